@@ -1,0 +1,256 @@
+"""Run B games at once: owns the buffers, hands rows to compiled loops, and spreads them over CPU threads.
+
+    >>> from deeptraffic.sim.engine import Simulator
+    >>> from deeptraffic.sim.rules import RULES_2018, Sensor
+    >>> sim = Simulator(RULES_2018, num_envs=1024)
+    >>> sim.reset_open(range(1024))
+    >>> sim.step(sim.idle)                      # one decision period: 30 frames of every game
+    >>> obs = sim.sense(Sensor(3, 50, 10))      # (1024, 420) float64
+
+Threads are plain Python threads: the compiled loops release the interpreter's lock, a row's future depends on its own
+state alone, and unlike OpenMP's pool they survive a fork (SubprocVecEnv, AsyncVectorEnv).
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from deeptraffic.sim.kernel import drive, sense
+from deeptraffic.sim.reset import reset_run, start_program
+from deeptraffic.sim.rules import Action, Rules, Sensor
+from deeptraffic.sim.state import F64, I64, NOBODY, State, make_state
+from deeptraffic.sim.stream import open_run_streams, seed_stream
+
+compiled = njit(cache=True, nogil=True, error_model="numpy")
+FOREVER = np.iinfo(np.int64).max
+MIN_ROWS_PER_THREAD = 8
+
+
+@compiled
+def _start_rows(rules: Rules, state: State, rows: I64, streams: I64) -> None:
+    for k in range(rows.size):
+        start_program(rules, state, rows[k], streams[k])
+
+
+@compiled
+def _reset_rows(rules: Rules, state: State, rows: I64, runs: I64) -> None:
+    for k in range(rows.size):
+        reset_run(rules, state, rows[k], runs[k])
+
+
+@compiled
+def _drive_rows(rules: Rules, state: State, rows: I64, actions: I64, end_frames: I64) -> None:
+    for k in range(rows.size):
+        drive(rules, state, rows[k], actions[k], end_frames[k])
+
+
+@compiled
+def drive_period(rules: Rules, state: State, b: int, actions: I64) -> None:
+    """Run row b to the ego car's next decision; actions (A + 1,) are the agents' decisions, entry 0 the ego car's."""
+    agent = max(state.waiting[b], 0)
+    while True:
+        drive(rules, state, b, actions[agent], FOREVER)
+        agent = state.waiting[b]
+        if agent == 0:
+            return
+
+
+@compiled
+def _step_rows(rules: Rules, state: State, rows: I64, actions: I64) -> None:
+    for k in range(rows.size):
+        drive_period(rules, state, rows[k], actions[k])
+
+
+@compiled
+def _sense_rows(rules: Rules, sensor: Sensor, state: State, rows: I64, agent: int, out: F64) -> None:
+    for k in range(rows.size):
+        sense(rules, sensor, state, rows[k], agent, out[k])
+
+
+class Simulator:
+    """B games under one set of rules.
+
+    Args:
+        rules: the game's numbers; `RoadConfig(...).build()`, RULES_2017 or RULES_2018
+        num_envs: B, at least 1
+        threads: CPU threads to spread rows over; None takes DEEPTRAFFIC_THREADS or all cores of this process
+
+    A new simulator is in no defined game: call a reset first.
+    """
+
+    def __init__(self, rules: Rules, num_envs: int = 1, threads: int | None = None) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs={num_envs} games cannot be simulated; give at least 1")
+        self.rules = rules
+        self.num_envs = num_envs
+        self.threads = _count_threads(threads)
+        self.state = make_state(rules, num_envs)
+        self.rows = np.arange(num_envs)
+        self.idle = np.full((num_envs, rules.other_agents + 1), int(Action.NOTHING), np.int64)
+        self._pool: ThreadPoolExecutor | None = None
+
+    # --- starting games -------------------------------------------------------------------------------------------
+
+    def start_program(self, seed: int = 1, rows: ArrayLike | None = None) -> None:
+        """Bring rows to where a freshly loaded game stands before its first reset (official runs: seed 1)."""
+        rows = self._rows(rows)
+        self._run(_start_rows, rows, np.full(rows.size, seed_stream(seed)))
+
+    def reset(self, run: ArrayLike, rows: ArrayLike | None = None) -> None:
+        """Reset rows as reset number `run`, a number or one per row, >= 0; their streams go on from where they are."""
+        rows = self._rows(rows)
+        self._run(_reset_rows, rows, np.ascontiguousarray(np.broadcast_to(np.asarray(run, np.int64), rows.shape)))
+
+    def reset_open(self, seeds: Iterable[int], rows: ArrayLike | None = None) -> None:
+        """Start rows as open runs, one seed each: independent of each other and of everything before."""
+        rows = self._rows(rows)
+        streams = np.array([open_run_streams(int(seed)) for seed in seeds], np.int64).reshape(-1, 2)
+        if len(streams) != rows.size:
+            raise ValueError(f"{len(streams)} seeds for {rows.size} games; give one seed per game")
+        self.state.rng[rows] = streams[:, 0]
+        self.state.action[rows] = int(Action.NOTHING)
+        self._run(_reset_rows, rows, np.ascontiguousarray(streams[:, 1]))
+
+    # --- driving --------------------------------------------------------------------------------------------------
+
+    def run_to_decision(self, actions: ArrayLike = 0, rows: ArrayLike | None = None) -> I64:
+        """Hand each row's waiting agent its action and run to the next decision of any agent.
+
+        actions: (B,) or one number, ignored by rows that wait for nobody. Returns the agents now waiting, (B,).
+        """
+        return self.run_to_frame(FOREVER, actions, rows)
+
+    def run_to_frame(self, end_frame: ArrayLike, actions: ArrayLike = 0, rows: ArrayLike | None = None) -> I64:
+        """As `run_to_decision`, but stop between two frames once `end_frame` frames have ended; waiting is then NOBODY."""
+        rows = self._rows(rows)
+        given, ends = (np.ascontiguousarray(np.broadcast_to(np.asarray(v, np.int64), rows.shape)) for v in (actions, end_frame))
+        self._run(_drive_rows, rows, given, ends)
+        return self.state.waiting[rows]
+
+    def step_frame(self, actions: ArrayLike = 0, rows: ArrayLike | None = None) -> I64:
+        """As `run_to_decision`, but stop at the end of the frame each row is in or about to begin."""
+        rows = self._rows(rows)
+        return self.run_to_frame(self.state.frame[rows] + 1, actions, rows)
+
+    def step(self, actions: ArrayLike, rows: ArrayLike | None = None) -> None:
+        """Run to the ego car's next decision (the first call after a reset: to its first).
+
+        actions: (B,) the ego car's decisions, other agents then decide to do nothing; or (B, A + 1), column i agent i's.
+        """
+        rows = self._rows(rows)
+        given = np.asarray(actions, np.int64)
+        if given.shape == (rows.size,):
+            alone = given
+            given = np.zeros((rows.size, self.rules.other_agents + 1), np.int64)
+            given[:, 0] = alone
+        elif given.shape != (rows.size, self.rules.other_agents + 1):
+            raise ValueError(
+                f"actions of shape {given.shape} for {rows.size} games; "
+                f"give shape ({rows.size},) or ({rows.size}, {self.rules.other_agents + 1})"
+            )
+        self._run(_step_rows, rows, np.ascontiguousarray(given))
+
+    def sense(
+        self, sensor: Sensor, agent: int = 0, rows: ArrayLike | None = None, out: NDArray[np.floating] | None = None
+    ) -> NDArray[np.floating]:
+        """Return what `agent` sees in each row: (B, sensor.size) float64, or written into `out` of that shape."""
+        rows = self._rows(rows)
+        sensor.check(self.rules)
+        if not 0 <= agent <= self.rules.other_agents:
+            raise ValueError(f"agent={agent} does not drive here; agents are 0..{self.rules.other_agents}")
+        if out is None:
+            out = np.empty((rows.size, sensor.size))
+        self._run(_sense_rows, rows, out, fixed=(sensor,), agent=agent)
+        return out
+
+    def speed_mph(self, rows: ArrayLike | None = None) -> F64:
+        """Current speed of the ego car of each row [mph], (B,)."""
+        rows = self._rows(rows)
+        return 20.0 * self.state.following_speed[rows, 0] * self.state.speed_factor[rows, 0]
+
+    # --- saving and restoring -------------------------------------------------------------------------------------
+
+    def get_state(self, rows: ArrayLike | None = None) -> State:
+        """Return a copy of rows (all by default) that shares no memory with the simulator."""
+        return State(*(array[self._rows(rows)] for array in self.state))
+
+    def set_state(self, state: State, rows: ArrayLike | None = None) -> None:
+        """Write copied rows back, into the same or other rows, or into another simulator of the same rules."""
+        rows = self._rows(rows)
+        for name, mine, given in zip(State._fields, self.state, state, strict=True):
+            if given.shape[1:] != mine.shape[1:] or given.shape[0] not in (1, rows.size):
+                raise ValueError(
+                    f"state.{name} has shape {given.shape}, but {rows.size} rows of shape {mine.shape[1:]} are needed; "
+                    "take the state from a simulator of the same rules"
+                )
+            mine[rows] = given
+
+    # --- spreading work -------------------------------------------------------------------------------------------
+
+    def _rows(self, rows: ArrayLike | None) -> I64:
+        return self.rows if rows is None else np.atleast_1d(np.asarray(rows, np.int64))
+
+    def _run(self, loop: Callable[..., None], rows: I64, *per_row: NDArray, fixed: tuple = (), agent: int | None = None) -> None:
+        """Call loop(rules, *fixed, state, rows, [agent], *per_row) on chunks of rows, one chunk per thread."""
+        run_in_chunks(self, loop, rows, per_row, fixed, () if agent is None else (agent,))
+
+
+def run_in_chunks(
+    sim: Simulator, loop: Callable[..., None], rows: I64, per_row: tuple, fixed: tuple = (), scalars: tuple = ()
+) -> None:
+    """Call loop(rules, *fixed, state, rows, *scalars, *per_row) on up to `sim.threads` slices of rows and per_row."""
+
+    def call(piece: slice) -> None:
+        loop(sim.rules, *fixed, sim.state, rows[piece], *scalars, *(array[piece] for array in per_row))
+
+    chunks = min(sim.threads, max(1, rows.size // MIN_ROWS_PER_THREAD))
+    if chunks == 1 or _is_new(loop):
+        with _compilation_notice(loop):
+            call(slice(None))
+        return
+    if sim._pool is None:
+        sim._pool = ThreadPoolExecutor(sim.threads, thread_name_prefix="deeptraffic")
+    bounds = np.linspace(0, rows.size, chunks + 1).astype(int)
+    futures = [sim._pool.submit(call, slice(a, b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    wait(futures)
+    for future in futures:
+        future.result()
+
+
+def _is_new(loop: Any) -> bool:
+    return not loop.signatures
+
+
+class _compilation_notice:
+    """Say so on standard error if a first call takes long because Numba compiles (once per machine, then cached)."""
+
+    def __init__(self, loop: Any) -> None:
+        self.timer = threading.Timer(1.5, self._say) if _is_new(loop) else None
+
+    def _say(self) -> None:
+        print("deeptraffic: compiling the simulator; once on this machine, about half a minute ...", file=sys.stderr)
+
+    def __enter__(self) -> None:
+        if self.timer:
+            self.timer.daemon = True
+            self.timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self.timer:
+            self.timer.cancel()
+
+
+def _count_threads(threads: int | None) -> int:
+    if threads is None:
+        given = os.environ.get("DEEPTRAFFIC_THREADS")
+        threads = int(given) if given else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if threads < 1:
+        raise ValueError(f"threads={threads} cannot run anything; give at least 1")
+    return threads

@@ -1,0 +1,60 @@
+"""The game's random numbers: a Lehmer generator whose state is one integer, and the hash that opens independent runs.
+
+Sources: Park and Miller, "Random number generators: good ones are hard to find", CACM 31(10), 1988 (the generator);
+Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014 (SplitMix64).
+"""
+
+import numpy as np
+from numba import njit
+
+MODULUS = 2147483647  # 2**31 - 1
+MULTIPLIER = 16807
+SPAN = 2147483646.0  # a draw is (state - 1) / SPAN
+MAX_JUMP = 200
+# JUMP[k] = MULTIPLIER**k mod MODULUS: state * JUMP[k] mod MODULUS is the state k draws ahead.
+JUMP = np.array([pow(MULTIPLIER, k, MODULUS) for k in range(MAX_JUMP + 1)], np.uint32)
+
+_MASK64 = (1 << 64) - 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def advance_stream(state: int, multiplier: int) -> int:
+    """Return state * multiplier mod 2**31 - 1, both in 1..2**31 - 2 (Mersenne folding instead of a division)."""
+    product = np.uint64(state) * np.uint64(multiplier)
+    folded = (product & np.uint64(MODULUS)) + (product >> np.uint64(31))
+    if folded >= np.uint64(MODULUS):
+        folded -= np.uint64(MODULUS)
+    return np.int64(folded)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def draw(rng: np.ndarray, b: int) -> float:
+    """Advance the stream rng[b] by one and return a number in [0, 1)."""
+    state = advance_stream(rng[b], MULTIPLIER)
+    rng[b] = state
+    return (state - 1) / SPAN
+
+
+def seed_stream(seed: int) -> int:
+    """Return the stream's state for a seed >= 0, as the game sets it."""
+    if seed < 0:
+        raise ValueError(f"seed={seed} is negative; give a whole number from 0")
+    state = seed % MODULUS
+    return state if state > 0 else state + MODULUS - 1
+
+
+def open_run_streams(seed: int) -> tuple[int, int]:
+    """Hash an open run's seed into (state of the stream before construction, reset number), both in 1..2147483646.
+
+    SplitMix64 with the seed as its state, two outputs. The game's own reset numbers 1, 2, 3, ... would give every
+    fresh program the same traffic factors, so an open run draws the stream too.
+    """
+    state = seed & _MASK64
+    values = []
+    for _ in range(2):
+        state = (state + 0x9E3779B97F4A7C15) & _MASK64
+        z = state
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK64
+        values.append(1 + (z ^ (z >> 31)) % (MODULUS - 1))
+    return values[0], values[1]
