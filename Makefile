@@ -1,0 +1,57 @@
+# One command for each job; `make` alone lists them.
+# VENV=DIR    where the virtual environment is (default .venv)
+# PYTHON=EXE  the Python to make it with (default: the first Python 3.11 or newer on PATH)
+# pip takes its options (index, proxy, cache) from your own environment and configuration.
+
+VENV ?= .venv
+PYTHONS = $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python)
+PYTEST_WORKERS ?= 2
+BIN = $(VENV)/bin
+INPUTS = pyproject.toml constraints.txt
+
+.PHONY: help demo test test-slow bench lint clean
+.DELETE_ON_ERROR:
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/.installed ## set up, train a driver, score it officially and film it
+	@$(BIN)/deeptraffic demo
+
+test: lint ## lint, then the quick tests with their coverage floor
+	$(BIN)/python -m pytest -m "not slow" -n $(PYTEST_WORKERS) --dist loadgroup --cov
+
+test-slow: $(VENV)/.installed-dev ## the tests marked slow
+	$(BIN)/python -m pytest -m slow
+
+bench: $(VENV)/.installed-bench ## measure throughput, side by side with highway-env
+	@$(BIN)/deeptraffic bench
+
+lint: $(VENV)/.installed-dev ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean: ## remove .venv, caches and build output
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
+	find deeptraffic agents representation tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/.installed: $(INPUTS) | $(BIN)/python
+	@echo "Installing DeepTraffic into $(VENV): once, a minute or more."
+	$(BIN)/python -m pip install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-%: $(INPUTS) | $(BIN)/python
+	@echo "Installing DeepTraffic and its extra '$*' into $(VENV): once, a minute or more."
+	$(BIN)/python -m pip install -c constraints.txt -e '.[$*]'
+	@touch $@
+
+$(BIN)/python:
+	@for candidate in $(PYTHONS); do \
+	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	    echo "Making $(VENV) with $$("$$candidate" -V) ($$candidate)."; \
+	    exec "$$candidate" -m venv "$(VENV)"; \
+	  fi; \
+	done; \
+	echo "No Python 3.11 or newer with its venv module found (tried: $(PYTHONS))." >&2; \
+	echo "Install one (Debian, Ubuntu: apt install python3 python3-venv), or name yours: make demo PYTHON=python3.13" >&2; \
+	exit 1

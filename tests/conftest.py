@@ -1,0 +1,45 @@
+"""Settings for every test: no display, one torch thread, slow tests on request, system packages on demand."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Set before anything imports pygame, matplotlib or torch; programs which a test starts inherit them.
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's threads: the tests run side by side
+
+# A first call compiles for seconds, so no example has a deadline; CI draws the same examples every time.
+settings.register_profile("deeptraffic", deadline=None, derandomize="CI" in os.environ, print_blob=True)
+settings.load_profile("deeptraffic")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave out tests marked slow unless -m says which tests to run."""
+    if not config.option.markexpr:
+        config.option.markexpr = "not slow"
+
+
+@pytest.fixture
+def requires_system() -> Callable[[str, str], Path]:
+    """Give a function (Debian package, executable) -> path of the executable, for tests which need a system program.
+
+    Where the program is missing the test is skipped, or fails if DEEPTRAFFIC_REQUIRE_SYSTEM=1, as in CI.
+    """
+
+    def find(package: str, executable: str) -> Path:
+        path = shutil.which(executable)
+        if path is not None:
+            return Path(path)
+        reason = f"needs {executable}: install Debian's package {package}"
+        if os.environ.get("DEEPTRAFFIC_REQUIRE_SYSTEM") == "1":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+
+    return find

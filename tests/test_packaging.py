@@ -1,0 +1,114 @@
+"""The distribution: its packages, its pins, and what a built wheel brings to another folder."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("deeptraffic", "agents", "representation")
+DATA_SUFFIXES = {".json", ".md", ".safetensors", ".html", ".css", ".js"}
+PIN = re.compile(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*")  # a plain version: no local part, no address
+
+
+def project() -> dict[str, Any]:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        return dict(tomllib.load(file)["project"])
+
+
+def distribution_name(requirement: str) -> str:
+    """Normalise the name a requirement starts with, as package indexes do."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[^A-Za-z0-9._-]", requirement.strip())[0]).lower()
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if line and not line.startswith("#")]
+    return {distribution_name(row): row for row in rows}
+
+
+def requirements() -> list[str]:
+    """Requirements of the package and of all its extras, other than references to its own extras."""
+    groups = [project()["dependencies"], *project()["optional-dependencies"].values()]
+    names = {distribution_name(requirement) for group in groups for requirement in group}
+    return sorted(names - {"deeptraffic"})
+
+
+def package_files() -> set[str]:
+    """Every file which an installed DeepTraffic should have, relative to the root."""
+    files = (path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file())
+    wanted = (path for path in files if path.suffix in DATA_SUFFIXES | {".py"} and "__pycache__" not in path.parts)
+    return {path.relative_to(ROOT).as_posix() for path in wanted}
+
+
+@pytest.mark.parametrize("name", requirements())
+def test_every_direct_dependency_is_pinned(name: str) -> None:
+    assert name in pins()
+
+
+def test_constraints_are_plain_versions() -> None:
+    assert [row for row in pins().values() if not PIN.fullmatch(row)] == []
+
+
+def test_every_transitive_dependency_of_the_package_is_pinned() -> None:
+    seen, open_names = set(), {"deeptraffic"}
+    while open_names:
+        name = open_names.pop()
+        seen.add(name)
+        required = metadata.requires(name) or []
+        plain = {distribution_name(row) for row in required if ";" not in row and not row.startswith("nvidia")}
+        open_names |= plain - seen
+    assert seen - {"deeptraffic"} - pins().keys() == set()
+
+
+def test_every_folder_with_modules_is_a_package() -> None:
+    folders = {path.parent for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+    assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
+def test_console_script_starts_the_command_line() -> None:
+    scripts = {script.name: script.value for script in metadata.distribution("deeptraffic").entry_points}
+    assert scripts["deeptraffic"] == "deeptraffic.cli:main"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build a wheel from a copy of the sources, so that the build leaves nothing in the checkout."""
+    source = tmp_path_factory.mktemp("source")
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    output = tmp_path_factory.mktemp("wheel")
+    pip_wheel = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
+    built = subprocess.run([*pip_wheel, "-w", str(output), str(source)], capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return next(output.glob("deeptraffic-*.whl"))
+
+
+def test_wheel_holds_every_module_and_data_file_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert names == package_files()
+
+
+def test_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    program = (
+        f"import sys; sys.path.insert(0, {str(site)!r}); "
+        f"import deeptraffic, agents, representation, gymnasium; "
+        f"print(deeptraffic.__file__); gymnasium.make('DeepTraffic2018-v0').reset(seed=1)"
+    )
+    command = [sys.executable, "-I", "-c", program]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert run.returncode == 0, run.stderr
+    assert Path(run.stdout.split()[0]).is_relative_to(site)
