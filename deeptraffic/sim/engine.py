@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from deeptraffic.sim.kernel import drive, sense
 from deeptraffic.sim.reset import reset_run, start_program
 from deeptraffic.sim.rules import Action, Rules, Sensor
-from deeptraffic.sim.state import F64, I64, NOBODY, State, make_state
+from deeptraffic.sim.state import F64, I64, Game, Games, State, make_games, rules_record
 from deeptraffic.sim.stream import open_run_streams, seed_stream
 
 compiled = njit(cache=True, nogil=True, error_model="numpy")
@@ -34,44 +34,44 @@ MIN_ROWS_PER_THREAD = 8
 
 
 @compiled
-def _start_rows(rules: Rules, state: State, rows: I64, streams: I64) -> None:
+def _start_rows(rules: NDArray, games: Games, rows: I64, streams: I64) -> None:
     for k in range(rows.size):
-        start_program(rules, state, rows[k], streams[k])
+        start_program(rules[0], games[rows[k]], streams[k])
 
 
 @compiled
-def _reset_rows(rules: Rules, state: State, rows: I64, runs: I64) -> None:
+def _reset_rows(rules: NDArray, games: Games, rows: I64, runs: I64) -> None:
     for k in range(rows.size):
-        reset_run(rules, state, rows[k], runs[k])
+        reset_run(rules[0], games[rows[k]], runs[k])
 
 
 @compiled
-def _drive_rows(rules: Rules, state: State, rows: I64, actions: I64, end_frames: I64) -> None:
+def _drive_rows(rules: NDArray, games: Games, rows: I64, actions: I64, end_frames: I64) -> None:
     for k in range(rows.size):
-        drive(rules, state, rows[k], actions[k], end_frames[k])
+        drive(rules[0], games[rows[k]], actions[k], end_frames[k])
 
 
 @compiled
-def drive_period(rules: Rules, state: State, b: int, actions: I64) -> None:
-    """Run row b to the ego car's next decision; actions (A + 1,) are the agents' decisions, entry 0 the ego car's."""
-    agent = max(state.waiting[b], 0)
+def drive_period(rules: Rules, game: Game, actions: I64) -> None:
+    """Run to the ego car's next decision; actions (A + 1,) are the agents' decisions, entry 0 the ego car's."""
+    agent = max(game.waiting, 0)
     while True:
-        drive(rules, state, b, actions[agent], FOREVER)
-        agent = state.waiting[b]
+        drive(rules, game, actions[agent], FOREVER)
+        agent = game.waiting
         if agent == 0:
             return
 
 
 @compiled
-def _step_rows(rules: Rules, state: State, rows: I64, actions: I64) -> None:
+def _step_rows(rules: NDArray, games: Games, rows: I64, actions: I64) -> None:
     for k in range(rows.size):
-        drive_period(rules, state, rows[k], actions[k])
+        drive_period(rules[0], games[rows[k]], actions[k])
 
 
 @compiled
-def _sense_rows(rules: Rules, sensor: Sensor, state: State, rows: I64, agent: int, out: F64) -> None:
+def _sense_rows(rules: NDArray, sensor: Sensor, games: Games, rows: I64, agent: int, out: F64) -> None:
     for k in range(rows.size):
-        sense(rules, sensor, state, rows[k], agent, out[k])
+        sense(rules[0], sensor, games[rows[k]], agent, out[k])
 
 
 class Simulator:
@@ -91,7 +91,9 @@ class Simulator:
         self.rules = rules
         self.num_envs = num_envs
         self.threads = _count_threads(threads)
-        self.state = make_state(rules, num_envs)
+        self.games = make_games(rules, num_envs)
+        self.state = self.games.view(np.recarray)
+        self.table = rules_record(rules)
         self.rows = np.arange(num_envs)
         self.idle = np.full((num_envs, rules.other_agents + 1), int(Action.NOTHING), np.int64)
         self._pool: ThreadPoolExecutor | None = None
@@ -178,19 +180,17 @@ class Simulator:
     # --- saving and restoring -------------------------------------------------------------------------------------
 
     def get_state(self, rows: ArrayLike | None = None) -> State:
-        """Return a copy of rows (all by default) that shares no memory with the simulator."""
-        return State(*(array[self._rows(rows)] for array in self.state))
+        """Return a copy of rows (all by default), (B,) records that share no memory with the simulator."""
+        return self.games[self._rows(rows)].view(np.recarray)
 
     def set_state(self, state: State, rows: ArrayLike | None = None) -> None:
-        """Write copied rows back, into the same or other rows, or into another simulator of the same rules."""
-        rows = self._rows(rows)
-        for name, mine, given in zip(State._fields, self.state, state, strict=True):
-            if given.shape[1:] != mine.shape[1:] or given.shape[0] not in (1, rows.size):
-                raise ValueError(
-                    f"state.{name} has shape {given.shape}, but {rows.size} rows of shape {mine.shape[1:]} are needed; "
-                    "take the state from a simulator of the same rules"
-                )
-            mine[rows] = given
+        """Write copied records into rows, one each or one for all; also from another simulator of the same sizes."""
+        if state.dtype != self.games.dtype:
+            raise ValueError(
+                f"these records are of another road ({state.dtype['cells'].shape} cells, {state.dtype['x'].shape} vehicles); "
+                "take the state from a simulator with the same lanes, rows and vehicles"
+            )
+        self.games[self._rows(rows)] = state
 
     # --- spreading work -------------------------------------------------------------------------------------------
 
@@ -208,7 +208,7 @@ def run_in_chunks(
     """Call loop(rules, *fixed, state, rows, *scalars, *per_row) on up to `sim.threads` slices of rows and per_row."""
 
     def call(piece: slice) -> None:
-        loop(sim.rules, *fixed, sim.state, rows[piece], *scalars, *(array[piece] for array in per_row))
+        loop(sim.table, *fixed, sim.games, rows[piece], *scalars, *(array[piece] for array in per_row))
 
     chunks = min(sim.threads, max(1, rows.size // MIN_ROWS_PER_THREAD))
     if chunks == 1 or _is_new(loop):

@@ -4,6 +4,8 @@ Sources: Park and Miller, "Random number generators: good ones are hard to find"
 Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014 (SplitMix64).
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -28,11 +30,10 @@ def advance_stream(state: int, multiplier: int) -> int:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def draw(rng: np.ndarray, b: int) -> float:
-    """Advance the stream rng[b] by one and return a number in [0, 1)."""
-    state = advance_stream(rng[b], MULTIPLIER)
-    rng[b] = state
-    return (state - 1) / SPAN
+def draw(game: Any) -> float:
+    """Advance the stream `game.rng` by one and return a number in [0, 1)."""
+    game.rng = advance_stream(game.rng, MULTIPLIER)
+    return (game.rng - 1) / SPAN
 
 
 def seed_stream(seed: int) -> int:
