@@ -1,7 +1,8 @@
 """Run B games at once: owns the buffers, hands rows to compiled loops, and spreads them over CPU threads.
 
     >>> from deeptraffic.sim.engine import Simulator
-    >>> from deeptraffic.sim.rules import RULES_2018, Sensor
+    >>> from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.rules import RULES_2018, Sensor
     >>> sim = Simulator(RULES_2018, num_envs=1024)
     >>> sim.reset_open(range(1024))
     >>> sim.step(sim.idle)                      # one decision period: 30 frames of every game
@@ -19,16 +20,15 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.kernel import drive, sense
 from deeptraffic.sim.reset import reset_run, start_program
 from deeptraffic.sim.rules import Action, Rules, Sensor
 from deeptraffic.sim.state import F64, I64, Game, Games, State, make_games, rules_record
 from deeptraffic.sim.stream import open_run_streams, seed_stream
 
-compiled = njit(cache=True, nogil=True, error_model="numpy")
 FOREVER = np.iinfo(np.int64).max
 MIN_ROWS_PER_THREAD = 8
 

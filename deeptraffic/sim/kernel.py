@@ -10,13 +10,11 @@ marking a vehicle is four bytes in a row, and looking four cells ahead is one lo
 import math
 
 import numpy as np
-from numba import njit
 
+from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.rules import Action, Rules, Sensor
 from deeptraffic.sim.state import F64, NOBODY, PAD, SLOW_ROW, Game
 from deeptraffic.sim.stream import JUMP, MODULUS, SPAN, advance_stream, draw
-
-compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 SIDE_STEP = 20.0 / 30.0  # [px/frame] sideways
 EDGE = 1e-6  # [cells] a y nearer to a cell's edge than this is computed exactly

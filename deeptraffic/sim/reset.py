@@ -3,14 +3,12 @@
 import math
 
 import numpy as np
-from numba import njit
 
+from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.kernel import draw_traffic_factor, spawn
 from deeptraffic.sim.rules import Rules
 from deeptraffic.sim.state import NOBODY, Game
 from deeptraffic.sim.stream import MODULUS, MULTIPLIER, SPAN, advance_stream, draw
-
-compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @compiled

@@ -7,7 +7,8 @@ Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from deeptraffic.sim.compiled import compiled
 
 MODULUS = 2147483647  # 2**31 - 1
 MULTIPLIER = 16807
@@ -19,7 +20,7 @@ JUMP = np.array([pow(MULTIPLIER, k, MODULUS) for k in range(MAX_JUMP + 1)], np.u
 _MASK64 = (1 << 64) - 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def advance_stream(state: int, multiplier: int) -> int:
     """Return state * multiplier mod 2**31 - 1, both in 1..2**31 - 2 (Mersenne folding instead of a division)."""
     product = np.uint64(state) * np.uint64(multiplier)
@@ -29,7 +30,7 @@ def advance_stream(state: int, multiplier: int) -> int:
     return np.int64(folded)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def draw(game: Any) -> float:
     """Advance the stream `game.rng` by one and return a number in [0, 1)."""
     game.rng = advance_stream(game.rng, MULTIPLIER)
