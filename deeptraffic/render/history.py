@@ -1,0 +1,81 @@
+"""What the pictures remember of a game: positions for the trail, speeds for the read-out, how far the road has moved.
+
+Kept by the painter, one `History` for each row, so that State and its random streams stay untouched by being drawn.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptraffic.render.theme import SPEED_FRAMES, TRAIL_FRAMES
+from deeptraffic.sim.rules import MPH_PER_PX
+from deeptraffic.sim.state import NOBODY, State
+
+KEPT = TRAIL_FRAMES + 1  # [frames]
+
+class Trail(NamedTuple):
+    """Where a vehicle has been, newest first, as it lies on the moving road now.
+
+    x, y: (K,) float64 [px] front left corners
+    age: (K,) int64 [frames]
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    age: NDArray[np.int64]
+
+
+class History:
+    """The last frames of one row; it starts afresh when the frame number falls or jumps by more than a trail.
+
+    Rings of K = 101 observed frames: `_x`, `_y`, `_speed` (K, N), `_ground` (K,) [px], `_frame` (K,). A frame counts
+    as soon as its moves are done: a game that waits for a decision has moved but not ended its frame.
+    """
+
+    def __init__(self, vehicles: int) -> None:
+        self._x, self._y, self._speed = (np.zeros((KEPT, vehicles)) for _ in range(3))
+        self._ground, self._frame = np.zeros(KEPT), np.zeros(KEPT, np.int64)
+        self._newest, self._count = 0, 0
+        self._scroll = 0.0
+
+    @property
+    def ground(self) -> float:
+        """[px] that the road has moved to the rear under the picture since the first observed frame."""
+        return float(self._ground[self._newest])
+
+    def observe(self, state: State, row: int) -> None:
+        """Take in the row's present frame; a frame seen before changes nothing."""
+        game = state[row]
+        frame = int(game["frame"]) + int(game["waiting"] != NOBODY)
+        new_frames = frame - int(self._frame[self._newest])
+        ground = self.ground
+        if self._count == 0 or not 0 <= new_frames <= TRAIL_FRAMES:
+            self._count, new_frames = 1, 0
+        if new_frames > 0:
+            self._newest = (self._newest + 1) % KEPT
+            self._count = min(self._count + 1, KEPT)
+            ground += self._scroll * new_frames
+        at = self._newest
+        self._x[at], self._y[at] = game["x"], game["y"]
+        self._speed[at] = game["following_speed"] * game["speed_factor"]
+        self._ground[at], self._frame[at] = ground, frame
+        self._scroll = float(game["scroll"])
+
+    def mean_speed_mph(self, vehicle: int) -> float:
+        """Return the mean speed over the last 60 frames that were observed [mph]; 0 before any."""
+        at = self._newest_first()
+        recent = self._speed[at[self._frame[at] > self._frame[self._newest] - SPEED_FRAMES], vehicle]
+        return MPH_PER_PX * float(recent.mean()) if len(recent) else 0.0
+
+    def trail(self, vehicle: int) -> Trail:
+        """Return the vehicle's last 100 positions as they lie on the road now, cut where it re-entered the road."""
+        at = self._newest_first()
+        y = self._y[at, vehicle] + (self.ground - self._ground[at])
+        frames = np.diff(self._frame[at])
+        jumps = np.flatnonzero(~(np.abs(np.diff(y)) <= 5.0 * np.abs(frames)))
+        kept = jumps[0] + 1 if len(jumps) else len(y)
+        return Trail(self._x[at[:kept], vehicle], y[:kept], (self._frame[self._newest] - self._frame[at[:kept]]))
+
+    def _newest_first(self) -> NDArray[np.int64]:
+        return (self._newest - np.arange(self._count)) % KEPT

@@ -1,0 +1,158 @@
+"""THE PAINTER: a row of `State` in, an (H, W, 3) picture out; windows, files and `rgb_array` are all drawn by it.
+
+    >>> painter = Painter(RULES_2018, sensor=Sensor(3, 50, 10))
+    >>> picture = painter.paint(simulator.state, row=0, overlay="input")  # (700, 400, 3) uint8
+
+Needs no display: pygame draws into memory that NumPy shares. Painting reads State and never changes it; what a trail
+and a speed read-out need to remember is kept here, per row.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from deeptraffic.render.history import History
+from deeptraffic.render.overlays import check_overlay, input_cells, map_cells, safety_cells
+from deeptraffic.render.panel import Panel, Readout
+from deeptraffic.render.road import Camera, Rectangle, RoadView
+from deeptraffic.render.shapes import ByteArray
+from deeptraffic.render.theme import SHOULDER, theme_by_name, trail_colour_by_name
+from deeptraffic.render.vehicle_image import VehicleImage
+from deeptraffic.sim.rules import Rules, Sensor
+from deeptraffic.sim.state import State
+
+PANEL_WIDTH = 220  # [px] beside the road at scale 1
+MIN_SIDE, MAX_SIDE = 32, 4096  # [pixels]
+
+
+class Layout(NamedTuple):
+    """Where things are in a picture [pixels]; `scale` is pixels per px of road, `unit` pixels per px of the panel."""
+
+    road: Rectangle
+    panel: Rectangle
+    scale: float
+    unit: float
+
+
+def default_size(rules: Rules) -> tuple[int, int]:
+    """Return the (width, height) [pixels] at which one px of road is one pixel; 400 x 700 in the contests."""
+    width = PANEL_WIDTH + rules.road_width + 4 * SHOULDER
+    return int(width + width % 2), int(rules.road_length)
+
+
+def lay_out(rules: Rules, size: tuple[int, int]) -> Layout:
+    """Fit road and panel into a picture of `size` (width, height) [pixels]; a narrow picture has no panel."""
+    width, height = size
+    scale = min(height / rules.road_length, width / (rules.road_width + 2 * SHOULDER))
+    road_width = round((rules.road_width + 4 * SHOULDER) * scale)
+    panel_width = min(width - road_width, round(PANEL_WIDTH * height / 700 * 1.3))
+    if panel_width < 60 * height / 700:
+        return Layout(Rectangle(0, 0, width, height), Rectangle(0, 0, 0, height), scale, height / 700)
+    unit = min(height / 700, panel_width / PANEL_WIDTH)
+    road = Rectangle(panel_width, 0, width - panel_width, height)
+    return Layout(road, Rectangle(0, 0, panel_width, height), scale, unit)
+
+
+class Painter:
+    """Paints games under one set of rules.
+
+    Args:
+        rules: sizes of the road, and which vehicles are driven
+        size: (width, height) [pixels]; None takes `default_size(rules)`
+        theme: "dark" or "light"
+        trail: one of the 13 named trail colours
+        overlay: what is laid over the road unless `paint` is told otherwise: none, input, safety or map
+        sensor: whose cells the input overlay shows
+        label: the driver's name, shown at the foot of the panel
+        image: a picture that replaces the ego car's
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        size: tuple[int, int] | None = None,
+        *,
+        theme: str = "dark",
+        trail: str = "yellow",
+        overlay: str = "none",
+        sensor: Sensor | None = None,
+        label: str = "",
+        image: VehicleImage | None = None,
+    ) -> None:
+        import pygame
+
+        self.rules, self.size = rules, _checked_size(size or default_size(rules))
+        self.theme, self.trail_colour = theme_by_name(theme), trail_colour_by_name(trail)
+        self.overlay, self.sensor, self.label = check_overlay(overlay), sensor or Sensor(), label
+        self.layout = lay_out(rules, self.size)
+        self._pixels = np.empty((self.size[1], self.size[0], 3), np.uint8)
+        self._canvas = pygame.image.frombuffer(self._pixels.data, self.size, "RGB")
+        self._canvas.fill(self.theme.page)
+        self._road = RoadView(rules, self.theme, self.trail_colour, self.layout.road, self.layout.scale, image)
+        self._panel = Panel(self.theme, self.trail_colour, self.layout.panel, self.layout.unit, _title(rules))
+        self._histories: dict[int, History] = {}
+
+    def paint(
+        self, state: State, row: int = 0, *, overlay: str | None = None, follow: int = 0, note: str = ""
+    ) -> ByteArray:
+        """Return a new picture of one game, (H, W, 3) uint8.
+
+        overlay: none, input, safety or map; None takes the painter's
+        follow: the vehicle that the camera, the read-outs, the trail and the overlay belong to
+        note: a line above the label
+        """
+        if not 0 <= follow < self.rules.vehicles:
+            raise ValueError(f"follow={follow} is no vehicle; give a number from 0 to {self.rules.vehicles - 1}")
+        history = self.observe(state, row)
+        camera = self._road.camera(state, row, follow)
+        self._canvas.set_clip(self.layout.road)
+        self._road.draw_surface(self._canvas, camera, history.ground)
+        self._draw_overlay(state, row, camera, check_overlay(overlay or self.overlay), follow)
+        self._road.draw_trail(self._pixels, history.trail(follow), camera, self.trail_colour)
+        self._road.draw_vehicles(self._canvas, state, row, camera)
+        self._canvas.set_clip(None)
+        speed = int(history.mean_speed_mph(follow) // 1)
+        label = self.label if follow == 0 else f"vehicle {follow}"
+        self._panel.draw(
+            self._canvas, Readout(speed, int(state.passed[row]), int(state.frame[row]), label, note)
+        )
+        return self._pixels.copy()
+
+    def observe(self, state: State, row: int = 0) -> History:
+        """Remember a row's present frame for trail and read-out without painting it; return all that is remembered."""
+        history = self._histories.get(row)
+        if history is None:
+            history = self._histories[row] = History(self.rules.vehicles)
+        history.observe(state, row)
+        return history
+
+    def forget(self, row: int | None = None) -> None:
+        """Drop what is remembered of one row, or of all: call it when a row starts a new game."""
+        if row is None:
+            self._histories.clear()
+        else:
+            self._histories.pop(row, None)
+
+    def _draw_overlay(self, state: State, row: int, camera: Camera, overlay: str, follow: int) -> None:
+        if overlay == "input":
+            cells = input_cells(self.rules, state, row, self.sensor, follow)
+        elif overlay == "safety":
+            cells = safety_cells(self.rules, state, row, follow)
+        elif overlay == "map":
+            cells = map_cells(self.rules, state, row)
+        else:
+            return
+        self._road.draw_cells(self._canvas, cells, camera, overlay)
+
+
+def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
+    width, height = size
+    for name, side in (("width", width), ("height", height)):
+        if not MIN_SIDE <= side <= MAX_SIDE:
+            raise ValueError(f"{name}={side} pixels cannot be painted; give {MIN_SIDE} to {MAX_SIDE}")
+    return int(width), int(height)
+
+
+def _title(rules: Rules) -> str:
+    others = f" \u00b7 {rules.other_agents} others" if rules.other_agents else ""
+    return f"DeepTraffic {rules.year}{others}"

@@ -1,0 +1,112 @@
+"""Anti-aliased drawing of small pictures in NumPy: every sprite and every background is made here, once.
+
+A `Sheet` covers a window of the world at a given scale. Shapes are signed distances turned into coverage, so that edges
+are equally crisp at any scale and at any fraction of a pixel. The colours inside are premultiplied by alpha, which is
+why shapes blend and shrink without dark fringes.
+"""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptraffic.render.theme import Colour
+
+if TYPE_CHECKING:
+    import pygame
+
+FloatArray = NDArray[np.float64]
+ByteArray = NDArray[np.uint8]
+
+
+class Sheet:
+    """A picture of `width` x `height` [pixels] whose pixel (0, 0) begins at world point (left, top) [px].
+
+    rgba: (H*k, W*k, 4) float64 0..1, premultiplied; k is the supersampling that keeps shapes below a pixel honest
+    """
+
+    def __init__(self, width: int, height: int, scale: float, left: float = 0.0, top: float = 0.0) -> None:
+        self.factor = max(1, math.ceil(1.5 / scale))
+        self.scale = scale * self.factor
+        self.rgba = np.zeros((height * self.factor, width * self.factor, 4))
+        self.x = (left + (np.arange(width * self.factor) + 0.5) / self.scale)[np.newaxis, :]
+        self.y = (top + (np.arange(height * self.factor) + 0.5) / self.scale)[:, np.newaxis]
+
+    def cover(self, coverage: FloatArray, colour: Colour, alpha: float = 1.0) -> None:
+        """Lay `colour` over the sheet where `coverage` (H*k, W*k) is above 0."""
+        opacity = (coverage * alpha)[..., np.newaxis]
+        ink = np.array([*(c / 255 for c in colour), 1.0])
+        self.rgba = self.rgba * (1 - opacity) + ink * opacity
+
+    def fill(self, colour: Colour, alpha: float = 1.0) -> None:
+        """Lay `colour` over the whole sheet."""
+        self.cover(np.ones(self.rgba.shape[:2]), colour, alpha)
+
+    def box(
+        self,
+        centre: tuple[float, float],
+        half: tuple[float, float],
+        colour: Colour,
+        *,
+        radius: float = 0.0,
+        alpha: float = 1.0,
+        blur: float = 0.0,
+    ) -> None:
+        """Draw a rounded box around `centre` with half sizes `half` [px]; `blur` [px] softens its edge."""
+        self.cover(self.box_coverage(centre, half, radius, blur), colour, alpha)
+
+    def frame(
+        self,
+        centre: tuple[float, float],
+        half: tuple[float, float],
+        colour: Colour,
+        *,
+        radius: float,
+        line: float,
+        alpha: float = 1.0,
+    ) -> None:
+        """Draw only the edge of a rounded box, `line` [px] wide and inside the box."""
+        outer = self.box_coverage(centre, half, radius, 0.0)
+        inner = self.box_coverage(centre, (half[0] - line, half[1] - line), max(0.0, radius - line), 0.0)
+        self.cover(outer * (1 - inner), colour, alpha)
+
+    def box_coverage(
+        self, centre: tuple[float, float], half: tuple[float, float], radius: float, blur: float
+    ) -> FloatArray:
+        """Return how much of each pixel a rounded box covers, 0..1."""
+        across = np.abs(self.x - centre[0]) - (half[0] - radius)
+        along = np.abs(self.y - centre[1]) - (half[1] - radius)
+        outside = np.hypot(np.maximum(across, 0.0), np.maximum(along, 0.0))
+        distance = outside + np.minimum(np.maximum(across, along), 0.0) - radius
+        if blur > 0:
+            return 1 / (1 + np.exp(np.clip(4 * distance / blur, -40, 40)))
+        return np.clip(0.5 - distance * self.scale, 0.0, 1.0)
+
+    def rgba8(self) -> ByteArray:
+        """Return the picture as (H, W, 4) bytes, colours no longer multiplied by alpha."""
+        height, width = self.rgba.shape[0] // self.factor, self.rgba.shape[1] // self.factor
+        mean = self.rgba.reshape(height, self.factor, width, self.factor, 4).mean(axis=(1, 3))
+        alpha = mean[..., 3:]
+        colours = np.divide(mean[..., :3], alpha, out=np.zeros_like(mean[..., :3]), where=alpha > 1e-6)
+        return np.rint(np.concatenate([colours, alpha], axis=2).clip(0, 1) * 255).astype(np.uint8)
+
+    def surface(self) -> "pygame.Surface":
+        """Return the picture as a pygame surface with alpha."""
+        return surface_from_rgba(self.rgba8())
+
+
+def surface_from_rgba(pixels: ByteArray) -> "pygame.Surface":
+    """Copy (H, W, 4) bytes into a surface with alpha; needs no display."""
+    import pygame
+
+    height, width = pixels.shape[:2]
+    return pygame.image.frombuffer(np.ascontiguousarray(pixels).tobytes(), (width, height), "RGBA").copy()
+
+
+def surface_from_rgb(pixels: ByteArray) -> "pygame.Surface":
+    """Copy (H, W, 3) bytes into a surface without alpha; needs no display."""
+    import pygame
+
+    height, width = pixels.shape[:2]
+    return pygame.image.frombuffer(np.ascontiguousarray(pixels).tobytes(), (width, height), "RGB").copy()
