@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PAD = 3.0  # [px] around a vehicle for its shadow, rim and mirrors
 HALF = (VEHICLE_WIDTH / 2, VEHICLE_LENGTH / 2)
+GLASS = ((-5.8, 5.7, 3.0), (10.6, 5.2, 2.0))  # windscreen and rear window: middle along the car, half width and length
 TRAFFIC, AGENT, EGO = "traffic", "agent", "ego"
 
 
@@ -74,8 +75,8 @@ def draw_vehicle(sheet: Sheet, theme: Theme, kind: str, shade: int, accent: Colo
     sheet.box((0, 0), (HALF[0] - 0.8, HALF[1] - 0.7), body, radius=4.0)
     sheet.box((0, -12.2), (4.6, 3.2), mix(body, (255, 255, 255), 0.35), radius=2.4, alpha=0.7)
     _draw_lights(sheet, theme)
-    sheet.box((0, -5.8), (5.7, 3.0), theme.glass, radius=1.9)
-    sheet.box((0, 10.6), (5.2, 2.0), theme.glass, radius=1.5)
+    for middle, half_width, half_length in GLASS:
+        sheet.box((0, middle), (half_width, half_length), theme.glass, radius=0.65 * half_length)
     sheet.box((0, 2.6), (6.1, 6.4), theme.glass, radius=2.2)
     sheet.box((0, 2.6), (4.9, 7.0), mix(body, (255, 255, 255), 0.12), radius=2.0)
     if kind == EGO:
