@@ -1,4 +1,4 @@
-"""`compiled`: how this package uses Numba, and a cache that notices changes in every file, not only in the function's own.
+"""`compiled`: how this package uses Numba, and a cache that notices changes in every file, not only in its own.
 
 Float64 as IEEE has it: no fast maths, no contraction into fused multiply-adds, a division by zero gives inf or NaN as
 the game's own language does. The interpreter's lock is released, so threads run games side by side.
@@ -20,7 +20,7 @@ def compiled(function: Callable[..., Any]) -> Any:
     file, does: it would run yesterday's rules. So the stamp that it compares covers all sources that may be inlined.
     """
     dispatcher = njit(cache=True, nogil=True, error_model="numpy")(function)
-    index = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    index: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
     if hasattr(index, "_source_stamp"):
         index._source_stamp = (_fingerprint(function.__code__.co_filename), index._source_stamp[-1])
     return dispatcher

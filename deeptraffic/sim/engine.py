@@ -63,9 +63,10 @@ def drive_period(rules: Rules, game: Game, actions: I64) -> None:
 
 
 @compiled
-def _step_rows(rules: NDArray, games: Games, rows: I64, actions: I64) -> None:
+def _step_rows(rules: NDArray, games: Games, rows: I64, periods: int, actions: I64) -> None:
     for k in range(rows.size):
-        drive_period(rules[0], games[rows[k]], actions[k])
+        for _ in range(periods):
+            drive_period(rules[0], games[rows[k]], actions[k])
 
 
 @compiled
@@ -103,12 +104,12 @@ class Simulator:
     def start_program(self, seed: int = 1, rows: ArrayLike | None = None) -> None:
         """Bring rows to where a freshly loaded game stands before its first reset (official runs: seed 1)."""
         rows = self._rows(rows)
-        self._run(_start_rows, rows, np.full(rows.size, seed_stream(seed)))
+        run_in_chunks(self, _start_rows, rows, (np.full(rows.size, seed_stream(seed)),))
 
     def reset(self, run: ArrayLike, rows: ArrayLike | None = None) -> None:
         """Reset rows as reset number `run`, a number or one per row, >= 0; their streams go on from where they are."""
         rows = self._rows(rows)
-        self._run(_reset_rows, rows, np.ascontiguousarray(np.broadcast_to(np.asarray(run, np.int64), rows.shape)))
+        run_in_chunks(self, _reset_rows, rows, (_per_row(run, rows),))
 
     def reset_open(self, seeds: Iterable[int], rows: ArrayLike | None = None) -> None:
         """Start rows as open runs, one seed each: independent of each other and of everything before."""
@@ -118,7 +119,7 @@ class Simulator:
             raise ValueError(f"{len(streams)} seeds for {rows.size} games; give one seed per game")
         self.state.rng[rows] = streams[:, 0]
         self.state.action[rows] = int(Action.NOTHING)
-        self._run(_reset_rows, rows, np.ascontiguousarray(streams[:, 1]))
+        run_in_chunks(self, _reset_rows, rows, (np.ascontiguousarray(streams[:, 1]),))
 
     # --- driving --------------------------------------------------------------------------------------------------
 
@@ -130,10 +131,9 @@ class Simulator:
         return self.run_to_frame(FOREVER, actions, rows)
 
     def run_to_frame(self, end_frame: ArrayLike, actions: ArrayLike = 0, rows: ArrayLike | None = None) -> I64:
-        """As `run_to_decision`, but stop between two frames once `end_frame` frames have ended; waiting is then NOBODY."""
+        """As `run_to_decision`, but stop between two frames once `end_frame` have ended; waiting is then NOBODY."""
         rows = self._rows(rows)
-        given, ends = (np.ascontiguousarray(np.broadcast_to(np.asarray(v, np.int64), rows.shape)) for v in (actions, end_frame))
-        self._run(_drive_rows, rows, given, ends)
+        run_in_chunks(self, _drive_rows, rows, (_per_row(actions, rows), _per_row(end_frame, rows)))
         return self.state.waiting[rows]
 
     def step_frame(self, actions: ArrayLike = 0, rows: ArrayLike | None = None) -> I64:
@@ -141,10 +141,10 @@ class Simulator:
         rows = self._rows(rows)
         return self.run_to_frame(self.state.frame[rows] + 1, actions, rows)
 
-    def step(self, actions: ArrayLike, rows: ArrayLike | None = None) -> None:
-        """Run to the ego car's next decision (the first call after a reset: to its first).
+    def step(self, actions: ArrayLike, rows: ArrayLike | None = None, periods: int = 1) -> None:
+        """Run to the ego car's next decision (the first call after a reset: to its first), `periods` times.
 
-        actions: (B,) the ego car's decisions, other agents then decide to do nothing; or (B, A + 1), column i agent i's.
+        actions: (B,) the ego car's decisions (other agents then decide to do nothing), or (B, A + 1), agent i's at i.
         """
         rows = self._rows(rows)
         given = np.asarray(actions, np.int64)
@@ -157,7 +157,7 @@ class Simulator:
                 f"actions of shape {given.shape} for {rows.size} games; "
                 f"give shape ({rows.size},) or ({rows.size}, {self.rules.other_agents + 1})"
             )
-        self._run(_step_rows, rows, np.ascontiguousarray(given))
+        run_in_chunks(self, _step_rows, rows, (np.ascontiguousarray(given),), scalars=(periods,))
 
     def sense(
         self, sensor: Sensor, agent: int = 0, rows: ArrayLike | None = None, out: NDArray[np.floating] | None = None
@@ -169,7 +169,7 @@ class Simulator:
             raise ValueError(f"agent={agent} does not drive here; agents are 0..{self.rules.other_agents}")
         if out is None:
             out = np.empty((rows.size, sensor.size))
-        self._run(_sense_rows, rows, out, fixed=(sensor,), agent=agent)
+        run_in_chunks(self, _sense_rows, rows, (out,), fixed=(sensor,), scalars=(agent,))
         return out
 
     def speed_mph(self, rows: ArrayLike | None = None) -> F64:
@@ -187,32 +187,30 @@ class Simulator:
         """Write copied records into rows, one each or one for all; also from another simulator of the same sizes."""
         if state.dtype != self.games.dtype:
             raise ValueError(
-                f"these records are of another road ({state.dtype['cells'].shape} cells, {state.dtype['x'].shape} vehicles); "
-                "take the state from a simulator with the same lanes, rows and vehicles"
+                f"these records are of another road ({state.dtype['cells'].shape} cells, "
+                f"{state.dtype['x'].shape} vehicles); take the state from a simulator with the same lanes, rows and vehicles"
             )
         self.games[self._rows(rows)] = state
-
-    # --- spreading work -------------------------------------------------------------------------------------------
 
     def _rows(self, rows: ArrayLike | None) -> I64:
         return self.rows if rows is None else np.atleast_1d(np.asarray(rows, np.int64))
 
-    def _run(self, loop: Callable[..., None], rows: I64, *per_row: NDArray, fixed: tuple = (), agent: int | None = None) -> None:
-        """Call loop(rules, *fixed, state, rows, [agent], *per_row) on chunks of rows, one chunk per thread."""
-        run_in_chunks(self, loop, rows, per_row, fixed, () if agent is None else (agent,))
+
+def _per_row(values: ArrayLike, rows: I64) -> I64:
+    return np.ascontiguousarray(np.broadcast_to(np.asarray(values, np.int64), rows.shape))
 
 
 def run_in_chunks(
     sim: Simulator, loop: Callable[..., None], rows: I64, per_row: tuple, fixed: tuple = (), scalars: tuple = ()
 ) -> None:
-    """Call loop(rules, *fixed, state, rows, *scalars, *per_row) on up to `sim.threads` slices of rows and per_row."""
+    """Call loop(rules, *fixed, games, rows, *scalars, *per_row) on up to `sim.threads` slices of rows and per_row."""
 
     def call(piece: slice) -> None:
         loop(sim.table, *fixed, sim.games, rows[piece], *scalars, *(array[piece] for array in per_row))
 
     chunks = min(sim.threads, max(1, rows.size // MIN_ROWS_PER_THREAD))
     if chunks == 1 or _is_new(loop):
-        with _compilation_notice(loop):
+        with _CompilationNotice(loop):
             call(slice(None))
         return
     if sim._pool is None:
@@ -228,14 +226,14 @@ def _is_new(loop: Any) -> bool:
     return not loop.signatures
 
 
-class _compilation_notice:
+class _CompilationNotice:
     """Say so on standard error if a first call takes long because Numba compiles (once per machine, then cached)."""
 
     def __init__(self, loop: Any) -> None:
         self.timer = threading.Timer(1.5, self._say) if _is_new(loop) else None
 
     def _say(self) -> None:
-        print("deeptraffic: compiling the simulator; once on this machine, about half a minute ...", file=sys.stderr)
+        print("deeptraffic: compiling for this machine, once; some 10 to 30 seconds ...", file=sys.stderr)
 
     def __enter__(self) -> None:
         if self.timer:
@@ -249,8 +247,11 @@ class _compilation_notice:
 
 def _count_threads(threads: int | None) -> int:
     if threads is None:
-        given = os.environ.get("DEEPTRAFFIC_THREADS")
-        threads = int(given) if given else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        given = os.environ.get("DEEPTRAFFIC_THREADS", "")
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if given and not given.isdigit():
+            raise ValueError(f"DEEPTRAFFIC_THREADS={given!r} is not a number of threads; give 1 or more, or unset it")
+        threads = int(given or cores)
     if threads < 1:
         raise ValueError(f"threads={threads} cannot run anything; give at least 1")
     return threads

@@ -13,13 +13,14 @@ import numpy as np
 
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.rules import Action, Rules, Sensor
-from deeptraffic.sim.state import F64, NOBODY, PAD, SLOW_ROW, Game
+from deeptraffic.sim.state import F64, NOBODY, PAD, SLOW_ROW, U8, Game
 from deeptraffic.sim.stream import JUMP, MODULUS, SPAN, advance_stream, draw
 
 SIDE_STEP = 20.0 / 30.0  # [px/frame] sideways
 EDGE = 1e-6  # [cells] a y nearer to a cell's edge than this is computed exactly
 NOTHING, ACCELERATE, DECELERATE = int(Action.NOTHING), int(Action.ACCELERATE), int(Action.DECELERATE)
 LEFT, RIGHT = int(Action.LEFT), int(Action.RIGHT)
+ONE, TWO, THREE = np.uint64(1), np.uint64(2), np.uint64(3)
 
 
 # --- the game -----------------------------------------------------------------------------------------------------
@@ -190,22 +191,28 @@ def mark_all(rules: Rules, game: Game) -> None:
             cells[px, py] = 0
     for i in range(game.x.size):
         mark(rules, game, i)
+    for px in range(cells.shape[0]):  # what was marked beyond the road's ends is not there
+        for k in range(PAD):
+            cells[px, k] = 0
+            cells[px, cells.shape[1] - PAD + k] = 0
 
 
 @compiled
 def mark(rules: Rules, game: Game, i: int) -> None:
-    """Write vehicle i into the cells it covers: four in a row, unless it is between lanes or at an edge."""
-    row, lane, number = game.row[i], game.lane[i], np.uint8(i + 1)
-    if 0 <= row <= rules.rows - 4 and game.x[i] == 20.0 * lane + 4.0:
-        for k in range(4):
-            game.cells[lane, PAD + row + k] = number
-    else:
+    """Write vehicle i into the cells it covers: four in a row of its lane, between two lanes in both."""
+    row, x = game.row[i], game.x[i]
+    if row == SLOW_ROW:
         mark_exactly(rules, game, i)
+    elif x == 20.0 * game.lane[i] + 4.0:
+        put_four(game.cells, game.lane[i], PAD + row, i + 1)
+    else:
+        put_four(game.cells, int(x / 20.0), PAD + row, i + 1)
+        put_four(game.cells, int((x + 10.0) / 20.0), PAD + row, i + 1)
 
 
 @compiled
 def mark_exactly(rules: Rules, game: Game, i: int) -> None:
-    """`mark` by the rules' own arithmetic: between lanes, across the road's ends, on a cell's edge."""
+    """`mark` by the rules' own arithmetic, cell by cell."""
     x, y = game.x[i], game.y[i]
     for dx in range(0, 11, 10):
         px = math.floor((x + dx) / 20.0)
@@ -219,7 +226,35 @@ def mark_exactly(rules: Rules, game: Game, i: int) -> None:
 def mark_ego(rules: Rules, game: Game) -> None:
     """Step 5: the ego car marks itself again, over whatever was there, with its new speed."""
     game.map_speed[1] = (rules.ego_mark_gain * game.following_speed[0]) * game.speed_factor[0]
-    mark(rules, game, 0)
+    if 0 <= game.row[0] <= rules.rows - 4:
+        mark(rules, game, 0)
+    else:
+        mark_exactly(rules, game, 0)
+
+
+# --- four cells at once; unsigned indices spare the compiler Python's rule for negative ones ------------------------
+
+
+@compiled
+def put_four(cells: U8, px: int, at: int, number: int) -> None:
+    """Write `number` into the four cells of column px from `at` on."""
+    column, first, byte = np.uint64(px), np.uint64(at), np.uint8(number)
+    cells[column, first] = byte
+    cells[column, first + ONE] = byte
+    cells[column, first + TWO] = byte
+    cells[column, first + THREE] = byte
+
+
+@compiled
+def get_four(cells: U8, px: int, at: int) -> int:
+    """Read the four cells of column px from `at` on as one number, the cell at `at` in its lowest byte."""
+    column, first = np.uint64(px), np.uint64(at)
+    return (
+        np.int64(cells[column, first])
+        | np.int64(cells[column, first + ONE]) << 8
+        | np.int64(cells[column, first + TWO]) << 16
+        | np.int64(cells[column, first + THREE]) << 24
+    )
 
 
 # --- reading the map ----------------------------------------------------------------------------------------------
@@ -228,7 +263,6 @@ def mark_ego(rules: Rules, game: Game) -> None:
 @compiled
 def follow(rules: Rules, game: Game) -> bool:
     """Step 3a: set every vehicle's following speed by the four cells ahead; True if one of them became negative."""
-    cells = game.cells
     any_negative = False
     for i in range(game.x.size):
         row = game.row[i]
@@ -237,20 +271,31 @@ def follow(rules: Rules, game: Game) -> bool:
             v = follow_exactly(rules, game, i)
         else:
             px = int((game.x[i] + 7.5) * 0.05)  # exact as / 20: lane changes step over the edges
-            at = PAD + row
-            if cells[px, at - 1] | cells[px, at - 2] | cells[px, at - 3] | cells[px, at - 4]:
-                for k in range(1, 5):
-                    v = brake(game, i, v, k, cells[px, at - k])
+            ahead = get_four(game.cells, px, PAD + row - 4)
+            if ahead != 0:
+                v = brake_for(game, i, ahead)
         game.following_speed[i] = v
         any_negative |= v < 0.0
     return any_negative
 
 
 @compiled
+def brake_for(game: Game, i: int, ahead: int) -> float:
+    """Vehicle i's following speed for the four cells ahead of it, the nearest in the highest byte."""
+    v, seen = 2.0, 0
+    for k in range(1, 5):
+        number = (ahead >> 24) & 255
+        if number != seen:  # the second cell of the same vehicle asks for nothing more
+            v = brake(game, i, v, k, number)
+        seen, ahead = number, ahead << 8
+    return v
+
+
+@compiled
 def brake(game: Game, i: int, v: float, k: int, number: int) -> float:
     """Lower vehicle i's following speed v for what stands k cells ahead."""
     d = game.map_speed[number]
-    if number != 0 and d < game.map_speed[0]:
+    if d < game.map_speed[0]:
         v = min(v, 0.5 * (k - 1))
         match_speed = d / game.speed_factor[i]
         if match_speed < v or math.isnan(match_speed):
@@ -301,7 +346,7 @@ def wander(rules: Rules, game: Game, any_negative: bool) -> None:
     """Step 3b: every traffic car draws, and now and then tries a lane change.
 
     A draw above the threshold is rare, so the frame's draws are first looked at all together by jumping ahead in the
-    stream; only if one of them might count are they taken one by one. (A negative following speed lowers the threshold.)
+    stream; only if one of them might count are they taken one by one. (Negative following speeds lower the threshold.)
     """
     first = rules.other_agents + 1
     traffic = game.x.size - first
@@ -315,7 +360,7 @@ def wander(rules: Rules, game: Game, any_negative: bool) -> None:
 
 @compiled
 def any_draw_above(rng: int, draws: int, threshold: float) -> bool:
-    """Whether one of the stream's next draws may exceed the threshold; it may say True too often by a hair, never False."""
+    """Whether one of the next draws may exceed the threshold; by a hair too often True, never wrongly False."""
     limit = np.uint64(max(0.0, threshold * SPAN - 8.0))
     highest = np.uint64(0)
     for k in range(1, draws + 1):
@@ -342,7 +387,7 @@ def execute(rules: Rules, game: Game, i: int) -> bool:
 
 @compiled
 def sense(rules: Rules, sensor: Sensor, game: Game, agent: int, out: F64) -> None:
-    """Write what `agent` sees into out, (D,) with D = (2 L + 1) * (P + Q): free road 1, off the road 0, a car its speed."""
+    """Write what `agent` sees into out, ((2 L + 1) * (P + Q),): free road 1, off the road 0, a car its speed."""
     row = math.floor(rules.ego_y / 10.0)
     if rules.sense_from_own_row:
         y = game.y[agent]

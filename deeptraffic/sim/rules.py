@@ -143,8 +143,8 @@ class RoadConfig:
     vehicles: 1..200, the ego car and the other agents included
     rows: 20..1000 cells of 10 px (contests: 70)
     decision_period: 10..300 [frames], a multiple of 10 (contests: 30)
-    traffic_factor_min: > 0; slowest traffic's speed factor (contests: 1.0; speed = 2 * factor [px/frame] on a free road)
-    traffic_factor_range: >= 0; the fastest traffic is this much above the slowest before the contest's share (0.7)
+    traffic_factor_min: slowest traffic's speed factor (contests: 1.0; speed = 2 * factor [px/frame] on a free road)
+    traffic_factor_range: how far the fastest traffic is above that, before the contest's share of it (0.7)
     lane_change_rate: 0..1, chance per frame that a standing traffic car tries a lane change (contests: 0.01)
 
     Raises ValueError with the value, the limit and the remedy for whatever cannot be built.
@@ -165,7 +165,7 @@ class RoadConfig:
             raise ValueError(f"rules={self.rules!r}: there are two rule sets, 2017 and 2018; choose one of them")
         if self.rules == 2017 and self.other_agents != 0:
             raise ValueError(
-                f"other_agents={self.other_agents} with the 2017 rules, which know none; use rules=2018 or other_agents=0"
+                f"other_agents={self.other_agents} with the 2017 rules, which have none; use rules=2018 or other_agents=0"
             )
         self._check_whole("other_agents", 0, MAX_OTHER_AGENTS)
         self._check_whole("lanes", 1, MAX_LANES)

@@ -93,6 +93,6 @@ def make_games(rules: Rules, num_envs: int) -> Games:
 
 
 def rules_record(rules: Rules) -> NDArray[Any]:
-    """Return the rules as (1,) record, which compiled code takes by reference (a tuple would be unpacked on each call)."""
+    """Return the rules as (1,) record, which compiled code takes by reference (a tuple is unpacked on each call)."""
     kinds = [(name, type(value)) for name, value in rules._asdict().items()]
     return np.array([tuple(rules)], np.dtype([(n, np.int64 if k is int else k) for n, k in kinds], align=True))
