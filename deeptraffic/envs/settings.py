@@ -1,0 +1,58 @@
+"""What every environment is told when it is made, checked once for all of them, and how an open run is chosen."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from deeptraffic.sim.rules import RoadConfig, Rules
+
+MAX_STEPS = 67  # decisions until 2,000 frames have been driven
+REWARDS = ("mit", "speed", "passed")
+RENDER_FPS = 60  # frames of the game per second, as in the original; one step is decision_period frames
+FIRST_DRAWN_SEED = 1 << 32  # below, seeds are for people and for evaluations to name
+
+
+def resolve_rules(rules: int | RoadConfig, other_agents: int = 0) -> Rules:
+    """Return the rules named by 2017, 2018 or a RoadConfig, with `other_agents` (a RoadConfig brings its own)."""
+    if not isinstance(rules, RoadConfig):
+        return RoadConfig(rules=rules, other_agents=other_agents).build()
+    if other_agents not in (0, rules.other_agents):
+        if rules.other_agents != 0:
+            raise ValueError(
+                f"other_agents={other_agents} and RoadConfig(other_agents={rules.other_agents}) contradict each other; "
+                "give one of them"
+            )
+        rules = replace(rules, other_agents=other_agents)
+    return rules.build()
+
+
+def check_reward(reward: str) -> str:
+    """Return the reward's name if there is such a reward."""
+    if reward not in REWARDS:
+        raise ValueError(f"reward={reward!r} does not exist; choose one of {', '.join(REWARDS)}")
+    return reward
+
+
+def check_max_steps(max_steps: int | None) -> int | None:
+    """Return the number of steps after which an episode is cut, None for never."""
+    if max_steps is None:
+        return None
+    if isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 1:
+        raise ValueError(f"max_steps={max_steps!r} is not possible; give a whole number from 1, or None for no limit")
+    return int(max_steps)
+
+
+def check_options(options: Mapping[str, Any] | None, known: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return the options of a reset if all of them are known."""
+    options = options or {}
+    for name in options:
+        if name not in known:
+            raise ValueError(f"unknown reset option {name!r}; known: {', '.join(known)}")
+    return options
+
+
+def draw_open_seed(np_random: np.random.Generator) -> int:
+    """Draw the seed of an open run, one that nobody has named."""
+    return int(np_random.integers(FIRST_DRAWN_SEED, np.iinfo(np.int64).max))
