@@ -188,7 +188,7 @@ class Simulator:
         if state.dtype != self.games.dtype:
             raise ValueError(
                 f"these records are of another road ({state.dtype['cells'].shape} cells, "
-                f"{state.dtype['x'].shape} vehicles); take the state from a simulator with the same lanes, rows and vehicles"
+                f"{state.dtype['x'].shape} vehicles); take them from a simulator with the same lanes, rows and vehicles"
             )
         self.games[self._rows(rows)] = state
 

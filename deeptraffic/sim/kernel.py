@@ -394,11 +394,19 @@ def sense(rules: Rules, sensor: Sensor, game: Game, agent: int, out: F64) -> Non
         row = math.floor(math.floor(y) / 10.0) if abs(y) < 1e6 else -1000000
     columns, rows = 2 * sensor.lanes_side + 1, sensor.patches_ahead + sensor.patches_behind
     first_px, first_py = game.lane[agent] - sensor.lanes_side, row - sensor.patches_ahead
+    begin, end = max(0, min(rows, -first_py)), max(0, min(rows, rules.rows - first_py))  # the sensor's rows on the grid
+    out[: begin * columns] = 0.0
+    out[begin * columns : end * columns] = 1.0
+    out[end * columns :] = 0.0
     for s in range(columns):
-        px = first_px + s
-        for r in range(rows):
-            py = first_py + r
-            reading = 0.0
-            if 0 <= px < rules.lanes and 0 <= py < rules.rows:
-                reading = game.map_speed[game.cells[px, PAD + py]]
-            out[r * columns + s] = reading / rules.empty
+        if 0 <= first_px + s < rules.lanes:
+            for r in range(begin, end, 4):
+                numbers = get_four(game.cells, first_px + s, PAD + first_py + r)
+                if numbers != 0:
+                    for k in range(r, min(r + 4, end)):
+                        if numbers & 255:
+                            out[k * columns + s] = game.map_speed[numbers & 255] / rules.empty
+                        numbers >>= 8
+        else:
+            for r in range(begin, end):
+                out[r * columns + s] = 0.0

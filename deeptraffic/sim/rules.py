@@ -165,7 +165,7 @@ class RoadConfig:
             raise ValueError(f"rules={self.rules!r}: there are two rule sets, 2017 and 2018; choose one of them")
         if self.rules == 2017 and self.other_agents != 0:
             raise ValueError(
-                f"other_agents={self.other_agents} with the 2017 rules, which have none; use rules=2018 or other_agents=0"
+                f"other_agents={self.other_agents} with the 2017 rules, which have none; use rules=2018 or set 0"
             )
         self._check_whole("other_agents", 0, MAX_OTHER_AGENTS)
         self._check_whole("lanes", 1, MAX_LANES)
