@@ -103,19 +103,19 @@ class Painter:
         """
         if not 0 <= follow < self.rules.vehicles:
             raise ValueError(f"follow={follow} is no vehicle; give a number from 0 to {self.rules.vehicles - 1}")
-        history = self.observe(state, row)
-        camera = self._road.camera(state, row, follow)
+        history, game = self.observe(state, row), state[row]
+        camera = self._road.camera(game, follow)
         self._canvas.set_clip(self.layout.road)
         self._road.draw_surface(self._canvas, camera, history.ground)
-        self._draw_overlay(state, row, camera, check_overlay(overlay or self.overlay), follow)
+        overlay = check_overlay(overlay or self.overlay)
+        self._draw_overlay(game, camera, overlay, follow)
         self._road.draw_trail(self._pixels, history.trail(follow), camera, self.trail_colour)
-        self._road.draw_vehicles(self._canvas, state, row, camera)
+        self._road.draw_vehicles(self._canvas, game, camera)
         self._canvas.set_clip(None)
         speed = int(history.mean_speed_mph(follow) // 1)
         label = self.label if follow == 0 else f"vehicle {follow}"
-        self._panel.draw(
-            self._canvas, Readout(speed, int(state.passed[row]), int(state.frame[row]), label, note)
-        )
+        readout = Readout(speed, int(game["passed"]), overlay, int(game["frame"]), label, note)
+        self._panel.draw(self._canvas, readout)
         return self._pixels.copy()
 
     def observe(self, state: State, row: int = 0) -> History:
@@ -133,13 +133,13 @@ class Painter:
         else:
             self._histories.pop(row, None)
 
-    def _draw_overlay(self, state: State, row: int, camera: Camera, overlay: str, follow: int) -> None:
+    def _draw_overlay(self, game: np.void, camera: Camera, overlay: str, follow: int) -> None:
         if overlay == "input":
-            cells = input_cells(self.rules, state, row, self.sensor, follow)
+            cells = input_cells(self.rules, game, self.sensor, follow)
         elif overlay == "safety":
-            cells = safety_cells(self.rules, state, row, follow)
+            cells = safety_cells(self.rules, game, follow)
         elif overlay == "map":
-            cells = map_cells(self.rules, state, row)
+            cells = map_cells(self.rules, game)
         else:
             return
         self._road.draw_cells(self._canvas, cells, camera, overlay)

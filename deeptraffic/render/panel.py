@@ -2,19 +2,36 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from deeptraffic.render.cell_tiles import LEVELS, CellTiles
 from deeptraffic.render.lettering import Lettering
 from deeptraffic.render.road import Rectangle
-from deeptraffic.render.theme import TOP_SPEED_MPH, Colour, Theme
+from deeptraffic.render.theme import TOP_SPEED_MPH, Colour, Theme, contrast
 
 if TYPE_CHECKING:
     import pygame
 
 
+LEGENDS: dict[str, tuple[str, tuple[tuple[str, int, str], ...]]] = {  # overlay: title, (tile, level, words)
+    "input": (
+        "LEARNING INPUT",
+        (
+            ("free", 0, "free: 1"),
+            ("occupied", 3, "slow car: near 0"),
+            ("occupied", LEVELS - 1, "fast car: above 0"),
+            ("off", 0, "no road: 0"),
+        ),
+    ),
+    "safety": ("SAFETY SYSTEM", (("clear", 0, "may go there"), ("blocked", 0, "blocked"))),
+    "map": ("FULL MAP", (("occupied", 3, "slow car"), ("occupied", LEVELS - 1, "fast car"))),
+}
+
+
 class Readout(NamedTuple):
-    """What the panel says: whole mph, vehicles passed, frames, the driver's label, and a line about the view."""
+    """What the panel says: whole mph, vehicles passed, the overlay, frames, driver's label, and a line above it."""
 
     speed_mph: int
     passed: int
+    overlay: str
     frame: int
     label: str
     note: str
@@ -26,6 +43,8 @@ class Panel:
     def __init__(self, theme: Theme, accent: Colour, place: Rectangle, unit: float, title: str) -> None:
         self.theme, self.accent, self.place, self.unit, self.title = theme, accent, place, unit, title
         self.lettering = Lettering()
+        self._bar_colour = accent if contrast(accent, theme.panel) > 0.12 else theme.text
+        self._tiles = CellTiles(theme, max(unit, 0.2))
         self._shown: Readout | None = None
 
     def draw(self, canvas: "pygame.Surface", readout: Readout) -> None:
@@ -40,8 +59,12 @@ class Panel:
             self._draw_speed(canvas, readout.speed_mph)
         if shown is None or shown.passed != readout.passed:
             self._draw_passed(canvas, readout.passed)
-        if shown is None or shown[2:] != readout[2:]:
+        if shown is None or shown.overlay != readout.overlay:
+            self._draw_legend(canvas, readout.overlay)
+        if shown is None or shown[4:] != readout[4:]:
             self._draw_foot(canvas, readout)
+        if shown is None or shown.frame != readout.frame:
+            self._draw_frame(canvas, readout.frame)
         self._shown = readout
 
     def forget(self) -> None:
@@ -60,23 +83,42 @@ class Panel:
         share = min(max(speed_mph / TOP_SPEED_MPH, 0.0), 1.0)
         self._bar(canvas, margin, self._y(206), width, self.theme.track)
         if share > 0:
-            self._bar(canvas, margin, self._y(206), max(width * share, 8 * self.unit), self.accent)
+            self._bar(canvas, margin, self._y(206), max(width * share, 8 * self.unit), self._bar_colour)
 
     def _draw_passed(self, canvas: "pygame.Surface", passed: int) -> None:
         self._clear(canvas, 250, 84)
         self._write(canvas, "CARS PASSED", 252, 14, self.theme.muted)
         self._write(canvas, f"{passed:,}".replace("-", "\u2212"), 270, 54, self.theme.text)
 
+    def _draw_legend(self, canvas: "pygame.Surface", overlay: str) -> None:
+        self._clear(canvas, 360, 130)
+        if overlay not in LEGENDS:
+            return
+        title, entries = LEGENDS[overlay]
+        self._write(canvas, title, 362, 14, self.theme.muted)
+        for k, (tile, level, words) in enumerate(entries):
+            y = 384 + 20 * k
+            where = self.place.left + 22 * self.unit, self._y(y + 2)
+            canvas.blit(self._tiles.tile(tile, level), (round(where[0]), round(where[1])))
+            self._write(canvas, words, y, 14, self.theme.text, indent=28)
+
     def _draw_foot(self, canvas: "pygame.Surface", readout: Readout) -> None:
         height = self.place.height / self.unit
-        self._clear(canvas, height - 84, 84)
+        self._clear(canvas, height - 84, 48)
         if readout.note:
             self._write(canvas, readout.note, height - 78, 13, self.theme.muted)
         self._write(canvas, readout.label, height - 56, 15, self.theme.text)
-        self._write(canvas, f"frame {readout.frame:,}", height - 34, 14, self.theme.muted)
 
-    def _write(self, canvas: "pygame.Surface", text: str, y: float, size: float, colour: Colour) -> "pygame.Rect":
-        margin = 22 * self.unit
+    def _draw_frame(self, canvas: "pygame.Surface", frame: int) -> None:
+        y = self.place.height / self.unit - 34
+        self._clear(canvas, y, 34)
+        at = (self.place.left + 22 * self.unit, self._y(y))
+        self.lettering.write_digits(canvas, f"frame {frame:,}", at, 14 * self.unit, self.theme.muted)
+
+    def _write(
+        self, canvas: "pygame.Surface", text: str, y: float, size: float, colour: Colour, indent: float = 0.0
+    ) -> "pygame.Rect":
+        margin = (22 + indent) * self.unit
         room = self.place.width - margin * 1.3
         size *= self.unit
         width = self.lettering.width(text, size)

@@ -13,12 +13,11 @@ from numba import njit
 from numpy.typing import NDArray
 
 from deeptraffic.render.sprites import GLASS, HALF
-from deeptraffic.render.theme import DARK, Colour
+from deeptraffic.render.theme import DARK, LUMINANCE, Colour
 from deeptraffic.sim.rules import LANE_WIDTH, VEHICLE_LENGTH, VEHICLE_WIDTH, Rules
 from deeptraffic.sim.state import State
 
 MIN_SIDE, MAX_SIDE = 16, 1024  # [pixels]
-LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 LANE_LINE = 1.4  # [px]
 
 F32 = NDArray[np.float32]
@@ -48,12 +47,12 @@ class PixelPainter:
 
     def paint(self, state: State, rows: NDArray[np.int64] | None = None, out: U8 | None = None) -> U8:
         """Return pictures of rows (all by default), (B, H, W, C) uint8, or write them into `out` of that shape."""
-        rows = np.arange(len(state.x)) if rows is None else np.asarray(rows, np.int64)
+        rows = np.arange(len(state["x"])) if rows is None else np.asarray(rows, np.int64)
         if out is None:
             out = np.empty((len(rows), *self.shape), np.uint8)
         elif out.shape != (len(rows), *self.shape) or out.dtype != np.uint8:
             raise ValueError(f"out is {out.dtype} of shape {out.shape}; give uint8 of {(len(rows), *self.shape)}")
-        _paint_rows(state.x, state.y, rows, self._scale, self._background, self._bodies, self._glass, out)
+        _paint_rows(state["x"], state["y"], rows, self._scale, self._background, self._bodies, self._glass, out)
         return out
 
     def _ink(self, colours: list[Colour]) -> F32:

@@ -11,7 +11,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -108,22 +108,22 @@ def _write_mp4(frames: Iterator[ByteArray], path: Path, fps: float) -> None:
 
     first = next(frames)
     height, width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2
+    writer = imageio_ffmpeg.write_frames(
+        str(path),
+        (width, height),
+        fps=fps,
+        codec="libx264",
+        pix_fmt_out="yuv420p",
+        macro_block_size=2,
+        quality=None,
+        output_params=["-crf", "20", "-preset", "veryfast", "-movflags", "+faststart"],
+        ffmpeg_log_level="error",
+    )
     try:
-        writer = imageio_ffmpeg.write_frames(
-            str(path),
-            (width, height),
-            fps=fps,
-            codec="libx264",
-            pix_fmt_out="yuv420p",
-            macro_block_size=2,
-            quality=None,
-            output_params=["-crf", "20", "-preset", "veryfast", "-movflags", "+faststart"],
-            ffmpeg_log_level="error",
-        )
-        writer.send(None)
-        for frame in itertools.chain([first], frames):
-            writer.send(np.ascontiguousarray(frame[:height, :width]))
-        writer.close()
+        with closing(writer):  # also when a painter fails: only then the encoder no longer holds the file
+            writer.send(None)
+            for frame in itertools.chain([first], frames):
+                writer.send(np.ascontiguousarray(frame[:height, :width]))
     except (OSError, RuntimeError, StopIteration) as error:
         reason = _first_line(error)
         raise RecordingError(f"the video encoder failed ({reason}); free some space, or record a .gif") from error

@@ -4,19 +4,19 @@
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deeptraffic.render.cell_tiles import CellTiles
 from deeptraffic.render.history import Trail
 from deeptraffic.render.overlays import Cells
-from deeptraffic.render.shapes import ByteArray, Sheet, surface_from_rgb
+from deeptraffic.render.shapes import ByteArray, surface_from_rgb
 from deeptraffic.render.sprites import AGENT, EGO, TRAFFIC, SpriteSet
-from deeptraffic.render.theme import DASH_LENGTH, DASH_PERIOD, PATTERN_PERIOD, TRAIL_FRAMES, Colour, Theme, mix
+from deeptraffic.render.theme import DASH_LENGTH, DASH_PERIOD, PATTERN_PERIOD, TRAIL_FRAMES, Colour, Theme
 from deeptraffic.sim.rules import CELL_LENGTH, LANE_WIDTH, VEHICLE_LENGTH, VEHICLE_WIDTH, Rules
-from deeptraffic.sim.state import State
 
 if TYPE_CHECKING:
     import pygame
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from deeptraffic.render.vehicle_image import VehicleImage
 
 SURFACE_PHASES = 4  # pictures of the surface per pixel of scrolling
-LEVELS = 16  # shades of an occupied cell
 TRAIL_HALF_WIDTH = 4.2  # [px]
 TRAIL_FADE = 0.85  # opacity at the vehicle
 
@@ -71,11 +70,11 @@ class RoadView:
         self._surfaces = [self._surface(phase / SURFACE_PHASES) for phase in range(SURFACE_PHASES)]
         self._tiles = CellTiles(theme, scale)
 
-    def camera(self, state: State, row: int, follow: int = 0) -> Camera:
+    def camera(self, game: np.void, follow: int = 0) -> Camera:
         """Return the camera that holds `follow` where the game holds the ego car; the ego car's own stands still."""
         visible = self.place.height / self.scale
         share = self.rules.ego_y / self.rules.road_length
-        focus = self.rules.ego_y if follow == 0 else self._finite(state.y[row, follow])
+        focus = self.rules.ego_y if follow == 0 else self._finite(game["y"][follow])
         return Camera(self._left, focus - share * visible)
 
     def draw_surface(self, canvas: "pygame.Surface", camera: Camera, ground: float) -> None:
@@ -87,11 +86,10 @@ class RoadView:
         canvas.blit(self._surfaces[phase], place[:2], (0, whole, place.width, place.height))
         self._darken_beyond(canvas, camera)
 
-    def draw_vehicles(self, canvas: "pygame.Surface", state: State, row: int, camera: Camera) -> None:
+    def draw_vehicles(self, canvas: "pygame.Surface", game: np.void, camera: Camera) -> None:
         """Draw all vehicles, the ego car last so that nothing hides it."""
         shift_x = self.place.left - camera.left * self.scale
         shift_y = self.place.top - camera.top * self.scale
-        game = state[row]
         xs, ys = (game["x"] * self.scale + shift_x).tolist(), (game["y"] * self.scale + shift_y).tolist()
         above, below = self.place.top - VEHICLE_LENGTH * self.scale * 1.5, self.place.top + self.place.height
         pictures = []
@@ -119,7 +117,7 @@ class RoadView:
 
     def draw_cells(self, canvas: "pygame.Surface", cells: Cells, camera: Camera, style: str) -> None:
         """Lay overlay cells over the road; `style` (input, map or safety) says what their values mean."""
-        tile = self._tiles.picker(style, self.rules)
+        tile = self._tiles.picker(style, self.rules.empty)
         x = self.place.left + (cells.column * LANE_WIDTH - camera.left) * self.scale
         y = self.place.top + (cells.line * CELL_LENGTH - camera.top) * self.scale
         seen = (y > self.place.top - CELL_LENGTH * self.scale) & (y < self.place.top + self.place.height)
@@ -129,10 +127,10 @@ class RoadView:
             pictures.append((tile(value), (round(left), round(top))))
         canvas.blits(pictures, False)
 
-    def draw_ghost(self, canvas: "pygame.Surface", state: State, row: int, camera: Camera) -> None:
+    def draw_ghost(self, canvas: "pygame.Surface", game: np.void, camera: Camera) -> None:
         """Draw the ego car of another run, see-through, in the place it has on its own road."""
-        x = self.place.left + (state.x[row, 0] - camera.left) * self.scale
-        y = self.place.top + (self._finite(state.y[row, 0]) - camera.top) * self.scale
+        x = self.place.left + (game["x"][0] - camera.left) * self.scale
+        y = self.place.top + (self._finite(game["y"][0]) - camera.top) * self.scale
         sprite, at = self.sprites.place(EGO, 0, x, y)
         faint = sprite.copy()
         faint.set_alpha(110)
@@ -221,51 +219,3 @@ def _lay_ribbon(
     opacity = (inside * (TRAIL_FADE * (1 - age).clip(0, 1) ** 0.8)[:, None]).astype(np.float32)[..., None]
     part = pixels[first : first + len(centre), low:high]
     part += ((np.array(colour, np.float32) - part) * opacity).astype(np.int16).astype(np.uint8)
-
-
-class CellTiles:
-    """Pictures of single overlay cells: one per meaning and shade."""
-
-    def __init__(self, theme: Theme, scale: float) -> None:
-        self.size = (math.ceil(LANE_WIDTH * scale), math.ceil(CELL_LENGTH * scale))
-        self.theme, self.scale = theme, scale
-        self._made: dict[tuple[str, int], pygame.Surface] = {}
-
-    def picker(self, style: str, rules: Rules) -> "Callable[[float], pygame.Surface]":
-        """Return a function from a cell's value to its picture."""
-        if style == "safety":
-            return lambda value: self._tile("blocked" if value else "clear", 0)
-        top = 4.0 / rules.empty  # the fastest mark that a car makes
-
-        def pick(value: float) -> "pygame.Surface":
-            if value >= 1.0:
-                return self._tile("free", 0)
-            if value == 0.0 and style == "input":
-                return self._tile("off", 0)
-            return self._tile("occupied", round(min(max(value / top, 0.0), 1.0) * (LEVELS - 1)))
-
-        return pick
-
-    def _tile(self, meaning: str, level: int) -> "pygame.Surface":
-        if (meaning, level) not in self._made:
-            self._made[meaning, level] = self._make(meaning, level)
-        return self._made[meaning, level]
-
-    def _make(self, meaning: str, level: int) -> "pygame.Surface":
-        theme, sheet = self.theme, Sheet(*self.size, self.scale)
-        middle, half = (LANE_WIDTH / 2, CELL_LENGTH / 2), (LANE_WIDTH / 2 - 0.8, CELL_LENGTH / 2 - 0.8)
-        if meaning == "free":
-            sheet.box(middle, half, theme.free, radius=1.6, alpha=0.16)
-            sheet.box(middle, (1.3, 1.3), theme.free, radius=1.3, alpha=0.9)
-        elif meaning == "clear":
-            sheet.box(middle, half, theme.free, radius=1.6, alpha=0.22)
-            sheet.frame(middle, half, theme.free, radius=1.6, line=1.0, alpha=0.9)
-        elif meaning == "off":
-            sheet.frame(middle, half, theme.muted, radius=1.6, line=0.8, alpha=0.35)
-        elif meaning == "blocked":
-            sheet.box(middle, half, theme.blocked, radius=1.6, alpha=0.78)
-            sheet.box(middle, (4.5, 1.1), theme.rim, radius=1.0)
-        else:
-            shade = mix(theme.occupied_slow, theme.occupied_fast, level / (LEVELS - 1))
-            sheet.box(middle, half, shade, radius=1.6, alpha=0.86)
-        return sheet.surface()

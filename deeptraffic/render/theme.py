@@ -31,6 +31,7 @@ PATTERN_PERIOD = 80.0  # [px] after which lane marks and posts repeat along the 
 DASH_PERIOD, DASH_LENGTH = 40.0, 16.0  # [px]
 SHOULDER = 10.0  # [px] of verge that the road keeps on either side
 TOP_SPEED_MPH = 80.0
+LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 @dataclass(frozen=True)
@@ -135,3 +136,9 @@ def mix(start: Colour, end: Colour, share: float) -> Colour:
     """Return the colour `share` (0..1) of the way from start to end."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(start, end, strict=True))
     return red, green, blue
+
+
+def contrast(one: Colour, other: Colour) -> float:
+    """Return how far two colours differ in luminance, 0..1."""
+    first, second = (sum(c * w for c, w in zip(colour, LUMINANCE, strict=True)) for colour in (one, other))
+    return abs(first - second) / 255

@@ -1,0 +1,197 @@
+"""The painter's pictures: what is where, that the game is left alone, and that bad input is told off."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeptraffic.render.overlays import OVERLAYS
+from deeptraffic.render.painter import Painter, default_size, lay_out
+from deeptraffic.render.theme import DARK, TRAIL_COLOURS, contrast
+from deeptraffic.sim.rules import RULES_2017, RULES_2018, RoadConfig
+
+FOUR = RULES_2018._replace(other_agents=3)
+PICTURES = Path(__file__).parent / "pictures"
+ROAD_LEFT = 240  # [pixels] of the default picture
+
+
+def digest(sim) -> str:
+    return hashlib.sha256(sim.games.tobytes()).hexdigest()
+
+
+def colour_at(picture: np.ndarray, sim, vehicle: int, along: float = 17.0) -> np.ndarray:
+    """Colour of the picture on a vehicle's body, `along` [px] behind its front."""
+    game = sim.state[0]
+    return picture[round(game["y"][vehicle] + along), ROAD_LEFT + round(game["x"][vehicle] + 3.0)].astype(int)
+
+
+def test_a_contest_picture_is_400_by_700_bytes_of_its_own(drive):
+    sim, painter = drive(3), Painter(RULES_2018)
+    first = painter.paint(sim.state)
+    kept = first.copy()
+    assert first.shape == (700, 400, 3) and first.dtype == np.uint8
+    drive_on = drive(40)
+    painter.paint(drive_on.state)
+    assert np.array_equal(first, kept), "a later picture wrote over an earlier one"
+
+
+def test_painting_leaves_state_and_random_stream_as_they_are(drive):
+    sim = drive(45, FOUR)
+    before = digest(sim)
+    painter = Painter(FOUR)
+    for overlay in OVERLAYS:
+        for follow in (0, 2, 15):
+            painter.paint(sim.state, overlay=overlay, follow=follow)
+    assert digest(sim) == before
+
+
+def test_the_ego_car_other_agents_and_traffic_have_their_colours(drive):
+    sim = drive(5, FOUR)
+    picture = Painter(FOUR).paint(sim.state)
+    assert np.abs(colour_at(picture, sim, 0) - DARK.ego).max() < 40
+    seen = [v for v in range(1, 20) if 0 < sim.state.y[0, v] < 600]
+    for vehicle in seen:
+        colour = colour_at(picture, sim, vehicle)
+        wanted = DARK.agent if vehicle <= 3 else DARK.traffic[vehicle % 4]
+        assert np.abs(colour - wanted).max() < 40, f"vehicle {vehicle}"
+    assert any(v <= 3 for v in seen) and any(v > 3 for v in seen)
+
+
+def test_kinds_of_vehicle_differ_in_lightness_for_colour_blind_readers():
+    darkest_traffic = min(DARK.traffic, key=sum)
+    for one, other in ((DARK.ego, DARK.agent), (DARK.ego, darkest_traffic), (DARK.agent, darkest_traffic)):
+        assert contrast(one, other) > 0.12
+    for body in (DARK.ego, DARK.agent, darkest_traffic):
+        assert contrast(body, DARK.asphalt) > 0.12
+
+
+def test_the_trail_shows_where_the_ego_car_was_and_fades(drive):
+    painter = Painter(RULES_2018, trail="aqua")
+    sim = drive(90, each=lambda sim: painter.observe(sim.state))
+    with_trail, without = painter.paint(sim.state), Painter(RULES_2018, trail="aqua").paint(sim.state)
+    x, y = ROAD_LEFT + round(sim.state.x[0, 0] + 7.5), round(sim.state.y[0, 0] + 34)
+    near = np.abs(with_trail[y + 12].astype(int) - TRAIL_COLOURS["aqua"]).sum(axis=1).min()
+    far = np.abs(with_trail[690].astype(int) - TRAIL_COLOURS["aqua"]).sum(axis=1).min()
+    assert near < far
+    changed = np.abs(with_trail.astype(int) - without).sum(axis=2) > 30
+    assert changed[y + 12, x - 30 : x + 30].any()
+    assert not changed[: y - 40, ROAD_LEFT : ROAD_LEFT + 140].any(axis=1).all()
+
+
+def test_the_marks_scroll_with_the_road(drive):
+    painter = Painter(RULES_2018)
+    sim = drive(1, each=lambda sim: painter.observe(sim.state))
+    before = painter.paint(sim.state)[:, ROAD_LEFT + 20].astype(int)
+    shift = 0.0
+    for _ in range(4):
+        shift += float(sim.state.scroll[0])
+        sim.step_frame(0)
+        if sim.state.waiting[0] == 0:
+            sim.step_frame(0)
+        painter.observe(sim.state)
+    after = painter.paint(sim.state)[:, ROAD_LEFT + 20].astype(int)
+    errors = [np.abs(after[k:300] - before[: 300 - k]).mean() for k in range(24)]
+    assert abs(int(np.argmin(errors)) - shift) <= 1.0
+
+
+def test_the_speed_readout_is_the_floored_mean_of_the_last_60_frames(drive):
+    painter, speeds = Painter(RULES_2018), []
+
+    def note(sim):
+        painter.observe(sim.state)
+        speeds.append(float(sim.speed_mph()[0]))
+
+    sim = drive(200, each=note)
+    history = painter.observe(sim.state)
+    assert history.mean_speed_mph(0) == pytest.approx(np.mean(speeds[-60:]))
+    assert history.mean_speed_mph(0) != pytest.approx(speeds[-1])
+
+
+def test_two_rows_keep_their_own_trails_and_speeds(drive):
+    painter = Painter(RULES_2018)
+    one, other = drive(50), drive(80)
+    both = np.concatenate([one.get_state(), other.get_state()])
+    alone = Painter(RULES_2018).paint(both, 1)
+    painter.paint(both, 0)
+    assert np.array_equal(painter.paint(both, 1), alone)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (200, 300), (600, 600), (120, 500), (1000, 300), (801, 1399)])
+def test_any_size_is_filled(drive, size):
+    sim = drive(30)
+    picture = Painter(RULES_2018, size).paint(sim.state, overlay="input")
+    assert picture.shape == (size[1], size[0], 3)
+    assert picture.std() > 5
+    layout = lay_out(RULES_2018, size)
+    assert layout.road.left + layout.road.width == size[0]
+
+
+@pytest.mark.parametrize("lanes, rows, vehicles", [(1, 40, 3), (16, 70, 60), (3, 200, 12)])
+def test_research_roads_can_be_painted(drive, lanes, rows, vehicles):
+    rules = RoadConfig(lanes=lanes, rows=rows, vehicles=vehicles).build()
+    sim = drive(20, rules)
+    width, height = default_size(rules)
+    assert Painter(rules).paint(sim.state).shape == (height, width, 3)
+
+
+def test_the_camera_follows_any_vehicle(drive):
+    sim = drive(60, FOUR)
+    painter = Painter(FOUR)
+    followed = painter.paint(sim.state, follow=2)
+    x = ROAD_LEFT + round(sim.state.x[0, 2] + 7.5)
+    assert np.abs(followed[525 + 20, x].astype(int) - DARK.agent).max() < 40
+
+
+def test_a_vehicle_thrown_off_to_infinity_does_not_stop_the_painter(drive):
+    sim = drive(30)
+    sim.state.y[0, 0], sim.state.y[0, 5], sim.state.x[0, 3] = np.inf, np.nan, 64.0
+    painter = Painter(RULES_2018)
+    for overlay in OVERLAYS:
+        for follow in (0, 5):
+            assert painter.paint(sim.state, overlay=overlay, follow=follow).shape == (700, 400, 3)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"theme": "neon"}, "dark, light"),
+        ({"trail": "pink"}, "fuchsia"),
+        ({"overlay": "radar"}, "none, input, safety, map"),
+        ({"size": (20, 700)}, "32 to 4096"),
+        ({"size": (400, 9000)}, "32 to 4096"),
+    ],
+)
+def test_impossible_looks_are_refused_with_the_choices(options, words):
+    with pytest.raises(ValueError, match=words):
+        Painter(RULES_2018, **options)
+
+
+def test_following_a_vehicle_that_does_not_exist_is_refused(drive):
+    with pytest.raises(ValueError, match="0 to 19"):
+        Painter(RULES_2018).paint(drive(1).state, follow=20)
+
+
+def test_painting_starts_neither_a_display_nor_sound(tmp_path):
+    code = (
+        "import pygame; from deeptraffic.render.painter import Painter; from deeptraffic.sim.engine import Simulator;"
+        "from deeptraffic.sim.rules import RULES_2017 as R; s = Simulator(R, 1); s.reset_open([1]);"
+        "Painter(R).paint(s.state); assert not pygame.display.get_init() and pygame.mixer.get_init() is None"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["plain", "input", "safety", "map", "light", "2017", "followed"])
+def test_pictures_look_as_those_that_were_looked_at(drive, name):
+    rules = RULES_2017 if name == "2017" else FOUR
+    painter = Painter(rules, theme="light" if name == "light" else "dark", label="golden")
+    sim = drive(200, rules, each=lambda sim: painter.observe(sim.state))
+    overlay = name if name in OVERLAYS else "none"
+    picture = painter.paint(sim.state, overlay=overlay, follow=12 if name == "followed" else 0)
+    path = PICTURES / f"{name}.png"
+    wanted = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    difference = np.abs(picture.astype(int) - wanted)
+    assert difference.mean() < 1.0 and (difference.max(axis=2) > 60).mean() < 0.002, f"{path.name} differs"

@@ -1,0 +1,84 @@
+"""Small pictures for learning agents: shape, colours, sub-pixel motion, independence of everything but State."""
+
+import numpy as np
+import pytest
+
+from deeptraffic.render.pixels import PixelPainter
+from deeptraffic.render.theme import DARK
+from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.rules import RULES_2018
+
+FOUR = RULES_2018._replace(other_agents=3)
+
+
+def games(num_envs: int) -> Simulator:
+    sim = Simulator(FOUR, num_envs, threads=1)
+    sim.reset_open(range(num_envs))
+    sim.step(np.zeros(num_envs, np.int64))
+    return sim
+
+
+@pytest.mark.parametrize("grey, channels", [(False, 3), (True, 1)])
+@pytest.mark.parametrize("height, width", [(84, 84), (64, 48)])
+def test_pictures_have_the_asked_shape(grey, channels, height, width):
+    pictures = PixelPainter(FOUR, height, width, grey=grey).paint(games(5).state)
+    assert pictures.shape == (5, height, width, channels) and pictures.dtype == np.uint8
+
+
+def test_a_picture_depends_on_its_own_row_alone():
+    sim = games(6)
+    painter = PixelPainter(FOUR)
+    together = painter.paint(sim.state)
+    for row in (3, 0, 5):
+        assert np.array_equal(painter.paint(sim.state, np.array([row]))[0], together[row])
+    assert not np.array_equal(together[0], together[1])
+
+
+def test_the_ego_car_is_where_state_says_and_red():
+    sim = games(1)
+    picture = PixelPainter(FOUR).paint(sim.state)[0].astype(int)
+    row, column = int((sim.state.y[0, 0] + 17) * 0.12), int((sim.state.x[0, 0] + 7.5) * 0.6)
+    area = picture[row - 2 : row + 3, column - 3 : column + 4].reshape(-1, 3)
+    assert np.abs(area - DARK.ego).max(axis=1).min() < 25
+
+
+def test_grey_is_the_luminance_of_colour():
+    state = games(2).state
+    colour, grey = PixelPainter(FOUR).paint(state), PixelPainter(FOUR, grey=True).paint(state)
+    assert np.abs(colour @ np.array([0.299, 0.587, 0.114]) - grey[..., 0]).max() < 1.6
+
+
+def test_a_move_of_a_tenth_of_a_pixel_shows():
+    sim = games(1)
+    painter = PixelPainter(FOUR)
+    before = painter.paint(sim.state).astype(int)
+    sim.state.y[0, 7] = 300.0
+    first = painter.paint(sim.state).astype(int)
+    sim.state.y[0, 7] += 0.1 / 0.12
+    second = painter.paint(sim.state).astype(int)
+    assert np.abs(first - second).max() > 5 and np.abs(first - before).max() > 50
+
+
+def test_covered_area_adds_up_wherever_a_vehicle_stands():
+    sim = games(1)
+    sim.state.y[0] = -500.0
+    painter = PixelPainter(RULES_2018, grey=True)
+    empty = painter.paint(sim.state).astype(int)
+    sums = []
+    for y in (100.0, 101.3, 104.7):
+        sim.state.y[0, 1] = y
+        sums.append((painter.paint(sim.state).astype(int) - empty).sum())
+    assert max(sums) - min(sums) < 0.05 * max(sums) and min(sums) > 500
+
+
+def test_vehicles_thrown_off_to_infinity_are_left_out():
+    sim = games(1)
+    sim.state.y[0, :3] = np.nan, np.inf, -np.inf
+    assert PixelPainter(FOUR).paint(sim.state).shape == (1, 84, 84, 3)
+
+
+def test_impossible_sizes_and_buffers_are_refused():
+    with pytest.raises(ValueError, match="16 to 1024"):
+        PixelPainter(FOUR, height=4)
+    with pytest.raises(ValueError, match=r"\(1, 84, 84, 3\)"):
+        PixelPainter(FOUR).paint(games(1).state, out=np.empty((1, 84, 84), np.uint8))
