@@ -99,6 +99,15 @@ class Simulator:
         self.idle = np.full((num_envs, rules.other_agents + 1), int(Action.NOTHING), np.int64)
         self._pool: ThreadPoolExecutor | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the threads, and `state`, which must go on sharing memory with `games`."""
+        return {"rules": self.rules, "num_envs": self.num_envs, "threads": self.threads, "games": self.games}
+
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        """Build a simulator around the saved games."""
+        Simulator.__init__(self, saved["rules"], saved["num_envs"], saved["threads"])
+        self.games[:] = saved["games"]
+
     # --- starting games -------------------------------------------------------------------------------------------
 
     def start_program(self, seed: int = 1, rows: ArrayLike | None = None) -> None:
