@@ -9,11 +9,11 @@ fraction of a pixel shows. A picture depends on State alone: dashes do not scrol
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from deeptraffic.render.sprites import GLASS, HALF
 from deeptraffic.render.theme import DARK, LUMINANCE, Colour
+from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.rules import LANE_WIDTH, VEHICLE_LENGTH, VEHICLE_WIDTH, Rules
 from deeptraffic.sim.state import State
 
@@ -74,7 +74,7 @@ class PixelPainter:
         return np.tile(across[None], (self.shape[0], 1, 1)).astype(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _paint_rows(
     x: NDArray, y: NDArray, rows: NDArray, scale: tuple[float, float], background: F32, bodies: F32, glass: F32, out: U8
 ) -> None:
@@ -101,7 +101,7 @@ def _paint_rows(
                     out[k, row, column, channel] = np.uint8(picture[row, column, channel] + np.float32(0.5))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _lay_box(
     picture: F32, scale: tuple[float, float], left: float, top: float, width: float, length: float, ink: F32
 ) -> None:

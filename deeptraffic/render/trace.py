@@ -1,0 +1,208 @@
+"""Episode traces: a file of a few kilobytes from which an episode is driven again, exactly.
+
+A trace holds no pictures and no positions to show, but what made them: the rules, what the reset depended on, and the
+actions of every deciding agent. Recorder, viewer and the web page's tracks all re-simulate it (`Episode.replay`).
+
+File format, version 1: a NumPy .npz archive (a zip of .npy arrays, no pickles), by custom named *.trace, of
+
+meta: () str, JSON with
+    format "deeptraffic-trace", version 1
+    rules: all fields of `Rules`
+    start: stream (the random stream's state before the reset), run (the reset number) and action (the pending action
+        before the reset, which the 2017 rules carry over)
+    frames, label (the driver's name)
+    checksum: CRC-32 of the float64 positions x (N,), y (N,) at frames 10, 20, ..., one after another
+actions: (D,) uint8, the decisions 0..4 of all agents in the order in which they are due: the ego car's where
+    frame % decision_period is 0, agent i's where it is i * agent_stagger
+checks: (K, N, 2) int16, x and y [px], rounded, at the ends of frames 10, 20, ...; each as the difference to the one
+    before it, which packs better
+"""
+
+import json
+import math
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptraffic.render.recorder import whole_file
+from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.rules import Action, RoadConfig, Rules
+from deeptraffic.sim.stream import MODULUS, open_run_streams
+
+FORMAT, VERSION = "deeptraffic-trace", 1
+CHECK_FRAMES = 10
+MAX_FRAMES = 1_000_000
+MAX_LABEL = 200  # [letters]
+MAX_BYTES = 64 * 1024 * 1024  # of a file and of what it unpacks to
+FAR_AWAY = 32000.0  # [px] positions beyond are kept as this
+
+
+class TraceError(ValueError):
+    """A trace cannot be read or does not replay; the message says why and what to do."""
+
+
+class Start(NamedTuple):
+    """What a game's course depends on besides its drivers.
+
+    stream: state of the random stream before the reset, 1..2147483646
+    run: the reset number
+    action: the pending action before the reset
+    """
+
+    stream: int
+    run: int
+    action: int = int(Action.NOTHING)
+
+    @classmethod
+    def open(cls, seed: int) -> "Start":
+        """Return the start of an open run."""
+        return cls(*open_run_streams(seed))
+
+    @classmethod
+    def official(cls, rules: Rules) -> "Start":
+        """Return the start of the first official run; later ones depend on how those before were driven."""
+        sim = Simulator(rules, 1, threads=1)
+        sim.start_program(1)
+        return cls(int(sim.state.rng[0]), 1)
+
+    @classmethod
+    def of(cls, sim: Simulator, run: int, row: int = 0) -> "Start":
+        """Return the start of the game that `sim.reset(run, row)` would begin now."""
+        return cls(int(sim.state.rng[row]), run, int(sim.state.action[row]))
+
+    def reset(self, sim: Simulator, row: int = 0) -> None:
+        """Begin this game in a row of a simulator."""
+        sim.state.rng[row] = self.stream
+        sim.state.action[row] = self.action
+        sim.reset(self.run, [row])
+
+
+class Trace(NamedTuple):
+    """An episode, ready to be driven again; fields as in the file, `checks` (K, N, 2) int16 as positions [px]."""
+
+    rules: Rules
+    start: Start
+    frames: int
+    actions: NDArray[np.uint8]
+    checks: NDArray[np.int16]
+    checksum: int
+    label: str
+
+    def save(self, path: str | Path) -> Path:
+        """Write the file; return its path."""
+        path = Path(path)
+        meta = {
+            "format": FORMAT,
+            "version": VERSION,
+            "rules": self.rules._asdict(),
+            "start": self.start._asdict(),
+            "frames": self.frames,
+            "label": self.label[:MAX_LABEL],
+            "checksum": self.checksum,
+        }
+        steps = np.diff(self.checks, axis=0, prepend=np.zeros((1, *self.checks.shape[1:]), np.int16))
+        with whole_file(path) as unfinished, unfinished.open("wb") as file:
+            text = np.array(json.dumps(meta, separators=(",", ":")))
+            np.savez_compressed(file, meta=text, actions=self.actions, checks=steps.astype(np.int16))
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Trace":
+        """Read a file that may come from anybody; raise TraceError if it is no trace, or an impossible one."""
+        path = Path(path)
+        try:
+            meta, actions, steps = _read(path)
+            return _build(meta, actions, steps)
+        except TraceError as error:
+            raise TraceError(f"{path.name}: {error}") from error
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+            raise TraceError(f"{path.name} is no readable trace ({error}); record it anew") from error
+
+
+def is_trace(path: str | Path) -> bool:
+    """Whether a file looks like a trace from its name or its members, without reading it whole."""
+    path = Path(path)
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return {"meta.npy", "actions.npy", "checks.npy"} <= set(archive.namelist())
+
+
+def rounded_positions(game: np.void) -> NDArray[np.int16]:
+    """Return x and y of all vehicles as (N, 2) int16 [px], as the checks hold them."""
+    positions = np.stack([game["x"], game["y"]], axis=1)
+    return np.rint(np.nan_to_num(positions, nan=FAR_AWAY).clip(-FAR_AWAY, FAR_AWAY)).astype(np.int16)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], NDArray[Any], NDArray[Any]]:
+    """Return the members of the archive after a look at their sizes."""
+    with zipfile.ZipFile(path) as archive:
+        if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
+            raise TraceError(f"unpacks to more than {MAX_BYTES >> 20} MiB, which no trace does")
+    with np.load(path, allow_pickle=False) as arrays:
+        return json.loads(str(arrays["meta"])), arrays["actions"], arrays["checks"]
+
+
+def _build(meta: dict[str, Any], actions: NDArray[Any], steps: NDArray[Any]) -> Trace:
+    if meta.get("format") != FORMAT or meta.get("version") != VERSION:
+        raise TraceError(f"is not of format {FORMAT} version {VERSION}; record it anew with this version")
+    rules = rules_from_json(meta["rules"])
+    start = Start(*(_whole(name, meta["start"][name], low, high) for name, low, high in _START_LIMITS))
+    frames = _whole("frames", meta["frames"], 1, MAX_FRAMES)
+    if actions.dtype != np.uint8 or actions.ndim != 1 or (actions > max(Action)).any():
+        raise TraceError(f"actions are {actions.dtype} {actions.shape}, or not 0..4; record it anew")
+    if steps.dtype != np.int16 or steps.shape != (frames // CHECK_FRAMES, rules.vehicles, 2):
+        raise TraceError(f"checks are {steps.dtype} {steps.shape}, which {frames} frames do not have; record it anew")
+    checks = np.cumsum(steps, axis=0, dtype=np.int16)
+    label = str(meta["label"])[:MAX_LABEL]
+    return Trace(rules, start, frames, actions, checks, _whole("checksum", meta["checksum"], 0, 2**32 - 1), label)
+
+
+_FREE_FIELDS = (
+    "other_agents",
+    "lanes",
+    "vehicles",
+    "rows",
+    "decision_period",
+    "traffic_factor_min",
+    "traffic_factor_range",
+)
+_START_LIMITS = (("stream", 1, MODULUS - 1), ("run", 0, MODULUS - 1), ("action", 0, max(Action)))
+
+def rules_from_json(record: dict[str, Any]) -> Rules:
+    """Return `Rules` from a JSON record that may come from anybody.
+
+    Compiled code trusts them, so they must be those of a `RoadConfig`. Raises TraceError for all others.
+    """
+    if set(record) != set(Rules._fields):
+        odd = sorted(set(record) ^ set(Rules._fields))
+        raise TraceError(f"rules have missing or unknown fields: {', '.join(odd)}; record it anew with this version")
+    threshold, slope = (_number(f"rules.{name}", record[name]) for name in ("turn_threshold", "turn_slope"))
+    try:
+        config = RoadConfig(
+            rules=record["year"],
+            lane_change_rate=1.0 - threshold,
+            **{name: record[name] for name in _FREE_FIELDS},
+        )
+        rules = config.build()._replace(turn_threshold=threshold, turn_slope=slope)
+    except (ValueError, TypeError) as error:
+        raise TraceError(f"rules are not possible: {error}") from error
+    for name, value in rules._asdict().items():
+        if type(record[name]) is not type(value) or record[name] != value:
+            raise TraceError(f"rules.{name}={record[name]!r} is not possible on this road, where it is {value!r}")
+    return rules
+
+
+def _whole(name: str, value: Any, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise TraceError(f"{name}={value!r} is not possible; it is a whole number from {low} to {high}")
+    return value
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not 0 <= value <= 1:
+        raise TraceError(f"{name}={value!r} is not possible; it is a number from 0 to 1")
+    return float(value)

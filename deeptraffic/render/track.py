@@ -1,0 +1,87 @@
+"""Tracks: an episode's positions for a web page, re-simulated from its trace.
+
+File format, version 1: gzip over JSON,
+    format "deeptraffic-track", version 1, year, lanes, rows, vehicles, other_agents, label
+    frame_step   frames between two entries of everything below (2); `frames` is how many the episode has
+    unit         what a step of 1 in x, y and ground means [px]
+    x, y         one list per vehicle: the first entry is the position (front left corner; 20 px are a lane, smaller y
+                 is ahead), every further one the difference to the entry before
+    ground       as x and y, one list: how far the road has moved toward larger y
+    speed_mph    the ego car's speed, mean of the last 60 frames, floored, as the read-out shows it
+    passed       vehicles passed
+"""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptraffic.render.episode import Episode
+from deeptraffic.render.history import History
+from deeptraffic.render.recorder import whole_file
+from deeptraffic.render.trace import Trace
+
+FORMAT, VERSION = "deeptraffic-track", 1
+FRAME_STEP = 2
+UNIT = 0.5  # [px]
+FAR_AWAY = 1e5  # [px]
+
+
+def make_track(trace: Trace) -> dict[str, Any]:
+    """Drive a trace again and return its track as the JSON object described above."""
+    episode, history = Episode.replay(trace), History(trace.rules.vehicles)
+    positions, ground, speed, passed = [], [], [], []
+    history.observe(episode.state, 0)
+    while True:
+        if episode.frame % FRAME_STEP == 0:
+            game = episode.state[0]
+            positions.append(np.stack([game["x"], game["y"]]))
+            ground.append(history.ground)
+            speed.append(int(history.mean_speed_mph(0) // 1))
+            passed.append(int(game["passed"]))
+        if not episode.advance():
+            break
+        history.observe(episode.state, 0)
+    steps = _steps(np.array(positions))  # (K, 2, N)
+    rules = trace.rules
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "year": rules.year,
+        "lanes": rules.lanes,
+        "rows": rules.rows,
+        "vehicles": rules.vehicles,
+        "other_agents": rules.other_agents,
+        "label": trace.label,
+        "frames": trace.frames,
+        "frame_step": FRAME_STEP,
+        "unit": UNIT,
+        "x": steps[:, 0].T.tolist(),
+        "y": steps[:, 1].T.tolist(),
+        "ground": _steps(np.array(ground)).tolist(),
+        "speed_mph": speed,
+        "passed": passed,
+    }
+
+
+def pack_track(trace: Trace) -> bytes:
+    """Return a trace's track as the bytes of its file; the same trace always gives the same bytes."""
+    text = json.dumps(make_track(trace), separators=(",", ":"))
+    return gzip.compress(text.encode(), compresslevel=9, mtime=0)
+
+
+def write_track(trace: Trace, path: str | Path) -> Path:
+    """Write a trace's track to a file; return its path."""
+    path = Path(path)
+    with whole_file(path) as unfinished:
+        unfinished.write_bytes(pack_track(trace))
+    return path
+
+
+def _steps(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return values in units, each as the difference to the one before along the first axis."""
+    whole = np.rint(np.nan_to_num(values, nan=FAR_AWAY).clip(-FAR_AWAY, FAR_AWAY) / UNIT).astype(np.int64)
+    return np.diff(whole, axis=0, prepend=np.zeros((1, *whole.shape[1:]), np.int64))
