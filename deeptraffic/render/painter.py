@@ -13,7 +13,7 @@ import numpy as np
 
 from deeptraffic.render.history import History
 from deeptraffic.render.overlays import check_overlay, input_cells, map_cells, safety_cells
-from deeptraffic.render.panel import Panel, Readout
+from deeptraffic.render.panel import Caption, Panel, Readout
 from deeptraffic.render.road import Camera, Rectangle, RoadView
 from deeptraffic.render.shapes import ByteArray
 from deeptraffic.render.theme import SHOULDER, theme_by_name, trail_colour_by_name
@@ -40,13 +40,13 @@ def default_size(rules: Rules) -> tuple[int, int]:
     return int(width + width % 2), int(rules.road_length)
 
 
-def lay_out(rules: Rules, size: tuple[int, int]) -> Layout:
+def lay_out(rules: Rules, size: tuple[int, int], panel: bool = True) -> Layout:
     """Fit road and panel into a picture of `size` (width, height) [pixels]; a narrow picture has no panel."""
     width, height = size
     scale = min(height / rules.road_length, width / (rules.road_width + 2 * SHOULDER))
     road_width = round((rules.road_width + 4 * SHOULDER) * scale)
     panel_width = min(width - road_width, round(PANEL_WIDTH * height / 700 * 1.3))
-    if panel_width < 60 * height / 700:
+    if not panel or panel_width < 60 * height / 700:
         return Layout(Rectangle(0, 0, width, height), Rectangle(0, 0, 0, height), scale, height / 700)
     unit = min(height / 700, panel_width / PANEL_WIDTH)
     road = Rectangle(panel_width, 0, width - panel_width, height)
@@ -65,6 +65,7 @@ class Painter:
         sensor: whose cells the input overlay shows
         label: the driver's name, shown at the foot of the panel
         image: a picture that replaces the ego car's
+        panel: read-outs beside the road where there is room, else a short one on it
     """
 
     def __init__(
@@ -78,28 +79,40 @@ class Painter:
         sensor: Sensor | None = None,
         label: str = "",
         image: VehicleImage | None = None,
+        panel: bool = True,
     ) -> None:
         import pygame
 
         self.rules, self.size = rules, _checked_size(size or default_size(rules))
         self.theme, self.trail_colour = theme_by_name(theme), trail_colour_by_name(trail)
         self.overlay, self.sensor, self.label = check_overlay(overlay), sensor or Sensor(), label
-        self.layout = lay_out(rules, self.size)
+        self.layout = lay_out(rules, self.size, panel)
         self._pixels = np.empty((self.size[1], self.size[0], 3), np.uint8)
         self._canvas = pygame.image.frombuffer(self._pixels.data, self.size, "RGB")
         self._canvas.fill(self.theme.page)
         self._road = RoadView(rules, self.theme, self.trail_colour, self.layout.road, self.layout.scale, image)
         self._panel = Panel(self.theme, self.trail_colour, self.layout.panel, self.layout.unit, _title(rules))
+        self._caption = Caption(self.theme, self.layout.road, self.layout.scale)
+        self._ghost_history = History(rules.vehicles)
         self._histories: dict[int, History] = {}
 
     def paint(
-        self, state: State, row: int = 0, *, overlay: str | None = None, follow: int = 0, note: str = ""
+        self,
+        state: State,
+        row: int = 0,
+        *,
+        overlay: str | None = None,
+        follow: int = 0,
+        note: str = "",
+        ghost: State | None = None,
     ) -> ByteArray:
         """Return a new picture of one game, (H, W, 3) uint8.
 
         overlay: none, input, safety or map; None takes the painter's
         follow: the vehicle that the camera, the read-outs, the trail and the overlay belong to
         note: a line above the label
+        ghost: another run (its row 0) whose ego car is shown as far ahead as it has come further since both were first
+            painted or observed
         """
         if not 0 <= follow < self.rules.vehicles:
             raise ValueError(f"follow={follow} is no vehicle; give a number from 0 to {self.rules.vehicles - 1}")
@@ -111,10 +124,14 @@ class Painter:
         self._draw_overlay(game, camera, overlay, follow)
         self._road.draw_trail(self._pixels, history.trail(follow), camera, self.trail_colour)
         self._road.draw_vehicles(self._canvas, game, camera)
-        self._canvas.set_clip(None)
+        if ghost is not None:
+            self._draw_ghost(ghost, history, camera)
         speed = int(history.mean_speed_mph(follow) // 1)
         label = self.label if follow == 0 else f"vehicle {follow}"
         readout = Readout(speed, int(game["passed"]), overlay, int(game["frame"]), label, note)
+        if self.layout.panel.width == 0:
+            self._caption.draw(self._canvas, readout)
+        self._canvas.set_clip(None)
         self._panel.draw(self._canvas, readout)
         return self._pixels.copy()
 
@@ -128,10 +145,17 @@ class Painter:
 
     def forget(self, row: int | None = None) -> None:
         """Drop what is remembered of one row, or of all: call it when a row starts a new game."""
+        self._ghost_history = History(self.rules.vehicles)
         if row is None:
             self._histories.clear()
         else:
             self._histories.pop(row, None)
+
+    def _draw_ghost(self, ghost: State, history: History, camera: Camera) -> None:
+        """Draw the ghost where its road, which has moved by another distance, lies along ours."""
+        self._ghost_history.observe(ghost, 0)
+        lead = self._ghost_history.ground - history.ground
+        self._road.draw_ghost(self._canvas, ghost[0], lead, camera)
 
     def _draw_overlay(self, game: np.void, camera: Camera, overlay: str, follow: int) -> None:
         if overlay == "input":

@@ -37,6 +37,41 @@ class Readout(NamedTuple):
     note: str
 
 
+class Caption:
+    """The short read-out of a picture too narrow for a panel: dark pills with speed, passed and label on the road."""
+
+    def __init__(self, theme: Theme, place: Rectangle, unit: float) -> None:
+        self.theme, self.place, self.unit = theme, place, max(unit, 0.5)
+        self.lettering = Lettering()
+
+    def draw(self, canvas: "pygame.Surface", readout: Readout) -> None:
+        """Lay the pill over the upper left of the road; very small pictures have none."""
+        import pygame
+
+        unit, size = self.unit, 15 * self.unit
+        first, rest = str(readout.speed_mph), f" mph  \u00b7  {signed(readout.passed)}"
+        width = sum(self.lettering.width(text, size) for text in (first, rest)) + 16 * unit
+        if width > self.place.width - 8 * unit:
+            return
+        pill = pygame.Surface((round(width), round(size * 1.5)), pygame.SRCALPHA, 32)
+        pygame.draw.rect(pill, (*self.theme.page, 205), pill.get_rect(), border_radius=round(size * 0.75))
+        end = self.lettering.write(pill, first, (8 * unit, size * 0.3), size, self.theme.text)
+        self.lettering.write(pill, rest, (end.right, size * 0.3), size, self.theme.muted)
+        canvas.blit(pill, (self.place.left + round(6 * unit), self.place.top + round(6 * unit)))
+        if readout.label and self.lettering.width(readout.label, size) < self.place.width - 28 * unit:
+            self._write_label(canvas, readout.label, size)
+
+    def _write_label(self, canvas: "pygame.Surface", label: str, size: float) -> None:
+        import pygame
+
+        width, height = round(self.lettering.width(label, size) + 16 * self.unit), round(size * 1.5)
+        pill = pygame.Surface((width, height), pygame.SRCALPHA, 32)
+        pygame.draw.rect(pill, (*self.theme.page, 205), pill.get_rect(), border_radius=round(size * 0.75))
+        self.lettering.write(pill, label, (8 * self.unit, size * 0.3), size, self.theme.text)
+        bottom = self.place.top + self.place.height
+        canvas.blit(pill, (self.place.left + round(6 * self.unit), bottom - height - round(6 * self.unit)))
+
+
 class Panel:
     """Draws read-outs into `place`; parts that did not change since the last call are left as they are."""
 
@@ -88,7 +123,7 @@ class Panel:
     def _draw_passed(self, canvas: "pygame.Surface", passed: int) -> None:
         self._clear(canvas, 250, 84)
         self._write(canvas, "CARS PASSED", 252, 14, self.theme.muted)
-        self._write(canvas, f"{passed:,}".replace("-", "\u2212"), 270, 54, self.theme.text)
+        self._write(canvas, signed(passed), 270, 54, self.theme.text)
 
     def _draw_legend(self, canvas: "pygame.Surface", overlay: str) -> None:
         self._clear(canvas, 360, 130)
@@ -139,3 +174,8 @@ class Panel:
 
     def _y(self, y: float) -> float:
         return self.place.top + y * self.unit
+
+
+def signed(number: int) -> str:
+    """Return a whole number with thousands marked and a true minus sign."""
+    return f"{number:,}".replace("-", "\u2212")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SURFACE_PHASES = 4  # pictures of the surface per pixel of scrolling
 TRAIL_HALF_WIDTH = 4.2  # [px]
+GHOST_ALPHA = 120  # of 255
 TRAIL_FADE = 0.85  # opacity at the vehicle
 
 
@@ -127,14 +128,29 @@ class RoadView:
             pictures.append((tile(value), (round(left), round(top))))
         canvas.blits(pictures, False)
 
-    def draw_ghost(self, canvas: "pygame.Surface", game: np.void, camera: Camera) -> None:
-        """Draw the ego car of another run, see-through, in the place it has on its own road."""
+    def draw_ghost(self, canvas: "pygame.Surface", game: np.void, lead: float, camera: Camera) -> None:
+        """Draw another run's ego car see-through, `lead` [px] ahead of where its own picture shows it.
+
+        Outside the view an arrow at the edge says where it is.
+        """
         x = self.place.left + (game["x"][0] - camera.left) * self.scale
-        y = self.place.top + (self._finite(game["y"][0]) - camera.top) * self.scale
+        y = self.place.top + (self._finite(game["y"][0]) - lead - camera.top) * self.scale
         sprite, at = self.sprites.place(EGO, 0, x, y)
-        faint = sprite.copy()
-        faint.set_alpha(110)
-        canvas.blit(faint, at)
+        if -sprite.get_height() < at[1] - self.place.top < self.place.height:
+            faint = sprite.copy()
+            faint.set_alpha(GHOST_ALPHA)
+            canvas.blit(faint, at)
+        else:
+            self._draw_arrow(canvas, x + VEHICLE_WIDTH / 2 * self.scale, ahead=y < self.place.top)
+
+    def _draw_arrow(self, canvas: "pygame.Surface", x: float, ahead: bool) -> None:
+        import pygame
+
+        size, edge = 9 * self.scale, self.place.top + (4 * self.scale if ahead else self.place.height - 4 * self.scale)
+        inward = size if ahead else -size
+        points = [(x, edge), (x - size * 0.7, edge + inward), (x + size * 0.7, edge + inward)]
+        pygame.draw.polygon(canvas, self.theme.ego, points)
+        pygame.draw.aalines(canvas, self.theme.rim, True, points)
 
     def _finite(self, y: float) -> float:
         return float(min(max(y, -1e5), 1e5)) if math.isfinite(y) else self.rules.ego_y
