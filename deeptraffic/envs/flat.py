@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.floating]
 NO_ACTION = -1
+BOUNDS = (-1.0, 6.0)  # the 2017 ego car marks itself with up to 10 * 2 * 2.02 / 7; one that brakes past 0 is below 0
 
 
 @compiled
@@ -81,9 +82,19 @@ class FlatKind:
         self.dtype = np.dtype(config.dtype or self.default_dtype)
         self.size, window, actions = self.count(self.sensor), config.temporal_window, len(Action)
         self.length = self.size + window * (self.size + actions)
-        self.space = spaces.Box(-np.inf, np.inf, (self.length,), self.dtype)
+        self.space = self._space(window)
+        self.is_compiled = False  # until the first call, which says so if it takes long
         self.last = np.zeros((num_envs, self.size if window else 0), self.dtype)
         self.history = np.zeros((num_envs, window, self.size + actions), self.dtype)
+
+    def _space(self, window: int) -> spaces.Box:
+        """Bounds: those of the numbers, and 0 to size for the one-hot actions of the window."""
+        low, high = (np.full(self.length, bound, self.dtype) for bound in BOUNDS)
+        for t in range(window):
+            one_hot = slice(self.size + t * (self.size + len(Action)) + self.size, None)
+            low[one_hot][: len(Action)] = 0.0
+            high[one_hot][: len(Action)] = self.size
+        return spaces.Box(low, high, dtype=self.dtype.type)
 
     @staticmethod
     def count(sensor: Sensor) -> int:
@@ -97,11 +108,11 @@ class FlatKind:
     def observe(self, sim: Simulator, rows: I64, actions: ArrayLike | None) -> Floats:
         """Return (len(rows), length) numbers."""
         out = np.empty((rows.size, self.length), self.dtype)
-        loop = type(self).loop
-        if rows.size == 1 and loop.signatures:  # type: ignore[attr-defined]  # a Numba dispatcher
-            loop(sim.table, self.sensor, sim.games, rows, self.agent, out)
+        if rows.size == 1 and self.is_compiled:
+            self.loop(sim.table, self.sensor, sim.games, rows, self.agent, out)
         else:
-            run_in_chunks(sim, loop, rows, (out,), (self.sensor,), (self.agent,))
+            run_in_chunks(sim, self.loop, rows, (out,), (self.sensor,), (self.agent,))
+            self.is_compiled = True
         if self.length > self.size:
             taken = np.full(rows.size, NO_ACTION) if actions is None else np.asarray(actions, np.int64)
             stack_window(rows, np.ascontiguousarray(taken), self.size, self.last, self.history, out)

@@ -13,8 +13,9 @@ Contest kinds are computed from the cells of the contest's sensor alone; open ki
 | gaps       | contest  | ((2L+1) * 6,)                | float32 | 0..1, see `deeptraffic/policy/gaps.py`              |
 | gaps_ego   | open     | ((2L+1) * 6 + 2,)            | float32 | gaps, then speed factor / 2 and following speed / 2 |
 
-L, P, Q are lanes_side, patches_ahead, patches_behind. In 2017 the own car reads up to 5.8 in its own cells. A driver
-that keeps braking can reach negative and even huge speeds, so the spaces of vector, gaps and gaps_ego are unbounded.
+L, P, Q are lanes_side, patches_ahead, patches_behind. In 2017 the own car reads up to 5.8 in its own cells, and one
+that brakes past standing reads just below 0: the spaces of vector, gaps and gaps_ego are -1..6. (By the game's rules a
+driver who accelerates right after braking to a speed factor of about -1e-17 can reach any speed; it is not hidden.)
 """
 
 import difflib

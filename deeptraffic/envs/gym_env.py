@@ -1,0 +1,276 @@
+"""One game as a Gymnasium environment: a step is a decision and the 30 frames until the next.
+
+    >>> import gymnasium, deeptraffic
+    >>> env = gymnasium.make("DeepTraffic2018-v0", observation="gaps")
+    >>> obs, info = env.reset(seed=7)
+    >>> obs, reward, terminated, truncated, info = env.step(1)
+
+The environment pauses inside a frame, where the ego car has sensed and its decision is due: `reset` runs frame 0 up to
+there, `step` carries out the action, finishes the frame and runs on to the next sensing.
+"""
+
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from deeptraffic.envs.masks import action_masks
+from deeptraffic.envs.observation import ObservationConfig, Observer
+from deeptraffic.envs.others import OtherDrivers, Others
+from deeptraffic.envs.settings import (
+    MAX_STEPS,
+    OFFICIAL_FRAMES,
+    RENDER_FPS,
+    check_max_steps,
+    check_options,
+    check_render_mode,
+    check_reward,
+    draw_open_seed,
+    resolve_rules,
+    reward_of,
+)
+from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.engine import FOREVER, Simulator, drive_period
+from deeptraffic.sim.rules import Action, RoadConfig, Rules
+from deeptraffic.sim.state import F64, I64, NOBODY, Game, Games
+
+ACTIONS = len(Action)
+
+
+@compiled
+def write_report(game: Game, report: F64) -> None:
+    """Write what a step returns besides the observation to report (6,): see `DeepTrafficEnv.step`."""
+    report[0] = game.reward
+    report[1] = 20.0 * game.following_speed[0] * game.speed_factor[0]
+    report[2] = game.passed
+    report[3] = game.lane[0]
+    report[4] = game.frame
+    report[5] = game.blocked
+
+
+@compiled
+def step_game(rules: NDArray[Any], games: Games, actions: I64, report: F64) -> None:
+    """Run game 0 to the ego car's next decision and report."""
+    drive_period(rules[0], games[0], actions)
+    write_report(games[0], report)
+
+
+@compiled
+def report_game(games: Games, report: F64) -> None:
+    """Report on game 0 as it stands."""
+    write_report(games[0], report)
+
+
+class DeepTrafficEnv(gymnasium.Env):
+    """DeepTraffic for one driver.
+
+    Args:
+        rules: 2018, 2017, or a RoadConfig for a research road
+        other_agents: 0..10 other driven cars (2018 only)
+        observation: a kind's name, a dict of `ObservationConfig`'s fields, or an ObservationConfig
+        reward: "mit" (N - 60) / 20 with N the ego car's speed summed over the period [px/frame], "speed" its mean speed
+            / 80 mph, "passed" vehicles passed in the period minus those that passed
+        max_steps: `truncated` after this many steps (67 cover 2,000 frames); None for never
+        render_mode: None, "rgb_array" (a picture per step) or "human" (a window that shows every frame)
+        others: who drives the other agents: a policy object, a function from one of their observations to an action,
+            or None: they decide to do nothing
+
+    Actions: 0 nothing, 1 accelerate, 2 decelerate, 3 left, 4 right. `terminated` is always False.
+
+    `reset(seed=s)` is open run s, `reset()` draws s from `np_random`. `options={"official_run": 1}` starts the chain of
+    official runs; run k > 1 only directly after run k - 1, whose random stream it goes on with (as it stood after 2,000
+    frames, 2017: 100,000; or where the run was left if that was earlier).
+
+    info: speed_mph (at this instant), passed (since the reset), lane, frame, blocked (the safety system refused the
+    lane change just decided on)
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 2}
+
+    def __init__(
+        self,
+        rules: int | RoadConfig = 2018,
+        other_agents: int = 0,
+        observation: ObservationConfig | Mapping[str, Any] | str = "vector",
+        reward: str = "mit",
+        max_steps: int | None = MAX_STEPS,
+        render_mode: str | None = None,
+        others: Others | None = None,
+    ) -> None:
+        self.rules: Rules = resolve_rules(rules, other_agents)
+        self.reward, self.max_steps = check_reward(reward), check_max_steps(max_steps)
+        self._last_step = FOREVER if self.max_steps is None else self.max_steps
+        self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
+        self.metadata = {**self.metadata, "render_fps": max(1, round(RENDER_FPS / self.rules.decision_period))}
+        self.sim = Simulator(self.rules, num_envs=1, threads=1)
+        self.observation = ObservationConfig.of(observation)
+        self.observer = Observer(self.rules, self.observation, num_envs=1)
+        self.observation_space = self.observer.space
+        self.action_space = spaces.Discrete(ACTIONS)
+        self.others = OtherDrivers(others, self.sim, self.observation) if others is not None else None
+        self._actions = np.zeros(self.rules.other_agents + 1, np.int64)
+        self._report = np.zeros(6)
+        self._steps = -1  # before the first reset
+        self._passed = self._frame = 0.0
+        self._official_run = 0  # 0: an open run
+        self._cut = FOREVER  # frame at which the official run ends
+        self._left: tuple[int, int] | None = None  # stream and pending action there
+        self._painter: Any = None
+        self._window: Any = None
+
+    # --- Gymnasium's interface ------------------------------------------------------------------------------------
+
+    def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start a run and return (observation, info) at the ego car's first decision."""
+        known = check_options(options, ("official_run",))
+        super().reset(seed=seed)
+        if "official_run" in known:
+            self._start_official_run(known["official_run"])
+        else:
+            self.sim.reset_open([draw_open_seed(self.np_random) if seed is None else seed])
+            self._official_run, self._cut = 0, FOREVER
+        self._left, self._steps = None, 0
+        self.observer.reset()
+        if self.others:
+            self.others.reset(self.sim.rows)
+        self._start_pictures()
+        self._drive_watched(0)
+        report_game(self.sim.games, self._report)
+        obs = self._observe(None)
+        _, info = self._read_report()
+        return obs, info
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Carry out the action and run to the next decision; return (observation, reward, False, truncated, info)."""
+        if self._steps < 0:
+            raise gymnasium.error.ResetNeeded("this environment has not begun a run: call reset() before step()")
+        given = self._checked_action(action)
+        if self.others is None and self._painter is None and self._frame + self.rules.decision_period < self._cut:
+            self._actions[0] = given
+            step_game(self.sim.table, self.sim.games, self._actions, self._report)
+        else:
+            self._drive_watched(given)
+            report_game(self.sim.games, self._report)
+        self._steps += 1
+        obs = self._observe(given)
+        reward, info = self._read_report()
+        return obs, reward, False, self._steps >= self._last_step, info
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """Return a picture (H, W, 3) in mode "rgb_array"; in mode "human" the window shows every frame by itself."""
+        if self._steps < 0:
+            raise gymnasium.error.ResetNeeded("there is nothing to see before the first run: call reset() first")
+        if self.render_mode != "rgb_array":
+            if self.render_mode is None:
+                gymnasium.logger.warn('no render_mode was chosen: make the environment with render_mode="rgb_array"')
+            return None
+        return self._painter.paint(self.sim.state, 0)
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        if self._window is not None:
+            self._window.close()
+            self._window = None
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Return which actions could have an effect now, (5,) bool; see `deeptraffic/envs/masks.py`."""
+        return action_masks(self.sim)[0]
+
+    # --- running --------------------------------------------------------------------------------------------------
+
+    def _start_official_run(self, run: Any) -> None:
+        if isinstance(run, bool) or not isinstance(run, int | np.integer) or run < 1:
+            raise ValueError(f"official_run={run!r} is not possible; give a whole number from 1")
+        if run == 1:
+            self.sim.start_program(1)
+        elif self._steps < 0 or run != self._official_run + 1:
+            last = f"after official run {self._official_run}" if self._official_run else "outside the official chain"
+            raise ValueError(
+                f"official_run={run} goes on from where run {run - 1} ended, but this reset comes {last}; "
+                f"drive run {run - 1} first, or start the chain with official_run=1"
+            )
+        elif self._left is not None:
+            self.sim.state.rng[0], self.sim.state.action[0] = self._left
+        self.sim.reset(int(run))
+        self._official_run, self._cut = int(run), OFFICIAL_FRAMES[self.rules.year]
+
+    def _drive_watched(self, action: int) -> None:
+        """Run to the ego car's next decision, pausing for other drivers, pictures and an official run's end."""
+        sim, given, frame = self.sim, action, int(self.sim.state.frame[0])
+        while True:
+            end = frame + 1 if self._painter is not None else self._cut if frame < self._cut else FOREVER
+            agent = int(sim.run_to_frame(end, given)[0])
+            if agent == 0:
+                return
+            given = 0
+            frame = int(sim.state.frame[0])
+            if agent != NOBODY:
+                given = int(self.others.decide(sim, agent, sim.rows)[0]) if self.others else 0
+            elif self._painter is not None:
+                self._watch()
+            if agent == NOBODY and frame == self._cut:
+                self._left = int(sim.state.rng[0]), int(sim.state.action[0])
+
+    def _checked_action(self, action: Any) -> int:
+        try:
+            given = operator.index(action)
+        except TypeError:
+            given = -1
+        if not 0 <= given < ACTIONS:
+            names = ", ".join(f"{a.value} {a.name.lower()}" for a in Action)
+            raise ValueError(f"action={action!r} is not possible; give one whole number: {names}")
+        return given
+
+    def _observe(self, action: int | None) -> Any:
+        obs = self.observer.observe(self.sim, actions=None if action is None else (action,))
+        return {name: part[0] for name, part in obs.items()} if isinstance(obs, dict) else obs[0]
+
+    def _read_report(self) -> tuple[float, dict[str, Any]]:
+        """Return (reward, info) from the report, and remember what the next step counts from."""
+        mit, speed_mph, passed, lane, frame, blocked = self._report.tolist()
+        gained, self._passed, self._frame = passed - self._passed, passed, frame
+        info = {
+            "speed_mph": speed_mph,
+            "passed": int(passed),
+            "lane": int(lane),
+            "frame": int(frame),
+            "blocked": blocked != 0.0,
+        }
+        return reward_of(self.reward, mit, gained), info
+
+    # --- pictures -------------------------------------------------------------------------------------------------
+
+    def _start_pictures(self) -> None:
+        """Make the painter when pictures are first needed, so that nothing else loads pygame."""
+        if self.render_mode is None:
+            return
+        if self._painter is None:
+            from deeptraffic.render.painter import Painter
+
+            self._painter = Painter(self.rules, sensor=self.observation.sensor)
+        self._painter.forget(0)
+
+    def _watch(self) -> None:
+        """Let the painter see a frame, and show it where there is a window."""
+        if self.render_mode != "human":
+            self._painter.observe(self.sim.state, 0)
+            return
+        if self._window is None:
+            from deeptraffic.envs.window import Window
+
+            self._window = Window(f"DeepTraffic {self.rules.year}", RENDER_FPS)
+        self._window.show(self._painter.paint(self.sim.state, 0))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the painter and the window behind: a copy makes its own."""
+        return {**self.__dict__, "_painter": None, "_window": None}
+
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        """Go on from a copy."""
+        self.__dict__.update(saved)
+        if self._steps >= 0:
+            self._start_pictures()

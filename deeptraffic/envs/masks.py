@@ -1,0 +1,46 @@
+"""Which actions could have an effect now: what the safety system would answer, and the throttle's ends."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.kernel import ACCELERATE, DECELERATE, LEFT, NOTHING, RIGHT, turn
+from deeptraffic.sim.rules import Action, Rules
+from deeptraffic.sim.state import I64, Game, Games
+
+Masks = NDArray[np.bool_]
+
+
+@compiled
+def may_turn(rules: Rules, game: Game, agent: int, side: int) -> bool:
+    """Whether the agent's lane change would be allowed at this instant; the game is left as it was."""
+    lane = game.lane[agent]
+    allowed = turn(rules, game, agent, side)
+    game.lane[agent] = lane
+    return allowed
+
+
+@compiled
+def write_masks(rules: NDArray, games: Games, rows: I64, agent: int, out: Masks) -> None:
+    """Write the agent's possible actions in each row, out (len(rows), 5)."""
+    for k in range(rows.size):
+        game = games[rows[k]]
+        factor = game.speed_factor[agent]
+        out[k, NOTHING] = True
+        out[k, ACCELERATE] = factor < 2.0
+        out[k, DECELERATE] = factor > 0.0
+        out[k, LEFT] = may_turn(rules[0], game, agent, -1)
+        out[k, RIGHT] = may_turn(rules[0], game, agent, 1)
+
+
+def action_masks(sim: Simulator, agent: int = 0, rows: I64 | None = None) -> Masks:
+    """Return which actions of `agent` could have an effect in rows (all by default), (B, 5) bool.
+
+    Valid while the game waits for this agent's decision: a lane change off the road, or one that the safety system
+    would refuse, is False, and so is a throttle that is at its end. Doing nothing is always possible.
+    """
+    rows = sim.rows if rows is None else rows
+    out = np.empty((rows.size, len(Action)), np.bool_)
+    write_masks(sim.table, sim.games, rows, agent, out)
+    return out

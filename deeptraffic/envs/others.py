@@ -1,0 +1,83 @@
+"""Who drives the other agents of a single-agent environment: copies of a policy, or a plain function."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Union
+
+import numpy as np
+
+from deeptraffic.envs.observation import KINDS, ObservationConfig, Observer
+from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.rules import Action
+from deeptraffic.sim.state import I64
+
+if TYPE_CHECKING:
+    from deeptraffic.policy.builtin import Policy
+
+Others = Union["Policy", Callable[[Any], Any]]
+
+
+class OtherDrivers:
+    """Decides for the other agents of a simulator's games.
+
+    Args:
+        others: a policy object (`act(obs, rows)`, one memory slot per agent and game, observations of its own
+            `observation`), or a function from one observation, of the kind `config` names, to an action
+        sim: the simulator that they drive in
+        config: what a plain function observes
+
+    Agent i of game b has the policy's memory slot b * (A + 1) + i. Agent 10 never decides.
+    """
+
+    def __init__(self, others: Others, sim: Simulator, config: ObservationConfig) -> None:
+        self.policy: Any = others if hasattr(others, "act") else None
+        self.function: Any = others
+        if self.policy is None and not callable(others):
+            raise ValueError(
+                f"others={others!r} cannot drive; give a policy object with act(obs, rows), "
+                "a function from an observation to an action, or None"
+            )
+        if self.policy is not None:
+            config = policy_observation(self.policy)
+            if hasattr(self.policy, "attach"):
+                self.policy.attach(sim)
+        agents = range(1, sim.rules.other_agents + 1)
+        self.observers = [Observer(sim.rules, config, sim.num_envs, agent) for agent in agents]
+        self.taken = np.full((len(agents) + 1, sim.num_envs), -1)
+
+    def reset(self, rows: I64) -> None:
+        """Forget everything of these rows."""
+        self.taken[:, rows] = -1
+        for observer in self.observers:
+            observer.reset(rows)
+        if self.policy is not None:
+            slots = rows[:, None] * len(self.taken) + np.arange(1, len(self.taken))
+            self.policy.reset(slots.ravel())
+
+    def decide(self, sim: Simulator, agent: int, rows: I64) -> I64:
+        """Return the decisions of `agent`, for whom all these rows wait, (len(rows),)."""
+        obs = self.observers[agent - 1].observe(sim, rows, self.taken[agent, rows])
+        if self.policy is not None:
+            actions = np.asarray(self.policy.act(obs, rows * len(self.taken) + agent), np.int64)
+        else:
+            actions = np.array([int(self.function(_pick(obs, k))) for k in range(rows.size)])
+        if actions.shape != rows.shape or actions.min() < 0 or actions.max() >= len(Action):
+            raise ValueError(
+                f"others decided on {actions!r} for agent {agent}; give one action from 0 to {len(Action) - 1} per game"
+            )
+        self.taken[agent, rows] = actions
+        return actions
+
+
+def policy_observation(policy: Any) -> ObservationConfig:
+    """Return what a policy object declares that it sees, in float64 as its `act` wants it."""
+    seen = policy.observation
+    if isinstance(seen, ObservationConfig):
+        takes_dtype = seen.dtype is None and "dtype" in KINDS[seen.kind].options
+        return replace(seen, dtype="float64") if takes_dtype else seen
+    sensor = (seen.lanes_side, seen.patches_ahead, seen.patches_behind)
+    return ObservationConfig(getattr(seen, "kind", "vector"), *sensor, dtype="float64")
+
+
+def _pick(obs: Any, k: int) -> Any:
+    return {name: part[k] for name, part in obs.items()} if isinstance(obs, dict) else obs[k]
