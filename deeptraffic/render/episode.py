@@ -91,6 +91,11 @@ class Episode:
         """Frames that have ended."""
         return int(self.sim.state.frame[0])
 
+    @property
+    def decisions(self) -> int:
+        """Decisions of all agents that led to the present frame."""
+        return self._decisions
+
     def advance(self) -> bool:
         """Run one frame; False if the episode is over. Raises TraceError where a replay departs from its trace."""
         if self.frame >= self.frames:

@@ -143,6 +143,10 @@ class Painter:
         history.observe(state, row)
         return history
 
+    def take_over(self, other: "Painter") -> None:
+        """Remember what another painter of the same game remembers, as when a window changes its size."""
+        self._histories, self._ghost_history = other._histories, other._ghost_history
+
     def forget(self, row: int | None = None) -> None:
         """Drop what is remembered of one row, or of all: call it when a row starts a new game."""
         self._ghost_history = History(self.rules.vehicles)

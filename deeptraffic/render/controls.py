@@ -1,0 +1,129 @@
+"""What the viewer's keys do: a small machine from key names to orders, without any window.
+
+Key names are those of `pygame.key.name`. What concerns the picture alone is kept here as attributes; what concerns the
+episode is returned as an `Order`.
+"""
+
+from typing import NamedTuple
+
+from deeptraffic.render.overlays import OVERLAYS
+from deeptraffic.render.theme import TRAIL_COLOURS
+
+PACES = {"slow": 0.25, "normal": 1.0, "fast": 10.0}  # frames of the game per 1/60 s
+PAGE_FRAMES = 100
+MAX_DIGITS = 12
+
+HELP = (
+    ("Space", "pause, go on"),
+    (".   ,", "one frame on, one back"),
+    ("1  2  3", "slow, normal, fast"),
+    ("Page keys", "100 frames on, back"),
+    ("Home", "to the start"),
+    ("G", "jump to a frame"),
+    ("R", "restart with a seed"),
+    ("O", "overlay: input, safety, map"),
+    ("F", "follow the next vehicle"),
+    ("E", "follow the ego car"),
+    ("C", "trail colour"),
+    ("T", "dark, light"),
+    ("N", "graph and network"),
+    ("H", "this help"),
+    ("Q", "close"),
+)
+DRIVING_HELP = (
+    ("Up  Down", "faster, slower"),
+    ("Left  Right", "change lanes"),
+)
+
+
+class Order(NamedTuple):
+    """What the viewer shall do: `step` or `page` by a number of frames, `seek` a frame, `restart` with a seed, `quit`.
+
+    A restart with value None keeps the seed.
+    """
+
+    kind: str
+    value: int | None = None
+
+
+class Controls:
+    """The state of the viewer's keys.
+
+    paused, pace: how the game runs
+    overlay, follow, trail, theme: what the picture shows
+    dashboard, help: whether they are shown
+    prompt: "frame" or "seed" while a number is typed, which is in `typed`
+    """
+
+    def __init__(self, vehicles: int, overlay: str = "none", trail: str = "yellow", theme: str = "dark") -> None:
+        self.vehicles = vehicles
+        self.paused, self.pace = False, "normal"
+        self.overlay, self.follow, self.trail, self.theme = overlay, 0, trail, theme
+        self.dashboard, self.help = True, False
+        self.prompt: str | None = None
+        self.typed = ""
+
+    def press(self, key: str, shift: bool = False) -> Order | None:
+        """Take one key; return the order that it gives to the viewer, if any."""
+        if self.prompt is not None:
+            return self._type(key)
+        if key in ("h", "f1"):
+            self.help = not self.help
+        elif key == "escape" and self.help:
+            self.help = False
+        elif key in ("q", "escape"):
+            return Order("quit")
+        elif key in ("g", "r"):
+            self.prompt, self.typed = ("frame" if key == "g" else "seed"), ""
+        else:
+            self._change_look(key, shift)
+            return self._run(key)
+        return None
+
+    def _run(self, key: str) -> Order | None:
+        if key == "space":
+            self.paused = not self.paused
+        elif key in ("1", "2", "3"):
+            self.pace, self.paused = list(PACES)[int(key) - 1], False
+        elif key in (".", ","):
+            self.paused = True
+            return Order("step", 1 if key == "." else -1)
+        elif key in ("page down", "page up"):
+            return Order("step", PAGE_FRAMES if key == "page down" else -PAGE_FRAMES)
+        elif key == "home":
+            return Order("seek", 0)
+        return None
+
+    def _change_look(self, key: str, shift: bool) -> None:
+        if key == "o":
+            self.overlay = _next(OVERLAYS, self.overlay, shift)
+        elif key == "f":
+            self.follow = (self.follow + (-1 if shift else 1)) % self.vehicles
+        elif key == "e":
+            self.follow = 0
+        elif key == "c":
+            self.trail = _next(tuple(TRAIL_COLOURS), self.trail, shift)
+        elif key == "t":
+            self.theme = _next(("dark", "light"), self.theme, shift)
+        elif key == "n":
+            self.dashboard = not self.dashboard
+
+    def _type(self, key: str) -> Order | None:
+        digit = key.strip("[]")  # the number pad's keys are named [0] to [9]
+        if digit.isdecimal() and len(digit) == 1 and len(self.typed) < MAX_DIGITS:
+            self.typed += digit
+        elif key == "backspace":
+            self.typed = self.typed[:-1]
+        elif key in ("escape", "q"):
+            self.prompt = None
+        elif key in ("return", "enter"):
+            prompt, self.prompt = self.prompt, None
+            if prompt == "seed":
+                return Order("restart", int(self.typed) if self.typed else None)
+            if self.typed:
+                return Order("seek", int(self.typed))
+        return None
+
+
+def _next(names: tuple[str, ...], name: str, backwards: bool) -> str:
+    return names[(names.index(name) + (-1 if backwards else 1)) % len(names)]

@@ -1,0 +1,202 @@
+"""What stands beside the road in the viewer: a graph of the speed, the action values, and the network at work."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptraffic.render.lettering import Lettering
+from deeptraffic.render.shapes import ByteArray, surface_from_rgb
+from deeptraffic.render.theme import TOP_SPEED_MPH, Colour, Theme, mix
+from deeptraffic.sim.rules import Action
+
+if TYPE_CHECKING:
+    import pygame
+
+GRAPH_FRAMES = 600
+MARGIN = 24
+ACTION_NAMES = {
+    Action.NOTHING: "nothing",
+    Action.ACCELERATE: "accelerate",
+    Action.DECELERATE: "decelerate",
+    Action.LEFT: "left",
+    Action.RIGHT: "right",
+}
+MAX_UNIT_SIDE = 18.0
+MAX_UNITS_HIGH = 32  # rows of a layer's column before a second one begins beside it
+
+
+class Insight(NamedTuple):
+    """What went on in a policy at its last decision.
+
+    layers: activations, first the input; each (D,), or (H, W) to be shown in that shape
+    action_values: (5,) values, logits or probabilities of the actions; None if there are none
+    action: the chosen action, 0..4
+    """
+
+    layers: Sequence[NDArray[np.floating]]
+    action_values: NDArray[np.floating] | None
+    action: int
+
+
+class Dashboard:
+    """Draws into a picture of its own; `unit` is pixels per unit of 1/700 of the height."""
+
+    def __init__(self, size: tuple[int, int], theme: Theme, accent: Colour) -> None:
+        import pygame
+
+        self.size, self.theme, self.accent = size, theme, accent
+        self.unit = size[1] / 700
+        self._pixels = np.empty((size[1], size[0], 3), np.uint8)
+        self._canvas = pygame.image.frombuffer(self._pixels.data, size, "RGB")
+        self._lettering = Lettering()
+
+    def paint(self, speeds: NDArray[np.float64], frame: int, insight: Insight | None, status: str) -> ByteArray:
+        """Return the dashboard, (H, W, 3) uint8, of its own memory until the next call.
+
+        speeds: (F,) the read-out at frames 0, 1, ... [mph], NaN where it is not known
+        frame: the present one
+        status: a line at the foot
+        """
+        self._canvas.fill(self.theme.panel)
+        self._draw_graph(speeds, frame)
+        if insight is not None:
+            self._draw_actions(insight)
+            self._draw_network(insight.layers)
+        self._write(status, (MARGIN, 700 - 34), 14, self.theme.muted)
+        return self._pixels
+
+    def _draw_graph(self, speeds: NDArray[np.float64], frame: int) -> None:
+        """Draw the last 600 frames' speed from 0 to 80 mph, and its mean over the run so far as a line."""
+        import pygame
+
+        left, right, top, bottom = MARGIN + 26, self.size[0] / self.unit - MARGIN, 56.0, 190.0
+        known = speeds[: frame + 1][np.isfinite(speeds[: frame + 1])]
+        self._write("SPEED", (MARGIN, 28), 14, self.theme.muted)
+        if len(known):
+            self._write(f"run so far {known.mean():.1f} mph", (right, 28), 14, self.theme.muted, "right")
+        for mph in range(0, 81, 20):
+            y = bottom - (bottom - top) * mph / TOP_SPEED_MPH
+            pygame.draw.line(self._canvas, self.theme.track, self._at(left, y), self._at(right, y))
+            self._write(str(mph), (left - 8, y - 7), 13, self.theme.muted, "right")
+        first = max(0, frame - GRAPH_FRAMES + 1)
+        shown = speeds[first : frame + 1]
+        numbers = np.flatnonzero(np.isfinite(shown))
+        if len(numbers) < 2:
+            return
+        x = left + (right - left) * numbers / (GRAPH_FRAMES - 1)
+        heights = bottom - (bottom - top) * np.clip(shown[numbers], 0, TOP_SPEED_MPH + 4) / TOP_SPEED_MPH
+        mean_y = bottom - (bottom - top) * float(np.clip(known.mean(), 0, TOP_SPEED_MPH)) / TOP_SPEED_MPH
+        self._draw_dotted(left, right, mean_y)
+        points = [self._at(a, b) for a, b in zip(x.tolist(), heights.tolist(), strict=True)]
+        pygame.draw.lines(self._canvas, self.accent, False, points, max(2, round(2 * self.unit)))
+        pygame.draw.circle(self._canvas, self.theme.text, points[-1], max(3, round(4 * self.unit)))
+
+    def _draw_dotted(self, left: float, right: float, y: float) -> None:
+        import pygame
+
+        for x in np.arange(left, right, 8.0):
+            pygame.draw.line(self._canvas, self.theme.muted, self._at(x, y), self._at(min(x + 4, right), y))
+
+    def _draw_actions(self, insight: Insight) -> None:
+        """Draw a bar for each action value, from the lowest to the highest, and mark the chosen action."""
+        import pygame
+
+        values = insight.action_values
+        self._write("ACTION" if values is None else "ACTION VALUES", (MARGIN, 222), 14, self.theme.muted)
+        left, right = MARGIN + 112, self.size[0] / self.unit - MARGIN - 62
+        for action, name in ACTION_NAMES.items():
+            y, chosen = 246.0 + 22 * int(action), int(action) == insight.action
+            colour = self.theme.text if chosen else self.theme.muted
+            if chosen:
+                tip = [self._at(MARGIN, y + 1), self._at(MARGIN + 8, y + 6.5), self._at(MARGIN, y + 12)]
+                pygame.draw.polygon(self._canvas, self.accent, tip)
+            self._write(name, (MARGIN + 16, y - 0.5), 15, colour)
+            if values is None:
+                continue
+            share = _share(values, int(action))
+            self._bar(left, right, y, 1.0, self.theme.track)
+            self._bar(left, right, y, max(share, 0.02), self.accent if chosen else self.theme.muted)
+            self._write(f"{float(values[action]):.3g}", (self.size[0] / self.unit - MARGIN, y + 0.5), 14, colour, "right")
+
+    def _draw_network(self, layers: Sequence[NDArray[np.floating]]) -> None:
+        """Draw one column per layer: positive blue, negative red, each layer on its own scale."""
+        if not layers:
+            return
+        self._write("NETWORK", (MARGIN, 376), 14, self.theme.muted)
+        self._draw_key(376)
+        left, right, top, bottom = float(MARGIN), self.size[0] / self.unit - MARGIN, 404.0, 700.0 - 84
+        room = (right - left) / len(layers) * self.unit * 0.8
+        pictures = []
+        for layer in layers:
+            rows, columns = _shape(layer)
+            side = min(MAX_UNIT_SIDE * self.unit, (bottom - top) * self.unit / rows, room / columns)
+            pictures.append(_activation_picture(layer, (rows, columns), max(1, int(side)), self.theme))
+        gap = (right - left - sum(p.shape[1] for p in pictures) / self.unit) / max(1, len(layers) - 1)
+        for layer, picture in zip(layers, pictures, strict=True):
+            width, height = picture.shape[1] / self.unit, picture.shape[0] / self.unit
+            self._canvas.blit(surface_from_rgb(picture), self._at(left, (top + bottom - height) / 2))
+            below = (left + width / 2, (top + bottom + height) / 2 + 6)
+            self._write(str(layer.size), below, 12, self.theme.muted, "centre")
+            left += width + gap
+
+    def _draw_key(self, y: float) -> None:
+        right = self.size[0] / self.unit - MARGIN
+        for words, colour in (("positive", self.theme.positive), ("negative", self.theme.negative)):
+            end = self._write(words, (right, y), 13, self.theme.muted, "right")
+            right = end.left / self.unit - 14
+            self._canvas.fill(colour, (*self._at(right, y + 2), round(9 * self.unit), round(9 * self.unit)))
+            right -= 14
+
+    def _bar(self, left: float, right: float, y: float, share: float, colour: Colour) -> None:
+        import pygame
+
+        start, end = self._at(left, y + 2), self._at(left + (right - left) * share, y + 11)
+        radius = max(1, (end[1] - start[1]) // 2)
+        size = (max(2, end[0] - start[0]), end[1] - start[1])
+        pygame.draw.rect(self._canvas, colour, (*start, *size), border_radius=radius)
+
+    def _write(
+        self, text: str, at: tuple[float, float], size: float, colour: Colour, anchor: str = "left"
+    ) -> "pygame.Rect":
+        where = (at[0] * self.unit, at[1] * self.unit)
+        return self._lettering.write(self._canvas, text, where, size * self.unit, colour, anchor)
+
+    def _at(self, x: float, y: float) -> tuple[int, int]:
+        return round(x * self.unit), round(y * self.unit)
+
+
+def _share(values: NDArray[np.floating], action: int) -> float:
+    """Return where an action's value lies between the lowest (0) and the highest (1)."""
+    low, high = float(np.min(values)), float(np.max(values))
+    return (float(values[action]) - low) / (high - low) if high > low else 1.0
+
+
+def _shape(layer: NDArray[np.floating]) -> tuple[int, int]:
+    """Return the (rows, columns) in which a layer is shown."""
+    if layer.ndim == 2:
+        return layer.shape
+    columns = -(-layer.size // MAX_UNITS_HIGH)
+    return -(-layer.size // columns), columns
+
+
+def _activation_picture(
+    layer: NDArray[np.floating], shape: tuple[int, int], side: int, theme: Theme
+) -> ByteArray:
+    """Return squares of `side` [pixels] for a layer's units, filled column by column (or as the layer is shaped)."""
+    rows, columns = shape
+    strength = np.zeros(rows * columns)
+    flat = np.nan_to_num(layer.ravel().astype(np.float64))
+    strength[: layer.size] = flat / max(float(np.abs(flat).max(initial=0.0)), 1e-12)
+    grid = strength.reshape(rows, columns) if layer.ndim == 2 else strength.reshape(columns, rows).T
+    shades = np.array(
+        [mix(theme.track, theme.negative, k / 32) for k in range(32, 0, -1)]
+        + [mix(theme.track, theme.positive, k / 32) for k in range(33)],
+        np.uint8,
+    )
+    levels = np.rint(np.sign(grid) * np.sqrt(np.abs(grid)) * 32).astype(int) + 32
+    picture = shades[levels].repeat(side, axis=0).repeat(side, axis=1)
+    if side > 3:  # a thin grid sets units apart
+        picture[side - 1 :: side] = picture[:, side - 1 :: side] = theme.panel
+    return picture

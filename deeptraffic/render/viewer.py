@@ -1,0 +1,247 @@
+"""The viewer: an episode in a window, run, paused, wound back, followed and looked into by keyboard.
+
+    >>> view = Viewer(lambda seed: Episode(RULES_2018, Start.open(seed), decide, label="mine"), seed=1)
+    >>> view.run()  # until the window is closed
+
+Everything but `run` works without a window: `press` takes a key, `tick` lets a 60th of a second pass, and `picture`
+returns what the window shows.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from deeptraffic.render.controls import DRIVING_HELP, HELP, PACES, Controls, Order
+from deeptraffic.render.dashboard import Dashboard, Insight
+from deeptraffic.render.episode import Episode
+from deeptraffic.render.help_card import draw_help
+from deeptraffic.render.manual import ManualDriver
+from deeptraffic.render.painter import Painter
+from deeptraffic.render.shapes import ByteArray
+from deeptraffic.render.theme import trail_colour_by_name
+from deeptraffic.render.tiles import side_by_side
+from deeptraffic.render.vehicle_image import VehicleImage
+from deeptraffic.render.window import Window
+from deeptraffic.sim.rules import Sensor
+
+FPS = 60
+MIN_HEIGHT = 240  # [pixels]
+
+MakeEpisode = Callable[[int], Episode]
+"""seed -> a new episode, driven by a policy whose memory is empty; a replay may ignore the seed."""
+
+
+class Look(NamedTuple):
+    """What the viewer shows besides the episode.
+
+    sensor: whose cells the input overlay shows
+    insight: returns what went on in the policy at its last decision, or None
+    rival: makes a second episode, shown beside the first, or as its ghost if `ghost` is set
+    image: replaces the ego car's picture
+    """
+
+    sensor: Sensor = Sensor()
+    insight: Callable[[], Insight | None] | None = None
+    rival: MakeEpisode | None = None
+    ghost: bool = False
+    image: VehicleImage | None = None
+
+
+class Viewer:
+    """An episode that is looked at.
+
+    Args:
+        make_episode: makes the episode anew for a seed
+        seed: the first
+        look: what else is shown
+        manual: the driver that the arrow keys steer, if it drives the episode
+        size: (width, height) [pixels] of the window
+        controls: overlay, trail and theme to begin with
+    """
+
+    def __init__(
+        self,
+        make_episode: MakeEpisode,
+        *,
+        seed: int = 1,
+        look: Look | None = None,
+        manual: ManualDriver | None = None,
+        size: tuple[int, int] = (1060, 760),
+        controls: Controls | None = None,
+    ) -> None:
+        self.make_episode, self.seed, self.look, self.manual = make_episode, seed, look or Look(), manual
+        self.size = size
+        self.message = ""
+        self.quit = False
+        self._painters: tuple[object, list[Painter], Dashboard | None] | None = None
+        self._start(controls)
+
+    def run(self) -> None:
+        """Open a window and show the episode until it is closed."""
+        import pygame
+
+        window = Window(self.size, f"DeepTraffic \u2013 {self.episode.label}")
+        try:
+            while window.is_open and not self.quit:
+                for event in window.events():
+                    if event.type == pygame.KEYDOWN:
+                        self.press(pygame.key.name(event.key), bool(event.mod & pygame.KMOD_SHIFT))
+                    elif event.type == pygame.KEYUP:
+                        self.release(pygame.key.name(event.key))
+                self.size = window.size
+                self.tick()
+                window.show(self.picture(), FPS)
+        finally:
+            window.close()
+
+    def press(self, key: str, shift: bool = False) -> None:
+        """Take a key, named as `pygame.key.name` does."""
+        if self.manual is not None and self.controls.prompt is None and self.manual.press(key):
+            return
+        order = self.controls.press(key, shift)
+        if order is not None:
+            self._carry_out(order)
+
+    def release(self, key: str) -> None:
+        """Take the letting go of a key."""
+        if self.manual is not None:
+            self.manual.release(key)
+
+    def tick(self) -> None:
+        """Let a 60th of a second pass."""
+        if self.controls.paused or self.controls.prompt is not None:
+            return
+        self._due += PACES[self.controls.pace]
+        while self._due >= 1:
+            self._due -= 1
+            if not self._advance():
+                break
+
+    def picture(self) -> ByteArray:
+        """Return what the window shows now, (H, W, 3) uint8."""
+        painters, dashboard = self._arranged()
+        state = [episode.state for episode in self._episodes]
+        ghost = state[1] if self.look.ghost and len(state) > 1 else None
+        overlay, follow = self.controls.overlay, self.controls.follow
+        pictures = [painters[0].paint(state[0], overlay=overlay, follow=follow, ghost=ghost)]
+        if len(painters) > 1:
+            pictures.append(painters[1].paint(state[1], overlay=overlay, follow=follow))
+        self._speeds[self.episode.frame] = painters[0].observe(state[0]).mean_speed_mph(0)
+        if dashboard is not None:
+            insight = self._insights.get(self.episode.decisions)
+            if self.manual is not None:
+                insight = Insight((), None, int(self.manual.next_action))
+            pictures.append(dashboard.paint(self._speeds, self.episode.frame, insight, self._status()))
+        whole = side_by_side(pictures, painters[0].theme.page, gap=0)
+        if self.controls.help:
+            entries = (*DRIVING_HELP, *HELP) if self.manual is not None else HELP
+            draw_help(whole, entries, painters[0].theme)
+        return whole
+
+    @property
+    def episode(self) -> Episode:
+        """The episode that is looked at."""
+        return self._episodes[0]
+
+    def _start(self, controls: Controls | None = None) -> None:
+        """Begin the episodes anew."""
+        makers = [self.make_episode] + ([self.look.rival] if self.look.rival else [])
+        self._episodes = [make(self.seed) for make in makers]
+        if controls is not None:
+            self.controls = controls
+        elif not hasattr(self, "controls"):
+            self.controls = Controls(self.episode.rules.vehicles)
+        self._due = 0.0
+        self._speeds = np.full(self.episode.frames + 1, np.nan)
+        self._insights: dict[int, Insight] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._painters is not None:
+            for painter in self._painters[1]:
+                painter.forget()
+
+    def _advance(self) -> bool:
+        decisions = self.episode.decisions
+        if not self.episode.advance():
+            return False
+        for episode in self._episodes[1:]:
+            episode.advance()
+        if self.episode.decisions != decisions and self.look.insight is not None:
+            self._note_insight()
+        painters = self._arranged()[0]
+        painters[0].observe(self.episode.state)
+        if len(painters) > 1:
+            painters[1].observe(self._episodes[1].state)
+        self._speeds[self.episode.frame] = painters[0].observe(self.episode.state).mean_speed_mph(0)
+        return True
+
+    def _note_insight(self) -> None:
+        """Keep what the policy thought; decisions that are driven a second time keep their first insight."""
+        if self.look.insight is not None and self.episode.decisions not in self._insights:
+            insight = self.look.insight()
+            if insight is not None:
+                self._insights[self.episode.decisions] = insight
+
+    def _carry_out(self, order: Order) -> None:
+        if order.kind == "quit":
+            self.quit = True
+        elif order.kind == "restart":
+            self.seed = self.seed if order.value is None else order.value
+            self._start()
+        elif order.value is not None:
+            self._seek(order.value if order.kind == "seek" else self.episode.frame + order.value)
+
+    def _seek(self, frame: int) -> None:
+        """Wind to a frame; the frames just before it are driven with trail and read-out watching."""
+        frame = min(max(frame, 0), self.episode.frames)
+        here = self.episode.frame
+        if not here <= frame <= here + 1000:
+            lead_in = max(0, frame - 110)
+            for episode in self._episodes:
+                episode.seek(lead_in)
+            self._forget()
+        while self.episode.frame < frame and self._advance():
+            pass
+
+    def _status(self) -> str:
+        """Return the line at the foot of the dashboard."""
+        controls = self.controls
+        if controls.prompt is not None:
+            return f"{controls.prompt}: {controls.typed}_   Enter: go, Esc: no"
+        if self.message:
+            return self.message
+        over = self.episode.frame >= self.episode.frames
+        run = "over" if over else "paused" if controls.paused else controls.pace
+        return f"{run}  \u00b7  seed {self.seed}  \u00b7  H: help"
+
+    def _arranged(self) -> tuple[list[Painter], Dashboard | None]:
+        """Return painters and dashboard that fit the window and the chosen look, made anew if these have changed."""
+        controls, look = self.controls, self.look
+        beside = 2 if look.rival is not None and not look.ghost else 1
+        width, height = max(self.size[0], 200), max(self.size[1], MIN_HEIGHT)
+        key = (width, height, controls.trail, controls.theme, controls.dashboard, beside, self.episode.rules)
+        if self._painters is None or self._painters[0] != key:
+            road_width = min(round(height * 400 / 700), width // beside)
+            rest = width - beside * road_width
+            if not controls.dashboard or rest < 0.35 * height:
+                road_width, rest = width // beside, 0
+            painters = [self._painter(episode, road_width, height) for episode in self._episodes[:beside]]
+            for painter, old in zip(painters, self._painters[1] if self._painters else [], strict=False):
+                painter.take_over(old)
+            accent = trail_colour_by_name(controls.trail)
+            dashboard = Dashboard((rest, height), painters[0].theme, accent) if rest else None
+            self._painters = (key, painters, dashboard)
+        return self._painters[1], self._painters[2]
+
+    def _painter(self, episode: Episode, width: int, height: int) -> Painter:
+        return Painter(
+            episode.rules,
+            (width, height),
+            theme=self.controls.theme,
+            trail=self.controls.trail,
+            sensor=self.look.sensor,
+            label=episode.label,
+            image=self.look.image,
+        )

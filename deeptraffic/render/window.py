@@ -1,0 +1,87 @@
+"""A window that shows pictures: only pygame's display is started, never its sound.
+
+Where there is no display (a server, a notebook, CI) SDL's dummy driver is chosen by itself, so that code which opens a
+window runs there too; `has_display` tells beforehand.
+"""
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from deeptraffic.render.shapes import ByteArray
+
+if TYPE_CHECKING:
+    import pygame
+
+
+def has_display() -> bool:
+    """Whether a window could be seen here."""
+    if os.environ.get("SDL_VIDEODRIVER") == "dummy":
+        return False
+    on_desktop = sys.platform in ("win32", "darwin")
+    return on_desktop or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+class Window:
+    """A resizable window for pictures (H, W, 3).
+
+    Args:
+        size: (width, height) [pixels] at first
+        title: of the window
+    """
+
+    def __init__(self, size: tuple[int, int], title: str = "DeepTraffic") -> None:
+        import pygame
+
+        if not has_display():
+            os.environ["SDL_VIDEODRIVER"] = "dummy"
+        pygame.display.init()
+        pygame.display.set_caption(title)
+        self._screen = pygame.display.set_mode(size, pygame.RESIZABLE)
+        self._clock = pygame.time.Clock()
+        self.is_open = True
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) [pixels] as the user has drawn it."""
+        width, height = self._screen.get_size()
+        return width, height
+
+    def events(self) -> "list[pygame.event.Event]":
+        """Return what the user did since the last call; a closed window is noted."""
+        import pygame
+
+        events = pygame.event.get()
+        for event in events:
+            if event.type == pygame.QUIT:
+                self.is_open = False
+            elif event.type == pygame.VIDEORESIZE:
+                self._screen = pygame.display.get_surface() or self._screen
+        return events
+
+    def show(self, picture: ByteArray, fps: float | None = None) -> bool:
+        """Show a picture in the window's middle, waiting so that no more than `fps` are shown; False once closed.
+
+        The user's events are worked off here unless `events` was called.
+        """
+        import pygame
+
+        if not self.is_open:
+            return False
+        height, width = picture.shape[:2]
+        surface = pygame.image.frombuffer(picture.tobytes(), (width, height), "RGB")
+        left, top = (self.size[0] - width) // 2, (self.size[1] - height) // 2
+        if left > 0 or top > 0:
+            self._screen.fill(tuple(picture[0, 0].tolist()))
+        self._screen.blit(surface, (left, top))
+        pygame.display.flip()
+        if fps is not None:
+            self._clock.tick(fps)
+        return self.is_open
+
+    def close(self) -> None:
+        """Close the window; more than once does no harm."""
+        import pygame
+
+        self.is_open = False
+        pygame.display.quit()
