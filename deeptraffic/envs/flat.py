@@ -7,9 +7,10 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
+from deeptraffic.envs.row_loop import RowLoop
 from deeptraffic.policy.gaps import GAP_FEATURES, gap_features
 from deeptraffic.sim.compiled import compiled
-from deeptraffic.sim.engine import Simulator, run_in_chunks
+from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.kernel import sense
 from deeptraffic.sim.rules import Action, Rules, Sensor
 from deeptraffic.sim.state import I64, Games
@@ -41,12 +42,12 @@ def write_gaps(rules: NDArray, sensor: Sensor, games: Games, rows: I64, agent: i
 
 @compiled
 def write_gaps_ego(rules: NDArray, sensor: Sensor, games: Games, rows: I64, agent: int, out: Floats) -> None:
-    """As `write_gaps`, followed by the agent's own speed factor and following speed, both halved."""
+    """As `write_gaps`, followed by the agent's own speed factor and following speed, both halved, within -1..2."""
     write_gaps(rules, sensor, games, rows, agent, out)
     at = (2 * sensor.lanes_side + 1) * GAP_FEATURES
     for k in range(rows.size):
-        out[k, at] = games[rows[k]].speed_factor[agent] / 2.0
-        out[k, at + 1] = games[rows[k]].following_speed[agent] / 2.0
+        out[k, at] = min(max(games[rows[k]].speed_factor[agent] / 2.0, -1.0), 2.0)
+        out[k, at + 1] = min(max(games[rows[k]].following_speed[agent] / 2.0, -1.0), 2.0)
 
 
 @compiled
@@ -78,12 +79,12 @@ class FlatKind:
     loop: ClassVar[Callable[..., None]]
 
     def __init__(self, rules: Rules, config: "ObservationConfig", num_envs: int, agent: int) -> None:
-        self.sensor, self.agent = config.sensor.check(rules), agent
+        sensor = config.sensor.check(rules)
         self.dtype = np.dtype(config.dtype or self.default_dtype)
-        self.size, window, actions = self.count(self.sensor), config.temporal_window, len(Action)
+        self.size, window, actions = self.count(sensor), config.temporal_window, len(Action)
         self.length = self.size + window * (self.size + actions)
         self.space = self._space(window)
-        self.is_compiled = False  # until the first call, which says so if it takes long
+        self.fill = RowLoop(self.loop, (sensor,), agent)
         self.last = np.zeros((num_envs, self.size if window else 0), self.dtype)
         self.history = np.zeros((num_envs, window, self.size + actions), self.dtype)
 
@@ -108,11 +109,7 @@ class FlatKind:
     def observe(self, sim: Simulator, rows: I64, actions: ArrayLike | None) -> Floats:
         """Return (len(rows), length) numbers."""
         out = np.empty((rows.size, self.length), self.dtype)
-        if rows.size == 1 and self.is_compiled:
-            self.loop(sim.table, self.sensor, sim.games, rows, self.agent, out)
-        else:
-            run_in_chunks(sim, self.loop, rows, (out,), (self.sensor,), (self.agent,))
-            self.is_compiled = True
+        self.fill(sim, rows, out)
         if self.length > self.size:
             taken = np.full(rows.size, NO_ACTION) if actions is None else np.asarray(actions, np.int64)
             stack_window(rows, np.ascontiguousarray(taken), self.size, self.last, self.history, out)

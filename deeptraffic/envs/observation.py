@@ -11,7 +11,11 @@ Contest kinds are computed from the cells of the contest's sensor alone; open ki
 |------------|----------|------------------------------|---------|-----------------------------------------------------|
 | vector     | contest  | (D,), D = (2L+1) * (P+Q)     | float64 | free 1, off the road 0, a car 0..0.04 (2017: 0.58)  |
 | gaps       | contest  | ((2L+1) * 6,)                | float32 | 0..1, see `deeptraffic/policy/gaps.py`              |
+| grid       | contest  | (4, P+Q, 2L+1)               | float32 | 0..1: occupied, speed, off the road, own car        |
 | gaps_ego   | open     | ((2L+1) * 6 + 2,)            | float32 | gaps, then speed factor / 2 and following speed / 2 |
+| kinematics | open     | dict: (5,), (K, 6), (K,)     | float32 | -2..2: ego, nearest vehicles, mask (int8, 0 or 1)   |
+| pixels     | open     | (height, width, 3 or 1)      | uint8   | 0..255, the whole road                              |
+| full       | open     | dict: every field of State   | State's | the simulator's own units, floats unbounded         |
 
 L, P, Q are lanes_side, patches_ahead, patches_behind. In 2017 the own car reads up to 5.8 in its own cells, and one
 that brakes past standing reads just below 0: the spaces of vector, gaps and gaps_ego are -1..6. (By the game's rules a
@@ -28,15 +32,22 @@ from gymnasium import spaces
 from numpy.typing import ArrayLike
 
 from deeptraffic.envs.flat import GapsEgoKind, GapsKind, VectorKind
+from deeptraffic.envs.scene import GridKind, KinematicsKind
+from deeptraffic.envs.whole_game import FullKind, PixelsKind
+from deeptraffic.render.pixels import MAX_SIDE, MIN_SIDE
 from deeptraffic.sim.engine import Simulator
-from deeptraffic.sim.rules import Rules, Sensor
+from deeptraffic.sim.rules import MAX_VEHICLES, Rules, Sensor
 
 MAX_TEMPORAL_WINDOW = 100
 
 KINDS: dict[str, Any] = {
     "vector": VectorKind,
     "gaps": GapsKind,
+    "grid": GridKind,
     "gaps_ego": GapsEgoKind,
+    "kinematics": KinematicsKind,
+    "pixels": PixelsKind,
+    "full": FullKind,
 }
 
 
@@ -44,12 +55,16 @@ KINDS: dict[str, Any] = {
 class ObservationConfig:
     """A validated choice of observation.
 
-    kind: vector, gaps, gaps_ego
+    kind: vector, gaps, grid, gaps_ego, kinematics, pixels or full
     lanes_side, patches_ahead, patches_behind: the sensor's cells (contests: 0..3, at least 0, within the picture)
     temporal_window: T previous observations, each followed by its action as a one-hot vector times the number of
         observation entries, as the original Brain stacks them: D * (T + 1) + 5 * T entries. Zeros where there is no
         past yet. For vector, gaps and gaps_ego; for others use gymnasium.wrappers.FrameStackObservation
-    dtype: "float32" or "float64"; None takes float64 for vector (the game's own numbers) and float32 for others
+    nearest: K, vehicles that kinematics lists, 1..200
+    height, width: [pixels] of pixels, 16..1024
+    grey: whether pixels have one channel, of luminance, in place of three
+    dtype: "float32" or "float64"; None takes float64 for vector (the game's own numbers) and float32 for others;
+        pixels and full have their own
 
     Raises ValueError with the value, the limit and the remedy.
     """
@@ -59,6 +74,10 @@ class ObservationConfig:
     patches_ahead: int = 50
     patches_behind: int = 10
     temporal_window: int = 0
+    nearest: int = 8
+    height: int = 84
+    width: int = 84
+    grey: bool = False
     dtype: str | None = None
 
     def __post_init__(self) -> None:
@@ -72,6 +91,11 @@ class ObservationConfig:
                     f"leave it out, or choose a kind that has it (options of {self.kind}: {', '.join(options[1:])})"
                 )
         self._check_whole("temporal_window", 0, MAX_TEMPORAL_WINDOW)
+        self._check_whole("nearest", 1, MAX_VEHICLES)
+        self._check_whole("height", MIN_SIDE, MAX_SIDE)
+        self._check_whole("width", MIN_SIDE, MAX_SIDE)
+        if not isinstance(self.grey, bool):
+            raise ValueError(f"grey={self.grey!r} is not possible; give True or False")
         if self.dtype not in (None, "float32", "float64"):
             raise ValueError(f"dtype={self.dtype!r} is not possible; give 'float32', 'float64' or None")
 
