@@ -21,13 +21,12 @@ from numpy.typing import NDArray
 from deeptraffic.envs.masks import action_masks
 from deeptraffic.envs.observation import ObservationConfig, Observer
 from deeptraffic.envs.others import OtherDrivers, Others
+from deeptraffic.envs.pictures import RENDER_MODES, Pictures, steps_per_second
 from deeptraffic.envs.settings import (
     MAX_STEPS,
     OFFICIAL_FRAMES,
-    RENDER_FPS,
     check_max_steps,
     check_options,
-    check_render_mode,
     check_reward,
     draw_open_seed,
     resolve_rules,
@@ -89,7 +88,7 @@ class DeepTrafficEnv(gymnasium.Env):
     lane change just decided on)
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 2}
+    metadata: dict[str, Any] = {"render_modes": RENDER_MODES, "render_fps": 2}
 
     def __init__(
         self,
@@ -104,13 +103,14 @@ class DeepTrafficEnv(gymnasium.Env):
         self.rules: Rules = resolve_rules(rules, other_agents)
         self.reward, self.max_steps = check_reward(reward), check_max_steps(max_steps)
         self._last_step = FOREVER if self.max_steps is None else self.max_steps
-        self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
-        self.metadata = {**self.metadata, "render_fps": max(1, round(RENDER_FPS / self.rules.decision_period))}
+        self.metadata = {**self.metadata, "render_fps": steps_per_second(self.rules)}
         self.sim = Simulator(self.rules, num_envs=1, threads=1)
         self.observation = ObservationConfig.of(observation)
         self.observer = Observer(self.rules, self.observation, num_envs=1)
         self.observation_space = self.observer.space
         self.action_space = spaces.Discrete(ACTIONS)
+        self.render_mode = render_mode
+        self.pictures = Pictures(self.rules, self.observation.sensor, render_mode) if render_mode is not None else None
         self.others = OtherDrivers(others, self.sim, self.observation) if others is not None else None
         self._actions = np.zeros(self.rules.other_agents + 1, np.int64)
         self._report = np.zeros(6)
@@ -119,8 +119,6 @@ class DeepTrafficEnv(gymnasium.Env):
         self._official_run = 0  # 0: an open run
         self._cut = FOREVER  # frame at which the official run ends
         self._left: tuple[int, int] | None = None  # stream and pending action there
-        self._painter: Any = None
-        self._window: Any = None
 
     # --- Gymnasium's interface ------------------------------------------------------------------------------------
 
@@ -137,7 +135,8 @@ class DeepTrafficEnv(gymnasium.Env):
         self.observer.reset()
         if self.others:
             self.others.reset(self.sim.rows)
-        self._start_pictures()
+        if self.pictures:
+            self.pictures.start()
         self._drive_watched(0)
         report_game(self.sim.games, self._report)
         obs = self._observe(None)
@@ -149,7 +148,7 @@ class DeepTrafficEnv(gymnasium.Env):
         if self._steps < 0:
             raise gymnasium.error.ResetNeeded("this environment has not begun a run: call reset() before step()")
         given = self._checked_action(action)
-        if self.others is None and self._painter is None and self._frame + self.rules.decision_period < self._cut:
+        if self.others is None and self.pictures is None and self._frame + self.rules.decision_period < self._cut:
             self._actions[0] = given
             step_game(self.sim.table, self.sim.games, self._actions, self._report)
         else:
@@ -164,17 +163,15 @@ class DeepTrafficEnv(gymnasium.Env):
         """Return a picture (H, W, 3) in mode "rgb_array"; in mode "human" the window shows every frame by itself."""
         if self._steps < 0:
             raise gymnasium.error.ResetNeeded("there is nothing to see before the first run: call reset() first")
-        if self.render_mode != "rgb_array":
-            if self.render_mode is None:
-                gymnasium.logger.warn('no render_mode was chosen: make the environment with render_mode="rgb_array"')
+        if self.pictures is None:
+            gymnasium.logger.warn('no render_mode was chosen: make the environment with render_mode="rgb_array"')
             return None
-        return self._painter.paint(self.sim.state, 0)
+        return self.pictures.render(self.sim)
 
     def close(self) -> None:
         """Close the window, if there is one."""
-        if self._window is not None:
-            self._window.close()
-            self._window = None
+        if self.pictures is not None:
+            self.pictures.close()
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return which actions could have an effect now, (5,) bool; see `deeptraffic/envs/masks.py`."""
@@ -202,7 +199,7 @@ class DeepTrafficEnv(gymnasium.Env):
         """Run to the ego car's next decision, pausing for other drivers, pictures and an official run's end."""
         sim, given, frame = self.sim, action, int(self.sim.state.frame[0])
         while True:
-            end = frame + 1 if self._painter is not None else self._cut if frame < self._cut else FOREVER
+            end = frame + 1 if self.pictures is not None else self._cut if frame < self._cut else FOREVER
             agent = int(sim.run_to_frame(end, given)[0])
             if agent == 0:
                 return
@@ -210,8 +207,8 @@ class DeepTrafficEnv(gymnasium.Env):
             frame = int(sim.state.frame[0])
             if agent != NOBODY:
                 given = int(self.others.decide(sim, agent, sim.rows)[0]) if self.others else 0
-            elif self._painter is not None:
-                self._watch()
+            elif self.pictures is not None:
+                self.pictures.watch(sim)
             if agent == NOBODY and frame == self._cut:
                 self._left = int(sim.state.rng[0]), int(sim.state.action[0])
 
@@ -241,36 +238,3 @@ class DeepTrafficEnv(gymnasium.Env):
             "blocked": blocked != 0.0,
         }
         return reward_of(self.reward, mit, gained), info
-
-    # --- pictures -------------------------------------------------------------------------------------------------
-
-    def _start_pictures(self) -> None:
-        """Make the painter when pictures are first needed, so that nothing else loads pygame."""
-        if self.render_mode is None:
-            return
-        if self._painter is None:
-            from deeptraffic.render.painter import Painter
-
-            self._painter = Painter(self.rules, sensor=self.observation.sensor)
-        self._painter.forget(0)
-
-    def _watch(self) -> None:
-        """Let the painter see a frame, and show it where there is a window."""
-        if self.render_mode != "human":
-            self._painter.observe(self.sim.state, 0)
-            return
-        if self._window is None:
-            from deeptraffic.envs.window import Window
-
-            self._window = Window(f"DeepTraffic {self.rules.year}", RENDER_FPS)
-        self._window.show(self._painter.paint(self.sim.state, 0))
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the painter and the window behind: a copy makes its own."""
-        return {**self.__dict__, "_painter": None, "_window": None}
-
-    def __setstate__(self, saved: dict[str, Any]) -> None:
-        """Go on from a copy."""
-        self.__dict__.update(saved)
-        if self._steps >= 0:
-            self._start_pictures()

@@ -11,7 +11,6 @@ from deeptraffic.sim.rules import RoadConfig, Rules
 MAX_STEPS = 67  # decisions until 2,000 frames have been driven
 REWARDS = ("mit", "speed", "passed")
 OFFICIAL_FRAMES = {2017: 100_000, 2018: 2_000}  # frames of an official run, by contest
-RENDER_FPS = 60  # frames of the game per second, as in the original; one step is decision_period frames
 FIRST_DRAWN_SEED = 1 << 32  # below, seeds are for people and for evaluations to name
 
 
@@ -46,13 +45,6 @@ def reward_of(reward: str, mit: Any, passed: Any) -> Any:
     if reward == "speed":
         return 0.5 + mit / 6.0  # N = 60 + 20 mit over 30 frames; 20 N / 30 [mph] / 80
     return passed
-
-
-def check_render_mode(render_mode: str | None, modes: list[str]) -> str | None:
-    """Return the render mode if there is such a mode."""
-    if render_mode is not None and render_mode not in modes:
-        raise ValueError(f"render_mode={render_mode!r} does not exist; choose one of {', '.join(modes)}, or None")
-    return render_mode
 
 
 def check_max_steps(max_steps: int | None) -> int | None:

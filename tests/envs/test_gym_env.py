@@ -318,7 +318,7 @@ def test_rgb_array_is_a_new_picture_and_changes_no_result() -> None:
 
 
 def test_human_window_shows_every_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    from deeptraffic.envs.window import Window
+    from deeptraffic.envs.pictures import Window
 
     shown: list[np.ndarray] = []
     show = Window.show
