@@ -1,0 +1,1 @@
+"""Evaluation and competition: protocols, scores, seeds."""

@@ -1,0 +1,62 @@
+"""Statistics of run scores: the median as the game took it, and bootstrap intervals.
+
+Source of the intervals: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13 (percentile method).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+QUANTILES = (5, 10, 25, 50, 75, 90, 95)  # [%]
+
+
+def format_as_javascript(value: float) -> str:
+    """Return a number as JavaScript prints it: 75, 75.8, 75.04 (ECMAScript, Number::toString)."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    if value == 0:
+        return "0"
+    sign, digit_tuple, exponent = Decimal(repr(float(value))).normalize().as_tuple()
+    digits = "".join(map(str, digit_tuple))
+    point = len(digits) + int(exponent)  # the decimal point stands behind this many digits
+    if len(digits) <= point <= 21:
+        text = digits.ljust(point, "0")
+    elif 0 < point <= 21:
+        text = f"{digits[:point]}.{digits[point:]}"
+    elif -6 < point <= 0:
+        text = "0." + "0" * -point + digits
+    else:
+        fraction = f".{digits[1:]}" if digits[1:] else ""
+        text = f"{digits[0]}{fraction}e{point - 1:+d}"
+    return "-" + text if sign else text
+
+
+def contest_median(run_scores: Sequence[float] | F64) -> float:
+    """Return entry len // 2 of the scores sorted as JavaScript strings: 9.5 sorts behind 80, and 75 before 75.04."""
+    return sorted((float(score) for score in run_scores), key=format_as_javascript)[len(run_scores) // 2]
+
+
+def run_score(speed_sum: float | F64, frames: int) -> F64:
+    """Return floor(mean * 2000) / 100 [mph] for speeds [px/frame] summed over the frames of a run."""
+    return np.floor(np.asarray(speed_sum) / frames * 2000.0) / 100.0
+
+
+def bootstrap_interval(
+    values: F64, statistic: Callable[..., F64], confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Return the percentile interval of `statistic` (np.median or np.mean, with axis=1), the same on every call."""
+    random = np.random.default_rng(seed)
+    block = max(1, 2_000_000 // values.size)  # resamples in memory at a time
+    estimates = [
+        statistic(values[random.integers(values.size, size=(min(block, resamples - start), values.size))], axis=1)
+        for start in range(0, resamples, block)
+    ]
+    tail = 50.0 * (1.0 - confidence)
+    low, high = np.percentile(np.concatenate(estimates), [tail, 100.0 - tail])
+    return float(low), float(high)
