@@ -9,7 +9,6 @@ The environment pauses inside a frame, where the ego car has sensed and its deci
 there, `step` carries out the action, finishes the frame and runs on to the next sensing.
 """
 
-import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +24,7 @@ from deeptraffic.envs.pictures import RENDER_MODES, Pictures, steps_per_second
 from deeptraffic.envs.settings import (
     MAX_STEPS,
     OFFICIAL_FRAMES,
+    check_action,
     check_max_steps,
     check_options,
     check_reward,
@@ -36,8 +36,6 @@ from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import FOREVER, Simulator, drive_period
 from deeptraffic.sim.rules import Action, RoadConfig, Rules
 from deeptraffic.sim.state import F64, I64, NOBODY, Game, Games
-
-ACTIONS = len(Action)
 
 
 @compiled
@@ -108,7 +106,7 @@ class DeepTrafficEnv(gymnasium.Env):
         self.observation = ObservationConfig.of(observation)
         self.observer = Observer(self.rules, self.observation, num_envs=1)
         self.observation_space = self.observer.space
-        self.action_space = spaces.Discrete(ACTIONS)
+        self.action_space = spaces.Discrete(len(Action))
         self.render_mode = render_mode
         self.pictures = Pictures(self.rules, self.observation.sensor, render_mode) if render_mode is not None else None
         self.others = OtherDrivers(others, self.sim, self.observation) if others is not None else None
@@ -147,7 +145,7 @@ class DeepTrafficEnv(gymnasium.Env):
         """Carry out the action and run to the next decision; return (observation, reward, False, truncated, info)."""
         if self._steps < 0:
             raise gymnasium.error.ResetNeeded("this environment has not begun a run: call reset() before step()")
-        given = self._checked_action(action)
+        given = check_action(action)
         if self.others is None and self.pictures is None and self._frame + self.rules.decision_period < self._cut:
             self._actions[0] = given
             step_game(self.sim.table, self.sim.games, self._actions, self._report)
@@ -211,16 +209,6 @@ class DeepTrafficEnv(gymnasium.Env):
                 self.pictures.watch(sim)
             if agent == NOBODY and frame == self._cut:
                 self._left = int(sim.state.rng[0]), int(sim.state.action[0])
-
-    def _checked_action(self, action: Any) -> int:
-        try:
-            given = operator.index(action)
-        except TypeError:
-            given = -1
-        if not 0 <= given < ACTIONS:
-            names = ", ".join(f"{a.value} {a.name.lower()}" for a in Action)
-            raise ValueError(f"action={action!r} is not possible; give one whole number: {names}")
-        return given
 
     def _observe(self, action: int | None) -> Any:
         obs = self.observer.observe(self.sim, actions=None if action is None else (action,))

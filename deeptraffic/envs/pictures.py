@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deeptraffic.envs.settings import RENDER_FPS, check_render_mode
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Rules, Sensor
 
 RENDER_MODES = ["human", "rgb_array"]
-FPS = 60  # frames of the game per second, as the original runs
 
 
 def steps_per_second(rules: Rules) -> int:
     """Return the decisions per second at the game's own speed, for `metadata["render_fps"]`."""
-    return max(1, round(FPS / rules.decision_period))
+    return max(1, round(RENDER_FPS / rules.decision_period))
 
 
 class Pictures:
@@ -30,9 +30,7 @@ class Pictures:
     """
 
     def __init__(self, rules: Rules, sensor: Sensor, render_mode: str) -> None:
-        if render_mode not in RENDER_MODES:
-            raise ValueError(f"render_mode={render_mode!r} does not exist; choose {', '.join(RENDER_MODES)} or None")
-        self.rules, self.sensor, self.render_mode = rules, sensor, render_mode
+        self.rules, self.sensor, self.render_mode = rules, sensor, check_render_mode(render_mode, RENDER_MODES)
         self._painter: Any = None
         self._window: Any = None
 
@@ -71,7 +69,7 @@ class Pictures:
     def window(self) -> "Window":
         """The window, made when first needed."""
         if self._window is None:
-            self._window = Window(f"DeepTraffic {self.rules.year}", FPS)
+            self._window = Window(f"DeepTraffic {self.rules.year}", RENDER_FPS)
         return self._window
 
     def __getstate__(self) -> dict[str, Any]:

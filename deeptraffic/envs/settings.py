@@ -1,16 +1,19 @@
 """What every environment is told when it is made, checked once for all of them, and how an open run is chosen."""
 
+import operator
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from deeptraffic.sim.rules import RoadConfig, Rules
+from deeptraffic.sim.rules import Action, RoadConfig, Rules
 
 MAX_STEPS = 67  # decisions until 2,000 frames have been driven
+ACTIONS = len(Action)
 REWARDS = ("mit", "speed", "passed")
 OFFICIAL_FRAMES = {2017: 100_000, 2018: 2_000}  # frames of an official run, by contest
+RENDER_FPS = 60  # frames of the game per second, as the original runs
 FIRST_DRAWN_SEED = 1 << 32  # below, seeds are for people and for evaluations to name
 
 
@@ -47,6 +50,13 @@ def reward_of(reward: str, mit: Any, passed: Any) -> Any:
     return passed
 
 
+def check_render_mode(render_mode: str | None, modes: list[str]) -> str | None:
+    """Return the render mode if there is such a mode."""
+    if render_mode is not None and render_mode not in modes:
+        raise ValueError(f"render_mode={render_mode!r} does not exist; choose one of {', '.join(modes)}, or None")
+    return render_mode
+
+
 def check_max_steps(max_steps: int | None) -> int | None:
     """Return the number of steps after which an episode is cut, None for never."""
     if max_steps is None:
@@ -54,6 +64,18 @@ def check_max_steps(max_steps: int | None) -> int | None:
     if isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 1:
         raise ValueError(f"max_steps={max_steps!r} is not possible; give a whole number from 1, or None for no limit")
     return int(max_steps)
+
+
+def check_action(action: Any) -> int:
+    """Return an action, a whole number of any type, as int."""
+    try:
+        given = operator.index(action)
+    except TypeError:
+        given = -1
+    if not 0 <= given < ACTIONS:
+        names = ", ".join(f"{a.value} {a.name.lower()}" for a in Action)
+        raise ValueError(f"action={action!r} is not possible; give one whole number: {names}")
+    return given
 
 
 def check_options(options: Mapping[str, Any] | None, known: tuple[str, ...]) -> Mapping[str, Any]:

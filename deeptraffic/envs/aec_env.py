@@ -1,0 +1,236 @@
+"""All driven cars as agents of one PettingZoo environment: they act in turn, at different frames of a period.
+
+    >>> from deeptraffic.envs.aec_env import DeepTrafficAECEnv
+    >>> env = DeepTrafficAECEnv(other_agents=4)
+    >>> env.reset(seed=0)
+    >>> for agent in env.agent_iter():
+    ...     observation, reward, termination, truncation, info = env.last()
+    ...     env.step(None if truncation else env.action_space(agent).sample(info["action_mask"]))
+
+The ego car decides at frames 0, 30, ...; other agent i 3 i frames later. What one of them decides is, in that frame,
+also carried out by the other agents after it and by the ego car: the 2018 rules have one pending action for all.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+from pettingzoo import AECEnv
+
+from deeptraffic.envs.masks import action_masks
+from deeptraffic.envs.observation import ObservationConfig, Observer
+from deeptraffic.envs.pictures import RENDER_MODES, Pictures, steps_per_second
+from deeptraffic.envs.settings import (
+    MAX_STEPS,
+    check_action,
+    check_max_steps,
+    check_reward,
+    draw_open_seed,
+    resolve_rules,
+    reward_of,
+)
+from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.kernel import NOTHING, drive
+from deeptraffic.sim.rules import Action, RoadConfig, Rules
+from deeptraffic.sim.state import F64, NOBODY, Games
+
+
+@compiled
+def drive_and_sum(rules: NDArray[Any], games: Games, action: int, sums: F64) -> int:
+    """Run game 0 to the next decision of any agent, and return who it is.
+
+    Adds each driven car's speed at every frame's end to sums, (A + 1,) [px/frame].
+    """
+    game, given = games[0], action
+    while True:
+        frame = game.frame
+        drive(rules[0], game, given, frame + 1)
+        if game.frame > frame:
+            for i in range(sums.size):
+                sums[i] += game.following_speed[i] * game.speed_factor[i]
+        if game.waiting != NOBODY:
+            return game.waiting
+        given = NOTHING
+
+
+class DeepTrafficAECEnv(AECEnv):
+    """DeepTraffic for several drivers in turn.
+
+    Args:
+        rules: 2018, or a RoadConfig
+        other_agents: 1..10 driven cars besides the ego car
+        observation: vector, gaps, gaps_ego, grid or kinematics: a name, a dict of options or an ObservationConfig
+        reward: "mit" or "speed", of an agent's own car since its last decision; an agent's first turn brings 0
+        max_steps: decisions after which an agent is truncated, each at its own next turn; None for never
+        render_mode: None, "rgb_array" or "human"
+
+    Agents are "car_0", the ego car, and "car_1", ... The tenth other agent never decides, so it is none: it only
+    carries out what is pending. The ego car's rewards are the game's own; another agent's N is its speed summed over
+    the ends of 30 frames.
+
+    `observe` gives what the agent saw at its latest turn. `reset(seed=s)` is open run s, and `reset()` draws one.
+    infos: speed_mph, lane, frame, action_mask ((5,) int8); the ego car's also passed and blocked
+    """
+
+    metadata: dict[str, Any] = {
+        "name": "deeptraffic2018_v0",
+        "render_modes": RENDER_MODES,
+        "is_parallelizable": False,
+        "render_fps": 2,
+    }
+
+    def __init__(
+        self,
+        rules: int | RoadConfig = 2018,
+        other_agents: int = 4,
+        observation: ObservationConfig | Mapping[str, Any] | str = "vector",
+        reward: str = "mit",
+        max_steps: int | None = MAX_STEPS,
+        render_mode: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.rules: Rules = resolve_rules(rules, other_agents)
+        self.reward, self.max_steps = check_reward(reward), check_max_steps(max_steps)
+        if reward == "passed":
+            raise ValueError("reward='passed' is counted for the ego car alone; choose 'mit' or 'speed'")
+        self.metadata = {**self.metadata, "render_fps": steps_per_second(self.rules)}
+        self.sim = Simulator(self.rules, num_envs=1, threads=1)
+        config, turns = ObservationConfig.of(observation), self.rules.decision_period // self.rules.agent_stagger
+        deciding = min(self.rules.other_agents + 1, turns)
+        self.observers = [Observer(self.rules, config, 1, agent) for agent in range(deciding)]
+        self.possible_agents = [f"car_{i}" for i in range(deciding)]
+        self.agents: list[str] = []
+        self._observation_space, self._action_space = self.observers[0].space, spaces.Discrete(len(Action))
+        self.render_mode = render_mode
+        self.pictures = Pictures(self.rules, config.sensor, render_mode) if render_mode is not None else None
+        self.np_random = np.random.default_rng()
+        self._sums = np.zeros(self.rules.other_agents + 1)
+
+    def observation_space(self, agent: str) -> spaces.Space:
+        """Return the space of an agent's observations, the same for all."""
+        return self._observation_space
+
+    def action_space(self, agent: str) -> spaces.Discrete:
+        """Return the space of actions: 0 nothing, 1 accelerate, 2 decelerate, 3 left, 4 right."""
+        return self._action_space
+
+    def reset(self, seed: int | None = None, options: Mapping[str, Any] | None = None) -> None:
+        """Start a run and stop at the ego car's first turn; options mean nothing here, as in PettingZoo's own games."""
+        if seed is not None:
+            self.np_random, _ = gymnasium.utils.seeding.np_random(seed)
+        self.sim.reset_open([draw_open_seed(self.np_random) if seed is None else seed])
+        if self.pictures:
+            self.pictures.start()
+        self.agents = self.possible_agents[:]
+        self.rewards = dict.fromkeys(self.agents, 0.0)
+        self._cumulative_rewards = dict.fromkeys(self.agents, 0.0)
+        self.terminations = dict.fromkeys(self.agents, False)
+        self.truncations = dict.fromkeys(self.agents, False)
+        self._decisions = dict.fromkeys(self.agents, 0)
+        self._taken: dict[str, int | None] = dict.fromkeys(self.agents)
+        self._sums[:] = 0.0
+        self._run_on(NOTHING)
+        for observer in self.observers:
+            observer.reset()
+        self._seen = {name: self._look(name) for name in self.agents}
+        self.infos = {name: self._info(name) for name in self.agents}
+
+    def step(self, action: int | None) -> None:
+        """Hand the agent whose turn it is its action (None if it is truncated) and run on to the next agent's turn."""
+        if not self.agents:
+            raise gymnasium.error.ResetNeeded("no agent is driving: call reset() before step()")
+        name = self.agent_selection
+        if self.truncations[name]:
+            self._was_dead_step(action)
+            given = NOTHING
+        else:
+            given = check_action(action)
+            self._cumulative_rewards[name] = 0.0
+            self._clear_rewards()
+            self._taken[name] = given
+            self._decisions[name] += 1
+        if self.agents:
+            self._run_on(given)
+            self._begin_turn(self.agent_selection)
+            self._accumulate_rewards()
+
+    def observe(self, agent: str) -> Any:
+        """Return a copy of what the agent saw at its latest turn (before its first: at the start of the run)."""
+        seen = self._seen[agent]
+        return {name: part.copy() for name, part in seen.items()} if isinstance(seen, dict) else seen.copy()
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """Return a picture (H, W, 3) in mode "rgb_array"; in mode "human" the window shows every frame by itself."""
+        if self.pictures is None:
+            gymnasium.logger.warn('no render_mode was chosen: make the environment with render_mode="rgb_array"')
+            return None
+        return self.pictures.render(self.sim)
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        if self.pictures is not None:
+            self.pictures.close()
+
+    # --- turns ----------------------------------------------------------------------------------------------------
+
+    def _run_on(self, action: int) -> None:
+        """Carry out the action and run to the next turn of an agent that still drives."""
+        while True:
+            agent = self._run_to_decision(action)
+            name = self.possible_agents[agent]
+            if name in self.agents:
+                self.agent_selection = name
+                return
+            action = NOTHING
+
+    def _run_to_decision(self, action: int) -> int:
+        if self.pictures is None:
+            return int(drive_and_sum(self.sim.table, self.sim.games, action, self._sums))
+        state, agent = self.sim.state, NOBODY
+        while agent == NOBODY:
+            frame = state.frame[0]
+            agent, action = int(self.sim.step_frame(action)[0]), NOTHING
+            if state.frame[0] > frame:
+                driven = slice(self._sums.size)
+                self._sums += state.following_speed[0, driven] * state.speed_factor[0, driven]
+                self.pictures.watch(self.sim)
+        return agent
+
+    def _begin_turn(self, name: str) -> None:
+        """Let the agent see, reward it for the period that ends, and truncate it if that was its last."""
+        self._seen[name] = self._look(name)
+        self.infos[name] = self._info(name)
+        if self._decisions[name] > 0:
+            self.rewards[name] = self._reward(self.possible_agents.index(name))
+        self._sums[self.possible_agents.index(name)] = 0.0
+        self.truncations[name] = self.max_steps is not None and self._decisions[name] >= self.max_steps
+
+    def _reward(self, agent: int) -> float:
+        period = self.rules.decision_period
+        mit = float(self.sim.state.reward[0])
+        if agent > 0:
+            mit = float((self._sums[agent] - 2.0 * period) / (2.0 * period / 3.0))
+        return float(reward_of(self.reward, mit, 0.0))
+
+    def _look(self, name: str) -> Any:
+        taken = self._taken[name]
+        obs = self.observers[self.possible_agents.index(name)].observe(
+            self.sim, actions=None if taken is None else (taken,)
+        )
+        return {key: part[0] for key, part in obs.items()} if isinstance(obs, dict) else obs[0]
+
+    def _info(self, name: str) -> dict[str, Any]:
+        agent, state = self.possible_agents.index(name), self.sim.state
+        info: dict[str, Any] = {
+            "speed_mph": float(20.0 * state.following_speed[0, agent] * state.speed_factor[0, agent]),
+            "lane": int(state.lane[0, agent]),
+            "frame": int(state.frame[0]),
+            "action_mask": action_masks(self.sim, agent)[0].astype(np.int8),
+        }
+        if agent == 0:
+            info |= {"passed": int(state.passed[0]), "blocked": bool(state.blocked[0])}
+        return info
