@@ -362,7 +362,7 @@ def test_make_finds_the_environment_in_its_module_and_takes_every_option() -> No
 
 
 def test_research_road_is_an_environment() -> None:
-    env = DeepTrafficEnv(RoadConfig(lanes=4, vehicles=10, rows=40, decision_period=20))
+    env = DeepTrafficEnv(RoadConfig(lanes=4, vehicles=10, decision_period=20))
     check_env(env)
     env.reset(seed=0)
     assert env.step(0)[4]["frame"] == 20

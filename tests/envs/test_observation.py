@@ -16,7 +16,7 @@ ROADS = {
     "2018": RULES_2018,
     "2017": RULES_2017,
     "2018 with agents": RoadConfig(other_agents=3).build(),
-    "research": RoadConfig(lanes=4, vehicles=10, rows=40).build(),
+    "research": RoadConfig(lanes=4, vehicles=10).build(),
 }
 SMALL = {"lanes_side": 2, "patches_ahead": 20, "patches_behind": 8}
 
