@@ -118,7 +118,8 @@ class Dashboard:
             share = _share(values, int(action))
             self._bar(left, right, y, 1.0, self.theme.track)
             self._bar(left, right, y, max(share, 0.02), self.accent if chosen else self.theme.muted)
-            self._write(f"{float(values[action]):.3g}", (self.size[0] / self.unit - MARGIN, y + 0.5), 14, colour, "right")
+            beside = (self.size[0] / self.unit - MARGIN, y + 0.5)
+            self._write(f"{float(values[action]):.3g}", beside, 14, colour, "right")
 
     def _draw_network(self, layers: Sequence[NDArray[np.floating]]) -> None:
         """Draw one column per layer: positive blue, negative red, each layer on its own scale."""

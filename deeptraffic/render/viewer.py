@@ -58,6 +58,7 @@ class Viewer:
         manual: the driver that the arrow keys steer, if it drives the episode
         size: (width, height) [pixels] of the window
         controls: overlay, trail and theme to begin with
+        on_end: called when the episode is over; returns the line to show
     """
 
     def __init__(
@@ -69,10 +70,11 @@ class Viewer:
         manual: ManualDriver | None = None,
         size: tuple[int, int] = (1060, 760),
         controls: Controls | None = None,
+        on_end: Callable[[Episode], str] | None = None,
     ) -> None:
         self.make_episode, self.seed, self.look, self.manual = make_episode, seed, look or Look(), manual
         self.size = size
-        self.message = ""
+        self.message, self.on_end = "", on_end
         self.quit = False
         self._painters: tuple[object, list[Painter], Dashboard | None] | None = None
         self._start(controls)
@@ -81,7 +83,7 @@ class Viewer:
         """Open a window and show the episode until it is closed."""
         import pygame
 
-        window = Window(self.size, f"DeepTraffic \u2013 {self.episode.label}")
+        window = Window(self.size, f"DeepTraffic: {self.episode.label}")
         try:
             while window.is_open and not self.quit:
                 for event in window.events():
@@ -152,7 +154,7 @@ class Viewer:
             self.controls = controls
         elif not hasattr(self, "controls"):
             self.controls = Controls(self.episode.rules.vehicles)
-        self._due = 0.0
+        self._due, self.message = 0.0, ""
         self._speeds = np.full(self.episode.frames + 1, np.nan)
         self._insights: dict[int, Insight] = {}
         self._forget()
@@ -165,6 +167,8 @@ class Viewer:
     def _advance(self) -> bool:
         decisions = self.episode.decisions
         if not self.episode.advance():
+            if self.on_end is not None and not self.message:
+                self.message = self.on_end(self.episode)
             return False
         for episode in self._episodes[1:]:
             episode.advance()

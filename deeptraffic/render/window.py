@@ -35,6 +35,7 @@ class Window:
 
         if not has_display():
             os.environ["SDL_VIDEODRIVER"] = "dummy"
+        os.environ.setdefault("SDL_VIDEO_X11_WMCLASS", "DeepTraffic")
         pygame.display.init()
         pygame.display.set_caption(title)
         self._screen = pygame.display.set_mode(size, pygame.RESIZABLE)

@@ -1,0 +1,267 @@
+"""The viewer: what its picture shows after which keys; and real windows under Xvfb with real keys."""
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from itertools import count
+
+import numpy as np
+import pytest
+
+from deeptraffic.render.dashboard import Insight
+from deeptraffic.render.episode import Episode
+from deeptraffic.render.play import Play
+from deeptraffic.render.theme import DARK
+from deeptraffic.render.trace import Start
+from deeptraffic.render.viewer import Look, Viewer
+from deeptraffic.render.window import Window
+from deeptraffic.sim.rules import RULES_2018, Action
+
+MARKER = np.linspace(-1, 1, 420).reshape(60, 7)
+
+
+def make(seed: int) -> Episode:
+    return Episode(RULES_2018, Start.open(seed), lambda sim, agent: 1, frames=400, label="test driver")
+
+
+def insight() -> Insight:
+    return Insight([MARKER, np.ones(16), -np.ones(5)], np.array([0.1, 0.9, 0.2, -0.5, 0.0]), int(Action.ACCELERATE))
+
+
+def ticked(viewer: Viewer, ticks: int) -> Viewer:
+    for _ in range(ticks):
+        viewer.tick()
+    return viewer
+
+
+def test_paces_run_a_quarter_one_and_ten_frames_a_tick():
+    viewer = ticked(Viewer(make), 20)
+    assert viewer.episode.frame == 20
+    viewer.press("1")
+    assert ticked(viewer, 20).episode.frame == 25
+    viewer.press("3")
+    assert ticked(viewer, 3).episode.frame == 55
+    viewer.press("space")
+    assert ticked(viewer, 5).episode.frame == 55
+
+
+def test_single_frames_pages_and_jumps_go_where_they_say():
+    viewer = ticked(Viewer(make), 30)
+    for keys, frame in ((".", 31), (",", 30), (["page down"], 130), (["page up"], 30), ("g250\n", 250), (["home"], 0)):
+        for key in keys:
+            viewer.press("return" if key == "\n" else key)
+        assert viewer.episode.frame == frame, keys
+    viewer.press("g")
+    assert ticked(viewer, 3).episode.frame == 0, "time stands still while a number is typed"
+
+
+def test_winding_back_shows_the_same_picture_again():
+    viewer = ticked(Viewer(make), 200)
+    viewer.press("space")
+    before = viewer.picture()
+    for key in ("page down", "page up"):
+        viewer.press(key)
+    after = viewer.picture()
+    width = 434
+    changed = np.abs(before[:, :width].astype(int) - after[:, :width]).max(axis=2) > 40
+    assert changed.mean() < 0.02, "road, trail or read-out differ after winding"
+
+
+def test_a_restart_takes_the_typed_seed():
+    viewer = ticked(Viewer(make, seed=1), 50)
+    for key in ("r", "9", "return"):
+        viewer.press(key)
+    assert viewer.seed == 9 and viewer.episode.frame == 0
+    assert viewer.episode.start == Start.open(9)
+    for key in ("r", "return"):
+        viewer.press(key)
+    assert viewer.seed == 9
+
+
+def test_the_network_is_shown_blue_for_positive_and_red_for_negative():
+    with_net = ticked(Viewer(make, look=Look(insight=insight)), 40).picture()
+    without = ticked(Viewer(make), 40).picture()
+    lower = np.s_[400:, 450:]
+    for colour in (DARK.positive, DARK.negative):
+        near = np.abs(with_net[lower].astype(int) - colour).max(axis=2) < 10
+        assert near.sum() > 300
+        assert (np.abs(without[lower].astype(int) - colour).max(axis=2) < 10).sum() == 0
+
+
+def test_insights_belong_to_their_decision_when_wound_back():
+    numbers = count()
+    look = Look(insight=lambda: Insight([], np.arange(5.0), next(numbers) % 5))
+    viewer = ticked(Viewer(make, look=look), 100)
+    first = dict(viewer._insights)
+    viewer.press("home")
+    ticked(viewer, 100)
+    assert viewer._insights == first and len(first) >= 3
+
+
+def test_a_rival_stands_beside_and_a_ghost_does_not():
+    def rival(seed):
+        return Episode(RULES_2018, Start.open(seed), lambda sim, agent: 2, frames=400, label="rival")
+
+    def ego_cars(viewer):
+        rows = ticked(viewer, 60).picture()[560:610]
+        columns = (np.abs(rows.astype(int) - DARK.ego).max(axis=2) < 16).any(axis=0)
+        return (np.diff(np.flatnonzero(columns)) > 60).sum() + 1
+
+    assert ego_cars(Viewer(make, look=Look(rival=rival), size=(1500, 760))) == 2
+    assert ego_cars(Viewer(make, look=Look(rival=rival, ghost=True), size=(1500, 760))) == 1
+
+
+@pytest.mark.parametrize("size", [(1060, 760), (400, 700), (300, 300), (2000, 1000), (700, 1400)])
+@pytest.mark.parametrize("keys", ["", "h", "n", "t", "o", "c"])
+def test_the_picture_fits_the_window(size, keys):
+    viewer = ticked(Viewer(make, size=size, look=Look(insight=insight)), 5)
+    for key in keys:
+        viewer.press(key)
+    height, width = viewer.picture().shape[:2]
+    assert (width, height) == size
+
+
+def test_driving_by_hand_takes_taps_and_held_keys(tmp_path):
+    play = Play(RULES_2018, frames=200, table=tmp_path / "runs.json", name="tester")
+    viewer = play.viewer
+    viewer.press("left")
+    viewer.release("left")
+    ticked(viewer, 61)  # decisions at frames 0, 30 and 60
+    viewer.press("down")
+    ticked(viewer, 60)
+    assert viewer.episode.actions[:5] == [3, 0, 0, 2, 2]
+    viewer.press("space")
+    assert viewer.controls.paused
+
+
+def test_a_finished_drive_gets_its_score_its_place_and_a_demonstration(tmp_path):
+    table = tmp_path / "runs.json"
+    for place, key in ((1, "right"), (2, "down")):
+        play = Play(RULES_2018, frames=150, table=table, name=f"tester {place}")
+        play.viewer.press(key)
+        ticked(play.viewer, 160)
+        result = play.result()
+        assert (result.place, result.of) == (place, place)
+        assert result.score_mph == play.viewer.episode.score_mph()
+        assert f"place {place} of {place}" in play.viewer.message
+    with np.load(result.demonstration.save(tmp_path / "d.npz"), allow_pickle=False) as saved:
+        assert saved["observations"].shape == (4, 420) and saved["actions"].tolist() == [2, 2, 2, 2]
+        assert saved["rewards"].shape == (4,) and (saved["rewards"] != 0).any()
+    replay = Episode.replay(result.trace).finish()
+    assert replay.sim.games.tobytes() == play.viewer.episode.sim.games.tobytes()
+
+
+def test_demonstrated_rewards_and_observations_are_those_of_the_game(tmp_path):
+    play = Play(RULES_2018, frames=100, table=tmp_path / "runs.json")
+    ticked(play.viewer, 100)
+    sim = Episode(RULES_2018, Start.open(1), lambda sim, agent: 0).sim
+    demonstration = play.demonstration
+    for step in range(3):
+        sim.step([0])
+        assert np.array_equal(demonstration._observations[step], sim.sense(play.sensor)[0].astype(np.float32))
+        if step:
+            assert demonstration._rewards[step - 1] == sim.state.reward[0]
+
+
+def test_without_a_display_a_window_is_still_made_and_closed(monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)
+    import pygame
+
+    window = Window((200, 100))
+    assert window.show(np.zeros((80, 100, 3), np.uint8))
+    assert pygame.display.get_driver() == "dummy" and pygame.mixer.get_init() is None
+    pygame.event.post(pygame.event.Event(pygame.QUIT))
+    window.events()
+    assert not window.show(np.zeros((80, 100, 3), np.uint8))
+    window.close()
+    window.close()
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from deeptraffic.render.episode import Episode
+from deeptraffic.render.play import Play
+from deeptraffic.render.trace import Start
+from deeptraffic.render.viewer import Viewer
+from deeptraffic.sim.rules import RULES_2018
+folder = Path(sys.argv[2])
+if sys.argv[1] == "watch":
+    def make(seed):
+        return Episode(RULES_2018, Start.open(seed), lambda sim, agent: 1, label="window test")
+    viewer = Viewer(make, seed=1)
+    viewer.run()
+else:
+    play = Play(RULES_2018, table=folder / "runs.json")
+    viewer = play.viewer
+    play.run()
+print(viewer.seed, viewer.episode.frame, viewer.controls.overlay, viewer.controls.follow, viewer.controls.paused)
+print(*viewer.episode.actions)
+"""
+
+
+@contextmanager
+def window(requires_system, tmp_path, mode: str):
+    """Run the program in a real window; give a function that sends keys, and the process."""
+    xvfb, xdotool = requires_system("xvfb", "Xvfb"), requires_system("xdotool", "xdotool")
+    read, write = os.pipe()
+    server = subprocess.Popen(
+        [xvfb, "-displayfd", str(write), "-noreset", "-screen", "0", "1280x900x24"],
+        pass_fds=[write],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(write)
+    with os.fdopen(read) as pipe:  # closed only after the whole line, or the server dies of it
+        display = pipe.readline().strip()
+    env = {**os.environ, "DISPLAY": f":{display}", "SDL_VIDEODRIVER": "x11"}
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, mode, str(tmp_path)], env=env, stdout=subprocess.PIPE, text=True
+    )
+
+    def tool(*arguments: str) -> str:
+        done = subprocess.run([xdotool, *arguments], env=env, capture_output=True, text=True, timeout=30)
+        return done.stdout.strip()
+
+    try:
+        deadline = time.monotonic() + 180
+        while "DeepTraffic" not in tool("getwindowfocus", "getwindowname"):
+            assert program.poll() is None and time.monotonic() < deadline, "no window appeared"
+            time.sleep(0.2)
+        yield tool, program
+    finally:
+        program.kill()
+        program.wait()
+        server.terminate()
+        server.wait()
+
+
+def test_a_real_window_obeys_real_keys_and_closes(requires_system, tmp_path):
+    with window(requires_system, tmp_path, "watch") as (tool, program):
+        for key in ("space", "o", "o", "f", "g", "1", "2", "3", "Return", "period", "h", "h"):
+            tool("key", key)
+            time.sleep(0.15)
+        tool("key", "q")
+        output, _ = program.communicate(timeout=60)
+        assert program.returncode == 0
+        assert output.splitlines()[-2] == "1 124 safety 1 True"
+
+
+def test_a_real_window_is_driven_by_arrow_keys(requires_system, tmp_path):
+    with window(requires_system, tmp_path, "play") as (tool, program):
+        tool("keydown", "Left")
+        time.sleep(2.5)
+        tool("keyup", "Left")
+        tool("key", "q")
+        output, _ = program.communicate(timeout=60)
+        assert program.returncode == 0
+        assert "3" in output.splitlines()[-1].split()
+
+
+def test_closing_the_window_ends_the_viewer(requires_system, tmp_path):
+    with window(requires_system, tmp_path, "watch") as (tool, program):
+        tool("getwindowfocus", "windowclose")
+        program.communicate(timeout=60)
+        assert program.returncode is not None
