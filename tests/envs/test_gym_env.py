@@ -221,8 +221,9 @@ def test_masked_lane_changes_are_those_that_have_no_effect() -> None:
     env.reset(seed=2)
     rng, refused, allowed = np.random.default_rng(0), 0, 0
     for _ in range(300):
-        masks, before = env.action_masks(), env.sim.get_state()
-        assert env.sim.games.tobytes() == before.tobytes()
+        before, held = env.sim.get_state(), env.sim.games.tobytes()
+        masks = env.action_masks()
+        assert env.sim.games.tobytes() == held
         for action, side in ((3, -1), (4, 1)):
             env.sim.set_state(before)
             env.sim.step_frame(action)
