@@ -1,0 +1,230 @@
+"""Many games as one Gymnasium vector environment, over the batched simulator.
+
+    >>> import gymnasium, deeptraffic
+    >>> envs = gymnasium.make_vec("DeepTraffic2018-v0", num_envs=1024, observation="gaps")
+    >>> obs, infos = envs.reset(seed=7)
+    >>> obs, rewards, terminations, truncations, infos = envs.step(envs.action_space.sample())
+
+Step by step it returns what `gymnasium.vector.SyncVectorEnv` returns for as many single environments, in each of the
+three autoreset modes, but no Python code runs per game.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import ArrayLike, NDArray
+
+from deeptraffic.envs.batch import CARRIED_OUT_NOTHING, GameBatch
+from deeptraffic.envs.masks import action_masks
+from deeptraffic.envs.observation import ObservationConfig
+from deeptraffic.envs.others import Others
+from deeptraffic.envs.pictures import steps_per_second
+from deeptraffic.envs.settings import MAX_STEPS, check_max_steps, check_options
+from deeptraffic.sim.rules import Action, RoadConfig
+from deeptraffic.sim.state import F64, I64
+
+Bools = NDArray[np.bool_]
+Infos = dict[str, Any]
+
+
+class DeepTrafficVectorEnv(VectorEnv):
+    """B games of DeepTraffic, each with its own driver.
+
+    Args:
+        num_envs: B
+        rules, other_agents, observation, reward, max_steps, others: as for `DeepTrafficEnv`
+        autoreset_mode: NEXT_STEP (Gymnasium's default: the step after an end resets), SAME_STEP (the last observation
+            is in infos["final_obs"]) or DISABLED (call `reset(options={"reset_mask": ended})`); a member or its value
+        max_episode_steps: what `make_vec` calls a limit on top of max_steps; the smaller of both counts
+        threads: CPU threads; None takes DEEPTRAFFIC_THREADS or all cores of this process
+        stagger: shorten the first episodes after a reset of everything, so that the games end evenly spread over
+            max_steps steps instead of all in the same one
+        render_mode: None or "rgb_array": `render` returns a picture of every game, smaller ones for more than four
+
+    `reset(seed=s)` starts game b as open run s + b; `reset()` and the automatic resets draw runs from each game's own
+    generator. `options={"reset_mask": (B,) bool}` resets some games only, `options={"official_run": k}` is as for
+    `DeepTrafficEnv`. Every array that is returned is new.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "autoreset_mode": AutoresetMode.NEXT_STEP}
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        rules: int | RoadConfig = 2018,
+        other_agents: int = 0,
+        observation: ObservationConfig | Mapping[str, Any] | str = "vector",
+        reward: str = "mit",
+        max_steps: int | None = MAX_STEPS,
+        render_mode: str | None = None,
+        others: Others | None = None,
+        *,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        max_episode_steps: int | None = None,
+        threads: int | None = None,
+        stagger: bool = False,
+    ) -> None:
+        limits = [check_max_steps(limit) for limit in (max_steps, max_episode_steps) if limit is not None]
+        limit = min((limit for limit in limits if limit is not None), default=None)
+        self.batch = GameBatch(num_envs, rules, other_agents, observation, reward, limit, others, threads, stagger)
+        self.num_envs = self.batch.sim.num_envs
+        self.autoreset_mode = check_autoreset_mode(autoreset_mode)
+        self.render_mode = check_render_mode(render_mode)
+        fps = steps_per_second(self.batch.rules)
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode, "render_fps": fps}
+        self.single_observation_space = self.batch.observer.space
+        self.single_action_space = spaces.Discrete(len(Action))
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._ended = np.zeros(self.num_envs, np.bool_)  # games that ended in the last step and were not reset in it
+
+    # --- Gymnasium's interface ----------------------------------------------------------------------------------------
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[Any, Infos]:
+        """Start all games, or those of options["reset_mask"]; return (observations, infos) at their first decisions."""
+        self._check_open()
+        known = check_options(options, ("reset_mask", "official_run"))
+        mask = self._checked_mask(known["reset_mask"]) if "reset_mask" in known else None
+        rows = self.batch.rows if mask is None else np.flatnonzero(mask)
+        seeds = None if seed is None else [self._checked_seeds(seed)[row] for row in rows]
+        self.batch.reset(rows, seeds, known.get("official_run"), first=mask is None)
+        self._ended[rows] = False
+        return self.batch.observe(None, None), self._masked(self.batch.infos(), mask)
+
+    def step(self, actions: ArrayLike) -> tuple[Any, F64, Bools, Bools, Infos]:
+        """Carry out one action per game; return (observations, rewards, terminations, truncations, infos)."""
+        self._check_open()
+        self._check_started()
+        given = self.batch.checked_actions(actions)
+        infos: Infos = {}
+        if self._ended.any():
+            rewards, truncations = self._step_some(given)
+        else:
+            rewards, truncations = self.batch.step(self.batch.rows, given)
+        if self.autoreset_mode is not AutoresetMode.SAME_STEP:
+            self._ended = truncations.copy()
+        elif truncations.any():
+            infos = self._reset_ended(truncations, given)
+        obs = self.batch.observe(None, given)
+        infos.update(self._masked(self.batch.infos(), None))
+        return obs, rewards, np.zeros(self.num_envs, np.bool_), truncations, infos
+
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+        """Return a picture (H, W, 3) of every game."""
+        self._check_open()
+        self._check_started()
+        if self.render_mode is None:
+            gymnasium.logger.warn('no render_mode was chosen: make the environment with render_mode="rgb_array"')
+            return None
+        return tuple(self.batch.paint())
+
+    def action_masks(self) -> Bools:
+        """Return which actions could have an effect now, (B, 5); see `deeptraffic/envs/masks.py`."""
+        return action_masks(self.batch.sim)
+
+    @property  # type: ignore[misc]
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]  # as SyncVectorEnv
+        """The generator of each game, from which it draws its runs."""
+        return self.batch.seeds.generators
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]  # as SyncVectorEnv
+        """What each game's generator was seeded with."""
+        return self.batch.seeds.seeds
+
+    # --- resetting games that ended -----------------------------------------------------------------------------------
+
+    def _step_some(self, given: I64) -> tuple[F64, Bools]:
+        """NEXT_STEP: reset the games that ended in the step before, step the others; `given` loses what was ignored."""
+        if self.autoreset_mode is AutoresetMode.DISABLED:
+            raise gymnasium.error.ResetNeeded(
+                f"games {np.flatnonzero(self._ended).tolist()} have ended; before the next step call "
+                'reset(options={"reset_mask": truncations})'
+            )
+        rewards, truncations = np.zeros(self.num_envs), np.zeros(self.num_envs, np.bool_)
+        going = np.flatnonzero(~self._ended)
+        if going.size:
+            rewards[going], truncations[going] = self.batch.step(going, given[going])
+        ended = np.flatnonzero(self._ended)
+        self.batch.reset(ended)
+        given[ended] = CARRIED_OUT_NOTHING
+        return rewards, truncations
+
+    def _reset_ended(self, truncations: Bools, given: I64) -> Infos:
+        """SAME_STEP: reset games in the step that ended them; return their last observations and infos."""
+        ended = np.flatnonzero(truncations)
+        last = self.batch.observe(ended, given[ended])
+        infos = self._masked(self.batch.infos(), truncations)
+        final_obs = np.full(self.num_envs, None, object)
+        for k, row in enumerate(ended):
+            final_obs[row] = {name: part[k] for name, part in last.items()} if isinstance(last, dict) else last[k]
+        self.batch.reset(ended)
+        given[ended] = CARRIED_OUT_NOTHING
+        return {
+            "final_obs": final_obs,
+            "_final_obs": truncations.copy(),
+            "final_info": infos,
+            "_final_info": truncations.copy(),
+        }
+
+    def _masked(self, infos: Infos, mask: Bools | None) -> Infos:
+        """Add to each info which games have it; the others' entries become 0."""
+        has = np.ones(self.num_envs, np.bool_) if mask is None else mask
+        masked: Infos = {}
+        for name, values in infos.items():
+            if mask is not None:
+                values[~mask] = 0
+            masked[name], masked[f"_{name}"] = values, has.copy()
+        return masked
+
+    # --- checks at the door -------------------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise gymnasium.error.ClosedEnvironmentError("this environment was closed; make a new one")
+
+    def _check_started(self) -> None:
+        if (self.batch.steps < 0).any():
+            raise gymnasium.error.ResetNeeded("these games stand before their first run: call reset() first")
+
+    def _checked_mask(self, mask: Any) -> Bools:
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (self.num_envs,):
+            raise ValueError(f"reset_mask={mask!r} is not possible; give a bool array of shape ({self.num_envs},)")
+        if not mask.any():
+            raise ValueError("reset_mask resets no game; set at least one entry to True")
+        if (self.batch.steps[~mask] < 0).any():
+            raise gymnasium.error.ResetNeeded("the first reset must start all games: leave reset_mask out")
+        return mask
+
+    def _checked_seeds(self, seed: int | Sequence[int | None]) -> list[int | None]:
+        if isinstance(seed, int | np.integer):
+            return [int(seed) + row for row in range(self.num_envs)]
+        if len(seed) != self.num_envs:
+            raise ValueError(f"{len(seed)} seeds for {self.num_envs} games; give one number, or one per game")
+        return list(seed)
+
+
+def check_render_mode(render_mode: str | None) -> str | None:
+    """Return the render mode if many games can be shown in it."""
+    if render_mode not in (None, "rgb_array"):
+        raise ValueError(
+            f"render_mode={render_mode!r} does not exist for many games; choose 'rgb_array' or None "
+            "(gymnasium.wrappers.vector.HumanRendering shows 'rgb_array' in a window)"
+        )
+    return render_mode
+
+
+def check_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    """Return the mode from itself or its value."""
+    try:
+        return AutoresetMode(mode)
+    except ValueError:
+        names = ", ".join(repr(m.value) for m in AutoresetMode)
+        raise ValueError(f"autoreset_mode={mode!r} does not exist; choose one of {names}") from None
