@@ -1,0 +1,174 @@
+"""Checkpoints: all that training goes on from, so that a resumed run equals an uninterrupted one.
+
+A checkpoint holds the networks and the optimiser, SB3's counters, the games with their streams and seeds, the global
+random streams that SB3 draws from, and DQN's replay memory. It is numbers and text: reading it runs no code
+(`torch.load(weights_only=True)`), so a run folder from somewhere else does no harm.
+
+It is taken between an update and the next rollout, where SB3 keeps nothing else. What is not kept: the running means
+that SB3 prints, and what a second GPU or a nondeterministic GPU kernel adds.
+"""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3 import DQN
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import ReplayBuffer
+
+from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
+
+REPLAY_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+WINDOW_ARRAYS = ("last", "history")  # of an observation with a temporal window
+
+
+def checkpoint_content(model: BaseAlgorithm, env: DeepTrafficVecEnv, notes: dict[str, Any]) -> bytes:
+    """Return a checkpoint of a model and the games it plays; notes: JSON values of the caller."""
+    state = {
+        "notes": json.dumps(notes),
+        "num_timesteps": model.num_timesteps,
+        "n_updates": getattr(model, "_n_updates", 0),
+        "n_calls": getattr(model, "_n_calls", 0),
+        "exploration_rate": float(getattr(model, "exploration_rate", 0.0)),
+        "progress_remaining": float(model._current_progress_remaining),
+        "policy": model.policy.state_dict(),
+        "optimizer": model.policy.optimizer.state_dict(),
+        "last_obs": as_tensors(model._last_obs),
+        "last_episode_starts": torch.from_numpy(np.array(model._last_episode_starts)),
+        "random": random_state(model),
+        "games": games_state(env),
+        "replay": replay_state(getattr(model, "replay_buffer", None)),
+    }
+    file = io.BytesIO()
+    torch.save(state, file)
+    return file.getvalue()
+
+
+def restore_checkpoint(path: Path, model: BaseAlgorithm, env: DeepTrafficVecEnv) -> dict[str, Any]:
+    """Bring a freshly made model and its games to where a checkpoint was taken; return its notes.
+
+    Raises ValueError if the file is damaged or of another network.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        model.policy.load_state_dict(state["policy"])
+        model.policy.optimizer.load_state_dict(state["optimizer"])
+    except Exception as error:  # whatever a damaged file makes torch raise
+        raise ValueError(
+            f"checkpoint {str(path)!r} cannot be read ({str(error).splitlines()[0]:.200}); "
+            "delete it to resume from the one before, or train in a new folder"
+        ) from error
+    model.num_timesteps, model._n_updates = state["num_timesteps"], state["n_updates"]
+    model._current_progress_remaining = state["progress_remaining"]
+    if isinstance(model, DQN):
+        model._n_calls, model.exploration_rate = state["n_calls"], state["exploration_rate"]
+        restore_replay(model.replay_buffer, state["replay"])
+    model._last_obs = as_arrays(state["last_obs"])
+    model._last_episode_starts = state["last_episode_starts"].numpy()
+    restore_games(env, state["games"])
+    restore_random(model, state["random"])
+    return json.loads(state["notes"])
+
+
+def as_tensors(value: Any) -> Any:
+    """Copy an array, or a dict of arrays, into tensors."""
+    if isinstance(value, dict):
+        return {name: as_tensors(part) for name, part in value.items()}
+    return torch.from_numpy(np.array(value, order="C"))
+
+
+def as_arrays(value: Any) -> Any:
+    """Copy a tensor, or a dict of tensors, into arrays."""
+    if isinstance(value, dict):
+        return {name: as_arrays(part) for name, part in value.items()}
+    return value.numpy().copy()
+
+
+# --- games --------------------------------------------------------------------------------------------------------
+
+
+def games_state(env: DeepTrafficVecEnv) -> dict[str, Any]:
+    """Return where every game stands, when it ends and which runs its generator will draw."""
+    batch = env.batch
+    generators = batch.seeds._generators
+    streams = [generator and generator.bit_generator.state for generator in generators]
+    window = {name: array for name, array in vars(batch.observer._kind).items() if name in WINDOW_ARRAYS}
+    return {
+        "records": torch.from_numpy(batch.sim.games.view(np.uint8).reshape(-1).copy()),
+        "counts": as_tensors({"steps": batch.steps, "limits": batch.limits, "passed": batch._passed}),
+        "sums": as_tensors({"report": batch.report, "returns": env._returns, "speeds": env._speeds}),
+        "window": as_tensors(window),
+        "seeds": json.dumps([batch.seeds.seeds, streams]),
+    }
+
+
+def restore_games(env: DeepTrafficVecEnv, saved: dict[str, Any]) -> None:
+    """Put the games back to where they stood."""
+    batch = env.batch
+    batch.sim.games.view(np.uint8).reshape(-1)[:] = saved["records"].numpy()
+    counts = as_arrays(saved["counts"])
+    batch.steps[:], batch.limits[:], batch._passed[:] = counts["steps"], counts["limits"], counts["passed"]
+    sums = as_arrays(saved["sums"])
+    batch.report[:], env._returns[:], env._speeds[:] = sums["report"], sums["returns"], sums["speeds"]
+    for name, tensor in saved["window"].items():
+        getattr(batch.observer._kind, name)[:] = tensor.numpy()
+    seeds, streams = json.loads(saved["seeds"])
+    batch.seeds._seeds[:] = seeds
+    batch.seeds._generators[:] = [None] * len(seeds)
+    for row, stream in enumerate(streams):
+        if stream:
+            batch.seeds.generator(row).bit_generator.state = stream
+
+
+# --- random streams -----------------------------------------------------------------------------------------------
+
+
+def random_state(model: BaseAlgorithm) -> dict[str, Any]:
+    """Return the global streams that SB3 draws from."""
+    _, keys, position, has_gauss, gauss = np.random.get_state()
+    streams = {
+        "torch": torch.get_rng_state(),
+        "numpy": torch.from_numpy(np.asarray(keys, np.int64)),
+        "numpy_position": json.dumps([int(position), int(has_gauss), float(gauss)]),
+        "actions": json.dumps(model.action_space.np_random.bit_generator.state),
+    }
+    return streams | ({"cuda": torch.cuda.get_rng_state()} if model.device.type == "cuda" else {})
+
+
+def restore_random(model: BaseAlgorithm, streams: dict[str, Any]) -> None:
+    """Set the global streams that SB3 draws from."""
+    torch.set_rng_state(streams["torch"])
+    if model.device.type == "cuda" and "cuda" in streams:
+        torch.cuda.set_rng_state(streams["cuda"])
+    np.random.set_state(("MT19937", streams["numpy"].numpy().astype(np.uint32), *json.loads(streams["numpy_position"])))
+    model.action_space.np_random.bit_generator.state = json.loads(streams["actions"])
+
+
+# --- replay memory ------------------------------------------------------------------------------------------------
+
+
+def replay_state(buffer: ReplayBuffer | None) -> dict[str, Any]:
+    """Return the filled part of the replay memory, an empty dict if there is none."""
+    if buffer is None:
+        return {}
+    filled = buffer.buffer_size if buffer.full else buffer.pos
+    arrays = {name: _filled(getattr(buffer, name), filled) for name in REPLAY_ARRAYS}
+    return {"pos": buffer.pos, "full": buffer.full, "arrays": as_tensors(arrays)}
+
+
+def restore_replay(buffer: ReplayBuffer | None, saved: dict[str, Any]) -> None:
+    """Fill the replay memory again."""
+    assert buffer is not None, "this algorithm has a replay memory"
+    buffer.pos, buffer.full = saved["pos"], saved["full"]
+    for name in REPLAY_ARRAYS:
+        target, source = getattr(buffer, name), as_arrays(saved["arrays"][name])
+        pairs = [(target[key], source[key]) for key in source] if isinstance(source, dict) else [(target, source)]
+        for array, values in pairs:
+            array[: len(values)] = values
+
+
+def _filled(part: Any, filled: int) -> Any:
+    return {name: array[:filled] for name, array in part.items()} if isinstance(part, dict) else part[:filled]

@@ -1,0 +1,361 @@
+"""What a training run is told, as data: frozen, checked at the door, the same in JSON, TOML, `--set` and Python.
+
+    >>> from agents.config import build_config
+    >>> config = build_config("ppo", preset="quick", settings=["gamma=0.9", "road.other_agents=3"])
+    >>> config.agent.gamma, config.road.other_agents
+    (0.9, 3)
+
+A run is an algorithm (`agent`), the road it drives on (`road`), what it sees there (`observation`) and how many games
+run side by side (`games`). A setting is named by its section and name, `agent.gamma`, or by the name alone where only
+one section has it. Later settings win: the algorithm's defaults, the preset, the file, then `--set`.
+"""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from deeptraffic.envs.observation import ObservationConfig
+from deeptraffic.envs.settings import REWARDS
+from deeptraffic.sim.rules import RoadConfig
+
+Settings = Mapping[str, Any]
+
+
+# --- settings and their limits ------------------------------------------------------------------------------------
+
+
+def whole(default: int, low: int, high: int) -> Any:
+    """A setting that is a whole number from low to high."""
+    return field(default=default, metadata={"whole": (low, high)})
+
+
+def number(default: float, low: float, high: float) -> Any:
+    """A setting that is a number from low to high."""
+    return field(default=default, metadata={"number": (low, high)})
+
+
+def choice(default: str, *names: str) -> Any:
+    """A setting that is one of some names."""
+    return field(default=default, metadata={"choice": names})
+
+
+class Checked:
+    """Checks every setting of a frozen dataclass against the limits it was declared with."""
+
+    def __post_init__(self) -> None:
+        for setting in fields(self):  # type: ignore[arg-type]
+            value = _canonical(setting.name, getattr(self, setting.name), setting.metadata)
+            object.__setattr__(self, setting.name, value)
+        self.check()
+
+    def check(self) -> None:
+        """Raise ValueError if settings that are possible alone are impossible together."""
+
+
+def _canonical(name: str, value: Any, limits: Mapping[str, Any]) -> Any:
+    """Return the value in its one form (1e6 becomes 1000000, a list a tuple), or raise ValueError."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if "whole" in limits:
+        low, high = limits["whole"]
+        if not is_number or value != value // 1 or not low <= value <= high:
+            raise ValueError(f"{name}={value!r} is not possible; give a whole number from {low:,} to {high:,}")
+        return int(value)
+    if "number" in limits:
+        low, high = limits["number"]
+        if not is_number or not low <= value <= high:
+            raise ValueError(f"{name}={value!r} is not possible; give a number from {low:g} to {high:g}")
+        return float(value)
+    if "choice" in limits and value not in limits["choice"]:
+        raise ValueError(f"{name}={value!r} does not exist; choose one of {', '.join(limits['choice'])}")
+    if "hidden" in limits:
+        return _canonical_layers(name, value)
+    return value
+
+
+def _canonical_layers(name: str, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple) or len(value) > 8:
+        raise ValueError(f"{name}={value!r} is not possible; give a list of up to 8 layer sizes, such as [64, 64]")
+    return tuple(_canonical(f"{name}[{k}]", units, {"whole": (1, 4096)}) for k, units in enumerate(value))
+
+
+# --- sections -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GamesConfig(Checked):
+    """The games that training plays.
+
+    num_envs: games side by side
+    reward: "mit", "speed" or "passed", see `deeptraffic.envs.gym_env.DeepTrafficEnv`
+    max_steps: [decisions] of one game; 67 is a run of the 2018 contest
+    """
+
+    num_envs: int = whole(256, 1, 65_536)
+    reward: str = choice("mit", *REWARDS)
+    max_steps: int = whole(67, 1, 100_000)
+
+
+@dataclass(frozen=True)
+class AgentConfig(Checked):
+    """What every algorithm has: its network and its optimiser.
+
+    learning_rate, learning_rate_end: at the start and the end of training, linear in between
+    gamma: discount per decision
+    max_grad_norm: longest gradient
+    hidden: units of each hidden layer
+    activation: after each hidden layer; "tanh" or "relu"
+    """
+
+    learning_rate: float = number(1e-3, 1e-8, 1.0)
+    learning_rate_end: float = number(1e-4, 0.0, 1.0)
+    gamma: float = number(0.92, 0.0, 1.0)
+    max_grad_norm: float = number(0.5, 1e-6, 1e6)
+    hidden: tuple[int, ...] = field(default=(64, 64), metadata={"hidden": True})
+    activation: str = choice("tanh", "tanh", "relu")
+
+
+@dataclass(frozen=True)
+class PPOConfig(AgentConfig):
+    """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347).
+
+    n_steps: decisions of each game between two updates; n_steps * num_envs decisions make one batch of experience
+    batch_size: decisions of one gradient step
+    n_epochs: passes over the experience
+    gae_lambda: weight of longer returns (Schulman et al. 2015, arXiv:1506.02438)
+    clip_range: how far the ratio of new to old probability may move
+    ent_coef, vf_coef: weights of the entropy and of the value's error in the loss
+    """
+
+    n_steps: int = whole(16, 1, 4096)
+    batch_size: int = whole(1024, 2, 1_000_000)
+    n_epochs: int = whole(4, 1, 100)
+    gae_lambda: float = number(0.9, 0.0, 1.0)
+    clip_range: float = number(0.2, 1e-3, 1.0)
+    ent_coef: float = number(0.01, 0.0, 1.0)
+    vf_coef: float = number(0.5, 0.0, 10.0)
+
+
+@dataclass(frozen=True)
+class A2CConfig(AgentConfig):
+    """Advantage actor-critic (Mnih et al. 2016, arXiv:1602.01783, synchronous); see `PPOConfig` for the names."""
+
+    n_steps: int = whole(5, 1, 4096)
+    gae_lambda: float = number(0.9, 0.0, 1.0)
+    ent_coef: float = number(0.01, 0.0, 1.0)
+    vf_coef: float = number(0.5, 0.0, 10.0)
+
+
+@dataclass(frozen=True)
+class DQNConfig(AgentConfig):
+    """Deep Q-learning (Mnih et al. 2015, doi:10.1038/nature14236), with an exploration coin for each game.
+
+    gamma, max_grad_norm, activation: as in `AgentConfig`, with this algorithm's own defaults
+    buffer_size: decisions remembered
+    learning_starts: decisions at random before the first update
+    batch_size: decisions of one gradient step
+    train_freq: decisions of each game between two rounds of updates
+    gradient_steps: gradient steps of one round
+    target_update_interval: [decisions] between copies of the network to the target network
+    exploration_fraction: share of training over which the chance of a random action falls from 1
+    exploration_final_eps: chance of a random action after that
+    """
+
+    gamma: float = number(0.9, 0.0, 1.0)
+    max_grad_norm: float = number(10.0, 1e-6, 1e6)
+    hidden: tuple[int, ...] = field(default=(128, 128), metadata={"hidden": True})
+    activation: str = choice("relu", "tanh", "relu")
+    buffer_size: int = whole(200_000, 100, 100_000_000)
+    learning_starts: int = whole(10_000, 0, 100_000_000)
+    batch_size: int = whole(512, 2, 1_000_000)
+    train_freq: int = whole(1, 1, 10_000)
+    gradient_steps: int = whole(2, 1, 10_000)
+    target_update_interval: int = whole(8_000, 1, 100_000_000)
+    exploration_fraction: float = number(0.3, 0.001, 1.0)
+    exploration_final_eps: float = number(0.02, 0.0, 1.0)
+
+    def check(self) -> None:
+        """Raise ValueError if the memory is too small to learn from."""
+        if self.learning_starts > self.buffer_size or self.batch_size > self.buffer_size:
+            raise ValueError(
+                f"buffer_size={self.buffer_size} is less than learning_starts={self.learning_starts} or "
+                f"batch_size={self.batch_size}; raise buffer_size or lower the other"
+            )
+
+
+AGENTS: dict[str, type[AgentConfig]] = {"ppo": PPOConfig, "a2c": A2CConfig, "dqn": DQNConfig}
+
+
+@dataclass(frozen=True)
+class TrainConfig(Checked):
+    """One training run.
+
+    algo: ppo, a2c or dqn
+    total_timesteps: decisions of training, all games together
+    seed: of the network, the exploration and the games; training games never are those of an evaluation
+    device: of the network: "cpu", "cuda" or "auto"
+    torch_threads: CPU threads of the network; small ones are fastest on one
+    evaluate_every: [decisions] between evaluations on tuning seeds, by which the best checkpoint is chosen
+    evaluation_runs: open runs of such an evaluation; 0 for none
+    checkpoint_every: [decisions] between checkpoints, from which a killed run resumes
+    """
+
+    algo: str = choice("ppo", *AGENTS)
+    total_timesteps: int = whole(1_000_000, 1, 10**12)
+    seed: int = whole(0, 0, 999_000_000)  # games start as open runs seed, seed + 1, ...: the training seeds
+    device: str = choice("cpu", "cpu", "cuda", "auto")
+    torch_threads: int = whole(1, 1, 1024)
+    evaluate_every: int = whole(100_000, 1, 10**12)
+    evaluation_runs: int = whole(500, 0, 100_000)
+    checkpoint_every: int = whole(200_000, 1, 10**12)
+    road: RoadConfig = field(default_factory=RoadConfig)
+    observation: ObservationConfig = field(default_factory=lambda: ObservationConfig("gaps"))
+    games: GamesConfig = field(default_factory=GamesConfig)
+    agent: AgentConfig = field(default_factory=PPOConfig)
+
+    def check(self) -> None:
+        """Raise ValueError if the parts do not fit together."""
+        rollout = getattr(self.agent, "n_steps", 0) * self.games.num_envs
+        if isinstance(self.agent, PPOConfig) and (self.agent.batch_size > rollout or rollout < 2):
+            raise ValueError(
+                f"batch_size={self.agent.batch_size} is more than n_steps={self.agent.n_steps} x "
+                f"num_envs={self.games.num_envs} = {rollout} decisions hold; lower batch_size or raise n_steps"
+            )
+        if isinstance(self.agent, DQNConfig) and self.games.num_envs > self.agent.buffer_size:
+            raise ValueError(
+                f"buffer_size={self.agent.buffer_size} is less than num_envs={self.games.num_envs}; raise buffer_size"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """The configuration as nested plain values, as a config file holds it."""
+        return json.loads(json.dumps(asdict(self)))
+
+
+# --- presets ------------------------------------------------------------------------------------------------------
+
+_DEFAULTS: dict[str, Settings] = {
+    "ppo": {},
+    "a2c": {"learning_rate": 2e-3, "learning_rate_end": 2e-4, "num_envs": 64},
+    "dqn": {"num_envs": 64, "learning_rate": 5e-4, "learning_rate_end": 5e-5},
+}
+PRESETS: dict[str, dict[str, Settings]] = {
+    "default": {"ppo": {}, "a2c": {}, "dqn": {}},
+    "demo": {"ppo": {}, "a2c": {}, "dqn": {}},
+    "quick": {
+        algo: {"total_timesteps": 120_000, "evaluate_every": 40_000, "checkpoint_every": 40_000} for algo in AGENTS
+    },
+}
+
+
+# --- building -----------------------------------------------------------------------------------------------------
+
+
+def build_config(
+    algo: str = "ppo",
+    preset: str = "default",
+    file: str | Path | None = None,
+    settings: Iterable[str] | Settings = (),
+) -> TrainConfig:
+    """Return a run's configuration: defaults, then the preset, the JSON or TOML file, then settings.
+
+    settings: "key=value" strings, or a mapping (nested by section, or flat)
+
+    Raises ValueError for whatever is unknown or impossible, with the value, the limit and the remedy.
+    """
+    if algo not in AGENTS:
+        raise ValueError(f"algorithm {algo!r} does not exist; choose one of {', '.join(AGENTS)}")
+    if preset not in PRESETS:
+        raise ValueError(f"preset {preset!r} does not exist; choose one of {', '.join(PRESETS)}")
+    if not isinstance(settings, Mapping):
+        settings = dict(parse_setting(setting) for setting in settings)
+    layers = [_DEFAULTS[algo], PRESETS[preset][algo], read_settings(file) if file else {}, settings]
+    chosen: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in flatten(layer):
+            chosen[resolve_key(algo, key)] = value
+    if chosen.pop("algo", algo) != algo:
+        raise ValueError(f"the settings are for another algorithm than {algo!r}; train the one they name")
+    return _assemble(algo, chosen)
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Split "key=value"; the value is read as JSON where it is JSON, else it is a string."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ValueError(f"setting {text!r} is not of the form key=value; write for example gamma=0.9")
+    try:
+        return key.strip(), json.loads(value)
+    except json.JSONDecodeError:
+        named = {"True": True, "False": False, "None": None}
+        return key.strip(), named.get(value.strip(), value.strip())
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """Read a JSON or TOML file of settings."""
+    path = Path(path)
+    readers: dict[str, Any] = {".json": json.loads, ".toml": tomllib.loads}
+    if path.suffix not in readers:
+        raise ValueError(f"config file {str(path)!r} does not end in .json or .toml; use one of these formats")
+    try:
+        settings = readers[path.suffix](path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"config file {str(path)!r} cannot be read ({error.strerror}); check the path") from error
+    except ValueError as error:
+        raise ValueError(f"config file {str(path)!r} is no valid {path.suffix[1:].upper()}: {error}") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f'config file {str(path)!r} holds no settings; write an object such as {{"gamma": 0.9}}')
+    return settings
+
+
+def _sections(algo: str) -> dict[str, Any]:
+    return {"road": RoadConfig, "observation": ObservationConfig, "games": GamesConfig, "agent": AGENTS[algo]}
+
+
+def setting_names(algo: str) -> list[str]:
+    """Full names of all settings of an algorithm's run: top-level ones, then section.name."""
+    sections = _sections(algo)
+    top = [setting.name for setting in fields(TrainConfig) if setting.name not in sections]
+    return top + [f"{section}.{setting.name}" for section, kind in sections.items() for setting in fields(kind)]
+
+
+def resolve_key(algo: str, key: str) -> str:
+    """Return a setting's full name, or raise ValueError with the nearest one."""
+    names = setting_names(algo)
+    matches = [name for name in names if name == key] or [name for name in names if name.rpartition(".")[2] == key]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise ValueError(f"setting {key!r} could be {' or '.join(matches)}; write the one you mean")
+    short = {name.rpartition(".")[2]: name for name in names}
+    near = difflib.get_close_matches(key.rpartition(".")[2], short, 1)
+    hint = f"did you mean {short[near[0]]!r}? " if near else ""
+    raise ValueError(f"there is no setting {key!r} for {algo}; {hint}There are: {', '.join(names)}")
+
+
+def flatten(settings: Settings, section: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every setting of nested ones by its full name."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{section}{key}.")
+        else:
+            yield f"{section}{key}", value
+
+
+def _assemble(algo: str, chosen: Settings) -> TrainConfig:
+    parts: dict[str, Any] = {"algo": algo}
+    for section, kind in _sections(algo).items():
+        given = {key.partition(".")[2]: value for key, value in chosen.items() if key.startswith(f"{section}.")}
+        if section == "observation":
+            given = {"kind": "gaps", **given}
+        parts[section] = kind(**given)
+    return TrainConfig(**parts, **{key: value for key, value in chosen.items() if "." not in key})
+
+
+def difference(old: TrainConfig, new: TrainConfig) -> dict[str, tuple[Any, Any]]:
+    """Settings by full name in which two configurations differ, as (old, new)."""
+    first, second = dict(flatten(old.to_json())), dict(flatten(new.to_json()))
+    names = [*first, *(name for name in second if name not in first)]
+    return {name: (first.get(name), second.get(name)) for name in names if first.get(name) != second.get(name)}

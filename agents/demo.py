@@ -1,0 +1,180 @@
+"""The demonstration: train a driver, score it as the contest did, show the score beside known ones, film a run.
+
+    $ deeptraffic demo
+
+It works in one run folder and may be interrupted at any time: the same command goes on where it stopped.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from agents.config import TrainConfig, build_config
+from agents.run import RunFolder, load_policy, write_json
+from agents.training import TrainResult, train
+from deeptraffic.competition.protocol import Drivers, evaluate_official, evaluate_open
+from deeptraffic.competition.score import Score
+from deeptraffic.competition.seeds import choose_seeds
+from deeptraffic.policy.builtin import Policy
+from deeptraffic.sim.rules import RoadConfig
+
+FOLDER = Path("runs/demo")
+GOAL_MPH = 70.0
+TYPICAL_OF = 200  # open runs among which the filmed one is the most typical
+FRAME_STEP = 2  # every second frame of the game is filmed, at 30 pictures per second: real time
+
+# Official 2018 scores [mph] with the number of other agents, as published for the contest; idle is measured.
+KNOWN_SCORES = (
+    ("all-time contest record", 10, 76.45),
+    ("best published entry with no other agents", 0, 73.1),
+    ("MIT's basic network", 0, 66.8),
+    ("pass mark of the course", 0, 65.0),
+    ("idle: does nothing", 0, 51.57),
+)
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demonstration made.
+
+    training: see `TrainResult`; score: official; files: pictures and film by what they show
+    """
+
+    training: TrainResult
+    score: Score
+    files: dict[str, Path]
+
+
+def run_demo(
+    folder: str | Path = FOLDER,
+    settings: tuple[str, ...] = (),
+    console: Console | None = None,
+    film_frames: int = 2000,
+) -> DemoResult:
+    """Train with the preset `demo`, evaluate, print the table, save figures and film; return it all.
+
+    settings: "key=value", to try something else; film_frames: [frames] of the film
+    console: where the table goes (None: standard output); progress goes to standard error
+
+    Raises what `agents.training.train` raises; after `TrainingInterrupted` the same call resumes.
+    """
+    console = console or Console()
+    progress = Console(stderr=True) if not console.record else console
+    run, config = RunFolder(folder), build_config("ppo", "demo", settings=settings)
+    progress.print(f"[bold]Training[/] PPO for {config.total_timesteps:,} decisions in {run.path}")
+    training = train(config, run.path, progress)
+    policy = load_policy(run.path)
+    score = score_officially(policy, config, progress)
+    write_json(run.evaluation / "official.json", score.to_json())
+    files = save_figures(run, config, score)
+    progress.print("[bold]Filming[/] a typical run")
+    files["film"] = film_typical_run(policy, config, run.path / "episode.mp4", film_frames)
+    show_scores(console, score, training)
+    show_files(console, run, files)
+    return DemoResult(training, score, files)
+
+
+# --- scoring ------------------------------------------------------------------------------------------------------
+
+
+def score_officially(policy: Policy, config: TrainConfig, console: Console) -> Score:
+    """Return the official score, with a progress bar."""
+    columns = (TextColumn("[bold]Scoring[/] as the contest did"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("scoring")
+        road = config.road
+
+        def advance(frames: int, total: int) -> None:
+            progress.update(task, completed=frames, total=total)
+
+        return evaluate_official(policy, road.rules, road.other_agents, advance)
+
+
+def show_scores(console: Console, score: Score, training: TrainResult) -> None:
+    """Print the score among the known ones, best first."""
+    table = Table(title="DeepTraffic 2018, official scores", title_justify="left")
+    table.add_column("driver")
+    table.add_column("other agents", justify="right")
+    table.add_column("mph", justify="right")
+    yours = f"yours: PPO, {training.decisions:,} decisions, {training.seconds:.0f} s"
+    rows = [(*known, False) for known in KNOWN_SCORES] + [(yours, score.other_agents, score.score, True)]
+    for name, others, mph, is_yours in sorted(rows, key=lambda row: -row[2]):
+        mark = "[bold green]{}[/]" if is_yours else "{}"
+        table.add_row(mark.format(name), mark.format(others), mark.format(f"{mph:.2f}"))
+    console.print(table)
+    quantiles = score.quantiles_mph
+    console.print(
+        f"Mean {score.mean_mph:.2f} mph over {score.runs} runs; the slowest tenth below {quantiles['p10']:.2f}, "
+        f"the fastest above {quantiles['p90']:.2f}. Training games, tuning runs and official runs are different ones.",
+        highlight=False,
+    )
+
+
+# --- pictures -----------------------------------------------------------------------------------------------------
+
+
+def save_figures(run: RunFolder, config: TrainConfig, score: Score) -> dict[str, Path]:
+    """Save the learning curve and the score histogram in the run folder."""
+    from agents.plots import save_learning_curve, save_score_histogram
+
+    marks = [("MIT's basic network", 66.8), ("idle", 51.57)]
+    curve = save_learning_curve(
+        run.metrics(), run.path / "learning_curve.png", f"Learning to drive: {config.algo.upper()}", marks
+    )
+    title = f"Official evaluation: {score.runs} runs of {score.frames:,} frames"
+    histogram = save_score_histogram(score.run_scores, run.path / "scores.png", title, score.score, marks)
+    return {"learning curve": curve, "score histogram": histogram}
+
+
+def film_typical_run(policy: Policy, config: TrainConfig, path: Path, frames: int = 2000) -> Path:
+    """Film the open run whose speed is nearest to the median; return the path."""
+    from deeptraffic.render.recorder import record_frames
+
+    score = evaluate_open(policy, config.road, runs=TYPICAL_OF, seed_set="reporting")
+    typical = int(np.argmin(np.abs(score.run_scores - score.median_mph)))
+    seed = choose_seeds("reporting", TYPICAL_OF)[typical]
+    return record_frames(_pictures(policy, config.road, seed, frames), path, fps=60 / FRAME_STEP)
+
+
+def _pictures(policy: Policy, road: RoadConfig, seed: int, frames: int) -> Iterator[NDArray[np.uint8]]:
+    from deeptraffic.render.episode import Episode
+    from deeptraffic.render.painter import Painter
+    from deeptraffic.render.trace import Start
+
+    rules = road.build()
+    episode = Episode(rules, Start.open(seed), frames=frames, label=policy.label)
+    drivers = Drivers(policy, episode.sim)
+    episode.decide = lambda _, agent: int(drivers.decide(agent)[0])
+    painter = Painter(rules, label=policy.label)
+    while episode.advance():
+        if episode.frame % FRAME_STEP == 0:
+            yield painter.paint(episode.state)
+        else:
+            painter.observe(episode.state)
+
+
+# --- what to do next ----------------------------------------------------------------------------------------------
+
+
+def show_files(console: Console, run: RunFolder, files: dict[str, Path]) -> None:
+    """Say where everything is, and what to try next."""
+    console.print()
+    for name, path in {"run folder": run.path, **files}.items():
+        console.print(f"  {name:<16} {path}", highlight=False, soft_wrap=True)
+    console.print(
+        f"""
+What to try next
+  deeptraffic evaluate {run.path} --other-agents 10      the same driver in eleven cars
+  deeptraffic train ppo --set hidden=[128,128]           a larger network
+  deeptraffic train dqn --preset quick                   another way to learn
+  tensorboard --logdir {run.path / "tensorboard"}        training in detail""",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,133 @@
+"""Figures of a training run as PNG: its learning curve and the spread of its scores.
+
+Colours are from Okabe and Ito's palette, which colour-blind readers tell apart; lines differ in style and every curve
+carries its name, so that a grey print reads as well. Nothing needs a display.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6b6b6b"
+INK = "#222222"
+SIZE = (8.0, 4.5)  # [inches]
+DPI = 150
+
+
+def save_learning_curve(
+    metrics: Sequence[dict[str, Any]], path: str | Path, title: str, marks: Sequence[tuple[str, float]] = ()
+) -> Path:
+    """Draw mph over decisions from the lines of metrics.jsonl, with horizontal marks (name, mph); return the path."""
+    figure, axes = _new_figure(title)
+    exploring = _series(metrics, "train_mph")
+    median, mean = _series(metrics, "tuning_median_mph"), _series(metrics, "tuning_mean_mph")
+    if len(exploring):
+        axes.plot(*exploring.T, color=GREY, linewidth=1.0, alpha=0.75, label="while exploring (training games)")
+    if len(median):
+        axes.plot(*median.T, color=BLUE, linewidth=2.2, marker="o", markersize=5, label="median of tuning runs")
+        axes.plot(
+            *mean.T,
+            color=ORANGE,
+            linewidth=2.2,
+            linestyle="--",
+            marker="s",
+            markersize=4.5,
+            label="mean of tuning runs",
+        )
+    axes.set_xlabel("decisions of training, all games together")
+    axes.set_ylabel("speed [mph]")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(left=0)
+    _draw_levels(axes, marks)
+    if len(exploring) or len(median):
+        axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 0.12))
+    return _save(figure, path)
+
+
+def save_score_histogram(
+    run_scores: F64, path: str | Path, title: str, score: float, marks: Sequence[tuple[str, float]] = ()
+) -> Path:
+    """Draw how many runs came to which speed, the score and marks (name, mph) as vertical lines; return the path."""
+    figure, axes = _new_figure(title)
+    low, high = int(np.floor(run_scores.min())), int(np.ceil(run_scores.max()))
+    bins = list(range(low, max(high, low + 1) + 1))  # one per mph
+    axes.hist(run_scores, bins, color=BLUE, alpha=0.8, edgecolor="white", linewidth=0.6)
+    tallest = axes.get_ylim()[1]
+    axes.set_ylim(0, tallest * 1.25)
+    for name, value in marks:
+        if low <= value <= high:
+            _draw_flag(axes, value, tallest * 1.06, f"{name} {value:g}", GREY, ":")
+    _draw_flag(axes, score, tallest * 1.17, f"score {score:.2f} mph", ORANGE, "-")
+    axes.set_xlabel("mean speed of a run [mph]")
+    axes.set_ylabel(f"runs of {len(run_scores)}")
+    return _save(figure, path)
+
+
+def format_count(value: float) -> str:
+    """Write a number of decisions short: 250k, 1.5M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
+def _series(metrics: Sequence[dict[str, Any]], name: str) -> F64:
+    return np.array([(line["decisions"], line[name]) for line in metrics if name in line], np.float64).reshape(-1, 2)
+
+
+def _draw_levels(axes: Axes, marks: Sequence[tuple[str, float]]) -> None:
+    for name, value in marks:
+        axes.axhline(value, color=GREEN, linestyle=":", linewidth=1.4)
+        axes.annotate(
+            f"{name} {value:g}",
+            (0.012, value),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            color=GREEN,
+            fontsize=9,
+        )
+
+
+def _draw_flag(axes: Axes, x: float, height: float, text: str, colour: str, style: str) -> None:
+    """Draw a vertical line with its name to the left of its top."""
+    axes.plot([x, x], [0, height], color=colour, linestyle=style, linewidth=2.4 if style == "-" else 1.4)
+    weight = "bold" if style == "-" else "normal"
+    axes.annotate(
+        text,
+        (x, height),
+        xytext=(-5, 0),
+        textcoords="offset points",
+        color=colour,
+        fontweight=weight,
+        ha="right",
+        va="top",
+    )
+
+
+def _new_figure(title: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=INK)
+    return figure, axes
+
+
+def _save(figure: Figure, path: str | Path) -> Path:
+    path = Path(path)
+    figure.savefig(path, facecolor="white")
+    return path

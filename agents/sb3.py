@@ -1,0 +1,154 @@
+"""Stable-Baselines3's algorithms on the native vector environment: how they are made, saved to the last bit, and read.
+
+    >>> from agents.config import build_config
+    >>> from agents.sb3 import make_games, make_model
+    >>> config = build_config("ppo", settings=["total_timesteps=100000"])
+    >>> model = make_model(config, make_games(config))           # a stable_baselines3.PPO: learn(), predict(), save()
+    >>> model.learn(config.total_timesteps)
+
+`agents.training.train` runs such a model in a run folder, with checkpoints and evaluations.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from agents.config import A2CConfig, DQNConfig, PPOConfig, TrainConfig
+from agents.network_policy import Weights
+from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
+from deeptraffic.sim.rules import Action
+
+ACTIVATIONS: dict[str, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
+
+
+class PerGameDQN(DQN):
+    """DQN that tosses an exploration coin for each game; the original tosses one for all parallel games."""
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Return (actions, state); unless deterministic, each is random with probability `exploration_rate`."""
+        actions, state = self.policy.predict(observation, state, episode_start, deterministic=True)
+        if not deterministic:
+            random = np.random.random(actions.shape) < self.exploration_rate
+            actions = np.where(random, np.random.randint(len(Action), size=actions.shape), actions)
+        return actions, state
+
+
+# --- making -------------------------------------------------------------------------------------------------------
+
+
+def make_games(config: TrainConfig) -> DeepTrafficVecEnv:
+    """Return the games of a run, seeded; their ends are spread out, because learners treat ended games one by one."""
+    env = DeepTrafficVecEnv(
+        config.games.num_envs,
+        rules=config.road,
+        observation=config.observation,
+        reward=config.games.reward,
+        max_steps=config.games.max_steps,
+        stagger=True,
+    )
+    env.seed(config.seed)
+    return env
+
+
+def make_model(config: TrainConfig, env: DeepTrafficVecEnv) -> BaseAlgorithm:
+    """Return the algorithm that a run's configuration names, with its networks."""
+    return ALGORITHMS[config.algo](config, env)
+
+
+def _make_ppo(config: TrainConfig, env: DeepTrafficVecEnv) -> PPO:
+    agent = config.agent
+    assert isinstance(agent, PPOConfig)
+    return PPO(
+        **_common(config, env),
+        n_steps=agent.n_steps,
+        batch_size=agent.batch_size,
+        n_epochs=agent.n_epochs,
+        gae_lambda=agent.gae_lambda,
+        clip_range=agent.clip_range,
+        ent_coef=agent.ent_coef,
+        vf_coef=agent.vf_coef,
+    )
+
+
+def _make_a2c(config: TrainConfig, env: DeepTrafficVecEnv) -> A2C:
+    agent = config.agent
+    assert isinstance(agent, A2CConfig)
+    return A2C(
+        **_common(config, env),
+        n_steps=agent.n_steps,
+        gae_lambda=agent.gae_lambda,
+        ent_coef=agent.ent_coef,
+        vf_coef=agent.vf_coef,
+    )
+
+
+def _make_dqn(config: TrainConfig, env: DeepTrafficVecEnv) -> DQN:
+    agent = config.agent
+    assert isinstance(agent, DQNConfig)
+    return PerGameDQN(
+        **_common(config, env),
+        buffer_size=agent.buffer_size,
+        learning_starts=agent.learning_starts,
+        batch_size=agent.batch_size,
+        train_freq=agent.train_freq,
+        gradient_steps=agent.gradient_steps,
+        target_update_interval=max(agent.target_update_interval, env.num_envs),
+        exploration_fraction=agent.exploration_fraction,
+        exploration_final_eps=agent.exploration_final_eps,
+    )
+
+
+ALGORITHMS: dict[str, Callable[[TrainConfig, DeepTrafficVecEnv], BaseAlgorithm]] = {
+    "ppo": _make_ppo,
+    "a2c": _make_a2c,
+    "dqn": _make_dqn,
+}
+
+
+def _common(config: TrainConfig, env: DeepTrafficVecEnv) -> dict[str, Any]:
+    """Arguments that all algorithms have."""
+    agent = config.agent
+    first, last = agent.learning_rate, agent.learning_rate_end
+    return {
+        "policy": network_kind(env.observation_space),
+        "env": env,
+        "learning_rate": lambda left: last + (first - last) * left,  # left: share of training that remains
+        "gamma": agent.gamma,
+        "max_grad_norm": agent.max_grad_norm,
+        "policy_kwargs": {"net_arch": list(agent.hidden), "activation_fn": ACTIVATIONS[agent.activation]},
+        "seed": config.seed,
+        "device": config.device,
+    }
+
+
+def network_kind(space: spaces.Space) -> str:
+    """The name of SB3's network for an observation: dense for numbers, convolutional for pictures, both for dicts."""
+    if isinstance(space, spaces.Dict):
+        return "MultiInputPolicy"
+    return "CnnPolicy" if space.dtype == np.uint8 and len(space.shape or ()) == 3 else "MlpPolicy"
+
+
+# --- reading the network ------------------------------------------------------------------------------------------
+
+
+def network_weights(model: BaseAlgorithm) -> Weights:
+    """Return the weights that drive: `k.weight`, `k.bias` of dense layers, else the whole network under its names."""
+    state = {name: tensor.detach().cpu().numpy() for name, tensor in model.policy.state_dict().items()}
+    if not isinstance(model.observation_space, spaces.Box) or network_kind(model.observation_space) == "CnnPolicy":
+        return {f"policy.{name}": tensor for name, tensor in state.items()}
+    trunk = "q_net.q_net." if isinstance(model, DQN) else "mlp_extractor.policy_net."
+    layers = [name.removesuffix(".weight") for name in state if name.startswith(trunk) and name.endswith(".weight")]
+    if not isinstance(model, DQN):
+        layers.append("action_net")
+    return {f"{k}.{part}": state[f"{layer}.{part}"] for k, layer in enumerate(layers) for part in ("weight", "bias")}
