@@ -1,0 +1,134 @@
+"""The numbers of both contests, and the door through which research roads come in."""
+
+import dataclasses
+
+import pytest
+
+from deeptraffic.sim.rules import CONTESTS, RULES_2017, RULES_2018, Action, RoadConfig, Sensor
+
+
+def test_default_road_is_the_2018_contest() -> None:
+    assert RoadConfig().build() == RULES_2018
+
+
+def test_2017_road_is_the_2017_contest() -> None:
+    assert RoadConfig(rules=2017).build() == RULES_2017
+
+
+@pytest.mark.parametrize("other_agents", range(11))
+def test_other_agents_change_nothing_but_their_number(other_agents: int) -> None:
+    assert RoadConfig(other_agents=other_agents).build() == RULES_2018._replace(other_agents=other_agents)
+
+
+def test_contests_have_the_published_numbers() -> None:
+    for rules in CONTESTS.values():
+        assert (rules.lanes, rules.vehicles, rules.rows, rules.decision_period) == (7, 20, 70, 30)
+        assert (rules.road_length, rules.road_width, rules.ego_y, rules.ego_row) == (700.0, 140.0, 525.0, 56)
+        assert (rules.turn_threshold, rules.turn_slope) == (0.99, 0.004)
+    assert (RULES_2018.empty, RULES_2017.empty) == (100.0, 7.0)
+    assert (RULES_2018.ego_factor, RULES_2018.agent_factor) == (2.0, 1.7)
+
+
+def test_actions_have_the_games_numbers() -> None:
+    assert {action.name: action.value for action in Action} == {
+        "NOTHING": 0,
+        "ACCELERATE": 1,
+        "DECELERATE": 2,
+        "LEFT": 3,
+        "RIGHT": 4,
+    }
+
+
+def test_research_road_derives_what_depends_on_its_size() -> None:
+    rules = RoadConfig(lanes=3, vehicles=5, rows=40, decision_period=50, lane_change_rate=0.25).build()
+    assert (rules.lanes, rules.vehicles, rules.rows) == (3, 5, 40)
+    assert (rules.road_length, rules.road_width) == (400.0, 60.0)
+    assert (rules.ego_y, rules.ego_row) == (300.0, 32)
+    assert (rules.decision_period, rules.agent_stagger) == (50, 5)
+    assert (rules.turn_threshold, rules.turn_slope) == (0.75, 0.1)
+
+
+@pytest.mark.parametrize("whole", [{"traffic_factor_min": 1}, {"lane_change_rate": 0}, {"traffic_factor_range": 1}])
+def test_whole_numbers_are_taken_as_real_ones(whole: dict[str, int]) -> None:
+    rules = RoadConfig(**whole).build()  # type: ignore[arg-type]
+    assert [type(value) for value in rules] == [type(value) for value in RULES_2018]
+
+
+def test_config_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        RoadConfig().lanes = 3  # type: ignore[misc]
+
+
+IMPOSSIBLE = [
+    ({"rules": 2019}, "rules=2019.*2017 and 2018"),
+    ({"rules": "2018"}, "rules='2018'.*2017 and 2018"),
+    ({"rules": 2017, "other_agents": 1}, "other_agents=1 with the 2017 rules.*rules=2018 or set 0"),
+    ({"other_agents": 11}, "other_agents=11.*0 to 10"),
+    ({"other_agents": -1}, "other_agents=-1.*0 to 10"),
+    ({"other_agents": True}, "other_agents=True.*whole number"),
+    ({"other_agents": 3, "vehicles": 3}, "other_agents=3 do not fit into vehicles=3.*raise vehicles above 3"),
+    ({"lanes": 0}, "lanes=0.*1 to 16"),
+    ({"lanes": 17}, "lanes=17.*1 to 16"),
+    ({"lanes": 7.0}, "lanes=7.0.*whole number"),
+    ({"vehicles": 0}, "vehicles=0.*1 to 200"),
+    ({"vehicles": 201}, "vehicles=201.*1 to 200"),
+    ({"vehicles": 32}, "vehicles=32 cannot be placed.*holds 31; lower vehicles or raise lanes or rows"),
+    ({"rows": 19}, "rows=19.*20 to 1000"),
+    ({"rows": 1001}, "rows=1001.*20 to 1000"),
+    ({"decision_period": 0}, "decision_period=0.*10 to 300"),
+    ({"decision_period": 310}, "decision_period=310.*10 to 300"),
+    ({"decision_period": 34}, "decision_period=34.*multiple of 10.*use 30"),
+    ({"traffic_factor_min": 0.0}, "traffic_factor_min=0.0.*0.01 to 2.0"),
+    ({"traffic_factor_min": float("nan")}, "traffic_factor_min=nan"),
+    ({"traffic_factor_range": -0.1}, "traffic_factor_range=-0.1.*0.0 to 2.0"),
+    ({"lane_change_rate": 1.01}, "lane_change_rate=1.01.*0.0 to 1.0"),
+    ({"lane_change_rate": "0.5"}, "lane_change_rate='0.5'.*number"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), IMPOSSIBLE, ids=[str(values) for values, _ in IMPOSSIBLE])
+def test_impossible_road_is_refused_with_a_remedy(values: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RoadConfig(**values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"vehicles": 31},
+        {"rules": 2017, "vehicles": 200, "lanes": 1, "rows": 20},
+        {"lanes": 16, "vehicles": 200, "rows": 200},
+        {"lanes": 1, "vehicles": 1},
+        {"other_agents": 10, "vehicles": 11},
+    ],
+    ids=str,
+)
+def test_largest_and_smallest_roads_are_possible(values: dict) -> None:
+    RoadConfig(**values).build()
+
+
+def test_sensor_counts_its_cells() -> None:
+    sensor = Sensor(3, 50, 10)
+    assert (sensor.columns, sensor.length, sensor.size) == (7, 60, 420)
+
+
+@pytest.mark.parametrize("sensor", [Sensor(0, 1, 0), Sensor(0, 0, 1), Sensor(6, 70, 70), Sensor()], ids=str)
+def test_sensible_sensor_is_accepted(sensor: Sensor) -> None:
+    assert sensor.check(RULES_2018) is sensor
+
+
+@pytest.mark.parametrize(
+    ("sensor", "message"),
+    [
+        (Sensor(7, 50, 10), "lanes_side=7.*7 lanes and 70 rows; give a whole number from 0 to 6"),
+        (Sensor(3, 71, 10), "patches_ahead=71.*from 0 to 70"),
+        (Sensor(3, 50, -1), "patches_behind=-1.*from 0 to 70"),
+        (Sensor(3.0, 50, 10), "lanes_side=3.0"),  # type: ignore[arg-type]
+        (Sensor(True, 50, 10), "lanes_side=True"),
+        (Sensor(3, 0, 0), "patches_ahead=0 and patches_behind=0 see nothing; raise one"),
+    ],
+    ids=str,
+)
+def test_senseless_sensor_is_refused_with_the_limit(sensor: Sensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sensor.check(RULES_2018)
