@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.render.lettering import Lettering
-from deeptraffic.render.shapes import ByteArray, surface_from_rgb
+from deeptraffic.render.shapes import ByteArray, draw_curve, surface_from_rgb
 from deeptraffic.render.theme import TOP_SPEED_MPH, Colour, Theme, mix
 from deeptraffic.sim.rules import Action
 
@@ -89,9 +89,8 @@ class Dashboard:
         heights = bottom - (bottom - top) * np.clip(shown[numbers], 0, TOP_SPEED_MPH + 4) / TOP_SPEED_MPH
         mean_y = bottom - (bottom - top) * float(np.clip(known.mean(), 0, TOP_SPEED_MPH)) / TOP_SPEED_MPH
         self._draw_dotted(left, right, mean_y)
-        points = [self._at(a, b) for a, b in zip(x.tolist(), heights.tolist(), strict=True)]
-        pygame.draw.lines(self._canvas, self.accent, False, points, max(2, round(2 * self.unit)))
-        pygame.draw.circle(self._canvas, self.theme.text, points[-1], max(3, round(4 * self.unit)))
+        points = [(a * self.unit, b * self.unit) for a, b in zip(x.tolist(), heights.tolist(), strict=True)]
+        draw_curve(self._canvas, self.accent, points, max(1.5, 2.2 * self.unit), self.theme.text)
 
     def _draw_dotted(self, left: float, right: float, y: float) -> None:
         import pygame

@@ -71,10 +71,13 @@ class RoadView:
         self._surfaces = [self._surface(phase / SURFACE_PHASES) for phase in range(SURFACE_PHASES)]
         self._tiles = CellTiles(theme, scale)
 
-    def camera(self, game: np.void, follow: int = 0) -> Camera:
-        """Return the camera that holds `follow` where the game holds the ego car; the ego car's own stands still."""
+    def camera(self, game: np.void, follow: int = 0, share: float | None = None) -> Camera:
+        """Return the camera that holds `follow` at a share of the view's height, by default the ego car's in the game.
+
+        The ego car's own camera stands still: the game itself keeps that car near its line.
+        """
         visible = self.place.height / self.scale
-        share = self.rules.ego_y / self.rules.road_length
+        share = self.rules.ego_y / self.rules.road_length if share is None else share
         focus = self.rules.ego_y if follow == 0 else self._finite(game["y"][follow])
         return Camera(self._left, focus - share * visible)
 

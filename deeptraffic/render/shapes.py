@@ -6,6 +6,7 @@ why shapes blend and shrink without dark fringes.
 """
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -110,3 +111,21 @@ def surface_from_rgb(pixels: ByteArray) -> "pygame.Surface":
 
     height, width = pixels.shape[:2]
     return pygame.image.frombuffer(np.ascontiguousarray(pixels).tobytes(), (width, height), "RGB").copy()
+
+
+def draw_curve(
+    canvas: "pygame.Surface", colour: Colour, points: Sequence[tuple[float, float]], width: float, dot: Colour
+) -> None:
+    """Draw an anti-aliased line through points [pixels], `width` [pixels] wide, with a dot at its end."""
+    import pygame
+
+    if len(points) > 1:
+        for turn in range(8):
+            across, down = (width / 2 * f(turn * math.pi / 4) for f in (math.cos, math.sin))
+            pygame.draw.aalines(canvas, colour, False, [(x + across, y + down) for x, y in points])
+    radius = 1.6 * width
+    size = math.ceil(2 * radius) + 2
+    left, top = (math.floor(at - size / 2) for at in points[-1])
+    sheet = Sheet(size, size, 1.0, left, top)
+    sheet.box(points[-1], (radius, radius), dot, radius=radius)
+    canvas.blit(sheet.surface(), (left, top))

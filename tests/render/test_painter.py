@@ -13,6 +13,7 @@ from deeptraffic.render.overlays import OVERLAYS
 from deeptraffic.render.painter import Painter, default_size, lay_out
 from deeptraffic.render.theme import DARK, TRAIL_COLOURS, contrast
 from deeptraffic.sim.rules import RULES_2017, RULES_2018, RoadConfig
+from deeptraffic.sim.state import make_games
 
 FOUR = RULES_2018._replace(other_agents=3)
 PICTURES = Path(__file__).parent / "pictures"
@@ -131,11 +132,17 @@ def test_any_size_is_filled(drive, size):
 
 
 @pytest.mark.parametrize("lanes, rows, vehicles", [(1, 40, 3), (16, 70, 60), (3, 200, 12)])
-def test_research_roads_can_be_painted(drive, lanes, rows, vehicles):
+def test_research_roads_can_be_painted(lanes, rows, vehicles):
     rules = RoadConfig(lanes=lanes, rows=rows, vehicles=vehicles).build()
-    sim = drive(20, rules)
+    state = make_games(rules, 1)  # laid out here: a simulator would be compiled anew for each size of road
+    rng = np.random.default_rng(0)
+    state["lane"] = rng.integers(lanes, size=vehicles)
+    state["x"], state["y"] = 20.0 * state["lane"] + 4, rng.uniform(0, 10.0 * rows, vehicles)
+    state["y"][:, 0] = rules.ego_y
     width, height = default_size(rules)
-    assert Painter(rules).paint(sim.state).shape == (height, width, 3)
+    picture = Painter(rules, overlay="input").paint(state)
+    assert picture.shape == (height, width, 3)
+    assert (np.abs(picture.astype(int) - DARK.ego).max(axis=2) < 20).sum() > 20
 
 
 def test_the_camera_follows_any_vehicle(drive):

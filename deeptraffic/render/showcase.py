@@ -1,0 +1,195 @@
+"""The presentation video: half a minute of driving, 1280 x 720 at 30 frames/s, the road enlarged around the ego car.
+
+    >>> card = Showcase("Ada", best_mph=74.21, rank=3, of=120, trail="aqua")
+    >>> record_frames(showcase_frames(episode, card), "ada.mp4", fps=SHOWCASE_FPS)
+
+In the manner of the original page's video (a speed-limit sign, a live counter, name, highest average speed, rank and
+one's own vehicle), in a design of our own.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from deeptraffic.render.episode import Episode
+from deeptraffic.render.history import History
+from deeptraffic.render.lettering import Lettering
+from deeptraffic.render.panel import signed
+from deeptraffic.render.road import Rectangle, RoadView
+from deeptraffic.render.shapes import ByteArray, Sheet, draw_curve
+from deeptraffic.render.theme import DARK, TOP_SPEED_MPH, Colour, contrast, mix, trail_colour_by_name
+from deeptraffic.render.vehicle_image import VehicleImage
+
+if TYPE_CHECKING:
+    import pygame
+
+SIZE = (1280, 720)  # [pixels]
+SHOWCASE_FPS = 30
+SECONDS = 30
+GAME_FRAMES = 2  # [frames] of the game from one picture to the next
+ENLARGED = 2.8  # [pixels per px]
+FADE = 15  # [pictures] that the video takes to fade in and out
+LEFT = 64  # [pixels] where the words begin
+ROAD, MAP = Rectangle(560, 0, 480, 720), Rectangle(1088, 0, 192, 720)
+GRAPH = Rectangle(LEFT, 420, 432, 84)
+
+
+class Showcase(NamedTuple):
+    """What the video says.
+
+    name: the driver's or team's
+    best_mph: the highest average speed, as the official evaluation gave it; None leaves it out
+    rank, of: the place in the competition; None leaves it out
+    speed_limit_mph: on the sign; the counter lights up above it
+    trail: one of the 13 named colours
+    image: replaces the ego car's picture
+    """
+
+    name: str
+    best_mph: float | None = None
+    rank: int | None = None
+    of: int | None = None
+    speed_limit_mph: int = 65
+    trail: str = "yellow"
+    image: VehicleImage | None = None
+
+
+def showcase_frames(episode: Episode, card: Showcase, seconds: float = SECONDS) -> Iterator[ByteArray]:
+    """Yield the video's pictures, (720, 1280, 3) uint8, driving the episode on from where it is."""
+    pictures = round(seconds * SHOWCASE_FPS)
+    painter = _ShowcasePainter(episode, card, pictures)
+    for number in range(pictures):
+        yield _faded(painter.paint(number), number, pictures)
+        for _ in range(GAME_FRAMES):
+            episode.advance()
+            painter.history.observe(episode.state, 0)
+
+
+def _faded(picture: ByteArray, number: int, pictures: int) -> ByteArray:
+    """Darken the first and the last half second."""
+    light = min(1.0, (number + 1) / FADE, (pictures - number) / FADE)
+    return picture if light == 1.0 else (picture * light).astype(np.uint8)
+
+
+class _ShowcasePainter:
+    """Paints one picture of the video after the other."""
+
+    def __init__(self, episode: Episode, card: Showcase, pictures: int) -> None:
+        import pygame
+
+        rules = episode.rules
+        self.episode, self.card, self.pictures = episode, card, pictures
+        self.history = History(rules.vehicles)
+        self.history.observe(episode.state, 0)
+        self.trail = trail_colour_by_name(card.trail)
+        self.accent = self.trail if contrast(self.trail, DARK.page) > 0.12 else DARK.text
+        scale = min(ENLARGED, ROAD.width / (rules.road_width + 24))
+        self.road = RoadView(rules, DARK, self.trail, ROAD, scale, card.image)
+        map_scale = min(MAP.height / rules.road_length, MAP.width / (rules.road_width + 24))
+        self.map = RoadView(rules, DARK, self.trail, MAP, map_scale, card.image)
+        self.speeds: list[float] = []
+        self.lettering = Lettering()
+        self.pixels = np.empty((SIZE[1], SIZE[0], 3), np.uint8)
+        self.canvas = pygame.image.frombuffer(self.pixels.data, SIZE, "RGB")
+        self.background = self._background()
+
+    def paint(self, number: int) -> ByteArray:
+        """Return a new picture of the present frame."""
+        game = self.episode.state[0]
+        self.speeds.append(self.history.mean_speed_mph(0))
+        self.canvas.blit(self.background, (0, 0))
+        for view, share in ((self.road, 0.56), (self.map, None)):
+            camera = view.camera(game, share=share)
+            self.canvas.set_clip(view.place)
+            view.draw_surface(self.canvas, camera, self.history.ground)
+            view.draw_trail(self.pixels, self.history.trail(0), camera, self.trail)
+            view.draw_vehicles(self.canvas, game, camera)
+        self.canvas.set_clip(None)
+        self._draw_window_of_map()
+        self._draw_counter(int(self.speeds[-1] // 1))
+        self._draw_graph()
+        self._draw_facts(int(game["passed"]))
+        return self.pixels.copy()
+
+    def _background(self) -> "pygame.Surface":
+        """Draw what never changes: page, name, sign and captions."""
+        import pygame
+
+        page = pygame.Surface(SIZE, 0, 32)
+        for y in range(SIZE[1]):
+            pygame.draw.line(page, mix((24, 30, 40), DARK.page, y / SIZE[1]), (0, y), (SIZE[0], y))
+        write = self.lettering.write
+        write(page, "DEEPTRAFFIC", (LEFT, 58), 18, self.accent)
+        size = 64.0
+        while self.lettering.width(self.card.name, size) > ROAD.left - LEFT - 40 and size > 20:
+            size -= 2
+        write(page, self.card.name, (LEFT, 84), size, DARK.text)
+        page.blit(self._sign(), (LEFT - 6, 196))
+        write(page, "SPEED OVER THE RUN", (GRAPH.left, GRAPH.top - 30), 16, DARK.muted)
+        return page
+
+    def _sign(self) -> "pygame.Surface":
+        """Draw the speed-limit sign."""
+        sheet = Sheet(132, 164, 2.0, 0, 0)
+        middle = (33.0, 41.0)
+        sheet.box((33, 42), (30, 38), (0, 0, 0), radius=7, alpha=0.5, blur=4)
+        sheet.box(middle, (29.5, 37.5), (250, 250, 248), radius=6)
+        sheet.frame(middle, (27.5, 35.5), (20, 22, 26), radius=4.5, line=1.6)
+        sign = sheet.surface()
+        ink: Colour = (20, 22, 26)
+        self.lettering.write(sign, "SPEED", (66, 28), 27, ink, "centre")
+        self.lettering.write(sign, "LIMIT", (66, 50), 27, ink, "centre")
+        self.lettering.write(sign, str(self.card.speed_limit_mph), (66, 74), 84, ink, "centre")
+        return sign
+
+    def _draw_counter(self, speed_mph: int) -> None:
+        colour = self.accent if speed_mph > self.card.speed_limit_mph else DARK.text
+        end = self.lettering.write(self.canvas, str(speed_mph), (LEFT + 156, 196), 190, colour)
+        top = 196 + self.lettering.ascent(190) - self.lettering.ascent(40)
+        self.lettering.write(self.canvas, "mph", (end.right + 12, top), 40, DARK.muted)
+
+    def _draw_graph(self) -> None:
+        """Draw the speed since the start, 0 to 80 mph, over the length of the whole video."""
+        import pygame
+
+        place, step = GRAPH, GRAPH.width / max(1, self.pictures - 1)
+        bottom = place.top + place.height
+        pygame.draw.line(self.canvas, DARK.track, (place.left, bottom), (place.left + place.width, bottom), 2)
+        limit = bottom - place.height * self.card.speed_limit_mph / TOP_SPEED_MPH
+        for x in range(place.left, place.left + place.width, 10):
+            pygame.draw.line(self.canvas, DARK.track, (x, limit), (x + 4, limit))
+        points = [
+            (place.left + k * step, bottom - place.height * min(max(speed, 0.0), TOP_SPEED_MPH) / TOP_SPEED_MPH)
+            for k, speed in enumerate(self.speeds)
+        ]
+        if len(points) > 1:
+            area = [(place.left, bottom), *points, (points[-1][0], bottom)]
+            pygame.draw.polygon(self.canvas, mix(DARK.page, self.accent, 0.25), area)
+        draw_curve(self.canvas, self.accent, points, 3.0, DARK.text)
+
+    def _draw_facts(self, passed: int) -> None:
+        card, facts = self.card, [("CARS PASSED", signed(passed))]
+        if card.best_mph is not None:
+            facts.insert(0, ("HIGHEST AVERAGE SPEED", f"{card.best_mph:.2f} mph"))
+        if card.rank is not None:
+            facts.append(("RANK", f"{card.rank}" + (f" of {card.of}" if card.of is not None else "")))
+        left = float(LEFT)
+        for caption, value in facts:
+            self.lettering.write(self.canvas, caption, (left, 566), 16, DARK.muted)
+            self.lettering.write(self.canvas, value, (left, 590), 40, DARK.text)
+            width = max(self.lettering.width(caption, 16), self.lettering.width(value, 40))
+            left += width + 36
+
+    def _draw_window_of_map(self) -> None:
+        """Frame the part of the map that the enlarged road shows."""
+        import pygame
+
+        game = self.episode.state[0]
+        close, whole = self.road.camera(game, share=0.56), self.map.camera(game)
+        top = (close.top - whole.top) * self.map.scale
+        height = self.road.place.height / self.road.scale * self.map.scale
+        width = self.episode.rules.road_width * self.map.scale + 10
+        box = pygame.Rect(0, round(top), round(width), round(height))
+        box.centerx = MAP.left + MAP.width // 2
+        pygame.draw.rect(self.canvas, DARK.muted, box, width=2, border_radius=6)
