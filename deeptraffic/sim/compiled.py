@@ -30,9 +30,9 @@ def compiled(function: Callable[..., Any]) -> Any:
 def _fingerprint(filename: str) -> str:
     own = Path(filename)
     package = Path(__file__).parent.parent
-    sources = sorted([*package.glob("sim/*.py"), *package.glob("policy/*.py")])
+    sources = {own, *package.glob("sim/*.py"), *package.glob("policy/*.py"), *own.parent.glob("*.py")}
     digest = hashlib.sha256()
-    for source in [*sources, own]:
+    for source in sorted(sources):
         if source.is_file():
             digest.update(source.read_bytes())
     return digest.hexdigest()
