@@ -186,7 +186,9 @@ def test_stable_baselines3_checker_is_content(kind: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         # Shapes that a policy of one's own must take: channels of numbers, lists of vehicles.
-        warnings.filterwarnings("ignore", message=".*(is an image but its|unconventional shape)")
+        warnings.filterwarnings(
+            "ignore", message=".*(is an image but|unconventional shape|minimal resolution|number of channels)"
+        )
         check_env(make(kind, max_episode_steps=20).unwrapped, warn=True)
 
 
