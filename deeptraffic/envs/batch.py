@@ -26,6 +26,7 @@ CARRIED_OUT_NOTHING = -1  # in place of an action, for a game that has just been
 REPORT = 6  # entries: reward, speed_mph, passed, lane, frame, blocked
 BIG_PICTURES = 4  # games are painted at full size up to here, more games smaller
 MIN_PICTURE = 32  # [pixels]
+FULL_SPEED_MPH = 80.0  # the unit of the reward "speed"
 
 
 @compiled
@@ -136,6 +137,10 @@ class GameBatch:
             "blocked": report[:, 5] != 0.0,
         }
 
+    def mean_speed_mph(self) -> F64:
+        """Return each game's mean speed between its last two decisions [mph], (B,)."""
+        return FULL_SPEED_MPH * reward_of("speed", self.report[:, 0], None)
+
     def checked_actions(self, actions: ArrayLike) -> I64:
         """Return actions as (B,) int64, or raise ValueError."""
         given = np.asarray(actions)
@@ -203,3 +208,13 @@ class GameBatch:
     def __getstate__(self) -> dict[str, Any]:
         """Leave the painter behind: a copy makes its own."""
         return {**self.__dict__, "_painter": None}
+
+
+def check_render_mode(render_mode: str | None) -> str | None:
+    """Return the render mode if many games can be shown in it."""
+    if render_mode not in (None, "rgb_array"):
+        raise ValueError(
+            f"render_mode={render_mode!r} does not exist for many games; choose 'rgb_array' or None "
+            "(gymnasium.wrappers.vector.HumanRendering shows 'rgb_array' in a window)"
+        )
+    return render_mode

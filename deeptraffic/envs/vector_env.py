@@ -19,7 +19,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
-from deeptraffic.envs.batch import CARRIED_OUT_NOTHING, GameBatch
+from deeptraffic.envs.batch import CARRIED_OUT_NOTHING, GameBatch, check_render_mode
 from deeptraffic.envs.masks import action_masks
 from deeptraffic.envs.observation import ObservationConfig
 from deeptraffic.envs.others import Others
@@ -209,16 +209,6 @@ class DeepTrafficVectorEnv(VectorEnv):
         if len(seed) != self.num_envs:
             raise ValueError(f"{len(seed)} seeds for {self.num_envs} games; give one number, or one per game")
         return list(seed)
-
-
-def check_render_mode(render_mode: str | None) -> str | None:
-    """Return the render mode if many games can be shown in it."""
-    if render_mode not in (None, "rgb_array"):
-        raise ValueError(
-            f"render_mode={render_mode!r} does not exist for many games; choose 'rgb_array' or None "
-            "(gymnasium.wrappers.vector.HumanRendering shows 'rgb_array' in a window)"
-        )
-    return render_mode
 
 
 def check_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
