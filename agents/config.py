@@ -218,6 +218,8 @@ class TrainConfig(Checked):
 
     def check(self) -> None:
         """Raise ValueError if the parts do not fit together."""
+        if self.observation.kind == "full":
+            raise ValueError("observation.kind='full' is no input for a network; choose gaps, vector or kinematics")
         rollout = getattr(self.agent, "n_steps", 0) * self.games.num_envs
         if isinstance(self.agent, PPOConfig) and (self.agent.batch_size > rollout or rollout < 2):
             raise ValueError(
@@ -239,7 +241,14 @@ class TrainConfig(Checked):
 _DEFAULTS: dict[str, Settings] = {
     "ppo": {},
     "a2c": {"learning_rate": 2e-3, "learning_rate_end": 2e-4, "num_envs": 64},
-    "dqn": {"num_envs": 64, "learning_rate": 5e-4, "learning_rate_end": 5e-5},
+    "dqn": {
+        "num_envs": 64,
+        "learning_rate": 5e-4,
+        "learning_rate_end": 5e-5,
+        "total_timesteps": 300_000,
+        "evaluate_every": 25_000,
+        "checkpoint_every": 50_000,
+    },
 }
 PRESETS: dict[str, dict[str, Settings]] = {
     "default": {"ppo": {}, "a2c": {}, "dqn": {}},

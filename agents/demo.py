@@ -55,17 +55,21 @@ def run_demo(
     folder: str | Path = FOLDER,
     settings: tuple[str, ...] = (),
     console: Console | None = None,
+    progress: Console | None = None,
     film_frames: int = 2000,
 ) -> DemoResult:
     """Train with the preset `demo`, evaluate, print the table, save figures and film; return it all.
 
-    settings: "key=value", to try something else; film_frames: [frames] of the film
-    console: where the table goes (None: standard output); progress goes to standard error
+    Args:
+        folder: run folder
+        settings: "key=value", to try something else
+        console: where the table goes; None for standard output
+        progress: where progress goes; None for standard error
+        film_frames: [frames] of the film
 
     Raises what `agents.training.train` raises; after `TrainingInterrupted` the same call resumes.
     """
-    console = console or Console()
-    progress = Console(stderr=True) if not console.record else console
+    console, progress = console or Console(), progress or Console(stderr=True)
     run, config = RunFolder(folder), build_config("ppo", "demo", settings=settings)
     progress.print(f"[bold]Training[/] PPO for {config.total_timesteps:,} decisions in {run.path}")
     training = train(config, run.path, progress)

@@ -71,6 +71,8 @@ def train(config: TrainConfig, folder: str | Path, console: Console | None = Non
     """
     run = RunFolder(folder)
     run.check(config)
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device='cuda': torch finds no GPU here; use device=cpu, which small networks train faster on")
     with run.locked(), torch_threads(config.torch_threads), stop_requests() as stop:
         run.begin(config)
         env = make_games(config)

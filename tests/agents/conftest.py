@@ -1,0 +1,33 @@
+"""Runs small enough for tests: a few games, a small network, updates every few dozen decisions."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from agents.config import TrainConfig, build_config
+
+SMALL: dict[str, dict[str, Any]] = {
+    "ppo": {"n_steps": 8, "batch_size": 32, "n_epochs": 2},
+    "a2c": {"n_steps": 4},
+    "dqn": {"learning_starts": 64, "batch_size": 16, "buffer_size": 256, "target_update_interval": 48},
+}
+
+
+@pytest.fixture
+def small_config() -> Callable[..., TrainConfig]:
+    """Give a function (algo, **settings) -> a run of 384 decisions in 8 games."""
+
+    def build(algo: str, **settings: Any) -> TrainConfig:
+        small = {"num_envs": 8, "max_steps": 9, "total_timesteps": 384, "hidden": [16], "seed": 3}
+        often = {"evaluate_every": 128, "checkpoint_every": 128, "evaluation_runs": 4}
+        return build_config(algo, settings=small | often | SMALL[algo] | settings)
+
+    return build
+
+
+@pytest.fixture
+def quiet() -> Console:
+    """A console that prints nothing."""
+    return Console(quiet=True)

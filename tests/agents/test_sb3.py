@@ -1,0 +1,90 @@
+"""Stable-Baselines3's algorithms as we make them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3 import DQN
+
+from agents.config import TrainConfig
+from agents.network_policy import NetworkPolicy
+from agents.run import make_policy
+from agents.sb3 import PerGameDQN, make_games, make_model, network_kind, network_weights
+
+Config = Callable[..., TrainConfig]
+
+
+@pytest.mark.parametrize("algo", ["ppo", "a2c", "dqn"])
+@pytest.mark.parametrize("settings", [{}, {"kind": "vector"}, {"hidden": []}], ids=["gaps", "vector", "linear"])
+def test_the_compiled_driver_acts_as_the_network_does(
+    small_config: Config, algo: str, settings: dict[str, Any]
+) -> None:
+    config = small_config(algo, num_envs=64, **settings)
+    env = make_games(config)
+    model = make_model(config, env)
+    for weight in model.policy.parameters():
+        torch.nn.init.normal_(weight, std=0.3)  # a new network prefers one action everywhere
+    policy = make_policy(config, network_weights(model), "new")
+    assert isinstance(policy, NetworkPolicy)
+    obs = env.reset()
+    cells = env.batch.sim.sense(config.observation.sensor)
+    expected = model.predict(obs, deterministic=True)[0]
+    np.testing.assert_array_equal(policy.act(cells, np.arange(64)), expected)
+    assert len(set(expected.tolist())) > 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"), [("kinematics", {}), ("pixels", {}), ("grid", {}), ("gaps_ego", {"temporal_window": 1})]
+)
+def test_a_driver_is_made_from_any_observation(small_config: Config, kind: str, settings: dict[str, Any]) -> None:
+    config = small_config("ppo", num_envs=4, batch_size=16, kind=kind, **settings)
+    env = make_games(config)
+    model = make_model(config, env)
+    policy = make_policy(config, network_weights(model), kind)
+    obs = env.reset()
+    np.testing.assert_array_equal(policy.act(obs, np.arange(4)), model.predict(obs, deterministic=True)[0])
+    assert policy.observation.kind == kind
+
+
+def test_each_game_tosses_its_own_exploration_coin(small_config: Config) -> None:
+    config = small_config("dqn", num_envs=200)
+    model = make_model(config, make_games(config))
+    assert isinstance(model, PerGameDQN) and isinstance(model, DQN)
+    obs = np.tile(model.observation_space.sample(), (200, 1))
+    greedy = model.predict(obs[:1], deterministic=True)[0][0]
+    model.exploration_rate = 0.5
+    np.random.seed(0)
+    share = np.mean([(model.predict(obs)[0] != greedy).mean() for _ in range(50)])
+    spread = np.std([(model.predict(obs)[0] != greedy).mean() for _ in range(50)])
+    assert share == pytest.approx(0.5 * 0.8, abs=0.02)  # a fifth of the random actions are the greedy one
+    assert spread == pytest.approx((0.4 * 0.6 / 200) ** 0.5, rel=0.4)  # one coin for all would give about 0.4
+    model.exploration_rate = 0.0
+    assert (model.predict(obs)[0] == greedy).all()
+
+
+def test_the_learning_rate_falls_in_a_line(small_config: Config) -> None:
+    config = small_config("ppo", learning_rate=0.01, learning_rate_end=0.001)
+    model = make_model(config, make_games(config))
+    assert [model.lr_schedule(left) for left in (1.0, 0.5, 0.0)] == pytest.approx([0.01, 0.0055, 0.001])
+
+
+def test_equal_seeds_make_equal_networks_and_games(small_config: Config) -> None:
+    first, same, other = (small_config("ppo", seed=seed) for seed in (5, 5, 6))
+    made = [(make_games(config), config) for config in (first, same, other)]
+    obs = []
+    weights = []
+    for env, config in made:
+        weights.append(network_weights(make_model(config, env))["0.weight"])
+        obs.append(env.reset())
+    np.testing.assert_array_equal(weights[0], weights[1])
+    np.testing.assert_array_equal(obs[0], obs[1])
+    assert (weights[0] != weights[2]).any() and (obs[0] != obs[2]).any()
+
+
+def test_networks_fit_their_observations() -> None:
+    assert network_kind(spaces.Box(0, 1, (42,))) == "MlpPolicy"
+    assert network_kind(spaces.Box(0, 255, (84, 84, 3), np.uint8)) == "CnnPolicy"
+    assert network_kind(spaces.Dict({"ego": spaces.Box(0, 1, (2,))})) == "MultiInputPolicy"
