@@ -98,6 +98,7 @@ class Simulator:
         self.rows = np.arange(num_envs)
         self.idle = np.full((num_envs, rules.other_agents + 1), int(Action.NOTHING), np.int64)
         self._pool: ThreadPoolExecutor | None = None
+        self._pool_process = 0
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the threads, and `state`, which must go on sharing memory with `games`."""
@@ -176,8 +177,13 @@ class Simulator:
         sensor.check(self.rules)
         if not 0 <= agent <= self.rules.other_agents:
             raise ValueError(f"agent={agent} does not drive here; agents are 0..{self.rules.other_agents}")
+        shape = (rows.size, sensor.size)
         if out is None:
-            out = np.empty((rows.size, sensor.size))
+            out = np.empty(shape)
+        elif out.shape != shape or out.dtype.kind != "f":  # compiled loops would write past its end
+            raise ValueError(
+                f"out of shape {out.shape} and type {out.dtype} does not fit; give {shape} of a float type"
+            )
         run_in_chunks(self, _sense_rows, rows, (out,), fixed=(sensor,), scalars=(agent,))
         return out
 
@@ -199,10 +205,21 @@ class Simulator:
                 f"these records are of another road ({state.dtype['cells'].shape} cells, "
                 f"{state.dtype['x'].shape} vehicles); take them from a simulator with the same lanes, rows and vehicles"
             )
-        self.games[self._rows(rows)] = state
+        rows = self._rows(rows)
+        self.games[rows] = state
+        self.games["map_speed"][rows, 0] = self.rules.empty  # the other contest's records hold its own
 
     def _rows(self, rows: ArrayLike | None) -> I64:
-        return self.rows if rows is None else np.atleast_1d(np.asarray(rows, np.int64))
+        """Return rows as (B,) numbers, all by default; checked, since compiled loops write wherever they are told."""
+        if rows is None or rows is self.rows:
+            return self.rows
+        given = np.atleast_1d(np.asarray(rows))
+        if given.dtype.kind not in "iu" and given.size:
+            raise TypeError(f"rows of type {given.dtype} are no row numbers; for a mask give np.flatnonzero(mask)")
+        for row in (given.min(initial=0), given.max(initial=0)):
+            if not 0 <= row < self.num_envs:
+                raise IndexError(f"row {row} is not there; this simulator has rows 0..{self.num_envs - 1}")
+        return given.astype(np.int64, copy=False)
 
 
 def _per_row(values: ArrayLike, rows: I64) -> I64:
@@ -222,7 +239,8 @@ def run_in_chunks(
         with _CompilationNotice(loop):
             call(slice(None))
         return
-    if sim._pool is None:
+    if sim._pool is None or sim._pool_process != os.getpid():  # a fork copies the pool, but not its threads
+        sim._pool_process = os.getpid()
         sim._pool = ThreadPoolExecutor(sim.threads, thread_name_prefix="deeptraffic")
     bounds = np.linspace(0, rows.size, chunks + 1).astype(int)
     futures = [sim._pool.submit(call, slice(a, b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
