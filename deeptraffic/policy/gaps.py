@@ -18,14 +18,13 @@ as dense layers with relu (`convnetjs_export.py`).
 """
 
 import numpy as np
-from numba import njit
+
+from deeptraffic.sim.compiled import compiled
 
 GAP_FEATURES = 6
 OWN_ROWS = 4  # rows 0..3 hold the own car
 SAFETY_AHEAD = 6  # rows before the own one which a lane change at full throttle needs free
 FULL_SPEED = 4.0  # [px/frame], 80 mph
-
-compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @compiled

@@ -1,0 +1,177 @@
+"""The original game's agent ("Brain"): a network with a window of past observations and actions, and its copies.
+
+Source: RULES of the published game, "The original agent". It answers action 0 until it has been called more than T
+times, T its temporal window; it takes the first of equal outputs; it is never reset between runs. Every other agent has
+a copy with a window of its own; the copies are made anew from the ego car's Brain once that was called more than T times.
+
+A policy file of any agent of this package drives as a Brain: without a window it is a plain network, and recurrent
+layers keep their state in the same memory.
+
+    >>> policy = NetworkPolicy("mine", network, Sensor(3, 50, 10))
+    >>> evaluate_official(policy)               # simulator and network in one compiled loop
+"""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptraffic.policy.network import Network, Program, forward
+from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.kernel import drive, sense
+from deeptraffic.sim.reset import reset_run
+from deeptraffic.sim.rules import Action, Sensor
+from deeptraffic.sim.state import F64, I64, NOBODY, Games
+
+ACTIONS = len(Action)
+
+
+def input_size(sensor: Sensor, temporal_window: int) -> int:
+    """Numbers that a network reads: the sensor's D, and for each past decision D again and the action taken."""
+    return sensor.size + temporal_window * (sensor.size + ACTIONS)
+
+
+@compiled
+def choose(
+    table: I64, weights: F64, scratch: F64, out: int, outputs: int, size: int, past: F64, memory: F64
+) -> int:
+    """Return one Brain's action for the observation at scratch[:size], and remember both.
+
+    past (1 + T * (size + 1),): number of calls, then the T last decisions, newest first, each observation and action
+    """
+    window = (past.size - 1) // (size + 1)
+    action = 0
+    if past[0] >= window:  # this is call number past[0] + 1
+        for t in range(window):
+            then, x = 1 + t * (size + 1), size + t * (size + ACTIONS)
+            scratch[x : x + size] = past[then : then + size]
+            scratch[x + size : x + size + ACTIONS] = 0.0
+            scratch[x + size + int(past[then + size])] = size
+        forward(table, weights, scratch, memory)
+        for i in range(1, outputs):
+            if scratch[out + i] > scratch[out + action]:
+                action = i
+    past[0] += 1.0
+    for at in range(past.size - 1, size + 1, -1):
+        past[at] = past[at - size - 1]
+    if window > 0:
+        past[1 : 1 + size] = scratch[:size]
+        past[1 + size] = action
+    return action
+
+
+@compiled
+def is_copied_now(past: F64, size: int) -> bool:
+    """Whether the ego car's Brain was just called for the first time with a full window."""
+    return past[0] == (past.size - 1) // (size + 1) + 1
+
+
+@compiled
+def play_runs(
+    table: I64,
+    weights: F64,
+    scratch: F64,
+    out: int,
+    outputs: int,
+    sensor: Sensor,
+    past: F64,
+    memory: F64,
+    rules: NDArray,
+    games: Games,
+    first_run: int,
+    frames: int,
+    sums: F64,
+    passed: I64,
+) -> None:
+    """Play `sums.size` runs of a program; past and memory (A + 1, ...) hold one Brain per driven vehicle."""
+    game = games[0]
+    size = (2 * sensor.lanes_side + 1) * (sensor.patches_ahead + sensor.patches_behind)
+    for run in range(sums.size):
+        reset_run(rules[0], game, first_run + run)
+        drive(rules[0], game, 0, frames)
+        while game.waiting != NOBODY:
+            agent = game.waiting
+            sense(rules[0], sensor, game, agent, scratch[:size])
+            action = choose(table, weights, scratch, out, outputs, size, past[agent], memory[agent])
+            if agent == 0 and is_copied_now(past[0], size):
+                past[1:] = past[0]
+                memory[1:] = memory[0]
+            drive(rules[0], game, action, frames)
+        sums[run] = game.score_sum
+        passed[run] = game.passed
+
+
+@compiled
+def choose_all(
+    table: I64,
+    weights: F64,
+    scratch: F64,
+    out: int,
+    outputs: int,
+    slots: I64,
+    obs: F64,
+    past: F64,
+    memory: F64,
+    actions: I64,
+) -> None:
+    """Write the action of each slot for its observation in obs (B, D)."""
+    size = obs.shape[1]
+    for b in range(obs.shape[0]):
+        scratch[:size] = obs[b]
+        actions[b] = choose(table, weights, scratch, out, outputs, size, past[slots[b]], memory[slots[b]])
+
+
+class NetworkPolicy:
+    """A network that drives from the sensor's cells.
+
+    Args:
+        label: what tables call it
+        network: reads `input_size(sensor, temporal_window)` numbers, gives 5
+        sensor: what it sees
+        temporal_window: past decisions it remembers
+    """
+
+    def __init__(self, label: str, network: Network, sensor: Sensor, temporal_window: int = 0) -> None:
+        expected = input_size(sensor, temporal_window)
+        if network.inputs != expected:
+            raise ValueError(
+                f"a network of {network.inputs} inputs behind a sensor of {sensor.size} cells and a temporal window of "
+                f"{temporal_window}, which give {expected}; make them agree"
+            )
+        if network.outputs != ACTIONS:
+            raise ValueError(f"a network of {network.outputs} outputs; there are {ACTIONS} actions, one output for each")
+        self.label, self.observation, self.network, self.temporal_window = label, sensor, network, temporal_window
+        self.program: Program = network.assemble()
+        self.agents = 1
+        self.reset(np.arange(1))
+
+    def attach(self, sim: Any) -> None:
+        """Learn how many agents drive in each game of a simulator."""
+        self.agents = sim.rules.other_agents + 1
+
+    def reset(self, rows: I64) -> None:
+        """Empty the memories of these slots, making room for them."""
+        slots = int(np.max(rows)) + 1
+        length = 1 + self.temporal_window * (self.observation.size + 1)
+        if slots != len(getattr(self, "past", ())) and len(rows) == slots:
+            self.past, self.memory = np.zeros((slots, length)), np.zeros((slots, self.program.memory))
+        self.past[rows], self.memory[rows] = 0.0, 0.0
+
+    def act(self, obs: F64, rows: I64) -> I64:
+        """Return the actions (B,) for obs (B, D) float64 of the drivers with slots `rows` (B,)."""
+        actions, p = np.empty(len(rows), np.int64), self.program
+        cells = np.ascontiguousarray(obs, np.float64)
+        choose_all(p.table, p.weights, p.scratch, p.out, p.outputs, rows, cells, self.past, self.memory, actions)
+        if self.agents > 1 and rows[0] % self.agents == 0:
+            for slot in rows[self.past[rows, 0] == self.temporal_window + 1]:
+                self.past[slot + 1 : slot + self.agents] = self.past[slot]
+                self.memory[slot + 1 : slot + self.agents] = self.memory[slot]
+        return actions
+
+    def official_runner(self) -> Any:
+        """Return the loop that plays whole runs in compiled code."""
+        p = self.program
+        return partial(
+            play_runs, p.table, p.weights, p.scratch, p.out, p.outputs, self.observation, self.past, self.memory
+        )

@@ -1,0 +1,157 @@
+"""What every layer of a policy file has in common: its inputs, its parameters and their limits, its JSON form.
+
+The layers themselves are in `vocabulary.py`. A layer is a frozen dataclass; a parameter is a dataclass field made by one
+of the functions below, which carry its limits, so that the check, the JSON form and the JSON schema have one source.
+
+Shapes of values: (n,) a vector; (K, D) a set of K tokens; (H, W, C) an image, rows first, channels last. Values lie in
+memory in that order, the last axis fastest.
+"""
+
+import math
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any, ClassVar, get_args
+
+Shape = tuple[int, ...]
+
+MAX_AXIS = 1 << 20  # entries along one axis
+MAX_VALUE = 1 << 20  # numbers in one value
+
+
+def whole(low: int, high: int, default: Any = MISSING) -> Any:
+    """A parameter that is a whole number from low to high."""
+    return field(default=default, metadata={"schema": {"type": "integer", "minimum": low, "maximum": high}})
+
+
+def number(low: float, high: float, default: Any = MISSING) -> Any:
+    """A parameter that is a finite number from low to high."""
+    return field(default=default, metadata={"schema": {"type": "number", "minimum": low, "maximum": high}})
+
+
+def choice(kind: Any, default: Any = MISSING) -> Any:
+    """A parameter that is one of the strings of a Literal type."""
+    return field(default=default, metadata={"schema": {"enum": list(get_args(kind))}})
+
+
+def flag(default: Any = MISSING) -> Any:
+    """A parameter that is true or false."""
+    return field(default=default, metadata={"schema": {"type": "boolean"}})
+
+
+def wholes(low: int, high: int, at_least: int, at_most: int, default: Any = MISSING) -> Any:
+    """A parameter that is a list of whole numbers from low to high."""
+    items = {"type": "integer", "minimum": low, "maximum": high}
+    schema = {"type": "array", "items": items, "minItems": at_least, "maxItems": at_most}
+    return field(default=default, metadata={"schema": schema})
+
+
+def check_parameter(where: str, value: Any, schema: dict[str, Any]) -> Any:
+    """Return value in its canonical type, or raise ValueError with the value, the limit and the place."""
+    if "enum" in schema:
+        if value not in schema["enum"] or not isinstance(value, str):
+            raise ValueError(f"{where}={value!r:.80}: give one of {', '.join(schema['enum'])}")
+        return value
+    kind = schema["type"]
+    if kind == "array":
+        if not isinstance(value, list | tuple) or not schema["minItems"] <= len(value) <= schema["maxItems"]:
+            raise ValueError(f"{where}={value!r:.80}: give {schema['minItems']} to {schema['maxItems']} whole numbers")
+        return tuple(check_parameter(where, item, schema["items"]) for item in value)
+    if kind == "boolean":
+        if not isinstance(value, bool):
+            raise ValueError(f"{where}={value!r:.80}: give true or false")
+        return value
+    return _check_number(where, value, schema)
+
+
+def _check_number(where: str, value: Any, schema: dict[str, Any]) -> int | float:
+    whole_only = schema["type"] == "integer"
+    low, high = schema["minimum"], schema["maximum"]
+    right_type = isinstance(value, int if whole_only else int | float) and not isinstance(value, bool)
+    if not right_type or not low <= value <= high:
+        raise ValueError(f"{where}={value!r:.80}: give a {'whole ' if whole_only else ''}number from {low} to {high}")
+    return value if whole_only else float(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One layer of a network.
+
+    inputs: the values it reads: 0 the network's input, k the output of layer k (counted from 1); empty: the value before
+    """
+
+    kind: ClassVar[str]
+    arity: ClassVar[tuple[int, int]] = (1, 1)  # fewest and most inputs
+
+    inputs: tuple[int, ...] = wholes(0, 255, 0, 64, default=())
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = check_parameter(f"{self.kind}.{f.name}", getattr(self, f.name), f.metadata["schema"])
+            object.__setattr__(self, f.name, value)
+
+    def output_shape(self, shapes: list[Shape]) -> Shape:
+        """Shape of the output for inputs of these shapes; ValueError where they don't fit."""
+        return shapes[0]
+
+    def tensor_shapes(self, shapes: list[Shape]) -> dict[str, Shape]:
+        """Names and shapes of the layer's tensors."""
+        return {}
+
+    def operations(self, shapes: list[Shape]) -> int:
+        """Multiplications, roughly: what bounds the time of one decision."""
+        return size(self.output_shape(shapes))
+
+    def memory(self, shapes: list[Shape]) -> int:
+        """Numbers that the layer keeps per vehicle from one decision to the next."""
+        return 0
+
+    def work(self, shapes: list[Shape]) -> int:
+        """Numbers of intermediate results that the layer needs room for."""
+        return 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The layer as it stands in a manifest; parameters at their defaults are left out."""
+        record: dict[str, Any] = {"type": self.kind}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if value != f.default:
+                record[f.name] = list(value) if isinstance(value, tuple) else value
+        return record
+
+
+def layer_from_json(record: Any, kinds: dict[str, type[Layer]], where: str) -> Layer:
+    """Read one entry of a manifest's layer list; ValueError names the place and the fault."""
+    if not isinstance(record, dict):
+        raise ValueError(f"{where} is {type(record).__name__}; a layer is an object with a type")
+    kind = record.get("type")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise ValueError(f"{where}: unknown layer type {kind!r:.80}; this version knows {', '.join(sorted(kinds))}")
+    known = {f.name: f for f in fields(kinds[kind])}
+    check_keys(where, record, known, {"type"})
+    parameters = {name: value for name, value in record.items() if name != "type"}
+    try:
+        return kinds[kind](**parameters)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def check_keys(where: str, record: dict[str, Any], known: dict[str, Field], also: set[str]) -> None:
+    """Raise ValueError for a key that is unknown or one that is missing."""
+    for name in record:
+        if name not in known and name not in also:
+            raise ValueError(f"{where}: unknown key {name!r:.80}; known are {', '.join([*also, *known])}")
+    for name, f in known.items():
+        if name not in record and f.default is MISSING and f.default_factory is MISSING:
+            raise ValueError(f"{where}: {name} is missing")
+
+
+def size(shape: Shape) -> int:
+    """Numbers in a value of this shape."""
+    return math.prod(shape)
+
+
+def expect_axes(layer: Layer, shape: Shape, axes: tuple[int, ...]) -> None:
+    """Raise ValueError unless the shape has one of these numbers of axes."""
+    names = {1: "a vector (n,)", 2: "a set (K, D)", 3: "an image (H, W, C)"}
+    if len(shape) not in axes:
+        wanted = " or ".join(names[n] for n in axes)
+        raise ValueError(f"{layer.kind} takes {wanted}, not shape {shape}; put a reshape or flatten before it")
