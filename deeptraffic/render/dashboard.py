@@ -52,30 +52,39 @@ class Dashboard:
         self._canvas = pygame.image.frombuffer(self._pixels.data, size, "RGB")
         self._lettering = Lettering()
 
-    def paint(self, speeds: NDArray[np.float64], frame: int, insight: Insight | None, status: str) -> ByteArray:
+    def paint(
+        self,
+        speeds: NDArray[np.float64],
+        frame: int,
+        scores: Sequence[tuple[str, float]],
+        insight: Insight | None,
+        status: str,
+    ) -> ByteArray:
         """Return the dashboard, (H, W, 3) uint8, of its own memory until the next call.
 
         speeds: (F,) the read-out at frames 0, 1, ... [mph], NaN where it is not known
         frame: the present one
+        scores: (label, mean speed of the run so far [mph]) of each driver, the first one's in the graph too
         status: a line at the foot
         """
         self._canvas.fill(self.theme.panel)
-        self._draw_graph(speeds, frame)
+        self._draw_graph(speeds, frame, scores[0][1])
         if insight is not None:
             self._draw_actions(insight)
-            self._draw_network(insight.layers)
+        if len(scores) > 1:
+            self._draw_scores(scores)
+        if insight is not None and insight.layers:
+            self._draw_network(insight.layers, 376 + (52 + 22 * len(scores) if len(scores) > 1 else 0))
         self._write(status, (MARGIN, 700 - 34), 14, self.theme.muted)
         return self._pixels
 
-    def _draw_graph(self, speeds: NDArray[np.float64], frame: int) -> None:
-        """Draw the last 600 frames' speed from 0 to 80 mph, and its mean over the run so far as a line."""
+    def _draw_graph(self, speeds: NDArray[np.float64], frame: int, score: float) -> None:
+        """Draw the last 600 frames' speed from 0 to 80 mph, and the run's score so far as a line."""
         import pygame
 
         left, right, top, bottom = MARGIN + 26, self.size[0] / self.unit - MARGIN, 56.0, 190.0
-        known = speeds[: frame + 1][np.isfinite(speeds[: frame + 1])]
         self._write("SPEED", (MARGIN, 28), 14, self.theme.muted)
-        if len(known):
-            self._write(f"run so far {known.mean():.1f} mph", (right, 28), 14, self.theme.muted, "right")
+        self._write(f"score so far {score:.2f} mph", (right, 28), 14, self.theme.muted, "right")
         for mph in range(0, 81, 20):
             y = bottom - (bottom - top) * mph / TOP_SPEED_MPH
             pygame.draw.line(self._canvas, self.theme.track, self._at(left, y), self._at(right, y))
@@ -87,7 +96,7 @@ class Dashboard:
             return
         x = left + (right - left) * numbers / (GRAPH_FRAMES - 1)
         heights = bottom - (bottom - top) * np.clip(shown[numbers], 0, TOP_SPEED_MPH + 4) / TOP_SPEED_MPH
-        mean_y = bottom - (bottom - top) * float(np.clip(known.mean(), 0, TOP_SPEED_MPH)) / TOP_SPEED_MPH
+        mean_y = bottom - (bottom - top) * min(max(score, 0.0), TOP_SPEED_MPH) / TOP_SPEED_MPH
         self._draw_dotted(left, right, mean_y)
         points = [(a * self.unit, b * self.unit) for a, b in zip(x.tolist(), heights.tolist(), strict=True)]
         draw_curve(self._canvas, self.accent, points, max(1.5, 2.2 * self.unit), self.theme.text)
@@ -120,13 +129,32 @@ class Dashboard:
             beside = (self.size[0] / self.unit - MARGIN, y + 0.5)
             self._write(f"{float(values[action]):.3g}", beside, 14, colour, "right")
 
-    def _draw_network(self, layers: Sequence[NDArray[np.floating]]) -> None:
+    def _draw_scores(self, scores: Sequence[tuple[str, float]]) -> None:
+        """Draw a bar from 0 to 80 mph for each driver."""
+        self._write("SCORE SO FAR", (MARGIN, 376), 14, self.theme.muted)
+        left, right = MARGIN + 112, self.size[0] / self.unit - MARGIN - 62
+        best = max(mph for _, mph in scores)
+        for k, (label, mph) in enumerate(scores):
+            y, colour = 400.0 + 22 * k, self.theme.text if mph == best else self.theme.muted
+            self._write(self._shortened(label, 15, 92), (MARGIN + 16, y - 0.5), 15, colour)
+            self._bar(left, right, y, 1.0, self.theme.track)
+            share = min(max(mph / TOP_SPEED_MPH, 0.02), 1.0)
+            self._bar(left, right, y, share, self.accent if mph == best else self.theme.muted)
+            self._write(f"{mph:.2f}", (self.size[0] / self.unit - MARGIN, y + 0.5), 14, colour, "right")
+
+    def _shortened(self, text: str, size: float, room: float) -> str:
+        """Return the text, cut with an ellipsis if it is wider than `room`."""
+        if self._lettering.width(text, size * self.unit) <= room * self.unit:
+            return text
+        while text and self._lettering.width(text + "\u2026", size * self.unit) > room * self.unit:
+            text = text[:-1]
+        return text + "\u2026"
+
+    def _draw_network(self, layers: Sequence[NDArray[np.floating]], y: float) -> None:
         """Draw one column per layer: positive blue, negative red, each layer on its own scale."""
-        if not layers:
-            return
-        self._write("NETWORK", (MARGIN, 376), 14, self.theme.muted)
-        self._draw_key(376)
-        left, right, top, bottom = float(MARGIN), self.size[0] / self.unit - MARGIN, 404.0, 700.0 - 84
+        self._write("NETWORK", (MARGIN, y), 14, self.theme.muted)
+        self._draw_key(y)
+        left, right, top, bottom = float(MARGIN), self.size[0] / self.unit - MARGIN, y + 28, 700.0 - 84
         room = (right - left) / len(layers) * self.unit * 0.8
         pictures = []
         for layer in layers:

@@ -7,6 +7,7 @@ Everything but `run` works without a window: `press` takes a key, `tick` lets a 
 returns what the window shows.
 """
 
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ from deeptraffic.render.window import Window
 from deeptraffic.sim.rules import Sensor
 
 FPS = 60
+MAX_CATCH_UP = 6  # 60ths of a second that may pass from one picture to the next
 MIN_HEIGHT = 240  # [pixels]
 
 MakeEpisode = Callable[[int], Episode]
@@ -84,6 +86,7 @@ class Viewer:
         import pygame
 
         window = Window(self.size, f"DeepTraffic: {self.episode.label}")
+        then = time.monotonic()
         try:
             while window.is_open and not self.quit:
                 for event in window.events():
@@ -92,8 +95,10 @@ class Viewer:
                     elif event.type == pygame.KEYUP:
                         self.release(pygame.key.name(event.key))
                 self.size = window.size
-                self.tick()
                 window.show(self.picture(), FPS)
+                now = time.monotonic()
+                self.tick(min((now - then) * FPS, MAX_CATCH_UP))
+                then = now
         finally:
             window.close()
 
@@ -110,11 +115,11 @@ class Viewer:
         if self.manual is not None:
             self.manual.release(key)
 
-    def tick(self) -> None:
-        """Let a 60th of a second pass."""
+    def tick(self, ticks: float = 1.0) -> None:
+        """Let so many 60ths of a second pass; on a slow machine more than one from picture to picture."""
         if self.controls.paused or self.controls.prompt is not None:
             return
-        self._due += PACES[self.controls.pace]
+        self._due += PACES[self.controls.pace] * ticks
         while self._due >= 1:
             self._due -= 1
             if not self._advance():
@@ -134,7 +139,8 @@ class Viewer:
             insight = self._insights.get(self.episode.decisions)
             if self.manual is not None:
                 insight = Insight((), None, int(self.manual.next_action))
-            pictures.append(dashboard.paint(self._speeds, self.episode.frame, insight, self._status()))
+            scores = [(episode.label, episode.score_mph()) for episode in self._episodes]
+            pictures.append(dashboard.paint(self._speeds, self.episode.frame, scores, insight, self._status()))
         whole = side_by_side(pictures, painters[0].theme.page, gap=0)
         if self.controls.help:
             entries = (*DRIVING_HELP, *HELP) if self.manual is not None else HELP
