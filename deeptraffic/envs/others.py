@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 
 from deeptraffic.envs.observation import KINDS, ObservationConfig, Observer
+from deeptraffic.envs.settings import check_action
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Action
 from deeptraffic.sim.state import I64
@@ -60,13 +61,19 @@ class OtherDrivers:
         if self.policy is not None:
             actions = np.asarray(self.policy.act(obs, rows * len(self.taken) + agent), np.int64)
         else:
-            actions = np.array([int(self.function(_pick(obs, k))) for k in range(rows.size)])
+            actions = np.array([self._ask(agent, _pick(obs, k)) for k in range(rows.size)])
         if actions.shape != rows.shape or actions.min() < 0 or actions.max() >= len(Action):
             raise ValueError(
                 f"others decided on {actions!r} for agent {agent}; give one action from 0 to {len(Action) - 1} per game"
             )
         self.taken[agent, rows] = actions
         return actions
+
+    def _ask(self, agent: int, obs: Any) -> int:
+        try:
+            return check_action(self.function(obs))
+        except ValueError as error:
+            raise ValueError(f"others decided for agent {agent}: {error}") from error
 
 
 def policy_observation(policy: Any) -> ObservationConfig:
