@@ -1,0 +1,36 @@
+"""The application: its commands in the order in which help lists them."""
+
+import typer
+
+import deeptraffic
+from deeptraffic.cli.evaluate import evaluate
+from deeptraffic.cli.measure import bench
+from deeptraffic.cli.record import record
+from deeptraffic.cli.terminal import reported
+from deeptraffic.cli.train import demo, train
+
+app = typer.Typer(
+    name="deeptraffic",
+    help="MIT DeepTraffic: train driving agents, score them as the contest did, watch them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def print_version(asked: bool) -> None:
+    """Print the version and stop, if asked."""
+    if asked:
+        typer.echo(f"deeptraffic {deeptraffic.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(False, "--version", callback=print_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Options of the whole command."""
+
+
+for command in (demo, train, evaluate, record, bench):
+    app.command()(reported(command))

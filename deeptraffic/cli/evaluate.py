@@ -1,0 +1,86 @@
+"""`deeptraffic evaluate`: the contest's official score, or a score over independent open runs."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import typer
+from rich import box
+from rich.table import Table
+
+from deeptraffic.cli.policies import OTHERS_HELP, POLICY_HELP, resolve_policy, trained_for
+from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
+
+if TYPE_CHECKING:
+    from deeptraffic.competition.score import Score
+
+OPEN_RUNS, OPEN_SEED_SET = 1000, "tuning"
+
+
+class ProtocolName(StrEnum):
+    """How to evaluate."""
+
+    official = "official"
+    open = "open"
+
+
+def evaluate(
+    policy: str = typer.Argument(..., help=POLICY_HELP),
+    rules: int | None = typer.Option(None, help="2018 or 2017; by default the policy's own, 2018 for built-in ones."),
+    other_agents: int | None = typer.Option(None, help=OTHERS_HELP),
+    protocol: ProtocolName = typer.Option(
+        ProtocolName.official, help="official: the contest's 500 runs (2017: 10). open: independent runs."
+    ),
+    runs: int | None = typer.Option(None, help=f"Number of open runs [default: {OPEN_RUNS}]."),
+    seed_set: str | None = typer.Option(
+        None, help=f"Of open runs: tuning, reporting, training [default: {OPEN_SEED_SET}]."
+    ),
+    seed: int = typer.Option(0, help="Of policies that draw, such as random."),
+    json: bool = typer.Option(False, "--json", help="Print one JSON object instead of a table."),
+) -> None:
+    """Score a policy: by default exactly as the contest did."""
+    from deeptraffic.competition.protocol import evaluate_official, evaluate_open
+
+    if protocol == ProtocolName.official and not (runs is None and seed_set is None):
+        raise ValueError("--runs and --seed-set belong to --protocol open; the official evaluation has its own runs")
+    driver = resolve_policy(policy, rules, seed)
+    own_rules, own_others = trained_for(driver)
+    rules = own_rules if rules is None else rules
+    other_agents = (own_others if rules == own_rules else 0) if other_agents is None else other_agents
+    with progress_bar(f"scoring {driver.label}") as progress:
+        if protocol == ProtocolName.official:
+            score = evaluate_official(driver, rules, other_agents, progress)
+        else:
+            runs = OPEN_RUNS if runs is None else runs
+            score = evaluate_open(driver, rules, other_agents, runs, seed_set or OPEN_SEED_SET, progress=progress)
+    if json:
+        print_json(score.to_json())
+    else:
+        print_score(score)
+
+
+def print_score(score: "Score") -> None:
+    """Print a score as a table."""
+    kind = "official score" if score.protocol == "official" else f"score on {score.seed_set} seeds"
+    others = f"{score.other_agents} other agent{'' if score.other_agents == 1 else 's'}"
+    title = f"{score.policy}: {kind}, {score.rules} rules, {others}"
+    table = Table(title=title, title_justify="left", show_header=False, box=box.SIMPLE)
+    table.add_column()
+    table.add_column(justify="right")
+    low, high = score.median_interval if score.protocol == "open" else score.mean_interval
+    interval = f"{low:.2f} to {high:.2f}"
+    quantiles = score.quantiles_mph
+    table.add_row("[bold]score", f"[bold]{score.score:.2f} mph")
+    if score.protocol == "open":
+        table.add_row("95% interval of the score", f"{interval} mph")
+    table.add_row("mean", f"{score.mean_mph:.2f} mph")
+    if score.protocol == "official":
+        table.add_row("95% interval of the mean", f"{interval} mph")
+    table.add_row("standard deviation between runs", f"{score.sd_mph:.2f} mph")
+    table.add_row("slowest tenth below", f"{quantiles['p10']:.2f} mph")
+    table.add_row("fastest tenth above", f"{quantiles['p90']:.2f} mph")
+    table.add_row("vehicles passed per run", f"{score.run_passed.mean():.1f}")
+    table.add_row("runs", f"{score.runs} of {score.frames:,} frames")
+    table.add_row("time", f"{score.seconds:.1f} s")
+    results.print(table)
+    if score.access != "contest":
+        messages.print(f"This policy is {score.access}: it knows more than a contest's entrant could. Do not compare.")

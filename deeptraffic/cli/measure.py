@@ -1,0 +1,60 @@
+"""`deeptraffic bench`: how fast everything is on this machine."""
+
+from typing import TYPE_CHECKING
+
+import typer
+from rich import box
+from rich.table import Table
+
+from deeptraffic.cli.terminal import messages, print_json, results
+
+if TYPE_CHECKING:
+    from deeptraffic.bench import Result
+
+
+def bench(
+    json: bool = typer.Option(False, "--json", help="Print one JSON object instead of a table."),
+    seconds: float = typer.Option(0.15, help="Of each of the three measurements of a rate."),
+    highway_env: bool = typer.Option(True, help="Measure highway-env too, if it is installed."),
+) -> None:
+    """Measure frames, decisions, environment steps and evaluations, in about half a minute."""
+    from deeptraffic.bench import Bench, describe_machine
+
+    if not 0 < seconds <= 60:
+        raise ValueError(f"--seconds {seconds:g} is not possible; give a number above 0, at most 60")
+    measured = []
+    with messages.status("measuring") as status:
+        for result in Bench(seconds, opponent=highway_env).run():
+            measured.append(result)
+            status.update(f"measured {result.name}: {format_value(result)}")
+    machine = describe_machine()
+    if json:
+        print_json({"machine": machine, "results": [result.to_json() for result in measured]})
+        return
+    results.print(table_of(measured, f"{machine['processor']}, {machine['threads']} threads"))
+
+
+def table_of(measured: "list[Result]", title: str) -> Table:
+    """Return a table with a line per result; a name is written once for the results that share it."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("what", no_wrap=True)
+    for heading in ("rules", "others", "threads", "games", "value"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    last = ""
+    for result in measured:
+        table.add_row(
+            "" if result.name == last else result.name,
+            "" if result.rules is None else str(result.rules),
+            "" if result.other_agents is None else str(result.other_agents),
+            str(result.threads),
+            f"{result.num_envs:,}",
+            format_value(result),
+        )
+        last = result.name
+    return table
+
+
+def format_value(result: "Result") -> str:
+    """Return the value with its unit."""
+    digits = 2 if result.value < 10 else 0
+    return f"{result.value:,.{digits}f} {result.unit}"

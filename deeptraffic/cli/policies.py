@@ -1,0 +1,44 @@
+"""POLICY on the command line: a built-in name, a policy file, or a run folder. The one place that tells them apart."""
+
+from pathlib import Path
+
+from deeptraffic.policy.builtin import BUILTINS, Policy, make_builtin
+
+POLICY_HELP = f"A built-in policy ({', '.join(BUILTINS)}), a policy file, or the folder of a training run."
+OTHERS_HELP = "Cars that copies of the policy drive, 0 to 10 [default: as it was trained]."
+DEFAULT_RULES = 2018
+
+
+def resolve_policy(name: str, rules: int | None = None, seed: int = 0) -> Policy:
+    """Return the policy that a name stands for.
+
+    rules: that it will drive under; None for its own (built-ins: 2018)
+    seed: of policies that draw, such as `random`
+
+    Raises ValueError if there is no such policy, naming what there is.
+    """
+    path = Path(name)
+    if name in BUILTINS:
+        return make_builtin(name, DEFAULT_RULES if rules is None else rules, seed)
+    if path.is_dir():
+        from agents.run import is_run_folder, load_policy
+
+        if not is_run_folder(path):
+            raise ValueError(f"folder {name!r} holds no training run (no config.json); name the folder of a run")
+        return load_policy(path)
+    if path.is_file():
+        return load_policy_file(path)
+    raise ValueError(
+        f"there is no policy {name!r}: it is no built-in name ({', '.join(BUILTINS)}), and no file or folder of that "
+        "name exists here"
+    )
+
+
+def load_policy_file(path: Path) -> Policy:
+    """Return the policy in a policy file."""
+    raise ValueError(f"{str(path)!r} is no policy file")
+
+
+def trained_for(policy: Policy) -> tuple[int, int]:
+    """Return (rules, other agents) that a policy was made for: (2018, 0) if it does not say."""
+    return getattr(policy, "rules", DEFAULT_RULES), getattr(policy, "other_agents", 0)
