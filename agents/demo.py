@@ -5,12 +5,10 @@
 It works in one run folder and may be interrupted at any time: the same command goes on where it stopped.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -18,16 +16,16 @@ from rich.table import Table
 from agents.config import TrainConfig, build_config
 from agents.run import RunFolder, load_policy, write_json
 from agents.training import TrainResult, train
-from deeptraffic.competition.protocol import Drivers, evaluate_official, evaluate_open
+from deeptraffic.competition.episodes import policy_episode
+from deeptraffic.competition.protocol import evaluate_official, evaluate_open
 from deeptraffic.competition.score import Score
 from deeptraffic.competition.seeds import choose_seeds
 from deeptraffic.policy.builtin import Policy
-from deeptraffic.sim.rules import RoadConfig
 
 FOLDER = Path("runs/demo")
 GOAL_MPH = 70.0
 TYPICAL_OF = 200  # open runs among which the filmed one is the most typical
-FRAME_STEP = 2  # every second frame of the game is filmed, at 30 pictures per second: real time
+SECONDS = 30.0  # of film
 
 # Official 2018 scores [mph] with the number of other agents, as published for the contest; idle is measured.
 KNOWN_SCORES = (
@@ -56,7 +54,7 @@ def run_demo(
     settings: tuple[str, ...] = (),
     console: Console | None = None,
     progress: Console | None = None,
-    film_frames: int = 2000,
+    film_seconds: float = SECONDS,
 ) -> DemoResult:
     """Train with the preset `demo`, evaluate, print the table, save figures and film; return it all.
 
@@ -65,7 +63,7 @@ def run_demo(
         settings: "key=value", to try something else
         console: where the table goes; None for standard output
         progress: where progress goes; None for standard error
-        film_frames: [frames] of the film
+        film_seconds: length of the film
 
     Raises what `agents.training.train` raises; after `TrainingInterrupted` the same call resumes.
     """
@@ -78,7 +76,7 @@ def run_demo(
     write_json(run.evaluation / "official.json", score.to_json())
     files = save_figures(run, config, score)
     progress.print("[bold]Filming[/] a typical run")
-    files["film"] = film_typical_run(policy, config, run.path / "episode.mp4", film_frames)
+    files["film"] = film_typical_run(policy, config, score, run.path / "episode.mp4", film_seconds)
     show_scores(console, score, training)
     show_files(console, run, files)
     return DemoResult(training, score, files)
@@ -136,31 +134,18 @@ def save_figures(run: RunFolder, config: TrainConfig, score: Score) -> dict[str,
     return {"learning curve": curve, "score histogram": histogram}
 
 
-def film_typical_run(policy: Policy, config: TrainConfig, path: Path, frames: int = 2000) -> Path:
+def film_typical_run(policy: Policy, config: TrainConfig, score: Score, path: Path, seconds: float = SECONDS) -> Path:
     """Film the open run whose speed is nearest to the median; return the path."""
     from deeptraffic.render.recorder import record_frames
-
-    score = evaluate_open(policy, config.road, runs=TYPICAL_OF, seed_set="reporting")
-    typical = int(np.argmin(np.abs(score.run_scores - score.median_mph)))
-    seed = choose_seeds("reporting", TYPICAL_OF)[typical]
-    return record_frames(_pictures(policy, config.road, seed, frames), path, fps=60 / FRAME_STEP)
-
-
-def _pictures(policy: Policy, road: RoadConfig, seed: int, frames: int) -> Iterator[NDArray[np.uint8]]:
-    from deeptraffic.render.episode import Episode
-    from deeptraffic.render.painter import Painter
+    from deeptraffic.render.showcase import SHOWCASE_FPS, Showcase, showcase_frames
     from deeptraffic.render.trace import Start
 
-    rules = road.build()
-    episode = Episode(rules, Start.open(seed), frames=frames, label=policy.label)
-    drivers = Drivers(policy, episode.sim)
-    episode.decide = lambda _, agent: int(drivers.decide(agent)[0])
-    painter = Painter(rules, label=policy.label)
-    while episode.advance():
-        if episode.frame % FRAME_STEP == 0:
-            yield painter.paint(episode.state)
-        else:
-            painter.observe(episode.state)
+    open_score = evaluate_open(policy, config.road, runs=TYPICAL_OF, seed_set="reporting")
+    typical = int(np.argmin(np.abs(open_score.run_scores - open_score.median_mph)))
+    start = Start.open(choose_seeds("reporting", TYPICAL_OF)[typical])
+    episode = policy_episode(policy, config.road.build(), start)
+    card = Showcase(config.algo.upper(), best_mph=score.score)
+    return record_frames(showcase_frames(episode, card, seconds), path, SHOWCASE_FPS)
 
 
 # --- what to do next ----------------------------------------------------------------------------------------------

@@ -21,9 +21,9 @@ def test_the_demonstration_resumes_and_leaves_everything_it_names(
     quiet = Console(quiet=True)
     with monkeypatch.context() as patch, pytest.raises(TrainingInterrupted):
         patch.setattr(Stop, "requested", property(lambda _: True, lambda *_: None), raising=False)
-        run_demo(folder, TINY, quiet, quiet, film_frames=20)
+        run_demo(folder, TINY, quiet, quiet, film_seconds=0.5)
     console = Console(record=True, width=300, file=io.StringIO())
-    result = run_demo(folder, TINY, console, quiet, film_frames=20)
+    result = run_demo(folder, TINY, console, quiet, film_seconds=0.5)
     printed = console.export_text()
     assert f"{result.score.score:.2f}" in printed
     for known in ("76.45", "73.10", "66.80", "65.00", "51.57", "What to try next"):
