@@ -1,6 +1,6 @@
 """Every trace recorded from the published game, frame by frame: each value equal, bit for bit.
 
-Two things are not told apart, because the rules do not: the bits of one NaN and another, and -0.0 and 0.0.
+Bits are compared, so that -0.0 is not 0.0; only one NaN is as good as another, as in the game's own language.
 A trace is checked by dropping its .npz into tests/golden.
 """
 
@@ -84,8 +84,15 @@ def load_trace(path: Path) -> Trace:
 
 
 def same(actual: Any, recorded: Any) -> bool:
-    """Equal to the last bit; all NaNs are one, and so are the two zeros."""
-    return bool(np.array_equal(np.asarray(actual), np.asarray(recorded), equal_nan=True))
+    """Equal to the last bit, the sign of a zero included; only NaNs count as one."""
+    return np.array_equal(bits(actual), bits(recorded))
+
+
+def bits(values: Any) -> np.ndarray:
+    """The values' 64 bits as float64, with the same bits for each NaN."""
+    floats = np.array(values, np.float64)
+    floats[np.isnan(floats)] = np.nan
+    return floats.view(np.int64)
 
 
 def planned_actions(trace: Trace) -> Iterator[int]:
