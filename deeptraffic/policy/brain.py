@@ -33,9 +33,7 @@ def input_size(sensor: Sensor, temporal_window: int) -> int:
 
 
 @compiled
-def choose(
-    table: I64, weights: F64, scratch: F64, out: int, outputs: int, size: int, past: F64, memory: F64
-) -> int:
+def choose(table: I64, weights: F64, scratch: F64, out: int, outputs: int, size: int, past: F64, memory: F64) -> int:
     """Return one Brain's action for the observation at scratch[:size], and remember both.
 
     past (1 + T * (size + 1),): number of calls, then the T last decisions, newest first, each observation and action
@@ -140,7 +138,9 @@ class NetworkPolicy:
                 f"{temporal_window}, which give {expected}; make them agree"
             )
         if network.outputs != ACTIONS:
-            raise ValueError(f"a network of {network.outputs} outputs; there are {ACTIONS} actions, one output for each")
+            raise ValueError(
+                f"a network of {network.outputs} outputs; there are {ACTIONS} actions, one output for each"
+            )
         self.label, self.observation, self.network, self.temporal_window = label, sensor, network, temporal_window
         self.program: Program = network.assemble()
         self.agents = 1

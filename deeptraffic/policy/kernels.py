@@ -52,9 +52,7 @@ def add(op: np.ndarray, s: np.ndarray) -> None:
 
 
 @compiled
-def matmul(
-    s: np.ndarray, x: int, y: int, w: np.ndarray, weight: int, bias: int, inputs: int, outputs: int
-) -> None:
+def matmul(s: np.ndarray, x: int, y: int, w: np.ndarray, weight: int, bias: int, inputs: int, outputs: int) -> None:
     """y[o] = sum over i of w[weight + i * outputs + o] * s[x + i], + w[bias + o] if bias >= 0."""
     result = s[y : y + outputs]
     for o in range(outputs):
