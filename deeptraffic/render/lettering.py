@@ -20,10 +20,6 @@ class Lettering:
     """Renders texts at sizes given as pygame's font heights [pixels]; the same text is rendered once."""
 
     def __init__(self) -> None:
-        import pygame
-
-        if not pygame.font.get_init():
-            pygame.font.init()
         self._fonts: dict[int, pygame.font.Font] = {}
         self._widths: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._texts: OrderedDict[tuple[str, int, Colour], pygame.Surface] = OrderedDict()
@@ -89,8 +85,12 @@ class Lettering:
         return int(self._font(max(7, round(size))).get_ascent())
 
     def _font(self, size: int) -> "pygame.font.Font":
+        """Return the font; others may have ended pygame since it was made (as Gymnasium's `play` does)."""
         import pygame
 
-        if size not in self._fonts:
+        try:
+            self._fonts[size].get_ascent()
+        except (KeyError, pygame.error):
+            pygame.font.init()
             self._fonts[size] = pygame.font.Font(None, size)
         return self._fonts[size]

@@ -1,0 +1,66 @@
+"""Golden pictures of the other styles: viewer, help, tiles and showcase; each was looked at when it was taken."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeptraffic.render.dashboard import Insight
+from deeptraffic.render.episode import Episode
+from deeptraffic.render.showcase import Showcase, showcase_frames
+from deeptraffic.render.tiles import TiledPainter
+from deeptraffic.render.trace import Start
+from deeptraffic.render.viewer import Look, Viewer
+from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.rules import RULES_2018
+
+PICTURES = Path(__file__).parent / "pictures"
+FOUR = RULES_2018._replace(other_agents=3)
+
+
+def make(seed: int) -> Episode:
+    return Episode(FOUR, Start.open(seed), lambda sim, agent: int(sim.state.frame[0]) // 30 % 5, label="golden")
+
+
+def insight() -> Insight:
+    wave = np.sin(np.arange(420) / 7.0)
+    return Insight([wave.reshape(60, 7), wave[:64], -wave[:5]], np.array([0.1, 0.9, 0.2, -0.5, 0.0]), 1)
+
+
+def viewer() -> np.ndarray:
+    view = Viewer(make, look=Look(insight=insight))
+    for _ in range(250):
+        view.tick()
+    view.press("o")
+    return view.picture()
+
+
+def rivals_with_help() -> np.ndarray:
+    view = Viewer(make, look=Look(rival=make), size=(1400, 700))
+    for _ in range(100):
+        view.tick()
+    view.press("h")
+    return view.picture()
+
+
+def tiles() -> np.ndarray:
+    sim = Simulator(FOUR, 8, threads=1)
+    sim.reset_open(range(8))
+    sim.step(np.ones(8, np.int64))
+    return TiledPainter(FOUR, 8, (1000, 600)).paint(sim.state)
+
+
+def showcase() -> np.ndarray:
+    card = Showcase("Ada Lovelace", best_mph=74.21, rank=3, of=120, trail="aqua")
+    return list(showcase_frames(make(3), card, seconds=4))[90]
+
+
+STYLES = {style.__name__: style for style in (viewer, rivals_with_help, tiles, showcase)}
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_styles_look_as_when_they_were_looked_at(name):
+    wanted = np.asarray(Image.open(PICTURES / f"{name}.png").convert("RGB")).astype(int)
+    difference = np.abs(STYLES[name]().astype(int) - wanted)
+    assert difference.mean() < 1.5 and (difference.max(axis=2) > 60).mean() < 0.003, f"{name} differs"
