@@ -14,11 +14,13 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from deeptraffic.policy.builtin import Policy, make_builtin
+from deeptraffic.policy.layers import Layer
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RoadConfig, Rules, Sensor
 
@@ -220,16 +222,19 @@ def memory_per_game() -> Result:
 
 def random_network() -> Policy:
     """Return a policy of dense layers on 7 x 60 cells, with random weights."""
-    from agents.config import build_config
-    from agents.network_policy import NetworkPolicy
+    from deeptraffic.policy.brain import NetworkPolicy
+    from deeptraffic.policy.network import Network
+    from deeptraffic.policy.vocabulary import Dense, Relu
 
-    config = build_config("ppo", settings={"observation.kind": "vector", "hidden": list(MLP_HIDDEN)})
     sizes, random = (Sensor().size, *MLP_HIDDEN, 5), np.random.default_rng(0)
-    weights = {}
-    for k, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
-        weights[f"{k}.weight"] = random.normal(0.0, inputs**-0.5, (outputs, inputs)).astype(np.float32)
-        weights[f"{k}.bias"] = np.zeros(outputs, np.float32)
-    return NetworkPolicy(config, weights, "MLP " + "-".join(map(str, sizes)))
+    layers: list[Layer] = []
+    tensors: dict[str, Any] = {}
+    for inputs, outputs in pairwise(sizes):
+        layers += [Dense(outputs=outputs), Relu()]
+        tensors[f"{len(layers) - 1}.weight"] = random.normal(0.0, inputs**-0.5, (outputs, inputs))
+        tensors[f"{len(layers) - 1}.bias"] = np.zeros(outputs)
+    network = Network(sizes[0], tuple(layers[:-1]), tensors)
+    return NetworkPolicy("MLP " + "-".join(map(str, sizes)), network, Sensor())
 
 
 def highway_step() -> Callable[[], object]:
