@@ -36,7 +36,7 @@ class Policy(Protocol):
     """Chooses actions from observations.
 
     Two more methods are looked for: `official_runner() -> RunLoop | None`, for a policy that plays whole runs in
-    compiled code, and `attach(sim)`, called before `reset` with the simulator of the games, from which a policy may take
+    compiled code, and `attach(sim)`, called before `reset` with the simulator of the games, from which a policy takes
     the number of agents, or, if it is privileged, everything. A policy that knows more than the contest's sensor shows
     says so by an attribute `access`: "open" or "privileged".
     """
