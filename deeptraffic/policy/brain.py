@@ -2,7 +2,8 @@
 
 Source: RULES of the published game, "The original agent". It answers action 0 until it has been called more than T
 times, T its temporal window; it takes the first of equal outputs; it is never reset between runs. Every other agent has
-a copy with a window of its own; the copies are made anew from the ego car's Brain once that was called more than T times.
+a copy with a window of its own; the copies are made anew from the ego car's Brain once that was called more than T
+times.
 
 A policy file of any agent of this package drives as a Brain: without a window it is a plain network, and recurrent
 layers keep their state in the same memory.
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.policy.network import Network, Program, forward
+from deeptraffic.policy.network import Network, Program, forward, more_layers
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.kernel import drive, sense
 from deeptraffic.sim.reset import reset_run
@@ -33,7 +34,9 @@ def input_size(sensor: Sensor, temporal_window: int) -> int:
 
 
 @compiled
-def choose(table: I64, weights: F64, scratch: F64, out: int, outputs: int, size: int, past: F64, memory: F64) -> int:
+def choose(
+    table: I64, weights: F64, scratch: F64, out: int, outputs: int, size: int, past: F64, memory: F64, more: int | None
+) -> int:
     """Return one Brain's action for the observation at scratch[:size], and remember both.
 
     past (1 + T * (size + 1),): number of calls, then the T last decisions, newest first, each observation and action
@@ -46,7 +49,7 @@ def choose(table: I64, weights: F64, scratch: F64, out: int, outputs: int, size:
             scratch[x : x + size] = past[then : then + size]
             scratch[x + size : x + size + ACTIONS] = 0.0
             scratch[x + size + int(past[then + size])] = size
-        forward(table, weights, scratch, memory)
+        forward(table, weights, scratch, memory, more)
         for i in range(1, outputs):
             if scratch[out + i] > scratch[out + action]:
                 action = i
@@ -75,6 +78,7 @@ def play_runs(
     sensor: Sensor,
     past: F64,
     memory: F64,
+    more: int | None,
     rules: NDArray,
     games: Games,
     first_run: int,
@@ -91,7 +95,7 @@ def play_runs(
         while game.waiting != NOBODY:
             agent = game.waiting
             sense(rules[0], sensor, game, agent, scratch[:size])
-            action = choose(table, weights, scratch, out, outputs, size, past[agent], memory[agent])
+            action = choose(table, weights, scratch, out, outputs, size, past[agent], memory[agent], more)
             if agent == 0 and is_copied_now(past[0], size):
                 past[1:] = past[0]
                 memory[1:] = memory[0]
@@ -111,13 +115,14 @@ def choose_all(
     obs: F64,
     past: F64,
     memory: F64,
+    more: int | None,
     actions: I64,
 ) -> None:
     """Write the action of each slot for its observation in obs (B, D)."""
     size = obs.shape[1]
     for b in range(obs.shape[0]):
         scratch[:size] = obs[b]
-        actions[b] = choose(table, weights, scratch, out, outputs, size, past[slots[b]], memory[slots[b]])
+        actions[b] = choose(table, weights, scratch, out, outputs, size, past[slots[b]], memory[slots[b]], more)
 
 
 class NetworkPolicy:
@@ -143,6 +148,7 @@ class NetworkPolicy:
             )
         self.label, self.observation, self.network, self.temporal_window = label, sensor, network, temporal_window
         self.program: Program = network.assemble()
+        self.more = more_layers(self.program)
         self.agents = 1
         self.reset(np.arange(1))
 
@@ -162,7 +168,9 @@ class NetworkPolicy:
         """Return the actions (B,) for obs (B, D) float64 of the drivers with slots `rows` (B,)."""
         actions, p = np.empty(len(rows), np.int64), self.program
         cells = np.ascontiguousarray(obs, np.float64)
-        choose_all(p.table, p.weights, p.scratch, p.out, p.outputs, rows, cells, self.past, self.memory, actions)
+        choose_all(
+            p.table, p.weights, p.scratch, p.out, p.outputs, rows, cells, self.past, self.memory, self.more, actions
+        )
         if self.agents > 1 and rows[0] % self.agents == 0:
             for slot in rows[self.past[rows, 0] == self.temporal_window + 1]:
                 self.past[slot + 1 : slot + self.agents] = self.past[slot]
@@ -173,5 +181,14 @@ class NetworkPolicy:
         """Return the loop that plays whole runs in compiled code."""
         p = self.program
         return partial(
-            play_runs, p.table, p.weights, p.scratch, p.out, p.outputs, self.observation, self.past, self.memory
+            play_runs,
+            p.table,
+            p.weights,
+            p.scratch,
+            p.out,
+            p.outputs,
+            self.observation,
+            self.past,
+            self.memory,
+            self.more,
         )

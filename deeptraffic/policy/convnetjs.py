@@ -1,4 +1,4 @@
-"""The original game's files: read a submission, JavaScript text with ConvNetJS weights, as the network that drove there.
+"""The original game's files: read a submission, JavaScript text with ConvNetJS weights, as what drove there.
 
     >>> submission = read_submission(Path("net.js").read_text("utf-8"), "net")
     >>> evaluate_official(submission.policy(), other_agents=submission.other_agents)
@@ -157,7 +157,7 @@ class _NetworkReader:
         self.records = layers
         self.layers: list[Layer] = []
         self.tensors: Tensors = {}
-        self.shape = (1, 1, 1)  # rows, columns, channels of the value before
+        self.shape: tuple[int, ...] = (1, 1, 1)  # rows, columns, channels of the value before
         self.flat = True
 
     def read(self) -> Network:
@@ -197,7 +197,8 @@ class _NetworkReader:
             self.append(v.Dropout(factor=real(record, "drop_prob")))
         elif kind == "lrn":
             self.as_image()
-            self.append(v.Lrn(n=whole(record, "n"), **{key: real(record, key) for key in ("k", "alpha", "beta")}))
+            k, alpha, beta = (real(record, key) for key in ("k", "alpha", "beta"))
+            self.append(v.Lrn(n=whole(record, "n"), k=k, alpha=alpha, beta=beta))
         elif kind == "softmax":
             self.as_vector()
             self.append(v.Softmax())
@@ -229,7 +230,7 @@ class _NetworkReader:
         self.append(v.Dense(outputs=outputs), weight=weight, bias=self.biases(record, outputs))
         self.shape = (1, 1, outputs)
 
-    def window(self, record: dict[str, Any]) -> dict[str, tuple[int, int]]:
+    def window(self, record: dict[str, Any]) -> dict[str, Any]:
         size, pad = (whole(record, "sy"), whole(record, "sx")), whole(record, "pad", 0)
         return {"kernel": size, "stride": (whole(record, "stride"),) * 2, "padding": (pad, pad)}
 
@@ -250,7 +251,7 @@ class _NetworkReader:
         self.append(v.MaxPool(floor=FLOOR, **window))
         self.after_window(window, self.shape[2])
 
-    def after_window(self, window: dict[str, tuple[int, int]], channels: int) -> None:
+    def after_window(self, window: dict[str, Any], channels: int) -> None:
         rows, columns = (
             (n + 2 * p - k) // s + 1
             for n, k, s, p in zip(self.shape[:2], window["kernel"], window["stride"], window["padding"], strict=True)
@@ -302,7 +303,7 @@ class _NetworkReader:
 
 def whole(record: dict[str, Any], key: str, default: int | None = None) -> int:
     """Entry `key`, a whole number from 0 to a million."""
-    value = record.get(key, default)
+    value: Any = record.get(key, default)
     if not is_number(value) or value != int(value) or not 0 <= value <= MAX_VOL:
         raise ValueError(f"{key}={value!r:.40} is no size from 0 to {MAX_VOL}")
     return int(value)
@@ -310,7 +311,7 @@ def whole(record: dict[str, Any], key: str, default: int | None = None) -> int:
 
 def real(record: dict[str, Any], key: str) -> float:
     """Entry `key`, a finite number."""
-    value = record.get(key)
+    value: Any = record.get(key)
     if not is_number(value) or not math.isfinite(value):
         raise ValueError(f"{key}={value!r:.40} is no number")
     return float(value)

@@ -1,4 +1,4 @@
-"""Read the original game's JavaScript as text: tokens with their lines, and the few statements that settings are made of.
+"""Read the original game's JavaScript as text: tokens with their lines, and the statements that settings are made of.
 
 Nothing is executed. `Settings` walks over the file once, evaluates plain values (numbers and sums of them, strings,
 lists, objects, names defined above), and refuses every other statement with its line. Time is linear in the length of
@@ -231,7 +231,7 @@ class Settings:
             self._fail(f"deepqlearn.Brain gets {len(given)} arguments; give num_inputs, num_actions and opt", name.line)
         if name.text != "brain":
             self._fail(f"the Brain is called {name.text!r}; the game looks for it as brain", name.line)
-        self.brain = Brain(*given, line=name.line)
+        self.brain = Brain(given[0], given[1], given[2], name.line)
         self.lines["brain"] = name.line
 
     def _if_brain(self) -> None:

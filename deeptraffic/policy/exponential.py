@@ -35,10 +35,8 @@ def exp(x: float) -> float:
         return E
     k, high, low = 0, x, 0.0
     if abs(x) >= HALF_LN2_UP:
-        if abs(x) < LN2_AND_HALF_DOWN:
-            k = 1 if x > 0.0 else -1
-        else:
-            k = int(ONE_OVER_LN2 * x + (0.5 if x > 0.0 else -0.5))
+        one = 1 if x > 0.0 else -1
+        k = one if abs(x) < LN2_AND_HALF_DOWN else int(ONE_OVER_LN2 * x + 0.5 * one)
         high, low = x - k * LN2_HIGH, k * LN2_LOW
         x = high - low
     elif abs(x) < TWO_TO_MINUS_28:

@@ -10,8 +10,8 @@ For each lane s = -L..L that the sensor shows, GAP_FEATURES numbers in this orde
 5. on the road: 1, or 0 for a lane beside the road (whose other features are 0 but for rounding)
 
 A cell is free if it reads at least 1, as in the sensor's vector; off the grid it reads 0, an occupied cell of speed 0.
-Divisors of 0 count as 1. Every feature is a sum of thresholds and products with 0 or 1, so that the layer can be written
-as dense layers with relu (`convnetjs_export.py`).
+Divisors of 0 count as 1. Every feature is a sum of thresholds and products with 0 or 1, so that the layer can be
+written as dense layers with relu (`convnetjs_export.py`).
 
     >>> from deeptraffic.policy.gaps import gap_features
     >>> gap_features(obs, 3, 50, 10, 100.0, out)        # obs (420,) -> out (42,)
@@ -31,7 +31,7 @@ FULL_SPEED = 4.0  # [px/frame], 80 mph
 def gap_features(
     cells: np.ndarray, lanes_side: int, patches_ahead: int, patches_behind: int, empty: float, out: np.ndarray
 ) -> None:
-    """Write the features of cells ((2L+1)*(P+Q),) to out ((2L+1)*6,); empty [px/frame] is what a free cell stands for."""
+    """Write the features of cells ((2L+1)*(P+Q),) to out ((2L+1)*6,); empty [px/frame]: what a free cell stands for."""
     columns = 2 * lanes_side + 1
     rows = patches_ahead + patches_behind
     for s in range(columns):

@@ -223,10 +223,8 @@ def gelu(op: np.ndarray, s: np.ndarray) -> None:
     """A = 1: the tanh approximation."""
     for i in range(op[N]):
         x = s[op[X] + i]
-        if op[A] == 1:
-            gate = tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x))
-        else:
-            gate = erf(x / math.sqrt(2.0))
+        smooth = math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)
+        gate = tanh(smooth) if op[A] == 1 else erf(x / math.sqrt(2.0))
         s[op[Y] + i] = 0.5 * x * (1.0 + gate)
 
 

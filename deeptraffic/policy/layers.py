@@ -1,7 +1,7 @@
 """What every layer of a policy file has in common: its inputs, its parameters and their limits, its JSON form.
 
-The layers themselves are in `vocabulary.py`. A layer is a frozen dataclass; a parameter is a dataclass field made by one
-of the functions below, which carry its limits, so that the check, the JSON form and the JSON schema have one source.
+The layers themselves are in `vocabulary.py`. A layer is a frozen dataclass; a parameter is a dataclass field made by
+one of the functions below, which carry its limits, so that check, JSON form and JSON schema have one source.
 
 Shapes of values: (n,) a vector; (K, D) a set of K tokens; (H, W, C) an image, rows first, channels last. Values lie in
 memory in that order, the last axis fastest.
@@ -75,7 +75,7 @@ def _check_number(where: str, value: Any, schema: dict[str, Any]) -> int | float
 class Layer:
     """One layer of a network.
 
-    inputs: the values it reads: 0 the network's input, k the output of layer k (counted from 1); empty: the value before
+    inputs: the values it reads: 0 the network's input, k the output of layer k (from 1); empty: the value before
     """
 
     kind: ClassVar[str]

@@ -4,8 +4,8 @@
     >>> program = network.assemble()
     >>> program.run(obs)                    # (420,) float64 -> (5,) float64
 
-A program is four arrays, so that other compiled code can run it inside its own loops: `forward(*program.arrays, memory)`
-reads the input from the start of the scratch buffer and leaves the output at `program.out`.
+A program is a few arrays, so that other compiled code can run it inside its own loops: `forward(table, weights,
+scratch, memory, more)` reads the input from the start of the scratch buffer and leaves the output at `program.out`.
 """
 
 from dataclasses import dataclass
@@ -29,16 +29,24 @@ Tensors = dict[str, NDArray[Any]]
 
 # What `forward` does for each kind of layer; 0 copies, the first step of a concat, add, slice or flatten.
 COPY, TRANSPOSE, ADD = 0, 1, 2
-CODES: dict[str, int] = {
-    kind: code
-    for code, kind in enumerate(
-        (
-            "dense conv2d maxpool scale clip layer_norm lrn relu leaky_relu elu tanh sigmoid gelu softmax maxout dropout "
-            "rnn gru lstm attention set_pool dueling gaps"
-        ).split(),
-        start=3,
-    )
-}
+KINDS = (
+    *(
+        "dense",
+        "conv2d",
+        "maxpool",
+        "scale",
+        "clip",
+        "layer_norm",
+        "lrn",
+        "relu",
+        "leaky_relu",
+        "elu",
+        "tanh",
+        "sigmoid",
+    ),
+    *("gelu", "softmax", "maxout", "dropout", "rnn", "gru", "lstm", "attention", "set_pool", "dueling", "gaps"),
+)
+CODES = {kind: code for code, kind in enumerate(KINDS, start=3)}
 
 
 class Program(NamedTuple):
@@ -65,7 +73,8 @@ class Program(NamedTuple):
         if x.shape != (self.inputs,):
             raise ValueError(f"an input of shape {x.shape} into a network of {self.inputs} inputs")
         self.scratch[: self.inputs] = x
-        forward(self.table, self.weights, self.scratch, np.zeros(self.memory) if memory is None else memory)
+        state = np.zeros(self.memory) if memory is None else memory
+        forward(self.table, self.weights, self.scratch, state, more_layers(self))
         return self.scratch[self.out : self.out + self.outputs].copy()
 
 
@@ -278,14 +287,22 @@ def _parameters(layer: Layer, given: list[Shape], shape: Shape, t: Tensors) -> t
     return [tokens, last], []  # relu, sigmoid, softmax, dueling
 
 
-(DENSE, CONV2D, MAXPOOL, SCALE, CLIP, LAYER_NORM, LRN, RELU, LEAKY_RELU, ELU, TANH, SIGMOID, GELU, SOFTMAX, MAXOUT) = (
-    range(3, 18)
-)
-DROPOUT, RNN, GRU, LSTM, ATTENTION, SET_POOL, DUELING, GAPS = range(18, 26)
+DENSE, CONV2D, MAXPOOL, SCALE, CLIP, LAYER_NORM, LRN, RELU, LEAKY_RELU, ELU, TANH, SIGMOID = range(3, 15)
+GELU, SOFTMAX, MAXOUT, DROPOUT, RNN, GRU, LSTM, ATTENTION, SET_POOL, DUELING, GAPS = range(15, 26)
+PLAIN = (COPY, DENSE, RELU, TANH, SIGMOID, MAXOUT, DROPOUT, SCALE, GAPS)  # what `forward` knows where `more` is None
+
+
+def more_layers(program: Program) -> int | None:
+    """Return what `forward` needs as `more`: None for a network of plain layers alone, else a number.
+
+    Compiled code for None leaves the other layers out, which most networks never need, and compiles in a fraction of
+    the time.
+    """
+    return None if set(program.table[:, k.CODE].tolist()) <= set(PLAIN) else 1
 
 
 @compiled
-def forward(table: I64, weights: F64, scratch: F64, memory: F64) -> None:
+def forward(table: I64, weights: F64, scratch: F64, memory: F64, more: int | None) -> None:
     """Run a program: input at the start of scratch, output at `Program.out`; memory (M,) is one vehicle's."""
     for i in range(table.shape[0]):
         op = table[i]
@@ -294,16 +311,28 @@ def forward(table: I64, weights: F64, scratch: F64, memory: F64) -> None:
             k.dense(op, scratch, weights)
         elif code == RELU:
             k.relu(op, scratch)
-        else:
-            run_rare(code, op, scratch, weights, memory)
+        elif code == TANH:
+            k.tanh_layer(op, scratch)
+        elif code == SIGMOID:
+            k.sigmoid_layer(op, scratch)
+        elif code == MAXOUT:
+            k.maxout(op, scratch)
+        elif code == DROPOUT:
+            k.dropout(op, scratch, weights)
+        elif code == SCALE:
+            k.scale(op, scratch, weights)
+        elif code == GAPS:
+            k.gaps(op, scratch, weights)
+        elif code == COPY:
+            k.copy_columns(op, scratch)
+        elif more is not None:
+            run_more(code, op, scratch, weights, memory)
 
 
 @compiled
-def run_rare(code: int, op: I64, s: F64, w: F64, memory: F64) -> None:
-    """The operations beside dense and relu."""
-    if code == COPY:
-        k.copy_columns(op, s)
-    elif code == TRANSPOSE:
+def run_more(code: int, op: I64, s: F64, w: F64, memory: F64) -> None:
+    """The layers that few networks have."""
+    if code == TRANSPOSE:
         k.transpose(op, s)
     elif code == ADD:
         k.add(op, s)
@@ -311,8 +340,6 @@ def run_rare(code: int, op: I64, s: F64, w: F64, memory: F64) -> None:
         k.conv2d(op, s, w)
     elif code == MAXPOOL:
         k.maxpool(op, s, w)
-    elif code == SCALE:
-        k.scale(op, s, w)
     elif code == CLIP:
         k.clip(op, s, w)
     elif code == LAYER_NORM:
@@ -323,25 +350,10 @@ def run_rare(code: int, op: I64, s: F64, w: F64, memory: F64) -> None:
         k.leaky_relu(op, s, w)
     elif code == ELU:
         k.elu(op, s, w)
-    elif code == TANH:
-        k.tanh_layer(op, s)
-    elif code == SIGMOID:
-        k.sigmoid_layer(op, s)
     elif code == GELU:
         k.gelu(op, s)
     elif code == SOFTMAX:
         k.softmax(op, s)
-    else:
-        run_rarer(code, op, s, w, memory)
-
-
-@compiled
-def run_rarer(code: int, op: I64, s: F64, w: F64, memory: F64) -> None:
-    """The rest: groups, memories and sets."""
-    if code == MAXOUT:
-        k.maxout(op, s)
-    elif code == DROPOUT:
-        k.dropout(op, s, w)
     elif code == RNN:
         k.rnn(op, s, w, memory)
     elif code == GRU:
@@ -354,5 +366,3 @@ def run_rarer(code: int, op: I64, s: F64, w: F64, memory: F64) -> None:
         k.set_pool(op, s)
     elif code == DUELING:
         k.dueling(op, s)
-    elif code == GAPS:
-        k.gaps(op, s, w)

@@ -112,7 +112,7 @@ class Dense(Layer):
         return (*shapes[0][:-1], self.outputs)
 
     def tensor_shapes(self, shapes: list[Shape]) -> dict[str, Shape]:
-        weight = {"weight": (self.outputs, shapes[0][-1])}
+        weight: dict[str, Shape] = {"weight": (self.outputs, shapes[0][-1])}
         return weight | {"bias": (self.outputs,)} if self.bias else weight
 
     def operations(self, shapes: list[Shape]) -> int:
@@ -147,7 +147,7 @@ class Conv2d(Layer):
 
 @dataclass(frozen=True, kw_only=True)
 class MaxPool(Layer):
-    """Largest value of each window and channel, at least `floor`; cells outside are skipped (ConvNetJS: floor -99999)."""
+    """Largest value of each window and channel, at least `floor`; cells outside are skipped (ConvNetJS: -99999)."""
 
     kind: ClassVar[str] = "maxpool"
     kernel: tuple[int, ...] = wholes(1, 256, 2, 2)
@@ -181,7 +181,7 @@ def windows(layer: Conv2d | MaxPool, shape: Shape) -> tuple[int, int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Scale(Layer):
-    """x * factor + offset, one pair for all ("all") or one per entry of the last axis ("feature"); a folded batch norm."""
+    """x * factor + offset, one pair for "all" or one per entry of the last axis ("feature"); a folded batch norm."""
 
     kind: ClassVar[str] = "scale"
     per: Literal["all", "feature"] = choice(Literal["all", "feature"], default="feature")
@@ -218,7 +218,7 @@ class LayerNorm(Layer):
 
 @dataclass(frozen=True, kw_only=True)
 class Lrn(Layer):
-    """ConvNetJS's local response normalisation: x / (k + alpha / n * sum of squares over n neighbouring depths) ** beta."""
+    """ConvNetJS's response normalisation: x / (k + alpha / n * sum of squares over n neighbouring depths) ** beta."""
 
     kind: ClassVar[str] = "lrn"
     n: int = whole(1, 4097)
@@ -304,7 +304,7 @@ class Maxout(Layer):
 
 @dataclass(frozen=True, kw_only=True)
 class Dropout(Layer):
-    """x * factor: ConvNetJS multiplies by drop_prob at test time (PyTorch's dropout is no layer here: it does nothing)."""
+    """x * factor: ConvNetJS multiplies by drop_prob at test time (PyTorch's dropout does nothing, so is no layer)."""
 
     kind: ClassVar[str] = "dropout"
     factor: float = number(0.0, 1.0)
@@ -382,7 +382,7 @@ def expect_mask(layer: Layer, shapes: list[Shape]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Attention(Layer):
-    """Self-attention over a set (K, D), softmax(q k / sqrt(D / heads)) v (Vaswani et al. 2017, arXiv:1706.03762, eq. 1).
+    """Self-attention over a set (K, D), softmax(q k / sqrt(D / heads)) v (Vaswani 2017, arXiv:1706.03762, eq. 1).
 
     A second input of K entries is the mask: only tokens whose entry is above 0 are attended to (none: the sum is 0).
     weight_in (3 D, D) and bias_in (3 D,) hold q, k, v one below the other; weight_out (D, D), bias_out (D,).
@@ -429,7 +429,7 @@ class SetPool(Layer):
 
 @dataclass(frozen=True, kw_only=True)
 class Dueling(Layer):
-    """Inputs value (1,) and advantages (n,): value + (advantage - mean advantage) (Wang et al. 2016, arXiv:1511.06581, eq. 9)."""
+    """Inputs value (1,), advantages (n,): value + (advantage - mean advantage) (Wang 2016, arXiv:1511.06581, eq. 9)."""
 
     kind: ClassVar[str] = "dueling"
     arity: ClassVar[tuple[int, int]] = (2, 2)
