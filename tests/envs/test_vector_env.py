@@ -149,6 +149,12 @@ def test_official_run_2_needs_run_1_before_it() -> None:
         envs.reset(options={"official_run": 2})
     with pytest.raises(ValueError, match="official_run=0 is not possible"):
         envs.reset(options={"official_run": 0})
+    envs.reset(options={"official_run": 1})
+    with pytest.raises(ValueError, match="resets after official run 1; drive run 2 first"):
+        envs.reset(options={"official_run": 3})
+    envs.reset(seed=0, options={"reset_mask": np.array([False, True])})
+    with pytest.raises(ValueError, match="game 1 resets outside the official chain"):
+        envs.reset(options={"official_run": 2})
 
 
 def test_action_masks_equal_those_of_single_games() -> None:
