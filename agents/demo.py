@@ -87,8 +87,9 @@ def run_demo(
 
 def score_officially(policy: Policy, config: TrainConfig, console: Console) -> Score:
     """Return the official score, with a progress bar."""
-    columns = (TextColumn("[bold]Scoring[/] as the contest did"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    console.print("[bold]Scoring[/] as the contest did")
+    columns = (TextColumn("scoring"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("scoring")
         road = config.road
 
@@ -100,7 +101,7 @@ def score_officially(policy: Policy, config: TrainConfig, console: Console) -> S
 
 def show_scores(console: Console, score: Score, training: TrainResult) -> None:
     """Print the score among the known ones, best first."""
-    table = Table(title="DeepTraffic 2018, official scores", title_justify="left")
+    table = Table(title=f"DeepTraffic {score.rules}, official scores", title_justify="left")
     table.add_column("driver")
     table.add_column("other agents", justify="right")
     table.add_column("mph", justify="right")
@@ -115,6 +116,7 @@ def show_scores(console: Console, score: Score, training: TrainResult) -> None:
         f"Mean {score.mean_mph:.2f} mph over {score.runs} runs; the slowest tenth below {quantiles['p10']:.2f}, "
         f"the fastest above {quantiles['p90']:.2f}. Training games, tuning runs and official runs are different ones.",
         highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -153,17 +155,13 @@ def film_typical_run(policy: Policy, config: TrainConfig, score: Score, path: Pa
 
 def show_files(console: Console, run: RunFolder, files: dict[str, Path]) -> None:
     """Say where everything is, and what to try next."""
-    console.print()
-    for name, path in {"run folder": run.path, **files}.items():
-        console.print(f"  {name:<16} {path}", highlight=False, soft_wrap=True)
-    console.print(
-        f"""
-What to try next
-  deeptraffic evaluate {run.path} --other-agents 10      the same driver in eleven cars
-  deeptraffic train ppo --set hidden=[128,128]           a larger network
-  deeptraffic train dqn --preset quick                   another way to learn
-  tensorboard --logdir {run.path / "tensorboard"}        training in detail""",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    trials = {
+        f"deeptraffic evaluate {run.path} --other-agents 10": "the same driver in eleven cars",
+        "deeptraffic train ppo --set hidden=[128,128]": "a larger network",
+        "deeptraffic train dqn --preset quick": "another way to learn",
+        f"tensorboard --logdir {run.tensorboard}": "the training in detail",
+    }
+    width = max(len(command) for command in trials)
+    lines = ["", *(f"  {name:<16} {path}" for name, path in {"run folder": run.path, **files}.items())]
+    lines += ["", "What to try next", *(f"  {command:<{width}}  {what}" for command, what in trials.items())]
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)

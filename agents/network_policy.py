@@ -8,6 +8,7 @@ order and the bias comes last, as in policy files.
     >>> policy.act(cells, np.arange(2))                  # cells (2, 420) float64 -> (2,) int64
 """
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ def weights_content(weights: Weights, notes: dict[str, str]) -> bytes:
     """Return the content of a weights file; notes are short facts about the network, such as its decisions."""
     from safetensors.numpy import save
 
-    return save({name: np.ascontiguousarray(tensor) for name, tensor in weights.items()}, metadata=notes)
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in weights.items()}
+    return save(tensors, metadata={"notes": json.dumps(notes)})  # one entry: the file's order of several is random
 
 
 def read_weights(path: str | Path) -> tuple[Weights, dict[str, str]]:
@@ -47,8 +49,9 @@ def read_weights(path: str | Path) -> tuple[Weights, dict[str, str]]:
 
     try:
         with safe_open(str(path), "np") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dict
+            return weights, json.loads((file.metadata() or {}).get("notes", "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
         raise ValueError(f"weights file {str(path)!r} cannot be read ({error}); train again in a new folder") from error
 
 

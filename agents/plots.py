@@ -90,12 +90,13 @@ def _draw_levels(axes: Axes, marks: Sequence[tuple[str, float]]) -> None:
         axes.axhline(value, color=GREEN, linestyle=":", linewidth=1.4)
         axes.annotate(
             f"{name} {value:g}",
-            (0.012, value),
+            (0.99, value),
             xycoords=("axes fraction", "data"),
             xytext=(0, 3),
             textcoords="offset points",
             color=GREEN,
             fontsize=9,
+            ha="right",
         )
 
 

@@ -30,6 +30,7 @@ class TrainingProgress:
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
+            disable=not self.console.is_terminal,
         )
         self.task = self.bar.add_task("training", total=total, completed=done, mph="... mph")
 
@@ -48,9 +49,9 @@ class TrainingProgress:
 
     def report(self, decisions: int, mean_mph: float, median_mph: float, is_best: bool) -> None:
         """Print an evaluation on tuning seeds."""
-        best = "  best so far" if is_best else ""
-        self.say(f"{decisions:>12,} decisions: mean {mean_mph:.2f}, median {median_mph:.2f} mph on tuning seeds{best}")
+        best = "  best" if is_best else ""
+        self.say(f"{decisions:>11,} decisions: tuning runs {mean_mph:.2f} mph, median {median_mph:.2f}{best}")
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
-        self.console.print(text, highlight=False, markup=False)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)

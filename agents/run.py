@@ -34,6 +34,7 @@ from agents.network_policy import NetworkPolicy, Weights, read_weights
 from deeptraffic.policy.builtin import Policy
 
 KEPT_CHECKPOINTS = 2
+UNFINISHED = ".unfinished-"  # begins the name of a file that is being written
 EXTENDABLE = {"total_timesteps"}  # the settings that may change when a run is resumed: a longer run of the same kind
 
 
@@ -69,6 +70,8 @@ class RunFolder:
         """Write what the run is told and who works on it; to be called when checked and locked."""
         for folder in (self.checkpoints, self.evaluation):
             folder.mkdir(parents=True, exist_ok=True)
+        for left_by_a_kill in self.path.rglob(f"{UNFINISHED}*"):
+            left_by_a_kill.unlink()
         write_json(self.config_file, config.to_json())
         sessions = json.loads(self.versions_file.read_text()) if self.versions_file.exists() else []
         write_json(self.versions_file, [*sessions, versions()])
@@ -180,7 +183,7 @@ def make_policy(config: TrainConfig, weights: Weights, label: str, notes: dict[s
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a crash, finds the old content or the new, never a part."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=UNFINISHED, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
