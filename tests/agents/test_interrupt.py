@@ -14,7 +14,15 @@ from agents.interrupt import stop_requests
 from agents.run import RunFolder
 from agents.train_command import train_command
 
-SETTINGS = ["num_envs=8", "n_steps=8", "batch_size=32", "total_timesteps=12800", "evaluation_runs=0", "hidden=[16]"]
+SETTINGS = [
+    "num_envs=8",
+    "n_steps=8",
+    "batch_size=64",
+    "n_epochs=1",
+    "total_timesteps=12800",
+    "evaluation_runs=0",
+    "hidden=[16]",
+]
 SETTINGS += ["checkpoint_every=640", "max_steps=9"]
 PROGRAM = """
 import sys
@@ -42,6 +50,7 @@ def train_and_signal(folder: Path, number: int) -> int:
     return process.wait(120)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
 def test_killed_and_interrupted_processes_leave_a_run_that_ends_as_an_undisturbed_one(
     tmp_path: Path, quiet: Console
