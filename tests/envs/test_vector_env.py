@@ -196,9 +196,8 @@ def test_the_same_seed_gives_the_same_games_and_another_seed_others() -> None:
 
 def test_games_without_seeds_differ_from_each_other_and_from_the_runs_before() -> None:
     envs = DeepTrafficVectorEnv(20)
-    first, second = envs.reset()[0], envs.reset()[0]
-    both = np.concatenate([first, second])
-    assert len(np.unique(both, axis=0)) == 40
+    observed = np.concatenate([envs.reset()[0], envs.reset()[0], DeepTrafficVectorEnv(20).reset()[0]])
+    assert len(np.unique(observed, axis=0)) == 60
 
 
 def test_a_copied_or_pickled_environment_goes_on_as_the_original_does() -> None:
@@ -299,6 +298,7 @@ def test_render_returns_a_picture_of_every_game() -> None:
     assert all(picture.shape == pictures[0].shape and picture.dtype == np.uint8 for picture in pictures)
     assert not np.array_equal(pictures[0], pictures[1])
     assert envs.batch.sim.games.view(np.uint8).tobytes() == before
+    pickle.dumps(envs)  # the painter stays behind
 
 
 # --- errors that teach ----------------------------------------------------------------------------------------------
