@@ -8,6 +8,7 @@ from deeptraffic.cli.measure import bench
 from deeptraffic.cli.record import record
 from deeptraffic.cli.terminal import reported
 from deeptraffic.cli.train import demo, train
+from deeptraffic.cli.watch import play, watch
 
 app = typer.Typer(
     name="deeptraffic",
@@ -32,5 +33,5 @@ def options(
     """Options of the whole command."""
 
 
-for command in (demo, train, evaluate, record, bench):
+for command in (demo, train, evaluate, record, watch, play, bench):
     app.command()(reported(command))

@@ -3,8 +3,11 @@
 from pathlib import Path
 
 from deeptraffic.policy.builtin import BUILTINS, Policy, make_builtin
+from deeptraffic.policy.convnetjs import Submission, read_submission
 
-POLICY_HELP = f"A built-in policy ({', '.join(BUILTINS)}), a policy file, or the folder of a training run."
+POLICY_HELP = (
+    f"A built-in policy ({', '.join(BUILTINS)}), a policy file or original .js file, or a training run's folder."
+)
 OTHERS_HELP = "Cars that copies of the policy drive, 0 to 10 [default: as it was trained]."
 DEFAULT_RULES = 2018
 
@@ -35,8 +38,20 @@ def resolve_policy(name: str, rules: int | None = None, seed: int = 0) -> Policy
 
 
 def load_policy_file(path: Path) -> Policy:
-    """Return the policy in a policy file."""
+    """Return the policy in a policy file, or in a submission to the original game."""
+    if path.suffix == ".js":
+        return read_original(path).policy()
     raise ValueError(f"{str(path)!r} is no policy file")
+
+
+def read_original(path: Path) -> Submission:
+    """Return what an original game's file says."""
+    try:
+        return read_submission(path.read_text(encoding="utf-8"), path.stem)
+    except UnicodeDecodeError:
+        raise ValueError(f"{str(path)!r} is no UTF-8 text; save the submission as a text file") from None
+    except ValueError as error:
+        raise ValueError(f"{path}, {error}") from None
 
 
 def trained_for(policy: Policy) -> tuple[int, int]:

@@ -31,6 +31,18 @@ def decide_with(policy: Policy, sim: Simulator) -> Callable[[Simulator, int], in
     return lambda _, agent: int(drivers.decide(agent)[0])
 
 
+def decide_anywhere(policy: Policy) -> Callable[[Simulator, int], int]:
+    """Return the same for whichever simulator asks; a new one finds the policy's memory empty."""
+    asked: list[tuple[Simulator, Callable[[Simulator, int], int]]] = []
+
+    def decide(sim: Simulator, agent: int) -> int:
+        if not asked or asked[0][0] is not sim:
+            asked[:] = [(sim, decide_with(policy, sim))]
+        return asked[0][1](sim, agent)
+
+    return decide
+
+
 def film(
     episode: Episode, painter: Painter, every: int = 2, progress: Progress | None = None
 ) -> Iterator[NDArray[np.uint8]]:

@@ -133,9 +133,21 @@ class NetworkPolicy:
         network: reads `input_size(sensor, temporal_window)` numbers, gives 5
         sensor: what it sees
         temporal_window: past decisions it remembers
+        rules, other_agents: what it was made for
+
+    Set `activity` to a list to have it filled, at each decision of an ego car, with the values of the input and of
+    every layer.
     """
 
-    def __init__(self, label: str, network: Network, sensor: Sensor, temporal_window: int = 0) -> None:
+    def __init__(
+        self,
+        label: str,
+        network: Network,
+        sensor: Sensor,
+        temporal_window: int = 0,
+        rules: int = 2018,
+        other_agents: int = 0,
+    ) -> None:
         expected = input_size(sensor, temporal_window)
         if network.inputs != expected:
             raise ValueError(
@@ -147,9 +159,11 @@ class NetworkPolicy:
                 f"a network of {network.outputs} outputs; there are {ACTIONS} actions, one output for each"
             )
         self.label, self.observation, self.network, self.temporal_window = label, sensor, network, temporal_window
+        self.rules, self.other_agents = rules, other_agents
         self.program: Program = network.assemble()
         self.more = more_layers(self.program)
         self.agents = 1
+        self.activity: list[F64] | None = None
         self.reset(np.arange(1))
 
     def attach(self, sim: Any) -> None:
@@ -171,6 +185,8 @@ class NetworkPolicy:
         choose_all(
             p.table, p.weights, p.scratch, p.out, p.outputs, rows, cells, self.past, self.memory, self.more, actions
         )
+        if self.activity is not None and rows[0] % self.agents == 0:
+            self.activity = [p.scratch[at : at + n].copy() for at, n in p.places]
         if self.agents > 1 and rows[0] % self.agents == 0:
             for slot in rows[self.past[rows, 0] == self.temporal_window + 1]:
                 self.past[slot + 1 : slot + self.agents] = self.past[slot]

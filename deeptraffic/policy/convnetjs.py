@@ -55,7 +55,9 @@ class Submission:
 
     def policy(self) -> NetworkPolicy:
         """Return the Brain that drives."""
-        return NetworkPolicy(self.label, self.network, self.sensor, self.temporal_window)
+        return NetworkPolicy(
+            self.label, self.network, self.sensor, self.temporal_window, other_agents=self.other_agents
+        )
 
 
 def read_submission(text: str, label: str) -> Submission:

@@ -4,7 +4,7 @@
     >>> read_submission(text, "mine").policy()              # drives as the original will
 
 The original knows dense layers with relu, tanh, sigmoid and maxout. What else is linear is folded into the next
-dense layer: scales, small convolutions, slices, concatenations and dueling heads; the lane gaps become a dense layer with relu.
+layer: scales, small convolutions, slices, concatenations and dueling heads; lane gaps become a dense layer with relu.
 Sums are then taken in another order, so the file is judged by what it does itself: import it again and compare.
 """
 

@@ -58,6 +58,7 @@ class Program(NamedTuple):
     inputs, outputs: numbers read and given
     out: where the output starts in scratch
     memory: numbers that recurrent layers keep per vehicle
+    places: where each value starts in scratch, the input first, and how many numbers it has
     """
 
     table: I64
@@ -67,6 +68,7 @@ class Program(NamedTuple):
     outputs: int
     out: int
     memory: int
+    places: tuple[tuple[int, int], ...]
 
     def run(self, x: F64, memory: F64 | None = None) -> F64:
         """Return the output (outputs,) for the input (inputs,); memory (M,) is read and updated, zeros if not given."""
@@ -189,7 +191,8 @@ class _Assembler:
         weights = np.concatenate([np.empty(0), *self.weights]).astype(np.float64)
         table = np.array(self.rows, np.int64).reshape(-1, k.COLUMNS)
         n = self.network
-        return Program(table, weights, np.zeros(self.scratch), n.inputs, n.outputs, self.at[-1], self.memory)
+        places = tuple(zip(self.at, map(size, self.shapes), strict=True))
+        return Program(table, weights, np.zeros(self.scratch), n.inputs, n.outputs, self.at[-1], self.memory, places)
 
     def add_layer(self, number: int, layer: Layer) -> None:
         sources = self.network.sources(number)
