@@ -204,7 +204,7 @@ class Bench:
         frames = self.rate(lambda: sim.step(sim.idle, periods=16), 16 * PERIOD * 64)
         yield Result(f"frames per frame of {OPPONENT}", frames / (theirs * PERIOD), "x", num_envs=64)
         step = next(self.single_env()).value
-        yield Result(f"env.step (gymnasium.make) per {OPPONENT}'s", step / theirs, "x")
+        yield Result(f"env.step per env.step of {OPPONENT}", step / theirs, "x")
 
 
 def started(rules: Rules, games: int, threads: int) -> Simulator:

@@ -4,12 +4,15 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from deeptraffic.cli.terminal import messages, print_json, results
 
 if TYPE_CHECKING:
     from deeptraffic.bench import Result
+
+TABLE_WIDTH = 100  # [columns] that no value is cut in
 
 
 def bench(
@@ -31,7 +34,8 @@ def bench(
     if json:
         print_json({"machine": machine, "results": [result.to_json() for result in measured]})
         return
-    results.print(table_of(measured, f"{machine['processor']}, {machine['threads']} threads"))
+    table = table_of(measured, f"{machine['processor']}, {machine['threads']} threads")
+    Console(width=max(results.width, TABLE_WIDTH)).print(table)
 
 
 def table_of(measured: "list[Result]", title: str) -> Table:
