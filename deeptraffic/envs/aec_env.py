@@ -178,14 +178,8 @@ class DeepTrafficAECEnv(AECEnv):
     # --- turns ----------------------------------------------------------------------------------------------------
 
     def _run_on(self, action: int) -> None:
-        """Carry out the action and run to the next turn of an agent that still drives."""
-        while True:
-            agent = self._run_to_decision(action)
-            name = self.possible_agents[agent]
-            if name in self.agents:
-                self.agent_selection = name
-                return
-            action = NOTHING
+        """Carry out the action and run to the next turn: agents that are truncated leave before theirs comes again."""
+        self.agent_selection = self.possible_agents[self._run_to_decision(action)]
 
     def _run_to_decision(self, action: int) -> int:
         if self.pictures is None:

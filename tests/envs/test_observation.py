@@ -186,6 +186,17 @@ def test_grid_separates_the_readings_into_channels(road: str) -> None:
     assert seen[:, 0].any() and seen[:, 2].any()
 
 
+def test_grid_calls_cells_beyond_the_ends_of_the_road_off_the_road() -> None:
+    sim = driven(RULES_2018, 5)
+    config = ObservationConfig("grid", patches_ahead=60, patches_behind=30)
+    seen = Observer(RULES_2018, config, GAMES).observe(sim)
+    off = seen[:, 2].all(axis=2)
+    row = np.floor(sim.state.y[:, 0]).astype(int) // 10
+    np.testing.assert_array_equal(off.sum(axis=1), 90 - 70)
+    np.testing.assert_array_equal(off[:, :60].sum(axis=1), 60 - row)
+    assert not (seen[:, 0] * seen[:, 2]).any()
+
+
 def reference_kinematics(sim: Simulator, row: int, agent: int, nearest: int) -> tuple[np.ndarray, np.ndarray]:
     state, rules = sim.state, sim.rules
     speed = state.following_speed[row] * state.speed_factor[row]
