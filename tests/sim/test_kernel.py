@@ -196,6 +196,29 @@ def test_braking_for_ever_reaches_negative_factors_and_huge_speeds(reference: Mo
     both.compare("at the end")
 
 
+def on_edges(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Places [px] at most three representable numbers away from where a cell or half of one begins."""
+    y = 5.0 * rng.integers(-13, 153, shape)
+    for _ in range(3):
+        y = np.nextafter(y, y + rng.integers(-1, 2, shape))
+    return y
+
+
+@pytest.mark.parametrize("road", [RoadConfig(), RoadConfig(rules=2017), RoadConfig(other_agents=10)], ids=describe)
+def test_vehicles_on_the_edge_of_a_cell_equal_the_reference(road: RoadConfig, reference: ModuleType) -> None:
+    both, rng = Lockstep(road, reference), np.random.default_rng(4)
+    both.start(1)
+    for run in range(60):
+        both.reset(np.arange(ROWS) + run * ROWS)
+        y = on_edges(rng, both.sim.state.y.shape)
+        both.sim.state.y = both.world.cars["y"] = y
+        both.sim.state.following_speed = both.world.cars["c"] = 0.0  # so that they mark where they were put
+        both.sim.state.scroll = both.world.games["E"] = 0.0
+        for n in range(3):
+            both.decide(rng.integers(0, 5, ROWS))
+            both.compare(f"edges {run}, decision {n}")
+
+
 def test_comparison_finds_one_wrong_bit(reference: ModuleType) -> None:
     both = Lockstep(RoadConfig(), reference)
     both.start(1)
