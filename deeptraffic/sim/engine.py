@@ -70,7 +70,10 @@ def _step_rows(rules: NDArray, games: Games, rows: I64, periods: int, actions: I
 
 
 @compiled
-def _sense_rows(rules: NDArray, sensor: Sensor, games: Games, rows: I64, agent: int, out: F64) -> None:
+def _sense_rows(
+    rules: NDArray, games: Games, rows: I64, lanes_side: int, ahead: int, behind: int, agent: int, out: F64
+) -> None:
+    sensor = Sensor(lanes_side, ahead, behind)  # as a tuple from Python it would cost more than the sensing
     for k in range(rows.size):
         sense(rules[0], sensor, games[rows[k]], agent, out[k])
 
@@ -184,7 +187,7 @@ class Simulator:
             raise ValueError(
                 f"out of shape {out.shape} and type {out.dtype} does not fit; give {shape} of a float type"
             )
-        run_in_chunks(self, _sense_rows, rows, (out,), fixed=(sensor,), scalars=(agent,))
+        run_in_chunks(self, _sense_rows, rows, (out,), scalars=(*sensor, agent))
         return out
 
     def speed_mph(self, rows: ArrayLike | None = None) -> F64:
