@@ -5,6 +5,9 @@
     >>> venv = DeepTrafficVecEnv(512, observation="gaps", stagger=True)
     >>> PPO("MlpPolicy", venv, n_steps=16, batch_size=2048).learn(200_000)
 
+The vector observation is float64 as in the game; learners are served as well by half the memory,
+observation={"kind": "vector", "dtype": "float32"}.
+
 It needs no Monitor or VecMonitor around it: episode statistics are in the infos of games that end. It must be asked
 for by its module, since Stable-Baselines3 loads torch.
 """
