@@ -210,7 +210,7 @@ class GameBatch:
         return {**self.__dict__, "_painter": None}
 
 
-def check_render_mode(render_mode: str | None) -> str | None:
+def check_batch_render_mode(render_mode: str | None) -> str | None:
     """Return the render mode if many games can be shown in it."""
     if render_mode not in (None, "rgb_array"):
         raise ValueError(

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
-from deeptraffic.envs.batch import CARRIED_OUT_NOTHING, GameBatch, check_render_mode
+from deeptraffic.envs.batch import CARRIED_OUT_NOTHING, GameBatch, check_batch_render_mode
 from deeptraffic.envs.masks import action_masks
 from deeptraffic.envs.observation import ObservationConfig
 from deeptraffic.envs.others import Others
@@ -70,7 +70,7 @@ class DeepTrafficVecEnv(VecEnv):
         stagger: bool = False,
     ) -> None:
         self.batch = GameBatch(num_envs, rules, other_agents, observation, reward, max_steps, others, threads, stagger)
-        self.render_mode, self.spec = check_render_mode(render_mode), None
+        self.render_mode, self.spec = check_batch_render_mode(render_mode), None
         self._returns, self._speeds = np.zeros((2, self.batch.rows.size))  # summed since each episode's start
         self._given: I64 | None = None
         self._attributes: dict[str, list[Any]] = {}

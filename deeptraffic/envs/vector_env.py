@@ -19,7 +19,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
-from deeptraffic.envs.batch import CARRIED_OUT_NOTHING, GameBatch, check_render_mode
+from deeptraffic.envs.batch import CARRIED_OUT_NOTHING, GameBatch, check_batch_render_mode
 from deeptraffic.envs.masks import action_masks
 from deeptraffic.envs.observation import ObservationConfig
 from deeptraffic.envs.others import Others
@@ -74,7 +74,7 @@ class DeepTrafficVectorEnv(VectorEnv):
         self.batch = GameBatch(num_envs, rules, other_agents, observation, reward, limit, others, threads, stagger)
         self.num_envs = self.batch.sim.num_envs
         self.autoreset_mode = check_autoreset_mode(autoreset_mode)
-        self.render_mode = check_render_mode(render_mode)
+        self.render_mode = check_batch_render_mode(render_mode)
         fps = steps_per_second(self.batch.rules)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode, "render_fps": fps}
         self.single_observation_space = self.batch.observer.space
