@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from deeptraffic.envs.masks import action_masks
 from deeptraffic.envs.observation import ObservationConfig, Observer
+from deeptraffic.envs.official_chain import OfficialChain
 from deeptraffic.envs.others import OtherDrivers, Others
 from deeptraffic.envs.pictures import RENDER_MODES, Pictures, steps_per_second
 from deeptraffic.envs.settings import (
     MAX_STEPS,
-    OFFICIAL_FRAMES,
     check_action,
     check_max_steps,
     check_options,
@@ -114,9 +114,8 @@ class DeepTrafficEnv(gymnasium.Env):
         self._report = np.zeros(6)
         self._steps = -1  # before the first reset
         self._passed = self._frame = 0.0
-        self._official_run = 0  # 0: an open run
-        self._cut = FOREVER  # frame at which the official run ends
-        self._left: tuple[int, int] | None = None  # stream and pending action there
+        self._chain = OfficialChain(1, self.rules.year)
+        self._cut = FOREVER  # frame at which an official run ends
 
     # --- Gymnasium's interface ------------------------------------------------------------------------------------
 
@@ -125,11 +124,11 @@ class DeepTrafficEnv(gymnasium.Env):
         known = check_options(options, ("official_run",))
         super().reset(seed=seed)
         if "official_run" in known:
-            self._start_official_run(known["official_run"])
+            self._chain.start(self.sim, self.sim.rows, known["official_run"])
         else:
             self.sim.reset_open([draw_open_seed(self.np_random) if seed is None else seed])
-            self._official_run, self._cut = 0, FOREVER
-        self._left, self._steps = None, 0
+            self._chain.leave(self.sim.rows)
+        self._cut, self._steps = int(self._chain.cut[0]), 0
         self.observer.reset()
         if self.others:
             self.others.reset(self.sim.rows)
@@ -177,22 +176,6 @@ class DeepTrafficEnv(gymnasium.Env):
 
     # --- running --------------------------------------------------------------------------------------------------
 
-    def _start_official_run(self, run: Any) -> None:
-        if isinstance(run, bool) or not isinstance(run, int | np.integer) or run < 1:
-            raise ValueError(f"official_run={run!r} is not possible; give a whole number from 1")
-        if run == 1:
-            self.sim.start_program(1)
-        elif self._steps < 0 or run != self._official_run + 1:
-            last = f"after official run {self._official_run}" if self._official_run else "outside the official chain"
-            raise ValueError(
-                f"official_run={run} goes on from where run {run - 1} ended, but this reset comes {last}; "
-                f"drive run {run - 1} first, or start the chain with official_run=1"
-            )
-        elif self._left is not None:
-            self.sim.state.rng[0], self.sim.state.action[0] = self._left
-        self.sim.reset(int(run))
-        self._official_run, self._cut = int(run), OFFICIAL_FRAMES[self.rules.year]
-
     def _drive_watched(self, action: int) -> None:
         """Run to the ego car's next decision, pausing for other drivers, pictures and an official run's end."""
         sim, given, frame = self.sim, action, int(self.sim.state.frame[0])
@@ -208,7 +191,7 @@ class DeepTrafficEnv(gymnasium.Env):
             elif self.pictures is not None:
                 self.pictures.watch(sim)
             if agent == NOBODY and frame == self._cut:
-                self._left = int(sim.state.rng[0]), int(sim.state.action[0])
+                self._chain.mark_end(sim, sim.rows)
 
     def _observe(self, action: int | None) -> Any:
         obs = self.observer.observe(self.sim, actions=None if action is None else (action,))
