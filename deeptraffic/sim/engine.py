@@ -30,7 +30,7 @@ from deeptraffic.sim.state import F64, I64, Game, Games, State, make_games, rule
 from deeptraffic.sim.stream import open_run_streams, seed_stream
 
 FOREVER = np.iinfo(np.int64).max
-MIN_ROWS_PER_THREAD = 8
+MIN_ROWS_PER_THREAD = 32
 
 
 @compiled
@@ -130,8 +130,8 @@ class Simulator:
         streams = np.array([open_run_streams(int(seed)) for seed in seeds], np.int64).reshape(-1, 2)
         if len(streams) != rows.size:
             raise ValueError(f"{len(streams)} seeds for {rows.size} games; give one seed per game")
-        self.state.rng[rows] = streams[:, 0]
-        self.state.action[rows] = int(Action.NOTHING)
+        self.games["rng"][rows] = streams[:, 0]
+        self.games["action"][rows] = int(Action.NOTHING)
         run_in_chunks(self, _reset_rows, rows, (np.ascontiguousarray(streams[:, 1]),))
 
     # --- driving --------------------------------------------------------------------------------------------------
@@ -147,12 +147,12 @@ class Simulator:
         """As `run_to_decision`, but stop between two frames once `end_frame` have ended; waiting is then NOBODY."""
         rows = self._rows(rows)
         run_in_chunks(self, _drive_rows, rows, (_per_row(actions, rows), _per_row(end_frame, rows)))
-        return self.state.waiting[rows]
+        return self.games["waiting"][rows]
 
     def step_frame(self, actions: ArrayLike = 0, rows: ArrayLike | None = None) -> I64:
         """As `run_to_decision`, but stop at the end of the frame each row is in or about to begin."""
         rows = self._rows(rows)
-        return self.run_to_frame(self.state.frame[rows] + 1, actions, rows)
+        return self.run_to_frame(self.games["frame"][rows] + 1, actions, rows)
 
     def step(self, actions: ArrayLike, rows: ArrayLike | None = None, periods: int = 1) -> None:
         """Run to the ego car's next decision (the first call after a reset: to its first), `periods` times.
@@ -193,7 +193,7 @@ class Simulator:
     def speed_mph(self, rows: ArrayLike | None = None) -> F64:
         """Current speed of the ego car of each row [mph], (B,)."""
         rows = self._rows(rows)
-        return 20.0 * self.state.following_speed[rows, 0] * self.state.speed_factor[rows, 0]
+        return 20.0 * self.games["following_speed"][rows, 0] * self.games["speed_factor"][rows, 0]
 
     # --- saving and restoring -------------------------------------------------------------------------------------
 
@@ -244,16 +244,19 @@ def run_in_chunks(
         return
     if sim._pool is None or sim._pool_process != os.getpid():  # a fork copies the pool, but not its threads
         sim._pool_process = os.getpid()
-        sim._pool = ThreadPoolExecutor(sim.threads, thread_name_prefix="deeptraffic")
-    bounds = np.linspace(0, rows.size, chunks + 1).astype(int)
-    futures = [sim._pool.submit(call, slice(a, b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
-    wait(futures)
+        sim._pool = ThreadPoolExecutor(sim.threads - 1, thread_name_prefix="deeptraffic")
+    ends = [rows.size * k // chunks for k in range(chunks + 1)]
+    futures = [sim._pool.submit(call, slice(a, b)) for a, b in zip(ends[1:-1], ends[2:], strict=True)]
+    try:
+        call(slice(0, ends[1]))  # this thread takes its share
+    finally:
+        wait(futures)
     for future in futures:
         future.result()
 
 
 def _is_new(loop: Any) -> bool:
-    return not loop.signatures
+    return not loop.overloads
 
 
 class _CompilationNotice:
