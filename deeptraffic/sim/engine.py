@@ -1,8 +1,7 @@
 """Run B games at once: owns the buffers, hands rows to compiled loops, and spreads them over CPU threads.
 
     >>> from deeptraffic.sim.engine import Simulator
-    >>> from deeptraffic.sim.compiled import compiled
-from deeptraffic.sim.rules import RULES_2018, Sensor
+    >>> from deeptraffic.sim.rules import RULES_2018, Sensor
     >>> sim = Simulator(RULES_2018, num_envs=1024)
     >>> sim.reset_open(range(1024))
     >>> sim.step(sim.idle)                      # one decision period: 30 frames of every game
