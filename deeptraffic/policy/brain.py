@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deeptraffic.policy.builtin import mix
+from deeptraffic.policy.exponential import exp
 from deeptraffic.policy.network import Network, Program, forward, more_layers
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.kernel import drive, sense
@@ -26,6 +28,8 @@ from deeptraffic.sim.rules import Action, Sensor
 from deeptraffic.sim.state import F64, I64, NOBODY, Games
 
 ACTIONS = len(Action)
+FIRST = -1  # in place of a seed: take the first of the largest outputs
+MAX_SEED = 2**53 - 1  # what every language's JSON reader keeps exactly
 
 
 def input_size(sensor: Sensor, temporal_window: int) -> int:
@@ -34,12 +38,48 @@ def input_size(sensor: Sensor, temporal_window: int) -> int:
 
 
 @compiled
+def uniform(seed: int, slot: int, calls: int) -> float:
+    """Draw number `calls` of a slot's own SplitMix64 stream, in [0, 1)."""
+    start = mix(mix(np.uint64(seed) + np.uint64(1)) + np.uint64(slot))
+    return np.float64(mix(start + np.uint64(calls) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(11)) * 2.0**-53
+
+
+@compiled
+def sample(scores: F64, u: float) -> int:
+    """Draw an index with the softmax of scores as chances: the first whose running sum exceeds u times the total."""
+    largest = scores[0]
+    for i in range(1, scores.size):
+        if scores[i] > largest:
+            largest = scores[i]
+    total = 0.0
+    for i in range(scores.size):
+        total += exp(scores[i] - largest)
+    running = 0.0
+    for i in range(scores.size):
+        running += exp(scores[i] - largest)
+        if running > u * total:
+            return i
+    return scores.size - 1
+
+
+@compiled
 def choose(
-    table: I64, weights: F64, scratch: F64, out: int, outputs: int, size: int, past: F64, memory: F64, more: int | None
+    table: I64,
+    weights: F64,
+    scratch: F64,
+    out: int,
+    outputs: int,
+    size: int,
+    past: F64,
+    memory: F64,
+    more: int | None,
+    seed: int,
+    slot: int,
 ) -> int:
     """Return one Brain's action for the observation at scratch[:size], and remember both.
 
     past (1 + T * (size + 1),): number of calls, then the T last decisions, newest first, each observation and action
+    seed, slot: of the draws where actions are drawn; seed FIRST takes the first of the largest outputs
     """
     window = (past.size - 1) // (size + 1)
     action = 0
@@ -50,9 +90,12 @@ def choose(
             scratch[x + size : x + size + ACTIONS] = 0.0
             scratch[x + size + int(past[then + size])] = size
         forward(table, weights, scratch, memory, more)
-        for i in range(1, outputs):
-            if scratch[out + i] > scratch[out + action]:
-                action = i
+        if seed >= 0:
+            action = sample(scratch[out : out + outputs], uniform(seed, slot, int(past[0])))
+        else:
+            for i in range(1, outputs):
+                if scratch[out + i] > scratch[out + action]:
+                    action = i
     past[0] += 1.0
     for at in range(past.size - 1, size + 1, -1):
         past[at] = past[at - size - 1]
@@ -79,6 +122,7 @@ def play_runs(
     past: F64,
     memory: F64,
     more: int | None,
+    seed: int,
     rules: NDArray,
     games: Games,
     first_run: int,
@@ -95,7 +139,7 @@ def play_runs(
         while game.waiting != NOBODY:
             agent = game.waiting
             sense(rules[0], sensor, game, agent, scratch[:size])
-            action = choose(table, weights, scratch, out, outputs, size, past[agent], memory[agent], more)
+            action = choose(table, weights, scratch, out, outputs, size, past[agent], memory[agent], more, seed, agent)
             if agent == 0 and is_copied_now(past[0], size):
                 past[1:] = past[0]
                 memory[1:] = memory[0]
@@ -116,13 +160,15 @@ def choose_all(
     past: F64,
     memory: F64,
     more: int | None,
+    seed: int,
     actions: I64,
 ) -> None:
     """Write the action of each slot for its observation in obs (B, D)."""
     size = obs.shape[1]
     for b in range(obs.shape[0]):
         scratch[:size] = obs[b]
-        actions[b] = choose(table, weights, scratch, out, outputs, size, past[slots[b]], memory[slots[b]], more)
+        slot = slots[b]
+        actions[b] = choose(table, weights, scratch, out, outputs, size, past[slot], memory[slot], more, seed, slot)
 
 
 class NetworkPolicy:
@@ -134,6 +180,7 @@ class NetworkPolicy:
         sensor: what it sees
         temporal_window: past decisions it remembers
         rules, other_agents: what it was made for
+        seed: draws actions with the softmax of the outputs as chances; None takes the first of the largest outputs
 
     Set `activity` to a list to have it filled, at each decision of an ego car, with the values of the input and of
     every layer.
@@ -147,6 +194,7 @@ class NetworkPolicy:
         temporal_window: int = 0,
         rules: int = 2018,
         other_agents: int = 0,
+        seed: int | None = None,
     ) -> None:
         expected = input_size(sensor, temporal_window)
         if network.inputs != expected:
@@ -158,7 +206,11 @@ class NetworkPolicy:
             raise ValueError(
                 f"a network of {network.outputs} outputs; there are {ACTIONS} actions, one output for each"
             )
+        if seed is not None and not 0 <= seed <= MAX_SEED:
+            raise ValueError(f"seed={seed}: give a whole number from 0 to {MAX_SEED}")
         self.label, self.observation, self.network, self.temporal_window = label, sensor, network, temporal_window
+        self.access = "contest" if sensor.lanes_side <= 3 else "open"
+        self.seed = FIRST if seed is None else seed
         self.rules, self.other_agents = rules, other_agents
         self.program: Program = network.assemble()
         self.more = more_layers(self.program)
@@ -182,9 +234,8 @@ class NetworkPolicy:
         """Return the actions (B,) for obs (B, D) float64 of the drivers with slots `rows` (B,)."""
         actions, p = np.empty(len(rows), np.int64), self.program
         cells = np.ascontiguousarray(obs, np.float64)
-        choose_all(
-            p.table, p.weights, p.scratch, p.out, p.outputs, rows, cells, self.past, self.memory, self.more, actions
-        )
+        brain = (self.past, self.memory, self.more, self.seed)
+        choose_all(p.table, p.weights, p.scratch, p.out, p.outputs, rows, cells, *brain, actions)
         if self.activity is not None and rows[0] % self.agents == 0:
             self.activity = [p.scratch[at : at + n].copy() for at, n in p.places]
         if self.agents > 1 and rows[0] % self.agents == 0:
@@ -207,4 +258,5 @@ class NetworkPolicy:
             self.past,
             self.memory,
             self.more,
+            self.seed,
         )

@@ -14,14 +14,13 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import datetime
 from typing import Any, ClassVar, Literal, NoReturn
 
-from deeptraffic.policy.brain import input_size
+from deeptraffic.policy.brain import MAX_SEED, input_size
 from deeptraffic.policy.layers import Layer, check_keys, check_parameter, choice, layer_from_json, whole
 from deeptraffic.policy.network import MAX_LAYERS
 from deeptraffic.policy.vocabulary import BIG, LAYER_KINDS
 from deeptraffic.sim.rules import CONTESTS, MAX_LANES, MAX_OTHER_AGENTS, MAX_ROWS, Sensor
 
 FORMAT_VERSION = 1
-MAX_SEED = 2**53 - 1  # what every language's JSON reader keeps exactly
 MAX_FACTS = 64
 MAX_FACT_TEXT = 1000  # [characters]
 # No control characters and no marks that turn the direction of writing: a label is shown in terminals and web pages.
@@ -166,7 +165,8 @@ class PolicyManifest:
             raise ValueError(f"layers: {len(self.layers)} of them; give 1 to {MAX_LAYERS} layers")
         if self.rules == 2017 and self.other_agents:
             raise ValueError(f"other_agents={self.other_agents} with the 2017 rules, which have none; give 0")
-        self.observation.sensor.check(CONTESTS[self.rules])
+        if self.observation.sensor.length == 0:
+            raise ValueError("observation: patches_ahead=0 and patches_behind=0 see nothing; raise one of them")
         object.__setattr__(self, "training", dict(check_facts(self.training)))
         _check_time(self.created)
 

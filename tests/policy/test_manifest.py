@@ -91,7 +91,7 @@ def test_a_fault_is_named(change: dict[str, Any], named: str) -> None:
 
 
 def test_observation_must_fit_its_road() -> None:
-    for part, named in (({"lanes_side": 7}, "lanes_side=7"), ({"patches_ahead": 0}, "see nothing")):
+    for part, named in (({"lanes_side": 16}, "lanes_side=16"), ({"patches_ahead": 0}, "see nothing")):
         observation = manifest().observation.to_json() | part
         with pytest.raises(ValueError, match=named):
             read_manifest(changed(observation=observation))
