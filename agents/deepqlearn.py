@@ -134,38 +134,33 @@ class DeepQLearn:
 
     def state(self) -> dict[str, np.ndarray]:
         """Return copies of all that the future depends on; the replay memory's unused part is left out."""
-        arrays = {name: np.array(array) for name, array in self.brain._asdict().items()}
         stored = int(self.brain.tally["stored"][0])
-        for name in ("states", "next_states", "actions", "rewards"):
-            arrays[name] = arrays[name][:stored]
-        arrays["tally"] = _as_bytes(self.brain.tally)
-        return arrays | {"games": _as_bytes(self.sim.games)}
+        parts = self._arrays().items()
+        return {name: array[: stored if name in REPLAY else len(array)].copy() for name, array in parts}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Go on from a state of a learner with the same configuration; ValueError if it is of another."""
-        own = self.brain._asdict() | {"games": _byte_view(self.sim.games), "tally": _byte_view(self.brain.tally)}
-        for name, array in own.items():
-            saved = state.get(name)
-            is_replay = name in ("states", "next_states", "actions", "rewards")
-            fits = saved is not None and saved.shape[1:] == array.shape[1:] and len(saved) <= len(array)
-            if saved is None or not fits or not (is_replay or len(saved) == len(array)):
+        arrays = self._arrays()
+        for name, array in arrays.items():
+            saved = state[name] if name in state else np.zeros(0)
+            fits = len(saved) == len(array) or (name in REPLAY and len(saved) < len(array))
+            if not fits or saved.shape[1:] != array.shape[1:] or saved.dtype != array.dtype:
                 raise ValueError(f"the saved state's {name!r} is not of this configuration; train again")
-            array[: len(saved)] = saved
+        for name, array in arrays.items():
+            array[: len(state[name])] = state[name]
 
-
-def _as_bytes(records: np.ndarray) -> np.ndarray:
-    return _byte_view(records).copy()
-
-
-def _byte_view(records: np.ndarray) -> np.ndarray:
-    return records.view(np.uint8).reshape(-1)
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """Return the state's arrays themselves, records as bytes."""
+        records = {"tally": self.brain.tally, "games": self.sim.games}
+        views = {name: array.view(np.uint8).reshape(-1) for name, array in records.items()}
+        return {**self.brain._asdict(), **views}
 
 
 # --- the network ------------------------------------------------------------------------------------------------------
 
 
 def layer_table(config: DeepQLearnConfig) -> I64:
-    """Return (layers, 7): sizes, activation and places of every dense layer; columns as in `deepqlearn_learning`."""
+    """Return (layers, 7): sizes, activation and places of every dense layer; columns as in `deepqlearn_network`."""
     sizes = [(neurons, ACTIVATIONS[activation]) for neurons, activation in config.layers]
     rows, inputs = [], input_size(config.sensor, config.temporal_window)
     parameter = neuron = 0
