@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.config import TrainConfig, build_config, difference
-from agents.network_policy import NetworkPolicy, Weights, read_weights
+from agents.export import make_policy, read_weights
 from deeptraffic.policy.builtin import Policy
 
 KEPT_CHECKPOINTS = 2
@@ -167,15 +167,6 @@ def load_policy(path: str | Path) -> Policy:
         raise ValueError(f"the run in {str(path)!r} has no network yet; let it train until its first evaluation")
     weights, notes = read_weights(run.best_file)
     return make_policy(config, weights, f"{config.algo} {run.path.resolve().name}", notes)
-
-
-def make_policy(config: TrainConfig, weights: Weights, label: str, notes: dict[str, str] | None = None) -> Policy:
-    """Return the driver that a network's weights make: dense layers in compiled code, anything else through torch."""
-    if "0.weight" in weights:
-        return NetworkPolicy(config, weights, label, notes)
-    from agents.torch_policy import TorchPolicy
-
-    return TorchPolicy(config, weights, label, notes)
 
 
 # --- writing ------------------------------------------------------------------------------------------------------

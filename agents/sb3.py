@@ -19,7 +19,7 @@ from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents.config import A2CConfig, DQNConfig, PPOConfig, TrainConfig
-from agents.network_policy import Weights
+from agents.export import Weights, reads_cells
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
 from deeptraffic.sim.rules import Action
 
@@ -142,10 +142,10 @@ def network_kind(space: spaces.Space) -> str:
 # --- reading the network ------------------------------------------------------------------------------------------
 
 
-def network_weights(model: BaseAlgorithm) -> Weights:
+def network_weights(model: BaseAlgorithm, config: TrainConfig) -> Weights:
     """Return the weights that drive: `k.weight`, `k.bias` of dense layers, else the whole network under its names."""
     state = {name: tensor.detach().cpu().numpy() for name, tensor in model.policy.state_dict().items()}
-    if not isinstance(model.observation_space, spaces.Box) or network_kind(model.observation_space) == "CnnPolicy":
+    if not reads_cells(config.observation):
         return {f"policy.{name}": tensor for name, tensor in state.items()}
     trunk = "q_net.q_net." if isinstance(model, DQN) else "mlp_extractor.policy_net."
     layers = [name.removesuffix(".weight") for name in state if name.startswith(trunk) and name.endswith(".weight")]

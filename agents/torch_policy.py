@@ -7,16 +7,16 @@ import torch
 from numpy.typing import NDArray
 
 from agents.config import TrainConfig
-from agents.network_policy import Weights
+from agents.export import Weights
 from agents.sb3 import make_games, make_model
 from deeptraffic.sim.state import I64
 
 
 class TorchPolicy:
-    """Drives by the network's most likely action; arguments and attributes as `agents.network_policy.NetworkPolicy`."""
+    """Drives by the network's most likely action; arguments and attributes as `agents.export.TrainedPolicy`."""
 
-    def __init__(self, config: TrainConfig, weights: Weights, label: str, notes: dict[str, str] | None = None) -> None:
-        self.config, self.label, self.notes = config, label, notes or {}
+    def __init__(self, config: TrainConfig, weights: Weights, label: str, notes: dict[str, str]) -> None:
+        self.config, self.label, self.notes = config, label, notes
         self.rules, self.other_agents = config.road.rules, config.road.other_agents
         self.observation = config.observation
         self.access = "contest" if config.observation.contest else "open"

@@ -25,10 +25,10 @@ from stable_baselines3.common.logger import configure
 
 from agents.checkpoint import checkpoint_content, restore_checkpoint
 from agents.config import TrainConfig
+from agents.export import make_policy, weights_content
 from agents.interrupt import Stop, stop_requests
-from agents.network_policy import weights_content
 from agents.progress import TrainingProgress
-from agents.run import RunFolder, make_policy, write_atomically
+from agents.run import RunFolder, write_atomically
 from agents.sb3 import make_games, make_model, network_weights
 from deeptraffic.competition.protocol import evaluate_open
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
@@ -197,11 +197,11 @@ class Trainer(BaseCallback):
         self.run.save_checkpoint(decisions, checkpoint_content(self.model, self.env, self._timed_notes()))
 
     def _keep_network(self, decisions: int, facts: dict[str, str]) -> None:
-        content = weights_content(network_weights(self.model), {"decisions": str(decisions), **facts})
+        content = weights_content(network_weights(self.model, self.config), {"decisions": str(decisions), **facts})
         write_atomically(self.run.best_file, content)
 
     def _policy(self, decisions: int) -> Policy:
-        return make_policy(self.config, network_weights(self.model), f"{self.config.algo} at {decisions}")
+        return make_policy(self.config, network_weights(self.model, self.config), f"{self.config.algo} at {decisions}")
 
     def _note(self, decisions: int, kind: str, values: dict[str, float]) -> None:
         """Add a line to the metrics and to TensorBoard."""

@@ -116,7 +116,7 @@ def test_loading_a_policy_of_dense_layers_needs_no_torch(
 ) -> None:
     import numpy as np
 
-    from agents.network_policy import weights_content
+    from agents.export import weights_content
 
     run = begun(tmp_path, small_config("ppo", hidden=[]))
     weights = {"0.weight": np.ones((5, 42), np.float32), "0.bias": np.arange(5, dtype=np.float32)}

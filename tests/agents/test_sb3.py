@@ -10,8 +10,7 @@ from gymnasium import spaces
 from stable_baselines3 import DQN
 
 from agents.config import TrainConfig
-from agents.network_policy import NetworkPolicy
-from agents.run import make_policy
+from agents.export import TrainedPolicy, make_policy
 from agents.sb3 import PerGameDQN, make_games, make_model, network_kind, network_weights
 
 Config = Callable[..., TrainConfig]
@@ -27,8 +26,8 @@ def test_the_compiled_driver_acts_as_the_network_does(
     model = make_model(config, env)
     for weight in model.policy.parameters():
         torch.nn.init.normal_(weight, std=0.3)  # a new network prefers one action everywhere
-    policy = make_policy(config, network_weights(model), "new")
-    assert isinstance(policy, NetworkPolicy)
+    policy = make_policy(config, network_weights(model, config), "new")
+    assert isinstance(policy, TrainedPolicy)
     obs = env.reset()
     cells = env.batch.sim.sense(config.observation.sensor)
     expected = model.predict(obs, deterministic=True)[0]
@@ -43,7 +42,7 @@ def test_a_driver_is_made_from_any_observation(small_config: Config, kind: str, 
     config = small_config("ppo", num_envs=4, batch_size=16, kind=kind, **settings)
     env = make_games(config)
     model = make_model(config, env)
-    policy = make_policy(config, network_weights(model), kind)
+    policy = make_policy(config, network_weights(model, config), kind)
     obs = env.reset()
     np.testing.assert_array_equal(policy.act(obs, np.arange(4)), model.predict(obs, deterministic=True)[0])
     assert policy.observation.kind == kind
@@ -77,7 +76,7 @@ def test_equal_seeds_make_equal_networks_and_games(small_config: Config) -> None
     obs = []
     weights = []
     for env, config in made:
-        weights.append(network_weights(make_model(config, env))["0.weight"])
+        weights.append(network_weights(make_model(config, env), config)["0.weight"])
         obs.append(env.reset())
     np.testing.assert_array_equal(weights[0], weights[1])
     np.testing.assert_array_equal(obs[0], obs[1])

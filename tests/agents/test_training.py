@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 
 from agents.config import TrainConfig, build_config
-from agents.network_policy import read_weights
+from agents.export import read_weights
 from agents.run import RunFolder, load_policy
 from agents.training import Trainer, TrainingInterrupted, crosses, train
 from deeptraffic.competition.protocol import evaluate_open
