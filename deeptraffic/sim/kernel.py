@@ -95,8 +95,8 @@ def finish_frame(rules: Rules, game: Game) -> bool:
     game.frame += 1
     for i in range(rules.other_agents + 1):
         speed = game.following_speed[i] * game.speed_factor[i]
-        if rules.score_clamps:
-            speed = max(0.0, speed)
+        if rules.score_clamps and speed < 0.0:  # max(0, speed) as the game's own language has it: NaN stays NaN
+            speed = 0.0
         game.score_sum += speed / (rules.other_agents + 1)
     return allowed
 
