@@ -219,6 +219,28 @@ def test_vehicles_on_the_edge_of_a_cell_equal_the_reference(road: RoadConfig, re
             both.compare(f"edges {run}, decision {n}")
 
 
+@pytest.mark.parametrize("road", [RoadConfig(), RoadConfig(rules=2017), RoadConfig(other_agents=10)], ids=describe)
+def test_states_beyond_driving_equal_the_reference(road: RoadConfig, reference: ModuleType) -> None:
+    # Negative and vanishing factors give negative, infinite and NaN following speeds; negative ones turn more often.
+    both, rng = Lockstep(road, reference), np.random.default_rng(5)
+    both.start(1)
+    shape = both.sim.state.y.shape
+    any_nan = any_infinite = any_negative = False
+    for run in range(60):
+        both.reset(np.arange(ROWS) + run * ROWS)
+        both.sim.state.speed_factor = both.world.cars["a"] = rng.choice([-0.02, 0.0, 1e-17, 0.02, 1.3], shape)
+        both.sim.state.following_speed = both.world.cars["c"] = rng.choice([-30.0, -0.5, 0.0, 0.5, 1.0], shape)
+        both.sim.state.y = both.world.cars["y"] = rng.uniform(-60.0, 760.0, shape)
+        for n in range(3):
+            both.decide(rng.integers(0, 5, ROWS))
+            both.compare(f"states {run}, decision {n}")
+            c = both.world.cars["c"]
+            any_nan |= bool(np.isnan(c).any())
+            any_infinite |= bool(np.isinf(c).any())
+            any_negative |= bool((c[:, road.other_agents + 1 :] < 0.0).any())
+    assert any_nan and any_infinite and any_negative
+
+
 def test_comparison_finds_one_wrong_bit(reference: ModuleType) -> None:
     both = Lockstep(RoadConfig(), reference)
     both.start(1)
