@@ -4,7 +4,7 @@
     >>> from agents.deepqlearn_config import build_deepqlearn_config
     >>> learner = DeepQLearn(build_deepqlearn_config("mit-basic", {"seed": 1}))
     >>> learner.train()                                    # 30,000 decisions, about a second
-    >>> evaluate_official(learner.policy()).score          # 65 to 67, or 51 to 60 where it failed to learn
+    >>> evaluate_official(learner.export().policy()).score          # 65 to 67, or 51 to 60 where it failed to learn
 
 Source: Andrej Karpathy's ConvNetJS (its deepqlearn module and SGD trainer), as the published game used it; Q-learning
 with replay after Mnih et al. 2013 (arXiv:1312.5602), without a target network. What is reproduced:
@@ -26,14 +26,15 @@ is 0 unless a file sets it; here it acts as given.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from agents.deepqlearn_config import ACTIVATIONS, DeepQLearnConfig
 from agents.deepqlearn_learning import TALLY, Brain, epsilon_at, train_block
 from agents.deepqlearn_network import BIASES, INPUTS, LINEAR, OUTPUTS, RELU, WEIGHTS, LearningSettings
-from deeptraffic.policy.brain import NetworkPolicy, input_size
+from deeptraffic.policy.brain import input_size
+from deeptraffic.policy.convnetjs_export import write_submission
+from deeptraffic.policy.file import PolicyFile, pack_policy
 from deeptraffic.policy.layers import Layer
 from deeptraffic.policy.network import Network
 from deeptraffic.policy.vocabulary import Dense, Relu, Sigmoid, Tanh
@@ -112,23 +113,31 @@ class DeepQLearn:
 
     # --- what came of it ----------------------------------------------------------------------------------------------
 
-    def weights(self) -> dict[str, F64]:
-        """Return copies of the weights: `k.weight` (outputs, inputs) and `k.bias` (outputs,) of layers k = 0, 1, ..."""
-        weights: dict[str, F64] = {}
-        for k, row in enumerate(self.layers):
-            inputs, outputs = row[INPUTS], row[OUTPUTS]
-            start, biases = row[WEIGHTS], row[BIASES]
-            weights[f"{k}.weight"] = self.brain.params[start:biases].reshape(outputs, inputs).copy()
-            weights[f"{k}.bias"] = self.brain.params[biases : biases + outputs].copy()
-        return weights
-
     def network(self) -> Network:
         """Return the network as it is now."""
-        return to_network(self.config, self.weights())
+        neurons = [*self.config.layers, (len(Action), "")]
+        layers: list[Layer] = []
+        tensors: dict[str, F64] = {}
+        for row, (outputs, activation) in zip(self.layers, neurons, strict=True):
+            layers.append(Dense(outputs=outputs))
+            weights = self.brain.params[row[WEIGHTS] : row[BIASES]].copy()
+            tensors[f"{len(layers)}.weight"] = weights.reshape(outputs, row[INPUTS])
+            tensors[f"{len(layers)}.bias"] = self.brain.params[row[BIASES] : row[BIASES] + outputs].copy()
+            if activation:
+                layers.append(LAYERS[activation])
+        return Network(int(self.layers[0, INPUTS]), tuple(layers), tensors)
 
-    def policy(self, label: str = "deepqlearn") -> NetworkPolicy:
-        """Return the driver: the original's Brain at test time, without exploration."""
-        return make_policy(self.config, self.weights(), label)
+    def export(self, label: str = "deepqlearn") -> PolicyFile:
+        """Return the network as a policy file: the original's Brain at test time, without exploration."""
+        c = self.config
+        facts = {"algorithm": "deepqlearn", "decisions": self.decisions, "gamma": c.gamma, "seed": c.seed}
+        return pack_policy(self.network(), c.sensor, label, c.temporal_window, c.rules, c.other_agents, training=facts)
+
+    def export_original(self, label: str = "deepqlearn") -> str:
+        """Return the network as a file that the original game loads and drives with."""
+        c = self.config
+        facts = {"gamma": c.gamma, "trainIterations": c.iterations}
+        return write_submission(self.network(), c.sensor, c.temporal_window, c.other_agents, label, facts)
 
     # --- saving and restoring -----------------------------------------------------------------------------------------
 
@@ -197,25 +206,3 @@ def new_brain(config: DeepQLearnConfig, layers: I64) -> Brain:
         received=np.zeros(2),
         tally=tally,
     )
-
-
-def to_network(config: DeepQLearnConfig, weights: Mapping[str, np.ndarray]) -> Network:
-    """Return weights, named as `DeepQLearn.weights` names them, as a network; ValueError if they do not fit."""
-    neurons = [*config.layers, (len(Action), "")]
-    layers: list[Layer] = []
-    tensors: dict[str, Any] = {}
-    for k, (outputs, activation) in enumerate(neurons):
-        layers.append(Dense(outputs=outputs))
-        for part in ("weight", "bias"):
-            if f"{k}.{part}" not in weights:
-                raise ValueError(f"the weights lack {k}.{part}; train again in a new folder")
-            tensors[f"{len(layers)}.{part}"] = weights[f"{k}.{part}"]
-        if activation:
-            layers.append(LAYERS[activation])
-    return Network(input_size(config.sensor, config.temporal_window), tuple(layers), tensors)
-
-
-def make_policy(config: DeepQLearnConfig, weights: Mapping[str, np.ndarray], label: str) -> NetworkPolicy:
-    """Return the driver that a trained network's weights make."""
-    network = to_network(config, weights)
-    return NetworkPolicy(label, network, config.sensor, config.temporal_window, config.rules, config.other_agents)

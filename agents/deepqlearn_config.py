@@ -9,15 +9,17 @@ import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 from agents.config import Checked, choice, number, whole
 from agents.deepqlearn_network import RELU, SIGMOID, TANH
 from deeptraffic.policy.brain import input_size
-from deeptraffic.sim.rules import MAX_OTHER_AGENTS, RoadConfig, Sensor
+from deeptraffic.sim.rules import MAX_OTHER_AGENTS, Action, RoadConfig, Sensor
 
 ACTIVATIONS = {"relu": RELU, "tanh": TANH, "sigmoid": SIGMOID}
 MAX_REPLAY_BYTES = 8 * 2**30
+MAX_PARAMETERS = 2_000_000  # float64 in a policy file of 16 MB
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,15 @@ class DeepQLearnConfig(Checked):
                 f"start_learn_threshold={self.start_learn_threshold} is never exceeded with "
                 f"experience_size={self.experience_size}; lower the first or raise the second"
             )
-        size = 16 * self.experience_size * input_size(self.sensor, self.temporal_window)
+        inputs = input_size(self.sensor, self.temporal_window)
+        widths = [inputs, *(neurons for neurons, _ in self.layers), len(Action)]
+        parameters = sum((before + 1) * after for before, after in pairwise(widths))
+        if parameters > MAX_PARAMETERS:
+            raise ValueError(
+                f"layers={self.layers} make a network of {parameters:,} weights and biases, but a policy file holds "
+                f"{MAX_PARAMETERS:,}; take fewer neurons or a smaller sensor"
+            )
+        size = 16 * self.experience_size * inputs
         if size > MAX_REPLAY_BYTES:
             raise ValueError(
                 f"experience_size={self.experience_size} needs {size / 2**30:.1f} GiB of replay memory; at most "

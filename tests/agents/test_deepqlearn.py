@@ -19,7 +19,7 @@ from agents.deepqlearn_network import (
 )
 from deeptraffic.competition.protocol import evaluate_official, evaluate_open
 from deeptraffic.policy.convnetjs import read_submission
-from deeptraffic.policy.convnetjs_export import write_submission
+from deeptraffic.policy.file import policy_content, read_policy
 
 DEEP = {"layers": [[7, "tanh"], [6, "sigmoid"], [5, "relu"]], "patches_ahead": 3}
 SMALL = {"experience_size": 40, "start_learn_threshold": 20, "batch_size": 8, "learning_steps_total": 150}
@@ -107,10 +107,10 @@ def test_the_first_of_equal_outputs_is_chosen() -> None:
 
 def test_weights_start_as_gaussians_and_biases_before_relu_above_zero() -> None:
     config = build(layers=[[400, "relu"], [300, "tanh"]], experience_size=600)
-    weights = DeepQLearn(config).weights()
-    for k, inputs in enumerate([30, 400, 300]):
-        assert weights[f"{k}.weight"].std() == pytest.approx(inputs**-0.5, rel=0.05)
-    assert [set(weights[f"{k}.bias"]) for k in range(3)] == [{0.1}, {0.0}, {0.0}]
+    tensors = DeepQLearn(config).network().tensors
+    for layer, inputs in ((1, 30), (3, 400), (5, 300)):
+        assert tensors[f"{layer}.weight"].std() == pytest.approx(inputs**-0.5, rel=0.05)
+    assert [set(tensors[f"{layer}.bias"]) for layer in (1, 3, 5)] == [{0.1}, {0.0}, {0.0}]
 
 
 # --- learning ---------------------------------------------------------------------------------------------------------
@@ -312,9 +312,9 @@ def test_training_learns_to_drive() -> None:
     # Idle driving scores 51.6 mph, random driving 60.5.
     config = build(iterations=8000, learning_rate=0.004, learning_steps_total=8000, seed=1)
     learner = DeepQLearn(config)
-    before = evaluate_open(learner.policy(), runs=200).mean_mph
+    before = evaluate_open(learner.export().policy(), runs=200).mean_mph
     learner.train()
-    assert evaluate_open(learner.policy(), runs=200).mean_mph > max(63.0, before + 2.0)
+    assert evaluate_open(learner.export().policy(), runs=200).mean_mph > max(63.0, before + 2.0)
 
 
 @pytest.mark.slow
@@ -324,7 +324,7 @@ def test_trainings_land_where_the_original_landed() -> None:
     for seed in range(20):
         learner = DeepQLearn(build_deepqlearn_config("mit-basic", {"seed": seed}))
         learner.train()
-        scores.append(evaluate_official(learner.policy()).score)
+        scores.append(evaluate_official(learner.export().policy()).score)
     learned = [score for score in scores if score > 60]
     assert 12 <= len(learned) <= 19
     assert 65.0 < np.median(learned) < 67.5
@@ -344,13 +344,23 @@ def test_exported_network_gives_the_outputs_that_learning_saw(settings: dict[str
         np.testing.assert_array_equal(program.run(x), outputs)
 
 
+def test_policy_file_says_what_was_trained_and_drives_as_the_learner() -> None:
+    learner = DeepQLearn(build(**SMALL, other_agents=1, temporal_window=1, seed=6))
+    learner.learn(60)
+    read = read_policy(policy_content(learner.export("mine")))
+    manifest = read.manifest
+    assert (manifest.label, manifest.rules, manifest.other_agents) == ("mine", 2018, 1)
+    assert (manifest.observation.sensor, manifest.observation.temporal_window) == ((1, 10, 0), 1)
+    assert manifest.training == {"algorithm": "deepqlearn", "decisions": 60, "gamma": 0.5, "seed": 6}
+    for name, tensor in learner.network().tensors.items():
+        np.testing.assert_array_equal(read.network.tensors[name], tensor)
+
+
 def test_file_for_the_original_game_scores_what_the_network_scores() -> None:
     learner = DeepQLearn(build_deepqlearn_config("mit-default", {"iterations": 1200, "seed": 2}))
     learner.train()
-    config = learner.config
-    text = write_submission(learner.network(), config.sensor, config.temporal_window, facts={"gamma": config.gamma})
-    again = read_submission(text, "again").policy()
-    first, second = evaluate_official(learner.policy()), evaluate_official(again)
+    again = read_submission(learner.export_original(), "again").policy()
+    first, second = evaluate_official(learner.export().policy()), evaluate_official(again)
     np.testing.assert_array_equal(first.run_scores, second.run_scores)
 
 
@@ -365,6 +375,7 @@ def test_file_for_the_original_game_scores_what_the_network_scores() -> None:
         ({"rules": 2017, "other_agents": 2}, "2017 rules"),
         ({"learning_steps_burnin": 10_000}, "not below learning_steps_total=10000"),
         ({"start_learn_threshold": 3000}, "never exceeded with experience_size=3000"),
+        ({"layers": [[4096, "relu"], [4096, "relu"]]}, "but a policy file holds 2,000,000"),
         ({"experience_size": 10**8}, "GiB of replay memory"),
     ],
 )
