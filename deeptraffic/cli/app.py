@@ -4,6 +4,7 @@ import typer
 
 import deeptraffic
 from deeptraffic.cli.evaluate import evaluate
+from deeptraffic.cli.files import export, import_, inspect
 from deeptraffic.cli.measure import bench
 from deeptraffic.cli.record import record
 from deeptraffic.cli.terminal import reported
@@ -33,5 +34,5 @@ def options(
     """Options of the whole command."""
 
 
-for command in (demo, train, evaluate, record, watch, play, bench):
-    app.command()(reported(command))
+for command in (demo, train, evaluate, record, watch, play, export, import_, inspect, bench):
+    app.command(name=command.__name__.rstrip("_"))(reported(command))

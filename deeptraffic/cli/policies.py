@@ -4,11 +4,12 @@ from pathlib import Path
 
 from deeptraffic.policy.builtin import BUILTINS, Policy, make_builtin
 from deeptraffic.policy.convnetjs import Submission, read_submission
+from deeptraffic.policy.file import read_policy
 
 POLICY_HELP = (
     f"A built-in policy ({', '.join(BUILTINS)}), a policy file or original .js file, or a training run's folder."
 )
-OTHERS_HELP = "Cars that copies of the policy drive, 0 to 10 [default: as it was trained]."
+OTHERS_HELP = "Cars that copies of the policy drive, 0 to 10 (default: as it was trained)."
 DEFAULT_RULES = 2018
 
 
@@ -41,7 +42,7 @@ def load_policy_file(path: Path) -> Policy:
     """Return the policy in a policy file, or in a submission to the original game."""
     if path.suffix == ".js":
         return read_original(path).policy()
-    raise ValueError(f"{str(path)!r} is no policy file")
+    return read_policy(path).policy()
 
 
 def read_original(path: Path) -> Submission:

@@ -1,0 +1,151 @@
+"""`deeptraffic export`, `import` and `inspect`: policies as files, ours and the original game's."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from deeptraffic.cli.policies import POLICY_HELP, read_original, resolve_policy
+from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
+
+if TYPE_CHECKING:
+    from deeptraffic.policy.brain import NetworkPolicy
+    from deeptraffic.policy.file import PolicyFile
+
+SUFFIX = ".safetensors"
+
+
+def import_(
+    submission: Path = typer.Argument(..., help="A file of the original game, JavaScript text with its weights."),
+    output: Path = typer.Option(..., "--output", "-o", help="The policy file to write (.safetensors)."),
+    author: str = typer.Option("", help="Who trained it."),
+    json: bool = typer.Option(False, "--json", help="Print one JSON object about the file."),
+) -> None:
+    """Turn an original game's submission into a policy file; its text is parsed, never executed."""
+    from deeptraffic.policy.file import pack_submission, write_policy
+
+    _check_suffix(output)
+    packed = pack_submission(read_original(submission), author)
+    write_policy(output, packed)
+    _report(output, packed, json)
+
+
+def export(
+    policy: str = typer.Argument(..., help=POLICY_HELP),
+    output: Path | None = typer.Option(None, "--output", "-o", help="The policy file to write (.safetensors)."),
+    original: Path | None = typer.Option(None, help="A file for the original game to write (.js)."),
+    label: str | None = typer.Option(None, help="Its name; by default the policy's."),
+    author: str = typer.Option("", help="Who trained it."),
+    check: bool = typer.Option(True, help="Score the original game's file, read back, beside the policy."),
+    json: bool = typer.Option(False, "--json", help="Print one JSON object about the file."),
+) -> None:
+    """Write a trained policy as a policy file, or as a file that the original game loads and drives with."""
+    from deeptraffic.policy.file import write_policy
+
+    if (output is None) == (original is None):
+        raise ValueError("give one of -o FILE.safetensors and --original FILE.js")
+    driver = _network_policy(policy)
+    if output is not None:
+        _check_suffix(output)
+        packed = _pack(driver, label, author)
+        write_policy(output, packed)
+        _report(output, packed, json)
+    elif original is not None:
+        _export_original(driver, original, label, check, json)
+
+
+def inspect(
+    file: Path = typer.Argument(..., help="A policy file, or a file of the original game."),
+    picture: Path | None = typer.Option(None, help="Draw the first layer's weights over the sensor into this png."),
+    json: bool = typer.Option(False, "--json", help="Print the manifest as one JSON object."),
+) -> None:
+    """Show what a policy file holds: manifest, layers, parameters, and a picture of its first layer."""
+    from deeptraffic.policy.file import pack_submission, read_policy
+    from deeptraffic.policy.inspection import describe, draw_first_layer
+
+    packed = pack_submission(read_original(file)) if file.suffix == ".js" else read_policy(file)
+    if picture is not None:
+        draw_first_layer(packed, picture)
+    if json:
+        print_json(packed.manifest.to_json() | {"parameters": packed.network.parameters})
+        return
+    results.print(describe(packed))
+    if picture is not None:
+        results.print(f"First layer: {picture}", highlight=False, soft_wrap=True)
+
+
+def _check_suffix(output: Path) -> None:
+    if output.suffix != SUFFIX:
+        raise ValueError(f"{output} is no name for a policy file; end it in {SUFFIX}")
+
+
+def _network_policy(name: str) -> "NetworkPolicy":
+    from deeptraffic.policy.brain import NetworkPolicy
+
+    driver = resolve_policy(name)
+    if not isinstance(driver, NetworkPolicy):
+        raise ValueError(
+            f"{name!r} is no network that reads the sensor's cells, so no file can hold it; export an agent trained on "
+            "the observation vector or gaps"
+        )
+    return driver
+
+
+def _pack(driver: "NetworkPolicy", label: str | None, author: str) -> "PolicyFile":
+    import deeptraffic
+    from deeptraffic.policy.file import pack_policy
+
+    facts = {"package_version": deeptraffic.__version__} | dict(getattr(driver, "notes", {}))
+    return pack_policy(
+        driver.network,
+        driver.observation,
+        label or driver.label,
+        driver.temporal_window,
+        driver.rules,
+        driver.other_agents,
+        author=author,
+        training=facts,
+    )
+
+
+def _report(path: Path, packed: "PolicyFile", json: bool) -> None:
+    facts = {"path": str(path), "bytes": path.stat().st_size, "parameters": packed.network.parameters}
+    if json:
+        print_json(facts | packed.manifest.to_json())
+    else:
+        text = f"{path}: {packed.manifest.label}, {facts['parameters']:,} parameters, {facts['bytes']:,} bytes"
+        results.print(text, highlight=False, soft_wrap=True)
+
+
+def _export_original(driver: "NetworkPolicy", path: Path, label: str | None, check: bool, json: bool) -> None:
+    from deeptraffic.policy.convnetjs import read_submission
+    from deeptraffic.policy.convnetjs_export import write_submission
+    from deeptraffic.render.recorder import whole_file
+
+    if path.suffix != ".js":
+        raise ValueError(f"{path} is no name for a file of the original game; end it in .js")
+    if driver.rules != 2018:
+        raise ValueError("the original game's files belong to the 2018 rules; this policy was trained for 2017's")
+    name = label or driver.label
+    text = write_submission(driver.network, driver.observation, driver.temporal_window, driver.other_agents, name)
+    again = read_submission(text, name).policy()
+    with whole_file(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+    facts: dict[str, Any] = {"path": str(path), "bytes": len(text.encode())}
+    if check:
+        facts |= {"score": _score(driver), "score_of_file": _score(again), "other_agents": driver.other_agents}
+    if json:
+        print_json(facts)
+        return
+    results.print(f"{path}: {name}, {facts['bytes']:,} bytes", highlight=False, soft_wrap=True)
+    if check:
+        results.print(f"official score {facts['score_of_file']:.2f} mph; of the policy itself {facts['score']:.2f} mph")
+        if facts["score"] != facts["score_of_file"]:
+            messages.print("Folding layers changed the last bits of some sums: the file is a driver of its own.")
+
+
+def _score(driver: Any) -> float:
+    from deeptraffic.competition.protocol import evaluate_official
+
+    with progress_bar(f"scoring {driver.label}") as progress:
+        return evaluate_official(driver, driver.rules, driver.other_agents, progress).score
