@@ -9,43 +9,83 @@ from deeptraffic.cli.policies import POLICY_HELP, resolve_policy, trained_for
 if TYPE_CHECKING:
     from deeptraffic.render.dashboard import Insight
     from deeptraffic.render.episode import Episode
+    from deeptraffic.render.trace import Trace
     from deeptraffic.sim.rules import Rules, Sensor
 
 EPISODE_HELP = POLICY_HELP.removesuffix(".") + ", or an episode trace."
+DEFAULT_SEED = 1
+RUN_FRAMES = 2000
 
 
 class Found(NamedTuple):
     """A drive that can be made anew.
 
+    rules: of its road
     make: seed -> the episode from its start, the policy's memory empty (a trace ignores the seed)
     sensor: what the policy sees, for the input overlay
-    insight: what went on in the policy at its last decision, where it tells
+    insight: what went on in the policy at the ego car's last decision; None for a trace
     """
 
+    rules: "Rules"
     make: "Callable[[int], Episode]"
     sensor: "Sensor"
-    insight: "Callable[[], Insight | None] | None"
+    insight: "Callable[[], Insight | None] | None" = None
 
 
-def find_episode(name: str, rules: int | None, other_agents: int | None, frames: int = 2000) -> Found:
-    """Return the drive of a policy or trace by its name; rules and other_agents None: the policy's own."""
+def find_episode(
+    name: str,
+    rules: int | None = None,
+    other_agents: int | None = None,
+    frames: int | None = None,
+    road: "Rules | None" = None,
+    beside: "Trace | None" = None,
+) -> Found:
+    """Return the drive of a policy or trace by its name.
+
+    rules, other_agents: of a policy's road; None for its own
+    frames: how long; None for a whole run, or all of a trace
+    road: in place of rules and other_agents
+    beside: a trace whose road, traffic and length a policy meets, whatever the seed
+
+    Raises ValueError if there is no such drive, or if a trace is asked to change.
+    """
     from deeptraffic.competition.episodes import policy_episode
+    from deeptraffic.render.trace import Start
+
+    trace = find_trace(name)
+    if trace is not None:
+        for flag, given in (("--rules", rules), ("--other-agents", other_agents)):
+            if given is not None:
+                raise ValueError(f"{flag} {given}: the road of trace {name!r} is as it was driven on; leave it out")
+        return found_trace(trace, frames)
+    driver = resolve_policy(name, rules if road is None else road.year)
+    if beside is not None:
+        road, frames = beside.rules, beside.frames if frames is None else frames
+    ground = road_of(driver, rules, other_agents) if road is None else road
+    insight = DriverInsight(driver)
+
+    def make(seed: int) -> "Episode":
+        start = Start.open(seed) if beside is None else beside.start
+        return insight.noting(policy_episode(driver, ground, start, RUN_FRAMES if frames is None else frames))
+
+    sensor = getattr(driver.observation, "sensor", driver.observation)
+    return Found(ground, make, sensor, insight)
+
+
+def find_trace(name: str | None) -> "Trace | None":
+    """Return the trace of that name, None if it names something else."""
+    from deeptraffic.render.trace import Trace, is_trace
+
+    path = Path(name or ".")
+    return Trace.load(path) if path.is_file() and (is_trace(path) or path.suffix == ".trace") else None
+
+
+def found_trace(trace: "Trace", frames: int | None = None) -> Found:
+    """Return a trace's drive, or so many of its first frames."""
     from deeptraffic.render.episode import Episode
-    from deeptraffic.render.trace import Start, Trace, is_trace
     from deeptraffic.sim.rules import Sensor
 
-    path = Path(name)
-    if path.is_file() and is_trace(path):
-        trace = Trace.load(path)
-        return Found(lambda seed: Episode.replay(trace), Sensor(), None)
-    driver = resolve_policy(name, rules)
-    road = road_of(driver, rules, other_agents)
-    sensor = getattr(driver.observation, "sensor", driver.observation)
-
-    def make(seed: int) -> Episode:
-        return policy_episode(driver, road, Start.open(seed), frames)
-
-    return Found(make, sensor, insight_of(driver))
+    return Found(trace.rules, lambda seed: Episode.replay(trace, frames), trace.sensor or Sensor())
 
 
 def road_of(driver: Any, rules: int | None, other_agents: int | None) -> "Rules":
@@ -58,20 +98,40 @@ def road_of(driver: Any, rules: int | None, other_agents: int | None) -> "Rules"
     return RoadConfig(rules=rules, other_agents=other_agents).build()
 
 
-def insight_of(driver: Any) -> "Callable[[], Insight | None] | None":
-    """Return what tells of the driver's network, None if it has none."""
-    from deeptraffic.policy.brain import NetworkPolicy
-    from deeptraffic.render.dashboard import Insight
+class DriverInsight:
+    """What went on in a driver at the ego car's last decision: its action, and its network if it has one."""
 
-    if not isinstance(driver, NetworkPolicy):
-        return None
-    driver.activity = []
+    def __init__(self, driver: Any) -> None:
+        from deeptraffic.policy.brain import NetworkPolicy
 
-    def tell() -> Insight | None:
-        layers = driver.activity
-        if not layers:
+        self.driver = driver if isinstance(driver, NetworkPolicy) else None
+        self.action: int | None = None
+
+    def noting(self, episode: "Episode") -> "Episode":
+        """Return the episode, whose decisions are noted from now on."""
+        decide, self.action = episode.decide, None
+        if self.driver is not None:
+            self.driver.activity = []
+
+        def noted(sim: Any, agent: int) -> int:
+            assert decide is not None
+            action = decide(sim, agent)
+            if agent == 0:
+                self.action = action
+            return action
+
+        episode.decide = noted
+        return episode
+
+    def __call__(self) -> "Insight | None":
+        """Return it; None before the first decision."""
+        from deeptraffic.render.dashboard import Insight
+
+        if self.action is None:
             return None
-        cells = layers[0][: driver.observation.size].reshape(-1, driver.observation.columns)
-        return Insight([cells, *layers[1:]], layers[-1], int(layers[-1].argmax()))
-
-    return tell
+        layers = self.driver.activity if self.driver is not None else None
+        if self.driver is None or not layers:
+            return Insight((), None, self.action)
+        sensor = self.driver.observation
+        cells = layers[0][: sensor.size].reshape(-1, sensor.columns)
+        return Insight([cells, *layers[1:]], layers[-1], self.action)

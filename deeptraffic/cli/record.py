@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from deeptraffic.cli.episodes import EPISODE_HELP, find_episode
+from deeptraffic.cli.appearance import Overlay, Theme, Trail, VehiclePath, read_vehicle
+from deeptraffic.cli.episodes import DEFAULT_SEED, EPISODE_HELP, find_episode, find_trace
 from deeptraffic.cli.policies import OTHERS_HELP
 from deeptraffic.cli.terminal import print_json, progress_bar, results
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from deeptraffic.render.episode import Episode
 
 FRAMES_PER_SECOND = 60  # of the game
+DEFAULT_FPS = 30
+MAX_SECONDS = 3600
 TRACE = ".trace"
 
 
@@ -30,64 +33,86 @@ def record(
     output: Path = typer.Option(..., "--output", "-o", help="What to write: .mp4, .gif, .png or .trace."),
     rules: int | None = typer.Option(None, help="2018 or 2017; by default the policy's own."),
     other_agents: int | None = typer.Option(None, help=OTHERS_HELP),
-    seed: int = typer.Option(1, help="Of the open run that is driven."),
-    seconds: float = typer.Option(2000 / 60, help="Length; a whole run of 2,000 frames takes 33.3 s."),
-    fps: int = typer.Option(30, help="Pictures per second: 60, or a number that divides it."),
+    seed: int | None = typer.Option(None, help="Of the open run that is driven (default: 1). A trace has its own."),
+    seconds: float | None = typer.Option(None, help="Length (default: the whole run; one of 2,000 frames has 33.3)."),
+    fps: int | None = typer.Option(None, help="Pictures per second: 60, or a number that divides it (default: 30)."),
     style: Style = typer.Option(Style.plain, help="showcase: half a minute, in the manner of the contest's videos."),
-    overlay: str = typer.Option("none", help="Over the road: none, input, safety or map."),
-    theme: str = typer.Option("dark", help="dark or light."),
-    trail: str = typer.Option("yellow", help="Colour of the trail, one of the contest's thirteen."),
-    vehicle: Path | None = typer.Option(None, help="A picture (png) for the ego car, seen from above, its front up."),
+    overlay: Overlay = None,
+    theme: Theme = None,
+    trail: Trail = "yellow",
+    vehicle: VehiclePath = None,
+    name: str | None = typer.Option(None, help="Showcase: the name to show (default: the policy's)."),
     best_mph: float | None = typer.Option(None, help="Showcase: the highest average speed to show."),
+    rank: int | None = typer.Option(None, min=1, help="Showcase: the rank to show."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object about the file."),
 ) -> None:
     """Film a drive."""
-    from deeptraffic.render.recorder import check_recording_path, record_frames
+    from deeptraffic.render.recorder import SUFFIXES, check_recording_path, record_frames
 
-    if not 0 < seconds <= 3600:
-        raise ValueError(f"--seconds {seconds:g} is not possible; give a number above 0, at most 3600")
-    if fps < 1 or FRAMES_PER_SECOND % fps:
-        raise ValueError(f"--fps {fps} does not divide {FRAMES_PER_SECOND}; give 60, 30, 20, 15, 12 or 10")
-    if output.suffix != TRACE:
-        check_recording_path(output)
-    found = find_episode(policy, rules, other_agents, max(1, round(seconds * FRAMES_PER_SECOND)))
-    episode = found.make(seed)
-    if output.suffix == TRACE:
-        episode.finish()
-        episode.trace().save(output)
+    check_recording_path(output, (*SUFFIXES, TRACE))
+    to_trace, showcase = output.suffix.lower() == TRACE, style == Style.showcase
+    replayed = find_trace(policy) is not None
+    look = {"--overlay": overlay, "--theme": theme, "--fps": fps}
+    card = {"name": name, "best_mph": best_mph, "rank": rank}
+    _refuse("a film in --style showcase has its own", showcase, look)
+    _refuse("only --style showcase shows it", not showcase, {"--" + key.replace("_", "-"): card[key] for key in card})
+    _refuse("a trace holds no pictures", to_trace, look | {"--vehicle": vehicle, "--style": showcase or None})
+    _refuse("a trace has its own", replayed, {"--seed": seed})
+    seed = None if replayed else DEFAULT_SEED if seed is None else seed
+    found = find_episode(policy, rules, other_agents, _frames(seconds))
+    every, image = _frames_per_picture(fps), read_vehicle(vehicle)
+    episode = found.make(seed or 0)
+    if to_trace:
+        episode.finish().trace().save(output)
     else:
-        look = {"theme": theme, "overlay": overlay, "trail": trail, "image": _vehicle_image(vehicle)}
         with progress_bar(f"filming {episode.label}") as progress:
-            if style == Style.showcase:
-                pictures, fps = _showcase(episode, seconds, best_mph, trail, look["image"]), 30
+            colours: dict[str, Any] = {"trail": trail, "image": image}
+            if showcase:
+                pictures = _showcase(episode, card | colours)
             else:
-                pictures = _plain(episode, found.sensor, FRAMES_PER_SECOND // fps, look, progress)
-            record_frames(pictures, output, fps)
+                colours |= {"theme": theme or "dark", "overlay": overlay or "none", "sensor": found.sensor}
+                pictures = _plain(episode, every, colours, progress)
+            record_frames(pictures, output, FRAMES_PER_SECOND // every)
     _print_facts(output, episode, seed, json)
 
 
-def _vehicle_image(path: Path | None) -> Any:
-    from deeptraffic.render.vehicle_image import VehicleImage
+def _refuse(reason: str, refused: bool, options: dict[str, Any]) -> None:
+    """Raise ValueError for the first of these options that was given."""
+    for option, value in options.items():
+        if refused and value is not None:
+            raise ValueError(f"{option} is of no use here: {reason}; leave it out")
 
-    return None if path is None else VehicleImage(path)
+
+def _frames(seconds: float | None) -> int | None:
+    """Return the length in frames of the game; None for a whole run."""
+    if seconds is not None and not 0 < seconds <= MAX_SECONDS:
+        raise ValueError(f"--seconds {seconds:g} is not possible; give a number above 0, at most {MAX_SECONDS}")
+    return None if seconds is None else max(1, round(seconds * FRAMES_PER_SECOND))
 
 
-def _plain(episode: "Episode", sensor: Any, every: int, look: dict[str, Any], progress: Any) -> Iterator[Any]:
+def _frames_per_picture(fps: int | None) -> int:
+    fps = DEFAULT_FPS if fps is None else fps
+    if fps < 1 or FRAMES_PER_SECOND % fps:
+        raise ValueError(f"--fps {fps} does not divide {FRAMES_PER_SECOND}; give 60, 30, 20, 15, 12 or 10")
+    return FRAMES_PER_SECOND // fps
+
+
+def _plain(episode: "Episode", every: int, look: dict[str, Any], progress: Any) -> Iterator[Any]:
     from deeptraffic.competition.episodes import film
     from deeptraffic.render.painter import Painter
 
-    painter = Painter(episode.rules, sensor=sensor, label=episode.label, **look)
-    return film(episode, painter, every, progress)
+    return film(episode, Painter(episode.rules, label=episode.label, **look), every, progress)
 
 
-def _showcase(episode: "Episode", seconds: float, best_mph: float | None, trail: str, image: Any) -> Iterator[Any]:
+def _showcase(episode: "Episode", card: dict[str, Any]) -> Iterator[Any]:
+    """Give the video's pictures; a shorter drive makes a shorter video."""
     from deeptraffic.render.showcase import SECONDS, Showcase, showcase_frames
 
-    card = Showcase(episode.label, best_mph=best_mph, trail=trail, image=image)
-    return showcase_frames(episode, card, min(seconds, SECONDS))
+    card["name"] = card["name"] or episode.label
+    return showcase_frames(episode, Showcase(**card), min(SECONDS, episode.frames / FRAMES_PER_SECOND))
 
 
-def _print_facts(output: Path, episode: "Episode", seed: int, json: bool) -> None:
+def _print_facts(output: Path, episode: "Episode", seed: int | None, json: bool) -> None:
     rules = episode.rules
     facts = {"path": str(output), "policy": episode.label, "rules": rules.year, "other_agents": rules.other_agents}
     facts |= {"seed": seed, "frames": episode.frame, "mean_mph": episode.score_mph()}

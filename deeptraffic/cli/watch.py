@@ -1,12 +1,17 @@
 """`deeptraffic watch` and `deeptraffic play`: a window to look at a drive, or to drive in."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from deeptraffic.cli.episodes import EPISODE_HELP, find_episode
+from deeptraffic.cli.appearance import Overlay, Theme, Trail, VehiclePath, make_controls, read_vehicle
+from deeptraffic.cli.episodes import DEFAULT_SEED, EPISODE_HELP, find_episode, find_trace
 from deeptraffic.cli.policies import OTHERS_HELP, POLICY_HELP, resolve_policy
 from deeptraffic.cli.terminal import messages, print_json, results
+
+if TYPE_CHECKING:
+    from deeptraffic.render.play import Result
 
 SEED_HELP = "Of the open run."
 
@@ -15,17 +20,26 @@ def watch(
     policy: str = typer.Argument(..., help=EPISODE_HELP),
     rules: int | None = typer.Option(None, help="2018 or 2017; by default the policy's own."),
     other_agents: int | None = typer.Option(None, help=OTHERS_HELP),
-    seed: int = typer.Option(1, help=SEED_HELP),
+    seed: int = typer.Option(DEFAULT_SEED, help=f"{SEED_HELP} A trace has its own."),
     beside: str | None = typer.Option(None, help="A second policy or trace, shown beside the first on the same seed."),
     ghost: bool = typer.Option(False, help="Show the second one's ego car as a ghost on the first one's road."),
+    overlay: Overlay = None,
+    theme: Theme = None,
+    trail: Trail = "yellow",
+    vehicle: VehiclePath = None,
 ) -> None:
     """Look at a drive in a window; F1 or H shows the keys."""
     from deeptraffic.render.viewer import Look, Viewer
 
+    if ghost and beside is None:
+        raise ValueError("--ghost needs a second driver: name a policy or trace with --beside")
+    trace = find_trace(policy) or find_trace(beside)
+    found = find_episode(policy, rules, other_agents, beside=trace)
+    rival = find_episode(beside, road=found.rules, beside=trace).make if beside else None
+    look = Look(found.sensor, found.insight, rival, ghost, read_vehicle(vehicle))
+    controls = make_controls(found.rules.vehicles, overlay, theme, trail)
     _need_display()
-    found = find_episode(policy, rules, other_agents)
-    rival = find_episode(beside, rules, other_agents).make if beside else None
-    Viewer(found.make, seed=seed, look=Look(found.sensor, found.insight, rival, ghost)).run()
+    Viewer(found.make, seed=seed, look=look, controls=controls).run()
 
 
 def play(
@@ -34,32 +48,43 @@ def play(
     other_agents: int = typer.Option(
         0, help="Other agents on the road; the policy of --against drives them, or nobody."
     ),
-    seed: int = typer.Option(1, help=SEED_HELP),
+    seed: int = typer.Option(DEFAULT_SEED, help=SEED_HELP),
     name: str = typer.Option("you", help="Yours, for the local table."),
     ghost: bool = typer.Option(False, help="Show the policy's ego car as a ghost on your road."),
-    keep: Path | None = typer.Option(None, help="Folder for what you drove: demonstration (.npz) and trace."),
+    keep: Path | None = typer.Option(
+        None, help="Folder for what you drove: a demonstration to learn from (.npz) and a trace to watch."
+    ),
+    overlay: Overlay = None,
+    theme: Theme = None,
+    trail: Trail = "yellow",
+    vehicle: VehiclePath = None,
     json: bool = typer.Option(False, "--json", help="Print one JSON object about the drive."),
 ) -> None:
     """Drive by the arrow keys, for a score as the contest counts it."""
     from deeptraffic.competition.episodes import decide_anywhere, policy_episode
     from deeptraffic.render.play import Play
     from deeptraffic.render.trace import Start
+    from deeptraffic.render.viewer import Look
     from deeptraffic.sim.rules import RoadConfig
 
+    if ghost and against is None:
+        raise ValueError("--ghost needs a second driver: name a policy with --against")
     road = RoadConfig(rules=rules, other_agents=other_agents).build()
-    _need_display()
     rival = others = None
     if against is not None:
         driver = resolve_policy(against, rules)
         rival = lambda seed: policy_episode(driver, road, Start.open(seed))  # noqa: E731
         others = decide_anywhere(resolve_policy(against, rules)) if other_agents else None
-    result = Play(road, name=name, seed=seed, rival=rival, ghost=ghost, others=others).run()
-    kept = {}
+    look, controls = Look(image=read_vehicle(vehicle)), make_controls(road.vehicles, overlay, theme, trail)
+    _need_display()
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
-        kept = {"demonstration": str(keep / "demonstration.npz"), "trace": str(keep / "drive.trace")}
-        result.demonstration.save(keep / "demonstration.npz")
-        result.trace.save(keep / "drive.trace")
+    drive = Play(road, name=name, seed=seed, rival=rival, ghost=ghost, others=others, look=look, controls=controls)
+    _print_result(drive.run(), drive.viewer.seed, keep, json)
+
+
+def _print_result(result: "Result", seed: int, keep: Path | None, json: bool) -> None:
+    kept = {} if keep is None else _keep(result, keep)
     if json:
         print_json({"score_mph": result.score_mph, "place": result.place, "of": result.of, "seed": seed} | kept)
         return
@@ -67,6 +92,20 @@ def play(
     results.print(f"{result.score_mph:.2f} mph{place}", highlight=False)
     for path in kept.values():
         results.print(path, highlight=False, soft_wrap=True)
+
+
+def _keep(result: "Result", folder: Path) -> dict[str, str]:
+    """Write the drive under the first free number; return the paths by what they are."""
+    if len(result.demonstration) == 0:
+        messages.print("Nothing is kept: the drive was closed before its second decision.")
+        return {}
+    number = 1
+    while any(folder.glob(f"drive-{number}.*")):
+        number += 1
+    demonstration, trace = folder / f"drive-{number}.npz", folder / f"drive-{number}.trace"
+    result.demonstration.save(demonstration)
+    result.trace.save(trace)
+    return {"demonstration": str(demonstration), "trace": str(trace)}
 
 
 def _need_display() -> None:

@@ -20,7 +20,8 @@ from deeptraffic.sim.rules import Rules
 
 def policy_episode(policy: Policy, rules: Rules, start: Start, frames: int = DEFAULT_FRAMES) -> Episode:
     """Return a game that the policy drives, with an empty memory at its start."""
-    episode = Episode(rules, start, frames=frames, label=policy.label)
+    sensor = getattr(policy.observation, "sensor", policy.observation)  # of a contest kind, or Sensor itself
+    episode = Episode(rules, start, frames=frames, label=policy.label, sensor=sensor)
     episode.decide = decide_with(policy, episode.sim)
     return episode
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from deeptraffic.render.trace import CHECK_FRAMES, Start, Trace, TraceError, rounded_positions
 from deeptraffic.sim.engine import Simulator
-from deeptraffic.sim.rules import Action, Rules
+from deeptraffic.sim.rules import Action, Rules, Sensor
 from deeptraffic.sim.state import NOBODY, State
 
 KEY_FRAMES = 100  # [frames] between two saved states to wind back to
@@ -44,6 +44,7 @@ class Episode:
         actions: the first decisions, of all agents in the order in which they are due
         label: the driver's name
         expected: a trace whose checks this episode must meet, as a replay does
+        sensor: what the driver sees, for the trace; None if that is not known
     """
 
     def __init__(
@@ -56,11 +57,12 @@ class Episode:
         frames: int = DEFAULT_FRAMES,
         label: str = "",
         expected: Trace | None = None,
+        sensor: Sensor | None = None,
     ) -> None:
         if frames < 1:
             raise ValueError(f"frames={frames} is no episode; give at least 1")
         self.rules, self.start, self.decide, self.frames, self.label = rules, start, decide, frames, label
-        self.actions = [int(action) for action in actions]
+        self.actions, self.sensor = [int(action) for action in actions], sensor
         self.sim = Simulator(rules, 1, threads=1)
         self._expected = expected
         self._positions: list[NDArray[np.int16]] = []
@@ -70,15 +72,16 @@ class Episode:
         self._keep()
 
     @classmethod
-    def replay(cls, trace: Trace) -> "Episode":
-        """Return the episode that a trace holds."""
+    def replay(cls, trace: Trace, frames: int | None = None) -> "Episode":
+        """Return the episode that a trace holds, or so many of its first frames."""
         return cls(
             trace.rules,
             trace.start,
             actions=trace.actions.tolist(),
-            frames=trace.frames,
+            frames=trace.frames if frames is None else min(frames, trace.frames),
             label=trace.label,
             expected=trace,
+            sensor=trace.sensor,
         )
 
     @property
@@ -139,7 +142,8 @@ class Episode:
         self.seek(max(1, self._furthest))
         checks = np.array(self._positions, np.int16).reshape(-1, self.rules.vehicles, 2)
         actions = np.array(self.actions[: self._decisions], np.uint8)
-        trace = Trace(self.rules, self.start, self.frame, actions, checks, self._checksum, self.label)
+        driver = (self.label, self.sensor)
+        trace = Trace(self.rules, self.start, self.frame, actions, checks, self._checksum, *driver)
         self.seek(here)
         return trace
 

@@ -87,7 +87,8 @@ class Play:
     def _make(self, seed: int) -> Episode:
         self.place = None
         self.demonstration = Demonstration(self.driver, self.sensor, self.name)
-        return Episode(self.rules, Start.open(seed), self.demonstration, frames=self.frames, label=self.name)
+        start, driver = Start.open(seed), self.demonstration
+        return Episode(self.rules, start, driver, frames=self.frames, label=self.name, sensor=self.sensor)
 
     def _finish(self, episode: Episode) -> str:
         """Enter a finished run into the table; return what to tell the driver."""

@@ -30,11 +30,11 @@ class RecordingError(RuntimeError):
     """A file could not be written; the message says why and what to do."""
 
 
-def check_recording_path(path: str | Path) -> Path:
-    """Return the path if its ending is one we can write and its folder exists, else raise ValueError."""
+def check_recording_path(path: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> Path:
+    """Return the path if its ending is one that can be written and its folder exists, else raise ValueError."""
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{str(path)!r} does not end in {', '.join(SUFFIXES)}; choose one of these endings")
+    if path.suffix.lower() not in suffixes:
+        raise ValueError(f"{str(path)!r} does not end in {', '.join(suffixes)}; choose one of these endings")
     if not path.parent.is_dir():
         raise ValueError(f"folder {str(path.parent)!r} of {path.name!r} does not exist; create it first")
     return path

@@ -11,6 +11,7 @@ meta: () str, JSON with
     start: stream (the random stream's state before the reset), run (the reset number) and action (the pending action
         before the reset, which the 2017 rules carry over)
     frames, label (the driver's name)
+    sensor: lanes_side, patches_ahead and patches_behind of what the driver saw; null where that is not known
     checksum: CRC-32 of the float64 positions x (N,), y (N,) at frames 10, 20, ..., one after another
 actions: (D,) uint8, the decisions 0..4 of all agents in the order in which they are due: the ego car's where
     frame % decision_period is 0, agent i's where it is i * agent_stagger
@@ -29,7 +30,7 @@ from numpy.typing import NDArray
 
 from deeptraffic.render.recorder import whole_file
 from deeptraffic.sim.engine import Simulator
-from deeptraffic.sim.rules import Action, RoadConfig, Rules
+from deeptraffic.sim.rules import Action, RoadConfig, Rules, Sensor
 from deeptraffic.sim.stream import MODULUS, open_run_streams
 
 FORMAT, VERSION = "deeptraffic-trace", 1
@@ -90,6 +91,7 @@ class Trace(NamedTuple):
     checks: NDArray[np.int16]
     checksum: int
     label: str
+    sensor: Sensor | None = None
 
     def save(self, path: str | Path) -> Path:
         """Write the file; return its path."""
@@ -101,6 +103,7 @@ class Trace(NamedTuple):
             "start": self.start._asdict(),
             "frames": self.frames,
             "label": self.label[:MAX_LABEL],
+            "sensor": None if self.sensor is None else self.sensor._asdict(),
             "checksum": self.checksum,
         }
         steps = np.diff(self.checks, axis=0, prepend=np.zeros((1, *self.checks.shape[1:]), np.int16))
@@ -157,8 +160,8 @@ def _build(meta: dict[str, Any], actions: NDArray[Any], steps: NDArray[Any]) -> 
     if steps.dtype != np.int16 or steps.shape != (frames // CHECK_FRAMES, rules.vehicles, 2):
         raise TraceError(f"checks are {steps.dtype} {steps.shape}, which {frames} frames do not have; record it anew")
     checks = np.cumsum(steps, axis=0, dtype=np.int16)
-    label = str(meta["label"])[:MAX_LABEL]
-    return Trace(rules, start, frames, actions, checks, _whole("checksum", meta["checksum"], 0, 2**32 - 1), label)
+    label, checksum = str(meta["label"])[:MAX_LABEL], _whole("checksum", meta["checksum"], 0, 2**32 - 1)
+    return Trace(rules, start, frames, actions, checks, checksum, label, _sensor(meta.get("sensor"), rules))
 
 
 _FREE_FIELDS = (
@@ -171,6 +174,7 @@ _FREE_FIELDS = (
     "traffic_factor_range",
 )
 _START_LIMITS = (("stream", 1, MODULUS - 1), ("run", 0, MODULUS - 1), ("action", 0, max(Action)))
+
 
 def rules_from_json(record: dict[str, Any]) -> Rules:
     """Return `Rules` from a JSON record that may come from anybody.
@@ -194,6 +198,16 @@ def rules_from_json(record: dict[str, Any]) -> Rules:
         if type(record[name]) is not type(value) or record[name] != value:
             raise TraceError(f"rules.{name}={record[name]!r} is not possible on this road, where it is {value!r}")
     return rules
+
+
+def _sensor(record: dict[str, Any] | None, rules: Rules) -> Sensor | None:
+    if record is None:
+        return None
+    sides = (_whole(f"sensor.{name}", record[name], 0, MAX_FRAMES) for name in Sensor._fields)
+    try:
+        return Sensor(*sides).check(rules)
+    except ValueError as error:
+        raise TraceError(f"sensor is not possible: {error}") from error
 
 
 def _whole(name: str, value: Any, low: int, high: int) -> int:

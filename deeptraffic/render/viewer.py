@@ -198,7 +198,7 @@ class Viewer:
         if order.kind == "quit":
             self.quit = True
         elif order.kind == "restart":
-            self.seed = self.seed if order.value is None else order.value
+            self.seed = self.seed if order.value is None or self._replayed else order.value
             self._start()
         elif order.value is not None:
             self._seek(order.value if order.kind == "seek" else self.episode.frame + order.value)
@@ -224,7 +224,13 @@ class Viewer:
             return self.message
         over = self.episode.frame >= self.episode.frames
         run = "over" if over else "paused" if controls.paused else controls.pace
-        return f"{run}  \u00b7  seed {self.seed}  \u00b7  H: help"
+        start = "trace" if self._replayed else f"seed {self.seed}"
+        return f"{run}  \u00b7  {start}  \u00b7  H: help"
+
+    @property
+    def _replayed(self) -> bool:
+        """Whether the episode is a trace's, which has one start."""
+        return self.episode.decide is None
 
     def _arranged(self) -> tuple[list[Painter], Dashboard | None]:
         """Return painters and dashboard that fit the window and the chosen look, made anew if these have changed."""
