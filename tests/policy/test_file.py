@@ -3,6 +3,7 @@
 import json
 import os
 import struct
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import deeptraffic.policy
 from deeptraffic.policy.convnetjs import Submission
 from deeptraffic.policy.file import (
     KEY,
@@ -25,8 +27,8 @@ from deeptraffic.policy.file import (
     write_policy,
 )
 from deeptraffic.policy.layers import Layer
-from deeptraffic.policy.network import Network
-from deeptraffic.policy.vocabulary import Dense, Gru, Relu
+from deeptraffic.policy.network import MAX_MEMORY, MAX_OPERATIONS, MAX_SCRATCH, Network
+from deeptraffic.policy.vocabulary import LAYER_KINDS, MAX_VALUE, Dense, Gru, Relu
 from deeptraffic.sim.rules import Sensor
 
 SENSOR = Sensor(1, 4, 0)
@@ -107,6 +109,35 @@ def test_a_read_policy_decides_as_the_written_one() -> None:
     assert decisions[0] == decisions[1]
     assert len(set(decisions[0])) > 1
     assert (found.label, found.rules, found.other_agents, found.access) == ("mine", 2018, 0, "contest")
+
+
+def test_the_documented_reader_decides_as_this_one(tmp_path: Path) -> None:
+    page = (Path(deeptraffic.policy.__file__).parent / "FORMAT.md").read_text()
+    documented: dict[str, Any] = {}
+    exec(page.split("```python")[1].split("```")[0], documented)
+    random = np.random.default_rng(1)
+    shapes = {"1.weight": (9, 12), "1.bias": 9, "3.weight": (5, 9), "3.bias": 5}
+    tensors = {name: random.normal(size=shape).astype("f2") for name, shape in shapes.items()}
+    path = tmp_path / "mine.safetensors"
+    layers = (Dense(outputs=9), Relu(), Dense(outputs=5))
+    write_policy(path, pack_policy(Network(12, layers, tensors), SENSOR, "mine"))
+    read, policy, observations = documented["load"](path), read_policy(path).policy(), random.normal(size=(50, 12))
+    decisions = [documented["decide"](*read, cells) for cells in observations]
+    assert decisions == [int(policy.act(cells[None], np.arange(1))[0]) for cells in observations]
+    assert len(set(decisions)) > 2
+
+
+@pytest.mark.parametrize("kind", LAYER_KINDS)
+def test_the_page_documents_every_layer_with_its_settings(kind: str) -> None:
+    page = (Path(deeptraffic.policy.__file__).parent / "FORMAT.md").read_text()
+    row = next(line for line in page.splitlines() if line.startswith(f"| `{kind}` |"))
+    assert all(f"`{f.name}`" in row for f in fields(LAYER_KINDS[kind]) if f.name != "inputs")
+
+
+def test_the_page_names_the_limits() -> None:
+    page = (Path(deeptraffic.policy.__file__).parent / "FORMAT.md").read_text()
+    for limit in (MAX_FILE, MAX_HEADER, MAX_VALUE, MAX_SCRATCH, MAX_OPERATIONS, MAX_MEMORY):
+        assert f"{limit:,}" in page
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
