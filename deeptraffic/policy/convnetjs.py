@@ -161,6 +161,7 @@ class _NetworkReader:
         self.tensors: Tensors = {}
         self.shape: tuple[int, ...] = (1, 1, 1)  # rows, columns, channels of the value before
         self.flat = True
+        self.empty = False  # a window larger than the value before it gave no number at all
 
     def read(self) -> Network:
         inputs = 0
@@ -227,16 +228,26 @@ class _NetworkReader:
 
     def fully_connected(self, record: dict[str, Any]) -> None:
         self.as_vector()
-        inputs, outputs = self.shape[2], whole(record, "out_depth")
+        inputs, outputs = 0 if self.empty else self.shape[2], whole(record, "out_depth")
         weight = self.filters(record, outputs, (1, 1, inputs)).reshape(outputs, inputs)
+        if self.empty:
+            weight, self.empty = (
+                np.zeros((outputs, 1)),
+                False,
+            )  # of the one number that stands for none: the bias is left
         self.append(v.Dense(outputs=outputs), weight=weight, bias=self.biases(record, outputs))
         self.shape = (1, 1, outputs)
 
     def window(self, record: dict[str, Any]) -> dict[str, Any]:
         size, pad = (whole(record, "sy"), whole(record, "sx")), whole(record, "pad", 0)
-        return {"kernel": size, "stride": (whole(record, "stride"),) * 2, "padding": (pad, pad)}
+        stride = whole(record, "stride")
+        if stride == 0:
+            raise ValueError(f"{self.where} has stride 0")
+        return {"kernel": size, "stride": (stride, stride), "padding": (pad, pad)}
 
     def convolution(self, record: dict[str, Any]) -> None:
+        if self.swallowed(record, whole(record, "out_depth")):
+            return
         if self.flat:
             self.append(v.Reshape(shape=self.shape))
             self.flat = False
@@ -246,6 +257,8 @@ class _NetworkReader:
         self.after_window(window, filters)
 
     def pooling(self, record: dict[str, Any]) -> None:
+        if self.swallowed(record, self.shape[2]):
+            return
         if self.flat:
             self.append(v.Reshape(shape=self.shape))
             self.flat = False
@@ -253,11 +266,29 @@ class _NetworkReader:
         self.append(v.MaxPool(floor=FLOOR, **window))
         self.after_window(window, self.shape[2])
 
+    def swallowed(self, record: dict[str, Any], channels: int) -> bool:
+        """Whether the window does not fit into the value: the library then gives no number, or zeros.
+
+        It computes 0 rows and columns, or a negative number of each, whose product is a count of numbers never written.
+        """
+        rows, columns = self.sides(self.window(record))
+        if rows > 0 and columns > 0:
+            return False
+        if rows * columns < 0:
+            raise ValueError(f"{self.where} has {rows} rows and {columns} columns, which the library cannot hold")
+        self.as_vector()
+        count = max(1, rows * columns * channels)
+        self.append(v.Dense(outputs=count), weight=np.zeros((count, self.shape[2])), bias=np.zeros(count))
+        self.shape, self.empty = (1, 1, count), rows * columns == 0
+        return True
+
+    def sides(self, window: dict[str, Any]) -> list[int]:
+        """Rows and columns of windows, floor((n + 2 * pad - size) / stride + 1)."""
+        sizes = zip(self.shape[:2], window["kernel"], window["stride"], window["padding"], strict=True)
+        return [(n + 2 * p - k) // s + 1 for n, k, s, p in sizes]
+
     def after_window(self, window: dict[str, Any], channels: int) -> None:
-        rows, columns = (
-            (n + 2 * p - k) // s + 1
-            for n, k, s, p in zip(self.shape[:2], window["kernel"], window["stride"], window["padding"], strict=True)
-        )
+        rows, columns = self.sides(window)
         self.shape = (rows, columns, channels)
 
     def maxout(self, record: dict[str, Any]) -> None:
@@ -266,11 +297,11 @@ class _NetworkReader:
         self.shape = (*self.shape[:2], self.shape[2] // group)
 
     def check_outputs(self, record: dict[str, Any]) -> None:
-        said = tuple(
-            whole(record, key, now) for key, now in zip(("out_sy", "out_sx", "out_depth"), self.shape, strict=True)
-        )
-        if math.prod(said) != math.prod(self.shape):
-            raise ValueError(f"{self.where} says it gives {said} (rows, columns, depth), but it gives {self.shape}")
+        now = zip(("out_sy", "out_sx", "out_depth"), self.shape, strict=True)
+        said = math.prod(real(record, key) if key in record else side for key, side in now)
+        given = 0 if self.empty else math.prod(self.shape)
+        if said != given:
+            raise ValueError(f"{self.where} says it gives {said:g} numbers, but it gives {given}")
 
     def filters(self, record: dict[str, Any], count: int, shape: tuple[int, int, int]) -> NDArray[np.float64]:
         found = record.get("filters")
@@ -285,7 +316,10 @@ class _NetworkReader:
         return self.vol(record.get("biases"), count)
 
     def vol(self, record: Any, count: int) -> NDArray[np.float64]:
-        """The numbers of a Vol: `w` is a list, or an object from index strings to numbers in any order."""
+        """The numbers of a Vol: `w` is a list, or an object from index strings to numbers in any order.
+
+        A number that was not finite when it was saved stands as null, which the library reads as 0.
+        """
         numbers = record.get("w") if isinstance(record, dict) else None
         if isinstance(numbers, dict):
             try:
@@ -295,6 +329,7 @@ class _NetworkReader:
         if not isinstance(numbers, list) or len(numbers) != count:
             have = len(numbers) if isinstance(numbers, list) else "no"
             raise ValueError(f"{self.where} has {have} numbers where {count} belong: the sizes do not agree")
+        numbers = [0.0 if n is None else n for n in numbers]
         if not all(is_number(n) for n in numbers):
             raise ValueError(f"{self.where} holds a weight that is no number")
         values = np.array(numbers, np.float64)

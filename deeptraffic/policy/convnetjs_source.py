@@ -214,6 +214,11 @@ class Settings:
             return
         if path == ["brain", "value_net", "fromJSON"]:
             self._fail("weights in the middle of the code; put the fromJSON statement at the end", line)
+        if path[0] == "console":  # prints, and changes nothing
+            while not self._skip(")"):
+                self._value()
+                self._skip(",")
+            return
         self._fail(f"{'.'.join(path)}(...) is called, which settings do not need; remove the call", line)
 
     def _new(self, name: Token) -> None:
@@ -393,6 +398,8 @@ class Settings:
             self._skip(",")
         if name in ("min", "max") and given and all(map(is_number, given)):
             return (min if name == "min" else max)(given)
+        if name == "pow" and len(given) == 2 and all(is_number(x) and abs(x) <= 1000 for x in given):
+            return self._arithmetic("*", float(given[0]) ** min(given[1], 64), 1)
         if name not in functions or len(given) != 1 or not is_number(given[0]) or not math.isfinite(given[0]):
             self._fail(f"Math.{name} of {given!r:.40} is not understood; write the number", line)
         return functions[name](given[0])

@@ -132,6 +132,7 @@ def same(text: str) -> None:
         ("var num_actions = 5;", "const num_actions = 2 * 3 - 1, unused = -4.5e-3"),
         ("trainIterations = 10000;", "/* a comment\n over lines */ trainIterations = 1e4"),
         ("return action;", "return action"),
+        ("opt.gamma = 0.7;", "opt.gamma = 0.7; console.log('gamma', opt.gamma);"),
         ("var action = brain.forward(state);", "let action=brain . forward( state )"),
         ("decay: 0.01 }", "decay: 0.01, method: 'adadelta', eps: 1e-6, ro: 0.95, }"),
         ("opt.gamma = 0.7;", "opt.gamma = 0.7; opt.random_action_distribution = [0.2, 0.2, 0.2, 0.2, 0.2];"),
@@ -191,6 +192,43 @@ def test_refusals_name_the_line_and_the_reason(old: str, new: str, place: str, r
     message = refused(text)
     assert message.startswith(f"line {text.count(chr(10), 0, text.index(place)) + 1}:"), message
     assert reason in message
+
+
+def with_layers(*between: dict[str, Any], inputs: int = 10) -> str:
+    """The text of the basic network with layers between its relu and its head, which reads `inputs` numbers."""
+    net = json.loads(json.dumps(SUBMISSIONS["mit_basic_trained"]["net"]))
+    head = net["layers"][3]
+    head["num_inputs"] = inputs
+    for vol in head["filters"]:
+        vol["w"] = {str(i): vol["w"][str(i)] for i in range(inputs)}
+        vol["depth"] = inputs
+    net["layers"][3:3] = between
+    return written(weights=json.dumps(net))
+
+
+def pool(size: int, out: int, pad: int = 0) -> dict[str, Any]:
+    window = {"sx": size, "sy": size, "stride": 1, "pad": pad, "in_depth": 10}
+    return {"layer_type": "pool", "out_depth": 10, "out_sx": out, "out_sy": out, **window}
+
+
+@pytest.mark.parametrize(("size", "out", "inputs"), [(2, 0, 0), (3, -1, 10)])
+def test_window_larger_than_its_input_leaves_the_biases(size: int, out: int, inputs: int) -> None:
+    network = read_submission(with_layers(pool(size, out), inputs=inputs), "x").network
+    biases = numbers(SUBMISSIONS["mit_basic_trained"]["net"]["layers"][3]["biases"]["w"])
+    np.testing.assert_array_equal(network.assemble().run(np.ones(30)), biases)
+
+
+def test_window_of_one_cell_passes_its_input_on() -> None:
+    plain, pooled = (read_submission(t, "x").network.assemble() for t in (written(), with_layers(pool(3, 1, pad=1))))
+    np.testing.assert_array_equal(plain.run(np.ones(30)), pooled.run(np.ones(30)))
+
+
+def test_weight_saved_as_null_is_read_as_zero() -> None:
+    record = json.loads(json.dumps(SUBMISSIONS["mit_basic_trained"]["net"]))
+    record["layers"][1]["filters"][0]["w"]["7"] = None
+    network = read_submission(written(weights=json.dumps(record)), "x").network
+    assert network.tensors["1.weight"][0, 7] == 0.0
+    assert network.tensors["1.weight"][0, 8] != 0.0
 
 
 def test_comment_that_is_never_closed_is_named() -> None:
