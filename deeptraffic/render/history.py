@@ -14,6 +14,7 @@ from deeptraffic.sim.state import NOBODY, State
 
 KEPT = TRAIL_FRAMES + 1  # [frames]
 
+
 class Trail(NamedTuple):
     """Where a vehicle has been, newest first, as it lies on the moving road now.
 
@@ -31,12 +32,17 @@ class History:
 
     Rings of K = 101 observed frames: `_x`, `_y`, `_speed` (K, N), `_ground` (K,) [px], `_frame` (K,). A frame counts
     as soon as its moves are done: a game that waits for a decision has moved but not ended its frame.
+
+    Args:
+        vehicles: N
+        ground: [px] that the road has moved before, where a run is entered midway
     """
 
-    def __init__(self, vehicles: int) -> None:
+    def __init__(self, vehicles: int, ground: float = 0.0) -> None:
         self._x, self._y, self._speed = (np.zeros((KEPT, vehicles)) for _ in range(3))
         self._ground, self._frame = np.zeros(KEPT), np.zeros(KEPT, np.int64)
         self._newest, self._count = 0, 0
+        self._ground[0] = ground
         self._scroll = 0.0
 
     @property

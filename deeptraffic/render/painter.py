@@ -116,7 +116,7 @@ class Painter:
         """
         if not 0 <= follow < self.rules.vehicles:
             raise ValueError(f"follow={follow} is no vehicle; give a number from 0 to {self.rules.vehicles - 1}")
-        history, game = self.observe(state, row), state[row]
+        history, game = self.observe(state, row, ghost), state[row]
         camera = self._road.camera(game, follow)
         self._canvas.set_clip(self.layout.road)
         self._road.draw_surface(self._canvas, camera, history.ground)
@@ -125,7 +125,8 @@ class Painter:
         self._road.draw_trail(self._pixels, history.trail(follow), camera, self.trail_colour)
         self._road.draw_vehicles(self._canvas, game, camera)
         if ghost is not None:
-            self._draw_ghost(ghost, history, camera)
+            lead = self._ghost_history.ground - history.ground  # its road has moved by another distance than ours
+            self._road.draw_ghost(self._canvas, ghost[0], lead, camera)
         speed = int(history.mean_speed_mph(follow) // 1)
         label = self.label if follow == 0 else f"vehicle {follow}"
         readout = Readout(speed, int(game["passed"]), overlay, int(game["frame"]), label, note)
@@ -135,8 +136,13 @@ class Painter:
         self._panel.draw(self._canvas, readout)
         return self._pixels.copy()
 
-    def observe(self, state: State, row: int = 0) -> History:
-        """Remember a row's present frame for trail and read-out without painting it; return all that is remembered."""
+    def observe(self, state: State, row: int = 0, ghost: State | None = None) -> History:
+        """Remember a row's present frame for trail and read-out without painting it; return all that is remembered.
+
+        ghost: another run whose distance is remembered too
+        """
+        if ghost is not None:
+            self._ghost_history.observe(ghost, 0)
         history = self._histories.get(row)
         if history is None:
             history = self._histories[row] = History(self.rules.vehicles)
@@ -155,11 +161,10 @@ class Painter:
         else:
             self._histories.pop(row, None)
 
-    def _draw_ghost(self, ghost: State, history: History, camera: Camera) -> None:
-        """Draw the ghost where its road, which has moved by another distance, lies along ours."""
-        self._ghost_history.observe(ghost, 0)
-        lead = self._ghost_history.ground - history.ground
-        self._road.draw_ghost(self._canvas, ghost[0], lead, camera)
+    def enter(self, ground: float, ghost_ground: float = 0.0, row: int = 0) -> None:
+        """Forget a row that is wound to another frame, by which its road has moved `ground` [px]."""
+        self._histories[row] = History(self.rules.vehicles, ground)
+        self._ghost_history = History(self.rules.vehicles, ghost_ground)
 
     def _draw_overlay(self, game: np.void, camera: Camera, overlay: str, follow: int) -> None:
         if overlay == "input":

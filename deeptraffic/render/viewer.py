@@ -25,6 +25,7 @@ from deeptraffic.render.tiles import side_by_side
 from deeptraffic.render.vehicle_image import VehicleImage
 from deeptraffic.render.window import Window
 from deeptraffic.sim.rules import Sensor
+from deeptraffic.sim.state import State
 
 FPS = 60
 MAX_CATCH_UP = 6  # 60ths of a second that may pass from one picture to the next
@@ -128,8 +129,7 @@ class Viewer:
     def picture(self) -> ByteArray:
         """Return what the window shows now, (H, W, 3) uint8."""
         painters, dashboard = self._arranged()
-        state = [episode.state for episode in self._episodes]
-        ghost = state[1] if self.look.ghost and len(state) > 1 else None
+        state, ghost = [episode.state for episode in self._episodes], self._ghost
         overlay, follow = self.controls.overlay, self.controls.follow
         pictures = [painters[0].paint(state[0], overlay=overlay, follow=follow, ghost=ghost)]
         if len(painters) > 1:
@@ -163,28 +163,45 @@ class Viewer:
         self._due, self.message = 0.0, ""
         self._speeds = np.full(self.episode.frames + 1, np.nan)
         self._insights: dict[int, Insight] = {}
-        self._forget()
+        self._grounds = [np.zeros(episode.frames + 1) for episode in self._episodes]  # [px] moved by each frame
+        self._enter()
 
-    def _forget(self) -> None:
-        if self._painters is not None:
-            for painter in self._painters[1]:
-                painter.forget()
+    def _enter(self) -> None:
+        """Have the painters forget what came before this frame, but for how far the roads have moved."""
+        grounds = [ground[episode.frame] for ground, episode in zip(self._grounds, self._episodes, strict=True)]
+        painters = self._painters[1] if self._painters else []
+        for painter, ground, episode in zip(painters, grounds, self._episodes, strict=False):
+            painter.enter(ground, grounds[-1])
+            painter.observe(episode.state, ghost=self._ghost)
+
+    @property
+    def _ghost(self) -> State | None:
+        return self._episodes[1].state if self.look.ghost and len(self._episodes) > 1 else None
 
     def _advance(self) -> bool:
-        decisions = self.episode.decisions
-        if not self.episode.advance():
+        """Run a frame of every episode that the painters take notice of; False if the first is over."""
+        painters = self._arranged()[0]
+        if not self._roll(0):
             if self.on_end is not None and not self.message:
                 self.message = self.on_end(self.episode)
             return False
-        for episode in self._episodes[1:]:
-            episode.advance()
-        if self.episode.decisions != decisions and self.look.insight is not None:
-            self._note_insight()
-        painters = self._arranged()[0]
-        painters[0].observe(self.episode.state)
+        for number in range(1, len(self._episodes)):
+            self._roll(number)
         if len(painters) > 1:
             painters[1].observe(self._episodes[1].state)
-        self._speeds[self.episode.frame] = painters[0].observe(self.episode.state).mean_speed_mph(0)
+        history = painters[0].observe(self.episode.state, ghost=self._ghost)
+        self._speeds[self.episode.frame] = history.mean_speed_mph(0)
+        return True
+
+    def _roll(self, number: int) -> bool:
+        """Run a frame of one episode, noting how far its road moves and what its policy thinks; False if it is over."""
+        episode, ground = self._episodes[number], self._grounds[number]
+        decisions, moved = episode.decisions, ground[episode.frame] + episode.state.scroll[0]
+        if not episode.advance():
+            return False
+        ground[episode.frame] = moved
+        if number == 0 and episode.decisions != decisions:
+            self._note_insight()
         return True
 
     def _note_insight(self) -> None:
@@ -209,9 +226,12 @@ class Viewer:
         here = self.episode.frame
         if not here <= frame <= here + 1000:
             lead_in = max(0, frame - 110)
-            for episode in self._episodes:
-                episode.seek(lead_in)
-            self._forget()
+            for number, episode in enumerate(self._episodes):
+                if lead_in < episode.frame:
+                    episode.seek(lead_in)
+                while episode.frame < lead_in and self._roll(number):
+                    pass
+            self._enter()
         while self.episode.frame < frame and self._advance():
             pass
 
@@ -248,7 +268,10 @@ class Viewer:
                 painter.take_over(old)
             accent = trail_colour_by_name(controls.trail)
             dashboard = Dashboard((rest, height), painters[0].theme, accent) if rest else None
+            entered = self._painters is not None
             self._painters = (key, painters, dashboard)
+            if not entered:
+                self._enter()
         return self._painters[1], self._painters[2]
 
     def _painter(self, episode: Episode, width: int, height: int) -> Painter:
