@@ -1,9 +1,11 @@
 """What `render_mode` asks for: a picture on request, or a window that shows every frame at the game's own speed.
 
+Who closes the window has the game go on unseen.
+
 pygame is loaded when the first run with a render mode starts, so that nothing else needs it.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,12 @@ from deeptraffic.envs.settings import RENDER_FPS, check_render_mode
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Rules, Sensor
 
+if TYPE_CHECKING:
+    from deeptraffic.render.painter import Painter
+    from deeptraffic.render.window import Window
+
 RENDER_MODES = ["human", "rgb_array"]
+SMALLEST = 200  # [pixels] side of a window that a picture is fitted to
 
 
 def steps_per_second(rules: Rules) -> int:
@@ -31,8 +38,8 @@ class Pictures:
 
     def __init__(self, rules: Rules, sensor: Sensor, render_mode: str) -> None:
         self.rules, self.sensor, self.render_mode = rules, sensor, check_render_mode(render_mode, RENDER_MODES)
-        self._painter: Any = None
-        self._window: Any = None
+        self._painter: Painter | None = None
+        self._window: Window | None = None
 
     def start(self) -> None:
         """Forget the run before."""
@@ -43,8 +50,8 @@ class Pictures:
         """Take notice of a frame that has just ended, and show it where there is a window."""
         if self.render_mode == "rgb_array":
             self.painter.observe(sim.state, 0)
-        else:
-            self.window.show(self.painter.paint(sim.state, 0))
+        elif self.window.is_open:
+            self._show(sim)
 
     def render(self, sim: Simulator) -> NDArray[np.uint8] | None:
         """Return a new picture (H, W, 3) in mode "rgb_array", None where the window shows it."""
@@ -57,7 +64,7 @@ class Pictures:
             self._window = None
 
     @property
-    def painter(self) -> Any:
+    def painter(self) -> "Painter":
         """The painter, made when first needed."""
         if self._painter is None:
             from deeptraffic.render.painter import Painter
@@ -69,45 +76,26 @@ class Pictures:
     def window(self) -> "Window":
         """The window, made when first needed."""
         if self._window is None:
-            self._window = Window(f"DeepTraffic {self.rules.year}", RENDER_FPS)
+            from deeptraffic.render.window import Window
+
+            self._window = Window(self.painter.size, f"DeepTraffic {self.rules.year}")
         return self._window
+
+    def _show(self, sim: Simulator) -> None:
+        window = self.window
+        window.events()
+        if not window.show(self._fitted_painter(window.size).paint(sim.state, 0), RENDER_FPS):
+            window.close()
+
+    def _fitted_painter(self, size: tuple[int, int]) -> "Painter":
+        """Return the painter, made anew if the user gave the window another size."""
+        if size != self.painter.size and min(size) >= SMALLEST:
+            from deeptraffic.render.painter import Painter
+
+            old, self._painter = self.painter, Painter(self.rules, size, sensor=self.sensor)
+            self._painter.take_over(old)
+        return self.painter
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy makes its own painter and window."""
         return {**self.__dict__, "_painter": None, "_window": None}
-
-
-class Window:
-    """A pygame window of the size of its first picture.
-
-    Args:
-        title: of the window
-        fps: pictures shown per second
-    """
-
-    def __init__(self, title: str, fps: int) -> None:
-        import pygame
-
-        pygame.display.init()
-        self.title, self.fps, self.clock = title, fps, pygame.time.Clock()
-        self.screen: Any = None
-
-    def show(self, picture: NDArray[np.uint8]) -> None:
-        """Show a picture (H, W, 3) and wait until the next is due."""
-        import pygame
-
-        size = (picture.shape[1], picture.shape[0])
-        if self.screen is None or self.screen.get_size() != size:
-            self.screen = pygame.display.set_mode(size)
-            pygame.display.set_caption(self.title)
-        self.screen.blit(pygame.image.frombuffer(np.ascontiguousarray(picture).data, size, "RGB"), (0, 0))
-        pygame.event.pump()
-        pygame.display.flip()
-        self.clock.tick(self.fps)
-
-    def close(self) -> None:
-        """Close the window."""
-        import pygame
-
-        pygame.display.quit()
-        self.screen = None

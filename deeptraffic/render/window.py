@@ -63,7 +63,7 @@ class Window:
     def show(self, picture: ByteArray, fps: float | None = None) -> bool:
         """Show a picture in the window's middle, waiting so that no more than `fps` are shown; False once closed.
 
-        The user's events are worked off here unless `events` was called.
+        Call `events` between two pictures, or the window does not answer its user.
         """
         import pygame
 

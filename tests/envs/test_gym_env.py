@@ -319,15 +319,14 @@ def test_rgb_array_is_a_new_picture_and_changes_no_result() -> None:
 
 
 def test_human_window_shows_every_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    from deeptraffic.envs.pictures import Window
+    from deeptraffic.render.window import Window
 
     shown: list[np.ndarray] = []
     show = Window.show
 
-    def show_quickly(window: Window, picture: np.ndarray) -> None:
-        window.fps = 0  # no waiting
-        show(window, picture)
+    def show_quickly(window: Window, picture: np.ndarray, fps: float | None = None) -> bool:
         shown.append(picture)
+        return show(window, picture)  # no waiting
 
     monkeypatch.setattr(Window, "show", show_quickly)
     env = DeepTrafficEnv(render_mode="human")
@@ -336,6 +335,28 @@ def test_human_window_shows_every_frame(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(shown) == 30
     assert env.render() is None
     env.close()
+    env.close()
+
+
+def test_closed_human_window_lets_the_game_go_on_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pygame
+
+    from deeptraffic.render.window import Window
+
+    shown: list[bool] = []
+    show = Window.show
+
+    def show_quickly(window: Window, picture: np.ndarray, fps: float | None = None) -> bool:
+        shown.append(show(window, picture))
+        return shown[-1]
+
+    monkeypatch.setattr(Window, "show", show_quickly)
+    env = DeepTrafficEnv(render_mode="human")
+    env.reset(seed=1)
+    env.step(1)
+    pygame.event.post(pygame.event.Event(pygame.QUIT))
+    assert np.isfinite(env.step(1)[1])
+    assert shown == [True] * 30 + [False] and not pygame.display.get_init()
     env.close()
 
 
