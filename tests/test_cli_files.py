@@ -1,0 +1,80 @@
+"""The command line's way of policies into and out of files."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deeptraffic.cli import main
+from deeptraffic.policy.convnetjs import network_from_json
+from deeptraffic.policy.convnetjs_export import write_submission
+from deeptraffic.sim.rules import Sensor
+
+GOLDEN = Path(__file__).parent / "golden" / "submission_networks.json"
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command in this process; give its exit code, standard output and standard error."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["deeptraffic", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def submission(tmp_path: Path) -> Path:
+    """MIT's basic network, trained in the original game: 67.81 mph alone, 71.77 with four others."""
+    record = next(r for r in json.loads(GOLDEN.read_text()) if r["name"] == "mit_basic_trained")
+    path = tmp_path / "basic.js"
+    path.write_text(write_submission(network_from_json(record["net"]), Sensor(1, 10, 0), other_agents=4))
+    return path
+
+
+def test_submission_keeps_its_score_through_both_kinds_of_file(run: Run, submission: Path, tmp_path: Path) -> None:
+    policy, again = tmp_path / "basic.safetensors", tmp_path / "again.js"
+    assert run("import", submission, "-o", policy)[0] == 0
+    code, out, _ = run("export", policy, "--original", again, "--json")
+    facts = json.loads(out)
+    assert (code, facts["score"], facts["score_of_file"], facts["other_agents"]) == (0, 71.77, 71.77, 4)
+    assert json.loads(run("evaluate", again, "--other-agents", "0", "--json")[1])["score"] == 67.81
+
+
+def test_submission_is_driven_by_its_own_file_name(run: Run, submission: Path) -> None:
+    score = json.loads(run("evaluate", submission, "--json")[1])
+    assert (score["score"], score["other_agents"], score["policy"]) == (71.77, 4, "basic")
+
+
+def test_inspect_shows_and_draws_a_policy(run: Run, submission: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "first.png"
+    code, out, _ = run("inspect", submission, "--picture", picture)
+    assert code == 0
+    assert "365" in out
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("export", "gap", "-o", "x.safetensors"), "no network"),
+        (("export", "gap"), "give one of"),
+        (("import", __file__, "-o", "x.safetensors"), "no weights"),
+        (("import", __file__, "-o", "x.zip"), "end it in .safetensors"),
+        (("inspect", __file__), ""),
+        (("evaluate", __file__), ""),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(run: Run, arguments: tuple[str, ...], reason: str) -> None:
+    code, out, error = run(*arguments)
+    assert (code, out) == (2, "")
+    assert error.startswith("error: ")
+    assert reason in error
+    assert not Path("x.safetensors").exists()
