@@ -234,6 +234,10 @@ class NetworkPolicy:
         """Return the actions (B,) for obs (B, D) float64 of the drivers with slots `rows` (B,)."""
         actions, p = np.empty(len(rows), np.int64), self.program
         cells = np.ascontiguousarray(obs, np.float64)
+        if cells.shape != (len(rows), self.observation.size):
+            raise ValueError(f"obs of shape {cells.shape}; {len(rows)} drivers see {self.observation.size} cells each")
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self.past):
+            raise ValueError(f"slots up to {rows.max()}, but {len(self.past)} of them; reset(slots) makes room")
         brain = (self.past, self.memory, self.more, self.seed)
         choose_all(p.table, p.weights, p.scratch, p.out, p.outputs, rows, cells, *brain, actions)
         if self.activity is not None and rows[0] % self.agents == 0:

@@ -261,11 +261,14 @@ def _is_new(loop: Any) -> bool:
 class _CompilationNotice:
     """Say so on standard error if a first call takes long because Numba compiles (once per machine, then cached)."""
 
+    said = False  # once a process is enough
+
     def __init__(self, loop: Any) -> None:
-        self.timer = threading.Timer(1.5, self._say) if _is_new(loop) else None
+        self.timer = threading.Timer(1.5, self._say) if _is_new(loop) and not self.said else None
 
     def _say(self) -> None:
-        print("deeptraffic: compiling for this machine, once; some 10 to 30 seconds ...", file=sys.stderr)
+        type(self).said = True
+        print("deeptraffic: compiling for this machine, once; this may take a minute ...", file=sys.stderr)
 
     def __enter__(self) -> None:
         if self.timer:

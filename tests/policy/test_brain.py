@@ -148,3 +148,11 @@ def test_what_does_not_fit_is_named() -> None:
         NetworkPolicy("x", network, Sensor(0, 3, 0))
     with pytest.raises(ValueError, match="seed=-1"):
         NetworkPolicy("x", network, SENSOR, seed=-1)
+
+
+def test_slots_and_observations_that_have_no_room_are_refused() -> None:
+    policy = linear(0, [[0, 0]] * 5)
+    with pytest.raises(ValueError, match="reset"):
+        policy.act(np.zeros((2, 2)), np.arange(2))
+    with pytest.raises(ValueError, match="2 cells"):
+        policy.act(np.zeros((1, 3)), ONE)
