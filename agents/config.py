@@ -43,6 +43,11 @@ def choice(default: str, *names: str) -> Any:
     return field(default=default, metadata={"choice": names})
 
 
+def switch(default: bool) -> Any:
+    """A setting that is true or false."""
+    return field(default=default, metadata={"switch": True})
+
+
 class Checked:
     """Checks every setting of a frozen dataclass against the limits it was declared with."""
 
@@ -71,6 +76,8 @@ def _canonical(name: str, value: Any, limits: Mapping[str, Any]) -> Any:
         return float(value)
     if "choice" in limits and value not in limits["choice"]:
         raise ValueError(f"{name}={value!r} does not exist; choose one of {', '.join(limits['choice'])}")
+    if "switch" in limits and not isinstance(value, bool):
+        raise ValueError(f"{name}={value!r} is not possible; give true or false")
     if "hidden" in limits:
         return _canonical_layers(name, value)
     return value
@@ -186,14 +193,41 @@ class DQNConfig(AgentConfig):
             )
 
 
-AGENTS: dict[str, type[AgentConfig]] = {"ppo": PPOConfig, "a2c": A2CConfig, "dqn": DQNConfig}
+@dataclass(frozen=True)
+class PQNConfig(AgentConfig):
+    """Parallelised Q-network (Gallici et al. 2024, arXiv:2407.04811), see `agents.pqn`.
+
+    learning_rate, learning_rate_end, max_grad_norm, activation: as in `AgentConfig`, with this algorithm's own defaults
+    n_steps, batch_size, n_epochs: as in `PPOConfig`
+    q_lambda: weight of longer returns, 0 for one step, 1 for all n_steps
+    exploration_initial_eps, exploration_final_eps: chance of a random action, tossed for each game, at the start and
+        later
+    exploration_fraction: share of training over which it falls in a line from the one to the other
+    layer_norm: whether hidden layers are normalised; the original game's file format cannot hold that
+    dueling: whether the network's head is a value plus advantages
+    """
+
+    max_grad_norm: float = number(10.0, 1e-6, 1e6)
+    activation: str = choice("relu", "tanh", "relu")
+    n_steps: int = whole(8, 1, 4096)
+    batch_size: int = whole(128, 2, 1_000_000)
+    n_epochs: int = whole(2, 1, 100)
+    q_lambda: float = number(0.65, 0.0, 1.0)
+    exploration_initial_eps: float = number(1.0, 0.0, 1.0)
+    exploration_final_eps: float = number(0.02, 0.0, 1.0)
+    exploration_fraction: float = number(0.3, 0.001, 1.0)
+    layer_norm: bool = switch(True)
+    dueling: bool = switch(False)
+
+
+AGENTS: dict[str, type[AgentConfig]] = {"ppo": PPOConfig, "a2c": A2CConfig, "dqn": DQNConfig, "pqn": PQNConfig}
 
 
 @dataclass(frozen=True)
 class TrainConfig(Checked):
     """One training run.
 
-    algo: ppo, a2c or dqn
+    algo: ppo, a2c, dqn or pqn
     total_timesteps: decisions of training, all games together
     seed: of the network, the exploration and the games; training games never are those of an evaluation
     device: of the network: "cpu", "cuda" or "auto"
@@ -221,7 +255,7 @@ class TrainConfig(Checked):
         if self.observation.kind == "full":
             raise ValueError("observation.kind='full' is no input for a network; choose gaps, vector or kinematics")
         rollout = getattr(self.agent, "n_steps", 0) * self.games.num_envs
-        if isinstance(self.agent, PPOConfig) and (self.agent.batch_size > rollout or rollout < 2):
+        if isinstance(self.agent, PPOConfig | PQNConfig) and (self.agent.batch_size > rollout or rollout < 2):
             raise ValueError(
                 f"batch_size={self.agent.batch_size} is more than n_steps={self.agent.n_steps} x "
                 f"num_envs={self.games.num_envs} = {rollout} decisions hold; lower batch_size or raise n_steps"
@@ -249,10 +283,11 @@ _DEFAULTS: dict[str, Settings] = {
         "evaluate_every": 25_000,
         "checkpoint_every": 50_000,
     },
+    "pqn": {"num_envs": 128},
 }
 PRESETS: dict[str, dict[str, Settings]] = {
-    "default": {"ppo": {}, "a2c": {}, "dqn": {}},
-    "demo": {"ppo": {}, "a2c": {}, "dqn": {}},
+    "default": {algo: {} for algo in AGENTS},
+    "demo": {algo: {} for algo in AGENTS},
     "quick": {
         algo: {"total_timesteps": 120_000, "evaluate_every": 40_000, "checkpoint_every": 40_000} for algo in AGENTS
     },

@@ -21,7 +21,7 @@ from deeptraffic.policy.brain import NetworkPolicy
 from deeptraffic.policy.builtin import Policy
 from deeptraffic.policy.layers import Layer
 from deeptraffic.policy.network import Network
-from deeptraffic.policy.vocabulary import Dense, Gaps, Relu, Tanh
+from deeptraffic.policy.vocabulary import Dense, Gaps, LayerNorm, Relu, Tanh
 from deeptraffic.sim.rules import CONTESTS
 from deeptraffic.sim.state import F64, I64
 
@@ -67,6 +67,8 @@ def make_policy(config: TrainConfig, weights: Weights, label: str, notes: dict[s
 def to_network(config: TrainConfig, weights: Weights) -> Network:
     """Return dense layers k = 0, 1, ..., `k.weight` (outputs, inputs) and `k.bias`, as a network over the cells.
 
+    A layer is normalised (Ba et al. 2016, arXiv:1607.06450) before its activation where there is a `k.norm_weight`.
+
     Raises ValueError if the weights are not those of this configuration's sensor.
     """
     seen = config.observation
@@ -79,6 +81,10 @@ def to_network(config: TrainConfig, weights: Weights) -> Network:
         layers.append(Dense(outputs=int(weights[f"{k}.weight"].shape[0])))
         for part in ("weight", "bias"):
             tensors[f"{len(layers)}.{part}"] = weights[f"{k}.{part}"]
+        if f"{k}.norm_weight" in weights:
+            layers.append(LayerNorm())
+            for part in ("weight", "bias"):
+                tensors[f"{len(layers)}.{part}"] = weights[f"{k}.norm_{part}"]
         if k < count - 1:
             layers.append(ACTIVATIONS[config.agent.activation]())
     return Network(seen.sensor.size, tuple(layers), tensors)

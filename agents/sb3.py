@@ -18,8 +18,10 @@ from gymnasium import spaces
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from agents.config import A2CConfig, DQNConfig, PPOConfig, TrainConfig
+from agents.config import A2CConfig, DQNConfig, PPOConfig, PQNConfig, TrainConfig
 from agents.export import Weights, reads_cells
+from agents.pqn import PQN
+from agents.pqn_policy import driving_weights
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
 from deeptraffic.sim.rules import Action
 
@@ -109,10 +111,28 @@ def _make_dqn(config: TrainConfig, env: DeepTrafficVecEnv) -> DQN:
     )
 
 
+def _make_pqn(config: TrainConfig, env: DeepTrafficVecEnv) -> PQN:
+    agent = config.agent
+    assert isinstance(agent, PQNConfig)
+    settings = _common(config, env)
+    settings["policy_kwargs"] |= {"layer_norm": agent.layer_norm, "dueling": agent.dueling}
+    return PQN(
+        **settings,
+        n_steps=agent.n_steps,
+        batch_size=agent.batch_size,
+        n_epochs=agent.n_epochs,
+        q_lambda=agent.q_lambda,
+        exploration_initial_eps=agent.exploration_initial_eps,
+        exploration_final_eps=agent.exploration_final_eps,
+        exploration_fraction=agent.exploration_fraction,
+    )
+
+
 ALGORITHMS: dict[str, Callable[[TrainConfig, DeepTrafficVecEnv], BaseAlgorithm]] = {
     "ppo": _make_ppo,
     "a2c": _make_a2c,
     "dqn": _make_dqn,
+    "pqn": _make_pqn,
 }
 
 
@@ -147,6 +167,8 @@ def network_weights(model: BaseAlgorithm, config: TrainConfig) -> Weights:
     state = {name: tensor.detach().cpu().numpy() for name, tensor in model.policy.state_dict().items()}
     if not reads_cells(config.observation):
         return {f"policy.{name}": tensor for name, tensor in state.items()}
+    if isinstance(model, PQN):
+        return driving_weights(model.policy)
     trunk = "q_net.q_net." if isinstance(model, DQN) else "mlp_extractor.policy_net."
     layers = [name.removesuffix(".weight") for name in state if name.startswith(trunk) and name.endswith(".weight")]
     if not isinstance(model, DQN):

@@ -32,7 +32,7 @@ def train_command(
     """Train, or go on training, and return what came of it; `to_json(result)` is for `--json`.
 
     Args:
-        algo: ppo, a2c or dqn
+        algo: ppo, a2c, dqn or pqn
         observation: kind of observation (`--obs`)
         config_file: JSON or TOML (`--config`)
         settings: "key=value" each (`--set`)

@@ -8,7 +8,7 @@ from deeptraffic.cli.terminal import messages, print_json, results
 
 
 def train(
-    algo: str = typer.Argument(..., help="The algorithm: ppo, dqn or a2c."),
+    algo: str = typer.Argument(..., help="The algorithm: ppo, pqn, dqn or a2c."),
     obs: str | None = typer.Option(None, help="Kind of observation: vector, gaps, grid, ..."),
     config: Path | None = typer.Option(None, help="A JSON or TOML file of settings."),
     set_: list[str] = typer.Option([], "--set", help="A setting, key=value; may be given several times."),

@@ -11,6 +11,7 @@ from agents.config import TrainConfig, build_config
 SMALL: dict[str, dict[str, Any]] = {
     "ppo": {"n_steps": 8, "batch_size": 32, "n_epochs": 2},
     "a2c": {"n_steps": 4},
+    "pqn": {"n_steps": 8, "batch_size": 32, "n_epochs": 2},
     "dqn": {"learning_starts": 64, "batch_size": 16, "buffer_size": 256, "target_update_interval": 48},
 }
 
