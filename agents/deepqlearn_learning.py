@@ -131,16 +131,19 @@ def learn(
     tally, batch = brain.tally[0], picks.size
     for b in range(batch):
         picks[b] = draw_index(tally, tally.stored)
-        copy_to_column(brain.states[picks[b]], values, b)
-        copy_to_column(brain.next_states[picks[b]], values, batch + b)
+    inputs = brain.states.shape[1]
+    for i in range(inputs):
+        for b in range(batch):
+            values[i, b] = brain.states[picks[b], i]
+            values[i, batch + b] = brain.next_states[picks[b], i]
     forward(layers, brain.params, values)
     value = np.empty(values.shape[0])
     first_q = layers[-1, TO]
     for b in range(batch):
         q_next = values[first_q:, batch + b]
         target = brain.rewards[picks[b]] + settings.gamma * q_next[largest(q_next)]
-        for n in range(value.size):
-            value[n] = values[n, b]
+        value[:inputs] = brain.states[picks[b]]
+        value[inputs:] = values[inputs:, b]
         action = brain.actions[picks[b]]
         error = value[first_q + action] - target
         tally.loss_sum += 0.5 * error * error
@@ -148,13 +151,6 @@ def learn(
     tally.losses += batch
     tally.updates += 1
     descend(layers, settings, brain.params, brain.velocity, gradient)
-
-
-@compiled
-def copy_to_column(x: F64, values: F64, column: int) -> None:
-    """Write x (D,) into the first D rows of a column."""
-    for i in range(x.size):
-        values[i, column] = x[i]
 
 
 # --- deciding ---------------------------------------------------------------------------------------------------------
@@ -188,7 +184,7 @@ def decide(
         if draw_uniform(tally) < epsilon_at(settings, tally.age):
             action = draw_index(tally, NUM_ACTIONS)
         else:
-            copy_to_column(net_input, values, 0)
+            values[: net_input.size, 0] = net_input
             forward(layers, brain.params, values)
             action = largest(values[layers[-1, TO] :, 0])
     for k in range(window - 1, 0, -1):

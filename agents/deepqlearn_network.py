@@ -39,15 +39,16 @@ def forward(layers: I64, params: F64, values: F64) -> None:
     """
     for k in range(layers.shape[0]):
         layer = layers[k]
+        results = values[layer[TO] : layer[TO] + layer[OUTPUTS]]
+        results[:] = 0.0
+        for i in range(layer[INPUTS]):
+            x = values[layer[FROM] + i]
+            for o in range(layer[OUTPUTS]):
+                add_scaled(results[o], params[layer[WEIGHTS] + o * layer[INPUTS] + i], x)
         for o in range(layer[OUTPUTS]):
-            result = values[layer[TO] + o]
-            result[:] = 0.0
-            row = layer[WEIGHTS] + o * layer[INPUTS]
-            for i in range(layer[INPUTS]):
-                add_scaled(result, params[row + i], values[layer[FROM] + i])
             bias = params[layer[BIASES] + o]
-            for b in range(result.size):
-                result[b] = activate(layer[ACTIVATION], result[b] + bias)
+            for b in range(results.shape[1]):
+                results[o, b] = activate(layer[ACTIVATION], results[o, b] + bias)
 
 
 @compiled
