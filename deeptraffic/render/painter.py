@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deeptraffic.render.cell_tiles import TOP_MARK
 from deeptraffic.render.history import History
 from deeptraffic.render.overlays import check_overlay, input_cells, map_cells, safety_cells
 from deeptraffic.render.panel import Caption, Panel, Readout
@@ -91,7 +92,8 @@ class Painter:
         self._canvas = pygame.image.frombuffer(self._pixels.data, self.size, "RGB")
         self._canvas.fill(self.theme.page)
         self._road = RoadView(rules, self.theme, self.trail_colour, self.layout.road, self.layout.scale, image)
-        self._panel = Panel(self.theme, self.trail_colour, self.layout.panel, self.layout.unit, _title(rules))
+        panel_place, top = self.layout.panel, TOP_MARK / rules.empty
+        self._panel = Panel(self.theme, self.trail_colour, panel_place, self.layout.unit, _title(rules), top)
         self._caption = Caption(self.theme, self.layout.road, self.layout.scale)
         self._ghost_history = History(rules.vehicles)
         self._histories: dict[int, History] = {}
@@ -124,6 +126,8 @@ class Painter:
         self._draw_overlay(game, camera, overlay, follow)
         self._road.draw_trail(self._pixels, history.trail(follow), camera, self.trail_colour)
         self._road.draw_vehicles(self._canvas, game, camera)
+        if overlay == "input":
+            self._road.draw_cells(self._canvas, input_cells(self.rules, game, self.sensor, follow), camera, "number")
         if ghost is not None:
             lead = self._ghost_history.ground - history.ground  # its road has moved by another distance than ours
             self._road.draw_ghost(self._canvas, ghost[0], lead, camera)

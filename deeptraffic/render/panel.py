@@ -17,7 +17,7 @@ LEGENDS: dict[str, tuple[str, tuple[tuple[str, int, str], ...]]] = {  # overlay:
         (
             ("free", 0, "free: 1"),
             ("occupied", 3, "slow car: near 0"),
-            ("occupied", LEVELS - 1, "fast car: above 0"),
+            ("occupied", LEVELS - 1, "fast car: up to {top:.2g}"),
             ("off", 0, "no road: 0"),
         ),
     ),
@@ -73,10 +73,14 @@ class Caption:
 
 
 class Panel:
-    """Draws read-outs into `place`; parts that did not change since the last call are left as they are."""
+    """Draws read-outs into `place`; parts that did not change since the last call are left as they are.
 
-    def __init__(self, theme: Theme, accent: Colour, place: Rectangle, unit: float, title: str) -> None:
+    `top` is the most that an observation's cell with a car in it holds.
+    """
+
+    def __init__(self, theme: Theme, accent: Colour, place: Rectangle, unit: float, title: str, top: float) -> None:
         self.theme, self.accent, self.place, self.unit, self.title = theme, accent, place, unit, title
+        self.top = top
         self.lettering = Lettering()
         self._bar_colour = accent if contrast(accent, theme.panel) > 0.12 else theme.text
         self._tiles = CellTiles(theme, max(unit, 0.2))
@@ -135,7 +139,7 @@ class Panel:
             y = 384 + 20 * k
             where = self.place.left + 22 * self.unit, self._y(y + 2)
             canvas.blit(self._tiles.tile(tile, level), (round(where[0]), round(where[1])))
-            self._write(canvas, words, y, 14, self.theme.text, indent=28)
+            self._write(canvas, words.format(top=self.top), y, 14, self.theme.text, indent=28)
 
     def _draw_foot(self, canvas: "pygame.Surface", readout: Readout) -> None:
         height = self.place.height / self.unit

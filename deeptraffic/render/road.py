@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.render.cell_tiles import CellTiles
+from deeptraffic.render.cell_tiles import NUMBER_ROOM, CellTiles
 from deeptraffic.render.history import Trail
 from deeptraffic.render.overlays import Cells
 from deeptraffic.render.shapes import ByteArray, surface_from_rgb
@@ -120,7 +120,14 @@ class RoadView:
         _lay_ribbon(pixels, first, centre, age, TRAIL_HALF_WIDTH * self.scale, colour)
 
     def draw_cells(self, canvas: "pygame.Surface", cells: Cells, camera: Camera, style: str) -> None:
-        """Lay overlay cells over the road; `style` (input, map or safety) says what their values mean."""
+        """Lay overlay cells over the road; `style` says what their values mean: input, map, safety, or number.
+
+        Style number writes those of the input that a car is in, where a cell is large enough to read it.
+        """
+        if style == "number":
+            if self._tiles.size[1] < NUMBER_ROOM:
+                return
+            cells = Cells(*(part[(cells.value != 0.0) & (cells.value != 1.0)] for part in cells))
         tile = self._tiles.picker(style, self.rules.empty)
         x = self.place.left + (cells.column * LANE_WIDTH - camera.left) * self.scale
         y = self.place.top + (cells.line * CELL_LENGTH - camera.top) * self.scale

@@ -1,0 +1,39 @@
+"""Pictures of overlay cells: what a value looks like, and where it is written out."""
+
+import numpy as np
+import pygame
+
+from deeptraffic.render.cell_tiles import CellTiles
+from deeptraffic.render.painter import Painter
+from deeptraffic.render.theme import DARK
+from deeptraffic.sim.rules import RULES_2018
+
+
+def pixels(surface: pygame.Surface) -> bytes:
+    return pygame.image.tobytes(surface, "RGBA")
+
+
+def test_only_the_value_1_looks_free() -> None:
+    tiles = CellTiles(DARK, 1.0)
+    pick = tiles.picker("input", empty=7.0)
+    assert pick(1.0) is tiles.tile("free", 0)
+    assert pick(5.767) is tiles.tile("occupied", 15), "the ego car of 2017 reads itself ten times as fast"
+    assert pick(0.0) is tiles.tile("off", 0)
+
+
+def test_numbers_tell_values_apart_that_share_a_shade() -> None:
+    pick = CellTiles(DARK, 1.5).picker("number", empty=100.0)
+    assert pixels(pick(0.020)) == pixels(pick(0.0201)) != pixels(pick(0.021))
+
+
+def test_numbers_are_written_over_cars_where_cells_are_large_enough(drive) -> None:
+    sim = drive(60)
+    for height, written in ((700, False), (1080, True)):
+        painter = Painter(RULES_2018, (700, height), overlay="input")
+        picture = painter.paint(sim.state)
+        road = painter.layout.road
+        x = road.left + (sim.state.x[0, 0] - painter._road.camera(sim.state[0]).left + 7.5) * painter.layout.scale
+        y = (525 + 17) * painter.layout.scale
+        ego = picture[int(y) - 20 : int(y) + 20, int(x) - 5 : int(x) + 5].astype(int)
+        plain = painter.paint(sim.state, overlay="none")[int(y) - 20 : int(y) + 20, int(x) - 5 : int(x) + 5]
+        assert bool((np.abs(ego - plain) > 60).any()) == written
