@@ -45,7 +45,7 @@ class Play:
         rival: makes the episode to drive against, shown beside, or as a ghost
         ghost: show the rival as a ghost
         table: the local table's path; None takes the user's
-        size: (width, height) [pixels] of the window
+        size: (width, height) [pixels] of the window; None takes one that has room for all
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Play:
         rival: MakeEpisode | None = None,
         ghost: bool = False,
         table: Path | None = None,
-        size: tuple[int, int] = (1060, 760),
+        size: tuple[int, int] | None = None,
         look: Look | None = None,
         controls: Controls | None = None,
     ) -> None:

@@ -30,6 +30,7 @@ from deeptraffic.sim.state import State
 FPS = 60
 MAX_CATCH_UP = 6  # 60ths of a second that may pass from one picture to the next
 MIN_HEIGHT = 240  # [pixels]
+SIZE, SIZE_BESIDE = (1060, 760), (1366, 760)  # [pixels] of a window with one road, and with two
 
 MakeEpisode = Callable[[int], Episode]
 """seed -> a new episode, driven by a policy whose memory is empty; a replay may ignore the seed."""
@@ -59,7 +60,7 @@ class Viewer:
         seed: the first
         look: what else is shown
         manual: the driver that the arrow keys steer, if it drives the episode
-        size: (width, height) [pixels] of the window
+        size: (width, height) [pixels] of the window; None takes one that has room for all
         controls: overlay, trail and theme to begin with
         on_end: called when the episode is over; returns the line to show
     """
@@ -71,12 +72,12 @@ class Viewer:
         seed: int = 1,
         look: Look | None = None,
         manual: ManualDriver | None = None,
-        size: tuple[int, int] = (1060, 760),
+        size: tuple[int, int] | None = None,
         controls: Controls | None = None,
         on_end: Callable[[Episode], str] | None = None,
     ) -> None:
         self.make_episode, self.seed, self.look, self.manual = make_episode, seed, look or Look(), manual
-        self.size = size
+        self.size = size or (SIZE_BESIDE if self._roads == 2 else SIZE)
         self.message, self.on_end = "", on_end
         self.quit = False
         self._painters: tuple[object, list[Painter], Dashboard | None] | None = None
@@ -131,7 +132,8 @@ class Viewer:
         painters, dashboard = self._arranged()
         state, ghost = [episode.state for episode in self._episodes], self._ghost
         overlay, follow = self.controls.overlay, self.controls.follow
-        pictures = [painters[0].paint(state[0], overlay=overlay, follow=follow, ghost=ghost)]
+        note = self._status() if dashboard is None else ""
+        pictures = [painters[0].paint(state[0], overlay=overlay, follow=follow, ghost=ghost, note=note)]
         if len(painters) > 1:
             pictures.append(painters[1].paint(state[1], overlay=overlay, follow=follow))
         self._speeds[self.episode.frame] = painters[0].observe(state[0]).mean_speed_mph(0)
@@ -173,6 +175,11 @@ class Viewer:
         for painter, ground, episode in zip(painters, grounds, self._episodes, strict=False):
             painter.enter(ground, grounds[-1])
             painter.observe(episode.state, ghost=self._ghost)
+
+    @property
+    def _roads(self) -> int:
+        """How many roads stand side by side."""
+        return 2 if self.look.rival is not None and not self.look.ghost else 1
 
     @property
     def _ghost(self) -> State | None:
@@ -254,8 +261,8 @@ class Viewer:
 
     def _arranged(self) -> tuple[list[Painter], Dashboard | None]:
         """Return painters and dashboard that fit the window and the chosen look, made anew if these have changed."""
-        controls, look = self.controls, self.look
-        beside = 2 if look.rival is not None and not look.ghost else 1
+        controls = self.controls
+        beside = self._roads
         width, height = max(self.size[0], 200), max(self.size[1], MIN_HEIGHT)
         key = (width, height, controls.trail, controls.theme, controls.dashboard, beside, self.episode.rules)
         if self._painters is None or self._painters[0] != key:

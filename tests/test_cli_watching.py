@@ -1,0 +1,152 @@
+"""`deeptraffic watch`, `play` and `record` as a user meets them: real windows, traces, and what is refused."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeptraffic.cli import main
+from deeptraffic.render.trace import Trace
+from deeptraffic.sim.rules import Sensor
+
+Tool = Callable[..., str]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command in this process; give (exit code, standard output, standard error)."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["deeptraffic", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+@contextmanager
+def window(requires_system: Callable[[str, str], Path], folder: Path, *arguments: str) -> Iterator[tuple[Tool, object]]:
+    """Run the command on a display of its own; give what sends keys, and the process."""
+    xvfb, xdotool = requires_system("xvfb", "Xvfb"), requires_system("xdotool", "xdotool")
+    read, write = os.pipe()
+    options = ["-displayfd", str(write), "-noreset", "-screen", "0", "1600x900x24"]
+    server = subprocess.Popen([xvfb, *options], pass_fds=[write], stderr=subprocess.DEVNULL)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        display = pipe.readline().strip()
+    env = os.environ | {
+        "DISPLAY": f":{display}",
+        "SDL_VIDEODRIVER": "x11",
+        "DEEPTRAFFIC_TABLE": str(folder / "runs.json"),
+    }
+    command = [sys.executable, "-c", "from deeptraffic.cli import main; main()", *arguments]
+    program = subprocess.Popen(command, env=env, cwd=folder, stdout=subprocess.PIPE, text=True)
+
+    def tool(*keys: str) -> str:
+        return subprocess.run([xdotool, *keys], env=env, capture_output=True, text=True, timeout=30).stdout.strip()
+
+    try:
+        deadline = time.monotonic() + 180
+        while "DeepTraffic" not in tool("getwindowfocus", "getwindowname"):
+            assert program.poll() is None and time.monotonic() < deadline, "no window appeared"
+            time.sleep(0.2)
+        yield tool, program
+    finally:
+        program.kill()
+        program.wait()
+        server.terminate()
+        server.wait()
+
+
+def test_watch_shows_a_policy_in_a_window_until_it_is_closed(requires_system, tmp_path: Path) -> None:
+    with window(requires_system, tmp_path, "watch", "gap", "--beside", "idle", "--overlay", "input") as (tool, program):
+        assert tool("getwindowfocus", "getwindowname") == "DeepTraffic: gap"
+        for key in ("o", "h", "space", "q"):
+            tool("key", key)
+        program.communicate(timeout=60)
+        assert program.returncode == 0
+
+
+def test_play_keeps_a_demonstration_and_a_trace_and_prints_the_score(requires_system, tmp_path: Path) -> None:
+    arguments = ("play", "--against", "gap", "--other-agents", "1", "--name", "Ada", "--keep", "kept", "--json")
+    with window(requires_system, tmp_path, *arguments) as (tool, program):
+        tool("keydown", "Up")
+        tool("key", "3")
+        time.sleep(1)
+        tool("keyup", "Up")
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "runs.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.5)
+        tool("key", "q")
+        output, _ = program.communicate(timeout=60)
+    facts = json.loads(output)
+    trace = Trace.load(tmp_path / facts["trace"])
+    assert (facts["place"], facts["of"], trace.label, trace.frames) == (1, 1, "Ada", 2000)
+    with np.load(tmp_path / facts["demonstration"]) as kept:
+        assert kept["observations"].shape == (66, 420) and set(kept["actions"]) >= {1}
+
+
+@pytest.mark.parametrize("arguments", [("watch", "gap"), ("play",)])
+def test_without_a_display_the_way_out_is_named(run, monkeypatch: pytest.MonkeyPatch, arguments) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    code, out, err = run(*arguments)
+    assert (code, out) == (1, "")
+    assert "no display" in err and "deeptraffic record" in err
+
+
+def test_a_recorded_trace_is_filmed_as_it_was_driven(run, tmp_path: Path) -> None:
+    path = str(tmp_path / "gap.trace")
+    _, out, _ = run("record", "gap", "-o", path, "--seconds", "2", "--seed", "7", "--other-agents", "1", "--json")
+    driven = json.loads(out)
+    code, out, _ = run("record", path, "-o", str(tmp_path / "gap.png"), "--overlay", "input", "--json")
+    filmed = json.loads(out)
+    same = ("policy", "other_agents", "frames", "mean_mph", "passed")
+    assert code == 0 and [filmed[name] for name in same] == [driven[name] for name in same]
+    assert (driven["seed"], filmed["seed"], driven["frames"]) == (7, None, 120)
+    assert Trace.load(path).sensor == Sensor()
+    code, out, _ = run("record", path, "-o", str(tmp_path / "start.png"), "--seconds", "1", "--json")
+    assert json.loads(out)["frames"] == 60
+
+
+def test_showcase_is_a_video_of_its_own_size(run, tmp_path: Path) -> None:
+    import imageio.v3 as iio
+
+    path = tmp_path / "ada.mp4"
+    card = ("--name", "Ada", "--best-mph", "74.21", "--rank", "3", "--seconds", "1")
+    code, _, err = run("record", "gap", "-o", str(path), "--style", "showcase", *card)
+    assert (code, err) == (0, "")
+    pictures = iio.imread(path)
+    assert pictures.shape == (30, 720, 1280, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["record", "gap", "-o", "x.trace", "--style", "showcase"], "holds no pictures"),
+        (["record", "gap", "-o", "x.mp4", "--style", "showcase", "--overlay", "map"], "--overlay"),
+        (["record", "gap", "-o", "x.mp4", "--rank", "3"], "--style showcase"),
+        (["record", "gap", "-o", "no/folder/x.trace"], "does not exist"),
+        (["record", "gap", "-o", "x.png", "--vehicle", "nobody.png"], "nobody.png"),
+        (["record", "gap", "-o", "x.png", "--trail", "pink"], "fuchsia"),
+        (["watch", "gap", "--theme", "blue"], "dark, light"),
+        (["watch", "gap", "--overlay", "radar"], "safety"),
+        (["watch", "gap", "--vehicle", "README.md"], "no readable PNG"),
+        (["watch", "gap", "--ghost"], "--beside"),
+        (["play", "--ghost"], "--against"),
+        (["play", "--against", "nobody"], "nobody"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_shown_is_refused(run, arguments: list[str], reason: str) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert reason in err
