@@ -1,6 +1,6 @@
 """PQN: its targets against arithmetic, coins of its own for each game, and that it learns from what it sees."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ class SmallTask(VecEnv):
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
         raise AttributeError(method_name)
 
-    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> Sequence[bool]:
+    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
         return [False] * 16
 
 
@@ -235,7 +235,7 @@ def test_the_exported_network_acts_as_the_trained_one(
         torch.nn.init.normal_(weight, std=0.5)
     assert isinstance(model.policy, PQNPolicy)
     with torch.no_grad():  # a new network prefers one action everywhere: make all equally good in the mean
-        model.policy.advantage.bias -= model.policy(torch.from_numpy(obs)).mean(0)
+        model.policy.advantage.bias.sub_(model.policy(torch.from_numpy(obs)).mean(0))
     policy = make_policy(config, network_weights(model, config), "new")
     assert isinstance(policy, TrainedPolicy)
     assert any(isinstance(layer, LayerNorm) for layer in policy.network.layers) is (layer_norm and bool(hidden))
