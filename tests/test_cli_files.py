@@ -78,3 +78,14 @@ def test_what_cannot_be_done_is_said_in_a_sentence(run: Run, arguments: tuple[st
     assert error.startswith("error: ")
     assert reason in error
     assert not Path("x.safetensors").exists()
+
+
+def test_the_originals_own_learner_trains_drives_and_is_written_for_its_game(run: Run, tmp_path: Path) -> None:
+    folder, original = tmp_path / "run", tmp_path / "learned.js"
+    short = ("--set", "iterations=1200", "--set", "evaluation_runs=2", "-o", folder)
+    code, out, _ = run("train", "deepqlearn", "--preset", "mit-default", *short, "--json")
+    assert (code, json.loads(out)["decisions"]) == (0, 1200)
+    assert run("evaluate", folder, "--protocol", "open", "--runs", "3")[0] == 0
+    assert run("export", folder, "--original", original, "--no-check")[0] == 0
+    assert "temporal_window = 3" in original.read_text()
+    assert run("train", "deepqlearn", "--obs", "pixels", "-o", tmp_path / "other")[0] == 2

@@ -1,5 +1,6 @@
 """POLICY on the command line: a built-in name, a policy file, or a run folder. The one place that tells them apart."""
 
+import json
 from pathlib import Path
 
 from deeptraffic.policy.builtin import BUILTINS, Policy, make_builtin
@@ -25,17 +26,26 @@ def resolve_policy(name: str, rules: int | None = None, seed: int = 0) -> Policy
     if name in BUILTINS:
         return make_builtin(name, DEFAULT_RULES if rules is None else rules, seed)
     if path.is_dir():
+        from agents import deepqlearn_run
         from agents.run import is_run_folder, load_policy
 
         if not is_run_folder(path):
             raise ValueError(f"folder {name!r} holds no training run (no config.json); name the folder of a run")
-        return load_policy(path)
+        return deepqlearn_run.load_policy(path) if is_deepqlearn(path) else load_policy(path)
     if path.is_file():
         return load_policy_file(path)
     raise ValueError(
         f"there is no policy {name!r}: it is no built-in name ({', '.join(BUILTINS)}), and no file or folder of that "
         "name exists here"
     )
+
+
+def is_deepqlearn(folder: Path) -> bool:
+    """Whether a run folder is one of deepqlearn, by its configuration."""
+    try:
+        return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("algo") == "deepqlearn"
+    except (ValueError, AttributeError):
+        return False  # whoever loads it says what is wrong
 
 
 def load_policy_file(path: Path) -> Policy:

@@ -6,13 +6,15 @@ import typer
 
 from deeptraffic.cli.terminal import messages, print_json, results
 
+ORIGINAL = "deepqlearn"
+
 
 def train(
-    algo: str = typer.Argument(..., help="The algorithm: ppo, pqn, dqn or a2c."),
+    algo: str = typer.Argument(..., help="The algorithm: ppo, a2c, dqn, pqn or deepqlearn, the original game's own."),
     obs: str | None = typer.Option(None, help="Kind of observation: vector, gaps, grid, ..."),
     config: Path | None = typer.Option(None, help="A JSON or TOML file of settings."),
     set_: list[str] = typer.Option([], "--set", help="A setting, key=value; may be given several times."),
-    preset: str | None = typer.Option(None, help="default, demo or quick."),
+    preset: str | None = typer.Option(None, help="default, demo or quick; of deepqlearn mit-basic or mit-default."),
     rules: int | None = typer.Option(None, help="2018 or 2017."),
     other_agents: int | None = typer.Option(None, help="Other agents on the road, 0 to 10."),
     seed: int | None = typer.Option(None, help="Of the network, the exploration and the games."),
@@ -23,19 +25,27 @@ def train(
     """Train an agent in a run folder; the same command on the same folder goes on where it stopped."""
     from agents.train_command import to_json, train_command
 
-    result = train_command(
-        algo,
-        observation=obs,
-        config_file=config,
-        settings=set_,
-        preset=preset,
-        rules=rules,
-        other_agents=other_agents,
-        seed=seed,
-        device=device,
-        output=output,
-        console=messages,
-    )
+    if algo == ORIGINAL:
+        if obs not in (None, "vector") or device not in (None, "cpu", "auto"):
+            raise ValueError(f"{ORIGINAL} learns from the game's own vector, on the CPU; leave --obs and --device out")
+        from agents import deepqlearn_run
+
+        typed = {"rules": rules, "other_agents": other_agents, "seed": seed}
+        result = deepqlearn_run.train_command(typed, config, set_, preset, output, messages)
+    else:
+        result = train_command(
+            algo,
+            observation=obs,
+            config_file=config,
+            settings=set_,
+            preset=preset,
+            rules=rules,
+            other_agents=other_agents,
+            seed=seed,
+            device=device,
+            output=output,
+            console=messages,
+        )
     if json:
         print_json(to_json(result))
         return
