@@ -270,7 +270,11 @@ class Viewer:
             rest = width - beside * road_width
             if not controls.dashboard or rest < 0.35 * height:
                 road_width, rest = width // beside, 0
-            painters = [self._painter(episode, road_width, height) for episode in self._episodes[:beside]]
+            images = (self.look.image, None)  # the rival keeps its own car
+            painters = [
+                self._painter(episode, (road_width, height), image)
+                for episode, image in zip(self._episodes[:beside], images, strict=False)
+            ]
             for painter, old in zip(painters, self._painters[1] if self._painters else [], strict=False):
                 painter.take_over(old)
             accent = trail_colour_by_name(controls.trail)
@@ -281,13 +285,13 @@ class Viewer:
                 self._enter()
         return self._painters[1], self._painters[2]
 
-    def _painter(self, episode: Episode, width: int, height: int) -> Painter:
+    def _painter(self, episode: Episode, size: tuple[int, int], image: VehicleImage | None) -> Painter:
         return Painter(
             episode.rules,
-            (width, height),
+            size,
             theme=self.controls.theme,
             trail=self.controls.trail,
             sensor=self.look.sensor,
             label=episode.label,
-            image=self.look.image,
+            image=image,
         )
