@@ -13,7 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import deeptraffic.policy
-from deeptraffic.policy.convnetjs import Submission
+from deeptraffic.competition.protocol import evaluate_official
+from deeptraffic.policy.convnetjs import Submission, network_from_json
 from deeptraffic.policy.file import (
     KEY,
     MAX_FILE,
@@ -181,6 +182,16 @@ def test_a_submission_keeps_its_facts() -> None:
     manifest = read_policy(policy_content(pack_submission(submission))).manifest
     assert manifest.training == {"gamma": 0.7, "random_action_distribution": [0.2, 0.8]}
     assert (manifest.observation.temporal_window, manifest.other_agents) == (1, 3)
+
+
+def test_a_golden_submission_scores_the_same_from_its_policy_file(tmp_path: Path) -> None:
+    records = json.loads((Path(__file__).parent.parent / "golden" / "submission_networks.json").read_text())
+    record = next(r for r in records if r["name"] == "mit_default_trained")
+    sensor = Sensor(record["lanesSide"], record["patchesAhead"], record["patchesBehind"])
+    network = network_from_json(record["net"])
+    path = tmp_path / "net.safetensors"
+    write_policy(path, pack_submission(Submission("net", network, sensor, record["temporal_window"], 0)))
+    assert evaluate_official(read_policy(path).policy()).score == record["official_scores_2018"]["0"]
 
 
 # --- faults -------------------------------------------------------------------------------------------------------
