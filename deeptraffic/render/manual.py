@@ -1,11 +1,17 @@
 """Driving by hand: the arrow keys as a driver, and what was driven as a demonstration to learn from.
 
-Demonstration file: a NumPy .npz archive (no pickles) of
-    observations  (T, D) float32, the contest's vector for the sensor, as seen at each decision of the ego car
-    actions       (T,) int64, 0..4
-    rewards       (T,) float32, the contest's reward for each action: what the next decision was given
-    meta          () str, JSON: format "deeptraffic-demonstration", version 1, year, other_agents, sensor, label
-The last decision of an episode has no reward yet, and is left out.
+Demonstration file, version 1: a NumPy .npz archive (no pickles) of one run's T decisions of the ego car, in order:
+    observations  (T, D) float32, the contest's vector for the sensor, row by row from the far end, as seen at each
+    actions       (T,) int64, what was done: 0 nothing, 1 accelerate, 2 decelerate, 3 left, 4 right
+    rewards       (T,) float32, the contest's reward for each action: what the next decision was given, (N - 60) / 20
+                  with N the 30 frames' speed summed up [px/frame]
+    meta          () str, JSON: format "deeptraffic-demonstration", version 1, year, other_agents, sensor (lanes_side,
+                  patches_ahead, patches_behind; D is their number of cells), label (who drove)
+The last decision of an episode has no reward yet, and is left out: a run of 2,000 frames has T = 66. Nothing
+terminates, so the next observation of row t is row t + 1.
+
+    >>> with np.load("drive-1.npz") as drive:
+    ...     obs, actions, rewards = drive["observations"], drive["actions"], drive["rewards"]
 """
 
 import json

@@ -13,9 +13,9 @@ import numpy as np
 
 from deeptraffic.render.cell_tiles import TOP_MARK
 from deeptraffic.render.history import History
-from deeptraffic.render.overlays import check_overlay, input_cells, map_cells, safety_cells
+from deeptraffic.render.overlays import Cells, check_overlay, input_cells, map_cells, safety_cells
 from deeptraffic.render.panel import Caption, Panel, Readout
-from deeptraffic.render.road import Camera, Rectangle, RoadView
+from deeptraffic.render.road import Rectangle, RoadView
 from deeptraffic.render.shapes import ByteArray
 from deeptraffic.render.theme import SHOULDER, theme_by_name, trail_colour_by_name
 from deeptraffic.render.vehicle_image import VehicleImage
@@ -123,11 +123,13 @@ class Painter:
         self._canvas.set_clip(self.layout.road)
         self._road.draw_surface(self._canvas, camera, history.ground)
         overlay = check_overlay(overlay or self.overlay)
-        self._draw_overlay(game, camera, overlay, follow)
+        cells = self._overlay_cells(game, overlay, follow)
+        if cells is not None:
+            self._road.draw_cells(self._canvas, cells, camera, overlay)
         self._road.draw_trail(self._pixels, history.trail(follow), camera, self.trail_colour)
         self._road.draw_vehicles(self._canvas, game, camera)
-        if overlay == "input":
-            self._road.draw_cells(self._canvas, input_cells(self.rules, game, self.sensor, follow), camera, "number")
+        if cells is not None and overlay == "input":
+            self._road.draw_cells(self._canvas, cells, camera, "number")
         if ghost is not None:
             lead = self._ghost_history.ground - history.ground  # its road has moved by another distance than ours
             self._road.draw_ghost(self._canvas, ghost[0], lead, camera)
@@ -170,16 +172,12 @@ class Painter:
         self._histories[row] = History(self.rules.vehicles, ground)
         self._ghost_history = History(self.rules.vehicles, ghost_ground)
 
-    def _draw_overlay(self, game: np.void, camera: Camera, overlay: str, follow: int) -> None:
+    def _overlay_cells(self, game: np.void, overlay: str, follow: int) -> Cells | None:
         if overlay == "input":
-            cells = input_cells(self.rules, game, self.sensor, follow)
-        elif overlay == "safety":
-            cells = safety_cells(self.rules, game, follow)
-        elif overlay == "map":
-            cells = map_cells(self.rules, game)
-        else:
-            return
-        self._road.draw_cells(self._canvas, cells, camera, overlay)
+            return input_cells(self.rules, game, self.sensor, follow)
+        if overlay == "safety":
+            return safety_cells(self.rules, game, follow)
+        return map_cells(self.rules, game) if overlay == "map" else None
 
 
 def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
