@@ -19,7 +19,8 @@ import numpy as np
 from agents.deepqlearn_network import OUTPUTS, TO, LearningSettings, add_gradient, descend, forward, largest
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import FOREVER
-from deeptraffic.sim.kernel import drive, sense
+from deeptraffic.sim.kernel import drive
+from deeptraffic.sim.observation import sense
 from deeptraffic.sim.rules import Action, Sensor
 from deeptraffic.sim.state import F64, I64, NOBODY, Games
 

@@ -26,7 +26,8 @@ from deeptraffic.envs.observation import Observer
 from deeptraffic.policy.builtin import Policy, RunLoop
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import Simulator
-from deeptraffic.sim.kernel import drive, sense
+from deeptraffic.sim.kernel import drive
+from deeptraffic.sim.observation import sense
 from deeptraffic.sim.rules import Action, RoadConfig, Sensor
 from deeptraffic.sim.state import F64, I64, NOBODY, Games
 

@@ -11,7 +11,7 @@ from deeptraffic.envs.row_loop import RowLoop
 from deeptraffic.policy.gaps import GAP_FEATURES, gap_features
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import Simulator
-from deeptraffic.sim.kernel import sense
+from deeptraffic.sim.observation import sense
 from deeptraffic.sim.rules import Action, Rules, Sensor
 from deeptraffic.sim.state import I64, Games
 

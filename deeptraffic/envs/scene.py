@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from deeptraffic.envs.row_loop import RowLoop
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import Simulator
-from deeptraffic.sim.kernel import sense
+from deeptraffic.sim.observation import sense
 from deeptraffic.sim.rules import Rules, Sensor
 from deeptraffic.sim.state import F64, I64, Game, Games
 

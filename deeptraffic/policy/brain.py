@@ -22,7 +22,8 @@ from deeptraffic.policy.builtin import mix
 from deeptraffic.policy.exponential import exp
 from deeptraffic.policy.network import Network, Program, forward, more_layers
 from deeptraffic.sim.compiled import compiled
-from deeptraffic.sim.kernel import drive, sense
+from deeptraffic.sim.kernel import drive
+from deeptraffic.sim.observation import sense
 from deeptraffic.sim.reset import reset_run
 from deeptraffic.sim.rules import Action, Sensor
 from deeptraffic.sim.state import F64, I64, NOBODY, Games

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deeptraffic.sim.compiled import compiled
-from deeptraffic.sim.kernel import drive, sense
+from deeptraffic.sim.kernel import drive
+from deeptraffic.sim.observation import sense
 from deeptraffic.sim.reset import reset_run, start_program
 from deeptraffic.sim.rules import Action, Rules, Sensor
 from deeptraffic.sim.state import F64, I64, Game, Games, State, make_games, rules_record

@@ -12,8 +12,8 @@ import math
 import numpy as np
 
 from deeptraffic.sim.compiled import compiled
-from deeptraffic.sim.rules import Action, Rules, Sensor
-from deeptraffic.sim.state import F64, NOBODY, PAD, SLOW_ROW, U8, Game
+from deeptraffic.sim.rules import Action, Rules
+from deeptraffic.sim.state import NOBODY, PAD, SLOW_ROW, U8, Game
 from deeptraffic.sim.stream import JUMP, MODULUS, SPAN, advance_stream, draw
 
 SIDE_STEP = 20.0 / 30.0  # [px/frame] sideways
@@ -226,10 +226,7 @@ def mark_exactly(rules: Rules, game: Game, i: int) -> None:
 def mark_ego(rules: Rules, game: Game) -> None:
     """Step 5: the ego car marks itself again, over whatever was there, with its new speed."""
     game.map_speed[1] = (rules.ego_mark_gain * game.following_speed[0]) * game.speed_factor[0]
-    if 0 <= game.row[0] <= rules.rows - 4:
-        mark(rules, game, 0)
-    else:
-        mark_exactly(rules, game, 0)
+    mark(rules, game, 0)  # beyond the road's ends nobody looks, and the next frame empties the map
 
 
 # --- four cells at once; unsigned indices spare the compiler Python's rule for negative ones ------------------------
@@ -383,30 +380,3 @@ def execute(rules: Rules, game: Game, i: int) -> bool:
     elif action >= LEFT:
         return turn(rules, game, i, -1 if action == LEFT else 1)
     return True
-
-
-@compiled
-def sense(rules: Rules, sensor: Sensor, game: Game, agent: int, out: F64) -> None:
-    """Write what `agent` sees into out, ((2 L + 1) * (P + Q),): free road 1, off the road 0, a car its speed."""
-    row = math.floor(rules.ego_y / 10.0)
-    if rules.sense_from_own_row:
-        y = game.y[agent]
-        row = math.floor(math.floor(y) / 10.0) if abs(y) < 1e6 else -1000000
-    columns, rows = 2 * sensor.lanes_side + 1, sensor.patches_ahead + sensor.patches_behind
-    first_px, first_py = game.lane[agent] - sensor.lanes_side, row - sensor.patches_ahead
-    begin, end = max(0, min(rows, -first_py)), max(0, min(rows, rules.rows - first_py))  # the sensor's rows on the grid
-    out[: begin * columns] = 0.0
-    out[begin * columns : end * columns] = 1.0
-    out[end * columns :] = 0.0
-    for s in range(columns):
-        if 0 <= first_px + s < rules.lanes:
-            for r in range(begin, end, 4):
-                numbers = get_four(game.cells, first_px + s, PAD + first_py + r)
-                if numbers != 0:
-                    for k in range(r, min(r + 4, end)):
-                        if numbers & 255:
-                            out[k * columns + s] = game.map_speed[numbers & 255] / rules.empty
-                        numbers >>= 8
-        else:
-            for r in range(begin, end):
-                out[r * columns + s] = 0.0
