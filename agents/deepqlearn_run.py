@@ -23,10 +23,10 @@ from agents.deepqlearn import BlockReport, DeepQLearn
 from agents.deepqlearn_config import DeepQLearnConfig, build_deepqlearn_config
 from agents.interrupt import Stop, stop_requests
 from agents.progress import TrainingProgress
-from agents.run import RunFolder, default_folder, is_run_folder, write_atomically
+from agents.run import RunFolder, default_folder, is_run_folder
 from deeptraffic.competition.protocol import evaluate_open
 from deeptraffic.policy.brain import NetworkPolicy
-from deeptraffic.policy.file import policy_content, read_policy
+from deeptraffic.policy.file import policy_content, read_policy, write_atomically
 
 if TYPE_CHECKING:
     from agents.training import TrainResult

@@ -17,11 +17,9 @@ at any instant resumes from its newest checkpoint by the command that started it
 """
 
 import json
-import os
 import platform
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,9 +30,9 @@ from typing import Any
 from agents.config import TrainConfig, build_config, difference
 from agents.export import make_policy, read_weights
 from deeptraffic.policy.builtin import Policy
+from deeptraffic.policy.file import UNFINISHED, write_atomically
 
 KEPT_CHECKPOINTS = 2
-UNFINISHED = ".unfinished-"  # begins the name of a file that is being written
 EXTENDABLE = {"total_timesteps"}  # the settings that may change when a run is resumed: a longer run of the same kind
 
 
@@ -170,22 +168,6 @@ def load_policy(path: str | Path) -> Policy:
 
 
 # --- writing ------------------------------------------------------------------------------------------------------
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash, finds the old content or the new, never a part."""
-    handle, name = tempfile.mkstemp(prefix=UNFINISHED, dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -42,6 +42,7 @@ MAX_FILE = 16_000_000  # [bytes]
 MAX_HEADER = 64_000  # [bytes]
 MAX_TENSORS = 256
 MAX_AXES = 4
+UNFINISHED = ".unfinished-"  # begins the name of a file that is being written
 KEY = "deeptraffic_policy"  # of the manifest in the header's metadata
 DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
@@ -137,8 +138,12 @@ def write_policy(path: str | Path, policy_file: PolicyFile) -> None:
 
     Raises PolicyFileError if the policy is too large for a policy file.
     """
-    content, path = policy_content(policy_file), Path(path)
-    handle, name = tempfile.mkstemp(prefix=".unfinished-", dir=path.parent)
+    write_atomically(Path(path), policy_content(policy_file))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a crash, finds the old content or the new, never a part."""
+    handle, name = tempfile.mkstemp(prefix=UNFINISHED, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from agents.config import TrainConfig, build_config
-from agents.run import RunFolder, is_run_folder, load_policy, versions, write_atomically
+from agents.run import RunFolder, is_run_folder, load_policy, versions
+from deeptraffic.policy.file import write_atomically
 
 
 def begun(path: Path, config: TrainConfig) -> RunFolder:
