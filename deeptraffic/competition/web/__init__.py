@@ -1,0 +1,1 @@
+"""The competition in the browser: pages, JSON API, replays and charts."""
