@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from typing import Any
 
-from agents.config import Checked, choice, number, whole
 from agents.deepqlearn_network import RELU, SIGMOID, TANH
 from deeptraffic.policy.brain import input_size
+from deeptraffic.settings import Checked, choice, number, whole
 from deeptraffic.sim.rules import MAX_OTHER_AGENTS, Action, RoadConfig, Sensor
 
 ACTIVATIONS = {"relu": RELU, "tanh": TANH, "sigmoid": SIGMOID}

@@ -14,12 +14,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from agents.config import TrainConfig, build_config
-from agents.run import RunFolder, load_policy, write_json
+from agents.run import RunFolder, load_policy
 from agents.training import TrainResult, train
 from deeptraffic.competition.episodes import policy_episode
 from deeptraffic.competition.protocol import evaluate_official, evaluate_open
 from deeptraffic.competition.score import Score
 from deeptraffic.competition.seeds import choose_seeds
+from deeptraffic.folder import write_json
 from deeptraffic.policy.builtin import Policy
 
 FOLDER = Path("runs/demo")

@@ -1,8 +1,4 @@
-"""Figures of a training run as PNG: its learning curve and the spread of its scores.
-
-Colours are from Okabe and Ito's palette, which colour-blind readers tell apart; lines differ in style and every curve
-carries its name, so that a grey print reads as well. Nothing needs a display.
-"""
+"""Figures of a training run as PNG: its learning curve and the spread of its scores."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,24 +6,19 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-F64 = NDArray[np.float64]
+from deeptraffic.figure import BLUE, GREEN, GREY, ORANGE, new_figure, save_figure
 
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6b6b6b"
-INK = "#222222"
-SIZE = (8.0, 4.5)  # [inches]
-DPI = 150
+F64 = NDArray[np.float64]
 
 
 def save_learning_curve(
     metrics: Sequence[dict[str, Any]], path: str | Path, title: str, marks: Sequence[tuple[str, float]] = ()
 ) -> Path:
     """Draw mph over decisions from the lines of metrics.jsonl, with horizontal marks (name, mph); return the path."""
-    figure, axes = _new_figure(title)
+    figure, axes = new_figure(title)
     exploring = _series(metrics, "train_mph")
     median, mean = _series(metrics, "tuning_median_mph"), _series(metrics, "tuning_mean_mph")
     if len(exploring):
@@ -51,14 +42,14 @@ def save_learning_curve(
     _draw_levels(axes, marks)
     if len(exploring) or len(median):
         axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 0.12))
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def save_score_histogram(
     run_scores: F64, path: str | Path, title: str, score: float, marks: Sequence[tuple[str, float]] = ()
 ) -> Path:
     """Draw how many runs came to which speed, the score and marks (name, mph) as vertical lines; return the path."""
-    figure, axes = _new_figure(title)
+    figure, axes = new_figure(title)
     low, high = int(np.floor(run_scores.min())), int(np.ceil(run_scores.max()))
     bins = list(range(low, max(high, low + 1) + 1))  # one per mph
     axes.hist(run_scores, bins, color=BLUE, alpha=0.8, edgecolor="white", linewidth=0.6)
@@ -70,7 +61,7 @@ def save_score_histogram(
     _draw_flag(axes, score, tallest * 1.17, f"score {score:.2f} mph", ORANGE, "-")
     axes.set_xlabel("mean speed of a run [mph]")
     axes.set_ylabel(f"runs of {len(run_scores)}")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def format_count(value: float) -> str:
@@ -114,21 +105,3 @@ def _draw_flag(axes: Axes, x: float, height: float, text: str, colour: str, styl
         ha="right",
         va="top",
     )
-
-
-def _new_figure(title: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=INK)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#dddddd", linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=INK)
-    return figure, axes
-
-
-def _save(figure: Figure, path: str | Path) -> Path:
-    path = Path(path)
-    figure.savefig(path, facecolor="white")
-    return path

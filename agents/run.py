@@ -17,18 +17,15 @@ at any instant resumes from its newest checkpoint by the command that started it
 """
 
 import json
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from agents.config import TrainConfig, build_config, difference
 from agents.export import make_policy, read_weights
+from deeptraffic.folder import lock_folder, versions, write_json
 from deeptraffic.policy.builtin import Policy
 from deeptraffic.policy.file import UNFINISHED, write_atomically
 
@@ -98,8 +95,7 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Make the folder and keep other processes from training in it meanwhile; RuntimeError if one does."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        with (self.checkpoints / ".lock").open("a") as file:
-            _lock(file.fileno(), self.path)
+        with lock_folder(self.path, self.checkpoints / ".lock"):
             yield
 
     # --- checkpoints ----------------------------------------------------------------------------------------------
@@ -165,63 +161,3 @@ def load_policy(path: str | Path) -> Policy:
         raise ValueError(f"the run in {str(path)!r} has no network yet; let it train until its first evaluation")
     weights, notes = read_weights(run.best_file)
     return make_policy(config, weights, f"{config.algo} {run.path.resolve().name}", notes)
-
-
-# --- writing ------------------------------------------------------------------------------------------------------
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write readable JSON atomically."""
-    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
-
-
-def _lock(handle: int, path: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # no such locks on Windows
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise RuntimeError(
-            f"another process is training in {str(path)!r}; wait for it or name another folder"
-        ) from error
-
-
-# --- where a run came from ----------------------------------------------------------------------------------------
-
-
-def versions() -> dict[str, Any]:
-    """Versions, commit and command of this session."""
-    names = ("deeptraffic", "numpy", "numba", "gymnasium", "torch", "stable-baselines3")
-    return {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "commit": source_commit(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        **{name: _version(name) for name in names},
-    }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def source_commit() -> str | None:
-    """The commit of the source checkout this runs from, "+changes" behind it if files differ; None without one."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-    answers = []
-    for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
-        try:
-            command = ["git", "-C", str(root), *arguments]
-            answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-        except (OSError, subprocess.SubprocessError):
-            return None
-        answers.append(answer.stdout.strip())
-    return answers[0] + ("+changes" if answers[1] else "")

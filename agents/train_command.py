@@ -10,9 +10,10 @@ from typing import Any
 
 from rich.console import Console
 
-from agents.config import TrainConfig, build_config, flatten, parse_setting, resolve_key
+from agents.config import TrainConfig, build_config, resolve_key
 from agents.run import RunFolder, default_folder, is_run_folder
 from agents.training import TrainResult, train
+from deeptraffic.settings import flatten, parse_setting
 
 
 def train_command(

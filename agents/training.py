@@ -26,12 +26,12 @@ from stable_baselines3.common.logger import configure
 from agents.checkpoint import checkpoint_content, restore_checkpoint
 from agents.config import TrainConfig
 from agents.export import make_policy, weights_content
-from agents.interrupt import Stop, stop_requests
 from agents.progress import TrainingProgress
 from agents.run import RunFolder
 from agents.sb3 import make_games, make_model, network_weights
 from deeptraffic.competition.protocol import evaluate_open
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
+from deeptraffic.interrupt import Stop, stop_requests
 from deeptraffic.policy.builtin import Policy
 from deeptraffic.policy.file import write_atomically
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from agents.config import AGENTS, PRESETS, TrainConfig, build_config, difference, parse_setting, setting_names
+from agents.config import AGENTS, PRESETS, TrainConfig, build_config, difference, setting_names
+from deeptraffic.settings import parse_setting
 
 
 @pytest.mark.parametrize("algo", AGENTS)

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from agents.demo import run_demo
-from agents.interrupt import Stop
 from agents.training import TrainingInterrupted
+from deeptraffic.interrupt import Stop
 
 TINY = ("num_envs=16", "n_steps=8", "batch_size=64", "total_timesteps=512", "evaluate_every=256", "evaluation_runs=8")
 

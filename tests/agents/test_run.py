@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from agents.config import TrainConfig, build_config
-from agents.run import RunFolder, is_run_folder, load_policy, versions
+from agents.run import RunFolder, is_run_folder, load_policy
+from deeptraffic.folder import versions
 from deeptraffic.policy.file import write_atomically
 
 
@@ -101,7 +102,7 @@ def test_a_second_process_may_not_train_in_the_same_folder(tmp_path: Path) -> No
     program = f"from agents.run import RunFolder\nwith RunFolder({str(tmp_path)!r}).locked(): print('locked')"
     with RunFolder(tmp_path).locked():
         refused = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert "another process is training" in refused.stderr
+    assert "another process is working" in refused.stderr
     allowed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert allowed.stdout == "locked\n"
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from agents.interrupt import stop_requests
 from agents.run import RunFolder
 from agents.train_command import train_command
+from deeptraffic.interrupt import stop_requests
 
 SETTINGS = [
     "num_envs=8",
