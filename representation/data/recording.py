@@ -1,0 +1,200 @@
+"""Recorded driving: the whole state of every game at every decision, from which all data sets are made.
+
+    >>> config = RecordingConfig(split="train", runs=300)
+    >>> recording = record(config)                         # 300 runs x 60 decisions in about a second
+    >>> grids = observe(recording.rules, recording.states, "grid")      # (300, 61, 4, 60, 7)
+    >>> labels = scene_class(recording.rules, recording.states)         # representation/data/labels.py
+
+Behaviour is a mixture: run r is driven by policy r % len(drivers), which acts at random now and then. The three splits
+take their runs from disjoint seeds (`deeptraffic.competition.seeds`): training from the training seeds, validation from
+the tuning seeds, test from the reporting seeds. So no frame of a run that was trained on is ever tested on.
+
+Letters in shapes: R runs, T decisions, N vehicles.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptraffic.competition.seeds import SEED_SETS
+from deeptraffic.envs.observation import ObservationConfig, Observer
+from deeptraffic.envs.settings import reward_of
+from deeptraffic.policy.builtin import BUILTINS, make_builtin
+from deeptraffic.policy.file import write_atomically
+from deeptraffic.settings import Checked, choice, number, whole
+from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.rules import Action, RoadConfig, Rules, Sensor
+
+SPLITS = {"train": "training", "validation": "tuning", "test": "reporting"}
+DRIVERS = ("gap", "accelerate", "random", "gap", "idle")
+FULL_SPEED_MPH = 80.0  # the unit of the reward "speed"
+CHUNK = 4096  # games observed at a time
+CACHE_VERSION = 1  # to be raised when the same configuration would give another recording
+
+
+@dataclass(frozen=True)
+class RecordingConfig(Checked):
+    """Which driving to record.
+
+    split: train, validation or test
+    runs: R
+    decisions: T of each run, 30 frames each
+    first: runs of the split that are skipped, so that two recordings of a split can be disjoint
+    exploration: chance of a random action
+    drivers: built-in policies, which take turns from run to run
+    road: the rules
+    """
+
+    split: str = choice("train", *SPLITS)
+    runs: int = whole(300, 1, 100_000)
+    decisions: int = whole(60, 1, 10_000)
+    first: int = whole(0, 0, 1_000_000)
+    exploration: float = number(0.15, 0.0, 1.0)
+    drivers: tuple[str, ...] = DRIVERS
+    road: RoadConfig = field(default_factory=RoadConfig)
+
+    def check(self) -> None:
+        """Raise ValueError for drivers that do not exist, or none."""
+        object.__setattr__(self, "drivers", tuple(self.drivers))
+        unknown = [name for name in self.drivers if name not in BUILTINS]
+        if unknown or not self.drivers:
+            raise ValueError(f"drivers={self.drivers!r} is not possible; choose from {', '.join(BUILTINS)}")
+
+    @property
+    def seeds(self) -> range:
+        """Seeds of the runs."""
+        return SEED_SETS[SPLITS[self.split]][self.first : self.first + self.runs]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What was driven.
+
+    states: (R, T + 1) game records, each where the ego car waits for a decision
+    actions: (R, T) int64 the decisions
+    rewards: (R, T) float64 what each earned, (N - 60) / 20
+    speeds: (R, T) float64 [mph] mean speed until the next decision
+    """
+
+    config: RecordingConfig
+    rules: Rules
+    states: NDArray[Any]
+    actions: NDArray[np.int64]
+    rewards: NDArray[np.float64]
+    speeds: NDArray[np.float64]
+
+
+def record(config: RecordingConfig, cache: str | Path | None = None) -> Recording:
+    """Drive, and return what was driven; the same for the same configuration on every machine.
+
+    cache: a folder in which recordings are kept and looked for; None for none
+    """
+    rules = config.road.build()
+    arrays = _read_cache(config, rules, cache)
+    if arrays is None:
+        arrays = _drive(config, rules)
+        _write_cache(config, arrays, cache)
+    return Recording(config, rules, **arrays)
+
+
+def observe(rules: Rules, states: NDArray[Any], observation: ObservationConfig | Mapping[str, Any] | str) -> Any:
+    """Return what the ego car sees in states (S...): an array (S..., *observation), or a dict of such arrays."""
+    config = ObservationConfig.of(observation)
+    flat = states.reshape(-1)
+    sim = Simulator(rules, min(CHUNK, max(1, flat.size)))
+    observer = Observer(rules, config, sim.num_envs)
+    pieces = []
+    for start in range(0, flat.size, CHUNK):
+        piece = flat[start : start + CHUNK]
+        rows = np.arange(piece.size)
+        sim.games[rows] = piece
+        pieces.append(observer.observe(sim, rows))
+    if isinstance(pieces[0], dict):
+        return {name: _joined([piece[name] for piece in pieces], states.shape) for name in pieces[0]}
+    return _joined(pieces, states.shape)
+
+
+def _joined(pieces: list[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
+    return np.concatenate(pieces).reshape(*shape, *pieces[0].shape[1:])
+
+
+def _drive(config: RecordingConfig, rules: Rules) -> dict[str, NDArray[Any]]:
+    sim = Simulator(rules, config.runs)
+    sim.reset_open(config.seeds)
+    sim.step(sim.idle)  # to the first decision
+    shape = (config.runs, config.decisions)
+    states = np.empty((config.runs, config.decisions + 1), sim.games.dtype)
+    actions, rewards = np.empty(shape, np.int64), np.empty(shape)
+    drivers = _Drivers(config, rules)
+    for t in range(config.decisions):
+        states[:, t] = sim.games
+        actions[:, t] = drivers.decide(sim)
+        sim.step(actions[:, t])
+        rewards[:, t] = sim.games["reward"]
+    states[:, -1] = sim.games
+    speeds = FULL_SPEED_MPH * reward_of("speed", rewards, None)
+    return {"states": states, "actions": actions, "rewards": rewards, "speeds": speeds}
+
+
+class _Drivers:
+    """The mixture of policies at the wheel of R games."""
+
+    def __init__(self, config: RecordingConfig, rules: Rules) -> None:
+        self.random = np.random.default_rng([config.seeds.start, config.runs])
+        self.exploration, self.sensor = config.exploration, _sensor_for(rules)
+        count = len(config.drivers)
+        self.parts = [
+            (make_builtin(name, rules.year, seed=k), np.arange(k, config.runs, count))
+            for k, name in enumerate(config.drivers)
+        ]
+        for policy, rows in self.parts:
+            policy.reset(np.arange(rows.size))
+
+    def decide(self, sim: Simulator) -> NDArray[np.int64]:
+        """Return each run's action, (R,)."""
+        obs, actions = sim.sense(self.sensor), np.empty(sim.num_envs, np.int64)
+        for policy, rows in self.parts:
+            if rows.size:
+                actions[rows] = policy.act(np.ascontiguousarray(obs[rows]), np.arange(rows.size))
+        explores = self.random.random(actions.size) < self.exploration
+        return np.where(explores, self.random.integers(len(Action), size=actions.size), actions)
+
+
+def _sensor_for(rules: Rules) -> Sensor:
+    """The sensor of the built-in policies, which is the contest's widest."""
+    return Sensor().check(rules)
+
+
+# --- on disk ----------------------------------------------------------------------------------------------------------
+
+
+def _cache_file(config: RecordingConfig, cache: str | Path) -> Path:
+    text = json.dumps([CACHE_VERSION, asdict(config)], sort_keys=True)
+    return Path(cache) / f"recording-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
+
+
+def _write_cache(config: RecordingConfig, arrays: dict[str, NDArray[Any]], cache: str | Path | None) -> None:
+    if cache is None:
+        return
+    Path(cache).mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
+    write_atomically(_cache_file(config, cache), content.getvalue())
+
+
+def _read_cache(config: RecordingConfig, rules: Rules, cache: str | Path | None) -> dict[str, NDArray[Any]] | None:
+    """Return a kept recording; one that cannot be read is made again."""
+    if cache is None or not _cache_file(config, cache).is_file():
+        return None
+    try:
+        with np.load(_cache_file(config, cache), allow_pickle=False) as file:
+            return {name: file[name] for name in ("states", "actions", "rewards", "speeds")}
+    except (OSError, ValueError, KeyError, EOFError):
+        return None

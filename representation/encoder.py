@@ -1,0 +1,250 @@
+"""What every encoder is: a network from an observation to a short vector of features, which any agent can stand on.
+
+Source of the idea: Bengio, Courville and Vincent 2013, "Representation Learning", arXiv:1206.5538. An encoder is a
+Stable-Baselines3 features extractor, so that it drives unchanged in PPO, A2C, DQN and ours:
+
+    >>> encoder = DenseEncoder(env.observation_space, features_dim=64)
+    >>> PPO("MlpPolicy", env, policy_kwargs=encoder.policy_kwargs())       # these weights, frozen
+    >>> encoder.save("dense.safetensors")
+    >>> features = load_encoder("dense.safetensors").encode(observations)  # (B, 64) float32
+
+The file is numbers with a JSON header (`representation/weights.py`): architecture, observation, normalisation, and how
+it was trained. Reading it runs no code.
+
+Letters in shapes: B observations, D features, (...) the shape of one observation.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self, cast
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor, nn
+
+Observation = Tensor | dict[str, Tensor]
+CHUNK = 4096  # observations that `encode` has in memory at a time
+SMALLEST_SCALE = 1e-3  # a feature that never changes is not blown up
+
+
+class Encoder(BaseFeaturesExtractor):
+    """A network from observations to (B, features_dim) float32.
+
+    A subclass hands its own keyword arguments to this constructor, builds its layers, and writes `features`.
+
+    Args:
+        observation_space: of one observation; pictures (H, W, C) of uint8 are taken channels first, as SB3 gives them
+        features_dim: D
+        architecture: the subclass's keyword arguments, from which `save` and `load_encoder` make it again
+
+    name: of the architecture, its key in `representation.registry.ENCODERS`
+    observed: what to observe to feed it, the fields of an `ObservationConfig`, where that is known
+    summary: JSON values about its training
+    is_pretrained: whether its weights were trained before; is_frozen: whether they may not change any more
+    """
+
+    name: ClassVar[str]
+    observation_space: spaces.Space
+    offset: Tensor
+    scale: Tensor
+
+    def __init__(self, observation_space: spaces.Space, features_dim: int = 64, **architecture: Any) -> None:
+        if isinstance(features_dim, bool) or not isinstance(features_dim, int) or not 1 <= features_dim <= 65_536:
+            raise ValueError(f"features_dim={features_dim!r} is not possible; give a whole number from 1 to 65,536")
+        super().__init__(observation_space, features_dim)
+        self.observation_space = channels_first(observation_space)
+        self.architecture = architecture
+        self.observed: dict[str, Any] | None = None
+        self.summary: dict[str, Any] = {}
+        self.is_pretrained = self.is_frozen = False
+        self._loaded_digest: str | None = None
+        shape = self.observation_space.shape if len(self.observation_space.shape or ()) == 1 else ()
+        self.register_buffer("offset", torch.zeros(shape or ()))
+        self.register_buffer("scale", torch.ones(shape or ()))
+        self.register_load_state_dict_post_hook(_trust)
+
+    def features(self, obs: Any) -> Tensor:
+        """Return (B, D) for observations in float32, normalised: the subclass's network."""
+        raise NotImplementedError
+
+    def forward(self, observations: Observation) -> Tensor:
+        """Return (B, D) for a batch of observations; whole numbers from 0 to 255 become 0..1, once."""
+        if self._loaded_digest is not None:
+            self._check_intact()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
+            features = self.features(self._prepared(observations))
+        assert features.shape[1:] == (self.features_dim,), f"{tuple(features.shape)} is not (B, {self.features_dim})"
+        return features
+
+    def encode(self, observations: NDArray[Any] | Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Return (B, D) float32 for a batch of NumPy observations, without gradients and as at test time."""
+        was_training, device = self.training, self.offset.device
+        self.eval()
+        count = len(next(iter(observations.values())) if isinstance(observations, Mapping) else observations)
+        out = np.empty((count, self.features_dim), np.float32)
+        with torch.no_grad():
+            for start in range(0, count, CHUNK):
+                piece = to_tensors(observations, slice(start, start + CHUNK), device)
+                out[start : start + CHUNK] = self(piece).cpu().numpy()
+        self.train(was_training)
+        return out
+
+    # --- weights that were trained before -----------------------------------------------------------------------------
+
+    def freeze(self) -> Self:
+        """Keep the weights as they are: no gradients, and layers behave as at test time."""
+        self.is_frozen = True
+        for parameter in self.parameters():
+            parameter.requires_grad = False
+        return self.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch layers between training and test, which a frozen encoder refuses."""
+        return super().train(mode and not self.is_frozen)
+
+    def apply(self, fn: Callable[[nn.Module], Any]) -> Self:
+        """Call fn on every module, except where SB3 would draw pretrained weights anew.
+
+        PPO and A2C initialise the extractor after it was made (`ortho_init=True`) and so would erase what it knows.
+        """
+        if self.is_pretrained and getattr(fn, "func", fn) is BasePolicy.init_weights:
+            return self
+        return super().apply(fn)
+
+    def fit_normalisation(self, observations: NDArray[Any]) -> Self:
+        """Take each number's mean and standard deviation from (B, n) observations; for observations of shape (n,)."""
+        if observations.shape[1:] != tuple(self.offset.shape):
+            raise ValueError(
+                f"observations of shape {observations.shape} cannot normalise numbers of shape "
+                f"{tuple(self.offset.shape)}; only rows of numbers are normalised, pictures lie in 0..1"
+            )
+        values = np.asarray(observations, np.float64)
+        self.offset.copy_(torch.from_numpy(values.mean(0)))
+        self.scale.copy_(torch.from_numpy(np.maximum(values.std(0), SMALLEST_SCALE)))
+        return self
+
+    def mark_pretrained(self) -> Self:
+        """Note that these weights are worth keeping: they are watched until they have been used once."""
+        self.is_pretrained = True
+        self._loaded_digest = self.digest()
+        return self
+
+    def digest(self) -> str:
+        """Return a fingerprint of all weights."""
+        sha = hashlib.sha256()
+        for name, tensor in sorted(self.state_dict().items()):
+            sha.update(name.encode())
+            sha.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return sha.hexdigest()
+
+    def policy_kwargs(self, trainable: bool = False) -> dict[str, Any]:
+        """Return `policy_kwargs` with which any SB3 algorithm starts from a copy of these weights.
+
+        trainable: whether the agent goes on training them (fine-tuning)
+        """
+        kwargs = {"weights": self.content(), "trainable": trainable}
+        return {"features_extractor_class": pretrained, "features_extractor_kwargs": kwargs, "normalize_images": True}
+
+    def content(self) -> bytes:
+        """Return the content of this encoder's file: the same bytes for the same encoder."""
+        from representation.weights import encoder_content
+
+        return encoder_content(self)
+
+    def save(self, path: Any) -> None:
+        """Write the encoder's file, whole or not at all."""
+        from representation.weights import write_encoder
+
+        write_encoder(path, self)
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _prepared(self, observations: Observation) -> Observation:
+        if isinstance(observations, dict):
+            parts = cast(spaces.Dict, self.observation_space).spaces
+            return {name: as_float(observations[name], part) for name, part in parts.items()}
+        obs, shape = as_float(observations, self.observation_space), self.observation_space.shape or ()
+        if obs.shape[1:] != shape and (*obs.shape[3:], *obs.shape[1:3]) == shape:
+            obs = obs.permute(0, 3, 1, 2)  # a picture with its channels last
+        if obs.shape[1:] != shape:
+            raise ValueError(
+                f"observations of shape {tuple(observations.shape)} are not (B, {', '.join(map(str, shape))}), "
+                f"what this {type(self).__name__} was made for"
+            )
+        return (obs - self.offset) / self.scale
+
+    def _check_intact(self) -> None:
+        if self.digest() != self._loaded_digest:
+            raise RuntimeError(
+                f"the pretrained weights of this {type(self).__name__} were overwritten before their first use, as by "
+                "an initialisation of the whole policy; give the agent policy_kwargs=encoder.policy_kwargs() and load "
+                "weights after anything that initialises them"
+            )
+        self._loaded_digest = None
+
+
+def _trust(encoder: nn.Module, _: Any) -> None:
+    """Weights that come by `load_state_dict`, such as those of a saved agent, are no accident."""
+    encoder._loaded_digest = None  # type: ignore[assignment]
+
+
+def pretrained(observation_space: spaces.Space, weights: Any, trainable: bool = False) -> Encoder:
+    """Return the encoder in a file's path or content, for this observation space: a `features_extractor_class`.
+
+    Raises ValueError if it was trained on other observations.
+    """
+    from representation.weights import load_encoder
+
+    encoder = load_encoder(weights)
+    given = channels_first(observation_space)
+    if describe_space(given) != describe_space(encoder.observation_space):
+        raise ValueError(
+            f"this {type(encoder).__name__} was trained on {describe_space(encoder.observation_space)}, the "
+            f"environment shows {describe_space(given)}; make the environment with the observation it was trained on"
+            + (f": {encoder.observed}" if encoder.observed else "")
+        )
+    return encoder if trainable else encoder.freeze()
+
+
+# --- spaces and tensors -----------------------------------------------------------------------------------------------
+
+
+def is_picture(space: spaces.Space) -> bool:
+    """Whether one observation is a picture of uint8."""
+    return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
+
+
+def channels_first(space: spaces.Space) -> spaces.Space:
+    """Return the space with pictures (H, W, C) as (C, H, W); a picture whose last side is the smallest has it last."""
+    if not is_picture(space) or not isinstance(space, spaces.Box) or space.shape[2] >= min(space.shape[:2]):
+        return space
+    height, width, channels = space.shape
+    return spaces.Box(0, 255, (channels, height, width), np.uint8)
+
+
+def describe_space(space: spaces.Space) -> dict[str, Any]:
+    """Return a space as JSON values: its shape and type; a dict's parts by name."""
+    if isinstance(space, spaces.Dict):
+        return {name: describe_space(part) for name, part in space.spaces.items()}
+    return {"shape": list(space.shape or ()), "dtype": "uint8" if space.dtype == np.uint8 else "float32"}
+
+
+def as_float(part: Tensor, space: spaces.Space) -> Tensor:
+    """Return float32; what a space has as 0..255 becomes 0..1, unless SB3 has divided it already.
+
+    SB3 turns everything into float32 before an extractor sees it, and divides what `is_image_space` holds for.
+    """
+    is_raw = part.dtype == torch.uint8 or (space.dtype == np.uint8 and not is_image_space(space))
+    return part.float() / 255.0 if is_raw else part.float()
+
+
+def to_tensors(observations: Any, piece: slice | NDArray[np.int64], device: Any = "cpu") -> Any:
+    """Return a piece of a batch of NumPy observations as tensors."""
+    if isinstance(observations, Mapping):
+        return {name: to_tensors(part, piece, device) for name, part in observations.items()}
+    return torch.from_numpy(np.ascontiguousarray(observations[piece])).to(device)

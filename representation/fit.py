@@ -1,0 +1,342 @@
+"""The one training loop of this package: minibatches, progress, error plot, early stopping, checkpoints.
+
+    >>> result = fit(model, train_arrays, validation_arrays, FitConfig(epochs=20), folder="runs/pretrain/dense")
+    >>> result.best_epoch, result.validation_loss
+
+A model says what its loss is (`Trainable`). One with opponents, as a GAN, names several players, each with parameters
+and a loss of its own; they move in turn on each minibatch. The model is left with the weights of its best epoch on the
+validation data, or of its last where `patience` is 0.
+
+In a folder the loop keeps metrics.jsonl, curves.png (the error plot: training and validation), tensorboard/ and
+checkpoint.pt. The same call on the same folder goes on after a kill and ends with the weights of an uninterrupted run;
+on one CPU thread the same seed gives the same bits.
+"""
+
+import io
+import json
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from deeptraffic.interrupt import Stop, stop_requests
+from deeptraffic.policy.file import write_atomically
+from deeptraffic.settings import Checked, choice, number, whole
+from representation.curves import epoch_bar, save_curves
+from representation.encoder import to_tensors
+
+Arrays = Mapping[str, Any]  # name -> (N, ...) array, or a dict of such arrays for observations that are dicts
+Batch = dict[str, Any]  # name -> (B, ...) tensor, or a dict of tensors
+VALIDATION_BATCH = 512
+
+
+class FitInterrupted(KeyboardInterrupt):
+    """Training was asked to stop and has saved a checkpoint; the message says how to go on."""
+
+
+class Trainable(nn.Module):
+    """What the loop trains: a network with its loss."""
+
+    players: tuple[str, ...] = ("model",)  # who moves on each minibatch, in turn
+
+    def player_parameters(self, player: str) -> Iterable[nn.Parameter]:
+        """Return the parameters that a player moves: all, where there is one player."""
+        return self.parameters()
+
+    def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
+        """Return (the player's loss, numbers to watch by name) on a minibatch."""
+        raise NotImplementedError
+
+    def validation(self, batch: Batch) -> dict[str, Tensor]:
+        """Return numbers to watch on validation data, `loss` among them: the lowest is the best epoch."""
+        loss, watched = self.loss(batch, self.players[-1])
+        return {"loss": loss, **watched}
+
+
+@dataclass(frozen=True)
+class FitConfig(Checked):
+    """How to train.
+
+    epochs: passes over the training data, at most
+    batch_size: examples of one step
+    learning_rate, learning_rate_end: of Adam, at the start and the end, linear in between
+    beta1: of Adam (Kingma and Ba 2014, arXiv:1412.6980); GANs take 0.5 or 0
+    weight_decay: decoupled (AdamW, Loshchilov and Hutter 2017, arXiv:1711.05101)
+    max_grad_norm: longest gradient
+    patience: epochs without a better validation loss after which training stops; 0 never stops, and keeps the last
+    seed: of shuffling, noise and dropout; the weights are those that the model came with
+    device: cpu or cuda
+    """
+
+    epochs: int = whole(20, 1, 100_000)
+    batch_size: int = whole(256, 1, 1_000_000)
+    learning_rate: float = number(1e-3, 1e-8, 1.0)
+    learning_rate_end: float = number(1e-4, 0.0, 1.0)
+    beta1: float = number(0.9, 0.0, 0.999)
+    weight_decay: float = number(0.0, 0.0, 1.0)
+    max_grad_norm: float = number(1.0, 1e-6, 1e6)
+    patience: int = whole(5, 0, 100_000)
+    seed: int = whole(0, 0, 2**31 - 1)
+    device: str = choice("cpu", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What came of a training.
+
+    epochs: passes made; best_epoch: the one whose weights are kept, from 1
+    validation_loss: of those weights
+    curves: one dict per epoch, train_* and validation_* numbers by name
+    seconds, cpu_seconds: all sessions together
+    """
+
+    epochs: int
+    best_epoch: int
+    validation_loss: float
+    curves: list[dict[str, float]]
+    seconds: float
+    cpu_seconds: float
+
+
+def fit(
+    model: Trainable,
+    train: Arrays,
+    validation: Arrays,
+    config: FitConfig,
+    folder: str | Path | None = None,
+    console: Console | None = None,
+    title: str = "training",
+) -> FitResult:
+    """Train a model in place and return what came of it.
+
+    Args:
+        model: comes with its first weights; leaves with the best ones, on its device
+        train, validation: arrays by name, all of the same length along their first axis
+        config: see `FitConfig`
+        folder: for checkpoint, metrics, curves and TensorBoard; None for none, and then nothing is resumed
+        console: for progress; None for standard error
+        title: of the progress bar and of curves.png
+
+    Raises ValueError for arrays that do not fit each other or a checkpoint of another training; FitInterrupted after
+    Ctrl-C or a kill signal.
+    """
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device='cuda': torch finds no GPU here; use device=cpu")
+    check_arrays(train, validation)
+    with stop_requests() as stop, torch.random.fork_rng():
+        loop = _Loop(model, train, validation, config, Path(folder) if folder else None, stop)
+        loop.resume()
+        with epoch_bar(console, config.epochs, title) as advance:
+            while not loop.is_finished:
+                loop.run_epoch()
+                advance(loop.epoch, loop.curves[-1])
+        loop.finish(title)
+    return loop.result()
+
+
+def batches(arrays: Arrays, order: NDArray[np.int64], size: int, device: str = "cpu") -> Iterator[Batch]:
+    """Yield minibatches of tensors in an order of row numbers."""
+    for start in range(0, len(order), size):
+        piece = order[start : start + size]
+        yield {name: to_tensors(array, piece, device) for name, array in arrays.items()}
+
+
+def length_of(arrays: Arrays) -> int:
+    """Return how many examples the arrays hold."""
+    first = next(iter(arrays.values()))
+    return len(next(iter(first.values()))) if isinstance(first, Mapping) else len(first)
+
+
+def check_arrays(*sets: Arrays) -> None:
+    """Raise ValueError unless each set's arrays are equally long and not empty."""
+    for arrays in sets:
+        lengths = {name: length_of({name: array}) for name, array in arrays.items()}
+        if not lengths or len(set(lengths.values())) != 1 or not min(lengths.values()):
+            raise ValueError(f"data of lengths {lengths} cannot be trained on; give arrays of one length from 1 on")
+
+
+class _Loop:
+    """A training under way: what is in memory between two epochs is what the checkpoint holds."""
+
+    def __init__(
+        self, model: Trainable, train: Arrays, validation: Arrays, config: FitConfig, folder: Path | None, stop: Stop
+    ) -> None:
+        self.model, self.train, self.validation = model.to(config.device), train, validation
+        self.config, self.folder, self.stop = config, folder, stop
+        self.optimizers = {
+            player: torch.optim.AdamW(
+                list(model.player_parameters(player)),
+                config.learning_rate,
+                betas=(config.beta1, 0.999),
+                weight_decay=config.weight_decay,
+            )
+            for player in model.players
+        }
+        self.epoch, self.best_epoch, self.best_loss = 0, 0, math.inf
+        self.best_weights = _copy(model)
+        self.curves: list[dict[str, float]] = []
+        self.seconds = self.cpu_seconds = 0.0
+        self.clock, self.cpu_clock = time.perf_counter(), time.process_time()
+        self.random = np.random.default_rng(config.seed)
+        torch.manual_seed(config.seed)
+
+    # --- one epoch ------------------------------------------------------------------------------------------------
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all epochs are made, or none has been better for too long."""
+        waited = self.epoch - self.best_epoch
+        return self.epoch >= self.config.epochs or 0 < self.config.patience <= waited
+
+    def run_epoch(self) -> None:
+        """Train on all examples once, validate, and save; stop here if asked to."""
+        line = {f"train_{name}": value for name, value in self._train().items()}
+        line |= {f"validation_{name}": value for name, value in self._validate().items()}
+        self.epoch += 1
+        self.curves.append(line)
+        if line["validation_loss"] < self.best_loss or not self.config.patience:
+            self.best_loss, self.best_epoch, self.best_weights = line["validation_loss"], self.epoch, _copy(self.model)
+        if self.folder:
+            self._save(self.folder)
+        if self.stop.requested and not self.is_finished:
+            where = f"; the same command goes on from there ({self.folder})" if self.folder else ""
+            raise FitInterrupted(f"stopped after {self.epoch} of {self.config.epochs} epochs{where}")
+
+    def _train(self) -> dict[str, float]:
+        self.model.train()
+        self._set_learning_rate()
+        sums = _Means()
+        order = self.random.permutation(length_of(self.train))
+        for batch in batches(self.train, order, self.config.batch_size, self.config.device):
+            for player in self.model.players:
+                loss, watched = self.model.loss(batch, player)
+                self._move(player, loss)
+                name = "loss" if player == self.model.players[-1] else f"loss_{player}"
+                sums.add({name: loss, **watched}, length_of(batch))
+        return sums.means()
+
+    def _move(self, player: str, loss: Tensor) -> None:
+        optimizer = self.optimizers[player]
+        self.model.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], self.config.max_grad_norm)
+        optimizer.step()
+
+    def _validate(self) -> dict[str, float]:
+        self.model.eval()
+        sums = _Means()
+        with torch.no_grad(), torch.random.fork_rng():  # the noise of validation is the same in every epoch
+            torch.manual_seed(self.config.seed)
+            order = np.arange(length_of(self.validation))
+            for batch in batches(self.validation, order, VALIDATION_BATCH, self.config.device):
+                sums.add(self.model.validation(batch), length_of(batch))
+        return sums.means()
+
+    def _set_learning_rate(self) -> None:
+        done = self.epoch / max(1, self.config.epochs - 1)
+        rate = self.config.learning_rate + (self.config.learning_rate_end - self.config.learning_rate) * done
+        for optimizer in self.optimizers.values():
+            optimizer.param_groups[0]["lr"] = rate
+
+    # --- keeping and going on -------------------------------------------------------------------------------------
+
+    def _save(self, folder: Path) -> None:
+        self._note_time()
+        state = {
+            "config": json.dumps(asdict(self.config)),
+            "model": self.model.state_dict(),
+            "best": self.best_weights,
+            "optimizers": {player: optimizer.state_dict() for player, optimizer in self.optimizers.items()},
+            "notes": json.dumps([self.epoch, self.best_epoch, self.best_loss, self.seconds, self.cpu_seconds]),
+            "curves": json.dumps(self.curves),
+            "shuffling": json.dumps(self.random.bit_generator.state),
+            "noise": torch.get_rng_state(),
+        }
+        content = io.BytesIO()
+        torch.save(state, content)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "checkpoint.pt", content.getvalue())
+        lines = "".join(json.dumps({"epoch": k + 1, **line}) + "\n" for k, line in enumerate(self.curves))
+        write_atomically(folder / "metrics.jsonl", lines.encode())
+
+    def resume(self) -> None:
+        """Go on from the folder's checkpoint, if there is one."""
+        path = self.folder / "checkpoint.pt" if self.folder else None
+        if path is None or not path.exists():
+            return
+        try:
+            state = torch.load(path, map_location=self.config.device, weights_only=True)
+            self._check_same(path, json.loads(state["config"]))
+            self.model.load_state_dict(state["model"])
+            for player, optimizer in self.optimizers.items():
+                optimizer.load_state_dict(state["optimizers"][player])
+        except (RuntimeError, KeyError, EOFError, OSError) as error:
+            raise ValueError(
+                f"checkpoint {str(path)!r} cannot be read or is of another model ({str(error).splitlines()[0]:.200}); "
+                "delete it to begin anew, or name another folder"
+            ) from error
+        self.epoch, self.best_epoch, self.best_loss, self.seconds, self.cpu_seconds = json.loads(state["notes"])
+        self.best_weights, self.curves = state["best"], json.loads(state["curves"])
+        self.random.bit_generator.state = json.loads(state["shuffling"])
+        torch.set_rng_state(state["noise"].cpu())
+
+    def _check_same(self, path: Path, was: dict[str, Any]) -> None:
+        now = asdict(self.config)
+        changed = [name for name in now if was.get(name) != now[name] and name != "device"]
+        if changed:
+            listed = "; ".join(f"{name} was {was.get(name)!r}, now {now[name]!r}" for name in changed)
+            raise ValueError(f"the training in {str(path.parent)!r} has other settings ({listed}); name another folder")
+
+    def finish(self, title: str) -> None:
+        """Give the model its best weights, and draw the curves."""
+        self.model.load_state_dict(self.best_weights)
+        self.model.eval()
+        self._note_time()
+        if self.folder:
+            save_curves(self.curves, self.folder / "curves.png", title, self.best_epoch)
+            with SummaryWriter(str(self.folder / "tensorboard")) as writer:
+                for epoch, line in enumerate(self.curves, start=1):
+                    for name, value in line.items():
+                        writer.add_scalar(name.replace("_", "/", 1), value, epoch)
+
+    def result(self) -> FitResult:
+        """Return what came of it."""
+        best = self.curves[self.best_epoch - 1]["validation_loss"]
+        return FitResult(self.epoch, self.best_epoch, best, self.curves, self.seconds, self.cpu_seconds)
+
+    def _note_time(self) -> None:
+        now, cpu_now = time.perf_counter(), time.process_time()
+        self.seconds += now - self.clock
+        self.cpu_seconds += cpu_now - self.cpu_clock
+        self.clock, self.cpu_clock = now, cpu_now
+
+
+class _Means:
+    """Means of named numbers over minibatches, each weighed by its examples."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, values: Mapping[str, Tensor], count: int) -> None:
+        """Take in one minibatch."""
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach()) * count
+            self.counts[name] = self.counts.get(name, 0) + count
+
+    def means(self) -> dict[str, float]:
+        """Return the means so far."""
+        return {name: self.sums[name] / self.counts[name] for name in self.sums}
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
