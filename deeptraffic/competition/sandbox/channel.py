@@ -1,0 +1,57 @@
+"""The child's end of the two pipes."""
+
+import json
+import os
+from typing import Any, NamedTuple
+
+from deeptraffic.competition.sandbox import wire
+
+
+class Request(NamedTuple):
+    """kind, rows, columns: whole numbers; content: bytes."""
+
+    kind: int
+    rows: int
+    columns: int
+    content: bytearray
+
+
+class Channel:
+    """Takes requests one at a time, and answers each.
+
+    source, sink: the pipes' file descriptors
+    """
+
+    def __init__(self, source: int, sink: int) -> None:
+        self.source, self.sink, self.nonce = source, sink, 0
+
+    def receive(self) -> Request:
+        """Return the next request; EOFError when the worker has no more."""
+        kind, self.nonce, count, columns, size = wire.REQUEST.unpack(wire.read_exactly(self.source, wire.REQUEST.size))
+        return Request(kind, count, columns, wire.read_exactly(self.source, size))
+
+    def answer(self, content: bytes) -> None:
+        """Answer the last request."""
+        wire.write_all(self.sink, wire.ANSWER.pack(self.nonce, len(content)) + content)
+
+    def report(self, record: dict[str, Any]) -> None:
+        """Answer the last request with JSON."""
+        self.answer(json.dumps(record).encode("ascii"))
+
+
+def open_channel() -> Channel:
+    """Take over the pipes that the process was started with; what it prints from now on goes nowhere."""
+    source, sink, nowhere = os.dup(0), os.dup(1), os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 0)
+    os.dup2(nowhere, 1)
+    for handle in set(range(3, 256)) - {source, sink}:
+        try:
+            os.close(handle)
+        except OSError:
+            continue
+    return Channel(source, sink)
+
+
+def silence_errors() -> None:
+    """Send standard error nowhere too: from here on it could carry a stranger's text into a log."""
+    os.dup2(0, 2)

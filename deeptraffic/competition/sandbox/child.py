@@ -1,0 +1,49 @@
+"""The child process: makes its kernels ready, locks itself in, and only then reads what a stranger sent.
+
+Started by `process.py` with an empty environment in an empty folder. It reads requests from one pipe and writes answers
+to another (`wire.py`); whatever it prints goes nowhere.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import NamedTuple
+
+from deeptraffic.competition.sandbox import driving, reading, wire
+from deeptraffic.competition.sandbox.channel import Channel, open_channel, silence_errors
+from deeptraffic.competition.sandbox.limits import Limits
+from deeptraffic.competition.sandbox.lock import lock_in
+
+
+class Role(NamedTuple):
+    """What a child does before and after it is locked in."""
+
+    make_ready: Callable[[], None]
+    serve: Callable[[Channel], None]
+
+
+ROLES = {
+    "drive": Role(driving.make_ready, driving.serve),
+    "read": Role(reading.make_ready, reading.serve),
+}
+
+
+def main(role: str, limits: Limits, parent: int) -> None:
+    """Play a role to its end; never returns."""
+    channel = open_channel()
+    ROLES[role].make_ready()
+    os.environ.clear()
+    silence_errors()
+    report = lock_in(limits, parent)
+    channel.report({"layers": [asdict(layer) for layer in report]})
+    code = 0
+    try:
+        ROLES[role].serve(channel)
+    except EOFError:
+        code = 0
+    except MemoryError:
+        code = wire.EXIT_MEMORY
+    except BaseException:
+        code = wire.EXIT_CRASH
+    finally:
+        os._exit(code)

@@ -1,0 +1,72 @@
+"""Tell by its first bytes what a file is, whatever its name says, and what to do with a kind that is never accepted."""
+
+import re
+
+REMEDY = "write a policy file with `deeptraffic export RUN -o mine.safetensors` on your own machine and upload that"
+ONNX = re.compile(
+    rb"^\x08[\x01-\x14](\x12|:|B).{0,80}", re.DOTALL
+)  # protobuf: ir_version first, then producer or graph
+
+MARKS: tuple[tuple[bytes, str], ...] = (
+    (b"\x80\x02", "a pickle, which could run any code when it is opened"),
+    (b"\x80\x03", "a pickle, which could run any code when it is opened"),
+    (b"\x80\x04", "a pickle, which could run any code when it is opened"),
+    (b"\x80\x05", "a pickle, which could run any code when it is opened"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"PK\x05\x06", "a zip archive"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ\x00", "an xz archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive"),
+    (b"\x89HDF", "a Keras or HDF5 file"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"\x7fELF", "a program"),
+    (b"MZ", "a program"),
+    (b"#!", "a script"),
+    (b"%PDF", "a PDF document"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"GIF8", "a picture"),
+    (b"GGUF", "a GGUF model"),
+)
+INSIDE_ZIP = (  # names that a zip's first entries bear
+    (b"data.pkl", "a PyTorch file (.pt), a pickle in a zip archive, which could run any code when it is opened"),
+    (b"stable_baselines3", "a Stable-Baselines3 zip, which holds pickles, which could run any code"),
+    (b"policy.pth", "a Stable-Baselines3 zip, which holds pickles, which could run any code"),
+    (b".npy", "a NumPy archive (.npz)"),
+)
+
+
+def refused_kind(content: bytes) -> str | None:
+    """Return what a file is, if it is of a kind that is never accepted; None if it may be a policy file or text."""
+    for mark, kind in MARKS:
+        if content.startswith(mark):
+            if mark.startswith(b"PK"):
+                return next((inner for name, inner in INSIDE_ZIP if name in content), kind)
+            return kind
+    if content[257:262] == b"ustar":
+        return "a tar archive"
+    if content[4:8] == b"TFL3":
+        return "a TensorFlow Lite model"
+    if ONNX.match(content) and (
+        b"onnx" in content[:4096] or b"pytorch" in content[:4096] or b"graph" in content[:4096]
+    ):
+        return "an ONNX model, a graph of anybody's making"
+    return None
+
+
+def is_policy_file(content: bytes) -> bool:
+    """Whether a file begins as a policy file does: eight bytes of length, then an object."""
+    return content[8:9] == b"{" and int.from_bytes(content[:8], "little") < 1 << 32
+
+
+def is_text(content: bytes) -> bool:
+    """Whether a file's beginning is text."""
+    try:
+        beginning = content[:4096].decode("utf-8", "ignore")
+    except UnicodeDecodeError:
+        return False
+    printable = sum(c.isprintable() or c in "\r\n\t\ufeff" for c in beginning)
+    return len(beginning.encode()) >= len(content[:4096]) - 3 and printable > 0.95 * len(beginning)

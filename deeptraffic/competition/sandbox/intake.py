@@ -1,0 +1,125 @@
+"""The door: uploaded bytes to a checked policy file, or a fault with a sentence that says what to do.
+
+    >>> submission = check(content, "mine.safetensors")
+    >>> submission.content, submission.sha256           # what is stored, and its name in the store
+
+Whoever calls it never looks into the bytes himself: they are read in a locked child process.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from deeptraffic.competition.sandbox import records, wire
+from deeptraffic.competition.sandbox.faults import SubmissionFault
+from deeptraffic.competition.sandbox.formats import REMEDY
+from deeptraffic.competition.sandbox.limits import DRIVING, READING, Limits
+from deeptraffic.competition.sandbox.process import ChildProcess
+from deeptraffic.policy.vocabulary import LAYER_KINDS
+from deeptraffic.sim.rules import Sensor
+
+MAX_NAME = 255  # [bytes] of a file's name
+MAX_LABEL = 100  # [characters] of a policy file
+CHOICES = {"kind": ("policy", "convnetjs"), "observation": ("vector",), "access": ("contest", "open")}
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A checked submission.
+
+    content: its policy file, the same bytes for the same policy; sha256: of content, in hexadecimal
+    kind: what was uploaded: "policy" or "convnetjs"
+    label: what its author calls it
+    rules, other_agents: what it was made for
+    observation: kind of observation; access: "contest", or "open" where it sees more than the contest's sensor
+    sensor, temporal_window: what it sees and remembers
+    layers: kinds of its layers; parameters: numbers in them
+    operations: multiplications of one decision; vehicle_numbers: what each vehicle's memory holds
+    """
+
+    content: bytes = field(repr=False)
+    sha256: str
+    kind: str
+    label: str
+    rules: int
+    other_agents: int
+    observation: str
+    access: str
+    sensor: Sensor
+    temporal_window: int
+    layers: tuple[str, ...]
+    parameters: int
+    operations: int
+    vehicle_numbers: int
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Everything but the bytes, as JSON."""
+        facts = {name: value for name, value in vars(self).items() if name != "content"}
+        return facts | {"sensor": self.sensor._asdict(), "layers": list(self.layers), "size": len(self.content)}
+
+
+def check(content: bytes, filename: str, limits: Limits = DRIVING) -> Submission:
+    """Return what an uploaded file holds.
+
+    limits: that it must keep to when it drives
+
+    Raises SubmissionFault with a code and a sentence for its author, PlatformFault if we could not read it.
+    """
+    if len(content) > wire.MAX_SUBMISSION:
+        megabytes = wire.MAX_SUBMISSION >> 20
+        raise SubmissionFault(
+            "size", f"the file has {len(content)} bytes; at most {megabytes} MB are accepted; {REMEDY}"
+        )
+    name = filename.encode("utf-8", "replace")[-MAX_NAME:]
+    with ChildProcess("read", READING) as child:
+        record = records.read_report(child.ask(wire.SUBMISSION, name + content, columns=len(name)))
+        canonical = bytes(child.ask(wire.SUBMISSION, most=wire.MAX_SUBMISSION))
+    try:
+        submission = _submission(canonical, record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SubmissionFault("crash", f"reading it went wrong ({error!s:.80}); {REMEDY}") from None
+    check_cost(submission.operations, submission.vehicle_numbers, limits)
+    return submission
+
+
+def _submission(content: bytes, record: dict[str, Any]) -> Submission:
+    """The record of a child, checked; ValueError names what is wrong with it."""
+    names = record.get("layers")
+    if not isinstance(names, list) or not all(name in LAYER_KINDS for name in names):
+        raise ValueError("layers")
+    for name, choices in CHOICES.items():
+        if record.get(name) not in choices:
+            raise ValueError(name)
+    return Submission(
+        content=content,
+        sha256=hashlib.sha256(content).hexdigest(),
+        kind=record["kind"],
+        label=records.plain_text(record.get("label"), MAX_LABEL),
+        rules=records.rules(record),
+        other_agents=records.other_agents(record),
+        observation=record["observation"],
+        access=record["access"],
+        sensor=records.sensor(record),
+        temporal_window=records.whole(record, "temporal_window"),
+        layers=tuple(names),
+        parameters=records.whole(record, "parameters"),
+        operations=records.whole(record, "operations"),
+        vehicle_numbers=records.whole(record, "vehicle_numbers"),
+    )
+
+
+def check_cost(operations: int, vehicle_numbers: int, limits: Limits) -> None:
+    """Raise SubmissionFault for a policy that cannot drive within the limits."""
+    if operations > limits.operations:
+        raise SubmissionFault(
+            "size",
+            f"one decision takes {operations:,} multiplications; at most {limits.operations:,}: make its layers "
+            "smaller",
+        )
+    if vehicle_numbers > limits.vehicle_numbers:
+        raise SubmissionFault(
+            "size",
+            f"each car remembers {vehicle_numbers:,} numbers; at most {limits.vehicle_numbers:,}: make its temporal "
+            "window or its recurrent layers smaller",
+        )

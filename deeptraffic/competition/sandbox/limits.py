@@ -1,0 +1,38 @@
+"""What a submission may use: one frozen record, handed to the child process when it starts."""
+
+import math
+from dataclasses import dataclass, fields
+
+MEGABYTE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of one child process; a fault names the one that was passed.
+
+    memory: [bytes] of address space beyond what the child holds before it reads the submission
+    cpu_seconds: of processor time, all decisions together
+    wall_seconds: from the first byte of the submission to the last answer
+    answer_seconds: without an answer until the child is killed
+    start_seconds: until the child is locked in; the first start on a machine compiles for a minute
+    operations: multiplications of one decision, 2 million are about a millisecond
+    vehicle_numbers: that a vehicle's memory may hold, from recurrent layers and past decisions together
+    """
+
+    memory: int = 1024 * MEGABYTE
+    cpu_seconds: int = 3600
+    wall_seconds: float = 7200.0
+    answer_seconds: float = 30.0
+    start_seconds: float = 300.0
+    operations: int = 2_000_000
+    vehicle_numbers: int = 65_536
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+                raise ValueError(f"{field.name}={value!r} is no limit; give a number above 0")
+
+
+DRIVING = Limits()
+READING = Limits(cpu_seconds=60, wall_seconds=120.0, answer_seconds=120.0)  # a file of 16 MB takes about 3 seconds

@@ -1,0 +1,97 @@
+"""A submission at the wheel: looks like any policy to the evaluation, and runs in a locked child process.
+
+    >>> with SandboxedPolicy(submission.content) as policy:
+    ...     evaluate_official(policy, other_agents=10)      # the same score as in this process, to the last digit
+
+What passes is observations one way and actions the other; rules, seeds, scores and the simulator stay here.
+"""
+
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from deeptraffic.competition.sandbox import records, wire
+from deeptraffic.competition.sandbox.faults import SubmissionFault
+from deeptraffic.competition.sandbox.intake import MAX_LABEL, check_cost
+from deeptraffic.competition.sandbox.limits import DRIVING, Limits
+from deeptraffic.competition.sandbox.lock import Layer
+from deeptraffic.competition.sandbox.process import ChildProcess
+from deeptraffic.sim.rules import Action
+from deeptraffic.sim.state import F64, I64
+
+
+class SandboxedPolicy:
+    """A `Policy` (deeptraffic/policy/builtin.py) in a child process; a context manager.
+
+    Args:
+        content: a policy file, as `intake.check` gives it
+        limits: what it may use
+
+    Raises SubmissionFault for whatever the submission does wrong, now or in a later call, and PlatformFault for
+    whatever is our own.
+    """
+
+    def __init__(self, content: bytes, limits: Limits = DRIVING) -> None:
+        self.limits = limits
+        self.child = ChildProcess("drive", limits)
+        try:
+            record = records.read_report(self.child.ask(wire.SUBMISSION, content))
+            self._take_facts(record)
+        except BaseException:
+            self.close()
+            raise
+
+    def _take_facts(self, record: dict[str, Any]) -> None:
+        try:
+            self.label = records.plain_text(record.get("label"), MAX_LABEL)
+            self.observation = records.sensor(record)
+            self.rules, self.other_agents = records.rules(record), records.other_agents(record)
+            operations = records.whole(record, "operations")
+            self.vehicle_numbers = records.whole(record, "vehicle_numbers")
+        except ValueError as error:
+            raise SubmissionFault("answer", f"the policy's process gave a report that cannot be: {error}") from None
+        check_cost(operations, self.vehicle_numbers, self.limits)
+        self.access = "contest" if self.observation.lanes_side <= 3 else "open"
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The protections, and whether each is in force."""
+        return self.child.layers
+
+    def attach(self, sim: Any) -> None:
+        """Tell the child how many agents drive in each game."""
+        agents = sim.rules.other_agents + 1
+        needed, room = 8 * self.vehicle_numbers * sim.num_envs * agents, self.limits.memory // 2
+        if needed > room:
+            raise SubmissionFault(
+                "memory",
+                f"the memories of {sim.num_envs * agents} cars take {needed >> 20} MB, at most {room >> 20} MB: make "
+                "the temporal window or the recurrent layers smaller",
+            )
+        self.child.ask(wire.ATTACH, columns=agents, most=0)
+
+    def reset(self, rows: I64) -> None:
+        """Empty the memories of these slots."""
+        self.child.ask(wire.RESET, rows.astype(np.int64).tobytes(), len(rows), most=0)
+
+    def act(self, obs: F64, rows: I64) -> I64:
+        """Return the actions (B,) for obs (B, D) float64 of the drivers with slots `rows` (B,)."""
+        count, columns = obs.shape
+        answer = self.child.ask(wire.ACT, rows.tobytes() + obs.tobytes(), count, columns, count)
+        if len(answer) != count or max(answer) > MOST_ACTION:
+            raise SubmissionFault("answer", f"the policy answered {bytes(answer[:20])!r} for {count} decisions")
+        return np.frombuffer(answer, np.uint8).astype(np.int64)
+
+    def close(self) -> None:
+        """End the child."""
+        self.child.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+MOST_ACTION = max(Action)

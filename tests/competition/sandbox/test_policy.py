@@ -1,0 +1,64 @@
+"""A submission in its locked child drives exactly as it does in this process."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from deeptraffic.competition.protocol import OFFICIAL, Protocol, evaluate_official, evaluate_open
+from deeptraffic.competition.sandbox.policy import SandboxedPolicy
+from deeptraffic.policy.file import PolicyFile, pack_policy, policy_content, read_policy
+from deeptraffic.policy.network import Network
+from deeptraffic.policy.vocabulary import Dense, Gru, Relu, Tanh
+from deeptraffic.sim.rules import Sensor
+
+SENSOR = Sensor(1, 6, 2)
+
+
+def policy_file(window: int = 0, recurrent: bool = False, sample_seed: int | None = None) -> PolicyFile:
+    """A policy of random numbers that uses what it sees, remembers and draws."""
+    inputs = SENSOR.size * (window + 1) + 5 * window
+    layers = (Gru(hidden=6), Tanh(), Dense(outputs=5)) if recurrent else (Dense(outputs=6), Relu(), Dense(outputs=5))
+    network = Network.__new__(Network)
+    object.__setattr__(network, "inputs", inputs)
+    object.__setattr__(network, "layers", layers)
+    rng = np.random.default_rng(3)
+    tensors = {name: rng.normal(size=shape) for name, shape in network.tensor_shapes().items()}
+    return pack_policy(Network(inputs, layers, tensors), SENSOR, "drives", window, 2018, 2, sample_seed)
+
+
+POLICIES = {
+    "network": policy_file(),
+    "window": policy_file(window=2),
+    "recurrent": policy_file(recurrent=True),
+    "sampled": policy_file(sample_seed=7),
+}
+
+
+@pytest.fixture(scope="module", params=POLICIES)
+def pair(request: pytest.FixtureRequest) -> Iterator[tuple[object, SandboxedPolicy]]:
+    content = policy_content(POLICIES[request.param])
+    with SandboxedPolicy(content) as sandboxed:
+        yield read_policy(content).policy(), sandboxed
+
+
+@pytest.mark.parametrize("other_agents", [0, 3])
+def test_official_runs_are_the_same_to_the_last_digit(
+    pair: tuple, other_agents: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(OFFICIAL, 2018, Protocol(runs=20, frames=2000, block=5))
+    here, there = (evaluate_official(policy, other_agents=other_agents) for policy in pair)
+    assert np.array_equal(here.run_scores, there.run_scores)
+    assert np.array_equal(here.run_passed, there.run_passed)
+
+
+@pytest.mark.parametrize("other_agents", [0, 3])
+def test_open_runs_are_the_same_to_the_last_digit(pair: tuple, other_agents: int) -> None:
+    here, there = (evaluate_open(policy, other_agents=other_agents, runs=40) for policy in pair)
+    assert np.array_equal(here.run_scores, there.run_scores)
+
+
+def test_what_the_worker_knows_of_a_policy_is_its_label_its_sensor_and_what_it_was_made_for(pair: tuple) -> None:
+    here, there = pair
+    for name in ("label", "observation", "rules", "other_agents", "access"):
+        assert getattr(here, name) == getattr(there, name)
