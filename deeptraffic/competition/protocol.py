@@ -12,7 +12,7 @@ left the random stream, and a policy keeps its memory from run to run. Hence ser
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from deeptraffic.competition.score import Score
 from deeptraffic.competition.seeds import choose_seeds
-from deeptraffic.competition.statistics import run_score
+from deeptraffic.competition.statistics import mean_speed, run_score
 from deeptraffic.envs.observation import Observer
 from deeptraffic.policy.builtin import Policy, RunLoop
 from deeptraffic.sim.compiled import compiled
@@ -46,6 +46,7 @@ class Protocol:
 
 OFFICIAL = {2017: Protocol(runs=10, frames=100_000, block=1), 2018: Protocol(runs=500, frames=2_000, block=5)}
 OPEN_FRAMES = 2_000
+PRIVATE_SET = "private"  # what a score calls seeds that were given one by one
 ACCESS = ("contest", "open", "privileged")
 
 
@@ -74,9 +75,18 @@ def evaluate_official(
         play(sim.table, sim.games, first + 1, protocol.frames, sums[some], passed[some])
         if progress:
             progress((first + protocol.block) * protocol.frames, protocol.runs * protocol.frames)
-    scores, seconds = run_score(sums, protocol.frames), time.perf_counter() - started
+    seconds = time.perf_counter() - started
     return Score(
-        policy.label, "official", rules, other_agents, access_of(policy), scores, passed, protocol.frames, seconds
+        policy.label,
+        "official",
+        rules,
+        other_agents,
+        access_of(policy),
+        run_score(sums, protocol.frames),
+        passed,
+        protocol.frames,
+        seconds,
+        run_speeds=mean_speed(sums, protocol.frames),
     )
 
 
@@ -88,12 +98,17 @@ def evaluate_open(
     seed_set: str = "tuning",
     frames: int = OPEN_FRAMES,
     progress: Progress | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> Score:
     """Return the score of a policy in independent runs, the first `runs` of a seed set (`seeds.py`).
 
     rules: a contest's, or a research road (which then says other_agents itself). Other arguments as above.
+    seeds: of the runs one by one, such as a competition's private ones, in place of runs and seed_set
     """
-    seeds = choose_seeds(seed_set, runs)
+    if seeds is None:
+        seeds = choose_seeds(seed_set, runs)
+    else:
+        runs, seed_set = len(seeds), PRIVATE_SET
     if frames < 1:
         raise ValueError(f"frames={frames} is not possible; give at least 1")
     road = rules if isinstance(rules, RoadConfig) else RoadConfig(rules=rules, other_agents=other_agents)
@@ -106,9 +121,19 @@ def evaluate_open(
         agents = sim.run_to_frame(frames, drivers.decide(int(agents[0])))
         if progress:
             progress(int(sim.state.frame[0]) * runs, frames * runs)
-    scores, passed = run_score(sim.state.score_sum, frames), sim.state.passed.copy()
-    seconds, access = time.perf_counter() - started, access_of(policy)
-    return Score(policy.label, "open", road.rules, road.other_agents, access, scores, passed, frames, seconds, seed_set)
+    return Score(
+        policy.label,
+        "open",
+        road.rules,
+        road.other_agents,
+        access_of(policy),
+        run_score(sim.state.score_sum, frames),
+        sim.state.passed.copy(),
+        frames,
+        time.perf_counter() - started,
+        seed_set,
+        mean_speed(sim.state.score_sum, frames),
+    )
 
 
 def access_of(policy: Policy) -> str:

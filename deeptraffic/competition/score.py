@@ -23,7 +23,8 @@ class Score:
     run_passed: (runs,) int64 vehicles passed minus vehicles that passed, at the end of each run
     frames: of one run
     seconds: the evaluation took
-    seed_set: of open runs: training, tuning or reporting
+    seed_set: of open runs: training, tuning or reporting; private for seeds that were given one by one
+    run_speeds: (runs,) float64 [mph] mean speed of each run, not rounded, which decides between equal scores
     """
 
     policy: str
@@ -36,6 +37,7 @@ class Score:
     frames: int
     seconds: float
     seed_set: str | None = None
+    run_speeds: F64 | None = field(default=None, repr=False)
 
     @property
     def runs(self) -> int:
@@ -56,6 +58,11 @@ class Score:
     def mean_mph(self) -> float:
         """Mean of the run scores [mph]."""
         return float(np.mean(self.run_scores))
+
+    @cached_property
+    def unrounded_mean_mph(self) -> float:
+        """Mean of the runs before each was rounded down [mph]; of the run scores where that is not known."""
+        return self.mean_mph if self.run_speeds is None else float(np.mean(self.run_speeds))
 
     @cached_property
     def sd_mph(self) -> float:

@@ -1,14 +1,19 @@
 """Seeds of open runs: which belong to training, which to tuning, and which to reported results.
 
 The three ranges are disjoint, so that a reported number was neither trained nor tuned on. Take the first N of a range:
-results on the same N are then paired. `env.reset(seed=s)` is open run s.
+results on the same N are then paired. `env.reset(seed=s)` is open run s. A competition's final has private seeds, drawn
+from a range of their own.
 """
+
+import secrets
+from collections.abc import Sequence
 
 SEED_SETS = {
     "training": range(0, 1_000_000_000),
     "tuning": range(1_000_000_000, 1_001_000_000),
     "reporting": range(2_000_000_000, 2_001_000_000),
 }
+PRIVATE = range(1 << 40, 1 << 50)  # so many that nobody meets a final's by chance; JSON numbers keep them exactly
 MAX_RUNS = 100_000
 
 
@@ -19,3 +24,20 @@ def choose_seeds(seed_set: str, runs: int) -> range:
     if not 1 <= runs <= MAX_RUNS:
         raise ValueError(f"runs={runs} is not possible; give 1 to {MAX_RUNS}")
     return SEED_SETS[seed_set][:runs]
+
+
+def private_seeds(runs: int, given: Sequence[int] | None = None, before: Sequence[int] = ()) -> list[int]:
+    """Return `runs` different seeds that lie in no public set: those given, or drawn by the operating system.
+
+    before: seeds drawn earlier, with which the list begins
+    """
+    if given is not None:
+        public = any(seed in seeds for seed in given for seeds in SEED_SETS.values())
+        if len(set(given)) != len(given) or len(given) < runs or public or min(given) < 0:
+            raise ValueError(f"{len(given)} private seeds; give at least {runs} different ones, none of a public set")
+        return list(given)
+    random = secrets.SystemRandom()
+    chosen = dict.fromkeys(before)
+    while len(chosen) < runs:
+        chosen.setdefault(random.choice(PRIVATE))
+    return list(chosen)

@@ -47,6 +47,11 @@ def run_score(speed_sum: float | F64, frames: int) -> F64:
     return np.floor(np.asarray(speed_sum) / frames * 2000.0) / 100.0
 
 
+def mean_speed(speed_sum: float | F64, frames: int) -> F64:
+    """Return the mean speed [mph], not rounded, for speeds [px/frame] summed over the frames of a run."""
+    return np.asarray(speed_sum) / frames * 20.0
+
+
 def bootstrap_interval(
     values: F64, statistic: Callable[..., F64], confidence: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float]:

@@ -1,0 +1,121 @@
+"""A competition's settings: a TOML or JSON file that the organiser writes, checked before anything is made of it.
+
+title = "DeepTraffic at the lab"
+other_agents = [0, 3, 10]
+opens_at = "2026-10-01T08:00:00Z"
+closes_at = "2026-10-31T23:59:59Z"
+daily_limit = 5
+
+>>> CompetitionConfig.from_record(read_settings("lab.toml"))
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from deeptraffic.settings import Checked, choice, switch, whole
+from deeptraffic.sim.rules import CONTESTS, MAX_OTHER_AGENTS
+
+MAX_TEXT = {"title": 100, "description": 4000}  # [characters]
+MAX_FILE = 16_000_000  # [bytes] no policy file is larger
+EVERY_NUMBER = tuple(range(MAX_OTHER_AGENTS + 1))
+
+
+@dataclass(frozen=True)
+class CompetitionConfig(Checked):
+    """What is asked of the participants.
+
+    title, description: for the pages
+    rules: of the game, 2018 or 2017
+    other_agents: numbers of other agents that an entry may drive; it drives as many as its file says
+    access: "contest" takes only what the contest's sensor shows, up to 3 lanes a side; "open" takes every policy file
+    joining: by "invite" link, or "open" to everybody who reaches the page
+    opens_at, closes_at: UTC, such as 2026-10-31T23:59:59Z; empty for no limit. A file that comes at closes_at is late
+    daily_limit, total_limit: submissions of a person per day (UTC) and in all
+    waiting_limit: submissions of a person that may wait for their score at the same time
+    parameter_cap: most numbers in a network; 0 for no cap
+    max_bytes: of an uploaded file
+    validation_runs: independent runs that answer within seconds
+    final_runs: independent runs on the private seeds
+    anonymous: the board shows an alias in place of each name, except to its owner and to the organiser
+    """
+
+    title: str = "DeepTraffic"
+    description: str = ""
+    rules: int = 2018
+    other_agents: tuple[int, ...] = EVERY_NUMBER
+    access: str = choice("contest", "contest", "open")
+    joining: str = choice("invite", "invite", "open")
+    opens_at: str = ""
+    closes_at: str = ""
+    daily_limit: int = whole(10, 1, 100_000)
+    total_limit: int = whole(1000, 1, 1_000_000)
+    waiting_limit: int = whole(5, 1, 1000)
+    parameter_cap: int = whole(0, 0, 1_000_000_000)
+    max_bytes: int = whole(MAX_FILE, 1000, MAX_FILE)
+    validation_runs: int = whole(20, 1, 200)
+    final_runs: int = whole(1000, 10, 10_000)
+    anonymous: bool = switch(False)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "CompetitionConfig":
+        """Return the settings of a file or form; ValueError names an unknown one."""
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(record) - known):
+            raise ValueError(f"there is no setting {', '.join(unknown)}; a competition has {', '.join(sorted(known))}")
+        return cls(**record)
+
+    def check(self) -> None:
+        """Check the texts, the rules with their other agents, and the dates."""
+        for name, most in MAX_TEXT.items():
+            text = getattr(self, name)
+            if not isinstance(text, str) or len(text) > most or (name == "title" and not text.strip()):
+                raise ValueError(f"{name}={text!r:.80} is not possible; give a text of up to {most} characters")
+        if self.rules not in CONTESTS:
+            raise ValueError(f"rules={self.rules!r} do not exist; choose one of {', '.join(map(str, CONTESTS))}")
+        object.__setattr__(self, "other_agents", _numbers(self.other_agents, self.rules))
+        if self.opens is not None and self.closes is not None and self.opens >= self.closes:
+            raise ValueError(f"closes_at={self.closes_at!r} is not after opens_at={self.opens_at!r}")
+
+    @property
+    def opens(self) -> int | None:
+        """When submissions are taken from [ms since 1970 UTC]; None: at once."""
+        return to_milliseconds("opens_at", self.opens_at)
+
+    @property
+    def closes(self) -> int | None:
+        """When submissions are no longer taken [ms since 1970 UTC]; None: never."""
+        return to_milliseconds("closes_at", self.closes_at)
+
+    def to_record(self) -> dict[str, Any]:
+        """Return all settings as JSON values."""
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {"other_agents": list(self.other_agents)}
+
+
+def to_milliseconds(name: str, text: str) -> int | None:
+    """Return an ISO time as milliseconds since 1970 UTC (a time without a zone is UTC), None for an empty text."""
+    if text == "":
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except (ValueError, TypeError):
+        raise ValueError(f"{name}={text!r:.80} is no time; write it as 2026-10-31T23:59:59Z") from None
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def to_time(milliseconds: int) -> str:
+    """Return milliseconds since 1970 UTC as an ISO time, 2026-10-31T23:59:59.000Z."""
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _numbers(value: Any, rules: int) -> tuple[int, ...]:
+    """Return the allowed numbers of other agents, in order; under the 2017 rules there is only 0."""
+    most = MAX_OTHER_AGENTS if rules == 2018 else 0
+    if value == EVERY_NUMBER:
+        return EVERY_NUMBER[: most + 1]
+    wholes = isinstance(value, list | tuple) and all(type(n) is int and 0 <= n <= most for n in value)
+    if not wholes or not value:
+        raise ValueError(f"other_agents={value!r:.80} is not possible; give a list of whole numbers from 0 to {most}")
+    return tuple(sorted(set(value)))

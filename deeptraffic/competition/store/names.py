@@ -1,0 +1,65 @@
+"""Display names: one form for each, nothing invisible in them, and no two that look alike.
+
+Sources: Unicode Standard Annex 15 (normal forms) and Technical Standard 39 (confusables; here those that a course's
+list of names may meet: Cyrillic, Greek, and digits and signs that stand for letters).
+"""
+
+import unicodedata
+
+from deeptraffic.competition.store.faults import Refusal
+
+MAX_NAME = 40  # [characters]
+MAX_MARKS = 2  # combining marks on one letter
+ALIKE = {
+    "a": "аα@4",
+    "b": "вьβ8",
+    "c": "сϲ",
+    "d": "ԁđ",
+    "e": "еєε3",
+    "g": "ɡ9",
+    "h": "һнη",
+    "i": "іιıl1!|ӏ7ł",
+    "j": "јϳ",
+    "k": "кκ",
+    "m": "м",
+    "n": "пν",
+    "o": "оοσ0ø",
+    "p": "рρ",
+    "q": "ԛ",
+    "r": "гτ",
+    "s": "ѕ5$",
+    "t": "т",
+    "u": "υ",
+    "w": "ԝωѡ",
+    "x": "хχ",
+    "y": "уγү",
+    "z": "2ζ",
+}
+TO_LATIN = str.maketrans({letter: latin for latin, letters in ALIKE.items() for letter in letters})
+PAIRS = (("rn", "m"), ("vv", "w"))
+
+
+def clean_name(text: str) -> str:
+    """Return a display name in its one form; Refusal `name` says what is wrong with it."""
+    if any(unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn") for character in text):
+        raise Refusal("name", "the name holds an invisible or unassigned character; use letters, digits and signs")
+    name = " ".join(unicodedata.normalize("NFKC", text).split())
+    if not 1 <= len(name) <= MAX_NAME:
+        raise Refusal("name", f"the name has {len(name)} characters; give 1 to {MAX_NAME}")
+    if not any(unicodedata.category(character)[0] in "LN" for character in name):
+        raise Refusal("name", "the name has no letter and no digit; add one, so that it can be called")
+    marks = 0
+    for character in unicodedata.normalize("NFD", name):
+        marks = marks + 1 if unicodedata.category(character)[0] == "M" else 0
+        if marks > MAX_MARKS:
+            raise Refusal("name", f"a letter of the name carries more than {MAX_MARKS} marks; leave some out")
+    return name
+
+
+def skeleton(name: str) -> str:
+    """Return what names that look alike have in common."""
+    plain = unicodedata.normalize("NFKD", name.casefold()).translate(TO_LATIN)
+    letters = "".join(c for c in plain if unicodedata.category(c)[0] in "LNS")
+    for pair, one in PAIRS:
+        letters = letters.replace(pair, one)
+    return letters or name
