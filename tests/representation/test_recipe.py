@@ -1,0 +1,60 @@
+"""Recipes: figures beside their baselines, folders that remember, and the catalogue."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from representation import catalog
+from representation.catalog import PARADIGMS, RECIPES, find_recipe, pretrain
+from representation.recipe import Figure, Job, Outcome, Picture, Recipe, read_outcome, run_recipe
+
+
+class Coin(Recipe):
+    name, paradigm = "coin", "beyond"
+    summary, source = "Tosses a coin.", "none"
+    runs = 0
+
+    def run(self, job: Job) -> Outcome:
+        Coin.runs += 1
+        (job.folder / "coin.png").write_bytes(b"")
+        return Outcome([Figure("heads", 0.5, {"tails": 0.4})], [Picture("coin.png", "a coin")], ["coin.safetensors"])
+
+
+def test_a_figure_knows_what_it_beats() -> None:
+    error = Figure("error", 2.0, {"mean": 3.0, "last": 2.5}, "mph", higher_is_better=False, goal=1.9)
+    assert error.beats_baselines
+    assert error.reaches_goal is False
+    assert not replace(error, value=2.5).beats_baselines
+    assert replace(error, value=1.9).reaches_goal
+    assert error.sentence() == "error: 2 mph (mean 3; last 2.5, goal 1.9 missed)"
+    assert Figure("share", 0.5).reaches_goal is None
+
+
+def test_a_finished_recipe_is_not_run_again_and_another_is_refused(tmp_path: Path) -> None:
+    Coin.runs = 0
+    first, again = (run_recipe(Coin(), Job(tmp_path)) for _ in range(2))
+    assert first == again
+    assert Coin.runs == 1
+    with pytest.raises(ValueError, match=r"holds the result of .*'scale': 1\.0.*, not of .*'scale': 0\.5"):
+        run_recipe(Coin(), Job(tmp_path, scale=0.5))
+    outcome, content = read_outcome(tmp_path / "result.json")
+    assert outcome == first
+    assert content["versions"]["torch"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_in_the_catalogue_is_described(name: str) -> None:
+    recipe = find_recipe(name)
+    assert recipe.name == name
+    assert recipe.paradigm in PARADIGMS
+    assert recipe.summary.endswith(".")
+    assert recipe.source
+
+
+def test_recipes_that_do_not_exist_and_impossible_scales_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "RECIPES", {"coin": f"{__name__}:Coin"})
+    with pytest.raises(ValueError, match="there is no recipe 'dice'; choose one of coin"):
+        pretrain("dice")
+    with pytest.raises(ValueError, match="scale=0 is not possible"):
+        pretrain("coin", scale=0)
