@@ -15,6 +15,8 @@ Letters in shapes: R runs, T decisions, N vehicles.
 import hashlib
 import io
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -130,7 +132,7 @@ def _drive(config: RecordingConfig, rules: Rules) -> dict[str, NDArray[Any]]:
     sim.reset_open(config.seeds)
     sim.step(sim.idle)  # to the first decision
     shape = (config.runs, config.decisions)
-    states = np.empty((config.runs, config.decisions + 1), sim.games.dtype)
+    states = np.zeros((config.runs, config.decisions + 1), sim.games.dtype)
     actions, rewards = np.empty(shape, np.int64), np.empty(shape)
     drivers = _Drivers(config, rules)
     for t in range(config.decisions):
@@ -196,5 +198,5 @@ def _read_cache(config: RecordingConfig, rules: Rules, cache: str | Path | None)
     try:
         with np.load(_cache_file(config, cache), allow_pickle=False) as file:
             return {name: file[name] for name in ("states", "actions", "rewards", "speeds")}
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
