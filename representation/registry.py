@@ -4,10 +4,11 @@ from typing import Any
 
 from gymnasium import spaces
 
+from representation.conv import ConvEncoder
 from representation.dense import DenseEncoder
 from representation.encoder import Encoder
 
-ENCODERS: dict[str, type[Encoder]] = {kind.name: kind for kind in (DenseEncoder,)}
+ENCODERS: dict[str, type[Encoder]] = {kind.name: kind for kind in (DenseEncoder, ConvEncoder)}
 
 
 def make_encoder(name: str, observation_space: spaces.Space, features_dim: int = 64, **architecture: Any) -> Encoder:

@@ -1,0 +1,98 @@
+"""Paradigm 2, convolutional networks: small filters that look for the same thing everywhere in a picture.
+
+Source: LeCun, Bottou, Bengio and Haffner 1998, "Gradient-based learning applied to document recognition",
+doi:10.1109/5.726791, section II. A layer computes, with the same weights w at every place (i, j),
+
+    y[k, i, j] = f(b[k] + sum over c, u, v of w[k, c, u, v] * x[c, s * i + u - p, s * j + v - p])
+
+with stride s and padding p; beside the picture x is 0. What moves in the picture moves in y, and nothing has to be
+learned twice. Halving by stride in place of pooling: Springenberg et al. 2015, arXiv:1412.6806.
+
+    >>> encoder = ConvEncoder(spaces.Box(0, 1, (4, 60, 7)), features_dim=64)
+    >>> encoder.encode(grids)                              # (B, 64)
+
+Letters in shapes: B observations, C channels, H lines, W columns, D features.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from representation.encoder import Encoder, Observation
+from representation.forms import as_picture, picture_shape
+
+SHORT = 8  # a side up to this length is not halved any more
+READINGS = ("flat", "max", "mean")
+
+
+def conv_layers(
+    shape: tuple[int, int, int], channels: Sequence[int], kernel_size: int = 3
+) -> tuple[nn.Sequential, tuple[int, int, int]]:
+    """Return (layers, shape of their output) for pictures of a shape (C, H, W).
+
+    Each layer is a convolution and relu. It halves every side longer than 8; on a side of length 1 there is nothing
+    beside a place, so that its filters have length 1 there.
+    """
+    if not channels or min(channels) < 1:
+        raise ValueError(f"channels={tuple(channels)!r} is not possible; give one number from 1 per layer")
+    if kernel_size < 1 or kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size={kernel_size} has no middle; give an odd number from 1")
+    layers: list[nn.Module] = []
+    inputs, height, width = shape
+    for outputs in channels:
+        kernel = (_kernel(height, kernel_size), _kernel(width, kernel_size))
+        stride = (1 + (height > SHORT), 1 + (width > SHORT))
+        layers += [nn.Conv2d(inputs, outputs, kernel, stride, (kernel[0] // 2, kernel[1] // 2)), nn.ReLU()]
+        inputs, height, width = outputs, -(-height // stride[0]), -(-width // stride[1])
+    return nn.Sequential(*layers), (inputs, height, width)
+
+
+def _kernel(side: int, kernel_size: int) -> int:
+    return 1 if side == 1 else kernel_size
+
+
+class ConvEncoder(Encoder):
+    """Convolutions over the observation as one picture, then one dense layer.
+
+    Args:
+        observation_space: any; a stack of pictures becomes one picture with all their channels, which is how the first
+            layer sees motion
+        features_dim: D
+        channels: filters of each layer
+        kernel_size: side of a filter, odd
+        reading: what the dense layer reads of the last layer's maps: "flat" every number, so that places matter; "max"
+            or "mean" one number per map, so that they do not
+    """
+
+    name = "conv"
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        features_dim: int = 64,
+        channels: Sequence[int] = (16, 32, 32),
+        kernel_size: int = 3,
+        reading: str = "flat",
+    ) -> None:
+        if reading not in READINGS:
+            raise ValueError(f"reading={reading!r} does not exist; choose one of {', '.join(READINGS)}")
+        super().__init__(
+            observation_space, features_dim, channels=list(channels), kernel_size=kernel_size, reading=reading
+        )
+        shape = picture_shape(self.observation_space)
+        self.reading = reading
+        self.layers, self.maps = conv_layers(shape, channels, kernel_size)
+        read = self.maps[0] * self.maps[1] * self.maps[2] if reading == "flat" else self.maps[0]
+        self.dense = nn.Linear(read, features_dim)
+
+    def features(self, obs: Observation) -> Tensor:
+        """Return (B, D)."""
+        picture = as_picture(obs)  # (B, C, H, W)
+        maps = self.layers(picture)  # (B, K, h, w)
+        if self.reading == "flat":
+            read = maps.flatten(1)  # (B, K * h * w)
+        else:
+            read = maps.amax((2, 3)) if self.reading == "max" else maps.mean((2, 3))  # (B, K)
+        return torch.relu(self.dense(read))  # (B, D)
