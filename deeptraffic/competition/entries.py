@@ -5,7 +5,9 @@
 """
 
 from deeptraffic.competition.sandbox import intake
+from deeptraffic.competition.sandbox.faults import SubmissionFault
 from deeptraffic.competition.store.records import Entry
+from deeptraffic.sim.rules import CONTESTS
 
 
 def read_entry(content: bytes, filename: str) -> Entry:
@@ -14,7 +16,11 @@ def read_entry(content: bytes, filename: str) -> Entry:
 
 
 def from_intake(found: intake.Submission, filename: str) -> Entry:
-    """Return a checked submission as the store takes it."""
+    """Return a checked submission as the store takes it; SubmissionFault for a sensor that no road of its rules has."""
+    try:
+        found.sensor.check(CONTESTS[found.rules])
+    except ValueError as error:
+        raise SubmissionFault("broken", str(error)) from None
     return Entry(
         content=found.content,
         sha256=found.sha256,

@@ -7,7 +7,7 @@ back after that finds its fence outdated, and its report is not taken.
 
 from typing import Any
 
-from sqlalchemy import Connection, Subquery, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Subquery, and_, case, func, or_, select, update
 
 from deeptraffic.competition.store import competitions
 from deeptraffic.competition.store.database import Database
@@ -38,6 +38,15 @@ def lease(db: Database, worker: str, lane: str = "all", lease_ms: int = LEASE) -
     return None
 
 
+def is_waiting(db: Database, lane: str) -> bool:
+    """Return whether `lease` may find something: a look that keeps no writer from working."""
+    with db.read() as connection:
+        now = db.now(connection)
+        queued = and_(evaluations.c.state == "queued", evaluations.c.kind.in_(LANES[lane]))
+        query = select(evaluations.c.id).where(or_(queued, _silent(now))).limit(1)
+        return connection.execute(query).first() is not None
+
+
 def beat(db: Database, job: Job, done: int, total: int, lease_ms: int = LEASE) -> None:
     """Keep a lease alive and note how many runs are done; LeaseLost if the job is another worker's now."""
     with db.write() as connection:
@@ -62,11 +71,16 @@ def load(db: Database) -> dict[str, int]:
 
 
 def _end_silent(connection: Connection, db: Database, now: int) -> None:
-    """Take back what was leased to workers that are gone; a lease from the future means that the clock was set back."""
-    over = or_(evaluations.c.lease_until <= now, evaluations.c.lease_until > now + 2 * LEASE)
-    silent = select(evaluations).where(evaluations.c.state == "running", over).with_for_update(skip_locked=True)
+    """Take back what was leased to workers that are gone."""
+    silent = select(evaluations).where(_silent(now)).with_for_update(skip_locked=True)
     for row in connection.execute(silent).all():
         retry_or_fail(connection, db, row, SILENT)
+
+
+def _silent(now: int) -> ColumnElement[bool]:
+    """Whether a lease has ended; one from the far future means that the clock was set back."""
+    over = or_(evaluations.c.lease_until <= now, evaluations.c.lease_until > now + 2 * LEASE)
+    return and_(evaluations.c.state == "running", over)
 
 
 def _fair_order(now: int, kinds: tuple[str, ...]) -> Any:

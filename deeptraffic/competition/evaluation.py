@@ -1,0 +1,68 @@
+"""What a worker does with a job: the protocol that its kind asks for, the policy's numbers in a sandbox.
+
+validation: a few independent runs, within seconds; official and again: the contest's chain, its decisions kept for
+replays; final: independent runs on the private seeds, some at a time, so that their memories find room.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from deeptraffic.competition.protocol import OFFICIAL, OPEN_FRAMES, Progress, evaluate_official, evaluate_open
+from deeptraffic.competition.replays import ActionLog
+from deeptraffic.competition.sandbox.limits import DRIVING
+from deeptraffic.competition.sandbox.policy import SandboxedPolicy
+from deeptraffic.competition.score import Score
+from deeptraffic.competition.store.records import Job
+from deeptraffic.policy.builtin import Policy
+
+LIMITS = replace(DRIVING, cpu_seconds=1200, wall_seconds=1800.0)  # of one evaluation
+TOGETHER = 100  # private runs side by side
+
+RunsDone = Callable[[int, int], None]  # (runs done, runs in all)
+
+
+def evaluate_job(job: Job, progress: RunsDone) -> tuple[Score, bytes | None]:
+    """Return a job's score, and the decisions of an official evaluation.
+
+    Raises SubmissionFault, PlatformFault, and whatever `progress` raises to end the evaluation.
+    """
+    with SandboxedPolicy(job.content, LIMITS) as policy:
+        if job.kind == "validation":
+            count = in_runs(progress, OPEN_FRAMES)
+            return evaluate_open(policy, job.rules, job.other_agents, job.runs, progress=count), None
+        if job.kind == "final":
+            assert job.seeds is not None
+            return evaluate_private(policy, job.rules, job.other_agents, job.seeds, progress), None
+        log = ActionLog(policy)
+        score = evaluate_official(log, job.rules, job.other_agents, in_runs(progress, OFFICIAL[job.rules].frames))
+        return score, log.packed()
+
+
+def evaluate_private(
+    policy: Policy, rules: int, other_agents: int, seeds: Sequence[int], progress: RunsDone, together: int = TOGETHER
+) -> Score:
+    """Return the score on private seeds: the same numbers however many runs go side by side."""
+    parts = []
+    for first in range(0, len(seeds), together):
+        some = seeds[first : first + together]
+        count = in_runs(partial(_add, progress, first, len(seeds)), OPEN_FRAMES)
+        parts.append(evaluate_open(policy, rules, other_agents, seeds=some, progress=count))
+    return replace(
+        parts[0],
+        run_scores=np.concatenate([part.run_scores for part in parts]),
+        run_passed=np.concatenate([part.run_passed for part in parts]),
+        run_speeds=np.concatenate([part.run_speeds for part in parts if part.run_speeds is not None]),
+        seconds=sum(part.seconds for part in parts),
+    )
+
+
+def _add(progress: RunsDone, before: int, total: int, done: int, _: int) -> None:
+    progress(before + done, total)
+
+
+def in_runs(progress: RunsDone, frames: int) -> Progress:
+    """Return what counts runs of so many frames where a protocol counts frames."""
+    return lambda played, total: progress(played // frames, total // frames)
