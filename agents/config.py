@@ -5,9 +5,10 @@
     >>> config.agent.gamma, config.road.other_agents
     (0.9, 3)
 
-A run is an algorithm (`agent`), the road it drives on (`road`), what it sees there (`observation`) and how many games
-run side by side (`games`). A setting is named by its section and name, `agent.gamma`, or by the name alone where only
-one section has it. Later settings win: the algorithm's defaults, the preset, the file, then `--set`.
+A run is an algorithm (`agent`), the road it drives on (`road`), what it sees there (`observation`), the encoder between
+the two if there is one (`encoder`), and how many games run side by side (`games`). A setting is named by its section
+and name, `agent.gamma`, or by the name alone where only one section has it. Later settings win: the algorithm's
+defaults, the preset, the file, then `--set`.
 """
 
 import difflib
@@ -17,6 +18,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from agents.perception import EncoderConfig
 from deeptraffic.envs.observation import ObservationConfig
 from deeptraffic.envs.settings import REWARDS
 from deeptraffic.settings import (
@@ -190,6 +192,7 @@ class TrainConfig(Checked):
     checkpoint_every: int = whole(200_000, 1, 10**12)
     road: RoadConfig = field(default_factory=RoadConfig)
     observation: ObservationConfig = field(default_factory=lambda: ObservationConfig("gaps"))
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
     games: GamesConfig = field(default_factory=GamesConfig)
     agent: AgentConfig = field(default_factory=PPOConfig)
 
@@ -269,7 +272,13 @@ def build_config(
 
 
 def _sections(algo: str) -> dict[str, Any]:
-    return {"road": RoadConfig, "observation": ObservationConfig, "games": GamesConfig, "agent": AGENTS[algo]}
+    return {
+        "road": RoadConfig,
+        "observation": ObservationConfig,
+        "encoder": EncoderConfig,
+        "games": GamesConfig,
+        "agent": AGENTS[algo],
+    }
 
 
 def setting_names(algo: str) -> list[str]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.config import TrainConfig
-from deeptraffic.envs.observation import ObservationConfig
+from agents.perception import NONE
 from deeptraffic.policy.brain import NetworkPolicy
 from deeptraffic.policy.builtin import Policy
 from deeptraffic.policy.layers import Layer
@@ -50,14 +50,15 @@ class TrainedPolicy(NetworkPolicy):
         return super().act(obs, rows)
 
 
-def reads_cells(observation: ObservationConfig) -> bool:
-    """Whether a network that sees this can be a `Network` over the sensor's cells."""
-    return observation.kind in ("vector", "gaps") and observation.temporal_window == 0
+def reads_cells(config: TrainConfig) -> bool:
+    """Whether a run's network can be a `Network` over the sensor's cells: dense layers that see them, or lane gaps."""
+    seen = config.observation
+    return config.encoder.name == NONE and seen.kind in ("vector", "gaps") and seen.temporal_window == 0
 
 
 def make_policy(config: TrainConfig, weights: Weights, label: str, notes: dict[str, str] | None = None) -> Policy:
     """Return the driver that a network's weights make (`agents.sb3.network_weights` says which)."""
-    if reads_cells(config.observation):
+    if reads_cells(config):
         return TrainedPolicy(config, weights, label, notes or {})
     from agents.torch_policy import TorchPolicy
 

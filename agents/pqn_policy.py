@@ -5,6 +5,7 @@ Letters in shapes: B games, A actions.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ class PQNPolicy(BasePolicy):
         activation_fn: after each hidden layer
         layer_norm: whether hidden layers are normalised
         dueling: whether the head is a state's value plus advantages (Wang et al. 2016, arXiv:1511.06581, eq. 9)
+        features_extractor_class, features_extractor_kwargs: an encoder in front; None for SB3's own
+        normalize_images: whether pictures are divided by 255 before it
     """
 
     def __init__(
@@ -40,8 +43,17 @@ class PQNPolicy(BasePolicy):
         layer_norm: bool = True,
         dueling: bool = False,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.RAdam,
+        features_extractor_class: Callable[..., BaseFeaturesExtractor] | None = None,
+        features_extractor_kwargs: dict[str, Any] | None = None,
+        normalize_images: bool = True,
     ) -> None:
-        super().__init__(observation_space, action_space, extractor_of(observation_space))
+        super().__init__(
+            observation_space,
+            action_space,
+            features_extractor_class or extractor_of(observation_space),
+            features_extractor_kwargs,
+            normalize_images=normalize_images,
+        )
         self.optimizer_class = optimizer_class
         self.net_arch = [64, 64] if net_arch is None else list(net_arch)
         self.activation_fn, self.layer_norm, self.dueling = activation_fn, layer_norm, dueling

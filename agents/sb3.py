@@ -20,6 +20,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents.config import A2CConfig, DQNConfig, PPOConfig, PQNConfig, TrainConfig
 from agents.export import Weights, reads_cells
+from agents.perception import encoder_kwargs
 from agents.pqn import PQN
 from agents.pqn_policy import driving_weights
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
@@ -63,16 +64,19 @@ def make_games(config: TrainConfig) -> DeepTrafficVecEnv:
     return env
 
 
-def make_model(config: TrainConfig, env: DeepTrafficVecEnv) -> BaseAlgorithm:
-    """Return the algorithm that a run's configuration names, with its networks."""
-    return ALGORITHMS[config.algo](config, env)
+def make_model(config: TrainConfig, env: DeepTrafficVecEnv, is_new: bool = True) -> BaseAlgorithm:
+    """Return the algorithm that a run's configuration names, with its networks.
+
+    is_new: whether training begins, with the pretrained encoder if one is named; otherwise the weights will be set
+    """
+    return ALGORITHMS[config.algo](config, _common(config, env, is_new))
 
 
-def _make_ppo(config: TrainConfig, env: DeepTrafficVecEnv) -> PPO:
+def _make_ppo(config: TrainConfig, settings: dict[str, Any]) -> PPO:
     agent = config.agent
     assert isinstance(agent, PPOConfig)
     return PPO(
-        **_common(config, env),
+        **settings,
         n_steps=agent.n_steps,
         batch_size=agent.batch_size,
         n_epochs=agent.n_epochs,
@@ -83,11 +87,11 @@ def _make_ppo(config: TrainConfig, env: DeepTrafficVecEnv) -> PPO:
     )
 
 
-def _make_a2c(config: TrainConfig, env: DeepTrafficVecEnv) -> A2C:
+def _make_a2c(config: TrainConfig, settings: dict[str, Any]) -> A2C:
     agent = config.agent
     assert isinstance(agent, A2CConfig)
     return A2C(
-        **_common(config, env),
+        **settings,
         n_steps=agent.n_steps,
         gae_lambda=agent.gae_lambda,
         ent_coef=agent.ent_coef,
@@ -95,26 +99,25 @@ def _make_a2c(config: TrainConfig, env: DeepTrafficVecEnv) -> A2C:
     )
 
 
-def _make_dqn(config: TrainConfig, env: DeepTrafficVecEnv) -> DQN:
+def _make_dqn(config: TrainConfig, settings: dict[str, Any]) -> DQN:
     agent = config.agent
     assert isinstance(agent, DQNConfig)
     return PerGameDQN(
-        **_common(config, env),
+        **settings,
         buffer_size=agent.buffer_size,
         learning_starts=agent.learning_starts,
         batch_size=agent.batch_size,
         train_freq=agent.train_freq,
         gradient_steps=agent.gradient_steps,
-        target_update_interval=max(agent.target_update_interval, env.num_envs),
+        target_update_interval=max(agent.target_update_interval, config.games.num_envs),
         exploration_fraction=agent.exploration_fraction,
         exploration_final_eps=agent.exploration_final_eps,
     )
 
 
-def _make_pqn(config: TrainConfig, env: DeepTrafficVecEnv) -> PQN:
+def _make_pqn(config: TrainConfig, settings: dict[str, Any]) -> PQN:
     agent = config.agent
     assert isinstance(agent, PQNConfig)
-    settings = _common(config, env)
     settings["policy_kwargs"] |= {"layer_norm": agent.layer_norm, "dueling": agent.dueling}
     return PQN(
         **settings,
@@ -128,7 +131,7 @@ def _make_pqn(config: TrainConfig, env: DeepTrafficVecEnv) -> PQN:
     )
 
 
-ALGORITHMS: dict[str, Callable[[TrainConfig, DeepTrafficVecEnv], BaseAlgorithm]] = {
+ALGORITHMS: dict[str, Callable[[TrainConfig, dict[str, Any]], BaseAlgorithm]] = {
     "ppo": _make_ppo,
     "a2c": _make_a2c,
     "dqn": _make_dqn,
@@ -136,7 +139,7 @@ ALGORITHMS: dict[str, Callable[[TrainConfig, DeepTrafficVecEnv], BaseAlgorithm]]
 }
 
 
-def _common(config: TrainConfig, env: DeepTrafficVecEnv) -> dict[str, Any]:
+def _common(config: TrainConfig, env: DeepTrafficVecEnv, is_new: bool) -> dict[str, Any]:
     """Arguments that all algorithms have."""
     agent = config.agent
     first, last = agent.learning_rate, agent.learning_rate_end
@@ -146,7 +149,11 @@ def _common(config: TrainConfig, env: DeepTrafficVecEnv) -> dict[str, Any]:
         "learning_rate": lambda left: last + (first - last) * left,  # left: share of training that remains
         "gamma": agent.gamma,
         "max_grad_norm": agent.max_grad_norm,
-        "policy_kwargs": {"net_arch": list(agent.hidden), "activation_fn": ACTIVATIONS[agent.activation]},
+        "policy_kwargs": {
+            "net_arch": list(agent.hidden),
+            "activation_fn": ACTIVATIONS[agent.activation],
+            **encoder_kwargs(config.encoder, is_new),
+        },
         "seed": config.seed,
         "device": config.device,
     }
@@ -165,7 +172,7 @@ def network_kind(space: spaces.Space) -> str:
 def network_weights(model: BaseAlgorithm, config: TrainConfig) -> Weights:
     """Return the weights that drive: `k.weight`, `k.bias` of dense layers, else the whole network under its names."""
     state = {name: tensor.detach().cpu().numpy() for name, tensor in model.policy.state_dict().items()}
-    if not reads_cells(config.observation):
+    if not reads_cells(config):
         return {f"policy.{name}": tensor for name, tensor in state.items()}
     if isinstance(model, PQN):
         return driving_weights(model.policy)

@@ -21,7 +21,7 @@ class TorchPolicy:
         self.observation = config.observation
         self.access = "contest" if config.observation.contest else "open"
         random = torch.get_rng_state(), np.random.get_state()  # making a model seeds them
-        self.network = make_model(config, make_games(config)).policy
+        self.network = make_model(config, make_games(config), is_new=False).policy
         torch.set_rng_state(random[0])
         np.random.set_state(random[1])
         self.network.load_state_dict({name.removeprefix("policy."): torch.from_numpy(w) for name, w in weights.items()})

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from agents.config import TrainConfig, build_config, resolve_key
+from agents.perception import encoder_settings
 from agents.run import RunFolder, default_folder, is_run_folder
 from agents.training import TrainResult, train
 from deeptraffic.settings import flatten, parse_setting
@@ -20,6 +21,7 @@ def train_command(
     algo: str,
     *,
     observation: str | None = None,
+    encoder: str | None = None,
     config_file: Path | None = None,
     settings: Sequence[str] = (),
     preset: str | None = None,
@@ -35,6 +37,7 @@ def train_command(
     Args:
         algo: ppo, a2c, dqn or pqn
         observation: kind of observation (`--obs`)
+        encoder: name of an encoder, or a weights file (`--encoder`), which brings the observation it was trained on
         config_file: JSON or TOML (`--config`)
         settings: "key=value" each (`--set`)
         preset: default, demo or quick
@@ -52,7 +55,8 @@ def train_command(
         "seed": seed,
         "device": device,
     }
-    given = {key: value for key, value in typed.items() if value is not None}
+    given = encoder_settings(encoder) if encoder else {}
+    given |= {key: value for key, value in typed.items() if value is not None}
     given |= dict(parse_setting(setting) for setting in settings)
     folder = output or default_folder(algo)
     return train(_configure(algo, folder, preset, config_file, given), folder, console)

@@ -77,7 +77,7 @@ def train(config: TrainConfig, folder: str | Path, console: Console | None = Non
     with run.locked(), torch_threads(config.torch_threads), stop_requests() as stop:
         run.begin(config)
         env = make_games(config)
-        model = make_model(config, env)
+        model = make_model(config, env, is_new=run.newest_checkpoint() is None)
         trainer = Trainer(run, config, env, stop)
         trainer.take_up(model)
         with TrainingProgress(config.total_timesteps, model.num_timesteps, console) as progress:

@@ -1,10 +1,10 @@
 """Settings as frozen dataclasses whose fields carry their limits, and how settings are read from files and `--set`.
 
-    >>> @dataclass(frozen=True)
-    ... class LearnerConfig(Checked):
-    ...     batch_size: int = whole(128, 1, 1_000_000)
-    >>> LearnerConfig(batch_size=0)
-    ValueError: batch_size=0 is not possible; give a whole number from 1 to 1,000,000
+>>> @dataclass(frozen=True)
+... class LearnerConfig(Checked):
+...     batch_size: int = whole(128, 1, 1_000_000)
+>>> LearnerConfig(batch_size=0)
+ValueError: batch_size=0 is not possible; give a whole number from 1 to 1,000,000
 """
 
 import json
@@ -112,10 +112,10 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     return settings
 
 
-def flatten(settings: Settings, section: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every setting of nested ones by its full name."""
+def flatten(settings: Settings, section: str = "", unopened: str = "architecture") -> Iterator[tuple[str, Any]]:
+    """Yield every setting of nested ones by its full name; a mapping called `unopened` is one setting."""
     for key, value in settings.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and key.rpartition(".")[2] != unopened:
             yield from flatten(value, f"{section}{key}.")
         else:
             yield f"{section}{key}", value

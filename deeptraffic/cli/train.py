@@ -12,6 +12,7 @@ ORIGINAL = "deepqlearn"
 def train(
     algo: str = typer.Argument(..., help="The algorithm: ppo, a2c, dqn, pqn or deepqlearn, the original game's own."),
     obs: str | None = typer.Option(None, help="Kind of observation: vector, gaps, grid, ..."),
+    encoder: str | None = typer.Option(None, help="An encoder's name, or a weights file of `deeptraffic pretrain`."),
     config: Path | None = typer.Option(None, help="A JSON or TOML file of settings."),
     set_: list[str] = typer.Option([], "--set", help="A setting, key=value; may be given several times."),
     preset: str | None = typer.Option(None, help="default, demo or quick; of deepqlearn mit-basic or mit-default."),
@@ -28,6 +29,8 @@ def train(
     if algo == ORIGINAL:
         if obs not in (None, "vector") or device not in (None, "cpu", "auto"):
             raise ValueError(f"{ORIGINAL} learns from the game's own vector, on the CPU; leave --obs and --device out")
+        if encoder:
+            raise ValueError(f"{ORIGINAL} has no encoder; leave --encoder out, or train ppo, a2c, dqn or pqn")
         from agents import deepqlearn_run
 
         typed = {"rules": rules, "other_agents": other_agents, "seed": seed}
@@ -36,6 +39,7 @@ def train(
         result = train_command(
             algo,
             observation=obs,
+            encoder=encoder,
             config_file=config,
             settings=set_,
             preset=preset,

@@ -1,0 +1,124 @@
+"""Encoders in front of agents: any of `representation.registry.ENCODERS`, from scratch or pretrained, by a setting.
+
+    >>> build_config("ppo", settings={"encoder.name": "conv", "observation.kind": "grid"})       # from scratch
+    >>> build_config("ppo", settings=encoder_settings("runs/pretrain/autoencoder/encoder.safetensors"))
+
+A run's configuration holds the whole plan of its encoder, so that a run folder is read without the weights file that
+training began from; the file's fingerprint is in it too, so that a run is never begun with another.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from gymnasium import spaces
+
+from deeptraffic.settings import Checked, switch, whole
+
+NONE = "none"  # no encoder: the agent's own layers see the observation
+WEIGHTS_SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class EncoderConfig(Checked):
+    """The network between the observation and the agent.
+
+    name: of the architecture, or "none"
+    features_dim: numbers that the agent sees
+    architecture: the encoder's own settings, by name
+    weights: file that training begins from; "" for new weights
+    fingerprint: SHA-256 of that file
+    trainable: whether pretrained weights go on learning (fine-tuning), or stay as they are (frozen)
+    """
+
+    name: str = NONE
+    features_dim: int = whole(64, 1, 65_536)
+    architecture: Mapping[str, Any] = field(default_factory=dict)
+    weights: str = ""
+    fingerprint: str = ""
+    trainable: bool = switch(False)
+
+    def check(self) -> None:
+        """Raise ValueError for an architecture that does not exist, or settings without one."""
+        if not isinstance(self.architecture, Mapping):
+            raise ValueError(f"encoder.architecture={self.architecture!r} is not possible; give settings by name")
+        if self.name == NONE:
+            self._check_nothing_else()
+            return
+        from representation.registry import ENCODERS
+
+        if self.name not in ENCODERS:
+            raise ValueError(f"encoder.name={self.name!r} does not exist; choose one of none, {', '.join(ENCODERS)}")
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the agent's training leaves the encoder as it is."""
+        return bool(self.weights) and not self.trainable
+
+    def _check_nothing_else(self) -> None:
+        changed = [f.name for f in fields(self) if f.name != "name" and getattr(self, f.name) != _default(f)]
+        if changed:
+            raise ValueError(
+                f"encoder.{changed[0]}={getattr(self, changed[0])!r} has no meaning without an encoder; "
+                "give encoder.name, or a weights file by --encoder"
+            )
+
+
+def _default(setting: Any) -> Any:
+    return {} if setting.name == "architecture" else setting.default
+
+
+def encoder_settings(encoder: str | Path) -> dict[str, Any]:
+    """Return the settings that `--encoder NAME|WEIGHTS` stands for.
+
+    A weights file brings its architecture and the observation that it was trained on. Raises ValueError if it cannot be
+    read.
+    """
+    if Path(encoder).suffix != WEIGHTS_SUFFIX:
+        return {"encoder.name": str(encoder)}
+    from representation.weights import load_encoder
+
+    trained = load_encoder(encoder)
+    plan = {
+        "encoder.name": trained.name,
+        "encoder.features_dim": trained.features_dim,
+        "encoder.architecture": trained.architecture,
+        "encoder.weights": str(encoder),
+        "encoder.fingerprint": fingerprint(encoder),
+    }
+    return plan | {f"observation.{name}": value for name, value in (trained.observed or {}).items()}
+
+
+def fingerprint(path: str | Path) -> str:
+    """Return the SHA-256 of a file."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def encoder_kwargs(config: EncoderConfig, is_new: bool) -> dict[str, Any]:
+    """Return what the encoder adds to SB3's `policy_kwargs`.
+
+    is_new: whether training begins, with the weights file; otherwise weights come from a checkpoint or a run
+
+    Raises ValueError if the weights file is not the one that the configuration names.
+    """
+    if config.name == NONE:
+        return {}
+    if is_new and config.weights:
+        from representation.weights import load_encoder
+
+        trained = load_encoder(config.weights)
+        if config.fingerprint and fingerprint(config.weights) != config.fingerprint:
+            raise ValueError(f"weights file {config.weights!r} has changed since this run began; name another folder")
+        return trained.policy_kwargs(config.trainable)
+    kwargs = {"plan": config}
+    return {"features_extractor_class": rebuild, "features_extractor_kwargs": kwargs, "normalize_images": True}
+
+
+def rebuild(observation_space: spaces.Space, plan: EncoderConfig) -> Any:
+    """Return a new encoder of the plan's architecture: a `features_extractor_class`."""
+    from representation.registry import make_encoder
+
+    encoder = make_encoder(plan.name, observation_space, plan.features_dim, **plan.architecture)
+    return encoder.freeze() if plan.is_frozen else encoder

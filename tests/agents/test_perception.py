@@ -1,0 +1,124 @@
+"""Encoders in front of agents: by name or by weights, in every algorithm, resumed and read without the file."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from agents.config import AGENTS, TrainConfig, build_config
+from agents.perception import EncoderConfig, encoder_settings
+from agents.run import RunFolder, load_policy
+from agents.sb3 import make_games, make_model
+from agents.train_command import train_command
+from agents.training import Trainer, train
+from representation.encoder import Encoder
+from representation.registry import make_encoder
+from representation.weights import load_encoder
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A pretrained encoder of lane gaps."""
+    torch.manual_seed(3)
+    games = make_games(build_config("ppo", settings={"num_envs": 1, "batch_size": 16}))
+    encoder = make_encoder("dense", games.observation_space, 10, hidden=[12])
+    encoder.observed = {"kind": "gaps"}
+    encoder.save(tmp_path / "gaps.safetensors")
+    return tmp_path / "gaps.safetensors"
+
+
+def encoder_of(policy: Any) -> Encoder:
+    return policy.q_net.features_extractor if hasattr(policy, "q_net") else policy.features_extractor
+
+
+@pytest.mark.parametrize("algo", AGENTS)
+def test_every_algorithm_trains_with_an_encoder_from_scratch(
+    algo: str, small_config: Callable[..., TrainConfig], tmp_path: Path, quiet: Console
+) -> None:
+    config = small_config(algo, **{"encoder.name": "dense", "features_dim": 8, "total_timesteps": 128})
+    result = train(config, tmp_path / "run", quiet)
+    assert result.mean_mph is not None
+    policy: Any = load_policy(tmp_path / "run")
+    assert isinstance(encoder_of(policy.network), Encoder)
+
+
+@pytest.mark.parametrize("algo", AGENTS)
+def test_frozen_weights_stay_and_fine_tuned_ones_move_in_every_algorithm(
+    algo: str, small_config: Callable[..., TrainConfig], weights: Path
+) -> None:
+    for trainable in (False, True):
+        settings = encoder_settings(weights) | {"encoder.trainable": trainable}
+        config = small_config(algo, **settings, total_timesteps=256)
+        model = make_model(config, make_games(config))
+        assert encoder_of(model.policy).digest() == load_encoder(weights).digest()
+        model.learn(256)
+        assert (encoder_of(model.policy).digest() != load_encoder(weights).digest()) == trainable
+
+
+def test_a_killed_run_with_a_pretrained_encoder_resumes_without_its_file(
+    small_config: Callable[..., TrainConfig],
+    weights: Path,
+    tmp_path: Path,
+    quiet: Console,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = small_config("ppo", **encoder_settings(weights), **{"encoder.trainable": True})
+    train(config, tmp_path / "whole", quiet)
+
+    def die(self: Trainer) -> bool:
+        if self.model.num_timesteps > 200:
+            raise OSError("killed")
+        return True
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="killed"):
+        patch.setattr(Trainer, "_on_step", die)
+        train(config, tmp_path / "parts", quiet)
+    weights.unlink()
+    train(config, tmp_path / "parts", quiet)
+    contents = [RunFolder(tmp_path / name).best_file.read_bytes() for name in ("whole", "parts")]
+    assert contents[0] == contents[1]
+
+
+def test_the_command_takes_a_name_or_a_file_which_brings_its_observation(
+    weights: Path, tmp_path: Path, quiet: Console
+) -> None:
+    small = ("num_envs=8", "n_steps=8", "batch_size=32", "total_timesteps=64", "evaluation_runs=4")
+    result = train_command("ppo", encoder=str(weights), settings=small, output=tmp_path / "file", console=quiet)
+    config = RunFolder(result.folder).config()
+    assert (config.encoder.name, config.encoder.features_dim, config.encoder.architecture["hidden"]) == (
+        "dense",
+        10,
+        [12],
+    )
+    assert config.observation.kind == "gaps"
+    assert load_policy(result.folder).act(np.zeros((2, 42), np.float32), np.arange(2)).shape == (2,)
+    named = train_command(
+        "ppo", encoder="dense", observation="grid", settings=small, output=tmp_path / "name", console=quiet
+    )
+    assert RunFolder(named.folder).config().encoder == EncoderConfig("dense")
+
+
+def test_a_weights_file_that_changed_is_refused(small_config: Callable[..., TrainConfig], weights: Path) -> None:
+    config = small_config("ppo", **encoder_settings(weights))
+    make_encoder("dense", make_games(config).observation_space, 10, hidden=[12]).save(weights)
+    with pytest.raises(ValueError, match="has changed since this run began"):
+        make_model(config, make_games(config))
+
+
+def test_impossible_encoders_are_refused_with_what_there_is() -> None:
+    with pytest.raises(ValueError, match=r"encoder\.name='resnet' does not exist; choose one of none, dense"):
+        build_config("ppo", settings={"encoder.name": "resnet"})
+    with pytest.raises(ValueError, match=r"encoder\.features_dim=8 has no meaning without an encoder"):
+        build_config("ppo", settings={"features_dim": 8})
+    with pytest.raises(ValueError, match="there is no weights file"):
+        encoder_settings("nowhere.safetensors")
+
+
+def test_an_encoders_own_settings_survive_the_configurations_json() -> None:
+    config = build_config("ppo", settings=["encoder.name=dense", 'encoder.architecture={"hidden": [9]}'])
+    assert config.encoder.architecture == {"hidden": [9]}
+    assert build_config("ppo", settings=config.to_json()) == config
