@@ -25,10 +25,11 @@ class Channel:
     def __init__(self, source: int, sink: int) -> None:
         self.source, self.sink, self.nonce = source, sink, 0
 
-    def receive(self) -> Request:
-        """Return the next request; EOFError when the worker has no more."""
-        kind, self.nonce, count, columns, size = wire.REQUEST.unpack(wire.read_exactly(self.source, wire.REQUEST.size))
-        return Request(kind, count, columns, wire.read_exactly(self.source, size))
+    def receive(self, head: bytes | None = None) -> Request:
+        """Return the next request, whose head may have been read; EOFError when the worker has no more."""
+        head = head or bytes(wire.read_exactly(self.source, wire.REQUEST.size))
+        kind, self.nonce, rows, columns, size = wire.REQUEST.unpack(head)
+        return Request(kind, rows, columns, wire.read_exactly(self.source, size))
 
     def answer(self, content: bytes) -> None:
         """Answer the last request."""

@@ -6,19 +6,24 @@
 What passes is observations one way and actions the other; rules, seeds, scores and the simulator stay here.
 """
 
+import os
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deeptraffic.competition.sandbox import records, wire
+from deeptraffic.competition.sandbox.cores import SharedCore
 from deeptraffic.competition.sandbox.faults import SubmissionFault
 from deeptraffic.competition.sandbox.intake import MAX_LABEL, check_cost
 from deeptraffic.competition.sandbox.limits import DRIVING, Limits
 from deeptraffic.competition.sandbox.lock import Layer
 from deeptraffic.competition.sandbox.process import ChildProcess
+from deeptraffic.competition.sandbox.trips import play_runs
+from deeptraffic.policy.builtin import RunLoop
 from deeptraffic.sim.rules import Action
-from deeptraffic.sim.state import F64, I64
+from deeptraffic.sim.state import F64, I64, Games
 
 
 class SandboxedPolicy:
@@ -35,6 +40,7 @@ class SandboxedPolicy:
     def __init__(self, content: bytes, limits: Limits = DRIVING) -> None:
         self.limits = limits
         self.child = ChildProcess("drive", limits)
+        self.core = SharedCore(self.child.process.pid)
         try:
             record = records.read_report(self.child.ask(wire.SUBMISSION, content))
             self._take_facts(record)
@@ -70,6 +76,7 @@ class SandboxedPolicy:
                 "the temporal window or the recurrent layers smaller",
             )
         self.child.ask(wire.ATTACH, columns=agents, most=0)
+        self.agents, self.period = agents, sim.rules.decision_period
 
     def reset(self, rows: I64) -> None:
         """Empty the memories of these slots."""
@@ -82,6 +89,21 @@ class SandboxedPolicy:
         if len(answer) != count or max(answer) > MOST_ACTION:
             raise SubmissionFault("answer", f"the policy answered {bytes(answer[:20])!r} for {count} decisions")
         return np.frombuffer(answer, np.uint8).astype(np.int64)
+
+    def official_runner(self) -> RunLoop:
+        """Return the loop that plays whole runs in compiled code, asking the child for each decision."""
+        return self._play_runs
+
+    def _play_runs(
+        self, rules: NDArray[Any], games: Games, first_run: int, frames: int, sums: F64, passed: I64
+    ) -> None:
+        decisions = sums.size * self.agents * (frames // self.period + 2)
+        nonces = np.frombuffer(os.urandom(8 * decisions), np.int64)
+        line = self.child.hold_line()
+        run = (rules, games, first_run, frames, sums, passed)
+        with self.core.held():
+            ended = play_runs(line, nonces, *self.observation, *run)
+        self.child.hang_up(ended)
 
     def close(self) -> None:
         """End the child."""

@@ -23,6 +23,8 @@ from deeptraffic.competition.sandbox import wire
 from deeptraffic.competition.sandbox.faults import PlatformFault, SubmissionFault
 from deeptraffic.competition.sandbox.limits import Limits
 from deeptraffic.competition.sandbox.lock import Layer
+from deeptraffic.competition.sandbox.trips import GONE, LATE, WRONG, line_to
+from deeptraffic.sim.state import I64
 
 PROGRAM = """
 import json, os, sys
@@ -94,6 +96,20 @@ class ChildProcess:
         self.deadline = time.monotonic() + self.limits.wall_seconds
         self.patience = self.limits.answer_seconds
 
+    def hold_line(self) -> I64:
+        """Return the line by which compiled code asks (`trips.py`); `hang_up` says how that ended."""
+        self.fed = True
+        return line_to(self.source, self.sink, self.patience, self.deadline)
+
+    def hang_up(self, ended: int) -> None:
+        """Raise what a call of compiled code found out."""
+        if ended == LATE:
+            raise self._late("answer")
+        if ended == GONE:
+            raise self._ended()
+        if ended == WRONG:
+            raise self._wrong()
+
     def ask(
         self,
         kind: int,
@@ -121,7 +137,7 @@ class ChildProcess:
         try:
             given, size = wire.ANSWER.unpack(self._read(wire.ANSWER.size))
             if given != nonce or not 0 <= size <= most:
-                raise self._fault("answer", "the policy's process answered something that was not asked for")
+                raise self._wrong()
             return self._read(size) if size else b""
         except EOFError:
             raise self._ended() from None
@@ -143,10 +159,15 @@ class ChildProcess:
         """Wait until a pipe is ready, or no longer."""
         patience = min(self.patience, self.deadline - time.monotonic())
         if patience <= 0 or not poll.poll(1000 * patience):
-            limit = self.limits.wall_seconds if patience < self.patience else self.patience
-            raise self._fault(
-                "time", f"the policy's process did not {what} within {limit:g} s; make its layers smaller"
-            )
+            raise self._late(what)
+
+    def _late(self, what: str) -> Exception:
+        over = time.monotonic() >= self.deadline
+        limit = f"{self.limits.wall_seconds:g} s in all" if over else f"{self.patience:g} s"
+        return self._fault("time", f"the policy's process did not {what} within {limit}; make its layers smaller")
+
+    def _wrong(self) -> Exception:
+        return self._fault("answer", "the policy's process answered something that is no action, or was not asked for")
 
     def _fault(self, code: Any, sentence: str) -> Exception:
         """Kill the child and return what to raise."""

@@ -1,0 +1,182 @@
+"""One decision there and back, in compiled code on both sides: what an official evaluation does up to 368,500 times.
+
+The worker plays whole runs and asks over the pipe whenever an agent waits; the child answers until something else than
+one decision is asked for. The messages are those of `wire.py`. The C library's read, write and poll are called by name.
+"""
+
+import select
+from typing import Any
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from deeptraffic.competition.sandbox import wire
+from deeptraffic.policy.brain import choose, is_copied_now
+from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.kernel import drive
+from deeptraffic.sim.observation import sense
+from deeptraffic.sim.reset import reset_run
+from deeptraffic.sim.rules import Action, Sensor
+from deeptraffic.sim.state import F64, I64, NOBODY, Games
+
+_read: Any = types.ExternalFunction("read", types.int64(types.int32, types.uintp, types.uintp))
+_write: Any = types.ExternalFunction("write", types.int64(types.int32, types.uintp, types.uintp))
+_poll: Any = types.ExternalFunction("poll", types.int32(types.uintp, types.uintp, types.int32))
+_clock: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
+MONOTONIC = 1  # Linux's number of the clock that nobody sets
+
+ACT = wire.ACT
+HEAD = wire.REQUEST.size // 8  # [whole numbers]
+HEAD_BYTES, ANSWER_BYTES = wire.REQUEST.size, wire.ANSWER.size + 1  # one decision is answered by one byte
+ACTIONS = len(Action)
+DONE, GONE, LATE, WRONG = range(4)  # how `ask` ended
+SOURCE, SINK, PATIENCE, DEADLINE = range(4)  # entries of `line`
+
+
+def line_to(source: int, sink: int, patience_s: float, deadline_s: float) -> I64:
+    """Return the worker's line to a child (4,): two of C's struct pollfd, and [ms] for an answer and until the end.
+
+    A struct pollfd is a pipe's number, and 32 bits higher the event that is waited for.
+    """
+    pipes = source | select.POLLIN << 32, sink | select.POLLOUT << 32
+    return np.array([*pipes, int(1000 * patience_s), int(1000 * deadline_s)], np.int64)
+
+
+@compiled
+def wait_for(line: I64, which: int) -> bool:
+    """Wait until a pipe is ready; False if it is not within the time."""
+    clock = np.empty(2, np.int64)
+    while True:
+        _clock(MONOTONIC, clock.ctypes.data)
+        patience = min(line[PATIENCE], line[DEADLINE] - 1000 * clock[0] - clock[1] // 1_000_000)
+        ready = _poll(line[which:].ctypes.data, 1, max(0, patience)) if patience > 0 else 0
+        if ready >= 0:  # below 0 a signal came, which Python handles later
+            return ready > 0
+
+
+@compiled
+def write_out(pipe: int, at: Any, count: int) -> bool:
+    """Write `count` bytes of memory to a blocking pipe; False if its reader is gone."""
+    while count > 0:
+        done = _write(pipe, at, count)
+        if done < 0:
+            return False
+        at += done
+        count -= done
+    return True
+
+
+@compiled
+def read_in(pipe: int, at: Any, count: int) -> bool:
+    """Read `count` bytes from a blocking pipe into memory; False if its writer is gone."""
+    while count > 0:
+        done = _read(pipe, at, count)
+        if done <= 0:
+            return False
+        at += done
+        count -= done
+    return True
+
+
+# --- the worker's side --------------------------------------------------------------------------------------------
+
+
+@compiled
+def ask(line: I64, message: I64, answer: I64) -> int:
+    """Send a message (N,) to the child and read the answer to one decision; return how that ended."""
+    at, count = message.ctypes.data, 8 * message.size
+    while count > 0:
+        if not wait_for(line, SINK):
+            return LATE
+        done = _write(line[SINK] & 0xFFFFFFFF, at, count)
+        if done < 0:
+            return GONE
+        at += done
+        count -= done
+    at, count = answer.ctypes.data, ANSWER_BYTES
+    while count > 0:
+        if not wait_for(line, SOURCE):
+            return LATE
+        done = _read(line[SOURCE] & 0xFFFFFFFF, at, count)
+        if done <= 0:
+            return GONE
+        at += done
+        count -= done
+    right = answer[0] == message[1] and answer[1] == 1 and answer[2] < ACTIONS
+    return DONE if right else WRONG
+
+
+@compiled
+def play_runs(
+    line: I64,
+    nonces: I64,
+    lanes_side: int,
+    ahead: int,
+    behind: int,
+    rules: NDArray,
+    games: Games,
+    first_run: int,
+    frames: int,
+    sums: F64,
+    passed: I64,
+) -> int:
+    """Play `sums.size` runs of a program, each decision the child's; nonces: more than there are decisions."""
+    game, sensor = games[0], Sensor(lanes_side, ahead, behind)
+    size = (2 * lanes_side + 1) * (ahead + behind)
+    message, answer = np.zeros(HEAD + 1 + size, np.int64), np.zeros(3, np.int64)
+    message[0], message[2], message[3], message[4] = ACT, 1, size, 8 * (1 + size)
+    asked = 0
+    for run in range(sums.size):
+        reset_run(rules[0], game, first_run + run)
+        drive(rules[0], game, 0, frames)
+        while game.waiting != NOBODY:
+            message[1], message[HEAD] = nonces[asked], game.waiting
+            asked += 1
+            sense(rules[0], sensor, game, game.waiting, message[HEAD + 1 :].view(np.float64))
+            ended = ask(line, message, answer)
+            if ended != DONE:
+                return ended
+            drive(rules[0], game, answer[2], frames)
+        sums[run] = game.score_sum
+        passed[run] = game.passed
+    return DONE
+
+
+# --- the child's side ---------------------------------------------------------------------------------------------
+
+
+@compiled
+def answer_decisions(
+    source: int,
+    sink: int,
+    head: I64,
+    table: I64,
+    weights: F64,
+    scratch: F64,
+    out: int,
+    outputs: int,
+    size: int,
+    past: F64,
+    memory: F64,
+    more: int | None,
+    seed: int,
+    agents: int,
+) -> bool:
+    """Answer requests for one decision each; return True at another, whose head (5,) is read, False at the end."""
+    body, answer = np.zeros(1 + size, np.int64), np.zeros(3, np.int64)
+    while read_in(source, head.ctypes.data, HEAD_BYTES):
+        if head[0] != ACT or head[2] != 1:
+            return True
+        if head[4] != 8 * body.size or not read_in(source, body.ctypes.data, 8 * body.size):
+            return False
+        slot = body[0]
+        scratch[:size] = body[1:].view(np.float64)
+        action = choose(table, weights, scratch, out, outputs, size, past[slot], memory[slot], more, seed, slot)
+        if agents > 1 and slot % agents == 0 and is_copied_now(past[slot], size):
+            past[slot + 1 : slot + agents] = past[slot]
+            memory[slot + 1 : slot + agents] = memory[slot]
+        answer[0], answer[1], answer[2] = head[1], 1, action
+        if not write_out(sink, answer.ctypes.data, ANSWER_BYTES):
+            return False
+    return False
