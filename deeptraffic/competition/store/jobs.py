@@ -57,7 +57,7 @@ def enqueue(
     """Queue an evaluation of a submission; an `again` gets a revision of its own, all others may use a kept result."""
     row = connection.execute(select(submissions).where(submissions.c.id == submission_id)).one()
     protocol = protocol_of(competition, kind, row.other_agents, seeds)
-    revision = newest_revision(connection, row.sha256, protocol) + (kind == "again")
+    revision = newest_revision(connection, row.sha256, protocol, applied=kind != "again") + (kind == "again")
     values = {
         "submission_id": submission_id,
         "competition_id": competition.id,
@@ -73,10 +73,14 @@ def enqueue(
     connection.execute(insert(evaluations).values(values))
 
 
-def newest_revision(connection: Connection, sha256: str, protocol: str) -> int:
-    """Return the revision that counts of a content's results under a protocol; 0 if there is none yet."""
-    which = (results.c.sha256 == sha256, results.c.protocol == protocol, results.c.applied.is_(True))
-    return int(connection.execute(select(func.coalesce(func.max(results.c.revision), 0)).where(*which)).scalar_one())
+def newest_revision(connection: Connection, sha256: str, protocol: str, applied: bool) -> int:
+    """Return the newest revision of a content's results under a protocol, 0 if there is none.
+
+    applied: leave out what a re-evaluation found that was not, or not yet, applied
+    """
+    query = select(func.coalesce(func.max(results.c.revision), 0))
+    query = query.where(results.c.sha256 == sha256, results.c.protocol == protocol)
+    return int(connection.execute(query.where(results.c.applied.is_(True)) if applied else query).scalar_one())
 
 
 def insert_quietly(db: Database, table: Table) -> Any:

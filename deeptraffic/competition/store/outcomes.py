@@ -40,7 +40,7 @@ def refuse(db: Database, job: Job, code: str, reason: str) -> None:
         _close(connection, row.id, state="refused", finished_at=now, code=code, reason=reason)
         if row.kind in ("validation", "official"):
             _set(connection, row.submission_id, state="refused", scored_at=now, code=code, reason=reason)
-        _end_final(connection, row)
+        end_final(connection, row.competition_id)
 
 
 def give_back(db: Database, job: Job, reason: str) -> None:
@@ -66,13 +66,14 @@ def retry_or_fail(connection: Connection, db: Database, row: Any, reason: str) -
     if row.kind in ("validation", "official"):
         failed = {"state": "failed", "scored_at": now, "code": "platform", "reason": FAILURE, "counted": False}
         _set(connection, row.submission_id, **failed)
-    _end_final(connection, row)
+    end_final(connection, row.competition_id)
 
 
 def finish(connection: Connection, db: Database, row: Any, result_id: int) -> None:
     """Close an evaluation with its result, and let its submission move on."""
     now = db.now(connection)
-    _close(connection, row.id, state="done", finished_at=now, result_id=result_id, code=None, reason=None)
+    runs = connection.execute(select(results.c.runs).where(results.c.id == result_id)).scalar_one()
+    _close(connection, row.id, state="done", finished_at=now, result_id=result_id, done=runs, total=runs)
     if row.kind == "validation":
         _set(connection, row.submission_id, state="validated", validation_id=result_id)
         enqueue(connection, db, competitions.get(connection, row.competition_id), row.submission_id, "official")
@@ -81,7 +82,7 @@ def finish(connection: Connection, db: Database, row: Any, result_id: int) -> No
         update_best(connection, row.competition_id, row.person_id)
     elif row.kind == "final":
         _set(connection, row.submission_id, final_id=result_id)
-    _end_final(connection, row)
+    end_final(connection, row.competition_id)
 
 
 def _own(connection: Connection, job: Job) -> Any:
@@ -142,11 +143,9 @@ def _set(connection: Connection, submission_id: int, **values: Any) -> None:
     connection.execute(update(submissions).where(submissions.c.id == submission_id).values(**values))
 
 
-def _end_final(connection: Connection, row: Any) -> None:
+def end_final(connection: Connection, competition_id: int) -> None:
     """Call the final scored, still hidden, once nothing of it waits or runs."""
-    if row.kind != "final":
-        return
-    mine = (evaluations.c.competition_id == row.competition_id, evaluations.c.kind == "final")
+    mine = (evaluations.c.competition_id == competition_id, evaluations.c.kind == "final")
     open_ones = select(func.count()).where(*mine, evaluations.c.state.in_(("queued", "running")))
     if connection.execute(open_ones).scalar_one() == 0:
-        competitions.set_final(connection, row.competition_id, "running", "scored")
+        competitions.set_final(connection, competition_id, "running", "scored")

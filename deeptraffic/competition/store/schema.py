@@ -206,6 +206,7 @@ evaluations = Table(
     _at("lease_until"),
     _at("started_at"),
     _at("finished_at"),
+    _at("settled_at"),  # of a re-evaluation: applied or discarded
     Column("done", Integer, nullable=False, default=0),
     Column("total", Integer, nullable=False, default=0),
     _of("result_id", "results", nullable=True),

@@ -87,7 +87,9 @@ def usage(connection: Connection, competition_id: int, person_id: int, now: int)
     query = select(
         func.count().filter(and_(counted, today)).label("day"),
         func.count().filter(counted).label("total"),
-        func.count().filter(submissions.c.state.in_(UNFINISHED)).label("waiting"),
+        func.count()
+        .filter(and_(submissions.c.state.in_(UNFINISHED), submissions.c.disqualified_at.is_(None)))
+        .label("waiting"),
     ).where(submissions.c.competition_id == competition_id, submissions.c.person_id == person_id)
     return dict(connection.execute(query).one()._mapping)
 
