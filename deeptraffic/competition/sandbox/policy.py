@@ -33,12 +33,15 @@ class SandboxedPolicy:
         content: a policy file, as `intake.check` gives it
         limits: what it may use
 
+    `decisions` holds what it decided since the last reset wherever it drove in one game: of all agents, in the order in
+    which they were due, one byte each.
+
     Raises SubmissionFault for whatever the submission does wrong, now or in a later call, and PlatformFault for
     whatever is our own.
     """
 
     def __init__(self, content: bytes, limits: Limits = DRIVING) -> None:
-        self.limits = limits
+        self.limits, self.decisions = limits, bytearray()
         self.child = ChildProcess("drive", limits)
         self.core = SharedCore(self.child.process.pid)
         try:
@@ -79,7 +82,8 @@ class SandboxedPolicy:
         self.agents, self.period = agents, sim.rules.decision_period
 
     def reset(self, rows: I64) -> None:
-        """Empty the memories of these slots."""
+        """Empty the memories of these slots, and `decisions`."""
+        self.decisions.clear()
         self.child.ask(wire.RESET, rows.astype(np.int64).tobytes(), len(rows), most=0)
 
     def act(self, obs: F64, rows: I64) -> I64:
@@ -88,6 +92,8 @@ class SandboxedPolicy:
         answer = self.child.ask(wire.ACT, rows.tobytes() + obs.tobytes(), count, columns, count)
         if len(answer) != count or max(answer) > MOST_ACTION:
             raise SubmissionFault("answer", f"the policy answered {bytes(answer[:20])!r} for {count} decisions")
+        if count == 1:
+            self.decisions += answer
         return np.frombuffer(answer, np.uint8).astype(np.int64)
 
     def official_runner(self) -> RunLoop:
@@ -97,13 +103,14 @@ class SandboxedPolicy:
     def _play_runs(
         self, rules: NDArray[Any], games: Games, first_run: int, frames: int, sums: F64, passed: I64
     ) -> None:
-        decisions = sums.size * self.agents * (frames // self.period + 2)
-        nonces = np.frombuffer(os.urandom(8 * decisions), np.int64)
+        most = sums.size * self.agents * (frames // self.period + 2)
+        nonces, decisions = np.frombuffer(os.urandom(8 * most), np.int64), np.empty(most, np.uint8)
         line = self.child.hold_line()
         run = (rules, games, first_run, frames, sums, passed)
         with self.core.held():
-            ended = play_runs(line, nonces, *self.observation, *run)
+            ended, count = play_runs(line, nonces, decisions, *self.observation, *run)
         self.child.hang_up(ended)
+        self.decisions += decisions[:count].tobytes()
 
     def close(self) -> None:
         """End the child."""

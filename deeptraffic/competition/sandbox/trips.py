@@ -26,6 +26,7 @@ _poll: Any = types.ExternalFunction("poll", types.int32(types.uintp, types.uintp
 _clock: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
 MONOTONIC = 1  # Linux's number of the clock that nobody sets
 
+U8 = NDArray[np.uint8]
 ACT = wire.ACT
 HEAD = wire.REQUEST.size // 8  # [whole numbers]
 HEAD_BYTES, ANSWER_BYTES = wire.REQUEST.size, wire.ANSWER.size + 1  # one decision is answered by one byte
@@ -111,6 +112,7 @@ def ask(line: I64, message: I64, answer: I64) -> int:
 def play_runs(
     line: I64,
     nonces: I64,
+    decisions: U8,
     lanes_side: int,
     ahead: int,
     behind: int,
@@ -120,8 +122,11 @@ def play_runs(
     frames: int,
     sums: F64,
     passed: I64,
-) -> int:
-    """Play `sums.size` runs of a program, each decision the child's; nonces: more than there are decisions."""
+) -> tuple[int, int]:
+    """Play `sums.size` runs of a program, each decision the child's; return how that ended and how many there were.
+
+    nonces, decisions (N,): more than there are decisions; the second is written
+    """
     game, sensor = games[0], Sensor(lanes_side, ahead, behind)
     size = (2 * lanes_side + 1) * (ahead + behind)
     message, answer = np.zeros(HEAD + 1 + size, np.int64), np.zeros(3, np.int64)
@@ -132,15 +137,16 @@ def play_runs(
         drive(rules[0], game, 0, frames)
         while game.waiting != NOBODY:
             message[1], message[HEAD] = nonces[asked], game.waiting
-            asked += 1
             sense(rules[0], sensor, game, game.waiting, message[HEAD + 1 :].view(np.float64))
             ended = ask(line, message, answer)
             if ended != DONE:
-                return ended
+                return ended, asked
+            decisions[asked] = answer[2]
+            asked += 1
             drive(rules[0], game, answer[2], frames)
         sums[run] = game.score_sum
         passed[run] = game.passed
-    return DONE
+    return DONE, asked
 
 
 # --- the child's side ---------------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 """A submission in its locked child drives exactly as it does in this process."""
 
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from deeptraffic.competition.protocol import OFFICIAL, Protocol, evaluate_official, evaluate_open
+from deeptraffic.competition.replays import ActionLog
 from deeptraffic.competition.sandbox.policy import SandboxedPolicy
 from deeptraffic.policy.file import PolicyFile, pack_policy, policy_content, read_policy
 from deeptraffic.policy.network import Network
@@ -62,3 +64,16 @@ def test_what_the_worker_knows_of_a_policy_is_its_label_its_sensor_and_what_it_w
     here, there = pair
     for name in ("label", "observation", "rules", "other_agents", "access"):
         assert getattr(here, name) == getattr(there, name)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_decisions_of_official_runs_are_kept_as_a_log_around_the_policy_would(
+    compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(OFFICIAL, 2018, Protocol(runs=4, frames=2000, block=2))
+    content = policy_content(POLICIES["window"])
+    log = ActionLog(read_policy(content).policy())
+    evaluate_official(log, other_agents=2)
+    with SandboxedPolicy(content) as policy:
+        evaluate_official(policy if compiled else ActionLog(policy), other_agents=2)
+        assert zlib.compress(bytes(policy.decisions), 9) == log.packed()
