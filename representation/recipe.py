@@ -141,7 +141,8 @@ def run_recipe(recipe: Recipe, job: Job) -> Outcome:
         outcome = recipe.run(job)
         spent = {"seconds": time.perf_counter() - seconds, "cpu_seconds": time.process_time() - cpu_seconds}
         content = {**asked, **{name: round(value, 1) for name, value in spent.items()}}
-        write_json(path, {**content, **asdict(outcome), "versions": versions()})
+        about = {"paradigm": recipe.paradigm, "summary": recipe.summary, "source": recipe.source}
+        write_json(path, {**about, **content, **asdict(outcome), "versions": versions()})
     return outcome
 
 
