@@ -10,7 +10,7 @@ The table is a CSV with one line per run, and the commit it was made from.
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from deeptraffic.competition.protocol import evaluate_open
 from deeptraffic.folder import source_commit, write_json
 from deeptraffic.policy.file import write_atomically
 
-DECISIONS, SEEDS, RUNS = 300_000, 3, 1000
+DECISIONS, SEEDS, TUNING_RUNS, RUNS = 300_000, 3, 200, 1000
+Configurer = Callable[[int], TrainConfig]  # of a seed
 SCORE = "reporting.json"  # in a run's evaluation folder
 SMALL_GRID = {"observation.kind": "grid", "patches_ahead": 30, "patches_behind": 5}
 CHEAP = {"n_epochs": 2}  # for networks of which a pass costs most of the time
@@ -75,6 +76,7 @@ def driving_table(
     decisions: int = DECISIONS,
     seeds: int = SEEDS,
     entries: Sequence[Entry] = ENTRIES,
+    device: str = "cpu",
     console: Console | None = None,
 ) -> list[dict[str, Any]]:
     """Train and score what is missing, write the table, and return its lines.
@@ -85,10 +87,11 @@ def driving_table(
         pretrained: folder of the recipes' results
         decisions: of training, for each run
         seeds: runs of each entry and way
+        device: of the networks: cpu, cuda or auto
     """
     console = console or Console(stderr=True)
     lines = []
-    for entry, way, config_of in _ways(entries, Path(pretrained), decisions):
+    for entry, way, config_of in _ways(entries, Path(pretrained), decisions, device):
         for seed in range(seeds):
             run = RunFolder(Path(folder) / f"{_slug(entry.encoder)}-{_slug(way)}-{seed}")
             line = {"encoder": entry.encoder, "way": way, **_one_run(run, config_of(seed), console)}
@@ -98,22 +101,25 @@ def driving_table(
     return lines
 
 
-def _ways(entries: Sequence[Entry], pretrained: Path, decisions: int) -> Iterator[tuple[Entry, str, Any]]:
+def _ways(
+    entries: Sequence[Entry], pretrained: Path, decisions: int, device: str
+) -> Iterator[tuple[Entry, str, Configurer]]:
     """Yield (entry, way, seed -> configuration)."""
+    budget = {"total_timesteps": decisions, "device": device}
     for entry in entries:
         if entry.settings or not entry.recipe:
-            yield entry, "from scratch", _configurer(entry.settings, decisions)
+            yield entry, "from scratch", _configurer({**budget, **entry.settings})
         file = pretrained / entry.recipe / entry.weights
         if entry.recipe and file.exists():
-            trained = {**entry.settings, **encoder_settings(file)}
-            yield entry, "frozen", _configurer(trained, decisions)
-            yield entry, "fine-tuned", _configurer({**trained, "encoder.trainable": True}, decisions)
+            trained = {**budget, **entry.settings, **encoder_settings(file)}
+            yield entry, "frozen", _configurer(trained)
+            yield entry, "fine-tuned", _configurer({**trained, "encoder.trainable": True})
 
 
-def _configurer(settings: dict[str, Any], decisions: int) -> Any:
-    rare = {"evaluate_every": max(1, decisions // 3), "checkpoint_every": max(1, decisions // 3)}
-    budget = {"total_timesteps": decisions, "evaluation_runs": 200, **rare}
-    return lambda seed: build_config("ppo", settings={**budget, **settings, "seed": seed})
+def _configurer(settings: dict[str, Any]) -> Configurer:
+    third = max(1, settings["total_timesteps"] // 3)
+    often = {"evaluate_every": third, "checkpoint_every": third, "evaluation_runs": TUNING_RUNS}
+    return lambda seed: build_config("ppo", settings={**often, **settings, "seed": seed})
 
 
 def _one_run(run: RunFolder, config: TrainConfig, console: Console) -> dict[str, Any]:
@@ -123,16 +129,15 @@ def _one_run(run: RunFolder, config: TrainConfig, console: Console) -> dict[str,
         result = train(config, run.path, console)
         policy = load_policy(run.path)
         score = evaluate_open(policy, config.road, runs=RUNS, seed_set="reporting")
-        speeds = np.asarray(score.run_scores)
         write_json(
             path,
             {
                 "observation": config.observation.kind,
                 "access": score.access,
                 "seed": config.seed,
-                "median_mph": round(float(np.median(speeds)), 3),
-                "mean_mph": round(float(speeds.mean()), 3),
-                "p10_mph": round(float(np.percentile(speeds, 10)), 3),
+                "median_mph": round(score.median_mph, 3),
+                "mean_mph": round(score.mean_mph, 3),
+                "p10_mph": round(float(np.percentile(score.run_scores, 10)), 3),
                 "decisions": result.decisions,
                 "cpu_seconds": round(result.cpu_seconds, 1),
                 "commit": (source_commit() or "")[:12],

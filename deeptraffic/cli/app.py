@@ -7,6 +7,7 @@ from deeptraffic.cli.evaluate import evaluate
 from deeptraffic.cli.files import export, import_, inspect
 from deeptraffic.cli.measure import bench
 from deeptraffic.cli.record import record
+from deeptraffic.cli.represent import pretrain, probe, report
 from deeptraffic.cli.terminal import reported
 from deeptraffic.cli.train import demo, train
 from deeptraffic.cli.watch import play, watch
@@ -34,5 +35,5 @@ def options(
     """Options of the whole command."""
 
 
-for command in (demo, train, evaluate, record, watch, play, export, import_, inspect, bench):
+for command in (demo, train, pretrain, probe, report, evaluate, record, watch, play, export, import_, inspect, bench):
     app.command(name=command.__name__.rstrip("_"))(reported(command))
