@@ -1,0 +1,41 @@
+"""The tutorials: every notebook runs from top to bottom at a reduced size, and is stored with its outputs."""
+
+import json
+import os
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).resolve().parents[2] / "representation" / "tutorials"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+MAX_BYTES = 400_000
+
+
+def execute(path: Path, scale: str, folder: Path) -> None:
+    """Run a notebook in a folder of its own."""
+    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    environment = {**os.environ, "DEEPTRAFFIC_TUTORIAL_SCALE": scale, "OMP_NUM_THREADS": "1"}
+    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}})
+    client.execute(env=environment)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_tutorial_runs_at_a_reduced_size(path: Path, tmp_path: Path) -> None:
+    execute(path, "0.05", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_tutorial_runs_at_full_size(path: Path, tmp_path: Path) -> None:
+    execute(path, "1", tmp_path)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_tutorial_is_stored_with_its_pictures_and_without_errors_or_paths(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    outputs = [output for cell in json.loads(text)["cells"] for output in cell.get("outputs", [])]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert all(output["output_type"] != "error" for output in outputs)
+    assert len(text) < MAX_BYTES

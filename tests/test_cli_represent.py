@@ -1,0 +1,58 @@
+"""`deeptraffic pretrain`, `probe` and `report`, as a person types them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from typer.testing import CliRunner
+
+from deeptraffic.cli.app import app
+from representation.catalog import RECIPES
+from representation.registry import make_encoder
+
+runner = CliRunner()
+
+
+def test_recipes_are_listed_with_what_they_learn() -> None:
+    listed = runner.invoke(app, ["pretrain", "list", "--json"])
+    assert list(json.loads(listed.stdout)) == list(RECIPES)
+
+
+def test_a_recipe_is_run_small_and_its_figures_are_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = runner.invoke(app, ["pretrain", "dense-speed", "--scale", "0.02", "--json"])
+    assert made.exit_code == 0, made.output
+    outcome = json.loads(made.stdout)
+    assert outcome["folder"] == "runs/pretrain/dense-speed"
+    assert outcome["figures"][0]["baselines"]
+    for file in (*outcome["weights"], *(picture["file"] for picture in outcome["pictures"])):
+        assert (tmp_path / outcome["folder"] / file).stat().st_size > 0
+    page = runner.invoke(app, ["report", "representation", "--no-missing", "-o", "page"])
+    assert page.exit_code == 0, page.output
+    assert "`dense-speed`" in (tmp_path / "page" / "REPORT.md").read_text()
+
+
+def test_an_encoder_is_probed(tmp_path: Path) -> None:
+    encoder = make_encoder("dense", spaces.Box(0, 1, (42,), np.float32), 8)
+    encoder.observed = {"kind": "gaps"}
+    encoder.save(tmp_path / "encoder.safetensors")
+    probed = runner.invoke(app, ["probe", str(tmp_path / "encoder.safetensors"), "--runs", "20", "--json"])
+    assert probed.exit_code == 0, probed.output
+    assert all("PCA" in " ".join(figure["baselines"]) for figure in json.loads(probed.stdout)["figures"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["pretrain", "telepathy"], "there is no recipe 'telepathy'; choose one of"),
+        (["report", "weather"], "there is no report 'weather'; choose one of representation, driving"),
+        (["probe", "nowhere.safetensors"], "there is no weights file 'nowhere.safetensors'"),
+        (["pretrain", "dense-speed", "--scale", "0"], "scale=0.0 is not possible"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(arguments: list[str], sentence: str, tmp_path: Path) -> None:
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 2
+    assert sentence in " ".join(result.output.split())
