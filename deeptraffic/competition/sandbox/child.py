@@ -9,22 +9,25 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import NamedTuple
 
-from deeptraffic.competition.sandbox import driving, reading, wire
+from deeptraffic.competition.sandbox import driving, probing, reading, wire
 from deeptraffic.competition.sandbox.channel import Channel, open_channel, silence_errors
 from deeptraffic.competition.sandbox.limits import Limits
 from deeptraffic.competition.sandbox.lock import lock_in
 
 
 class Role(NamedTuple):
-    """What a child does before and after it is locked in."""
+    """What a child does before and after it is locked in; only the doctor's own test of single layers is not."""
 
-    make_ready: Callable[[], None]
+    make_ready: Callable[[], object]
     serve: Callable[[Channel], None]
+    locked: bool = True
 
 
 ROLES = {
     "drive": Role(driving.make_ready, driving.serve),
     "read": Role(reading.make_ready, reading.serve),
+    "probe": Role(dict, probing.serve_locked),
+    "probe one layer": Role(dict, probing.serve_open, locked=False),
 }
 
 
@@ -34,7 +37,7 @@ def main(role: str, limits: Limits, parent: int) -> None:
     ROLES[role].make_ready()
     os.environ.clear()
     silence_errors()
-    report = lock_in(limits, parent)
+    report = lock_in(limits, parent) if ROLES[role].locked else []
     channel.report({"layers": [asdict(layer) for layer in report]})
     code = 0
     try:

@@ -9,7 +9,7 @@ import resource
 import signal
 
 CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUSER = 0x40000000, 0x08000000, 0x10000000
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
+PR_SET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 3, 4, 24, 38
 CAPABILITY_VERSION = 0x20080522
 LAST_CAPABILITY = 63
 OWN_USERS = 3_000_000_000  # far above what distributions and containers give out: one user per child, number + pid
@@ -66,6 +66,11 @@ def give_up_new_privileges() -> None:
 def hide_memory() -> None:
     """Let no other process of the same user read or trace this one, and leave no core file."""
     _checked(_libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
+
+
+def is_hidden() -> bool:
+    """Whether `hide_memory` is in force."""
+    return bool(_libc.prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0)
 
 
 def limit_memory(beyond: int) -> None:
