@@ -84,9 +84,9 @@ def _paint_rows(
         for vehicle in range(x.shape[1] - 1, -1, -1):  # the ego car last, so that nothing hides it
             left, top = x[rows[k], vehicle], y[rows[k], vehicle]
             if -VEHICLE_LENGTH < top < out.shape[1] / scale[0]:
-                _lay_box(picture, scale, left, top, VEHICLE_WIDTH, VEHICLE_LENGTH, bodies[vehicle])
+                lay_box(picture, scale, left, top, VEHICLE_WIDTH, VEHICLE_LENGTH, bodies[vehicle])
                 for middle, half_width, half_length in GLASS:
-                    _lay_box(
+                    lay_box(
                         picture,
                         scale,
                         left + HALF[0] - half_width,
@@ -102,7 +102,7 @@ def _paint_rows(
 
 
 @compiled
-def _lay_box(
+def lay_box(
     picture: F32, scale: tuple[float, float], left: float, top: float, width: float, length: float, ink: F32
 ) -> None:
     """Blend a box, given in px of the road, into the picture: each pixel by the share of it that the box covers."""

@@ -1,0 +1,258 @@
+"""Pictures of many scenes at once as a camera above the road might give them, and what every pixel of them shows.
+
+    >>> frames = paint_frames(rules, states, 96, 40, "train", seed=1)      # (S..., 3, 96, 40) uint8
+    >>> labels = label_maps(rules, states, 96, 40)                         # (S..., 96, 40) uint8, indices of CLASSES
+
+The picture holds the whole simulated road with a shoulder of 10 px on either side. A pixel takes each colour by the
+share of it that is covered (as in `deeptraffic/render/pixels.py`); its class is the vehicle that covers at least half
+of it, else what lies below. A lane mark is at least one pixel wide, so that small pictures have it too.
+
+Looks are drawn from `representation/data/styles.py`, in the order: paint, blur, patches that hide something, noise.
+Labels are what is there, also behind a patch.
+
+Letters in shapes: (S...) any batch shape of states, F pictures, H rows and W columns of pixels, N vehicles, K inks.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptraffic.render.pixels import LANE_LINE, MAX_SIDE, MIN_SIDE, lay_box
+from deeptraffic.render.sprites import GLASS, HALF
+from deeptraffic.render.theme import SHOULDER as SHOULDER_WIDTH
+from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.rules import LANE_WIDTH, VEHICLE_LENGTH, VEHICLE_WIDTH, Rules
+from representation.data.styles import Style, styles_by_name
+
+CLASSES = ("road", "lane mark", "shoulder", "vehicle", "ego")
+ROAD, MARK, SHOULDER, VEHICLE, EGO = range(len(CLASSES))
+PLAIN_INKS = 5  # asphalt, mark, shoulder, glass, stripe; then the bodies of the vehicles
+STRIPE_WIDTH = 4.0  # [px] along the ego car's roof
+CHUNK = 512  # pictures in memory as float at a time
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+U8 = NDArray[np.uint8]
+
+
+def paint_frames(
+    rules: Rules,
+    states: NDArray[Any],
+    height: int,
+    width: int,
+    styles: str = "clean",
+    seed: int = 0,
+    *,
+    cameras: F64 | None = None,
+    clips: bool = False,
+) -> U8:
+    """Return pictures of states, (S..., 3, H, W) uint8: the same for the same arguments on every machine.
+
+    Args:
+        rules: of the states
+        states: (S...) game records
+        height, width: of a picture, 16..1024 pixels
+        styles: a set of `STYLE_SETS`, from which each picture draws one, or one style's name
+        seed: of styles, colours, noise, blur and patches
+        cameras: (S..., 3), as `draw_cameras` gives them; None for the whole road in the middle of every picture
+        clips: one look for each entry of the first axis, so that the pictures of a clip belong together; noise and
+            patches are still each picture's own
+    """
+    flat, views = _flat(rules, states, height, width, cameras)
+    (x, y), random, known = _places(flat), np.random.default_rng(seed), styles_by_name(styles)
+    share = flat.size // max(1, len(states)) if clips else 1  # pictures of one look
+    looks = list(_draw_looks(random, known, rules, -(-flat.size // max(1, share))))
+    out = np.empty((flat.size, 3, height, width), np.uint8)
+    for start in range(0, flat.size, CHUNK):
+        rows = np.arange(start, min(start + CHUNK, flat.size))
+        which = [looks[row // share] for row in rows]
+        inks, blur = np.stack([look[1] for look in which]), np.array([look[2] for look in which], np.float32)
+        noise, patches, covers = _draw_faults(random, [look[0] for look in which], (height, width))
+        _paint(x, y, rows, views, rules.lanes, inks, blur, patches, covers, noise, out)
+    return out.reshape(*states.shape, 3, height, width)
+
+
+def label_maps(rules: Rules, states: NDArray[Any], height: int, width: int, *, cameras: F64 | None = None) -> U8:
+    """Return the class of every pixel, (S..., H, W) uint8, indices of `CLASSES`; arguments as for `paint_frames`."""
+    flat, views = _flat(rules, states, height, width, cameras)
+    out = np.empty((flat.size, height, width), np.uint8)
+    _label(*_places(flat), views, rules.lanes, out)
+    return out.reshape(*states.shape, height, width)
+
+
+def draw_cameras(shape: tuple[int, ...], seed: int, zoom: float = 0.1, shift_px: float = 8.0) -> F64:
+    """Return cameras that are not held still, (*shape, 3): zoom, shift right and shift down [px].
+
+    zoom, shift_px: how far they go from 1 and from 0, four times as far down as right
+    """
+    spread = np.random.default_rng(seed).uniform(-1.0, 1.0, (*shape, 3))
+    return np.array([1.0, 0.0, 0.0]) + spread * np.array([zoom, shift_px, 4 * shift_px])
+
+
+def _flat(rules: Rules, states: NDArray[Any], height: int, width: int, cameras: F64 | None) -> tuple[NDArray[Any], F64]:
+    """Return states as (F,) and what each picture shows, (F, 4): pixels per px down and across; left and top [px]."""
+    for name, side in (("height", height), ("width", width)):
+        if not MIN_SIDE <= side <= MAX_SIDE:
+            raise ValueError(f"{name}={side} pixels cannot be painted; give {MIN_SIDE} to {MAX_SIDE}")
+    if cameras is not None and cameras.shape != (*states.shape, 3):
+        raise ValueError(
+            f"cameras of shape {cameras.shape} do not fit states {states.shape}; give {(*states.shape, 3)}"
+        )
+    zoom, right, down = np.moveaxis(np.array([[1.0, 0.0, 0.0]]) if cameras is None else cameras.reshape(-1, 3), 1, 0)
+    size = np.array([rules.road_length, rules.road_width + 2 * SHOULDER_WIDTH])
+    views = np.empty((states.size, 4))
+    views[:, :2] = zoom[:, None] * (np.array([height, width]) / size)
+    views[:, 2] = rules.road_width / 2 + right - size[1] / 2 / zoom
+    views[:, 3] = size[0] / 2 + down - size[0] / 2 / zoom
+    return states.reshape(-1), views
+
+
+def _places(flat: NDArray[Any]) -> tuple[F64, F64]:
+    """Return x and y, (F, N) each, in one layout, for which the compiled loops are compiled once."""
+    return np.ascontiguousarray(flat["x"]), np.ascontiguousarray(flat["y"])
+
+
+# --- looks ------------------------------------------------------------------------------------------------------------
+
+Look = tuple[Style, F32, float]  # style, inks (K, 3), blur
+
+
+def _draw_looks(random: np.random.Generator, styles: list[Style], rules: Rules, count: int) -> Iterator[Look]:
+    driven = rules.other_agents + 1
+    for _ in range(count):
+        style = styles[random.integers(len(styles))]
+        shades = [style.traffic[k] for k in random.integers(len(style.traffic), size=rules.vehicles - driven)]
+        bodies = [style.ego] + [style.agent] * rules.other_agents + shades
+        colours = np.array([style.asphalt, style.mark, style.shoulder, style.glass, style.stripe, *bodies], np.float32)
+        colours += random.normal(0.0, style.jitter, colours.shape).astype(np.float32)
+        yield style, np.clip(colours, 0, 255), random.uniform(0.0, style.blur)
+
+
+def _draw_faults(
+    random: np.random.Generator, styles: list[Style], size: tuple[int, int]
+) -> tuple[F32, NDArray[np.int64], F32]:
+    """Return (noise (F, 3, H, W), patches (F, P, 4) top, left, bottom, right; covers (F, P, 3) their colours)."""
+    count, most = len(styles), max(style.patches for style in styles)
+    noise = np.zeros((count, 3, *size), np.float32)
+    if any(style.noise for style in styles):
+        levels = random.uniform(0.0, [style.noise for style in styles]).astype(np.float32)
+        random.standard_normal(out=noise, dtype=np.float32)
+        noise *= levels[:, None, None, None]
+    sides = np.array([style.patch_side for style in styles])[:, None, None] * np.array(size)
+    corners = random.uniform(0.0, 1.0, (count, most, 2)) * np.array(size)
+    ends = corners + random.uniform(0.2, 1.0, (count, most, 2)) * sides
+    used = np.arange(most) < random.integers(0, [[style.patches + 1] for style in styles])
+    patches = np.concatenate([corners, np.where(used[..., None], ends, corners)], -1).astype(np.int64)
+    patches[..., 2:] = np.minimum(patches[..., 2:], np.array(size))
+    return noise, patches, random.uniform(0, 255, (count, most, 3)).astype(np.float32)
+
+
+# --- compiled ---------------------------------------------------------------------------------------------------------
+
+
+@compiled
+def _ground(column: int, view: F64, lanes: int) -> int:
+    """Return the class of a pixel column of the empty road."""
+    at = (column + 0.5) / view[1] + view[2]  # [px] the pixel's middle
+    nearest = np.floor(at / LANE_WIDTH + 0.5)
+    edge = nearest * LANE_WIDTH
+    is_line = column == np.floor((edge - view[2]) * view[1]) or abs(at - edge) < LANE_LINE / 2
+    if 0 <= nearest <= lanes and is_line:
+        return MARK
+    return ROAD if 0 <= at < lanes * LANE_WIDTH else SHOULDER
+
+
+@compiled
+def _paint(
+    x: F64,
+    y: F64,
+    rows: NDArray,
+    views: F64,
+    lanes: int,
+    inks: F32,
+    blur: F32,
+    patches: NDArray,
+    covers: F32,
+    noise: F32,
+    out: U8,
+) -> None:
+    height, width = out.shape[2], out.shape[3]
+    picture = np.empty((height, width, 3), np.float32)
+    for k in range(len(rows)):
+        view = views[rows[k]]
+        for column in range(width):
+            _lay_plain(picture, 0, column, height, column + 1, inks[k, _ground(column, view, lanes)])
+        for vehicle in range(x.shape[1] - 1, -1, -1):  # the ego car last, so that nothing hides it
+            _paint_vehicle(picture, view, vehicle, x[rows[k], vehicle], y[rows[k], vehicle], inks[k])
+        _blur(picture, blur[k])
+        for p in range(patches.shape[1]):
+            top, left, bottom, right = patches[k, p]
+            _lay_plain(picture, top, left, bottom, right, covers[k, p])
+        for channel in range(3):
+            for row in range(height):
+                for column in range(width):
+                    level = picture[row, column, channel] + noise[k, channel, row, column] + np.float32(0.5)
+                    out[rows[k], channel, row, column] = np.uint8(min(max(level, 0), 255))
+
+
+@compiled
+def _lay_plain(picture: F32, top: int, left: int, bottom: int, right: int, ink: F32) -> None:
+    for row in range(top, bottom):
+        for column in range(left, right):
+            for channel in range(3):
+                picture[row, column, channel] = ink[channel]
+
+
+@compiled
+def _paint_vehicle(picture: F32, view: F64, vehicle: int, x: float, y: float, inks: F32) -> None:
+    left, top, scale = x - view[2], y - view[3], (view[0], view[1])
+    if not -VEHICLE_LENGTH < top < picture.shape[0] / view[0]:
+        return
+    lay_box(picture, scale, left, top, VEHICLE_WIDTH, VEHICLE_LENGTH, inks[PLAIN_INKS + vehicle])
+    for middle, half_width, half_length in GLASS:
+        at_x, at_y = left + HALF[0] - half_width, top + HALF[1] + middle - half_length
+        lay_box(picture, scale, at_x, at_y, 2 * half_width, 2 * half_length, inks[3])
+    if vehicle == 0:
+        lay_box(picture, scale, left + HALF[0] - STRIPE_WIDTH / 2, top, STRIPE_WIDTH, VEHICLE_LENGTH, inks[4])
+
+
+@compiled
+def _blur(picture: F32, share: float) -> None:
+    """Let each pixel give a share of its light to each of its neighbours, first across, then down."""
+    if share == 0:
+        return
+    height, width = picture.shape[0], picture.shape[1]
+    for channel in range(3):
+        for row in range(height):
+            before = picture[row, 0, channel]
+            for column in range(width):
+                here, after = picture[row, column, channel], picture[row, min(column + 1, width - 1), channel]
+                picture[row, column, channel] = here + share * (before + after - 2 * here)
+                before = here
+        for column in range(width):
+            before = picture[0, column, channel]
+            for row in range(height):
+                here, after = picture[row, column, channel], picture[min(row + 1, height - 1), column, channel]
+                picture[row, column, channel] = here + share * (before + after - 2 * here)
+                before = here
+
+
+@compiled
+def _label(x: F64, y: F64, views: F64, lanes: int, out: U8) -> None:
+    height, width = out.shape[1], out.shape[2]
+    for k in range(len(out)):
+        down, across, left, top = views[k]
+        for column in range(width):
+            out[k, :, column] = _ground(column, views[k], lanes)
+        for vehicle in range(x.shape[1] - 1, -1, -1):
+            y0, x0 = (y[k, vehicle] - top) * down, (x[k, vehicle] - left) * across
+            y1, x1 = y0 + VEHICLE_LENGTH * down, x0 + VEHICLE_WIDTH * across
+            if not (y1 > 0 and y0 < height):
+                continue
+            for row in range(max(0, int(np.floor(y0))), min(height, int(np.ceil(y1)))):
+                along = min(y1, row + 1.0) - max(y0, float(row))
+                for column in range(max(0, int(np.floor(x0))), min(width, int(np.ceil(x1)))):
+                    if along * (min(x1, column + 1.0) - max(x0, float(column))) >= 0.5:
+                        out[k, row, column] = EGO if vehicle == 0 else VEHICLE
