@@ -1,0 +1,118 @@
+"""The web application, made from a database and settings; documentation pages of the framework are off.
+
+>>> app = create_app(Database.in_folder(folder).migrate(), WebSettings(data_dir=folder))
+>>> uvicorn.run(app, proxy_headers=False, server_header=False, access_log=False)
+
+The access log stays off because addresses of links hold their secrets.
+"""
+
+from threading import BoundedSemaphore
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from deeptraffic.competition.store.board import Boards
+from deeptraffic.competition.store.database import Database
+from deeptraffic.competition.store.faults import Refusal, Unavailable
+from deeptraffic.competition.web import (
+    api,
+    entries_pages,
+    membership_pages,
+    organise,
+    organise_people,
+    participant,
+    public,
+)
+from deeptraffic.competition.web.films import Films
+from deeptraffic.competition.web.guard import Guard
+from deeptraffic.competition.web.limits import Limiter
+from deeptraffic.competition.web.rendering import STATIC, page, static_version
+from deeptraffic.competition.web.replay_files import ReplayFiles
+from deeptraffic.competition.web.settings import WebSettings
+from deeptraffic.competition.web.site import Site
+
+UPLOADS_AT_ONCE = 4
+TITLES = {
+    401: "Please enter first",
+    403: "Not from here",
+    404: "Nothing here",
+    405: "Not so",
+    408: "Too slow",
+    413: "Too large",
+    422: "That is not possible",
+    429: "Too much at once",
+    503: "Just a moment",
+}
+STATUSES = {"token": 404, "blocked": 403, "quota_day": 429, "quota_total": 429, "waiting": 429, "duplicate": 409}
+
+
+class StaticForEver(StaticFiles):
+    """Static files under an address that changes with them."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Return a file that browsers need not ask for again."""
+        answer = await super().get_response(path, scope)
+        if answer.status_code == 200:
+            answer.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return answer
+
+
+def create_app(db: Database, settings: WebSettings) -> FastAPI:
+    """Return the application over a database whose tables are there; it starts no workers."""
+    app = FastAPI(title="DeepTraffic", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    rates = {name: getattr(settings, name) for name in ("reads", "writes", "secrets", "uploads")}
+    limiter = Limiter(rates)
+    replays, films = ReplayFiles(settings.data_dir / "replays"), Films(settings.data_dir / "films")
+    app.state.site = Site(db, settings, limiter, Boards(db), replays, films, BoundedSemaphore(UPLOADS_AT_ONCE))
+    app.mount(f"/static/{static_version()}", StaticForEver(directory=STATIC))
+    app.get("/healthz")(health)
+    for part in (api, public, entries_pages, participant, membership_pages, organise, organise_people):
+        app.include_router(part.router)
+    app.add_exception_handler(HTTPException, on_http_error)
+    app.add_exception_handler(Refusal, on_refusal)
+    app.add_exception_handler(Unavailable, on_unavailable)
+    app.add_middleware(Guard, settings=settings, limiter=limiter)
+    return app
+
+
+def health(request: Request) -> Response:
+    """Whether the server and its database answer."""
+    return JSONResponse({"time": request.app.state.site.now()})
+
+
+def on_http_error(request: Request, error: Exception) -> Response:
+    """Say what a request met, as a page or as JSON."""
+    assert isinstance(error, HTTPException)
+    code = TITLES.get(error.status_code, "error").lower().replace(" ", "_")
+    return _explain(request, error.status_code, code, str(error.detail), dict(error.headers or {}))
+
+
+def on_refusal(request: Request, error: Exception) -> Response:
+    """Say what the rules do not allow."""
+    assert isinstance(error, Refusal)
+    return _explain(request, STATUSES.get(error.code, 422), error.code, error.sentence, {}, error.subject)
+
+
+def on_unavailable(request: Request, error: Exception) -> Response:
+    """Say that the database does not answer now."""
+    assert isinstance(error, Unavailable)
+    return _explain(request, 503, error.code, error.sentence, {"Retry-After": "5"})
+
+
+def _explain(
+    request: Request, status: int, code: str, sentence: str, headers: dict[str, str], subject: str | None = None
+) -> Response:
+    if request.url.path.startswith("/api/") or status == 503:
+        error = {"code": code, "message": sentence} | ({"subject": subject} if subject else {})
+        return JSONResponse({"error": error}, status, headers)
+    if status == 401 and request.method == "GET":
+        return RedirectResponse("/enter", 303)
+    title = TITLES.get(status, "That is not possible")
+    text = sentence[:1].upper() + sentence[1:]
+    answer = page(request, "error.html", status, title=title, status=status, sentence=text)
+    answer.headers.update(headers)
+    return answer

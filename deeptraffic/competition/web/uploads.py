@@ -1,0 +1,55 @@
+"""An uploaded file into a competition: the page's form and the JSON API end here."""
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from deeptraffic.competition.entries import read_entry
+from deeptraffic.competition.sandbox.faults import PlatformFault, SubmissionFault
+from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.competition.store.records import Competition, Person, Submission
+from deeptraffic.competition.store.submissions import accept, quota
+from deeptraffic.competition.web.site import member_of, site_of
+
+MAX_NAME = 200  # [characters] of a file's name
+
+
+def take(request: Request, competition: Competition, person: Person, filename: str, content: bytes) -> Submission:
+    """Check a file and accept it; raises Refusal, also for what is wrong with the file, or HTTPException 429 or 503.
+
+    Who may submit at all is asked before a child process is started for the file.
+    """
+    site = site_of(request)
+    wait = site.limiter.wait("uploads", f"person {person.id}")
+    if wait:
+        raise HTTPException(429, f"Too many uploads; try again in {int(wait) + 1} seconds.")
+    _check_early(request, competition, person, content)
+    try:
+        with site.doors:
+            entry = read_entry(content, plain_name(filename))
+    except SubmissionFault as fault:
+        raise Refusal(fault.code, str(fault)) from None
+    except PlatformFault:
+        raise HTTPException(503, "The file could not be checked just now; nothing was counted. Try again.") from None
+    return accept(site.db, competition.id, person.id, entry)
+
+
+def _check_early(request: Request, competition: Competition, person: Person, content: bytes) -> None:
+    site, config = site_of(request), competition.config
+    if not content:
+        raise Refusal("empty", "no file came; choose one and send it again")
+    if len(content) > config.max_bytes:
+        raise Refusal("size", f"the file has {len(content):,} bytes; at most {config.max_bytes:,} are accepted here")
+    if member_of(request, competition) is None and person.role != "baseline":
+        return  # accept says so
+    used = quota(site.db, competition.id, person.id)
+    if used["total"] >= config.total_limit:
+        raise Refusal("quota_total", f"you have used all {config.total_limit} submissions of this competition")
+
+
+def plain_name(filename: str) -> str:
+    """Return a file's name as it may be stored and shown: its last part, without what is invisible."""
+    last = filename.replace("\\", "/").rpartition("/")[2]
+    return "".join(c for c in last if c.isprintable() and c not in BIDI)[-MAX_NAME:].strip() or "submission"
+
+
+BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

@@ -1,0 +1,202 @@
+"""A site over a database of its own, people in it, and submissions with the numbers that a test wants."""
+
+import hashlib
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+
+from deeptraffic.competition.config import CompetitionConfig
+from deeptraffic.competition.protocol import evaluate_official
+from deeptraffic.competition.replays import ActionLog
+from deeptraffic.competition.score import Score
+from deeptraffic.competition.store import accounts, competitions, outcomes, queue
+from deeptraffic.competition.store.database import Database
+from deeptraffic.competition.store.members import join
+from deeptraffic.competition.store.records import Competition, Entry, Person, Submission
+from deeptraffic.competition.store.submissions import accept, get_submission
+from deeptraffic.competition.web.app import create_app
+from deeptraffic.competition.web.settings import WebSettings
+from deeptraffic.policy.builtin import make_builtin
+
+START = 1_790_000_000_000  # [ms]
+SENSOR = {"lanes_side": 3, "patches_ahead": 50, "patches_behind": 10}
+numbers = itertools.count()
+
+
+@dataclass
+class Clock:
+    """A store's clock that a test sets."""
+
+    now: int = START
+
+    def __call__(self) -> int:
+        return self.now
+
+
+def make_entry(other_agents: int = 0, parameters: int = 15_000, **changes: Any) -> Entry:
+    content = b"policy %d" % next(numbers)
+    facts = {"rules": 2018, "sensor": SENSOR, "kind": "policy"}
+    entry = Entry(
+        content=content,
+        sha256=hashlib.sha256(content).hexdigest(),
+        filename="mine.safetensors",
+        label="a driver",
+        rules=2018,
+        other_agents=other_agents,
+        access="contest",
+        cells=420,
+        layers=4,
+        parameters=parameters,
+        facts=facts,
+    )
+    return replace(entry, **changes)
+
+
+def fake_score(middle: float, seed: int = 0, runs: int = 500, other_agents: int = 0) -> Score:
+    """Runs spread around a speed, with as many different values as real ones have."""
+    random = np.random.default_rng(seed)
+    scores = np.floor(np.clip(random.normal(middle, 1.6, runs), 20, 80) * 100) / 100
+    passed = random.integers(10, 60, runs)
+    return Score("a driver", "official", 2018, other_agents, "contest", scores, passed, 2000, 1.0)
+
+
+@dataclass
+class World:
+    """A database with a competition, and what a test does in it."""
+
+    db: Database
+    folder: Path
+    clock: Clock
+    competition: Competition
+    organiser: Person
+    drives: dict[str, tuple[Score, bytes]] = field(default_factory=dict)
+
+    def person(self, name: str, competition: Competition | None = None, role: str = "participant") -> Person:
+        with self.db.write() as connection:
+            made = accounts.add_person(connection, self.db, name, role)
+            join(connection, self.db, (competition or self.competition).id, made.id)
+            return made
+
+    def submit(self, person: Person, entry: Entry | None = None) -> Submission:
+        return accept(self.db, self.competition.id, person.id, entry or make_entry())
+
+    def work(self, score: Score | None, drive: bytes | None = None, at_most: int = 100) -> None:
+        """Do what waits as a worker would, with a score made up, or refuse it."""
+        for _ in range(at_most):
+            job = queue.lease(self.db, "test")
+            if job is None:
+                return
+            if score is None:
+                outcomes.refuse(self.db, job, "format", "this is no policy file")
+            else:
+                outcomes.complete(self.db, job, score, drive)
+
+    def scored(self, person: Person, middle: float = 70.0, entry: Entry | None = None, seed: int = 0) -> Submission:
+        made = self.submit(person, entry)
+        self.work(fake_score(middle, seed))
+        return get_submission(self.db, made.id)
+
+    def driven(self, person: Person, policy: str = "gap", entry: Entry | None = None) -> Submission:
+        """A submission whose numbers and replay are those of a built-in policy."""
+        if policy not in self.drives:
+            log = ActionLog(make_builtin(policy))
+            self.drives[policy] = (evaluate_official(log), log.packed())
+        made = self.submit(person, entry)
+        self.work(*self.drives[policy])
+        return get_submission(self.db, made.id)
+
+    def app(self, **settings: Any) -> Any:
+        return create_app(self.db, WebSettings(data_dir=self.folder, **settings))
+
+
+def make_world(folder: Path, **config: Any) -> World:
+    clock = Clock()
+    db = Database.in_folder(folder, clock=clock).migrate()
+    settings = {"title": "Deep Traffic at the lab", "waiting_limit": 50, "daily_limit": 50} | config
+    made = competitions.create(db, "lab", CompetitionConfig.from_record(settings), "test")
+    with db.write() as connection:
+        organiser = accounts.add_person(connection, db, "The Organiser", "organiser")
+    return World(db, folder, clock, made, organiser)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = make_world(tmp_path / "data")
+    yield made
+    made.db.close()
+
+
+class Browser(httpx.Client):
+    """A client that keeps cookies and sends forms as our pages do."""
+
+    def token(self, page: str = "/enter") -> str:
+        text = self.get(page).text
+        return text.partition('name="form_token" value="')[2].partition('"')[0]
+
+    def send(self, path: str, page: str | None = None, files: Any = None, **fields: str) -> httpx.Response:
+        data = {"form_token": self.token(page or path)} | fields
+        return self.post(path, data=data, files=files, headers={"Origin": str(self.base_url).rstrip("/")})
+
+    def enter(self, world: World, person: Person) -> "Browser":
+        self.cookies.set("deeptraffic-session", accounts.open_session(world.db, person.id))
+        return self
+
+
+class Server:
+    """The application under uvicorn on a free port of this machine."""
+
+    def __init__(self, app: Any) -> None:
+        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", proxy_headers=False)
+        self.server = uvicorn.Server(config)
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
+
+    def start(self) -> str:
+        self.thread.start()
+        while not self.server.started:
+            self.thread.join(0.01)
+            assert self.thread.is_alive(), "the server did not start"
+        port = self.server.servers[0].sockets[0].getsockname()[1]
+        return f"http://127.0.0.1:{port}"
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(10)
+
+
+@pytest.fixture
+def serve(world: World) -> Iterator[Callable[..., str]]:
+    """Give a function (settings) -> address of a server over the world, which ends with the test."""
+    servers: dict[str, tuple[Server, str]] = {}
+
+    def start(**settings: Any) -> str:
+        key = repr(sorted(settings.items()))
+        if key not in servers:
+            server = Server(world.app(**settings))
+            servers[key] = (server, server.start())
+        return servers[key][1]
+
+    yield start
+    for server, _ in servers.values():
+        server.stop()
+
+
+@pytest.fixture
+def browse(world: World, serve: Callable[..., str]) -> Iterator[Callable[..., Browser]]:
+    """Give a function (person or None, settings) -> a browser in which the person has entered."""
+    browsers: list[Browser] = []
+
+    def make(person: Person | None = None, **settings: Any) -> Browser:
+        browsers.append(Browser(base_url=serve(**settings), timeout=30))
+        return browsers[-1] if person is None else browsers[-1].enter(world, person)
+
+    yield make
+    for browser in browsers:
+        browser.close()
