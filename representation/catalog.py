@@ -20,7 +20,10 @@ PARADIGMS = (
 )
 
 # name on the command line -> module:class, imported when asked for
-RECIPES: dict[str, str] = {}
+RECIPES: dict[str, str] = {
+    "dense-speed": "representation.recipes.dense:DenseSpeed",
+    "dense-scene": "representation.recipes.dense:DenseScene",
+}
 
 
 def find_recipe(name: str) -> Recipe:

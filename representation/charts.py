@@ -1,0 +1,62 @@
+"""Pictures of how good predictions are: what was taken for what, predicted against true, a value beside its baselines.
+
+All are small files (about 30 kB), for a report page with many of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from deeptraffic.figure import BLUE, GREY, INK, ORANGE, empty_figure, new_figure, save_figure, style_axes
+
+REPORT_DPI = 80
+
+
+def save_confusion(table: NDArray[np.int64], names: Sequence[str], path: str | Path, title: str) -> Path:
+    """Draw counts (K true classes, K named classes) as shares of each line's sum."""
+    figure, axes = new_figure(title, (1.1 * len(names) + 2.0, 0.8 * len(names) + 1.2))
+    share = table / np.maximum(table.sum(1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.grid(visible=False)
+    for line in range(len(names)):
+        for column in range(len(names)):
+            colour = "white" if share[line, column] > 0.5 else INK
+            axes.text(column, line, f"{100 * share[line, column]:.1f}%", ha="center", va="center", color=colour)
+    axes.set_xticks(range(len(names)), names)
+    counts = zip(names, table.sum(1), strict=True)
+    axes.set_yticks(range(len(names)), [f"{name}\n(n = {count:,})" for name, count in counts])
+    axes.set_xlabel("named by the network")
+    axes.set_ylabel("true")
+    return save_figure(figure, path, REPORT_DPI)
+
+
+def draw_bars(axes: Axes, values: Mapping[str, float], best: str, label: str, limit: float | None = None) -> None:
+    """Draw one bar per name with its number, the one named `best` in colour; `limit` is where the axis ends."""
+    places = np.arange(len(values))[::-1]
+    colours = [BLUE if name == best else GREY for name in values]
+    bars = axes.barh(places, list(values.values()), color=colours, height=0.6)
+    axes.bar_label(bars, [f"{value:.3g}" for value in values.values()], padding=3, color=INK)
+    axes.set_yticks(places, list(values))
+    axes.set_xlim(0, limit or 1.15 * max(values.values()))
+    axes.set_xlabel(label)
+    axes.grid(visible=False)
+
+
+def save_speeds(
+    predicted: NDArray[np.floating], true: NDArray[np.floating], errors: Mapping[str, float], path: str | Path
+) -> Path:
+    """Draw predicted over true speed [mph], (N,) each, and the errors [mph] beside each other, the network's first."""
+    figure = empty_figure((9.0, 3.8))
+    left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.0))
+    style_axes(left, "Predicted and true")
+    left.hexbin(true, predicted, gridsize=26, extent=(30, 80, 30, 80), cmap="Blues", bins="log", mincnt=1)
+    left.plot([30, 80], [30, 80], color=ORANGE, lw=1.5, label="no error")
+    left.set_xlabel("true mean speed of the next five decisions [mph]")
+    left.set_ylabel("predicted [mph]")
+    left.legend(frameon=False, loc="upper left")
+    style_axes(right, "Error on held-out runs")
+    draw_bars(right, errors, next(iter(errors)), "root mean squared error [mph], lower is better")
+    return save_figure(figure, path, REPORT_DPI)
