@@ -3,11 +3,13 @@
 import typer
 
 import deeptraffic
+from deeptraffic.cli.competition import app as competition
 from deeptraffic.cli.evaluate import evaluate
 from deeptraffic.cli.files import export, import_, inspect
 from deeptraffic.cli.measure import bench
 from deeptraffic.cli.record import record
 from deeptraffic.cli.represent import pretrain, probe, report
+from deeptraffic.cli.serve import serve, worker
 from deeptraffic.cli.terminal import reported
 from deeptraffic.cli.train import demo, train
 from deeptraffic.cli.watch import play, watch
@@ -37,3 +39,6 @@ def options(
 
 for command in (demo, train, pretrain, probe, report, evaluate, record, watch, play, export, import_, inspect, bench):
     app.command(name=command.__name__.rstrip("_"))(reported(command))
+for command in (serve, worker):
+    app.command(name=command.__name__)(reported(command))
+app.add_typer(competition, name="competition")

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from deeptraffic.competition.protocol import OFFICIAL, OPEN_FRAMES, Progress, evaluate_official, evaluate_open
-from deeptraffic.competition.replays import ActionLog
+from deeptraffic.competition.replays import pack_decisions
 from deeptraffic.competition.sandbox.limits import DRIVING
 from deeptraffic.competition.sandbox.policy import SandboxedPolicy
 from deeptraffic.competition.score import Score
@@ -36,9 +36,9 @@ def evaluate_job(job: Job, progress: RunsDone) -> tuple[Score, bytes | None]:
         if job.kind == "final":
             assert job.seeds is not None
             return evaluate_private(policy, job.rules, job.other_agents, job.seeds, progress), None
-        log = ActionLog(policy)
-        score = evaluate_official(log, job.rules, job.other_agents, in_runs(progress, OFFICIAL[job.rules].frames))
-        return score, log.packed()
+        count = in_runs(progress, OFFICIAL[job.rules].frames)
+        score = evaluate_official(policy, job.rules, job.other_agents, count)
+        return score, pack_decisions(policy.decisions)
 
 
 def evaluate_private(

@@ -65,13 +65,18 @@ class ActionLog:
 
     def packed(self) -> bytes:
         """Return the decisions of all agents in the order in which they were due, compressed."""
-        return zlib.compress(bytes(self._actions), 9)
+        return pack_decisions(self._actions)
 
     def __getattr__(self, name: str) -> Any:
         """Pass on what the policy says of itself, but not its own loop over runs, which would bypass the log."""
         if name == "official_runner" or name.startswith("_"):
             raise AttributeError(name)
         return getattr(self.policy, name)
+
+
+def pack_decisions(actions: bytes | bytearray) -> bytes:
+    """Return decisions, one byte for each, as an evaluation keeps them."""
+    return zlib.compress(actions, 9)
 
 
 def notable_runs(run_scores: F64, score: float) -> dict[str, int]:

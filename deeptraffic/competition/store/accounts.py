@@ -24,6 +24,7 @@ from deeptraffic.competition.store.schema import people, tokens
 DAY = 86_400_000  # [ms]
 LIFETIMES = {"session": 14 * DAY, "submit": 180 * DAY, "link": 2 * DAY, "invite": 90 * DAY}
 MAX_CONTACT, MAX_NOTE, MAX_PEOPLE = 200, 200, 20_000
+ORGANISER = "Organiser"
 TAKEN = "somebody has the name {!r}, or one that looks like it; choose another"
 NO_ENTRY = "this link or token is not valid, or no longer; ask the organiser for a new one"
 
@@ -131,6 +132,17 @@ def new_link(db: Database, person_id: int, actor: str, lifetime: int | None = No
         name = connection.execute(select(people.c.name).where(people.c.id == person_id)).scalar_one()
         audit.note(connection, db, actor, "link", subject=name)
         return issue(connection, db, "link", person_id, lifetime=lifetime, uses=1)
+
+
+def organiser_link(db: Database, actor: str) -> str:
+    """Return a one-time link's token for the organiser, who is made if there is none yet; links given before end."""
+    with db.write() as connection:
+        first = select(people).where(people.c.role == "organiser").order_by(people.c.id).limit(1)
+        row = connection.execute(first).one_or_none()
+        who = add_person(connection, db, ORGANISER, "organiser") if row is None else decode.person(row)
+        revoke_all(connection, db, who.id, "link")
+        audit.note(connection, db, actor, "organiser link", subject=who.name)
+        return issue(connection, db, "link", who.id, uses=1)
 
 
 def follow_link(db: Database, secret: str) -> tuple[Person, str]:

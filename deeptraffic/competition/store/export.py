@@ -16,6 +16,7 @@ import numpy as np
 from sqlalchemy import Connection, Select, select
 
 from deeptraffic.competition.config import to_time
+from deeptraffic.competition.store.audit import note
 from deeptraffic.competition.store.board import Board, build_board
 from deeptraffic.competition.store.competitions import get, seeds_of
 from deeptraffic.competition.store.database import Database
@@ -68,8 +69,10 @@ def board_record(row: Any) -> dict[str, Any]:
     return record | {"accepted_at": to_time(row.accepted_at)}
 
 
-def write(db: Database, competition_id: int, path: Path) -> Path:
+def write(db: Database, competition_id: int, path: Path, actor: str) -> Path:
     """Write the archive, whole or not at all; return its path."""
+    with db.write() as connection:
+        note(connection, db, actor, "export", competition_id, path.name)
     unfinished = path.with_name(f".unfinished-{path.name}")
     try:
         with db.read() as connection, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -1,7 +1,7 @@
 """Display names: one form for each, nothing invisible in them, and no two that look alike.
 
 Sources: Unicode Standard Annex 15 (normal forms) and Technical Standard 39 (confusables; here those that a course's
-list of names may meet: Cyrillic, Greek, and digits and signs that stand for letters).
+list of names may meet: Cyrillic and Greek letters, 0 for O, 1 for I). Names that differ in digits alone stay apart.
 """
 
 import unicodedata
@@ -11,14 +11,14 @@ from deeptraffic.competition.store.faults import Refusal
 MAX_NAME = 40  # [characters]
 MAX_MARKS = 2  # combining marks on one letter
 ALIKE = {
-    "a": "аα@4",
-    "b": "вьβ8",
+    "a": "аα",
+    "b": "вьβ",
     "c": "сϲ",
     "d": "ԁđ",
-    "e": "еєε3",
-    "g": "ɡ9",
+    "e": "еєε",
+    "g": "ɡ",
     "h": "һнη",
-    "i": "іιıl1!|ӏ7ł",
+    "i": "іιıl1!|ӏł",
     "j": "јϳ",
     "k": "кκ",
     "m": "м",
@@ -27,13 +27,13 @@ ALIKE = {
     "p": "рρ",
     "q": "ԛ",
     "r": "гτ",
-    "s": "ѕ5$",
+    "s": "ѕ",
     "t": "т",
     "u": "υ",
     "w": "ԝωѡ",
     "x": "хχ",
     "y": "уγү",
-    "z": "2ζ",
+    "z": "ζ",
 }
 TO_LATIN = str.maketrans({letter: latin for latin, letters in ALIKE.items() for letter in letters})
 PAIRS = (("rn", "m"), ("vv", "w"))

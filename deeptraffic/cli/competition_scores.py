@@ -1,0 +1,157 @@
+"""`deeptraffic competition reevaluate` and `finalize`: scores that count only when the organiser says so."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich import box
+from rich.table import Table
+
+from deeptraffic.cli.contests import COMPETITION, DATA, DATABASE_URL, JSON, actor, open_competition
+from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
+
+if TYPE_CHECKING:
+    from deeptraffic.competition.store.board import Board
+    from deeptraffic.competition.store.database import Database
+    from deeptraffic.competition.store.reevaluations import Reevaluation
+
+POLL_SECONDS = 1.0
+
+
+def finalize(
+    reveal: bool = typer.Option(False, help="Show the final to everybody."),
+    retry: bool = typer.Option(False, help="Evaluate anew what failed by the platform's fault."),
+    cancel: bool = typer.Option(False, help="Forget a final that is not revealed, and take submissions again."),
+    data: Path = DATA,
+    database_url: str | None = DATABASE_URL,
+    competition: str | None = COMPETITION,
+    json: bool = JSON,
+) -> None:
+    """Score everybody's chosen submission on the private seeds, hidden; with --reveal, show the final ranking."""
+    from deeptraffic.competition.store import board, finals
+
+    db, found = open_competition(data, database_url, competition)
+    if cancel:
+        finals.cancel(db, found.id, actor())
+        results.print(f"{found.key}: the final is cancelled; submissions are taken again")
+        return
+    if retry:
+        finals.retry(db, found.id, actor())
+    elif found.final == "none":
+        finals.begin(db, found.id, actor())
+    _wait(db, f"final of {found.key}", lambda: _final_progress(db, found.id))
+    if reveal and finals.preview(db, found.id).state == "scored":
+        finals.reveal(db, found.id, actor())
+    revealed = finals.preview(db, found.id).state == "revealed"
+    final = board.read_board(db, found.id, final=True) if revealed else finals.hidden_board(db, found.id, actor())
+    _print_final(db, found.id, final, revealed, json)
+
+
+def _print_final(db: "Database", competition_id: int, final: "Board", revealed: bool, json: bool) -> None:
+    from deeptraffic.competition.store import finals
+    from deeptraffic.competition.store.export import board_record
+
+    failed = finals.preview(db, competition_id).failed
+    if json:
+        rows = [board_record(row) for row in final.rows]
+        print_json({"state": "revealed" if revealed else "scored", "failed": failed, "final": rows})
+        return
+    table = Table(title="final, revealed" if revealed else "final, still hidden", title_justify="left", box=box.SIMPLE)
+    for heading in ("rank", "name", "score", "95% interval", "mean"):
+        table.add_column(heading)
+    for row in final.rows:
+        interval = f"{row.score_low:.2f} to {row.score_high:.2f}"
+        rank = "" if row.rank is None else str(row.rank)
+        table.add_row(rank, row.name, f"{row.score:.2f}", interval, f"{row.mean:.2f}")
+    results.print(table)
+    if failed:
+        messages.print(f"{failed} entries of the final have no score; --retry evaluates anew what failed by our fault")
+    if not revealed:
+        messages.print("`deeptraffic competition finalize --reveal` shows it to everybody.")
+
+
+def reevaluate(
+    submissions: list[str] = typer.Argument(None, help="Keys of submissions; --all for every one."),
+    every: bool = typer.Option(False, "--all", help="All submissions that have a score."),
+    apply: bool = typer.Option(False, help="Let the new scores count."),
+    discard: bool = typer.Option(False, help="Forget them."),
+    data: Path = DATA,
+    database_url: str | None = DATABASE_URL,
+    competition: str | None = COMPETITION,
+    json: bool = JSON,
+) -> None:
+    """Score submissions anew and show what would change; --apply or --discard decides."""
+    from deeptraffic.competition.store import reevaluations
+
+    db, found = open_competition(data, database_url, competition)
+    batches = reevaluations.open_batches(db, found.id)
+    if discard and batches:
+        reevaluations.discard(db, batches[0], actor())
+        results.print("the re-evaluation is discarded; the scores stay as they are")
+        return
+    if not batches and (apply or discard or not (submissions or every)):
+        raise ValueError("no re-evaluation is open; name submissions, or --all")
+    batch = batches[0] if batches else reevaluations.begin(db, found.id, None if every else submissions, actor())
+    _wait(db, f"re-evaluation of {found.key}", lambda: _batch_progress(db, batch))
+    seen = reevaluations.preview(db, batch)
+    if apply:
+        reevaluations.apply(db, batch, actor())
+    _print_changes(seen, apply, json)
+
+
+def _print_changes(seen: "Reevaluation", applied: bool, json: bool) -> None:
+    if json:
+        changes = [vars(change) for change in seen.changes]
+        print_json({"total": seen.total, "failed": seen.failed, "applied": applied, "changes": changes})
+        return
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("name", "label", "before", "after", "rank before", "rank after"):
+        table.add_column(heading)
+    for change in seen.changes:
+        after = f"refused: {change.reason}" if change.after is None else f"{change.after:.2f}"
+        ranks = ["" if rank is None else str(rank) for rank in (change.rank_before, change.rank_after)]
+        table.add_row(change.name, change.label, f"{change.before:.2f}", after, *ranks)
+    if seen.changes:
+        results.print(table)
+    results.print(f"{len(seen.changes)} of {seen.total} scores differ, {seen.failed} could not be found")
+    if not applied:
+        messages.print("`deeptraffic competition reevaluate --apply` lets them count, --discard forgets them.")
+
+
+def _final_progress(db: "Database", competition_id: int) -> tuple[int, int]:
+    from deeptraffic.competition.store.finals import preview
+
+    seen = preview(db, competition_id)
+    return seen.done + seen.failed, seen.done + seen.failed + seen.queued
+
+
+def _batch_progress(db: "Database", batch: str) -> tuple[int, int]:
+    from deeptraffic.competition.store.reevaluations import preview
+
+    seen = preview(db, batch)
+    return seen.done + seen.failed, seen.total
+
+
+def _wait(db: "Database", title: str, progress: Callable[[], tuple[int, int]]) -> None:
+    """Wait until everything is evaluated; without a worker anywhere, evaluate it here."""
+    from deeptraffic.competition.evaluation import evaluate_job
+    from deeptraffic.competition.store import workers
+    from deeptraffic.competition.worker import Worker
+
+    own = None
+    with progress_bar(title) as bar:
+        while True:
+            done, total = progress()
+            bar(done, total)
+            if done == total:
+                return
+            if own is None and not workers.seen(db):
+                messages.print("No worker runs; evaluating here.")
+                own = Worker(db, "all", evaluate_job)
+            if own is None or not own.step():
+                time.sleep(POLL_SECONDS)
+
+
+COMMANDS = (reevaluate, finalize)

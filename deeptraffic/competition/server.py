@@ -1,0 +1,139 @@
+"""The whole competition in one process tree: pages and API here, workers under a supervisor, one folder for all data.
+
+>>> with open_server(ServerSettings(data=Path("competition"))) as server:
+...     print(server.organiser_link)
+...     server.run()                       # until SIGTERM or Ctrl-C
+"""
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from deeptraffic.competition.config import CompetitionConfig
+from deeptraffic.competition.store import accounts, competitions
+from deeptraffic.competition.store.database import Database
+from deeptraffic.competition.supervisor import Supervisor
+from deeptraffic.competition.web.app import create_app
+from deeptraffic.competition.web.settings import WebSettings
+from deeptraffic.folder import write_json
+
+DEFAULT_KEY = "deeptraffic"
+FIRST = "first start"  # who does it, for the audit log
+ADDRESS = "address.json"  # in the data folder: where the server was last reached
+GRACE_SECONDS = 5  # for answers under way when the server stops
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """What `deeptraffic serve` is told.
+
+    data: folder of the database and of films; host, port: to listen at, port 0 for any free one
+    public_url: that people type, if it is not http://host:port; proxies: whose X-Forwarded-* headers are believed
+    database_url: PostgreSQL or another SQLite file; None: in the data folder
+    workers: evaluations side by side; 0 leaves them to `deeptraffic worker`
+    """
+
+    data: Path
+    host: str = "127.0.0.1"
+    port: int = 8000
+    public_url: str | None = None
+    proxies: tuple[str, ...] = ()
+    database_url: str | None = None
+    workers: int = 2
+
+
+def open_database(data: Path, url: str | None) -> Database:
+    """Return the database of a folder or at an address, its tables up to date."""
+    return (Database.in_folder(data) if url is None else Database(url)).migrate()
+
+
+@dataclass(frozen=True)
+class FirstStart:
+    """What the first start made: secrets of the organiser's one-time link and of an invitation."""
+
+    link: str
+    invite: str
+
+
+def first_start(db: Database) -> FirstStart | None:
+    """Make an organiser and a default competition in an empty database; None if there is a competition already."""
+    if competitions.all_competitions(db):
+        return None
+    made = competitions.create(db, DEFAULT_KEY, CompetitionConfig(), FIRST)
+    link = accounts.organiser_link(db, FIRST)
+    return FirstStart(link, accounts.new_invite(db, made.id, FIRST, note="from the first start"))
+
+
+class Server:
+    """Pages and API on a socket that is bound already."""
+
+    def __init__(self, db: Database, settings: ServerSettings, listening: socket.socket) -> None:
+        self.db, self.settings, self.listening = db, settings, listening
+        port = listening.getsockname()[1]
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        self.url = (settings.public_url or f"http://{host}:{port}").rstrip("/")
+        self.made = first_start(db)
+        remember_address(settings.data, self.url)
+
+    def run(self) -> None:
+        """Serve until a signal ends it."""
+        web = WebSettings(self.settings.data, self.settings.public_url, self.settings.proxies)
+        config = uvicorn.Config(
+            create_app(self.db, web),
+            log_level="warning",
+            access_log=False,  # addresses of links hold their secrets
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=5,
+            h11_max_incomplete_event_size=65_536,
+            limit_concurrency=500,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+        uvicorn.Server(config).run(sockets=[self.listening])
+
+
+@contextmanager
+def open_server(settings: ServerSettings) -> Iterator[Server]:
+    """Give a server whose tables are there, whose socket is bound and whose workers run."""
+    listening = _bind(settings.host, settings.port)
+    with listening:
+        db = open_database(settings.data, settings.database_url)
+        server = Server(db, settings, listening)
+        with Supervisor(db.url, settings.workers):
+            yield server
+        db.close()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listening = socket.socket(family, socket.SOCK_STREAM)
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"the server cannot listen at {host}, port {port}: {error}") from None
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(address)
+    except (OSError, OverflowError) as error:
+        listening.close()
+        raise ValueError(
+            f"the server cannot listen at {host}, port {port}: {error}; give another --host or --port"
+        ) from None
+    return listening
+
+
+def remember_address(data: Path, url: str) -> None:
+    """Note where the server is reached, so that `admin-link` prints whole links."""
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_json(data / ADDRESS, {"url": url})
+
+
+def last_address(data: Path) -> str:
+    """Return where the server of a data folder was last reached."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return str(json.loads((data / ADDRESS).read_text(encoding="utf-8"))["url"])
+    return "http://127.0.0.1:8000"
