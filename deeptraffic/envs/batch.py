@@ -5,7 +5,7 @@ episode ended, observe. Nothing terminates, so which games end is known by count
 time, for each draws its next run from its own generator.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,11 +44,17 @@ def report_rows(rules: NDArray[Any], report: F64, games: Games, rows: I64) -> No
         write_report(games[rows[k]], report[rows[k]])
 
 
+# rows that begin a run by seeds of their own -> (which of them begin elsewhere, (k,); their games, (k,) records before
+# frame 0 of this road). What a learner may start from beside the road's own starts.
+Starts = Callable[[I64], tuple[I64, Games]]
+
+
 class GameBatch:
     """B games with their observers, other drivers, episode lengths and seeds.
 
     Args: those of `DeepTrafficVectorEnv`
 
+    starts: other states that games begin in when they start anew unasked; None for none
     steps: (B,) int64 decisions carried out in the episode, -1 before the first reset
     limits: (B,) int64 decisions after which the episode is cut
     report: (B, 6) float64 what the games returned last, see `REPORT`
@@ -82,6 +88,7 @@ class GameBatch:
         self.steps = np.full(self.rows.size, -1)
         self.limits = np.full(self.rows.size, FOREVER)
         self.report = np.zeros((self.rows.size, REPORT))
+        self.starts: Starts | None = None
         self._passed = np.zeros(self.rows.size)
         self._painter: Any = None
 
@@ -100,6 +107,9 @@ class GameBatch:
         if official_run is None:
             self.sim.reset_open(self.seeds.runs(rows, seeds), rows)
             self.chain.leave(rows)
+            if self.starts and seeds is None:
+                some, games = self.starts(rows)
+                self.sim.set_state(games.view(np.recarray), some)
         else:
             self.chain.start(self.sim, rows, official_run)
         self.steps[rows], self._passed[rows] = 0, 0.0
