@@ -1,8 +1,11 @@
 """The application: its commands in the order in which help lists them."""
 
+from collections.abc import Callable
+
 import typer
 
 import deeptraffic
+from deeptraffic.cli.compare import compare
 from deeptraffic.cli.competition import app as competition
 from deeptraffic.cli.evaluate import evaluate
 from deeptraffic.cli.files import export, import_, inspect
@@ -37,8 +40,24 @@ def options(
     """Options of the whole command."""
 
 
-for command in (demo, train, pretrain, probe, report, evaluate, record, watch, play, export, import_, inspect, bench):
+COMMANDS: tuple[Callable[..., None], ...] = (
+    demo,
+    train,
+    evaluate,
+    compare,
+    record,
+    watch,
+    play,
+    export,
+    import_,
+    inspect,
+    pretrain,
+    probe,
+    report,
+    serve,
+    worker,
+    bench,
+)
+for command in COMMANDS:
     app.command(name=command.__name__.rstrip("_"))(reported(command))
-for command in (serve, worker):
-    app.command(name=command.__name__)(reported(command))
 app.add_typer(competition, name="competition")
