@@ -43,7 +43,7 @@ class SandboxedPolicy:
     def __init__(self, content: bytes, limits: Limits = DRIVING) -> None:
         self.limits, self.decisions = limits, bytearray()
         self.child = ChildProcess("drive", limits)
-        self.core = SharedCore(self.child.process.pid)
+        self.core = SharedCore(self.child.pid)
         try:
             record = records.read_report(self.child.ask(wire.SUBMISSION, content))
             self._take_facts(record)

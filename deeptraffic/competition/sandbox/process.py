@@ -9,13 +9,9 @@ import json
 import os
 import select
 import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,21 +19,11 @@ from deeptraffic.competition.sandbox import wire
 from deeptraffic.competition.sandbox.faults import PlatformFault, SubmissionFault
 from deeptraffic.competition.sandbox.limits import Limits
 from deeptraffic.competition.sandbox.lock import Layer
+from deeptraffic.competition.sandbox.nursery import nursery
 from deeptraffic.competition.sandbox.trips import GONE, LATE, WRONG, line_to
 from deeptraffic.sim.state import I64
 
-PROGRAM = """
-import json, os, sys
-given = json.loads(sys.argv[1])
-sys.path += [folder for folder in given["path"] if folder not in sys.path]
-os.environ.update(given["environment"])
-from deeptraffic.competition.sandbox.child import main
-from deeptraffic.competition.sandbox.limits import Limits
-main(given["role"], Limits(**given["limits"]), given["parent"])
-"""
-# Numerical libraries would start threads, which a process that enters a namespace of its own must not have.
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-CACHE_PLACES = ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "HOME")  # where compiled kernels lie; forgotten before the lock
+LAST_BREATHS = 100  # times 10 ms until a child that closed its pipes is killed
 
 
 class ChildProcess:
@@ -51,14 +37,9 @@ class ChildProcess:
         self.limits, self.fed = limits, False
         self.layers: list[Layer] = []
         self.nonces = _nonces()
-        self.folder = tempfile.mkdtemp(prefix="deeptraffic-")
-        try:
-            self.process = self._start(role)
-        except OSError as error:
-            os.rmdir(self.folder)
-            raise PlatformFault(f"a child process could not be started: {error}") from error
-        assert self.process.stdin and self.process.stdout
-        self.source, self.sink = self.process.stdout.fileno(), self.process.stdin.fileno()
+        self.home, self.ended = nursery(), False
+        self.failure: Exception | None = None
+        self.pid, self.source, self.sink = self.home.fork(role, limits)
         os.set_blocking(self.sink, False)
         self.answered, self.writable = select.poll(), select.poll()
         self.answered.register(self.source, select.POLLIN)
@@ -69,36 +50,17 @@ class ChildProcess:
             self.close()
             raise
 
-    def _start(self, role: str) -> subprocess.Popen[bytes]:
-        start = {
-            "path": [folder for folder in sys.path if folder],
-            "environment": ONE_THREAD | {name: os.environ[name] for name in CACHE_PLACES if name in os.environ},
-            "role": role,
-            "limits": asdict(self.limits),
-            "parent": os.getpid(),
-        }
-        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(
-            [sys.executable, "-I", "-c", PROGRAM, json.dumps(start)],
-            bufsize=0,
-            env={},
-            cwd=self.folder,
-            start_new_session=True,
-            **pipes,
-        )
-
     def _wait_until_locked(self) -> None:
         self.deadline = time.monotonic() + self.limits.start_seconds
         self.patience = self.limits.start_seconds
         record = json.loads(self._answer(0, wire.MAX_REPORT))  # it has read nothing of a stranger's yet
         self.layers = [Layer(**layer) for layer in record["layers"]]
-        os.rmdir(self.folder)  # the child is in it, and it stays empty: nothing can be made in a folder that is gone
         self.deadline = time.monotonic() + self.limits.wall_seconds
         self.patience = self.limits.answer_seconds
 
     def hold_line(self) -> I64:
         """Return the line by which compiled code asks (`trips.py`); `hang_up` says how that ended."""
-        self.fed = True
+        self._check_open()
         return line_to(self.source, self.sink, self.patience, self.deadline)
 
     def hang_up(self, ended: int) -> None:
@@ -122,8 +84,8 @@ class ChildProcess:
 
         Raises SubmissionFault for whatever the submission did instead, PlatformFault if it is not to blame.
         """
+        self._check_open()
         nonce = next(self.nonces)
-        self.fed = True
         try:
             head = wire.REQUEST.pack(kind, nonce, count, columns, len(content))
             wire.write_all(self.sink, head + content if len(content) < 65536 else head, self._wait_to_write)
@@ -132,6 +94,12 @@ class ChildProcess:
         except BrokenPipeError:
             raise self._ended() from None
         return self._answer(nonce, most)
+
+    def _check_open(self) -> None:
+        """Raise again what ended the child."""
+        if self.failure or self.ended:
+            raise self.failure or PlatformFault("the child process was closed before this question")
+        self.fed = True
 
     def _answer(self, nonce: int, most: int) -> bytes | bytearray:
         try:
@@ -171,16 +139,22 @@ class ChildProcess:
 
     def _fault(self, code: Any, sentence: str) -> Exception:
         """Kill the child and return what to raise."""
-        self.kill()
+        self.close()
         if self.fed:
-            return SubmissionFault(code, sentence)
-        return PlatformFault(f"a child process was not ready after {self.patience:g} s: {sentence}{self._complaint()}")
+            self.failure = SubmissionFault(code, sentence)
+        else:
+            self.failure = PlatformFault(f"a child process was not ready after {self.patience:g} s: {sentence}")
+        return self.failure
 
     def _ended(self) -> Exception:
         """Return what to raise for a child that ended by itself."""
-        status, used = self._reap()
+        self.failure = self._blame(*self._bury())
+        self.close()
+        return self.failure
+
+    def _blame(self, status: int, used: float) -> Exception:
         if not self.fed:
-            return PlatformFault(f"a child process ended with status {status} before it was ready{self._complaint()}")
+            return PlatformFault(f"a child process ended with status {status} before it was ready")
         allowed = self.limits.cpu_seconds
         if status == -signal.SIGXCPU or (status == -signal.SIGKILL and used > allowed):
             return SubmissionFault("time", f"the policy used {allowed} s of processor time; make its layers smaller")
@@ -194,45 +168,24 @@ class ChildProcess:
             )
         return SubmissionFault("crash", f"the policy's process ended in the middle, with status {status}")
 
-    def _reap(self) -> tuple[int, float]:
-        """Exit status of the ended child (as subprocess has it), and seconds of processor time that it used."""
-        if self.process.returncode is None:
-            # it closed its pipes, which is the end of it even if it lives on
-            with suppress(ProcessLookupError):
-                for _ in range(100):
-                    found = os.wait4(self.process.pid, os.WNOHANG)
-                    if found[0]:
-                        break
-                    time.sleep(0.01)
-                else:
-                    os.killpg(self.process.pid, signal.SIGKILL)
-                    found = os.wait4(self.process.pid, 0)
-                self.process.returncode = os.waitstatus_to_exitcode(found[1])
-                return self.process.returncode, found[2].ru_utime + found[2].ru_stime
-        return self.process.returncode or 0, 0.0
-
-    def _complaint(self) -> str:
-        """The last line that the child wrote to standard error before it was locked in."""
-        assert self.process.stderr
-        os.set_blocking(self.process.stderr.fileno(), False)
-        lines = (self.process.stderr.read() or b"").decode("utf-8", "replace").strip().splitlines()
-        return f": {lines[-1][:300]}" if lines else ""
-
-    def kill(self) -> None:
-        """Kill the child's whole group and wait for its end."""
-        if self.process.returncode is None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+    def _bury(self) -> tuple[int, float]:
+        """Return exit status and processor time [s] of a child that closed its pipes, which is its end."""
+        self.ended = True
+        for _ in range(LAST_BREATHS):
+            if found := self.home.reap(self.pid, kill=False):
+                return found
+            time.sleep(0.01)
+        return self.home.reap(self.pid, kill=True) or (0, 0.0)
 
     def close(self) -> None:
-        """End the child, close the pipes, remove its folder."""
-        self.kill()
-        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
-            if pipe:
-                pipe.close()
-        with suppress(FileNotFoundError):
-            os.rmdir(self.folder)
+        """Kill the child's whole group, unless it ended, and close the pipes."""
+        if not self.ended:
+            self.ended = True
+            with suppress(PlatformFault):  # without a nursery there is no child either
+                self.home.reap(self.pid, kill=True)
+        for pipe in {self.source, self.sink} - {-1}:
+            os.close(pipe)
+        self.source = self.sink = -1
 
     def __enter__(self) -> Self:
         return self
