@@ -1,0 +1,156 @@
+"""Linear probes: what do an encoder's features know? Whatever a linear model can read off them.
+
+    >>> for figure in probe(load_encoder("autoencoder.safetensors")): print(figure.sentence())
+
+Source: Alain and Bengio 2016, "Understanding intermediate layers using linear classifier probes", arXiv:1610.01644. A
+linear model learns each fact from the features of recorded driving and is tested on held-out runs, beside the same
+model on PCA of the same size and on the features of an encoder of the same architecture with random weights.
+
+Letters in shapes: N scenes, D features.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from deeptraffic.settings import Settings
+from deeptraffic.sim.rules import MPH_PER_PX, RoadConfig
+from representation.data.labels import LOOK_AHEAD, best_lane, free_ahead
+from representation.data.recording import Recording, RecordingConfig, observe, record
+from representation.encoder import Encoder, describe_space
+from representation.grid_measures import Pca
+from representation.measures import macro_f1, rmse
+from representation.recipe import Figure
+from representation.registry import make_encoder
+
+DECISIONS = 20  # of each run: scenes that follow each other are alike, so more runs teach more than longer ones
+SPEED = "own speed"
+F32 = NDArray[np.float32]
+Facts = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Probed:
+    """Scenes to probe: obs, N observations or a dict of them; facts by name, (N,) each: classes, or the speed."""
+
+    obs: Any
+    facts: Facts
+
+
+def probe(
+    encoder: Encoder, runs: int = 200, cache: str | Path | None = None, road: RoadConfig | None = None
+) -> list[Figure]:
+    """Return one figure per fact: own lane, blocked, best lane (macro-F1), own speed (RMSE).
+
+    Args:
+        encoder: observes what its `observed` says
+        runs: that the probes learn from; a third as many test them
+        cache: a folder for recordings
+        road: the rules of the driving
+
+    Raises ValueError for an encoder of which it is not known what it observes, or that other observations are made of.
+    """
+    road = road or RoadConfig()
+    config = RecordingConfig(runs=runs, decisions=DECISIONS, road=road)
+    test_config = RecordingConfig(split="test", runs=max(5, runs // 3), decisions=DECISIONS, road=road)
+    train, test = (scenes_for(encoder, record(which, cache)) for which in (config, test_config))
+    pca = Pca.of(as_rows(train.obs), encoder.features_dim)
+    ways = {
+        "model": (encoder.encode(train.obs), encoder.encode(test.obs)),
+        "PCA of the same size": (pca.encode(as_rows(train.obs)), pca.encode(as_rows(test.obs))),
+        "random encoder": _encoded(random_twin(encoder), train, test),
+    }
+    return [_figure(name, ways, train.facts[name], test.facts[name]) for name in train.facts]
+
+
+def scenes_for(encoder: Encoder, recording: Recording) -> Probed:
+    """Return a recording as the encoder observes it, with what is true of each scene."""
+    states = recording.states[:, :-1].ravel()
+    obs = observe(recording.rules, states, observed_by(encoder))
+    _check_shape(encoder, obs)
+    return Probed(obs, facts_of(recording, states))
+
+
+def facts_of(recording: Recording, states: NDArray[Any]) -> Facts:
+    """Return what is true of states (N,): own lane, whether a car within 100 px is ahead, best lane, speed [mph]."""
+    lane = states["lane"][:, 0].astype(np.int64)
+    ahead = np.take_along_axis(free_ahead(recording.rules, states), lane[:, None], -1)[:, 0]
+    speed = MPH_PER_PX * states["following_speed"][:, 0] * states["speed_factor"][:, 0]
+    return {
+        "own lane": lane,
+        "blocked ahead": (ahead < LOOK_AHEAD).astype(np.int64),
+        "best lane": best_lane(recording.rules, states),
+        SPEED: speed,
+    }
+
+
+def observed_by(encoder: Encoder) -> Settings:
+    """Return what an encoder observes; ValueError if its file does not say."""
+    if not encoder.observed:
+        raise ValueError(
+            f"this {type(encoder).__name__} does not say what it observes, so that nothing can be shown to it; "
+            'set encoder.observed, such as {"kind": "grid"}, before it is saved'
+        )
+    return encoder.observed
+
+
+def random_twin(encoder: Encoder, seed: int = 0) -> Encoder:
+    """Return an encoder of the same architecture and normalisation with random weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        twin = make_encoder(encoder.name, encoder.observation_space, encoder.features_dim, **encoder.architecture)
+    twin.offset.copy_(encoder.offset)
+    twin.scale.copy_(encoder.scale)
+    twin.observed = encoder.observed
+    return twin.eval()
+
+
+def as_rows(obs: Any) -> F32:
+    """Return observations as rows (N, n) float32; a dict's parts in the order of their names."""
+    if isinstance(obs, Mapping):
+        return np.concatenate([as_rows(obs[name]) for name in sorted(obs)], axis=1)
+    return np.asarray(obs, np.float32).reshape(len(obs), -1)
+
+
+def read_linearly(train: F32, truth: NDArray[Any], test: F32) -> NDArray[Any]:
+    """Return what a linear model that learned `truth` (N,) from features (N, D) says of others: classes or numbers."""
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    is_class = np.issubdtype(truth.dtype, np.integer)
+    reader = LogisticRegression(max_iter=300, C=1.0) if is_class else Ridge(1.0)
+    return make_pipeline(StandardScaler(), reader).fit(train, truth).predict(test)
+
+
+def _figure(name: str, ways: Mapping[str, tuple[F32, F32]], truth: NDArray[Any], expected: NDArray[Any]) -> Figure:
+    guesses = {way: read_linearly(train, truth, test) for way, (train, test) in ways.items()}
+    note = f"linear probe on {len(truth):,} scenes, tested on {len(expected):,} of held-out runs"
+    if name == SPEED:
+        values = {way: rmse(guess, expected) for way, guess in guesses.items()}
+        return Figure(f"probe: {name}, RMSE", values.pop("model"), values, "mph", higher_is_better=False, note=note)
+    classes = int(max(truth.max(), expected.max())) + 1
+    values = {way: macro_f1(guess, expected, classes) for way, guess in guesses.items()}
+    return Figure(f"probe: {name}, macro-F1", values.pop("model"), values, note=note)
+
+
+def _encoded(encoder: Encoder, train: Probed, test: Probed) -> tuple[F32, F32]:
+    return encoder.encode(train.obs), encoder.encode(test.obs)
+
+
+def _check_shape(encoder: Encoder, obs: Any) -> None:
+    """Raise ValueError where an encoder sees several observations at once, which single scenes cannot show it."""
+    described: dict[str, Any] = describe_space(encoder.observation_space)
+    shapes = {"": obs.shape[1:]} if "shape" in described else {name: part.shape[1:] for name, part in obs.items()}
+    for name, shape in shapes.items():
+        expected = tuple((described[name] if name else described)["shape"])
+        if sorted(shape) != sorted(expected):
+            raise ValueError(
+                f"this encoder reads observations of shape {expected}, a scene shows {tuple(shape)}; probes are for "
+                "encoders of a single observation"
+            )

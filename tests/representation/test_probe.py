@@ -1,0 +1,63 @@
+"""Linear probes: they read what is in the features, fail on shuffled facts, and say what they cannot probe."""
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from representation.data.recording import Recording
+from representation.dense import DenseEncoder
+from representation.measures import accuracy
+from representation.probe import facts_of, probe, random_twin, read_linearly, scenes_for
+
+
+def gaps_encoder(features_dim: int = 8) -> DenseEncoder:
+    encoder = DenseEncoder(spaces.Box(-np.inf, np.inf, (42,), np.float32), features_dim)
+    encoder.observed = {"kind": "gaps"}
+    return encoder
+
+
+def test_facts_are_read_from_the_state(driving: Recording) -> None:
+    states = driving.states[0, :3]
+    facts = facts_of(driving, states)
+    speed = 20.0 * states["following_speed"][:, 0] * states["speed_factor"][:, 0]
+    assert facts["own lane"].tolist() == states["lane"][:, 0].tolist()
+    assert np.allclose(facts["own speed"], speed)
+    assert set(facts["blocked ahead"]) <= {0, 1}
+
+
+def test_a_linear_fact_is_read_and_a_shuffled_one_is_not() -> None:
+    random = np.random.default_rng(0)
+    features = random.normal(size=(600, 6)).astype(np.float32)
+    label = (features @ random.normal(size=6) > 0).astype(np.int64)
+    assert accuracy(read_linearly(features[:400], label[:400], features[400:]), label[400:]) > 0.95
+    shuffled = random.permutation(label[:400])
+    assert accuracy(read_linearly(features[:400], shuffled, features[400:]), label[400:]) < 0.7
+
+
+def test_each_fact_is_measured_beside_pca_and_a_random_encoder() -> None:
+    encoder = gaps_encoder()
+    figures = probe(encoder, runs=15)
+    facts = ["own lane", "blocked ahead", "best lane", "own speed"]
+    assert [figure.name.split(", ")[0] for figure in figures] == [f"probe: {fact}" for fact in facts]
+    assert all(list(figure.baselines) == ["PCA of the same size", "random encoder"] for figure in figures)
+    assert [figure.higher_is_better for figure in figures] == [True, True, True, False]
+    assert figures == probe(encoder, runs=15)
+
+
+def test_a_random_twin_has_the_normalisation_but_not_the_weights(driving: Recording) -> None:
+    encoder = gaps_encoder()
+    encoder.fit_normalisation(scenes_for(encoder, driving).obs)
+    twin = random_twin(encoder)
+    assert twin.offset.tolist() == encoder.offset.tolist()
+    assert twin.digest() != encoder.digest()
+    assert twin.digest() == random_twin(encoder).digest() != random_twin(encoder, seed=1).digest()
+
+
+def test_an_encoder_that_does_not_say_what_it_observes_is_refused(driving: Recording) -> None:
+    encoder = gaps_encoder()
+    encoder.observed = None
+    with pytest.raises(ValueError, match="does not say what it observes.*set encoder.observed"):
+        scenes_for(encoder, driving)
+    encoder.observed = {"kind": "grid"}
+    with pytest.raises(ValueError, match=r"reads observations of shape \(42,\), a scene shows \(4, 60, 7\)"):
+        scenes_for(encoder, driving)
