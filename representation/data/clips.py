@@ -1,0 +1,155 @@
+"""Short films of the ego car from a camera that follows it, and which manoeuvre each of them shows.
+
+    >>> clips = cut_clips(record(RecordingConfig(runs=100)), ClipConfig(clips=1000))
+    >>> films = film_clips(clips)                          # (1000, 4, 88, 32) uint8, luminance
+    >>> MANOEUVRES[clips.labels[0]]
+    'change left'
+
+A decision is carried out over 30 frames of the game; a clip takes a few of them, from anywhere in between, so that no
+place in the lane tells which way the car goes. The camera keeps the car in the middle of its picture from side to side:
+in one picture a car between two lanes may come from either of them. In several, the lane marks move.
+
+Letters in shapes: (S...) any batch shape of states, K clips, T pictures of a clip, H rows and W columns of pixels.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptraffic.render.theme import LUMINANCE
+from deeptraffic.settings import Checked, number, whole
+from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.rules import MPH_PER_PX, VEHICLE_WIDTH, Action, Rules
+from deeptraffic.sim.state import NOBODY
+from representation.data.frames import paint_frames
+from representation.data.recording import Recording
+
+MANOEUVRES = ("keep", "change left", "change right", "brake")
+KEEP, CHANGE_LEFT, CHANGE_RIGHT, BRAKE = range(len(MANOEUVRES))
+PERIOD = 30  # frames from one decision to the next
+VIEW = (88, 32)  # H, W: at zoom 2, 4 pixels a cell and 8 a lane
+ZOOM, DOWN_PX = 2.0, 150.0  # shows 200 px ahead of the own front and 150 px behind it, four lanes wide
+CHUNK = 1024  # clips in work at a time
+
+I64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ClipConfig(Checked):
+    """What to cut from recorded driving.
+
+    clips: K at most; a quarter of them of each manoeuvre where there are so many
+    pictures: T; spacing: frames of the game between two of them
+    moved_px: how far the car has to move sideways in a clip to be changing lane; a whole change is 20 px
+    slowed_mph: how much it has to slow down to be braking
+    """
+
+    clips: int = whole(4000, 4, 1_000_000)
+    pictures: int = whole(4, 1, 16)
+    spacing: int = whole(5, 1, 15)
+    moved_px: float = number(3.0, 0.1, 20.0)
+    slowed_mph: float = number(6.0, 0.1, 80.0)
+
+    def check(self) -> None:
+        """Raise ValueError for a clip that is longer than the time between two decisions."""
+        if (self.pictures - 1) * self.spacing >= PERIOD:
+            raise ValueError(
+                f"pictures={self.pictures} with spacing={self.spacing} take {(self.pictures - 1) * self.spacing} "
+                f"frames; give fewer than {PERIOD}"
+            )
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What was cut.
+
+    states: (K, T) game records, between two frames
+    labels: (K,) int64 indices of `MANOEUVRES`
+    """
+
+    rules: Rules
+    states: NDArray[Any]
+    labels: NDArray[np.int64]
+
+
+def cut_clips(recording: Recording, config: ClipConfig, seed: int = 0) -> Clips:
+    """Return clips from all over a recording, in random order; the same for the same arguments."""
+    random = np.random.default_rng(seed)
+    decisions = recording.actions[:, :-1]  # a clip may last into the period after the next decision
+    room = np.full(len(MANOEUVRES), config.clips // len(MANOEUVRES))
+    states, labels = [], []
+    order = random.permutation(decisions.size)
+    for start in range(0, decisions.size, CHUNK):
+        run, decision = np.unravel_index(order[start : start + CHUNK], decisions.shape)
+        offsets = random.integers(1, PERIOD + 1, run.size)
+        cut = _drive(recording, run, decision, offsets, config)
+        shown = _manoeuvre(cut, config)
+        for manoeuvre in range(len(MANOEUVRES)):
+            some = np.flatnonzero(shown == manoeuvre)[: room[manoeuvre]]
+            room[manoeuvre] -= some.size
+            states.append(cut[some])
+            labels.append(shown[some])
+        if not room.any():
+            break
+    mixed = random.permutation(sum(map(len, labels)))
+    return Clips(recording.rules, np.concatenate(states)[mixed], np.concatenate(labels)[mixed])
+
+
+def _drive(recording: Recording, run: I64, decision: I64, offsets: I64, config: ClipConfig) -> NDArray[Any]:
+    """Return states (K, T) of clips that begin `offsets` frames after decisions, (K,) each."""
+    sim = Simulator(recording.rules, run.size)
+    sim.games[:] = recording.states[run, decision]
+    begin = sim.games["frame"] + offsets
+    out = np.empty((run.size, config.pictures), sim.games.dtype)
+    for k in range(config.pictures):
+        _run_to(sim, begin + k * config.spacing, recording.actions, run, decision)
+        out[:, k] = sim.games
+    return out
+
+
+def _run_to(sim: Simulator, end: I64, actions: I64, run: I64, decision: I64) -> None:
+    """Drive each game to the frame `end` as recorded; other agents do nothing. Counts `decision` (K,) up in place."""
+    while ((waiting := sim.games["waiting"].copy()) != NOBODY).any() or (sim.games["frame"] < end).any():
+        own = waiting == 0
+        given = np.where(own, actions[run, np.minimum(decision, actions.shape[1] - 1)], int(Action.NOTHING))
+        decision += own
+        sim.run_to_frame(end, given)
+
+
+def _manoeuvre(states: NDArray[Any], config: ClipConfig) -> I64:
+    """Return what each clip (K, T) shows from its first picture to its last, (K,)."""
+    first, last = states[:, 0], states[:, -1]
+    right = last["x"][:, 0] - first["x"][:, 0]  # [px]
+    speeds = [MPH_PER_PX * state["following_speed"][:, 0] * state["speed_factor"][:, 0] for state in (first, last)]
+    return np.select(
+        [right <= -config.moved_px, right >= config.moved_px, speeds[0] - speeds[1] >= config.slowed_mph],
+        [CHANGE_LEFT, CHANGE_RIGHT, BRAKE],
+        KEEP,
+    )
+
+
+# --- films ------------------------------------------------------------------------------------------------------------
+
+
+def follow_camera(
+    rules: Rules, states: NDArray[Any], zoom: float = ZOOM, down_px: float = DOWN_PX
+) -> NDArray[np.float64]:
+    """Return cameras (S..., 3) for `paint_frames` that hold the ego car in the middle from side to side.
+
+    down_px: how far below the middle of the simulated road the camera looks
+    """
+    right = states["x"][..., 0] + VEHICLE_WIDTH / 2 - rules.road_width / 2
+    return np.stack([np.full(states.shape, zoom), right, np.full(states.shape, down_px)], -1)
+
+
+def film_clips(clips: Clips, styles: str = "clean", seed: int = 0) -> NDArray[np.uint8]:
+    """Return the clips' pictures in luminance alone, (K, T, H, W) uint8; styles, seed: as for `paint_frames`."""
+    films = np.empty((*clips.states.shape, *VIEW), np.uint8)
+    for start in range(0, len(films), CHUNK):
+        piece = clips.states[start : start + CHUNK]
+        cameras = follow_camera(clips.rules, piece)
+        colour = paint_frames(clips.rules, piece, *VIEW, styles, seed + start, cameras=cameras, clips=True)
+        films[start : start + CHUNK] = np.einsum("ktchw,c->kthw", colour.astype(np.float32), LUMINANCE) + 0.5
+    return films
