@@ -1,0 +1,130 @@
+"""The leaderboard: order, ties, ranks, baselines, neighbours within chance, aliases; and the figures' points."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deeptraffic.competition.score import Score
+from deeptraffic.competition.store import accounts, board, members, organise, outcomes, queue, submissions
+
+
+def put(lab: Any, name: str, runs: list[float], unrounded: float | None = None) -> Any:
+    """A member with one submission that scored these runs."""
+    person = accounts.find_person(lab.db, name) or lab.member(name)
+    made = lab.submit(person, f"of {name} {runs}")
+    while (job := queue.lease(lab.db, "test")) is not None:
+        values = np.array(runs)
+        speeds = values if unrounded is None else np.full(len(runs), unrounded)
+        score = Score("x", "official", 2018, 0, "contest", values, np.zeros(len(runs)), 2000, 1.0, None, speeds)
+        outcomes.complete(lab.db, job, score)
+    return submissions.get_submission(lab.db, made.id)
+
+
+def ranks(lab: Any) -> list[tuple[int | None, str, bool]]:
+    return [(row.rank, row.name, row.tied) for row in board.read_board(lab.db, lab.competition.id).rows]
+
+
+def test_ties_go_to_the_unrounded_mean_and_share_a_rank_beyond_it(any_lab: Any) -> None:
+    put(any_lab, "Dora", [50.0] * 5, 50.0)
+    put(any_lab, "Bo", [60.0] * 5, 60.002)
+    put(any_lab, "Cy", [60.0] * 5, 60.002)
+    put(any_lab, "Ana", [60.0] * 5, 60.004)
+    put(any_lab, "Eve", [50.0] * 5, 49.0)
+    assert ranks(any_lab) == [
+        (1, "Ana", False),
+        (2, "Bo", True),
+        (2, "Cy", True),
+        (4, "Dora", False),
+        (5, "Eve", False),
+    ]
+
+
+def test_a_person_stands_with_the_best_of_many(lab: Any) -> None:
+    ana = lab.member("Ana")
+    for name, score in (("a", 60.0), ("b", 70.0), ("c", 65.0)):
+        lab.scored(ana, name, score)
+    (row,) = board.read_board(lab.db, lab.competition.id).rows
+    assert (row.score, row.label, row.submissions) == (70.0, "b", 3)
+
+
+def test_of_equal_submissions_the_first_stands(lab: Any) -> None:
+    ana = lab.member("Ana")
+    first = lab.scored(ana, "first", 60.0)
+    lab.scored(ana, "second", 60.0)
+    assert board.read_board(lab.db, lab.competition.id).rows[0].submission_key == first.key
+
+
+def test_baselines_stand_between_without_a_rank(lab: Any) -> None:
+    lab.score_of = {"baseline": 65.0}
+    organise.add_baseline(lab.db, lab.competition.id, "Gap driver", lab.entry("baseline"), "test")
+    lab.work()
+    lab.scored(lab.member("Ana"), "a", 70.0)
+    lab.scored(lab.member("Bo"), "b", 60.0)
+    found = board.read_board(lab.db, lab.competition.id)
+    assert [(row.rank, row.name, row.baseline) for row in found.rows] == [
+        (1, "Ana", False),
+        (None, "Gap driver", True),
+        (2, "Bo", False),
+    ]
+    assert found.ranked == 2
+
+
+def test_neighbours_within_chance_are_marked_and_others_are_not(lab: Any) -> None:
+    wide = [55.0, 57.0, 59.0, 61.0, 63.0, 65.0, 67.0, 69.0, 71.0]
+    put(lab, "Ana", [value + 0.5 for value in wide])
+    put(lab, "Bo", wide)
+    put(lab, "Cy", [20.0, 20.01, 20.02, 20.03, 20.04])
+    assert [row.alike_above for row in board.read_board(lab.db, lab.competition.id).rows] == [False, True, False]
+
+
+def test_an_anonymous_board_shows_aliases_but_baselines_by_name(lab: Any) -> None:
+    organise.add_baseline(lab.db, lab.competition.id, "Gap driver", lab.entry("baseline"), "test")
+    ana = lab.member("Ana")
+    lab.scored(ana, "a", 70.0)
+    lab.change(anonymous=True)
+    alias = members.membership(lab.db, lab.competition.id, ana.id).alias
+    found = board.read_board(lab.db, lab.competition.id)
+    assert [row.name for row in found.rows] == [alias, "Gap driver"]
+    assert found.of(ana.id).name == alias and found.search("ana") == []
+    names = {point.name for point in board.Boards(lab.db).points(lab.competition.id)}
+    assert names == {alias, "Gap driver"}
+
+
+def test_disqualified_submissions_and_people_leave_the_board(lab: Any) -> None:
+    ana, bo = lab.member("Ana"), lab.member("Bo")
+    lab.scored(ana, "second", 60.0)
+    best = lab.scored(ana, "best", 70.0)
+    lab.scored(bo, "b", 65.0)
+    organise.disqualify(lab.db, best.key, "test", "copied")
+    assert ranks(lab) == [(1, "Bo", False), (2, "Ana", False)]
+    organise.disqualify_member(lab.db, lab.competition.id, bo.id, "test", "shared")
+    assert ranks(lab) == [(1, "Ana", False)]
+    organise.requalify(lab.db, best.key, "test")
+    organise.requalify_member(lab.db, lab.competition.id, bo.id, "test")
+    assert ranks(lab) == [(1, "Ana", False), (2, "Bo", False)]
+
+
+def test_a_kept_board_is_read_anew_when_something_changed(lab: Any) -> None:
+    ana = lab.member("Ana")
+    lab.scored(ana, "a", 60.0)
+    boards = board.Boards(lab.db, most=1)
+    first = boards.board(lab.competition.id)
+    assert boards.board(lab.competition.id) is first
+    accounts.rename(lab.db, ana.id, "Anna")
+    assert boards.board(lab.competition.id).rows[0].name == "Anna"
+    assert boards.points(lab.competition.id)[0].score == 60.0
+    lab.scored(ana, "b", 61.0)
+    assert [point.best for point in boards.points(lab.competition.id)] == [60.0, 61.0]
+
+
+@pytest.mark.parametrize(("text", "names"), [("AN", ["Ana", "Anna"]), (" bo ", ["Bo"]), ("%", [])])
+def test_search_finds_parts_of_names(lab: Any, text: str, names: list[str]) -> None:
+    for number, name in enumerate(("Ana", "Anna", "Bo")):
+        lab.scored(lab.member(name), name, 70.0 - number)
+    assert [row.name for row in board.read_board(lab.db, lab.competition.id).search(text)] == names
+
+
+def test_a_hidden_final_has_no_board(lab: Any) -> None:
+    lab.scored(lab.member("Ana"), "a", 60.0)
+    assert board.read_board(lab.db, lab.competition.id, final=True).rows == ()
