@@ -7,8 +7,12 @@ from gymnasium import spaces
 from representation.conv import ConvEncoder
 from representation.dense import DenseEncoder
 from representation.encoder import Encoder
+from representation.memory import MemoryEncoder
+from representation.recurrent import RecurrentEncoder
 
-ENCODERS: dict[str, type[Encoder]] = {kind.name: kind for kind in (DenseEncoder, ConvEncoder)}
+ENCODERS: dict[str, type[Encoder]] = {
+    kind.name: kind for kind in (DenseEncoder, ConvEncoder, RecurrentEncoder, MemoryEncoder)
+}
 
 
 def make_encoder(name: str, observation_space: spaces.Space, features_dim: int = 64, **architecture: Any) -> Encoder:
