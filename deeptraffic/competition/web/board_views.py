@@ -85,11 +85,19 @@ def board_page(board: Board, text: str, page: int) -> BoardPage:
     rows = board.search(text) if text.strip() else list(board.rows)
     pages = max(1, math.ceil(len(rows) / PER_PAGE))
     page = min(max(page, 1), pages)
-    ranked = [row for row in board.rows if row.rank is not None]
-    below = frozenset(a.submission_key for a, b in zip(ranked, ranked[1:], strict=False) if b.alike_above)
-    return BoardPage(
-        rows[(page - 1) * PER_PAGE : page * PER_PAGE], page, pages, below if not text.strip() else frozenset()
-    )
+    shown = rows[(page - 1) * PER_PAGE : page * PER_PAGE]
+    return BoardPage(shown, page, pages, frozenset() if text.strip() else alike_below(board.rows))
+
+
+def alike_below(rows: Sequence[BoardRow]) -> frozenset[str]:
+    """Return the keys of rows whose difference to the next ranked row may be chance, baselines between them too."""
+    keys, alike = set(), False
+    for row in reversed(rows):
+        if alike:
+            keys.add(row.submission_key)
+        if row.rank is not None:
+            alike = row.alike_above
+    return frozenset(keys)
 
 
 def board_record(competition: Competition, board: Board, final: bool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from deeptraffic.competition.store.board import Board
 from deeptraffic.competition.store.competitions import all_competitions
 from deeptraffic.competition.store.members import count_members
 from deeptraffic.competition.store.records import Competition
-from deeptraffic.competition.store.submissions import history
+from deeptraffic.competition.store.submissions import find_submission, history, result_of
 from deeptraffic.competition.web.answers import compressed, json_answer
 from deeptraffic.competition.web.board_views import (
     board_page,
@@ -68,6 +68,7 @@ def board(request: Request, q: str = "") -> Response:
         q=text,
         final=final,
         leader=leader,
+        strip=leader is not None and _has_replay(request, leader.submission_key),
         mine=mine,
         ranked=shown.ranked,
         people=count_members(site.db, competition.id),
@@ -124,6 +125,12 @@ def _shown_board(request: Request, competition: Competition) -> tuple[Board, boo
     """The board that the address asks for, and whether it is the final's."""
     final = competition.final == "revealed" and request.query_params.get("board") != "public"
     return site_of(request).boards.board(competition.id, final), final
+
+
+def _has_replay(request: Request, key: str) -> bool:
+    found = find_submission(site_of(request).db, key)
+    result = None if found is None else result_of(site_of(request).db, found.id)
+    return result is not None and result.drive is not None
 
 
 def context_of(request: Request, competition: Competition) -> dict[str, Any]:

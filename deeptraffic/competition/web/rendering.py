@@ -63,12 +63,20 @@ def whole(value: float | None) -> str:
 
 def moment(milliseconds: int | None) -> Markup:
     """Return a time as an element; the page's script writes it in the reader's own zone."""
+    return _time(milliseconds, "%Y-%m-%d %H:%M UTC", "moment")
+
+
+def day(milliseconds: int | None) -> Markup:
+    """Return the day of a time, as an element alike."""
+    return _time(milliseconds, "%Y-%m-%d", "day")
+
+
+def _time(milliseconds: int | None, form: str, kind: str) -> Markup:
     if milliseconds is None:
         return Markup("–")
     then = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return Markup('<time datetime="{}">{}</time>').format(
-        then.isoformat(timespec="seconds"), f"{then:%Y-%m-%d %H:%M} UTC"
-    )
+    element = Markup('<time datetime="{}" data-kind="{}">{}</time>')
+    return element.format(then.isoformat(timespec="seconds"), kind, then.strftime(form))
 
 
 def state_tag(state: str) -> Markup:
@@ -106,7 +114,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"mph": mph, "whole": whole, "moment": moment, "named": named, "state_tag": state_tag}
+    made.filters |= {"mph": mph, "whole": whole, "moment": moment, "day": day, "named": named, "state_tag": state_tag}
     made.filters |= {"phase_tag": phase_tag}
     made.globals |= {"static": static, "count": count, "token_field": TOKEN_FIELD}
     return made

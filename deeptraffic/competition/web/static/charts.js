@@ -19,10 +19,18 @@ function make(place, options, columns) {
   place.textContent = "";
   const width = place.clientWidth;
   const height = Math.max(220, Math.min(340, Math.round(width * 0.55)));
-  plots.push(new uPlot({ width, height, legend: { live: true }, cursor: { points: { size: 8 } }, ...options }, columns, place));
+  plots.push(new uPlot({ width, height, padding: [8, 18, 0, 0], legend: { live: true }, cursor: { points: { size: 8 } }, ...options }, columns, place));
 }
 
+const compact = new Intl.NumberFormat(undefined, { notation: "compact" });
 const mph = (_, value) => (value == null ? "–" : `${value.toFixed(2)} mph`);
+
+// Days on the axis, and hours where days are far apart.
+function times(plot, values) {
+  const hours = values.length > 1 && values[1] - values[0] < 86400;
+  const form = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", ...(hours ? { hour: "2-digit", minute: "2-digit" } : {}) });
+  return values.map((value) => form.format(new Date(value * 1000)));
+}
 
 function overTime(place) {
   const rows = [...data.entries].sort((a, b) => a.time - b.time);
@@ -31,9 +39,9 @@ function overTime(place) {
   const mine = rows.map((row) => (row.mine ? row.score : null));
   make(place, {
     scales: { x: { time: true } },
-    axes: [axis(""), axis("official score, mph")],
+    axes: [axis("", { values: times, space: 90, labelSize: 0, label: undefined }), axis("official score, mph")],
     series: [
-      {},
+      { label: "when", value: (_, value) => (value == null ? "–" : new Date(value * 1000).toLocaleString()) },
       { label: "submission", value: mph, paths: () => null, points: points(css("--free") + "88", 5), stroke: css("--free") },
       { label: "best so far", value: mph, stroke: css("--trail"), width: 2.5, points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }) },
       { label: "yours", value: mph, paths: () => null, points: points(css("--ego"), 8), stroke: css("--ego") },
@@ -44,7 +52,7 @@ function overTime(place) {
 function distribution(place) {
   const bars = data.distribution;
   make(place, {
-    scales: { x: { time: false }, y: { range: (_, low, high) => [0, Math.max(high, 1) * 1.08] } },
+    scales: { x: { time: false, range: (_, low, high) => [low, high + data.bin] }, y: { range: (_, low, high) => [0, Math.max(high, 1) * 1.08] } },
     axes: [axis("best official score, mph"), axis("participants", { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000] })],
     series: [
       { label: "from", value: (_, value) => (value == null ? "–" : `${value} to ${value + data.bin} mph`) },
@@ -58,7 +66,7 @@ function scatter(place, key, label, log) {
   const rows = data.entries.filter((row) => row[key] != null && (!log || row[key] > 0)).sort((a, b) => a[key] - b[key]);
   make(place, {
     scales: { x: { time: false, distr: log ? 3 : 1, range: log ? undefined : (_, low, high) => [Math.min(0, low), high + Math.max(1, (high - low) * 0.05)] } },
-    axes: [axis(label, { space: 60 }), axis("official score, mph")],
+    axes: [axis(label, { space: 60, ...(log ? { values: (_, values) => values.map((value) => (value == null ? null : compact.format(value))) } : {}) }), axis("official score, mph")],
     series: [
       { label, value: (_, value) => (value == null ? "–" : value.toLocaleString()) },
       { label: "score", value: mph, paths: () => null, points: points(css("--free") + "77", 6), stroke: css("--free") },

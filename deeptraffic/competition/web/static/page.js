@@ -1,11 +1,12 @@
 // What every page has: times in the reader's own zone, questions before what cannot be undone, copy buttons.
 
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const dayOnly = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 for (const time of document.querySelectorAll("time[datetime]")) {
   const moment = new Date(time.dateTime);
   if (Number.isNaN(moment.valueOf())) continue;
-  time.title = time.textContent;
-  time.textContent = exact.format(moment);
+  time.title = time.dataset.kind === "day" ? exact.format(moment) : time.textContent;
+  time.textContent = (time.dataset.kind === "day" ? dayOnly : exact).format(moment);
 }
 
 for (const form of document.querySelectorAll("form[data-confirm]")) {
