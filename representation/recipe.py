@@ -104,8 +104,8 @@ class Job:
 
     def fit(self, name: str, model: Trainable, train: Arrays, validation: Arrays, config: FitConfig) -> FitResult:
         """Train a model in the subfolder `name`, going on where it stopped; see `representation.fit.fit`."""
-        asked: dict[str, Any] = dict(self.settings)
-        config = replace(config, epochs=self.scaled(config.epochs), **asked)
+        asked: dict[str, Any] = {"epochs": self.scaled(config.epochs), **self.settings}
+        config = replace(config, **asked)
         return fit(model, train, validation, config, self.folder / name, self.console, name)
 
 

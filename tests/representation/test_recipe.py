@@ -3,11 +3,18 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from gymnasium import spaces
 
+from deeptraffic.settings import Settings
 from representation import catalog
 from representation.catalog import PARADIGMS, RECIPES, find_recipe, pretrain
+from representation.fit import FitConfig
 from representation.recipe import Figure, Job, Outcome, Picture, Recipe, read_outcome, run_recipe
+from representation.registry import make_encoder
+from representation.supervised import Regressor
 
 
 class Coin(Recipe):
@@ -41,6 +48,15 @@ def test_a_finished_recipe_is_not_run_again_and_another_is_refused(tmp_path: Pat
     outcome, content = read_outcome(tmp_path / "result.json")
     assert outcome == first
     assert content["versions"]["torch"]
+
+
+@pytest.mark.parametrize(("settings", "epochs"), [({}, 2), ({"epochs": 3}, 3)], ids=["scaled", "asked"])
+def test_epochs_are_scaled_unless_a_number_is_asked_for(settings: Settings, epochs: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Regressor(make_encoder("dense", spaces.Box(0, 1, (2,), np.float32), 4))
+    data = {"obs": np.ones((8, 2), np.float32), "target": np.ones(8, np.float32)}
+    result = Job(tmp_path, 0.1, settings).fit("line", model, data, data, FitConfig(epochs=20))
+    assert result.epochs == epochs
 
 
 @pytest.mark.parametrize("name", RECIPES)
