@@ -23,6 +23,7 @@ PARADIGMS = (
 RECIPES: dict[str, str] = {
     "dense-speed": "representation.recipes.dense:DenseSpeed",
     "dense-scene": "representation.recipes.dense:DenseScene",
+    "conv-scene": "representation.recipes.conv_scene:ConvScene",
 }
 
 

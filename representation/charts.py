@@ -5,12 +5,13 @@ All are small files (about 30 kB), for a report page with many of them.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from deeptraffic.figure import BLUE, GREY, INK, ORANGE, empty_figure, new_figure, save_figure, style_axes
+from deeptraffic.figure import BLUE, GREY, INK, ORANGE, PALETTE, empty_figure, new_figure, save_figure, style_axes
 
 REPORT_DPI = 80
 
@@ -59,4 +60,35 @@ def save_speeds(
     left.legend(frameon=False, loc="upper left")
     style_axes(right, "Error on held-out runs")
     draw_bars(right, errors, next(iter(errors)), "root mean squared error [mph], lower is better")
+    return save_figure(figure, path, REPORT_DPI)
+
+
+def save_morph(
+    frames: NDArray[np.uint8],
+    chances: NDArray[np.floating],
+    labels: NDArray[np.integer[Any]],
+    names: Sequence[str],
+    path: str | Path,
+    shown: int = 11,
+) -> Path:
+    """Draw pictures of a film (F, 3, H, W) above the chance of each class (F, K) and the true class (F,)."""
+    figure = empty_figure((9.5, 5.2))
+    grid = figure.add_gridspec(2, shown, height_ratios=(1.0, 1.15))
+    figure.suptitle("Scenes between those of the data set, and what the network says", fontsize=12, fontweight="bold")
+    picked = np.linspace(0, len(frames) - 1, shown).round().astype(int)
+    for place, k in enumerate(picked):
+        axes = figure.add_subplot(grid[0, place])
+        axes.imshow(frames[k].transpose(1, 2, 0), aspect=1.6)
+        axes.set_xticks([], [])
+        axes.set_yticks([], [])
+        axes.set_xlabel(f"{k}\n{names[labels[k]]}", fontsize=8)
+    axes = figure.add_subplot(grid[1, :])
+    style_axes(axes)
+    axes.stackplot(np.arange(len(frames)), chances.T, labels=names, colors=PALETTE, alpha=0.9)
+    axes.vlines(np.flatnonzero(np.diff(labels)) + 0.5, 0, 1, color=INK, ls="--", lw=1.2, label="true class changes")
+    axes.set_xlim(0, len(frames) - 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("picture of the film (the true class stands below the pictures above)")
+    axes.set_ylabel("chance of each class")
+    axes.legend(frameon=False, ncols=len(names) + 1, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8)
     return save_figure(figure, path, REPORT_DPI)

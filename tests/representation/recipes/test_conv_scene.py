@@ -1,0 +1,30 @@
+"""The recipe of scenes in pictures, as small as it gets: what it leaves behind."""
+
+from pathlib import Path
+
+import numpy as np
+
+from representation.catalog import find_recipe
+from representation.data.labels import SCENES
+from representation.recipe import Job, run_recipe
+from representation.recipes.conv_scene import scenes
+from representation.weights import load_encoder
+
+
+def test_pictures_and_labels_belong_to_the_same_scenes() -> None:
+    data = scenes(Job(Path(), 0.1), "validation", 60)
+    assert data["obs"].shape == (6 * 20, 3, 88, 32)
+    free = data["obs"][data["label"] == SCENES.index("free")]
+    boxed_in = data["obs"][data["label"] == SCENES.index("boxed in")]
+    ahead = np.s_[:, :, 25:50, 13:19]  # the own lane for 100 px before the own car, which begins in line 50
+    assert boxed_in[ahead].astype(float).std() > 3 * free[ahead].astype(float).std()
+
+
+def test_it_leaves_figures_pictures_and_an_encoder(tmp_path: Path) -> None:
+    outcome = run_recipe(find_recipe("conv-scene"), Job(tmp_path, 0.01, {"epochs": 1}))
+    assert outcome.figures[0].goal == 0.97
+    assert set(outcome.figures[0].baselines) == {"feed-forward", "commonest class"}
+    for picture in outcome.pictures:
+        assert 5_000 < (tmp_path / picture.file).stat().st_size < 60_000
+    encoder = load_encoder(tmp_path / outcome.weights[0])
+    assert encoder.encode(np.zeros((2, 3, 88, 32), np.uint8)).shape == (2, 64)
