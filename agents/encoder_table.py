@@ -30,6 +30,9 @@ DECISIONS, SEEDS, TUNING_RUNS, RUNS = 300_000, 3, 200, 1000
 Configurer = Callable[[int], TrainConfig]  # of a seed
 SCORE = "reporting.json"  # in a run's evaluation folder
 SMALL_GRID = {"observation.kind": "grid", "patches_ahead": 30, "patches_behind": 5}
+FRAMES = {"observation.kind": "pixels", "height": 56, "width": 28}
+PAST = 3  # earlier decisions that encoders of sequences see
+WINDOW = {"temporal_window": PAST, "encoder.architecture": {"temporal_window": PAST}}
 CHEAP = {"n_epochs": 2}  # for networks of which a pass costs most of the time
 COLUMNS = (
     "encoder",
@@ -66,6 +69,9 @@ ENTRIES = (
     Entry("none, on the grid", SMALL_GRID),
     Entry("dense", {**SMALL_GRID, "encoder.name": "dense"}),
     Entry("conv", {**SMALL_GRID, **CHEAP, "encoder.name": "conv"}),
+    Entry("conv, on frames", {**FRAMES, **CHEAP, "encoder.name": "conv"}),
+    Entry("recurrent", {**WINDOW, **CHEAP, "encoder.name": "recurrent"}),
+    Entry("memory", {**WINDOW, **CHEAP, "encoder.name": "memory"}),
 )
 
 
