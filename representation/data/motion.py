@@ -1,0 +1,100 @@
+"""Where the cars of a grid will be if everybody goes on as now: the forecast that a learned one has to beat.
+
+    >>> rows = windows(record(RecordingConfig(runs=100)), history=3, steps=8)
+    >>> rows["past"].shape, rows["plan"].shape, rows["future"].shape       # (B, 3, 4, 60, 7), (B, 8), (B, 8, 4, 60, 7)
+    >>> constant_velocity(rows["past"][:, -1], rows["plan"])               # (B, 8, 2, 60, 7): occupied, speed
+
+A grid is the observation of that kind (`deeptraffic/envs/scene.py`), centred on the own car: what is slower comes
+nearer, and when the own car changes lanes, everything moves the other way.
+
+Letters in shapes: B windows, T steps of the past, K steps ahead [decisions], H rows and W columns of cells.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptraffic.envs.scene import FULL_SPEED, OCCUPIED, OFF_ROAD, OWN, SPEED
+from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.rules import CELL_LENGTH, Action
+from representation.data.recording import Recording, observe
+
+OBSERVATION = {"kind": "grid"}
+FORECAST = (OCCUPIED, SPEED)  # channels of a forecast
+
+F32 = NDArray[np.float32]
+I64 = NDArray[np.int64]
+
+
+def windows(recording: Recording, history: int, steps: int, every: int = 4) -> dict[str, Any]:
+    """Return pieces of recorded driving, one from each `every` decisions of a run.
+
+    past: (B, T, 4, H, W) float32 the last T grids, the present one last
+    before: (B, T) int64 the decision that led to each of them; 0 where the run had just begun
+    plan: (B, K) int64 the decisions of the next K steps
+    future: (B, K, 4, H, W) float32 the grid after each of them
+    """
+    grids = observe(recording.rules, recording.states, OBSERVATION)  # (R, decisions + 1, 4, H, W)
+    actions = np.concatenate([np.zeros((len(grids), 1), np.int64), recording.actions], 1)  # that led to each grid
+    starts = range(history - 1, grids.shape[1] - steps, every)
+    if not starts:
+        raise ValueError(
+            f"runs of {recording.actions.shape[1]} decisions hold no window of {history} grids and {steps} steps; "
+            f"record at least {history + steps - 1} decisions"
+        )
+    past, future = (slice(1 - history, 1), slice(1, steps + 1))
+
+    def cut(array: NDArray[Any], piece: slice) -> NDArray[Any]:
+        return np.concatenate([array[:, at + piece.start : at + piece.stop] for at in starts])
+
+    return {"past": cut(grids, past), "before": cut(actions, past), "plan": cut(actions, future)} | {
+        "future": cut(grids, future)
+    }
+
+
+def constant_velocity(grids: F32, plan: I64, frames: int = 30) -> F32:
+    """Return where cars will be if each keeps its speed and lane, (B, K, 2, H, W): occupied, and speed there.
+
+    Args:
+        grids: (B, 4, H, W) the present
+        plan: (B, K) the own car's decisions; a lane change onto the road is taken to succeed
+        frames: of one step
+    """
+    out = np.zeros((*plan.shape, len(FORECAST), *grids.shape[2:]), np.float32)
+    _shift(np.ascontiguousarray(grids), np.ascontiguousarray(plan), frames * FULL_SPEED / CELL_LENGTH, out)
+    return out
+
+
+def persistence(grids: F32, steps: int) -> F32:
+    """Return the present as the forecast of every step, (B, K, 2, H, W)."""
+    return np.repeat(grids[:, None, list(FORECAST)], steps, 1)
+
+
+@compiled
+def _shift(grids: F32, plan: I64, reach: float, out: F32) -> None:
+    """Move cells; reach: how many cells full speed covers in one step."""
+    height, width = grids.shape[2:]
+    middle = width // 2
+    for b in range(len(grids)):
+        own = 0.0
+        for row in range(height):
+            if grids[b, OWN, row, middle] > 0:
+                own = max(own, grids[b, SPEED, row, middle])
+        side = 0
+        for k in range(plan.shape[1]):
+            wanted = side + (plan[b, k] == Action.RIGHT) - (plan[b, k] == Action.LEFT)
+            if 0 <= middle + wanted < width and grids[b, OFF_ROAD, 0, middle + wanted] == 0:
+                side = wanted
+            for row in range(height):
+                for column in range(width):
+                    if grids[b, OCCUPIED, row, column] == 0:
+                        continue
+                    speed, is_own = grids[b, SPEED, row, column], grids[b, OWN, row, column] > 0
+                    to_row = row + int(np.floor((own - speed) * reach * (k + 1) + 0.5))
+                    to_column = column if is_own else column - side
+                    if is_own:
+                        to_row = row
+                    if 0 <= to_row < height and 0 <= to_column < width:
+                        out[b, k, 0, to_row, to_column] = 1.0
+                        out[b, k, 1, to_row, to_column] = speed
