@@ -6,6 +6,7 @@ from typing import Any
 import typer
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from deeptraffic.cli.contests import COMPETITION, DATA, DATABASE_URL, JSON, actor, open_competition, open_existing
 from deeptraffic.cli.terminal import FAILED, messages, print_json, results
@@ -107,7 +108,7 @@ def bench(
     table.add_column()
     table.add_column(justify="right")
     for name, value in figures.items():
-        table.add_row(name, f"{value:,.1f}")
+        table.add_row(Text(name), f"{value:,.1f}")
     results.print(table)
 
 

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import FrameType
 
 from deeptraffic.competition.sandbox.faults import SubmissionFault
@@ -26,13 +27,24 @@ from deeptraffic.competition.store.records import Job
 Evaluate = Callable[[Job, Callable[[int, int], None]], tuple[Score, bytes | None]]
 
 DATABASE, LANE, PARENT = "DEEPTRAFFIC_DATABASE_URL", "DEEPTRAFFIC_LANE", "DEEPTRAFFIC_PARENT"  # environment variables
-POLL_SECONDS = 0.4
-BEAT_SECONDS = 1.0
-REPORT_SECONDS = 10.0
-MAX_JOB_SECONDS = 2400.0  # beyond the sandbox's own limits
 HUNG = 70  # exit status of a worker whose job hangs
 
 log = logging.getLogger("deeptraffic.worker")
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often a worker does what [s].
+
+    poll: looks for a job; beat: keeps its job's lease alive; lease: how long that lives without; report: says that it
+    is there itself; job: longest that a job may take, beyond the sandbox's own limits
+    """
+
+    poll: float = 0.4
+    beat: float = 1.0
+    lease: float = queue.LEASE / 1000
+    report: float = 10.0
+    job: float = 2400.0
 
 
 class Stopped(Exception):
@@ -46,10 +58,12 @@ class Worker:
     parent: the process that started it, without which it stops; None for a worker of its own
     """
 
-    def __init__(self, db: Database, lane: str, evaluate: Evaluate, parent: int | None = None) -> None:
+    def __init__(
+        self, db: Database, lane: str, evaluate: Evaluate, parent: int | None = None, pace: Pace | None = None
+    ) -> None:
         if lane not in queue.LANES:
             raise ValueError(f"there is no lane {lane!r}; choose one of {', '.join(queue.LANES)}")
-        self.db, self.lane, self.evaluate, self.parent = db, lane, evaluate, parent
+        self.db, self.lane, self.evaluate, self.parent, self.pace = db, lane, evaluate, parent, pace or Pace()
         self.name = f"{socket.gethostname()[:60]} {os.getpid()} {new_key()[:6]}"
         self.jobs, self._reported = 0, 0.0
         self._stop = threading.Event()
@@ -72,10 +86,10 @@ class Worker:
             try:
                 self._report()
                 if not self.step():
-                    self._stop.wait(POLL_SECONDS)
+                    self._stop.wait(self.pace.poll)
             except Unavailable as error:
                 log.warning("%s", error)
-                self._stop.wait(5 * POLL_SECONDS)
+                self._stop.wait(5 * self.pace.poll)
         with suppress(Unavailable):
             workers.leave(self.db, self.name)
 
@@ -83,7 +97,7 @@ class Worker:
         """Do one job if there is one; return whether there was."""
         if not queue.is_waiting(self.db, self.lane):
             return False
-        job = queue.lease(self.db, self.name, self.lane)
+        job = queue.lease(self.db, self.name, self.lane, round(1000 * self.pace.lease))
         if job is not None:
             self._work(job)
             self.jobs += 1
@@ -128,7 +142,7 @@ class Worker:
                 time.sleep(1.0)
 
     def _report(self) -> None:
-        if time.monotonic() - self._reported > REPORT_SECONDS or not self._reported:
+        if time.monotonic() - self._reported > self.pace.report or not self._reported:
             workers.report(self.db, self.name, self.lane, self.jobs)
             self._reported = time.monotonic()
 
@@ -151,13 +165,14 @@ class Heart:
             raise Stopped
 
     def _beat(self) -> None:
-        end = time.monotonic() + MAX_JOB_SECONDS
-        while not self._over.wait(BEAT_SECONDS):
+        pace = self.worker.pace
+        end = time.monotonic() + pace.job
+        while not self._over.wait(pace.beat):
             if time.monotonic() > end:
                 log.error("job %d hangs; the worker ends", self.job.id)
                 os._exit(HUNG)
             try:
-                queue.beat(self.worker.db, self.job, self.done, self.total)
+                queue.beat(self.worker.db, self.job, self.done, self.total, round(1000 * pace.lease))
                 self.worker._report()
             except LeaseLost:
                 self.lost = True
@@ -187,11 +202,12 @@ def stop_signals(worker: Worker) -> Iterator[None]:
 
 def work(url: str, lane: str, parent: int | None = None) -> None:
     """Run a worker of this process until a signal ends it."""
-    from deeptraffic.competition.evaluation import evaluate_job
+    from deeptraffic.competition.evaluation import evaluate_job, warm_up
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     worker = Worker(Database(url), lane, evaluate_job, parent)
     with stop_signals(worker):
+        warm_up()
         worker.run()
 
 

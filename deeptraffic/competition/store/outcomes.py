@@ -56,11 +56,14 @@ def hand_back(db: Database, job: Job) -> None:
         _requeue(connection, row, tries=row.tries - 1, not_before=None)
 
 
-def retry_or_fail(connection: Connection, db: Database, row: Any, reason: str) -> None:
-    """Queue a failed evaluation again, or give it up after the third try and give the quota back."""
+def retry_or_fail(connection: Connection, db: Database, row: Any, reason: str, wait: int = BACKOFF) -> None:
+    """Queue a failed evaluation again, or give it up after the third try and give the quota back.
+
+    wait: [ms] times the tries so far before the next
+    """
     now = db.now(connection)
     if row.tries < MAX_TRIES:
-        _requeue(connection, row, not_before=now + BACKOFF * row.tries, reason=reason)
+        _requeue(connection, row, not_before=now + wait * row.tries, reason=reason)
         return
     _close(connection, row.id, state="failed", finished_at=now, code="platform", reason=reason)
     if row.kind in ("validation", "official"):

@@ -74,7 +74,7 @@ def _end_silent(connection: Connection, db: Database, now: int) -> None:
     """Take back what was leased to workers that are gone."""
     silent = select(evaluations).where(_silent(now)).with_for_update(skip_locked=True)
     for row in connection.execute(silent).all():
-        retry_or_fail(connection, db, row, SILENT)
+        retry_or_fail(connection, db, row, SILENT, wait=0)
 
 
 def _silent(now: int) -> ColumnElement[bool]:

@@ -1,0 +1,231 @@
+"""Load figures of a competition on this machine: a crowded database, many readers, and submissions as fast as they go.
+
+    deeptraffic competition bench
+
+Fills an empty database with people and scored submissions, serves it, reads its pages with many connections at once,
+and feeds two workers with policies that are all different. It measures; no test depends on its numbers.
+"""
+
+import hashlib
+import http.client
+import os
+import secrets
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uvicorn
+from sqlalchemy import insert
+
+from deeptraffic.competition.config import CompetitionConfig
+from deeptraffic.competition.entries import read_entry
+from deeptraffic.competition.store import competitions, jobs, queue, submissions, workers
+from deeptraffic.competition.store.database import Database, new_key, to_text
+from deeptraffic.competition.store.names import skeleton
+from deeptraffic.competition.store.records import Competition
+from deeptraffic.competition.store.schema import contents, members, people, results
+from deeptraffic.competition.store.schema import submissions as rows
+from deeptraffic.competition.store.standing import update_best
+from deeptraffic.competition.supervisor import Supervisor
+from deeptraffic.competition.web.app import create_app
+from deeptraffic.competition.web.settings import Rate, WebSettings
+from deeptraffic.policy.file import pack_policy, policy_content
+from deeptraffic.policy.network import Network
+from deeptraffic.policy.vocabulary import Dense, Relu
+from deeptraffic.sim.rules import Sensor
+
+WORKERS = 2
+CHUNK = 500  # rows of an insert
+HIDDEN = 24
+SENSOR = Sensor(3, 30, 10)
+NO_LIMIT = Rate(1e9, 1e9)  # all readers come from one address
+PAGES = (
+    "/",
+    "/c/load",
+    "/c/load?page=3",
+    "/c/load?q=Driver+77",
+    "/c/load/figures.json",
+    "/api/v1/competitions/load/board",
+)
+
+
+class Load:
+    """A measurement of a server that it starts in this process, with workers in their own.
+
+    folder_or_url: an empty PostgreSQL database; None for SQLite in a folder of its own
+    """
+
+    def __init__(self, members: int, entries: int, readers: int, seconds: float, url: str | None = None) -> None:
+        self.members, self.entries, self.readers, self.seconds, self.url = members, entries, readers, seconds, url
+        self.random = np.random.default_rng(1)
+
+    def run(self) -> Iterator[tuple[str, float]]:
+        """Give figures, one after another: what and its unit, and its value."""
+        with tempfile.TemporaryDirectory(prefix="deeptraffic-") as name:
+            db = (Database.in_folder(Path(name)) if self.url is None else Database(self.url)).migrate()
+            config = CompetitionConfig(title="Load", daily_limit=100_000, total_limit=1_000_000, waiting_limit=1000)
+            competition = competitions.create(db, "load", config, "load")
+            started = time.perf_counter()
+            self._fill(db, competition)
+            yield (
+                f"filling in {self.entries:,} submissions of {self.members:,} people [s]",
+                time.perf_counter() - started,
+            )
+            with serving(db, Path(name)) as port:
+                yield from self._read(port)
+                yield from self._score(db, competition)
+            db.close()
+
+    def _fill(self, db: Database, competition: Competition) -> None:
+        """Write people and scored submissions as they would be after a course."""
+        now = time.time_ns() // 1_000_000
+        names = [f"Driver {number}" for number in range(self.members)]
+        persons = [
+            {
+                "key": new_key(),
+                "name": n,
+                "skeleton": skeleton(n),
+                "role": "participant",
+                "contact": "",
+                "created_at": now,
+            }
+            for n in names
+        ]
+        with db.write() as connection:
+            for at in range(0, self.members, CHUNK):
+                connection.execute(insert(people), persons[at : at + CHUNK])
+            ids = range(1, self.members + 1)
+            joined = {"competition_id": competition.id, "joined_at": now}
+            connection.execute(insert(members), [joined | {"person_id": i, "alias": f"Driver {i:06X}"} for i in ids])
+            for at in range(0, self.entries, CHUNK):
+                some = [self._entry(competition, number, now) for number in range(at, min(at + CHUNK, self.entries))]
+                for k, table in enumerate((contents, results, rows)):
+                    connection.execute(insert(table), [entry[k] for entry in some])
+            for person in ids:
+                update_best(connection, competition.id, person)
+
+    def _entry(self, competition: Competition, number: int, now: int) -> tuple[dict[str, Any], ...]:
+        """Rows of a content, its result and a submission of it."""
+        content = secrets.token_bytes(1000)
+        digest = hashlib.sha256(content).hexdigest()
+        middle, others = float(self.random.normal(65.0, 5.0)), int(self.random.integers(0, 11))
+        runs = np.floor(self.random.normal(middle, 3.0, 500) * 100) / 100
+        score, mean, half = float(np.median(runs)), float(runs.mean()), 0.3
+        at = now - int(self.random.integers(0, 30 * 86_400_000))
+        numbers = {"score": score, "score_low": score - half, "score_high": score + half, "mean": mean}
+        numbers |= {"mean_low": mean - half, "mean_high": mean + half, "unrounded_mean": mean, "sd": 3.0}
+        result = numbers | {
+            "sha256": digest,
+            "protocol": jobs.official_protocol(2018, others),
+            "runs": 500,
+            "frames": 2000,
+            "run_scores": runs.astype("<f8").tobytes(),
+            "run_passed": np.full(500, 40, "<i8").tobytes(),
+            "drive": secrets.token_bytes(8000),
+            "seconds": 2.0,
+            "created_at": at,
+        }
+        submission = {
+            "key": new_key(),
+            "competition_id": competition.id,
+            "person_id": number % self.members + 1,
+            "sha256": digest,
+            "filename": f"policy-{number}.safetensors",
+            "label": f"policy {number}",
+            "facts": to_text({"kind": "policy", "sensor": SENSOR._asdict(), "layers": ["dense", "relu", "dense"]}),
+            "other_agents": others,
+            "parameters": int(self.random.integers(100, 100_000)),
+            "cells": int(self.random.integers(10, 500)),
+            "layers": int(self.random.integers(1, 9)),
+            "state": "scored",
+            "accepted_at": at,
+            "scored_at": at + 5000,
+            "result_id": number + 1,
+        }
+        return {"sha256": digest, "content": content, "created_at": at}, result, submission
+
+    def _read(self, port: int) -> Iterator[tuple[str, float]]:
+        """Read each page alone, then all of them with many readers at once."""
+        for page in PAGES:
+            yield f"{page}, one reader [ms]", 1000 * float(np.median([get(port, page) for _ in range(5)]))
+        times: list[float] = []
+        end = time.perf_counter() + self.seconds
+
+        def read(number: int) -> None:
+            while time.perf_counter() < end:
+                times.append(get(port, PAGES[number % len(PAGES)]))
+
+        with ThreadPoolExecutor(self.readers) as pool:
+            list(pool.map(read, range(self.readers)))
+        for percent in (50, 95, 99):
+            value = 1000 * float(np.percentile(times, percent))
+            yield f"pages with {self.readers} readers, {percent}% within [ms]", value
+        yield f"pages with {self.readers} readers [pages/s]", len(times) / self.seconds
+
+    def _score(self, db: Database, competition: Competition) -> Iterator[tuple[str, float]]:
+        """Check policies that are all different as uploads are, accept them, and let two workers score them."""
+        checked, accepted, entries = [], [], []
+        for number in range(max(4, int(2 * self.seconds))):
+            content, started = policy_content(make_policy(number)), time.perf_counter()
+            entries.append(read_entry(content, f"{number}.safetensors"))
+            checked.append(time.perf_counter() - started)
+        yield "checking an uploaded policy file [ms]", 1000 * float(np.median(checked))
+        with Supervisor(db.url, WORKERS):
+            while len(workers.seen(db)) < WORKERS + 1:
+                time.sleep(0.1)
+            begun = time.perf_counter()
+            for number, entry in enumerate(entries):
+                started = time.perf_counter()
+                submissions.accept(db, competition.id, number % self.members + 1, entry)
+                accepted.append(time.perf_counter() - started)
+            while queue.load(db):
+                time.sleep(0.05)
+            minutes = (time.perf_counter() - begun) / 60
+        yield "accepting a submission [ms]", 1000 * float(np.median(accepted))
+        yield f"submissions scored by {WORKERS} workers [a minute]", len(entries) / minutes
+
+
+@contextmanager
+def serving(db: Database, data: Path) -> Iterator[int]:
+    """Serve the pages from a thread; give the port."""
+    settings = WebSettings(data, reads=NO_LIMIT, writes=NO_LIMIT, secrets=NO_LIMIT, uploads=NO_LIMIT)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        config = uvicorn.Config(create_app(db, settings), log_level="warning", access_log=False)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield listening.getsockname()[1]
+        server.should_exit = True
+        thread.join()
+
+
+def get(port: int, page: str) -> float:
+    """Read a page; return the seconds it took. RuntimeError for any answer but success."""
+    started = time.perf_counter()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", page)
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    if answer.status >= 400:
+        raise RuntimeError(f"{page} answered {answer.status}")
+    return time.perf_counter() - started
+
+
+def make_policy(seed: int) -> Any:
+    """Return a small network of its own."""
+    random = np.random.default_rng(seed + int.from_bytes(os.urandom(4)))
+    shapes = {"1.weight": (HIDDEN, SENSOR.size), "1.bias": (HIDDEN,), "3.weight": (5, HIDDEN), "3.bias": (5,)}
+    tensors = {name: random.normal(0.0, 0.05, shape).astype(np.float32) for name, shape in shapes.items()}
+    network = Network(SENSOR.size, (Dense(outputs=HIDDEN), Relu(), Dense(outputs=5)), tensors)
+    return pack_policy(network, SENSOR, f"load {seed}")
