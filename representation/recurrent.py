@@ -21,6 +21,7 @@ features are the last state. Stateful, one observation at a time: what came befo
 Letters in shapes: B observations, T steps, n numbers of one step, D features, S numbers of one state.
 """
 
+from collections.abc import Callable
 from typing import Any, Self, cast
 
 import numpy as np
@@ -32,7 +33,7 @@ from deeptraffic.sim.rules import Action
 from representation.encoder import Encoder
 from representation.forms import as_sequence, sequence_shape
 
-CELLS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 
 class StatefulEncoder(Encoder):

@@ -2,7 +2,7 @@
 
     >>> encoder = RecurrentEncoder(env.observation_space, 64, cell="lstm")       # of one observation, no window
     >>> model = RecurrentPPO("MlpLstmPolicy", env, policy_kwargs=recurrent_policy_kwargs(encoder))
-    >>> give_memory(model.policy, encoder)                                       # its trained LSTM, for actor and critic
+    >>> give_memory(model.policy, encoder)                                  # its trained LSTM, for actor and critic
 
 RecurrentPPO has a features extractor and, behind it, LSTMs of its own (Schulman et al. 2017, arXiv:1707.06347, with
 truncated back-propagation through time). So the encoder is handed over in two parts: what each observation becomes is

@@ -174,7 +174,8 @@ def test_a_pretrained_window_stays_as_it_is_in_ppo() -> None:
     assert env.observation_space.shape == (126,)
     kwargs = encoder.mark_pretrained().policy_kwargs()
     model = PPO("MlpPolicy", window, n_steps=8, batch_size=16, n_epochs=1, policy_kwargs=kwargs, device="cpu").learn(32)
-    assert model.policy.features_extractor.digest() == encoder.digest()
+    used: Any = model.policy.features_extractor
+    assert used.digest() == encoder.digest()
 
 
 def test_stacks_hold_the_last_steps_oldest_first() -> None:

@@ -1,0 +1,161 @@
+"""Driving as sequences under a poor sensor: occupancy without speeds, and frames that fail to arrive.
+
+A single frame of such a sensor does not tell how fast anybody drives; several do. So it is where memory is needed.
+
+    >>> recording = record(RecordingConfig(runs=100))
+    >>> rows = sequence_rows(recording, BLIND, seed=0)            # (100, 60, 41) float32
+    >>> speeds, known = hidden_speeds(recording)                  # (100, 60, 7) [mph] of the car ahead in each lane
+
+One step is what a driver has at a decision: of each lane, how far away the next three cars ahead and the next one
+behind are, all computed from the cells of the contest's sensor (observation kind grid), and with a full sensor the
+speeds of those ahead; all 0 if the frame failed to arrive. Then the action before, one-hot; and whether the frame
+arrived.
+
+Letters in shapes: R runs, T decisions, (S...) any batch shape, L lanes and H rows that the sensor shows, n numbers of
+one step, N vehicles.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from deeptraffic.envs.scene import OCCUPIED, OFF_ROAD, OWN_ROWS, SPEED
+from deeptraffic.policy.builtin import make_builtin
+from deeptraffic.settings import Checked, number, switch
+from deeptraffic.sim.rules import LANE_WIDTH, MPH_PER_PX, VEHICLE_LENGTH, Action, Rules, Sensor
+from representation.data.recording import Recording, observe
+
+F32 = NDArray[np.float32]
+I64 = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+LANES, AHEAD = Sensor().columns, Sensor().patches_ahead  # L; rows ahead of the own bonnet
+CARS = 3  # cars ahead that are listed in each lane
+CELLS_PER_LENGTH = 4.0  # distances are counted in lengths of a car
+NO_ACTION = -1  # before the first decision
+VIEW = 500.0  # [px] how far the contest's sensor sees
+LARGEST_CHANGE = 100.0  # [mph] a car that seems to be faster than that has left the road and come back elsewhere
+RUNS_AT_A_TIME = 50
+LABEL_CHUNK = 4096  # states
+
+
+@dataclass(frozen=True)
+class SensorConfig(Checked):
+    """How good the sensor is.
+
+    drop_rate: chance that a frame fails to arrive
+    shows_speeds: whether it shows speeds beside occupancy
+    """
+
+    drop_rate: float = number(0.3, 0.0, 0.95)
+    shows_speeds: bool = switch(False)
+
+    @property
+    def size(self) -> int:
+        """Numbers of one step, n."""
+        return LANES * (CARS * (1 + self.shows_speeds) + 2) + len(Action) + 1
+
+    @property
+    def space(self) -> spaces.Box:
+        """Of one step."""
+        return spaces.Box(0.0, AHEAD / CELLS_PER_LENGTH, (self.size,), np.float32)
+
+
+BLIND = SensorConfig()
+FULL = SensorConfig(drop_rate=0.0, shows_speeds=True)
+
+
+# --- what a step holds ------------------------------------------------------------------------------------------------
+
+
+def lane_lists(grid: NDArray[np.floating]) -> F32:
+    """Return what there is in each lane, (S..., L, 8), from grids (S..., 4, H, L).
+
+    Free road up to the first, second and third car ahead and to the first behind [lengths of a car], whether the lane
+    exists, then the speeds of the three ahead [80 mph], 0 where there is none. A car beside counts as behind, at 0.
+    """
+    occupied = grid[..., OCCUPIED, :, :] > 0.5
+    ahead = occupied[..., AHEAD - 1 :: -1, :]  # (S..., P, L), nearest first
+    speeds = grid[..., SPEED, AHEAD - 1 :: -1, :]
+    begins = ahead.copy()
+    begins[..., 1:, :] &= ~ahead[..., :-1, :]
+    count = begins.cumsum(-2)  # cars met up to each cell
+    distances, found_speeds = [], []
+    for car in range(1, CARS + 1):
+        free, at, there = _first(count >= car)
+        distances.append(free)
+        found_speeds.append(np.where(there, np.take_along_axis(speeds, at[..., None, :], -2)[..., 0, :], 0.0))
+    behind = occupied[..., AHEAD:, :].copy()
+    behind[..., :OWN_ROWS, LANES // 2] = False  # the own car
+    exists = ~(grid[..., OFF_ROAD, :, :] > 0.5).all(-2)
+    return np.stack([*distances, _first(behind)[0], exists, *found_speeds], -1).astype(np.float32)
+
+
+def _first(found: Flags) -> tuple[NDArray[np.float64], I64, Flags]:
+    """Return (cells before the first [lengths of a car], its index, whether there is one), from (S..., rows, L)."""
+    there, at = np.asarray(found.any(-2)), found.argmax(-2)
+    return np.where(there, at, found.shape[-2]) / CELLS_PER_LENGTH, at, there
+
+
+def step_rows(config: SensorConfig, lists: F32, before: I64, arrived: Flags) -> F32:
+    """Return steps (S..., n) from lane lists (S..., L, 8), actions before (S...) and which frames arrived (S...)."""
+    shown = lists if config.shows_speeds else lists[..., : CARS + 2]
+    seen = shown.reshape(*before.shape, -1) * arrived[..., None]
+    one_hot = before[..., None] == np.arange(len(Action))
+    return np.concatenate([seen, one_hot, arrived[..., None]], -1, dtype=np.float32)
+
+
+def sequence_rows(recording: Recording, config: SensorConfig, seed: int) -> F32:
+    """Return what the driver had at each decision, (R, T, n); seed: of the frames that fail to arrive."""
+    states, shape = recording.states[:, :-1], recording.actions.shape
+    pieces = [states[start : start + RUNS_AT_A_TIME] for start in range(0, len(states), RUNS_AT_A_TIME)]
+    lists = np.concatenate([lane_lists(observe(recording.rules, piece, "grid")) for piece in pieces])
+    before = np.full(shape, NO_ACTION)
+    before[:, 1:] = recording.actions[:, :-1]
+    arrived = np.random.default_rng(seed).random(shape) >= config.drop_rate
+    return step_rows(config, lists, before, arrived)
+
+
+# --- what is to be told -----------------------------------------------------------------------------------------------
+
+
+def hidden_speeds(recording: Recording) -> tuple[F32, Flags]:
+    """Return (speed of the first car ahead in each lane minus the own [mph], whether it is known), both (R, T, L).
+
+    It is the mean over the decision period that has just ended, which the first decision does not have.
+    """
+    states, shape = recording.states[:, :-1], (*recording.actions.shape, LANES)
+    ahead = states["y"][..., :1] - states["y"]  # (R, T, N) [px] from own front to theirs
+    period = recording.rules.decision_period
+    speed = np.diff(ahead, axis=1) / period * MPH_PER_PX  # (R, T - 1, N) [mph] relative
+    nearest = np.stack([_nearest(states, ahead, lane - LANES // 2) for lane in range(LANES)], -1)  # (R, T, L)
+    values, known = np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
+    values[:, 1:] = np.take_along_axis(speed, np.maximum(nearest[:, 1:], 0), -1)
+    known[:, 1:] = (nearest[:, 1:] >= 0) & (np.abs(values[:, 1:]) < LARGEST_CHANGE)
+    return np.where(known, values, 0.0), known
+
+
+def _nearest(states: NDArray[Any], ahead: NDArray[np.float64], side: int) -> I64:
+    """Return the first vehicle ahead, so many lanes to the right of the own car's, (R, T); -1 for none in view."""
+    lane = states["lane"][..., :1] + side
+    here = np.zeros(ahead.shape, np.bool_)
+    for mark in (0.0, 10.0):  # a vehicle stands in up to two columns, see `representation/data/labels.py`
+        here |= np.floor((states["x"] + mark) / LANE_WIDTH) == lane
+    here &= (ahead > VEHICLE_LENGTH) & (ahead < VIEW + VEHICLE_LENGTH)
+    here[..., 0] = False
+    distance = np.where(here, ahead, np.inf)
+    return np.where(here.any(-1), distance.argmin(-1), -1)
+
+
+def expert_actions(rules: Rules, states: NDArray[Any], expert: str = "gap") -> I64:
+    """Return what a built-in policy, which sees the contest's whole sensor, would do in states (S...)."""
+    policy, flat = make_builtin(expert, rules.year), states.reshape(-1)
+    actions = np.empty(flat.size, np.int64)
+    for start in range(0, flat.size, LABEL_CHUNK):
+        piece = slice(start, min(start + LABEL_CHUNK, flat.size))
+        obs = observe(rules, flat[piece], "vector")
+        actions[piece] = policy.act(obs, np.arange(len(obs)))
+    return actions.reshape(states.shape)
