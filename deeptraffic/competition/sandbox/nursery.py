@@ -14,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -50,6 +51,11 @@ class Nursery:
         self._line: socket.socket | None = None
         self._owner = 0
 
+    def warm(self, seconds: float = 300.0) -> None:
+        """Start the process now, if it is not there, so that the first submission does not wait for it."""
+        with self._lock, self._failing():
+            self._connect(seconds)
+
     def fork(self, role: str, limits: Limits) -> tuple[int, int, int]:
         """Return the number of a new child's process, and the pipes to read its answers from and to write to it."""
         (its_source, sink), (source, its_sink) = os.pipe(), os.pipe()
@@ -78,20 +84,28 @@ class Nursery:
             self._end()
 
     def _ask(self, request: dict[str, Any], handles: list[int], start_seconds: float) -> Any:
-        with self._lock:
-            try:
-                if self._line is None or self._owner != os.getpid():  # a fork of the worker starts its own
-                    self._start(start_seconds)
-                assert self._line
-                socket.send_fds(self._line, [json.dumps(request).encode()], handles)
-                answer = self._line.recv(MAX_MESSAGE)
-            except OSError as error:
-                self._end()
-                raise PlatformFault(f"the nursery of child processes failed: {error}") from error
+        with self._lock, self._failing():
+            line = self._connect(start_seconds)
+            socket.send_fds(line, [json.dumps(request).encode()], handles)
+            answer = line.recv(MAX_MESSAGE)
             if not answer:
-                self._end()
-                raise PlatformFault("the nursery of child processes is gone; the next child starts another")
+                raise OSError("it is gone; the next child starts another")
             return json.loads(answer)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Turn a failure into a PlatformFault, after which the next child starts another nursery."""
+        try:
+            yield
+        except OSError as error:
+            self._end()
+            raise PlatformFault(f"the nursery of child processes failed: {error}") from error
+
+    def _connect(self, start_seconds: float) -> socket.socket:
+        if self._line is None or self._owner != os.getpid():  # a fork of the worker starts its own
+            self._start(start_seconds)
+        assert self._line
+        return self._line
 
     def _start(self, start_seconds: float) -> None:
         self._owner = os.getpid()

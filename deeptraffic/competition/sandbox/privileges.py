@@ -83,7 +83,7 @@ def limit_memory(beyond: int) -> None:
 def limit_cpu(seconds: int) -> None:
     """Allow so many seconds of processor time more than were used until now."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    most = int(used.ru_utime + used.ru_stime) + 1 + seconds
+    most = max(1, round(used.ru_utime + used.ru_stime + seconds))
     resource.setrlimit(resource.RLIMIT_CPU, (most, most + 1))
 
 

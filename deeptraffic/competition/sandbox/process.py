@@ -175,7 +175,8 @@ class ChildProcess:
             if found := self.home.reap(self.pid, kill=False):
                 return found
             time.sleep(0.01)
-        return self.home.reap(self.pid, kill=True) or (0, 0.0)
+        self.home.reap(self.pid, kill=True)
+        return 0, 0.0
 
     def close(self) -> None:
         """Kill the child's whole group, unless it ended, and close the pipes."""

@@ -7,20 +7,35 @@ another layer too; it also closes what those leave open, such as names of files,
 import ctypes
 import errno
 import os
+from typing import Any
 
 REFUSE = 0x00050000 | errno.EPERM  # SCMP_ACT_ERRNO
 ALLOW = 0x7FFF0000  # SCMP_ACT_ALLOW
 LIBRARY = "libseccomp.so.2"
 
-# Reading and writing the two pipes, memory, time, the end. Memory is mapped, but never made executable.
+# Reading and writing the two pipes, memory, time, the end.
 ALLOWED = (
     *("read", "write", "readv", "writev", "close"),
-    *("mmap", "munmap", "mremap", "brk", "madvise", "mprotect"),
+    *("munmap", "mremap", "brk", "madvise"),
     *("futex", "rseq", "set_robust_list", "sched_yield", "sched_getaffinity", "getrandom"),
     *("clock_gettime", "clock_getres", "gettimeofday", "time", "getrusage"),
     *("rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall"),
     *("getpid", "gettid", "exit", "exit_group"),
 )
+
+MAPPING = ("mmap", "mprotect")  # allowed where their third argument, the protection, makes nothing executable
+PROT_EXEC, MASKED_EQ = 4, 7  # the latter is SCMP_CMP_MASKED_EQ
+
+
+class _Comparison(ctypes.Structure):
+    """Of one argument: (value & datum_a) == datum_b."""
+
+    _fields_ = [
+        ("arg", ctypes.c_uint),
+        ("op", ctypes.c_int),
+        ("datum_a", ctypes.c_uint64),
+        ("datum_b", ctypes.c_uint64),
+    ]
 
 
 def load_seccomp() -> ctypes.CDLL | None:
@@ -31,7 +46,8 @@ def load_seccomp() -> ctypes.CDLL | None:
         return None
     library.seccomp_init.restype = ctypes.c_void_p
     library.seccomp_init.argtypes = [ctypes.c_uint32]
-    library.seccomp_rule_add.argtypes = [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint]
+    rule: list[Any] = [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p]
+    library.seccomp_rule_add_array.argtypes = rule
     library.seccomp_load.argtypes = [ctypes.c_void_p]
     library.seccomp_syscall_resolve_name.argtypes = [ctypes.c_char_p]
     return library
@@ -44,10 +60,12 @@ def allow_few_calls(library: ctypes.CDLL | None) -> None:
     rules = library.seccomp_init(REFUSE)
     if not rules:
         raise OSError(errno.ENOMEM, "seccomp_init failed")
-    for name in ALLOWED:
+    not_executable = _Comparison(2, MASKED_EQ, PROT_EXEC, 0)
+    for name in (*ALLOWED, *MAPPING):
         number = library.seccomp_syscall_resolve_name(name.encode())
         if number >= 0:  # not every architecture has all of them
-            library.seccomp_rule_add(rules, ALLOW, number, 0)
+            count = int(name in MAPPING)
+            library.seccomp_rule_add_array(rules, ALLOW, number, count, ctypes.byref(not_executable))
     code = library.seccomp_load(rules)
     if code < 0:
         raise OSError(-code, os.strerror(-code))

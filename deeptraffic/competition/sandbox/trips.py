@@ -104,8 +104,9 @@ def ask(line: I64, message: I64, answer: I64) -> int:
             return GONE
         at += done
         count -= done
-    right = answer[0] == message[1] and answer[1] == 1 and answer[2] < ACTIONS
-    return DONE if right else WRONG
+        if count <= 1 and (answer[0] != message[1] or answer[1] != 1):
+            return WRONG
+    return DONE if answer[2] < ACTIONS else WRONG
 
 
 @compiled
