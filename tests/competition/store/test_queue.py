@@ -80,8 +80,6 @@ def test_a_lease_without_a_sign_of_life_ends_and_its_holder_is_too_late(any_lab:
     assert queue.lease(any_lab.db, "second") is None
     any_lab.times.append(any_lab.times[-1] + queue.LEASE)
     assert queue.is_waiting(any_lab.db, "all")
-    queue.lease(any_lab.db, "second")  # finds the lease ended; the job waits a little after a failed try
-    any_lab.times.append(any_lab.times[-1] + outcomes.BACKOFF)
     second = queue.lease(any_lab.db, "second")
     assert (second.id, second.tries, second.fence) == (first.id, 2, 2)
     for late in (
@@ -114,8 +112,6 @@ def test_a_clock_that_jumps_loses_and_doubles_nothing(lab: Any, jump: int) -> No
     made = lab.submit(ana, "a")
     gone = queue.lease(lab.db, "gone")
     lab.times.append(lab.times[-1] + jump)
-    queue.lease(lab.db, "next")
-    lab.times.append(lab.times[-1] + outcomes.BACKOFF)
     job = queue.lease(lab.db, "next")
     assert job.id == gone.id, "the job of a worker that is gone must not wait for the clock to come round"
     outcomes.complete(lab.db, job, lab.score(job))
