@@ -24,6 +24,7 @@ RECIPES: dict[str, str] = {
     "dense-speed": "representation.recipes.dense:DenseSpeed",
     "dense-scene": "representation.recipes.dense:DenseScene",
     "conv-scene": "representation.recipes.conv_scene:ConvScene",
+    "conv-manoeuvre": "representation.recipes.conv_video:ConvManoeuvre",
 }
 
 

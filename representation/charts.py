@@ -92,3 +92,33 @@ def save_morph(
     axes.set_ylabel("chance of each class")
     axes.legend(frameon=False, ncols=len(names) + 1, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8)
     return save_figure(figure, path, REPORT_DPI)
+
+
+def save_clips(
+    films: NDArray[np.uint8],
+    chances: NDArray[np.floating],
+    labels: NDArray[np.integer[Any]],
+    names: Sequence[str],
+    path: str | Path,
+) -> Path:
+    """Draw films (K, T, H, W), two to a line, each with the chance of each class (K, C) beside its pictures."""
+    count, pictures = films.shape[:2]
+    figure = empty_figure((9.0, 2.5 * -(-count // 2)))
+    figure.set_layout_engine("constrained", h_pad=0.14)
+    figure.suptitle("Films, and the chance that the network gives to each manoeuvre", fontsize=11, fontweight="bold")
+    grid = figure.add_gridspec(-(-count // 2), 2 * (pictures + 2), width_ratios=2 * [*[1.0] * pictures, 0.9, 1.5])
+    for k in range(count):
+        first = k % 2 * (pictures + 2)
+        for t in range(pictures):
+            axes = figure.add_subplot(grid[k // 2, first + t])
+            axes.imshow(films[k, t], cmap="gray", vmin=0, vmax=255, aspect=1.6)
+            axes.set_axis_off()
+            if t == 0:
+                title = axes.text(0.0, 1.03, f"true: {names[labels[k]]}", transform=axes.transAxes, color=INK)
+                title.set_in_layout(False)  # it is wider than the picture below it
+        axes = figure.add_subplot(grid[k // 2, first + pictures + 1])
+        style_axes(axes)
+        draw_bars(axes, dict(zip(names, chances[k].tolist(), strict=True)), names[labels[k]], "chance", limit=1.35)
+        axes.tick_params(labelsize=8)
+        axes.set_xticks([0, 1])
+    return save_figure(figure, path, 64)
