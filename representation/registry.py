@@ -7,11 +7,12 @@ from gymnasium import spaces
 from representation.conv import ConvEncoder
 from representation.dense import DenseEncoder
 from representation.encoder import Encoder
+from representation.gan import DiscriminatorEncoder
 from representation.memory import MemoryEncoder
 from representation.recurrent import RecurrentEncoder
 
 ENCODERS: dict[str, type[Encoder]] = {
-    kind.name: kind for kind in (DenseEncoder, ConvEncoder, RecurrentEncoder, MemoryEncoder)
+    kind.name: kind for kind in (DenseEncoder, ConvEncoder, RecurrentEncoder, MemoryEncoder, DiscriminatorEncoder)
 }
 
 
