@@ -13,6 +13,7 @@ from deeptraffic.cli.measure import bench
 from deeptraffic.cli.record import record
 from deeptraffic.cli.represent import pretrain, probe, report
 from deeptraffic.cli.serve import serve, worker
+from deeptraffic.cli.submit import submit
 from deeptraffic.cli.terminal import reported
 from deeptraffic.cli.train import demo, train
 from deeptraffic.cli.watch import play, watch
@@ -56,6 +57,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     report,
     serve,
     worker,
+    submit,
     bench,
 )
 for command in COMMANDS:

@@ -30,8 +30,7 @@ def submit(
     """Submit a policy to a competition."""
     from deeptraffic.cli.server_client import ServerClient
     from deeptraffic.competition.config import CompetitionConfig
-    from deeptraffic.competition.entries import read_entry
-    from deeptraffic.competition.store.submissions import check_entry
+    from deeptraffic.competition.entries import check_entry, read_entry
 
     client = ServerClient(server, token)
     content = _read(file)

@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
+from deeptraffic.competition.entries import check_entry
 from deeptraffic.competition.store import accounts, audit, submissions
 from deeptraffic.competition.store.competitions import get, touch
 from deeptraffic.competition.store.database import Database
@@ -112,6 +113,6 @@ def add_baseline(db: Database, competition_id: int, name: str, entry: Entry, act
     with db.write() as connection:
         found = accounts.add_person(connection, db, name, role="baseline")
         join(connection, db, competition_id, found.id)
-        submissions.check_entry(get(connection, competition_id).config, entry)
+        check_entry(get(connection, competition_id).config, entry)
         audit.note(connection, db, actor, "baseline", competition_id, name, label=entry.label)
     return submissions.accept(db, competition_id, found.id, entry)

@@ -5,7 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, func, insert, select, update
 
-from deeptraffic.competition.config import CompetitionConfig, to_time
+from deeptraffic.competition.config import to_time
+from deeptraffic.competition.entries import check_entry
 from deeptraffic.competition.store import competitions, decode, jobs, queue
 from deeptraffic.competition.store.database import Database, new_key, to_text
 from deeptraffic.competition.store.faults import Refusal
@@ -98,21 +99,6 @@ def quota(db: Database, competition_id: int, person_id: int) -> dict[str, int]:
     """Return what a person has used: day, total, waiting; the limits are in the competition's settings."""
     with db.read() as connection:
         return usage(connection, competition_id, person_id, db.now(connection))
-
-
-def check_entry(config: CompetitionConfig, entry: Entry) -> None:
-    """Refuse a file that the competition's settings do not allow."""
-    if entry.rules != config.rules:
-        raise Refusal("rules", f"the file is for the {entry.rules} rules; this competition has those of {config.rules}")
-    if entry.other_agents not in config.other_agents:
-        allowed = ", ".join(map(str, config.other_agents))
-        raise Refusal("other_agents", f"the file drives {entry.other_agents} other agents; allowed are {allowed}")
-    if config.parameter_cap and entry.parameters > config.parameter_cap:
-        most = f"at most {config.parameter_cap:,} are allowed"
-        raise Refusal("parameters", f"the network has {entry.parameters:,} parameters; {most}")
-    if config.access == "contest" and entry.access != "contest":
-        seen = "the file sees more than the contest's sensor shows"
-        raise Refusal("observation", f"{seen}; train it with at most 3 lanes to each side")
 
 
 def _check_new(connection: Connection, competition_id: int, person_id: int, entry: Entry) -> None:
