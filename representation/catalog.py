@@ -25,6 +25,12 @@ RECIPES: dict[str, str] = {
     "dense-scene": "representation.recipes.dense:DenseScene",
     "conv-scene": "representation.recipes.conv_scene:ConvScene",
     "conv-manoeuvre": "representation.recipes.conv_video:ConvManoeuvre",
+    "scene-gan": "representation.recipes.gan:SceneGan",
+    "conditional-gan": "representation.recipes.gan:ConditionalGan",
+    "pix2pix": "representation.recipes.gan_frames:LabelsToFrames",
+    "gan-perception": "representation.recipes.gan_frames:GanPerception",
+    "recurrent-speed": "representation.recipes.recurrent:RecurrentSpeed",
+    "recurrent-drive": "representation.recipes.recurrent:RecurrentDrive",
 }
 
 

@@ -1,0 +1,256 @@
+"""Recipes of recurrent networks: telling speeds that no frame shows, and driving under a sensor that loses frames."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from deeptraffic.competition.protocol import evaluate_open
+from deeptraffic.competition.score import Score
+from deeptraffic.figure import BLUE, GREY, ORANGE, empty_figure, save_figure, style_axes
+from representation.charts import REPORT_DPI, draw_bars
+from representation.data.recording import Recording, RecordingConfig, record
+from representation.data.sequences import (
+    BLIND,
+    FULL,
+    LANES,
+    SensorConfig,
+    expert_actions,
+    hidden_speeds,
+    sequence_rows,
+)
+from representation.dense import DenseEncoder
+from representation.encoder import Encoder
+from representation.fit import FitConfig
+from representation.measures import rmse
+from representation.recipe import Figure, Job, Outcome, Picture, Recipe
+from representation.recurrent import CELLS, RecurrentEncoder
+from representation.sequence_driver import SequenceDriver, record_policy
+from representation.sequence_model import ActionModel, SpeedModel
+
+WEIGHTS = "encoder.safetensors"
+SPEED_UNIT = 15.0  # [mph] in which the network counts, about the spread of relative speeds
+UNITS = 64
+ARRIVAL_SEEDS = {"train": 1, "validation": 2, "test": 3}  # of the frames that are lost
+
+F32 = NDArray[np.float32]
+Sequences = dict[str, NDArray]
+
+
+def stack_encoder(sensor: SensorConfig, steps: int, features_dim: int = 64) -> DenseEncoder:
+    """Return a feed-forward encoder of the last so many steps side by side."""
+    low, high = float(sensor.space.low.min()), float(sensor.space.high.max())
+    return DenseEncoder(spaces.Box(low, high, (steps, sensor.size), np.float32), features_dim, hidden=(256,))
+
+
+def speed_sequences(job: Job, split: str, runs: int, sensor: SensorConfig = BLIND) -> Sequences:
+    """Return rows (R, T, n), what is to be told, target (R, T, 7) [15 mph], and where it is known."""
+    recording = record(RecordingConfig(split=split, runs=job.scaled(runs, least=8)), job.cache)
+    speeds, known = hidden_speeds(recording)
+    rows = sequence_rows(recording, sensor, ARRIVAL_SEEDS[split])
+    return {"rows": rows, "target": speeds / np.float32(SPEED_UNIT), "known": known}
+
+
+def train_speed(job: Job, name: str, encoder: Encoder, data: dict[str, Sequences], config: FitConfig) -> SpeedModel:
+    """Train one network to tell hidden speeds, in the job's subfolder `name`."""
+    model = SpeedModel(encoder, LANES)
+    result = job.fit(name, model, data["train"], data["validation"], config)
+    encoder.summary = {"epochs": result.best_epoch, "validation_loss": result.validation_loss}
+    return model
+
+
+def told(model: SpeedModel, data: Sequences) -> F32:
+    """Return the speeds that the network tells, (R, T, 7) [mph]."""
+    return SPEED_UNIT * model.predict(torch.from_numpy(data["rows"])).numpy()
+
+
+class RecurrentSpeed(Recipe):
+    """How fast do the cars ahead come nearer, where no frame shows speeds and three in ten do not arrive?"""
+
+    name, paradigm = "recurrent-speed", "recurrent network"
+    summary = "Tells the speed of the car ahead in each lane from occupancy alone, while 30% of frames are lost."
+    source = "Elman 1990; Hochreiter and Schmidhuber 1997; Cho et al. 2014, arXiv:1406.1078"
+    config = FitConfig(epochs=15, batch_size=8, learning_rate=3e-3, learning_rate_end=2e-4)
+
+    def run(self, job: Job) -> Outcome:
+        """Train the three cells and feed-forward networks on stacks of frames; measure on the same held-out runs."""
+        splits = (("train", 600), ("validation", 60), ("test", 200))
+        data = {split: speed_sequences(job, split, runs) for split, runs in splits}
+        test = data["test"]
+        true, known = SPEED_UNIT * test["target"], test["known"]
+        models: dict[str, SpeedModel] = {}
+        for name, encoder in self._encoders():
+            models[name] = train_speed(job, name, encoder(), data, self.config)
+        answers = {name: told(model, test) for name, model in models.items()}
+        errors = {name: rmse(answer[known], true[known]) for name, answer in answers.items()}
+        cell = min(CELLS, key=lambda name: models[name].encoder.summary["validation_loss"])
+        models[cell].encoder.save(job.folder / WEIGHTS)
+        mean = (SPEED_UNIT * data["train"]["target"])[data["train"]["known"]].mean()
+        baselines = {"the mean": rmse(np.full(known.sum(), mean), true[known])}
+        baselines |= {name: error for name, error in errors.items() if name not in CELLS}
+        self._draw(job.folder, errors, answers, cell, test)
+        return Outcome(self._figures(errors, baselines, cell, answers, test), self._pictures(), [WEIGHTS])
+
+    def _encoders(self) -> list[tuple[str, Callable[[], Encoder]]]:
+        def seeded(make: Callable[[], Encoder]) -> Callable[[], Encoder]:
+            def first_weights() -> Encoder:
+                torch.manual_seed(0)
+                return make()
+
+            return first_weights
+
+        cells = [(cell, seeded(lambda cell=cell: RecurrentEncoder(BLIND.space, UNITS, cell=cell))) for cell in CELLS]
+        stacks = [(f"MLP, {k} frame{'s' * (k > 1)}", seeded(lambda k=k: stack_encoder(BLIND, k))) for k in (1, 4, 12)]
+        return cells + stacks
+
+    def _figures(
+        self, errors: dict[str, float], baselines: dict[str, float], cell: str, answers: dict[str, F32], test: Sequences
+    ) -> list[Figure]:
+        count = f"{test['known'].sum():,} cars ahead in {len(test['rows'])} held-out runs"
+        note = f"{count}; of the cells {cell} had the least validation loss"
+        figures = [Figure(f"RMSE of hidden speeds ({cell})", errors[cell], baselines, "mph", False, None, note)]
+        for other in CELLS:
+            if other != cell:
+                beside = {"MLP, 4 frames": errors["MLP, 4 frames"]}
+                figures.append(Figure(f"RMSE of hidden speeds ({other})", errors[other], beside, "mph", False))
+        true = SPEED_UNIT * test["target"]
+        lost = test["known"] & (test["rows"][..., -1:] == 0)
+        beside = {"MLP, 4 frames": rmse(answers["MLP, 4 frames"][lost], true[lost])}
+        value = rmse(answers[cell][lost], true[lost])
+        return [*figures, Figure(f"RMSE at decisions whose frame was lost ({cell})", value, beside, "mph", False)]
+
+    def _draw(
+        self, folder: Path, errors: dict[str, float], answers: dict[str, F32], cell: str, test: Sequences
+    ) -> None:
+        figure = empty_figure((10.0, 3.8))
+        left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.25))
+        style_axes(left, "Error on held-out runs")
+        draw_bars(left, errors, cell, "RMSE of hidden speeds [mph], lower is better")
+        style_axes(right, "One run: the car ahead in the own lane")
+        draw_run(right, answers[cell], answers["MLP, 1 frame"], cell, test)
+        save_figure(figure, folder / "recurrent-speed.png", REPORT_DPI)
+
+    def _pictures(self) -> list[Picture]:
+        caption = (
+            "Speeds that no frame shows. Left: error of three recurrent cells and of feed-forward networks that see 1, "
+            "4 or 12 frames. Right: one held-out run; ticks at the bottom are frames that were lost."
+        )
+        return [Picture("recurrent-speed.png", caption)]
+
+
+def draw_run(axes, answer: F32, single: F32, cell: str, test: Sequences) -> None:  # type: ignore[no-untyped-def]
+    """Draw one run's true and told relative speed of the car ahead in the own lane: that with most cars ahead."""
+    lane = LANES // 2
+    run = int(test["known"][..., lane].sum(1).argmax())
+    known = test["known"][run, :, lane]
+    time = np.arange(len(known))
+    true = np.where(known, SPEED_UNIT * test["target"][run, :, lane], np.nan)
+    axes.plot(time, true, color=GREY, lw=5, alpha=0.5, solid_capstyle="round", label="true")
+    axes.plot(time, np.where(known, answer[run, :, lane], np.nan), color=BLUE, marker="o", ms=3, label=cell)
+    told_by_one = np.where(known, single[run, :, lane], np.nan)
+    axes.plot(time, told_by_one, color=ORANGE, ls="--", lw=1.2, label="MLP, 1 frame")
+    lost = time[test["rows"][run, :, -1] == 0]
+    axes.plot(lost, np.full(lost.shape, axes.get_ylim()[0]), "|", color="black", ms=9, label="frame lost")
+    axes.set_xlabel("decision")
+    axes.set_ylabel("speed of the car ahead\nminus the own [mph]")
+    axes.legend(frameon=False, fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+
+
+# --- driving ----------------------------------------------------------------------------------------------------------
+
+
+class RecurrentDrive(Recipe):
+    """Imitate the built-in driver `gap`, seeing less than it sees: how much of the loss does memory make up for?
+
+    Behaviour cloning on recorded driving, then three rounds of DAgger (Ross et al. 2011, arXiv:1011.0686): the network
+    drives, the expert says what it would have done there. The same for every network.
+    """
+
+    name, paradigm = "recurrent-drive", "recurrent network"
+    summary = "Drives from occupancy alone, while 30% of frames are lost; imitates a driver that sees everything."
+    source = "Cho et al. 2014, arXiv:1406.1078; DAgger: Ross et al. 2011, arXiv:1011.0686"
+    config = FitConfig(epochs=5, batch_size=8, learning_rate=2e-3, learning_rate_end=2e-4)
+    rounds = 4
+    test_runs = 2000
+
+    def run(self, job: Job) -> Outcome:
+        """Train with and without memory under the poor sensor, and under the full one; drive on reporting seeds."""
+        scores: dict[str, Score] = {}
+        students: list[tuple[str, SensorConfig, Encoder]] = [
+            ("full sensor", FULL, self._first(lambda: stack_encoder(FULL, 1, 128))),
+            ("1 frame", BLIND, self._first(lambda: stack_encoder(BLIND, 1, 128))),
+            ("4 frames", BLIND, self._first(lambda: stack_encoder(BLIND, 4, 128))),
+            ("gru", BLIND, self._first(lambda: RecurrentEncoder(BLIND.space, 96, cell="gru"))),
+        ]
+        for name, sensor, encoder in students:
+            driver = self._taught(job, name, sensor, encoder)
+            scores[name] = evaluate_open(driver, runs=job.scaled(self.test_runs, least=50), seed_set="reporting")
+        students[-1][2].save(job.folder / WEIGHTS)
+        self._draw(job.folder, scores)
+        caption = (
+            "Mean speed of drivers that imitate `gap`: with the full sensor, and with one that shows no speeds and "
+            "loses 30% of frames, seen by a feed-forward network (1 or 4 frames) and by a GRU."
+        )
+        return Outcome(self._figures(scores), [Picture("recurrent-drive.png", caption)], [WEIGHTS])
+
+    def _first(self, make: Callable[[], Encoder]) -> Encoder:
+        torch.manual_seed(0)
+        return make()
+
+    def _taught(self, job: Job, name: str, sensor: SensorConfig, encoder: Encoder) -> SequenceDriver:
+        torch.manual_seed(0)
+        model = ActionModel(encoder, 5)
+        runs = job.scaled(300, least=8)
+        held_out = record(RecordingConfig(split="validation", runs=job.scaled(60, least=8)), job.cache)
+        validation = lesson(held_out, sensor, seed=2)
+        data = lesson(record(RecordingConfig(runs=runs), job.cache), sensor, seed=1)
+        for number in range(self.rounds):
+            folder = f"{name.replace(' ', '-')}-round-{number + 1}"
+            job.fit(folder, model, data, validation, self.config)
+            if number + 1 < self.rounds:
+                own = RecordingConfig(runs=runs, first=100_000 * (number + 1))
+                driven = record_policy(SequenceDriver(model, sensor, name, seed=number + 1), own)
+                more = lesson(driven, sensor, seed=10 + number)
+                data = {part: np.concatenate([data[part], more[part]]) for part in data}
+        return SequenceDriver(model, sensor, name)
+
+    def _figures(self, scores: dict[str, Score]) -> list[Figure]:
+        mph = {name: score.mean_mph for name, score in scores.items()}
+        gap = mph["full sensor"] - mph["1 frame"]
+        closed = {name: (mph[name] - mph["1 frame"]) / gap for name in ("gru", "4 frames")}
+        low, high = scores["gru"].mean_interval
+        note = (
+            f"{scores['gru'].runs} open runs on reporting seeds; 95% interval of the GRU's mean {low:.2f} to {high:.2f}"
+        )
+        beside = {name: mph[name] for name in ("1 frame", "4 frames")}
+        full = f"full sensor {mph['full sensor']:.2f} mph, one frame of the poor sensor {mph['1 frame']:.2f} mph"
+        return [
+            Figure("mean speed under the poor sensor (gru)", mph["gru"], beside, "mph", True, None, note),
+            Figure(
+                "share of the gap to the full sensor closed",
+                closed["gru"],
+                {"4 frames": closed["4 frames"]},
+                "",
+                True,
+                0.7,
+                full,
+            ),
+        ]
+
+    def _draw(self, folder: Path, scores: dict[str, Score]) -> None:
+        figure = empty_figure((7.0, 3.0))
+        axes = figure.add_subplot()
+        style_axes(axes, "Driving with less to see")
+        mph = {name: score.mean_mph for name, score in scores.items()}
+        draw_bars(axes, mph, "gru", "mean speed on held-out runs [mph]", max(mph.values()) + 1.0)
+        axes.set_xlim(min(mph.values()) - 2.0, max(mph.values()) + 0.7)
+        save_figure(figure, folder / "recurrent-drive.png", REPORT_DPI)
+
+
+def lesson(recording: Recording, sensor: SensorConfig, seed: int) -> Sequences:
+    """Return rows (R, T, n) that the sensor leaves and what the expert would do, action (R, T)."""
+    action = expert_actions(recording.rules, recording.states[:, :-1])
+    return {"rows": sequence_rows(recording, sensor, seed), "action": action}
