@@ -102,7 +102,8 @@ def _decided(values: Tensor, one_of_all: bool = False) -> Tensor:
 class DiscriminatorEncoder(Encoder):
     """The discriminator up to its last layer: what it looks at to tell real scenes from drawn ones, as features.
 
-    Source of the use: Radford et al. 2015, section 5.1. Every layer is held at spectral norm 1.
+    Source of the use: Radford et al. 2015, section 5.1. Every layer is held at spectral norm 1. The last one also reads
+    the sums of each column, a lane of a road: how many cars there are is seen by nobody who looks at corners only.
 
     Args:
         observation_space: any, read as one picture
@@ -124,14 +125,15 @@ class DiscriminatorEncoder(Encoder):
             nn.LeakyReLU(0.2),
         )
         read = 4 * width * (self.height // 4) * math.ceil(math.ceil(across / stride[1]) / stride[1])
-        self.dense = spectral_norm(nn.Linear(read, features_dim))
+        self.dense = spectral_norm(nn.Linear(read + channels * across, features_dim))
 
     def features(self, obs: Observation) -> Tensor:
         """Return (B, D)."""
         picture = as_picture(obs)  # (B, C, H, W)
+        lanes = picture.sum(2) / math.sqrt(picture.shape[2])  # (B, C, W)
         picture = pad(picture, (0, 0, 0, self.height - picture.shape[2]))  # (B, C, 4h, W)
         maps = self.layers(picture)  # (B, 4w, h, W)
-        return nn.functional.leaky_relu(self.dense(maps.flatten(1)), 0.2)  # (B, D)
+        return nn.functional.leaky_relu(self.dense(torch.cat([maps.flatten(1), lanes.flatten(1)], 1)), 0.2)  # (B, D)
 
 
 class SceneDiscriminator(nn.Module):
