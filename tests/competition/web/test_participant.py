@@ -1,0 +1,107 @@
+"""Submitting on the page, watching, history, choice."""
+
+from collections.abc import Callable
+
+import pytest
+
+from deeptraffic.competition.store import competitions, organise, queue
+from deeptraffic.competition.store.members import membership
+from deeptraffic.competition.store.submissions import get_submission, history
+
+
+@pytest.mark.usefixtures("quick_intake")
+def test_a_file_submitted_on_the_page_is_scored_and_shown(world, browse: Callable) -> None:
+    ada = world.person("Ada")
+    browser = browse(ada)
+    answer = browser.upload(b"policy ada", "../my net.safetensors")
+    assert answer.status_code == 303
+    page = browser.get(answer.headers["location"]).text
+    assert "place 1 in the queue" in page and "my net.safetensors" in page and ".." not in page
+    world.work(world.fake_score(70.0))
+    page = browser.get(answer.headers["location"]).text
+    assert "Official score" in page and "out of 1" in page and "data-progress" not in page
+
+
+@pytest.mark.usefixtures("quick_intake")
+def test_a_refused_file_costs_nothing_and_says_what_to_do(world, browse: Callable) -> None:
+    ada = world.person("Ada")
+    answer = browse(ada).upload(b"\x80\x04 a pickle", "net.pkl")
+    assert answer.status_code == 422
+    assert "export one with deeptraffic export" in answer.text and "did not count" in answer.text
+    assert history(world.db, world.competition.id, ada.id)[1] == 0
+
+
+@pytest.mark.usefixtures("quick_intake")
+def test_the_same_file_again_leads_to_the_first(world, browse: Callable) -> None:
+    browser = browse(world.person("Ada"))
+    first = browser.upload(b"policy").headers["location"]
+    again = browser.upload(b"policy")
+    assert again.status_code == 422 and f'href="{first}"' in again.text
+
+
+@pytest.mark.usefixtures("quick_intake")
+def test_no_file_and_too_large_a_file_are_refused_by_their_size(world, browse: Callable) -> None:
+    competitions.change_config(world.db, world.competition.id, {"max_bytes": 1000}, "test")
+    browser = browse(world.person("Ada"))
+    assert "no file came" in browser.upload(b"").text
+    assert "at most 1,000" in browser.upload(b"policy" * 400).text
+
+
+def test_progress_counts_runs(world, browse: Callable) -> None:
+    ada = world.person("Ada")
+    made = world.submit(ada)
+    job = queue.lease(world.db, "worker")
+    assert job is not None
+    queue.beat(world.db, job, 7, 20)
+    record = browse(ada).get(f"/api/v1/submissions/{made.key}").json()
+    assert (record["state"], record["runs_done"], record["runs_total"], record["finished"]) == (
+        "validating",
+        7,
+        20,
+        False,
+    )
+    assert "7 of 20 runs" in browse(ada).get(f"/s/{made.key}").text
+
+
+def test_history_shows_states_and_reasons(world, browse: Callable) -> None:
+    ada = world.person("Ada")
+    world.scored(ada, 70.0)
+    refused = world.submit(ada)
+    world.work(None)
+    bad = world.scored(ada, 60.0, seed=1)
+    organise.disqualify(world.db, bad.key, "test", "copied")
+    text = browse(ada).get("/c/lab/mine").text
+    assert "this is no policy file" in text and "disqualified" in text and "counts" in text
+    assert "copied" in browse(ada).get(f"/s/{bad.key}").text
+    assert "this is no policy file" in browse(ada).get(f"/s/{refused.key}").text
+
+
+def test_a_choice_for_the_final_is_kept_until_it_begins(world, browse: Callable) -> None:
+    ada = world.person("Ada")
+    best, other = world.scored(ada, 70.0), world.scored(ada, 60.0, seed=1)
+    browser = browse(ada)
+    assert browser.fill("/c/lab/choose", page="/c/lab/mine", entry=other.key).status_code == 303
+    assert get_submission(world.db, other.id).chosen
+    browser.fill("/c/lab/choose", page="/c/lab/mine", entry="")
+    assert membership(world.db, world.competition.id, ada.id).chosen_id is None
+    assert not get_submission(world.db, best.id).chosen
+
+
+def test_ones_own_file_comes_back(world, browse: Callable) -> None:
+    ada, entry = world.person("Ada"), world.entry()
+    made = world.submit(ada, entry)
+    answer = browse(ada).get(f"/s/{made.key}/file")
+    assert answer.content == entry.content
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert browse(world.organiser).get(f"/s/{made.key}/file").content == entry.content
+
+
+@pytest.mark.parametrize("page", ["/c/lab/submit", "/c/lab/mine", "/me"])
+def test_visitors_are_led_to_the_entrance(browse: Callable, page: str) -> None:
+    assert browse().get(page).headers["location"] == "/enter"
+
+
+@pytest.mark.parametrize("page", ["/c/lab/submit", "/c/lab/mine"])
+def test_who_takes_no_part_finds_nothing(world, browse: Callable, page: str) -> None:
+    other = competitions.create(world.db, "other", world.competition.config, "test")
+    assert browse(world.person("Eve", other)).get(page).status_code == 404

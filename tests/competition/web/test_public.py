@@ -1,0 +1,129 @@
+"""Pages that everybody may see."""
+
+import csv
+import io
+import re
+from collections.abc import Callable
+
+import pytest
+
+from deeptraffic.competition.config import CompetitionConfig
+from deeptraffic.competition.store import competitions, organise
+
+
+def rows_of(text: str) -> list[str]:
+    """The rows of a board's page as plain words."""
+    body = text.partition("<tbody>")[2].partition("</tbody>")[0]
+    rows = [re.sub(r"<svg.*?</svg>|<[^>]+>", " ", row, flags=re.S) for row in body.split("<tr")[1:]]
+    return [" ".join(row.partition(">")[2].split()) for row in rows]
+
+
+def test_the_board_ranks_the_best_of_everybody_and_flags_baselines(world, browse: Callable) -> None:
+    ada, bob = world.person("Ada"), world.person("Bob")
+    world.scored(ada, 60.0)
+    world.scored(ada, 70.0, seed=1)
+    world.scored(bob, 65.0)
+    world.scored(world.person("idle", role="baseline"), 67.0)
+    rows = rows_of(browse().get("/c/lab").text)
+    assert [row.split()[:2] for row in rows] == [["1", "Ada"], ["–", "idle"], ["2", "Bob"]]
+    assert "baseline" in rows[1]
+
+
+def test_a_participant_reads_a_rank_out_of_all(world, browse: Callable) -> None:
+    people = [world.person(f"Driver {letter}") for letter in "abcd"]
+    for k, person in enumerate(people):
+        world.scored(person, 70.0 - 3 * k)
+    text = browse(people[2]).get("/c/lab").text
+    assert re.search(r"<dd>3 <small>out of 4</small></dd>", text)
+    assert 'class="mine' in text.replace("  ", " ")
+
+
+def test_one_competition_is_the_start_page_and_several_are_listed(world, browse: Callable) -> None:
+    assert browse().get("/").headers["location"] == "/c/lab"
+    competitions.create(world.db, "spring", CompetitionConfig(title="Spring <b>"), "test")
+    text = browse().get("/").text
+    assert "Spring &lt;b&gt;" in text and 'href="/c/spring"' in text
+
+
+def test_a_search_finds_names_and_says_when_there_is_none(world, browse: Callable) -> None:
+    for name in ("Ada Lovelace", "Grace Hopper"):
+        world.scored(world.person(name))
+    browser = browse()
+    assert [row.split()[1] for row in rows_of(browser.get("/c/lab?q=HOPPER").text)] == ["Grace"]
+    assert "Nobody found" in browser.get("/c/lab?q=nobody").text
+
+
+def test_an_empty_board_says_so(browse: Callable) -> None:
+    assert "The road is free" in browse().get("/c/lab").text
+
+
+def test_the_board_as_json_and_as_csv_holds_the_same(world, browse: Callable) -> None:
+    world.scored(world.person("Ada"), 70.0, seed=1)
+    world.scored(world.person("Bob"), 66.0, seed=2)
+    browser = browse()
+    record = browser.get("/c/lab/board.json").json()
+    table = list(csv.DictReader(io.StringIO(browser.get("/c/lab/board.csv").text)))
+    assert [row["name"] for row in record["rows"]] == [row["name"] for row in table] == ["Ada", "Bob"]
+    assert float(table[0]["score"]) == record["rows"][0]["score"]
+    assert record["ranked"] == 2
+    assert "person" not in str(record)
+
+
+def test_an_anonymous_board_names_nobody_on_any_page(world, browse: Callable) -> None:
+    ada = world.person("Ada Lovelace")
+    made = world.scored(ada, 70.0, world.entry(filename="adas-file.safetensors", label="Ada's net"))
+    competitions.change_config(world.db, world.competition.id, {"anonymous": True}, "test")
+    browser = browse()
+    pages = ["", "/board.json", "/board.csv", "/figures", "/figures.json", "/figures.csv", "/rules"]
+    for address in [*(f"/c/lab{page}" for page in pages), f"/e/{made.key}", f"/e/{made.key}/replay", "/"]:
+        text = browser.get(address).text
+        assert "Lovelace" not in text and "Ada" not in text and "adas" not in text, address
+    assert "Driver " in browser.get("/c/lab").text
+
+
+@pytest.mark.parametrize("page", ["", "0", "-1", "999999", "x", "1e9", "９", "99999999999999999999"])
+def test_any_page_number_gives_a_page(world, browse: Callable, page: str) -> None:
+    world.scored(world.person("Ada"))
+    answer = browse().get("/c/lab", params={"page": page})
+    assert answer.status_code == 200 and "Ada" in answer.text
+
+
+def test_what_is_disqualified_leaves_board_and_figures(world, browse: Callable) -> None:
+    made = world.scored(world.person("Ada"), 70.0)
+    browser = browse()
+    assert browser.get("/c/lab/figures.json").json()["columns"]["score"] != []
+    organise.disqualify(world.db, made.key, "test", "not their own")
+    assert browser.get("/c/lab/board.json").json()["rows"] == []
+    assert browser.get("/c/lab/figures.json").json()["columns"]["score"] == []
+    assert browser.get(f"/e/{made.key}").status_code == 404
+
+
+def test_figures_say_which_points_are_the_viewers(world, browse: Callable) -> None:
+    ada = world.person("Ada")
+    world.scored(world.person("Bob"))
+    world.scored(ada)
+    assert browse().get("/c/lab/figures.json").json()["mine"] == []
+    assert browse(ada).get("/c/lab/figures.json").json()["mine"] == [1]
+
+
+def test_rules_show_the_settings(world, browse: Callable) -> None:
+    competitions.change_config(world.db, world.competition.id, {"parameter_cap": 5000, "daily_limit": 7}, "test")
+    text = browse().get("/c/lab/rules").text
+    assert "at most 5,000" in text and "7 a day" in text and "0 to 10 other agents" in text
+
+
+def test_static_files_are_kept_for_ever_and_pages_never(browse: Callable) -> None:
+    browser = browse()
+    page = browser.get("/c/lab")
+    assert page.headers["cache-control"] == "no-store"
+    for address in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text):
+        found = browser.get(address)
+        assert found.status_code == 200 and "immutable" in found.headers["cache-control"], address
+
+
+@pytest.mark.parametrize(
+    "path", ["/docs", "/redoc", "/openapi.json", "/c/none", "/e/none", "/static/x/style.css", "/c"]
+)
+def test_where_nothing_is_a_page_says_so(browse: Callable, path: str) -> None:
+    answer = browse().get(path)
+    assert answer.status_code == 404 and "Nothing here" in answer.text
