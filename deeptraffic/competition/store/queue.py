@@ -29,12 +29,15 @@ def lease(db: Database, worker: str, lane: str = "all", lease_ms: int = LEASE) -
     with db.write("queue") as connection:
         now = db.now(connection)
         _end_silent(connection, db, now)
-        for row in _waiting(connection, db, now, lane):
-            kept = _kept(connection, row)
-            if kept is not None:
+        ended = True
+        while ended:  # the end of a validation queues an official evaluation, whose result may be kept too
+            ended = False
+            for row in _waiting(connection, db, now, lane):
+                kept = _kept(connection, row)
+                if kept is None:
+                    return _take(connection, row, worker, now, lease_ms)
                 finish(connection, db, row, kept)
-                continue
-            return _take(connection, row, worker, now, lease_ms)
+                ended = True
     return None
 
 
