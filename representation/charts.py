@@ -9,9 +9,21 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
-from deeptraffic.figure import BLUE, GREY, INK, ORANGE, PALETTE, empty_figure, new_figure, save_figure, style_axes
+from deeptraffic.figure import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    PALETTE,
+    PURPLE,
+    empty_figure,
+    new_figure,
+    save_figure,
+    style_axes,
+)
 
 REPORT_DPI = 80
 
@@ -122,3 +134,31 @@ def save_clips(
         axes.tick_params(labelsize=8)
         axes.set_xticks([0, 1])
     return save_figure(figure, path, 64)
+
+
+def save_detection(
+    picture: NDArray[np.uint8],
+    true: NDArray[np.bool_],
+    seen: NDArray[np.bool_],
+    speeds: Mapping[str, float],
+    path: str | Path,
+) -> Path:
+    """Draw a picture (3, H, W), its true cells (R, L), what was seen right and wrong, and mph by what a driver sees."""
+    figure = empty_figure((9.0, 4.6))
+    grid = figure.add_gridspec(1, 5, width_ratios=(1.0, 1.0, 1.0, 0.1, 2.2))
+    mistakes = np.ones((*true.shape, 3))
+    for cells, colour in ((true & seen, BLUE), (true & ~seen, ORANGE), (seen & ~true, PURPLE)):
+        mistakes[cells] = to_rgb(colour)
+    plain = np.where(true[..., None], to_rgb(INK), 1.0)
+    pictures = {"picture": picture.transpose(1, 2, 0), "true cells": plain, "seen cells": mistakes}
+    for place, (title, content) in enumerate(pictures.items()):
+        axes = figure.add_subplot(grid[place])
+        axes.imshow(content, aspect="auto", interpolation="nearest")
+        axes.set_title(title, fontsize=10, color=INK)
+        axes.set_xticks([], [])
+        axes.set_yticks([], [])
+    axes.set_xlabel("blue right, orange missed,\npurple not there", fontsize=8)
+    axes = figure.add_subplot(grid[4])
+    style_axes(axes, "Score, by what it sees")
+    draw_bars(axes, speeds, next(iter(speeds)), "median [mph]")
+    return save_figure(figure, path, REPORT_DPI)

@@ -1,0 +1,131 @@
+"""Recipe of the detector: how well it finds vehicles in pictures, and how well one drives on what it finds."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from deeptraffic.competition.seeds import SEED_SETS
+from deeptraffic.sim.rules import MPH_PER_PX, Rules, Sensor
+from representation.camera_driver import camera_sight, drive, states_before, take_pictures, true_sight
+from representation.charts import save_detection
+from representation.data.recording import RecordingConfig, record
+from representation.detection import LANE_PIXELS, ROW_PIXELS, Detections, GridDetector, own_lanes, true_cells
+from representation.fit import Arrays, FitConfig
+from representation.measures import accuracy, class_f1, confusion, rmse
+from representation.recipe import Figure, Job, Outcome, Picture, Recipe
+from representation.weights import save_module
+
+EVERY = 3  # [decisions]
+WEIGHTS = "detector.safetensors"
+OCCUPIED = 1
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Scenes as pictures and as true cells: pictures (N, 2, 3, H, W) uint8."""
+
+    rules: Rules
+    pictures: NDArray[np.uint8]
+    cells: Detections
+
+    def arrays(self) -> Arrays:
+        """Return them for training."""
+        speed = self.cells.speed.astype(np.float32)
+        return {"pictures": self.pictures, "occupied": self.cells.occupied, "own": self.cells.own, "speed": speed}
+
+
+def scenes(job: Job, split: str, runs: int) -> Scenes:
+    """Return scenes of so many runs at the job's scale."""
+    recording = record(RecordingConfig(split=split, runs=job.scaled(runs, least=5)), job.cache)
+    before = states_before(recording)[:, ::EVERY].reshape(-1)
+    now = recording.states[:, 1:-1:EVERY].reshape(-1)
+    pictures = take_pictures(recording.rules, before, now, seed=recording.config.seeds.start)
+    return Scenes(recording.rules, pictures, true_cells(now))
+
+
+def cell_f1(found: Bools, true: Bools) -> float:
+    """Return the F1 of occupied cells."""
+    return float(class_f1(confusion(found.astype(np.int64), true.astype(np.int64), 2))[OCCUPIED])
+
+
+def cell_contrast(pictures: NDArray[np.uint8]) -> NDArray[np.floating[Any]]:
+    """Return how far each cell's mean colour in the last picture is from the commonest colour of all, (N, R, L)."""
+    road = pictures[:, -1, :, :, LANE_PIXELS // 2 : -LANE_PIXELS // 2].astype(np.float32)  # (N, 3, 2R, 4L)
+    count, channels, height, width = road.shape
+    sides = (count, channels, height // ROW_PIXELS, ROW_PIXELS, width // LANE_PIXELS, LANE_PIXELS)
+    return np.abs(road.reshape(sides).mean((3, 5)) - np.median(road, (0, 2, 3))[:, None, None]).mean(1)
+
+
+class ConvDetection(Recipe):
+    """Vehicle detection to the true grid, and the mph of a grid driver on perceived in place of true grids."""
+
+    name, paradigm = "conv-detection", "convolutional network"
+    summary = "Finds vehicles and their speeds in two pictures of the road, and drives on what it found."
+    source = "Long, Shelhamer and Darrell 2015, arXiv:1411.4038; Redmon et al. 2016, arXiv:1506.02640"
+    config = FitConfig(epochs=9, batch_size=32, learning_rate=2e-3, learning_rate_end=1e-5, patience=0)
+
+    def run(self, job: Job) -> Outcome:
+        """Train, compare cells with the truth on held-out runs, and drive on the reporting seeds."""
+        train, validation, test = (
+            scenes(job, split, runs) for split, runs in (("train", 250), ("validation", 30), ("test", 100))
+        )
+        torch.manual_seed(0)
+        detector = GridDetector(train.rules.rows, train.rules.lanes)
+        result = job.fit("detector", detector, train.arrays(), validation.arrays(), self.config)
+        facts = {"architecture": {"name": "grid-detector"}, "summary": {"recipe": self.name, "epochs": result.epochs}}
+        save_module(job.folder / WEIGHTS, detector.state_dict(), facts)
+        seen = detector.detect(test.pictures)
+        mean_speed = float(train.cells.speed[train.cells.occupied & ~train.cells.own].mean())
+        speeds = self._drive(job, detector, test.rules, mean_speed)
+        path = job.folder / "conv-detection.png"
+        save_detection(test.pictures[0, -1], test.cells.occupied[0], seen.occupied[0], speeds, path)
+        caption = "A held-out scene with true and perceived cells, and what the same driver makes of either."
+        figures = [*self._cell_figures(train, test, seen, mean_speed), self._drive_figure(job, speeds)]
+        return Outcome(figures, [Picture(path.name, caption)], [WEIGHTS])
+
+    def _cell_figures(self, train: Scenes, test: Scenes, seen: Detections, mean_speed: float) -> list[Figure]:
+        contrast, levels = cell_contrast(train.pictures), np.arange(2.0, 60.0, 2.0)
+        level = levels[np.argmax([cell_f1(contrast > level, train.cells.occupied) for level in levels])]
+        by_contrast = cell_f1(cell_contrast(test.pictures) > level, test.cells.occupied)
+        true_lanes = own_lanes(test.cells)
+        in_middle = accuracy(np.full_like(true_lanes, test.rules.lanes // 2), true_lanes)
+        cars = test.cells.occupied & ~test.cells.own
+        error = MPH_PER_PX * rmse(seen.speed[cars], test.cells.speed[cars])
+        by_mean = MPH_PER_PX * rmse(np.full(int(cars.sum()), mean_speed), test.cells.speed[cars])
+        note = f"{len(test.pictures):,} scenes of held-out runs, {test.cells.occupied[0].size} cells each"
+        return [
+            Figure(
+                "F1 of occupied cells",
+                cell_f1(seen.occupied, test.cells.occupied),
+                {"contrast": by_contrast},
+                goal=0.98,
+                note=f"{note}; contrast: a cell that differs enough from the asphalt",
+            ),
+            Figure("accuracy of the own lane", accuracy(own_lanes(seen), true_lanes), {"middle lane": in_middle}),
+            Figure("RMSE of other cars' speeds", error, {"mean speed": by_mean}, "mph", False),
+        ]
+
+    def _drive(self, job: Job, detector: GridDetector, rules: Rules, mean_speed: float) -> dict[str, float]:
+        """Return the median mph of runs of the reporting seeds, by what the driver sees."""
+        seeds, sensor = SEED_SETS["reporting"][: job.scaled(150, least=4)], Sensor()
+        sights = {
+            "perceived cells": camera_sight(detector, rules, sensor),
+            "true cells": true_sight(rules, sensor),
+            "perceived, speeds assumed": camera_sight(detector, rules, sensor, mean_speed),
+            "nothing (full throttle)": None,
+        }
+        return {name: float(np.median(drive(rules, seeds, see))) for name, see in sights.items()}
+
+    def _drive_figure(self, job: Job, speeds: dict[str, float]) -> Figure:
+        runs, true = job.scaled(150, least=4), speeds["true cells"]
+        lost = true - speeds["perceived cells"]
+        note = f"median of {runs} open runs; on true cells {true:.2f} mph, so perception costs {lost:.2f} mph"
+        baselines = {name: speeds[name] for name in ("nothing (full throttle)", "perceived, speeds assumed")}
+        return Figure(
+            "score of the gap driver on perceived cells", speeds["perceived cells"], baselines, "mph", note=note
+        )
