@@ -10,8 +10,11 @@ from deeptraffic.competition.store.database import Database
 
 def upgrade(db: Database) -> None:
     """Run the scripts that the database has not seen yet, in one transaction."""
-    if version_of(db) == newest_version():
+    here = version_of(db)
+    if here == newest_version():
         return
+    if here is not None and here not in {script.revision for script in _scripts().walk_revisions()}:
+        raise ValueError(f"the database has tables of version {here}, newer than this package; update deeptraffic")
     with db.write("schema") as connection:
         config = configuration()
         config.attributes["connection"] = connection
@@ -27,9 +30,13 @@ def configuration() -> Config:
 
 def newest_version() -> str:
     """Return the version of this package's tables."""
-    head = ScriptDirectory.from_config(configuration()).get_current_head()
+    head = _scripts().get_current_head()
     assert head is not None
     return head
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(configuration())
 
 
 def version_of(db: Database) -> str | None:
