@@ -1,8 +1,8 @@
 """Checkpoints: all that training goes on from, so that a resumed run equals an uninterrupted one.
 
 A checkpoint holds the networks and the optimiser, SB3's counters, the games with their streams and seeds, the global
-random streams that SB3 draws from, and DQN's replay memory. It is numbers and text: reading it runs no code
-(`torch.load(weights_only=True)`), so a run folder from somewhere else does no harm.
+random streams that SB3 draws from, the replay memory of DQN, and what recurrent drivers remember. It is numbers and
+text: reading it runs no code (`torch.load(weights_only=True)`), so a run folder from somewhere else does no harm.
 
 It is taken between an update and the next rollout, where SB3 keeps nothing else. What is not kept: the running means
 that SB3 prints, and what a second GPU or a nondeterministic GPU kernel adds.
@@ -15,13 +15,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3 import DQN
+from sb3_contrib import RecurrentPPO
+from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
 
 REPLAY_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+MEMORY = ("hidden", "cell", "value_hidden", "value_cell")  # of recurrent networks
 WINDOW_ARRAYS = ("last", "history")  # of an observation with a temporal window
 
 
@@ -41,6 +44,7 @@ def checkpoint_content(model: BaseAlgorithm, env: DeepTrafficVecEnv, notes: dict
         "random": random_state(model),
         "games": games_state(env),
         "replay": replay_state(getattr(model, "replay_buffer", None)),
+        "memory": memory_state(model),
     }
     file = io.BytesIO()
     torch.save(state, file)
@@ -63,9 +67,12 @@ def restore_checkpoint(path: Path, model: BaseAlgorithm, env: DeepTrafficVecEnv)
         ) from error
     model.num_timesteps, model._n_updates = state["num_timesteps"], state["n_updates"]
     model._current_progress_remaining = state["progress_remaining"]
-    if isinstance(model, DQN):
-        model._n_calls, model.exploration_rate = state["n_calls"], state["exploration_rate"]
+    if isinstance(model, OffPolicyAlgorithm):  # DQN and QR-DQN
+        vars(model).update(_n_calls=state["n_calls"], exploration_rate=state["exploration_rate"])
         restore_replay(model.replay_buffer, state["replay"])
+    if isinstance(model, RecurrentPPO):
+        h, c, value_h, value_c = (state["memory"][name] for name in MEMORY)
+        vars(model)["_last_lstm_states"] = RNNStates((h, c), (value_h, value_c))
     model._last_obs = as_arrays(state["last_obs"])
     model._last_episode_starts = state["last_episode_starts"].numpy()
     restore_games(env, state["games"])
@@ -145,6 +152,18 @@ def restore_random(model: BaseAlgorithm, streams: dict[str, Any]) -> None:
         torch.cuda.set_rng_state(streams["cuda"])
     np.random.set_state(("MT19937", streams["numpy"].numpy().astype(np.uint32), *json.loads(streams["numpy_position"])))
     model.action_space.np_random.bit_generator.state = json.loads(streams["actions"])
+
+
+# --- what drivers remember --------------------------------------------------------------------------------------------
+
+
+def memory_state(model: BaseAlgorithm) -> dict[str, torch.Tensor]:
+    """Return what RecurrentPPO's networks remember of each game: the actor's and the critic's (h, c); else nothing."""
+    if not isinstance(model, RecurrentPPO):
+        return {}
+    states: Any = model._last_lstm_states
+    parts = (*states.pi, *states.vf)
+    return {name: part.detach().cpu().clone() for name, part in zip(MEMORY, parts, strict=True)}
 
 
 # --- replay memory ------------------------------------------------------------------------------------------------

@@ -90,6 +90,36 @@ class PPOConfig(AgentConfig):
     ent_coef: float = number(0.01, 0.0, 1.0)
     vf_coef: float = number(0.5, 0.0, 10.0)
 
+    def ppo_settings(self) -> dict[str, Any]:
+        """Return what PPO of any kind is told, by SB3's names."""
+        names = ("n_steps", "batch_size", "n_epochs", "gae_lambda", "clip_range", "ent_coef", "vf_coef")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class MaskablePPOConfig(PPOConfig):
+    """PPO that never tries an action without an effect (Huang and Ontanon 2020, arXiv:2006.14171); see `PPOConfig`."""
+
+
+@dataclass(frozen=True)
+class RecurrentPPOConfig(PPOConfig):
+    """PPO with an LSTM (Hochreiter and Schmidhuber 1997) that remembers earlier decisions; see `PPOConfig`.
+
+    n_epochs: with this algorithm's own default
+    lstm_units: numbers that it remembers
+    """
+
+    n_epochs: int = whole(2, 1, 100)
+    lstm_units: int = whole(64, 1, 4096)
+
+
+@dataclass(frozen=True)
+class ReinforceConfig(AgentConfig):
+    """REINFORCE (Williams 1992), see `agents.reinforce`; n_steps and ent_coef as in `PPOConfig`."""
+
+    n_steps: int = whole(67, 1, 4096)
+    ent_coef: float = number(0.01, 0.0, 1.0)
+
 
 @dataclass(frozen=True)
 class A2CConfig(AgentConfig):
@@ -137,6 +167,23 @@ class DQNConfig(AgentConfig):
                 f"batch_size={self.batch_size}; raise buffer_size or lower the other"
             )
 
+    def off_policy_settings(self, num_envs: int) -> dict[str, Any]:
+        """Return what DQN of any kind is told, by SB3's names."""
+        memory = ("buffer_size", "learning_starts", "batch_size", "train_freq", "gradient_steps")
+        names = (*memory, "exploration_fraction", "exploration_final_eps")
+        target_update_interval = max(self.target_update_interval, num_envs)
+        return {name: getattr(self, name) for name in names} | {"target_update_interval": target_update_interval}
+
+
+@dataclass(frozen=True)
+class QRDQNConfig(DQNConfig):
+    """DQN that learns the distribution of returns (Dabney et al. 2018, arXiv:1710.10044); see `DQNConfig`.
+
+    n_quantiles: of the return, for each action
+    """
+
+    n_quantiles: int = whole(25, 1, 1000)
+
 
 @dataclass(frozen=True)
 class PQNConfig(AgentConfig):
@@ -165,14 +212,23 @@ class PQNConfig(AgentConfig):
     dueling: bool = switch(False)
 
 
-AGENTS: dict[str, type[AgentConfig]] = {"ppo": PPOConfig, "a2c": A2CConfig, "dqn": DQNConfig, "pqn": PQNConfig}
+AGENTS: dict[str, type[AgentConfig]] = {
+    "reinforce": ReinforceConfig,
+    "a2c": A2CConfig,
+    "ppo": PPOConfig,
+    "maskable_ppo": MaskablePPOConfig,
+    "recurrent_ppo": RecurrentPPOConfig,
+    "dqn": DQNConfig,
+    "qrdqn": QRDQNConfig,
+    "pqn": PQNConfig,
+}
 
 
 @dataclass(frozen=True)
 class TrainConfig(Checked):
     """One training run.
 
-    algo: ppo, a2c, dqn or pqn
+    algo: one of `AGENTS`
     total_timesteps: decisions of training, all games together
     seed: of the network, the exploration and the games; training games never are those of an evaluation
     device: of the network: "cpu", "cuda" or "auto"
@@ -218,17 +274,22 @@ class TrainConfig(Checked):
 
 # --- presets ------------------------------------------------------------------------------------------------------
 
+_DQN_DEFAULTS: Settings = {
+    "num_envs": 64,
+    "learning_rate": 5e-4,
+    "learning_rate_end": 5e-5,
+    "total_timesteps": 300_000,
+    "evaluate_every": 25_000,
+    "checkpoint_every": 50_000,
+}
 _DEFAULTS: dict[str, Settings] = {
-    "ppo": {},
+    "reinforce": {"learning_rate": 5e-3, "learning_rate_end": 5e-4, "num_envs": 64},
     "a2c": {"learning_rate": 2e-3, "learning_rate_end": 2e-4, "num_envs": 64},
-    "dqn": {
-        "num_envs": 64,
-        "learning_rate": 5e-4,
-        "learning_rate_end": 5e-5,
-        "total_timesteps": 300_000,
-        "evaluate_every": 25_000,
-        "checkpoint_every": 50_000,
-    },
+    "ppo": {},
+    "maskable_ppo": {},
+    "recurrent_ppo": {},
+    "dqn": _DQN_DEFAULTS,
+    "qrdqn": _DQN_DEFAULTS,
     "pqn": {"num_envs": 128},
 }
 PRESETS: dict[str, dict[str, Settings]] = {

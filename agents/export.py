@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.config import TrainConfig
+from agents.config import RecurrentPPOConfig, TrainConfig
 from agents.perception import NONE
 from deeptraffic.policy.brain import NetworkPolicy
 from deeptraffic.policy.builtin import Policy
@@ -53,7 +53,8 @@ class TrainedPolicy(NetworkPolicy):
 def reads_cells(config: TrainConfig) -> bool:
     """Whether a run's network can be a `Network` over the sensor's cells: dense layers that see them, or lane gaps."""
     seen = config.observation
-    return config.encoder.name == NONE and seen.kind in ("vector", "gaps") and seen.temporal_window == 0
+    is_plain = config.encoder.name == NONE and not isinstance(config.agent, RecurrentPPOConfig)
+    return is_plain and seen.kind in ("vector", "gaps") and seen.temporal_window == 0
 
 
 def make_policy(config: TrainConfig, weights: Weights, label: str, notes: dict[str, str] | None = None) -> Policy:

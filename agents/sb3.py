@@ -18,33 +18,21 @@ from gymnasium import spaces
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from agents.config import A2CConfig, DQNConfig, PPOConfig, PQNConfig, TrainConfig
+from agents.config import A2CConfig, DQNConfig, PPOConfig, PQNConfig, QRDQNConfig, ReinforceConfig, TrainConfig
+from agents.contrib import make_maskable_ppo, make_qrdqn, make_recurrent_ppo, mean_values
+from agents.exploration import PerGameExploration
 from agents.export import Weights, reads_cells
 from agents.perception import encoder_kwargs
 from agents.pqn import PQN
 from agents.pqn_policy import driving_weights
+from agents.reinforce import Reinforce
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
-from deeptraffic.sim.rules import Action
 
 ACTIVATIONS: dict[str, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
 
 
-class PerGameDQN(DQN):
-    """DQN that tosses an exploration coin for each game; the original tosses one for all parallel games."""
-
-    def predict(
-        self,
-        observation: np.ndarray | dict[str, np.ndarray],
-        state: tuple[np.ndarray, ...] | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Return (actions, state); unless deterministic, each is random with probability `exploration_rate`."""
-        actions, state = self.policy.predict(observation, state, episode_start, deterministic=True)
-        if not deterministic:
-            random = np.random.random(actions.shape) < self.exploration_rate
-            actions = np.where(random, np.random.randint(len(Action), size=actions.shape), actions)
-        return actions, state
+class PerGameDQN(PerGameExploration, DQN):
+    """DQN that tosses an exploration coin for each game."""
 
 
 # --- making -------------------------------------------------------------------------------------------------------
@@ -75,16 +63,7 @@ def make_model(config: TrainConfig, env: DeepTrafficVecEnv, is_new: bool = True)
 def _make_ppo(config: TrainConfig, settings: dict[str, Any]) -> PPO:
     agent = config.agent
     assert isinstance(agent, PPOConfig)
-    return PPO(
-        **settings,
-        n_steps=agent.n_steps,
-        batch_size=agent.batch_size,
-        n_epochs=agent.n_epochs,
-        gae_lambda=agent.gae_lambda,
-        clip_range=agent.clip_range,
-        ent_coef=agent.ent_coef,
-        vf_coef=agent.vf_coef,
-    )
+    return PPO(**settings, **agent.ppo_settings())
 
 
 def _make_a2c(config: TrainConfig, settings: dict[str, Any]) -> A2C:
@@ -99,20 +78,16 @@ def _make_a2c(config: TrainConfig, settings: dict[str, Any]) -> A2C:
     )
 
 
+def _make_reinforce(config: TrainConfig, settings: dict[str, Any]) -> Reinforce:
+    agent = config.agent
+    assert isinstance(agent, ReinforceConfig)
+    return Reinforce(**settings, n_steps=agent.n_steps, ent_coef=agent.ent_coef)
+
+
 def _make_dqn(config: TrainConfig, settings: dict[str, Any]) -> DQN:
     agent = config.agent
     assert isinstance(agent, DQNConfig)
-    return PerGameDQN(
-        **settings,
-        buffer_size=agent.buffer_size,
-        learning_starts=agent.learning_starts,
-        batch_size=agent.batch_size,
-        train_freq=agent.train_freq,
-        gradient_steps=agent.gradient_steps,
-        target_update_interval=max(agent.target_update_interval, config.games.num_envs),
-        exploration_fraction=agent.exploration_fraction,
-        exploration_final_eps=agent.exploration_final_eps,
-    )
+    return PerGameDQN(**settings, **agent.off_policy_settings(config.games.num_envs))
 
 
 def _make_pqn(config: TrainConfig, settings: dict[str, Any]) -> PQN:
@@ -132,9 +107,13 @@ def _make_pqn(config: TrainConfig, settings: dict[str, Any]) -> PQN:
 
 
 ALGORITHMS: dict[str, Callable[[TrainConfig, dict[str, Any]], BaseAlgorithm]] = {
-    "ppo": _make_ppo,
+    "reinforce": _make_reinforce,
     "a2c": _make_a2c,
+    "ppo": _make_ppo,
+    "maskable_ppo": make_maskable_ppo,
+    "recurrent_ppo": make_recurrent_ppo,
     "dqn": _make_dqn,
+    "qrdqn": make_qrdqn,
     "pqn": _make_pqn,
 }
 
@@ -176,6 +155,8 @@ def network_weights(model: BaseAlgorithm, config: TrainConfig) -> Weights:
         return {f"policy.{name}": tensor for name, tensor in state.items()}
     if isinstance(model, PQN):
         return driving_weights(model.policy)
+    if isinstance(config.agent, QRDQNConfig):
+        return mean_values(state, config.agent.n_quantiles)
     trunk = "q_net.q_net." if isinstance(model, DQN) else "mlp_extractor.policy_net."
     layers = [name.removesuffix(".weight") for name in state if name.startswith(trunk) and name.endswith(".weight")]
     if not isinstance(model, DQN):

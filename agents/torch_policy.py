@@ -24,12 +24,36 @@ class TorchPolicy:
         self.network = make_model(config, make_games(config), is_new=False).policy
         torch.set_rng_state(random[0])
         np.random.set_state(random[1])
+        self.memory: tuple[NDArray[np.float32], ...] = ()  # (layers, slots, units) each
+        self.is_new = np.ones(0, np.bool_)  # (slots,) whether nothing was seen yet
         self.network.load_state_dict({name.removeprefix("policy."): torch.from_numpy(w) for name, w in weights.items()})
 
     def reset(self, rows: I64) -> None:
-        """There is no memory."""
+        """Empty the memories of these slots."""
+        self._grow(int(rows.max(initial=-1)) + 1)
+        self.is_new[rows] = True
 
     def act(self, obs: NDArray[Any] | dict[str, NDArray[Any]], rows: I64) -> I64:
         """Return the actions (B,) for observations (B, ...) of kind `observation`."""
-        actions, _ = self.network.predict(obs, deterministic=True)
+        self._grow(int(rows.max(initial=-1)) + 1)
+        memory = tuple(part[:, rows] for part in self.memory) or None  # (layers, B, units) each
+        actions, after = self.network.predict(obs, memory, self.is_new[rows], deterministic=True)
+        self._remember(rows, after)
         return np.asarray(actions, np.int64)
+
+    def _remember(self, rows: I64, after: tuple[NDArray[np.float32], ...] | None) -> None:
+        """Keep what recurrent networks remember, hidden state and cell."""
+        if after is None:
+            return
+        if not self.memory:
+            self.memory = tuple(np.zeros((len(part), self.is_new.size, part.shape[2]), np.float32) for part in after)
+        for kept, part in zip(self.memory, after, strict=True):
+            kept[:, rows] = part
+        self.is_new[rows] = False
+
+    def _grow(self, slots: int) -> None:
+        """Have at least so many slots of memory; new ones are empty."""
+        missing = slots - self.is_new.size
+        if missing > 0:
+            self.is_new = np.concatenate([self.is_new, np.ones(missing, np.bool_)])
+            self.memory = tuple(np.pad(part, ((0, 0), (0, missing), (0, 0))) for part in self.memory)

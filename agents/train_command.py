@@ -35,7 +35,7 @@ def train_command(
     """Train, or go on training, and return what came of it; `to_json(result)` is for `--json`.
 
     Args:
-        algo: ppo, a2c, dqn or pqn
+        algo: one of `agents.config.AGENTS`
         observation: kind of observation (`--obs`)
         encoder: name of an encoder, or a weights file (`--encoder`), which brings the observation it was trained on
         config_file: JSON or TOML (`--config`)

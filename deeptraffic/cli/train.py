@@ -7,10 +7,11 @@ import typer
 from deeptraffic.cli.terminal import messages, print_json, results
 
 ORIGINAL = "deepqlearn"
+ALGORITHMS = "reinforce, a2c, ppo, maskable_ppo, recurrent_ppo, dqn, qrdqn, pqn, or deepqlearn, the original's own."
 
 
 def train(
-    algo: str = typer.Argument(..., help="The algorithm: ppo, a2c, dqn, pqn or deepqlearn, the original game's own."),
+    algo: str = typer.Argument(..., help=ALGORITHMS),
     obs: str | None = typer.Option(None, help="Kind of observation: vector, gaps, grid, ..."),
     encoder: str | None = typer.Option(None, help="An encoder's name, or a weights file of `deeptraffic pretrain`."),
     config: Path | None = typer.Option(None, help="A JSON or TOML file of settings."),
@@ -30,7 +31,7 @@ def train(
         if obs not in (None, "vector") or device not in (None, "cpu", "auto"):
             raise ValueError(f"{ORIGINAL} learns from the game's own vector, on the CPU; leave --obs and --device out")
         if encoder:
-            raise ValueError(f"{ORIGINAL} has no encoder; leave --encoder out, or train ppo, a2c, dqn or pqn")
+            raise ValueError(f"{ORIGINAL} has no encoder; leave --encoder out, or train another algorithm")
         from agents import deepqlearn_run
 
         typed = {"rules": rules, "other_agents": other_agents, "seed": seed}

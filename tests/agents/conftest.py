@@ -12,6 +12,16 @@ SMALL: dict[str, dict[str, Any]] = {
     "ppo": {"n_steps": 8, "batch_size": 32, "n_epochs": 2},
     "a2c": {"n_steps": 4},
     "pqn": {"n_steps": 8, "batch_size": 32, "n_epochs": 2},
+    "reinforce": {"n_steps": 8},
+    "maskable_ppo": {"n_steps": 8, "batch_size": 32, "n_epochs": 2},
+    "recurrent_ppo": {"n_steps": 8, "batch_size": 32, "n_epochs": 2, "lstm_units": 8},
+    "qrdqn": {
+        "learning_starts": 64,
+        "batch_size": 16,
+        "buffer_size": 256,
+        "target_update_interval": 48,
+        "n_quantiles": 4,
+    },
     "dqn": {"learning_starts": 64, "batch_size": 16, "buffer_size": 256, "target_update_interval": 48},
 }
 

@@ -32,7 +32,9 @@ def weights(tmp_path: Path) -> Path:
 
 
 def encoder_of(policy: Any) -> Encoder:
-    return policy.q_net.features_extractor if hasattr(policy, "q_net") else policy.features_extractor
+    for network in ("q_net", "quantile_net"):
+        policy = getattr(policy, network, policy)
+    return policy.features_extractor
 
 
 @pytest.mark.parametrize("algo", AGENTS)
