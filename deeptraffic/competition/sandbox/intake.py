@@ -73,14 +73,26 @@ def check(content: bytes, filename: str, limits: Limits = DRIVING) -> Submission
         )
     name = filename.encode("utf-8", "replace")[-MAX_NAME:]
     with ChildProcess("read", READING) as child:
-        record = records.read_report(child.ask(wire.SUBMISSION, name + content, columns=len(name)))
-        canonical = bytes(child.ask(wire.SUBMISSION, most=wire.MAX_SUBMISSION))
+        record = records.read_report(_ask(child, name + content, len(name)))
+        canonical = _ask(child, most=wire.MAX_SUBMISSION)
     try:
         submission = _submission(canonical, record)
     except (KeyError, TypeError, ValueError) as error:
         raise SubmissionFault("crash", f"reading it went wrong ({error!s:.80}); {REMEDY}") from None
     check_cost(submission.operations, submission.vehicle_numbers, limits)
     return submission
+
+
+def _ask(child: ChildProcess, content: bytes = b"", columns: int = 0, most: int = wire.MAX_REPORT) -> bytes:
+    """Ask the reading child; its faults in words for whoever uploaded a file."""
+    try:
+        return bytes(child.ask(wire.SUBMISSION, content, columns=columns, most=most))
+    except SubmissionFault as fault:
+        what = {
+            "memory": f"reading it takes more than {READING.memory >> 20} MB of memory",
+            "time": f"reading it takes more than {READING.cpu_seconds} s",
+        }.get(fault.code, "the process that read it ended in the middle")
+        raise SubmissionFault(fault.code, f"{what}: upload the code as the game saved it, or {REMEDY}") from None
 
 
 def _submission(content: bytes, record: dict[str, Any]) -> Submission:

@@ -35,4 +35,4 @@ class Limits:
 
 
 DRIVING = Limits()
-READING = Limits(cpu_seconds=60, wall_seconds=120.0, answer_seconds=120.0)  # a file of 16 MB takes about 3 seconds
+READING = Limits(memory=512 * MEGABYTE, cpu_seconds=15, wall_seconds=120.0, answer_seconds=120.0)  # 16 MB take 1 s
