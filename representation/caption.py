@@ -2,7 +2,8 @@
 
 Source: Vinyals, Toshev, Bengio and Erhan 2015, "Show and tell: A neural image caption generator", arXiv:1411.4555,
 equations 10 to 12: a convolutional encoder's features start a recurrent decoder, which reads its own last word and
-writes the next, trained on -log p(word | words before, scene).
+writes the next, trained on -log p(word | words before, scene). It sees the features again at every word, as in Cho et
+al. 2014, arXiv:1406.1078, equation 1.
 
     >>> captioner = SceneCaptioner()
     >>> fit(captioner, {"obs": grids, "action": actions, "words": describe(grids, actions)}, ..., FitConfig())
@@ -63,27 +64,29 @@ class SceneCaptioner(SavedModel):
         self.words = words
         space = spaces.Box(-np.inf, np.inf, tuple(shape), np.float32)
         self.encoder = make_encoder(encoder, space, features_dim, **architecture)
+        self.level = nn.LayerNorm(features_dim)
         self.start = nn.Linear(features_dim + len(Action), units)
         self.embedding = nn.Embedding(len(VOCABULARY), 32)
-        self.cell = nn.GRUCell(32, units)
+        self.cell = nn.GRUCell(32 + units, units)
         self.read = nn.Linear(units, len(VOCABULARY))
 
-    def begin(self, obs: Observation, actions: Tensor) -> Tensor:
-        """Return the decoder's first state (B, U): what was seen, and what was decided (B,)."""
-        features = self.encoder(obs)  # (B, D)
+    def context(self, obs: Observation, actions: Tensor) -> Tensor:
+        """Return (B, U): what was seen, and what was decided (B,)."""
+        features = self.level(self.encoder(obs))  # (B, D)
         decided = functional.one_hot(actions, len(Action)).to(features.dtype)  # (B, 5)
         return torch.tanh(self.start(torch.cat([features, decided], 1)))
 
-    def step(self, word: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, word: Tensor, state: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Return (scores of the next word (B, V), next state (B, U)) after a word (B,)."""
-        state = self.cell(self.embedding(word), state)
+        state = self.cell(torch.cat([self.embedding(word), context], 1), state)
         return self.read(state), state
 
     def forward(self, obs: Observation, actions: Tensor, words: Tensor) -> Tensor:
         """Return the scores of each word given the true words before it, (B, W, V)."""
-        state, before, scores = self.begin(obs, actions), torch.full_like(words[:, 0], START), []
+        context, before, scores = self.context(obs, actions), torch.full_like(words[:, 0], START), []
+        state = context
         for position in range(words.shape[1]):
-            score, state = self.step(before, state)
+            score, state = self.step(before, state, context)
             scores.append(score)
             before = words[:, position]
         return torch.stack(scores, 1)  # (B, W, V)
@@ -105,10 +108,10 @@ class SceneCaptioner(SavedModel):
         with torch.no_grad():
             for start in range(0, len(actions), CHUNK):
                 piece = slice(start, start + CHUNK)
-                state = self.begin(to_tensors(obs, piece, device), torch.from_numpy(actions[piece]).to(device))
-                word = torch.full((len(state),), START, device=device)
+                context = self.context(to_tensors(obs, piece, device), torch.from_numpy(actions[piece]).to(device))
+                state, word = context, torch.full((len(context),), START, device=device)
                 for position in range(self.words):
-                    scores, state = self.step(word, state)
+                    scores, state = self.step(word, state, context)
                     word = scores.argmax(1)
                     out[piece, position] = word.cpu().numpy()
         return out
