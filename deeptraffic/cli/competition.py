@@ -133,7 +133,11 @@ def accounts(
     db, found = open_competition(data, database_url, competition)
     names, address = people.read_text(encoding="utf-8-sig"), last_address(data)
     with open(output, "x", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-        made = import_people(db, found.id, names, actor())
+        try:
+            made = import_people(db, found.id, names, actor())
+        except ValueError:
+            output.unlink()  # nobody was taken in
+            raise
         rows = [(person.name, person.contact, f"{address}/link/{secret}") for person, secret in made]
         file.write(to_csv(("name", "contact", "link"), rows))
     results.print(f"{len(made)} accounts; their one-time links are in {output}", markup=False, highlight=False)

@@ -17,6 +17,7 @@ from sqlalchemy import URL
 
 from deeptraffic.competition import worker
 
+COMMAND = (sys.executable, "-m", "deeptraffic.competition.worker")
 WATCH_SECONDS = 0.5
 STEADY_SECONDS = 60.0  # after which a worker's earlier ends are forgotten
 MAX_PAUSE_SECONDS = 30.0  # before a worker that keeps ending is started again
@@ -72,8 +73,7 @@ class Supervisor:
         environment = os.environ | ONE_THREAD
         environment[worker.DATABASE] = self.url.render_as_string(hide_password=False)
         environment[worker.LANE], environment[worker.PARENT] = lane, str(os.getpid())
-        command = [sys.executable, "-m", "deeptraffic.competition.worker"]
-        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
+        return subprocess.Popen(COMMAND, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def pids(self) -> list[int]:
         """Return the workers' process ids."""
