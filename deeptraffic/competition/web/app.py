@@ -35,6 +35,7 @@ from deeptraffic.competition.web.replay_files import ReplayFiles
 from deeptraffic.competition.web.settings import WebSettings
 from deeptraffic.competition.web.site import Site
 
+PARTS = (api, public, entries_pages, participant, membership_pages, organise, organise_people)
 UPLOADS_AT_ONCE = 4
 TITLES = {
     401: "Please enter first",
@@ -70,7 +71,7 @@ def create_app(db: Database, settings: WebSettings) -> FastAPI:
     app.state.site = Site(db, settings, limiter, Boards(db), replays, films, BoundedSemaphore(UPLOADS_AT_ONCE))
     app.mount(f"/static/{static_version()}", StaticForEver(directory=STATIC))
     app.get("/healthz")(health)
-    for part in (api, public, entries_pages, participant, membership_pages, organise, organise_people):
+    for part in PARTS:
         app.include_router(part.router)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(Refusal, on_refusal)

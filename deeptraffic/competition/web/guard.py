@@ -6,6 +6,7 @@ other site's page can add. Form tokens are checked besides, where a form is read
 
 import asyncio
 import ipaddress
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ from deeptraffic.competition.web.settings import WebSettings
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "testserver")
-UPLOAD_ENDS = ("/submit", "/api/v1/submissions")
+UPLOADS = re.compile(r"/c/[^/]+/submit|/api/v1/competitions/[^/]+/submissions")
 MULTIPART_ROOM = 64_000  # [bytes] of an upload's body beside its file
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -115,7 +116,7 @@ class Guard:
         return f"{referrer.scheme}://{referrer.netloc.lower()}" in own
 
     def _max_body(self, scope: Scope) -> int:
-        upload = scope["path"].endswith(UPLOAD_ENDS)
+        upload = UPLOADS.fullmatch(scope["path"])
         return self.settings.max_upload + MULTIPART_ROOM if upload else self.settings.max_form
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:

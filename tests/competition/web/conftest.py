@@ -1,7 +1,10 @@
 """A site over a database of its own, people in it, and submissions with the numbers that a test wants."""
 
+import atexit
 import hashlib
 import itertools
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,12 +23,12 @@ from deeptraffic.competition.replays import ActionLog
 from deeptraffic.competition.sandbox.faults import SubmissionFault
 from deeptraffic.competition.score import Score
 from deeptraffic.competition.store import accounts, competitions, outcomes, queue
-from deeptraffic.competition.store.database import Database
+from deeptraffic.competition.store.database import FILE, Database
 from deeptraffic.competition.store.members import join
 from deeptraffic.competition.store.records import Competition, Entry, Person, Submission
 from deeptraffic.competition.store.submissions import accept, get_submission
 from deeptraffic.competition.web import uploads
-from deeptraffic.competition.web.app import create_app
+from deeptraffic.competition.web.app import PARTS, create_app
 from deeptraffic.competition.web.settings import WebSettings
 from deeptraffic.policy.builtin import make_builtin
 
@@ -127,9 +130,20 @@ class World:
         return create_app(self.db, WebSettings(data_dir=self.folder, **settings))
 
 
+@cache
+def empty_tables() -> Path:
+    """A database file with tables and nothing in them, made once."""
+    folder = Path(tempfile.mkdtemp(prefix="deeptraffic-tables-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    Database.in_folder(folder).migrate().close()
+    return folder / FILE
+
+
 def make_world(folder: Path, **config: Any) -> World:
     clock = Clock()
-    db = Database.in_folder(folder, clock=clock).migrate()
+    folder.mkdir()
+    shutil.copy(empty_tables(), folder / FILE)
+    db = Database.in_folder(folder, clock=clock)
     settings = {"title": "Deep Traffic at the lab", "waiting_limit": 50, "daily_limit": 50} | config
     made = competitions.create(db, "lab", CompetitionConfig.from_record(settings), "test")
     with db.write() as connection:
@@ -198,6 +212,19 @@ class Server:
     def stop(self) -> None:
         self.server.should_exit = True
         self.thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def routes() -> list[tuple[str, str]]:
+    """All (method, address) pairs of the application, with names of this world in place of parameters."""
+    names = {"{key}": "lab", "{act}": "begin", "{secret}": "none", "{run}": "best"}
+    found = []
+    for route in (route for part in PARTS for route in part.router.routes):
+        address = route.path  # type: ignore[attr-defined]
+        for name, value in names.items():
+            address = address.replace(name, value)
+        found += [(method, address) for method in route.methods]  # type: ignore[attr-defined]
+    return sorted(found)
 
 
 @pytest.fixture
