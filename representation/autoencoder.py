@@ -161,6 +161,18 @@ class VariationalAutoencoder(Autoencoder):
         kl = 0.5 * (mean.pow(2) + logvar.exp() - 1.0 - logvar).sum(1).mean()
         return nats + self.beta * kl, {"negative_elbo": nats + kl, "kl": kl}
 
+    def bound(self, observations: Any, seed: int = 0) -> tuple[float, float]:
+        """Return means of (-ELBO, KL) over NumPy observations [nats], with one z for each."""
+
+        def both(obs: Any) -> Tensor:
+            watched = self.loss({"obs": obs})[1]
+            return torch.stack([watched["negative_elbo"], watched["kl"]]).expand(len(target_of(self.encoder, obs)), 2)
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            means = self._in_pieces(observations, both).mean(0)
+        return float(means[0]), float(means[1])
+
     def sample(self, count: int, seed: int = 0) -> NDArray[np.float32]:
         """Return `count` observations drawn from the prior, (count, ...) float32: their expected values given z."""
         z = torch.randn(count, self.latents, generator=torch.Generator().manual_seed(seed))
