@@ -58,7 +58,9 @@ def write_file(targets: Targets) -> None:
 
 def connect(targets: Targets) -> None:
     """Connect to a server on this machine."""
-    socket.create_connection(("127.0.0.1", targets.port), timeout=1).close()
+    with socket.socket() as client:
+        client.settimeout(1.0)
+        client.connect(("127.0.0.1", targets.port))
 
 
 def listen(targets: Targets) -> None:

@@ -32,15 +32,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def check_protections() -> list[Layer]:
     """Return what was tried: its name, whether the protection holds, and a sentence. Takes some seconds."""
-    with targets() as aims:
-        return [*try_layers(aims), *try_all(aims), *try_watchdog(aims)]
+    with targets() as aims, ChildProcess("probe", TRYING) as locked:
+        return [*try_layers(locked, aims), *try_all(locked, aims), *try_watchdog(aims)]
 
 
-def try_layers(aims: Targets) -> list[Layer]:
-    """Return each layer's own test: whether it alone prevents what it is for."""
-    with ChildProcess("probe", TRYING) as locked, ChildProcess("probe one layer", TRYING) as child:
+def try_layers(locked: ChildProcess, aims: Targets) -> list[Layer]:
+    """Return what became of each layer in a locked child, and whether it alone prevents what it is for."""
+    with ChildProcess("probe one layer", TRYING) as child:
         found = ask(child, list(ALONE), aims)
-        return [judge(layer, found.get(layer.name)) for layer in locked.layers]
+    return [judge(layer, found.get(layer.name)) for layer in locked.layers]
 
 
 def judge(layer: Layer, status: object) -> Layer:
@@ -52,10 +52,9 @@ def judge(layer: Layer, status: object) -> Layer:
     return layer
 
 
-def try_all(aims: Targets) -> list[Layer]:
-    """Return what a child that is locked in as for an evaluation got to."""
-    with ChildProcess("probe", TRYING) as child:
-        found = ask(child, list(ATTEMPTS), aims)
+def try_all(locked: ChildProcess, aims: Targets) -> list[Layer]:
+    """Return what a child that is locked in as for an evaluation gets to."""
+    found = ask(locked, list(ATTEMPTS), aims)
     return [
         Layer(f"cannot {name}", found.get(name) is not None, str(found.get(name) or "IT SUCCEEDED"))
         for name in ATTEMPTS
