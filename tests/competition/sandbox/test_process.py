@@ -1,0 +1,166 @@
+"""Children and their nursery come and go without leaving anything behind, and say whose fault an end was."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from deeptraffic.competition.sandbox import process, wire
+from deeptraffic.competition.sandbox.cores import SharedCore
+from deeptraffic.competition.sandbox.faults import PlatformFault, SubmissionFault
+from deeptraffic.competition.sandbox.limits import DRIVING, Limits
+from deeptraffic.competition.sandbox.nursery import Nursery, nursery
+from deeptraffic.competition.sandbox.process import ChildProcess
+
+WORKER = """
+import sys, time
+from deeptraffic.competition.sandbox.limits import DRIVING
+from deeptraffic.competition.sandbox.process import ChildProcess
+children = [ChildProcess("drive", DRIVING) for _ in range(2)]
+print(children[0].home._process.pid, *(child.pid for child in children), flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def own_nursery(monkeypatch: pytest.MonkeyPatch) -> Iterator[Nursery]:
+    own = Nursery()
+    monkeypatch.setattr(process, "nursery", lambda: own)
+    yield own
+    own.close()
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until_gone(*pids: int) -> list[int]:
+    """Those that live on after a while."""
+    for _ in range(600):
+        if not any(map(lives, pids)):
+            break
+        time.sleep(0.05)
+    return [pid for pid in pids if lives(pid)]
+
+
+def test_closed_child_is_gone_with_its_pipes() -> None:
+    with ChildProcess("drive", DRIVING) as child:
+        assert lives(child.pid)
+        before = set(os.listdir("/proc/self/fd"))
+    assert not lives(child.pid)
+    assert len(before - set(os.listdir("/proc/self/fd"))) >= 2
+    with pytest.raises(PlatformFault, match="closed"):
+        child.ask(wire.SUBMISSION, b"x")
+
+
+def test_child_killed_by_somebody_else_is_nobodys_fault() -> None:
+    with ChildProcess("drive", DRIVING) as child:
+        child.ask(wire.SUBMISSION, b"no policy file")
+        os.kill(child.pid, signal.SIGKILL)
+        for _ in range(2):  # and what ended it is said again whoever asks
+            with pytest.raises(PlatformFault, match="killed by somebody else"):
+                child.ask(wire.ATTACH)
+
+
+def test_child_that_ends_before_it_was_asked_is_our_fault(own_nursery: Nursery) -> None:
+    own_nursery.program = own_nursery.program.replace(
+        "main()", "from os import _exit; main.__globals__['lock_in'] = _exit; main()"
+    )
+    with pytest.raises(PlatformFault, match="before it was ready"):
+        ChildProcess("drive", DRIVING)
+
+
+def test_nursery_that_cannot_start_says_why(own_nursery: Nursery) -> None:
+    own_nursery.program = "raise ValueError('no such thing')"
+    with pytest.raises(PlatformFault, match="ValueError: no such thing"):
+        own_nursery.warm()
+
+
+def test_nursery_that_was_killed_is_replaced(own_nursery: Nursery) -> None:
+    first = ChildProcess("drive", DRIVING)
+    assert own_nursery._process
+    own_nursery._process.kill()
+    own_nursery._process.wait()
+    assert wait_until_gone(first.pid) == []
+    with pytest.raises(PlatformFault, match="nursery"):
+        ChildProcess("drive", DRIVING)
+    with ChildProcess("drive", DRIVING) as second:
+        assert lives(second.pid)
+    first.close()
+
+
+def test_killed_worker_takes_nursery_and_children_with_it() -> None:
+    worker = subprocess.Popen([sys.executable, "-c", WORKER], stdout=subprocess.PIPE, text=True)
+    assert worker.stdout
+    pids = [int(pid) for pid in worker.stdout.readline().split()]
+    assert len(pids) == 3 and all(map(lives, pids))
+    worker.kill()
+    worker.wait()
+    worker.stdout.close()
+    assert wait_until_gone(*pids) == []
+
+
+def test_threads_share_a_nursery() -> None:
+    def answer(_: int) -> str:
+        with ChildProcess("drive", DRIVING) as child:
+            return bytes(child.ask(wire.SUBMISSION, b"no policy file")).decode()
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(answer, range(24)))
+    assert len(set(answers)) == 1
+    assert "broken" in answers[0]
+
+
+def test_child_without_an_answer_in_time_is_killed_and_blamed() -> None:
+    with ChildProcess("drive", Limits(answer_seconds=0.2)) as child:
+        child.ask(wire.SUBMISSION, b"no policy file")  # it ends after that, so nobody answers
+        with pytest.raises(SubmissionFault) as fault:
+            child.ask(wire.ATTACH)
+    assert fault.value.code in ("crash", "time")
+
+
+def test_shared_core_gives_back_what_it_took() -> None:
+    allowed = os.sched_getaffinity(0)
+    with ChildProcess("drive", DRIVING) as child:
+        core = SharedCore(child.pid)
+        with core.held():
+            held = os.sched_getaffinity(0)
+            assert os.sched_getaffinity(child.pid) == held
+            assert len(held) == 1
+        assert os.sched_getaffinity(0) == os.sched_getaffinity(child.pid) == allowed
+
+
+def test_shared_core_moves_to_a_core_that_idles_and_stays_on_one_that_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    idle = {0: 10.0, 1: 10.0}
+    monkeypatch.setattr("deeptraffic.competition.sandbox.cores.idle_seconds", lambda: dict(idle))
+    monkeypatch.setattr("deeptraffic.competition.sandbox.cores.time.monotonic", lambda: clock)
+    monkeypatch.setattr("deeptraffic.competition.sandbox.cores.os.urandom", lambda _: b"\xff")
+    clock = 100.0
+    core = SharedCore(0)
+    chosen = []
+    for idle_0, idle_1 in ((0.1, 0.9), (0.4, 0.3), (1.0, 0.0), (0.0, 0.4)):
+        clock += 1.0
+        idle[0] += idle_0
+        idle[1] += idle_1
+        chosen.append(core._choose({0, 1}))
+    assert chosen == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["memory", "cpu_seconds", "answer_seconds"])
+@pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan"), True, "1"])
+def test_impossible_limit_is_named(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{name}="):
+        Limits(**{name: value})  # type: ignore[arg-type]
+
+
+def test_this_process_has_one_nursery() -> None:
+    assert nursery() is nursery()
