@@ -30,6 +30,8 @@ from representation.saved_model import SavedModel
 
 ACTIONS = len(Action)
 CHUNK = 256  # examples predicted at a time
+PRIOR_LOGIT = 2.0  # of a cell that constant velocity takes: a chance of 0.88, of others 0.12
+TYPICAL_SPEED = 0.57  # of full speed, where constant velocity has no car
 
 F32 = NDArray[np.float32]
 
@@ -37,39 +39,46 @@ F32 = NDArray[np.float32]
 class GridPredictor(SavedModel):
     """(o, a) -> o': a convolutional encoder that halves the road and knows the action, and a decoder with a bridge.
 
+    It is shown what constant velocity expects of o and a, and answers with where the road departs from that.
+
     Args:
         width: channels C
     """
 
     kind = "deeptraffic-grid-predictor"
 
-    def __init__(self, width: int = 24) -> None:
+    def __init__(self, width: int = 16) -> None:
         super().__init__(width=width)
-        self.first = nn.Conv2d(CHANNELS + ACTIONS, width, (7, 3), padding=(3, 1))
+        self.first = nn.Conv2d(CHANNELS + len(FORECAST) + ACTIONS, width, (5, 3), padding=(2, 1))
         self.halve = nn.Conv2d(width, 2 * width, (6, 3), (2, 1), padding=(2, 1))
         self.middle = nn.Conv2d(2 * width, 2 * width, (5, 3), padding=(2, 1))
         self.widen = nn.ConvTranspose2d(2 * width, width, (2, 1), (2, 1))
         self.last = nn.Conv2d(2 * width, width, (5, 3), padding=(2, 1))
         self.read = nn.Conv2d(width, CHANNELS, 1)
 
-    def forward(self, grids: Tensor, actions: Tensor) -> Tensor:
-        """Return (B, 4, H, W), as `likelihood.grid_nats` reads it, for grids (B, 4, H, W), H even, and actions (B,)."""
+    def forward(self, grids: Tensor, actions: Tensor, expected: Tensor) -> Tensor:
+        """Return (B, 4, H, W), as `likelihood.grid_nats` reads it; H is even.
+
+        grids: (B, 4, H, W); actions: (B,); expected: (B, 2, H, W), see `transitions`
+        """
         assert grids.shape[1] == CHANNELS and grids.shape[2] % 2 == 0, f"{tuple(grids.shape)} is not (B, 4, 2n, W)"
-        fine = torch.relu(self.first(torch.cat([grids, action_planes(actions, grids)], 1)))  # (B, C, H, W)
+        read = torch.cat([grids, expected, action_planes(actions, grids)], 1)  # (B, 4 + 2 + A, H, W)
+        fine = torch.relu(self.first(read))  # (B, C, H, W)
         coarse = torch.relu(self.halve(fine))  # (B, 2C, H/2, W)
         coarse = torch.relu(self.middle(coarse))  # (B, 2C, H/2, W)
         fine = torch.relu(self.last(torch.cat([fine, self.widen(coarse)], 1)))  # (B, C, H, W)
-        return self.read(fine)  # (B, 4, H, W)
+        return over_prior(self.read(fine), expected)  # (B, 4, H, W)
 
     def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
-        """Return (nats of the next grid, share of its cars' cells that are found) on obs, action, next_obs."""
-        output, target = self(batch["obs"], batch["action"]), batch["next_obs"]
+        """Return (nats of the next grid, share of its cars' cells that are found) on rows of `transitions`."""
+        output, target = self(batch["obs"], batch["action"], batch["expected"]), batch["next_obs"]
         found = ((output[:, OCCUPIED] > 0) & (target[:, OCCUPIED] > 0)).sum() / target[:, OCCUPIED].sum().clamp(min=1)
         return grid_nats(output, target).mean(), {"found": found}
 
     def predict(self, grids: F32, actions: NDArray[np.int64]) -> F32:
         """Return the expected next grids (B, 4, H, W): chances of marks, and speeds."""
-        return _in_pieces(self, {"obs": grids, "action": actions}, lambda b: expected_grid(self(b["obs"], b["action"])))
+        rows = {"obs": grids, "action": actions, "expected": constant_velocity(grids, actions[:, None])[:, 0]}
+        return _in_pieces(self, rows, lambda b: expected_grid(self(b["obs"], b["action"], b["expected"])))
 
 
 class Forecaster(SavedModel):
@@ -80,18 +89,17 @@ class Forecaster(SavedModel):
 
     Args:
         width: channels C of the recurrent state
-        prior: whether it is shown the constant-velocity forecast
     """
 
     kind = "deeptraffic-forecaster"
 
-    def __init__(self, width: int = 12, prior: bool = True) -> None:
-        super().__init__(width=width, prior=prior)
-        self.width, self.prior = width, prior
+    def __init__(self, width: int = 12) -> None:
+        super().__init__(width=width)
+        self.width = width
         self.encoder = ConvGRUCell(CHANNELS + ACTIONS, width)
         self.decoder = ConvGRUCell(2 * len(FORECAST) + ACTIONS, width)
-        self.read = nn.Conv2d(width + len(FORECAST), 2 * len(FORECAST), (5, 3), padding=(2, 1))
-        self.last = nn.Conv2d(2 * len(FORECAST), CHANNELS, 1)
+        self.read = nn.Conv2d(width, width, 1)
+        self.last = nn.Conv2d(width, CHANNELS, 1)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return (B, K, 4, H, W), as `likelihood.grid_nats` reads it, for past, before, plan and expected."""
@@ -103,9 +111,9 @@ class Forecaster(SavedModel):
             state = self.encoder(torch.cat([past[:, t], planes], 1), state)
         answer, outputs = past[:, -1, list(FORECAST)], []  # (B, 2, H, W)
         for k in range(plan.shape[1]):
-            prior = expected[:, k] if self.prior else torch.zeros_like(expected[:, k])
+            prior = expected[:, k]  # (B, 2, H, W)
             state = self.decoder(torch.cat([prior, answer, action_planes(plan[:, k], answer)], 1), state)
-            output = self.last(torch.relu(self.read(torch.cat([state, prior], 1))))  # (B, 4, H, W)
+            output = over_prior(self.last(torch.relu(self.read(state))), prior)  # (B, 4, H, W)
             answer = expected_grid(output)[:, list(FORECAST)]
             outputs.append(output)
         return torch.stack(outputs, 1)  # (B, K, 4, H, W)
@@ -151,6 +159,20 @@ class ConvGRUCell(nn.Module):
 def with_prior(rows: Mapping[str, Any]) -> dict[str, Any]:
     """Return rows of `windows` with `expected`, what constant velocity expects, (B, K, 2, H, W)."""
     return {**rows, "expected": constant_velocity(rows["past"][:, -1], rows["plan"])}
+
+
+def transitions(grids: F32, actions: NDArray[np.int64], next_grids: F32) -> dict[str, Any]:
+    """Return rows that a `GridPredictor` is trained on: obs, action, next_obs, and what constant velocity expects."""
+    expected = constant_velocity(grids, actions[:, None])[:, 0]  # (B, 2, H, W)
+    return {"obs": grids, "action": actions, "expected": expected, "next_obs": next_grids}
+
+
+def over_prior(output: Tensor, expected: Tensor) -> Tensor:
+    """Return outputs (B, 4, H, W) counted from what constant velocity expects, (B, 2, H, W)."""
+    prior = torch.zeros_like(output)
+    prior[:, OCCUPIED] = PRIOR_LOGIT * (2.0 * expected[:, 0] - 1.0)
+    prior[:, SPEED] = torch.where(expected[:, 0] > 0, expected[:, 1], TYPICAL_SPEED)
+    return output + prior
 
 
 def action_planes(actions: Tensor, like: Tensor) -> Tensor:

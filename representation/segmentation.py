@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from representation.data.frames import CLASSES
+from representation.data.frames import CLASSES, EGO
 from representation.fit import Batch
 from representation.measures import confusion
 from representation.saved_model import SavedModel
 
 CHUNK = 128  # frames predicted at a time
+PLACES = 2  # channels that say where a pixel is
 SMALLEST_DEVIATION = 0.02  # of a picture's levels, so that an even one is not blown up
 
 F64 = NDArray[np.float64]
@@ -36,30 +37,35 @@ class SegmentationNet(SavedModel):
 
     Args:
         width: maps of the first level; the second has twice, the third four times as many
-        classes: K
         recolour: whether training shows every picture with its colours mixed at random, so that the network trusts
             shapes and contrasts more than colours
+        ego_weight: how much a pixel of the ego car, one car of twenty, counts in training
     """
 
     kind = "deeptraffic-segmentation"
 
-    def __init__(self, width: int = 8, classes: int = len(CLASSES), recolour: bool = True) -> None:
-        super().__init__(width=width, classes=classes, recolour=recolour)
+    weights: Tensor
+
+    def __init__(self, width: int = 8, recolour: bool = True, ego_weight: float = 4.0) -> None:
+        super().__init__(width=width, recolour=recolour, ego_weight=ego_weight)
         self.recolour = recolour
-        self.first = _twice(3, width)
+        weights = [ego_weight if k == EGO else 1.0 for k in range(len(CLASSES))]
+        self.register_buffer("weights", torch.tensor(weights))
+        self.first = _twice(3 + PLACES, width)
         self.second = _twice(width, 2 * width)
         self.third = _twice(2 * width, 4 * width)
         self.up_second = nn.ConvTranspose2d(4 * width, 2 * width, 2, 2)
         self.down_second = _twice(4 * width, 2 * width)
         self.up_first = nn.ConvTranspose2d(2 * width, width, 2, 2)
         self.down_first = _twice(2 * width, width)
-        self.read = nn.Conv2d(width, classes, 1)
+        self.read = nn.Conv2d(width, len(CLASSES), 1)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return the classes' scores (B, K, H, W) of frames (B, 3, H, W), uint8 or as `standardised` gives them."""
         assert frames.dim() == 4 and frames.shape[1] == 3, f"{tuple(frames.shape)} is not (B, 3, H, W)"
         height, width = frames.shape[2:]
         picture = standardised(frames) if frames.dtype == torch.uint8 else frames
+        picture = with_places(picture)  # (B, 5, H, W)
         picture = functional.pad(picture, (0, -width % 4, 0, -height % 4), mode="replicate")  # both sides 4n
         picture = picture.contiguous(memory_format=torch.channels_last)  # half as fast again on CPUs
         fine = self.first(picture)  # (B, C, H, W)
@@ -74,7 +80,8 @@ class SegmentationNet(SavedModel):
         picture = standardised(batch["frame"])
         scores = self(recoloured(picture) if self.recolour and self.training else picture)  # (B, K, H, W)
         labels = batch["labels"].long()
-        return functional.cross_entropy(scores, labels), {"accuracy": (scores.argmax(1) == labels).float().mean()}
+        loss = functional.cross_entropy(scores, labels, self.weights)
+        return loss, {"accuracy": (scores.argmax(1) == labels).float().mean()}
 
     def probabilities(self, frames: U8) -> NDArray[np.float32]:
         """Return each pixel's chance of each class, (B, K, H, W), for frames (B, 3, H, W)."""
@@ -106,6 +113,16 @@ def standardised(frames: Tensor) -> Tensor:
     middle = levels.mean((2, 3), keepdim=True)  # (B, 3, 1, 1)
     deviation = levels.std((1, 2, 3), keepdim=True)  # (B, 1, 1, 1)
     return (levels - middle) / deviation.clamp(min=SMALLEST_DEVIATION)
+
+
+def with_places(pictures: Tensor) -> Tensor:
+    """Return pictures (B, C, H, W) with each pixel's place, down and across from -1 to 1, as two further channels.
+
+    A convolution does the same everywhere; with these it can know where it is: Liu et al. 2018, arXiv:1807.03247.
+    """
+    down, across = (torch.linspace(-1.0, 1.0, side, device=pictures.device) for side in pictures.shape[2:])
+    places = torch.stack(torch.meshgrid(down, across, indexing="ij"))  # (2, H, W)
+    return torch.cat([pictures, places.expand(len(pictures), -1, -1, -1)], 1)
 
 
 def recoloured(pictures: Tensor) -> Tensor:

@@ -95,7 +95,7 @@ def draw_cameras(shape: tuple[int, ...], seed: int, zoom: float = 0.1, shift_px:
 def film(rules: Rules, states: NDArray[Any], actions: NDArray[np.int64], frames: int, every: int = 1) -> NDArray[Any]:
     """Return what follows each state (S,) under its decision (S,), (S, frames) game records, `every` frames apart."""
     sim = Simulator(rules, len(states))
-    sim.set_state(states)
+    sim.set_state(states.view(np.recarray))
     out = np.empty((len(states), frames), states.dtype)
     for t in range(frames):
         out[:, t] = sim.games

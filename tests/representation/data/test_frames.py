@@ -117,6 +117,6 @@ def test_a_film_goes_on_from_its_state_frame_by_frame(driving: Recording) -> Non
     assert shots.shape == (4, 11) and np.array_equal(shots[:, 0], first)
     assert (np.diff(shots["frame"], axis=1) == 3).all()
     sim = Simulator(RULES_2018, 4)
-    sim.set_state(shots[:, 10])
+    sim.set_state(shots[:, 10].view(np.recarray))
     sim.run_to_decision()
     assert np.array_equal(sim.games, last)  # thirty frames are one decision

@@ -1,0 +1,231 @@
+"""Recipes of the forecasters: the road after one decision, and after each of the next eight."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from deeptraffic.envs.scene import OCCUPIED, OWN, SPEED
+from deeptraffic.figure import BLUE, GREY, ORANGE, empty_figure, new_figure, save_figure
+from representation.charts import REPORT_DPI
+from representation.data.motion import OBSERVATION, persistence, windows
+from representation.data.recording import RecordingConfig, observe, record
+from representation.fit import FitConfig
+from representation.forecast import (
+    Forecaster,
+    GridPredictor,
+    best_threshold,
+    occupied_iou,
+    speed_rmse_mph,
+    transitions,
+    with_prior,
+)
+from representation.recipe import Figure, Job, Outcome, Picture, Recipe
+
+HISTORY, STEPS = 3, 8  # grids read, and decisions ahead: 4 seconds at 60 frames a second
+DECISIONS = 40
+STILL, MOVING = "persistence", "constant velocity"
+
+F32 = NDArray[np.float32]
+Rows = dict[str, Any]
+
+
+def recorded(job: Job, split: str, runs: int) -> Any:
+    """Return so many runs of 40 decisions at the job's scale."""
+    return record(RecordingConfig(split=split, runs=job.scaled(runs, least=6), decisions=DECISIONS), job.cache)
+
+
+def others(cells: F32, grids: F32) -> F32:
+    """Return cells (..., H, W) without those of the own car, which every grid (..., 4, H, W) has in the same place."""
+    return cells * (grids[..., OWN, :, :] == 0)
+
+
+def filled(speeds: F32, taken: F32, mean: float) -> F32:
+    """Return forecast speeds, with the mean of training where a forecast has no car, so that it need not guess 0."""
+    return np.where(taken > 0, speeds, np.float32(mean))
+
+
+class GridPrediction(Recipe):
+    """(o, a) -> o': the grid after one decision."""
+
+    name, paradigm = "grid-predictor", "encoder-decoder"
+    summary = "Predicts the next grid from this one and the decision."
+    source = "Oh et al. 2015, arXiv:1507.08750, section 3"
+
+    def run(self, job: Job) -> Outcome:
+        """Train, and measure occupancy and speeds of the next grid on held-out runs."""
+        train, validation, test = (
+            self._transitions(job, split, runs) for split, runs in (("train", 120), ("validation", 25), ("test", 40))
+        )
+        torch.manual_seed(0)
+        model = GridPredictor(width=16)
+        config = FitConfig(epochs=8, batch_size=32, learning_rate=2e-3, learning_rate_end=1e-4)
+        job.fit("grid-predictor", model, train, validation, config)
+        model.save(job.folder / "grid-predictor.safetensors")
+        watched = model.predict(validation["obs"], validation["action"])[:, OCCUPIED]
+        chosen = best_threshold(others(watched, validation["next_obs"]), _taken(validation["next_obs"]))
+        expected = model.predict(test["obs"], test["action"])
+        moved = test["expected"]
+        figures = self._figures(test, expected, moved, chosen, _mean_speed(train["obs"]))
+        picture = job.folder / "grid-predictor.png"
+        draw_steps(picture, _strips(test["obs"][:4], test["next_obs"][:4], expected[:4], moved[:4]))
+        return Outcome(
+            figures,
+            [Picture(picture.name, "Four scenes: now, after the decision, as predicted, and by constant velocity.")],
+            ["grid-predictor.safetensors"],
+        )
+
+    def _transitions(self, job: Job, split: str, runs: int) -> Rows:
+        recording = recorded(job, split, runs)
+        grids = observe(recording.rules, recording.states, OBSERVATION)  # (R, T + 1, 4, H, W)
+        flat = (-1, *grids.shape[2:])
+        return transitions(grids[:, :-1].reshape(flat), recording.actions.ravel(), grids[:, 1:].reshape(flat))
+
+    def _figures(self, test: Rows, expected: F32, moved: F32, chosen: float, mean: float) -> list[Figure]:
+        true, now = test["next_obs"], test["obs"]
+        taken = _taken(true)
+        ways = {STILL: now[:, OCCUPIED], MOVING: moved[:, 0]}
+        iou = {name: occupied_iou(others(cells, true), taken) for name, cells in ways.items()}
+        value = occupied_iou(others(expected[:, OCCUPIED], true), taken, chosen)
+        errors = {
+            STILL: speed_rmse_mph(filled(now[:, SPEED], now[:, OCCUPIED], mean), true),
+            MOVING: speed_rmse_mph(filled(moved[:, 1], moved[:, 0], mean), true),
+        }
+        note = f"{len(true):,} transitions of held-out runs, the own car's cells left out; a cell counts as taken from "
+        rmse = speed_rmse_mph(expected[:, SPEED], true)
+        return [
+            Figure("IoU of the next grid's taken cells", value, iou, note=f"{note}a chance of {chosen:.2f}"),
+            Figure("error of speeds in the next grid", rmse, errors, unit="mph", higher_is_better=False),
+        ]
+
+
+class Forecast(Recipe):
+    """The road after each of the next eight decisions."""
+
+    name, paradigm = "forecaster", "encoder-decoder"
+    summary = "Reads three grids and a plan of eight decisions, writes the eight grids that will follow."
+    source = "Sutskever, Vinyals and Le 2014, arXiv:1409.3215; Shi et al. 2015, arXiv:1506.04214, equation 3"
+
+    def run(self, job: Job) -> Outcome:
+        """Train, and measure every horizon on held-out runs."""
+        train, validation, test = (
+            with_prior(windows(recorded(job, split, runs), HISTORY, STEPS))
+            for split, runs in (("train", 150), ("validation", 20), ("test", 40))
+        )
+        torch.manual_seed(0)
+        model = Forecaster(width=12)
+        config = FitConfig(epochs=8, batch_size=32, learning_rate=4e-3, learning_rate_end=2e-4)
+        job.fit("forecaster", model, train, validation, config)
+        model.save(job.folder / "forecaster.safetensors")
+        watched, expected = model.predict(validation), model.predict(test)
+        thresholds = [
+            best_threshold(others(watched[:, k, 0], validation["future"][:, k]), _taken(validation["future"][:, k]))
+            for k in range(STEPS)
+        ]
+        curves = horizon_ious(test, expected, thresholds)
+        draw_horizons(job.folder / "forecaster-horizons.png", curves)
+        steps = [0, 1, 3, 7]
+        strips = [
+            [test["future"][0, k, :2], expected[0, k], test["expected"][0, k]] for k in steps
+        ]  # of the first window
+        draw_steps(
+            job.folder / "forecaster.png",
+            [[test["past"][0, -1, :2], *strip] for strip in strips],
+            [f"{k + 1} {'decision' if k == 0 else 'decisions'} ahead" for k in steps],
+        )
+        pictures = [
+            Picture("forecaster-horizons.png", "How well taken cells are foretold, by how far ahead."),
+            Picture("forecaster.png", "One scene: now, what came, what was foretold, and by constant velocity."),
+        ]
+        return Outcome(_horizon_figures(test, expected, curves), pictures, ["forecaster.safetensors"])
+
+
+def horizon_ious(rows: Rows, expected: F32, thresholds: list[float]) -> dict[str, list[float]]:
+    """Return the IoU of taken cells at each horizon, (K,), of the network and of both baselines."""
+    still = persistence(rows["past"][:, -1], STEPS)
+    ways: dict[str, tuple[F32, list[float]]] = {
+        "network": (expected, thresholds),
+        MOVING: (rows["expected"], [0.5] * STEPS),
+        STILL: (still, [0.5] * STEPS),
+    }
+    return {
+        name: [
+            occupied_iou(others(cells[:, k, 0], rows["future"][:, k]), _taken(rows["future"][:, k]), limits[k])
+            for k in range(STEPS)
+        ]
+        for name, (cells, limits) in ways.items()
+    }
+
+
+def _horizon_figures(test: Rows, expected: F32, curves: dict[str, list[float]]) -> list[Figure]:
+    count, figures = len(test["plan"]), []
+    for k in range(STEPS):
+        beside = {name: curve[k] for name, curve in curves.items() if name != "network"}
+        ahead = f"{k + 1} {'decision' if k == 0 else 'decisions'} ahead"
+        note = f"{count:,} windows of held-out runs, the own car's cells left out"
+        figures.append(Figure(f"IoU of taken cells, {ahead}", curves["network"][k], beside, note=note))
+    mean = _mean_speed(test["past"][:, -1])
+    for k in (0, STEPS - 1):
+        true, moved = test["future"][:, k], test["expected"][:, k]
+        still = test["past"][:, -1]
+        errors = {
+            STILL: speed_rmse_mph(filled(still[:, SPEED], still[:, OCCUPIED], mean), true),
+            MOVING: speed_rmse_mph(filled(moved[:, 1], moved[:, 0], mean), true),
+        }
+        value = speed_rmse_mph(expected[:, k, 1], true)
+        name = f"error of speeds, {k + 1} {'decision' if k == 0 else 'decisions'} ahead"
+        figures.append(Figure(name, value, errors, unit="mph", higher_is_better=False))
+    return figures
+
+
+def _taken(grids: F32) -> F32:
+    return others(grids[..., OCCUPIED, :, :], grids)
+
+
+def _mean_speed(grids: F32) -> float:
+    return float(grids[:, SPEED][grids[:, OCCUPIED] > 0].mean())
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def _strips(now: F32, true: F32, expected: F32, moved: F32) -> list[list[F32]]:
+    return [[now[k, :2], true[k, :2], expected[k, :2], moved[k]] for k in range(len(now))]
+
+
+def draw_horizons(path: Path, curves: dict[str, list[float]]) -> None:
+    """Draw IoU over decisions ahead, one line per way."""
+    figure, axes = new_figure("Where cars will be", (6.4, 3.6))
+    for (name, curve), colour, mark in zip(curves.items(), (BLUE, ORANGE, GREY), "os^", strict=True):
+        axes.plot(range(1, STEPS + 1), curve, color=colour, marker=mark, ms=5, label=name)
+    axes.set_xlabel("decisions ahead (half a second each)")
+    axes.set_ylabel("IoU of taken cells, held-out runs")
+    axes.set_ylim(0, 1)
+    axes.legend(frameon=False)
+    save_figure(figure, path, REPORT_DPI)
+
+
+def draw_steps(path: Path, strips: list[list[F32]], titles: list[str] | None = None) -> None:
+    """Draw grids (2, H, W) side by side, four to a scene: now, the truth, as predicted, by constant velocity."""
+    figure = empty_figure((9.0, 4.2))
+    parts = figure.subfigures(1, len(strips), squeeze=False)[0]
+    names = ("now", "what came", "foretold", "constant\nvelocity")
+    for part, strip, title in zip(parts, strips, titles or [""] * len(strips), strict=True):
+        axes = part.subplots(1, len(strip))
+        part.suptitle(title, fontsize=9)
+        for at, cells, name in zip(axes, strip, names, strict=True):
+            _draw_cells(at, cells, name)
+    save_figure(figure, path, REPORT_DPI)
+
+
+def _draw_cells(axes: Axes, cells: F32, name: str) -> None:
+    """Draw chances that cells are taken as darkness."""
+    axes.imshow(cells[0], cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    axes.set_title(name, fontsize=7)
+    axes.set_xticks(np.arange(0.5, cells.shape[2] - 1), [])
+    axes.set_yticks([])
+    axes.grid(axis="x", color="#dddddd", lw=0.5)
+    axes.tick_params(length=0)
