@@ -4,6 +4,9 @@ from typing import Any
 
 from gymnasium import spaces
 
+from representation.attention import AttentionEncoder
+from representation.capsules import CapsuleEncoder
+from representation.combined import CombinedEncoder
 from representation.conv import ConvEncoder
 from representation.dense import DenseEncoder
 from representation.encoder import Encoder
@@ -12,7 +15,17 @@ from representation.memory import MemoryEncoder
 from representation.recurrent import RecurrentEncoder
 
 ENCODERS: dict[str, type[Encoder]] = {
-    kind.name: kind for kind in (DenseEncoder, ConvEncoder, RecurrentEncoder, MemoryEncoder, DiscriminatorEncoder)
+    kind.name: kind
+    for kind in (
+        DenseEncoder,
+        ConvEncoder,
+        RecurrentEncoder,
+        MemoryEncoder,
+        DiscriminatorEncoder,
+        AttentionEncoder,
+        CombinedEncoder,
+        CapsuleEncoder,
+    )
 }
 
 

@@ -1,11 +1,13 @@
 """Recipes of recurrent networks: telling speeds that no frame shows, and driving under a sensor that loses frames."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from gymnasium import spaces
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from deeptraffic.competition.protocol import evaluate_open
@@ -40,6 +42,12 @@ F32 = NDArray[np.float32]
 Sequences = dict[str, NDArray]
 
 
+def first_weights(make: Callable[[], Encoder]) -> Encoder:
+    """Return a new encoder whose first weights are always the same."""
+    torch.manual_seed(0)
+    return make()
+
+
 def stack_encoder(sensor: SensorConfig, steps: int, features_dim: int = 64) -> DenseEncoder:
     """Return a feed-forward encoder of the last so many steps side by side."""
     low, high = float(sensor.space.low.min()), float(sensor.space.high.max())
@@ -64,7 +72,7 @@ def train_speed(job: Job, name: str, encoder: Encoder, data: dict[str, Sequences
 
 def told(model: SpeedModel, data: Sequences) -> F32:
     """Return the speeds that the network tells, (R, T, 7) [mph]."""
-    return SPEED_UNIT * model.predict(torch.from_numpy(data["rows"])).numpy()
+    return np.float32(SPEED_UNIT) * model.predict(torch.from_numpy(data["rows"])).numpy()
 
 
 class RecurrentSpeed(Recipe):
@@ -83,7 +91,7 @@ class RecurrentSpeed(Recipe):
         true, known = SPEED_UNIT * test["target"], test["known"]
         models: dict[str, SpeedModel] = {}
         for name, encoder in self._encoders():
-            models[name] = train_speed(job, name, encoder(), data, self.config)
+            models[name] = train_speed(job, name, encoder, data, self.config)
         answers = {name: told(model, test) for name, model in models.items()}
         errors = {name: rmse(answer[known], true[known]) for name, answer in answers.items()}
         cell = min(CELLS, key=lambda name: models[name].encoder.summary["validation_loss"])
@@ -94,17 +102,11 @@ class RecurrentSpeed(Recipe):
         self._draw(job.folder, errors, answers, cell, test)
         return Outcome(self._figures(errors, baselines, cell, answers, test), self._pictures(), [WEIGHTS])
 
-    def _encoders(self) -> list[tuple[str, Callable[[], Encoder]]]:
-        def seeded(make: Callable[[], Encoder]) -> Callable[[], Encoder]:
-            def first_weights() -> Encoder:
-                torch.manual_seed(0)
-                return make()
-
-            return first_weights
-
-        cells = [(cell, seeded(lambda cell=cell: RecurrentEncoder(BLIND.space, UNITS, cell=cell))) for cell in CELLS]
-        stacks = [(f"MLP, {k} frame{'s' * (k > 1)}", seeded(lambda k=k: stack_encoder(BLIND, k))) for k in (1, 4, 12)]
-        return cells + stacks
+    def _encoders(self) -> list[tuple[str, Encoder]]:
+        cells = [(cell, first_weights(partial(RecurrentEncoder, BLIND.space, UNITS, cell=cell))) for cell in CELLS]
+        return cells + [
+            (f"MLP, {k} frame{'s' * (k > 1)}", first_weights(partial(stack_encoder, BLIND, k))) for k in (1, 4, 12)
+        ]
 
     def _figures(
         self, errors: dict[str, float], baselines: dict[str, float], cell: str, answers: dict[str, F32], test: Sequences
@@ -141,7 +143,7 @@ class RecurrentSpeed(Recipe):
         return [Picture("recurrent-speed.png", caption)]
 
 
-def draw_run(axes, answer: F32, single: F32, cell: str, test: Sequences) -> None:  # type: ignore[no-untyped-def]
+def draw_run(axes: Axes, answer: F32, single: F32, cell: str, test: Sequences) -> None:
     """Draw one run's true and told relative speed of the car ahead in the own lane: that with most cars ahead."""
     lane = LANES // 2
     run = int(test["known"][..., lane].sum(1).argmax())
@@ -180,10 +182,10 @@ class RecurrentDrive(Recipe):
         """Train with and without memory under the poor sensor, and under the full one; drive on reporting seeds."""
         scores: dict[str, Score] = {}
         students: list[tuple[str, SensorConfig, Encoder]] = [
-            ("full sensor", FULL, self._first(lambda: stack_encoder(FULL, 1, 128))),
-            ("1 frame", BLIND, self._first(lambda: stack_encoder(BLIND, 1, 128))),
-            ("4 frames", BLIND, self._first(lambda: stack_encoder(BLIND, 4, 128))),
-            ("gru", BLIND, self._first(lambda: RecurrentEncoder(BLIND.space, 96, cell="gru"))),
+            ("full sensor", FULL, first_weights(partial(stack_encoder, FULL, 1, 128))),
+            ("1 frame", BLIND, first_weights(partial(stack_encoder, BLIND, 1, 128))),
+            ("4 frames", BLIND, first_weights(partial(stack_encoder, BLIND, 4, 128))),
+            ("gru", BLIND, first_weights(partial(RecurrentEncoder, BLIND.space, 96, cell="gru"))),
         ]
         for name, sensor, encoder in students:
             driver = self._taught(job, name, sensor, encoder)
@@ -195,10 +197,6 @@ class RecurrentDrive(Recipe):
             "loses 30% of frames, seen by a feed-forward network (1 or 4 frames) and by a GRU."
         )
         return Outcome(self._figures(scores), [Picture("recurrent-drive.png", caption)], [WEIGHTS])
-
-    def _first(self, make: Callable[[], Encoder]) -> Encoder:
-        torch.manual_seed(0)
-        return make()
 
     def _taught(self, job: Job, name: str, sensor: SensorConfig, encoder: Encoder) -> SequenceDriver:
         torch.manual_seed(0)

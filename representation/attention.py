@@ -1,0 +1,120 @@
+"""Attention: every vehicle looks at every other, in whatever order they are listed.
+
+Source: Vaswani et al. 2017, "Attention is all you need", arXiv:1706.03762. Each vehicle asks a question q, offers a key
+k and a value v, and takes softmax(q k^T / sqrt(d)) v (equation 1), several times side by side (section 3.2.2). As a set
+has no order, nothing says where in the list a vehicle stands (Zaheer et al. 2017, "Deep sets", arXiv:1703.06114):
+shuffling the vehicles does not change the features.
+
+    >>> encoder = AttentionEncoder(env.observation_space, 64)      # observation kind kinematics
+    >>> encoder.weights_of(obs)                                    # (B, K): how much the own car looks at each vehicle
+
+Observations that are no set of vehicles are read as sequences, whose steps do carry their place (section 3.5).
+
+Letters in shapes: B observations, K vehicles or steps, n numbers of one, D features, E heads.
+"""
+
+import math
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from representation.encoder import Encoder, Observation
+from representation.forms import MASK, VEHICLES, as_row, as_sequence, row_size, sequence_shape
+
+
+class AttentionEncoder(Encoder):
+    """Layers of self-attention over the vehicles and the own car, whose view of all of them is the features.
+
+    Args:
+        observation_space: kinematics, a dict of `vehicles` (K, n), `mask` (K,) and what is known of the own car; or any
+        features_dim: D
+        heads: E, must divide D rounded up to a multiple of it
+        layers: of self-attention
+    """
+
+    name = "attention"
+
+    def __init__(
+        self, observation_space: spaces.Space, features_dim: int = 64, heads: int = 4, layers: int = 2
+    ) -> None:
+        if heads < 1 or layers < 1:
+            raise ValueError(f"heads={heads}, layers={layers} is not possible; give at least 1 of each")
+        super().__init__(observation_space, features_dim, heads=heads, layers=layers)
+        self.is_set = isinstance(self.observation_space, spaces.Dict) and VEHICLES in self.observation_space.spaces
+        _, numbers = sequence_shape(self.observation_space)
+        width = heads * math.ceil(features_dim / heads)
+        own = self._own_space()
+        self.own = nn.Linear(row_size(own) if own else 1, width)
+        self.each = nn.Linear(numbers, width)
+        self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(layers))
+        self.out = nn.Linear(width, features_dim)
+
+    def features(self, obs: Observation) -> Tensor:
+        """Return (B, D)."""
+        tokens, absent = self._tokens(obs)  # (B, 1 + K, W), (B, 1 + K)
+        for block in self.blocks:
+            tokens, _ = block(tokens, absent)
+        return torch.relu(self.out(tokens[:, 0]))  # (B, D), the own car's
+
+    def weights_of(self, obs: Observation) -> Tensor:
+        """Return how much the own car looks at each vehicle in the last layer, (B, K), mean of the heads."""
+        weights = torch.empty(0)
+        with torch.no_grad():
+            tokens, absent = self._tokens(self._prepared(obs))
+            for block in self.blocks:
+                tokens, weights = block(tokens, absent)
+        return weights[:, 0, 1:]
+
+    def _own_space(self) -> spaces.Space | None:
+        """Return the space of what is known of the own car beside the set of vehicles; None if nothing is."""
+        if not self.is_set or not isinstance(self.observation_space, spaces.Dict):
+            return None
+        parts = _own_parts(self.observation_space.spaces)
+        return spaces.Dict(parts) if parts else None
+
+    def _tokens(self, obs: Observation) -> tuple[Tensor, Tensor]:
+        """Return (the own car, then the vehicles (B, 1 + K, W); which of them are not there (B, 1 + K))."""
+        sequence = as_sequence(obs)  # (B, K, n)
+        each = self.each(sequence)  # (B, K, W)
+        absent = torch.zeros(len(each), each.shape[1] + 1, dtype=torch.bool, device=each.device)
+        own = sequence.new_ones(len(sequence), 1)
+        if self.is_set:
+            assert isinstance(obs, dict)
+            if MASK in obs:
+                absent[:, 1:] = obs[MASK] < 0.5
+            if self._own_space():
+                own = as_row(_own_parts(obs))
+        else:
+            each = each + places(*each.shape[1:]).to(each)
+        return torch.cat([self.own(own)[:, None], each], 1), absent
+
+
+class _Block(nn.Module):
+    """Attention, then a dense layer for each vehicle; both add to what there was (section 3.1), normalised before."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.dense = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+
+    def forward(self, tokens: Tensor, absent: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (tokens (B, 1 + K, W), weights (B, 1 + K, 1 + K)); the own car is always there, so no row is empty."""
+        normed = self.before(tokens)
+        seen, weights = self.attention(normed, normed, normed, key_padding_mask=absent)
+        tokens = tokens + seen
+        return tokens + self.dense(self.between(tokens)), weights
+
+
+def places(steps: int, width: int) -> Tensor:
+    """Return a number for each place in a sequence, (T, W): sines and cosines of section 3.5."""
+    place, k = torch.arange(steps)[:, None], torch.arange(width)[None]
+    angle = place / 10_000.0 ** (2 * (k // 2) / width)
+    return torch.where(k % 2 == 0, angle.sin(), angle.cos())
+
+
+def _own_parts(parts: dict[str, Any]) -> dict[str, Any]:
+    """Return the parts of a dict that are neither vehicles nor their mask."""
+    return {name: part for name, part in parts.items() if name not in (VEHICLES, MASK)}

@@ -1,0 +1,78 @@
+"""Several senses at once: an encoder for each part of a dict observation, and a dense layer that joins them.
+
+Source: Ngiam et al. 2011, "Multimodal deep learning", ICML, section 3; it is what SB3 calls CombinedExtractor.
+
+    >>> CombinedEncoder(space, 64, parts={"picture": "conv", "lanes": {"name": "recurrent", "cell": "gru"}})
+
+Letters in shapes: B observations, D features, P parts.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from representation.encoder import Encoder, Observation, is_picture
+
+WHOLE = "whole"  # the one part of an observation that has none
+
+
+class CombinedEncoder(Encoder):
+    """One encoder for each part of the observation; features are relu(W [f_1, ..., f_P] + b).
+
+    Args:
+        observation_space: a dict of anything, or anything, which is then one part
+        features_dim: D
+        parts: for parts by name, an encoder's name in `representation.registry.ENCODERS` or a dict of `name` and its
+            arguments; for others, conv for pictures and grids, dense for the rest
+        part_dim: features of each part
+    """
+
+    name = "combined"
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        features_dim: int = 64,
+        parts: Mapping[str, Any] | None = None,
+        part_dim: int = 32,
+    ) -> None:
+        chosen = {name: dict(part) if isinstance(part, Mapping) else part for name, part in (parts or {}).items()}
+        super().__init__(observation_space, features_dim, parts=chosen, part_dim=part_dim)
+        senses = _senses(self.observation_space)
+        unknown = [name for name in chosen if name not in senses]
+        if unknown:
+            raise ValueError(f"parts {unknown} are not in the observation; it has {', '.join(senses)}")
+        self.encoders = nn.ModuleDict(
+            {name: _part_encoder(space, chosen.get(name), part_dim) for name, space in senses.items()}
+        )
+        self.join = nn.Linear(part_dim * len(senses), features_dim)
+
+    def features(self, obs: Observation) -> Tensor:
+        """Return (B, D)."""
+        parts = obs if isinstance(obs, dict) else {WHOLE: obs}
+        each = [self._part(name, parts[name]) for name in self.encoders]  # P of (B, part_dim)
+        return torch.relu(self.join(torch.cat(each, 1)))
+
+    def _part(self, name: str, part: Tensor) -> Tensor:
+        encoder = self.encoders[name]
+        assert isinstance(encoder, Encoder)
+        if part.shape[1:] != encoder.observation_space.shape and part.dim() == 4:
+            part = part.permute(0, 3, 1, 2)  # a picture with its channels last
+        return encoder.features(part)  # it is float32 and divided already, see `Encoder.forward`
+
+
+def _senses(space: spaces.Space) -> dict[str, spaces.Space]:
+    """Return the parts of a space by name, in their order."""
+    return dict(sorted(space.spaces.items())) if isinstance(space, spaces.Dict) else {WHOLE: space}
+
+
+def _part_encoder(space: spaces.Space, choice: Any, part_dim: int) -> Encoder:
+    from representation.registry import make_encoder
+
+    if choice is None:
+        choice = "conv" if is_picture(space) or len(space.shape or ()) == 3 else "dense"
+    arguments = {"name": choice} if isinstance(choice, str) else dict(choice)
+    return make_encoder(arguments.pop("name"), space, part_dim, **arguments)
