@@ -51,7 +51,7 @@ class CapsuleEncoder(Encoder):
         super().__init__(observation_space, features_dim, channels=list(channels), routings=routings)
         self.routings = routings
         layers, maps = conv_layers(picture_shape(self.observation_space), channels)
-        self.layers = nn.Sequential(*layers[:-1])  # capsules are squashed, not cut off at 0
+        self.layers = nn.Sequential(*list(layers)[:-1])  # capsules are squashed, not cut off at 0
         primary = maps[0] // PRIMARY_SIZE * maps[1] * maps[2]  # I
         outputs = -(-features_dim // OUTPUT_SIZE)  # J
         spread = (2.0 / (PRIMARY_SIZE * primary / outputs)) ** 0.5

@@ -32,6 +32,7 @@ RECIPES: dict[str, str] = {
     "gan-perception": "representation.recipes.gan_frames:GanPerception",
     "recurrent-speed": "representation.recipes.recurrent:RecurrentSpeed",
     "recurrent-drive": "representation.recipes.recurrent:RecurrentDrive",
+    "traffic-model": "representation.recipes.traffic:Traffic",
     "segmentation": "representation.recipes.segmentation:Segmentation",
     "grid-predictor": "representation.recipes.forecast:GridPrediction",
     "forecaster": "representation.recipes.forecast:Forecast",

@@ -7,13 +7,15 @@ p_k(w | c_k) = (n(c_k, w) + m p_{k-1}(w | c_{k-1})) / (n(c_k) + m), and p_0 is u
     >>> model = NGram(vocabulary=184).count(train_contexts, train_tokens)
     >>> model.bits(test_contexts, test_tokens)                     # mean bits per token
 
-Letters in shapes: N tokens, K numbers of context, the most telling first.
+Letters in shapes: N tokens, K tokens of context, the most telling first, R runs, T scenes.
 """
 
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from representation.data.tokens import TOKENS
 
 I64 = NDArray[np.int64]
 
@@ -60,3 +62,22 @@ class NGram:
         keys, often = self.counts[at]
         place = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
         return np.where(keys[place] == key, often[place], 0)
+
+
+def contexts_across_scenes(tokens: I64) -> tuple[I64, I64]:
+    """Return (contexts (N, 3), tokens (N,)) for an n-gram that sees the scene before, of all scenes but the first.
+
+    Most telling first: the same place in the scene before, the place ahead of it there, the token before.
+    """
+    before, now = tokens[:, :-1], tokens[:, 1:]
+    ahead = np.concatenate([before[..., :1], before[..., :-1]], -1)
+    last = np.concatenate([np.zeros_like(now[..., :1]), now[..., :-1]], -1)
+    return np.stack([column.ravel() for column in (before, ahead, last)], -1), now.ravel()
+
+
+def contexts_in_stream(tokens: I64, length: int) -> tuple[I64, I64]:
+    """Return (contexts (N, length), tokens (N,)) for a plain n-gram over the stream, of all scenes but the first."""
+    stream = tokens.reshape(len(tokens), -1)
+    size = stream.shape[1] - TOKENS
+    columns = [stream[:, TOKENS - 1 - k : TOKENS - 1 - k + size].ravel() for k in range(length)]
+    return np.stack(columns, -1), stream[:, TOKENS:].ravel()

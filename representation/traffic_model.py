@@ -119,23 +119,3 @@ class TrafficModel(Trainable):
 def _repeated(memory: Tensor) -> Tensor:
     """Return the memory (B, T, D) beside each token, (B, T, 21, D)."""
     return memory[:, :, None].expand(-1, -1, TOKENS, -1)
-
-
-def contexts_across_scenes(tokens: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (contexts (N, 4), tokens (N,)) for an n-gram that sees the scene before, of all scenes but the first.
-
-    Most telling first: the same place in the scene before, the place ahead of it there, the token before, its kind.
-    """
-    before, now = tokens[:, :-1], tokens[:, 1:]
-    ahead = np.concatenate([before[..., :1], before[..., :-1]], -1)
-    last = np.concatenate([np.full_like(now[..., :1], 0), now[..., :-1]], -1)
-    columns = [before, ahead, last]
-    return np.stack([column.ravel() for column in columns], -1), now.ravel()
-
-
-def contexts_in_stream(tokens: NDArray[np.int64], length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (contexts (N, length), tokens (N,)) for a plain n-gram over the stream, of all scenes but the first."""
-    stream = tokens.reshape(len(tokens), -1)
-    size = stream.shape[1] - TOKENS
-    columns = [stream[:, TOKENS - 1 - k : TOKENS - 1 - k + size].ravel() for k in range(length)]
-    return np.stack(columns, -1), stream[:, TOKENS:].ravel()

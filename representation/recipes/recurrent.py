@@ -1,6 +1,7 @@
 """Recipes of recurrent networks: telling speeds that no frame shows, and driving under a sensor that loses frames."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -167,15 +168,16 @@ def draw_run(axes: Axes, answer: F32, single: F32, cell: str, test: Sequences) -
 class RecurrentDrive(Recipe):
     """Imitate the built-in driver `gap`, seeing less than it sees: how much of the loss does memory make up for?
 
-    Behaviour cloning on recorded driving, then three rounds of DAgger (Ross et al. 2011, arXiv:1011.0686): the network
+    Behaviour cloning on recorded driving, then four rounds of DAgger (Ross et al. 2011, arXiv:1011.0686): the network
     drives, the expert says what it would have done there. The same for every network.
     """
 
     name, paradigm = "recurrent-drive", "recurrent network"
     summary = "Drives from occupancy alone, while 30% of frames are lost; imitates a driver that sees everything."
     source = "Cho et al. 2014, arXiv:1406.1078; DAgger: Ross et al. 2011, arXiv:1011.0686"
-    config = FitConfig(epochs=5, batch_size=8, learning_rate=2e-3, learning_rate_end=2e-4)
-    rounds = 4
+    config = FitConfig(epochs=4, batch_size=16, learning_rate=3e-3, learning_rate_end=2e-4)
+    last_epochs = 15  # of the last round, on all that was driven
+    rounds = 5
     test_runs = 2000
 
     def run(self, job: Job) -> Outcome:
@@ -207,8 +209,10 @@ class RecurrentDrive(Recipe):
         data = lesson(record(RecordingConfig(runs=runs), job.cache), sensor, seed=1)
         for number in range(self.rounds):
             folder = f"{name.replace(' ', '-')}-round-{number + 1}"
-            job.fit(folder, model, data, validation, self.config)
-            if number + 1 < self.rounds:
+            is_last = number + 1 == self.rounds
+            config = replace(self.config, epochs=self.last_epochs) if is_last else self.config
+            job.fit(folder, model, data, validation, config)
+            if not is_last:
                 own = RecordingConfig(runs=runs, first=100_000 * (number + 1))
                 driven = record_policy(SequenceDriver(model, sensor, name, seed=number + 1), own)
                 more = lesson(driven, sensor, seed=10 + number)
