@@ -25,6 +25,7 @@ RECIPES: dict[str, str] = {
     "dense-scene": "representation.recipes.dense:DenseScene",
     "conv-scene": "representation.recipes.conv_scene:ConvScene",
     "conv-manoeuvre": "representation.recipes.conv_video:ConvManoeuvre",
+    "conv-invariance": "representation.recipes.conv_invariance:ConvInvariance",
     "conv-detection": "representation.recipes.conv_detection:ConvDetection",
     "scene-gan": "representation.recipes.gan:SceneGan",
     "conditional-gan": "representation.recipes.gan:ConditionalGan",

@@ -162,3 +162,32 @@ def save_detection(
     style_axes(axes, "Score, by what it sees")
     draw_bars(axes, speeds, next(iter(speeds)), "median [mph]")
     return save_figure(figure, path, REPORT_DPI)
+
+
+def save_invariance(
+    grid: NDArray[np.floating],
+    moved: NDArray[np.floating],
+    shifts: Sequence[int],
+    changes: Mapping[str, Sequence[float]],
+    path: str | Path,
+) -> Path:
+    """Draw the occupied cells of a grid (4, H, W) and of a moved one, and each network's change over the shifts."""
+    figure = empty_figure((9.0, 4.2))
+    parts = figure.add_gridspec(1, 4, width_ratios=(1.0, 1.0, 0.1, 4.0))
+    for place, (title, content) in enumerate({"a scene": grid, "all moved": moved}.items()):
+        axes = figure.add_subplot(parts[place])
+        axes.imshow(content[0], cmap="Blues", vmin=0, vmax=1.3, aspect="auto", interpolation="nearest")
+        axes.set_title(title, fontsize=10, color=INK)
+        axes.set_xticks([], [])
+        axes.set_yticks([], [])
+    axes = figure.add_subplot(parts[3])
+    style_axes(axes, "How far features move with the traffic")
+    for (name, values), colour, dash in zip(changes.items(), PALETTE, ("-", "--", ":"), strict=False):
+        axes.plot(shifts, values, dash, color=colour, marker="o", ms=4, label=name)
+    axes.axhline(1.0, color=GREY, lw=1.0)
+    axes.text(shifts[-1], 1.02, "another scene", ha="right", color=GREY, fontsize=9)
+    axes.set_ylim(0, None)
+    axes.set_xlabel("traffic moved by [cells of 10 px]")
+    axes.set_ylabel("change of features")
+    axes.legend(frameon=False)
+    return save_figure(figure, path, REPORT_DPI)
