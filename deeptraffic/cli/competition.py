@@ -55,7 +55,7 @@ def show(data: Path = DATA, database_url: str | None = DATABASE_URL, json: bool 
             "title": competition.config.title,
             "phase": competition.phase(now),
             "members": members.count_members(db, competition.id),
-            "submissions": submissions.history(db, competition.id, limit=1)[1],
+            "submissions": submissions.count_submissions(db, competition.id),
         }
         for competition in competitions.all_competitions(db)
     ]

@@ -5,7 +5,6 @@ the ranks after them are left out: 1, 2, 2, 4. Baselines stand where their score
 whose difference is smaller than the two 95% intervals of their scores allow, added as independent errors, are marked.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 from math import hypot
 from threading import Lock
@@ -40,11 +39,12 @@ class Board:
 
 
 class Boards:
-    """Keeps the boards that were read last, as long as nothing in their competition has changed."""
+    """Keeps the boards of all competitions that somebody looked at, as long as nothing in them has changed."""
 
-    def __init__(self, db: Database, most: int = 8) -> None:
-        self.db, self.most = db, most
-        self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self._kept: dict[tuple[Any, ...], Any] = {}
+        self._building: dict[tuple[Any, ...], Lock] = {}
         self._lock = Lock()
 
     def board(self, competition_id: int, final: bool = False) -> Board:
@@ -56,19 +56,16 @@ class Boards:
         return self._keep("points", competition_id, False)
 
     def _keep(self, what: str, competition_id: int, final: bool) -> Any:
-        with self.db.read() as connection:
-            competition = competitions.get(connection, competition_id)
-            key = (what, competition_id, final)
-            with self._lock:
-                if key in self._kept and self._kept[key][0] == competition.version:
-                    return self._kept[key][1]
-            read = _points if what == "points" else _read_board
-            found = read(connection, competition_id, final)
+        key = (what, competition_id, final)
         with self._lock:
-            self._kept[key] = (competition.version, found)
-            self._kept.move_to_end(key)
-            while len(self._kept) > self.most:
-                self._kept.popitem(last=False)
+            building = self._building.setdefault(key, Lock())
+        with building:  # of many who ask at once, one reads and the others wait
+            with self.db.read() as connection:
+                version = competitions.get(connection, competition_id).version
+                if key in self._kept and self._kept[key][0] == version:
+                    return self._kept[key][1]
+                found = (_points if what == "points" else _read_board)(connection, competition_id, final)
+            self._kept[key] = (version, found)
         return found
 
 

@@ -1,6 +1,7 @@
 """Submissions: accepted by one transaction that stores the file, counts the quota and queues the work."""
 
 import json
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, func, insert, select, update
@@ -157,8 +158,17 @@ def history(
         which.append(submissions.c.person_id == person_id)
     with db.read() as connection:
         total = connection.execute(select(func.count()).select_from(submissions).where(*which)).scalar_one()
-        query = _query().where(*which).order_by(submissions.c.id.desc()).limit(limit).offset(offset)
-        return _records(connection, db, query), int(total)
+        page = select(submissions.c.id).where(*which).order_by(submissions.c.id.desc()).limit(limit).offset(offset)
+        ids = connection.execute(page).scalars().all()
+        query = _query().where(submissions.c.id.in_(ids)).order_by(submissions.c.id.desc())
+        return _records(connection, db, query) if ids else [], int(total)
+
+
+def count_submissions(db: Database, competition_id: int) -> int:
+    """Return how many submissions a competition has had."""
+    query = select(func.count()).select_from(submissions).where(submissions.c.competition_id == competition_id)
+    with db.read() as connection:
+        return int(connection.execute(query).scalar_one())
 
 
 def result_of(db: Database, submission_id: int) -> Result | None:
@@ -180,6 +190,7 @@ def _one(connection: Connection, db: Database, condition: Any) -> Submission:
     return _records(connection, db, _query().where(condition))[0]
 
 
+@cache
 def _query() -> Select[Any]:
     official, check, old = results.alias("official"), results.alias("validation"), results.alias("old")
     job = evaluations.alias("job")

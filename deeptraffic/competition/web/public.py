@@ -11,7 +11,7 @@ from deeptraffic.competition.store.board import Board
 from deeptraffic.competition.store.competitions import all_competitions
 from deeptraffic.competition.store.members import count_members
 from deeptraffic.competition.store.records import Competition
-from deeptraffic.competition.store.submissions import find_submission, history, result_of
+from deeptraffic.competition.store.submissions import count_submissions, find_submission, result_of
 from deeptraffic.competition.web.answers import compressed, json_answer
 from deeptraffic.competition.web.board_views import (
     board_page,
@@ -52,7 +52,7 @@ def board(request: Request, q: str = "") -> Response:
     text, number = q[:80], request.query_params.get("page", "1")
     view = board_page(shown, text, int(number) if number.isascii() and number.isdecimal() and len(number) < 9 else 1)
     leader = next((row for row in shown.rows if row.rank == 1), None)
-    _, entries = history(site.db, competition.id, limit=1)
+    entries = count_submissions(site.db, competition.id)
     viewer = viewer_of(request)
     mine = shown.of(viewer.person.id) if viewer.person else None
 

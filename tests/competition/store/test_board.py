@@ -1,5 +1,7 @@
 """The leaderboard: order, ties, ranks, baselines, neighbours within chance, aliases; and the figures' points."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -108,7 +110,7 @@ def test_disqualified_submissions_and_people_leave_the_board(lab: Any) -> None:
 def test_a_kept_board_is_read_anew_when_something_changed(lab: Any) -> None:
     ana = lab.member("Ana")
     lab.scored(ana, "a", 60.0)
-    boards = board.Boards(lab.db, most=1)
+    boards = board.Boards(lab.db)
     first = boards.board(lab.competition.id)
     assert boards.board(lab.competition.id) is first
     accounts.rename(lab.db, ana.id, "Anna")
@@ -128,3 +130,19 @@ def test_search_finds_parts_of_names(lab: Any, text: str, names: list[str]) -> N
 def test_a_hidden_final_has_no_board(lab: Any) -> None:
     lab.scored(lab.member("Ana"), "a", 60.0)
     assert board.read_board(lab.db, lab.competition.id, final=True).rows == ()
+
+
+def test_many_who_ask_at_once_are_served_by_one_reading(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.scored(lab.member("Ana"), "a", 60.0)
+    read, built = board._read_board, []
+
+    def slowly(*arguments: Any) -> board.Board:
+        built.append(1)
+        time.sleep(0.05)
+        return read(*arguments)
+
+    monkeypatch.setattr(board, "_read_board", slowly)
+    boards = board.Boards(lab.db)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: boards.board(lab.competition.id), range(16)))
+    assert len(built) == 1 and all(one is found[0] for one in found)
