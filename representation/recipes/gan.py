@@ -75,7 +75,7 @@ def as_drawn(rules: Rules, pictures: F32) -> RoadData:
 def fit_gan(job: Job, gan: SceneGAN, train: RoadData, validation: RoadData) -> FitResult:
     """Train a GAN on roads, for as many steps at every scale as its data give."""
     config = FitConfig(
-        epochs=16, batch_size=64, learning_rate=4e-4, learning_rate_end=1e-4, beta1=0.0, max_grad_norm=1e3, patience=0
+        epochs=8, batch_size=64, learning_rate=5e-4, learning_rate_end=1e-4, beta1=0.0, max_grad_norm=1e3, patience=0
     )
     some = validation.some(512)
     pair = [{"picture": data.pictures} | ({"scene": data.label} if gan.classes else {}) for data in (train, some)]
@@ -247,12 +247,12 @@ def draw_marginals(path: Path, rules: Rules, real: NDArray[Any], drawn: Mapping[
         low, high = np.quantile(values, [0.0, 0.995])
         bins = np.linspace(low - 0.5, high + 0.5, int(high - low) + 2) if "cars" in name else np.linspace(low, high, 30)
         axes.hist(values, bins, density=True, color="#cccccc", label="held-out runs")
-        for other, colour, line in zip(found, (BLUE, ORANGE), ("-", "--"), strict=False):
-            label = list(drawn)[found.index(other)]
+        for label, other, colour, line in zip(drawn, found, (BLUE, ORANGE), ("-", "--"), strict=False):
             axes.hist(other[name], bins, density=True, histtype="step", color=colour, ls=line, lw=1.5, label=label)
         axes.set_xlabel(name)
         axes.set_yticks([])
-    figure.axes[0].legend(frameon=False, fontsize=7, loc="upper left")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside upper center", ncols=3)
     save_figure(figure, path, REPORT_DPI)
     return Picture(path.name, "How often counts of cars, gaps and speeds occur in real and in drawn scenes.")
 

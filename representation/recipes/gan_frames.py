@@ -86,11 +86,11 @@ class LabelsToFrames(Recipe):
         """Train, have a segmentation network read the painted frames, and a judge tell them from real ones."""
         train, validation, test = (
             frame_data(job, split, count, seed)
-            for split, count, seed in (("train", 2400, 0), ("validation", 240, 100), ("test", 960, 200))
+            for split, count, seed in (("train", 1600, 0), ("validation", 160, 100), ("test", 800, 200))
         )
         torch.manual_seed(0)
         net = Pix2Pix(len(STYLES), width=16)
-        config = FitConfig(epochs=12, batch_size=16, learning_rate=2e-3, learning_rate_end=2e-4, beta1=0.5, patience=0)
+        config = FitConfig(epochs=10, batch_size=16, learning_rate=2e-3, learning_rate_end=2e-4, beta1=0.5, patience=0)
         arrays = [{"labels": d.maps, "style": d.style, "frame": d.frames} for d in (train, validation)]
         result = job.fit("pix2pix", net, arrays[0], arrays[1], replace(config, max_grad_norm=1e3))
         net.save(job.folder / self.weights, {"recipe": self.name, "validation_loss": result.validation_loss})
@@ -109,7 +109,7 @@ class LabelsToFrames(Recipe):
         torch.manual_seed(1)
         judge = SegmentationNet(width=8)
         arrays = [{"frame": d.frames, "labels": d.maps} for d in (train, validation)]
-        job.fit("judge", judge, arrays[0], arrays[1], FitConfig(epochs=8, batch_size=32, learning_rate=4e-3))
+        job.fit("judge", judge, arrays[0], arrays[1], FitConfig(epochs=5, batch_size=16, learning_rate=4e-3))
         read = {name: mean_iou(judge.predict(frames), test.maps) for name, frames in painted.items()}
         real = mean_iou(judge.predict(test.frames), test.maps)
         told = {name: two_sample_accuracy(_signed(test.frames), _signed(frames)) for name, frames in painted.items()}
