@@ -35,7 +35,11 @@ class Player {
   view(figure, track) {
     const sensor = figure.dataset.sensor ? JSON.parse(figure.dataset.sensor) : null;
     const part = (name) => figure.querySelector(`[data-part="${name}"]`);
-    return { road: new Road(figure.querySelector("canvas"), track, sensor), speed: part("speed"), passed: part("passed"), bar: part("bar") };
+    const spark = part("spark");
+    const points = track.speeds.map((speed, entry) => `${((entry * track.step * 300) / track.frames).toFixed(1)},${80 - speed}`);
+    spark.querySelector("polyline").setAttribute("points", points.join(" "));
+    const road = new Road(figure.querySelector("canvas"), track, sensor);
+    return { road, speed: part("speed"), passed: part("passed"), bar: part("bar"), now: spark.querySelector(".now") };
   }
 
   connect() {
@@ -103,11 +107,12 @@ class Player {
   }
 
   show() {
-    for (const { road, speed, passed, bar } of this.views) {
+    for (const { road, speed, passed, bar, now } of this.views) {
       const frame = Math.min(this.frame, road.track.frames);
       road.draw(frame);
       speed.textContent = road.track.speed(frame);
-      passed.textContent = road.track.passedAt(frame);
+      passed.textContent = String(road.track.passedAt(frame)).replace("-", "−");
+      for (const end of ["x1", "x2"]) now.setAttribute(end, ((frame * 300) / road.track.frames).toFixed(1));
       bar.value = road.track.speed(frame);
     }
     const scrubber = this.find("scrubber");

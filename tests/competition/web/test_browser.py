@@ -1,0 +1,225 @@
+"""The pages in a real browser, which reaches nothing but this server and reports every error.
+
+The long test drives the whole program, `deeptraffic serve` with its workers; the short one the pages over a database.
+"""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+from deeptraffic.competition.store import accounts, queue
+from deeptraffic.policy.file import pack_policy, write_policy
+from deeptraffic.policy.network import Network
+from deeptraffic.policy.vocabulary import Dense
+from deeptraffic.sim.rules import Sensor
+
+CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+# What is wrong with a page for people who cannot see it, or use a narrow screen.
+FAULTS = """() => {
+  const faults = [];
+  const named = (node) => node.getAttribute("aria-label") || node.textContent.trim() || node.title
+    || (node.labels && node.labels.length) || node.type === "hidden";
+  for (const node of document.querySelectorAll("input, select, textarea, button, a, canvas, svg[role]"))
+    if (!named(node) && !node.closest("[aria-hidden]")) faults.push("no name: " + node.outerHTML.slice(0, 120));
+  const ids = [...document.querySelectorAll("[id]")].map((node) => node.id);
+  for (const id of ids) if (ids.filter((other) => other === id).length > 1) faults.push("twice: #" + id);
+  if (document.querySelectorAll("h1").length !== 1) faults.push("h1");
+  if (!document.documentElement.lang || !document.title) faults.push("lang or title");
+  if (document.documentElement.scrollWidth > innerWidth + 1) faults.push("wider than the screen");
+  return faults;
+}"""
+
+
+def write_net(path: Path, seed: int = 0) -> Path:
+    """A policy file that drives somehow."""
+    sensor, random = Sensor(1, 10, 2), np.random.default_rng(seed)
+    tensors = {"1.weight": random.normal(size=(5, sensor.size)), "1.bias": np.array([0.0, 2.0, -2.0, 0.0, 0.0])}
+    write_policy(path, pack_policy(Network(sensor.size, (Dense(outputs=5),), tensors), sensor, "a little net"))
+    return path
+
+
+class Tab:
+    """A page of a browser that keeps what went wrong in it."""
+
+    def __init__(self, chromium: Any, address: str, viewport: dict[str, int], theme: str) -> None:
+        self.context = chromium.new_context(viewport=viewport, color_scheme=theme, reduced_motion="reduce")
+        self.context.route("**/*", self._route)
+        self.page, self.address = self.context.new_page(), address
+        self.errors: list[str] = []
+        self.page.on(
+            "console", lambda message: message.type in ("error", "warning") and self.errors.append(message.text)
+        )
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def _route(self, route: Any) -> None:
+        if urlsplit(route.request.url).hostname == "127.0.0.1":
+            route.continue_()
+        else:
+            self.errors.append(f"asked for {route.request.url}")
+            route.abort()
+
+    def visit(self, path: str) -> Any:
+        """Go to a page and look for faults."""
+        answer = self.page.goto(self.address + path)
+        assert answer.status == 200, path
+        assert self.page.evaluate(FAULTS) == [], path
+        return self.page
+
+
+@pytest.fixture
+def tab(requires_system: Callable[[str, str], Path]) -> Iterator[Callable[..., Tab]]:
+    """Give a function (address, viewport, theme) -> a new tab; at the end no tab may have met an error."""
+    from playwright.sync_api import sync_playwright
+
+    path, tabs = requires_system("chromium", "chromium"), []
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(path), args=CHROMIUM_ARGUMENTS)
+
+        def make(address: str, viewport: dict[str, int] = DESKTOP, theme: str = "dark") -> Tab:
+            tabs.append(Tab(chromium, address, viewport, theme))
+            return tabs[-1]
+
+        yield make
+        chromium.close()
+    assert [error for tab in tabs for error in tab.errors] == []
+
+
+def pixels_differ(page: Any, act: Callable[[], Any]) -> bool:
+    """Whether an act changes what the canvas shows."""
+    read = "() => document.querySelector('canvas').toDataURL()"
+    before = page.evaluate(read)
+    act()
+    return bool(page.evaluate(read) != before)
+
+
+def test_joining_submitting_watching_and_organising(world: Any, serve: Callable, tab: Callable, tmp_path: Path) -> None:
+    leader = world.driven(world.person("The Leader"), "gap")
+    invite, address = accounts.new_invite(world.db, world.competition.id, "test"), serve()
+    own = tab(address)
+    page = own.visit(f"/join/{invite}")
+    page.fill("#name", "Ada Lovelace")
+    page.click("main button")
+    page.wait_for_url("**/c/lab?note=joined")
+    page.wait_for_selector("[data-strip][data-ready=yes]")
+
+    page = own.visit("/c/lab/submit")
+    page.set_input_files("#file", write_net(tmp_path / "net.safetensors"))
+    assert "kB" in page.inner_text("[data-part=message]")
+    page.click("main form button")
+    page.wait_for_url("**/s/*")
+    assert "place 1" in page.inner_text("[data-part=words]")
+    job = queue.lease(world.db, "worker")
+    assert job is not None
+    queue.beat(world.db, job, 7, 20)
+    page.wait_for_selector("text=7 of 20")
+    world.clock.now += 40_000
+    threading.Timer(0.2, world.work, [world.fake_score(70.0)]).start()
+    world.clock.now += 40_000
+    page.wait_for_selector("text=Official score")
+
+    page = own.visit(f"/e/{leader.key}/replay?frame=300")
+    page.wait_for_selector("[data-player][data-ready=yes]")
+    assert page.inner_text("[data-part=time]") == "frame 300 of 2,000"
+    assert pixels_differ(page, lambda: page.keyboard.press("ArrowRight"))
+    assert page.inner_text("[data-part=time]") == "frame 330 of 2,000"
+    assert pixels_differ(page, lambda: page.select_option("[data-part=overlay]", "input"))
+    assert pixels_differ(page, lambda: page.click("[data-theme-button]"))
+    page.click("[data-part=play]")
+    page.wait_for_selector("text=frame 330 of", state="detached")
+
+    page = own.visit("/c/lab/figures")
+    page.wait_for_selector("[data-figures][data-ready=yes]")
+    assert page.locator(".uplot canvas").count() == 6
+    for path in ("/c/lab", "/c/lab/rules", "/c/lab/mine", "/me", f"/e/{leader.key}", "/about"):
+        own.visit(path)
+
+    chief = tab(address, PHONE, "light")
+    chief.context.add_cookies(
+        [{"name": "deeptraffic-session", "value": accounts.open_session(world.db, world.organiser.id), "url": address}]
+    )
+    base = "/organise/c/lab"
+    for path in (
+        "/organise",
+        base,
+        f"{base}/people",
+        f"{base}/submissions",
+        f"{base}/again",
+        f"{base}/final",
+        f"{base}/log",
+    ):
+        chief.visit(path)
+    page = chief.visit(base)
+    page.fill("#reason", "Back at noon.")
+    page.click("text=Pause submissions")
+    page.wait_for_selector("text=Take submissions again")
+    for path in ("/c/lab", "/c/lab/figures", f"/e/{leader.key}/replay?beside={leader.key}", f"/e/{leader.key}"):
+        page = chief.visit(path)
+    assert page.get_attribute("html", "data-theme") is None
+
+
+def test_the_keyboard_alone_leads_through_a_page(world: Any, serve: Callable, tab: Callable) -> None:
+    page = tab(serve()).visit("/enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent").startswith("Skip")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "secret"
+    page.keyboard.type(accounts.new_link(world.db, world.person("Ada").id, "test"))
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/me")
+
+
+@pytest.mark.slow
+def test_the_whole_program_scores_a_submission_as_this_machine_does(tab: Callable, tmp_path: Path) -> None:
+    net, log = write_net(tmp_path / "net.safetensors"), tmp_path / "log.txt"
+    program = [sys.executable, "-c", "from deeptraffic.cli import main; main()"]
+    with log.open("w") as file:
+        server = subprocess.Popen([*program, "serve", "--data", str(tmp_path / "data"), "--port", "0"], stdout=file)
+    try:
+        links: dict[str, str] = {}
+        while len(links) < 2:
+            time.sleep(0.2)
+            links = dict(re.findall(r"http://[^/\s]+/(link|join)/(\S+)", log.read_text()))
+        address = re.search(r"http://[^/\s]+", log.read_text()).group()  # type: ignore[union-attr]
+        own = tab(address)
+        page = own.visit(f"/join/{links['join']}")
+        page.fill("#name", "Ada Lovelace")
+        page.click("main button")
+        page = own.visit("/c/deeptraffic/submit")
+        page.set_input_files("#file", net)
+        page.click("main form button")
+        page.wait_for_selector("text=Official score", timeout=120_000)
+        shown = page.inner_text(".lead dd").split()[0]
+        told = subprocess.run([*program, "evaluate", str(net), "--json"], capture_output=True, text=True, check=True)
+        assert f"{json.loads(told.stdout)['score']:.2f}" == shown
+        page.click("text=Watch its runs")
+        page.wait_for_selector("[data-player][data-ready=yes]", timeout=60_000)
+        page.click("text=Make the film")
+        for _ in range(60):
+            page.wait_for_timeout(1000)
+            page.reload()
+            if page.locator("text=Download the mp4").count():
+                break
+        with page.expect_download() as download:
+            page.click("text=Download the mp4")
+        assert download.value.path().stat().st_size > 100_000
+        chief = tab(address, PHONE, "light")
+        page = chief.visit(f"/link/{links['link']}")
+        page.click("main button")
+        page.wait_for_url("**/organise")
+        assert "3 workers" in page.inner_text("main")
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(30)
