@@ -54,6 +54,14 @@ def test_official_runs_are_the_same_to_the_last_digit(
     assert np.array_equal(here.run_passed, there.run_passed)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("other_agents", [0, 10])
+def test_the_whole_official_evaluation_is_the_same_to_the_last_digit(pair: tuple, other_agents: int) -> None:
+    here, there = (evaluate_official(policy, other_agents=other_agents) for policy in pair)
+    assert (here.score, list(here.run_scores)) == (there.score, list(there.run_scores))
+    assert np.array_equal(here.run_passed, there.run_passed)
+
+
 @pytest.mark.parametrize("other_agents", [0, 3])
 def test_open_runs_are_the_same_to_the_last_digit(pair: tuple, other_agents: int) -> None:
     here, there = (evaluate_open(policy, other_agents=other_agents, runs=40) for policy in pair)

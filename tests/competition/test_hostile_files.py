@@ -1,6 +1,7 @@
 """Hostile files: each is answered as the table says, and the next honest one is scored as ever.
 
-The other cases of the hostile suite: what runs in a child (`test_malice.py`), what comes over HTTP (the web's tests).
+The other cases of the hostile suite: what runs in a child (`test_hostile_children.py`), and what comes over HTTP (the
+web's tests).
 """
 
 import gzip

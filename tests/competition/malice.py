@@ -127,8 +127,8 @@ def kill_nursery(channel) -> None:
     os.kill(os.getppid() or first_targets["nursery"], signal.SIGKILL)
 
 
-def signal_everybody(channel) -> None:
-    os.kill(-1, 0)
+def kill_group_of_worker(channel) -> None:
+    os.killpg(first_targets["group"], signal.SIGTERM)
 
 
 def trace_worker(channel) -> None:
@@ -232,7 +232,18 @@ def io_uring(channel) -> None:
 ATTACKS = {
     f.__name__: f
     for f in (
-        *(fork, fork_bomb, threads, raw_clone, execute, shell, daemonise, kill_worker, kill_nursery, signal_everybody),
+        *(
+            fork,
+            fork_bomb,
+            threads,
+            raw_clone,
+            execute,
+            shell,
+            daemonise,
+            kill_worker,
+            kill_nursery,
+            kill_group_of_worker,
+        ),
         *(
             trace_worker,
             read_worker_memory,

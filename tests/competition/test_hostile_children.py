@@ -36,7 +36,7 @@ CASES = [
         (name, SHORT, "crash")
         for name in ("fork", "fork_bomb", "threads", "raw_clone", "execute", "shell", "daemonise")
     ],
-    *[(name, SHORT, "crash") for name in ("kill_worker", "kill_nursery", "signal_everybody")],
+    *[(name, SHORT, "crash") for name in ("kill_worker", "kill_nursery", "kill_group_of_worker")],
     *[(name, SHORT, "crash") for name in ("trace_worker", "read_worker_memory")],
     *[(name, SHORT, "time") for name in ("spin", "stop_watchdog_signal")],
     *[(name, IMPATIENT, "time") for name in ("sleep", "partial")],
@@ -99,6 +99,7 @@ def targets() -> Iterator[dict[str, object]]:
         abstract.listen()
         yield {
             "worker": os.getpid(),
+            "group": os.getpgrp(),
             "address": ctypes.addressof(secret),
             "port": server.getsockname()[1],
             "abstract": name,
