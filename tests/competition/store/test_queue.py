@@ -32,9 +32,20 @@ def test_who_had_few_jobs_lately_comes_first(lab: Any) -> None:
     lab.submit(ana, "a0")
     lab.submit(bo, "b0")
     assert taken(lab, 2) == ["b0", "a0"]
+
+
+def test_a_job_that_runs_now_weighs_more_than_one_of_late(lab: Any) -> None:
+    ana, bo = lab.member("Ana"), lab.member("Bo")
+    lab.submit(ana, "long")
+    lab.work("validation")
+    long = queue.lease(lab.db, "test")
     lab.times.append(lab.times[-1] + queue.RECENT + 1)
-    lab.submit(ana, "a1")
-    lab.submit(bo, "b1")
+    queue.beat(lab.db, long, 1, 500)
+    lab.submit(bo, "late")
+    lab.work("validation")
+    lab.submit(ana, "a0")
+    lab.submit(bo, "b0")
+    assert taken(lab, 2) == ["b0", "a0"]
 
 
 def test_a_short_validation_goes_before_all_official_evaluations(lab: Any) -> None:
