@@ -27,8 +27,6 @@ from representation.fit import Batch, FitConfig, Trainable, fit
 from representation.supervised import Classifier
 from representation.weights import load_encoder
 
-WAYS = ("fine-tuned", "frozen", "from scratch")
-
 
 @dataclass(frozen=True)
 class Labelled:
@@ -80,18 +78,17 @@ def adapt(
 
 
 def compare_ways(
-    pretrained: Encoder, fresh: Encoder, train: Labelled, sets: tuple[Labelled, Labelled], runs: int, config: FitConfig
+    pretrained: Encoder, fresh: Encoder, train: Labelled, validation: Labelled, runs: int, config: FitConfig
 ) -> dict[str, Classifier]:
     """Return classifiers by way, each from the first `runs` runs of labels: fine-tuned, frozen, from scratch.
 
-    fresh: an encoder of the same architecture before any training; sets: (validation, test) of the target, of which the
-    first chooses the epoch
+    fresh: an encoder of the same architecture before any training; validation: of the target, which chooses the epoch
     """
     few = train.first(runs)
     return {
-        "fine-tuned": adapt(pretrained, few, sets[0], config),
-        "frozen": adapt(pretrained, few, sets[0], config, frozen=True),
-        "from scratch": adapt(fresh, few, sets[0], config),
+        "fine-tuned": adapt(pretrained, few, validation, config),
+        "frozen": adapt(pretrained, few, validation, config, frozen=True),
+        "from scratch": adapt(fresh, few, validation, config),
     }
 
 
