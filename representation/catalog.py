@@ -38,6 +38,12 @@ RECIPES: dict[str, str] = {
     "grid-predictor": "representation.recipes.forecast:GridPrediction",
     "forecaster": "representation.recipes.forecast:Forecast",
     "captioner": "representation.recipes.captioner:Captioner",
+    "autoencoder": "representation.recipes.autoencoder:AutoencoderRecipe",
+    "denoising": "representation.recipes.autoencoder:Denoising",
+    "vae": "representation.recipes.autoencoder:Variational",
+    "transfer": "representation.recipes.transfer:TransferRecipe",
+    "meta-learning": "representation.recipes.meta:MetaLearning",
+    "multi-task": "representation.recipes.multitask:MultiTaskRecipe",
 }
 
 
