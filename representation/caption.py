@@ -14,7 +14,8 @@ Letters in shapes: B scenes, D features, U units of the decoder, W words, V word
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Action
 from representation.data.captions import SLOTS, TOKEN, VOCABULARY, WORDS, sentence, slots
+from representation.data.motion import OBSERVATION
+from representation.data.recording import observe
 from representation.encoder import CHUNK, Observation, to_tensors
 from representation.fit import Batch
 from representation.registry import make_encoder
@@ -119,6 +123,16 @@ class SceneCaptioner(SavedModel):
     def caption(self, obs: Any, actions: NDArray[np.int64]) -> list[str]:
         """Return a sentence for each NumPy observation (B, ...) and decision (B,)."""
         return [sentence(words) for words in self.write(obs, actions)]
+
+
+def narrator(path: str | Path) -> Callable[[Simulator, int], str]:
+    """Return (simulator with one game that waits for a decision, the decision) -> its sentence, by the file's model."""
+    captioner = SceneCaptioner.load(path)
+
+    def say(sim: Simulator, action: int) -> str:
+        return captioner.caption(observe(sim.rules, sim.games, OBSERVATION), np.array([action]))[0]
+
+    return say
 
 
 # --- how good it is ---------------------------------------------------------------------------------------------------

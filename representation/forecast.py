@@ -93,7 +93,7 @@ class Forecaster(SavedModel):
 
     kind = "deeptraffic-forecaster"
 
-    def __init__(self, width: int = 12) -> None:
+    def __init__(self, width: int = 8) -> None:
         super().__init__(width=width)
         self.width = width
         self.encoder = ConvGRUCell(CHANNELS + ACTIONS, width)
@@ -146,8 +146,8 @@ class ConvGRUCell(nn.Module):
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
-        self.gates = nn.Conv2d(inputs + width, 2 * width, (5, 3), padding=(2, 1))
-        self.candidate = nn.Conv2d(inputs + width, width, (5, 3), padding=(2, 1))
+        self.gates = nn.Conv2d(inputs + width, 2 * width, 3, padding=1)
+        self.candidate = nn.Conv2d(inputs + width, width, 3, padding=1)
 
     def forward(self, read: Tensor, state: Tensor) -> Tensor:
         """Return the next state (B, C, H, W)."""
@@ -199,6 +199,21 @@ def occupied_iou(chance: F32, true: F32, threshold: float = 0.5) -> float:
     """Return intersection over union of the cells that are taken, over all examples together; arrays of one shape."""
     named, taken = chance >= threshold, true >= 0.5
     return float((named & taken).sum() / max(1, (named | taken).sum()))
+
+
+def occupied_bits(chance: F32, true: F32) -> float:
+    """Return how much chances leave open [bits per cell]: the cross-entropy of cells being taken, lower is better."""
+    sure = np.clip(chance, 1e-4, 1 - 1e-4)
+    return float(-np.mean(np.where(true >= 0.5, np.log2(sure), np.log2(1.0 - sure))))
+
+
+def calibrated(expected: F32, known: F32, true: F32) -> F32:
+    """Return a forecast of cells that are taken (1) or not (0) as chances: how often each came true in known ones.
+
+    expected: to be turned; known, true: of one shape, forecasts and what came, on training data
+    """
+    free, taken = (float(true[(known > 0.5) == is_taken].mean()) for is_taken in (False, True))
+    return np.where(expected > 0.5, np.float32(taken), np.float32(free))
 
 
 def best_threshold(chance: F32, true: F32) -> float:

@@ -141,6 +141,7 @@ def test_showcase_is_a_video_of_its_own_size(run, tmp_path: Path) -> None:
         (["watch", "gap", "--overlay", "radar"], "safety"),
         (["watch", "gap", "--vehicle", "README.md"], "no readable PNG"),
         (["watch", "gap", "--ghost"], "--beside"),
+        (["watch", "gap", "--caption", "README.md"], "no weights file"),
         (["play", "--ghost"], "--against"),
         (["play", "--against", "nobody"], "nobody"),
     ],

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from deeptraffic.render.dashboard import Insight
     from deeptraffic.render.episode import Episode
     from deeptraffic.render.trace import Trace
+    from deeptraffic.sim.engine import Simulator
     from deeptraffic.sim.rules import Rules, Sensor
+
+    Caption = Callable[[Simulator, int], str]
 
 EPISODE_HELP = POLICY_HELP.removesuffix(".") + ", or an episode trace."
 DEFAULT_SEED = 1
@@ -39,6 +42,7 @@ def find_episode(
     frames: int | None = None,
     road: "Rules | None" = None,
     beside: "Trace | None" = None,
+    caption: "Caption | None" = None,
 ) -> Found:
     """Return the drive of a policy or trace by its name.
 
@@ -46,6 +50,7 @@ def find_episode(
     frames: how long; None for a whole run, or all of a trace
     road: in place of rules and other_agents
     beside: a trace whose road, traffic and length a policy meets, whatever the seed
+    caption: puts each decision of a policy into words
 
     Raises ValueError if there is no such drive, or if a trace is asked to change.
     """
@@ -54,6 +59,8 @@ def find_episode(
 
     trace = find_trace(name)
     if trace is not None:
+        if caption is not None:
+            raise ValueError(f"{name!r} is a trace, whose decisions are not put into words; name a policy")
         for flag, given in (("--rules", rules), ("--other-agents", other_agents)):
             if given is not None:
                 raise ValueError(f"{flag} {given}: the road of trace {name!r} is as it was driven on; leave it out")
@@ -62,7 +69,7 @@ def find_episode(
     if beside is not None:
         road, frames = beside.rules, beside.frames if frames is None else frames
     ground = road_of(driver, rules, other_agents) if road is None else road
-    insight = DriverInsight(driver)
+    insight = DriverInsight(driver, caption)
 
     def make(seed: int) -> "Episode":
         start = Start.open(seed) if beside is None else beside.start
@@ -99,13 +106,17 @@ def road_of(driver: Any, rules: int | None, other_agents: int | None) -> "Rules"
 
 
 class DriverInsight:
-    """What went on in a driver at the ego car's last decision: its action, and its network if it has one."""
+    """What went on in a driver at the ego car's last decision: its action, its network if it has one, and in words.
 
-    def __init__(self, driver: Any) -> None:
+    caption: (simulator with one game, action) -> a sentence; None for none
+    """
+
+    def __init__(self, driver: Any, caption: "Caption | None" = None) -> None:
         from deeptraffic.policy.brain import NetworkPolicy
 
         self.driver = driver if isinstance(driver, NetworkPolicy) else None
         self.action: int | None = None
+        self.caption, self.sentence = caption, ""
 
     def noting(self, episode: "Episode") -> "Episode":
         """Return the episode, whose decisions are noted from now on."""
@@ -118,6 +129,7 @@ class DriverInsight:
             action = decide(sim, agent)
             if agent == 0:
                 self.action = action
+                self.sentence = self.caption(sim, action) if self.caption is not None else ""
             return action
 
         episode.decide = noted
@@ -131,7 +143,7 @@ class DriverInsight:
             return None
         layers = self.driver.activity if self.driver is not None else None
         if self.driver is None or not layers:
-            return Insight((), None, self.action)
+            return Insight((), None, self.action, self.sentence)
         sensor = self.driver.observation
         cells = layers[0][: sensor.size].reshape(-1, sensor.columns)
-        return Insight([cells, *layers[1:]], layers[-1], self.action)
+        return Insight([cells, *layers[1:]], layers[-1], self.action, self.sentence)

@@ -11,7 +11,10 @@ from deeptraffic.cli.policies import OTHERS_HELP, POLICY_HELP, resolve_policy
 from deeptraffic.cli.terminal import messages, print_json, results
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from deeptraffic.render.play import Result
+    from deeptraffic.sim.engine import Simulator
 
 SEED_HELP = "Of the open run."
 
@@ -23,6 +26,9 @@ def watch(
     seed: int = typer.Option(DEFAULT_SEED, help=f"{SEED_HELP} A trace has its own."),
     beside: str | None = typer.Option(None, help="A second policy or trace, shown beside the first on the same seed."),
     ghost: bool = typer.Option(False, help="Show the second one's ego car as a ghost on the first one's road."),
+    caption: Path | None = typer.Option(
+        None, help="A captioner's weights, which puts each decision into words (`deeptraffic pretrain captioner`)."
+    ),
     overlay: Overlay = None,
     theme: Theme = None,
     trail: Trail = "yellow",
@@ -34,7 +40,7 @@ def watch(
     if ghost and beside is None:
         raise ValueError("--ghost needs a second driver: name a policy or trace with --beside")
     trace = find_trace(policy) or find_trace(beside)
-    found = find_episode(policy, rules, other_agents, beside=trace)
+    found = find_episode(policy, rules, other_agents, beside=trace, caption=_read_caption(caption))
     rival = find_episode(beside, road=found.rules, beside=trace).make if beside else None
     look = Look(found.sensor, found.insight, rival, ghost, read_vehicle(vehicle))
     controls = make_controls(found.rules.vehicles, overlay, theme, trail)
@@ -106,6 +112,14 @@ def _keep(result: "Result", folder: Path) -> dict[str, str]:
     result.demonstration.save(demonstration)
     result.trace.save(trace)
     return {"demonstration": str(demonstration), "trace": str(trace)}
+
+
+def _read_caption(weights: Path | None) -> "Callable[[Simulator, int], str] | None":
+    if weights is None:
+        return None
+    from representation.caption import narrator
+
+    return narrator(weights)
 
 
 def _need_display() -> None:

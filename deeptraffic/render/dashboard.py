@@ -33,11 +33,13 @@ class Insight(NamedTuple):
     layers: activations, first the input; each (D,), or (H, W) to be shown in that shape
     action_values: (5,) values, logits or probabilities of the actions; None if there are none
     action: the chosen action, 0..4
+    sentence: about the decision, such as a captioner's; empty for none
     """
 
     layers: Sequence[NDArray[np.floating]]
     action_values: NDArray[np.floating] | None
     action: int
+    sentence: str = ""
 
 
 class Dashboard:
@@ -75,6 +77,9 @@ class Dashboard:
             self._draw_scores(scores)
         if insight is not None and insight.layers:
             self._draw_network(insight.layers, 376 + (52 + 22 * len(scores) if len(scores) > 1 else 0))
+        if insight is not None and insight.sentence:
+            room = self.size[0] / self.unit - 2 * MARGIN
+            self._write(self._shortened(insight.sentence, 15, room), (MARGIN, 700 - 60), 15, self.theme.text)
         self._write(status, (MARGIN, 700 - 34), 14, self.theme.muted)
         return self._pixels
 
@@ -209,9 +214,7 @@ def _shape(layer: NDArray[np.floating]) -> tuple[int, int]:
     return -(-layer.size // columns), columns
 
 
-def _activation_picture(
-    layer: NDArray[np.floating], shape: tuple[int, int], side: int, theme: Theme
-) -> ByteArray:
+def _activation_picture(layer: NDArray[np.floating], shape: tuple[int, int], side: int, theme: Theme) -> ByteArray:
     """Return squares of `side` [pixels] for a layer's units, filled column by column (or as the layer is shaped)."""
     rows, columns = shape
     strength = np.zeros(rows * columns)

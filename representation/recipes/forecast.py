@@ -18,6 +18,8 @@ from representation.forecast import (
     Forecaster,
     GridPredictor,
     best_threshold,
+    calibrated,
+    occupied_bits,
     occupied_iou,
     speed_rmse_mph,
     transitions,
@@ -68,10 +70,10 @@ class GridPrediction(Recipe):
         watched = model.predict(validation["obs"], validation["action"])[:, OCCUPIED]
         chosen = best_threshold(others(watched, validation["next_obs"]), _taken(validation["next_obs"]))
         expected = model.predict(test["obs"], test["action"])
-        moved = test["expected"]
-        figures = self._figures(test, expected, moved, chosen, _mean_speed(train["obs"]))
+        figures = self._figures(test, expected, chosen, _mean_speed(train["obs"]))
+        figures.insert(1, _bits(train, test, expected))
         picture = job.folder / "grid-predictor.png"
-        draw_steps(picture, _strips(test["obs"][:4], test["next_obs"][:4], expected[:4], moved[:4]))
+        draw_steps(picture, _strips(test["obs"][:4], test["next_obs"][:4], expected[:4], test["expected"][:4]))
         return Outcome(
             figures,
             [Picture(picture.name, "Four scenes: now, after the decision, as predicted, and by constant velocity.")],
@@ -84,8 +86,8 @@ class GridPrediction(Recipe):
         flat = (-1, *grids.shape[2:])
         return transitions(grids[:, :-1].reshape(flat), recording.actions.ravel(), grids[:, 1:].reshape(flat))
 
-    def _figures(self, test: Rows, expected: F32, moved: F32, chosen: float, mean: float) -> list[Figure]:
-        true, now = test["next_obs"], test["obs"]
+    def _figures(self, test: Rows, expected: F32, chosen: float, mean: float) -> list[Figure]:
+        true, now, moved = test["next_obs"], test["obs"], test["expected"]
         taken = _taken(true)
         ways = {STILL: now[:, OCCUPIED], MOVING: moved[:, 0]}
         iou = {name: occupied_iou(others(cells, true), taken) for name, cells in ways.items()}
@@ -102,6 +104,20 @@ class GridPrediction(Recipe):
         ]
 
 
+def _bits(train: Rows, test: Rows, expected: F32) -> Figure:
+    """Return what chances leave open, the baselines' calibrated on training data; all cells but the own car's."""
+    chances = {
+        STILL: calibrated(test["obs"][:, OCCUPIED], train["obs"][:, OCCUPIED], train["next_obs"][:, OCCUPIED]),
+        MOVING: calibrated(test["expected"][:, 0], train["expected"][:, 0], train["next_obs"][:, OCCUPIED]),
+    }
+    true = test["next_obs"]
+    elsewhere = true[:, OWN] == 0
+    bits = {name: occupied_bits(cells[elsewhere], true[:, OCCUPIED][elsewhere]) for name, cells in chances.items()}
+    value = occupied_bits(expected[:, OCCUPIED][elsewhere], true[:, OCCUPIED][elsewhere])
+    note = "cross-entropy; baselines turned into chances by how often they were right in training"
+    return Figure("uncertainty left", value, bits, unit="bits per cell", higher_is_better=False, note=note)
+
+
 class Forecast(Recipe):
     """The road after each of the next eight decisions."""
 
@@ -116,7 +132,7 @@ class Forecast(Recipe):
             for split, runs in (("train", 150), ("validation", 20), ("test", 40))
         )
         torch.manual_seed(0)
-        model = Forecaster(width=12)
+        model = Forecaster(width=8)
         config = FitConfig(epochs=8, batch_size=32, learning_rate=4e-3, learning_rate_end=2e-4)
         job.fit("forecaster", model, train, validation, config)
         model.save(job.folder / "forecaster.safetensors")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 
 import numpy as np
@@ -103,6 +104,14 @@ def test_the_network_is_shown_blue_for_positive_and_red_for_negative():
         near = np.abs(with_net[lower].astype(int) - colour).max(axis=2) < 10
         assert near.sum() > 300
         assert (np.abs(without[lower].astype(int) - colour).max(axis=2) < 10).sum() == 0
+
+
+def test_a_sentence_about_the_decision_stands_over_the_status_line():
+    sentences = ("", "road ahead free, no lane free, speeding up")
+    looks = [Look(insight=partial(Insight, (), None, 1, words)) for words in sentences]
+    silent, said = (ticked(Viewer(make, look=look), 40).picture() for look in looks)
+    rows, columns = np.nonzero((silent != said).any(axis=2))
+    assert 680 < rows.min() and rows.max() < 720 and columns.min() > 434 and np.ptp(columns) > 200
 
 
 def test_insights_belong_to_their_decision_when_wound_back():

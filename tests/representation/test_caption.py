@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from representation.caption import SceneCaptioner, exact_match, slot_f1
+from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.rules import RULES_2018
+from representation.caption import SceneCaptioner, exact_match, narrator, slot_f1
 from representation.data.captions import VOCABULARY, WORDS, describe, sentence
 from representation.data.recording import Recording, observe
 from representation.fit import FitConfig, fit
@@ -93,6 +95,18 @@ def test_a_saved_captioner_writes_the_same(trained: SceneCaptioner, validation: 
     again = SceneCaptioner.load(tmp_path / "captioner.safetensors")
     obs, actions = validation["obs"], validation["action"]
     assert np.array_equal(again.write(obs, actions), trained.write(obs, actions))
+
+
+def test_a_narrator_speaks_of_the_game_that_waits(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    captioner = SceneCaptioner()
+    captioner.save(tmp_path / "captioner.safetensors")
+    sim = Simulator(RULES_2018)
+    sim.reset_open([1])
+    sim.step(sim.idle)
+    said = narrator(tmp_path / "captioner.safetensors")(sim, 1)
+    grids = observe(RULES_2018, sim.games, "grid")
+    assert [said] == captioner.caption(grids, np.array([1])) and said
 
 
 def test_the_same_seed_gives_the_same_weights(train: Scenes) -> None:
