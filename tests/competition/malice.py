@@ -24,7 +24,8 @@ import numpy as np
 
 from deeptraffic.competition.sandbox import child, wire
 
-FACTS = {"label": "evil", "sensor": [1, 6, 2], "rules": 2018, "other_agents": 0, "operations": 1, "vehicle_numbers": 1}
+FACTS = {"label": "evil", "sensor": [1, 6, 2], "rules": 2018, "other_agents": 0, "operations": 1}
+FACTS |= {"values": 1, "vehicle_numbers": 1}
 libc = ctypes.CDLL(None, use_errno=True)
 first_targets: dict = {}
 

@@ -27,7 +27,7 @@ from deeptraffic.competition.sandbox.policy import SandboxedPolicy
 from deeptraffic.policy.convnetjs_export import write_submission
 from deeptraffic.policy.file import KEY, pack_policy, policy_content, read_policy
 from deeptraffic.policy.network import Network
-from deeptraffic.policy.vocabulary import Dense, Gru, Relu
+from deeptraffic.policy.vocabulary import Concat, Dense, Gru, Relu, Tanh
 from deeptraffic.sim.rules import Sensor
 
 SENSOR = Sensor(1, 4, 1)
@@ -134,6 +134,11 @@ def wide(outputs: int) -> Dense:
     return Dense(outputs=outputs)
 
 
+def widened(times: int) -> list[Concat]:
+    """Layers that double a value so many times, without a multiplication."""
+    return [Concat(inputs=(i, i)) for i in range(times)]
+
+
 class _Shapes(Network):
     def __post_init__(self) -> None:
         object.__setattr__(self, "tensors", {})
@@ -216,6 +221,7 @@ MANIFESTS = [
     Case("an endless sensor", manifest(observation={"lanes_side": 10**9}), "broken"),
     Case("the whole state for an observation", manifest(observation={"kind": "full"}), "broken"),
     Case("layers that take too long", lambda: large(tuple(map(wide, (1500, 1400, 5)))), "size", "multiplications"),
+    Case("a hundred thousand exponentials", lambda: large((*widened(13), Tanh(), wide(5))), "size", "numbers"),
     Case("a memory of megabytes", lambda: large((Dense(outputs=5),), window=100), ACCEPTED),
 ]
 KINDS = [

@@ -73,6 +73,7 @@ def facts_of(policy: NetworkPolicy) -> dict[str, Any]:
         "rules": policy.rules,
         "other_agents": policy.other_agents,
         "operations": operations_of(policy.network),
+        "values": policy.program.scratch.size,
         "vehicle_numbers": vehicle_numbers_of(policy),
     }
 

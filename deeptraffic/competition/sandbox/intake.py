@@ -34,7 +34,8 @@ class Submission:
     observation: kind of observation; access: "contest", or "open" where it sees more than the contest's sensor
     sensor, temporal_window: what it sees and remembers
     layers: kinds of its layers; parameters: numbers in them
-    operations: multiplications of one decision; vehicle_numbers: what each vehicle's memory holds
+    operations: multiplications of one decision; values: numbers that it computes
+    vehicle_numbers: what each vehicle's memory holds
     """
 
     content: bytes = field(repr=False)
@@ -50,6 +51,7 @@ class Submission:
     layers: tuple[str, ...]
     parameters: int
     operations: int
+    values: int
     vehicle_numbers: int
 
     @property
@@ -79,7 +81,7 @@ def check(content: bytes, filename: str, limits: Limits = DRIVING) -> Submission
         submission = _submission(canonical, record)
     except (KeyError, TypeError, ValueError) as error:
         raise SubmissionFault("crash", f"reading it went wrong ({error!s:.80}); {REMEDY}") from None
-    check_cost(submission.operations, submission.vehicle_numbers, limits)
+    check_cost(submission.operations, submission.values, submission.vehicle_numbers, limits)
     return submission
 
 
@@ -117,17 +119,24 @@ def _submission(content: bytes, record: dict[str, Any]) -> Submission:
         layers=tuple(names),
         parameters=records.whole(record, "parameters"),
         operations=records.whole(record, "operations"),
+        values=records.whole(record, "values"),
         vehicle_numbers=records.whole(record, "vehicle_numbers"),
     )
 
 
-def check_cost(operations: int, vehicle_numbers: int, limits: Limits) -> None:
+def check_cost(operations: int, values: int, vehicle_numbers: int, limits: Limits) -> None:
     """Raise SubmissionFault for a policy that cannot drive within the limits."""
     if operations > limits.operations:
         raise SubmissionFault(
             "size",
             f"one decision takes {operations:,} multiplications; at most {limits.operations:,}: make its layers "
             "smaller",
+        )
+    if values > limits.values:
+        raise SubmissionFault(
+            "size",
+            f"one decision computes {values:,} numbers; at most {limits.values:,}: make its layers, its sensor or its "
+            "temporal window smaller",
         )
     if vehicle_numbers > limits.vehicle_numbers:
         raise SubmissionFault(

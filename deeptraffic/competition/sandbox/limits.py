@@ -15,8 +15,10 @@ class Limits:
     wall_seconds: from the first byte of the submission to the last answer
     answer_seconds: without an answer until the child is killed
     start_seconds: until the child is locked in; the first start on a machine compiles for a minute
-    operations: multiplications of one decision, 2 million are about a millisecond
-    vehicle_numbers: that a vehicle's memory may hold, from recurrent layers and past decisions together
+    operations: multiplications of one decision; 2 million are one or two milliseconds
+    values: numbers that one decision computes, inputs and intermediate results included; each may cost an exponential
+    vehicle_numbers: that a vehicle's memory may hold, from recurrent layers and past decisions together; 100 games of
+        11 cars side by side then take 440 MB
     """
 
     memory: int = 1024 * MEGABYTE
@@ -25,7 +27,8 @@ class Limits:
     answer_seconds: float = 30.0
     start_seconds: float = 300.0
     operations: int = 2_000_000
-    vehicle_numbers: int = 65_536
+    values: int = 100_000
+    vehicle_numbers: int = 50_000
 
     def __post_init__(self) -> None:
         for field in fields(self):

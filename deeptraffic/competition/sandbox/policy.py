@@ -56,11 +56,11 @@ class SandboxedPolicy:
             self.label = records.plain_text(record.get("label"), MAX_LABEL)
             self.observation = records.sensor(record)
             self.rules, self.other_agents = records.rules(record), records.other_agents(record)
-            operations = records.whole(record, "operations")
+            operations, values = records.whole(record, "operations"), records.whole(record, "values")
             self.vehicle_numbers = records.whole(record, "vehicle_numbers")
         except ValueError as error:
             raise SubmissionFault("answer", f"the policy's process gave a report that cannot be: {error}") from None
-        check_cost(operations, self.vehicle_numbers, self.limits)
+        check_cost(operations, values, self.vehicle_numbers, self.limits)
         self.access = "contest" if self.observation.lanes_side <= 3 else "open"
 
     @property

@@ -100,7 +100,7 @@ def label_of(filename: str) -> str:
 def facts_of(policy_file: PolicyFile, kind: str) -> tuple[dict[str, Any], bytes]:
     """Facts about a policy, and its file as it is kept."""
     manifest, content = policy_file.manifest, policy_content(policy_file)
-    seen = manifest.observation
+    seen, policy = manifest.observation, policy_file.policy()
     facts = {
         "kind": kind,
         "label": manifest.label,
@@ -113,6 +113,7 @@ def facts_of(policy_file: PolicyFile, kind: str) -> tuple[dict[str, Any], bytes]
         "layers": [layer.kind for layer in manifest.layers],
         "parameters": policy_file.network.parameters,
         "operations": operations_of(policy_file.network),
-        "vehicle_numbers": vehicle_numbers_of(policy_file.policy()),
+        "values": policy.program.scratch.size,
+        "vehicle_numbers": vehicle_numbers_of(policy),
     }
     return facts, content
