@@ -2,8 +2,8 @@
 
 p(next scene | scenes before) = product over its 21 tokens of p(token | tokens before it, scenes before). One GRU reads
 scenes and remembers how traffic moves; another writes a scene along the road, and at each stretch looks at the same
-stretch and its neighbours in the last two scenes. Source: Graves 2013, "Generating sequences with recurrent neural
-networks", arXiv:1308.0850, section 2, for predicting and sampling one token at a time.
+place in the scene before and at the stretches near it in the last two. Source: Graves 2013, "Generating sequences with
+recurrent neural networks", arXiv:1308.0850, section 2, for predicting and sampling one token at a time.
 
     >>> model = TrafficModel()
     >>> model.bits(tokens)                                         # tokens (R, T, 21) -> mean bits per token
@@ -44,7 +44,7 @@ class TrafficModel(Trainable):
         self.read = nn.Linear(32 * TOKENS, units)
         self.memory = nn.GRU(units, units, batch_first=True)
         view = 2 * (VIEW_AHEAD + 1 + VIEW_BEHIND) * BITS.shape[1]
-        self.look = nn.Linear(32 + view + units, writer_units)
+        self.look = nn.Linear(2 * 32 + view + units, writer_units)
         self.writer = nn.GRU(writer_units, writer_units, batch_first=True)
         self.start = nn.Linear(units, writer_units)
         self.out = nn.Linear(writer_units, VOCABULARY)
@@ -61,7 +61,7 @@ class TrafficModel(Trainable):
         """Return logits (B, T, 21, V) of the scenes `after` each of `scenes`, both (B, T, 21)."""
         memory, _ = self.memory(self._scene(scenes))  # (B, T, D)
         before = pad(after[..., :-1], (1, 0), value=VOCABULARY)  # (B, T, 21), shifted by one
-        inputs = torch.cat([self.embed(before), self._view(scenes), _repeated(memory)], -1)  # (B, T, 21, ...)
+        inputs = torch.cat([self.embed(before), self.embed(scenes), self._view(scenes), _repeated(memory)], -1)
         steps = torch.relu(self.look(inputs)).flatten(0, 1)  # (B * T, 21, W)
         first = torch.tanh(self.start(memory)).flatten(0, 1)[None]  # (1, B * T, W)
         written, _ = self.writer(steps, first.contiguous())
@@ -87,12 +87,12 @@ class TrafficModel(Trainable):
 
     def _sample(self, scenes: Tensor, memory: Tensor, random: torch.Generator) -> Tensor:
         """Return one scene (B, 1, 21) after the last two (B, 2, 21), from the memory (B, 1, D)."""
-        view = torch.cat([self._view(scenes)[:, -1], memory.expand(-1, TOKENS, -1)], -1)  # (B, 21, ...)
+        view = [self.embed(scenes)[:, -1], self._view(scenes)[:, -1], memory.expand(-1, TOKENS, -1)]  # (B, 21, ...)
         state = torch.tanh(self.start(memory)).transpose(0, 1).contiguous()  # (1, B, W)
         token = torch.full((len(scenes), 1), VOCABULARY)
         written = []
         for place in range(TOKENS):
-            inputs = torch.cat([self.embed(token), view[:, place : place + 1]], -1)
+            inputs = torch.cat([self.embed(token), *(part[:, place : place + 1] for part in view)], -1)
             out, state = self.writer(torch.relu(self.look(inputs)), state)
             logits = self.out(out[:, 0])  # (B, V)
             impossible = slice(PATTERNS, None) if place else slice(0, PATTERNS)

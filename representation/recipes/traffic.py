@@ -64,7 +64,7 @@ class Traffic(Recipe):
         return Picture("traffic-model.png", caption)
 
     def _draw(self, folder: Path, test: I64, sampled: I64) -> None:
-        figure = empty_figure((7.0, 8.5))
+        figure = empty_figure((7.0, 7.6))
         lines: dict[str, I64] = {}
         for run in range(2):
             lines |= {f"run {run + 1}\nwhat happened": test[run, GIVEN:], f"run {run + 1}\nsampled": sampled[run]}
