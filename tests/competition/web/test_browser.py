@@ -207,8 +207,8 @@ def test_the_whole_program_scores_a_submission_as_this_machine_does(tab: Callabl
         page.click("text=Watch its runs")
         page.wait_for_selector("[data-player][data-ready=yes]", timeout=60_000)
         page.click("text=Make the film")
-        for _ in range(60):
-            page.wait_for_timeout(1000)
+        for _ in range(150):
+            page.wait_for_timeout(2000)
             page.reload()
             if page.locator("text=Download the mp4").count():
                 break
