@@ -9,11 +9,14 @@ import io
 import json
 import pickle
 import struct
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +24,7 @@ import pytest
 
 from deeptraffic.competition.protocol import OFFICIAL, Protocol, evaluate_official
 from deeptraffic.competition.sandbox.faults import SubmissionFault
-from deeptraffic.competition.sandbox.intake import Submission, check
+from deeptraffic.competition.sandbox.intake import Submission, check, check_own
 from deeptraffic.competition.sandbox.limits import DRIVING
 from deeptraffic.competition.sandbox.policy import SandboxedPolicy
 from deeptraffic.policy.convnetjs_export import write_submission
@@ -295,7 +298,7 @@ CASES = [
 ]
 
 
-def answer(case: Case) -> tuple[str, str]:
+def answer(case: Case, check: Callable[[bytes, str], Submission] = check) -> tuple[str, str]:
     """The code that a file is answered with, and the sentence."""
     content = case.content if isinstance(case.content, bytes) else case.content()
     try:
@@ -339,6 +342,22 @@ def test_same_code_gives_the_same_policy_file_whenever_it_comes() -> None:
         ("dense", "relu", "dense"),
     )
     assert first.parameters == 15 * 3 + 3 + 3 * 5 + 5
+
+
+@pytest.mark.parametrize("case", [*DAMAGED, *KINDS, *SCRIPTS[:8]], ids=lambda case: case.title)
+def test_a_file_of_ones_own_is_answered_as_a_server_would(case: Case) -> None:
+    assert answer(case, check_own)[0] == case.code
+
+
+def test_a_file_of_ones_own_is_read_on_systems_without_a_sandbox(tmp_path: Path) -> None:
+    (tmp_path / "mine.js").write_text(ORIGINAL)
+    program = (
+        "import sys, pathlib; sys.modules['resource'] = None  # as on Windows\n"
+        "from deeptraffic.competition.sandbox.intake import check_own\n"
+        "print(check_own(pathlib.Path('mine.js').read_bytes(), 'mine.js').parameters)"
+    )
+    found = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (found.stdout, found.stderr) == ("68\n", "")
 
 
 def test_policy_file_is_kept_byte_by_byte() -> None:

@@ -8,15 +8,17 @@ Whoever calls it never looks into the bytes himself: they are read in a locked c
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deeptraffic.competition.sandbox import records, wire
 from deeptraffic.competition.sandbox.faults import SubmissionFault
 from deeptraffic.competition.sandbox.formats import REMEDY
 from deeptraffic.competition.sandbox.limits import DRIVING, READING, Limits
-from deeptraffic.competition.sandbox.process import ChildProcess
 from deeptraffic.policy.vocabulary import LAYER_KINDS
 from deeptraffic.sim.rules import Sensor
+
+if TYPE_CHECKING:
+    from deeptraffic.competition.sandbox.process import ChildProcess
 
 MAX_NAME = 255  # [bytes] of a file's name
 MAX_LABEL = 100  # [characters] of a policy file
@@ -68,15 +70,37 @@ def check(content: bytes, filename: str, limits: Limits = DRIVING) -> Submission
 
     Raises SubmissionFault with a code and a sentence for its author, PlatformFault if we could not read it.
     """
-    if len(content) > wire.MAX_SUBMISSION:
-        megabytes = wire.MAX_SUBMISSION >> 20
-        raise SubmissionFault(
-            "size", f"the file has {len(content)} bytes; at most {megabytes} MB are accepted; {REMEDY}"
-        )
+    from deeptraffic.competition.sandbox.process import ChildProcess  # needs Linux, which `check_own` does not
+
+    _check_size(content)
     name = filename.encode("utf-8", "replace")[-MAX_NAME:]
     with ChildProcess("read", READING) as child:
         record = records.read_report(_ask(child, name + content, len(name)))
         canonical = _ask(child, most=wire.MAX_SUBMISSION)
+    return _checked(canonical, record, limits)
+
+
+def check_own(content: bytes, filename: str, limits: Limits = DRIVING) -> Submission:
+    """As `check`, in this process and on any system: for a file of one's own, before it is sent to a server."""
+    from deeptraffic.competition.sandbox.reading import Refusal, facts_of, read
+
+    _check_size(content)
+    try:
+        facts, canonical = facts_of(*read(content, filename))
+    except Refusal as refusal:
+        code, sentence = refusal.args
+        raise SubmissionFault(code, records.plain_text(sentence, records.MAX_SENTENCE)) from None
+    return _checked(canonical, facts, limits)
+
+
+def _check_size(content: bytes) -> None:
+    if len(content) > wire.MAX_SUBMISSION:
+        most = f"at most {wire.MAX_SUBMISSION >> 20} MB are accepted"
+        raise SubmissionFault("size", f"the file has {len(content)} bytes; {most}; {REMEDY}")
+
+
+def _checked(canonical: bytes, record: dict[str, Any], limits: Limits) -> Submission:
+    """A child's report as a submission; SubmissionFault if it cannot be, or if it costs too much."""
     try:
         submission = _submission(canonical, record)
     except (KeyError, TypeError, ValueError) as error:
@@ -85,7 +109,7 @@ def check(content: bytes, filename: str, limits: Limits = DRIVING) -> Submission
     return submission
 
 
-def _ask(child: ChildProcess, content: bytes = b"", columns: int = 0, most: int = wire.MAX_REPORT) -> bytes:
+def _ask(child: "ChildProcess", content: bytes = b"", columns: int = 0, most: int = wire.MAX_REPORT) -> bytes:
     """Ask the reading child; its faults in words for whoever uploaded a file."""
     try:
         return bytes(child.ask(wire.SUBMISSION, content, columns=columns, most=most))
