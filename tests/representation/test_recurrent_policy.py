@@ -31,12 +31,13 @@ def test_recurrent_ppo_remembers_what_the_encoder_remembers(env: DeepTrafficVecE
     encoder = make(env)
     model = RecurrentPPO("MlpLstmPolicy", env, policy_kwargs=recurrent_policy_kwargs(encoder), **SMALL)
     give_memory(model.policy, encoder)
+    policy: Any = model.policy
     obs, state = env.reset(), encoder.initial_state(4)
     lstm: Any = (torch.zeros(1, 4, 16), torch.zeros(1, 4, 16))
     for action in (1, 3, 4):
         features, state = encoder.step(torch.from_numpy(obs), state)
-        seen = model.policy.pi_features_extractor(torch.from_numpy(obs))
-        remembered, lstm = model.policy._process_sequence(seen, lstm, torch.zeros(4), model.policy.lstm_actor)
+        seen = policy.pi_features_extractor(torch.from_numpy(obs))
+        remembered, lstm = policy._process_sequence(seen, lstm, torch.zeros(4), policy.lstm_actor)
         torch.testing.assert_close(remembered, features)
         obs, *_ = env.step(np.full(4, action))
 
@@ -47,16 +48,17 @@ def test_frozen_perception_stays_as_it_is_while_the_memory_learns(env: DeepTraff
     model = RecurrentPPO("MlpLstmPolicy", env, policy_kwargs=kwargs, **SMALL)
     give_memory(model.policy, encoder)
     model.learn(32)
-    extractor: Any = model.policy.features_extractor
-    assert extractor.digest() == perception_of(encoder).digest()
-    learnt = model.policy.lstm_actor.state_dict()
+    policy: Any = model.policy
+    assert policy.features_extractor.digest() == perception_of(encoder).digest()
+    learnt = policy.lstm_actor.state_dict()
     assert any(not torch.equal(learnt[name], weights) for name, weights in encoder.cell.state_dict().items())
 
 
 def test_another_encoder_gets_an_lstm_behind_it(env: DeepTrafficVecEnv) -> None:
     dense = DenseEncoder(env.observation_space, 12)
     model = RecurrentPPO("MlpLstmPolicy", env, policy_kwargs=recurrent_policy_kwargs(dense, units=20), **SMALL)
-    assert (model.policy.lstm_actor.input_size, model.policy.lstm_actor.hidden_size) == (12, 20)
+    lstm: Any = model.policy.lstm_actor
+    assert (lstm.input_size, lstm.hidden_size) == (12, 20)
 
 
 def test_a_cell_that_no_lstm_can_take_over_is_refused(env: DeepTrafficVecEnv) -> None:

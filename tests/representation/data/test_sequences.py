@@ -77,7 +77,7 @@ def test_the_expert_answers_as_it_would_in_the_game() -> None:
     sim.reset_open(range(5))
     sim.step(sim.idle, periods=4)
     policy = make_builtin("gap")
-    expected = policy.act(sim.sense(policy.observation), np.arange(5))
+    expected = policy.act(np.asarray(sim.sense(policy.observation), np.float64), np.arange(5))
     np.testing.assert_array_equal(expert_actions(RULES_2018, sim.get_state()), expected)
 
 
