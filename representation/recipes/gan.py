@@ -33,7 +33,7 @@ from representation.legal import CELL, Scenes, legal_scenes, scene_pictures
 from representation.recipe import Figure, Job, Outcome, Picture, Recipe
 
 JUDGED = 2000  # scenes in each set that is compared
-TILE = (140, 32)  # [pixels] of a scene in a picture
+TILE, TILE_DPI = (140, 32), 64  # [pixels] of a scene in a picture, [pixels per inch] of many scenes
 PAPER = "Radford et al. 2015, arXiv:1511.06434; Miyato et al. 2018, arXiv:1802.05957, equations 8, 16 and 17"
 TRUNCATIONS = (0.5, 0.75, 1.0, 1.5, np.inf)
 
@@ -224,7 +224,7 @@ def save_tiles(path: Path, rules: Rules, lines: Mapping[str, NDArray[Any]], titl
             title = titles[column] if titles and not k else ""
             show_road(grid[k, column], rules, states[column], title)
         grid[k, 0].set_ylabel(name, fontsize=9)
-    save_figure(figure, path, REPORT_DPI)
+    save_figure(figure, path, TILE_DPI)
 
 
 def draw_examples(path: Path, rules: Rules, real: NDArray[Any], sets: Mapping[str, Scenes]) -> Picture:
@@ -274,10 +274,10 @@ def draw_future(path: Path, rules: Rules, start: NDArray[Any]) -> Picture:
 
 def draw_classes(path: Path, rules: Rules, gan: SceneGAN) -> Picture:
     """Draw the same noise as each class: what changes is what the class means."""
-    noise = truncated_noise(6, seed=5)
+    noise = truncated_noise(5, seed=5)
     lines = {name: legal_scenes(rules, gan.draw(noise, k)).states for k, name in enumerate(SCENES)}
     save_tiles(path, rules, lines)
-    return Picture(path.name, "Six points of noise, each drawn as every class.")
+    return Picture(path.name, "Five points of noise, each drawn as every class.")
 
 
 def draw_interpolation(path: Path, rules: Rules, gan: SceneGAN) -> Picture:
