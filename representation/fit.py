@@ -96,7 +96,7 @@ class FitResult:
     epochs: passes made; best_epoch: the one whose weights are kept, from 1
     validation_loss: of those weights
     curves: one dict per epoch, train_* and validation_* numbers by name
-    seconds, cpu_seconds: all sessions together
+    seconds, cpu_seconds: all sessions together; earlier_seconds, earlier_cpu_seconds: those before this one
     """
 
     epochs: int
@@ -105,6 +105,8 @@ class FitResult:
     curves: list[dict[str, float]]
     seconds: float
     cpu_seconds: float
+    earlier_seconds: float = 0.0
+    earlier_cpu_seconds: float = 0.0
 
 
 def fit(
@@ -185,6 +187,7 @@ class _Loop:
         self.best_weights = _copy(model)
         self.curves: list[dict[str, float]] = []
         self.seconds = self.cpu_seconds = 0.0
+        self.earlier = (0.0, 0.0)
         self.clock, self.cpu_clock = time.perf_counter(), time.process_time()
         self.random = np.random.default_rng(config.seed)
         torch.manual_seed(config.seed)
@@ -285,6 +288,7 @@ class _Loop:
                 "delete it to begin anew, or name another folder"
             ) from error
         self.epoch, self.best_epoch, self.best_loss, self.seconds, self.cpu_seconds = json.loads(state["notes"])
+        self.earlier = (self.seconds, self.cpu_seconds)
         self.best_weights, self.curves = state["best"], json.loads(state["curves"])
         self.random.bit_generator.state = json.loads(state["shuffling"])
         torch.set_rng_state(state["noise"].cpu())
@@ -311,7 +315,7 @@ class _Loop:
     def result(self) -> FitResult:
         """Return what came of it."""
         best = self.curves[self.best_epoch - 1]["validation_loss"]
-        return FitResult(self.epoch, self.best_epoch, best, self.curves, self.seconds, self.cpu_seconds)
+        return FitResult(self.epoch, self.best_epoch, best, self.curves, self.seconds, self.cpu_seconds, *self.earlier)
 
     def _note_time(self) -> None:
         now, cpu_now = time.perf_counter(), time.process_time()

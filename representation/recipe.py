@@ -90,6 +90,7 @@ class Job:
     scale: share of the full data and epochs, 1 for the report, a little for tests and tutorials
     settings: of `FitConfig`, that the caller wants otherwise
     cache: folder for recordings; None for none
+    earlier: seconds and CPU seconds of trainings that were made before this session
     """
 
     folder: Path
@@ -97,6 +98,7 @@ class Job:
     settings: Settings = field(default_factory=dict)
     cache: Path | None = None
     console: Console | None = None
+    earlier: tuple[float, float] = (0.0, 0.0)
 
     def scaled(self, count: int, least: int = 1) -> int:
         """Return a count of runs or examples at this scale."""
@@ -105,8 +107,10 @@ class Job:
     def fit(self, name: str, model: Trainable, train: Arrays, validation: Arrays, config: FitConfig) -> FitResult:
         """Train a model in the subfolder `name`, going on where it stopped; see `representation.fit.fit`."""
         asked: dict[str, Any] = {"epochs": self.scaled(config.epochs), **self.settings}
-        config = replace(config, **asked)
-        return fit(model, train, validation, config, self.folder / name, self.console, name)
+        result = fit(model, train, validation, replace(config, **asked), self.folder / name, self.console, name)
+        before = result.earlier_seconds, result.earlier_cpu_seconds
+        self.earlier = (self.earlier[0] + before[0], self.earlier[1] + before[1])
+        return result
 
 
 class Recipe:
@@ -139,7 +143,10 @@ def run_recipe(recipe: Recipe, job: Job) -> Outcome:
             return _finished(path, asked)
         seconds, cpu_seconds = time.perf_counter(), time.process_time()
         outcome = recipe.run(job)
-        spent = {"seconds": time.perf_counter() - seconds, "cpu_seconds": time.process_time() - cpu_seconds}
+        spent = {
+            "seconds": time.perf_counter() - seconds + job.earlier[0],
+            "cpu_seconds": time.process_time() - cpu_seconds + job.earlier[1],
+        }
         content = {**asked, **{name: round(value, 1) for name, value in spent.items()}}
         about = {"paradigm": recipe.paradigm, "summary": recipe.summary, "source": recipe.source}
         write_json(path, {**about, **content, **asdict(outcome), "versions": versions()})

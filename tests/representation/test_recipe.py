@@ -59,6 +59,17 @@ def test_epochs_are_scaled_unless_a_number_is_asked_for(settings: Settings, epoc
     assert result.epochs == epochs
 
 
+def test_time_of_earlier_sessions_is_counted(tmp_path: Path) -> None:
+    data = {"obs": np.ones((8, 2), np.float32), "target": np.ones(8, np.float32)}
+    sessions, results = [Job(tmp_path), Job(tmp_path)], []
+    for job in sessions:
+        model = Regressor(make_encoder("dense", spaces.Box(0, 1, (2,), np.float32), 4))
+        results.append(job.fit("line", model, data, data, FitConfig(epochs=2)))
+    assert sessions[0].earlier == (0.0, 0.0)
+    assert 0.0 < sessions[1].earlier[0] < results[1].seconds
+    assert 0.0 < sessions[1].earlier[1] < results[1].cpu_seconds
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_in_the_catalogue_is_described(name: str) -> None:
     recipe = find_recipe(name)
