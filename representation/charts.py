@@ -130,7 +130,8 @@ def save_clips(
                 title.set_in_layout(False)  # it is wider than the picture below it
         axes = figure.add_subplot(grid[k // 2, first + pictures + 1])
         style_axes(axes)
-        draw_bars(axes, dict(zip(names, chances[k].tolist(), strict=True)), names[labels[k]], "chance", limit=1.35)
+        shares = np.round(chances[k].astype(np.float64), 2).tolist()
+        draw_bars(axes, dict(zip(names, shares, strict=True)), names[labels[k]], "chance", limit=1.35)
         axes.tick_params(labelsize=8)
         axes.set_xticks([0, 1])
     return save_figure(figure, path, 64)
