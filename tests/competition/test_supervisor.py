@@ -50,6 +50,7 @@ def test_two_workers_and_one_for_validations_that_end_with_it(sleepers: Path) ->
     assert [path.name.partition("-")[0] for path in found] == ["all", "all", "validation"]
     assert {path.read_text() for path in found} == {str(os.getpid())}
     assert len(pids) == 3 and not any(alive(pid) for pid in pids)
+    assert [post.process and post.process.returncode for post in watched.posts] == [-signal.SIGTERM] * 3
 
 
 def test_a_worker_that_is_killed_is_followed_by_another(sleepers: Path) -> None:

@@ -108,11 +108,7 @@ def _query(competition_id: int, final: bool) -> Select[Any]:
     columns += [results.c[name] for name in ("score", "score_low", "score_high", "mean", "mean_low", "mean_high")]
     source = members.join(people, people.c.id == members.c.person_id).join(submissions, submissions.c.id == entry)
     source = source.join(results, results.c.id == result)
-    shown = (
-        members.c.competition_id == competition_id,
-        members.c.disqualified_at.is_(None),
-        submissions.c.disqualified_at.is_(None),
-    )
+    shown = (members.c.competition_id == competition_id, members.c.disqualified_at.is_(None))
     order = (results.c.score.desc(), results.c.unrounded_mean.desc(), submissions.c.id)
     return select(*columns, results.c.unrounded_mean).select_from(source).where(*shown).order_by(*order)
 

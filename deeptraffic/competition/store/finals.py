@@ -139,11 +139,7 @@ def _entries(connection: Connection, competition_id: int) -> list[FinalEntry]:
     entry = func.coalesce(members.c.chosen_id, members.c.best_id)
     source = members.join(people, people.c.id == members.c.person_id).join(submissions, submissions.c.id == entry)
     source = source.join(results, results.c.id == submissions.c.result_id)
-    shown = (
-        members.c.competition_id == competition_id,
-        members.c.disqualified_at.is_(None),
-        submissions.c.disqualified_at.is_(None),
-    )
+    shown = (members.c.competition_id == competition_id, members.c.disqualified_at.is_(None))
     columns = (members.c.person_id, people.c.name, people.c.role, members.c.chosen_id, results.c.score)
     query = select(*columns, submissions.c.id, submissions.c.key, submissions.c.label)
     order = (results.c.score.desc(), results.c.unrounded_mean.desc(), submissions.c.id)

@@ -1,12 +1,15 @@
 """Accounts and tokens: what opens which door, how often, and until when."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import URL, select
 
 from deeptraffic.competition.store import accounts, competitions, members
+from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.store.faults import Refusal
 from deeptraffic.competition.store.schema import tokens
 
@@ -76,6 +79,30 @@ def test_a_link_works_once_however_many_follow_it_together(any_lab: Any) -> None
 
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(follow, range(8))) == ["Ana"] + ["token"] * 7
+
+
+def test_of_two_who_found_a_link_valid_one_uses_it(
+    postgres_url: Callable[[], URL], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = Database(postgres_url()).migrate()
+    secret, both_found, find = accounts.organiser_link(db, "test"), Barrier(2), accounts._find
+
+    def find_together(*arguments: Any) -> Any:
+        row = find(*arguments)
+        both_found.wait(30)
+        return row
+
+    monkeypatch.setattr(accounts, "_find", find_together)
+
+    def follow(_: int) -> str:
+        try:
+            return accounts.follow_link(db, secret)[0].name
+        except Refusal as refused:
+            return refused.code
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(follow, range(2))) == ["Organiser", "token"]
+    db.close()
 
 
 def test_a_new_link_ends_the_one_before(lab: Any) -> None:

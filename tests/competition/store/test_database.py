@@ -57,6 +57,12 @@ def test_many_writers_wait_for_each_other(any_lab: Any) -> None:
     assert len({entry.action for entry in audit.entries(any_lab.db, limit=1000)} - {"create"}) == 40
 
 
+def test_a_writing_transaction_keeps_other_writers_out_from_its_beginning(lab: Any) -> None:
+    other = sqlite3.connect(str(lab.db.url.database), timeout=0, isolation_level=None)
+    with closing(other), lab.db.write(), pytest.raises(sqlite3.OperationalError, match="locked"):
+        other.execute("BEGIN IMMEDIATE")
+
+
 def test_a_locked_database_is_busy_not_broken(lab: Any) -> None:
     ana = lab.member("Ana")
     db = Database(lab.db.url, busy_seconds=0.1)
