@@ -3,15 +3,12 @@
 import re
 
 REMEDY = "write a policy file with `deeptraffic export RUN -o mine.safetensors` on your own machine and upload that"
-ONNX = re.compile(
-    rb"^\x08[\x01-\x14](\x12|:|B).{0,80}", re.DOTALL
-)  # protobuf: ir_version first, then producer or graph
+# Protobuf: ir_version first, then producer or graph, one of which names itself.
+ONNX = re.compile(rb"\x08[\x01-\x14][\x12:B].{0,4000}(onnx|pytorch|graph)", re.DOTALL)
 
+PICKLE = "a pickle, which could run any code when it is opened"
 MARKS: tuple[tuple[bytes, str], ...] = (
-    (b"\x80\x02", "a pickle, which could run any code when it is opened"),
-    (b"\x80\x03", "a pickle, which could run any code when it is opened"),
-    (b"\x80\x04", "a pickle, which could run any code when it is opened"),
-    (b"\x80\x05", "a pickle, which could run any code when it is opened"),
+    *((b"\x80" + bytes([protocol]), PICKLE) for protocol in range(2, 6)),
     (b"PK\x03\x04", "a zip archive"),
     (b"PK\x05\x06", "a zip archive"),
     (b"\x1f\x8b", "a gzip archive"),
@@ -50,9 +47,7 @@ def refused_kind(content: bytes) -> str | None:
         return "a tar archive"
     if content[4:8] == b"TFL3":
         return "a TensorFlow Lite model"
-    if ONNX.match(content) and (
-        b"onnx" in content[:4096] or b"pytorch" in content[:4096] or b"graph" in content[:4096]
-    ):
+    if ONNX.match(content):
         return "an ONNX model, a graph of anybody's making"
     return None
 
@@ -63,10 +58,7 @@ def is_policy_file(content: bytes) -> bool:
 
 
 def is_text(content: bytes) -> bool:
-    """Whether a file's beginning is text."""
-    try:
-        beginning = content[:4096].decode("utf-8", "ignore")
-    except UnicodeDecodeError:
-        return False
-    printable = sum(c.isprintable() or c in "\r\n\t\ufeff" for c in beginning)
-    return len(beginning.encode()) >= len(content[:4096]) - 3 and printable > 0.95 * len(beginning)
+    """Whether a file's beginning is text, nearly all of it."""
+    beginning = content[:4096].decode("utf-8", "replace")
+    readable = sum(c in "\r\n\t" or (c.isprintable() and c != "\ufffd") for c in beginning)
+    return readable > 0.95 * len(beginning)

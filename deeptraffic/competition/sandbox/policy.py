@@ -25,6 +25,8 @@ from deeptraffic.policy.builtin import RunLoop
 from deeptraffic.sim.rules import Action
 from deeptraffic.sim.state import F64, I64, Games
 
+MOST_ACTION = max(Action)
+
 
 class SandboxedPolicy:
     """A `Policy` (deeptraffic/policy/builtin.py) in a child process; a context manager.
@@ -91,7 +93,7 @@ class SandboxedPolicy:
         count, columns = obs.shape
         answer = self.child.ask(wire.ACT, rows.tobytes() + obs.tobytes(), count, columns, count)
         if len(answer) != count or max(answer) > MOST_ACTION:
-            raise SubmissionFault("answer", f"the policy answered {bytes(answer[:20])!r} for {count} decisions")
+            raise self.child.wrong_answer()
         if count == 1:
             self.decisions += answer
         return np.frombuffer(answer, np.uint8).astype(np.int64)
@@ -121,6 +123,3 @@ class SandboxedPolicy:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-
-MOST_ACTION = max(Action)

