@@ -57,21 +57,27 @@ class Autoencoder(Trainable):
         """Return the code of observations, (B, code_size)."""
         return self.encoder(obs)
 
+    def output(self, obs: Any) -> Tensor:
+        """Return what the likelihood reads, (B, ...)."""
+        return self.decoder(self.code(obs))
+
     def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean negative log-likelihood of batch["obs"] [nats], and nothing else to watch."""
-        output = self.decoder(self.code(batch["obs"]))  # (B, ...)
-        return self.nats(output, target_of(self.encoder, batch["obs"])).mean(), {}
+        return self.nats(self.output(batch["obs"]), target_of(self.encoder, batch["obs"])).mean(), {}
 
     def decode(self, code: Tensor) -> Tensor:
         """Return the observations that a code stands for, (B, ...), as the encoder's network sees observations."""
-        output = self.decoder(code)
+        return self.expected(self.decoder(code))
+
+    def expected(self, output: Tensor) -> Tensor:
+        """Return the observations that an output stands for, (B, ...)."""
         if self.likelihood == "gaussian":
             return output
         return expected_grid(output) if self.likelihood == "grid" else torch.sigmoid(output)
 
     def reconstruct(self, observations: Any) -> NDArray[np.float32]:
         """Return what comes back of NumPy observations, (B, ...) float32, without gradients and as at test time."""
-        return self._in_pieces(observations, lambda obs: self.decode(self.code(obs)))
+        return self._in_pieces(observations, lambda obs: self.expected(self.output(obs)))
 
     def _in_pieces(self, observations: Any, work: Callable[[Any], Tensor]) -> NDArray[np.float32]:
         self.eval()
@@ -87,9 +93,14 @@ class Autoencoder(Trainable):
 class DenoisingAutoencoder(Autoencoder):
     """Sees a damaged observation and gives back the whole one: minimise -log p(x | decode(encode(damaged x))).
 
+    What is damaged cell by cell is best judged by the cells around. For pictures (C, H, W) a local path of two
+    convolutions therefore adds what it sees there to what the code says of the whole, as in the residual learning of
+    Zhang et al. 2017, "Beyond a Gaussian denoiser", arXiv:1608.03981.
+
     Args:
         encoder, decoder, likelihood, architecture: as for `Autoencoder`
         damage: observations (B, ...) float32 -> damaged ones, drawing from torch's random numbers
+        local: channels of the local path; 0 for none
     """
 
     def __init__(
@@ -99,15 +110,31 @@ class DenoisingAutoencoder(Autoencoder):
         likelihood: str = "gaussian",
         *,
         damage: Callable[[Tensor], Tensor],
+        local: int = 0,
         **architecture: Any,
     ) -> None:
         super().__init__(encoder, decoder, likelihood, **architecture)
         self.damage = damage
+        self.local = local_path(target_shape(encoder.observation_space), local) if local else None
+
+    def output(self, obs: Any) -> Tensor:
+        """Return what the likelihood reads, (B, ...), of damaged observations."""
+        whole = super().output(obs)
+        return whole if self.local is None else whole + self.local(target_of(self.encoder, obs))
 
     def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean negative log-likelihood of the undamaged batch["obs"] [nats]."""
-        output = self.decoder(self.code(self.damage(batch["obs"])))  # (B, ...)
+        output = self.output(self.damage(batch["obs"]))  # (B, ...)
         return self.nats(output, target_of(self.encoder, batch["obs"])).mean(), {}
+
+
+def local_path(shape: tuple[int, ...], channels: int) -> nn.Sequential:
+    """Return two convolutions from a picture (C, H, W) to another; each cell sees 9 lines and 5 columns around it."""
+    if len(shape) != 3:
+        raise ValueError(f"observations of shape {shape} are no pictures (C, H, W), which a local path is for; local=0")
+    inner = nn.Conv2d(shape[0], channels, (5, 3), padding=(2, 1))
+    outer = nn.Conv2d(channels, shape[0], (5, 3), padding=(2, 1))
+    return nn.Sequential(inner, nn.ReLU(), outer)
 
 
 class VariationalAutoencoder(Autoencoder):

@@ -133,13 +133,14 @@ class Denoising(Recipe):
     name, paradigm = "denoising", "autoencoder"
     summary = "Gives back the true grid from a sensor that misses 30% of the cells and sees ghosts in 5%."
     source = "Vincent et al. 2008, doi:10.1145/1390156.1390294"
-    code = 128
+    code = 64
 
     def run(self, job: Job) -> Outcome:
         """Train, compare with the best median filter, and drive behind the sensor that errs."""
         train, validation, test = (grids_of(recorded(job, split)) for split in RUNS)
-        model = DenoisingAutoencoder(new_encoder(self.code), "dense", "grid", damage=NOISE.damage, hidden=(256,))
-        config = FitConfig(epochs=16, batch_size=96, learning_rate=6e-3, learning_rate_end=3e-4)
+        encoder = new_encoder(self.code)
+        model = DenoisingAutoencoder(encoder, "dense", "grid", damage=NOISE.damage, local=24, hidden=(256,))
+        config = FitConfig(epochs=12, batch_size=128, learning_rate=6e-3, learning_rate_end=3e-4)
         result = job.fit("denoising", model, {"obs": train}, {"obs": validation}, config)
         weights = keep(self, job, model, result)
         seen, tested = (damaged(grids, seed) for seed, grids in enumerate((validation, test)))

@@ -28,11 +28,11 @@ from representation.recipe import Figure, Job, Outcome, Picture, Recipe
 from representation.supervised import Classifier
 
 KNOWN, NEW = (6, 10, 14, 18), 30  # vehicles; the contest's road has 20, and 31 is the most that a reset can place
-LESSON_RUNS, DECISIONS = 150, 40
-EPISODES, DRAWS = 2, 4  # drives that are adapted to, and how often other ones are tried
+LESSON_RUNS, DECISIONS = 120, 40
+EPISODES, DRAWS = 2, 3  # drives that are adapted to, and how often other ones are tried
 STEPS = (0, 4, 16, 64, 256)
 SHOWN = 16  # steps of the figure
-DRIVEN_RUNS = 150
+DRIVEN_RUNS = 100
 REPTILE, JOINT, SCRATCH = "Reptile", "all densities together", "from scratch"
 COLOURS = {REPTILE: BLUE, JOINT: ORANGE, SCRATCH: GREY}
 WEIGHTS = "encoder.safetensors"

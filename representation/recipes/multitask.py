@@ -21,7 +21,7 @@ from representation.weights import parameter_count
 OBSERVED = {"kind": "grid", "patches_ahead": 30, "patches_behind": 10}
 SHAPE = (4, 40, 7)
 DECISIONS = 16
-RUNS = {"train": 800, "validation": 100, "test": 250}
+RUNS = {"train": 600, "validation": 100, "test": 250}
 FEW = 40  # runs
 SHARED, SEPARATE = "one encoder", "separate encoders"
 WEIGHTS = "encoder.safetensors"
@@ -50,7 +50,7 @@ class MultiTaskRecipe(Recipe):
         per_run = len(train["obs"]) // job.scaled(RUNS["train"], 8)
         few = {name: array[: few_runs * per_run] for name, array in train.items()}
         figures, scores = [], {}
-        for amount, data, epochs, seeds in (("many", train, 12, (0,)), ("few", few, 60, (0, 1, 2))):
+        for amount, data, epochs, seeds in (("many", train, 10, (0,)), ("few", few, 40, (0, 1, 2))):
             ways = self._ways(job, amount, (data, validation, test), epochs, seeds)
             scores[amount] = {way: [grade(one.answers, test) for one in trained] for way, trained in ways.items()}
             figures += self._figures(amount, len(data["obs"]), scores[amount], train, test)

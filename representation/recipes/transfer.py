@@ -26,7 +26,7 @@ FRAMES = {"kind": "pixels", "height": 70, "width": 28}  # 10 px of road are one 
 GRID_SPACE = spaces.Box(0.0, 1.0, (4, 40, 7), np.float32)
 FRAME_SPACE = spaces.Box(0, 255, (3, 70, 28), np.uint8)
 DECISIONS = 12
-SOURCE_RUNS, PAIRED_RUNS, VALIDATION_RUNS, TEST_RUNS = 800, 400, 60, 200
+SOURCE_RUNS, PAIRED_RUNS, VALIDATION_RUNS, TEST_RUNS = 600, 300, 40, 150
 FEW = (3, 10, 40)  # runs with labels
 WEIGHTS = "encoder.safetensors"
 COLOURS = {"fine-tuned": BLUE, "frozen": GREEN, "from scratch": GREY, "not adapted": ORANGE}
@@ -89,7 +89,7 @@ class TransferRecipe(Recipe):
             for split, runs in (("train", SOURCE_RUNS), ("validation", VALIDATION_RUNS))
         ]
         model = Classifier(new_grid_encoder(), len(SCENES))
-        training = FitConfig(epochs=15, batch_size=128, learning_rate=3e-3)
+        training = FitConfig(epochs=12, batch_size=128, learning_rate=3e-3)
         job.fit(title.replace(" ", "-"), model, parts[0].arrays(), parts[1].arrays(), training)
         return model
 
@@ -105,14 +105,14 @@ class TransferRecipe(Recipe):
             sets.append({"obs": observe(recording.rules, states, FRAMES), "features": known})
         assert features is not None
         model = Distilled(student, features)
-        config_of_fit = FitConfig(epochs=20, batch_size=128, learning_rate=3e-3)
+        config_of_fit = FitConfig(epochs=12, batch_size=128, learning_rate=3e-3)
         result = job.fit("grids-to-frames", model, sets[0], sets[1], config_of_fit)
         student.summary = {"recipe": self.name, "epochs": result.best_epoch, "validation_loss": result.validation_loss}
         return student
 
     def _scores(self, job: Job, pretrained: Encoder, target: Target, fresh: Callable[[], Encoder]) -> Scores:
         scores: Scores = {}
-        config = FitConfig(epochs=job.scaled(40), batch_size=64, learning_rate=2e-3, patience=10)
+        config = FitConfig(epochs=job.scaled(30), batch_size=32, learning_rate=2e-3, patience=8)
         for runs in self._amounts(job):
             ways = compare_ways(copy_of(pretrained), fresh(), target.train, target.validation, runs, config)
             for way, model in ways.items():

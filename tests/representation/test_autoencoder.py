@@ -1,5 +1,6 @@
 """Autoencoders: what a code keeps, mends and dreams up, on small grids of recorded driving."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 
 from representation.autoencoder import Autoencoder, DenoisingAutoencoder, VariationalAutoencoder
 from representation.data.recording import Recording, RecordingConfig, observe, record
+from representation.data.sensor_noise import SensorNoise
 from representation.decoders import DECODERS
 from representation.dense import DenseEncoder
 from representation.encoder import Encoder
 from representation.fit import FitConfig, fit
-from representation.grid_measures import Pca, best_threshold, occupancy_iou, speed_rmse
+from representation.grid_measures import FILTERS, Pca, best_threshold, median_filtered, occupancy_iou, speed_rmse
 from representation.likelihood import frequency_nats
 from representation.registry import make_encoder
 from representation.weights import load_encoder
@@ -24,6 +26,8 @@ WINDOW = {"kind": "grid", "patches_ahead": 10, "patches_behind": 6}
 SHAPE = (4, 16, 7)
 CODE = 12
 QUICK = FitConfig(epochs=20, batch_size=64, learning_rate=8e-3, learning_rate_end=4e-4, patience=0)
+
+QUICK_NOISE = replace(QUICK, epochs=8)
 
 Grids = NDArray[np.float32]
 
@@ -109,6 +113,21 @@ def test_training_is_the_same_each_time(kind: Any, grids: dict[str, Grids]) -> N
     config = FitConfig(epochs=2, batch_size=64)
     codes = [trained(few, kind, config).encoder.encode(few["validation"]) for _ in range(2)]
     assert np.array_equal(*codes)
+
+
+def test_a_denoising_autoencoder_mends_more_than_a_median_filter(grids: dict[str, Grids]) -> None:
+    noise = SensorNoise(miss=0.3, ghost=0.05)
+    model = trained(grids, DenoisingAutoencoder, QUICK_NOISE, damage=noise.damage, local=16)
+    truth = grids["validation"]
+    seen = noise.damage(torch.from_numpy(truth), torch.Generator().manual_seed(0)).numpy()
+    median = max(occupancy_iou(median_filtered(seen, size), truth) for size in FILTERS)
+    assert occupancy_iou(model.reconstruct(seen), truth) > max(median, occupancy_iou(seen, truth)) + 0.05
+
+
+def test_a_local_path_is_for_pictures() -> None:
+    encoder = DenseEncoder(spaces.Box(-1.0, 1.0, (5,), np.float32), 3)
+    with pytest.raises(ValueError, match=r"observations of shape \(5,\) are no pictures.*local=0"):
+        DenoisingAutoencoder(encoder, damage=lambda obs: obs, local=8)
 
 
 # --- the variational one ----------------------------------------------------------------------------------------------
