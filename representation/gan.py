@@ -146,7 +146,9 @@ class SceneDiscriminator(nn.Module):
         super().__init__()
         self.encoder = DiscriminatorEncoder(spaces.Box(-1.0, 1.0, picture, np.float32), width=width)
         self.read = spectral_norm(nn.Linear(self.encoder.features_dim, 1))
-        self.embedding = spectral_norm(nn.Embedding(classes, self.encoder.features_dim)) if classes else None
+        self.embedding = nn.Embedding(classes, self.encoder.features_dim) if classes else None
+        if self.embedding is not None:  # not held at norm 1: a class is a few cells among 140, and would go unnoticed
+            nn.init.normal_(self.embedding.weight, std=0.4)
 
     def forward(self, pictures: Tensor, classes: Tensor | None = None) -> Tensor:
         """Return (B,) for pictures (B, C, H, W) and their classes (B,)."""
