@@ -8,26 +8,32 @@ An encoder without a state sees the last `stack` steps side by side instead, zer
 Letters in shapes: B runs, T steps, K stacked steps, n numbers of one step, D features.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
+from representation.dense import dense_layers
 from representation.encoder import Encoder
 from representation.fit import Batch, Trainable
 from representation.recurrent import StatefulEncoder
 
 
 class SequenceModel(Trainable):
-    """An encoder and one dense layer on its features after every step.
+    """An encoder and dense layers on its features after every step.
 
     Args:
         encoder: a `StatefulEncoder` of rows (n,), or any encoder of stacks (K, n)
         outputs: numbers after each step
+        hidden: units of the layers between features and outputs
     """
 
-    def __init__(self, encoder: Encoder, outputs: int) -> None:
+    def __init__(self, encoder: Encoder, outputs: int, hidden: Sequence[int] = ()) -> None:
         super().__init__()
-        self.encoder, self.head = encoder, nn.Linear(encoder.features_dim, outputs)
+        self.encoder = encoder
+        last = nn.Linear(encoder.features_dim, outputs)
+        self.head = dense_layers(encoder.features_dim, hidden, outputs) if hidden else last
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return (B, T, outputs) for rows (B, T, n)."""

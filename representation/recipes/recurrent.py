@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from deeptraffic.competition.protocol import evaluate_open
 from deeptraffic.competition.score import Score
 from deeptraffic.figure import BLUE, GREY, ORANGE, empty_figure, save_figure, style_axes
+from deeptraffic.sim.rules import Action
 from representation.charts import REPORT_DPI, draw_bars
 from representation.data.recording import Recording, RecordingConfig, record
 from representation.data.sequences import (
@@ -37,6 +38,7 @@ from representation.sequence_model import ActionModel, SpeedModel
 WEIGHTS = "encoder.safetensors"
 SPEED_UNIT = 15.0  # [mph] in which the network counts, about the spread of relative speeds
 UNITS = 64
+HEAD_UNITS = 128
 ARRIVAL_SEEDS = {"train": 1, "validation": 2, "test": 3}  # of the frames that are lost
 
 F32 = NDArray[np.float32]
@@ -202,7 +204,8 @@ class RecurrentDrive(Recipe):
 
     def _taught(self, job: Job, name: str, sensor: SensorConfig, encoder: Encoder) -> SequenceDriver:
         torch.manual_seed(0)
-        model = ActionModel(encoder, 5)
+        hidden = (HEAD_UNITS,) if isinstance(encoder, RecurrentEncoder) else ()  # stacks have theirs in the encoder
+        model = ActionModel(encoder, len(Action), hidden)
         runs = job.scaled(300, least=8)
         held_out = record(RecordingConfig(split="validation", runs=job.scaled(60, least=8)), job.cache)
         validation = lesson(held_out, sensor, seed=2)
