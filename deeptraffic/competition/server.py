@@ -6,6 +6,7 @@
 """
 
 import json
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -97,7 +98,23 @@ class Server:
             limit_concurrency=500,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
-        uvicorn.Server(config).run(sockets=[self.listening])
+        with quiet_end():
+            uvicorn.Server(config).run(sockets=[self.listening])
+
+
+@contextmanager
+def quiet_end() -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C, which uvicorn sends again once it has ended, end nothing else: workers must stop too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda *_: None) for number in signals]
+    try:
+        yield
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -1,0 +1,64 @@
+"""`deeptraffic serve` and `worker`: what they print, and what they hand on."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from deeptraffic.cli.app import app
+from deeptraffic.competition import server, worker
+from deeptraffic.competition.store.accounts import follow_link
+from deeptraffic.competition.store.database import Database
+
+
+def run(*words: str) -> Any:
+    return CliRunner().invoke(app, list(words))
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[server.Server]:
+    """Servers that were started; none of them waits for readers."""
+    made: list[server.Server] = []
+    monkeypatch.setattr(server.Server, "run", lambda self: made.append(self))
+    return made
+
+
+def test_the_first_start_prints_a_link_that_works_and_the_second_none(served: Any, tmp_path: Path) -> None:
+    words = ("serve", "--data", str(tmp_path / "data"), "--port", "0", "--workers", "0")
+    first, second = run(*words), run(*words)
+    assert (first.exit_code, second.exit_code) == (0, 0), first.output
+    (link,) = [line.strip() for line in first.stdout.splitlines() if "/link/" in line]
+    assert follow_link(Database.in_folder(tmp_path / "data"), link.rpartition("/")[2])[0].is_organiser
+    assert "/link/" not in second.stdout and served[1].url in second.stdout
+
+
+def test_options_reach_the_server(served: Any, tmp_path: Path) -> None:
+    words = (
+        "--port",
+        "0",
+        "--workers",
+        "0",
+        "--trust-proxy",
+        "10.0.0.0/8",
+        "--public-url",
+        "https://traffic.example.org",
+    )
+    assert run("serve", "--data", str(tmp_path), *words).exit_code == 0
+    settings = served[0].settings
+    assert (settings.proxies, served[0].url) == (("10.0.0.0/8",), "https://traffic.example.org")
+
+
+def test_a_taken_port_is_a_sentence(served: Any, tmp_path: Path) -> None:
+    answer = run("serve", "--data", str(tmp_path), "--host", "no.such.host.invalid", "--port", "1")
+    assert answer.exit_code == 2 and "cannot listen" in answer.output
+
+
+def test_a_worker_gets_its_database_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr(worker, "work", lambda url, lane: asked.append((url, str(lane))))
+    url = f"sqlite:///{tmp_path / 'x.sqlite3'}"
+    monkeypatch.setenv("DEEPTRAFFIC_DATABASE_URL", url)
+    assert run("worker", "--lane", "validation").exit_code == 0
+    assert asked == [(url, "validation")]
+    assert run("worker", "--database-url", "mysql://x").exit_code == 2
