@@ -2,8 +2,9 @@
 
     deeptraffic report driving            # a run per encoder, way and seed under runs/driving; the same command resumes
 
-Each encoder sees the observation that suits it, and is trained from scratch and, where `deeptraffic pretrain` has made
-weights, pretrained: frozen, and fine-tuned. The best checkpoint of a run on tuning seeds is scored on reporting seeds.
+Each encoder sees the observation that suits it, and is trained from scratch and, where a recipe of `deeptraffic
+pretrain` makes one, pretrained: frozen, and fine-tuned. The best checkpoint of a run on tuning seeds is scored on
+reporting seeds.
 The table is a CSV with one line per run, and the commit it was made from.
 """
 
@@ -28,6 +29,7 @@ from deeptraffic.policy.file import write_atomically
 
 DECISIONS, SEEDS, TUNING_RUNS, RUNS = 300_000, 3, 200, 1000
 Configurer = Callable[[int], TrainConfig]  # of a seed
+WEIGHTS = "encoder.safetensors"  # in a recipe's folder
 SCORE = "reporting.json"  # in a run's evaluation folder
 SMALL_GRID = {"observation.kind": "grid", "patches_ahead": 30, "patches_behind": 5}
 FRAMES = {"observation.kind": "pixels", "height": 56, "width": 28}
@@ -51,17 +53,16 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the table.
+    """One encoder of the table.
 
     encoder: how the table names it
-    settings: of `agents.config`, for training from scratch
-    recipe, weights: whose weights file it is pretrained by, under runs/pretrain; "" for none
+    settings: of `agents.config`
+    recipe: whose encoder.safetensors brings architecture, observation and pretrained weights; "" for none
     """
 
     encoder: str
     settings: dict[str, Any] = field(default_factory=dict)
     recipe: str = ""
-    weights: str = ""
 
 
 ENTRIES = (
@@ -69,9 +70,16 @@ ENTRIES = (
     Entry("none, on the grid", SMALL_GRID),
     Entry("dense", {**SMALL_GRID, "encoder.name": "dense"}),
     Entry("conv", {**SMALL_GRID, **CHEAP, "encoder.name": "conv"}),
-    Entry("conv, on frames", {**FRAMES, **CHEAP, "encoder.name": "conv"}),
     Entry("recurrent", {**WINDOW, **CHEAP, "encoder.name": "recurrent"}),
     Entry("memory", {**WINDOW, **CHEAP, "encoder.name": "memory"}),
+    Entry("capsules", {**SMALL_GRID, **CHEAP, "encoder.name": "capsules"}),
+    Entry("combined", {"observation.kind": "kinematics", "encoder.name": "combined"}),
+    Entry("attention, taught lanes", CHEAP, "attention-lanes"),
+    Entry("dense, taught scenes", {}, "dense-scene"),
+    Entry("conv, taught three tasks", CHEAP, "multi-task"),
+    Entry("autoencoder", {}, "autoencoder"),
+    Entry("variational autoencoder", {}, "vae"),
+    Entry("conv, on frames", {**FRAMES, **CHEAP, "encoder.name": "conv"}),
 )
 
 
@@ -85,7 +93,7 @@ def driving_table(
     device: str = "cpu",
     console: Console | None = None,
 ) -> list[dict[str, Any]]:
-    """Train and score what is missing, write the table, and return its lines.
+    """Train and score what is missing, write the table after every run, and return its lines.
 
     Args:
         output: the CSV
@@ -94,6 +102,8 @@ def driving_table(
         decisions: of training, for each run
         seeds: runs of each entry and way
         device: of the networks: cpu, cuda or auto
+
+    Raises ValueError where an entry's recipe has not been run.
     """
     console = console or Console(stderr=True)
     lines = []
@@ -103,7 +113,7 @@ def driving_table(
             line = {"encoder": entry.encoder, "way": way, **_one_run(run, config_of(seed), console)}
             console.print(f"{entry.encoder}, {way}, seed {seed}: mean {line['mean_mph']:.2f} mph", highlight=False)
             lines.append(line)
-    write_atomically(Path(output), _as_csv(lines).encode())
+            write_atomically(Path(output), _as_csv(lines).encode())
     return lines
 
 
@@ -113,13 +123,15 @@ def _ways(
     """Yield (entry, way, seed -> configuration)."""
     budget = {"total_timesteps": decisions, "device": device}
     for entry in entries:
-        if entry.settings or not entry.recipe:
-            yield entry, "from scratch", _configurer({**budget, **entry.settings})
-        file = pretrained / entry.recipe / entry.weights
-        if entry.recipe and file.exists():
-            trained = {**budget, **entry.settings, **encoder_settings(file)}
-            yield entry, "frozen", _configurer(trained)
-            yield entry, "fine-tuned", _configurer({**trained, "encoder.trainable": True})
+        settings = {**budget, **entry.settings}
+        if not entry.recipe:
+            yield entry, "from scratch", _configurer(settings)
+            continue
+        trained = {**settings, **encoder_settings(pretrained / entry.recipe / WEIGHTS)}
+        new = {name: value for name, value in trained.items() if name not in ("encoder.weights", "encoder.fingerprint")}
+        yield entry, "from scratch", _configurer(new)
+        yield entry, "frozen", _configurer(trained)
+        yield entry, "fine-tuned", _configurer({**trained, "encoder.trainable": True})
 
 
 def _configurer(settings: dict[str, Any]) -> Configurer:

@@ -33,7 +33,7 @@ def test_every_run_is_a_line_and_is_not_made_twice(
 ) -> None:
     monkeypatch.setattr(encoder_table, "RUNS", 20)
     monkeypatch.setattr(encoder_table, "TUNING_RUNS", 4)
-    entries = (Entry("none", SMALL), Entry("dense", {**SMALL, "encoder.name": "dense"}, "speed", "encoder.safetensors"))
+    entries = (Entry("none", SMALL), Entry("dense", SMALL, "speed"))
 
     def table() -> list[dict[str, object]]:
         return driving_table(tmp_path / "t.csv", tmp_path / "runs", pretrained, 128, 2, entries, console=quiet)
