@@ -62,3 +62,11 @@ def test_a_worker_gets_its_database_from_the_environment(monkeypatch: pytest.Mon
     assert run("worker", "--lane", "validation").exit_code == 0
     assert asked == [(url, "validation")]
     assert run("worker", "--database-url", "mysql://x").exit_code == 2
+
+
+@pytest.mark.parametrize("words", [("serve",), ("worker", "--database-url", "sqlite:///x"), ("competition", "show")])
+def test_without_the_extra_the_remedy_is_named(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deeptraffic.cli.serve.EXTRA", ("no_such_module",))
+    answer = run(*words)
+    assert answer.exit_code == 1
+    assert "no_such_module is missing" in answer.output and "pip install 'deeptraffic[competition]'" in answer.output

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from deeptraffic.cli import competition_care, competition_scores
 from deeptraffic.cli.contests import COMPETITION, DATA, DATABASE_URL, JSON, actor, open_competition, open_existing
+from deeptraffic.cli.serve import require_extra
 from deeptraffic.cli.terminal import print_json, reported, results
 
 app = typer.Typer(help="Organise a competition: settings, people, scores, the final, backups.", no_args_is_help=True)
@@ -24,6 +25,7 @@ def create(
     json: bool = JSON,
 ) -> None:
     """Make a competition from a file of settings; `private_seeds` in it are the final's, else they are drawn."""
+    require_extra()
     from deeptraffic.competition.config import CompetitionConfig
     from deeptraffic.competition.server import last_address, open_database
     from deeptraffic.competition.store import accounts, competitions

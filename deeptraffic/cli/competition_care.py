@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deeptraffic.cli.contests import COMPETITION, DATA, DATABASE_URL, JSON, actor, open_competition, open_existing
+from deeptraffic.cli.serve import require_extra
 from deeptraffic.cli.terminal import FAILED, messages, print_json, results
 
 
@@ -44,6 +45,7 @@ def restore(
     database_url: str | None = DATABASE_URL,
 ) -> None:
     """Fill an empty folder or database from a backup."""
+    require_extra()
     from deeptraffic.competition.server import open_database
     from deeptraffic.competition.store import backup as backups
 
@@ -94,6 +96,7 @@ def bench(
     json: bool = JSON,
 ) -> None:
     """Measure a server of its own: page latency with many readers, submissions per minute with two workers."""
+    require_extra()
     from deeptraffic.competition.load import Load
 
     figures = {}

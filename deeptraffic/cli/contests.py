@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from deeptraffic.cli.serve import DATA_HELP, DATABASE_HELP, DATABASE_VARIABLE, DEFAULT_DATA
+from deeptraffic.cli.serve import DATA_HELP, DATABASE_HELP, DATABASE_VARIABLE, DEFAULT_DATA, require_extra
 
 if TYPE_CHECKING:
     from deeptraffic.competition.store.database import Database
@@ -21,6 +21,7 @@ JSON = typer.Option(False, "--json", help="Print one JSON object.")
 
 def open_existing(data: Path, url: str | None) -> "Database":
     """Return the database of a competition that is there; ValueError if the folder holds none."""
+    require_extra()
     from deeptraffic.competition.server import open_database
     from deeptraffic.competition.store.database import FILE
 

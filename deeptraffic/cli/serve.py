@@ -2,6 +2,7 @@
 
 import os
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 
 import typer
@@ -12,6 +13,15 @@ DATA_HELP = "The folder that holds the competition."
 DATABASE_HELP = "postgresql+psycopg://USER@HOST/NAME in place of the folder's SQLite file."
 DATABASE_VARIABLE = "DEEPTRAFFIC_DATABASE_URL"
 DEFAULT_DATA = Path("competition")
+
+
+EXTRA = ("sqlalchemy", "alembic", "fastapi", "jinja2", "uvicorn", "multipart")  # modules that the extra brings
+
+
+def require_extra() -> None:
+    """Raise ImportError that names the remedy if the packages of a server are not installed."""
+    if missing := [name for name in EXTRA if find_spec(name) is None]:
+        raise ImportError(f"{', '.join(missing)} is missing; a server needs pip install 'deeptraffic[competition]'")
 
 
 class Lane(StrEnum):
@@ -31,6 +41,7 @@ def serve(
     workers: int | None = typer.Option(None, min=0, max=256, help="Evaluations side by side [default: one a core]."),
 ) -> None:
     """Run a competition: pages, JSON API and evaluation workers, until Ctrl-C."""
+    require_extra()
     from deeptraffic.competition.server import ServerSettings, open_server
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -53,6 +64,7 @@ def worker(
     lane: Lane = typer.Option(Lane.all, help="validation: only the short runs that answer within seconds."),
 ) -> None:
     """Evaluate what a competition's queue holds, from this or another machine, until Ctrl-C."""
+    require_extra()
     from deeptraffic.competition.store.database import Database
     from deeptraffic.competition.worker import work
 
