@@ -145,9 +145,9 @@ def _draw(folder: Path, sets: Mapping[str, Frames], named: Mapping[str, U8]) -> 
 
 
 def draw_frames(path: Path, sets: Mapping[str, Frames], named: Mapping[str, U8]) -> None:
-    """Draw eight frames, two clean and six of unseen looks: the frame, the truth, the answer, the errors."""
-    shown = [("clean", 0), ("clean", 1), *(("unseen", k) for k in range(6))]
-    figure = empty_figure((9.0, 4.9))
+    """Draw six frames, two clean and four of unseen looks: the frame, the truth, the answer, the errors."""
+    shown = [("clean", 0), ("clean", 1), *(("unseen", k) for k in range(4))]
+    figure = empty_figure((7.0, 6.0))
     axes = figure.subplots(1, len(shown))
     for at, (name, k) in zip(axes, shown, strict=True):
         frame, true, answer = sets[name]["frame"][k].transpose(1, 2, 0), sets[name]["labels"][k], named[name][k]
