@@ -29,6 +29,7 @@ from deeptraffic.competition.store.records import Competition, Entry, Person, Su
 from deeptraffic.competition.store.submissions import accept, get_submission
 from deeptraffic.competition.web import uploads
 from deeptraffic.competition.web.app import PARTS, create_app
+from deeptraffic.competition.web.connection import PatientConnection
 from deeptraffic.competition.web.settings import WebSettings
 from deeptraffic.policy.builtin import make_builtin
 
@@ -196,8 +197,7 @@ class Browser(httpx.Client):
 class Server:
     """The application under uvicorn on a free port of this machine."""
 
-    def __init__(self, app: Any) -> None:
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", proxy_headers=False)
+    def __init__(self, config: uvicorn.Config) -> None:
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
 
@@ -228,6 +228,12 @@ def routes() -> list[tuple[str, str]]:
 
 
 @pytest.fixture
+def server_of() -> type[Server]:
+    """Give the class of servers that run in a thread of the test."""
+    return Server
+
+
+@pytest.fixture
 def serve(world: World) -> Iterator[Callable[..., str]]:
     """Give a function (settings) -> address of a server over the world, which ends with the test."""
     servers: dict[str, tuple[Server, str]] = {}
@@ -235,7 +241,8 @@ def serve(world: World) -> Iterator[Callable[..., str]]:
     def start(**settings: Any) -> str:
         key = repr(sorted(settings.items()))
         if key not in servers:
-            server = Server(world.app(**settings))
+            kind = {"log_level": "warning", "proxy_headers": False, "http": PatientConnection}
+            server = Server(uvicorn.Config(world.app(**settings), port=0, **kind))
             servers[key] = (server, server.start())
         return servers[key][1]
 
