@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from deeptraffic.cli import main
+from deeptraffic.cli.episodes import find_episode
 from deeptraffic.render.trace import Trace
 from deeptraffic.sim.rules import Sensor
 
@@ -151,3 +152,16 @@ def test_what_cannot_be_shown_is_refused(run, arguments: list[str], reason: str)
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
     assert reason in err
+
+
+def test_each_decision_is_put_into_words_where_they_are_asked_for(tmp_path: Path) -> None:
+    found = find_episode("accelerate", caption=lambda sim, action: f"{action} in frame {sim.state.frame[0]}")
+    episode = found.make(1)
+    assert found.insight is not None and found.insight() is None
+    for _ in range(40):
+        episode.advance()
+    insight = found.insight()
+    assert insight is not None and insight.sentence == "1 in frame 30"
+    episode.trace().save(tmp_path / "drive.trace")
+    with pytest.raises(ValueError, match="is a trace"):
+        find_episode(str(tmp_path / "drive.trace"), caption=lambda sim, action: "")

@@ -7,6 +7,7 @@ import pytest
 
 from representation.catalog import find_recipe
 from representation.data.captions import sentence
+from representation.data.recording import Recording
 from representation.recipe import Job
 from representation.recipes.captioner import most_frequent, nearest, scenes
 from representation.recipes.forecast import filled, others
@@ -36,7 +37,7 @@ def test_a_recipe_leaves_its_figures_pictures_and_weights(name: str, tmp_path: P
     assert outcome.weights and all((tmp_path / file).exists() for file in outcome.weights)
 
 
-def test_the_pixel_tree_knows_colours_and_places(driving) -> None:
+def test_the_pixel_tree_knows_colours_and_places(driving: Recording) -> None:
     frames = framed(driving, "clean", 1, 12)
     both = joined(frames, frames)
     assert both["frame"].shape == (24, 3, 96, 40) and both["labels"].shape == (24, 96, 40)
