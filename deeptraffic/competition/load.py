@@ -35,6 +35,7 @@ from deeptraffic.competition.store.schema import submissions as rows
 from deeptraffic.competition.store.standing import update_best
 from deeptraffic.competition.supervisor import Supervisor
 from deeptraffic.competition.web.app import create_app
+from deeptraffic.competition.web.connection import PatientConnection
 from deeptraffic.competition.web.settings import Rate, WebSettings
 from deeptraffic.policy.file import pack_policy, policy_content
 from deeptraffic.policy.network import Network
@@ -198,7 +199,7 @@ def serving(db: Database, data: Path) -> Iterator[int]:
     settings = WebSettings(data, reads=NO_LIMIT, writes=NO_LIMIT, secrets=NO_LIMIT, uploads=NO_LIMIT)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(create_app(db, settings), log_level="warning", access_log=False)
+        config = uvicorn.Config(create_app(db, settings), http=PatientConnection, log_level="warning", access_log=False)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()

@@ -22,6 +22,7 @@ from deeptraffic.competition.store import accounts, competitions
 from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.supervisor import Supervisor
 from deeptraffic.competition.web.app import create_app
+from deeptraffic.competition.web.connection import PatientConnection
 from deeptraffic.competition.web.settings import WebSettings
 from deeptraffic.folder import write_json
 
@@ -89,6 +90,7 @@ class Server:
         web = WebSettings(self.settings.data, self.settings.public_url, self.settings.proxies)
         config = uvicorn.Config(
             create_app(self.db, web),
+            http=PatientConnection,
             log_level="warning",
             access_log=False,  # addresses of links hold their secrets
             proxy_headers=False,
