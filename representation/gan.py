@@ -39,6 +39,7 @@ from representation.weights import read_weights, save_module
 
 NOISE, HALVINGS = 32, 2  # Z; how often the generator doubles a picture's height and the discriminator halves it
 STEEPNESS = 4.0  # how steep D may be: at 1 it hardly notices one car too many
+CLASS_GAIN = 10.0  # how fast D learns what a class looks like
 BLUR = 0.1  # standard deviation of the noise on what the discriminator sees
 MEMORY = 0.995  # of the running mean of the generator's weights
 CHUNK = 2048  # pictures drawn at a time
@@ -147,15 +148,15 @@ class SceneDiscriminator(nn.Module):
         self.encoder = DiscriminatorEncoder(spaces.Box(-1.0, 1.0, picture, np.float32), width=width)
         self.read = spectral_norm(nn.Linear(self.encoder.features_dim, 1))
         self.embedding = nn.Embedding(classes, self.encoder.features_dim) if classes else None
-        if self.embedding is not None:  # not held at norm 1: a class is a few cells among 140, and would go unnoticed
-            nn.init.normal_(self.embedding.weight, std=0.4)
+        if self.embedding is not None:  # not held at norm 1, at which it would hardly count; nothing is known at first
+            nn.init.zeros_(self.embedding.weight)
 
     def forward(self, pictures: Tensor, classes: Tensor | None = None) -> Tensor:
         """Return (B,) for pictures (B, C, H, W) and their classes (B,)."""
         features = self.encoder(pictures)  # (B, D)
         score = self.read(features)[:, 0]  # (B,)
         if self.embedding is not None:
-            score = score + (self.embedding(classes) * features).sum(1)
+            score = score + CLASS_GAIN * (self.embedding(classes) * features).sum(1)
         return STEEPNESS * score
 
 
