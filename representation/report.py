@@ -9,6 +9,7 @@ drive (`agents/encoder_table.py`). report.json beside it holds the same figures 
 import csv
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import numpy as np
 
 from deeptraffic.folder import write_json
 from deeptraffic.policy.file import write_atomically
-from representation.catalog import PARADIGMS
+from representation.catalog import PARADIGMS, RECIPES
 from representation.recipe import RESULT, Figure, Outcome, read_outcome
 
+Result = tuple[Outcome, dict[str, Any], Path]  # of a recipe: what it found, its result.json, its folder
 PAGE, JSON, PICTURES, TABLE = "REPORT.md", "report.json", "figures", "driving.csv"
 HEAD = """# Six paradigms of deep learning, on the road
 
@@ -41,8 +43,8 @@ def write_report(results: str | Path, folder: str | Path) -> Path:
         raise ValueError(f"there are no results under {str(results)!r}; run `deeptraffic pretrain NAME` first")
     folder = Path(folder)
     (folder / PICTURES).mkdir(parents=True, exist_ok=True)
-    recipes = [(*read_outcome(path), path.parent) for path in found]
-    pages = [HEAD]
+    recipes = sorted(((*read_outcome(path), path.parent) for path in found), key=_place)
+    pages = [HEAD, _summary(recipes)]
     for paradigm in PARADIGMS:
         own = [entry for entry in recipes if entry[1]["paradigm"] == paradigm]
         if own:
@@ -53,6 +55,26 @@ def write_report(results: str | Path, folder: str | Path) -> Path:
     write_json(folder / JSON, {content["recipe"]: _as_json(content) for _, content, _ in recipes})
     write_atomically(folder / PAGE, "\n".join(pages).encode())
     return folder / PAGE
+
+
+def _place(entry: Result) -> tuple[int, int, str]:
+    """Where a recipe stands on the page: by its paradigm, then as the catalogue lists it."""
+    _, content, _ = entry
+    known = list(RECIPES)
+    name = content["recipe"]
+    return PARADIGMS.index(content["paradigm"]), known.index(name) if name in known else len(known), name
+
+
+def _summary(recipes: Sequence[Result]) -> str:
+    """The first figure of every recipe, in one table."""
+    lines = [
+        "| model | first figure on held-out runs | this model | baselines | goal |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for outcome, content, _ in recipes:
+        figure = replace(outcome.figures[0], note="")
+        lines.append(f"| [`{content['recipe']}`](#{content['recipe']}) {_row(figure)}")
+    return "\n".join([*lines, ""])
 
 
 def _section(outcome: Outcome, content: dict[str, Any], source: Path, folder: Path) -> str:
@@ -67,7 +89,8 @@ def _section(outcome: Outcome, content: dict[str, Any], source: Path, folder: Pa
         "",
     ]
     for picture in outcome.pictures:
-        name = f"{content['recipe']}-{Path(picture.file).name}"
+        name = Path(picture.file).name
+        name = name if name.startswith(content["recipe"]) else f"{content['recipe']}-{name}"
         shutil.copyfile(source / picture.file, folder / PICTURES / name)
         lines.append(f"![{picture.caption}]({PICTURES}/{name})\n\n*{picture.caption}*\n")
     return "\n".join(lines)
