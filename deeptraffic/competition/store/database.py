@@ -19,11 +19,13 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from deeptraffic.competition.store.faults import Unavailable
 
 FILE = "competition.sqlite3"
 BUSY_SECONDS = 30.0
+POOL = 40  # connections: as many as a web server has threads
 LOCKS = {"queue": 7_201_801, "schema": 7_201_802}  # numbers of PostgreSQL's advisory locks
 
 
@@ -110,7 +112,8 @@ def _check_url(url: str | URL) -> URL:
 
 
 def _sqlite(url: URL, busy_seconds: float) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": busy_seconds, "check_same_thread": False})
+    connect = {"timeout": busy_seconds, "check_same_thread": False}
+    engine = create_engine(url, connect_args=connect, pool_size=POOL, max_overflow=POOL)
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _: Any) -> None:
@@ -128,7 +131,7 @@ def _sqlite(url: URL, busy_seconds: float) -> Engine:
 
 def _postgres(url: URL) -> Engine:
     try:
-        engine = create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=POOL)
     except ModuleNotFoundError:
         raise ValueError("PostgreSQL needs the extra: pip install 'deeptraffic[postgres]'") from None
 
@@ -145,6 +148,8 @@ def _faults() -> Iterator[None]:
     """Turn what the database cannot help into `Unavailable`."""
     try:
         yield
+    except PoolTimeout as error:
+        raise Unavailable("busy", "too much is asked of the database; try again in a moment") from error
     except DBAPIError as error:
         found = str(error.orig).lower()
         if "locked" in found or "deadlock" in found or "could not serialize" in found:
