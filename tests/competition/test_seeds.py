@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from deeptraffic.competition.seeds import MAX_RUNS, SEED_SETS, choose_seeds
+from deeptraffic.competition.seeds import MAX_RUNS, SEED_SETS, choose_seeds, private_seeds
 
 
 def test_seed_sets_are_disjoint_and_large_enough() -> None:
@@ -21,3 +21,21 @@ def test_fewer_runs_are_the_first_of_more() -> None:
 def test_impossible_choice_is_refused(seed_set: str, runs: int) -> None:
     with pytest.raises(ValueError, match="tuning|give 1 to"):
         choose_seeds(seed_set, runs)
+
+
+def test_private_seeds_are_drawn_apart_from_all_public_ones() -> None:
+    seeds = private_seeds(500)
+    assert len(set(seeds)) == 500
+    assert not any(seed in public for seed in seeds for public in SEED_SETS.values())
+    assert not set(seeds) & set(private_seeds(500))
+    assert private_seeds(510, before=seeds)[:500] == seeds
+
+
+def test_private_seeds_that_are_given_stay_as_they_are() -> None:
+    assert private_seeds(2, [1 << 41, 7 + (1 << 41), 9 + (1 << 41)]) == [1 << 41, 7 + (1 << 41), 9 + (1 << 41)]
+
+
+@pytest.mark.parametrize("given", [[1 << 41], [1 << 41, 1 << 41], [1 << 41, 5], [1 << 41, -1]])
+def test_private_seeds_that_are_few_doubled_or_public_are_refused(given: list[int]) -> None:
+    with pytest.raises(ValueError, match="at least 2 different ones, none of a public set"):
+        private_seeds(2, given)
