@@ -55,7 +55,7 @@ class ConvManoeuvre(Recipe):
             "commonest class": np.full_like(label, np.bincount(train["label"]).argmax()),
         }
         path = job.folder / "conv-manoeuvre.png"
-        shown = np.array([np.flatnonzero(label == k)[0] for k in np.unique(label)])
+        shown = np.array([_typical(chances[:, k], label == k) for k in np.unique(label)])
         save_clips(test["obs"][shown], chances[shown], label[shown], MANOEUVRES, path)
         return Outcome(self._figures(named, label), [self._picture(path)], [WEIGHTS])
 
@@ -68,9 +68,7 @@ class ConvManoeuvre(Recipe):
         return model
 
     def _picture(self, path: Path) -> Picture:
-        return Picture(
-            path.name, "One held-out film of each manoeuvre, and the chances that the network gives to each."
-        )
+        return Picture(path.name, "Held-out films of each manoeuvre, of which half of its kind are named less surely.")
 
     def _figures(self, named: dict[str, NDArray[np.int64]], label: NDArray[np.int64]) -> list[Figure]:
         count = len(MANOEUVRES)
@@ -85,3 +83,9 @@ class ConvManoeuvre(Recipe):
             Figure("macro-F1 of the manoeuvre from a film", f1.pop("film"), f1, note=note),
             Figure("accuracy of the manoeuvre from a film", right.pop("film"), right),
         ]
+
+
+def _typical(chance: NDArray[np.floating], some: NDArray[np.bool_]) -> int:
+    """Return which of some clips is given its median chance: neither the best nor the worst."""
+    rows = np.flatnonzero(some)
+    return int(rows[chance[rows].argsort(kind="stable")[rows.size // 2]])
