@@ -156,7 +156,19 @@ class Forecast(Recipe):
             Picture("forecaster-horizons.png", "How well taken cells are foretold, by how far ahead."),
             Picture("forecaster.png", "One scene: now, what came, what was foretold, and by constant velocity."),
         ]
-        return Outcome(_horizon_figures(test, expected, curves), pictures, ["forecaster.safetensors"])
+        figures = [*_horizon_figures(test, expected, curves), *(_horizon_bits(train, test, expected, k) for k in steps)]
+        return Outcome(figures, pictures, ["forecaster.safetensors"])
+
+
+def _horizon_bits(train: Rows, test: Rows, expected: F32, k: int) -> Figure:
+    """Return what chances leave open k + 1 decisions ahead, constant velocity's calibrated on training data."""
+    true = test["future"][:, k]
+    elsewhere, cells = true[:, OWN] == 0, true[:, OCCUPIED]
+    moved = calibrated(test["expected"][:, k, 0], train["expected"][:, k, 0], train["future"][:, k, OCCUPIED])
+    beside = {MOVING: occupied_bits(moved[elsewhere], cells[elsewhere])}
+    value = occupied_bits(expected[:, k, 0][elsewhere], cells[elsewhere])
+    name = f"uncertainty left, {k + 1} {'decision' if k == 0 else 'decisions'} ahead"
+    return Figure(name, value, beside, unit="bits per cell", higher_is_better=False)
 
 
 def horizon_ious(rows: Rows, expected: F32, thresholds: list[float]) -> dict[str, list[float]]:
