@@ -1,13 +1,15 @@
-"""Answers that are not pages: JSON and tables, compressed where the reader takes it; redirects; notes after an act."""
+"""Answers that are not pages: JSON, tables that are kept compressed, redirects with a note about what was done."""
 
 import gzip
 import json
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from threading import Lock
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-SMALL = 1_000  # [bytes] not worth compressing
 NOTES = {  # what a page says after an act, by a word in its address
     "joined": "Welcome: you take part.",
     "name": "Your name is changed.",
@@ -32,20 +34,40 @@ NOTES = {  # what a page says after an act, by a word in its address
 }
 
 
-def compressed(request: Request, text: str, media_type: str, filename: str | None = None) -> Response:
-    """Return a text without secrets, compressed if the reader takes that."""
-    content, headers = text.encode("utf-8"), {"Vary": "Accept-Encoding"}
-    if len(content) > SMALL and "gzip" in request.headers.get("accept-encoding", ""):
-        content, headers["Content-Encoding"] = gzip.compress(content, 5, mtime=0), "gzip"
-    if filename is not None:
-        headers["Content-Disposition"] = f'attachment; filename="{filename}"'
-    return Response(content, headers=headers, media_type=media_type)
+class KeptTexts:
+    """Long texts that many ask for, compressed once; a key says all that a text depends on."""
+
+    def __init__(self, most: int = 32) -> None:
+        self.most = most
+        self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._lock = Lock()
+
+    def answer(self, request: Request, key: Hashable, make: Callable[[], str], kind: str, name: str = "") -> Response:
+        """Return the text of a key, made if it is not kept; with a name, as a file to keep."""
+        with self._lock:
+            packed = self._kept.get(key)
+        if packed is None:
+            packed = gzip.compress(make().encode("utf-8"), 6, mtime=0)
+            with self._lock:
+                self._kept[key] = packed
+                while len(self._kept) > self.most:
+                    self._kept.popitem(last=False)
+        headers = {"Vary": "Accept-Encoding"}
+        if name:
+            headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=kind)
+        return Response(gzip.decompress(packed), headers=headers, media_type=kind)
 
 
-def json_answer(request: Request, value: Any, filename: str | None = None) -> Response:
+def to_json(value: Any) -> str:
+    """Return a value as compact JSON."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+
+
+def json_answer(value: Any) -> Response:
     """Return a value as JSON."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-    return compressed(request, text, "application/json", filename)
+    return Response(to_json(value), media_type="application/json")
 
 
 def see(address: str, note: str = "") -> RedirectResponse:

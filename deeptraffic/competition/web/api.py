@@ -24,8 +24,8 @@ from deeptraffic.competition.store.faults import Refusal
 from deeptraffic.competition.store.records import Competition, Person
 from deeptraffic.competition.store.submissions import find_submission, history, quota
 from deeptraffic.competition.web.answers import json_answer
-from deeptraffic.competition.web.board_views import board_record
 from deeptraffic.competition.web.guard import is_bearer
+from deeptraffic.competition.web.public import board_as_json
 from deeptraffic.competition.web.site import (
     check_secret_tries,
     competition_of,
@@ -76,13 +76,13 @@ Body = Annotated[bytes, Depends(whole_body)]
 def competitions(request: Request) -> Response:
     """All competitions."""
     site = site_of(request)
-    return json_answer(request, [_competition(found, site.now()) for found in all_competitions(site.db)])
+    return json_answer([_competition(found, site.now()) for found in all_competitions(site.db)])
 
 
 @router.get("/competitions/{key}")
 def competition(request: Request) -> Response:
     """A competition's settings and phase."""
-    return json_answer(request, _competition(competition_of(request), site_of(request).now()))
+    return json_answer(_competition(competition_of(request), site_of(request).now()))
 
 
 def _competition(found: Competition, now: int) -> dict[str, Any]:
@@ -92,8 +92,9 @@ def _competition(found: Competition, now: int) -> dict[str, Any]:
 @router.get("/competitions/{key}/board")
 def board(request: Request) -> Response:
     """The leaderboard, the final's once it is revealed."""
-    found, final = competition_of(request), competition_of(request).final == "revealed"
-    return json_answer(request, board_record(found, site_of(request).boards.board(found.id, final), final))
+    found = competition_of(request)
+    final = found.final == "revealed"
+    return board_as_json(request, site_of(request).boards.board(found.id, final), final)
 
 
 @router.post("/competitions/{key}/submissions")
@@ -115,7 +116,7 @@ def submissions(request: Request) -> Response:
         "used": quota(site.db, found.id, person.id),
         "rows": [submission_record(row) for row in rows],
     }
-    return json_answer(request, record)
+    return json_answer(record)
 
 
 @router.get("/submissions/{key}")
@@ -124,4 +125,4 @@ def submission(request: Request, key: str) -> Response:
     person, found = reader_of(request), find_submission(site_of(request).db, key)
     if found is None or not (found.person_id == person.id or person.is_organiser):
         raise not_found()
-    return json_answer(request, submission_record(found))
+    return json_answer(submission_record(found))

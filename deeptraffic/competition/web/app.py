@@ -27,6 +27,7 @@ from deeptraffic.competition.web import (
     participant,
     public,
 )
+from deeptraffic.competition.web.answers import KeptTexts
 from deeptraffic.competition.web.films import Films
 from deeptraffic.competition.web.guard import Guard
 from deeptraffic.competition.web.limits import Limiter
@@ -68,7 +69,9 @@ def create_app(db: Database, settings: WebSettings) -> FastAPI:
     rates = {name: getattr(settings, name) for name in ("reads", "writes", "secrets", "uploads")}
     limiter = Limiter(rates)
     replays, films = ReplayFiles(settings.data_dir / "replays"), Films(settings.data_dir / "films")
-    app.state.site = Site(db, settings, limiter, Boards(db), replays, films, BoundedSemaphore(UPLOADS_AT_ONCE))
+    app.state.site = Site(
+        db, settings, limiter, Boards(db), replays, films, BoundedSemaphore(UPLOADS_AT_ONCE), KeptTexts()
+    )
     app.mount(f"/static/{static_version()}", StaticForEver(directory=STATIC))
     app.get("/healthz")(health)
     for part in PARTS:

@@ -12,7 +12,7 @@ from deeptraffic.competition.store.competitions import all_competitions
 from deeptraffic.competition.store.members import count_members
 from deeptraffic.competition.store.records import Competition
 from deeptraffic.competition.store.submissions import count_submissions, find_submission, result_of
-from deeptraffic.competition.web.answers import compressed, json_answer
+from deeptraffic.competition.web.answers import to_json
 from deeptraffic.competition.web.board_views import (
     board_page,
     board_record,
@@ -25,6 +25,7 @@ from deeptraffic.competition.web.rendering import page
 from deeptraffic.competition.web.site import competition_of, member_of, site_of, viewer_of
 
 router = APIRouter()
+JSON, CSV = "application/json", "text/csv; charset=utf-8"
 RANGE_WIDTH = 136.0  # [px] of the intervals on a board
 
 
@@ -81,16 +82,23 @@ def board(request: Request, q: str = "") -> Response:
 @router.get("/c/{key}/board.json")
 def board_json(request: Request) -> Response:
     """The leaderboard as JSON."""
+    return board_as_json(request, *_shown_board(request, competition_of(request)))
+
+
+def board_as_json(request: Request, board: Board, final: bool) -> Response:
+    """Return a board as JSON, kept as long as nothing on it changes."""
     competition = competition_of(request)
-    return json_answer(request, board_record(competition, *_shown_board(request, competition)))
+    key = ("board.json", competition.key, final, board.version)
+    return site_of(request).texts.answer(request, key, lambda: to_json(board_record(competition, board, final)), JSON)
 
 
 @router.get("/c/{key}/board.csv")
 def board_csv(request: Request) -> Response:
     """The leaderboard as a table for spreadsheets."""
     competition = competition_of(request)
-    text = board_text(_shown_board(request, competition)[0])
-    return compressed(request, text, "text/csv; charset=utf-8", f"{competition.key}-board.csv")
+    board, final = _shown_board(request, competition)
+    key, name = ("board.csv", competition.key, final, board.version), f"{competition.key}-board.csv"
+    return site_of(request).texts.answer(request, key, lambda: board_text(board), CSV, name)
 
 
 @router.get("/c/{key}/figures")
@@ -102,17 +110,19 @@ def figures(request: Request) -> Response:
 @router.get("/c/{key}/figures.json")
 def figures_json(request: Request) -> Response:
     """The figures' numbers."""
-    points = site_of(request).boards.points(competition_of(request).id)
-    person = viewer_of(request).person
-    return json_answer(request, points_record(points, person.key if person else None))
+    competition, site, person = competition_of(request), site_of(request), viewer_of(request).person
+    mine = None if person is None or member_of(request, competition) is None else person.key
+    key = ("figures.json", competition.key, competition.version, mine)
+    read = site.boards.points
+    return site.texts.answer(request, key, lambda: to_json(points_record(read(competition.id), mine)), JSON)
 
 
 @router.get("/c/{key}/figures.csv")
 def figures_csv(request: Request) -> Response:
     """The figures' numbers as a table."""
-    competition = competition_of(request)
-    text = points_text(site_of(request).boards.points(competition.id))
-    return compressed(request, text, "text/csv; charset=utf-8", f"{competition.key}-submissions.csv")
+    competition, site = competition_of(request), site_of(request)
+    key, name = ("figures.csv", competition.key, competition.version), f"{competition.key}-submissions.csv"
+    return site.texts.answer(request, key, lambda: points_text(site.boards.points(competition.id)), CSV, name)
 
 
 @router.get("/c/{key}/rules")

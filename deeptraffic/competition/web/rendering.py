@@ -74,9 +74,9 @@ def day(milliseconds: int | None) -> Markup:
 def _time(milliseconds: int | None, form: str, kind: str) -> Markup:
     if milliseconds is None:
         return Markup("–")
-    then = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    element = Markup('<time datetime="{}" data-kind="{}">{}</time>')
-    return element.format(then.isoformat(timespec="seconds"), kind, then.strftime(form))
+    then = datetime.fromtimestamp(milliseconds / 1000, UTC)  # its texts hold nothing to escape
+    iso, words = then.isoformat(timespec="seconds"), then.strftime(form)
+    return Markup(f'<time datetime="{iso}" data-kind="{kind}">{words}</time>')
 
 
 def state_tag(state: str) -> Markup:
@@ -95,7 +95,7 @@ def _tag(word: str, look: str) -> Markup:
 
 def named(name: str) -> Markup:
     """Return somebody's name, kept from turning the direction of what stands beside it."""
-    return Markup("<bdi>{}</bdi>").format(escape(name))
+    return Markup(f"<bdi>{escape(name)}</bdi>")
 
 
 def count(number: int, noun: str) -> str:

@@ -17,6 +17,7 @@ from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.store.faults import Refusal
 from deeptraffic.competition.store.members import membership
 from deeptraffic.competition.store.records import Competition, Member, Person
+from deeptraffic.competition.web.answers import KeptTexts
 from deeptraffic.competition.web.films import Films
 from deeptraffic.competition.web.limits import Limiter, caller_of
 from deeptraffic.competition.web.replay_files import ReplayFiles
@@ -37,6 +38,7 @@ class Site:
     replays: ReplayFiles
     films: Films
     doors: BoundedSemaphore
+    texts: KeptTexts
 
     def cookie(self, name: str) -> str:
         """Return a cookie's full name: where cookies are Secure, one that only this very host can set."""

@@ -51,11 +51,10 @@ def is_closed(line: socket.socket, seconds: float) -> bool:
 
 
 def test_a_head_that_comes_byte_by_byte_is_given_up(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port)) as line:
-        with pytest.raises(OSError):
-            for byte in b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: " + b"a" * 10_000:
-                line.sendall(bytes([byte]))
-                time.sleep(0.02)
+    with socket.create_connection(("127.0.0.1", port)) as line, pytest.raises(OSError):
+        for byte in b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: " + b"a" * 10_000:
+            line.sendall(bytes([byte]))
+            time.sleep(0.02)
 
 
 def test_a_connection_that_says_nothing_is_closed(port: int) -> None:

@@ -106,11 +106,12 @@ def test_only_a_trusted_proxy_says_who_asks(browse: Callable) -> None:
         assert asked == statuses
 
 
-def test_a_trusted_proxys_scheme_counts_for_the_origin(world, browse: Callable) -> None:
-    browser = browse(world.person("Ada"), trusted_proxies=("127.0.0.1",))
+@pytest.mark.parametrize(("proxies", "status"), [(("127.0.0.1",), 303), ((), 403)])
+def test_a_proxys_scheme_counts_for_the_origin_if_it_is_trusted(world, browse: Callable, proxies, status: int) -> None:
+    browser = browse(world.person("Ada"), trusted_proxies=proxies)
     form = {"form_token": browser.form_token("/me"), "name": "Countess"}
     headers = {"Origin": browser.origin.replace("http://", "https://"), "X-Forwarded-Proto": "https"}
-    assert browser.post("/me/name", data=form, headers=headers).status_code == 303
+    assert browser.post("/me/name", data=form, headers=headers).status_code == status
 
 
 def test_who_asks_too_often_waits(browse: Callable) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from deeptraffic.competition.config import CompetitionConfig
-from deeptraffic.competition.store import competitions, organise
+from deeptraffic.competition.store import accounts, competitions, organise
 
 
 def rows_of(text: str) -> list[str]:
@@ -127,3 +127,21 @@ def test_static_files_are_kept_for_ever_and_pages_never(browse: Callable) -> Non
 def test_where_nothing_is_a_page_says_so(browse: Callable, path: str) -> None:
     answer = browse().get(path)
     assert answer.status_code == 404 and "Nothing here" in answer.text
+
+
+def test_kept_texts_follow_every_change_of_the_board(world, browse: Callable) -> None:
+    ada, browser = world.person("Ada"), browse()
+    files = ("board.json", "board.csv", "figures.json", "figures.csv")
+    seen: list[list[str]] = []
+    for change in (
+        lambda: world.scored(ada, 60.0),
+        lambda: world.scored(ada, 70.0, seed=1),
+        lambda: accounts.rename(world.db, ada.id, "Countess"),
+    ):
+        change()
+        seen.append([browser.get(f"/c/lab/{file}").text for file in files])
+        assert seen[-1] == [
+            browser.get(f"/c/lab/{file}", headers={"Accept-Encoding": "identity"}).text for file in files
+        ]
+    assert all(seen[0][k] != seen[1][k] for k in range(4))
+    assert "Countess" in seen[2][0] and "Countess" in seen[2][1] and "Ada" not in seen[2][0]
