@@ -57,7 +57,8 @@ class MemoryEncoder(StatefulEncoder):
     def initial_state(self, count: int) -> Tensor:
         """Return the state at the beginning, (count, S): heads on the first line of the learnt first memory."""
         hidden, read, *_ = super().initial_state(count).split(self.sizes, 1)
-        first = torch.zeros(self.sizes[2], device=hidden.device).index_fill(0, torch.tensor(0), 1.0).expand(count, -1)
+        first = hidden.new_zeros(count, self.sizes[2])
+        first[:, 0] = 1.0
         return torch.cat([hidden, read, first, first, self.start.flatten().expand(count, -1)], 1)
 
     def run(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

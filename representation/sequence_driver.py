@@ -37,7 +37,7 @@ class SequenceDriver:
     """
 
     def __init__(self, model: ActionModel, sensor: SensorConfig, label: str, seed: int = 0) -> None:
-        self.model, self.sensor, self.label, self.seed = model.eval(), sensor, label, seed
+        self.model, self.sensor, self.label, self.seed = model.eval().cpu(), sensor, label, seed
         self.observation = ObservationConfig("grid")
         self.decisions = 0
         self.before: I64 = np.zeros(0, np.int64)

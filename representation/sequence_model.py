@@ -19,6 +19,8 @@ from representation.encoder import Encoder
 from representation.fit import Batch, Trainable
 from representation.recurrent import StatefulEncoder
 
+RUNS_AT_A_TIME = 128  # in `predict`
+
 
 class SequenceModel(Trainable):
     """An encoder and dense layers on its features after every step.
@@ -46,7 +48,7 @@ class SequenceModel(Trainable):
         """Return the answers after every step, (B, T, outputs), without gradients."""
         self.eval()
         with torch.no_grad():
-            return torch.cat([self(piece) for piece in rows.split(128)])
+            return torch.cat([self(piece.to(self.encoder.offset.device)).cpu() for piece in rows.split(RUNS_AT_A_TIME)])
 
 
 class SpeedModel(SequenceModel):

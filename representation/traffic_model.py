@@ -70,26 +70,26 @@ class TrafficModel(Trainable):
     def bits(self, tokens: NDArray[np.int64]) -> float:
         """Return the mean bits per token of scenes (R, T, 21), given those before."""
         with torch.no_grad():
-            pieces = torch.from_numpy(tokens).split(PER_BATCH)
+            pieces = torch.from_numpy(tokens).to(self.bits_of.device).split(PER_BATCH)
             return sum(float(self.loss({"tokens": piece})[0]) * len(piece) for piece in pieces) / len(tokens)
 
     def go_on(self, tokens: NDArray[np.int64], scenes: int, seed: int) -> NDArray[np.int64]:
         """Return sampled scenes (R, scenes, 21) that follow tokens (R, T, 21)."""
         random = torch.Generator().manual_seed(seed)
-        past = torch.from_numpy(tokens)
+        past = torch.from_numpy(tokens).to(self.bits_of.device)
         with torch.no_grad():
             outputs, state = self.memory(self._scene(past))
             for _ in range(scenes):
                 scene = self._sample(past[:, -2:], outputs[:, -1:], random)  # (B, 1, 21)
                 past = torch.cat([past, scene], 1)
                 outputs, state = self.memory(self._scene(scene), state)
-        return past[:, tokens.shape[1] :].numpy()
+        return past[:, tokens.shape[1] :].cpu().numpy()
 
     def _sample(self, scenes: Tensor, memory: Tensor, random: torch.Generator) -> Tensor:
         """Return one scene (B, 1, 21) after the last two (B, 2, 21), from the memory (B, 1, D)."""
         view = [self.embed(scenes)[:, -1], self._view(scenes)[:, -1], memory.expand(-1, TOKENS, -1)]  # (B, 21, ...)
         state = torch.tanh(self.start(memory)).transpose(0, 1).contiguous()  # (1, B, W)
-        token = torch.full((len(scenes), 1), VOCABULARY)
+        token = torch.full_like(scenes[:, 0, :1], VOCABULARY)  # (B, 1)
         written = []
         for place in range(TOKENS):
             inputs = torch.cat([self.embed(token), *(part[:, place : place + 1] for part in view)], -1)
@@ -97,7 +97,7 @@ class TrafficModel(Trainable):
             logits = self.out(out[:, 0])  # (B, V)
             impossible = slice(PATTERNS, None) if place else slice(0, PATTERNS)
             logits[:, impossible] = -math.inf
-            token = torch.multinomial(torch.softmax(logits, 1), 1, generator=random)
+            token = torch.multinomial(torch.softmax(logits, 1).cpu(), 1, generator=random).to(logits.device)
             written.append(token)
         return torch.cat(written, 1)[:, None]
 
