@@ -2,7 +2,7 @@
 
     >>> source = train(encoder, on="the 2017 rules")
     >>> labelled = Labelled(obs, labels)                   # a few runs under the 2018 rules
-    >>> adapted = adapt(source, labelled, validation, classes=5, config=FitConfig(), frozen=False)
+    >>> adapted = adapt(source, labelled, validation, FitConfig(), frozen=False)
 
 Source: Yosinski et al. 2014, "How transferable are features in deep neural networks?", arXiv:1411.1792. From one kind
 of observation to another, where weights do not fit, the new encoder learns the old one's features on pairs that need no
@@ -61,28 +61,26 @@ def copy_of(encoder: Encoder) -> Encoder:
 
 
 def adapt(
-    encoder: Encoder, train: Labelled, validation: Labelled, config: FitConfig, frozen: bool = False
+    start: Classifier, train: Labelled, validation: Labelled, config: FitConfig, frozen: bool = False
 ) -> Classifier:
-    """Return a classifier of scenes that starts from a copy of an encoder, with a new head.
+    """Return a copy of a classifier of scenes, head included, that goes on learning from other scenes.
 
     frozen: whether the encoder keeps its weights, so that the head alone learns
     """
-    start = copy_of(encoder)
+    model = Classifier(copy_of(start.encoder), len(SCENES))
+    model.head.load_state_dict(start.head.state_dict())
     if frozen:
-        start.freeze()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = Classifier(start, len(SCENES))
+        model.encoder.freeze()
     fit(model, train.arrays(), validation.arrays(), config)
     return model
 
 
 def compare_ways(
-    pretrained: Encoder, fresh: Encoder, train: Labelled, validation: Labelled, runs: int, config: FitConfig
+    pretrained: Classifier, fresh: Classifier, train: Labelled, validation: Labelled, runs: int, config: FitConfig
 ) -> dict[str, Classifier]:
     """Return classifiers by way, each from the first `runs` runs of labels: fine-tuned, frozen, from scratch.
 
-    fresh: an encoder of the same architecture before any training; validation: of the target, which chooses the epoch
+    fresh: one of the same architecture before any training; validation: of the target, which chooses the epoch
     """
     few = train.first(runs)
     return {

@@ -19,7 +19,7 @@ from representation.fit import FitConfig
 from representation.measures import macro_f1
 from representation.recipe import Figure, Job, Outcome, Picture, Recipe
 from representation.supervised import Classifier
-from representation.transfer import Distilled, Labelled, compare_ways, copy_of, labelled_scenes
+from representation.transfer import Distilled, Labelled, compare_ways, labelled_scenes
 
 GRID = {"kind": "grid", "patches_ahead": 30, "patches_behind": 10}
 FRAMES = {"kind": "pixels", "height": 70, "width": 28}  # 10 px of road are one pixel, a lane four
@@ -58,13 +58,13 @@ class TransferRecipe(Recipe):
         moves: dict[str, Scores] = {}
         for title, road in {"2017 to 2018 rules": RoadConfig(rules=2017), "5 to 7 lanes": five_lanes()}.items():
             source = self._source(job, title, road)
-            moves[title] = self._scores(job, source.encoder, grids, new_grid_encoder)
-            zero = macro_f1(source.predict(grids.test.obs).argmax(1), grids.test.label, len(SCENES))
-            moves[title]["not adapted"] = [zero] * len(FEW)
+            moves[title] = self._scores(job, source, grids, new_grid_encoder)
         teacher = self._source(job, "7 lanes", contest)
         student = self._student(job, teacher.encoder)
         student.save(job.folder / WEIGHTS)
-        moves["grids to frames"] = self._scores(job, student, frames, new_frame_encoder)
+        reader = Classifier(student, len(SCENES))
+        reader.head.load_state_dict(teacher.head.state_dict())
+        moves["grids to frames"] = self._scores(job, reader, frames, new_frame_encoder)
         save_moves(moves, self._amounts(job), job)
         caption = "Macro-F1 of the scene's class on held-out runs over the labelled runs that the target gave."
         return Outcome(self._figures(job, moves), [Picture("transfer.png", caption)], [WEIGHTS])
@@ -110,14 +110,14 @@ class TransferRecipe(Recipe):
         student.summary = {"recipe": self.name, "epochs": result.best_epoch, "validation_loss": result.validation_loss}
         return student
 
-    def _scores(self, job: Job, pretrained: Encoder, target: Target, fresh: Callable[[], Encoder]) -> Scores:
-        scores: Scores = {}
+    def _scores(self, job: Job, pretrained: Classifier, target: Target, fresh: Callable[[], Encoder]) -> Scores:
+        scores: Scores = {"not adapted": [grade(pretrained, target.test)] * len(FEW)}
         config = FitConfig(epochs=job.scaled(30), batch_size=32, learning_rate=2e-3, patience=8)
         for runs in self._amounts(job):
-            ways = compare_ways(copy_of(pretrained), fresh(), target.train, target.validation, runs, config)
+            start = Classifier(fresh(), len(SCENES))
+            ways = compare_ways(pretrained, start, target.train, target.validation, runs, config)
             for way, model in ways.items():
-                guess = model.predict(target.test.obs).argmax(1)
-                scores.setdefault(way, []).append(macro_f1(guess, target.test.label, len(SCENES)))
+                scores.setdefault(way, []).append(grade(model, target.test))
         return scores
 
     def _figures(self, job: Job, moves: Mapping[str, Scores]) -> list[Figure]:
@@ -130,6 +130,11 @@ class TransferRecipe(Recipe):
                 name = f"{title}: macro-F1, fine-tuned on {runs} runs"
                 figures.append(Figure(name, scores["fine-tuned"][place], beside, note=note))
         return figures
+
+
+def grade(model: Classifier, test: Labelled) -> float:
+    """Return the macro-F1 of a classifier of scenes."""
+    return macro_f1(model.predict(test.obs).argmax(1), test.label, len(SCENES))
 
 
 def five_lanes() -> RoadConfig:

@@ -22,11 +22,15 @@ def new_encoder(inputs: int = 42, seed: int = 0) -> Encoder:
     return DenseEncoder(spaces.Box(-np.inf, np.inf, (inputs,), np.float32), 24, hidden=(48,))
 
 
-def learned(data: Labelled, validation: Labelled) -> Encoder:
-    torch.manual_seed(0)
-    model = Classifier(new_encoder(), len(SCENES))
+def new_model() -> Classifier:
+    encoder = new_encoder()
+    return Classifier(encoder, len(SCENES))
+
+
+def learned(data: Labelled, validation: Labelled) -> Classifier:
+    model = new_model()
     fit(model, data.arrays(), validation.arrays(), FitConfig(epochs=20, learning_rate=5e-3, patience=0))
-    return model.encoder
+    return model
 
 
 def score(model: Classifier, test: Labelled) -> float:
@@ -53,7 +57,7 @@ def test_the_first_runs_keep_their_labels(sets: dict[str, Labelled]) -> None:
 
 def test_few_labels_go_further_with_an_encoder_that_learned_before(sets: dict[str, Labelled]) -> None:
     source = learned(sets["source"], sets["validation"])
-    ways = compare_ways(source, new_encoder(), sets["target"], sets["validation"], 3, QUICK)
+    ways = compare_ways(source, new_model(), sets["target"], sets["validation"], 3, QUICK)
     scores = {way: score(model, sets["test"]) for way, model in ways.items()}
     assert scores["fine-tuned"] > scores["from scratch"] + 0.1
     assert scores["frozen"] > scores["from scratch"] + 0.1
@@ -63,18 +67,18 @@ def test_an_encoder_that_learned_shuffled_labels_is_no_help(sets: dict[str, Labe
     data = sets["source"]
     shuffled = Labelled(data.obs, np.random.default_rng(0).permutation(data.label), data.per_run)
     ways = compare_ways(
-        learned(shuffled, sets["validation"]), new_encoder(), sets["target"], sets["validation"], 3, QUICK
+        learned(shuffled, sets["validation"]), new_model(), sets["target"], sets["validation"], 3, QUICK
     )
     assert score(ways["fine-tuned"], sets["test"]) < score(ways["from scratch"], sets["test"]) + 0.05
 
 
 def test_adapting_trains_a_copy_and_freezing_keeps_it(sets: dict[str, Labelled]) -> None:
-    encoder = new_encoder()
-    digest = encoder.digest()
+    model = new_model()
+    encoder, digest = model.encoder, model.encoder.digest()
     config = FitConfig(epochs=2)
-    tuned = adapt(encoder, sets["target"], sets["validation"], config)
-    frozen = adapt(encoder, sets["target"], sets["validation"], config, frozen=True)
-    again = adapt(encoder, sets["target"], sets["validation"], config)
+    tuned = adapt(model, sets["target"], sets["validation"], config)
+    frozen = adapt(model, sets["target"], sets["validation"], config, frozen=True)
+    again = adapt(model, sets["target"], sets["validation"], config)
     assert encoder.digest() == digest == frozen.encoder.digest()
     assert tuned.encoder.digest() == again.encoder.digest() != digest
     assert copy_of(encoder).digest() == digest
