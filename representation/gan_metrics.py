@@ -21,7 +21,7 @@ from deeptraffic.sim.rules import MPH_PER_PX, VEHICLE_LENGTH, Rules
 from representation.conv import ConvEncoder
 from representation.data.labels import free_ahead
 from representation.fit import FitConfig, fit
-from representation.legal import CELL, OWN, VEHICLE, picture_rows, settle
+from representation.legal import CELL, OWN, picture_rows, settle
 from representation.measures import accuracy
 from representation.supervised import Classifier
 
@@ -162,8 +162,3 @@ def in_view(rules: Rules, states: NDArray[Any]) -> NDArray[np.bool_]:
 def speeds_mph(states: NDArray[Any]) -> F64:
     """Return each car's speed, (B, N) [mph]."""
     return MPH_PER_PX * states["following_speed"] * states["speed_factor"]
-
-
-def car_count(pictures: F32) -> NDArray[np.int64]:
-    """Return the cars in each picture, (B,)."""
-    return (pictures[:, VEHICLE] > 0.0).sum((1, 2))

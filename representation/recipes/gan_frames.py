@@ -60,10 +60,10 @@ class FrameData:
     label: I64
 
 
-def some_states(job: Job, split: str, count: int, first: int = 0) -> tuple[Rules, NDArray[Any]]:
+def some_states(job: Job, split: str, count: int) -> tuple[Rules, NDArray[Any]]:
     """Return (rules, (N,) states) at the job's scale, six from each run."""
     runs = job.scaled(count // 6, least=12)
-    recording = record(RecordingConfig(split=split, runs=runs, decisions=48, first=first), job.cache)
+    recording = record(RecordingConfig(split=split, runs=runs, decisions=48), job.cache)
     return recording.rules, recording.states[:, 8::8].reshape(-1)
 
 
@@ -333,7 +333,7 @@ def _new_discriminator(grids: F32) -> DiscriminatorEncoder:
 
 
 def _linear_reader(encoder: Encoder, obs: F32, label: I64, seed: int) -> Any:
-    """Return a linear model of an encoder's features, on nine tenths of the examples, another tenth left out each."""
+    """Return a linear model of an encoder's features, on nine tenths of the examples, which the seed draws."""
     kept = np.random.default_rng(seed).permutation(len(obs))[: len(obs) * 9 // 10]
     reader = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300))
     return reader.fit(encoder.encode(obs[kept]), label[kept])
