@@ -49,6 +49,7 @@ class Database:
     def in_folder(cls, folder: Path, clock: Callable[[], int] | None = None) -> "Database":
         """Return the SQLite database of a folder, which is made if need be."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / FILE).touch(mode=0o600)  # its log files get the same mode from SQLite
         return cls(URL.create("sqlite", database=str(folder.resolve() / FILE)), clock)
 
     def migrate(self) -> "Database":

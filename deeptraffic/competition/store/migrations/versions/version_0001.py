@@ -8,7 +8,25 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the step."""
+    """Make the step: those tables first that others refer to."""
+    for make in (
+        make_competitions,
+        make_contents,
+        make_people,
+        make_workers,
+        make_audit,
+        make_private_seeds,
+        make_results,
+        make_tokens,
+        make_submissions,
+        make_evaluations,
+        make_members,
+    ):
+        make()
+
+
+def make_competitions() -> None:
+    """Make the table `competitions`."""
     op.create_table(
         "competitions",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -24,6 +42,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_competitions")),
         sa.UniqueConstraint("key", name=op.f("uq_competitions_key")),
     )
+
+
+def make_contents() -> None:
+    """Make the table `contents`."""
     op.create_table(
         "contents",
         sa.Column("sha256", sa.String(length=64), nullable=False),
@@ -31,6 +53,10 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("sha256", name=op.f("pk_contents")),
     )
+
+
+def make_people() -> None:
+    """Make the table `people`."""
     op.create_table(
         "people",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -46,6 +72,10 @@ def upgrade() -> None:
         sa.UniqueConstraint("key", name=op.f("uq_people_key")),
         sa.UniqueConstraint("skeleton", name=op.f("uq_people_skeleton")),
     )
+
+
+def make_workers() -> None:
+    """Make the table `workers`."""
     op.create_table(
         "workers",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -57,6 +87,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workers")),
         sa.UniqueConstraint("name", name=op.f("uq_workers_name")),
     )
+
+
+def make_audit() -> None:
+    """Make the table `audit`."""
     op.create_table(
         "audit",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -72,6 +106,9 @@ def upgrade() -> None:
     with op.batch_alter_table("audit", schema=None) as batch_op:
         batch_op.create_index("ix_audit_competition", ["competition_id"], unique=False)
 
+
+def make_private_seeds() -> None:
+    """Make the table `private_seeds`."""
     op.create_table(
         "private_seeds",
         sa.Column("competition_id", sa.Integer(), nullable=False),
@@ -79,6 +116,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["competition_id"], ["competitions.id"], name=op.f("fk_private_seeds_competition_id")),
         sa.PrimaryKeyConstraint("competition_id", name=op.f("pk_private_seeds")),
     )
+
+
+def make_results() -> None:
+    """Make the table `results`."""
     op.create_table(
         "results",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -105,6 +146,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_results")),
         sa.UniqueConstraint("sha256", "protocol", "revision", name=op.f("uq_results_sha256")),
     )
+
+
+def make_tokens() -> None:
+    """Make the table `tokens`."""
     op.create_table(
         "tokens",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -129,6 +174,9 @@ def upgrade() -> None:
     with op.batch_alter_table("tokens", schema=None) as batch_op:
         batch_op.create_index("ix_tokens_person", ["person_id"], unique=False)
 
+
+def make_submissions() -> None:
+    """Make the table `submissions`."""
     op.create_table(
         "submissions",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -173,6 +221,9 @@ def upgrade() -> None:
         batch_op.create_index("ix_submissions_person", ["competition_id", "person_id"], unique=False)
         batch_op.create_index("ix_submissions_sha256", ["sha256"], unique=False)
 
+
+def make_evaluations() -> None:
+    """Make the table `evaluations`."""
     op.create_table(
         "evaluations",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -216,6 +267,9 @@ def upgrade() -> None:
         batch_op.create_index("ix_evaluations_state", ["state", "kind"], unique=False)
         batch_op.create_index("ix_evaluations_submission", ["submission_id"], unique=False)
 
+
+def make_members() -> None:
+    """Make the table `members`."""
     op.create_table(
         "members",
         sa.Column("competition_id", sa.Integer(), nullable=False),
