@@ -78,9 +78,7 @@ class Server:
 
     def __init__(self, db: Database, settings: ServerSettings, listening: socket.socket) -> None:
         self.db, self.settings, self.listening = db, settings, listening
-        port = listening.getsockname()[1]
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        self.url = (settings.public_url or f"http://{host}:{port}").rstrip("/")
+        self.url = (settings.public_url or address_of(listening, settings.host)).rstrip("/")
         self.made = first_start(db)
         remember_address(settings.data, self.url)
 
@@ -102,6 +100,14 @@ class Server:
         )
         with quiet_end():
             uvicorn.Server(config).run(sockets=[self.listening])
+
+
+def address_of(listening: socket.socket, host: str) -> str:
+    """Return the address of a socket for people; all of a machine's addresses are called by its name."""
+    if host in ("0.0.0.0", "::"):
+        host = socket.gethostname()
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{listening.getsockname()[1]}"
 
 
 @contextmanager

@@ -1,13 +1,14 @@
 """The server: a first start that makes all there is to make, a second that makes nothing, and a port that is taken."""
 
 import http.client
+import socket
 import threading
 from pathlib import Path
 
 import pytest
 import uvicorn
 
-from deeptraffic.competition.server import ServerSettings, first_start, last_address, open_server
+from deeptraffic.competition.server import ServerSettings, address_of, first_start, last_address, open_server
 from deeptraffic.competition.store import accounts, competitions
 
 
@@ -27,6 +28,15 @@ def test_a_public_address_is_the_one_in_links(tmp_path: Path) -> None:
     settings = ServerSettings(tmp_path, port=0, workers=0, public_url="https://traffic.example.org/")
     with open_server(settings) as server:
         assert server.url == last_address(tmp_path) == "https://traffic.example.org"
+
+
+@pytest.mark.parametrize(
+    ("host", "name"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", socket.gethostname()), ("::1", "[::1]")]
+)
+def test_links_name_an_address_that_others_can_reach(host: str, name: str) -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        assert address_of(listening, host) == f"http://{name}:{listening.getsockname()[1]}"
 
 
 def test_a_taken_port_is_named_before_anything_is_made(tmp_path: Path) -> None:
