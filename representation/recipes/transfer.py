@@ -168,6 +168,7 @@ def save_moves(moves: Mapping[str, Scores], amounts: list[int], job: Job) -> Non
             axes.plot(amounts, values, style, marker="o", ms=4, color=COLOURS[way], label=way)
         axes.set_xscale("log")
         axes.set_xticks(amounts, [str(runs) for runs in amounts])
+        axes.minorticks_off()
         axes.set_xlabel("labelled runs of the target")
         axes.legend(frameon=False, fontsize=8)
     figure.axes[0].set_ylabel("macro-F1 of the scene")
