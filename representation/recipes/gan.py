@@ -264,12 +264,9 @@ def draw_future(path: Path, rules: Rules, start: NDArray[Any]) -> Picture:
     sim.step(sim.idle)
     for _ in range(8):
         moments.append(np.array(sim.games[0]))
-        sim.step(sim.idle)
-    titles = [f"{0.5 * k:g} s" for k in range(8)]
-    save_tiles(path, rules, {"continued": np.array(moments)}, titles)
-    return Picture(
-        path.name, "A drawn scene and how the real simulator continues it, half a second from one to the next."
-    )
+        sim.step(sim.idle, periods=2)
+    save_tiles(path, rules, {"continued": np.array(moments)}, [f"{k} s" for k in range(8)])
+    return Picture(path.name, "A drawn scene and how the real simulator continues it, a second from one to the next.")
 
 
 def draw_classes(path: Path, rules: Rules, gan: SceneGAN) -> Picture:
