@@ -133,7 +133,7 @@ class Forecast(Recipe):
         )
         torch.manual_seed(0)
         model = Forecaster(width=8)
-        config = FitConfig(epochs=7, batch_size=16, learning_rate=6e-3, learning_rate_end=3e-4)
+        config = FitConfig(epochs=7, batch_size=8, learning_rate=1.5e-2, learning_rate_end=5e-4)
         job.fit("forecaster", model, train, validation, config)
         model.save(job.folder / "forecaster.safetensors")
         watched, expected = model.predict(validation), model.predict(test)
