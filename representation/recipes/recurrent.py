@@ -250,8 +250,7 @@ class RecurrentDrive(Recipe):
         axes = figure.add_subplot()
         style_axes(axes, "Driving with less to see")
         mph = {name: score.mean_mph for name, score in scores.items()}
-        draw_bars(axes, mph, "gru", "mean speed on held-out runs [mph]", max(mph.values()) + 1.0)
-        axes.set_xlim(min(mph.values()) - 2.0, max(mph.values()) + 0.7)
+        draw_bars(axes, mph, "gru", "mean speed on held-out runs [mph]", 1.15 * max(mph.values()))
         save_figure(figure, folder / "recurrent-drive.png", REPORT_DPI)
 
 
