@@ -23,6 +23,7 @@ from deeptraffic.competition.web.site import competition_of, organiser_of, site_
 
 router = APIRouter(prefix="/organise")
 LOG_ROWS = 100
+MAX_SEED = 2**53  # a JSON number holds those below exactly
 EXAMPLE = """title = "DeepTraffic in the autumn course"
 description = "Train a driver. Be kind on the road."
 rules = 2018
@@ -62,11 +63,12 @@ def _overview(request: Request, wrong: str = "", text: str = EXAMPLE, key: str =
 
 @router.post("/new")
 def create(request: Request, form: SentForm) -> Response:
-    """Make a competition from a config file's text."""
+    """Make a competition from a config file's text; `private_seeds` in it are the final's, else they are drawn."""
     person, text, key = organiser_of(request), form.fields.get("config", ""), form.text("key")
     try:
-        config = CompetitionConfig.from_record(read_config(text))
-        made = competitions.create(site_of(request).db, key, config, person.name)
+        record = read_config(text)
+        seeds = check_seeds(record.pop("private_seeds", None))
+        made = competitions.create(site_of(request).db, key, CompetitionConfig.from_record(record), person.name, seeds)
     except ValueError as error:  # Refusal is one too
         return _overview(request, str(error), text, key)
     return see(f"/organise/c/{made.key}", "created")
@@ -81,6 +83,15 @@ def read_config(text: str) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"the settings cannot be read as TOML or JSON: {error}") from None
     return dict(found)
+
+
+def check_seeds(seeds: Any) -> list[int] | None:
+    """Return private seeds as they were given, or None; ValueError if they are no list of whole numbers."""
+    if seeds is None:
+        return None
+    if not isinstance(seeds, list) or not all(type(seed) is int and 0 <= seed < MAX_SEED for seed in seeds):
+        raise ValueError(f"private_seeds={seeds!r:.60} are no seeds; give a list of whole numbers from 0 to 2^53 - 1")
+    return seeds
 
 
 @router.get("/c/{key}")

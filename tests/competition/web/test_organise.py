@@ -29,7 +29,17 @@ def test_a_competition_is_made_from_a_config_files_text(world, organiser) -> Non
     config = find_competition(world.db, "spring").config
     assert (config.title, config.other_agents, config.daily_limit) == ("Spring", (0, 3), 3)
     assert organiser.fill("/organise/new", page="/organise", key="json", config='{"title": "J"}').status_code == 303
+    seeds = ", ".join(str(3_000_000_000 + k) for k in range(10))
+    own = f'title = "Own seeds"\nfinal_runs = 10\nprivate_seeds = [{seeds}]'
+    assert organiser.fill("/organise/new", page="/organise", key="own", config=own).status_code == 303
+    shown = "".join(
+        organiser.get(address).text for address in ("/c/own/rules", "/organise/c/own", "/organise/c/own/log")
+    )
+    assert "3000000003" not in shown
     for key, config, words in (
+        ("new", "private_seeds = [1, 1]", "private seeds"),
+        ("new", 'private_seeds = ["a", 3]', "no seeds"),
+        ("new", "private_seeds = 9", "no seeds"),
         ("spring", 'title = "X"', "already"),
         ("../x", 'title = "X"', "no name for an address"),
         ("new", "title = ", "cannot be read"),
