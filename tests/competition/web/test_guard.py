@@ -129,6 +129,11 @@ def test_wrong_links_and_tokens_are_counted(world, browse: Callable) -> None:
     assert statuses == [404, 404, 404, 429, 429]
 
 
+def test_wrong_bearer_tokens_are_counted_too(browse: Callable) -> None:
+    browser, bearer = browse(secrets=Rate(0.001, 2.0)), {"Authorization": "Bearer none"}
+    assert [browser.get("/api/v1/submissions/x", headers=bearer).status_code for _ in range(3)] == [401, 401, 429]
+
+
 def raw(address: str, request: bytes, pieces: list[bytes] = [], pause: float = 0.0) -> bytes:  # noqa: B006
     """Send bytes as they are, then pieces with pauses; return what came back."""
     parts = urlsplit(address)
