@@ -14,6 +14,7 @@ SEED_SETS = {
     "reporting": range(2_000_000_000, 2_001_000_000),
 }
 PRIVATE = range(1 << 40, 1 << 50)  # so many that nobody meets a final's by chance; JSON numbers keep them exactly
+MAX_SEED = 2**53 - 1  # what every reader of JSON keeps exactly
 MAX_RUNS = 100_000
 
 
@@ -26,14 +27,16 @@ def choose_seeds(seed_set: str, runs: int) -> range:
     return SEED_SETS[seed_set][:runs]
 
 
-def private_seeds(runs: int, given: Sequence[int] | None = None, before: Sequence[int] = ()) -> list[int]:
+def private_seeds(runs: int, given: list[int] | None = None, before: Sequence[int] = ()) -> list[int]:
     """Return `runs` different seeds that lie in no public set: those given, or drawn by the operating system.
 
     before: seeds drawn earlier, with which the list begins
     """
     if given is not None:
+        if not isinstance(given, list) or not all(type(seed) is int and 0 <= seed <= MAX_SEED for seed in given):
+            raise ValueError(f"private_seeds={given!r:.60} is no list of whole numbers from 0 to {MAX_SEED}")
         public = any(seed in seeds for seed in given for seeds in SEED_SETS.values())
-        if len(set(given)) != len(given) or len(given) < runs or public or min(given) < 0:
+        if len(set(given)) != len(given) or len(given) < runs or public:
             raise ValueError(f"{len(given)} private seeds; give at least {runs} different ones, none of a public set")
         return list(given)
     random = secrets.SystemRandom()

@@ -1,6 +1,7 @@
 """Seeds of open runs."""
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,15 @@ def test_private_seeds_that_are_given_stay_as_they_are() -> None:
     assert private_seeds(2, [1 << 41, 7 + (1 << 41), 9 + (1 << 41)]) == [1 << 41, 7 + (1 << 41), 9 + (1 << 41)]
 
 
-@pytest.mark.parametrize("given", [[1 << 41], [1 << 41, 1 << 41], [1 << 41, 5], [1 << 41, -1]])
+@pytest.mark.parametrize("given", [[], [1 << 41], [1 << 41, 1 << 41], [1 << 41, 5]])
 def test_private_seeds_that_are_few_doubled_or_public_are_refused(given: list[int]) -> None:
     with pytest.raises(ValueError, match="at least 2 different ones, none of a public set"):
+        private_seeds(2, given)
+
+
+@pytest.mark.parametrize(
+    "given", [7, "12", ["1", "2"], [True, 2], [1.0, 2.0], [1 << 41, -1], [1 << 41, 1 << 53], {1: 2}]
+)
+def test_what_is_no_list_of_seeds_is_refused(given: Any) -> None:
+    with pytest.raises(ValueError, match="no list of whole numbers"):
         private_seeds(2, given)
