@@ -60,11 +60,11 @@ class GridPrediction(Recipe):
     def run(self, job: Job) -> Outcome:
         """Train, and measure occupancy and speeds of the next grid on held-out runs."""
         train, validation, test = (
-            self._transitions(job, split, runs) for split, runs in (("train", 80), ("validation", 15), ("test", 40))
+            self._transitions(job, split, runs) for split, runs in (("train", 200), ("validation", 15), ("test", 40))
         )
         torch.manual_seed(0)
         model = GridPredictor(width=16)
-        config = FitConfig(epochs=7, batch_size=32, learning_rate=4e-3, learning_rate_end=2e-4)
+        config = FitConfig(epochs=10, batch_size=32, learning_rate=4e-3, learning_rate_end=1e-4)
         job.fit("grid-predictor", model, train, validation, config)
         model.save(job.folder / "grid-predictor.safetensors")
         watched = model.predict(validation["obs"], validation["action"])[:, OCCUPIED]
@@ -129,11 +129,11 @@ class Forecast(Recipe):
         """Train, and measure every horizon on held-out runs."""
         train, validation, test = (
             with_prior(windows(recorded(job, split, runs), HISTORY, STEPS))
-            for split, runs in (("train", 100), ("validation", 15), ("test", 40))
+            for split, runs in (("train", 150), ("validation", 15), ("test", 40))
         )
         torch.manual_seed(0)
-        model = Forecaster(width=8)
-        config = FitConfig(epochs=7, batch_size=8, learning_rate=1.5e-2, learning_rate_end=5e-4)
+        model = Forecaster(width=12)
+        config = FitConfig(epochs=16, batch_size=8, learning_rate=1e-2, learning_rate_end=2e-4)
         job.fit("forecaster", model, train, validation, config)
         model.save(job.folder / "forecaster.safetensors")
         watched, expected = model.predict(validation), model.predict(test)
