@@ -30,11 +30,12 @@ from deeptraffic.competition.web.site import (
     check_secret_tries,
     competition_of,
     count_wrong_secret,
+    in_turn,
     not_found,
     site_of,
     viewer_of,
 )
-from deeptraffic.competition.web.uploads import take
+from deeptraffic.competition.web.uploads import admit, take
 from deeptraffic.competition.web.words import submission_record
 
 router = APIRouter(prefix="/api/v1")
@@ -63,12 +64,17 @@ def reader_of(request: Request) -> Person:
     return person
 
 
+def uploading_owner(request: Request) -> Person:
+    """Return the owner of the token who sends a file."""
+    return admit(request, token_owner(request))
+
+
 async def whole_body(request: Request) -> bytes:
     """Return the body; the guard has its size and time in hand."""
     return await request.body()
 
 
-TokenOwner = Annotated[Person, Depends(token_owner)]
+UploadingOwner = Annotated[Person, Depends(uploading_owner)]
 Body = Annotated[bytes, Depends(whole_body)]
 
 
@@ -98,8 +104,12 @@ def board(request: Request) -> Response:
 
 
 @router.post("/competitions/{key}/submissions")
-def submit(request: Request, person: TokenOwner, content: Body) -> Response:
+async def submit(request: Request, person: UploadingOwner, content: Body) -> Response:
     """Take a submission; the token is looked at before the body is read."""
+    return await in_turn(site_of(request).doors, _submit, request, person, content)
+
+
+def _submit(request: Request, person: Person, content: bytes) -> Response:
     found = competition_of(request)
     made = take(request, found, person, request.query_params.get("filename", "submission"), content)
     record = submission_record(made) | {"page": site_of(request).address(request, f"/s/{made.key}")}

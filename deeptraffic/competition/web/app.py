@@ -6,8 +6,7 @@
 The access log stays off because addresses of links hold their secrets.
 """
 
-from threading import BoundedSemaphore
-
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -37,7 +36,7 @@ from deeptraffic.competition.web.settings import WebSettings
 from deeptraffic.competition.web.site import Site
 
 PARTS = (api, public, entries_pages, participant, membership_pages, organise, organise_people)
-UPLOADS_AT_ONCE = 4
+UPLOADS_AT_ONCE, TRACKS_AT_ONCE = 4, 2
 TITLES = {
     401: "Please enter first",
     403: "Not from here",
@@ -69,9 +68,8 @@ def create_app(db: Database, settings: WebSettings) -> FastAPI:
     rates = {name: getattr(settings, name) for name in ("reads", "writes", "secrets", "uploads")}
     limiter = Limiter(rates)
     replays, films = ReplayFiles(settings.data_dir / "replays"), Films(settings.data_dir / "films")
-    app.state.site = Site(
-        db, settings, limiter, Boards(db), replays, films, BoundedSemaphore(UPLOADS_AT_ONCE), KeptTexts()
-    )
+    doors, workshop = CapacityLimiter(UPLOADS_AT_ONCE), CapacityLimiter(TRACKS_AT_ONCE)
+    app.state.site = Site(db, settings, limiter, Boards(db), replays, films, doors, workshop, KeptTexts())
     app.mount(f"/static/{static_version()}", StaticForEver(directory=STATIC))
     app.get("/healthz")(health)
     for part in PARTS:

@@ -26,7 +26,7 @@ from deeptraffic.competition.web.forms import SentForm
 from deeptraffic.competition.web.public import context_of
 from deeptraffic.competition.web.rendering import page
 from deeptraffic.competition.web.replay_files import file_stem, sensor_of
-from deeptraffic.competition.web.site import Site, not_found, person_of, site_of
+from deeptraffic.competition.web.site import Site, in_turn, not_found, person_of, site_of
 
 router = APIRouter()
 OTHERS_TO_CHOOSE = 25
@@ -137,8 +137,12 @@ def _shown(entry: PublicEntry, run: str) -> dict[str, Any]:
 
 
 @router.get("/e/{key}/track/{run}")
-def track(request: Request, key: str, run: str) -> Response:
+async def track(request: Request, key: str, run: str) -> Response:
     """A run's positions, which the browser draws."""
+    return await in_turn(site_of(request).workshop, _track, request, key, run)
+
+
+def _track(request: Request, key: str, run: str) -> Response:
     found = public_entry(request, key)
     _check_run(run)
     try:
@@ -150,8 +154,12 @@ def track(request: Request, key: str, run: str) -> Response:
 
 
 @router.post("/e/{key}/film/{run}")
-def ask_for_film(request: Request, key: str, run: str, form: SentForm) -> Response:
+async def ask_for_film(request: Request, key: str, run: str, form: SentForm) -> Response:
     """Have a showcase film made."""
+    return await in_turn(site_of(request).workshop, _ask_for_film, request, key, run)
+
+
+def _ask_for_film(request: Request, key: str, run: str) -> Response:
     person_of(request)
     found, site = public_entry(request, key), site_of(request)
     _check_run(run)

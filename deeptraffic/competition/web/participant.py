@@ -1,23 +1,23 @@
 """A participant's pages in a competition: submit, watch a submission, history, choice for the final."""
 
-from typing import Any
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
 from deeptraffic.competition.store.accounts import get_person
 from deeptraffic.competition.store.competitions import get_competition
 from deeptraffic.competition.store.faults import Refusal
-from deeptraffic.competition.store.records import Competition, Member, Submission
+from deeptraffic.competition.store.records import Competition, Member, Person, Submission
 from deeptraffic.competition.store.submissions import choose, content_of, find_submission, history, quota
 from deeptraffic.competition.web.answers import see
 from deeptraffic.competition.web.board_views import PER_PAGE
-from deeptraffic.competition.web.forms import SentForm
+from deeptraffic.competition.web.forms import Form, SentForm
 from deeptraffic.competition.web.public import context_of
 from deeptraffic.competition.web.rendering import page
-from deeptraffic.competition.web.site import competition_of, member_of, not_found, person_of, site_of
-from deeptraffic.competition.web.uploads import take
+from deeptraffic.competition.web.site import competition_of, in_turn, member_of, not_found, person_of, site_of
+from deeptraffic.competition.web.uploads import admit, take
 from deeptraffic.competition.web.words import group_of, progress_words
 
 router = APIRouter()
@@ -29,10 +29,19 @@ def submit_page(request: Request) -> Response:
     return _submit_page(request, competition_of(request))
 
 
+def uploading_person(request: Request) -> Person:
+    """Return the viewer who sends a file."""
+    return admit(request, person_of(request))
+
+
 @router.post("/c/{key}/submit")
-def submit(request: Request, form: SentForm) -> Response:
+async def submit(request: Request, person: Annotated[Person, Depends(uploading_person)], form: SentForm) -> Response:
     """Take a submission; say what is wrong with it, or go on to its page."""
-    competition, person = competition_of(request), person_of(request)
+    return await in_turn(site_of(request).doors, _submit, request, person, form)
+
+
+def _submit(request: Request, person: Person, form: Form) -> Response:
+    competition = competition_of(request)
     try:
         made = take(request, competition, person, form.filename, form.content)
     except Refusal as refusal:
@@ -57,7 +66,7 @@ def _submit_page(request: Request, competition: Competition, refusal: Refusal | 
     )
 
 
-def _participant(request: Request, competition: Competition) -> tuple[Any, Member]:
+def _participant(request: Request, competition: Competition) -> tuple[Person, Member]:
     person, member = person_of(request), member_of(request, competition)
     if member is None:
         raise not_found()

@@ -3,9 +3,12 @@
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
-from threading import BoundedSemaphore
+from functools import partial
+from typing import Any, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,13 +26,17 @@ from deeptraffic.competition.web.limits import Limiter, caller_of
 from deeptraffic.competition.web.replay_files import ReplayFiles
 from deeptraffic.competition.web.settings import WebSettings
 
+Made = TypeVar("Made")
 SESSION_SECONDS = 14 * 86_400
 VISITOR_SECONDS = 86_400
 
 
 @dataclass(frozen=True)
 class Site:
-    """The application's own things, in `app.state.site`; doors: so many uploads are read at the same time."""
+    """The application's own things, in `app.state.site`.
+
+    doors, workshop: how many uploads are read, and tracks made, at the same time, in threads apart from the pages'
+    """
 
     db: Database
     settings: WebSettings
@@ -37,7 +44,8 @@ class Site:
     boards: Boards
     replays: ReplayFiles
     films: Films
-    doors: BoundedSemaphore
+    doors: CapacityLimiter
+    workshop: CapacityLimiter
     texts: KeptTexts
 
     def cookie(self, name: str) -> str:
@@ -92,6 +100,11 @@ class Viewer:
     def is_organiser(self) -> bool:
         """Whether the organiser's pages are open to them."""
         return self.person is not None and self.person.is_organiser
+
+
+async def in_turn(limiter: CapacityLimiter, function: Callable[..., Made], *arguments: Any) -> Made:
+    """Run what takes long in a thread of its own, so many at a time, so that pages do not wait behind it."""
+    return await to_thread.run_sync(partial(function, *arguments), limiter=limiter)
 
 
 def site_of(request: Request) -> Site:

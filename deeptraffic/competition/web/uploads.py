@@ -13,19 +13,24 @@ from deeptraffic.competition.web.site import member_of, site_of
 MAX_NAME = 200  # [characters] of a file's name
 
 
+def admit(request: Request, person: Person) -> Person:
+    """Return who uploads; called before the body is read, so that nobody fills the memory with what is refused."""
+    wait = site_of(request).limiter.wait("uploads", f"person {person.id}")
+    if wait:
+        seconds = int(wait) + 1
+        raise HTTPException(429, f"Too many uploads; try again in {seconds} s.", {"Retry-After": str(seconds)})
+    return person
+
+
 def take(request: Request, competition: Competition, person: Person, filename: str, content: bytes) -> Submission:
-    """Check a file and accept it; raises Refusal, also for what is wrong with the file, or HTTPException 429 or 503.
+    """Check a file and accept it; raises Refusal, also for what is wrong with the file, or HTTPException 503.
 
     Who may submit at all is asked before a child process is started for the file.
     """
     site = site_of(request)
-    wait = site.limiter.wait("uploads", f"person {person.id}")
-    if wait:
-        raise HTTPException(429, f"Too many uploads; try again in {int(wait) + 1} seconds.")
     _check_early(request, competition, person, content)
     try:
-        with site.doors:
-            entry = read_entry(content, plain_name(filename))
+        entry = read_entry(content, plain_name(filename))
     except SubmissionFault as fault:
         raise Refusal(fault.code, str(fault)) from None
     except PlatformFault:

@@ -103,6 +103,20 @@ def body_byte_by_byte(attack: Attack) -> Any:
     return attack.raw(attack.head("Content-Length: 1000"), *[b"x"] * 30, pause=0.1)
 
 
+@case([401, 401])
+def upload_of_somebody_unknown_whose_body_is_not_even_read(attack: Attack) -> Any:
+    lines = (
+        f"Host: {attack.address.partition('//')[2]}",
+        f"Origin: {attack.address}",
+        "Content-Length: 150000",
+        "",
+        "",
+    )
+    tail = "\r\n".join(("Connection: close", *lines)).encode()
+    page = attack.raw(b"POST /c/lab/submit HTTP/1.1\r\n" + tail)
+    return [page, attack.raw(f"POST {UPLOAD} HTTP/1.1\r\nAuthorization: Bearer none\r\n".encode() + tail)]
+
+
 @case(0)
 def upload_that_hangs_up(attack: Attack) -> Any:
     return attack.raw(attack.head("Content-Length: 100000"), b"policy" * 100, hang_up=True)
