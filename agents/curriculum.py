@@ -30,8 +30,8 @@ from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Rules
 from deeptraffic.sim.state import F64, I64, Games
 from representation.data.recording import FULL_SPEED_MPH
-from representation.gan import NOISE, SceneGAN
-from representation.legal import legal_scenes
+from representation.paradigms.gan import NOISE, SceneGAN
+from representation.paradigms.legal import legal_scenes
 
 Draw = Callable[[F64], Games]  # noise (B, Z) -> games before frame 0, (B,)
 Drive = Callable[[Games], F64]  # games -> how fast the agent drives from there [mph], (B,)

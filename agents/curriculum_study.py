@@ -27,8 +27,8 @@ from deeptraffic.competition.protocol import evaluate_open
 from deeptraffic.figure import BLUE, GREY, ORANGE, SKY, empty_figure, save_figure, style_axes
 from deeptraffic.sim.state import F64
 from representation.data.recording import RecordingConfig, record
-from representation.gan import load_gan
-from representation.legal import legal_scenes, scene_pictures
+from representation.paradigms.gan import load_gan
+from representation.paradigms.legal import legal_scenes, scene_pictures
 from representation.recipe import Figure, Job, Outcome, Picture, Recipe, run_recipe
 from representation.recipes.gan import SceneGan
 

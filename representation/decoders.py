@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from representation.dense import dense_layers
+from representation.paradigms.dense import dense_layers
 
 MAX_OUTPUTS = 4_000_000
 

@@ -23,8 +23,8 @@ from deeptraffic.sim.rules import MPH_PER_PX, RoadConfig
 from representation.data.labels import LOOK_AHEAD, best_lane, free_ahead
 from representation.data.recording import Recording, RecordingConfig, observe, record
 from representation.encoder import Encoder, describe_space
-from representation.grid_measures import Pca
-from representation.measures import macro_f1, rmse
+from representation.measures.grid_measures import Pca
+from representation.measures.predictions import macro_f1, rmse
 from representation.recipe import Figure
 from representation.registry import make_encoder
 

@@ -4,15 +4,15 @@ from typing import Any
 
 from gymnasium import spaces
 
-from representation.attention import AttentionEncoder
-from representation.capsules import CapsuleEncoder
-from representation.combined import CombinedEncoder
-from representation.conv import ConvEncoder
-from representation.dense import DenseEncoder
+from representation.beyond.attention import AttentionEncoder
+from representation.beyond.capsules import CapsuleEncoder
+from representation.beyond.combined import CombinedEncoder
+from representation.beyond.memory import MemoryEncoder
 from representation.encoder import Encoder
-from representation.gan import DiscriminatorEncoder
-from representation.memory import MemoryEncoder
-from representation.recurrent import RecurrentEncoder
+from representation.paradigms.conv import ConvEncoder
+from representation.paradigms.dense import DenseEncoder
+from representation.paradigms.gan import DiscriminatorEncoder
+from representation.paradigms.recurrent import RecurrentEncoder
 
 ENCODERS: dict[str, type[Encoder]] = {
     kind.name: kind

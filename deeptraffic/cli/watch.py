@@ -117,7 +117,7 @@ def _keep(result: "Result", folder: Path) -> dict[str, str]:
 def _read_caption(weights: Path | None) -> "Callable[[Simulator, int], str] | None":
     if weights is None:
         return None
-    from representation.caption import narrator
+    from representation.paradigms.caption import narrator
 
     return narrator(weights)
 

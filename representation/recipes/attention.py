@@ -8,15 +8,15 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from deeptraffic.figure import GREY, INK, ORANGE, empty_figure, save_figure, style_axes
-from representation.attention import AttentionEncoder
-from representation.charts import REPORT_DPI, draw_bars
-from representation.combined import CombinedEncoder
+from representation.beyond.attention import AttentionEncoder
+from representation.beyond.combined import CombinedEncoder
 from representation.data.labels import FAR, free_ahead
 from representation.data.recording import RecordingConfig, observe, record
-from representation.dense import DenseEncoder
 from representation.encoder import Encoder, to_tensors
 from representation.fit import FitConfig
-from representation.measures import accuracy, rmse
+from representation.measures.charts import REPORT_DPI, draw_bars
+from representation.measures.predictions import accuracy, rmse
+from representation.paradigms.dense import DenseEncoder
 from representation.recipe import Figure, Job, Outcome, Picture, Recipe
 from representation.supervised import Classifier, Regressor
 

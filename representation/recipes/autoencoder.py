@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 
 from deeptraffic.competition.protocol import evaluate_open
 from deeptraffic.envs.scene import OCCUPIED, SPEED
-from representation.autoencoder import Autoencoder, DenoisingAutoencoder, VariationalAutoencoder
 from representation.data.labels import SCENES, scene_class
 from representation.data.recording import Recording, RecordingConfig, observe, record
 from representation.data.sensor_noise import SensorNoise
-from representation.dense import DenseEncoder
+from representation.drivers.noisy_driver import Mending, NoisyDriver
 from representation.embedding import Labels, plane_of, save_map
 from representation.fit import FitConfig, FitResult
-from representation.grid_measures import (
+from representation.measures.grid_measures import (
     FILTERS,
     Grids,
     Pca,
@@ -25,9 +24,10 @@ from representation.grid_measures import (
     occupancy_iou,
     speed_rmse,
 )
-from representation.grid_pictures import Column, save_grids
-from representation.likelihood import SPEED_SD, frequency_nats
-from representation.noisy_driver import Mending, NoisyDriver
+from representation.measures.grid_pictures import Column, save_grids
+from representation.measures.likelihood import SPEED_SD, frequency_nats
+from representation.paradigms.autoencoder import Autoencoder, DenoisingAutoencoder, VariationalAutoencoder
+from representation.paradigms.dense import DenseEncoder
 from representation.probe import probe
 from representation.recipe import Figure, Job, Outcome, Picture, Recipe
 

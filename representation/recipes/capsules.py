@@ -4,15 +4,15 @@ import torch
 from gymnasium import spaces
 
 from deeptraffic.figure import empty_figure, save_figure, style_axes
-from representation.capsules import CapsuleEncoder
-from representation.charts import REPORT_DPI, draw_bars
-from representation.conv import ConvEncoder
+from representation.beyond.capsules import CapsuleEncoder
 from representation.data.labels import SCENES, scene_class
 from representation.data.recording import RecordingConfig, observe, record
-from representation.dense import DenseEncoder
 from representation.encoder import Encoder
 from representation.fit import Arrays, FitConfig
-from representation.measures import macro_f1
+from representation.measures.charts import REPORT_DPI, draw_bars
+from representation.measures.predictions import macro_f1
+from representation.paradigms.conv import ConvEncoder
+from representation.paradigms.dense import DenseEncoder
 from representation.recipe import Figure, Job, Outcome, Picture, Recipe
 from representation.supervised import Classifier
 from representation.weights import parameter_count

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from deeptraffic.envs.scene import OCCUPIED, OFF_ROAD, OWN
 from deeptraffic.figure import empty_figure, save_figure
-from representation.caption import SceneCaptioner, exact_match, slot_f1
-from representation.charts import REPORT_DPI
 from representation.data.captions import describe, sentence
 from representation.data.motion import OBSERVATION
 from representation.data.recording import RecordingConfig, observe, record
 from representation.fit import FitConfig
+from representation.measures.charts import REPORT_DPI
+from representation.paradigms.caption import SceneCaptioner, exact_match, slot_f1
 from representation.recipe import Figure, Job, Outcome, Picture, Recipe
 
 WEIGHTS = "captioner.safetensors"

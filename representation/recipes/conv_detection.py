@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from deeptraffic.competition.seeds import SEED_SETS
 from deeptraffic.sim.rules import MPH_PER_PX, Rules, Sensor
-from representation.camera_driver import camera_sight, drive, states_before, take_pictures, true_sight
-from representation.charts import save_detection
 from representation.data.recording import RecordingConfig, record
-from representation.detection import LANE_PIXELS, ROW_PIXELS, Detections, GridDetector, own_lanes, true_cells
+from representation.drivers.camera_driver import camera_sight, drive, states_before, take_pictures, true_sight
 from representation.fit import Arrays, FitConfig
-from representation.measures import accuracy, class_f1, confusion, rmse
+from representation.measures.charts import save_detection
+from representation.measures.predictions import accuracy, class_f1, confusion, rmse
+from representation.paradigms.detection import LANE_PIXELS, ROW_PIXELS, Detections, GridDetector, own_lanes, true_cells
 from representation.recipe import Figure, Job, Outcome, Picture, Recipe
 from representation.weights import save_module
 

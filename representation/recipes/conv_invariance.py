@@ -7,14 +7,14 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from representation.charts import save_invariance
-from representation.conv import ConvEncoder
 from representation.data.recording import RecordingConfig, observe, record
-from representation.dense import DenseEncoder
 from representation.encoder import Encoder
 from representation.fit import Arrays, FitConfig
-from representation.invariance import count_cells, feature_change, move_traffic
-from representation.measures import rmse
+from representation.measures.charts import save_invariance
+from representation.measures.predictions import rmse
+from representation.paradigms.conv import ConvEncoder
+from representation.paradigms.dense import DenseEncoder
+from representation.paradigms.invariance import count_cells, feature_change, move_traffic
 from representation.recipe import Figure, Job, Outcome, Picture, Recipe
 from representation.supervised import Regressor
 

@@ -10,17 +10,17 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from deeptraffic.sim.rules import Rules
-from representation.charts import save_confusion, save_morph
-from representation.conv import ConvEncoder
 from representation.data.clips import VIEW, follow_camera
 from representation.data.frames import draw_cameras, paint_frames
 from representation.data.labels import SCENES, scene_class
 from representation.data.recording import RecordingConfig, record
-from representation.dense import DenseEncoder
 from representation.encoder import Encoder
 from representation.fit import Arrays, FitConfig
-from representation.measures import accuracy, class_f1, confusion, macro_f1
-from representation.morph import TOUR, morph
+from representation.measures.charts import save_confusion, save_morph
+from representation.measures.morph import TOUR, morph
+from representation.measures.predictions import accuracy, class_f1, confusion, macro_f1
+from representation.paradigms.conv import ConvEncoder
+from representation.paradigms.dense import DenseEncoder
 from representation.recipe import Figure, Job, Outcome, Picture, Recipe
 from representation.supervised import Classifier
 

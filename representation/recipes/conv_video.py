@@ -7,12 +7,12 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from representation.charts import save_clips
-from representation.conv import ConvEncoder
 from representation.data.clips import MANOEUVRES, ClipConfig, cut_clips, film_clips
 from representation.data.recording import RecordingConfig, record
 from representation.fit import Arrays, FitConfig
-from representation.measures import accuracy, class_f1, confusion, macro_f1
+from representation.measures.charts import save_clips
+from representation.measures.predictions import accuracy, class_f1, confusion, macro_f1
+from representation.paradigms.conv import ConvEncoder
 from representation.recipe import Figure, Job, Outcome, Picture, Recipe
 from representation.supervised import Classifier
 

@@ -11,12 +11,12 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from representation.charts import save_confusion, save_speeds
 from representation.data.labels import SCENES, scene_class
 from representation.data.recording import RecordingConfig, observe, record
-from representation.dense import DenseEncoder
 from representation.fit import FitConfig
-from representation.measures import accuracy, class_f1, confusion, macro_f1, rmse
+from representation.measures.charts import save_confusion, save_speeds
+from representation.measures.predictions import accuracy, class_f1, confusion, macro_f1, rmse
+from representation.paradigms.dense import DenseEncoder
 from representation.recipe import Figure, Job, Outcome, Picture, Recipe
 from representation.supervised import Classifier, Regressor
 

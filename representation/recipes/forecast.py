@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from deeptraffic.envs.scene import OCCUPIED, OWN, SPEED
 from deeptraffic.figure import BLUE, GREY, ORANGE, empty_figure, new_figure, save_figure
-from representation.charts import REPORT_DPI
 from representation.data.motion import OBSERVATION, persistence, windows
 from representation.data.recording import RecordingConfig, observe, record
 from representation.fit import FitConfig
-from representation.forecast import (
+from representation.measures.charts import REPORT_DPI
+from representation.paradigms.forecast import (
     Forecaster,
     GridPredictor,
     best_threshold,

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from deeptraffic.figure import BLUE, GREY, ORANGE, empty_figure, save_figure, style_axes
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Rules
-from representation.charts import REPORT_DPI
 from representation.data.frames import paint_frames
 from representation.data.labels import SCENES, scene_class
 from representation.data.recording import RecordingConfig, record
 from representation.fit import FitConfig, FitResult
-from representation.gan import ConditionalSceneGAN, SceneGAN, interpolate, truncated_noise
-from representation.gan_metrics import (
+from representation.measures.charts import REPORT_DPI
+from representation.measures.gan_metrics import (
     abrupt_share,
     copied_ratio,
     descriptors,
@@ -29,7 +28,8 @@ from representation.gan_metrics import (
     precision_recall,
     two_sample_accuracy,
 )
-from representation.legal import CELL, Scenes, legal_scenes, scene_pictures
+from representation.paradigms.gan import ConditionalSceneGAN, SceneGAN, interpolate, truncated_noise
+from representation.paradigms.legal import CELL, Scenes, legal_scenes, scene_pictures
 from representation.recipe import Figure, Job, Outcome, Picture, Recipe
 
 JUDGED = 2000  # scenes in each set that is compared

@@ -15,8 +15,6 @@ from sklearn.preprocessing import StandardScaler
 
 from deeptraffic.figure import BLUE, GREY, empty_figure, save_figure, style_axes
 from deeptraffic.sim.rules import Rules
-from representation.charts import REPORT_DPI
-from representation.conv import ConvEncoder
 from representation.data.frames import label_maps, paint_frames
 from representation.data.labels import SCENES, scene_class
 from representation.data.recording import RecordingConfig, observe, record
@@ -24,14 +22,16 @@ from representation.data.sensor_noise import SensorNoise
 from representation.data.styles import STYLE_SETS
 from representation.encoder import Encoder
 from representation.fit import FitConfig
-from representation.gan import DiscriminatorEncoder, SceneGAN, load_gan
-from representation.gan_metrics import two_sample_accuracy
-from representation.legal import legal_scenes, settle
-from representation.measures import macro_f1
-from representation.pix2pix import Pix2Pix, flat_colours, load_pix2pix, mixed_styles, paint_flat, pure_styles
+from representation.measures.charts import REPORT_DPI
+from representation.measures.gan_metrics import two_sample_accuracy
+from representation.measures.predictions import macro_f1
+from representation.paradigms.conv import ConvEncoder
+from representation.paradigms.gan import DiscriminatorEncoder, SceneGAN, load_gan
+from representation.paradigms.legal import legal_scenes, settle
+from representation.paradigms.pix2pix import Pix2Pix, flat_colours, load_pix2pix, mixed_styles, paint_flat, pure_styles
+from representation.paradigms.segmentation import SegmentationNet, mean_iou
 from representation.recipe import Figure, Job, Outcome, Picture, Recipe, run_recipe
 from representation.recipes.gan import SceneGan
-from representation.segmentation import SegmentationNet, mean_iou
 from representation.supervised import Classifier
 
 SIZE = (64, 32)  # [pixels] of a frame

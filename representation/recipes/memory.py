@@ -3,16 +3,16 @@
 import torch
 
 from deeptraffic.figure import BLUE, ORANGE, new_figure, save_figure
-from representation.charts import REPORT_DPI
+from representation.beyond.memory import MemoryEncoder
 from representation.data.sequences import BLIND
 from representation.encoder import Encoder
 from representation.fit import FitConfig
-from representation.measures import rmse
-from representation.memory import MemoryEncoder
+from representation.measures.charts import REPORT_DPI
+from representation.measures.predictions import rmse
+from representation.paradigms.recurrent import RecurrentEncoder
+from representation.paradigms.sequence_model import SpeedModel
 from representation.recipe import Figure, Job, Outcome, Picture, Recipe
 from representation.recipes.recurrent import SPEED_UNIT, Sequences, speed_sequences, told
-from representation.recurrent import RecurrentEncoder
-from representation.sequence_model import SpeedModel
 from representation.weights import parameter_count
 
 WEIGHTS = "encoder.safetensors"

@@ -10,10 +10,7 @@ from gymnasium import spaces
 from deeptraffic.competition.protocol import evaluate_open
 from deeptraffic.figure import BLUE, GREY, ORANGE, new_figure, save_figure
 from deeptraffic.policy.builtin import make_builtin
-from representation.charts import REPORT_DPI
-from representation.dense import DenseEncoder
-from representation.fit import Arrays
-from representation.meta import (
+from representation.beyond.meta import (
     OBSERVED,
     ClonedDriver,
     ReptileConfig,
@@ -24,6 +21,9 @@ from representation.meta import (
     reptile,
     take_steps,
 )
+from representation.fit import Arrays
+from representation.measures.charts import REPORT_DPI
+from representation.paradigms.dense import DenseEncoder
 from representation.recipe import Figure, Job, Outcome, Picture, Recipe
 from representation.supervised import Classifier
 

@@ -9,12 +9,12 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from deeptraffic.figure import empty_figure, save_figure, style_axes
-from representation.charts import REPORT_DPI, draw_bars
-from representation.conv import ConvEncoder
+from representation.beyond.multitask import MultiTask, Task, driven_states, driving_labels, driving_tasks
 from representation.data.recording import RecordingConfig, observe, record
 from representation.fit import Arrays, FitConfig
-from representation.measures import macro_f1, rmse
-from representation.multitask import MultiTask, Task, driven_states, driving_labels, driving_tasks
+from representation.measures.charts import REPORT_DPI, draw_bars
+from representation.measures.predictions import macro_f1, rmse
+from representation.paradigms.conv import ConvEncoder
 from representation.recipe import Figure, Job, Outcome, Picture, Recipe
 from representation.weights import parameter_count
 

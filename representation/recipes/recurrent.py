@@ -15,7 +15,6 @@ from deeptraffic.competition.protocol import evaluate_open
 from deeptraffic.competition.score import Score
 from deeptraffic.figure import BLUE, GREY, ORANGE, empty_figure, save_figure, style_axes
 from deeptraffic.sim.rules import Action
-from representation.charts import REPORT_DPI, draw_bars
 from representation.data.recording import Recording, RecordingConfig, record
 from representation.data.sequences import (
     BLIND,
@@ -26,14 +25,15 @@ from representation.data.sequences import (
     hidden_speeds,
     sequence_rows,
 )
-from representation.dense import DenseEncoder
+from representation.drivers.sequence_driver import SequenceDriver, record_policy
 from representation.encoder import Encoder
 from representation.fit import FitConfig
-from representation.measures import rmse
+from representation.measures.charts import REPORT_DPI, draw_bars
+from representation.measures.predictions import rmse
+from representation.paradigms.dense import DenseEncoder
+from representation.paradigms.recurrent import CELLS, RecurrentEncoder
+from representation.paradigms.sequence_model import ActionModel, SpeedModel
 from representation.recipe import Figure, Job, Outcome, Picture, Recipe
-from representation.recurrent import CELLS, RecurrentEncoder
-from representation.sequence_driver import SequenceDriver, record_policy
-from representation.sequence_model import ActionModel, SpeedModel
 
 WEIGHTS = "encoder.safetensors"
 SPEED_UNIT = 15.0  # [mph] in which the network counts, about the spread of relative speeds

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeClassifier
 
 from deeptraffic.figure import empty_figure, save_figure
-from representation.charts import REPORT_DPI, save_confusion
 from representation.data.frames import CLASSES, draw_cameras, film, label_maps, paint_frames
 from representation.data.recording import Recording, RecordingConfig, record
 from representation.fit import FitConfig
-from representation.measures import accuracy, confusion
+from representation.measures.charts import REPORT_DPI, save_confusion
+from representation.measures.predictions import accuracy, confusion
+from representation.paradigms.segmentation import SegmentationNet, class_iou, mean_iou, smoothed, standardised
 from representation.recipe import Figure, Job, Outcome, Picture, Recipe
-from representation.segmentation import SegmentationNet, class_iou, mean_iou, smoothed, standardised
 
 HEIGHT, WIDTH = 96, 40  # [pixels]
 WEIGHTS = "segmentation.safetensors"

@@ -11,13 +11,13 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from deeptraffic.figure import GREY, INK, ORANGE, empty_figure, save_figure
-from representation.charts import REPORT_DPI
 from representation.data.recording import RecordingConfig, record
 from representation.data.tokens import LANES, STRETCHES, VOCABULARY, scene_of, scene_tokens
 from representation.fit import FitConfig
-from representation.ngram import NGram, contexts_across_scenes, contexts_in_stream
+from representation.measures.charts import REPORT_DPI
+from representation.measures.ngram import NGram, contexts_across_scenes, contexts_in_stream
+from representation.paradigms.traffic_model import TrafficModel
 from representation.recipe import Figure, Job, Outcome, Picture, Recipe
-from representation.traffic_model import TrafficModel
 from representation.weights import save_module
 
 WEIGHTS = "traffic-model.safetensors"

@@ -10,16 +10,16 @@ from gymnasium import spaces
 
 from deeptraffic.figure import BLUE, GREEN, GREY, ORANGE, empty_figure, save_figure, style_axes
 from deeptraffic.sim.rules import RoadConfig
-from representation.charts import REPORT_DPI
-from representation.conv import ConvEncoder
+from representation.beyond.transfer import Distilled, Labelled, compare_ways, labelled_scenes
 from representation.data.labels import SCENES
 from representation.data.recording import RecordingConfig, observe, record
 from representation.encoder import Encoder
 from representation.fit import FitConfig
-from representation.measures import macro_f1
+from representation.measures.charts import REPORT_DPI
+from representation.measures.predictions import macro_f1
+from representation.paradigms.conv import ConvEncoder
 from representation.recipe import Figure, Job, Outcome, Picture, Recipe
 from representation.supervised import Classifier
-from representation.transfer import Distilled, Labelled, compare_ways, labelled_scenes
 
 GRID = {"kind": "grid", "patches_ahead": 30, "patches_behind": 10}
 FRAMES = {"kind": "pixels", "height": 70, "width": 28}  # 10 px of road are one pixel, a lane four

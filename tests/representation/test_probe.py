@@ -5,8 +5,8 @@ import pytest
 from gymnasium import spaces
 
 from representation.data.recording import Recording
-from representation.dense import DenseEncoder
-from representation.measures import accuracy
+from representation.measures.predictions import accuracy
+from representation.paradigms.dense import DenseEncoder
 from representation.probe import facts_of, probe, random_twin, read_linearly, scenes_for
 
 

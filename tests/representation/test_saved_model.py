@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from representation.forecast import Forecaster, GridPredictor
+from representation.paradigms.forecast import Forecaster, GridPredictor
 from representation.weights import save_module
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from representation.catalog import find_recipe
-from representation.gan import ConditionalSceneGAN, load_gan
-from representation.gan_metrics import independent_scenes
-from representation.legal import legal_scenes
+from representation.measures.gan_metrics import independent_scenes
+from representation.paradigms.gan import ConditionalSceneGAN, load_gan
+from representation.paradigms.legal import legal_scenes
 from representation.recipe import Job, Outcome, run_recipe
 from representation.recipes.gan import MEASURES, RoadData, compare_sets, road_data
 

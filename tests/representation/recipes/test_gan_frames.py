@@ -7,7 +7,7 @@ import pytest
 
 from representation.catalog import find_recipe
 from representation.data.labels import scene_class
-from representation.pix2pix import load_pix2pix
+from representation.paradigms.pix2pix import load_pix2pix
 from representation.recipe import Job, Outcome, Recipe, run_recipe
 from representation.recipes.gan_frames import (
     STYLES,

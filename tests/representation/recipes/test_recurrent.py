@@ -8,10 +8,10 @@ import pytest
 from representation.catalog import find_recipe
 from representation.data.recording import RecordingConfig, record
 from representation.data.sequences import BLIND, expert_actions
+from representation.paradigms.recurrent import RecurrentEncoder
 from representation.recipe import Job, Outcome, run_recipe
 from representation.recipes.recurrent import RecurrentDrive, lesson, speed_sequences
 from representation.recipes.traffic import ngrams, steadiness
-from representation.recurrent import RecurrentEncoder
 from representation.weights import load_encoder
 
 

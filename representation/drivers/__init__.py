@@ -1,0 +1,1 @@
+"""Drivers that see by a perception model: what is it worth in mph?"""

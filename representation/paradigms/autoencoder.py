@@ -1,0 +1,219 @@
+"""Paradigm 5, autoencoders: a code short enough that only what matters fits in, learned without a single label.
+
+    >>> model = Autoencoder(ConvEncoder(space, features_dim=64), "conv", "grid")
+    >>> fit(model, {"obs": grids}, {"obs": other_grids}, FitConfig())
+    >>> model.encoder.save("autoencoder.safetensors")      # a plain encoder: any agent drives with it
+    >>> model.reconstruct(grids)                           # (B, 4, 60, 7), what the code still knows
+
+Plain (Hinton and Salakhutdinov 2006, doi:10.1126/science.1127647), denoising (Vincent et al. 2008,
+doi:10.1145/1390156.1390294) and variational (Kingma and Welling 2013, arXiv:1312.6114).
+
+Letters in shapes: B observations, D features, Z latent numbers, (...) the shape of one observation.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from representation.decoders import make_decoder
+from representation.encoder import CHUNK, Encoder, to_tensors
+from representation.fit import Batch, Trainable
+from representation.measures.likelihood import choose_likelihood, expected_grid, target_of, target_shape
+
+ACTIVE = 0.01  # variance of a latent's mean over the data from which it counts as in use
+LOGVAR_RANGE = (-10.0, 10.0)  # of the logarithm of a latent's variance
+
+
+class Autoencoder(Trainable):
+    """An encoder and a decoder that learn to give back what went in: minimise -log p(x | decode(encode(x))).
+
+    Args:
+        encoder: its features are the code
+        decoder: a name in `representation.decoders.DECODERS`
+        likelihood: what p is, a name in `representation.measures.likelihood.LIKELIHOODS`
+        architecture: the decoder's further arguments
+    """
+
+    def __init__(
+        self, encoder: Encoder, decoder: str = "dense", likelihood: str = "gaussian", **architecture: Any
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.likelihood = likelihood
+        self.nats = choose_likelihood(likelihood)
+        shape = target_shape(encoder.observation_space)
+        self.decoder = make_decoder(decoder, self.code_size, shape, **architecture)
+
+    @property
+    def code_size(self) -> int:
+        """Numbers that the decoder reads."""
+        return self.encoder.features_dim
+
+    def code(self, obs: Any) -> Tensor:
+        """Return the code of observations, (B, code_size)."""
+        return self.encoder(obs)
+
+    def output(self, obs: Any) -> Tensor:
+        """Return what the likelihood reads, (B, ...)."""
+        return self.decoder(self.code(obs))
+
+    def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the mean negative log-likelihood of batch["obs"] [nats], and nothing else to watch."""
+        return self.nats(self.output(batch["obs"]), target_of(self.encoder, batch["obs"])).mean(), {}
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Return the observations that a code stands for, (B, ...), as the encoder's network sees observations."""
+        return self.expected(self.decoder(code))
+
+    def expected(self, output: Tensor) -> Tensor:
+        """Return the observations that an output stands for, (B, ...)."""
+        if self.likelihood == "gaussian":
+            return output
+        return expected_grid(output) if self.likelihood == "grid" else torch.sigmoid(output)
+
+    def reconstruct(self, observations: Any) -> NDArray[np.float32]:
+        """Return what comes back of NumPy observations, (B, ...) float32, without gradients and as at test time."""
+        return self._in_pieces(observations, lambda obs: self.expected(self.output(obs)))
+
+    def _in_pieces(self, observations: Any, work: Callable[[Any], Tensor]) -> NDArray[np.float32]:
+        self.eval()
+        count = len(next(iter(observations.values())) if isinstance(observations, dict) else observations)
+        with torch.no_grad():
+            pieces = [
+                work(to_tensors(observations, slice(start, start + CHUNK), self.encoder.offset.device)).cpu().numpy()
+                for start in range(0, count, CHUNK)
+            ]
+        return np.concatenate(pieces)
+
+
+class DenoisingAutoencoder(Autoencoder):
+    """Sees a damaged observation and gives back the whole one: minimise -log p(x | decode(encode(damaged x))).
+
+    What is damaged cell by cell is best judged by the cells around. For pictures (C, H, W) a local path of two
+    convolutions therefore adds what it sees there to what the code says of the whole, as in the residual learning of
+    Zhang et al. 2017, "Beyond a Gaussian denoiser", arXiv:1608.03981.
+
+    Args:
+        encoder, decoder, likelihood, architecture: as for `Autoencoder`
+        damage: observations (B, ...) float32 -> damaged ones, drawing from torch's random numbers
+        local: channels of the local path; 0 for none
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: str = "dense",
+        likelihood: str = "gaussian",
+        *,
+        damage: Callable[[Tensor], Tensor],
+        local: int = 0,
+        **architecture: Any,
+    ) -> None:
+        super().__init__(encoder, decoder, likelihood, **architecture)
+        self.damage = damage
+        self.local = local_path(target_shape(encoder.observation_space), local) if local else None
+
+    def output(self, obs: Any) -> Tensor:
+        """Return what the likelihood reads, (B, ...), of damaged observations."""
+        whole = super().output(obs)
+        return whole if self.local is None else whole + self.local(target_of(self.encoder, obs))
+
+    def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the mean negative log-likelihood of the undamaged batch["obs"] [nats]."""
+        output = self.output(self.damage(batch["obs"]))  # (B, ...)
+        return self.nats(output, target_of(self.encoder, batch["obs"])).mean(), {}
+
+
+def local_path(shape: tuple[int, ...], channels: int) -> nn.Sequential:
+    """Return two convolutions from a picture (C, H, W) to another; each cell sees 9 lines and 5 columns around it."""
+    if len(shape) != 3:
+        raise ValueError(f"observations of shape {shape} are no pictures (C, H, W), which a local path is for; local=0")
+    inner = nn.Conv2d(shape[0], channels, (5, 3), padding=(2, 1))
+    outer = nn.Conv2d(channels, shape[0], (5, 3), padding=(2, 1))
+    return nn.Sequential(inner, nn.ReLU(), outer)
+
+
+class VariationalAutoencoder(Autoencoder):
+    """A code that is a normal distribution, held near the standard one, from which new observations can be drawn.
+
+    Maximise the evidence lower bound (Kingma and Welling 2013, equations 3 and 10, with one sample of z):
+
+        ELBO = log p(x | z) - KL(q(z | x) || N(0, I)),  z = mean + exp(logvar / 2) * noise,  noise ~ N(0, I)
+        KL = 1/2 * sum over Z of (mean^2 + exp(logvar) - 1 - logvar)
+
+    Args:
+        encoder: mean and logvar are linear in its features
+        decoder, likelihood, architecture: as for `Autoencoder`
+        latents: Z
+        beta: weight of KL in training; 1 is the bound itself (more: Higgins et al. 2017, "beta-VAE")
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: str = "dense",
+        likelihood: str = "gaussian",
+        *,
+        latents: int = 16,
+        beta: float = 1.0,
+        **architecture: Any,
+    ) -> None:
+        self.latents, self.beta = latents, beta
+        super().__init__(encoder, decoder, likelihood, **architecture)
+        self.posterior = nn.Linear(encoder.features_dim, 2 * latents)
+
+    @property
+    def code_size(self) -> int:
+        """Numbers that the decoder reads: Z."""
+        return self.latents
+
+    def distribution(self, obs: Any) -> tuple[Tensor, Tensor]:
+        """Return (mean, logvar) of q(z | obs), (B, Z) each."""
+        mean, logvar = self.posterior(self.encoder(obs)).chunk(2, dim=1)
+        return mean, logvar.clamp(*LOGVAR_RANGE)
+
+    def code(self, obs: Any) -> Tensor:
+        """Return the mean code, (B, Z)."""
+        return self.distribution(obs)[0]
+
+    def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
+        """Return (mean of -log p(x | z) + beta * KL, and watch -ELBO and KL) [nats]."""
+        mean, logvar = self.distribution(batch["obs"])
+        z = mean + torch.exp(0.5 * logvar) * torch.randn_like(mean)  # (B, Z)
+        nats = self.nats(self.decoder(z), target_of(self.encoder, batch["obs"])).mean()
+        kl = 0.5 * (mean.pow(2) + logvar.exp() - 1.0 - logvar).sum(1).mean()
+        return nats + self.beta * kl, {"negative_elbo": nats + kl, "kl": kl}
+
+    def bound(self, observations: Any, seed: int = 0) -> tuple[float, float]:
+        """Return means of (-ELBO, KL) over NumPy observations [nats], with one z for each."""
+
+        def both(obs: Any) -> Tensor:
+            watched = self.loss({"obs": obs})[1]
+            return torch.stack([watched["negative_elbo"], watched["kl"]]).expand(len(target_of(self.encoder, obs)), 2)
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            means = self._in_pieces(observations, both).mean(0)
+        return float(means[0]), float(means[1])
+
+    def sample(self, count: int, seed: int = 0) -> NDArray[np.float32]:
+        """Return `count` observations drawn from the prior, (count, ...) float32: their expected values given z."""
+        z = torch.randn(count, self.latents, generator=torch.Generator().manual_seed(seed))
+        return self._in_pieces(z.numpy(), self.decode)
+
+    def interpolate(self, first: Any, last: Any, steps: int) -> NDArray[np.float32]:
+        """Return observations on the straight line between two observations' mean codes, (steps, ...) float32."""
+        ends = self._in_pieces(np.stack([first, last]), self.code)  # (2, Z)
+        share = np.linspace(0.0, 1.0, steps, dtype=np.float32)[:, None]  # (steps, 1)
+        return self._in_pieces((1.0 - share) * ends[0] + share * ends[1], self.decode)
+
+    def active_units(self, observations: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which latents say anything, (Z,): those whose mean varies over the observations.
+
+        Burda, Grosse and Salakhutdinov 2016, arXiv:1509.00519, appendix C: A_u = Cov_x(E[u | x]) > 0.01.
+        """
+        return self._in_pieces(observations, self.code).var(0) > ACTIVE
