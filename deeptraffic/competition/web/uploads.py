@@ -52,9 +52,6 @@ def _check_early(request: Request, competition: Competition, person: Person, con
 
 
 def plain_name(filename: str) -> str:
-    """Return a file's name as it may be stored and shown: its last part, without what is invisible."""
+    """Return a file's name as it may be stored and shown: its last part, without what is invisible or turns writing."""
     last = filename.replace("\\", "/").rpartition("/")[2]
-    return "".join(c for c in last if c.isprintable() and c not in BIDI)[-MAX_NAME:].strip() or "submission"
-
-
-BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+    return "".join(c for c in last if c.isprintable())[-MAX_NAME:].strip() or "submission"

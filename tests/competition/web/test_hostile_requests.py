@@ -34,10 +34,10 @@ class Attack:
         self.bearer = {"Authorization": f"Bearer {self.token}"}
         self.address = self.browser.origin
 
-    def raw(self, *pieces: bytes, pause: float = 0.0, hang_up: bool = False) -> int:
+    def raw(self, *pieces: bytes, pause: float = 0.0, hang_up: bool = False, patience: float = 10.0) -> int:
         """Send bytes as they are; return the first answer's status, 0 if there was none."""
         parts, answer = urlsplit(self.address), b""
-        with socket.create_connection((parts.hostname, parts.port), timeout=4) as line:
+        with socket.create_connection((parts.hostname, parts.port), timeout=patience) as line:
             try:
                 for piece in pieces:
                     line.sendall(piece)
@@ -377,7 +377,8 @@ def links_that_lead_elsewhere(attack: Attack) -> Any:
 def a_websocket(attack: Attack) -> Any:
     lines = ("Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13")
     return attack.raw(
-        b"GET /c/lab HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n" + "\r\n".join([*lines, "", ""]).encode()
+        b"GET /c/lab HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n" + "\r\n".join([*lines, "", ""]).encode(),
+        patience=1.0,
     )
 
 

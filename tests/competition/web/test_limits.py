@@ -43,6 +43,7 @@ def test_a_bucket_holds_no_more_than_its_burst_and_a_clock_set_back_takes_nothin
     limiter = make()
     limiter.wait("reads", "a", 1000.0)
     assert [limiter.wait("reads", "a", 999.0) for _ in range(3)] == [0.0, 0.0, 0.5]
+    assert [limiter.wait("reads", "a", 9999.0) > 0 for _ in range(4)] == [False, False, False, True]
 
 
 def test_no_more_than_so_many_callers_are_remembered() -> None:

@@ -151,6 +151,16 @@ def test_who_leaves_has_no_session_any_more(world, browse: Callable) -> None:
     assert thief.get("/me").status_code == 303
 
 
+def test_a_new_session_ends_the_one_before_it_in_this_browser(world, browse: Callable) -> None:
+    browser = browse(world.person("Ada"))
+    before = browser.cookies["deeptraffic-session"]
+    link = accounts.new_link(world.db, world.person("Bob").id, "test")
+    assert browser.fill("/enter", page=f"/link/{link}", secret=link).status_code == 303
+    assert "Bob" in browser.get("/me").text
+    with pytest.raises(ValueError, match="not valid"):
+        accounts.person_of(world.db, before, "session")
+
+
 def test_behind_https_cookies_are_secure_and_belong_to_the_host_alone(world, browse: Callable, invite: str) -> None:
     browser = browse(public_url="https://traffic.example.org")
     page = browser.get(f"/join/{invite}")

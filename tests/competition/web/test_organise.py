@@ -176,6 +176,7 @@ def test_the_final_is_hidden_on_every_route_until_it_is_revealed(world, organise
     for one in made:
         routes += [f"/e/{one.key}", f"/e/{one.key}/replay", f"/e/{one.key}/track/best", f"/s/{one.key}"]
         routes += [f"/api/v1/submissions/{one.key}"]
+    assert [row["name"] for row in organiser.get("/c/lab/board.json").json()["rows"]] == ["Ada", "Bob"]
     for who in (browse(), browse(ada), organiser):
         for route in routes:
             text = who.get(route).text
