@@ -86,13 +86,16 @@ def report(
 
 
 def _run_all(folder: Path, scale: float, device: str | None) -> None:
-    """Run every recipe that has no result yet, in the order of the lecture."""
+    """Run every recipe that has no result yet, in the order of the lecture, then the study that needs a driver."""
+    from agents.curriculum_study import study_curriculum
     from representation import catalog
 
     settings = [f"device={device}"] if device else []
     for name in catalog.RECIPES:
         messages.print(f"[bold]{name}[/]")
         catalog.pretrain(name, folder / name, settings, scale, folder / "recordings", messages)
+    messages.print("[bold]gan-curriculum[/]")
+    study_curriculum(folder / "gan-curriculum", scale, messages)
 
 
 def _list_recipes(json: bool) -> None:
