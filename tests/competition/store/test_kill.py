@@ -33,6 +33,7 @@ class Massacre:
         self.context.set_forkserver_preload(MODULES)
         self.plans = [plan[number::SERVERS] for number in range(SERVERS)]
         self.kills: Counter[str] = Counter()
+        self.jobs = 2 * (len(plan) - TOO_MANY * PEOPLE)  # a validation and an official evaluation for each
         self.places: list[tuple[str, int]] = [("server", n) for n in range(SERVERS)]
         self.places += [("worker", n) for n in range(WORKERS)]
         self.processes = {place: self.start(*place) for place in self.places}
@@ -49,11 +50,11 @@ class Massacre:
         return self.folder / f"acknowledged-{server}"
 
     def run(self, kills: int, patience: float) -> None:
-        """Kill so often, then let what is left end its work; RuntimeError if it does not."""
+        """Kill so often, all along the work, and let what is left end it; RuntimeError if it does not."""
         end = time.monotonic() + patience
         while time.monotonic() < end:
             time.sleep(self.random.uniform(0.02, 0.25))
-            if self.kills.total() < kills:
+            if self.kills.total() < kills and self.kills.total() <= kills * self.share_done():
                 self.kill(self.random.choice(self.places))
             for place, process in self.processes.items():
                 if not process.is_alive() and not (place[0] == "server" and process.exitcode == 0):
@@ -61,6 +62,14 @@ class Massacre:
             if self.kills.total() >= kills and self.is_done():
                 return
         raise RuntimeError(f"not done after {patience} s: {queue.load(self.db)}")
+
+    def share_done(self) -> float:
+        """Of the servers' and the workers' work, half and half."""
+        with self.db.read() as connection:
+            done = select(func.count()).select_from(evaluations).where(evaluations.c.state == "done")
+            taken = select(func.count()).select_from(rows)
+            counts = [connection.execute(query).scalar_one() for query in (done, taken)]
+        return counts[0] / self.jobs / 2 + counts[1] / self.jobs
 
     def kill(self, place: tuple[str, int]) -> None:
         process = self.processes[place]
