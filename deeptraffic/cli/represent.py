@@ -48,7 +48,6 @@ def probe(
     from dataclasses import asdict
 
     from representation.probe import probe
-
     from representation.weights import load_encoder
 
     figures = probe(load_encoder(weights), runs)
