@@ -38,6 +38,8 @@ INSIDE_ZIP = (  # names that a zip's first entries bear
 
 def refused_kind(content: bytes) -> str | None:
     """Return what a file is, if it is of a kind that is never accepted; None if it may be a policy file or text."""
+    if is_policy_file(content):  # the length of its header may look like another kind's mark
+        return None
     for mark, kind in MARKS:
         if content.startswith(mark):
             if mark.startswith(b"PK"):
