@@ -15,12 +15,22 @@ function points(colour, size = 6) {
   return { show: true, size, width: 0, fill: colour, stroke: colour };
 }
 
-function make(place, options, columns) {
+// alone: how far the axis goes to the left and right of a single value.
+function make(place, options, columns, alone = [1, 1]) {
   place.textContent = "";
   const width = place.clientWidth;
   const height = Math.max(220, Math.min(340, Math.round(width * 0.55)));
-  plots.push(new uPlot({ width, height, padding: [8, 18, 0, 0], legend: { live: true }, cursor: { points: { size: 8 } }, ...options }, columns, place));
+  const plot = new uPlot({ width, height, padding: [8, 18, 0, 0], legend: { live: true }, cursor: { points: { size: 8 } }, ...options }, columns, place);
+  if (columns[0].length === 1) plot.setScale("x", { min: columns[0][0] - alone[0], max: columns[0][0] + alone[1] }); // uPlot asks no range for one
+  plots.push(plot);
 }
+
+// A range with room around the values, and some for values that are all the same.
+const roomy = (least) => (_, low, high) => {
+  const room = Math.max(least, (high - low) * 0.06);
+  return [low - room, high + room];
+};
+const speeds = { range: roomy(1) };
 
 const compact = new Intl.NumberFormat(undefined, { notation: "compact" });
 const mph = (_, value) => (value == null ? "–" : `${value.toFixed(2)} mph`);
@@ -38,7 +48,7 @@ function overTime(place) {
   const leading = rows.map((row) => (best = Math.max(best, row.score)));
   const mine = rows.map((row) => (row.mine ? row.score : null));
   make(place, {
-    scales: { x: { time: true } },
+    scales: { x: { time: true }, y: speeds },
     axes: [axis("", { values: times, space: 90, labelSize: 0, label: undefined }), axis("official score, mph")],
     series: [
       { label: "when", value: (_, value) => (value == null ? "–" : new Date(value * 1000).toLocaleString()) },
@@ -46,7 +56,7 @@ function overTime(place) {
       { label: "best so far", value: mph, stroke: css("--trail"), width: 2.5, points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }) },
       { label: "yours", value: mph, paths: () => null, points: points(css("--ego"), 8), stroke: css("--ego") },
     ],
-  }, [rows.map((row) => row.time), rows.map((row) => row.score), leading, mine]);
+  }, [rows.map((row) => row.time), rows.map((row) => row.score), leading, mine], [43200, 43200]);
 }
 
 function distribution(place) {
@@ -59,13 +69,13 @@ function distribution(place) {
       { label: "participants", stroke: css("--free"), fill: css("--free") + "66", width: 1.5, points: { show: false },
         paths: uPlot.paths.bars({ size: [0.96, 100], align: 1 }) },
     ],
-  }, [bars.map((bar) => bar.from), bars.map((bar) => bar.count)]);
+  }, [bars.map((bar) => bar.from), bars.map((bar) => bar.count)], [data.bin, 2 * data.bin]);
 }
 
 function scatter(place, key, label, log) {
   const rows = data.entries.filter((row) => row[key] != null && (!log || row[key] > 0)).sort((a, b) => a[key] - b[key]);
   make(place, {
-    scales: { x: { time: false, distr: log ? 3 : 1, range: log ? undefined : (_, low, high) => [Math.min(0, low), high + Math.max(1, (high - low) * 0.05)] } },
+    scales: { x: { time: false, distr: log ? 3 : 1, range: log ? undefined : (_, low, high) => [Math.min(0, low), high + Math.max(1, (high - low) * 0.05)] }, y: speeds },
     axes: [axis(label, { space: 60, ...(log ? { values: (_, values) => values.map((value) => (value == null ? null : compact.format(value))) } : {}) }), axis("official score, mph")],
     series: [
       { label, value: (_, value) => (value == null ? "–" : value.toLocaleString()) },
