@@ -16,7 +16,7 @@ from agents.sb3 import make_games, make_model
 from agents.train_command import train_command
 from agents.training import Trainer, train
 from representation.encoder import Encoder
-from representation.registry import make_encoder
+from representation.registry import ENCODERS, make_encoder
 from representation.weights import load_encoder
 
 
@@ -46,6 +46,18 @@ def test_every_algorithm_trains_with_an_encoder_from_scratch(
     assert result.mean_mph is not None
     policy: Any = load_policy(tmp_path / "run")
     assert isinstance(encoder_of(policy.network), Encoder)
+
+
+@pytest.mark.parametrize("algo", ["ppo", "dqn"])
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_encoder_is_trained_by_its_name(algo: str, name: str, small_config: Callable[..., TrainConfig]) -> None:
+    kind = "kinematics" if name in ("attention", "combined") else "gaps"
+    config = small_config(algo, **{"encoder.name": name, "observation.kind": kind, "total_timesteps": 128})
+    model = make_model(config, make_games(config))
+    before = encoder_of(model.policy).digest()
+    model.learn(128)
+    assert encoder_of(model.policy).name == name
+    assert encoder_of(model.policy).digest() != before
 
 
 @pytest.mark.parametrize("algo", AGENTS)
