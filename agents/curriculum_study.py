@@ -23,7 +23,7 @@ from agents.curriculum import (
 )
 from agents.export import make_policy
 from agents.sb3 import network_weights
-from deeptraffic.competition.protocol import evaluate_open
+from deeptraffic.competition.protocol import evaluate_official, evaluate_open
 from deeptraffic.figure import BLUE, GREY, ORANGE, SKY, empty_figure, save_figure, style_axes
 from deeptraffic.sim.state import F64
 from representation.data.recording import RecordingConfig, record
@@ -49,19 +49,26 @@ class GanCurriculum(Recipe):
     source = "Volz et al. 2018, arXiv:1805.00728; Jiang et al. 2021, arXiv:2010.03934, section 3"
 
     def run(self, job: Job) -> Outcome:
-        """Train each way with every seed; compare speeds on open runs of the reporting seeds."""
+        """Train each way with every seed; compare speeds in the official runs and in open ones on reporting seeds."""
         budget = job.scaled(DECISIONS, least=5_000)
+        official: dict[str, list[F64]] = {}
         runs: dict[str, list[F64]] = {}
         searches: list[tuple[int, Found]] = []
         for way, draw in self._ways(job).items():
             for seed in SEEDS:
                 config = build_config("ppo", settings={"total_timesteps": budget, "seed": 1000 * seed})
-                speeds, found = train_and_judge(config, draw, job)
+                scores, speeds, found = train_and_judge(config, draw, job)
+                official.setdefault(way, []).append(scores)
                 runs.setdefault(way, []).append(speeds)
                 searches = found if way == DRAWN and seed == SEEDS[0] else searches
         picture = draw_study(job.folder / "curriculum.png", runs, searches)
-        note = f"PPO on lane gaps, {budget:,} decisions, {len(SEEDS)} seeds, {runs[ALONE][0].size:,} runs each"
-        return Outcome([_tenth(runs, note), _mean(runs, note), _found(searches)], [picture])
+        note = f"PPO on lane gaps, {budget:,} decisions, {len(SEEDS)} seeds"
+        figures: list[Figure] = []
+        for kind, scored in (("official", official), ("open", runs)):
+            counted = f"{note}, {scored[ALONE][0].size:,} runs each"
+            figures += [_tenth(scored, kind, counted), _mean(scored, kind, counted)]
+        figures.append(_found(searches))
+        return Outcome(figures, [picture])
 
     def _ways(self, job: Job) -> Mapping[str, Draw | None]:
         weights = job.folder.parent / SceneGan.name / SceneGan.weights
@@ -85,13 +92,14 @@ def study_curriculum(
     return run_recipe(GanCurriculum(), Job(Path(folder), scale, console=console))
 
 
-def train_and_judge(config: TrainConfig, draw: Draw | None, job: Job) -> tuple[F64, list[tuple[int, Found]]]:
-    """Return (run scores of the trained network on open reporting seeds [mph], searches made)."""
+def train_and_judge(config: TrainConfig, draw: Draw | None, job: Job) -> tuple[F64, F64, list[tuple[int, Found]]]:
+    """Return (scores of the official runs and of open runs on reporting seeds [mph], searches made)."""
     curriculum = CurriculumConfig(every=max(1, config.total_timesteps // 8))
     model, searches = train_on_worst_scenes(config, draw, curriculum)
     policy = make_policy(config, network_weights(model, config), "curriculum study")
+    official = evaluate_official(policy)
     score = evaluate_open(policy, config.road, runs=job.scaled(2000, least=100), seed_set="reporting")
-    return score.run_scores, searches
+    return official.run_scores, score.run_scores, searches
 
 
 def draw_study(path: Path, runs: Mapping[str, Sequence[F64]], searches: Sequence[tuple[int, Found]]) -> Picture:
@@ -121,14 +129,14 @@ def draw_study(path: Path, runs: Mapping[str, Sequence[F64]], searches: Sequence
     )
 
 
-def _tenth(runs: Mapping[str, Sequence[F64]], note: str) -> Figure:
-    return _figure(
-        "tenth percentile of run scores", {w: [np.percentile(s, 10) for s in r] for w, r in runs.items()}, note
-    )
+def _tenth(runs: Mapping[str, Sequence[F64]], kind: str, note: str) -> Figure:
+    values = {way: [np.percentile(scores, 10) for scores in some] for way, some in runs.items()}
+    return _figure(f"tenth percentile of {kind} run scores", values, note)
 
 
-def _mean(runs: Mapping[str, Sequence[F64]], note: str) -> Figure:
-    return _figure("mean of run scores", {w: [s.mean() for s in r] for w, r in runs.items()}, note)
+def _mean(runs: Mapping[str, Sequence[F64]], kind: str, note: str) -> Figure:
+    values = {way: [scores.mean() for scores in some] for way, some in runs.items()}
+    return _figure(f"mean of {kind} run scores", values, note)
 
 
 def _figure(name: str, values: Mapping[str, Sequence[float]], note: str) -> Figure:

@@ -101,8 +101,8 @@ def test_the_study_compares_the_ways_and_leaves_a_result(tmp_path: Path) -> None
     (tmp_path / "scene-gan").mkdir()
     SceneGAN((5, 20, 7), 8, own_row=15).save(tmp_path / "scene-gan" / "scene-gan.safetensors")
     outcome = study_curriculum(tmp_path / "gan-curriculum", scale=0.02)
-    assert [figure.unit for figure in outcome.figures] == ["mph"] * 3
-    tenth, mean, _ = outcome.figures
+    assert [figure.unit for figure in outcome.figures] == ["mph"] * 5
+    tenth, mean, *_ = outcome.figures
     assert set(tenth.baselines) == {"without it", "worst recorded scenes"}
     assert tenth.value < mean.value
     assert (tmp_path / "gan-curriculum" / "curriculum.png").stat().st_size < 60_000
