@@ -119,15 +119,15 @@ def _as_json(content: dict[str, Any]) -> dict[str, Any]:
 def _driving_section(text: str) -> str:
     lines = list(csv.DictReader(text.splitlines()))
     first = lines[0]
-    seeds = len({line["seed"] for line in lines})
     return "\n".join(
         [
             "## Do they help to drive?\n",
-            f"PPO with each encoder in front, {int(first['decisions']):,} decisions, {seeds} seeds, scored on 1,000",
-            "reporting runs of the open protocol: means over the seeds, and their range. *open*: it sees more than the",
-            "contest's sensor shows. Each run is a line of [driving.csv](driving.csv).\n",
-            "| encoder | way | observation | mean mph | range | median | worst tenth | CPU s |",
-            "| --- | --- | --- | --- | --- | --- | --- | --- |",
+            f"PPO with each encoder in front, {int(first['decisions']):,} decisions, scored on 1,000 reporting runs of the",
+            "open protocol: means over the seeds, and their range. *open*: it sees more than the contest's sensor shows.",
+            "A driver that always accelerates has 51.6, one at random 60.2. Each run is a line of",
+            "[driving.csv](driving.csv).\n",
+            "| encoder | way | observation | seeds | mean mph | range | median | worst tenth | CPU s |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
             *(_driving_row(group) for group in _groups(lines)),
             "",
         ]
@@ -151,6 +151,7 @@ def _driving_row(group: Sequence[dict[str, str]]) -> str:
         first["encoder"],
         first["way"],
         first["observation"] + access,
+        str(len(group)),
         f"{means.mean():.2f}",
         f"{means.min():.2f} to {means.max():.2f}",
         f"{column('median_mph').mean():.2f}",

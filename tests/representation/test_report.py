@@ -56,7 +56,7 @@ def test_the_same_figures_are_there_for_programs(page: Path) -> None:
 
 
 def test_the_driving_table_has_one_row_per_encoder_and_way(page: Path) -> None:
-    row = "| conv | frozen | pixels (open) | 68.00 | 67.00 to 69.00 | 69.00 | 61.00 | 10 |"
+    row = "| conv | frozen | pixels (open) | 2 | 68.00 | 67.00 to 69.00 | 69.00 | 61.00 | 10 |"
     assert row in page.read_text()
 
 
