@@ -122,8 +122,8 @@ def _driving_section(text: str) -> str:
     return "\n".join(
         [
             "## Do they help to drive?\n",
-            f"PPO with each encoder in front, {int(first['decisions']):,} decisions, scored on 1,000 reporting runs of the",
-            "open protocol: means over the seeds, and their range. *open*: it sees more than the contest's sensor shows.",
+            f"PPO with each encoder in front, {int(first['decisions']):,} decisions, scored on 1,000 reporting runs of",
+            "the open protocol: means over the seeds, and their range. *open*: it sees more than the contest's sensor.",
             "A driver that always accelerates has 51.6, one at random 60.2. Each run is a line of",
             "[driving.csv](driving.csv).\n",
             "| encoder | way | observation | seeds | mean mph | range | median | worst tenth | CPU s |",
