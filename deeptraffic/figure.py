@@ -14,6 +14,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from deeptraffic.policy.file import write_atomically
 
@@ -49,10 +50,17 @@ def style_axes(axes: Axes, title: str = "") -> None:
     axes.tick_params(colors=INK)
 
 
-def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> Path:
-    """Write a figure, whole or not at all, in the format of the path's ending; return the path."""
+def save_figure(figure: Figure, path: str | Path, dpi: int = DPI, colours: int | None = None) -> Path:
+    """Write a figure, whole or not at all, in the format of the path's ending; return the path.
+
+    colours: most that a PNG may have, to keep one of photographs or noise small; None for all
+    """
     path = Path(path)
     content = io.BytesIO()
     figure.savefig(content, format=path.suffix[1:] or "png", facecolor="white", dpi=dpi)
+    if colours is not None:
+        picture = Image.open(content).convert("RGB").quantize(colours)
+        content = io.BytesIO()
+        picture.save(content, "PNG", optimize=True)
     write_atomically(path, content.getvalue())
     return path

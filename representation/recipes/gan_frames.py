@@ -155,7 +155,7 @@ class LabelsToFrames(Recipe):
                 if not k:
                     one.set_title(STYLES[test.style[shown[column]]], fontsize=8)
             axes[0].set_ylabel(list(lines)[k], fontsize=8)
-        save_figure(figure, job.folder / "pix2pix.png", 48)  # noise makes large files
+        save_figure(figure, job.folder / "pix2pix.png", 56, colours=64)  # noise makes large files
         return Picture(
             "pix2pix.png",
             "Held-out label maps painted in three of the eight styles of training, and in looks between them.",
