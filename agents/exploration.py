@@ -1,17 +1,23 @@
-"""Exploration with a coin for each game, for the value-based algorithms of SB3 and sb3-contrib."""
+"""Exploration with a coin for each game, for the value-based algorithms: ours, SB3's and sb3-contrib's."""
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from deeptraffic.sim.rules import Action
+
+def explore(greedy: NDArray[np.int64], rate: float, num_actions: int) -> NDArray[np.int64]:
+    """Return actions (B,): each game's own coin turns its greedy action into a random one with probability `rate`."""
+    random = np.random.random(greedy.shape) < rate
+    return np.where(random, np.random.randint(num_actions, size=greedy.shape), greedy)
 
 
 class PerGameExploration:
-    """Put before DQN or QR-DQN: tosses an exploration coin for each game, where the original tosses one for all."""
+    """Put before a value-based algorithm: tosses an exploration coin for each game, where SB3 tosses one for all."""
 
     policy: Any
-    exploration_rate: float
+    action_space: Any
+    exploration_rate: Any
 
     def predict(
         self,
@@ -23,6 +29,5 @@ class PerGameExploration:
         """Return (actions, state); unless deterministic, each is random with probability `exploration_rate`."""
         actions, state = self.policy.predict(observation, state, episode_start, deterministic=True)
         if not deterministic:
-            random = np.random.random(actions.shape) < self.exploration_rate
-            actions = np.where(random, np.random.randint(len(Action), size=actions.shape), actions)
+            actions = explore(actions, self.exploration_rate, int(self.action_space.n))
         return actions, state

@@ -31,12 +31,13 @@ from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
+from agents.exploration import PerGameExploration, explore
 from agents.pqn_policy import Obs, PQNPolicy
 
 Info = dict[str, Any]
 
 
-# --- returns and exploration --------------------------------------------------------------------------------------
+# --- returns ------------------------------------------------------------------------------------------------------
 
 
 def lambda_returns(rewards: Tensor, next_values: Tensor, dones: Tensor, gamma: float, lambda_: float) -> Tensor:
@@ -54,12 +55,6 @@ def lambda_returns(rewards: Tensor, next_values: Tensor, dones: Tensor, gamma: f
         following = torch.where(dones[t], next_values[t], lambda_ * following + (1.0 - lambda_) * next_values[t])
         targets[t] = following = rewards[t] + gamma * following
     return targets
-
-
-def explore(greedy: NDArray[np.int64], rate: float, num_actions: int) -> NDArray[np.int64]:
-    """Return actions (B,): each game's own coin turns its greedy action into a random one with probability `rate`."""
-    random = np.random.random(greedy.shape) < rate
-    return np.where(random, np.random.randint(num_actions, size=greedy.shape), greedy)
 
 
 class Experience(NamedTuple):
@@ -115,7 +110,7 @@ def join(parts: list[Any], by: Callable[[Any], Any]) -> Any:
 # --- the algorithm ------------------------------------------------------------------------------------------------
 
 
-class PQN(BaseAlgorithm):
+class PQN(PerGameExploration, BaseAlgorithm):
     """Parallelised Q-network, with Stable-Baselines3's interface.
 
     Args:
@@ -195,19 +190,6 @@ class PQN(BaseAlgorithm):
     def num_actions(self) -> int:
         """A, the number of actions to choose from."""
         return int(self.action_space.n)  # type: ignore[attr-defined]  # Discrete, as checked
-
-    def predict(
-        self,
-        observation: np.ndarray | dict[str, np.ndarray],
-        state: tuple[np.ndarray, ...] | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Return (actions, state); unless deterministic, each is random with probability `exploration_rate`."""
-        actions, state = self.policy.predict(observation, state, episode_start, deterministic=True)
-        if not deterministic:
-            actions = explore(actions, self.exploration_rate, self.num_actions)
-        return actions, state
 
     def learn(  # type: ignore[override]  # SB3's types name the subclass
         self,

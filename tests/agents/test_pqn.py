@@ -12,8 +12,9 @@ from rich.console import Console
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.config import PQNConfig, TrainConfig, build_config
+from agents.exploration import explore
 from agents.export import TrainedPolicy, make_policy
-from agents.pqn import PQN, explore, lambda_returns
+from agents.pqn import PQN, lambda_returns
 from agents.pqn_policy import PQNPolicy
 from agents.sb3 import make_games, make_model, network_weights
 from agents.training import train
