@@ -189,7 +189,7 @@ class PQN(PerGameExploration, BaseAlgorithm):
     @property
     def num_actions(self) -> int:
         """A, the number of actions to choose from."""
-        return int(self.action_space.n)  # type: ignore[attr-defined]  # Discrete, as checked
+        return int(self.action_space.n)
 
     def learn(  # type: ignore[override]  # SB3's types name the subclass
         self,
