@@ -87,9 +87,9 @@ def test_it_learns_64_transitions_by_heart(train: Rows) -> None:
     few = {name: array[:64] for name, array in train.items()}
     torch.manual_seed(0)
     model = GridPredictor(width=24)
-    fit(model, few, few, FitConfig(epochs=80, batch_size=16, learning_rate=1e-2, learning_rate_end=5e-4, patience=0))
+    fit(model, few, few, FitConfig(epochs=150, batch_size=16, learning_rate=1e-2, learning_rate_end=5e-4, patience=0))
     chance = model.predict(few["obs"], few["action"])[:, OCCUPIED]
-    assert occupied_iou(chance, few["next_obs"][:, OCCUPIED]) > 0.75  # constant velocity: 0.52
+    assert occupied_iou(chance, few["next_obs"][:, OCCUPIED]) > 0.9  # constant velocity: 0.52
 
 
 def test_a_saved_predictor_expects_the_same(trained: GridPredictor, validation: Rows, tmp_path: Path) -> None:
