@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from agents.agent_config import AgentConfig
 from agents.perception import EncoderConfig
 from deeptraffic.envs.observation import ObservationConfig
 from deeptraffic.envs.settings import REWARDS
@@ -49,25 +50,6 @@ class GamesConfig(Checked):
     num_envs: int = whole(256, 1, 65_536)
     reward: str = choice("mit", *REWARDS)
     max_steps: int = whole(67, 1, 100_000)
-
-
-@dataclass(frozen=True)
-class AgentConfig(Checked):
-    """What every algorithm has: its network and its optimiser.
-
-    learning_rate, learning_rate_end: at the start and the end of training, linear in between
-    gamma: discount per decision
-    max_grad_norm: longest gradient
-    hidden: units of each hidden layer
-    activation: after each hidden layer; "tanh" or "relu"
-    """
-
-    learning_rate: float = number(1e-3, 1e-8, 1.0)
-    learning_rate_end: float = number(1e-4, 0.0, 1.0)
-    gamma: float = number(0.92, 0.0, 1.0)
-    max_grad_norm: float = number(0.5, 1e-6, 1e6)
-    hidden: tuple[int, ...] = field(default=(64, 64), metadata={"hidden": True})
-    activation: str = choice("tanh", "tanh", "relu")
 
 
 @dataclass(frozen=True)
