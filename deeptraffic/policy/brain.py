@@ -113,6 +113,38 @@ def is_copied_now(past: F64, size: int) -> bool:
 
 
 @compiled
+def play_to_end(
+    table: I64,
+    weights: F64,
+    scratch: F64,
+    out: int,
+    outputs: int,
+    sensor: Sensor,
+    past: F64,
+    memory: F64,
+    more: int | None,
+    seed: int,
+    slot: int,
+    rules: NDArray,
+    games: Games,
+    frames: int,
+) -> None:
+    """Play game 0 from a reset to the end of frame `frames`; the ego car's slot is `slot`, the others' follow."""
+    game = games[0]
+    size = (2 * sensor.lanes_side + 1) * (sensor.patches_ahead + sensor.patches_behind)
+    drive(rules[0], game, 0, frames)
+    while game.waiting != NOBODY:
+        agent = game.waiting
+        sense(rules[0], sensor, game, agent, scratch[:size])
+        own = slot + agent
+        action = choose(table, weights, scratch, out, outputs, size, past[agent], memory[agent], more, seed, own)
+        if agent == 0 and is_copied_now(past[0], size):
+            past[1:] = past[0]
+            memory[1:] = memory[0]
+        drive(rules[0], game, action, frames)
+
+
+@compiled
 def play_runs(
     table: I64,
     weights: F64,
@@ -132,21 +164,47 @@ def play_runs(
     passed: I64,
 ) -> None:
     """Play `sums.size` runs of a program; past and memory (A + 1, ...) hold one Brain per driven vehicle."""
-    game = games[0]
-    size = (2 * sensor.lanes_side + 1) * (sensor.patches_ahead + sensor.patches_behind)
     for run in range(sums.size):
-        reset_run(rules[0], game, first_run + run)
-        drive(rules[0], game, 0, frames)
-        while game.waiting != NOBODY:
-            agent = game.waiting
-            sense(rules[0], sensor, game, agent, scratch[:size])
-            action = choose(table, weights, scratch, out, outputs, size, past[agent], memory[agent], more, seed, agent)
-            if agent == 0 and is_copied_now(past[0], size):
-                past[1:] = past[0]
-                memory[1:] = memory[0]
-            drive(rules[0], game, action, frames)
-        sums[run] = game.score_sum
-        passed[run] = game.passed
+        reset_run(rules[0], games[0], first_run + run)
+        play_to_end(table, weights, scratch, out, outputs, sensor, past, memory, more, seed, 0, rules, games, frames)
+        sums[run] = games[0].score_sum
+        passed[run] = games[0].passed
+
+
+@compiled
+def play_open_runs(
+    table: I64,
+    weights: F64,
+    scratch: F64,
+    out: int,
+    outputs: int,
+    sensor: Sensor,
+    past: F64,
+    memory: F64,
+    more: int | None,
+    seed: int,
+    rules: NDArray,
+    games: Games,
+    streams: I64,
+    first_run: int,
+    frames: int,
+    sums: F64,
+    passed: I64,
+) -> None:
+    """Play `sums.size` independent runs, numbers first_run and up of an evaluation, every memory empty at their starts.
+
+    streams (runs, 2): where each run's streams start, as `open_run_streams` gives it; other arguments as `play_runs`'.
+    """
+    for run in range(sums.size):
+        past[:] = 0.0
+        memory[:] = 0.0
+        games[0].rng = streams[run, 0]
+        games[0].action = 0
+        reset_run(rules[0], games[0], streams[run, 1])
+        slot = (first_run + run) * past.shape[0]
+        play_to_end(table, weights, scratch, out, outputs, sensor, past, memory, more, seed, slot, rules, games, frames)
+        sums[run] = games[0].score_sum
+        passed[run] = games[0].passed
 
 
 @compiled
@@ -251,17 +309,15 @@ class NetworkPolicy:
 
     def official_runner(self) -> Any:
         """Return the loop that plays whole runs in compiled code."""
+        return partial(play_runs, *self._driver())
+
+    def open_runner(self) -> Any:
+        """Return the loop that plays independent runs in compiled code, with the memories of one game's drivers."""
+        self.reset(np.arange(self.agents))
+        return partial(play_open_runs, *self._driver())
+
+    def _driver(self) -> tuple[Any, ...]:
+        """Return what compiled loops need to know of this policy."""
         p = self.program
-        return partial(
-            play_runs,
-            p.table,
-            p.weights,
-            p.scratch,
-            p.out,
-            p.outputs,
-            self.observation,
-            self.past,
-            self.memory,
-            self.more,
-            self.seed,
-        )
+        brain = (self.past, self.memory, self.more, self.seed)
+        return p.table, p.weights, p.scratch, p.out, p.outputs, self.observation, *brain
