@@ -1,0 +1,57 @@
+"""What the world-model agent is told, see `agents.world_model_agent`."""
+
+from dataclasses import dataclass, field
+
+from agents.agent_config import AgentConfig
+from deeptraffic.settings import choice, number, switch, whole
+
+
+@dataclass(frozen=True)
+class WorldModelConfig(AgentConfig):
+    """A learned model of the game, and a driver that improves by imagining in it.
+
+    max_grad_norm, hidden, activation: as in `AgentConfig`, with this algorithm's own defaults; the last of the hidden
+        layers is the latent state
+    buffer_size: decisions remembered
+    learning_starts: decisions at random before the first gradient step
+    batch_size: remembered segments of one gradient step
+    unroll: decisions of a segment, which the model imagines one after the other
+    updates_per_decision: gradient steps for each decision
+    gae_lambda: weight of longer returns, which are cut where the driver would now decide otherwise
+    temperature: [reward, 1 is 20 mph for one decision] by how much better an action must be to be clearly preferred
+    imagination: share of an action's value that the model imagines one decision ahead; the rest is the critics'
+    exploration_eps: chance of a random action, tossed for each game
+    target_rate: share by which the target network follows at every gradient step
+    consistency_coef, reward_coef, value_coef, policy_coef, decoder_coef: weights of the losses
+    mirror: whether segments are also learned from in the mirror, left and right exchanged
+    """
+
+    max_grad_norm: float = number(10.0, 1e-6, 1e6)
+    hidden: tuple[int, ...] = field(default=(128, 128), metadata={"hidden": True})
+    activation: str = choice("relu", "tanh", "relu")
+    buffer_size: int = whole(200_000, 100, 100_000_000)
+    learning_starts: int = whole(500, 0, 100_000_000)
+    batch_size: int = whole(256, 1, 1_000_000)
+    unroll: int = whole(5, 1, 100)
+    updates_per_decision: float = number(0.5, 0.0001, 100.0)
+    gae_lambda: float = number(0.8, 0.0, 1.0)
+    temperature: float = number(0.05, 1e-4, 100.0)
+    imagination: float = number(0.5, 0.0, 1.0)
+    exploration_eps: float = number(0.02, 0.0, 1.0)
+    target_rate: float = number(0.01, 1e-5, 1.0)
+    consistency_coef: float = number(1.0, 0.0, 1000.0)
+    reward_coef: float = number(1.0, 0.0, 1000.0)
+    value_coef: float = number(1.0, 0.0, 1000.0)
+    policy_coef: float = number(0.5, 0.0, 1000.0)
+    decoder_coef: float = number(0.5, 0.0, 1000.0)
+    mirror: bool = switch(True)
+
+    def check(self) -> None:
+        """Raise ValueError if there is no latent state, or the memory is too small to learn from."""
+        if not self.hidden:
+            raise ValueError("hidden=[] leaves no latent state to imagine in; give at least one layer, such as [128]")
+        if self.learning_starts > self.buffer_size:
+            raise ValueError(
+                f"buffer_size={self.buffer_size} is less than learning_starts={self.learning_starts}; "
+                "raise buffer_size or lower the other"
+            )

@@ -1,0 +1,119 @@
+"""What the world model learns from a batch of remembered segments: targets, and the loss of each head.
+
+Value targets are Retrace's (Munos et al. 2016, arXiv:1606.02647, eq. 4): returns over the segment as it was driven,
+cut where the driver would now decide otherwise. The policy's target is a softmax of action values of which a share is
+imagined one decision ahead (after Danihelka et al. 2022, "Policy improvement by planning with Gumbel", and Abdolmaleki
+et al. 2018, MPO, arXiv:1806.06920). No gradient flows into any target.
+
+Letters in shapes: T decisions of a segment, B segments, A actions, D latent numbers, E critics.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from agents.segment_memory import Segments
+from agents.world_model import WorldModel
+from agents.world_model_config import WorldModelConfig
+
+Losses = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the heads are moved towards, of the states 0..T - 1 of each segment.
+
+    latents: (T + 1, B, D) of the observations, by the target network
+    returns: (T, B); policy: (T, B, A) chances
+    """
+
+    latents: Tensor
+    returns: Tensor
+    policy: Tensor
+
+
+def retrace(rewards: Tensor, taken: Tensor, expected: Tensor, traces: Tensor, gamma: float) -> Tensor:
+    """Return the value targets (T, B) of the decisions of a segment.
+
+    rewards (T, B); taken (T, B): present values of the decisions; expected (T + 1, B): of the states, under the policy
+    traces (T, B): share of decision t's surprise that earlier decisions hear of, 0 where it belongs to another game
+
+    y[t] = r[t] + gamma * (expected[t + 1] + traces[t + 1] * (y[t + 1] - taken[t + 1])), the segment's last without
+    the second term.
+    """
+    targets = torch.empty_like(rewards)
+    surprise = torch.zeros_like(rewards[0])
+    for t in range(len(rewards) - 1, -1, -1):
+        targets[t] = rewards[t] + gamma * (expected[t + 1] + surprise)
+        surprise = traces[t] * (targets[t] - taken[t])
+    return targets
+
+
+def preferences(values: Tensor, temperature: float) -> Tensor:
+    """Return the chances (..., A) of a driver who prefers greater action values (..., A)."""
+    return torch.softmax(values / temperature, -1)
+
+
+def foreseen_values(model: WorldModel, latents: Tensor, config: WorldModelConfig) -> Tensor:
+    """Return action values (B, A): the target critics', mixed with what the model imagines one decision ahead."""
+    values = model.target_values(latents)
+    if config.imagination == 0.0:
+        return values
+    after = model.imagine_all(latents)  # (B, A, D)
+    following = model.target_values(after.flatten(0, 1)).view(*after.shape[:2], -1)  # (B, A, A)
+    worth = (preferences(following, config.temperature) * following).sum(-1)  # (B, A)
+    imagined = model.reward_head(latents) + config.gamma * worth
+    return torch.lerp(values, imagined, config.imagination)
+
+
+@torch.no_grad()
+def make_targets(model: WorldModel, segments: Segments, config: WorldModelConfig) -> Targets:
+    """Return the targets of a batch of segments."""
+    steps, batch = segments.rewards.shape
+    latents = torch.stack([model.target_encode(obs) for obs in segments.obs])  # (T + 1, B, D)
+    values = foreseen_values(model, latents.flatten(0, 1), config).view(steps + 1, batch, -1)  # (T + 1, B, A)
+    policy = preferences(values, config.temperature)
+    expected = (policy * values).sum(-1)  # (T + 1, B)
+    chosen = segments.actions[..., None]
+    taken = values[:-1].gather(2, chosen)[..., 0]  # (T, B)
+    chance = policy[:-1].gather(2, chosen)[..., 0]
+    traces = config.gae_lambda * (chance / segments.chances).clamp(max=1.0) * segments.valid
+    returns = retrace(segments.rewards, taken, expected, traces, config.gamma)
+    return Targets(latents, returns, policy[:-1])
+
+
+def model_losses(model: WorldModel, segments: Segments, targets: Targets) -> Losses:
+    """Return the loss of every head, each a mean over decisions: imagined from the segment's first observation on.
+
+    consistency: between an imagined state and the encoder's of the observation that came, squared
+    """
+    losses: dict[str, list[Tensor]] = {}
+    latent = model.encode(segments.obs[0])  # (B, D)
+    _note(losses, "decoder", _row_error(model.decoder(latent), model.flat(segments.obs[0])), segments.valid[0])
+    for t, (action, valid) in enumerate(zip(segments.actions, segments.valid, strict=True)):
+        own = action[:, None]
+        reward = model.reward_head(latent).gather(1, own)[:, 0]  # (B,)
+        values = model.values(latent).gather(2, own.expand(len(model.critics), -1, -1))[..., 0]  # (E, B)
+        _note(losses, "reward", (reward - segments.rewards[t]).square(), valid)
+        _note(losses, "value", (values - targets.returns[t]).square().sum(0), valid)
+        chances = torch.log_softmax(model.policy_head(latent), 1)
+        _note(losses, "policy", -(targets.policy[t] * chances).sum(1), valid)
+        latent = model.imagine(latent, action)
+        _note(losses, "consistency", _row_error(latent, targets.latents[t + 1]), valid)
+        _note(losses, "decoder", _row_error(model.decoder(latent), model.flat(segments.obs[t + 1])), valid)
+    return {name: torch.stack(parts).mean() for name, parts in losses.items()}
+
+
+def total_loss(losses: Losses, config: WorldModelConfig) -> Tensor:
+    """Return the losses' weighted sum."""
+    return torch.stack([getattr(config, f"{name}_coef") * loss for name, loss in losses.items()]).sum()
+
+
+def _row_error(found: Tensor, wanted: Tensor) -> Tensor:
+    """Return the mean squared error of each row, (B,)."""
+    return nn.functional.mse_loss(found, wanted, reduction="none").mean(1)
+
+
+def _note(losses: dict[str, list[Tensor]], name: str, errors: Tensor, valid: Tensor) -> None:
+    losses.setdefault(name, []).append((errors * valid).sum() / valid.sum().clamp(min=1.0))
