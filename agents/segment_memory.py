@@ -51,7 +51,9 @@ class SegmentMemory:
     def __init__(self, size: int, games: int, space: spaces.Space, mirror: I64 | None = None) -> None:
         self.length, self.games, self.mirror = max(2, size // games), games, mirror
         parts = space.spaces if isinstance(space, spaces.Dict) else {"": space}
-        self.obs = {name: np.zeros((self.length, games, *(part.shape or ())), _kept(part)) for name, part in parts.items()}
+        self.obs = {
+            name: np.zeros((self.length, games, *(part.shape or ())), _kept(part)) for name, part in parts.items()
+        }
         self.actions = np.zeros((self.length, games), np.int64)
         self.chances, self.rewards = np.ones((2, self.length, games), np.float32)
         self.ends = np.zeros((self.length, games), np.bool_)
