@@ -1,8 +1,9 @@
 """Checkpoints: all that training goes on from, so that a resumed run equals an uninterrupted one.
 
 A checkpoint holds the networks and the optimiser, SB3's counters, the games with their streams and seeds, the global
-random streams that SB3 draws from, the replay memory of DQN, and what recurrent drivers remember. It is numbers and
-text: reading it runs no code (`torch.load(weights_only=True)`), so a run folder from somewhere else does no harm.
+random streams that SB3 draws from, the memories of DQN and of the world model, and what recurrent drivers remember. It
+is numbers and text: reading it runs no code (`torch.load(weights_only=True)`), so a run folder from somewhere else does
+no harm.
 
 It is taken between an update and the next rollout, where SB3 keeps nothing else. What is not kept: the running means
 that SB3 prints, and what a second GPU or a nondeterministic GPU kernel adds.
@@ -21,6 +22,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from agents.world_model_agent import WorldModelAgent
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
 
 REPLAY_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
@@ -44,6 +46,7 @@ def checkpoint_content(model: BaseAlgorithm, env: DeepTrafficVecEnv, notes: dict
         "random": random_state(model),
         "games": games_state(env),
         "replay": replay_state(getattr(model, "replay_buffer", None)),
+        "segments": model.experience.state() if isinstance(model, WorldModelAgent) else {},
         "memory": memory_state(model),
     }
     file = io.BytesIO()
@@ -70,6 +73,8 @@ def restore_checkpoint(path: Path, model: BaseAlgorithm, env: DeepTrafficVecEnv)
     if isinstance(model, OffPolicyAlgorithm):  # DQN and QR-DQN
         vars(model).update(_n_calls=state["n_calls"], exploration_rate=state["exploration_rate"])
         restore_replay(model.replay_buffer, state["replay"])
+    if isinstance(model, WorldModelAgent):
+        model.experience.restore(state["segments"])
     if isinstance(model, RecurrentPPO):
         h, c, value_h, value_c = (state["memory"][name] for name in MEMORY)
         vars(model)["_last_lstm_states"] = RNNStates((h, c), (value_h, value_c))

@@ -20,6 +20,7 @@ from typing import Any
 
 from agents.agent_config import AgentConfig
 from agents.perception import EncoderConfig
+from agents.world_model_config import WorldModelConfig
 from deeptraffic.envs.observation import ObservationConfig
 from deeptraffic.envs.settings import REWARDS
 from deeptraffic.settings import (
@@ -203,6 +204,7 @@ AGENTS: dict[str, type[AgentConfig]] = {
     "dqn": DQNConfig,
     "qrdqn": QRDQNConfig,
     "pqn": PQNConfig,
+    "world_model": WorldModelConfig,
 }
 
 
@@ -264,6 +266,12 @@ _DQN_DEFAULTS: Settings = {
     "evaluate_every": 25_000,
     "checkpoint_every": 50_000,
 }
+_WORLD_MODEL_DEFAULTS: Settings = {
+    "num_envs": 32,
+    "total_timesteps": 10_000,
+    "evaluate_every": 2_500,
+    "checkpoint_every": 5_000,
+}
 _DEFAULTS: dict[str, Settings] = {
     "reinforce": {"learning_rate": 5e-3, "learning_rate_end": 5e-4, "num_envs": 64},
     "a2c": {"learning_rate": 2e-3, "learning_rate_end": 2e-4, "num_envs": 64},
@@ -273,6 +281,7 @@ _DEFAULTS: dict[str, Settings] = {
     "dqn": _DQN_DEFAULTS,
     "qrdqn": _DQN_DEFAULTS,
     "pqn": {"num_envs": 128},
+    "world_model": _WORLD_MODEL_DEFAULTS,
 }
 PRESETS: dict[str, dict[str, Settings]] = {
     "default": {algo: {} for algo in AGENTS},

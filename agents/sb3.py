@@ -26,6 +26,10 @@ from agents.perception import encoder_kwargs
 from agents.pqn import PQN
 from agents.pqn_policy import driving_weights
 from agents.reinforce import Reinforce
+from agents.segment_memory import mirror_of
+from agents.world_model import encoder_and_policy
+from agents.world_model_agent import WorldModelAgent
+from agents.world_model_config import WorldModelConfig
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
 
 ACTIVATIONS: dict[str, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
@@ -106,6 +110,13 @@ def _make_pqn(config: TrainConfig, settings: dict[str, Any]) -> PQN:
     )
 
 
+def _make_world_model(config: TrainConfig, settings: dict[str, Any]) -> WorldModelAgent:
+    agent = config.agent
+    assert isinstance(agent, WorldModelConfig)
+    named = {name: settings[name] for name in ("policy", "env", "learning_rate", "policy_kwargs", "seed", "device")}
+    return WorldModelAgent(**named, config=agent, mirror=mirror_of(config.observation) if agent.mirror else None)
+
+
 ALGORITHMS: dict[str, Callable[[TrainConfig, dict[str, Any]], BaseAlgorithm]] = {
     "reinforce": _make_reinforce,
     "a2c": _make_a2c,
@@ -115,6 +126,7 @@ ALGORITHMS: dict[str, Callable[[TrainConfig, dict[str, Any]], BaseAlgorithm]] = 
     "dqn": _make_dqn,
     "qrdqn": make_qrdqn,
     "pqn": _make_pqn,
+    "world_model": _make_world_model,
 }
 
 
@@ -155,6 +167,8 @@ def network_weights(model: BaseAlgorithm, config: TrainConfig) -> Weights:
         return {f"policy.{name}": tensor for name, tensor in state.items()}
     if isinstance(model, PQN):
         return driving_weights(model.policy)
+    if isinstance(model, WorldModelAgent):
+        return encoder_and_policy(model.policy)
     if isinstance(config.agent, QRDQNConfig):
         return mean_values(state, config.agent.n_quantiles)
     trunk = "q_net.q_net." if isinstance(model, DQN) else "mlp_extractor.policy_net."

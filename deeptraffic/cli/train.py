@@ -7,7 +7,9 @@ import typer
 from deeptraffic.cli.terminal import messages, print_json, results
 
 ORIGINAL = "deepqlearn"
-ALGORITHMS = "reinforce, a2c, ppo, maskable_ppo, recurrent_ppo, dqn, qrdqn, pqn, or deepqlearn, the original's own."
+ALGORITHMS = (
+    "reinforce, a2c, ppo, maskable_ppo, recurrent_ppo, dqn, qrdqn, pqn, world_model, or deepqlearn, the original's own."
+)
 
 
 def train(

@@ -13,6 +13,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "a2c": {"n_steps": 4},
     "pqn": {"n_steps": 8, "batch_size": 32, "n_epochs": 2},
     "reinforce": {"n_steps": 8},
+    "world_model": {"learning_starts": 64, "batch_size": 16, "unroll": 3, "updates_per_decision": 0.125},
     "maskable_ppo": {"n_steps": 8, "batch_size": 32, "n_epochs": 2},
     "recurrent_ppo": {"n_steps": 8, "batch_size": 32, "n_epochs": 2, "lstm_units": 8},
     "qrdqn": {

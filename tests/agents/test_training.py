@@ -74,10 +74,23 @@ def assert_equal(a: Any, b: Any, where: str = "") -> None:
         ("qrdqn", {}),
         ("maskable_ppo", {}),
         ("recurrent_ppo", {}),
+        ("world_model", {}),
         ("ppo", {"temporal_window": 2, "other_agents": 2}),
         ("dqn", {"kind": "kinematics"}),
     ],
-    ids=["ppo", "a2c", "dqn", "pqn", "reinforce", "qrdqn", "maskable_ppo", "recurrent_ppo", "window", "dict"],
+    ids=[
+        "ppo",
+        "a2c",
+        "dqn",
+        "pqn",
+        "reinforce",
+        "qrdqn",
+        "maskable_ppo",
+        "recurrent_ppo",
+        "world_model",
+        "window",
+        "dict",
+    ],
 )
 def test_a_killed_run_resumes_as_if_it_had_never_stopped(
     tmp_path: Path, small_config: Config, quiet: Console, monkeypatch: pytest.MonkeyPatch, algo: str, settings: dict
