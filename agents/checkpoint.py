@@ -22,7 +22,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from agents.team_games import TeamVecEnv
 from agents.world_model_agent import WorldModelAgent
+from deeptraffic.envs.observation import Observer
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
 
 REPLAY_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
@@ -107,14 +109,22 @@ def games_state(env: DeepTrafficVecEnv) -> dict[str, Any]:
     batch = env.batch
     generators = batch.seeds._generators
     streams = [generator and generator.bit_generator.state for generator in generators]
-    window = {name: array for name, array in vars(batch.observer._kind).items() if name in WINDOW_ARRAYS}
     return {
         "records": torch.from_numpy(batch.sim.games.view(np.uint8).reshape(-1).copy()),
         "counts": as_tensors({"steps": batch.steps, "limits": batch.limits, "passed": batch._passed}),
         "sums": as_tensors({"report": batch.report, "returns": env._returns, "speeds": env._speeds}),
-        "window": as_tensors(window),
+        "windows": {str(k): as_tensors(_window(observer)) for k, observer in enumerate(_observers(env))},
         "seeds": json.dumps([batch.seeds.seeds, streams]),
     }
+
+
+def _observers(env: DeepTrafficVecEnv) -> list[Observer]:
+    """Whoever remembers earlier observations: of a team all drivers, else the ego cars alone."""
+    return env.observers if isinstance(env, TeamVecEnv) else [env.batch.observer]
+
+
+def _window(observer: Observer) -> dict[str, np.ndarray]:
+    return {name: array for name, array in vars(observer._kind).items() if name in WINDOW_ARRAYS}
 
 
 def restore_games(env: DeepTrafficVecEnv, saved: dict[str, Any]) -> None:
@@ -125,8 +135,9 @@ def restore_games(env: DeepTrafficVecEnv, saved: dict[str, Any]) -> None:
     batch.steps[:], batch.limits[:], batch._passed[:] = counts["steps"], counts["limits"], counts["passed"]
     sums = as_arrays(saved["sums"])
     batch.report[:], env._returns[:], env._speeds[:] = sums["report"], sums["returns"], sums["speeds"]
-    for name, tensor in saved["window"].items():
-        getattr(batch.observer._kind, name)[:] = tensor.numpy()
+    for k, observer in enumerate(_observers(env)):
+        for name, array in _window(observer).items():
+            array[:] = saved["windows"][str(k)][name].numpy()
     seeds, streams = json.loads(saved["seeds"])
     batch.seeds._seeds[:] = seeds
     batch.seeds._generators[:] = [None] * len(seeds)

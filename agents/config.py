@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.agent_config import AgentConfig
-from agents.perception import EncoderConfig
+from agents.perception import NONE, EncoderConfig
 from agents.world_model_config import WorldModelConfig
 from deeptraffic.envs.observation import ObservationConfig
 from deeptraffic.envs.settings import REWARDS
@@ -77,6 +77,17 @@ class PPOConfig(AgentConfig):
         """Return what PPO of any kind is told, by SB3's names."""
         names = ("n_steps", "batch_size", "n_epochs", "gae_lambda", "clip_range", "ent_coef", "vf_coef")
         return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class TeamPPOConfig(PPOConfig):
+    """PPO that drives the ego car and its copies in the traffic, and learns from all of them; see `agents.team`.
+
+    n_steps, batch_size, ...: as in `PPOConfig`; every driver of a game decides in each of its n_steps rounds
+    team_share: weight of the team's mean speed in a driver's reward; the rest is its own
+    """
+
+    team_share: float = number(1.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -199,6 +210,7 @@ AGENTS: dict[str, type[AgentConfig]] = {
     "reinforce": ReinforceConfig,
     "a2c": A2CConfig,
     "ppo": PPOConfig,
+    "team_ppo": TeamPPOConfig,
     "maskable_ppo": MaskablePPOConfig,
     "recurrent_ppo": RecurrentPPOConfig,
     "dqn": DQNConfig,
@@ -206,6 +218,9 @@ AGENTS: dict[str, type[AgentConfig]] = {
     "pqn": PQNConfig,
     "world_model": WorldModelConfig,
 }
+
+
+WARM = ("ppo", "team_ppo")  # can begin from a network that drives already
 
 
 @dataclass(frozen=True)
@@ -220,6 +235,8 @@ class TrainConfig(Checked):
     evaluate_every: [decisions] between evaluations on tuning seeds, by which the best checkpoint is chosen
     evaluation_runs: open runs of such an evaluation; 0 for none
     checkpoint_every: [decisions] between checkpoints, from which a killed run resumes
+    init: run folder or policy file that ppo or team_ppo begins from, see `agents.warm_start`; "" for a new network
+    critic_first: [decisions] of such a run in which only the critic learns
     """
 
     algo: str = choice("ppo", *AGENTS)
@@ -230,6 +247,8 @@ class TrainConfig(Checked):
     evaluate_every: int = whole(100_000, 1, 10**12)
     evaluation_runs: int = whole(500, 0, 100_000)
     checkpoint_every: int = whole(200_000, 1, 10**12)
+    init: str = ""
+    critic_first: int = whole(0, 0, 10**12)
     road: RoadConfig = field(default_factory=RoadConfig)
     observation: ObservationConfig = field(default_factory=lambda: ObservationConfig("gaps"))
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -240,11 +259,18 @@ class TrainConfig(Checked):
         """Raise ValueError if the parts do not fit together."""
         if self.observation.kind == "full":
             raise ValueError("observation.kind='full' is no input for a network; choose gaps, vector or kinematics")
-        rollout = getattr(self.agent, "n_steps", 0) * self.games.num_envs
+        if (self.init or self.critic_first) and (self.algo not in WARM or self.encoder.name != NONE):
+            raise ValueError(
+                f"init={self.init!r}, critic_first={self.critic_first}: only {' and '.join(WARM)} without an encoder "
+                "begin from a network that drives already; leave them out"
+            )
+        drivers = 1 + min(self.road.other_agents, 9) if isinstance(self.agent, TeamPPOConfig) else 1  # 10 never decides
+        rollout = getattr(self.agent, "n_steps", 0) * self.games.num_envs * drivers
         if isinstance(self.agent, PPOConfig | PQNConfig) and (self.agent.batch_size > rollout or rollout < 2):
             raise ValueError(
                 f"batch_size={self.agent.batch_size} is more than n_steps={self.agent.n_steps} x "
-                f"num_envs={self.games.num_envs} = {rollout} decisions hold; lower batch_size or raise n_steps"
+                f"num_envs={self.games.num_envs}{f' x {drivers} drivers' if drivers > 1 else ''} = {rollout} decisions "
+                "hold; lower batch_size or raise n_steps"
             )
         if isinstance(self.agent, DQNConfig) and self.games.num_envs > self.agent.buffer_size:
             raise ValueError(
@@ -276,6 +302,7 @@ _DEFAULTS: dict[str, Settings] = {
     "reinforce": {"learning_rate": 5e-3, "learning_rate_end": 5e-4, "num_envs": 64},
     "a2c": {"learning_rate": 2e-3, "learning_rate_end": 2e-4, "num_envs": 64},
     "ppo": {},
+    "team_ppo": {"road.other_agents": 10, "num_envs": 64, "total_timesteps": 2_000_000, "evaluate_every": 200_000},
     "maskable_ppo": {},
     "recurrent_ppo": {},
     "dqn": _DQN_DEFAULTS,

@@ -15,10 +15,19 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3 import A2C, DQN
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from agents.config import A2CConfig, DQNConfig, PPOConfig, PQNConfig, QRDQNConfig, ReinforceConfig, TrainConfig
+from agents.config import (
+    A2CConfig,
+    DQNConfig,
+    PPOConfig,
+    PQNConfig,
+    QRDQNConfig,
+    ReinforceConfig,
+    TeamPPOConfig,
+    TrainConfig,
+)
 from agents.contrib import make_maskable_ppo, make_qrdqn, make_recurrent_ppo, mean_values
 from agents.exploration import PerGameExploration
 from agents.export import Weights, reads_cells
@@ -27,6 +36,9 @@ from agents.pqn import PQN
 from agents.pqn_policy import driving_weights
 from agents.reinforce import Reinforce
 from agents.segment_memory import mirror_of
+from agents.team import TeamPPO
+from agents.team_games import TeamVecEnv
+from agents.warm_start import WarmPPO, warm_start
 from agents.world_model import encoder_and_policy
 from agents.world_model_agent import WorldModelAgent
 from agents.world_model_config import WorldModelConfig
@@ -44,7 +56,8 @@ class PerGameDQN(PerGameExploration, DQN):
 
 def make_games(config: TrainConfig) -> DeepTrafficVecEnv:
     """Return the games of a run, seeded; their ends are spread out, because learners treat ended games one by one."""
-    env = DeepTrafficVecEnv(
+    kind = TeamVecEnv if isinstance(config.agent, TeamPPOConfig) else DeepTrafficVecEnv
+    env = kind(
         config.games.num_envs,
         rules=config.road,
         observation=config.observation,
@@ -61,13 +74,27 @@ def make_model(config: TrainConfig, env: DeepTrafficVecEnv, is_new: bool = True)
 
     is_new: whether training begins, with the pretrained encoder if one is named; otherwise the weights will be set
     """
-    return ALGORITHMS[config.algo](config, _common(config, env, is_new))
+    model = ALGORITHMS[config.algo](config, _common(config, env, is_new))
+    if config.init and is_new:
+        assert isinstance(model, WarmPPO), "only such models are configured to begin from a network"
+        warm_start(model, config.init)
+    return model
 
 
-def _make_ppo(config: TrainConfig, settings: dict[str, Any]) -> PPO:
+def _make_ppo(config: TrainConfig, settings: dict[str, Any]) -> WarmPPO:
     agent = config.agent
     assert isinstance(agent, PPOConfig)
-    return PPO(**settings, **agent.ppo_settings())
+    model = WarmPPO(**settings, **agent.ppo_settings())
+    model.critic_first = config.critic_first
+    return model
+
+
+def _make_team_ppo(config: TrainConfig, settings: dict[str, Any]) -> TeamPPO:
+    agent = config.agent
+    assert isinstance(agent, TeamPPOConfig)
+    model = TeamPPO(**settings, **agent.ppo_settings(), team_share=agent.team_share)
+    model.critic_first = config.critic_first
+    return model
 
 
 def _make_a2c(config: TrainConfig, settings: dict[str, Any]) -> A2C:
@@ -121,6 +148,7 @@ ALGORITHMS: dict[str, Callable[[TrainConfig, dict[str, Any]], BaseAlgorithm]] = 
     "reinforce": _make_reinforce,
     "a2c": _make_a2c,
     "ppo": _make_ppo,
+    "team_ppo": _make_team_ppo,
     "maskable_ppo": make_maskable_ppo,
     "recurrent_ppo": make_recurrent_ppo,
     "dqn": _make_dqn,

@@ -125,6 +125,10 @@ class GameBatch:
     def step(self, rows: I64, actions: I64) -> tuple[F64, NDArray[np.bool_]]:
         """Carry out actions (len(rows),) and run to the next decision; return (rewards, truncated), (len(rows),)."""
         self._drive(rows, actions)
+        return self.finish_step(rows)
+
+    def finish_step(self, rows: I64) -> tuple[F64, NDArray[np.bool_]]:
+        """Count a step of rows that wait for the ego car again, by their report; return what `step` returns."""
         self.steps[rows] += 1
         report = self.report[rows] if rows is not self.rows else self.report
         passed = report[:, 2].copy()

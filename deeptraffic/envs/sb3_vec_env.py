@@ -28,7 +28,7 @@ from deeptraffic.envs.observation import ObservationConfig
 from deeptraffic.envs.others import Others
 from deeptraffic.envs.settings import MAX_STEPS, check_options
 from deeptraffic.sim.rules import Action, RoadConfig
-from deeptraffic.sim.state import I64
+from deeptraffic.sim.state import F64, I64
 
 Indices = int | Iterable[int] | None
 Info = dict[str, Any]
@@ -102,7 +102,12 @@ class DeepTrafficVecEnv(VecEnv):
         given, self._given = self._given, None
         if given is None:
             raise RuntimeError("step_wait() has no actions to carry out: call step_async(actions) first")
-        rewards, dones = self.batch.step(self.batch.rows, given)
+        return self._finish(*self.batch.step(self.batch.rows, given), given)
+
+    def _finish(
+        self, rewards: F64, dones: NDArray[np.bool_], given: I64
+    ) -> tuple[Any, NDArray[np.float32], NDArray[np.bool_], list[Info]]:
+        """Start games anew that have ended; return what `step_wait` returns."""
         self._returns += rewards
         self._speeds += self.batch.mean_speed_mph()
         infos: list[Info] = [{}] * self.num_envs
