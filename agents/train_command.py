@@ -14,6 +14,7 @@ from agents.config import TrainConfig, build_config, resolve_key
 from agents.perception import encoder_settings
 from agents.run import RunFolder, default_folder, is_run_folder
 from agents.training import TrainResult, train
+from agents.warm_start import init_settings
 from deeptraffic.settings import flatten, parse_setting
 
 
@@ -22,6 +23,7 @@ def train_command(
     *,
     observation: str | None = None,
     encoder: str | None = None,
+    init: Path | None = None,
     config_file: Path | None = None,
     settings: Sequence[str] = (),
     preset: str | None = None,
@@ -38,6 +40,7 @@ def train_command(
         algo: one of `agents.config.AGENTS`
         observation: kind of observation (`--obs`)
         encoder: name of an encoder, or a weights file (`--encoder`), which brings the observation it was trained on
+        init: run folder or policy file to begin from (`--init`), which brings its network's shape and observation
         config_file: JSON or TOML (`--config`)
         settings: "key=value" each (`--set`)
         preset: default, demo or quick
@@ -56,6 +59,7 @@ def train_command(
         "device": device,
     }
     given = encoder_settings(encoder) if encoder else {}
+    given |= init_settings(init) if init else {}
     given |= {key: value for key, value in typed.items() if value is not None}
     given |= dict(parse_setting(setting) for setting in settings)
     folder = output or default_folder(algo)

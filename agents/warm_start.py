@@ -65,7 +65,7 @@ def init_settings(path: str | Path) -> dict[str, Any]:
 def warm_start(model: PPO, path: str | Path) -> None:
     """Copy a driver's dense layers into a new model's actor, the hidden ones into its critic too.
 
-    Raises ValueError if the network is not dense layers of the model's sizes.
+    Raises ValueError if the network is not dense layers, tanh and relu, of the model's sizes.
     """
     network = load_driver(path).network
     layers = [layer for layer in network.layers if not isinstance(layer, Gaps)]
@@ -73,14 +73,14 @@ def warm_start(model: PPO, path: str | Path) -> None:
     head = model.policy.action_net
     assert isinstance(head, nn.Linear)
     actor = [*_dense(trunk.policy_net), head]
-    given = [k for k, layer in enumerate(network.layers) if isinstance(layer, Dense)]
+    given = [k for k, layer in enumerate(network.layers, start=1) if isinstance(layer, Dense)]
     shapes = [tuple(network.tensors[f"{k}.weight"].shape) for k in given]
     expected = [tuple(module.weight.shape) for module in actor]
-    plain = all(isinstance(layer, Dense | Tanh | Relu) for layer in layers)
+    plain = all(isinstance(layer, Tanh | Relu) or (isinstance(layer, Dense) and layer.bias) for layer in layers)
     if shapes != expected or not plain:
         raise ValueError(
             f"init={str(path)!r} has layers {[layer.kind for layer in network.layers]} of shapes {shapes}, but the new "
-            f"network has dense layers of shapes {expected}; give --init, which brings its sizes, or name another"
+            f"network has dense layers with a bias, of shapes {expected}; let --init choose the sizes, or name another"
         )
     for module, critic, k in zip(actor, [*_dense(trunk.value_net), None], given, strict=True):
         for part in ("weight", "bias"):

@@ -8,7 +8,8 @@ from deeptraffic.cli.terminal import messages, print_json, results
 
 ORIGINAL = "deepqlearn"
 ALGORITHMS = (
-    "reinforce, a2c, ppo, maskable_ppo, recurrent_ppo, dqn, qrdqn, pqn, world_model, or deepqlearn, the original's own."
+    "reinforce, a2c, ppo, team_ppo, maskable_ppo, recurrent_ppo, dqn, qrdqn, pqn, world_model, or deepqlearn, the "
+    "original's own."
 )
 
 
@@ -16,6 +17,9 @@ def train(
     algo: str = typer.Argument(..., help=ALGORITHMS),
     obs: str | None = typer.Option(None, help="Kind of observation: vector, gaps, grid, ..."),
     encoder: str | None = typer.Option(None, help="An encoder's name, or a weights file of `deeptraffic pretrain`."),
+    init: Path | None = typer.Option(
+        None, help="A run folder or policy file whose network ppo or team_ppo begins from."
+    ),
     config: Path | None = typer.Option(None, help="A JSON or TOML file of settings."),
     set_: list[str] = typer.Option([], "--set", help="A setting, key=value; may be given several times."),
     preset: str | None = typer.Option(None, help="default, demo or quick; of deepqlearn mit-basic or mit-default."),
@@ -32,8 +36,8 @@ def train(
     if algo == ORIGINAL:
         if obs not in (None, "vector") or device not in (None, "cpu", "auto"):
             raise ValueError(f"{ORIGINAL} learns from the game's own vector, on the CPU; leave --obs and --device out")
-        if encoder:
-            raise ValueError(f"{ORIGINAL} has no encoder; leave --encoder out, or train another algorithm")
+        if encoder or init:
+            raise ValueError(f"{ORIGINAL} has no encoder and begins anew; leave --encoder and --init out")
         from agents import deepqlearn_run
 
         typed = {"rules": rules, "other_agents": other_agents, "seed": seed}
@@ -43,6 +47,7 @@ def train(
             algo,
             observation=obs,
             encoder=encoder,
+            init=init,
             config_file=config,
             settings=set_,
             preset=preset,

@@ -148,7 +148,7 @@ def test_a_team_of_one_collects_and_learns_as_ppo_does(small_config: Config) -> 
     models = [make_model(config, make_games(config)) for config in (team, alone)]
     for model in models:
         model.set_random_seed(5)
-        model.learn(3 * 64, log_interval=None)  # type: ignore[call-arg]
+        model.learn(3 * 64)
     ours, theirs = (model.rollout_buffer for model in models)  # type: ignore[attr-defined]
     np.testing.assert_array_equal(ours.actions, theirs.actions)
     np.testing.assert_allclose(ours.returns, theirs.returns, atol=1e-4)

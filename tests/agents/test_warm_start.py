@@ -1,0 +1,118 @@
+"""Beginning from a network that drives already."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from agents.config import TrainConfig, build_config
+from agents.export import make_policy
+from agents.run import load_policy
+from agents.sb3 import make_games, make_model, network_weights
+from agents.train_command import train_command
+from agents.training import train
+from agents.warm_start import init_settings
+from deeptraffic.policy.file import pack_policy, read_policy, write_policy
+from deeptraffic.policy.network import Network
+from deeptraffic.policy.vocabulary import Dense, Elu, Relu
+from deeptraffic.sim.rules import Sensor
+
+Config = Callable[..., TrainConfig]
+
+
+@pytest.fixture
+def trained(tmp_path: Path, small_config: Config, quiet: Console) -> Path:
+    folder = tmp_path / "first"
+    train(small_config("pqn", layer_norm=False, hidden=[16, 8], lanes_side=2), folder, quiet)
+    return folder
+
+
+def policy_file(path: Path, activation: Any = Relu, bias: bool = True) -> Path:
+    """A file of a random network 42-7-5 on the vector."""
+    random, sensor = np.random.default_rng(0), Sensor(3, 5, 1)
+    tensors = {"1.weight": random.normal(size=(7, 42)), "3.weight": random.normal(size=(5, 7))}
+    tensors |= {"1.bias": random.normal(size=7), "3.bias": random.normal(size=5)} if bias else {}
+    layers = (Dense(outputs=7, bias=bias), activation(), Dense(outputs=5, bias=bias))
+    network = Network(42, layers, {name: tensor.astype(np.float32) for name, tensor in tensors.items()})
+    write_policy(path, pack_policy(network, sensor, label="mine", author="me"))
+    return path
+
+
+@pytest.mark.parametrize("algo", ["ppo", "team_ppo"])
+def test_a_new_agent_drives_as_the_run_it_begins_from(trained: Path, small_config: Config, algo: str) -> None:
+    settings = init_settings(trained)
+    assert settings["agent.hidden"] == [16, 8] and settings["agent.activation"] == "relu"
+    config = small_config(algo, **{k: v for k, v in settings.items() if k != "agent.hidden"}, hidden=[16, 8])
+    model = make_model(config, make_games(config))
+    driver = make_policy(config, network_weights(model, config), "new")
+    sensor = config.observation.sensor
+    assert sensor.lanes_side == 2
+    cells = np.random.default_rng(1).choice([0.0, 0.02, 0.04, 1.0], size=(200, sensor.size))
+    expected = load_policy(trained).act(cells, np.arange(200))
+    np.testing.assert_array_equal(driver.act(cells, np.arange(200)), expected)
+    state = model.policy.state_dict()
+    for name, tensor in state.items():
+        if name.startswith("mlp_extractor.policy_net"):
+            torch.testing.assert_close(state[name.replace("policy_net", "value_net")], tensor)
+
+
+def test_a_policy_file_is_begun_from_by_the_command(tmp_path: Path, quiet: Console) -> None:
+    file = policy_file(tmp_path / "mine.safetensors")
+    small = ["num_envs=4", "n_steps=4", "batch_size=8", "total_timesteps=16", "evaluation_runs=0", "critic_first=1000"]
+    train_command("ppo", init=file, settings=small, output=tmp_path / "run", console=quiet)
+    cells = np.random.default_rng(1).choice([0.0, 0.02, 0.04, 1.0], size=(200, 42))
+    file.unlink()  # a run that has begun needs it no more
+    again = train_command("ppo", settings=["total_timesteps=48"], output=tmp_path / "run", console=quiet)
+    assert again.decisions == 48
+    rows = np.arange(200)
+    expected = policy_file(tmp_path / "same.safetensors")
+    driver = read_policy(expected).policy()
+    driver.reset(rows)
+    np.testing.assert_array_equal(load_policy(tmp_path / "run").act(cells, rows), driver.act(cells, rows))
+
+
+def test_the_critic_learns_alone_at_first(small_config: Config) -> None:
+    def weights(model: Any, part: str) -> list[torch.Tensor]:
+        return [tensor.clone() for name, tensor in model.policy.named_parameters() if part in name]
+
+    config = small_config("team_ppo", critic_first=2 * 192)  # rounds of 8 decisions of 3 drivers of 8 games
+    model = make_model(config, make_games(config))
+    actor, critic = (weights(model, part) for part in ("policy_net", "value_net"))
+    model.learn(2 * 192)
+    assert all(torch.equal(a, b) for a, b in zip(actor, weights(model, "policy_net"), strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(critic, weights(model, "value_net"), strict=True))
+    model.learn(192, reset_num_timesteps=False)
+    assert not any(torch.equal(a, b) for a, b in zip(actor, weights(model, "policy_net"), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("file", "hidden", "words"),
+    [
+        (
+            {},
+            [8],
+            r"shapes \[\(7, 42\), \(5, 7\)\], but the new network has dense layers with a bias, of shapes \[\(8, 42\)",
+        ),
+        ({"activation": Elu}, [7], "layers .*elu"),
+        ({"bias": False}, [7], "bias"),
+    ],
+)
+def test_a_network_of_another_kind_is_refused(
+    tmp_path: Path, file: dict[str, Any], hidden: list[int], words: str
+) -> None:
+    path = policy_file(tmp_path / "mine.safetensors", **file)
+    settings = init_settings(path) | {"agent.hidden": hidden}
+    config = build_config("ppo", settings=settings)
+    with pytest.raises(ValueError, match=words):
+        make_model(config, make_games(config))
+
+
+def test_what_cannot_be_begun_from_is_named(tmp_path: Path, small_config: Config) -> None:
+    with pytest.raises(ValueError, match="only ppo and team_ppo"):
+        small_config("a2c", init="runs/first")
+    with pytest.raises(ValueError, match="nothing.safetensors"):
+        init_settings(tmp_path / "nothing.safetensors")
