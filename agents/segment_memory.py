@@ -27,7 +27,8 @@ class Segments(NamedTuple):
     """What was drawn.
 
     obs: T + 1 entries of (B, ...), or of dicts of such; actions: (T, B) int64
-    chances: (T, B) with which the actions were chosen; rewards: (T, B)
+    chances: (T, B) with which the actions were chosen; rewards: (T, B) less the mean of all that is remembered, so
+        that values begin near 0 and need not climb to it (Naik et al. 2024, "Reward centering", arXiv:2405.09999)
     valid: (T, B) float32, 1 where the decision and the state it led to are of the segment's game, else 0
     """
 
@@ -88,6 +89,7 @@ class SegmentMemory:
             seen = obs[""][:, :half].reshape(decisions + 1, half, -1)
             obs[""][:, :half] = seen[:, :, self.mirror].reshape(obs[""][:, :half].shape)
             actions[:, :half] = MIRRORED_ACTIONS[actions[:, :half]]
+        rewards = rewards - self.rewards[: self.filled].mean()
         valid = np.cumprod(~ends, axis=0).astype(np.float32)
         tensors = {name: torch.from_numpy(part).to(device) for name, part in obs.items()}
         views = [{n: part[t] for n, part in tensors.items()} for t in range(decisions + 1)]

@@ -105,9 +105,10 @@ class WorldModel(BasePolicy):
 
     def imagine_all(self, latents: Tensor) -> Tensor:
         """Return the latent states (B, A, D) after each of the actions."""
-        batch, actions = len(latents), torch.arange(self.num_actions, device=latents.device)
-        following = self.imagine(latents.repeat_interleave(self.num_actions, 0), actions.repeat(batch))
-        return following.view(batch, self.num_actions, -1)
+        first = cast(nn.Linear, self.dynamics[0])
+        of_state, of_action = first.weight.split([latents.shape[1], self.num_actions], 1)
+        parts = nn.functional.linear(latents, of_state, first.bias)[:, None] + of_action.T  # (B, A, D)
+        return self.dynamics[1:](parts)
 
     def values(self, latents: Tensor) -> Tensor:
         """Return each critic's action values, (E, B, A)."""
@@ -128,8 +129,9 @@ class WorldModel(BasePolicy):
     def move_target(self, rate: float) -> None:
         """Let the target network's weights follow the learned ones by a share of the way."""
         learned = nn.ModuleList([cast(nn.Module, self.features_extractor), self.encoder, self.critics])
-        for old, new in zip(self.target.state_dict().values(), learned.state_dict().values(), strict=True):
-            old.lerp_(new, rate) if old.is_floating_point() else old.copy_(new)
+        torch._foreach_lerp_(list(self.target.parameters()), list(learned.parameters()), rate)
+        for old, new in zip(self.target.buffers(), learned.buffers(), strict=True):
+            old.copy_(new)
 
     # --- driving ------------------------------------------------------------------------------------------------------
 

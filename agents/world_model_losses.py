@@ -84,25 +84,25 @@ def make_targets(model: WorldModel, segments: Segments, config: WorldModelConfig
 
 
 def model_losses(model: WorldModel, segments: Segments, targets: Targets) -> Losses:
-    """Return the loss of every head, each a mean over decisions: imagined from the segment's first observation on.
-
-    consistency: between an imagined state and the encoder's of the observation that came, squared
-    """
-    losses: dict[str, list[Tensor]] = {}
-    latent = model.encode(segments.obs[0])  # (B, D)
-    _note(losses, "decoder", _row_error(model.decoder(latent), model.flat(segments.obs[0])), segments.valid[0])
-    for t, (action, valid) in enumerate(zip(segments.actions, segments.valid, strict=True)):
-        own = action[:, None]
-        reward = model.reward_head(latent).gather(1, own)[:, 0]  # (B,)
-        values = model.values(latent).gather(2, own.expand(len(model.critics), -1, -1))[..., 0]  # (E, B)
-        _note(losses, "reward", (reward - segments.rewards[t]).square(), valid)
-        _note(losses, "value", (values - targets.returns[t]).square().sum(0), valid)
-        chances = torch.log_softmax(model.policy_head(latent), 1)
-        _note(losses, "policy", -(targets.policy[t] * chances).sum(1), valid)
-        latent = model.imagine(latent, action)
-        _note(losses, "consistency", _row_error(latent, targets.latents[t + 1]), valid)
-        _note(losses, "decoder", _row_error(model.decoder(latent), model.flat(segments.obs[t + 1])), valid)
-    return {name: torch.stack(parts).mean() for name, parts in losses.items()}
+    """Return the loss of every head, each a mean over decisions: imagined from the segment's first observation on."""
+    latents = [model.encode(segments.obs[0])]  # (B, D)
+    for actions in segments.actions:
+        latents.append(model.imagine(latents[-1], actions))
+    states, after = torch.cat(latents[:-1]), torch.cat(latents[1:])  # (T * B, D)
+    chosen, returns = segments.actions.reshape(-1, 1), targets.returns.flatten()
+    reward = model.reward_head(states).gather(1, chosen)[:, 0]  # (T * B,)
+    values = model.values(states).gather(2, chosen.expand(len(model.critics), -1, -1))[..., 0]  # (E, T * B)
+    chances = torch.log_softmax(model.policy_head(states), 1)  # (T * B, A)
+    seen = torch.cat([model.flat(obs) for obs in segments.obs[1:]])  # (T * B, N)
+    errors = {
+        "reward": (reward - segments.rewards.flatten()).square(),
+        "value": (values - returns).square().sum(0),
+        "policy": -(targets.policy.flatten(0, 1) * chances).sum(1),
+        "consistency": _row_error(after, targets.latents[1:].flatten(0, 1)),
+        "decoder": _row_error(model.decoder(after), seen),
+    }
+    valid = segments.valid.flatten()
+    return {name: (error * valid).sum() / valid.sum().clamp(min=1.0) for name, error in errors.items()}
 
 
 def total_loss(losses: Losses, config: WorldModelConfig) -> Tensor:
@@ -114,6 +114,3 @@ def _row_error(found: Tensor, wanted: Tensor) -> Tensor:
     """Return the mean squared error of each row, (B,)."""
     return nn.functional.mse_loss(found, wanted, reduction="none").mean(1)
 
-
-def _note(losses: dict[str, list[Tensor]], name: str, errors: Tensor, valid: Tensor) -> None:
-    losses.setdefault(name, []).append((errors * valid).sum() / valid.sum().clamp(min=1.0))
