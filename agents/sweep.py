@@ -18,7 +18,7 @@ seeds, once, when all trials are finished.
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,10 @@ class SweepResult:
     score: float | None
     params: dict[str, Any]
     winner: Winner | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as JSON values."""
+        return {**asdict(self), "folder": str(self.folder)}
 
 
 def run_sweep(

@@ -32,7 +32,7 @@ from deeptraffic.settings import Checked, choice, flatten, read_settings, whole
 
 JOURNAL = "journal"  # the storage in the sweep's own folder
 DATABASES = ("sqlite://", "postgresql://", "postgresql+psycopg://")
-TRIED = 200  # draws that are tried at the door
+TRIED, BESIDE = 200, 10  # draws that are tried at the door: of all parameters, and beside each end of one
 SEEDS_APART = 100_000  # between the seeds of two trials, more than any training's games side by side
 
 
@@ -93,8 +93,7 @@ class SweepConfig(Checked):
 
     def run_config(self, params: Params, seed: int = 0) -> RunConfig:
         """Return what a training is told: the fixed settings, and those drawn; ValueError if they do not fit."""
-        drawn = {parameter.name: parameter.value(params) for parameter in self.space}
-        return configure(self.algorithm, self.preset, {**self.settings, **drawn, "seed": seed})
+        return configure(self.algorithm, self.preset, {**self.settings, **self._drawn(params), "seed": seed})
 
     def seeds(self, number: int) -> list[int]:
         """The seeds of a trial's trainings, which depend on its number alone."""
@@ -129,23 +128,33 @@ class SweepConfig(Checked):
             raise ValueError("seed stands under [settings]; a sweep's own seed stands at the top of the file")
 
     def _check_ends(self) -> None:
-        """Try both ends of every range, and every choice, with the other settings as they are without the space."""
+        """Try both ends of every range, and every choice, each beside some draws of the other parameters."""
+        draws = [self._drawn(params) for params in example_draws(self.space, BESIDE)]
         for parameter in self.space:
             for value in parameter.ends():
-                try:
-                    configure(self.algorithm, self.preset, {**self.settings, parameter.name: value})
-                except ValueError as error:
-                    raise ValueError(f"space.{parameter.name} reaches to {value!r}: {error}") from error
+                errors = [self._error_of(drawn | {parameter.name: value}) for drawn in draws]
+                if None not in errors:
+                    raise ValueError(f"space.{parameter.name} reaches to {value!r}: {errors[0]}")
 
     def _check_draws(self) -> None:
         """Try some draws of all parameters together."""
         if self.sampler == "grid":
             self.grid()
         for params in example_draws(self.space, TRIED):
-            try:
-                self.run_config(params)
-            except ValueError as error:
-                raise ValueError(f"the space holds {dict(params)}, which is impossible: {error}") from error
+            error = self._error_of(self._drawn(params))
+            if error is not None:
+                raise ValueError(f"the space holds {params}, which is impossible: {error}")
+
+    def _drawn(self, params: Params) -> dict[str, Any]:
+        return {parameter.name: parameter.value(params) for parameter in self.space}
+
+    def _error_of(self, drawn: Mapping[str, Any]) -> ValueError | None:
+        """What is wrong with a trial of these settings."""
+        try:
+            configure(self.algorithm, self.preset, {**self.settings, **drawn})
+        except ValueError as error:
+            return error
+        return None
 
 
 def example_draws(space: tuple[Parameter, ...], count: int) -> Iterator[dict[str, Any]]:
