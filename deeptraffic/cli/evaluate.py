@@ -1,12 +1,14 @@
-"""`deeptraffic evaluate`: the contest's official score, or a score over independent open runs."""
+"""`deeptraffic evaluate`: the contest's official score, or a score over open runs, of one policy or of many."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 from rich import box
 from rich.table import Table
 
+from deeptraffic.cli.evaluate_many import evaluate_all, is_many
 from deeptraffic.cli.policies import OTHERS_HELP, POLICY_HELP, resolve_policy, trained_for
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 
@@ -24,7 +26,9 @@ class ProtocolName(StrEnum):
 
 
 def evaluate(
-    policy: str = typer.Argument(..., help=POLICY_HELP),
+    policy: list[str] = typer.Argument(
+        ..., help=f"{POLICY_HELP} Several, or a folder or pattern of them: all at once."
+    ),
     rules: int | None = typer.Option(None, help="2018 or 2017; by default the policy's own, 2018 for built-in ones."),
     other_agents: int | None = typer.Option(None, help=OTHERS_HELP),
     protocol: ProtocolName = typer.Option(
@@ -35,13 +39,36 @@ def evaluate(
         None, help=f"Of open runs: tuning, reporting, training [default: {OPEN_SEED_SET}]."
     ),
     seed: int = typer.Option(0, help="Of policies that draw, such as random."),
+    output: Path | None = typer.Option(
+        None, "--output", "-o", help="A CSV file of the scores; what it holds already is not evaluated again."
+    ),
+    ray: str = typer.Option("", metavar="ADDRESS", help="Ray cluster that evaluates: auto, HOST:PORT, or local."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of a table."),
 ) -> None:
-    """Score a policy: by default exactly as the contest did."""
-    from deeptraffic.competition.protocol import evaluate_official, evaluate_open
-
+    """Score a policy, or many side by side: by default exactly as the contest did."""
     if protocol == ProtocolName.official and not (runs is None and seed_set is None):
         raise ValueError("--runs and --seed-set belong to --protocol open; the official evaluation has its own runs")
+    if output is None and not ray and not is_many(policy):
+        _evaluate_one(policy[0], rules, other_agents, protocol, runs, seed_set, seed, json)
+        return
+    from deeptraffic.competition.batch_evaluation import Plan
+
+    plan = Plan(protocol.value, rules, other_agents, OPEN_RUNS if runs is None else runs, seed_set or OPEN_SEED_SET)
+    evaluate_all(policy, plan, seed, output, json, ray)
+
+
+def _evaluate_one(
+    policy: str,
+    rules: int | None,
+    other_agents: int | None,
+    protocol: ProtocolName,
+    runs: int | None,
+    seed_set: str | None,
+    seed: int,
+    json: bool,
+) -> None:
+    from deeptraffic.competition.protocol import evaluate_official, evaluate_open
+
     driver = resolve_policy(policy, rules, seed)
     own_rules, own_others = trained_for(driver)
     rules = own_rules if rules is None else rules

@@ -1,0 +1,112 @@
+"""Evaluation of many policies on a Ray cluster: `deeptraffic evaluate FOLDER --ray ADDRESS`.
+
+Policies travel as data, some in each call, and each machine scores them as `evaluate_many` does: the same numbers as
+here, to the last bit on processors of one kind.
+
+    >>> for outcome in evaluate_on_ray(names, resolve_policy, Plan("open", runs=100), "auto"):
+    ...     print(outcome.name, outcome.fault or outcome.score.score)
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from agents.ray_cluster import Calls, Lost, connected, cores
+from deeptraffic.competition.batch_evaluation import DEFAULT_RULES, Entry, Outcome, Plan, evaluate_many
+from deeptraffic.policy.brain import FIRST, NetworkPolicy
+from deeptraffic.policy.builtin import BUILTINS, Policy, make_builtin
+from deeptraffic.policy.file import pack_policy, policy_content, read_policy
+
+LARGEST_PACK = 16  # policies in one call, so that its overhead does not count
+AHEAD = 2  # calls for each core, so that none waits for the driver
+PATIENCE = 1.0  # [s] between two looks, in which an interruption is noticed
+
+Content = bytes | str  # a policy file's content, or a built-in policy's name
+
+
+def evaluate_on_ray(
+    names: Sequence[str], load: Callable[[str], Policy], plan: Plan, address: str, seed: int = 0
+) -> Iterator[Outcome]:
+    """Give the outcome of every policy as soon as it is known, in no fixed order.
+
+    Args:
+        names: built-in policies, files, run folders
+        load: reads those that are neither built in nor policy files already
+        plan: how they are evaluated
+        address: of the cluster, see `agents.ray_cluster.connect`
+        seed: of built-in policies that draw
+    """
+    with connected(address) as ray:
+        calls = Calls(ray, evaluate_pack)
+        waiting = iter(names)
+        size = min(LARGEST_PACK, 1 + len(names) // (4 * max(1, cores(ray))))
+        packed: dict[int, list[str]] = {}
+        while True:
+            while len(calls.running) < AHEAD * max(1, cores(ray)) and (some := list(islice(waiting, size))):
+                pack, faults = _pack(some, load)
+                yield from faults
+                key = len(packed)
+                packed[key] = [name for name, _ in pack]
+                calls.start(key, pack, plan, seed)
+            if not calls.running:
+                return
+            for ended in calls.wait(PATIENCE):
+                yield from _lost(packed[ended.key], ended.reason) if isinstance(ended, Lost) else ended.value
+
+
+def _pack(names: Sequence[str], load: Callable[[str], Policy]) -> tuple[list[tuple[str, Content]], list[Outcome]]:
+    """Policies as data, and the faults of those that are none."""
+    pack: list[tuple[str, Content]] = []
+    faults: list[Outcome] = []
+    for name in names:
+        try:
+            pack.append((name, policy_as_data(name, load)))
+        except (ValueError, OSError) as error:
+            faults.append(Outcome(name, fault=str(error)))
+    return pack, faults
+
+
+def _lost(names: Sequence[str], reason: str) -> list[Outcome]:
+    return [Outcome(name, fault=f"lost with the machines that evaluated it ({reason})") for name in names]
+
+
+def policy_as_data(name: str, load: Callable[[str], Policy]) -> Content:
+    """Return what another machine needs to drive as a policy does; ValueError if it is no data."""
+    path = Path(name)
+    if name in BUILTINS:
+        return name
+    if path.is_file() and path.suffix != ".js":
+        return path.read_bytes()
+    policy = load(name)
+    if not isinstance(policy, NetworkPolicy):
+        raise ValueError("it is no network that reads the sensor's cells, so it cannot travel as data; leave --ray out")
+    return policy_content(
+        pack_policy(
+            policy.network,
+            policy.observation,
+            policy.label,
+            policy.temporal_window,
+            policy.rules,
+            policy.other_agents,
+            None if policy.seed == FIRST else policy.seed,
+        )
+    )
+
+
+# --- on the cluster ---------------------------------------------------------------------------------------------------
+
+
+def evaluate_pack(pack: Sequence[tuple[str, Content]], plan: Plan, seed: int) -> list[Outcome]:
+    """Evaluate some policies on one core."""
+    os.environ["DEEPTRAFFIC_THREADS"] = "1"
+    entries = [Entry(name, partial(policy_from_data, content, plan.rules, seed)) for name, content in pack]
+    return list(evaluate_many(entries, plan, threads=1))
+
+
+def policy_from_data(content: Content, rules: int | None, seed: int) -> Policy:
+    """Return the policy that `policy_as_data` packed; ValueError if the content is none."""
+    if isinstance(content, str):
+        return make_builtin(content, DEFAULT_RULES if rules is None else rules, seed)
+    return read_policy(content).policy()

@@ -1,0 +1,219 @@
+"""`deeptraffic evaluate` of many policies: which files are meant, one batched evaluation, one table.
+
+A folder stands for the policy files, original games' files and training runs in it; a pattern such as `nets/*.js` for
+what it matches. What cannot be evaluated is reported by name and ends nothing but the command's exit code.
+"""
+
+import glob
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from deeptraffic.cli.policies import resolve_policy
+from deeptraffic.cli.terminal import messages, print_json, progress_bar, results, sentence
+from deeptraffic.policy.builtin import BUILTINS
+
+if TYPE_CHECKING:
+    from deeptraffic.competition.batch_evaluation import Outcome, Plan
+    from deeptraffic.competition.scores_file import Line, ScoresFile
+
+SUFFIXES = (".safetensors", ".js")
+LINES = 100  # of the table; a file or --json has all
+NAMES = 5  # of what could not be evaluated that the last sentence names
+
+
+def is_many(names: Sequence[str]) -> bool:
+    """Whether these arguments may stand for several policies."""
+    return len(names) > 1 or is_pattern(names[0]) or (Path(names[0]).is_dir() and not _is_run(Path(names[0])))
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a name is a pattern, and not that of a file which happens to have such characters."""
+    return glob.has_magic(name) and not Path(name).exists()
+
+
+def find_policies(names: Sequence[str]) -> list[str]:
+    """Return the policies that the arguments stand for, each once; ValueError for one that stands for none."""
+    found: dict[str, None] = {}
+    for name in names:
+        path = Path(name)
+        if is_pattern(name):
+            matches = [match for match in sorted(glob.glob(name, recursive=True)) if _may_be_policy(Path(match))]
+        elif path.is_dir() and not _is_run(path):
+            matches = [str(child) for child in sorted(path.iterdir()) if _may_be_policy(child)]
+        elif name in BUILTINS or path.exists():
+            matches = [name]
+        else:
+            resolve_policy(name)  # says what there is
+            matches = []
+        if not matches:
+            what = "pattern" if is_pattern(name) else "folder"
+            raise ValueError(
+                f"{what} {name!r} holds no training run (no config.json) and no policy file ({', '.join(SUFFIXES)}); "
+                "name a folder that does"
+            )
+        found |= dict.fromkeys(matches)
+    return list(found)
+
+
+def _may_be_policy(path: Path) -> bool:
+    return _is_run(path) if path.is_dir() else path.suffix in SUFFIXES
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "config.json").is_file()
+
+
+def content_hash(name: str, seed: int) -> str:
+    """Return the SHA-256 of what a policy is: a file's bytes, a run's settings and best network, a name and seed."""
+    path = Path(name)
+    if path.is_dir():
+        content = b"".join(part.read_bytes() for part in (path / "config.json", path / "best.safetensors"))
+    else:
+        content = path.read_bytes() if path.is_file() else f"{name} {seed}".encode()
+    return hashlib.sha256(content).hexdigest()
+
+
+def evaluate_all(
+    names: Sequence[str], plan: "Plan", seed: int = 0, output: Path | None = None, json: bool = False, ray: str = ""
+) -> None:
+    """Score all policies that the names stand for, and print them best first.
+
+    seed: of built-in policies that draw; output: a CSV file that keeps the scores, and what a rerun need not repeat
+    ray: address of a Ray cluster that does the work; "" for the threads of this process
+
+    Raises RuntimeError in the end if some could not be evaluated.
+    """
+    from deeptraffic.competition.scores_file import ScoresFile, best_first
+
+    found = find_policies(names)
+    with ScoresFile(output).opened(plan) as file:
+        batch = Batch(found, seed, file)
+        try:
+            batch.evaluate(plan, ray)
+        except KeyboardInterrupt:
+            kept = f"{len(file.lines)} scores are kept in {output}; the same command goes on" if output else ""
+            raise KeyboardInterrupt(f"interrupted; {kept}" if kept else "interrupted") from None
+        lines = best_first(file.lines[sha256] for sha256 in batch.hashes.values() if sha256 in file.lines)
+    if json:
+        faults = [{"file": name, "fault": fault} for name, fault in batch.faults.items()]
+        print_json({"results": [line.to_json() for line in lines], "faults": faults})
+    else:
+        print_lines(lines)
+    if batch.faults:
+        named = ", ".join(list(batch.faults)[:NAMES]) + (", ..." if len(batch.faults) > NAMES else "")
+        raise RuntimeError(f"{len(batch.faults)} of {len(found)} could not be evaluated: {named}")
+
+
+class Batch:
+    """The policies of one command, and what became of them.
+
+    hashes: name -> SHA-256 of those to be scored, a content under one name alone
+    faults: name -> what is wrong with it
+    """
+
+    def __init__(self, names: Sequence[str], seed: int, file: "ScoresFile") -> None:
+        self.seed, self.file = seed, file
+        self.hashes: dict[str, str] = {}
+        self.faults: dict[str, str] = {}
+        first: dict[str, str] = {}
+        for name in names:
+            try:
+                sha256 = content_hash(name, seed)
+            except OSError as error:
+                self.refuse(name, sentence(error))
+                continue
+            if sha256 in first:
+                _say(f"{name} has the content of {first[sha256]}, and its score")
+            else:
+                first[sha256] = name
+                self.hashes[name] = sha256
+
+    def refuse(self, name: str, fault: str) -> None:
+        """Note and report what cannot be evaluated."""
+        self.faults[name] = fault
+        _say(f"{name}: {fault}")
+
+    def evaluate(self, plan: "Plan", ray: str) -> None:
+        """Score what the file does not hold yet."""
+        waiting = [name for name, sha256 in self.hashes.items() if sha256 not in self.file.lines]
+        if before := len(self.hashes) - len(waiting):
+            _say(f"{before} of {len(self.hashes)} are scored in {self.file.path} already")
+        with progress_bar(f"scoring {len(waiting)} policies") as progress:
+            outcomes = on_ray(waiting, plan, self.seed, ray) if ray else on_threads(waiting, plan, self.seed)
+            for finished, outcome in enumerate(outcomes, start=1):
+                self.keep(outcome)
+                progress(finished, len(waiting))
+
+    def keep(self, outcome: "Outcome") -> None:
+        """Write an outcome down."""
+        from deeptraffic.competition.scores_file import Line
+
+        if outcome.score is None:
+            self.refuse(outcome.name, outcome.fault or "")
+        else:
+            self.file.add(Line.of(outcome.name, self.hashes[outcome.name], outcome.score))
+
+
+def on_threads(names: Sequence[str], plan: "Plan", seed: int) -> Iterator["Outcome"]:
+    """Score policies in this process."""
+    from deeptraffic.competition.batch_evaluation import Entry, evaluate_many
+
+    return evaluate_many([Entry(name, partial(resolve_policy, name, plan.rules, seed)) for name in names], plan)
+
+
+def on_ray(names: Sequence[str], plan: "Plan", seed: int, address: str) -> Iterator["Outcome"]:
+    """Score policies on a Ray cluster: they are read here, and travel as data."""
+    from agents.ray_evaluation import evaluate_on_ray
+
+    return evaluate_on_ray(names, partial(resolve_policy, rules=plan.rules, seed=seed), plan, address, seed)
+
+
+def print_lines(lines: Sequence["Line"]) -> None:
+    """Print the best of these lines as a table."""
+    if not lines:
+        return
+    first = lines[0]
+    official = first.protocol == "official"
+    games = {(line.rules, line.other_agents) for line in lines}
+    kind = "official scores" if official else f"scores of {first.runs} runs on {first.seed_set} seeds"
+    game = f"{first.rules} rules, {first.other_agents} other agents" if len(games) == 1 else "each in its own game"
+    table = Table(title=f"{kind}, {game} [mph]", title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in ("policy", "file"):
+        table.add_column(heading, overflow="fold")
+    numbers = ("score", "mean", "95% of the mean" if official else "95% of the score", "sd")
+    for heading in (*(("rules", "others") if len(games) > 1 else ()), *numbers):
+        table.add_column(heading, justify="right", no_wrap=True)
+    names = _short_names(lines)
+    for line in lines[:LINES]:
+        label = line.policy if line.access == "contest" else f"{line.policy} ({line.access})"
+        own = (str(line.rules), str(line.other_agents)) if len(games) > 1 else ()
+        values = (
+            f"{line.score:.2f}",
+            f"{line.mean_mph:.2f}",
+            f"{line.low:.2f} to {line.high:.2f}",
+            f"{line.sd_mph:.2f}",
+        )
+        table.add_row(escape(label), escape(names[line.file]), *own, *values)
+    results.print(table)
+    if len(lines) > LINES:
+        _say(f"... and {len(lines) - LINES} more; -o FILE.csv and --json have them all")
+    if any(line.access != "contest" for line in lines):
+        _say("Policies marked open or privileged know more than a contest's entrant could. Do not compare.")
+
+
+def _short_names(lines: Sequence["Line"]) -> dict[str, str]:
+    """Return for each file its last part, or all of it where several files end alike."""
+    ends = Counter(Path(line.file).name for line in lines)
+    return {line.file: line.file if ends[Path(line.file).name] > 1 else Path(line.file).name for line in lines}
+
+
+def _say(text: str) -> None:
+    messages.print(text, highlight=False, markup=False, soft_wrap=True)

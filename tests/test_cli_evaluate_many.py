@@ -1,0 +1,171 @@
+"""`deeptraffic evaluate` of many policies: what arguments stand for, what is kept, what is reported."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from deeptraffic.cli import main
+from deeptraffic.cli.evaluate_many import content_hash, find_policies, is_many
+from deeptraffic.competition.scores_file import from_csv
+from deeptraffic.policy.file import pack_policy, policy_content
+from deeptraffic.policy.network import Network
+from deeptraffic.policy.vocabulary import Dense
+from deeptraffic.sim.rules import Sensor
+
+OPEN = ("--protocol", "open", "--runs", "4")
+Run = Callable[..., SimpleNamespace]
+
+
+def small_policy(number: int) -> bytes:
+    weight = np.random.default_rng(number).normal(size=(5, 30)).astype(np.float32)
+    network = Network(30, (Dense(outputs=5, bias=False),), {"1.weight": weight})
+    return policy_content(pack_policy(network, Sensor(1, 10, 0), f"number {number}"))
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: object) -> SimpleNamespace:
+        monkeypatch.setattr(sys, "argv", ["deeptraffic", "evaluate", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return SimpleNamespace(code=int(ended.value.code or 0), out=captured.out, err=captured.err)
+
+    return call
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three policies, one of them twice, and a file that is none."""
+    nets = tmp_path / "nets"
+    nets.mkdir()
+    for number in range(3):
+        (nets / f"net{number}.safetensors").write_bytes(small_policy(number))
+    shutil.copy(nets / "net1.safetensors", nets / "twin.safetensors")
+    (nets / "torn.safetensors").write_bytes(small_policy(9)[:100])
+    (nets / "notes.txt").write_text("not a policy")
+    return nets
+
+
+def test_scores_equal_those_of_single_files_and_come_best_first(run: Run, folder: Path) -> None:
+    outcome = run(folder, "gap", *OPEN, "--json")
+    found = json.loads(outcome.out)
+    scores = [line["score"] for line in found["results"]]
+    assert len(scores) == 4
+    assert scores == sorted(scores, reverse=True)
+    for line in found["results"]:
+        alone = json.loads(run(line["file"], *OPEN, "--json").out)
+        assert {name: line[name] for name in ("score", "mean_mph", "passed", "policy")} == {
+            name: alone[name] for name in ("score", "mean_mph", "passed", "policy")
+        }
+        assert [line["low"], line["high"]] == alone["median_interval"]
+
+
+def test_faulty_files_are_named_and_do_not_stop_the_others(run: Run, folder: Path) -> None:
+    outcome = run(folder, *OPEN, "--json")
+    found = json.loads(outcome.out)
+    assert outcome.code == 1
+    assert [fault["file"] for fault in found["faults"]] == [str(folder / "torn.safetensors")]
+    assert "breaks off" in found["faults"][0]["fault"]
+    assert "1 of 5 could not be evaluated" in outcome.err
+    assert "twin.safetensors has the content of" in outcome.err
+    assert len(found["results"]) == 3
+
+
+def test_table_names_files_and_intervals(run: Run, folder: Path) -> None:
+    outcome = run(folder / "net0.safetensors", folder / "net1.safetensors", *OPEN)
+    assert outcome.code == 0
+    for part in ("scores of 4 runs on tuning seeds, 2018 rules", "net0.safetensors", "number 1", "95% of the score"):
+        assert part in outcome.out
+
+
+def test_rerun_evaluates_what_the_file_lacks(run: Run, folder: Path, tmp_path: Path) -> None:
+    scores = tmp_path / "scores.csv"
+    first = run(folder / "net0.safetensors", *OPEN, "-o", scores)
+    assert first.code == 0
+    kept = from_csv(scores.read_text(), scores)[0]
+    shutil.move(folder / "net0.safetensors", folder / "renamed.safetensors")
+    outcome = run(folder, *OPEN, "-o", scores, "--json")
+    assert "1 of 4 are scored" in outcome.err.replace("\n", " ")
+    lines = from_csv(scores.read_text(), scores)
+    assert kept in lines  # its seconds included: it was not evaluated again
+    assert len(lines) == len(json.loads(outcome.out)["results"]) == 3
+
+
+def test_interrupted_evaluation_keeps_its_scores_and_goes_on(tmp_path: Path) -> None:
+    nets, scores = tmp_path / "nets", tmp_path / "scores.csv"
+    nets.mkdir()
+    for number in range(300):
+        (nets / f"{number}.safetensors").write_bytes(small_policy(number))
+    program = "from deeptraffic.cli import main; main()"
+    command = [sys.executable, "-c", program, "evaluate", str(nets), "-o", str(scores)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (scores.exists() and len(scores.read_text().splitlines()) > 3):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT
+    assert out == ""
+    kept = from_csv(scores.read_text(), scores)
+    assert 3 <= len(kept) < 300
+    assert f"{len(kept)} scores are kept" in err.replace("\n", " ")
+    assert "Traceback" not in err
+
+
+def test_arguments_stand_for_files_folders_patterns_and_names(folder: Path, tmp_path: Path) -> None:
+    run_folder = tmp_path / "nets" / "a-run"
+    run_folder.mkdir()
+    (run_folder / "config.json").write_text("{}")
+    found = find_policies([str(folder), "gap", str(folder / "net*.safetensors"), "gap"])
+    assert [Path(name).name for name in found] == [
+        "a-run",
+        "net0.safetensors",
+        "net1.safetensors",
+        "net2.safetensors",
+        "torn.safetensors",
+        "twin.safetensors",
+        "gap",
+    ]
+    assert is_many([str(folder)]) and is_many(["x*.js"]) and is_many(["idle", "gap"])
+    assert not is_many(["gap"]) and not is_many([str(run_folder)]) and not is_many([str(folder / "net0.safetensors")])
+
+
+def test_file_with_a_patterns_name_is_a_file(tmp_path: Path) -> None:
+    odd = tmp_path / "net[1].safetensors"
+    odd.write_bytes(small_policy(0))
+    assert find_policies([str(odd)]) == [str(odd)]
+    assert not is_many([str(odd)])
+
+
+def test_content_is_what_a_policy_does(folder: Path) -> None:
+    assert content_hash(str(folder / "net1.safetensors"), 0) == content_hash(str(folder / "twin.safetensors"), 1)
+    assert content_hash("random", 0) != content_hash("random", 1)
+    assert content_hash("idle", 0) != content_hash("gap", 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["idle", "nobody"], "no policy 'nobody'"),
+        (["no-such-*.safetensors"], "pattern"),
+        (["idle", "gap", "--rules", "2019"], "2017 and 2018"),
+        (["idle", "gap", "--other-agents", "11"], "from 0 to 10"),
+        (["idle", "gap", "--runs", "20"], "--protocol open"),
+        (["idle", "-o", "no/such/folder/x.csv"], "does not exist"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_sentence_before_anything_is_evaluated(run: Run, arguments: list[str], reason: str) -> None:
+    outcome = run(*arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert reason in outcome.err
