@@ -93,16 +93,18 @@ def model_losses(model: WorldModel, segments: Segments, targets: Targets) -> Los
     reward = model.reward_head(states).gather(1, chosen)[:, 0]  # (T * B,)
     values = model.values(states).gather(2, chosen.expand(len(model.critics), -1, -1))[..., 0]  # (E, T * B)
     chances = torch.log_softmax(model.policy_head(states), 1)  # (T * B, A)
-    seen = torch.cat([model.flat(obs) for obs in segments.obs[1:]])  # (T * B, N)
+    seen = torch.cat([model.flat(obs) for obs in segments.obs])  # ((T + 1) * B, N)
     errors = {
         "reward": (reward - segments.rewards.flatten()).square(),
         "value": (values - returns).square().sum(0),
         "policy": -(targets.policy.flatten(0, 1) * chances).sum(1),
         "consistency": _row_error(after, targets.latents[1:].flatten(0, 1)),
-        "decoder": _row_error(model.decoder(after), seen),
+        "decoder": _row_error(model.decoder(torch.cat(latents)), seen),
     }
-    valid = segments.valid.flatten()
-    return {name: (error * valid).sum() / valid.sum().clamp(min=1.0) for name, error in errors.items()}
+    reached = segments.valid.flatten()
+    seeable = torch.cat([torch.ones_like(segments.valid[0]), reached])
+    valid = {name: seeable if name == "decoder" else reached for name in errors}
+    return {name: (error * valid[name]).sum() / valid[name].sum().clamp(min=1.0) for name, error in errors.items()}
 
 
 def total_loss(losses: Losses, config: WorldModelConfig) -> Tensor:
