@@ -13,6 +13,7 @@ from rich.console import Console
 from agents.config import TrainConfig, build_config, resolve_key
 from agents.perception import encoder_settings
 from agents.run import RunFolder, default_folder, is_run_folder
+from agents.stages import train_in_stages
 from agents.training import TrainResult, train
 from agents.warm_start import init_settings
 from deeptraffic.settings import flatten, parse_setting
@@ -24,6 +25,7 @@ def train_command(
     observation: str | None = None,
     encoder: str | None = None,
     init: Path | None = None,
+    stages: Sequence[int] = (),
     config_file: Path | None = None,
     settings: Sequence[str] = (),
     preset: str | None = None,
@@ -41,6 +43,7 @@ def train_command(
         observation: kind of observation (`--obs`)
         encoder: name of an encoder, or a weights file (`--encoder`), which brings the observation it was trained on
         init: run folder or policy file to begin from (`--init`), which brings its network's shape and observation
+        stages: numbers of other agents to train with one after another (`--stages`), see `agents.stages`
         config_file: JSON or TOML (`--config`)
         settings: "key=value" each (`--set`)
         preset: default, demo or quick
@@ -63,6 +66,8 @@ def train_command(
     given |= {key: value for key, value in typed.items() if value is not None}
     given |= dict(parse_setting(setting) for setting in settings)
     folder = output or default_folder(algo)
+    if stages:
+        return train_in_stages(build_config(algo, preset or "default", config_file, given), stages, folder, console)
     return train(_configure(algo, folder, preset, config_file, given), folder, console)
 
 

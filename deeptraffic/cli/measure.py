@@ -7,24 +7,34 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from deeptraffic.cli.measure_training import bench_training
 from deeptraffic.cli.terminal import messages, print_json, results
 
 if TYPE_CHECKING:
     from deeptraffic.bench import Result
 
 TABLE_WIDTH = 100  # [columns] that no value is cut in
+RATE_SECONDS, TRAINING_SECONDS = 0.15, 2.0
 
 
 def bench(
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of a table."),
-    seconds: float = typer.Option(0.15, help="Of each of the three measurements of a rate."),
+    train: bool = typer.Option(False, "--train", help="Measure how fast every agent trains instead, in two minutes."),
+    seconds: float | None = typer.Option(
+        None, help="Of each measurement [default: 0.15, the best of three; with --train 2]."
+    ),
     highway_env: bool = typer.Option(True, help="Measure highway-env too, if it is installed."),
 ) -> None:
     """Measure frames, decisions, environment steps and evaluations, in about half a minute."""
     from deeptraffic.bench import Bench, describe_machine
 
+    if seconds is None:
+        seconds = TRAINING_SECONDS if train else RATE_SECONDS
     if not 0 < seconds <= 60:
         raise ValueError(f"--seconds {seconds:g} is not possible; give a number above 0, at most 60")
+    if train:
+        bench_training(seconds, json)
+        return
     measured = []
     with messages.status("measuring") as status:
         for result in Bench(seconds, opponent=highway_env).run():

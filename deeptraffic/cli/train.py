@@ -4,6 +4,7 @@ from pathlib import Path
 
 import typer
 
+from deeptraffic.cli.others import parse_numbers
 from deeptraffic.cli.terminal import messages, print_json, results
 
 ORIGINAL = "deepqlearn"
@@ -20,6 +21,7 @@ def train(
     init: Path | None = typer.Option(
         None, help="A run folder or policy file whose network ppo or team_ppo begins from."
     ),
+    stages: str | None = typer.Option(None, help="Other agents to train with one after another, such as 0,3,10."),
     config: Path | None = typer.Option(None, help="A JSON or TOML file of settings."),
     set_: list[str] = typer.Option([], "--set", help="A setting, key=value; may be given several times."),
     preset: str | None = typer.Option(None, help="default, demo or quick; of deepqlearn mit-basic or mit-default."),
@@ -36,8 +38,8 @@ def train(
     if algo == ORIGINAL:
         if obs not in (None, "vector") or device not in (None, "cpu", "auto"):
             raise ValueError(f"{ORIGINAL} learns from the game's own vector, on the CPU; leave --obs and --device out")
-        if encoder or init:
-            raise ValueError(f"{ORIGINAL} has no encoder and begins anew; leave --encoder and --init out")
+        if encoder or init or stages:
+            raise ValueError(f"{ORIGINAL} has no encoder, beginning or stages; leave --encoder, --init, --stages out")
         from agents import deepqlearn_run
 
         typed = {"rules": rules, "other_agents": other_agents, "seed": seed}
@@ -48,6 +50,7 @@ def train(
             observation=obs,
             encoder=encoder,
             init=init,
+            stages=parse_numbers(stages) if stages else (),
             config_file=config,
             settings=set_,
             preset=preset,
