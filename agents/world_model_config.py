@@ -18,7 +18,7 @@ class WorldModelConfig(AgentConfig):
     unroll: decisions of a segment, which the model imagines one after the other
     updates_per_decision: gradient steps for each decision
     gae_lambda: weight of longer returns, which are cut where the driver would now decide otherwise
-    temperature: [reward, 1 is 20 mph for one decision] by how much better an action must be to be clearly preferred
+    temperature: [reward; 1 is 13.3 mph for one decision] by how much better an action must be to be clearly preferred
     imagination: share of an action's value that the model imagines one decision ahead; the rest is the critics'
     exploration_eps: chance of a random action, tossed for each game
     target_rate: share by which the target network follows at every gradient step
@@ -35,15 +35,15 @@ class WorldModelConfig(AgentConfig):
     unroll: int = whole(3, 1, 100)
     updates_per_decision: float = number(0.2, 0.0001, 100.0)
     gae_lambda: float = number(0.8, 0.0, 1.0)
-    temperature: float = number(0.05, 1e-4, 100.0)
+    temperature: float = number(0.1, 1e-4, 100.0)
     imagination: float = number(0.5, 0.0, 1.0)
     exploration_eps: float = number(0.02, 0.0, 1.0)
     target_rate: float = number(0.03, 1e-5, 1.0)
-    consistency_coef: float = number(1.0, 0.0, 1000.0)
+    consistency_coef: float = number(2.0, 0.0, 1000.0)
     reward_coef: float = number(1.0, 0.0, 1000.0)
-    value_coef: float = number(1.0, 0.0, 1000.0)
+    value_coef: float = number(0.1, 0.0, 1000.0)
     policy_coef: float = number(0.5, 0.0, 1000.0)
-    decoder_coef: float = number(0.5, 0.0, 1000.0)
+    decoder_coef: float = number(5.0, 0.0, 1000.0)
     mirror: bool = switch(True)
 
     def check(self) -> None:
