@@ -14,9 +14,10 @@ Every machine of the cluster needs the same version of this package. A call take
 import logging
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,10 +76,14 @@ def _knock(address: str) -> None:
 
 @contextmanager
 def connected(address: str) -> Iterator[Any]:
-    """Connect, as `connect`, and leave the cluster in the end; calls that still run there are ended."""
+    """Connect, as `connect`, and leave the cluster in the end; calls that still run there are ended.
+
+    Meanwhile standard output goes to standard error: Ray prints there what happens to machines.
+    """
     ray = connect(address)
     try:
-        yield ray
+        with redirect_stdout(sys.stderr):
+            yield ray
     finally:
         ray.shutdown()
 

@@ -11,10 +11,11 @@ makes the call again on another machine, with the same draws and the same seeds,
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from agents.ray_cluster import Calls, Lost, connect, cores
+from agents.ray_cluster import Calls, Lost, connected, cores
 from agents.sweep_config import SweepConfig
 from agents.sweep_trial import TrialResult, never_stop, run_trial
 from agents.sweep_workers import Died, Event, Finished, Reported, use_one_thread
@@ -31,7 +32,8 @@ class RayTrials:
 
     def __init__(self, config: SweepConfig, address: str, workers: int | None = None) -> None:
         self.config, self.workers = config, workers
-        self.ray = connect(address)
+        self.session = ExitStack()
+        self.ray = self.session.enter_context(connected(address))
         self.calls = Calls(self.ray, trial_call)
         self.mailbox = open_mailbox(self.ray) if config.pruner != "none" else None
         self.letters = self.mailbox.collect.remote() if self.mailbox else None
@@ -60,9 +62,8 @@ class RayTrials:
 
     def close(self) -> None:
         """End everything at once."""
-        if self.ray.is_initialized():
-            self.calls.cancel()
-            self.ray.shutdown()
+        self.calls.cancel()
+        self.session.close()
 
     def _reports(self) -> list[Reported]:
         """What the mailbox holds of trials that still run; a trial that began anew reports anew."""

@@ -66,8 +66,5 @@ class FakeRay:
     def cluster_resources(self) -> dict[str, float]:
         return {"CPU": float(self.cores)} if self.cores else {}
 
-    def is_initialized(self) -> bool:
-        return self.is_up
-
     def shutdown(self) -> None:
         self.is_up = False
