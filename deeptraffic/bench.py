@@ -28,6 +28,8 @@ GAMES = ((2018, 0), (2018, 10), (2017, 0))  # (rules, other agents)
 BATCHES = (1, 64, 4096)
 VECTOR_GAMES = 1024
 PERIOD = 30  # [frames] per decision
+FILES, FILES_ALONE, FILES_OFFICIAL = 1000, 100, 16  # policy files in one evaluation, those scored one by one
+OPEN_RUNS, RUN_DECISIONS = 10, 67  # of each file; decisions of a run of 2,000 frames
 MLP_HIDDEN = (36, 24, 24)
 OPPONENT = "highway-env"
 
@@ -98,6 +100,7 @@ class Bench:
         yield from self.vector_envs()
         yield from self.pictures()
         yield from self.official()
+        yield from self.many_policies()
         yield memory_per_game()
         if self.opponent:
             yield from self.highway_env()
@@ -192,6 +195,26 @@ class Bench:
             for others in (0, 10):
                 seconds = evaluate_official(policy, 2018, others).seconds
                 yield Result(f"official evaluation, {policy.label}", seconds, "s", other_agents=others)
+
+    def many_policies(self) -> Iterator[Result]:
+        """Small policy files read and scored, one by one and side by side: files per minute, decisions per second."""
+        from deeptraffic.competition import throughput
+        from deeptraffic.competition.batch_evaluation import Plan
+
+        for plan, count, alone in ((Plan("open", runs=OPEN_RUNS), FILES, FILES_ALONE), (Plan(), FILES_OFFICIAL, 4)):
+            kind = "official" if plan.protocol == "official" else f"{plan.runs} open runs"
+            with throughput.policy_files(count) as files:
+                throughput.side_by_side(files[:2], plan, 1)  # compiles
+                seconds = throughput.one_by_one(files[:alone], plan)
+                yield Result(f"policy files one by one, {kind}", 60 * alone / seconds, "files/min")
+                for threads in self.threads:
+                    seconds = throughput.side_by_side(files, plan, threads)
+                    yield Result(
+                        f"policy files side by side, {kind}", 60 * count / seconds, "files/min", threads=threads
+                    )
+                    if plan.protocol == "open":
+                        decisions = count * plan.runs * RUN_DECISIONS / seconds
+                        yield Result(f"their decisions, {kind}", decisions, "decisions/s", threads=threads)
 
     # --- highway-env ----------------------------------------------------------------------------------------------
 

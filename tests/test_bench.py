@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from deeptraffic import bench
 from deeptraffic.bench import Bench, Result
 from deeptraffic.cli import main
 from deeptraffic.cli.measure import table_of
@@ -16,6 +17,8 @@ from deeptraffic.competition.protocol import OFFICIAL, Protocol
 def measured() -> list[Result]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(OFFICIAL, 2018, Protocol(runs=5, frames=2000, block=5))
+        for name in ("FILES", "FILES_ALONE", "FILES_OFFICIAL"):
+            patch.setattr(bench, name, 3)
         return list(Bench(seconds=0.001, opponent=False).run())
 
 
@@ -34,7 +37,8 @@ def test_frames_are_measured_for_all_games_batches_and_threads(measured: list[Re
 
 def test_environments_evaluations_pictures_and_memory_are_measured(measured: list[Result]) -> None:
     names = " ".join(result.name for result in measured)
-    for part in ("decisions", "gymnasium.make", "unwrapped", "VectorEnv", "SB3", "idle", "MLP", "pixels", "memory"):
+    parts = ("decisions", "gymnasium.make", "unwrapped", "VectorEnv", "SB3", "idle", "MLP", "pixels", "memory")
+    for part in (*parts, "files one by one, 10 open runs", "files side by side, official", "their decisions"):
         assert part in names
 
 
