@@ -16,7 +16,7 @@ sees the clones' true observations, and the true rewards count: what differs is 
 Letters in shapes: B games, A actions, R rollouts, C = B * A * R clones, D latent numbers.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from agents.checkpoint import restore_checkpoint
+from agents.compare import save_intervals
 from agents.config import TrainConfig
 from agents.run import RunFolder
 from agents.sb3 import make_games, make_model
@@ -32,9 +33,10 @@ from agents.world_model import WorldModel
 from agents.world_model_agent import WorldModelAgent
 from agents.world_model_config import WorldModelConfig
 from agents.world_model_losses import preferences
-from deeptraffic.competition.comparison import GroupStatistics, PairStatistics, compare
+from deeptraffic.competition.comparison import Estimate, GroupStatistics, PairStatistics, compare
 from deeptraffic.competition.protocol import evaluate_open
 from deeptraffic.envs.observation import ObservationConfig, Observer
+from deeptraffic.folder import write_json
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.state import I64
 from deeptraffic.sim.stream import MODULUS
@@ -67,6 +69,16 @@ class PlanningGap:
 
     groups: list[GroupStatistics]
     pairs: list[PairStatistics]
+
+    def sentences(self) -> list[str]:
+        """Say it: a line for each driver, and one for each pair."""
+        lines = [_sentence(group.name, group.mean, "") for group in self.groups]
+        return lines + [_sentence(f"{pair.first} - {pair.second}", pair.difference, "+") for pair in self.pairs]
+
+
+def _sentence(name: str, mph: Estimate, sign: str) -> str:
+    low, high = mph.interval
+    return f"{name}: {mph.value:{sign}.2f} mph ({low:{sign}.2f} to {high:{sign}.2f})"
 
 
 def load_world_model(folder: str | Path) -> tuple[WorldModelAgent, TrainConfig]:
@@ -104,6 +116,16 @@ def measure_gap(
         name: evaluate_open(driver, config.road, runs=runs, seed_set=seed_set) for name, driver in drivers.items()
     }
     return PlanningGap(*compare({name: score.run_scores[None] for name, score in scores.items()}))
+
+
+def write_gap(
+    agent: WorldModelAgent, config: TrainConfig, search: Search, runs: int, seed_set: str, folder: Path
+) -> tuple[dict[str, Any], list[str], list[Path]]:
+    """Measure the gap and write planning.json and planning.png; return the JSON values, sentences and files."""
+    gap = measure_gap(agent, config, search, runs, seed_set)
+    content = {"search": asdict(search), "seed_set": seed_set, "runs": runs, **asdict(gap)}
+    write_json(folder / "planning.json", content)
+    return content, gap.sentences(), [folder / "planning.json", save_intervals(gap.groups, folder / "planning.png")]
 
 
 # --- where the search takes place ---------------------------------------------------------------------------------

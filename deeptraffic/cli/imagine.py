@@ -1,6 +1,7 @@
 """`deeptraffic imagine`: what a trained world model foresees, and what planning in it is worth."""
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -22,36 +23,21 @@ def imagine(
     json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Draw what a world model imagines beside what really came; measure planning in it beside the true simulator."""
-    from dataclasses import asdict
-
-    from agents.compare import save_intervals
     from agents.imagination import save_imagination
-    from agents.planning_gap import Search, load_world_model, measure_gap
-    from deeptraffic.folder import write_json
+    from agents.planning_gap import Search, load_world_model, write_gap
 
     agent, config = load_world_model(run)
     folder = output or run / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
     files = [save_imagination(agent, config, folder / "imagined.png", ahead)]
-    content: dict = {"run": str(run)}
+    content: dict[str, Any] = {}
     if runs:
-        search = Search(depth, rollouts)
-        gap = measure_gap(agent, config, search, runs, seed_set)
-        content |= {"search": asdict(search), "runs": runs, "seed_set": seed_set, **asdict(gap)}
-        write_json(folder / "planning.json", content)
-        files += [folder / "planning.json", save_intervals(gap.groups, folder / "planning.png")]
-        for group in [] if json else gap.groups:
-            low, high = group.mean.interval
-            results.print(f"{group.name:30} {group.mean.value:.2f} mph ({low:.2f} to {high:.2f})", highlight=False)
-        for pair in [] if json else gap.pairs:
-            low, high = pair.difference.interval
-            results.print(
-                f"{pair.first} - {pair.second}: {pair.difference.value:+.2f} ({low:+.2f} to {high:+.2f})",
-                highlight=False,
-                soft_wrap=True,
-            )
+        content, sentences, written = write_gap(agent, config, Search(depth, rollouts), runs, seed_set, folder)
+        files += written
+        for sentence in [] if json else sentences:
+            results.print(sentence, highlight=False, soft_wrap=True)
     if json:
-        print_json({**content, "files": [str(file) for file in files]})
+        print_json({"run": str(run), **content, "files": [str(file) for file in files]})
         return
     for file in files:
         results.print(f"{file}", highlight=False)

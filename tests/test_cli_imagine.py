@@ -1,0 +1,52 @@
+"""`deeptraffic imagine`: a picture and figures of a trained world model, as files, sentences and JSON."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+from rich.console import Console
+from typer.testing import CliRunner
+
+from agents.config import build_config
+from agents.training import train
+from deeptraffic.cli.imagine import imagine
+from deeptraffic.cli.terminal import reported
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A world model that was trained for a moment."""
+    settings = {"num_envs": 4, "total_timesteps": 64, "evaluation_runs": 0, "learning_starts": 32, "hidden": [8]}
+    train(build_config("world_model", settings=settings), tmp_path / "run", Console(quiet=True))
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def call() -> Callable[..., str]:
+    """Give a function (arguments) -> what the command prints."""
+    app = typer.Typer()
+    app.command()(reported(imagine))
+
+    def run_command(*arguments: object) -> str:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    return run_command
+
+
+def test_it_draws_and_measures(run: Path, call: Callable[..., str], tmp_path: Path) -> None:
+    search = ("--runs", 2, "--rollouts", 1, "--depth", 1, "--ahead", 1)
+    printed = call(run, *search)
+    assert "planning in the true simulator: " in printed and printed.count(" mph (") == 6
+    for name in ("imagined.png", "planning.png", "planning.json"):
+        assert (run / "evaluation" / name).stat().st_size > 100
+    content = json.loads(call(run, *search, "-o", tmp_path / "elsewhere", "--json"))
+    assert content["search"] == {"depth": 1, "rollouts": 1, "seed": 0} and len(content["groups"]) == 3
+    assert Path(content["files"][1]).read_text() and len(content["files"]) == 3
+
+
+def test_without_runs_it_only_draws(run: Path, call: Callable[..., str]) -> None:
+    assert json.loads(call(run, "--json", "--ahead", 1))["files"] == [str(run / "evaluation" / "imagined.png")]
