@@ -1,0 +1,97 @@
+"""`deeptraffic sweep` and `deeptraffic figures`: the command lines of agents/sweep.py and agents/study_figures.py."""
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich import box
+from rich.table import Table
+
+from deeptraffic.cli.terminal import messages, print_json, results
+
+if TYPE_CHECKING:
+    from agents.sweep import SweepResult
+
+FINDINGS_HELP = "The CSV of a study, or a sweep's folder; several are drawn together."
+
+
+def sweep(
+    config: Path = typer.Argument(..., help="The sweep's TOML or JSON file: algorithm, space, sampler, trials, ..."),
+    workers: int | None = typer.Option(None, help="Processes [default: 1]; with --ray, trials at once."),
+    ray: str | None = typer.Option(None, help="Run trials on a Ray cluster: its address, or auto."),
+    trials: int | None = typer.Option(None, help="Trials in all, in place of the file's number."),
+    output: Path | None = typer.Option(None, "--output", "-o", help="Folder [default: runs/NAME of the file]."),
+    json: bool = typer.Option(False, "--json", help="Print one JSON object about the finished sweep."),
+) -> None:
+    """Try settings from a space, many trainings; the same command goes on where it stopped, after a kill too."""
+    require_optuna()
+    from agents.sweep import BackendMaker, run_sweep
+    from agents.sweep_config import read_sweep
+
+    told = read_sweep(config, trials=trials)
+    make_backend: BackendMaker | None = None
+    if ray is not None:
+        from agents.ray_trials import RayTrials
+
+        make_backend = lambda sweep: RayTrials(sweep, ray, workers)  # noqa: E731
+    result = run_sweep(told, output or Path("runs") / config.stem, workers or 1, make_backend, messages)
+    if json:
+        print_json(result.to_json())
+        return
+    _print(result, told.algorithm, told.preset)
+
+
+def figures(
+    studies: list[Path] = typer.Argument(..., help=FINDINGS_HELP),
+    output: Path = typer.Option(Path("runs/figures"), "--output", "-o", help="Folder of the figures."),
+    json: bool = typer.Option(False, "--json", help="Print one JSON object instead of tables."),
+) -> None:
+    """Draw a study's figures, those of the DeepTraffic paper among them, and print what it found."""
+    from agents.study_figures import draw_figures
+    from agents.study_findings import find, finding_rows
+    from agents.study_table import read_tables
+
+    table = read_tables(studies)
+    files = draw_figures(table, output)
+    found = find(table)
+    if json:
+        print_json({"files": [str(file) for file in files], "findings": [finding.to_json() for finding in found]})
+        return
+    shown = Table(title="effects on the score [mph], 95% intervals", title_justify="left", box=box.SIMPLE)
+    header, *rows = finding_rows(found)
+    for heading in header:
+        shown.add_column(heading)
+    for row in rows:
+        shown.add_row(*(cell.replace("[", "\\[") for cell in row))
+    results.print(shown)
+    for file in files:
+        if file.suffix == ".png":
+            results.print(f"  {file}", highlight=False, soft_wrap=True)
+
+
+def require_optuna() -> None:
+    """Raise ImportError with the remedy where Optuna is not installed."""
+    if importlib.util.find_spec("optuna") is None:
+        raise ImportError("sweeps need Optuna, which is not installed: pip install '.[sweep]'")
+
+
+def _print(result: "SweepResult", algorithm: str, preset: str) -> None:
+    def say(text: str) -> None:
+        results.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    ends = f"{result.failed} failed, {result.stopped} stopped early"
+    say(f"{result.trials:,} trials ({ends}): {result.folder / 'study.csv'}")
+    if result.best is None or result.score is None:
+        say("No trial has a score; the table says why each failed.")
+        return
+    say(f"Best: trial {result.best}, {result.score:.2f} mph on tuning seeds")
+    for name, value in result.params.items():
+        say(f"  {name} = {value:g}" if isinstance(value, float) else f"  {name} = {value}")
+    if result.winner:
+        low, high = result.winner.interval
+        runs = f"{result.winner.runs:,} runs"
+        say(f"On reporting seeds: {result.winner.score:.2f} mph [{low:.2f}, {high:.2f}], {runs}")
+    with_preset = f" --preset {preset}" if preset else ""
+    say(f"Train it: deeptraffic train {algorithm}{with_preset} --config {result.folder / 'best.toml'}")
+    say(f"Draw it: deeptraffic figures {result.folder}")
