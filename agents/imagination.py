@@ -49,11 +49,14 @@ class Journey:
     actions: NDArray[np.int64]
 
     def errors(self) -> dict[str, NDArray[np.float64]]:
-        """Return mean absolute errors by decisions ahead, (K + 1,): the model's, and those of two simple forecasts."""
+        """Return root mean squared errors by decisions ahead, (K + 1,): the model's, and of two simple forecasts.
+
+        Squared, for the model learned to say the mean of what may come.
+        """
         still = np.broadcast_to(self.seen[0], self.seen.shape)
         mean = self.seen.mean((0, 1))
         forecasts = {"the model": self.imagined, "nothing changes": still, "the mean of all": mean}
-        return {name: np.abs(self.seen - forecast).mean((1, 2)) for name, forecast in forecasts.items()}
+        return {name: np.sqrt(np.square(self.seen - forecast).mean((1, 2))) for name, forecast in forecasts.items()}
 
 
 @torch.no_grad()
@@ -137,9 +140,9 @@ def save_imagination(agent: WorldModelAgent, config: TrainConfig, path: str | Pa
     ):
         axes.plot(errors, color=colour, ls=style, lw=2.0, marker="o", label=name)
     axes.set_xlabel("decisions ahead")
-    axes.set_ylabel("mean absolute error")
+    axes.set_ylabel("root mean squared error")
     axes.set_ylim(0.0, None)
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(frameon=False, loc="lower right")
     return save_figure(figure, path)
 
 
