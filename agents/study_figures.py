@@ -77,18 +77,21 @@ def draw_size(table: StudyTable) -> tuple[Figure, Rows]:
 def _scatter_size(axes: Axes, study: StudyTable, column: str) -> None:
     values, sizes, scores = study.numbers(column), study.numbers("parameters"), study.numbers("score")
     for level, colour, marker in zip(_levels(values), ("#7fb8da", "#0072B2", "#D55E00", INK), MARKERS, strict=False):
-        chosen = level == np.round(values, -3) if column == "decisions" else level == values
-        label = format_count(level) if column == "decisions" else f"{level:g}"
-        axes.scatter(sizes[chosen], scores[chosen], s=22, color=colour, marker=marker, alpha=0.75, label=label)
+        chosen = level == np.where(values >= 1000, np.round(values, -3), values)
+        axes.scatter(
+            sizes[chosen], scores[chosen], s=22, color=colour, marker=marker, alpha=0.75, label=format_count(level)
+        )
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, fontsize=9, handletextpad=0.1)
+    if axes.collections:
+        axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, fontsize=9, handletextpad=0.1)
 
 
 def _levels(values: F64) -> F64:
     """The distinct values, those of a thousand and more rounded to thousands."""
-    return np.unique(np.round(values, -3) if np.nanmax(values) >= 1000 else values)
+    known = values[np.isfinite(values)]
+    return np.unique(np.where(known >= 1000, np.round(known, -3), known))
 
 
 def draw_evaluation(table: StudyTable) -> tuple[Figure, Rows]:
@@ -104,7 +107,8 @@ def draw_evaluation(table: StudyTable) -> tuple[Figure, Rows]:
             left.hist(errors, np.linspace(-4, 4, 41), color=colour, alpha=0.65, label=f"{count} runs")
     left.set_xlabel(f"score of so many runs - score of {COUNTS[-1]:,} [mph]")
     left.set_ylabel("trials")
-    left.legend(frameon=False)
+    if left.patches:
+        left.legend(frameon=False)
     spreads = [table.numbers(f"spread_{count}") for count in COUNTS]
     spreads = [values[np.isfinite(values)] for values in spreads]
     boxes = right.boxplot(spreads, showfliers=False, patch_artist=True, widths=0.5, medianprops={"color": INK})

@@ -3,11 +3,14 @@
 A line joins the medians of trials whose setting is alike, with 95% bootstrap intervals; every trial is a faint dot.
 """
 
+from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from agents.study_table import StudyTable
 from deeptraffic.competition.statistics import bootstrap_interval
@@ -37,30 +40,32 @@ def draw_panels(table: StudyTable) -> tuple[Figure, list[dict[str, Any]]]:
     for axes, (column, words) in zip(panels, PANELS.items(), strict=False):
         style_axes(axes)
         axes.set_xlabel(words)
-        for index, (name, study) in enumerate(table.studies().items()):
-            rows += _draw_setting(axes, name, study, column, index)
+        studies = table.studies()
+        for (name, study), look in zip(studies.items(), _looks(list(studies)), strict=True):
+            rows += _draw_setting(axes, name, study, column, look)
         if column == "inputs":
             axes.set_xscale("log")
     panels[0].set_title("Settings (paper: fig. 6)", loc="left", fontweight="bold")
     for axes in panels[::4]:
         axes.set_ylabel("score on tuning runs [mph]")
-    _legend(panels[-1], panels[0], table)
+    _legend(panels[-1], list(table.studies()))
     return figure, rows
 
 
-def _draw_setting(axes: Axes, name: str, study: StudyTable, column: str, index: int) -> list[dict[str, Any]]:
+def _draw_setting(
+    axes: Axes, name: str, study: StudyTable, column: str, look: tuple[str, str, str]
+) -> list[dict[str, Any]]:
     """Draw a study's trials and medians over a setting, and return the medians."""
     values, scores = study.numbers(column), study.numbers("score")
     known = np.isfinite(values)
     if not known.any():
         return []
     values, scores = values[known], scores[known]
-    colour = PALETTE[index % len(PALETTE)]
-    axes.scatter(values, scores, s=7, color=colour, marker=MARKERS[index % len(MARKERS)], alpha=0.35, linewidths=0)
+    colour, style, marker = look
+    axes.scatter(values, scores, s=7, color=colour, marker=marker, alpha=0.35, linewidths=0)
     rows = [{"study": name, "setting": column, **_median(values[chosen], scores[chosen])} for chosen in bins(values)]
     at, medians = [row["value"] for row in rows], np.array([row["median"] for row in rows])
     reach = np.array([[row["median"] - row["low"], row["high"] - row["median"]] for row in rows]).T
-    style, marker = STYLES[index % len(STYLES)], MARKERS[index % len(MARKERS)]
     axes.errorbar(
         at, medians, reach, color=colour, linestyle=style, marker=marker, markersize=5, linewidth=1.8, capsize=3
     )
@@ -83,11 +88,16 @@ def _median(values: F64, scores: F64) -> dict[str, Any]:
     return {"value": float(np.median(values)), "median": median, "low": low, "high": high, "trials": scores.size}
 
 
-def _legend(axes: Axes, drawn: Axes, table: StudyTable) -> None:
+def _legend(axes: Axes, studies: Sequence[str]) -> None:
     """Name the studies in the place that no setting takes."""
     axes.axis("off")
-    axes.legend(
-        drawn.containers, list(table.studies()), frameon=False, loc="upper left", title="study", alignment="left"
-    )
+    lines = [Line2D([], [], color=c, linestyle=style, marker=m) for c, style, m in _looks(studies)]  # type: ignore[arg-type]
+    axes.legend(lines, studies, frameon=False, loc="upper left", title="study", alignment="left")
     note = "dots: trials\nlines: medians of like trials,\nwith 95% bootstrap intervals"
     axes.text(0.03, 0.35, note, transform=axes.transAxes, color=GREY, fontsize=9)
+
+
+def _looks(studies: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Colour, line and marker of each study."""
+    looks = zip(cycle(PALETTE), cycle(STYLES), cycle(MARKERS), strict=False)
+    return [look for _, look in zip(studies, looks, strict=False)]

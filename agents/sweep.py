@@ -118,7 +118,6 @@ class Driver:
             for event in self.backend.wait(PATIENCE):
                 self._take(event)
             if stop.requested:
-                self.backend.close()
                 self.book.release()
                 finished = len(self.book.finished())
                 raise SweepInterrupted(

@@ -128,13 +128,16 @@ class SweepConfig(Checked):
             raise ValueError("seed stands under [settings]; a sweep's own seed stands at the top of the file")
 
     def _check_ends(self) -> None:
-        """Try both ends of every range, and every choice, each beside some draws of the other parameters."""
+        """Try both ends of every range, and every choice: alone, and if that is impossible beside draws of the others.
+
+        A value that is impossible beside the defaults of settings that vary too may be possible beside their draws.
+        """
         draws = [self._drawn(params) for params in example_draws(self.space, BESIDE)]
         for parameter in self.space:
             for value in parameter.ends():
-                errors = [self._error_of(drawn | {parameter.name: value}) for drawn in draws]
-                if None not in errors:
-                    raise ValueError(f"space.{parameter.name} reaches to {value!r}: {errors[0]}")
+                alone = self._error_of({parameter.name: value})
+                if alone and all(self._error_of(drawn | {parameter.name: value}) for drawn in draws):
+                    raise ValueError(f"space.{parameter.name} reaches to {value!r}: {alone}")
 
     def _check_draws(self) -> None:
         """Try some draws of all parameters together."""

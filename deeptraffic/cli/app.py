@@ -14,6 +14,7 @@ from deeptraffic.cli.record import record
 from deeptraffic.cli.represent import pretrain, probe, report
 from deeptraffic.cli.serve import serve, worker
 from deeptraffic.cli.submit import submit
+from deeptraffic.cli.sweep import figures, sweep
 from deeptraffic.cli.terminal import reported
 from deeptraffic.cli.train import demo, train
 from deeptraffic.cli.watch import play, watch
@@ -46,6 +47,8 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     train,
     evaluate,
     compare,
+    sweep,
+    figures,
     record,
     watch,
     play,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from deeptraffic.cli.terminal import messages, print_json, results
@@ -13,6 +14,7 @@ from deeptraffic.cli.terminal import messages, print_json, results
 if TYPE_CHECKING:
     from agents.sweep import SweepResult
 
+TABLE_WIDTH = 170  # [columns] that no line of the findings is broken in
 FINDINGS_HELP = "The CSV of a study, or a sweep's folder; several are drawn together."
 
 
@@ -35,7 +37,8 @@ def sweep(
         from agents.ray_trials import RayTrials
 
         make_backend = lambda sweep: RayTrials(sweep, ray, workers)  # noqa: E731
-    result = run_sweep(told, output or Path("runs") / config.stem, workers or 1, make_backend, messages)
+    folder, processes = output or Path("runs") / config.stem, 1 if workers is None else workers
+    result = run_sweep(told, folder, processes, make_backend, messages)
     if json:
         print_json(result.to_json())
         return
@@ -58,13 +61,13 @@ def figures(
     if json:
         print_json({"files": [str(file) for file in files], "findings": [finding.to_json() for finding in found]})
         return
-    shown = Table(title="effects on the score [mph], 95% intervals", title_justify="left", box=box.SIMPLE)
+    shown = Table(title="effects on the score in mph, 95% intervals", title_justify="left", box=box.SIMPLE)
     header, *rows = finding_rows(found)
     for heading in header:
         shown.add_column(heading)
     for row in rows:
         shown.add_row(*(cell.replace("[", "\\[") for cell in row))
-    results.print(shown)
+    Console(width=max(results.width, TABLE_WIDTH)).print(shown)
     for file in files:
         if file.suffix == ".png":
             results.print(f"  {file}", highlight=False, soft_wrap=True)
