@@ -10,7 +10,6 @@ import contextlib
 import logging
 import uuid
 import warnings
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,6 +149,10 @@ class TrialBook:
         complete = [trial for trial in self.trials() if trial.state.name == "COMPLETE"]
         return max(complete, key=lambda trial: (trial.value, -trial.number), default=None)
 
+    def close(self) -> None:
+        """Let go of the database."""
+        self.storage.remove_session()
+
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def _is_left(self, trial: "FrozenTrial") -> bool:
@@ -220,8 +223,3 @@ def _driver_name(folder: Path) -> str:
     name = uuid.uuid4().hex
     write_atomically(path, f"{name}\n".encode())
     return name
-
-
-def facts_of(trial: "FrozenTrial") -> Mapping[str, Any]:
-    """What a finished trial's result says about it."""
-    return trial.user_attrs.get("facts", {})

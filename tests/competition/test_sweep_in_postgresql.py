@@ -1,0 +1,27 @@
+"""A sweep's trials in PostgreSQL; it stands here because the server of the tests does."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL
+
+from agents.sweep_book import TrialBook
+from agents.sweep_config import build_sweep
+from agents.sweep_trial import TrialResult
+
+
+@pytest.mark.xdist_group("postgresql")
+def test_a_sweep_resumes_from_postgresql(tmp_path: Path, postgres_url: Callable[[], URL]) -> None:
+    storage = postgres_url().render_as_string(hide_password=False).replace("+psycopg", "")
+    config = build_sweep({"space": {"gamma": {"float": [0.5, 0.9]}}, "storage": storage, "trials": 3, "name": "s"})
+    book = TrialBook(config, tmp_path)
+    number, _ = book.propose() or (None, {})
+    assert number == 0
+    book.finish(0, TrialResult(60.0, facts={"settings": {"gamma": 0.7}}))
+    left = book.propose()
+    again = TrialBook(config, tmp_path)
+    assert again.take_back() == [1] and again.propose() == left
+    assert [trial.value for trial in again.finished()] == [60.0]
+    for one in (book, again):
+        one.close()
