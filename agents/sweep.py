@@ -82,16 +82,15 @@ def run_sweep(
         raise ValueError(f"workers={workers} is not possible; give 1 to 1024")
     folder = Path(folder)
     backend = make_backend(config) if make_backend else LocalWorkers(config, workers)
-    with closing(backend), sweep_folder(folder), stop_requests() as stop:
-        with closing(TrialBook(config, folder)) as book:
-            _note_session(folder)
-            taken_back = book.take_back()
-            with SweepProgress(config.trials_in_all, len(book.finished()), console) as progress:
-                for number in taken_back:
-                    progress.say(f"trial {number} was left by a kill: it waits to run again")
-                driver = Driver(book, backend, Networks(folder), progress)
-                driver.run(stop)
-            return _conclude(book, driver.networks, folder)
+    with closing(backend), sweep_folder(folder), stop_requests() as stop, closing(TrialBook(config, folder)) as book:
+        _note_session(folder)
+        taken_back = book.take_back()
+        with SweepProgress(config.trials_in_all, len(book.finished()), console) as progress:
+            for number in taken_back:
+                progress.say(f"trial {number} was left by a kill: it waits to run again")
+            driver = Driver(book, backend, Networks(folder), progress)
+            driver.run(stop)
+        return _conclude(book, driver.networks, folder)
 
 
 @contextmanager
