@@ -62,7 +62,7 @@ def connect(address: str) -> Any:
     except (OSError, RuntimeError) as error:
         raise RuntimeError(
             f"no Ray cluster answers at {address!r} ({str(error).splitlines()[0]:.200}); start one with "
-            "`ray start --head`, or give --ray local"
+            "`ray start --head`, set RAY_AUTH_MODE=token if it asks for a token, or give --ray local"
         ) from error
     return ray
 
