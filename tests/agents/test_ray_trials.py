@@ -115,7 +115,7 @@ def test_mailbox_brings_reports_to_the_driver_and_its_answer_back() -> None:
         await mailbox.answer(4, False)
         return letters, await first, more, await again
 
-    assert asyncio.run(talk()) == ([(4, 1, 55.0)], True, [(4, 1, 55.0)], False)
+    assert asyncio.run(asyncio.wait_for(talk(), 10)) == ([(4, 1, 55.0)], True, [(4, 1, 55.0)], False)
 
 
 def test_trial_that_began_anew_gets_the_answer_in_place_of_the_dead_one() -> None:
@@ -129,7 +129,7 @@ def test_trial_that_began_anew_gets_the_answer_in_place_of_the_dead_one() -> Non
         dead.cancel()
         return await alive
 
-    assert asyncio.run(talk())
+    assert asyncio.run(asyncio.wait_for(talk(), 10))
 
 
 # --- on a cluster -----------------------------------------------------------------------------------------------------
