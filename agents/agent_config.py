@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from deeptraffic.settings import Checked, choice, number
+from deeptraffic.settings import Checked, choice, number, whole
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,8 @@ class AgentConfig(Checked):
     max_grad_norm: longest gradient
     hidden: units of each hidden layer
     activation: after each hidden layer; "tanh" or "relu"
+    lane_units: units of a layer that all lanes of the sensor share (`agents.lane_network`), before the hidden ones; 0:
+        none
     """
 
     learning_rate: float = number(1e-3, 1e-8, 1.0)
@@ -22,3 +24,4 @@ class AgentConfig(Checked):
     max_grad_norm: float = number(0.5, 1e-6, 1e6)
     hidden: tuple[int, ...] = field(default=(64, 64), metadata={"hidden": True})
     activation: str = choice("tanh", "tanh", "relu")
+    lane_units: int = whole(0, 0, 1024)

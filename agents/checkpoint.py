@@ -22,11 +22,13 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from agents.expert_iteration import ExpertIteration
 from agents.team_games import TeamVecEnv
 from agents.world_model_agent import WorldModelAgent
 from deeptraffic.envs.observation import Observer
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
 
+REMEMBERING = (WorldModelAgent, ExpertIteration)  # algorithms with an experience that training goes on with
 REPLAY_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 MEMORY = ("hidden", "cell", "value_hidden", "value_cell")  # of recurrent networks
 WINDOW_ARRAYS = ("last", "history")  # of an observation with a temporal window
@@ -48,7 +50,7 @@ def checkpoint_content(model: BaseAlgorithm, env: DeepTrafficVecEnv, notes: dict
         "random": random_state(model),
         "games": games_state(env),
         "replay": replay_state(getattr(model, "replay_buffer", None)),
-        "segments": model.experience.state() if isinstance(model, WorldModelAgent) else {},
+        "segments": model.experience.state() if isinstance(model, REMEMBERING) else {},
         "memory": memory_state(model),
     }
     file = io.BytesIO()
@@ -75,7 +77,7 @@ def restore_checkpoint(path: Path, model: BaseAlgorithm, env: DeepTrafficVecEnv)
     if isinstance(model, OffPolicyAlgorithm):  # DQN and QR-DQN
         vars(model).update(_n_calls=state["n_calls"], exploration_rate=state["exploration_rate"])
         restore_replay(model.replay_buffer, state["replay"])
-    if isinstance(model, WorldModelAgent):
+    if isinstance(model, REMEMBERING):
         model.experience.restore(state["segments"])
     if isinstance(model, RecurrentPPO):
         h, c, value_h, value_c = (state["memory"][name] for name in MEMORY)

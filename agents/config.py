@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.agent_config import AgentConfig
+from agents.expert_config import ExpertConfig
 from agents.perception import NONE, EncoderConfig
 from agents.world_model_config import WorldModelConfig
 from deeptraffic.envs.observation import ObservationConfig
@@ -217,6 +218,7 @@ AGENTS: dict[str, type[AgentConfig]] = {
     "qrdqn": QRDQNConfig,
     "pqn": PQNConfig,
     "world_model": WorldModelConfig,
+    "expert_iteration": ExpertConfig,
 }
 
 
@@ -259,6 +261,7 @@ class TrainConfig(Checked):
         """Raise ValueError if the parts do not fit together."""
         if self.observation.kind == "full":
             raise ValueError("observation.kind='full' is no input for a network; choose gaps, vector or kinematics")
+        self._check_lanes()
         if (self.init or self.critic_first) and (self.algo not in WARM or self.encoder.name != NONE):
             raise ValueError(
                 f"init={self.init!r}, critic_first={self.critic_first}: only {' and '.join(WARM)} without an encoder "
@@ -275,6 +278,27 @@ class TrainConfig(Checked):
         if isinstance(self.agent, DQNConfig) and self.games.num_envs > self.agent.buffer_size:
             raise ValueError(
                 f"buffer_size={self.agent.buffer_size} is less than num_envs={self.games.num_envs}; raise buffer_size"
+            )
+
+    def _check_lanes(self) -> None:
+        """Raise ValueError if a network that reads lanes cannot read this observation."""
+        seen, agent = self.observation, self.agent
+        if not agent.lane_units:
+            return
+        if seen.kind != "vector" or seen.temporal_window or self.encoder.name != NONE or self.road.rules != 2018:
+            raise ValueError(
+                f"lane_units={agent.lane_units} reads the cells of the 2018 contest's sensor, not "
+                f"kind={seen.kind!r}, temporal_window={seen.temporal_window}, encoder={self.encoder.name!r}, "
+                f"rules={self.road.rules}; set kind=vector and leave the others out, or set lane_units=0"
+            )
+        if isinstance(agent, RecurrentPPOConfig | WorldModelConfig):
+            raise ValueError(f"lane_units={agent.lane_units} is not for {self.algo}; set lane_units=0")
+        if isinstance(agent, ExpertConfig) and self.games.reward != "mit":
+            raise ValueError(f"reward={self.games.reward!r}: expert_iteration learns from 'mit'; leave reward out")
+        if isinstance(agent, ExpertConfig) and self.road.other_agents:
+            raise ValueError(
+                f"other_agents={self.road.other_agents}: expert_iteration learns alone on the road; train it so, and go "
+                "on among copies by `train team_ppo --init RUN`"
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -298,6 +322,14 @@ _WORLD_MODEL_DEFAULTS: Settings = {
     "evaluate_every": 2_500,
     "checkpoint_every": 5_000,
 }
+_EXPERT_DEFAULTS: Settings = {
+    "kind": "vector",
+    "dtype": "float32",
+    "num_envs": 512,
+    "total_timesteps": 1_000_000,
+    "evaluate_every": 100_000,
+    "checkpoint_every": 500_000,
+}
 _DEFAULTS: dict[str, Settings] = {
     "reinforce": {"learning_rate": 5e-3, "learning_rate_end": 5e-4, "num_envs": 64},
     "a2c": {"learning_rate": 2e-3, "learning_rate_end": 2e-4, "num_envs": 64},
@@ -309,6 +341,7 @@ _DEFAULTS: dict[str, Settings] = {
     "qrdqn": _DQN_DEFAULTS,
     "pqn": {"num_envs": 128},
     "world_model": _WORLD_MODEL_DEFAULTS,
+    "expert_iteration": _EXPERT_DEFAULTS,
 }
 PRESETS: dict[str, dict[str, Settings]] = {
     "default": {algo: {} for algo in AGENTS},

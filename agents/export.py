@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.config import RecurrentPPOConfig, TrainConfig
+from agents.lane_network import lane_layers
 from agents.perception import NONE
 from deeptraffic.policy.brain import NetworkPolicy
 from deeptraffic.policy.builtin import Policy
@@ -69,6 +70,8 @@ def make_policy(config: TrainConfig, weights: Weights, label: str, notes: dict[s
 def to_network(config: TrainConfig, weights: Weights) -> Network:
     """Return dense layers k = 0, 1, ..., `k.weight` (outputs, inputs) and `k.bias`, as a network over the cells.
 
+    Before them comes a layer that all lanes share where there is a `lanes.weight` (`agents.lane_network`).
+
     A layer is normalised (Ba et al. 2016, arXiv:1607.06450) before its activation where there is a `k.norm_weight`.
 
     Raises ValueError if the weights are not those of this configuration's sensor.
@@ -78,7 +81,11 @@ def to_network(config: TrainConfig, weights: Weights) -> Network:
     tensors: Weights = {}
     if seen.kind == "gaps":
         layers.append(Gaps(**seen.sensor._asdict(), empty=CONTESTS[config.road.rules].empty))
-    count = sum(name.endswith(".weight") for name in weights)
+    if "lanes.weight" in weights:
+        for layer, named in lane_layers(seen.sensor, weights["lanes.weight"], weights["lanes.bias"]):
+            layers.append(layer)
+            tensors |= {f"{len(layers)}.{part}": tensor for part, tensor in named.items()}
+    count = sum(name.endswith(".weight") and name.split(".")[0].isdigit() for name in weights)
     for k in range(count):
         layers.append(Dense(outputs=int(weights[f"{k}.weight"].shape[0])))
         for part in ("weight", "bias"):

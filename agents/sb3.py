@@ -29,8 +29,11 @@ from agents.config import (
     TrainConfig,
 )
 from agents.contrib import make_maskable_ppo, make_qrdqn, make_recurrent_ppo, mean_values
+from agents.expert_config import ExpertConfig
+from agents.expert_iteration import ExpertIteration
 from agents.exploration import PerGameExploration
 from agents.export import Weights, reads_cells
+from agents.lane_network import LaneFeatures, LanePolicy
 from agents.perception import encoder_kwargs
 from agents.pqn import PQN
 from agents.pqn_policy import driving_weights
@@ -144,6 +147,19 @@ def _make_world_model(config: TrainConfig, settings: dict[str, Any]) -> WorldMod
     return WorldModelAgent(**named, config=agent, mirror=mirror_of(config.observation) if agent.mirror else None)
 
 
+def _make_expert_iteration(config: TrainConfig, settings: dict[str, Any]) -> ExpertIteration:
+    agent, sensor = config.agent, config.observation.sensor
+    assert isinstance(agent, ExpertConfig)
+    named = {name: settings[name] for name in ("env", "learning_rate", "seed", "device")}
+    network = {
+        "net_arch": list(agent.hidden),
+        "activation_fn": ACTIVATIONS[agent.activation],
+        "columns": sensor.columns,
+        "lane_units": agent.lane_units,
+    }
+    return ExpertIteration(LanePolicy, **named, sensor=sensor, config=agent, policy_kwargs=network)
+
+
 ALGORITHMS: dict[str, Callable[[TrainConfig, dict[str, Any]], BaseAlgorithm]] = {
     "reinforce": _make_reinforce,
     "a2c": _make_a2c,
@@ -155,6 +171,7 @@ ALGORITHMS: dict[str, Callable[[TrainConfig, dict[str, Any]], BaseAlgorithm]] = 
     "qrdqn": make_qrdqn,
     "pqn": _make_pqn,
     "world_model": _make_world_model,
+    "expert_iteration": _make_expert_iteration,
 }
 
 
@@ -171,11 +188,17 @@ def _common(config: TrainConfig, env: DeepTrafficVecEnv, is_new: bool) -> dict[s
         "policy_kwargs": {
             "net_arch": list(agent.hidden),
             "activation_fn": ACTIVATIONS[agent.activation],
-            **encoder_kwargs(config.encoder, is_new),
+            **(lane_kwargs(config) if agent.lane_units else encoder_kwargs(config.encoder, is_new)),
         },
         "seed": config.seed,
         "device": config.device,
     }
+
+
+def lane_kwargs(config: TrainConfig) -> dict[str, Any]:
+    """Return what a layer that all lanes share adds to SB3's `policy_kwargs`."""
+    kwargs = {"columns": config.observation.sensor.columns, "units": config.agent.lane_units}
+    return {"features_extractor_class": LaneFeatures, "features_extractor_kwargs": kwargs}
 
 
 def network_kind(space: spaces.Space) -> str:
@@ -189,12 +212,16 @@ def network_kind(space: spaces.Space) -> str:
 
 
 def network_weights(model: BaseAlgorithm, config: TrainConfig) -> Weights:
-    """Return the weights that drive: `k.weight`, `k.bias` of dense layers, else the whole network under its names."""
+    """Return the weights that drive: `k.weight`, `k.bias` of dense layers, `lanes.*` of one before them that all lanes
+    share; where there are other layers, the whole network under its names.
+    """
     state = {name: tensor.detach().cpu().numpy() for name, tensor in model.policy.state_dict().items()}
     if not reads_cells(config):
         return {f"policy.{name}": tensor for name, tensor in state.items()}
+    if isinstance(model, ExpertIteration):
+        return model.policy.average.weights()
     if isinstance(model, PQN):
-        return driving_weights(model.policy)
+        return driving_weights(model.policy) | lane_weights(model.policy)
     if isinstance(model, WorldModelAgent):
         return encoder_and_policy(model.policy)
     if isinstance(config.agent, QRDQNConfig):
@@ -203,4 +230,13 @@ def network_weights(model: BaseAlgorithm, config: TrainConfig) -> Weights:
     layers = [name.removesuffix(".weight") for name in state if name.startswith(trunk) and name.endswith(".weight")]
     if not isinstance(model, DQN):
         layers.append("action_net")
-    return {f"{k}.{part}": state[f"{layer}.{part}"] for k, layer in enumerate(layers) for part in ("weight", "bias")}
+    weights = {f"{k}.{part}": state[f"{layer}.{part}"] for k, layer in enumerate(layers) for part in ("weight", "bias")}
+    return weights | lane_weights(model.q_net if isinstance(model, DQN) else model.policy)
+
+
+def lane_weights(policy: torch.nn.Module) -> Weights:
+    """Return `lanes.weight` and `lanes.bias` of the layer that all lanes share, nothing if there is none."""
+    features = getattr(policy, "features_extractor", None)
+    if not isinstance(features, LaneFeatures):
+        return {}
+    return {f"lanes.{name}": tensor.detach().cpu().numpy() for name, tensor in features.lane.named_parameters()}

@@ -1,0 +1,288 @@
+"""Expert iteration: learn from paired rollouts in the true simulator which action pays, drive by it, and do it again.
+
+The simulator teaches, but only while training: the network that comes of it sees the sensor's cells alone and is as
+legal in a contest as any other. It plays many games; in a share of the states where a lane change is possible, every
+candidate action is tried out on copies of the game (`agents.paired_rollouts`), with the network driving on. The network
+learns the differences (how much better than the mean of the candidates), for one rollout says little, but a regression
+over many thousand averages the luck of the traffic away. States' values it learns from the games' own rewards.
+
+Sources: Anthony, Tian and Barber 2017, "Thinking Fast and Slow with Deep Learning and Tree Search", arXiv:1705.08439
+(a search teaches a network that guides the search); Lagoudakis and Parr 2003, "Reinforcement Learning as
+Classification" (rollouts improve a policy, a learner generalises them).
+
+    >>> config = build_config("expert_iteration", settings=["total_timesteps=1000000"])
+    >>> model = make_model(config, make_games(config))           # learn(), predict(), save() and load(), as SB3's
+    >>> model.learn(config.total_timesteps)
+
+Letters in shapes: T decisions of each game in a round, B games, N labelled states, D cells, K candidate actions.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor, nn
+
+from agents.expert_config import ExpertConfig
+from agents.exploration import explore
+from agents.lane_network import CANDIDATES, MIRRORED, LanePolicy, mirror_cells
+from agents.paired_rollouts import PairedRollouts, draw_streams
+from agents.pqn import lambda_returns
+from deeptraffic.envs.masks import action_masks
+from deeptraffic.sim.rules import Sensor
+from deeptraffic.sim.state import I64
+
+
+@dataclass
+class Lessons:
+    """What rounds of rollouts taught, the oldest first.
+
+    cells: (N, D) float16 of each round's labelled states; free road and no road are exact, speeds to 0.05%
+    returns: (N, K) float32 what each candidate is worth there
+    """
+
+    cells: list[Tensor] = field(default_factory=list)
+    returns: list[Tensor] = field(default_factory=list)
+
+    def add(self, cells: Tensor, returns: Tensor, keep: int) -> None:
+        """Note a round, and forget all but the newest `keep`."""
+        self.cells, self.returns = [*self.cells, cells.half()][-keep:], [*self.returns, returns.float()][-keep:]
+
+    def state(self) -> dict[str, Any]:
+        """Return everything, for a checkpoint."""
+        return {"cells": self.cells, "returns": self.returns}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.cells, self.returns = list(saved["cells"]), list(saved["returns"])
+
+
+@dataclass
+class Round:
+    """What all games did in a round, one entry per decision.
+
+    cells: (B, D) float32 that were decided on; rewards: (B,) float32; next_values: (B,) of the states that came of it
+    dones: (B,) whether the game ended
+    """
+
+    cells: list[Tensor] = field(default_factory=list)
+    rewards: list[Tensor] = field(default_factory=list)
+    next_values: list[Tensor] = field(default_factory=list)
+    dones: list[Tensor] = field(default_factory=list)
+
+
+class ExpertIteration(BaseAlgorithm):
+    """Expert iteration by paired rollouts, with Stable-Baselines3's interface.
+
+    Args:
+        policy, env, policy_kwargs, seed, device, verbose, tensorboard_log: as for SB3's algorithms; env is a
+            `DeepTrafficVecEnv` of the sensor's cells, policy_kwargs are those of `LanePolicy`
+        sensor: of the cells
+        config: see `ExpertConfig`
+        learning_rate: a number, or a function of the share of training that remains
+    """
+
+    policy: LanePolicy
+
+    def __init__(
+        self,
+        policy: str | type[LanePolicy],
+        env: VecEnv | None,
+        sensor: Sensor | None = None,
+        config: ExpertConfig | None = None,
+        learning_rate: float | Callable[[float], float] = 1e-3,
+        policy_kwargs: dict[str, Any] | None = None,
+        seed: int | None = None,
+        device: torch.device | str = "cpu",
+        verbose: int = 0,
+        tensorboard_log: str | None = None,
+        _init_setup_model: bool = True,
+    ) -> None:
+        super().__init__(
+            policy,
+            env,
+            learning_rate,
+            policy_kwargs,
+            seed=seed,
+            device=device,
+            verbose=verbose,
+            tensorboard_log=tensorboard_log,
+            support_multi_env=True,
+            supported_action_spaces=(spaces.Discrete,),
+        )
+        self.config, self.sensor = config or ExpertConfig(), sensor or Sensor()
+        self.experience = Lessons()
+        if _init_setup_model:
+            self._setup_model()
+
+    def _setup_model(self) -> None:
+        self._setup_lr_schedule()
+        self.set_random_seed(self.seed)
+        policy = self.policy_class(self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs)
+        self.policy = policy.to(self.device)  # type: ignore[assignment]  # a subclass of SB3's
+
+    def learn(  # type: ignore[override]  # SB3's types name the subclass
+        self,
+        total_timesteps: int,
+        callback: BaseCallback | None = None,
+        log_interval: int | None = 1,
+        tb_log_name: str = "ExpertIteration",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> "ExpertIteration":
+        """Make this many decisions, all games together, rounded up to whole rounds, and learn from them.
+
+        log_interval: rounds between lines of the log; None if the callback writes them
+        """
+        total, watch = self._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+        watch.on_training_start(locals(), globals())
+        rollouts = self._make_rollouts()
+        rounds = 0
+        while self.num_timesteps < total:
+            played = self._collect(watch, rollouts)
+            if played is None:
+                break
+            self._update_current_progress_remaining(self.num_timesteps, total)
+            self._train(torch.cat(played.cells), self._value_targets(played).flatten())
+            rounds += 1
+            if log_interval and rounds % log_interval == 0:
+                self.logger.record("time/total_timesteps", self.num_timesteps)
+                self.logger.dump(self.num_timesteps)
+        watch.on_training_end()
+        return self
+
+    # --- one round ------------------------------------------------------------------------------------------------
+
+    def _make_rollouts(self) -> PairedRollouts:
+        config, batch = self.config, self._batch()
+        settings = (config.depth, config.gamma, config.rollout_lambda)
+        return PairedRollouts(batch.rules, self.sensor, self._drive, *settings, batch.sim.threads)
+
+    def _batch(self) -> Any:
+        """The games as a `GameBatch`, whose simulator the rollouts copy."""
+        assert self.env is not None
+        return self.env.get_attr("batch", [0])[0]
+
+    @torch.no_grad()
+    def _drive(self, cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.float32]]:
+        """Return (actions (B,), values (B,)) of the averaged network."""
+        advantages, values = self.policy.average(torch.from_numpy(cells).to(self.device))
+        return CANDIDATES[advantages.argmax(1).cpu().numpy()], values.cpu().numpy()
+
+    def _collect(self, callback: BaseCallback, rollouts: PairedRollouts) -> Round | None:
+        """Play n_steps decisions in every game, and try the candidates out; None if the callback ends the training."""
+        assert self.env is not None
+        played, cells, returns = Round(), [], []
+        self.policy.set_training_mode(False)
+        callback.on_rollout_start()
+        for _ in range(self.config.n_steps):
+            seen: Any = self._last_obs
+            chosen, returned = self._try_out(rollouts)
+            cells.append(torch.from_numpy(seen[chosen]).half())
+            returns.append(torch.from_numpy(returned))
+            best = np.searchsorted(CANDIDATES, self._drive(seen)[0])
+            actions = CANDIDATES[explore(best, self.config.exploration_eps, len(CANDIDATES))]
+            self._last_obs, rewards, dones, infos = self.env.step(actions)  # type: ignore[assignment]
+            self._last_episode_starts = dones
+            self.num_timesteps += self.env.num_envs
+            self._note(played, seen, rewards, dones, infos)
+            self._update_info_buffer([infos[row] for row in np.flatnonzero(dones)])
+            callback.update_locals(locals())
+            if not callback.on_step():
+                return None
+        self.experience.add(torch.cat(cells), torch.cat(returns), self.config.rounds_kept)
+        callback.on_rollout_end()
+        return played
+
+    def _try_out(self, rollouts: PairedRollouts) -> tuple[I64, NDArray[np.float32]]:
+        """Try the candidates out in a share of the games where there is a choice; return (rows (N,), returns (N, K)).
+
+        A lane change that the safety system would refuse is worth what going on is worth.
+        """
+        sim = self._batch().sim
+        possible = action_masks(sim)[:, CANDIDATES]
+        possible[:, 0] = True
+        wanted = np.random.random(len(possible)) < self.config.label_share
+        rows = np.flatnonzero(wanted & (possible.sum(1) > 1))
+        random = np.random.default_rng(np.random.randint(2**31))  # from the stream that checkpoints keep
+        streams = draw_streams(random, rows.size, self.config.rollouts)
+        found = rollouts.returns(sim, rows, possible[rows], CANDIDATES, streams).mean(2)
+        return rows, np.where(np.isnan(found), found[:, :1], found).astype(np.float32)
+
+    def _note(self, played: Round, seen: Any, rewards: Any, dones: Any, infos: list[dict[str, Any]]) -> None:
+        """Note one decision of all games; one that was cut goes on in truth: its last state's value counts."""
+        after = np.array(self._last_obs)
+        for row in np.flatnonzero(dones):
+            after[row] = infos[row]["terminal_observation"]
+        values = torch.from_numpy(self._drive(after)[1].copy())
+        played.cells.append(torch.from_numpy(seen))
+        played.rewards.append(torch.from_numpy(rewards))
+        played.next_values.append(values)
+        played.dones.append(torch.from_numpy(dones))
+
+    def _value_targets(self, played: Round) -> Tensor:
+        """Return the lambda returns (T, B) of a round."""
+        config, dones = self.config, torch.stack(played.dones)
+        rewards, following = torch.stack(played.rewards), torch.stack(played.next_values)
+        if self._n_updates == 0:
+            following += self._centre(rewards.mean())
+        return lambda_returns(rewards, following, dones, config.gamma, config.value_lambda)
+
+    @torch.no_grad()
+    def _centre(self, mean_reward: Tensor) -> Tensor:
+        """Raise all values of a new network by that of earning the mean reward for ever; return by how much."""
+        rise = mean_reward / max(1.0 - self.config.gamma, 1e-3)
+        for network in (self.policy.driver, self.policy.average):
+            network.raise_values(rise)
+        return rise
+
+    # --- learning -------------------------------------------------------------------------------------------------
+
+    def _train(self, seen: Tensor, targets: Tensor) -> None:
+        """Take the gradient steps of a round: on every lesson kept, and on as many states' values (M, D), (M,)."""
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        cells, returns = torch.cat(self.experience.cells), torch.cat(self.experience.returns)
+        for _ in range(self.config.n_epochs):
+            order = torch.from_numpy(np.random.permutation(len(cells)))
+            for batch in order.split(self.config.batch_size):
+                others = torch.from_numpy(np.random.randint(len(seen), size=len(batch)))
+                lesson = (cells[batch].float().to(self.device), returns[batch].to(self.device))
+                losses = self._descend(lesson, (seen[others].to(self.device), targets[others].to(self.device)))
+        self._n_updates += self.config.n_epochs
+        self.logger.record("train/advantage_loss", losses[0])
+        self.logger.record("train/value_loss", losses[1])
+
+    def _descend(self, lesson: tuple[Tensor, Tensor], states: tuple[Tensor, Tensor]) -> tuple[float, float]:
+        """Take one gradient step, every second one in the mirror; return the losses of advantages and values."""
+        (cells, returns), (seen, targets) = lesson, states
+        if np.random.random() < 0.5:
+            cells, seen = (mirror_cells(part, self.sensor.columns) for part in (cells, seen))
+            returns = returns[:, MIRRORED]
+        advantages, values = self.policy(torch.cat([cells, seen]))
+        advantage_loss = nn.functional.smooth_l1_loss(centred(advantages[: len(cells)]), centred(returns))
+        value_loss = nn.functional.mse_loss(values[len(cells) :], targets)
+        self.policy.optimizer.zero_grad()
+        (self.config.advantage_coef * advantage_loss + self.config.value_coef * value_loss).backward()
+        nn.utils.clip_grad_norm_(self.policy.driver.parameters(), self.config.max_grad_norm)
+        self.policy.optimizer.step()
+        self.policy.follow(self.config.average_rate)
+        return advantage_loss.item(), value_loss.item()
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "experience"]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        return ["policy", "policy.optimizer"], []
+
+
+def centred(values: Tensor) -> Tensor:
+    """Return (N, K) less each row's mean: what one action is worth more than another, whatever the state is worth."""
+    return values - values.mean(1, keepdim=True)

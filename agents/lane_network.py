@@ -1,0 +1,165 @@
+"""Networks that look at each lane with the same eyes: a layer shared by all lanes of the sensor, then dense layers.
+
+Where a car stands in a lane means the same in every lane, so one layer reads each lane's cells, and the layers after it
+compare the lanes. A cell's reading x is first split in two, its speed and whether it is free: a car reads 0 to 0.04 and
+free road 1, and a layer that saw x itself would hardly tell one car's speed from another's. All of it is sums and relu,
+so `lane_layers` writes it with the layers of a policy file, and the original game gets it as dense layers.
+
+Letters in shapes: B games, D cells, H rows of the sensor, W columns, U units, K candidate actions.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor, nn
+
+from deeptraffic.policy.layers import Layer
+from deeptraffic.policy.vocabulary import Conv2d, Flatten, Relu, Reshape
+from deeptraffic.sim.rules import RULES_2018, Action, Sensor
+
+SPEED_GAIN = RULES_2018.empty / 4.0  # a cell's reading times this is a car's speed in units of 80 mph
+CANDIDATES = np.array([Action.ACCELERATE, Action.LEFT, Action.RIGHT], np.int64)  # full throttle, or a lane change
+MIRRORED = [0, 2, 1]  # the candidates with left and right exchanged
+NEVER = -1000.0  # value of the actions that are no candidates
+PARTS = ("weight", "bias")
+VALUE_SCALE = 4.0  # spread of state values, so that the head's output is of order 1
+
+Weights = dict[str, NDArray[np.float32]]
+
+
+def split_cells(cells: Tensor, columns: int) -> Tensor:
+    """Return each lane's speeds and free cells, (B, W, 2 H), of cells (B, H * W)."""
+    lanes = cells.view(len(cells), -1, columns).transpose(1, 2)  # (B, W, H)
+    free = torch.relu(SPEED_GAIN * lanes - (SPEED_GAIN - 1.0))  # 1 if free, else 0
+    speed = torch.relu(SPEED_GAIN * lanes) - (SPEED_GAIN - 1.0) * free  # of a car, or 1 if free
+    return torch.cat([speed, free], 2)
+
+
+def mirror_cells(cells: Tensor, columns: int) -> Tensor:
+    """Return cells (B, D) with left and right exchanged."""
+    return cells.view(len(cells), -1, columns).flip(2).reshape(cells.shape)
+
+
+class LaneFeatures(BaseFeaturesExtractor):
+    """The shared layer as an SB3 features extractor: (B, D) cells -> (B, W * U).
+
+    Args:
+        observation_space: the sensor's cells, (D,)
+        columns: W of the sensor, 2 * lanes_side + 1
+        units: U
+    """
+
+    def __init__(self, observation_space: spaces.Box, columns: int, units: int) -> None:
+        super().__init__(observation_space, columns * units)
+        self.columns = columns
+        self.lane = nn.Linear(2 * (observation_space.shape[0] // columns), units)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Return the lanes' features, lane by lane."""
+        return torch.relu(self.lane(split_cells(observations.float(), self.columns))).flatten(1)
+
+
+def lane_layers(sensor: Sensor, weight: NDArray[Any], bias: NDArray[Any]) -> list[tuple[Layer, Weights]]:
+    """Return the shared layer, weight (U, 2 H) and bias (U,), as layers of a policy file with their tensors."""
+    rows, units = sensor.patches_ahead + sensor.patches_behind, len(bias)
+    split = np.full((2, 1, 1, 1), SPEED_GAIN, np.float32)
+    free_from = np.array([0.0, 1.0 - SPEED_GAIN], np.float32)
+    speed, free = weight[:, :rows].astype(np.float64), weight[:, rows:].astype(np.float64)
+    window = np.stack([speed, free - (SPEED_GAIN - 1.0) * speed], -1)[:, :, None, :]  # (U, H, 1, 2)
+    return [
+        (Reshape(shape=(rows, sensor.columns, 1)), {}),
+        (Conv2d(filters=2, kernel=(1, 1)), {"weight": split, "bias": free_from}),
+        (Relu(), {}),
+        (Conv2d(filters=units, kernel=(rows, 1)), {"weight": window.astype(np.float32), "bias": bias}),
+        (Relu(), {}),
+        (Flatten(), {}),
+    ]
+
+
+class LanePolicy(BasePolicy):
+    """What each candidate action is worth beside the others, and what the state is worth.
+
+    Args:
+        observation_space, action_space, lr_schedule: as for SB3's policies
+        net_arch: units of each layer behind the shared one
+        columns, lane_units: of the shared layer
+
+    average: a copy whose weights are a running mean of this network's; it drives
+    """
+
+    average: "LaneDriver"
+
+    def __init__(
+        self,
+        observation_space: spaces.Box,
+        action_space: spaces.Discrete,
+        lr_schedule: Callable[[float], float],
+        net_arch: list[int],
+        columns: int,
+        lane_units: int,
+        activation_fn: type[nn.Module] = nn.ReLU,
+    ) -> None:
+        super().__init__(observation_space, action_space)
+        self.driver = LaneDriver(LaneFeatures(observation_space, columns, lane_units), net_arch, activation_fn)
+        self.average = copy.deepcopy(self.driver).requires_grad_(False)
+        self.optimizer = torch.optim.Adam(self.driver.parameters(), lr=lr_schedule(1.0))
+
+    def forward(self, cells: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (advantages (B, K), values (B,)) of the network that learns."""
+        return self.driver(cells)
+
+    @torch.no_grad()
+    def follow(self, rate: float) -> None:
+        """Move the average a share of the way towards the network."""
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.driver.parameters()), rate)
+
+    def _predict(self, observation: Tensor | dict[str, Tensor], deterministic: bool = True) -> Tensor:
+        """Return the best actions (B,)."""
+        assert isinstance(observation, Tensor), "the sensor's cells"
+        best = self.average(observation)[0].argmax(1)
+        return torch.as_tensor(CANDIDATES, device=best.device)[best]
+
+
+class LaneDriver(nn.Module):
+    """The shared layer, hidden layers, and the two heads."""
+
+    def __init__(self, features: LaneFeatures, hidden: list[int], activation: type[nn.Module]) -> None:
+        super().__init__()
+        self.features = features
+        sizes = [features.features_dim, *hidden]
+        pairs = zip(sizes[:-1], sizes[1:], strict=True)
+        layers = [layer for pair in pairs for layer in (nn.Linear(*pair), activation())]
+        self.trunk = nn.Sequential(*layers)
+        self.advantage = nn.Linear(sizes[-1], len(CANDIDATES))
+        self.value = nn.Linear(sizes[-1], 1)
+
+    def forward(self, cells: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (advantages (B, K), values (B,)) of cells (B, D)."""
+        hidden = self.trunk(self.features(cells))  # (B, hidden[-1])
+        return self.advantage(hidden), VALUE_SCALE * self.value(hidden)[:, 0]
+
+    @torch.no_grad()
+    def raise_values(self, rise: Tensor) -> None:
+        """Make every state worth this much more."""
+        self.value.bias.add_(rise / VALUE_SCALE)
+
+    def weights(self) -> Weights:
+        """Return what drives, as a run's weights: `lanes.*`, dense layers `k.*`, and `value.*` for a planner."""
+        dense = [layer for layer in self.trunk if isinstance(layer, nn.Linear)]
+        named: dict[str, nn.Module] = {"lanes": self.features.lane, "value": self.value}
+        named |= {str(k): layer for k, layer in enumerate(dense)}
+        tensors = {f"{name}.{part}": getattr(module, part) for name, module in named.items() for part in PARTS}
+        weights = {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
+        head = {part: getattr(self.advantage, part).detach().cpu().numpy() for part in PARTS}
+        weights[f"{len(dense)}.weight"] = np.zeros((len(Action), head["weight"].shape[1]), np.float32)
+        weights[f"{len(dense)}.bias"] = np.full(len(Action), NEVER, np.float32)
+        for part in PARTS:
+            weights[f"{len(dense)}.{part}"][CANDIDATES] = head[part]
+        return weights

@@ -1,0 +1,99 @@
+"""What each action of a waiting driver would lead to: rollouts of a game's copies in the true simulator.
+
+A rollout takes one action now, lets a driver go on for some decisions, and adds the values of what it comes to. The
+future is not known to it: traffic goes on with random numbers drawn anew. All actions of a game share these numbers
+(common random numbers), so that a difference between two of them is less the luck of the traffic.
+
+A return is the lambda return of the rollout's rewards and values (Sutton and Barto 2018, equation 12.9).
+
+Letters in shapes: B games, C copies, D cells, K candidate actions, R rollouts of each.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.rules import Rules, Sensor
+from deeptraffic.sim.state import F64, I64
+from deeptraffic.sim.stream import MODULUS
+
+COPIES = 4096  # games copied at a time
+
+# cells (C, D) float32 -> (actions (C,) int64, values (C,) [reward]); the cells are overwritten after the call
+Driver = Callable[[NDArray[np.float32]], tuple[I64, NDArray[np.floating]]]
+
+
+def draw_streams(random: np.random.Generator, games: int, rollouts: int) -> I64:
+    """Return states of the games' random stream, (B, R)."""
+    return random.integers(1, MODULUS - 1, size=(games, rollouts))
+
+
+class PairedRollouts:
+    """Rollouts of the ego car's next decision.
+
+    Args:
+        rules: of the games; other agents are driven by the same driver, each by what it sees
+        sensor: of the driver
+        driver: who goes on driving, and says what a state is worth
+        depth: decisions of a rollout, the first included
+        gamma: discount per decision
+        lambda_: weight of longer returns, 0 for the value one decision ahead, 1 for the one at the end
+        threads: CPU threads of the simulator; None for all
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        sensor: Sensor,
+        driver: Driver,
+        depth: int,
+        gamma: float,
+        lambda_: float,
+        threads: int | None = None,
+    ) -> None:
+        self.sensor, self.driver, self.depth, self.gamma, self.lambda_ = sensor, driver, depth, gamma, lambda_
+        self.sim = Simulator(rules, COPIES, threads)
+        self.cells = np.empty((COPIES, sensor.size), np.float32)
+
+    def returns(self, sim: Simulator, rows: I64, tried: NDArray[np.bool_], actions: I64, streams: I64) -> F64:
+        """Return what each action is worth in games that wait for the ego car, (B, K, R); NaN where it is not tried.
+
+        rows: (B,) of `sim`; tried: (B, K); actions: (K,) as the game numbers them; streams: (B, R), `draw_streams`
+        """
+        results = np.full((*tried.shape, streams.shape[1]), np.nan)
+        game, candidate, rollout = np.nonzero(np.broadcast_to(tried[:, :, None], results.shape))
+        for start in range(0, game.size, COPIES):
+            some = slice(start, start + COPIES)
+            b, k, r = game[some], candidate[some], rollout[some]
+            self.sim.games[: b.size] = sim.games[rows[b]]
+            self.sim.games["rng"][: b.size] = streams[b, r]
+            results[b, k, r] = self._play(np.arange(b.size), actions[k])
+        return results
+
+    def look(self, sim: Simulator, rows: I64, agent: int = 0) -> tuple[I64, NDArray[np.floating]]:
+        """Return what the driver does in place of `agent`, and what it thinks the state is worth, (B,) each."""
+        cells = self.cells[: rows.size]
+        sim.sense(self.sensor, agent, rows, out=cells)
+        return self.driver(cells)
+
+    def _play(self, rows: I64, actions: I64) -> F64:
+        """Play the copies on, first with these actions; return their lambda returns (C,)."""
+        earned, result = np.zeros(rows.size), np.zeros(rows.size)
+        discount = weight = 1.0
+        for step in range(self.depth):
+            self._to_ego_decision(rows, actions)
+            earned += discount * self.sim.games["reward"][rows]
+            discount *= self.gamma
+            actions, values = self.look(self.sim, rows)
+            share = 1.0 - self.lambda_ if step + 1 < self.depth else 1.0
+            result += weight * share * (earned + discount * values)
+            weight *= self.lambda_
+        return result
+
+    def _to_ego_decision(self, rows: I64, actions: I64) -> None:
+        """Carry out the ego cars' actions and run to their next decision; the copies keep step with each other."""
+        waiting = int(self.sim.run_to_decision(actions, rows)[0])
+        while waiting != 0:
+            waiting = int(self.sim.run_to_decision(self.look(self.sim, rows, waiting)[0], rows)[0])
