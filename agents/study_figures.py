@@ -62,11 +62,12 @@ def draw_size(table: StudyTable) -> tuple[Figure, Rows]:
     studies = table.studies()
     figure = empty_figure((10.0, 3.6 * len(studies)))
     grid = figure.subplots(len(studies), 2, squeeze=False, sharey="row")
+    figure.suptitle("Score and size of the network (paper: fig. 3)", fontweight="bold", color=INK)
     for row, (name, study) in enumerate(studies.items()):
         for axes, column in zip(grid[row], ("layers", "decisions"), strict=True):
             _scatter_size(axes, study, column)
         grid[row, 0].set_ylabel(f"{name}\n{SCORE}")
-        style_axes(grid[row, 0], "by hidden layers" if row else "Size (paper: fig. 3), by hidden layers")
+        style_axes(grid[row, 0], "by hidden layers")
         style_axes(grid[row, 1], "by decisions of training")
     for axes in grid[-1]:
         axes.set_xlabel("parameters of the network")

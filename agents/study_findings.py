@@ -98,6 +98,7 @@ SIZE, WINDOW, SIGHT, GAMMA = (
     "4 a large gamma is best",
 )
 RUNS = "5 an evaluation needs many runs"
+OWN_LENGTH, OWN_RATE = "asked here: longer training is better", "asked here: a higher learning rate is better"
 CONTRASTS = (
     Contrast(SIZE, "parameters: most third - fewest third", "parameters", _thirds),
     Contrast(SIZE, "units of a layer: most third - fewest third", "units", _thirds),
@@ -107,13 +108,18 @@ CONTRASTS = (
     Contrast(SIGHT, "lanes_side: widest - narrower", "lanes_side", _top),
     Contrast(GAMMA, "gamma: largest third - smallest third", "gamma", _thirds),
 )
+OWN_CONTRASTS = (
+    Contrast(OWN_LENGTH, "decisions: longest - shortest", "decisions", _ends),
+    Contrast(OWN_RATE, "learning_rate: highest third - lowest third", "learning_rate", _thirds),
+)
 
 
 def find(table: StudyTable) -> list[Finding]:
-    """Return every finding that the studies' complete trials are enough for, in the paper's order."""
+    """Return every finding that the studies' complete trials are enough for, the paper's in its order first."""
     studies = table.complete().studies()
     found = [_compare(contrast, name, study) for contrast in CONTRASTS for name, study in studies.items()]
     found += [_compare_runs(name, study) for name, study in studies.items()]
+    found += [_compare(contrast, name, study) for contrast in OWN_CONTRASTS for name, study in studies.items()]
     return [finding for finding in found if finding is not None]
 
 

@@ -27,6 +27,7 @@ PANELS = {
     "other_agents": "other agents",
 }
 BINS = 5  # of settings of many values
+LOWEST = 0.01  # share of trials that may lie below the picture, so that single failures do not press the others flat
 FEW = 6  # values that are shown one by one
 STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -46,9 +47,13 @@ def draw_panels(table: StudyTable) -> tuple[Figure, list[dict[str, Any]]]:
         if column == "inputs":
             axes.set_xscale("log")
     panels[0].set_title("Settings (paper: fig. 6)", loc="left", fontweight="bold")
+    scores = table.numbers("score")
+    floor = float(np.quantile(scores, LOWEST)) - 1.0
+    panels[0].set_ylim(bottom=floor)
+    below = int((scores < floor).sum())
     for axes in panels[::4]:
         axes.set_ylabel("score on tuning runs [mph]")
-    _legend(panels[-1], list(table.studies()))
+    _legend(panels[-1], list(table.studies()), below)
     return figure, rows
 
 
@@ -88,12 +93,13 @@ def _median(values: F64, scores: F64) -> dict[str, Any]:
     return {"value": float(np.median(values)), "median": median, "low": low, "high": high, "trials": scores.size}
 
 
-def _legend(axes: Axes, studies: Sequence[str]) -> None:
+def _legend(axes: Axes, studies: Sequence[str], below: int) -> None:
     """Name the studies in the place that no setting takes."""
     axes.axis("off")
     lines = [Line2D([], [], color=c, linestyle=style, marker=m) for c, style, m in _looks(studies)]  # type: ignore[arg-type]
     axes.legend(lines, studies, frameon=False, loc="upper left", title="study", alignment="left")
     note = "dots: trials\nlines: medians of like trials,\nwith 95% bootstrap intervals"
+    note += f"\n{below} trials lie below" if below else ""
     axes.text(0.03, 0.35, note, transform=axes.transAxes, color=GREY, fontsize=9)
 
 
