@@ -297,8 +297,8 @@ class TrainConfig(Checked):
             raise ValueError(f"reward={self.games.reward!r}: expert_iteration learns from 'mit'; leave reward out")
         if isinstance(agent, ExpertConfig) and self.road.other_agents:
             raise ValueError(
-                f"other_agents={self.road.other_agents}: expert_iteration learns alone on the road; train it so, and go "
-                "on among copies by `train team_ppo --init RUN`"
+                f"other_agents={self.road.other_agents}: expert_iteration learns alone on the road; train it so, then "
+                "among copies by `train team_ppo --init RUN`"
             )
 
     def to_json(self) -> dict[str, Any]:
