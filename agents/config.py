@@ -238,6 +238,7 @@ class TrainConfig(Checked):
     evaluation_runs: open runs of such an evaluation; 0 for none
     checkpoint_every: [decisions] between checkpoints, from which a killed run resumes
     init: run folder or policy file that ppo or team_ppo begins from, see `agents.warm_start`; "" for a new network
+    init_gain: times which that network's outputs are the actor's
     critic_first: [decisions] of such a run in which only the critic learns
     """
 
@@ -250,6 +251,7 @@ class TrainConfig(Checked):
     evaluation_runs: int = whole(500, 0, 100_000)
     checkpoint_every: int = whole(200_000, 1, 10**12)
     init: str = ""
+    init_gain: float = number(1.0, 1e-3, 1e4)
     critic_first: int = whole(0, 0, 10**12)
     road: RoadConfig = field(default_factory=RoadConfig)
     observation: ObservationConfig = field(default_factory=lambda: ObservationConfig("gaps"))

@@ -80,7 +80,7 @@ def make_model(config: TrainConfig, env: DeepTrafficVecEnv, is_new: bool = True)
     model = ALGORITHMS[config.algo](config, _common(config, env, is_new))
     if config.init and is_new:
         assert isinstance(model, WarmPPO), "only such models are configured to begin from a network"
-        warm_start(model, config.init)
+        warm_start(model, config.init, config.init_gain)
     return model
 
 
