@@ -163,3 +163,31 @@ class LaneDriver(nn.Module):
         for part in PARTS:
             weights[f"{len(dense)}.{part}"][CANDIDATES] = head[part]
         return weights
+
+
+def driver_of(weights: Weights, sensor: Sensor, activation: type[nn.Module] = nn.ReLU) -> LaneDriver:
+    """Return the network that `LaneDriver.weights` wrote.
+
+    Raises ValueError if the weights are not those of such a network for this sensor.
+    """
+    rows = sensor.patches_ahead + sensor.patches_behind
+    lanes, heads = weights.get("lanes.weight"), {"value.weight", "value.bias"}
+    if lanes is None or not heads <= set(weights) or lanes.shape[1] != 2 * rows:
+        raise ValueError(
+            f"these weights ({', '.join(weights)}) hold no network of lanes with values for {sensor}; "
+            "take those of a run of expert_iteration"
+        )
+    count = sum(name.split(".")[0].isdigit() and name.endswith(".weight") for name in weights)
+    space = spaces.Box(0.0, 1.0, (sensor.size,), np.float32)
+    hidden = [len(weights[f"{k}.bias"]) for k in range(count - 1)]
+    driver = LaneDriver(LaneFeatures(space, sensor.columns, len(lanes)), hidden, activation)
+    dense = [layer for layer in driver.trunk if isinstance(layer, nn.Linear)]
+    named: dict[str, nn.Module] = {"lanes": driver.features.lane, "value": driver.value}
+    named |= {str(k): layer for k, layer in enumerate(dense)}
+    with torch.no_grad():
+        for name, module in named.items():
+            for part in PARTS:
+                getattr(module, part).copy_(torch.tensor(weights[f"{name}.{part}"]))
+        for part in PARTS:
+            getattr(driver.advantage, part).copy_(torch.tensor(weights[f"{count - 1}.{part}"][CANDIDATES]))
+    return driver

@@ -1,0 +1,187 @@
+"""A planner on the true simulator: it tries out what each action would lead to, and weighs that against a prior.
+
+Privileged: it copies the game, which no entrant could, so its scores are labelled so everywhere and it has no policy
+file. It may not see the future: every rollout goes on with random numbers of its own, the same for all actions of a
+state (`agents.paired_rollouts`). A learned network drives on in the rollouts and values what they come to.
+
+The choice improves on the network's own (its prior) instead of trusting a few noisy returns, whose best would lose to
+the prior: the action with the greatest
+
+    log prior(a) + (q(a) - q(a*)) / (temperature + standard error of that difference)
+
+where a* is the prior's own action and q the mean return: the policy improvement of Danihelka et al. 2022, "Policy
+improvement by planning with Gumbel" (section 3, equation 8, without the Gumbel noise, which is for training), with a
+transformation of q that grows with how sure it is. Half of the rollouts go to all actions that could have an effect,
+the other half to the best two of them (sequential halving, Karnin et al. 2013).
+
+    >>> from agents.planner import load_planner
+    >>> evaluate_open(load_planner("runs/expert"), runs=100).mean_mph      # its score is labelled privileged
+
+Letters in shapes: B games, C copies, D cells, K candidate actions, R rollouts.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.export import read_weights
+from agents.lane_network import CANDIDATES, LaneDriver, driver_of
+from agents.paired_rollouts import PairedRollouts, draw_streams
+from deeptraffic.envs.masks import action_masks
+from deeptraffic.settings import Checked, number, whole
+from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.rules import Sensor
+from deeptraffic.sim.state import F64, I64
+
+BEST = 2  # actions left for the second half of the rollouts
+NEVER = -1e9  # stands for the logarithm of no chance
+
+
+@dataclass(frozen=True)
+class PlannerConfig(Checked):
+    """How much to think, and how much to trust it.
+
+    rollouts: of each action in the first half; the best two get as many again
+    depth: decisions of a rollout, the first included
+    gamma, rollout_lambda: of returns, see `agents.paired_rollouts`
+    prior_temperature: [reward, 1 is 20 mph for one decision] differences of the prior's values that count as one in its
+        logarithm
+    temperature: [reward] differences of returns that count as one, however sure
+    seed: of the planner's own randomness
+    """
+
+    rollouts: int = whole(32, 1, 4096)
+    depth: int = whole(8, 1, 200)
+    gamma: float = number(0.96, 0.0, 1.0)
+    rollout_lambda: float = number(0.9, 0.0, 1.0)
+    prior_temperature: float = number(0.2, 1e-6, 1e6)
+    temperature: float = number(0.02, 1e-6, 1e6)
+    seed: int = whole(0, 0, 2**31 - 1)
+
+
+class Planner:
+    """Drives the ego car by planning; other agents, and everyone in a rollout, are driven by the network.
+
+    Args:
+        network: prior and values, for the sensor's cells
+        sensor: of the network
+        config: see `PlannerConfig`
+
+    searched: after `act`, (B, K) what each candidate was found to be worth, NaN where it was not tried
+    """
+
+    access = "privileged"
+
+    def __init__(
+        self, network: LaneDriver, sensor: Sensor, config: PlannerConfig | None = None, label: str = ""
+    ) -> None:
+        self.network, self.observation, self.config = network.eval(), sensor, config or PlannerConfig()
+        self.label = label or "planner"
+        self.random = np.random.default_rng(self.config.seed)
+        self.searched = np.empty((0, len(CANDIDATES)))
+        self._sim: Simulator | None = None
+        self._rollouts: PairedRollouts | None = None
+
+    def attach(self, sim: Simulator) -> None:
+        """Take the games that it will drive in."""
+        config = self.config
+        self._sim = sim
+        settings = (config.depth, config.gamma, config.rollout_lambda, sim.threads)
+        self._rollouts = PairedRollouts(sim.rules, self.observation, self._drive, *settings)
+        self.random = np.random.default_rng(config.seed)
+
+    def reset(self, rows: I64) -> None:
+        """There is no memory."""
+
+    def act(self, obs: F64, rows: I64) -> I64:
+        """Return the actions (B,) of drivers with slots `rows` for cells (B, D)."""
+        assert self._sim is not None, "attach the games first"
+        agents = self._sim.rules.other_agents + 1
+        prior = self._advantages(obs.astype(np.float32))
+        chosen = prior.argmax(1)
+        own = np.flatnonzero(rows % agents == 0)
+        if own.size:
+            chosen[own] = self.plan(rows[own] // agents, prior[own])
+        return CANDIDATES[chosen]
+
+    def plan(self, games: I64, prior: NDArray[np.float32]) -> I64:
+        """Return the better candidates (B,) in games that wait for the ego car; prior (B, K): what the network says."""
+        assert self._sim is not None and self._rollouts is not None, "attach the games first"
+        tried = action_masks(self._sim, 0, games)[:, CANDIDATES]
+        tried[:, 0] = True
+        log_prior = log_chances(prior / self.config.prior_temperature, tried)
+        choice = tried.sum(1) > 1
+        chosen, searched = np.zeros(games.size, np.int64), np.full(tried.shape, np.nan)
+        if choice.any():
+            chosen[choice], searched[choice] = self._search(games[choice], log_prior[choice], tried[choice])
+        self.searched = searched
+        return chosen
+
+    def _search(self, games: I64, log_prior: F64, tried: NDArray[np.bool_]) -> tuple[I64, F64]:
+        """Return (candidates (B,), what each was found to be worth (B, K)) in games where there is a choice."""
+        first = self._returns(games, tried)
+        scores = log_prior + evidence(first, log_prior.argmax(1), self.config.temperature)
+        best = np.zeros_like(tried)
+        np.put_along_axis(best, np.argsort(-scores, axis=1)[:, :BEST], True, axis=1)
+        returns = np.concatenate([first, self._returns(games, best & tried)], axis=2)
+        favourite = np.where(best, log_prior, NEVER).argmax(1)
+        scores = np.where(best, log_prior + evidence(returns, favourite, self.config.temperature), NEVER)
+        return scores.argmax(1), mean_of(returns)
+
+    def _returns(self, games: I64, tried: NDArray[np.bool_]) -> F64:
+        assert self._sim is not None and self._rollouts is not None
+        streams = draw_streams(self.random, games.size, self.config.rollouts)
+        return self._rollouts.returns(self._sim, games, tried, CANDIDATES, streams)
+
+    @torch.no_grad()
+    def _drive(self, cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.float32]]:
+        """Return (actions (C,), values (C,)) of the network."""
+        advantages, values = self.network(torch.from_numpy(cells))
+        return CANDIDATES[advantages.argmax(1).numpy()], values.numpy()
+
+    @torch.no_grad()
+    def _advantages(self, cells: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self.network(torch.from_numpy(cells))[0].numpy()
+
+
+def load_planner(path: str | Path, config: PlannerConfig | None = None, label: str = "") -> Planner:
+    """Return a planner on the network of a run of expert_iteration: its folder, or its weights file.
+
+    Raises ValueError if it holds no such network.
+    """
+    path = Path(path)
+    if path.is_dir():
+        from agents.run import RunFolder
+
+        path = RunFolder(path).best_file
+    weights, _ = read_weights(path)
+    return Planner(driver_of(weights, Sensor()), Sensor(), config, label)
+
+
+def log_chances(scores: NDArray[Any], tried: NDArray[np.bool_]) -> F64:
+    """Return the logarithm of softmax chances (B, K) among what is tried."""
+    masked = np.where(tried, scores.astype(np.float64), NEVER)
+    masked -= masked.max(1, keepdims=True)
+    return masked - np.log(np.exp(masked).sum(1, keepdims=True))
+
+
+def mean_of(returns: F64) -> F64:
+    """Return the mean over rollouts (B, K) of returns (B, K, R), NaN where there are none."""
+    count = (~np.isnan(returns)).sum(2)
+    return np.where(count > 0, np.nansum(returns, 2) / np.maximum(count, 1), np.nan)
+
+
+def evidence(returns: F64, favourite: I64, temperature: float) -> F64:
+    """Return by how much each action beats the favourite (B,), in units of what that is known to, (B, K).
+
+    returns: (B, K, R), paired by common random numbers along R; NaN where it was not tried: NEVER
+    """
+    lead = returns - np.take_along_axis(returns, favourite[:, None, None], 1)
+    mean = mean_of(lead)
+    count = np.maximum((~np.isnan(lead)).sum(2), 1)
+    spread = np.sqrt(np.nansum(np.square(lead - mean[:, :, None]), 2) / count)
+    return np.where(np.isnan(mean), NEVER, mean / (temperature + spread / np.sqrt(count)))
