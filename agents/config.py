@@ -269,6 +269,8 @@ class TrainConfig(Checked):
                 f"init={self.init!r}, critic_first={self.critic_first}: only {' and '.join(WARM)} without an encoder "
                 "begin from a network that drives already; leave them out"
             )
+        if isinstance(self.agent, TeamPPOConfig) and self.observation.kind == "pixels":
+            raise ValueError("observation.kind='pixels' does not show which car decides; choose another for team_ppo")
         drivers = 1 + min(self.road.other_agents, 9) if isinstance(self.agent, TeamPPOConfig) else 1  # 10 never decides
         rollout = getattr(self.agent, "n_steps", 0) * self.games.num_envs * drivers
         if isinstance(self.agent, PPOConfig | PQNConfig) and (self.agent.batch_size > rollout or rollout < 2):

@@ -155,3 +155,34 @@ def test_a_team_of_one_collects_and_learns_as_ppo_does(small_config: Config) -> 
     np.testing.assert_allclose(ours.returns, theirs.returns, atol=1e-4)
     for a, b in zip(models[0].policy.parameters(), models[1].policy.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
+
+
+def test_turns_are_taken_in_order(small_config: Config) -> None:
+    env = make_games(small_config("team_ppo", other_agents=10))
+    assert isinstance(env, TeamVecEnv) and env.drivers == 10  # agent 10 never decides
+    env.reset()
+    idle = np.zeros(8, np.int64)
+    with pytest.raises(RuntimeError, match="driver 0 of 10 is next"):
+        env.step(idle)
+    env.reset()
+    for driver in range(1, 10):
+        env.take_turn(idle)
+        assert env.turn == driver
+        assert (env.batch.sim.games["waiting"] == driver).all()
+    with pytest.raises(RuntimeError, match="driver 9 is the last of 10"):
+        env.take_turn(idle)
+    env.step(idle)
+    assert (env.batch.sim.games["waiting"] == 0).all() and env.turn == 0
+
+
+def test_pictures_are_refused(small_config: Config) -> None:
+    with pytest.raises(ValueError, match="does not show which car decides"):
+        small_config("team_ppo", kind="pixels")
+
+
+def test_lists_of_vehicles_are_seen_by_every_driver_from_its_own_place(small_config: Config) -> None:
+    model, buffer = collect(small_config("team_ppo", kind="kinematics"))
+    assert isinstance(buffer.observations, dict)
+    ego = buffer.observations["ego"][0]  # (24, 5): three drivers of eight games
+    assert (ego[:8] != ego[8:16]).any(1).all() and (ego[8:16] != ego[16:]).any(1).all()
+    assert np.isfinite(buffer.returns).all()
