@@ -347,12 +347,13 @@ _DEFAULTS: dict[str, Settings] = {
     "world_model": _WORLD_MODEL_DEFAULTS,
     "expert_iteration": _EXPERT_DEFAULTS,
 }
+_QUICK: Settings = {"total_timesteps": 120_000, "evaluate_every": 40_000, "checkpoint_every": 40_000}
+_LONG: Settings = {"total_timesteps": 500_000, "evaluate_every": 50_000, "checkpoint_every": 100_000}
+_FEWER_UPDATES: Settings = {"num_envs": 128, "updates_per_decision": 0.05, "learning_rate_end": 5e-5}
 PRESETS: dict[str, dict[str, Settings]] = {
     "default": {algo: {} for algo in AGENTS},
-    "demo": {algo: {} for algo in AGENTS},
-    "quick": {
-        algo: {"total_timesteps": 120_000, "evaluate_every": 40_000, "checkpoint_every": 40_000} for algo in AGENTS
-    },
+    "demo": {algo: {} for algo in AGENTS} | {"world_model": {**_LONG, **_FEWER_UPDATES}},
+    "quick": {algo: _QUICK for algo in AGENTS} | {"world_model": {**_QUICK, **_FEWER_UPDATES}},
 }
 
 
