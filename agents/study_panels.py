@@ -99,7 +99,7 @@ def _legend(axes: Axes, studies: Sequence[str], below: int) -> None:
     lines = [Line2D([], [], color=c, linestyle=style, marker=m) for c, style, m in _looks(studies)]  # type: ignore[arg-type]
     axes.legend(lines, studies, frameon=False, loc="upper left", title="study", alignment="left")
     note = "dots: trials\nlines: medians of like trials,\nwith 95% bootstrap intervals"
-    note += f"\n{below} trials lie below" if below else ""
+    note += f"\ntrials below: {below}" if below else ""
     axes.text(0.03, 0.35, note, transform=axes.transAxes, color=GREY, fontsize=9)
 
 

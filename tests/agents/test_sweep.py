@@ -116,7 +116,7 @@ def test_what_a_resumed_sweep_draws_is_what_an_undisturbed_one_draws(tmp_path: P
     sweep_inline(tiny(), tmp_path / "parts", quiet, room=2)
     parts = [line[1:] for line in outcomes(tmp_path / "parts")]
     assert parts == [line[1:] for line in outcomes(tmp_path / "whole")]
-    assert len({line for line in parts}) == 4
+    assert len(set(read_tables([tmp_path / "parts"]).texts("gamma"))) == 4
 
 
 def test_a_trial_whose_process_died_runs_again_as_it_was(tmp_path: Path, quiet: Console) -> None:
