@@ -88,7 +88,7 @@ class TeamPPOConfig(PPOConfig):
     team_share: weight of the team's mean speed in a driver's reward; the rest is its own
     """
 
-    team_share: float = number(1.0, 0.0, 1.0)
+    team_share: float = number(0.5, 0.0, 1.0)
 
 
 @dataclass(frozen=True)

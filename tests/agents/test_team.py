@@ -82,7 +82,7 @@ def test_every_driver_sees_its_own_frame_and_is_paid_for_its_own_period(
 
 
 def test_the_teams_pay_is_the_contests_score(small_config: Config) -> None:
-    config = small_config("team_ppo", other_agents=4, max_steps=67, n_steps=8, num_envs=2)
+    config = small_config("team_ppo", other_agents=4, max_steps=67, n_steps=8, num_envs=2, team_share=1.0)
     model, buffer = collect(config)
     assert isinstance(model.env, TeamVecEnv)
     sim = model.env.batch.sim
