@@ -11,9 +11,11 @@ its own frames, and each one's decisions are learned from.
 What a driver is paid for a decision, until its next one: `team_share` parts the mean speed over all driven cars, which
 is what the contest counts, and the rest its own speed; both as the game's own reward, (N - 60) / 20 with N the speed
 summed over 30 frames [px/frame]. Of the mean, one driver moves an eleventh, amid the luck of ten others: with half of
-each, a team of eleven learned four times as fast as with the mean alone. Where a game is cut or a rollout ends, which is at the ego cars' decision, the other
-agents' last decisions have run for a share f of a period: they are paid for that share, and the value of what the agent
-sees at that moment follows, discounted by gamma ** f.
+each, a team of eleven came as far in a quarter of the decisions that the mean alone took.
+
+Where a game is cut or a rollout ends, which is at the ego cars' decision, the other agents' last decisions have run for
+a share f of a period: they are paid for that share, and the value of what the agent sees at that moment follows,
+discounted by gamma ** f.
 
 Letters in shapes: T rounds, B games, D drivers. A column of the rollout buffer is one driver of one game, game b's
 driver d at d * B + b.
