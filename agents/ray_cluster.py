@@ -55,10 +55,10 @@ def connect(address: str) -> Any:
         import ray
     except ImportError:
         raise ImportError("Ray is not installed; pip install 'deeptraffic[ray]', here and on the cluster") from None
-    place = {"include_dashboard": False} if address == LOCAL else {"address": address}
+    alone: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
     try:
         _knock(address)
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **place)
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **alone)
     except (OSError, RuntimeError) as error:
         raise RuntimeError(
             f"no Ray cluster answers at {address!r} ({str(error).splitlines()[0]:.200}); start one with "
