@@ -222,7 +222,7 @@ AGENTS: dict[str, type[AgentConfig]] = {
 }
 
 
-WARM = ("ppo", "team_ppo")  # can begin from a network that drives already
+WARM = ("ppo", "team_ppo", "expert_iteration")  # can begin from a network that drives already
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,7 @@ class TrainConfig(Checked):
     evaluate_every: [decisions] between evaluations on tuning seeds, by which the best checkpoint is chosen
     evaluation_runs: open runs of such an evaluation; 0 for none
     checkpoint_every: [decisions] between checkpoints, from which a killed run resumes
-    init: run folder or policy file that ppo or team_ppo begins from, see `agents.warm_start`; "" for a new network
+    init: run folder or policy file that one of `WARM` begins from, see `agents.warm_start`; "" for a new network
     init_gain: times which that network's outputs are the actor's
     critic_first: [decisions] of such a run in which only the critic learns
     """
@@ -266,7 +266,7 @@ class TrainConfig(Checked):
         self._check_lanes()
         if (self.init or self.critic_first) and (self.algo not in WARM or self.encoder.name != NONE):
             raise ValueError(
-                f"init={self.init!r}, critic_first={self.critic_first}: only {' and '.join(WARM)} without an encoder "
+                f"init={self.init!r}, critic_first={self.critic_first}: only {', '.join(WARM)} without an encoder "
                 "begin from a network that drives already; leave them out"
             )
         if isinstance(self.agent, TeamPPOConfig) and self.observation.kind == "pixels":
@@ -299,10 +299,10 @@ class TrainConfig(Checked):
             raise ValueError(f"lane_units={agent.lane_units} is not for {self.algo}; set lane_units=0")
         if isinstance(agent, ExpertConfig) and self.games.reward != "mit":
             raise ValueError(f"reward={self.games.reward!r}: expert_iteration learns from 'mit'; leave reward out")
-        if isinstance(agent, ExpertConfig) and self.road.other_agents:
+        if isinstance(agent, ExpertConfig) and self.road.other_agents and agent.value_coef:
             raise ValueError(
-                f"other_agents={self.road.other_agents}: expert_iteration learns alone on the road; train it so, then "
-                "among copies by `train team_ppo --init RUN`"
+                f"value_coef={agent.value_coef} with other_agents={self.road.other_agents}: a team learns from "
+                "rollouts alone; set value_coef=0 and rollout_lambda=1"
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -21,7 +21,8 @@ class ExpertConfig(AgentConfig):
     rounds_kept: rounds whose rollouts are learned from
     batch_size: rollouts, and as many states, of one gradient step
     n_epochs: passes over the rollouts kept, after each round
-    advantage_coef, value_coef: weights of the losses
+    advantage_coef, value_coef: weights of the losses; value_coef=0: rollouts count their own rewards alone
+    advantage_scale: [reward] error of an advantage up to which it is squared in the loss, beyond it counts as it is
     average_rate: share by which the network that drives follows the one that learns, at every gradient step
     """
 
@@ -42,4 +43,13 @@ class ExpertConfig(AgentConfig):
     n_epochs: int = whole(1, 1, 100)
     advantage_coef: float = number(4.0, 0.0, 1000.0)
     value_coef: float = number(0.075, 0.0, 1000.0)
+    advantage_scale: float = number(1.0, 1e-6, 1000.0)
     average_rate: float = number(0.002, 1e-6, 1.0)
+
+    def check(self) -> None:
+        """Raise ValueError if rollouts would lean on values that nobody learns."""
+        if not self.value_coef and self.rollout_lambda < 1.0:
+            raise ValueError(
+                f"rollout_lambda={self.rollout_lambda} weighs values that are not learned with value_coef=0; "
+                "set rollout_lambda=1 or a greater value_coef"
+            )

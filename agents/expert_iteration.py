@@ -6,6 +6,10 @@ candidate action is tried out on copies of the game (`agents.paired_rollouts`), 
 learns the differences (how much better than the mean of the candidates), for one rollout says little, but a regression
 over many thousand averages the luck of the traffic away. States' values it learns from the games' own rewards.
 
+With other agents, all of them are the network's copies, and the decisions of each are tried out for what they are worth
+to the team. A lane change may then be worth something though the deciding car cannot make it: by the rules of 2018,
+whoever comes after it executes it too.
+
 Sources: Anthony, Tian and Barber 2017, "Thinking Fast and Slow with Deep Learning and Tree Search", arXiv:1705.08439
 (a search teaches a network that guides the search); Lagoudakis and Parr 2003, "Reinforcement Learning as
 Classification" (rollouts improve a policy, a learner generalises them).
@@ -35,9 +39,12 @@ from agents.exploration import explore
 from agents.lane_network import CANDIDATES, MIRRORED, LanePolicy, mirror_cells
 from agents.paired_rollouts import PairedRollouts, draw_streams
 from agents.pqn import lambda_returns
+from agents.team_games import TeamVecEnv
 from deeptraffic.envs.masks import action_masks
 from deeptraffic.sim.rules import Sensor
 from deeptraffic.sim.state import I64
+
+Pair = tuple[Tensor, Tensor]
 
 
 @dataclass
@@ -68,10 +75,13 @@ class Lessons:
 class Round:
     """What all games did in a round, one entry per decision.
 
+    lessons: (N, D) float16 of states in which candidates were tried out; returns: (N, K) of what each was worth
     cells: (B, D) float32 that were decided on; rewards: (B,) float32; next_values: (B,) of the states that came of it
     dones: (B,) whether the game ended
     """
 
+    lessons: list[Tensor] = field(default_factory=list)
+    returns: list[Tensor] = field(default_factory=list)
     cells: list[Tensor] = field(default_factory=list)
     rewards: list[Tensor] = field(default_factory=list)
     next_values: list[Tensor] = field(default_factory=list)
@@ -150,7 +160,7 @@ class ExpertIteration(BaseAlgorithm):
             if played is None:
                 break
             self._update_current_progress_remaining(self.num_timesteps, total)
-            self._train(torch.cat(played.cells), self._value_targets(played).flatten())
+            self._train(played)
             rounds += 1
             if log_interval and rounds % log_interval == 0:
                 self.logger.record("time/total_timesteps", self.num_timesteps)
@@ -174,46 +184,64 @@ class ExpertIteration(BaseAlgorithm):
     def _drive(self, cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.float32]]:
         """Return (actions (B,), values (B,)) of the averaged network."""
         advantages, values = self.policy.average(torch.from_numpy(cells).to(self.device))
-        return CANDIDATES[advantages.argmax(1).cpu().numpy()], values.cpu().numpy()
+        known = values if self.config.value_coef else torch.zeros_like(values)
+        return CANDIDATES[advantages.argmax(1).cpu().numpy()], known.cpu().numpy()
 
     def _collect(self, callback: BaseCallback, rollouts: PairedRollouts) -> Round | None:
-        """Play n_steps decisions in every game, and try the candidates out; None if the callback ends the training."""
+        """Play n_steps decisions of every driver, and try candidates out; None if the callback ends the training."""
         assert self.env is not None
-        played, cells, returns = Round(), [], []
+        played = Round()
         self.policy.set_training_mode(False)
         callback.on_rollout_start()
         for _ in range(self.config.n_steps):
             seen: Any = self._last_obs
-            chosen, returned = self._try_out(rollouts)
-            cells.append(torch.from_numpy(seen[chosen]).half())
-            returns.append(torch.from_numpy(returned))
-            best = np.searchsorted(CANDIDATES, self._drive(seen)[0])
-            actions = CANDIDATES[explore(best, self.config.exploration_eps, len(CANDIDATES))]
+            for driver in range(self.drivers - 1):
+                seen = self._team().take_turn(self._decide(seen, driver, rollouts, played))
+            actions = self._decide(seen, self.drivers - 1, rollouts, played)
             self._last_obs, rewards, dones, infos = self.env.step(actions)  # type: ignore[assignment]
             self._last_episode_starts = dones
-            self.num_timesteps += self.env.num_envs
-            self._note(played, seen, rewards, dones, infos)
+            self.num_timesteps += self.env.num_envs * self.drivers
+            if self.config.value_coef:
+                self._note(played, seen, rewards, dones, infos)
             self._update_info_buffer([infos[row] for row in np.flatnonzero(dones)])
             callback.update_locals(locals())
             if not callback.on_step():
                 return None
-        self.experience.add(torch.cat(cells), torch.cat(returns), self.config.rounds_kept)
+        self.experience.add(torch.cat(played.lessons), torch.cat(played.returns), self.config.rounds_kept)
         callback.on_rollout_end()
         return played
 
-    def _try_out(self, rollouts: PairedRollouts) -> tuple[I64, NDArray[np.float32]]:
+    @property
+    def drivers(self) -> int:
+        """How many cars of a game the network drives and learns from."""
+        return self.env.drivers if isinstance(self.env, TeamVecEnv) else 1
+
+    def _team(self) -> TeamVecEnv:
+        assert isinstance(self.env, TeamVecEnv), "several drivers take turns"
+        return self.env
+
+    def _decide(self, seen: Any, driver: int, rollouts: PairedRollouts, played: Round) -> I64:
+        """Try candidates out for the driver whose turn it is; return its actions (B,), some of them at random."""
+        chosen, returned = self._try_out(driver, rollouts)
+        played.lessons.append(torch.from_numpy(seen[chosen]).half())
+        played.returns.append(torch.from_numpy(returned))
+        best = np.searchsorted(CANDIDATES, self._drive(seen)[0])
+        return CANDIDATES[explore(best, self.config.exploration_eps, len(CANDIDATES))]
+
+    def _try_out(self, driver: int, rollouts: PairedRollouts) -> tuple[I64, NDArray[np.float32]]:
         """Try the candidates out in a share of the games where there is a choice; return (rows (N,), returns (N, K)).
 
-        A lane change that the safety system would refuse is worth what going on is worth.
+        A lane change that the safety system would refuse the ego car is worth what going on is worth.
         """
         sim = self._batch().sim
-        possible = action_masks(sim)[:, CANDIDATES]
-        possible[:, 0] = True
+        possible = np.ones((sim.num_envs, len(CANDIDATES)), np.bool_)
+        if driver == 0:
+            possible[:, 1:] = action_masks(sim)[:, CANDIDATES[1:]]
         wanted = np.random.random(len(possible)) < self.config.label_share
         rows = np.flatnonzero(wanted & (possible.sum(1) > 1))
         random = np.random.default_rng(np.random.randint(2**31))  # from the stream that checkpoints keep
         streams = draw_streams(random, rows.size, self.config.rollouts)
-        found = rollouts.returns(sim, rows, possible[rows], CANDIDATES, streams).mean(2)
+        found = rollouts.returns(sim, rows, possible[rows], CANDIDATES, streams, driver).mean(2)
         return rows, np.where(np.isnan(found), found[:, :1], found).astype(np.float32)
 
     def _note(self, played: Round, seen: Any, rewards: Any, dones: Any, infos: list[dict[str, Any]]) -> None:
@@ -245,36 +273,45 @@ class ExpertIteration(BaseAlgorithm):
 
     # --- learning -------------------------------------------------------------------------------------------------
 
-    def _train(self, seen: Tensor, targets: Tensor) -> None:
-        """Take the gradient steps of a round: on every lesson kept, and on as many states' values (M, D), (M,)."""
+    def _train(self, played: Round) -> None:
+        """Take the gradient steps of a round: on every lesson kept, and on as many of the round's states' values."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         cells, returns = torch.cat(self.experience.cells), torch.cat(self.experience.returns)
+        seen = torch.cat(played.cells) if played.cells else None
+        targets = self._value_targets(played).flatten() if played.cells else None
         for _ in range(self.config.n_epochs):
             order = torch.from_numpy(np.random.permutation(len(cells)))
             for batch in order.split(self.config.batch_size):
-                others = torch.from_numpy(np.random.randint(len(seen), size=len(batch)))
                 lesson = (cells[batch].float().to(self.device), returns[batch].to(self.device))
-                losses = self._descend(lesson, (seen[others].to(self.device), targets[others].to(self.device)))
+                states = None
+                if seen is not None and targets is not None:
+                    others = torch.from_numpy(np.random.randint(len(seen), size=len(batch)))
+                    states = (seen[others].to(self.device), targets[others].to(self.device))
+                losses = self._descend(lesson, states)
         self._n_updates += self.config.n_epochs
         self.logger.record("train/advantage_loss", losses[0])
         self.logger.record("train/value_loss", losses[1])
 
-    def _descend(self, lesson: tuple[Tensor, Tensor], states: tuple[Tensor, Tensor]) -> tuple[float, float]:
+    def _descend(self, lesson: Pair, states: Pair | None) -> tuple[float, float]:
         """Take one gradient step, every second one in the mirror; return the losses of advantages and values."""
-        (cells, returns), (seen, targets) = lesson, states
+        (cells, returns), config = lesson, self.config
+        everything = cells if states is None else torch.cat([cells, states[0]])
         if np.random.random() < 0.5:
-            cells, seen = (mirror_cells(part, self.sensor.columns) for part in (cells, seen))
-            returns = returns[:, MIRRORED]
-        advantages, values = self.policy(torch.cat([cells, seen]))
-        advantage_loss = nn.functional.smooth_l1_loss(centred(advantages[: len(cells)]), centred(returns))
-        value_loss = nn.functional.mse_loss(values[len(cells) :], targets)
+            everything, returns = mirror_cells(everything, self.sensor.columns), returns[:, MIRRORED]
+        advantages, values = self.policy(everything)
+        loss = nn.functional.smooth_l1_loss(
+            centred(advantages[: len(cells)]), centred(returns), beta=config.advantage_scale
+        )
+        value_loss = torch.zeros(())
+        if states is not None:
+            value_loss = nn.functional.mse_loss(values[len(cells) :], states[1])
         self.policy.optimizer.zero_grad()
-        (self.config.advantage_coef * advantage_loss + self.config.value_coef * value_loss).backward()
-        nn.utils.clip_grad_norm_(self.policy.driver.parameters(), self.config.max_grad_norm)
+        (config.advantage_coef * loss + config.value_coef * value_loss).backward()
+        nn.utils.clip_grad_norm_(self.policy.driver.parameters(), config.max_grad_norm)
         self.policy.optimizer.step()
-        self.policy.follow(self.config.average_rate)
-        return advantage_loss.item(), value_loss.item()
+        self.policy.follow(config.average_rate)
+        return loss.item(), value_loss.item()
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "experience"]

@@ -120,6 +120,14 @@ class LanePolicy(BasePolicy):
         """Move the average a share of the way towards the network."""
         torch._foreach_lerp_(list(self.average.parameters()), list(self.driver.parameters()), rate)
 
+    def begin_from(self, driver: "LaneDriver") -> None:
+        """Take the weights of a network of the same sizes; ValueError if its sizes are others."""
+        try:
+            self.driver.load_state_dict(driver.state_dict())
+        except RuntimeError as error:
+            raise ValueError(f"the network to begin from has layers of other sizes: {error}") from None
+        self.average.load_state_dict(driver.state_dict())
+
     def _predict(self, observation: Tensor | dict[str, Tensor], deterministic: bool = True) -> Tensor:
         """Return the best actions (B,)."""
         assert isinstance(observation, Tensor), "the sensor's cells"
@@ -166,15 +174,15 @@ class LaneDriver(nn.Module):
 
 
 def driver_of(weights: Weights, sensor: Sensor, activation: type[nn.Module] = nn.ReLU) -> LaneDriver:
-    """Return the network that `LaneDriver.weights` wrote.
+    """Return the network that `LaneDriver.weights` wrote; values are 0 where the weights hold none.
 
     Raises ValueError if the weights are not those of such a network for this sensor.
     """
     rows = sensor.patches_ahead + sensor.patches_behind
-    lanes, heads = weights.get("lanes.weight"), {"value.weight", "value.bias"}
-    if lanes is None or not heads <= set(weights) or lanes.shape[1] != 2 * rows:
+    lanes = weights.get("lanes.weight")
+    if lanes is None or lanes.shape[1] != 2 * rows:
         raise ValueError(
-            f"these weights ({', '.join(weights)}) hold no network of lanes with values for {sensor}; "
+            f"these weights ({', '.join(weights)}) hold no network with a layer that the lanes of {sensor} share; "
             "take those of a run of expert_iteration"
         )
     count = sum(name.split(".")[0].isdigit() and name.endswith(".weight") for name in weights)
@@ -184,10 +192,11 @@ def driver_of(weights: Weights, sensor: Sensor, activation: type[nn.Module] = nn
     dense = [layer for layer in driver.trunk if isinstance(layer, nn.Linear)]
     named: dict[str, nn.Module] = {"lanes": driver.features.lane, "value": driver.value}
     named |= {str(k): layer for k, layer in enumerate(dense)}
+    nothing = {"value.weight": np.zeros((1, hidden[-1]), np.float32), "value.bias": np.zeros(1, np.float32)}
     with torch.no_grad():
         for name, module in named.items():
             for part in PARTS:
-                getattr(module, part).copy_(torch.tensor(weights[f"{name}.{part}"]))
+                getattr(module, part).copy_(torch.tensor({**nothing, **weights}[f"{name}.{part}"]))
         for part in PARTS:
             getattr(driver.advantage, part).copy_(torch.tensor(weights[f"{count - 1}.{part}"][CANDIDATES]))
     return driver

@@ -1,7 +1,10 @@
 """What each action of a waiting driver would lead to: rollouts of a game's copies in the true simulator.
 
-A rollout takes one action now, lets a driver go on for some decisions, and adds the values of what it comes to. The
-future is not known to it: traffic goes on with random numbers drawn anew. All actions of a game share these numbers
+A rollout takes one action now, lets the network go on driving (the other agents too) for some decisions of this driver,
+and adds the values of what it comes to. Its rewards are the mean speed over all driven cars, which is what the contest
+counts, in the game's own units: (mean - 60 mph) / 20 mph for each period between two decisions.
+
+The future is not known to it: traffic goes on with random numbers drawn anew. All actions of a game share these numbers
 (common random numbers), so that a difference between two of them is less the luck of the traffic.
 
 A return is the lambda return of the rollout's rewards and values (Sutton and Barto 2018, equation 12.9).
@@ -20,6 +23,7 @@ from deeptraffic.sim.state import F64, I64
 from deeptraffic.sim.stream import MODULUS
 
 COPIES = 4096  # games copied at a time
+STANDARD = 90.0  # [px/frame] speeds of a period of 30 frames summed at 60 mph, where the reward is 0
 
 # cells (C, D) float32 -> (actions (C,) int64, values (C,) [reward]); the cells are overwritten after the call
 Driver = Callable[[NDArray[np.float32]], tuple[I64, NDArray[np.floating]]]
@@ -31,10 +35,10 @@ def draw_streams(random: np.random.Generator, games: int, rollouts: int) -> I64:
 
 
 class PairedRollouts:
-    """Rollouts of the ego car's next decision.
+    """Rollouts from a decision of the ego car or of another agent.
 
     Args:
-        rules: of the games; other agents are driven by the same driver, each by what it sees
+        rules: of the games
         sensor: of the driver
         driver: who goes on driving, and says what a state is worth
         depth: decisions of a rollout, the first included
@@ -57,10 +61,13 @@ class PairedRollouts:
         self.sim = Simulator(rules, COPIES, threads)
         self.cells = np.empty((COPIES, sensor.size), np.float32)
 
-    def returns(self, sim: Simulator, rows: I64, tried: NDArray[np.bool_], actions: I64, streams: I64) -> F64:
-        """Return what each action is worth in games that wait for the ego car, (B, K, R); NaN where it is not tried.
+    def returns(
+        self, sim: Simulator, rows: I64, tried: NDArray[np.bool_], actions: I64, streams: I64, agent: int = 0
+    ) -> F64:
+        """Return what each action is worth in games that wait for `agent`, (B, K, R); NaN where it is not tried.
 
-        rows: (B,) of `sim`; tried: (B, K); actions: (K,) as the game numbers them; streams: (B, R), `draw_streams`
+        rows: (B,) of `sim`, all in the same frame of their decision period; tried: (B, K)
+        actions: (K,) as the game numbers them; streams: (B, R), `draw_streams`
         """
         results = np.full((*tried.shape, streams.shape[1]), np.nan)
         game, candidate, rollout = np.nonzero(np.broadcast_to(tried[:, :, None], results.shape))
@@ -69,7 +76,7 @@ class PairedRollouts:
             b, k, r = game[some], candidate[some], rollout[some]
             self.sim.games[: b.size] = sim.games[rows[b]]
             self.sim.games["rng"][: b.size] = streams[b, r]
-            results[b, k, r] = self._play(np.arange(b.size), actions[k])
+            results[b, k, r] = self._play(np.arange(b.size), actions[k], agent)
         return results
 
     def look(self, sim: Simulator, rows: I64, agent: int = 0) -> tuple[I64, NDArray[np.floating]]:
@@ -78,22 +85,24 @@ class PairedRollouts:
         sim.sense(self.sensor, agent, rows, out=cells)
         return self.driver(cells)
 
-    def _play(self, rows: I64, actions: I64) -> F64:
-        """Play the copies on, first with these actions; return their lambda returns (C,)."""
+    def _play(self, rows: I64, actions: I64, agent: int) -> F64:
+        """Play the copies on, first with these actions of `agent`; return their lambda returns (C,)."""
         earned, result = np.zeros(rows.size), np.zeros(rows.size)
+        counted = self.sim.games["score_sum"][rows]
         discount = weight = 1.0
         for step in range(self.depth):
-            self._to_ego_decision(rows, actions)
-            earned += discount * self.sim.games["reward"][rows]
+            self._to_next_decision(rows, actions, agent)
+            before, counted = counted, self.sim.games["score_sum"][rows]
+            earned += discount * (counted - before - STANDARD) / (STANDARD / 3.0)
             discount *= self.gamma
-            actions, values = self.look(self.sim, rows)
+            actions, values = self.look(self.sim, rows, agent)
             share = 1.0 - self.lambda_ if step + 1 < self.depth else 1.0
             result += weight * share * (earned + discount * values)
             weight *= self.lambda_
         return result
 
-    def _to_ego_decision(self, rows: I64, actions: I64) -> None:
-        """Carry out the ego cars' actions and run to their next decision; the copies keep step with each other."""
+    def _to_next_decision(self, rows: I64, actions: I64, agent: int) -> None:
+        """Carry out the actions of `agent` and run to its next decision; the copies keep step with each other."""
         waiting = int(self.sim.run_to_decision(actions, rows)[0])
-        while waiting != 0:
+        while waiting != agent:
             waiting = int(self.sim.run_to_decision(self.look(self.sim, rows, waiting)[0], rows)[0])

@@ -41,7 +41,7 @@ from agents.reinforce import Reinforce
 from agents.segment_memory import mirror_of
 from agents.team import TeamPPO
 from agents.team_games import TeamVecEnv
-from agents.warm_start import WarmPPO, warm_start
+from agents.warm_start import WarmPPO, load_lane_driver, warm_start
 from agents.world_model import encoder_and_policy
 from agents.world_model_agent import WorldModelAgent
 from agents.world_model_config import WorldModelConfig
@@ -59,7 +59,10 @@ class PerGameDQN(PerGameExploration, DQN):
 
 def make_games(config: TrainConfig) -> DeepTrafficVecEnv:
     """Return the games of a run, seeded; their ends are spread out, because learners treat ended games one by one."""
-    kind = TeamVecEnv if isinstance(config.agent, TeamPPOConfig) else DeepTrafficVecEnv
+    is_team = isinstance(config.agent, TeamPPOConfig) or (
+        isinstance(config.agent, ExpertConfig) and config.road.other_agents > 0
+    )
+    kind = TeamVecEnv if is_team else DeepTrafficVecEnv
     env = kind(
         config.games.num_envs,
         rules=config.road,
@@ -78,7 +81,9 @@ def make_model(config: TrainConfig, env: DeepTrafficVecEnv, is_new: bool = True)
     is_new: whether training begins, with the pretrained encoder if one is named; otherwise the weights will be set
     """
     model = ALGORITHMS[config.algo](config, _common(config, env, is_new))
-    if config.init and is_new:
+    if config.init and is_new and isinstance(model, ExpertIteration):
+        model.policy.begin_from(load_lane_driver(config.init))
+    elif config.init and is_new:
         assert isinstance(model, WarmPPO), "only such models are configured to begin from a network"
         warm_start(model, config.init, config.init_gain)
     return model

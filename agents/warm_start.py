@@ -17,7 +17,7 @@ import torch
 from stable_baselines3 import PPO
 from torch import nn
 
-from agents.lane_network import SPEED_GAIN, LaneFeatures, lane_layers
+from agents.lane_network import SPEED_GAIN, LaneDriver, LaneFeatures, driver_of, lane_layers
 from deeptraffic.policy.brain import NetworkPolicy
 from deeptraffic.policy.file import read_policy
 from deeptraffic.policy.layers import Layer
@@ -112,6 +112,12 @@ def init_settings(path: str | Path) -> dict[str, Any]:
     settings["agent.hidden"] = list(units.values())[:-1]
     used = {ACTIVATIONS[type(layer)] for layer in layers[-2::-2] if type(layer) in ACTIVATIONS}  # behind dense layers
     return settings | ({"agent.activation": used.pop()} if len(used) == 1 else {})
+
+
+def load_lane_driver(path: str | Path) -> LaneDriver:
+    """Return a driver with a layer that lanes share, for expert iteration to go on from; ValueError if it has none."""
+    policy = load_driver(path)
+    return driver_of(_weights_of(path, policy), policy.observation)
 
 
 @torch.no_grad()
