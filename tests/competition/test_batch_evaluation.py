@@ -125,19 +125,25 @@ def test_policies_drive_under_their_own_rules_unless_the_plan_says_otherwise() -
     assert Plan(other_agents=5).game(busy) == (2018, 5)
 
 
-def test_policies_are_read_as_their_turn_comes_and_the_rest_left_when_nobody_waits() -> None:
+def test_policies_are_read_as_their_turn_comes_and_the_rest_left_when_nobody_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     read: list[int] = []
-    left = threading.Event()
+    stops: list[threading.Event] = []
+
+    def note_stop(policy: Policy, plan: Plan, stop: threading.Event) -> Score:
+        stops.append(stop)
+        return score_policy(policy, plan, stop)
 
     def load(k: int) -> Policy:
         read.append(k)
         if k == 1:
-            left.wait(10)
+            assert stops[0].wait(30)
         return network_policy(k)
 
+    monkeypatch.setattr(batch_evaluation, "score_policy", note_stop)
     outcomes = evaluate_many([Entry(str(k), partial(load, k)) for k in range(100)], Plan("open", runs=1), threads=1)
     next(outcomes)
-    threading.Timer(0.2, left.set).start()
     outcomes.close()  # type: ignore[attr-defined]
     assert read in ([0], [0, 1])  # what was being read, and nothing after it
 
