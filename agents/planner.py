@@ -64,7 +64,7 @@ class PlannerConfig(Checked):
 
 
 class Planner:
-    """Drives the ego car by planning; other agents, and everyone in a rollout, are driven by the network.
+    """Drives the ego car, and its copies in the traffic, by planning; in rollouts the network drives all of them.
 
     Args:
         network: prior and values, for the sensor's cells
@@ -82,7 +82,7 @@ class Planner:
         self.network, self.observation, self.config = network.eval(), sensor, config or PlannerConfig()
         self.label = label or "planner"
         self.random = np.random.default_rng(self.config.seed)
-        self.searched = np.empty((0, len(CANDIDATES)))
+        self.searched: F64 = np.empty((0, len(CANDIDATES)))
         self._sim: Simulator | None = None
         self._rollouts: PairedRollouts | None = None
 
@@ -102,40 +102,43 @@ class Planner:
         assert self._sim is not None, "attach the games first"
         agents = self._sim.rules.other_agents + 1
         prior = self._advantages(obs.astype(np.float32))
-        chosen = prior.argmax(1)
-        own = np.flatnonzero(rows % agents == 0)
-        if own.size:
-            chosen[own] = self.plan(rows[own] // agents, prior[own])
+        chosen = np.zeros(rows.size, np.int64)
+        for agent in np.unique(rows % agents):
+            asked = np.flatnonzero(rows % agents == agent)
+            chosen[asked] = self.plan(rows[asked] // agents, prior[asked], int(agent))
         return CANDIDATES[chosen]
 
-    def plan(self, games: I64, prior: NDArray[np.float32]) -> I64:
-        """Return the better candidates (B,) in games that wait for the ego car; prior (B, K): what the network says."""
+    def plan(self, games: I64, prior: NDArray[np.float32], agent: int = 0) -> I64:
+        """Return the better candidates (B,) in games that wait for `agent`; prior (B, K): what the network says.
+
+        A lane change that the safety system would refuse is not tried, unless other cars would execute it too.
+        """
         assert self._sim is not None and self._rollouts is not None, "attach the games first"
-        tried = action_masks(self._sim, 0, games)[:, CANDIDATES]
-        tried[:, 0] = True
+        tried = np.ones((games.size, len(CANDIDATES)), np.bool_)
+        if agent == 0:
+            tried[:, 1:] = action_masks(self._sim, 0, games)[:, CANDIDATES[1:]]
         log_prior = log_chances(prior / self.config.prior_temperature, tried)
         choice = tried.sum(1) > 1
-        chosen, searched = np.zeros(games.size, np.int64), np.full(tried.shape, np.nan)
+        chosen, self.searched = np.zeros(games.size, np.int64), np.full(tried.shape, np.nan)
         if choice.any():
-            chosen[choice], searched[choice] = self._search(games[choice], log_prior[choice], tried[choice])
-        self.searched = searched
+            chosen[choice], self.searched[choice] = self._search(games[choice], log_prior[choice], tried[choice], agent)
         return chosen
 
-    def _search(self, games: I64, log_prior: F64, tried: NDArray[np.bool_]) -> tuple[I64, F64]:
+    def _search(self, games: I64, log_prior: F64, tried: NDArray[np.bool_], agent: int) -> tuple[I64, F64]:
         """Return (candidates (B,), what each was found to be worth (B, K)) in games where there is a choice."""
-        first = self._returns(games, tried)
+        first = self._returns(games, tried, agent)
         scores = log_prior + evidence(first, log_prior.argmax(1), self.config.temperature)
         best = np.zeros_like(tried)
         np.put_along_axis(best, np.argsort(-scores, axis=1)[:, :BEST], True, axis=1)
-        returns = np.concatenate([first, self._returns(games, best & tried)], axis=2)
+        returns = np.concatenate([first, self._returns(games, best & tried, agent)], axis=2)
         favourite = np.where(best, log_prior, NEVER).argmax(1)
         scores = np.where(best, log_prior + evidence(returns, favourite, self.config.temperature), NEVER)
         return scores.argmax(1), mean_of(returns)
 
-    def _returns(self, games: I64, tried: NDArray[np.bool_]) -> F64:
+    def _returns(self, games: I64, tried: NDArray[np.bool_], agent: int) -> F64:
         assert self._sim is not None and self._rollouts is not None
         streams = draw_streams(self.random, games.size, self.config.rollouts)
-        return self._rollouts.returns(self._sim, games, tried, CANDIDATES, streams)
+        return self._rollouts.returns(self._sim, games, tried, CANDIDATES, streams, agent)
 
     @torch.no_grad()
     def _drive(self, cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.float32]]:
