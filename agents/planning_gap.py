@@ -41,7 +41,7 @@ from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.state import I64
 from deeptraffic.sim.stream import MODULUS
 
-ALONE, LEARNED, TRUE = "policy head alone", "planning in the learned model", "planning in the true simulator"
+ALONE, LEARNED, TRUE = "no planning", "in learned model", "in true simulator"
 CERTAIN = 1e-9  # chances are taken for at least this much before their logarithm
 
 

@@ -40,7 +40,7 @@ def call() -> Callable[..., str]:
 def test_it_draws_and_measures(run: Path, call: Callable[..., str], tmp_path: Path) -> None:
     search = ("--runs", 2, "--rollouts", 1, "--depth", 1, "--ahead", 1)
     printed = call(run, *search)
-    assert "planning in the true simulator: " in printed and printed.count(" mph (") == 6
+    assert "in true simulator: " in printed and printed.count(" mph (") == 6
     for name in ("imagined.png", "planning.png", "planning.json"):
         assert (run / "evaluation" / name).stat().st_size > 100
     content = json.loads(call(run, *search, "-o", tmp_path / "elsewhere", "--json"))
