@@ -127,7 +127,7 @@ def test_a_network_of_another_kind_is_refused(
 
 
 def test_what_cannot_be_begun_from_is_named(tmp_path: Path, small_config: Config) -> None:
-    with pytest.raises(ValueError, match="only ppo and team_ppo"):
+    with pytest.raises(ValueError, match="begin from a network that drives already"):
         small_config("a2c", init="runs/first")
     with pytest.raises(ValueError, match="nothing.safetensors"):
         init_settings(tmp_path / "nothing.safetensors")
