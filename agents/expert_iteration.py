@@ -241,7 +241,7 @@ class ExpertIteration(BaseAlgorithm):
         rows = np.flatnonzero(wanted & (possible.sum(1) > 1))
         random = np.random.default_rng(np.random.randint(2**31))  # from the stream that checkpoints keep
         streams = draw_streams(random, rows.size, self.config.rollouts)
-        found = rollouts.returns(sim, rows, possible[rows], CANDIDATES, streams, driver).mean(2)
+        found = rollouts.returns(sim, rows, possible[rows], CANDIDATES[:, None], streams, driver).mean(2)
         return rows, np.where(np.isnan(found), found[:, :1], found).astype(np.float32)
 
     def _note(self, played: Round, seen: Any, rewards: Any, dones: Any, infos: list[dict[str, Any]]) -> None:

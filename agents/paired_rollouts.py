@@ -1,15 +1,15 @@
 """What each action of a waiting driver would lead to: rollouts of a game's copies in the true simulator.
 
-A rollout takes one action now, lets the network go on driving (the other agents too) for some decisions of this driver,
-and adds the values of what it comes to. Its rewards are the mean speed over all driven cars, which is what the contest
-counts, in the game's own units: (mean - 60 mph) / 20 mph for each period between two decisions.
+A rollout carries out a plan of one or more actions, lets the network go on driving (the other agents always) for some
+decisions of this driver, and adds the values of what it comes to. Its rewards are the mean speed over all driven cars,
+which is what the contest counts, in the game's own units: (mean - 60 mph) / 20 mph for each period between decisions.
 
 The future is not known to it: traffic goes on with random numbers drawn anew. All actions of a game share these numbers
 (common random numbers), so that a difference between two of them is less the luck of the traffic.
 
 A return is the lambda return of the rollout's rewards and values (Sutton and Barto 2018, equation 12.9).
 
-Letters in shapes: B games, C copies, D cells, K candidate actions, R rollouts of each.
+Letters in shapes: B games, C copies, D cells, K plans, L actions of a plan, R rollouts of each.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class PairedRollouts:
         rules: of the games
         sensor: of the driver
         driver: who goes on driving, and says what a state is worth
-        depth: decisions of a rollout, the first included
+        depth: decisions of a rollout, those of the plan included
         gamma: discount per decision
         lambda_: weight of longer returns, 0 for the value one decision ahead, 1 for the one at the end
         threads: CPU threads of the simulator; None for all
@@ -62,21 +62,21 @@ class PairedRollouts:
         self.cells = np.empty((COPIES, sensor.size), np.float32)
 
     def returns(
-        self, sim: Simulator, rows: I64, tried: NDArray[np.bool_], actions: I64, streams: I64, agent: int = 0
+        self, sim: Simulator, rows: I64, tried: NDArray[np.bool_], plans: I64, streams: I64, agent: int = 0
     ) -> F64:
-        """Return what each action is worth in games that wait for `agent`, (B, K, R); NaN where it is not tried.
+        """Return what each plan is worth in games that wait for `agent`, (B, K, R); NaN where it is not tried.
 
         rows: (B,) of `sim`, all in the same frame of their decision period; tried: (B, K)
-        actions: (K,) as the game numbers them; streams: (B, R), `draw_streams`
+        plans: (K, L) actions as the game numbers them; streams: (B, R), `draw_streams`
         """
         results = np.full((*tried.shape, streams.shape[1]), np.nan)
-        game, candidate, rollout = np.nonzero(np.broadcast_to(tried[:, :, None], results.shape))
+        game, plan, rollout = np.nonzero(np.broadcast_to(tried[:, :, None], results.shape))
         for start in range(0, game.size, COPIES):
             some = slice(start, start + COPIES)
-            b, k, r = game[some], candidate[some], rollout[some]
+            b, k, r = game[some], plan[some], rollout[some]
             self.sim.games[: b.size] = sim.games[rows[b]]
             self.sim.games["rng"][: b.size] = streams[b, r]
-            results[b, k, r] = self._play(np.arange(b.size), actions[k], agent)
+            results[b, k, r] = self._play(np.arange(b.size), plans[k], agent)
         return results
 
     def look(self, sim: Simulator, rows: I64, agent: int = 0) -> tuple[I64, NDArray[np.floating]]:
@@ -85,18 +85,22 @@ class PairedRollouts:
         sim.sense(self.sensor, agent, rows, out=cells)
         return self.driver(cells)
 
-    def _play(self, rows: I64, actions: I64, agent: int) -> F64:
-        """Play the copies on, first with these actions of `agent`; return their lambda returns (C,)."""
+    def _play(self, rows: I64, plans: I64, agent: int) -> F64:
+        """Play the copies on, first by the plans (C, L) of `agent`; return their lambda returns (C,)."""
         earned, result = np.zeros(rows.size), np.zeros(rows.size)
         counted = self.sim.games["score_sum"][rows]
         discount = weight = 1.0
-        for step in range(self.depth):
+        actions = plans[:, 0]
+        for step in range(1, self.depth + 1):
             self._to_next_decision(rows, actions, agent)
             before, counted = counted, self.sim.games["score_sum"][rows]
             earned += discount * (counted - before - STANDARD) / (STANDARD / 3.0)
             discount *= self.gamma
             actions, values = self.look(self.sim, rows, agent)
-            share = 1.0 - self.lambda_ if step + 1 < self.depth else 1.0
+            if step < plans.shape[1]:  # values speak of the network's driving, not of a plan's rest
+                actions = plans[:, step]
+                continue
+            share = 1.0 - self.lambda_ if step < self.depth else 1.0
             result += weight * share * (earned + discount * values)
             weight *= self.lambda_
         return result

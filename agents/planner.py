@@ -11,15 +11,18 @@ the prior: the action with the greatest
 
 where a* is the prior's own action and q the mean return: the policy improvement of Danihelka et al. 2022, "Policy
 improvement by planning with Gumbel" (section 3, equation 8, without the Gumbel noise, which is for training), with a
-transformation of q that grows with how sure it is. Half of the rollouts go to all actions that could have an effect,
-the other half to the best two of them (sequential halving, Karnin et al. 2013).
+transformation of q that grows with how sure it is. An action is worth what the best plan is worth that begins with it:
+plans are all sequences of `plan_length` actions, after which the network drives on. Half of the rollouts go to all
+plans whose first action could have an effect, the other half to the best `BEST` of them (sequential halving, Karnin et
+al. 2013).
 
     >>> from agents.planner import load_planner
     >>> evaluate_open(load_planner("runs/expert"), runs=100).mean_mph      # its score is labelled privileged
 
-Letters in shapes: B games, C copies, D cells, K candidate actions, R rollouts.
+Letters in shapes: B games, C copies, D cells, A candidate actions, K plans, L actions of a plan, R rollouts.
 """
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +40,7 @@ from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Sensor
 from deeptraffic.sim.state import F64, I64
 
-BEST = 2  # actions left for the second half of the rollouts
+BEST = 3  # plans left for the second half of the rollouts
 NEVER = -1e9  # stands for the logarithm of no chance
 
 
@@ -45,7 +48,8 @@ NEVER = -1e9  # stands for the logarithm of no chance
 class PlannerConfig(Checked):
     """How much to think, and how much to trust it.
 
-    rollouts: of each action in the first half; the best two get as many again
+    rollouts: of each plan in the first half; the best get as many again
+    plan_length: actions of a plan, before the network drives on
     depth: decisions of a rollout, the first included
     gamma, rollout_lambda: of returns, see `agents.paired_rollouts`
     prior_temperature: [reward, 1 is 20 mph for one decision] differences of the prior's values that count as one in its
@@ -55,6 +59,7 @@ class PlannerConfig(Checked):
     """
 
     rollouts: int = whole(32, 1, 4096)
+    plan_length: int = whole(2, 1, 6)
     depth: int = whole(8, 1, 200)
     gamma: float = number(0.96, 0.0, 1.0)
     rollout_lambda: float = number(0.9, 0.0, 1.0)
@@ -71,7 +76,8 @@ class Planner:
         sensor: of the network
         config: see `PlannerConfig`
 
-    searched: after `act`, (B, K) what each candidate was found to be worth, NaN where it was not tried
+    plans: (K, L) of candidates by number
+    searched: after `plan`, (B, K) what each plan was found to be worth, NaN where it was not tried
     """
 
     access = "privileged"
@@ -82,7 +88,8 @@ class Planner:
         self.network, self.observation, self.config = network.eval(), sensor, config or PlannerConfig()
         self.label = label or "planner"
         self.random = np.random.default_rng(self.config.seed)
-        self.searched: F64 = np.empty((0, len(CANDIDATES)))
+        self.plans = np.array(list(itertools.product(range(len(CANDIDATES)), repeat=self.config.plan_length)))
+        self.searched: F64 = np.empty((0, len(self.plans)))
         self._sim: Simulator | None = None
         self._rollouts: PairedRollouts | None = None
 
@@ -109,36 +116,40 @@ class Planner:
         return CANDIDATES[chosen]
 
     def plan(self, games: I64, prior: NDArray[np.float32], agent: int = 0) -> I64:
-        """Return the better candidates (B,) in games that wait for `agent`; prior (B, K): what the network says.
+        """Return the better candidates (B,) in games that wait for `agent`; prior (B, A): what the network says.
 
         A lane change that the safety system would refuse is not tried, unless other cars would execute it too.
         """
         assert self._sim is not None and self._rollouts is not None, "attach the games first"
-        tried = np.ones((games.size, len(CANDIDATES)), np.bool_)
+        possible = np.ones((games.size, len(CANDIDATES)), np.bool_)
         if agent == 0:
-            tried[:, 1:] = action_masks(self._sim, 0, games)[:, CANDIDATES[1:]]
-        log_prior = log_chances(prior / self.config.prior_temperature, tried)
-        choice = tried.sum(1) > 1
-        chosen, self.searched = np.zeros(games.size, np.int64), np.full(tried.shape, np.nan)
+            possible[:, 1:] = action_masks(self._sim, 0, games)[:, CANDIDATES[1:]]
+        first = self.plans[:, 0]
+        log_prior = log_chances(prior / self.config.prior_temperature, possible)[:, first]
+        choice = possible.sum(1) > 1
+        chosen, self.searched = np.zeros(games.size, np.int64), np.full(log_prior.shape, np.nan)
         if choice.any():
-            chosen[choice], self.searched[choice] = self._search(games[choice], log_prior[choice], tried[choice], agent)
+            some, tried = games[choice], possible[choice][:, first]
+            best, self.searched[choice] = self._search(some, log_prior[choice], tried, agent)
+            chosen[choice] = first[best]
         return chosen
 
     def _search(self, games: I64, log_prior: F64, tried: NDArray[np.bool_], agent: int) -> tuple[I64, F64]:
-        """Return (candidates (B,), what each was found to be worth (B, K)) in games where there is a choice."""
-        first = self._returns(games, tried, agent)
-        scores = log_prior + evidence(first, log_prior.argmax(1), self.config.temperature)
-        best = np.zeros_like(tried)
-        np.put_along_axis(best, np.argsort(-scores, axis=1)[:, :BEST], True, axis=1)
-        returns = np.concatenate([first, self._returns(games, best & tried, agent)], axis=2)
-        favourite = np.where(best, log_prior, NEVER).argmax(1)
-        scores = np.where(best, log_prior + evidence(returns, favourite, self.config.temperature), NEVER)
+        """Return (best plans (B,), what each was found to be worth (B, K)) in games where there is a choice."""
+        early = self._returns(games, tried, agent)
+        favourite = np.where(tried, mean_of(early) + NEVER * (log_prior < log_prior.max(1, keepdims=True)), -np.inf)
+        scores = log_prior + evidence(early, np.nanargmax(favourite, axis=1), self.config.temperature)
+        left = np.zeros_like(tried)
+        np.put_along_axis(left, np.argsort(-scores, axis=1)[:, :BEST], True, axis=1)
+        returns = np.concatenate([early, self._returns(games, left & tried, agent)], axis=2)
+        favourite = np.where(left, log_prior, NEVER).argmax(1)
+        scores = np.where(left, log_prior + evidence(returns, favourite, self.config.temperature), NEVER)
         return scores.argmax(1), mean_of(returns)
 
     def _returns(self, games: I64, tried: NDArray[np.bool_], agent: int) -> F64:
         assert self._sim is not None and self._rollouts is not None
         streams = draw_streams(self.random, games.size, self.config.rollouts)
-        return self._rollouts.returns(self._sim, games, tried, CANDIDATES, streams, agent)
+        return self._rollouts.returns(self._sim, games, tried, CANDIDATES[self.plans], streams, agent)
 
     @torch.no_grad()
     def _drive(self, cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.float32]]:
