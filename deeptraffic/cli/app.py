@@ -11,7 +11,8 @@ from deeptraffic.cli.evaluate import evaluate
 from deeptraffic.cli.files import export, import_, inspect
 from deeptraffic.cli.measure import bench
 from deeptraffic.cli.record import record
-from deeptraffic.cli.represent import pretrain, probe, report
+from deeptraffic.cli.report import app as report
+from deeptraffic.cli.represent import pretrain, probe
 from deeptraffic.cli.serve import serve, worker
 from deeptraffic.cli.submit import submit
 from deeptraffic.cli.sweep import figures, sweep
@@ -57,7 +58,6 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     inspect,
     pretrain,
     probe,
-    report,
     serve,
     worker,
     submit,
@@ -65,4 +65,5 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 )
 for command in COMMANDS:
     app.command(name=command.__name__.rstrip("_"))(reported(command))
+app.add_typer(report, name="report")
 app.add_typer(competition, name="competition")

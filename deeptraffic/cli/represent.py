@@ -1,13 +1,10 @@
-"""`deeptraffic pretrain`, `probe` and `report`: the command lines of `representation`."""
+"""`deeptraffic pretrain` and `probe`: the command lines of `representation`."""
 
 from pathlib import Path
 
 import typer
 
 from deeptraffic.cli.terminal import messages, print_json, results
-
-REPORTS = ("representation", "driving")
-PAGE_FOLDER = Path("representation")
 
 
 def pretrain(
@@ -58,33 +55,7 @@ def probe(
         results.print(figure.sentence(), highlight=False, soft_wrap=True, markup=False)
 
 
-def report(
-    what: str = typer.Argument(..., help="representation, the page of all models; or driving, the table of encoders."),
-    runs: Path = typer.Option(Path("runs"), help="Where runs/pretrain and runs/driving are, or will be."),
-    output: Path = typer.Option(PAGE_FOLDER, "--output", "-o", help="The folder of the page and the table."),
-    scale: float = typer.Option(1.0, help="Share of the full data, epochs and decisions."),
-    device: str | None = typer.Option(None, help="cpu or cuda."),
-    missing: bool = typer.Option(True, help="Train what is missing; --no-missing writes the page from what there is."),
-) -> None:
-    """Train all models that are missing, measure them, and write representation/REPORT.md; resumes."""
-    if what not in REPORTS:
-        raise ValueError(f"there is no report {what!r}; choose one of {', '.join(REPORTS)}")
-    output.mkdir(parents=True, exist_ok=True)
-    if what == "driving":
-        from agents.encoder_table import DECISIONS, driving_table
-
-        budget = max(1, round(DECISIONS * scale))
-        driving_table(output / "driving.csv", runs / "driving", runs / "pretrain", budget, device=device or "cpu")
-        results.print(f"{output / 'driving.csv'}", highlight=False)
-        return
-    from representation.report import write_report
-
-    if missing:
-        _run_all(runs / "pretrain", scale, device)
-    results.print(f"{write_report(runs / 'pretrain', output)}", highlight=False)
-
-
-def _run_all(folder: Path, scale: float, device: str | None) -> None:
+def run_all_recipes(folder: Path, scale: float, device: str | None) -> None:
     """Run every recipe that has no result yet, in the order of the lecture, then the study that needs a driver."""
     from agents.curriculum_study import study_curriculum
     from representation import catalog
