@@ -16,9 +16,8 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from deeptraffic.cli.policies import resolve_policy
+from deeptraffic.cli.policies import POLICY_NAMES, resolve_policy
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results, sentence
-from deeptraffic.policy.builtin import BUILTINS
 
 if TYPE_CHECKING:
     from deeptraffic.competition.batch_evaluation import Outcome, Plan
@@ -48,7 +47,7 @@ def find_policies(names: Sequence[str]) -> list[str]:
             matches = [match for match in sorted(glob.glob(name, recursive=True)) if _may_be_policy(Path(match))]
         elif path.is_dir() and not _is_run(path):
             matches = [str(child) for child in sorted(path.iterdir()) if _may_be_policy(child)]
-        elif name in BUILTINS or path.exists():
+        elif name in POLICY_NAMES or path.exists():
             matches = [name]
         else:
             resolve_policy(name)  # says what there is

@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 
+from agents.champion import CHAMPIONS, load_champion
 from deeptraffic.policy.builtin import BUILTINS, Policy, make_builtin
 from deeptraffic.policy.convnetjs import Submission, read_submission
 from deeptraffic.policy.file import read_policy
 
+POLICY_NAMES = (*BUILTINS, *CHAMPIONS)
 POLICY_HELP = (
-    f"A built-in policy ({', '.join(BUILTINS)}), a policy file or original .js file, or a training run's folder."
+    f"A built-in policy ({', '.join(POLICY_NAMES)}), a policy file or original .js file, or a training run's folder."
 )
 OTHERS_HELP = "Cars that copies of the policy drive, 0 to 10 (default: as it was trained)."
 DEFAULT_RULES = 2018
@@ -23,6 +25,8 @@ def resolve_policy(name: str, rules: int | None = None, seed: int = 0) -> Policy
     Raises ValueError if there is no such policy, naming what there is.
     """
     path = Path(name)
+    if name in CHAMPIONS:
+        return load_champion(name)
     if name in BUILTINS:
         return make_builtin(name, DEFAULT_RULES if rules is None else rules, seed)
     if path.is_dir():
@@ -35,8 +39,8 @@ def resolve_policy(name: str, rules: int | None = None, seed: int = 0) -> Policy
     if path.is_file():
         return load_policy_file(path)
     raise ValueError(
-        f"there is no policy {name!r}: it is no built-in name ({', '.join(BUILTINS)}), and no file or folder of that "
-        "name exists here"
+        f"there is no policy {name!r}: it is no built-in name ({LISTED}), and no file or folder of that name exists "
+        "here"
     )
 
 
