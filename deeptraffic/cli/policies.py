@@ -9,9 +9,8 @@ from deeptraffic.policy.convnetjs import Submission, read_submission
 from deeptraffic.policy.file import read_policy
 
 POLICY_NAMES = (*BUILTINS, *CHAMPIONS)
-POLICY_HELP = (
-    f"A built-in policy ({', '.join(POLICY_NAMES)}), a policy file or original .js file, or a training run's folder."
-)
+LISTED = ", ".join(POLICY_NAMES)
+POLICY_HELP = f"A built-in policy ({LISTED}), a policy file or original .js file, or a training run's folder."
 OTHERS_HELP = "Cars that copies of the policy drive, 0 to 10 (default: as it was trained)."
 DEFAULT_RULES = 2018
 
