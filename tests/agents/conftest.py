@@ -11,6 +11,7 @@ from agents.config import TrainConfig, build_config
 SMALL: dict[str, dict[str, Any]] = {
     "ppo": {"n_steps": 8, "batch_size": 32, "n_epochs": 2},
     "team_ppo": {"n_steps": 8, "batch_size": 32, "n_epochs": 2, "other_agents": 2},
+    "expert_iteration": {"n_steps": 8, "batch_size": 32, "lane_units": 3, "depth": 2, "rounds_kept": 2},
     "a2c": {"n_steps": 4},
     "pqn": {"n_steps": 8, "batch_size": 32, "n_epochs": 2},
     "reinforce": {"n_steps": 8},

@@ -59,6 +59,10 @@ def assert_equal(a: Any, b: Any, where: str = "") -> None:
             assert_equal(a[key], b[key], f"{where}.{key}")
     elif isinstance(a, torch.Tensor):
         assert torch.equal(a, b), where
+    elif isinstance(a, list):
+        assert len(a) == len(b), where
+        for k, (one, other) in enumerate(zip(a, b, strict=True)):
+            assert_equal(one, other, f"{where}[{k}]")
     else:
         assert a == b, where
 
@@ -75,6 +79,7 @@ def assert_equal(a: Any, b: Any, where: str = "") -> None:
         ("maskable_ppo", {}),
         ("recurrent_ppo", {}),
         ("world_model", {}),
+        ("expert_iteration", {}),
         ("team_ppo", {"temporal_window": 2}),
         ("ppo", {"temporal_window": 2, "other_agents": 2}),
         ("dqn", {"kind": "kinematics"}),
@@ -89,6 +94,7 @@ def assert_equal(a: Any, b: Any, where: str = "") -> None:
         "maskable_ppo",
         "recurrent_ppo",
         "world_model",
+        "expert_iteration",
         "team_ppo",
         "window",
         "dict",

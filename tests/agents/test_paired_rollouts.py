@@ -1,0 +1,147 @@
+"""Paired rollouts: returns against arithmetic, common random numbers, and no look into the game's own future."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from agents import paired_rollouts
+from agents.paired_rollouts import Driver, PairedRollouts, draw_streams
+from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.rules import Action, RoadConfig, Rules, Sensor
+from deeptraffic.sim.state import F64, I64
+
+SENSOR = Sensor(1, 6, 2)
+GAMMA, LAMBDA, VALUE = 0.9, 0.7, 2.5
+SINGLE = np.array([[Action.ACCELERATE], [Action.LEFT], [Action.RIGHT]])  # plans of one action
+PAIRS = np.array([[Action.ACCELERATE, Action.LEFT], [Action.RIGHT, Action.RIGHT], [Action.LEFT, Action.ACCELERATE]])
+
+
+def speed_up(cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.floating]]:
+    """A driver that goes on at full throttle and thinks that every state is worth the same."""
+    return np.full(len(cells), int(Action.ACCELERATE)), np.full(len(cells), VALUE)
+
+
+def value_of_free_road(cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.floating]]:
+    """A driver that values what it sees, so that a return depends on where it has come to."""
+    return np.full(len(cells), int(Action.ACCELERATE)), cells.mean(1).astype(np.float64)
+
+
+def waiting_games(count: int, others: int = 0) -> Simulator:
+    sim = Simulator(RoadConfig(other_agents=others).build(), count, threads=1)
+    sim.reset_open(range(count))
+    for _ in range(4):
+        sim.step(np.full(count, int(Action.ACCELERATE)))
+    return sim
+
+
+def try_all(
+    sim: Simulator,
+    streams: I64,
+    depth: int = 3,
+    lambda_: float = LAMBDA,
+    plans: I64 = SINGLE,
+    driver: Driver = speed_up,
+    agent: int = 0,
+) -> F64:
+    rollouts = PairedRollouts(sim.rules, SENSOR, driver, depth, GAMMA, lambda_, threads=1)
+    rows = np.arange(sim.num_envs)
+    return rollouts.returns(sim, rows, np.ones((rows.size, len(plans)), bool), plans, streams, agent)
+
+
+def rewards_of(rules: Rules, game: Any, stream: Any, plan: I64, depth: int) -> list[float]:
+    """What one copy of a game earns, decision by decision, when its random stream is another."""
+    sim = Simulator(rules, 1, threads=1)
+    sim.games[0] = game
+    sim.games["rng"][0] = stream
+    rewards = []
+    for step in range(depth):
+        before = float(sim.state.score_sum[0])
+        sim.run_to_decision(plan[step] if step < len(plan) else int(Action.ACCELERATE))
+        rewards.append((20.0 * (float(sim.state.score_sum[0]) - before) / 30.0 - 60.0) / 20.0)  # (mph - 60) / 20
+    return rewards
+
+
+@pytest.mark.parametrize(("plans", "depth"), [(SINGLE, 1), (SINGLE, 4), (PAIRS, 2), (PAIRS, 4)])
+@pytest.mark.parametrize("lambda_", [0.0, LAMBDA, 1.0])
+def test_a_return_is_the_lambda_return_of_its_copy(plans: I64, depth: int, lambda_: float) -> None:
+    sim = waiting_games(3)
+    streams = draw_streams(np.random.default_rng(0), 3, 2)
+    found, length = try_all(sim, streams, depth, lambda_, plans), plans.shape[1]
+    for b, k, r in np.ndindex(found.shape):
+        rewards = rewards_of(sim.rules, sim.games[b], streams[b, r], plans[k], depth)
+        expected = VALUE  # G[t] = r[t] + gamma ((1 - lambda) V + lambda G[t + 1]), and r + gamma V at the end;
+        for t in reversed(range(depth)):  # within a plan there is no value: r + gamma G[t + 1]
+            mixed = (1 - lambda_) * VALUE + lambda_ * expected
+            expected = rewards[t] + GAMMA * (expected if t < length - 1 or t == depth - 1 else mixed)
+        assert found[b, k, r] == pytest.approx(expected, abs=1e-9)
+
+
+def test_actions_share_their_random_numbers() -> None:
+    sim = waiting_games(20)
+    streams = draw_streams(np.random.default_rng(0), 20, 3)
+    twice = np.array([[Action.ACCELERATE], [Action.ACCELERATE]])
+    found = try_all(sim, streams, depth=20, plans=twice, driver=value_of_free_road)
+    np.testing.assert_array_equal(found[:, 0], found[:, 1])
+    assert np.any(found[:, 0, 0] != found[:, 0, 1])  # another rollout meets other traffic
+
+
+def test_returns_do_not_depend_on_the_games_own_future_and_leave_it_alone() -> None:
+    sim = waiting_games(20)
+    streams = draw_streams(np.random.default_rng(0), 20, 2)
+    before = sim.games.copy()
+    found = try_all(sim, streams, depth=20, driver=value_of_free_road)
+    for name in before.dtype.names or ():
+        np.testing.assert_array_equal(sim.games[name], before[name])
+    sim.games["rng"] = np.arange(20) + 7
+    np.testing.assert_array_equal(try_all(sim, streams, depth=20, driver=value_of_free_road), found)
+
+
+def test_what_is_not_tried_has_no_return() -> None:
+    sim = waiting_games(4)
+    tried = np.array([[True, False, True], [True, True, True], [False, False, False], [True, False, False]])
+    streams = draw_streams(np.random.default_rng(0), 4, 2)
+    rollouts = PairedRollouts(sim.rules, SENSOR, speed_up, 2, GAMMA, LAMBDA, threads=1)
+    found = rollouts.returns(sim, np.arange(4), tried, SINGLE, streams)
+    np.testing.assert_array_equal(np.isnan(found), np.repeat(~tried[:, :, None], 2, 2))
+    np.testing.assert_array_equal(found[tried], try_all(sim, streams, 2)[tried])
+
+
+def test_many_copies_are_played_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = waiting_games(5)
+    streams = draw_streams(np.random.default_rng(0), 5, 2)
+    together = try_all(sim, streams, driver=value_of_free_road)
+    monkeypatch.setattr(paired_rollouts, "COPIES", 7)
+    np.testing.assert_array_equal(try_all(sim, streams, driver=value_of_free_road), together)
+
+
+def test_other_agents_are_driven_too_each_by_its_own_view() -> None:
+    sim = waiting_games(2, others=2)
+    seen: list[NDArray[np.float32]] = []
+
+    def watching(cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.floating]]:
+        seen.append(cells.copy())
+        return speed_up(cells)
+
+    streams = draw_streams(np.random.default_rng(0), 2, 1)
+    try_all(sim, streams, depth=2, plans=SINGLE[:1], driver=watching)
+    assert len(seen) == 2 * 3  # two decisions of the ego car's, each after both others'
+    assert not np.array_equal(seen[0], seen[1])
+
+
+def test_another_agents_plan_is_worth_what_the_team_earns() -> None:
+    sim = waiting_games(2, others=2)
+    sim.run_to_decision(int(Action.ACCELERATE))
+    assert sim.state.waiting.tolist() == [1, 1]
+    streams, game = draw_streams(np.random.default_rng(0), 2, 1), sim.get_state([0])
+    found = try_all(sim, streams, depth=1, agent=1)
+    for k, (action,) in enumerate(SINGLE):
+        copy = Simulator(sim.rules, 1, threads=1)
+        copy.set_state(game)
+        copy.games["rng"][0] = streams[0, 0]
+        before, waiting = float(copy.state.score_sum[0]), int(copy.run_to_decision(action)[0])
+        while waiting != 1:
+            waiting = int(copy.run_to_decision(int(Action.ACCELERATE))[0])
+        mph = 20.0 * (float(copy.state.score_sum[0]) - before) / 30.0
+        assert found[0, k, 0] == pytest.approx((mph - 60.0) / 20.0 + GAMMA * VALUE, abs=1e-9)
