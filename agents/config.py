@@ -350,10 +350,19 @@ _DEFAULTS: dict[str, Settings] = {
 _QUICK: Settings = {"total_timesteps": 120_000, "evaluate_every": 40_000, "checkpoint_every": 40_000}
 _LONG: Settings = {"total_timesteps": 500_000, "evaluate_every": 50_000, "checkpoint_every": 100_000}
 _FEWER_UPDATES: Settings = {"num_envs": 128, "updates_per_decision": 0.05, "learning_rate_end": 5e-5}
+_TO_70_MPH: Settings = {"total_timesteps": 400_000, "evaluate_every": 100_000, "checkpoint_every": 400_000}
+_TO_72_MPH: Settings = {
+    "num_envs": 1024,
+    "torch_threads": 2,
+    "total_timesteps": 960_000,
+    "evaluate_every": 140_000,
+    "checkpoint_every": 480_000,
+}
 PRESETS: dict[str, dict[str, Settings]] = {
     "default": {algo: {} for algo in AGENTS},
     "demo": {algo: {} for algo in AGENTS} | {"world_model": {**_LONG, **_FEWER_UPDATES}},
     "quick": {algo: _QUICK for algo in AGENTS} | {"world_model": {**_QUICK, **_FEWER_UPDATES}},
+    "fast": {algo: {} for algo in AGENTS} | {"ppo": _TO_70_MPH, "expert_iteration": _TO_72_MPH},
 }
 
 

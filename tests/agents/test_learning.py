@@ -1,0 +1,157 @@
+"""Learning: every agent on a task whose best score is known, and on the road against bars that mean something."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from rich.console import Console
+from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
+
+from agents.config import build_config
+from agents.pqn import PQN
+from agents.reinforce import Reinforce
+from agents.run import load_policy
+from agents.sb3 import PerGameDQN
+from agents.training import train
+from agents.world_model_agent import WorldModelAgent
+from agents.world_model_config import WorldModelConfig
+from deeptraffic.competition.protocol import evaluate_open
+from deeptraffic.envs.batch import GameBatch
+from deeptraffic.policy.builtin import make_builtin
+from deeptraffic.sim.rules import RoadConfig
+
+GAMES, ACTIONS, LENGTH = 16, 4, 5
+
+
+class Identity(VecEnv):
+    """One of four numbers is shown; the action of that number earns 1, any other 0. A game lasts five decisions.
+
+    seen: 1, or 0 to hide the number
+    """
+
+    def __init__(self, seen: float = 1.0) -> None:
+        self.seen, self.random, self.render_mode = seen, np.random.default_rng(0), None
+        self.steps = np.arange(GAMES) % LENGTH
+        super().__init__(GAMES, spaces.Box(0.0, 1.0, (ACTIONS,), np.float32), spaces.Discrete(ACTIONS))
+        self.obs = self._show()
+
+    def _show(self) -> np.ndarray:
+        self.number = self.random.integers(ACTIONS, size=GAMES)
+        return self.seen * np.eye(ACTIONS, dtype=np.float32)[self.number]
+
+    def reset(self) -> np.ndarray:
+        return self.obs.copy()
+
+    def step_async(self, actions: np.ndarray) -> None:
+        self.actions = actions
+
+    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        rewards = (self.actions == self.number).astype(np.float32)
+        self.obs = self._show()
+        self.steps = (self.steps + 1) % LENGTH
+        dones = self.steps == 0
+        infos = [{"terminal_observation": obs, "TimeLimit.truncated": True} for obs in self.obs]
+        return self.obs.copy(), rewards, dones, infos
+
+    def close(self) -> None: ...
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        return [getattr(self, attr_name)] * GAMES
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None: ...
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        raise AttributeError(method_name)
+
+    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
+        return [False] * GAMES
+
+
+NETWORK: dict[str, Any] = {"policy_kwargs": {"net_arch": [16]}, "seed": 0, "device": "cpu"}
+STEADY: dict[str, Any] = NETWORK | {"gamma": 0.5}
+DQN_SETTINGS: dict[str, Any] = {"learning_starts": 200, "batch_size": 64, "buffer_size": 5000}
+DQN_SETTINGS |= {"train_freq": 1, "target_update_interval": 100, "exploration_fraction": 0.5}
+IMAGINING = WorldModelConfig(learning_starts=200, batch_size=32, gamma=0.5, updates_per_decision=0.05, mirror=False)
+
+LEARNERS: dict[str, Callable[[VecEnv], BaseAlgorithm]] = {
+    "reinforce": lambda task: Reinforce("MlpPolicy", task, 0.02, n_steps=10, **STEADY),
+    "a2c": lambda task: A2C("MlpPolicy", task, 0.005, **STEADY),
+    "ppo": lambda task: PPO("MlpPolicy", task, 0.005, n_steps=32, batch_size=64, n_epochs=4, **STEADY),
+    "dqn": lambda task: PerGameDQN("MlpPolicy", task, 0.002, gradient_steps=2, **DQN_SETTINGS, **STEADY),
+    "pqn": lambda task: PQN("MlpPolicy", task, 0.005, n_steps=4, batch_size=32, **STEADY),
+    "world_model": lambda task: WorldModelAgent("MlpPolicy", task, IMAGINING, 0.003, **NETWORK),
+}
+
+
+def share_right(learner: str, seen: float) -> float:
+    """Train for 8,000 decisions; return the share of numbers that are then named."""
+    task = Identity(seen)
+    model = LEARNERS[learner](task)
+    model.learn(8_000)
+    earned = []
+    for _ in range(40):
+        task.step_async(model.predict(task.obs, deterministic=True)[0])
+        earned.append(task.step_wait()[1].mean())
+    return float(np.mean(earned))
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_the_number_shown_is_named_without_a_mistake(learner: str) -> None:
+    assert share_right(learner, seen=1.0) == 1.0
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_a_number_that_is_hidden_is_only_guessed(learner: str) -> None:
+    assert share_right(learner, seen=0.0) < 0.4  # one in four, and its spread over 640 decisions
+
+
+# No traffic. Under the 2017 rules a car starts with less than full throttle and repeats its action in every frame: to
+# accelerate is best whatever is seen, until nothing is left to gain.
+EMPTY_ROAD = {"rules": 2017, "lanes": 4, "vehicles": 1}
+
+
+@pytest.mark.parametrize(("algo", "decisions"), [("ppo", 12_288), ("pqn", 12_288)])
+def test_on_an_empty_road_the_best_possible_speed_is_reached(
+    tmp_path: Path, quiet: Console, algo: str, decisions: int
+) -> None:
+    few = {"num_envs": 32, "evaluate_every": decisions, "evaluation_runs": 50, "total_timesteps": decisions}
+    train(build_config(algo, settings=few | EMPTY_ROAD | {"batch_size": 128}), tmp_path, quiet)
+    road = RoadConfig(**EMPTY_ROAD)
+    found = evaluate_open(load_policy(tmp_path), road, runs=50, seed_set="reporting").run_scores
+    best = evaluate_open(make_builtin("accelerate", 2017), road, runs=50, seed_set="reporting").run_scores
+    idle = evaluate_open(make_builtin("idle", 2017), road, runs=50, seed_set="reporting").run_scores
+    assert idle.mean() < best.mean() - 5.0
+    assert np.all(found > best - 0.1)
+
+
+# Random driving has a mean of 60.5 mph, a short rule over the lane gaps one of 68.0.
+BARS = {"ppo": (30_000, 67.0), "pqn": (100_000, 68.0)}
+
+
+def mean_of_500_runs(algo: str, folder: Path, quiet: Console) -> float:
+    """Train as `deeptraffic train` does; return the mean [mph] on seeds that training and choice have not seen."""
+    decisions, _ = BARS[algo]
+    settings = {"total_timesteps": decisions, "evaluate_every": decisions // 4}
+    train(build_config(algo, settings=settings), folder, quiet)
+    return evaluate_open(load_policy(folder), runs=500, seed_set="reporting").mean_mph
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algo", BARS)
+def test_an_agent_passes_its_bar_on_the_road(tmp_path: Path, quiet: Console, algo: str) -> None:
+    assert mean_of_500_runs(algo, tmp_path, quiet) > BARS[algo][1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algo", BARS)
+def test_an_agent_that_sees_nothing_stays_below_its_bar(
+    tmp_path: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch, algo: str
+) -> None:
+    observe = GameBatch.observe
+    monkeypatch.setattr(GameBatch, "observe", lambda *arguments: 0.0 * observe(*arguments))
+    assert mean_of_500_runs(algo, tmp_path, quiet) < BARS[algo][1] - 3.0
