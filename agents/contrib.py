@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from sb3_contrib import QRDQN, MaskablePPO, RecurrentPPO
 
-from agents.config import MaskablePPOConfig, QRDQNConfig, RecurrentPPOConfig, TrainConfig
+from agents.algorithms import MaskablePPOConfig, QRDQNConfig, RecurrentPPOConfig
+from agents.config import TrainConfig
 from agents.exploration import PerGameExploration
 from agents.export import Weights
 from deeptraffic.sim.rules import Action

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.config import RecurrentPPOConfig, TrainConfig
+from agents.algorithms import RecurrentPPOConfig
+from agents.config import TrainConfig
 from agents.lane_network import lane_layers
 from agents.perception import NONE
 from deeptraffic.policy.brain import NetworkPolicy

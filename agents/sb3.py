@@ -18,16 +18,8 @@ from gymnasium import spaces
 from stable_baselines3 import A2C, DQN
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from agents.config import (
-    A2CConfig,
-    DQNConfig,
-    PPOConfig,
-    PQNConfig,
-    QRDQNConfig,
-    ReinforceConfig,
-    TeamPPOConfig,
-    TrainConfig,
-)
+from agents.algorithms import A2CConfig, DQNConfig, PPOConfig, PQNConfig, QRDQNConfig, ReinforceConfig, TeamPPOConfig
+from agents.config import TrainConfig
 from agents.contrib import make_maskable_ppo, make_qrdqn, make_recurrent_ppo, mean_values
 from agents.expert_config import ExpertConfig
 from agents.expert_iteration import ExpertIteration

@@ -18,7 +18,8 @@ from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
-from agents.config import AGENTS, build_config
+from agents.algorithms import AGENTS
+from agents.config import build_config
 from agents.sb3 import make_games, make_model
 from agents.training import torch_threads
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agents.config import AGENTS, TrainConfig, build_config
+from agents.algorithms import AGENTS
+from agents.config import TrainConfig, build_config
 from agents.deepqlearn import BlockReport, DeepQLearn
 from agents.deepqlearn_config import DeepQLearnConfig, build_deepqlearn_config
 from deeptraffic.policy.builtin import Policy

@@ -9,6 +9,7 @@ from deeptraffic.cli.compare import compare
 from deeptraffic.cli.competition import app as competition
 from deeptraffic.cli.evaluate import evaluate
 from deeptraffic.cli.files import export, import_, inspect
+from deeptraffic.cli.imagine import imagine
 from deeptraffic.cli.measure import bench
 from deeptraffic.cli.record import record
 from deeptraffic.cli.report import app as report
@@ -50,6 +51,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     compare,
     sweep,
     figures,
+    imagine,
     record,
     watch,
     play,

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from agents.config import AGENTS, PRESETS, TrainConfig, build_config, difference, setting_names
+from agents.algorithms import AGENTS
+from agents.config import TrainConfig, build_config, difference, setting_names
+from agents.presets import PRESETS
 from deeptraffic.settings import parse_setting
 
 

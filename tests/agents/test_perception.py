@@ -9,7 +9,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from agents.config import AGENTS, TrainConfig, build_config
+from agents.algorithms import AGENTS
+from agents.config import TrainConfig, build_config
 from agents.perception import EncoderConfig, encoder_settings
 from agents.run import RunFolder, load_policy
 from agents.sb3 import make_games, make_model

@@ -11,7 +11,8 @@ from gymnasium import spaces
 from rich.console import Console
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.config import PQNConfig, TrainConfig, build_config
+from agents.algorithms import PQNConfig
+from agents.config import TrainConfig, build_config
 from agents.exploration import explore
 from agents.export import TrainedPolicy, make_policy
 from agents.pqn import PQN, lambda_returns
