@@ -11,6 +11,7 @@ from deeptraffic.cli.evaluate import evaluate
 from deeptraffic.cli.files import export, import_, inspect
 from deeptraffic.cli.imagine import imagine
 from deeptraffic.cli.measure import bench
+from deeptraffic.cli.others import others
 from deeptraffic.cli.record import record
 from deeptraffic.cli.report import app as report
 from deeptraffic.cli.represent import pretrain, probe
@@ -49,6 +50,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     train,
     evaluate,
     compare,
+    others,
     sweep,
     figures,
     imagine,
