@@ -80,7 +80,6 @@ def test_a_verdict_needs_an_interval_without_0() -> None:
     assert verdict(Estimate(1, -0.1, 2)) == "open"
 
 
-@pytest.mark.skipif(not PAGE.exists(), reason="the study's page is not part of an installation")
 def test_the_page_shows_what_the_table_gives() -> None:
     page = PAGE.read_text(encoding="utf-8")
     table = read_tables([SHIPPED])
