@@ -121,7 +121,7 @@ def _cells(champion: Champion) -> list[str]:
         _estimate(found["median_mph"], found["median_interval"]),
         _estimate(found["mean_mph"], found["mean_interval"]),
         "-" if champion.decisions is None else f"{champion.decisions:,}",
-        "-" if champion.cpu_minutes is None else f"{champion.cpu_minutes:.0f}",
+        "-" if champion.cpu_minutes is None else f"{champion.cpu_minutes:.1f}",
         f"{champion.parameters:,}",
     ]
 
@@ -132,11 +132,16 @@ def _estimate(value: float, interval: Sequence[float]) -> str:
 
 def with_table(page: str, book: dict[str, Champion]) -> str:
     """Return a page whose part between the two marks is the table; ValueError if the marks are not there."""
-    before, begin, rest = page.partition(f"{BEGIN}\n")
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"the page has no place for the table; write the lines {BEGIN} and {END} where it belongs")
-    return f"{before}{begin}{table(book)}{end}{after}"
+    return with_part(page, BEGIN, END, table(book))
+
+
+def with_part(page: str, begin: str, end: str, part: str) -> str:
+    """Return a page with `part` between the lines `begin` and `end`; ValueError if it does not have them."""
+    before, found, rest = page.partition(f"{begin}\n")
+    _, found_end, after = rest.partition(end)
+    if not (found and found_end):
+        raise ValueError(f"the page has no place for it; write the lines {begin} and {end} where it belongs")
+    return f"{before}{begin}\n{part}{end}{after}"
 
 
 def write_pages() -> list[Path]:

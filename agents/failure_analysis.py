@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from agents.champion import FOLDER, with_part
 from agents.loss_causes import BIN, BOXED_LONGEST, BOXED_NOW, CAUSES, SLOW_LONGEST, drive_and_note
 from deeptraffic.competition.protocol import OPEN_FRAMES, Drivers, Progress, access_of
 from deeptraffic.competition.seeds import choose_seeds
 from deeptraffic.competition.statistics import bootstrap_interval, mean_speed
 from deeptraffic.folder import write_json
 from deeptraffic.policy.builtin import Policy
+from deeptraffic.policy.file import write_atomically
 from deeptraffic.sim.engine import Simulator, run_in_chunks
 from deeptraffic.sim.rules import RoadConfig, Rules
 from deeptraffic.sim.state import F64, I64, NOBODY, Games
@@ -27,6 +29,8 @@ from deeptraffic.sim.state import F64, I64, NOBODY, Games
 MPH = 20.0  # of 1 px/frame
 STARTING = 300  # [frames] that count as the start
 STUCK = (0, 50, 100, 200, 400, 2001)  # [frames] between which runs are sorted by their longest time below 60 mph
+PAGE = FOLDER.parent / "CHAMPIONS.md"
+BEGIN, END = "<!-- table of losses -->", "<!-- end of losses -->"
 WORST = 6  # runs whose boxed-in scene is shown
 
 
@@ -182,6 +186,17 @@ def losses_table(found: Sequence[Losses]) -> str:
     ]
     lines = [head, ["---", *["---:"] * len(found)], *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def write_page(found: Sequence[Losses]) -> list[Path]:
+    """Write the table and two figures into the page of champions, in this source checkout; return their paths."""
+    from agents.loss_figures import save_causes, save_scenes
+
+    text = with_part(PAGE.read_text(encoding="utf-8"), BEGIN, END, losses_table(found))
+    figures = FOLDER / "figures"
+    figures.mkdir(exist_ok=True)
+    write_atomically(PAGE, text.encode())
+    return [PAGE, save_causes(found, figures / "causes.png"), save_scenes(found, figures / "scenes.png")]
 
 
 def _start_share(losses: Losses) -> float:

@@ -49,10 +49,11 @@ def losses(
     other_agents: int | None = typer.Option(None, help=OTHERS_HELP),
     seed_set: str = typer.Option("tuning", help="Of the runs: tuning, reporting or training."),
     output: Path = typer.Option(Path("runs/losses"), "--output", "-o", help="The folder of the figures and the JSON."),
+    page: bool = typer.Option(False, "--page", help="Write the table and two figures into agents/CHAMPIONS.md, too."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of a table."),
 ) -> None:
     """Find where drivers lose miles per hour: every frame's loss by its cause, as a table, JSON and pictures."""
-    from agents.failure_analysis import find_losses, losses_table, write_losses
+    from agents.failure_analysis import find_losses, losses_table, write_losses, write_page
 
     found = []
     for name in policies:
@@ -61,7 +62,7 @@ def losses(
         others = own_others if other_agents is None else other_agents
         with progress_bar(f"driving {policy.label}") as progress:
             found.append(find_losses(policy, rules, others, runs, seed_set, progress))
-    files = write_losses(found, output)
+    files = [*write_losses(found, output), *(write_page(found) if page else ())]
     if json:
         print_json({"policies": [one.to_json() for one in found], "files": [str(file) for file in files]})
         return

@@ -149,6 +149,8 @@ def test_a_champion_is_a_policy_of_the_command_line(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(policies, "CHAMPIONS", shelf)
     monkeypatch.setattr(policies, "load_champion", shelf.get)
     assert policies.resolve_policy("champion-solo") is shelf["champion-solo"]
+    with pytest.raises(ValueError, match=f"no built-in name .idle, .*gap, {', '.join(CHAMPIONS)}"):
+        policies.resolve_policy("champion-flying")
 
 
 def test_the_table_tells_what_is_not_known_by_a_dash() -> None:
@@ -179,4 +181,4 @@ def test_the_table_tells_what_is_not_known_by_a_dash() -> None:
     assert "median of 5,000 reporting runs" in rows[0]
     cells = "| 10 | **76.50** | 76.40 (76.30 to 76.50) | 76.00 (75.00 to 77.00) |"
     assert rows[2] == f"| `champion` | PPO {cells} - | - | 12,345 |"
-    assert rows[3].endswith("| 1,000,000 | 12 | 12,345 |")
+    assert rows[3].endswith("| 1,000,000 | 12.4 | 12,345 |")

@@ -163,7 +163,9 @@ def test_centred_rows_have_no_mean() -> None:
 def short_training(folder: Path, quiet: Console) -> float:
     """The mean speed on 200 tuning runs after 65,536 decisions."""
     small = {"hidden": [32], "lane_units": 16, "num_envs": 256, "n_steps": 16, "total_timesteps": 65_536}
-    config = build_config("expert_iteration", settings=small | {"average_rate": 0.02, "evaluate_every": 0})
+    config = build_config(
+        "expert_iteration", settings=small | {"average_rate": 0.02, "evaluate_every": 65_536, "evaluation_runs": 50}
+    )
     train(config, folder, quiet)
     return evaluate_open(load_policy(folder), runs=200).mean_mph
 

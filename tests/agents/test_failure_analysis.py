@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from agents import loss_causes
+from agents import failure_analysis, loss_causes
+from agents.champion import FOLDER
 from agents.failure_analysis import STARTING, find_losses, losses_table
 from agents.loss_causes import CAUSES, find_cause, lengthen
 from deeptraffic.cli.app import app
@@ -103,6 +104,29 @@ def test_worst_runs_are_the_slowest_and_their_scene_lies_in_a_box() -> None:
     shares = [row["share"] for row in found.by_time_stuck()]
     assert sum(shares) == pytest.approx(1.0)
     assert "| boxed in by traffic |" in losses_table([found])
+
+
+def test_a_page_gets_the_table_and_two_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{failure_analysis.BEGIN}\nold\n{failure_analysis.END}\nafter\n")
+    monkeypatch.setattr(failure_analysis, "PAGE", page)
+    monkeypatch.setattr(failure_analysis, "FOLDER", tmp_path)
+    found = [find_losses(make_builtin("gap"), runs=6)]
+    written = failure_analysis.write_page(found)
+    assert losses_table(found) in page.read_text() and "old" not in page.read_text()
+    assert [path.relative_to(tmp_path).as_posix() for path in written[1:]] == [
+        "figures/causes.png",
+        "figures/scenes.png",
+    ]
+
+
+def test_the_page_of_champions_has_a_place_for_it_and_small_figures() -> None:
+    page = failure_analysis.PAGE.read_text(encoding="utf-8")
+    table = page.partition(failure_analysis.BEGIN)[2].partition(failure_analysis.END)[0]
+    assert all(f"| {cause} |" in table for cause in CAUSES)
+    for name in ("causes.png", "scenes.png"):
+        assert f"](champions/figures/{name})" in page
+        assert (FOLDER / "figures" / name).stat().st_size < 150_000
 
 
 def test_policies_are_reported_side_by_side(tmp_path: Path) -> None:
