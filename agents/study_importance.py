@@ -38,7 +38,7 @@ def draw_importances(table: StudyTable) -> tuple[Figure, list[dict[str, Any]]]:
         axes.grid(axis="x", color="#dddddd", linewidth=0.7)
         axes.barh([names[k] for k in order], means[order], xerr=spread[order], color=colour, ecolor=GREY, alpha=0.85)
         axes.axvline(0.0, color=GREY, linewidth=0.8)
-        axes.set_xlabel(f"share of variance lost when shuffled; all settings explain {explained:.2f}")
+        axes.set_xlabel(f"variance lost when shuffled (all explain {explained:.2f})")
         rows += [
             {"study": name, "setting": names[k], "importance": round(means[k], 4), "sd": round(spread[k], 4)}
             for k in order[::-1]
