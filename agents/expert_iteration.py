@@ -27,9 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
@@ -39,6 +37,7 @@ from agents.exploration import explore
 from agents.lane_network import CANDIDATES, MIRRORED, LanePolicy, mirror_cells
 from agents.paired_rollouts import PairedRollouts, draw_streams
 from agents.pqn import lambda_returns
+from agents.rounds import RoundLearner
 from agents.team_games import TeamVecEnv
 from deeptraffic.envs.masks import action_masks
 from deeptraffic.sim.rules import Sensor
@@ -88,7 +87,7 @@ class Round:
     dones: list[Tensor] = field(default_factory=list)
 
 
-class ExpertIteration(BaseAlgorithm):
+class ExpertIteration(RoundLearner):
     """Expert iteration by paired rollouts, with Stable-Baselines3's interface.
 
     Args:
@@ -115,58 +114,11 @@ class ExpertIteration(BaseAlgorithm):
         tensorboard_log: str | None = None,
         _init_setup_model: bool = True,
     ) -> None:
-        super().__init__(
-            policy,
-            env,
-            learning_rate,
-            policy_kwargs,
-            seed=seed,
-            device=device,
-            verbose=verbose,
-            tensorboard_log=tensorboard_log,
-            support_multi_env=True,
-            supported_action_spaces=(spaces.Discrete,),
-        )
+        common = (policy_kwargs, seed, device, verbose, tensorboard_log, _init_setup_model)
+        super().__init__(policy, env, learning_rate, *common)
         self.config, self.sensor = config or ExpertConfig(), sensor or Sensor()
         self.experience = Lessons()
-        if _init_setup_model:
-            self._setup_model()
-
-    def _setup_model(self) -> None:
-        self._setup_lr_schedule()
-        self.set_random_seed(self.seed)
-        policy = self.policy_class(self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs)
-        self.policy = policy.to(self.device)  # type: ignore[assignment]  # a subclass of SB3's
-
-    def learn(  # type: ignore[override]  # SB3's types name the subclass
-        self,
-        total_timesteps: int,
-        callback: BaseCallback | None = None,
-        log_interval: int | None = 1,
-        tb_log_name: str = "ExpertIteration",
-        reset_num_timesteps: bool = True,
-        progress_bar: bool = False,
-    ) -> "ExpertIteration":
-        """Make this many decisions, all games together, rounded up to whole rounds, and learn from them.
-
-        log_interval: rounds between lines of the log; None if the callback writes them
-        """
-        total, watch = self._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
-        watch.on_training_start(locals(), globals())
-        rollouts = self._make_rollouts()
-        rounds = 0
-        while self.num_timesteps < total:
-            played = self._collect(watch, rollouts)
-            if played is None:
-                break
-            self._update_current_progress_remaining(self.num_timesteps, total)
-            self._train(played)
-            rounds += 1
-            if log_interval and rounds % log_interval == 0:
-                self.logger.record("time/total_timesteps", self.num_timesteps)
-                self.logger.dump(self.num_timesteps)
-        watch.on_training_end()
-        return self
+        self.rollouts: PairedRollouts | None = None
 
     # --- one round ------------------------------------------------------------------------------------------------
 
@@ -187,10 +139,11 @@ class ExpertIteration(BaseAlgorithm):
         known = values if self.config.value_coef else torch.zeros_like(values)
         return CANDIDATES[advantages.argmax(1).cpu().numpy()], known.cpu().numpy()
 
-    def _collect(self, callback: BaseCallback, rollouts: PairedRollouts) -> Round | None:
+    def _collect(self, callback: BaseCallback) -> Round | None:
         """Play n_steps decisions of every driver, and try candidates out; None if the callback ends the training."""
         assert self.env is not None
-        played = Round()
+        played, rollouts = Round(), self.rollouts or self._make_rollouts()
+        self.rollouts = rollouts
         self.policy.set_training_mode(False)
         callback.on_rollout_start()
         for _ in range(self.config.n_steps):
@@ -314,10 +267,7 @@ class ExpertIteration(BaseAlgorithm):
         return loss.item(), value_loss.item()
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "experience"]
-
-    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        return ["policy", "policy.optimizer"], []
+        return [*super()._excluded_save_params(), "experience", "rollouts"]
 
 
 def centred(values: Tensor) -> Tensor:

@@ -22,9 +22,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import obs_as_tensor
@@ -33,6 +31,7 @@ from torch import Tensor, nn
 
 from agents.exploration import PerGameExploration, explore
 from agents.pqn_policy import Obs, PQNPolicy
+from agents.rounds import RoundLearner
 
 Info = dict[str, Any]
 
@@ -110,7 +109,7 @@ def join(parts: list[Any], by: Callable[[Any], Any]) -> Any:
 # --- the algorithm ------------------------------------------------------------------------------------------------
 
 
-class PQN(PerGameExploration, BaseAlgorithm):
+class PQN(PerGameExploration, RoundLearner):
     """Parallelised Q-network, with Stable-Baselines3's interface.
 
     Args:
@@ -155,30 +154,12 @@ class PQN(PerGameExploration, BaseAlgorithm):
         tensorboard_log: str | None = None,
         _init_setup_model: bool = True,
     ) -> None:
-        super().__init__(
-            policy,
-            env,
-            learning_rate,
-            policy_kwargs,
-            seed=seed,
-            device=device,
-            verbose=verbose,
-            tensorboard_log=tensorboard_log,
-            support_multi_env=True,
-            supported_action_spaces=(spaces.Discrete,),
-        )
+        common = (policy_kwargs, seed, device, verbose, tensorboard_log, _init_setup_model)
+        super().__init__(policy, env, learning_rate, *common)
         self.n_steps, self.batch_size, self.n_epochs = n_steps, batch_size, n_epochs
         self.gamma, self.q_lambda, self.max_grad_norm = gamma, q_lambda, max_grad_norm
         self.exploration_initial_eps, self.exploration_final_eps = exploration_initial_eps, exploration_final_eps
         self.exploration_fraction = exploration_fraction
-        if _init_setup_model:
-            self._setup_model()
-
-    def _setup_model(self) -> None:
-        self._setup_lr_schedule()
-        self.set_random_seed(self.seed)
-        policy = self.policy_class(self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs)
-        self.policy = policy.to(self.device)  # type: ignore[assignment]  # a subclass of SB3's
 
     @property
     def exploration_rate(self) -> float:
@@ -190,40 +171,6 @@ class PQN(PerGameExploration, BaseAlgorithm):
     def num_actions(self) -> int:
         """A, the number of actions to choose from."""
         return int(self.action_space.n)
-
-    def learn(  # type: ignore[override]  # SB3's types name the subclass
-        self,
-        total_timesteps: int,
-        callback: BaseCallback | None = None,
-        log_interval: int | None = 1,
-        tb_log_name: str = "PQN",
-        reset_num_timesteps: bool = True,
-        progress_bar: bool = False,
-    ) -> "PQN":
-        """Make this many decisions, all games together, rounded up to whole rounds, and learn from them.
-
-        log_interval: rounds between lines of the log; None if the callback writes them
-        """
-        total, watch = self._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
-        watch.on_training_start(locals(), globals())
-        rounds = 0
-        while self.num_timesteps < total:
-            experience = self._collect(watch)
-            if experience is None:
-                break
-            self._update_current_progress_remaining(self.num_timesteps, total)
-            self._train(experience)
-            rounds += 1
-            if log_interval and rounds % log_interval == 0:
-                self.dump_logs(rounds)
-        watch.on_training_end()
-        return self
-
-    def dump_logs(self, iteration: int = 0) -> None:
-        """Write a line of the log."""
-        self.logger.record("time/iterations", iteration)
-        self.logger.record("time/total_timesteps", self.num_timesteps)
-        self.logger.dump(self.num_timesteps)
 
     # --- one round ------------------------------------------------------------------------------------------------
 
@@ -303,6 +250,3 @@ class PQN(PerGameExploration, BaseAlgorithm):
         nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         self.policy.optimizer.step()
         return loss.detach()
-
-    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        return ["policy", "policy.optimizer"], []

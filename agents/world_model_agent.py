@@ -21,22 +21,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
+from agents.rounds import RoundLearner
 from agents.segment_memory import I64, SegmentMemory
 from agents.world_model import WorldModel
 from agents.world_model_config import WorldModelConfig
 from agents.world_model_losses import foreseen_values, make_targets, model_losses, preferences, total_loss
 
 
-class WorldModelAgent(BaseAlgorithm):
+class WorldModelAgent(RoundLearner):
     """A model of the game and a driver that is learned in it, with Stable-Baselines3's interface.
 
     Args:
@@ -68,28 +67,10 @@ class WorldModelAgent(BaseAlgorithm):
         tensorboard_log: str | None = None,
         _init_setup_model: bool = True,
     ) -> None:
-        super().__init__(
-            policy,
-            env,
-            learning_rate,
-            policy_kwargs,
-            seed=seed,
-            device=device,
-            verbose=verbose,
-            tensorboard_log=tensorboard_log,
-            support_multi_env=True,
-            supported_action_spaces=(spaces.Discrete,),
-        )
+        common = (policy_kwargs, seed, device, verbose, tensorboard_log, _init_setup_model)
+        super().__init__(policy, env, learning_rate, *common)
         self.config, self.mirror = config or WorldModelConfig(), mirror
         self.memory: SegmentMemory | None = None
-        if _init_setup_model:
-            self._setup_model()
-
-    def _setup_model(self) -> None:
-        self._setup_lr_schedule()
-        self.set_random_seed(self.seed)
-        policy = self.policy_class(self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs)
-        self.policy = policy.to(self.device)  # type: ignore[assignment]  # a subclass of SB3's
 
     @property
     def experience(self) -> SegmentMemory:
@@ -98,38 +79,10 @@ class WorldModelAgent(BaseAlgorithm):
             self.memory = SegmentMemory(self.config.buffer_size, self.n_envs, self.observation_space, self.mirror)
         return self.memory
 
-    def learn(  # type: ignore[override]  # SB3's types name the subclass
-        self,
-        total_timesteps: int,
-        callback: BaseCallback | None = None,
-        log_interval: int | None = 100,
-        tb_log_name: str = "WorldModel",
-        reset_num_timesteps: bool = True,
-        progress_bar: bool = False,
-    ) -> "WorldModelAgent":
-        """Make this many decisions, all games together, rounded up to whole rounds, and learn from them.
-
-        log_interval: rounds between lines of the log; None if the callback writes them
-        """
-        total, watch = self._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
-        watch.on_training_start(locals(), globals())
-        rounds = 0
-        while self.num_timesteps < total:
-            if not self._collect(watch):
-                break
-            self._update_current_progress_remaining(self.num_timesteps, total)
-            self._train()
-            rounds += 1
-            if log_interval and rounds % log_interval == 0:
-                self.logger.record("time/total_timesteps", self.num_timesteps)
-                self.logger.dump(self.num_timesteps)
-        watch.on_training_end()
-        return self
-
     # --- one round ------------------------------------------------------------------------------------------------
 
-    def _collect(self, callback: BaseCallback) -> bool:
-        """Make one decision in every game; whether the callback lets the training go on."""
+    def _collect(self, callback: BaseCallback) -> SegmentMemory | None:
+        """Make one decision in every game; return what is remembered, or None if the callback ends the training."""
         assert self.env is not None
         callback.on_rollout_start()
         obs: Any = self._last_obs
@@ -141,9 +94,9 @@ class WorldModelAgent(BaseAlgorithm):
         self._update_info_buffer([infos[row] for row in np.flatnonzero(dones)])
         callback.update_locals(locals())
         if not callback.on_step():
-            return False
+            return None
         callback.on_rollout_end()
-        return True
+        return self.experience
 
     @torch.no_grad()
     def _choose(self, obs: Any) -> tuple[I64, NDArray[np.float32]]:
@@ -159,9 +112,9 @@ class WorldModelAgent(BaseAlgorithm):
         chosen = np.minimum(below.sum(1), actions - 1)
         return chosen, chances[np.arange(games), chosen].astype(np.float32)
 
-    def _train(self) -> None:
+    def _train(self, experience: SegmentMemory) -> None:
         """Take the gradient steps that are due."""
-        config, memory = self.config, self.experience
+        config, memory = self.config, experience
         if self.num_timesteps <= config.learning_starts or memory.filled <= config.unroll:
             return
         self.policy.set_training_mode(True)
@@ -186,6 +139,3 @@ class WorldModelAgent(BaseAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "memory"]
-
-    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        return ["policy", "policy.optimizer"], []
