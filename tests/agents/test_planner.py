@@ -83,11 +83,12 @@ def test_a_lane_change_that_would_be_refused_is_never_picked() -> None:
     assert np.all(actions[refused.all(1)] == Action.ACCELERATE)
 
 
+@pytest.mark.parametrize("plan_length", [1, 2])
 @pytest.mark.parametrize(("advantages", "favourite"), [((3.0, 1.0, 0.0), ONWARD), ((0.0, 1.0, 2.0), RIGHT)])
 def test_equal_returns_leave_the_choice_to_the_network(
-    monkeypatch: pytest.MonkeyPatch, advantages: tuple[float, float, float], favourite: int
+    monkeypatch: pytest.MonkeyPatch, advantages: tuple[float, float, float], favourite: int, plan_length: int
 ) -> None:
-    planner, sim = planner_of(advantages), waiting_games(40)
+    planner, sim = planner_of(advantages, plan_length=plan_length), waiting_games(40)
     planner.attach(sim)
     give_returns(planner, monkeypatch, np.full(len(planner.plans), 1.5))
     prior = np.tile(np.array(advantages, np.float32), (40, 1))
@@ -96,8 +97,12 @@ def test_equal_returns_leave_the_choice_to_the_network(
     assert np.all(planner.plan(sim.rows, prior)[free] == favourite)
 
 
-def test_a_clear_lead_outweighs_the_network_and_a_doubtful_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    planner, sim = planner_of((1.0, 0.0, 0.0), prior_temperature=0.2, temperature=0.1), waiting_games(40)
+@pytest.mark.parametrize("plan_length", [1, 2])
+def test_a_clear_lead_outweighs_the_network_and_a_doubtful_one_does_not(
+    monkeypatch: pytest.MonkeyPatch, plan_length: int
+) -> None:
+    temperatures = {"prior_temperature": 0.2, "temperature": 0.1}
+    planner, sim = planner_of((1.0, 0.0, 0.0), plan_length=plan_length, **temperatures), waiting_games(40)
     planner.attach(sim)
     free = action_masks(sim)[:, CANDIDATES[1:]].all(1)
     prior = np.tile(np.array([1.0, 0.0, 0.0], np.float32), (40, 1))
