@@ -35,7 +35,7 @@ ORDER = (
 )  # the names there may be, as tables list them
 
 ROOT = FOLDER.parent.parent
-PAGES = (Path("agents/CHAMPIONS.md"),)  # that hold the table, in the source checkout
+PAGES = (Path("agents/CHAMPIONS.md"), Path("README.md"))  # that hold the table, in the source checkout
 BEGIN, END = "<!-- table of champions -->", "<!-- end of the table -->"
 
 
