@@ -170,7 +170,7 @@ def on_threads(names: Sequence[str], plan: "Plan", seed: int) -> Iterator["Outco
 
 def on_ray(names: Sequence[str], plan: "Plan", seed: int, address: str) -> Iterator["Outcome"]:
     """Score policies on a Ray cluster: they are read here, and travel as data."""
-    from agents.ray_evaluation import evaluate_on_ray
+    from agents.study.ray_evaluation import evaluate_on_ray
 
     return evaluate_on_ray(names, partial(resolve_policy, rules=plan.rules, seed=seed), plan, address, seed)
 

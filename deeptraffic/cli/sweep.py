@@ -1,4 +1,4 @@
-"""`deeptraffic sweep` and `deeptraffic figures`: the command lines of agents/sweep.py and agents/study_figures.py."""
+"""`deeptraffic sweep` and `deeptraffic figures`: the command lines of sweep.py and study_figures.py in agents/study."""
 
 import importlib.util
 from pathlib import Path
@@ -12,7 +12,7 @@ from rich.table import Table
 from deeptraffic.cli.terminal import messages, print_json, results
 
 if TYPE_CHECKING:
-    from agents.sweep import SweepResult
+    from agents.study.sweep import SweepResult
 
 TABLE_WIDTH = 170  # [columns] that no line of the findings is broken in
 FINDINGS_HELP = "The CSV of a study, or a sweep's folder; several are drawn together."
@@ -28,13 +28,13 @@ def sweep(
 ) -> None:
     """Try settings from a space, many trainings; the same command goes on where it stopped, after a kill too."""
     require_optuna()
-    from agents.sweep import BackendMaker, run_sweep
-    from agents.sweep_config import read_sweep
+    from agents.study.sweep import BackendMaker, run_sweep
+    from agents.study.sweep_config import read_sweep
 
     told = read_sweep(config, trials=trials)
     make_backend: BackendMaker | None = None
     if ray is not None:
-        from agents.ray_trials import RayTrials
+        from agents.study.ray_trials import RayTrials
 
         make_backend = lambda sweep: RayTrials(sweep, ray, workers)  # noqa: E731
     folder, processes = output or Path("runs") / config.stem, 1 if workers is None else workers
@@ -51,9 +51,9 @@ def figures(
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of tables."),
 ) -> None:
     """Draw a study's figures, those of the DeepTraffic paper among them, and print what it found."""
-    from agents.study_figures import draw_figures
-    from agents.study_findings import find, finding_rows
-    from agents.study_table import read_tables
+    from agents.study.study_figures import draw_figures
+    from agents.study.study_findings import find, finding_rows
+    from agents.study.study_table import read_tables
 
     table = read_tables(studies)
     files = draw_figures(table, output)

@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents.sweep_config import JOURNAL, SweepConfig
-from agents.sweep_methods import PRUNERS, SAMPLERS
-from agents.sweep_trial import TrialResult
+from agents.study.sweep_config import JOURNAL, SweepConfig
+from agents.study.sweep_methods import PRUNERS, SAMPLERS
+from agents.study.sweep_trial import TrialResult
 from deeptraffic.policy.file import write_atomically
 
 if TYPE_CHECKING:

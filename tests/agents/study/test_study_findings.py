@@ -4,10 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.study_findings import Estimate, adjusted_scores, estimate, find, markdown, verdict
-from agents.study_table import StudyTable, read_tables
+from agents.study.study_findings import Estimate, adjusted_scores, estimate, find, markdown, verdict
+from agents.study.study_table import StudyTable, read_tables
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PAGE, SHIPPED = ROOT / "agents" / "STUDY.md", ROOT / "agents" / "study" / "study.csv"
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from agents.sweep_config import SweepConfig
-from agents.sweep_space import Params
-from agents.trial_training import RunConfig, Trained, read_network, train_trial
+from agents.study.sweep_config import SweepConfig
+from agents.study.sweep_space import Params
+from agents.study.trial_training import RunConfig, Trained, read_network, train_trial
 from deeptraffic.competition.protocol import evaluate_open
 from deeptraffic.competition.score import Score
 from deeptraffic.policy.builtin import Policy
@@ -39,7 +39,7 @@ class TrialResult:
     failure: what went wrong, in a sentence; "" if nothing did
     stopped: whether `report` asked to stop
     facts: JSON values about the networks, the evaluations and the settings
-    networks: weights, one per seed, as `agents.trial_training.read_network` reads them
+    networks: weights, one per seed, as `agents.study.trial_training.read_network` reads them
     """
 
     score: float | None

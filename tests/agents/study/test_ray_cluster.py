@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agents.ray_cluster import Calls, Done, Lost, connect, cores
+from agents.study.ray_cluster import Calls, Done, Lost, connect, cores
 
 spec = importlib.util.spec_from_file_location("fake_ray", Path(__file__).with_name("fake_ray.py"))
 assert spec and spec.loader
@@ -80,6 +80,8 @@ def test_missing_ray_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra ray: ray")
 def test_address_where_no_cluster_answers_is_named_at_once() -> None:
     address = "127.0.0.1:1"
-    program = f"from agents.ray_cluster import connect\ntry: connect({address!r})\nexcept RuntimeError as e: print(e)"
+    program = (
+        f"from agents.study.ray_cluster import connect\ntry: connect({address!r})\nexcept RuntimeError as e: print(e)"
+    )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
     assert f"no Ray cluster answers at {address!r}" in found.stdout, found.stderr

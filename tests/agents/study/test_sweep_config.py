@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from agents.sweep_config import SweepConfig, build_sweep, read_sweep
+from agents.study.sweep_config import SweepConfig, build_sweep, read_sweep
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 GAMMA = {"gamma": {"float": [0.5, 0.99]}}
 
 

@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from agents.plots import format_count
-from agents.study_importance import draw_importances
-from agents.study_map import draw_map
-from agents.study_panels import draw_panels
-from agents.study_table import StudyTable
-from agents.sweep_trial import COUNTS
+from agents.study.study_importance import draw_importances
+from agents.study.study_map import draw_map
+from agents.study.study_panels import draw_panels
+from agents.study.study_table import StudyTable
+from agents.study.sweep_trial import COUNTS
 from deeptraffic.figure import INK, PALETTE, empty_figure, new_figure, save_figure, style_axes
 from deeptraffic.policy.file import write_atomically
 from deeptraffic.sim.state import F64

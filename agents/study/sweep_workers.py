@@ -14,8 +14,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
-from agents.sweep_config import SweepConfig
-from agents.sweep_trial import TrialResult, run_trial
+from agents.study.sweep_config import SweepConfig
+from agents.study.sweep_trial import TrialResult, run_trial
 
 
 @dataclass(frozen=True)

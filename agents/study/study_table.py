@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agents.sweep_config import SweepConfig
-from agents.sweep_trial import COUNTS
+from agents.study.sweep_config import SweepConfig
+from agents.study.sweep_trial import COUNTS
 from deeptraffic.sim.state import F64
 
 if TYPE_CHECKING:

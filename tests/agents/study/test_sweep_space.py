@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from agents.sweep_space import Choices, FloatRange, IntRange, Layers, parse_space
+from agents.study.sweep_space import Choices, FloatRange, IntRange, Layers, parse_space
 
 
 def parse_one(name: str, **given: Any) -> Any:

@@ -1,8 +1,8 @@
 """A sweep's trials on a Ray cluster: `deeptraffic sweep CONFIG --ray ADDRESS`, see CLUSTER.md.
 
-The driver, `agents.sweep`, alone keeps the study: it hands a trial's number and draws to a machine and notes the result
-that comes back. A machine that dies takes no trial with it, and a trial counts once however often it was begun: Ray
-makes the call again on another machine, with the same draws and the same seeds, and returns one result.
+The driver, `agents.study.sweep`, alone keeps the study: it hands a trial's number and draws to a machine and notes the
+result that comes back. A machine that dies takes no trial with it, and a trial counts once however often it was begun:
+Ray makes the call again on another machine, with the same draws and the same seeds, and returns one result.
 
     >>> backend = RayTrials(config, "auto")
     >>> backend.start(0, {"gamma": 0.9})
@@ -15,18 +15,18 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from agents.ray_cluster import Calls, Lost, connected, cores
-from agents.sweep_config import SweepConfig
-from agents.sweep_trial import TrialResult, never_stop, run_trial
-from agents.sweep_workers import Died, Event, Finished, Reported, use_one_thread
+from agents.study.ray_cluster import Calls, Lost, connected, cores
+from agents.study.sweep_config import SweepConfig
+from agents.study.sweep_trial import TrialResult, never_stop, run_trial
+from agents.study.sweep_workers import Died, Event, Finished, Reported, use_one_thread
 
 
 class RayTrials:
-    """A backend (`agents.sweep_workers.Backend`) of machines of a cluster.
+    """A backend (`agents.study.sweep_workers.Backend`) of machines of a cluster.
 
     Args:
         config: of the sweep
-        address: of the cluster, see `agents.ray_cluster.connect`
+        address: of the cluster, see `agents.study.ray_cluster.connect`
         workers: most trials side by side; None for as many as the cluster has cores at the time
     """
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from agents.study_table import StudyTable
+from agents.study.study_table import StudyTable
 from deeptraffic.competition.statistics import bootstrap_interval
 from deeptraffic.figure import GREY, PALETTE, empty_figure, style_axes
 from deeptraffic.sim.state import F64

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.study_table import StudyTable
+from agents.study.study_table import StudyTable
 from deeptraffic.sim.state import F64
 
 RESAMPLES = 2000

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.study_table import StudyTable, read_tables, table_content
+from agents.study.study_table import StudyTable, read_tables, table_content
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:

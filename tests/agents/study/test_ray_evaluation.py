@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents import ray_cluster
-from agents.ray_evaluation import evaluate_on_ray, evaluate_pack, policy_as_data, policy_from_data
+from agents.study import ray_cluster
+from agents.study.ray_evaluation import evaluate_on_ray, evaluate_pack, policy_as_data, policy_from_data
 from deeptraffic.competition.batch_evaluation import Plan, score_policy
 from deeptraffic.competition.throughput import basic_network
 from deeptraffic.policy.brain import NetworkPolicy

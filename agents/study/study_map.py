@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 
-from agents.study_table import StudyTable
+from agents.study.study_table import StudyTable
 from deeptraffic.figure import empty_figure, style_axes
 from deeptraffic.sim.state import F64
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from agents.sweep_book import TrialBook, mend_journal
-from agents.sweep_config import SweepConfig, build_sweep
-from agents.sweep_trial import TrialResult
+from agents.study.sweep_book import TrialBook, mend_journal
+from agents.study.sweep_config import SweepConfig, build_sweep
+from agents.study.sweep_trial import TrialResult
 
 
 def config(storage: str = "journal", **given: Any) -> SweepConfig:

@@ -10,7 +10,7 @@ evaluations = 4                  # of each training, for the pruner
 [settings]                       # the same for all trials, as `--set` takes them
 iterations = 20000
 
-[space]                          # what varies, see `agents.sweep_space`
+[space]                          # what varies, see `agents.study.sweep_space`
 gamma = { float = [0.5, 0.99] }
 
 >>> read_sweep("sweep.toml", trials=10).trials
@@ -25,9 +25,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from agents.sweep_methods import PRUNERS, SAMPLERS
-from agents.sweep_space import Parameter, Params, parse_space
-from agents.trial_training import ALGORITHMS, RunConfig, configure
+from agents.study.sweep_methods import PRUNERS, SAMPLERS
+from agents.study.sweep_space import Parameter, Params, parse_space
+from agents.study.trial_training import ALGORITHMS, RunConfig, configure
 from deeptraffic.settings import Checked, choice, flatten, read_settings, whole
 
 JOURNAL = "journal"  # the storage in the sweep's own folder

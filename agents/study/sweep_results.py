@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agents.study_table import TABLE_FILE, table_content, table_row
-from agents.sweep_config import SweepConfig
-from agents.sweep_trial import objective, run_trial, score_networks
+from agents.study.study_table import TABLE_FILE, table_content, table_row
+from agents.study.sweep_config import SweepConfig
+from agents.study.sweep_trial import objective, run_trial, score_networks
 from deeptraffic.competition.statistics import bootstrap_interval
 from deeptraffic.folder import write_json
 from deeptraffic.policy.file import write_atomically

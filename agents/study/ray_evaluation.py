@@ -13,7 +13,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from agents.ray_cluster import Calls, Lost, connected, cores
+from agents.study.ray_cluster import Calls, Lost, connected, cores
 from deeptraffic.competition.batch_evaluation import DEFAULT_RULES, Entry, Outcome, Plan, evaluate_many
 from deeptraffic.policy.brain import FIRST, NetworkPolicy
 from deeptraffic.policy.builtin import BUILTINS, Policy, make_builtin
@@ -35,7 +35,7 @@ def evaluate_on_ray(
         names: built-in policies, files, run folders
         load: reads those that are neither built in nor policy files already
         plan: how they are evaluated
-        address: of the cluster, see `agents.ray_cluster.connect`
+        address: of the cluster, see `agents.study.ray_cluster.connect`
         seed: of built-in policies that draw
     """
     with connected(address) as ray:

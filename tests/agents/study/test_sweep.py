@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from agents import sweep_workers
 from agents.deepqlearn_run import load_policy, train_command
-from agents.study_table import read_tables
-from agents.sweep import SweepInterrupted, run_sweep
-from agents.sweep_book import TrialBook
-from agents.sweep_config import SweepConfig, build_sweep
-from agents.sweep_trial import TrialResult, run_trial
-from agents.sweep_workers import Died, Event, Finished, Reported
+from agents.study import sweep_workers
+from agents.study.study_table import read_tables
+from agents.study.sweep import SweepInterrupted, run_sweep
+from agents.study.sweep_book import TrialBook
+from agents.study.sweep_config import SweepConfig, build_sweep
+from agents.study.sweep_trial import TrialResult, run_trial
+from agents.study.sweep_workers import Died, Event, Finished, Reported
 from deeptraffic.competition.protocol import evaluate_open
 
 SPACE = {"gamma": {"float": [0.5, 0.99]}, "lanes_side": {"int": [0, 1]}}
@@ -232,8 +232,8 @@ def test_workers_that_die_are_replaced(tmp_path: Path, quiet: Console) -> None:
 
 PROGRAM = """
 import json, sys
-from agents.sweep import run_sweep
-from agents.sweep_config import build_sweep
+from agents.study.sweep import run_sweep
+from agents.study.sweep_config import build_sweep
 if __name__ == "__main__":
     run_sweep(build_sweep(json.loads(sys.argv[1])), sys.argv[2], workers=2)
 """
@@ -249,7 +249,7 @@ def test_a_killed_sweep_goes_on_without_losing_or_repeating_a_trial(tmp_path: Pa
     config, folder = build_sweep(given), tmp_path / "killed"
     (tmp_path / "program.py").write_text(PROGRAM)
     command = [sys.executable, str(tmp_path / "program.py"), json.dumps(given), str(folder)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=Path(__file__).resolve().parents[2])
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=Path(__file__).resolve().parents[3])
     journal = folder / "journal.log"
     while not (journal.exists() and journal.read_text().count('"state":1') >= 2):  # Optuna's TrialState.COMPLETE
         assert process.poll() is None

@@ -4,12 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents import study_importance
-from agents.study_figures import FIGURES, draw_figures
-from agents.study_importance import importances
-from agents.study_map import embed, settings_matrix
-from agents.study_panels import bins
-from agents.study_table import StudyTable
+from agents.study import study_importance
+from agents.study.study_figures import FIGURES, draw_figures
+from agents.study.study_importance import importances
+from agents.study.study_map import embed, settings_matrix
+from agents.study.study_panels import bins
+from agents.study.study_table import StudyTable
 
 
 def small_study(trials: int = 24, name: str = "a") -> StudyTable:

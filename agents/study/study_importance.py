@@ -12,8 +12,8 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 from sklearn.model_selection import RepeatedKFold
 
-from agents.study_map import settings_matrix
-from agents.study_table import StudyTable
+from agents.study.study_map import settings_matrix
+from agents.study.study_table import StudyTable
 from deeptraffic.figure import GREY, PALETTE, empty_figure, style_axes
 from deeptraffic.sim.state import F64
 

@@ -1,0 +1,1 @@
+"""Studies of hyper-parameters: sweeps on processes or a Ray cluster, their figures and findings."""
