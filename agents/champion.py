@@ -106,19 +106,21 @@ def table(book: dict[str, Champion]) -> str:
     runs = f"{first.reporting['runs']:,} " if first else ""
     head = ["policy", "trained by", "others", "official", f"median of {runs}reporting runs", "mean"]
     head += ["decisions", "CPU minutes", "parameters"]
-    lines = [head, [*["---"] * 2, *["---:"] * 7], *(_cells(champion) for champion in book.values())]
+    usual = first.reporting["runs"] if first else 0
+    lines = [head, [*["---"] * 2, *["---:"] * 7], *(_cells(champion, usual) for champion in book.values())]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def _cells(champion: Champion) -> list[str]:
+def _cells(champion: Champion, usual: int) -> list[str]:
     found = champion.reporting
+    runs = "" if found["runs"] == usual else f", {found['runs']:,} runs"
     label = "" if champion.access == "contest" else f" ({champion.access})"
     return [
         f"`{champion.name}`",
         f"{champion.algorithm}{label}",
         f"{champion.other_agents}",
         f"**{champion.official_mph:.2f}**",
-        _estimate(found["median_mph"], found["median_interval"]),
+        _estimate(found["median_mph"], found["median_interval"]) + runs,
         _estimate(found["mean_mph"], found["mean_interval"]),
         "-" if champion.decisions is None else f"{champion.decisions:,}",
         "-" if champion.cpu_minutes is None else f"{champion.cpu_minutes:.1f}",

@@ -127,7 +127,7 @@ def test_shipped_files_are_small_and_drive_as_the_book_says() -> None:
         driver = load_champion(name)
         score = evaluate_open(driver, other_agents=shipped.other_agents, runs=4, seed_set="reporting", frames=400)
         assert score.access == shipped.access and driver.label == name
-        assert shipped.reporting["runs"] >= 1000 and shipped.commands
+        assert shipped.reporting["runs"] >= (200 if shipped.planner else 1000) and shipped.commands
     assert {path.name for path in FOLDER.glob("*.safetensors")} == {shipped.file for shipped in CHAMPIONS.values()}
 
 
