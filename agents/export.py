@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from agents.algorithms import RecurrentPPOConfig
 from agents.config import TrainConfig
-from agents.lane_network import lane_layers
+from agents.lane_layers import lane_layers
 from agents.perception import NONE
 from deeptraffic.policy.brain import NetworkPolicy
 from deeptraffic.policy.builtin import Policy

@@ -3,35 +3,29 @@
 Where a car stands in a lane means the same in every lane, so one layer reads each lane's cells, and the layers after it
 compare the lanes. A cell's reading x is first split in two, its speed and whether it is free: a car reads 0 to 0.04 and
 free road 1, and a layer that saw x itself would hardly tell one car's speed from another's. All of it is sums and relu,
-so `lane_layers` writes it with the layers of a policy file, and the original game gets it as dense layers.
+so `agents.lane_layers` writes it with the layers of a policy file, and the original game gets it as dense layers.
 
 Letters in shapes: B games, D cells, H rows of the sensor, W columns, U units, K candidate actions.
 """
 
 import copy
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from numpy.typing import NDArray
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-from deeptraffic.policy.layers import Layer
-from deeptraffic.policy.vocabulary import Conv2d, Flatten, Relu, Reshape
-from deeptraffic.sim.rules import RULES_2018, Action, Sensor
+from agents.lane_layers import SPEED_GAIN, Weights
+from deeptraffic.sim.rules import Action, Sensor
 
-SPEED_GAIN = RULES_2018.empty / 4.0  # a cell's reading times this is a car's speed in units of 80 mph
 CANDIDATES = np.array([Action.ACCELERATE, Action.LEFT, Action.RIGHT], np.int64)  # full throttle, or a lane change
 MIRRORED = [0, 2, 1]  # the candidates with left and right exchanged
 NEVER = -1000.0  # value of the actions that are no candidates
 PARTS = ("weight", "bias")
 VALUE_SCALE = 4.0  # spread of state values, so that the head's output is of order 1
-
-Weights = dict[str, NDArray[np.float32]]
 
 
 def split_cells(cells: Tensor, columns: int) -> Tensor:
@@ -64,23 +58,6 @@ class LaneFeatures(BaseFeaturesExtractor):
     def forward(self, observations: Tensor) -> Tensor:
         """Return the lanes' features, lane by lane."""
         return torch.relu(self.lane(split_cells(observations.float(), self.columns))).flatten(1)
-
-
-def lane_layers(sensor: Sensor, weight: NDArray[Any], bias: NDArray[Any]) -> list[tuple[Layer, Weights]]:
-    """Return the shared layer, weight (U, 2 H) and bias (U,), as layers of a policy file with their tensors."""
-    rows, units = sensor.patches_ahead + sensor.patches_behind, len(bias)
-    split = np.full((2, 1, 1, 1), SPEED_GAIN, np.float32)
-    free_from = np.array([0.0, 1.0 - SPEED_GAIN], np.float32)
-    speed, free = weight[:, :rows].astype(np.float64), weight[:, rows:].astype(np.float64)
-    window = np.stack([speed, free - (SPEED_GAIN - 1.0) * speed], -1)[:, :, None, :]  # (U, H, 1, 2)
-    return [
-        (Reshape(shape=(rows, sensor.columns, 1)), {}),
-        (Conv2d(filters=2, kernel=(1, 1)), {"weight": split, "bias": free_from}),
-        (Relu(), {}),
-        (Conv2d(filters=units, kernel=(rows, 1)), {"weight": window.astype(np.float32), "bias": bias}),
-        (Relu(), {}),
-        (Flatten(), {}),
-    ]
 
 
 class LanePolicy(BasePolicy):

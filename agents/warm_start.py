@@ -17,7 +17,8 @@ import torch
 from stable_baselines3 import PPO
 from torch import nn
 
-from agents.lane_network import SPEED_GAIN, LaneDriver, LaneFeatures, driver_of, lane_layers
+from agents.lane_layers import SPEED_GAIN, lane_layers
+from agents.lane_network import LaneDriver, LaneFeatures, driver_of
 from deeptraffic.policy.brain import NetworkPolicy
 from deeptraffic.policy.file import read_policy
 from deeptraffic.policy.layers import Layer

@@ -115,4 +115,3 @@ def total_loss(losses: Losses, config: WorldModelConfig) -> Tensor:
 def _row_error(found: Tensor, wanted: Tensor) -> Tensor:
     """Return the mean squared error of each row, (B,)."""
     return nn.functional.mse_loss(found, wanted, reduction="none").mean(1)
-
