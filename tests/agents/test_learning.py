@@ -1,6 +1,7 @@
 """Learning: every agent on a task whose best score is known, and on the road against bars that mean something."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +79,14 @@ DQN_SETTINGS: dict[str, Any] = {"learning_starts": 200, "batch_size": 64, "buffe
 DQN_SETTINGS |= {"train_freq": 1, "target_update_interval": 100, "exploration_fraction": 0.5}
 IMAGINING = WorldModelConfig(learning_starts=200, batch_size=32, gamma=0.5, updates_per_decision=0.05, mirror=False)
 
+# deepcopy: SB3's A2C writes its optimiser into the policy_kwargs that it is given
 LEARNERS: dict[str, Callable[[VecEnv], BaseAlgorithm]] = {
-    "reinforce": lambda task: Reinforce("MlpPolicy", task, 0.02, n_steps=10, **STEADY),
-    "a2c": lambda task: A2C("MlpPolicy", task, 0.005, **STEADY),
-    "ppo": lambda task: PPO("MlpPolicy", task, 0.005, n_steps=32, batch_size=64, n_epochs=4, **STEADY),
-    "dqn": lambda task: PerGameDQN("MlpPolicy", task, 0.002, gradient_steps=2, **DQN_SETTINGS, **STEADY),
-    "pqn": lambda task: PQN("MlpPolicy", task, 0.005, n_steps=4, batch_size=32, **STEADY),
-    "world_model": lambda task: WorldModelAgent("MlpPolicy", task, IMAGINING, 0.003, **NETWORK),
+    "reinforce": lambda task: Reinforce("MlpPolicy", task, 0.02, n_steps=10, **deepcopy(STEADY)),
+    "a2c": lambda task: A2C("MlpPolicy", task, 0.005, **deepcopy(STEADY)),
+    "ppo": lambda task: PPO("MlpPolicy", task, 0.005, n_steps=32, batch_size=64, n_epochs=4, **deepcopy(STEADY)),
+    "dqn": lambda task: PerGameDQN("MlpPolicy", task, 0.002, gradient_steps=2, **DQN_SETTINGS, **deepcopy(STEADY)),
+    "pqn": lambda task: PQN("MlpPolicy", task, 0.005, n_steps=4, batch_size=32, **deepcopy(STEADY)),
+    "world_model": lambda task: WorldModelAgent("MlpPolicy", task, IMAGINING, 0.003, **deepcopy(NETWORK)),
 }
 
 
