@@ -126,7 +126,8 @@ class TrainConfig(Checked):
             raise ValueError(
                 f"lane_units={agent.lane_units} reads the cells of the 2018 contest's sensor, not "
                 f"kind={seen.kind!r}, temporal_window={seen.temporal_window}, encoder={self.encoder.name!r}, "
-                f"rules={self.road.rules}; set kind=vector and leave the others out, or set lane_units=0"
+                f"rules={self.road.rules}; set kind=vector and leave the others out"
+                f"{'' if isinstance(agent, ExpertConfig) else ', or set lane_units=0'}"
             )
         if isinstance(agent, RecurrentPPOConfig | WorldModelConfig):
             raise ValueError(f"lane_units={agent.lane_units} is not for {self.algo}; set lane_units=0")

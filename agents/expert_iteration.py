@@ -213,13 +213,16 @@ class ExpertIteration(RoundLearner):
         config, dones = self.config, torch.stack(played.dones)
         rewards, following = torch.stack(played.rewards), torch.stack(played.next_values)
         if self._n_updates == 0:
-            following += self._centre(rewards.mean())
+            following += self._centre(rewards.mean(), following.mean())
         return lambda_returns(rewards, following, dones, config.gamma, config.value_lambda)
 
     @torch.no_grad()
-    def _centre(self, mean_reward: Tensor) -> Tensor:
-        """Raise all values of a new network by that of earning the mean reward for ever; return by how much."""
-        rise = mean_reward / max(1.0 - self.config.gamma, 1e-3)
+    def _centre(self, mean_reward: Tensor, mean_value: Tensor) -> Tensor:
+        """Raise all values so that their mean is that of earning the mean reward for ever; return by how much.
+
+        A new network knows no values; one that training begins from is near already, and hardly moved.
+        """
+        rise = mean_reward / max(1.0 - self.config.gamma, 1e-3) - mean_value
         for network in (self.policy.driver, self.policy.average):
             network.raise_values(rise)
         return rise

@@ -222,7 +222,7 @@ def network_weights(model: BaseAlgorithm, config: TrainConfig) -> Weights:
     if isinstance(model, WorldModelAgent):
         return encoder_and_policy(model.policy)
     if isinstance(config.agent, QRDQNConfig):
-        return mean_values(state, config.agent.n_quantiles)
+        return mean_values(state, config.agent.n_quantiles) | lane_weights(vars(model)["quantile_net"])
     trunk = "q_net.q_net." if isinstance(model, DQN) else "mlp_extractor.policy_net."
     layers = [name.removesuffix(".weight") for name in state if name.startswith(trunk) and name.endswith(".weight")]
     if not isinstance(model, DQN):

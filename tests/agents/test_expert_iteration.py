@@ -78,8 +78,8 @@ def test_value_targets_equal_returns_summed_by_hand(small_config: Config, is_new
     )
     model._n_updates = 0 if is_new else 1
     found = model._value_targets(played)
-    if is_new:  # the values of a new network are raised by those of earning the mean reward for ever
-        values = values + rewards.mean() / (1.0 - 0.9)
+    if is_new:  # the first values are moved to have the mean of earning the mean reward for ever
+        values = values - values.mean() + rewards.mean() / (1.0 - 0.9)
     for game in range(2):
         for t in range(6):
             last = next((k for k in range(t, 6) if dones[k, game]), 5)
@@ -90,6 +90,13 @@ def test_value_targets_equal_returns_summed_by_hand(small_config: Config, is_new
                 expected += (weight if end == last else weight * 0.3) * n_step
                 weight *= 0.7
             assert float(found[t, game]) == pytest.approx(expected, abs=1e-9)
+
+
+def test_values_that_training_begins_from_are_not_raised_again(small_config: Config) -> None:
+    model = begun(small_config("expert_iteration", gamma=0.9))
+    before = model.policy.average.value.bias.item()
+    rise = model._centre(torch.tensor(0.5), torch.tensor(0.5 / (1.0 - 0.9)))
+    assert abs(float(rise)) < 1e-5 and model.policy.average.value.bias.item() == pytest.approx(before, abs=1e-5)
 
 
 def test_a_game_that_is_cut_goes_on_in_the_value_of_its_last_state(small_config: Config) -> None:

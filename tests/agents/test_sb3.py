@@ -35,6 +35,19 @@ def test_the_compiled_driver_acts_as_the_network_does(
     assert len(set(expected.tolist())) > 1
 
 
+@pytest.mark.parametrize("algo", ["reinforce", "a2c", "ppo", "maskable_ppo", "dqn", "qrdqn", "pqn"])
+def test_a_layer_that_lanes_share_is_driven_with_by_every_algorithm(small_config: Config, algo: str) -> None:
+    config = small_config(algo, num_envs=64, kind="vector", dtype="float32", lane_units=3)
+    env = make_games(config)
+    model = make_model(config, env)
+    for weight in model.policy.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    policy = make_policy(config, network_weights(model, config), "new")
+    obs: Any = env.reset()
+    cells = env.batch.sim.sense(config.observation.sensor)
+    np.testing.assert_array_equal(policy.act(cells, np.arange(64)), model.predict(obs, deterministic=True)[0])
+
+
 @pytest.mark.parametrize(
     ("kind", "settings"), [("kinematics", {}), ("pixels", {}), ("grid", {}), ("gaps_ego", {"temporal_window": 1})]
 )
