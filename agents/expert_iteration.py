@@ -35,11 +35,10 @@ from torch import Tensor, nn
 from agents.expert_config import ExpertConfig
 from agents.exploration import explore
 from agents.lane_network import CANDIDATES, MIRRORED, LanePolicy, mirror_cells
-from agents.paired_rollouts import PairedRollouts, draw_streams
+from agents.paired_rollouts import PairedRollouts, draw_streams, worth_trying
 from agents.pqn import lambda_returns
 from agents.rounds import RoundLearner
 from agents.team_games import TeamVecEnv
-from deeptraffic.envs.masks import action_masks
 from deeptraffic.sim.rules import Sensor
 from deeptraffic.sim.state import I64
 
@@ -91,7 +90,7 @@ class ExpertIteration(RoundLearner):
     """Expert iteration by paired rollouts, with Stable-Baselines3's interface.
 
     Args:
-        policy, env, policy_kwargs, seed, device, verbose, tensorboard_log: as for SB3's algorithms; env is a
+        policy, env, common (policy_kwargs, seed, device, verbose, tensorboard_log): as for `RoundLearner`; env is a
             `DeepTrafficVecEnv` of the sensor's cells, policy_kwargs are those of `LanePolicy`
         sensor: of the cells
         config: see `ExpertConfig`
@@ -107,15 +106,9 @@ class ExpertIteration(RoundLearner):
         sensor: Sensor | None = None,
         config: ExpertConfig | None = None,
         learning_rate: float | Callable[[float], float] = 1e-3,
-        policy_kwargs: dict[str, Any] | None = None,
-        seed: int | None = None,
-        device: torch.device | str = "cpu",
-        verbose: int = 0,
-        tensorboard_log: str | None = None,
-        _init_setup_model: bool = True,
+        **common: Any,
     ) -> None:
-        common = (policy_kwargs, seed, device, verbose, tensorboard_log, _init_setup_model)
-        super().__init__(policy, env, learning_rate, *common)
+        super().__init__(policy, env, learning_rate, **common)
         self.config, self.sensor = config or ExpertConfig(), sensor or Sensor()
         self.experience = Lessons()
         self.rollouts: PairedRollouts | None = None
@@ -132,12 +125,10 @@ class ExpertIteration(RoundLearner):
         assert self.env is not None
         return self.env.get_attr("batch", [0])[0]
 
-    @torch.no_grad()
     def _drive(self, cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.float32]]:
         """Return (actions (B,), values (B,)) of the averaged network."""
-        advantages, values = self.policy.average(torch.from_numpy(cells).to(self.device))
-        known = values if self.config.value_coef else torch.zeros_like(values)
-        return CANDIDATES[advantages.argmax(1).cpu().numpy()], known.cpu().numpy()
+        advantages, values = self.policy.average.judge(cells)
+        return CANDIDATES[advantages.argmax(1)], values if self.config.value_coef else np.zeros_like(values)
 
     def _collect(self, callback: BaseCallback) -> Round | None:
         """Play n_steps decisions of every driver, and try candidates out; None if the callback ends the training."""
@@ -187,9 +178,7 @@ class ExpertIteration(RoundLearner):
         A lane change that the safety system would refuse the ego car is worth what going on is worth.
         """
         sim = self._batch().sim
-        possible = np.ones((sim.num_envs, len(CANDIDATES)), np.bool_)
-        if driver == 0:
-            possible[:, 1:] = action_masks(sim)[:, CANDIDATES[1:]]
+        possible = worth_trying(sim, sim.rows, CANDIDATES, driver)
         wanted = np.random.random(len(possible)) < self.config.label_share
         rows = np.flatnonzero(wanted & (possible.sum(1) > 1))
         random = np.random.default_rng(np.random.randint(2**31))  # from the stream that checkpoints keep

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from gymnasium import spaces
+from numpy.typing import NDArray
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
@@ -129,6 +130,12 @@ class LaneDriver(nn.Module):
         """Return (advantages (B, K), values (B,)) of cells (B, D)."""
         hidden = self.trunk(self.features(cells))  # (B, hidden[-1])
         return self.advantage(hidden), VALUE_SCALE * self.value(hidden)[:, 0]
+
+    @torch.no_grad()
+    def judge(self, cells: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return (advantages (B, K), values (B,)) of cells (B, D), as arrays."""
+        advantages, values = self(torch.from_numpy(cells).to(self.value.bias.device))
+        return advantages.cpu().numpy(), values.cpu().numpy()
 
     @torch.no_grad()
     def raise_values(self, rise: Tensor) -> None:

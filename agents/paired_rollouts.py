@@ -17,6 +17,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from deeptraffic.envs.masks import action_masks
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Rules, Sensor
 from deeptraffic.sim.state import F64, I64
@@ -32,6 +33,18 @@ Driver = Callable[[NDArray[np.float32]], tuple[I64, NDArray[np.floating]]]
 def draw_streams(random: np.random.Generator, games: int, rollouts: int) -> I64:
     """Return states of the games' random stream, (B, R)."""
     return random.integers(1, MODULUS - 1, size=(games, rollouts))
+
+
+def worth_trying(sim: Simulator, rows: I64, candidates: I64, agent: int = 0) -> NDArray[np.bool_]:
+    """Return which candidates may differ from the first, which is to go on, in games that wait for `agent`, (B, K).
+
+    A lane change that the safety system would refuse the ego car is nothing else; that of another agent is executed by
+    those that come after it, too.
+    """
+    possible = np.ones((rows.size, len(candidates)), np.bool_)
+    if agent == 0:
+        possible[:, 1:] = action_masks(sim, 0, rows)[:, candidates[1:]]
+    return possible
 
 
 class PairedRollouts:

@@ -28,13 +28,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from agents.export import read_weights
 from agents.lane_network import CANDIDATES, LaneDriver, driver_of
-from agents.paired_rollouts import PairedRollouts, draw_streams
-from deeptraffic.envs.masks import action_masks
+from agents.paired_rollouts import PairedRollouts, draw_streams, worth_trying
 from deeptraffic.settings import Checked, number, whole
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Sensor
@@ -58,12 +56,12 @@ class PlannerConfig(Checked):
     seed: of the planner's own randomness
     """
 
-    rollouts: int = whole(32, 1, 4096)
+    rollouts: int = whole(16, 1, 4096)
     plan_length: int = whole(2, 1, 6)
     depth: int = whole(8, 1, 200)
     gamma: float = number(0.96, 0.0, 1.0)
-    rollout_lambda: float = number(0.9, 0.0, 1.0)
-    prior_temperature: float = number(0.2, 1e-6, 1e6)
+    rollout_lambda: float = number(0.8, 0.0, 1.0)
+    prior_temperature: float = number(1.0, 1e-6, 1e6)
     temperature: float = number(0.02, 1e-6, 1e6)
     seed: int = whole(0, 0, 2**31 - 1)
 
@@ -108,7 +106,7 @@ class Planner:
         """Return the actions (B,) of drivers with slots `rows` for cells (B, D)."""
         assert self._sim is not None, "attach the games first"
         agents = self._sim.rules.other_agents + 1
-        prior = self._advantages(obs.astype(np.float32))
+        prior, _ = self.network.judge(obs.astype(np.float32))
         chosen = np.zeros(rows.size, np.int64)
         for agent in np.unique(rows % agents):
             asked = np.flatnonzero(rows % agents == agent)
@@ -116,14 +114,9 @@ class Planner:
         return CANDIDATES[chosen]
 
     def plan(self, games: I64, prior: NDArray[np.float32], agent: int = 0) -> I64:
-        """Return the better candidates (B,) in games that wait for `agent`; prior (B, A): what the network says.
-
-        A lane change that the safety system would refuse is not tried, unless other cars would execute it too.
-        """
+        """Return the better candidates (B,) in games that wait for `agent`; prior (B, A): what the network says."""
         assert self._sim is not None and self._rollouts is not None, "attach the games first"
-        possible = np.ones((games.size, len(CANDIDATES)), np.bool_)
-        if agent == 0:
-            possible[:, 1:] = action_masks(self._sim, 0, games)[:, CANDIDATES[1:]]
+        possible = worth_trying(self._sim, games, CANDIDATES, agent)
         first = self.plans[:, 0]
         log_prior = log_chances(prior / self.config.prior_temperature, possible)[:, first]
         choice = possible.sum(1) > 1
@@ -151,15 +144,10 @@ class Planner:
         streams = draw_streams(self.random, games.size, self.config.rollouts)
         return self._rollouts.returns(self._sim, games, tried, CANDIDATES[self.plans], streams, agent)
 
-    @torch.no_grad()
     def _drive(self, cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.float32]]:
         """Return (actions (C,), values (C,)) of the network."""
-        advantages, values = self.network(torch.from_numpy(cells))
-        return CANDIDATES[advantages.argmax(1).numpy()], values.numpy()
-
-    @torch.no_grad()
-    def _advantages(self, cells: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.network(torch.from_numpy(cells))[0].numpy()
+        advantages, values = self.network.judge(cells)
+        return CANDIDATES[advantages.argmax(1)], values
 
 
 def load_planner(path: str | Path, config: PlannerConfig | None = None, label: str = "") -> Planner:

@@ -113,8 +113,8 @@ class PQN(PerGameExploration, RoundLearner):
     """Parallelised Q-network, with Stable-Baselines3's interface.
 
     Args:
-        policy, env, policy_kwargs, seed, device, verbose, tensorboard_log: as for SB3's algorithms; policy_kwargs are
-            those of `PQNPolicy`
+        policy, env, common (policy_kwargs, seed, device, verbose, tensorboard_log): as for `RoundLearner`;
+            policy_kwargs are those of `PQNPolicy`
         learning_rate: a number, or a function of the share of training that remains
         n_steps: T, decisions of each game between two updates
         batch_size: decisions of one gradient step
@@ -147,15 +147,9 @@ class PQN(PerGameExploration, RoundLearner):
         exploration_initial_eps: float = 1.0,
         exploration_final_eps: float = 0.05,
         exploration_fraction: float = 0.3,
-        policy_kwargs: dict[str, Any] | None = None,
-        seed: int | None = None,
-        device: torch.device | str = "cpu",
-        verbose: int = 0,
-        tensorboard_log: str | None = None,
-        _init_setup_model: bool = True,
+        **common: Any,
     ) -> None:
-        common = (policy_kwargs, seed, device, verbose, tensorboard_log, _init_setup_model)
-        super().__init__(policy, env, learning_rate, *common)
+        super().__init__(policy, env, learning_rate, **common)
         self.n_steps, self.batch_size, self.n_epochs = n_steps, batch_size, n_epochs
         self.gamma, self.q_lambda, self.max_grad_norm = gamma, q_lambda, max_grad_norm
         self.exploration_initial_eps, self.exploration_final_eps = exploration_initial_eps, exploration_final_eps

@@ -39,8 +39,8 @@ class WorldModelAgent(RoundLearner):
     """A model of the game and a driver that is learned in it, with Stable-Baselines3's interface.
 
     Args:
-        policy, env, policy_kwargs, seed, device, verbose, tensorboard_log: as for SB3's algorithms; policy_kwargs are
-            those of `WorldModel`
+        policy, env, common (policy_kwargs, seed, device, verbose, tensorboard_log): as for `RoundLearner`;
+            policy_kwargs are those of `WorldModel`
         config: all other settings, see `WorldModelConfig`; its network and learning rate are the arguments' instead
         learning_rate: a number, or a function of the share of training that remains
         mirror: permutation that exchanges left and right in an observation, None for no mirror
@@ -60,15 +60,9 @@ class WorldModelAgent(RoundLearner):
         config: WorldModelConfig | None = None,
         learning_rate: float | Callable[[float], float] = 1e-3,
         mirror: I64 | None = None,
-        policy_kwargs: dict[str, Any] | None = None,
-        seed: int | None = None,
-        device: torch.device | str = "cpu",
-        verbose: int = 0,
-        tensorboard_log: str | None = None,
-        _init_setup_model: bool = True,
+        **common: Any,
     ) -> None:
-        common = (policy_kwargs, seed, device, verbose, tensorboard_log, _init_setup_model)
-        super().__init__(policy, env, learning_rate, *common)
+        super().__init__(policy, env, learning_rate, **common)
         self.config, self.mirror = config or WorldModelConfig(), mirror
         self.memory: SegmentMemory | None = None
 
