@@ -10,6 +10,8 @@ from deeptraffic.cli.terminal import messages, print_json, results
 if TYPE_CHECKING:
     from agents.train_bench import TrainingSpeed
 
+WHOSE = {"deeptraffic": "ours", "stable-baselines3": "SB3's own"}  # settings, in words that 80 columns have room for
+
 
 def bench_training(seconds: float, json: bool) -> None:
     """Measure how fast each agent trains, beside Stable-Baselines3's own defaults, and print it."""
@@ -33,9 +35,9 @@ def table_of_training(measured: "list[TrainingSpeed]", title: str) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for heading in ("agent", "settings"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("games", "others", "decisions/s", "per CPU second"):
+    for heading in ("games", "others", "decisions/s", "per CPU s"):
         table.add_column(heading, justify="right", no_wrap=True)
     for speed in measured:
         rates = (f"{rate:,.0f}" for rate in (speed.decisions_per_second, speed.decisions_per_cpu_second))
-        table.add_row(speed.name, speed.defaults, f"{speed.num_envs:,}", str(speed.other_agents), *rates)
+        table.add_row(speed.name, WHOSE.get(speed.defaults, speed.defaults), f"{speed.num_envs:,}", str(speed.other_agents), *rates)
     return table
