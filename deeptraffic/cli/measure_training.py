@@ -39,5 +39,6 @@ def table_of_training(measured: "list[TrainingSpeed]", title: str) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for speed in measured:
         rates = (f"{rate:,.0f}" for rate in (speed.decisions_per_second, speed.decisions_per_cpu_second))
-        table.add_row(speed.name, WHOSE.get(speed.defaults, speed.defaults), f"{speed.num_envs:,}", str(speed.other_agents), *rates)
+        counts = (f"{speed.num_envs:,}", str(speed.other_agents))
+        table.add_row(speed.name, WHOSE.get(speed.defaults, speed.defaults), *counts, *rates)
     return table
