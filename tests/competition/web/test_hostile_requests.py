@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,16 +39,15 @@ class Attack:
         """Send bytes as they are; return the first answer's status, 0 if there was none."""
         parts, answer = urlsplit(self.address), b""
         with socket.create_connection((parts.hostname, parts.port), timeout=patience) as line:
-            try:
+            with suppress(OSError):  # the server may hang up on what it has refused already: its answer is there
                 for piece in pieces:
                     line.sendall(piece)
                     time.sleep(pause)
-                if hang_up:
-                    return 0
+            if hang_up:
+                return 0
+            with suppress(OSError):
                 while part := line.recv(65536):
                     answer += part
-            except OSError:
-                pass
         return int(answer.split(b" ", 2)[1]) if answer else 0
 
     def head(self, *lines: str, path: str = UPLOAD, method: str = "POST") -> bytes:
