@@ -7,7 +7,7 @@ order in which ConvNetJS takes them.
 
 from typing import NamedTuple
 
-from deeptraffic.policy.exponential import sigmoid, tanh_convnetjs
+from deeptraffic.policies.exponential import sigmoid, tanh_convnetjs
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.state import F64, I64
 

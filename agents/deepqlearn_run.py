@@ -22,10 +22,10 @@ from agents.deepqlearn import BlockReport, DeepQLearn
 from agents.deepqlearn_config import DeepQLearnConfig, build_deepqlearn_config
 from agents.progress import TrainingProgress
 from agents.run import RunFolder, default_folder, is_run_folder
-from deeptraffic.competition.protocol import evaluate_open
+from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.interrupt import Stop, stop_requests
-from deeptraffic.policy.brain import NetworkPolicy
-from deeptraffic.policy.file import policy_content, read_policy, write_atomically
+from deeptraffic.policies.brain import NetworkPolicy
+from deeptraffic.policies.file import policy_content, read_policy, write_atomically
 from deeptraffic.settings import parse_setting, read_settings
 
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ from rich.table import Table
 from agents.config import TrainConfig, build_config
 from agents.run import RunFolder, load_policy
 from agents.training import TrainResult, train
-from deeptraffic.competition.episodes import policy_episode
-from deeptraffic.competition.protocol import evaluate_official, evaluate_open
-from deeptraffic.competition.score import Score
-from deeptraffic.competition.seeds import choose_seeds
+from deeptraffic.evaluation.episodes import policy_episode
+from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
+from deeptraffic.evaluation.score import Score
+from deeptraffic.evaluation.seeds import choose_seeds
 from deeptraffic.folder import write_json
-from deeptraffic.policy.builtin import Policy
+from deeptraffic.policies.builtin import Policy
 
 FOLDER = Path("runs/demo")
 GOAL_MPH = 70.0
@@ -126,7 +126,7 @@ def show_scores(console: Console, score: Score, training: TrainResult) -> None:
 
 def save_figures(run: RunFolder, config: TrainConfig, score: Score) -> dict[str, Path]:
     """Save the learning curve and the score histogram in the run folder."""
-    from agents.plots import save_learning_curve, save_score_histogram
+    from agents.analysis.plots import save_learning_curve, save_score_histogram
 
     marks = [("MIT's basic network", 66.8), ("idle", 51.57)]
     curve = save_learning_curve(

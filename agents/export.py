@@ -1,7 +1,7 @@
 """From a run's weights to a driver: the networks of policy files where dense layers suffice, torch for any other shape.
 
 The weights are those of `best.safetensors` in a run folder: numbers, nothing that is executed. A network that reads the
-sensor's cells, or lane gaps computed from them, becomes a `deeptraffic.policy.network.Network`, which needs no torch,
+sensor's cells, or lane gaps computed from them, becomes a `deeptraffic.policies.network.Network`, which needs no torch,
 plays official runs in one compiled loop, and can be written as a policy file or for the original game.
 
     >>> from agents.run import load_policy
@@ -19,11 +19,11 @@ from agents.algorithms import RecurrentPPOConfig
 from agents.config import TrainConfig
 from agents.lane_layers import lane_layers
 from agents.perception import NONE
-from deeptraffic.policy.brain import NetworkPolicy
-from deeptraffic.policy.builtin import Policy
-from deeptraffic.policy.layers import Layer
-from deeptraffic.policy.network import Network
-from deeptraffic.policy.vocabulary import Dense, Gaps, LayerNorm, Relu, Tanh
+from deeptraffic.policies.brain import NetworkPolicy
+from deeptraffic.policies.builtin import Policy
+from deeptraffic.policies.layers import Layer
+from deeptraffic.policies.network import Network
+from deeptraffic.policies.vocabulary import Dense, Gaps, LayerNorm, Relu, Tanh
 from deeptraffic.sim.rules import CONTESTS
 from deeptraffic.sim.state import F64, I64
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from deeptraffic.envs.masks import action_masks
 from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.random import MODULUS
 from deeptraffic.sim.rules import Rules, Sensor
 from deeptraffic.sim.state import F64, I64
-from deeptraffic.sim.stream import MODULUS
 
 COPIES = 4096  # games copied at a time
 STANDARD = 90.0  # [px/frame] speeds of a period of 30 frames summed at 60 mph, where the reward is 0

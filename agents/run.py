@@ -26,8 +26,8 @@ from typing import Any
 from agents.config import TrainConfig, build_config, difference
 from agents.export import make_policy, read_weights
 from deeptraffic.folder import lock_folder, versions, write_json
-from deeptraffic.policy.builtin import Policy
-from deeptraffic.policy.file import UNFINISHED, write_atomically
+from deeptraffic.policies.builtin import Policy
+from deeptraffic.policies.file import UNFINISHED, write_atomically
 
 KEPT_CHECKPOINTS = 2
 EXTENDABLE = {"total_timesteps"}  # the settings that may change when a run is resumed: a longer run of the same kind
@@ -150,7 +150,7 @@ def is_run_folder(path: str | Path) -> bool:
 
 
 def load_policy(path: str | Path) -> Policy:
-    """Return the best network of a run as a driver (`deeptraffic.policy.builtin.Policy`).
+    """Return the best network of a run as a driver (`deeptraffic.policies.builtin.Policy`).
 
     Its `rules` and `other_agents` say what it was trained for, its `notes` when it was taken. Raises ValueError if
     there is no network yet.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deeptraffic.envs.observation import ObservationConfig
-from deeptraffic.policy.gaps import GAP_FEATURES
+from deeptraffic.policies.gaps import GAP_FEATURES
 from deeptraffic.sim.rules import Action
 
 I64 = NDArray[np.int64]

@@ -29,11 +29,11 @@ from agents.export import make_policy, weights_content
 from agents.progress import TrainingProgress
 from agents.run import RunFolder
 from agents.sb3 import make_games, make_model, network_weights
-from deeptraffic.competition.protocol import evaluate_open
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
+from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.interrupt import Stop, stop_requests
-from deeptraffic.policy.builtin import Policy
-from deeptraffic.policy.file import write_atomically
+from deeptraffic.policies.builtin import Policy
+from deeptraffic.policies.file import write_atomically
 
 REPORTS = 500  # lines of metrics that a whole training writes, about
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from deeptraffic.policy.builtin import Policy, make_builtin
-from deeptraffic.policy.layers import Layer
+from deeptraffic.policies.builtin import Policy, make_builtin
+from deeptraffic.policies.layers import Layer
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RoadConfig, Rules, Sensor
 
@@ -189,7 +189,7 @@ class Bench:
 
     def official(self) -> Iterator[Result]:
         """Seconds of an official evaluation, for the idle policy and for a network of 420-36-24-24-5."""
-        from deeptraffic.competition.protocol import evaluate_official
+        from deeptraffic.evaluation.protocol import evaluate_official
 
         for policy in (make_builtin("idle"), random_network()):
             for others in (0, 10):
@@ -198,8 +198,8 @@ class Bench:
 
     def many_policies(self) -> Iterator[Result]:
         """Small policy files read and scored, one by one and side by side: files per minute, decisions per second."""
-        from deeptraffic.competition import throughput
-        from deeptraffic.competition.batch_evaluation import Plan
+        from deeptraffic.evaluation import throughput
+        from deeptraffic.evaluation.batch import Plan
 
         for plan, count, alone in ((Plan("open", runs=OPEN_RUNS), FILES, FILES_ALONE), (Plan(), FILES_OFFICIAL, 4)):
             kind = "official" if plan.protocol == "official" else f"{plan.runs} open runs"
@@ -245,9 +245,9 @@ def memory_per_game() -> Result:
 
 def random_network() -> Policy:
     """Return a policy of dense layers on 7 x 60 cells, with random weights."""
-    from deeptraffic.policy.brain import NetworkPolicy
-    from deeptraffic.policy.network import Network
-    from deeptraffic.policy.vocabulary import Dense, Relu
+    from deeptraffic.policies.brain import NetworkPolicy
+    from deeptraffic.policies.network import Network
+    from deeptraffic.policies.vocabulary import Dense, Relu
 
     sizes, random = (Sensor().size, *MLP_HIDDEN, 5), np.random.default_rng(0)
     layers: list[Layer] = []

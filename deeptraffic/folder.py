@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from deeptraffic.policy.file import write_atomically
+from deeptraffic.policies.file import write_atomically
 
 
 def write_json(path: Path, content: Any) -> None:

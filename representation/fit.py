@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from deeptraffic.interrupt import Stop, stop_requests
-from deeptraffic.policy.file import write_atomically
+from deeptraffic.policies.file import write_atomically
 from deeptraffic.settings import Checked, choice, number, whole
 from representation.curves import epoch_bar, save_curves
 from representation.encoder import to_tensors

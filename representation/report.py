@@ -3,7 +3,7 @@
     deeptraffic report representation         # trains what is missing, then writes representation/REPORT.md
 
 The page is made from what recipes leave in their folders (`result.json`, pictures) and from the table of encoders that
-drive (`agents/encoder_table.py`). report.json beside it holds the same figures for programs.
+drive (`agents/analysis/encoder_table.py`). report.json beside it holds the same figures for programs.
 """
 
 import csv
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from deeptraffic.folder import write_json
-from deeptraffic.policy.file import write_atomically
+from deeptraffic.policies.file import write_atomically
 from representation.catalog import PARADIGMS, RECIPES
 from representation.recipe import RESULT, Figure, Outcome, read_outcome
 

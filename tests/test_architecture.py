@@ -17,16 +17,15 @@ PACKAGES = ("deeptraffic", "agents", "representation")
 LAYERS = {
     "deeptraffic.sim": 0,
     "deeptraffic.render": 1,
-    "deeptraffic.policy": 1,
+    "deeptraffic.policies": 1,
     "deeptraffic.envs": 2,
     "deeptraffic": 3,  # the package itself only registers the environments
-    "deeptraffic.competition": 4,
-    "representation": 5,
-    "agents": 6,
-    "deeptraffic.bench": 7,
-    "deeptraffic.demo": 7,
-    "deeptraffic.cli": 8,  # the roof: nothing imports it
-    "deeptraffic.__main__": 9,  # starts the command line
+    "deeptraffic.evaluation": 4,
+    "deeptraffic.competition": 5,
+    "representation": 6,
+    "agents": 7,
+    "deeptraffic.bench": 8,
+    "deeptraffic.cli": 9,  # the roof: nothing imports it
 }
 HEAVY = ("torch", "pygame", "stable_baselines3", "matplotlib")
 CAMEL_CASE = re.compile(r"_*[a-z][a-z0-9]*[A-Z]")
@@ -93,7 +92,7 @@ def test_imports_point_down(path: Path) -> None:
         ("deeptraffic.sim.engine", "from ..envs.gym_env import make"),
         ("deeptraffic.sim.engine", "from deeptraffic import competition"),
         ("deeptraffic.sim.engine", "from deeptraffic import __doc__"),
-        ("deeptraffic.render.painter", "import deeptraffic.policy"),
+        ("deeptraffic.render.painter", "import deeptraffic.policies"),
         ("deeptraffic.envs.gym_env", "def late():\n    from agents import planner"),
         ("representation.encoders", "import importlib\nimportlib.import_module('agents.planner')"),
         ("agents.export", "import deeptraffic.cli"),
@@ -118,7 +117,7 @@ def test_downward_import_is_accepted(module: str, source: str) -> None:
 
 def core_modules() -> list[str]:
     """Modules which must import without torch or pygame; the SB3 adapter subclasses SB3, which imports torch."""
-    core = ("deeptraffic.sim", "deeptraffic.policy", "deeptraffic.envs", "deeptraffic.cli")
+    core = ("deeptraffic.sim", "deeptraffic.policies", "deeptraffic.envs", "deeptraffic.cli")
     names = [module_name(path) for path in source_files()]
     return ["deeptraffic", *(name for name in names if name.startswith(core) and "sb3" not in name)]
 
@@ -147,9 +146,7 @@ def camel_case_names(source: str) -> list[str]:
     return [f"line {line}: {name}" for line, name in defined_names(ast.parse(source)) if CAMEL_CASE.match(name)]
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in source_files() if not path.name.startswith("convnetjs")], ids=module_name
-)
+@pytest.mark.parametrize("path", [path for path in source_files() if path.parent.name != "convnetjs"], ids=module_name)
 def test_names_are_not_camel_case(path: Path) -> None:
     assert camel_case_names(path.read_text(encoding="utf-8")) == []
 

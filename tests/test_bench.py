@@ -10,7 +10,7 @@ from deeptraffic import bench
 from deeptraffic.bench import Bench, Result
 from deeptraffic.cli import main
 from deeptraffic.cli.measure import table_of
-from deeptraffic.competition.protocol import OFFICIAL, Protocol
+from deeptraffic.evaluation.protocol import OFFICIAL, Protocol
 
 
 @pytest.fixture(scope="module")

@@ -117,7 +117,7 @@ def test_failure_has_exit_code_1(run, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("another process trains in this folder")
 
-    monkeypatch.setattr("deeptraffic.competition.protocol.evaluate_official", fail)
+    monkeypatch.setattr("deeptraffic.evaluation.protocol.evaluate_official", fail)
     outcome = run("evaluate", "idle")
     assert outcome.code == 1
     assert outcome.err.split("\n")[0] == "error: another process trains in this folder"
@@ -132,7 +132,7 @@ def test_traceback_is_shown_on_request(run, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_interruption_has_exit_code_130() -> None:
     program = (
-        "import os, signal, threading, sys; from deeptraffic.cli import main; import deeptraffic.competition.protocol;"
+        "import os, signal, threading, sys; from deeptraffic.cli import main; import deeptraffic.evaluation.protocol;"
         "threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start();"
         "sys.argv = ['deeptraffic', 'evaluate', 'random', '--protocol', 'open', '--runs', '100000', '--json']; main()"
     )

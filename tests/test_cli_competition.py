@@ -13,7 +13,7 @@ from deeptraffic.competition.evaluation import idle_policy
 from deeptraffic.competition.store import accounts, audit, board, competitions, submissions
 from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.store.records import Entry
-from deeptraffic.policy.file import policy_content
+from deeptraffic.policies.file import policy_content
 
 
 class Shell:
@@ -50,8 +50,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an evaluation be a few open runs, whatever it should be."""
 
     def evaluate(job: Any, progress: Any) -> Any:
-        from deeptraffic.competition.protocol import evaluate_open
-        from deeptraffic.policy.file import read_policy
+        from deeptraffic.evaluation.protocol import evaluate_open
+        from deeptraffic.policies.file import read_policy
 
         progress(1, 2)
         return evaluate_open(read_policy(job.content).policy(), runs=3, frames=60), None

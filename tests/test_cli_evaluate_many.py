@@ -15,10 +15,10 @@ import pytest
 
 from deeptraffic.cli import main
 from deeptraffic.cli.evaluate_many import content_hash, find_policies, is_many
-from deeptraffic.competition.scores_file import from_csv
-from deeptraffic.policy.file import pack_policy, policy_content
-from deeptraffic.policy.network import Network
-from deeptraffic.policy.vocabulary import Dense
+from deeptraffic.evaluation.scores_file import from_csv
+from deeptraffic.policies.file import pack_policy, policy_content
+from deeptraffic.policies.network import Network
+from deeptraffic.policies.vocabulary import Dense
 from deeptraffic.sim.rules import Sensor
 
 OPEN = ("--protocol", "open", "--runs", "4")

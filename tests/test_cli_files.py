@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from deeptraffic.cli import main
-from deeptraffic.policy.convnetjs import network_from_json
-from deeptraffic.policy.convnetjs_export import write_submission
+from deeptraffic.policies.convnetjs.read import network_from_json
+from deeptraffic.policies.convnetjs.write import write_submission
 from deeptraffic.sim.rules import Sensor
 
 GOLDEN = Path(__file__).parent / "golden" / "submission_networks.json"

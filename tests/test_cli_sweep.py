@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from agents.study.study_table import table_content
+from agents.study.table import table_content
 from deeptraffic.cli.app import app
 
 SWEEP = """
@@ -61,7 +61,7 @@ def test_impossible_numbers_of_workers_are_bad_input(tmp_path: Path) -> None:
 
 
 def test_figures_say_what_a_study_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agents.study.study_importance.TREES", 2)
+    monkeypatch.setattr("agents.study.importance.TREES", 2)
     rows = [{"study": "s", "number": n, "state": "complete"} for n in range(20)]
     rows = [{**row, "score": 65 - 5 * (n % 2), "temporal_window": n % 2} for n, row in enumerate(rows)]
     (tmp_path / "study.csv").write_bytes(table_content(rows))

@@ -8,9 +8,9 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from agents import train_bench
+from agents.analysis import train_bench
+from agents.analysis.train_bench import TrainingSpeed
 from agents.run import RunFolder
-from agents.train_bench import TrainingSpeed
 from deeptraffic.cli.measure import bench
 from deeptraffic.cli.others import others, parse_numbers
 from deeptraffic.cli.train import train

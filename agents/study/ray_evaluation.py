@@ -14,10 +14,10 @@ from itertools import islice
 from pathlib import Path
 
 from agents.study.ray_cluster import Calls, Lost, connected, cores
-from deeptraffic.competition.batch_evaluation import DEFAULT_RULES, Entry, Outcome, Plan, evaluate_many
-from deeptraffic.policy.brain import FIRST, NetworkPolicy
-from deeptraffic.policy.builtin import BUILTINS, Policy, make_builtin
-from deeptraffic.policy.file import pack_policy, policy_content, read_policy
+from deeptraffic.evaluation.batch import DEFAULT_RULES, Entry, Outcome, Plan, evaluate_many
+from deeptraffic.policies.brain import FIRST, NetworkPolicy
+from deeptraffic.policies.builtin import BUILTINS, Policy, make_builtin
+from deeptraffic.policies.file import pack_policy, policy_content, read_policy
 
 LARGEST_PACK = 16  # policies in one call, so that its overhead does not count
 AHEAD = 2  # calls for each core, so that none waits for the driver

@@ -15,14 +15,14 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
+from agents.study.config import SweepConfig
 from agents.study.ray_cluster import Calls, Lost, connected, cores
-from agents.study.sweep_config import SweepConfig
-from agents.study.sweep_trial import TrialResult, never_stop, run_trial
-from agents.study.sweep_workers import Died, Event, Finished, Reported, use_one_thread
+from agents.study.trial import TrialResult, never_stop, run_trial
+from agents.study.workers import Died, Event, Finished, Reported, use_one_thread
 
 
 class RayTrials:
-    """A backend (`agents.study.sweep_workers.Backend`) of machines of a cluster.
+    """A backend (`agents.study.workers.Backend`) of machines of a cluster.
 
     Args:
         config: of the sweep

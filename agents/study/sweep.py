@@ -4,7 +4,7 @@
 
     runs/sweep/
       journal.log         every trial, as Optuna's journal storage keeps it (or a database holds them)
-      study.csv           one line per finished trial, see `agents.study.study_table`
+      study.csv           one line per finished trial, see `agents.study.table`
       best.toml           the winner's settings: `deeptraffic train ALGO --config best.toml`
       winner.json         the winner's score on reporting seeds
       networks/           weights of the best trial so far
@@ -24,11 +24,11 @@ from typing import Any
 
 from rich.console import Console
 
-from agents.study.sweep_book import TrialBook
-from agents.study.sweep_config import SweepConfig
-from agents.study.sweep_progress import SweepProgress
-from agents.study.sweep_results import Networks, Winner, write_best, write_table, write_winner
-from agents.study.sweep_workers import Backend, Died, Event, Finished, LocalWorkers, Reported
+from agents.study.config import SweepConfig
+from agents.study.progress import SweepProgress
+from agents.study.results import Networks, Winner, write_best, write_table, write_winner
+from agents.study.storage import TrialBook
+from agents.study.workers import Backend, Died, Event, Finished, LocalWorkers, Reported
 from deeptraffic.folder import lock_folder, versions, write_json
 from deeptraffic.interrupt import Stop, stop_requests
 

@@ -15,8 +15,8 @@ from agents.algorithms import AGENTS
 from agents.config import TrainConfig, build_config
 from agents.deepqlearn import BlockReport, DeepQLearn
 from agents.deepqlearn_config import DeepQLearnConfig, build_deepqlearn_config
-from deeptraffic.policy.builtin import Policy
-from deeptraffic.policy.file import policy_content, read_policy
+from deeptraffic.policies.builtin import Policy
+from deeptraffic.policies.file import policy_content, read_policy
 
 ORIGINAL = "deepqlearn"
 ALGORITHMS = (ORIGINAL, *AGENTS)

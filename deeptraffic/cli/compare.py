@@ -11,8 +11,8 @@ from deeptraffic.cli.policies import OTHERS_HELP, resolve_policy
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 
 if TYPE_CHECKING:
-    from agents.compare import Comparison
-    from deeptraffic.competition.comparison import Estimate
+    from agents.analysis.comparison import Comparison
+    from deeptraffic.evaluation.comparison import Estimate
 
 
 def compare(
@@ -25,8 +25,8 @@ def compare(
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of tables."),
 ) -> None:
     """Compare drivers on the same runs: intervals, probability of improvement, learning curves."""
-    from agents.compare import group_drivers, write_comparison
-    from deeptraffic.competition.protocol import evaluate_open
+    from agents.analysis.comparison import group_drivers, write_comparison
+    from deeptraffic.evaluation.protocol import evaluate_open
 
     if len(drivers) < 2:
         raise ValueError(f"{drivers[0]!r} alone cannot be compared; name two drivers or more")

@@ -54,7 +54,7 @@ def find_episode(
 
     Raises ValueError if there is no such drive, or if a trace is asked to change.
     """
-    from deeptraffic.competition.episodes import policy_episode
+    from deeptraffic.evaluation.episodes import policy_episode
     from deeptraffic.render.trace import Start
 
     trace = find_trace(name)
@@ -112,7 +112,7 @@ class DriverInsight:
     """
 
     def __init__(self, driver: Any, caption: "Caption | None" = None) -> None:
-        from deeptraffic.policy.brain import NetworkPolicy
+        from deeptraffic.policies.brain import NetworkPolicy
 
         self.driver = driver if isinstance(driver, NetworkPolicy) else None
         self.action: int | None = None

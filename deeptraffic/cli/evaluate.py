@@ -13,7 +13,7 @@ from deeptraffic.cli.policies import OTHERS_HELP, POLICY_HELP, resolve_policy, t
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 
 if TYPE_CHECKING:
-    from deeptraffic.competition.score import Score
+    from deeptraffic.evaluation.score import Score
 
 OPEN_RUNS, OPEN_SEED_SET = 1000, "tuning"
 
@@ -51,7 +51,7 @@ def evaluate(
     if output is None and not ray and not is_many(policy):
         _evaluate_one(policy[0], rules, other_agents, protocol, runs, seed_set, seed, json)
         return
-    from deeptraffic.competition.batch_evaluation import Plan
+    from deeptraffic.evaluation.batch import Plan
 
     plan = Plan(protocol.value, rules, other_agents, OPEN_RUNS if runs is None else runs, seed_set or OPEN_SEED_SET)
     evaluate_all(policy, plan, seed, output, json, ray)
@@ -67,7 +67,7 @@ def _evaluate_one(
     seed: int,
     json: bool,
 ) -> None:
-    from deeptraffic.competition.protocol import evaluate_official, evaluate_open
+    from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 
     driver = resolve_policy(policy, rules, seed)
     own_rules, own_others = trained_for(driver)

@@ -20,8 +20,8 @@ from deeptraffic.cli.policies import POLICY_NAMES, resolve_policy
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results, sentence
 
 if TYPE_CHECKING:
-    from deeptraffic.competition.batch_evaluation import Outcome, Plan
-    from deeptraffic.competition.scores_file import Line, ScoresFile
+    from deeptraffic.evaluation.batch import Outcome, Plan
+    from deeptraffic.evaluation.scores_file import Line, ScoresFile
 
 SUFFIXES = (".safetensors", ".js")
 LINES = 100  # of the table; a file or --json has all
@@ -90,7 +90,7 @@ def evaluate_all(
 
     Raises RuntimeError in the end if some could not be evaluated.
     """
-    from deeptraffic.competition.scores_file import ScoresFile, best_first
+    from deeptraffic.evaluation.scores_file import ScoresFile, best_first
 
     found = find_policies(names)
     with ScoresFile(output).opened(plan) as file:
@@ -153,7 +153,7 @@ class Batch:
 
     def keep(self, outcome: "Outcome") -> None:
         """Write an outcome down."""
-        from deeptraffic.competition.scores_file import Line
+        from deeptraffic.evaluation.scores_file import Line
 
         if outcome.score is None:
             self.refuse(outcome.name, outcome.fault or "")
@@ -163,7 +163,7 @@ class Batch:
 
 def on_threads(names: Sequence[str], plan: "Plan", seed: int) -> Iterator["Outcome"]:
     """Score policies in this process."""
-    from deeptraffic.competition.batch_evaluation import Entry, evaluate_many
+    from deeptraffic.evaluation.batch import Entry, evaluate_many
 
     return evaluate_many([Entry(name, partial(resolve_policy, name, plan.rules, seed)) for name in names], plan)
 

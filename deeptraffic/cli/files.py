@@ -9,8 +9,8 @@ from deeptraffic.cli.policies import POLICY_HELP, read_original, resolve_policy
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 
 if TYPE_CHECKING:
-    from deeptraffic.policy.brain import NetworkPolicy
-    from deeptraffic.policy.file import PolicyFile
+    from deeptraffic.policies.brain import NetworkPolicy
+    from deeptraffic.policies.file import PolicyFile
 
 SUFFIX = ".safetensors"
 
@@ -22,7 +22,7 @@ def import_(
     json: bool = typer.Option(False, "--json", help="Print one JSON object about the file."),
 ) -> None:
     """Turn an original game's submission into a policy file; its text is parsed, never executed."""
-    from deeptraffic.policy.file import pack_submission, write_policy
+    from deeptraffic.policies.file import pack_submission, write_policy
 
     _check_suffix(output)
     packed = pack_submission(read_original(submission), author)
@@ -40,7 +40,7 @@ def export(
     json: bool = typer.Option(False, "--json", help="Print one JSON object about the file."),
 ) -> None:
     """Write a trained policy as a policy file, or as a file that the original game loads and drives with."""
-    from deeptraffic.policy.file import write_policy
+    from deeptraffic.policies.file import write_policy
 
     if (output is None) == (original is None):
         raise ValueError("give one of -o FILE.safetensors and --original FILE.js")
@@ -60,8 +60,8 @@ def inspect(
     json: bool = typer.Option(False, "--json", help="Print the manifest as one JSON object."),
 ) -> None:
     """Show what a policy file holds: manifest, layers, parameters, and a picture of its first layer."""
-    from deeptraffic.policy.file import pack_submission, read_policy
-    from deeptraffic.policy.inspection import describe, draw_first_layer
+    from deeptraffic.policies.file import pack_submission, read_policy
+    from deeptraffic.policies.inspection import describe, draw_first_layer
 
     packed = pack_submission(read_original(file)) if file.suffix == ".js" else read_policy(file)
     if picture is not None:
@@ -80,7 +80,7 @@ def _check_suffix(output: Path) -> None:
 
 
 def _network_policy(name: str) -> "NetworkPolicy":
-    from deeptraffic.policy.brain import NetworkPolicy
+    from deeptraffic.policies.brain import NetworkPolicy
 
     driver = resolve_policy(name)
     if not isinstance(driver, NetworkPolicy):
@@ -93,7 +93,7 @@ def _network_policy(name: str) -> "NetworkPolicy":
 
 def _pack(driver: "NetworkPolicy", label: str | None, author: str) -> "PolicyFile":
     import deeptraffic
-    from deeptraffic.policy.file import pack_policy
+    from deeptraffic.policies.file import pack_policy
 
     facts = {"package_version": deeptraffic.__version__} | dict(getattr(driver, "notes", {}))
     return pack_policy(
@@ -118,8 +118,8 @@ def _report(path: Path, packed: "PolicyFile", json: bool) -> None:
 
 
 def _export_original(driver: "NetworkPolicy", path: Path, label: str | None, check: bool, json: bool) -> None:
-    from deeptraffic.policy.convnetjs import read_submission
-    from deeptraffic.policy.convnetjs_export import write_submission
+    from deeptraffic.policies.convnetjs.read import read_submission
+    from deeptraffic.policies.convnetjs.write import write_submission
     from deeptraffic.render.recorder import whole_file
 
     if path.suffix != ".js":
@@ -145,7 +145,7 @@ def _export_original(driver: "NetworkPolicy", path: Path, label: str | None, che
 
 
 def _score(driver: Any) -> float:
-    from deeptraffic.competition.protocol import evaluate_official
+    from deeptraffic.evaluation.protocol import evaluate_official
 
     with progress_bar(f"scoring {driver.label}") as progress:
         return evaluate_official(driver, driver.rules, driver.other_agents, progress).score

@@ -23,8 +23,8 @@ def imagine(
     json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Draw what a world model imagines beside what really came; measure planning in it beside the true simulator."""
-    from agents.imagination import save_imagination
-    from agents.planning_gap import Search, load_world_model, write_gap
+    from agents.analysis.imagination import save_imagination
+    from agents.analysis.planning_gap import Search, load_world_model, write_gap
 
     agent, config = load_world_model(run)
     folder = output or run / "evaluation"

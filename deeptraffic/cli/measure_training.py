@@ -1,4 +1,4 @@
-"""`deeptraffic bench --train`: the table of `agents/train_bench.py`."""
+"""`deeptraffic bench --train`: the table of `agents/analysis/train_bench.py`."""
 
 from typing import TYPE_CHECKING
 
@@ -8,14 +8,14 @@ from rich.table import Table
 from deeptraffic.cli.terminal import messages, print_json, results
 
 if TYPE_CHECKING:
-    from agents.train_bench import TrainingSpeed
+    from agents.analysis.train_bench import TrainingSpeed
 
 WHOSE = {"deeptraffic": "ours", "stable-baselines3": "SB3's own"}  # settings, in words that 80 columns have room for
 
 
 def bench_training(seconds: float, json: bool) -> None:
     """Measure how fast each agent trains, beside Stable-Baselines3's own defaults, and print it."""
-    from agents.train_bench import measure_training
+    from agents.analysis.train_bench import measure_training
     from deeptraffic.bench import describe_machine
 
     measured = []

@@ -1,4 +1,4 @@
-"""`deeptraffic others`: the command line of `agents/best_number.py`."""
+"""`deeptraffic others`: the command line of `agents/analysis/other_agents.py`."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def others(
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of a table."),
 ) -> None:
     """Find with how many copies of itself in the traffic a policy scores best."""
-    from agents.best_number import save_numbers, score_numbers
+    from agents.analysis.other_agents import save_numbers, score_numbers
 
     driver = resolve_policy(policy)
     with messages.status("scoring") as status:

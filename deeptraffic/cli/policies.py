@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from agents.champion import CHAMPIONS, load_champion
-from deeptraffic.policy.builtin import BUILTINS, Policy, make_builtin
-from deeptraffic.policy.convnetjs import Submission, read_submission
-from deeptraffic.policy.file import read_policy
+from agents.champions.registry import CHAMPIONS, load_champion
+from deeptraffic.policies.builtin import BUILTINS, Policy, make_builtin
+from deeptraffic.policies.convnetjs.read import Submission, read_submission
+from deeptraffic.policies.file import read_policy
 
 POLICY_NAMES = (*BUILTINS, *CHAMPIONS)
 LISTED = ", ".join(POLICY_NAMES)

@@ -98,7 +98,7 @@ def _frames_per_picture(fps: int | None) -> int:
 
 
 def _plain(episode: "Episode", every: int, look: dict[str, Any], progress: Any) -> Iterator[Any]:
-    from deeptraffic.competition.episodes import film
+    from deeptraffic.evaluation.episodes import film
     from deeptraffic.render.painter import Painter
 
     return film(episode, Painter(episode.rules, label=episode.label, **look), every, progress)

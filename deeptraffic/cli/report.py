@@ -35,7 +35,7 @@ def representation(
 
 def driving(runs: Path = RUNS, output: Path = PAGE, scale: float = SCALE, device: str | None = DEVICE) -> None:
     """Train a driver behind every encoder and write the table of what each is worth; resumes."""
-    from agents.encoder_table import DECISIONS, driving_table
+    from agents.analysis.encoder_table import DECISIONS, driving_table
 
     output.mkdir(parents=True, exist_ok=True)
     budget = max(1, round(DECISIONS * scale))
@@ -53,7 +53,7 @@ def losses(
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of a table."),
 ) -> None:
     """Find where drivers lose miles per hour: every frame's loss by its cause, as a table, JSON and pictures."""
-    from agents.failure_analysis import find_losses, losses_table, write_losses, write_page
+    from agents.analysis.losses import find_losses, losses_table, write_losses, write_page
 
     found = []
     for name in policies:

@@ -58,7 +58,7 @@ def _read(file: Path) -> bytes:
 def _score_here(file: Path, rules: int, other_agents: int) -> float:
     """Return the official score, as `deeptraffic evaluate` gives it."""
     from deeptraffic.cli.policies import load_policy_file
-    from deeptraffic.competition.protocol import evaluate_official
+    from deeptraffic.evaluation.protocol import evaluate_official
 
     policy = load_policy_file(file)
     with progress_bar(f"scoring {policy.label}") as progress:

@@ -28,8 +28,8 @@ def sweep(
 ) -> None:
     """Try settings from a space, many trainings; the same command goes on where it stopped, after a kill too."""
     require_optuna()
+    from agents.study.config import read_sweep
     from agents.study.sweep import BackendMaker, run_sweep
-    from agents.study.sweep_config import read_sweep
 
     told = read_sweep(config, trials=trials)
     make_backend: BackendMaker | None = None
@@ -51,9 +51,9 @@ def figures(
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of tables."),
 ) -> None:
     """Draw a study's figures, those of the DeepTraffic paper among them, and print what it found."""
-    from agents.study.study_figures import draw_figures
-    from agents.study.study_findings import find, finding_rows
-    from agents.study.study_table import read_tables
+    from agents.study.figures import draw_figures
+    from agents.study.findings import find, finding_rows
+    from agents.study.table import read_tables
 
     table = read_tables(studies)
     files = draw_figures(table, output)

@@ -67,7 +67,7 @@ def play(
     json: bool = typer.Option(False, "--json", help="Print one JSON object about the drive."),
 ) -> None:
     """Drive by the arrow keys, for a score as the contest counts it."""
-    from deeptraffic.competition.episodes import decide_anywhere, policy_episode
+    from deeptraffic.evaluation.episodes import decide_anywhere, policy_episode
     from deeptraffic.render.play import Play
     from deeptraffic.render.trace import Start
     from deeptraffic.render.viewer import Look

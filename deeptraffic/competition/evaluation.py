@@ -10,16 +10,16 @@ from functools import partial
 
 import numpy as np
 
-from deeptraffic.competition.protocol import OFFICIAL, OPEN_FRAMES, Progress, evaluate_official, evaluate_open
-from deeptraffic.competition.replays import pack_decisions
 from deeptraffic.competition.sandbox.limits import DRIVING
 from deeptraffic.competition.sandbox.policy import SandboxedPolicy
-from deeptraffic.competition.score import Score
 from deeptraffic.competition.store.records import Job
-from deeptraffic.policy.builtin import Policy
-from deeptraffic.policy.file import PolicyFile, pack_policy, policy_content
-from deeptraffic.policy.network import Network
-from deeptraffic.policy.vocabulary import Dense
+from deeptraffic.evaluation.protocol import OFFICIAL, OPEN_FRAMES, Progress, evaluate_official, evaluate_open
+from deeptraffic.evaluation.replays import pack_decisions
+from deeptraffic.evaluation.score import Score
+from deeptraffic.policies.builtin import Policy
+from deeptraffic.policies.file import PolicyFile, pack_policy, policy_content
+from deeptraffic.policies.network import Network
+from deeptraffic.policies.vocabulary import Dense
 from deeptraffic.sim.rules import Sensor
 
 LIMITS = replace(DRIVING, cpu_seconds=1200, wall_seconds=1800.0)  # of one evaluation

@@ -37,9 +37,9 @@ from deeptraffic.competition.supervisor import Supervisor
 from deeptraffic.competition.web.app import create_app
 from deeptraffic.competition.web.connection import PatientConnection
 from deeptraffic.competition.web.settings import Rate, WebSettings
-from deeptraffic.policy.file import pack_policy, policy_content
-from deeptraffic.policy.network import Network
-from deeptraffic.policy.vocabulary import Dense, Relu
+from deeptraffic.policies.file import pack_policy, policy_content
+from deeptraffic.policies.network import Network
+from deeptraffic.policies.vocabulary import Dense, Relu
 from deeptraffic.sim.rules import Sensor
 
 WORKERS = 2

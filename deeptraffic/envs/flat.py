@@ -8,7 +8,7 @@ from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
 from deeptraffic.envs.row_loop import RowLoop
-from deeptraffic.policy.gaps import GAP_FEATURES, gap_features
+from deeptraffic.policies.gaps import GAP_FEATURES, gap_features
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.observation import sense
@@ -130,7 +130,7 @@ class VectorKind(FlatKind):
 
 
 class GapsKind(FlatKind):
-    """Six numbers for each lane that the sensor shows, from its cells alone (`deeptraffic/policy/gaps.py`)."""
+    """Six numbers for each lane that the sensor shows, from its cells alone (`deeptraffic/policies/gaps.py`)."""
 
     contest = True
     loop = staticmethod(write_gaps)

@@ -10,7 +10,7 @@ Contest kinds are computed from the cells of the contest's sensor alone; open ki
 | kind       | known as | shape                        | dtype   | range                                               |
 |------------|----------|------------------------------|---------|-----------------------------------------------------|
 | vector     | contest  | (D,), D = (2L+1) * (P+Q)     | float64 | free 1, off the road 0, a car 0..0.04 (2017: 0.58)  |
-| gaps       | contest  | ((2L+1) * 6,)                | float32 | 0..1, see `deeptraffic/policy/gaps.py`              |
+| gaps       | contest  | ((2L+1) * 6,)                | float32 | 0..1, see `deeptraffic/policies/gaps.py`            |
 | grid       | contest  | (4, P+Q, 2L+1)               | float32 | 0..1: occupied, speed, off the road, own car        |
 | gaps_ego   | open     | ((2L+1) * 6 + 2,)            | float32 | gaps, then speed factor / 2 and following speed / 2 |
 | kinematics | open     | dict: (5,), (K, 6), (K,)     | float32 | -2..2: ego, nearest vehicles, mask (int8, 0 or 1)   |

@@ -13,7 +13,7 @@ from deeptraffic.sim.rules import Action
 from deeptraffic.sim.state import I64
 
 if TYPE_CHECKING:
-    from deeptraffic.policy.builtin import Policy
+    from deeptraffic.policies.builtin import Policy
 
 Others = Union["Policy", Callable[[Any], Any]]
 

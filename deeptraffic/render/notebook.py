@@ -1,7 +1,7 @@
 """Pictures and videos as the last expression of a notebook cell; no display and no notebook library is needed.
 
-    >>> Video(painter_frames, fps=30)      # shows a player
-    >>> Picture(painter.paint(state))      # shows the picture
+>>> Video(painter_frames, fps=30)      # shows a player
+>>> Picture(painter.paint(state))      # shows the picture
 """
 
 import base64

@@ -1,7 +1,7 @@
 """`deeptraffic play`: drive by the arrow keys, alone or against a policy, for a score as the contest counts it.
 
-    >>> result = Play(RULES_2018, name="me", seed=4).run()
-    >>> result.score_mph, result.trace.save("me.trace"), result.demonstration.save("me.npz")
+>>> result = Play(RULES_2018, name="me", seed=4).run()
+>>> result.score_mph, result.trace.save("me.trace"), result.demonstration.save("me.npz")
 """
 
 from pathlib import Path

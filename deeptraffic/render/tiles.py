@@ -1,7 +1,7 @@
 """Several games in one picture: tiles of a batch, and pictures side by side.
 
-    >>> tiles = TiledPainter(RULES_2018, games=16, size=(1280, 720))
-    >>> picture = tiles.paint(simulator.state)  # the first 16 rows, (720, 1280, 3) uint8
+>>> tiles = TiledPainter(RULES_2018, games=16, size=(1280, 720))
+>>> picture = tiles.paint(simulator.state)  # the first 16 rows, (720, 1280, 3) uint8
 """
 
 import math

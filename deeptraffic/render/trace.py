@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 
 from deeptraffic.render.recorder import whole_file
 from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.random import MODULUS, open_run_streams
 from deeptraffic.sim.rules import Action, RoadConfig, Rules, Sensor
-from deeptraffic.sim.stream import MODULUS, open_run_streams
 
 FORMAT, VERSION = "deeptraffic-trace", 1
 CHECK_FRAMES = 10

@@ -24,10 +24,10 @@ from numpy.typing import ArrayLike, NDArray
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.kernel import drive
 from deeptraffic.sim.observation import sense
+from deeptraffic.sim.random import open_run_streams, seed_stream
 from deeptraffic.sim.reset import reset_run, start_program
 from deeptraffic.sim.rules import Action, Rules, Sensor
 from deeptraffic.sim.state import F64, I64, Game, Games, State, make_games, rules_record
-from deeptraffic.sim.stream import open_run_streams, seed_stream
 
 FOREVER = np.iinfo(np.int64).max
 MIN_ROWS_PER_THREAD = 32

@@ -12,9 +12,9 @@ import math
 import numpy as np
 
 from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.random import JUMP, MODULUS, SPAN, advance_stream, draw
 from deeptraffic.sim.rules import Action, Rules
 from deeptraffic.sim.state import NOBODY, PAD, SLOW_ROW, U8, Game
-from deeptraffic.sim.stream import JUMP, MODULUS, SPAN, advance_stream, draw
 
 SIDE_STEP = 20.0 / 30.0  # [px/frame] sideways
 EDGE = 1e-6  # [cells] a y nearer to a cell's edge than this is computed exactly

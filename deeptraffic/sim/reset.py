@@ -6,9 +6,9 @@ import numpy as np
 
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.kernel import draw_traffic_factor, spawn
+from deeptraffic.sim.random import MODULUS, MULTIPLIER, SPAN, advance_stream, draw
 from deeptraffic.sim.rules import Rules
 from deeptraffic.sim.state import NOBODY, Game
-from deeptraffic.sim.stream import MODULUS, MULTIPLIER, SPAN, advance_stream, draw
 
 
 @compiled

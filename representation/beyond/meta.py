@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from deeptraffic.envs.observation import ObservationConfig
-from deeptraffic.policy.builtin import make_builtin
+from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.settings import Checked, number, whole
 from deeptraffic.sim.rules import Action, RoadConfig
 from deeptraffic.sim.state import I64
@@ -126,7 +126,7 @@ def cloning_model(encoder: Encoder) -> Classifier:
 
 
 class ClonedDriver:
-    """Drives by a classifier of lane gaps: the most likely action. A `deeptraffic.policy.builtin.Policy`."""
+    """Drives by a classifier of lane gaps: the most likely action. A `deeptraffic.policies.builtin.Policy`."""
 
     def __init__(self, model: Classifier, label: str = "cloned") -> None:
         self.model, self.label = model, label

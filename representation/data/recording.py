@@ -6,7 +6,7 @@
     >>> labels = scene_class(recording.rules, recording.states)         # representation/data/labels.py
 
 Behaviour is a mixture: run r is driven by policy r % len(drivers), which acts at random now and then. The three splits
-take their runs from disjoint seeds (`deeptraffic.competition.seeds`): training from the training seeds, validation from
+take their runs from disjoint seeds (`deeptraffic.evaluation.seeds`): training from the training seeds, validation from
 the tuning seeds, test from the reporting seeds. So no frame of a run that was trained on is ever tested on.
 
 Letters in shapes: R runs, T decisions, N vehicles.
@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.competition.seeds import SEED_SETS
 from deeptraffic.envs.observation import ObservationConfig, Observer
 from deeptraffic.envs.settings import reward_of
-from deeptraffic.policy.builtin import BUILTINS, make_builtin
-from deeptraffic.policy.file import write_atomically
+from deeptraffic.evaluation.seeds import SEED_SETS
+from deeptraffic.policies.builtin import BUILTINS, make_builtin
+from deeptraffic.policies.file import write_atomically
 from deeptraffic.settings import Checked, choice, number, whole
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Action, RoadConfig, Rules, Sensor

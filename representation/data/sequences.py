@@ -23,7 +23,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from deeptraffic.envs.scene import OCCUPIED, OFF_ROAD, OWN_ROWS, SPEED
-from deeptraffic.policy.builtin import make_builtin
+from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.settings import Checked, number, switch
 from deeptraffic.sim.rules import LANE_WIDTH, MPH_PER_PX, VEHICLE_LENGTH, Action, Rules, Sensor
 from representation.data.recording import Recording, observe

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.competition.protocol import OPEN_FRAMES
-from deeptraffic.competition.statistics import run_score
-from deeptraffic.policy.builtin import make_builtin
+from deeptraffic.evaluation.protocol import OPEN_FRAMES
+from deeptraffic.evaluation.statistics import run_score
+from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Rules, Sensor
 from representation.data.frames import paint_frames

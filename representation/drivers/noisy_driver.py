@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from deeptraffic.envs.observation import ObservationConfig
 from deeptraffic.envs.scene import OCCUPIED, OFF_ROAD, OWN, SPEED
-from deeptraffic.policy.builtin import GapPolicy
+from deeptraffic.policies.builtin import GapPolicy
 from deeptraffic.sim.rules import RULES_2018
 from deeptraffic.sim.state import I64
 from representation.data.sensor_noise import SensorNoise
@@ -42,7 +42,7 @@ class Mending:
 
 
 class NoisyDriver:
-    """The policy `gap` behind a sensor that errs. A `deeptraffic.policy.builtin.Policy`.
+    """The policy `gap` behind a sensor that errs. A `deeptraffic.policies.builtin.Policy`.
 
     Args:
         noise: of the sensor; None for a sensor that does not err

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deeptraffic.competition.protocol import Drivers
 from deeptraffic.envs.observation import ObservationConfig
 from deeptraffic.envs.settings import reward_of
-from deeptraffic.policy.builtin import Policy
+from deeptraffic.evaluation.protocol import Drivers
+from deeptraffic.policies.builtin import Policy
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.state import I64
 from representation.data.recording import FULL_SPEED_MPH, Recording, RecordingConfig
@@ -27,7 +27,7 @@ from representation.paradigms.sequence_model import ActionModel
 
 
 class SequenceDriver:
-    """Drives by the network's most likely action; a `deeptraffic.policy.builtin.Policy`.
+    """Drives by the network's most likely action; a `deeptraffic.policies.builtin.Policy`.
 
     Args:
         model: trained on rows (T, n) of this sensor

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deeptraffic.competition.seeds import SEED_SETS
+from deeptraffic.evaluation.seeds import SEED_SETS
 from deeptraffic.sim.rules import MPH_PER_PX, Rules, Sensor
 from representation.data.recording import RecordingConfig, record
 from representation.drivers.camera_driver import camera_sight, drive, states_before, take_pictures, true_sight

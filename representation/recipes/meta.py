@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from deeptraffic.competition.protocol import evaluate_open
+from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.figure import BLUE, GREY, ORANGE, new_figure, save_figure
-from deeptraffic.policy.builtin import make_builtin
+from deeptraffic.policies.builtin import make_builtin
 from representation.beyond.meta import (
     OBSERVED,
     ClonedDriver,

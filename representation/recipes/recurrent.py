@@ -11,8 +11,8 @@ from gymnasium import spaces
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from deeptraffic.competition.protocol import evaluate_open
-from deeptraffic.competition.score import Score
+from deeptraffic.evaluation.protocol import evaluate_open
+from deeptraffic.evaluation.score import Score
 from deeptraffic.figure import BLUE, GREY, ORANGE, empty_figure, save_figure, style_axes
 from deeptraffic.sim.rules import Action
 from representation.data.recording import Recording, RecordingConfig, record

@@ -14,7 +14,7 @@ from agents.export import make_policy
 from agents.run import load_policy
 from agents.sb3 import make_games, make_model, network_weights
 from agents.training import train
-from deeptraffic.competition.protocol import evaluate_open
+from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018, Sensor
 

@@ -17,9 +17,9 @@ from agents.deepqlearn_network import (
     forward,
     largest,
 )
-from deeptraffic.competition.protocol import evaluate_official, evaluate_open
-from deeptraffic.policy.convnetjs import read_submission
-from deeptraffic.policy.file import policy_content, read_policy
+from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
+from deeptraffic.policies.convnetjs.read import read_submission
+from deeptraffic.policies.file import policy_content, read_policy
 
 DEEP = {"layers": [[7, "tanh"], [6, "sigmoid"], [5, "relu"]], "patches_ahead": 3}
 SMALL = {"experience_size": 40, "start_learn_threshold": 20, "batch_size": 8, "learning_steps_total": 150}

@@ -10,8 +10,8 @@ from rich.console import Console
 from agents.deepqlearn_config import DeepQLearnConfig, build_deepqlearn_config
 from agents.deepqlearn_run import DeepQLearnRun, Trainer, load_policy, train, train_command
 from agents.training import TrainingInterrupted
-from deeptraffic.competition.protocol import evaluate_open
-from deeptraffic.policy.file import read_policy
+from deeptraffic.evaluation.protocol import evaluate_open
+from deeptraffic.policies.file import read_policy
 
 SHORT = {"iterations": 2500, "checkpoint_every": 1000, "evaluation_runs": 4, "temporal_window": 1, "other_agents": 1}
 CLOCKS = ("seconds", "cpu_seconds")

@@ -16,9 +16,9 @@ from agents.lane_network import CANDIDATES
 from agents.run import load_policy
 from agents.sb3 import make_games, make_model, network_weights
 from agents.training import train
-from deeptraffic.competition.protocol import evaluate_open
 from deeptraffic.envs.batch import GameBatch
 from deeptraffic.envs.masks import action_masks
+from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.sim.rules import Action
 from deeptraffic.sim.state import NOBODY
 

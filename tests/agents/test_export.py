@@ -9,9 +9,9 @@ import torch
 
 from agents.config import TrainConfig
 from agents.export import Weights, make_policy, read_weights, to_network, weights_content
-from deeptraffic.competition.protocol import Drivers, access_of
-from deeptraffic.policy.gaps import gap_features
-from deeptraffic.policy.network import Network
+from deeptraffic.evaluation.protocol import Drivers, access_of
+from deeptraffic.policies.gaps import gap_features
+from deeptraffic.policies.network import Network
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RoadConfig
 

@@ -21,8 +21,8 @@ from agents.lane_network import (
     mirror_cells,
     split_cells,
 )
-from deeptraffic.policy.convnetjs import read_submission
-from deeptraffic.policy.convnetjs_export import write_submission
+from deeptraffic.policies.convnetjs.read import read_submission
+from deeptraffic.policies.convnetjs.write import write_submission
 from deeptraffic.sim.rules import Action, Sensor
 
 Config = Callable[..., TrainConfig]

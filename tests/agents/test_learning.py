@@ -21,9 +21,9 @@ from agents.sb3 import PerGameDQN
 from agents.training import train
 from agents.world_model_agent import WorldModelAgent
 from agents.world_model_config import WorldModelConfig
-from deeptraffic.competition.protocol import evaluate_open
 from deeptraffic.envs.batch import GameBatch
-from deeptraffic.policy.builtin import make_builtin
+from deeptraffic.evaluation.protocol import evaluate_open
+from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.sim.rules import RoadConfig
 
 GAMES, ACTIONS, LENGTH = 16, 4, 5

@@ -8,9 +8,9 @@ from torch import nn
 
 from agents.lane_network import CANDIDATES
 from agents.planner import NEVER, Planner, PlannerConfig, evidence, log_chances, mean_of
-from deeptraffic.competition.protocol import evaluate_open
 from deeptraffic.envs.masks import action_masks
-from deeptraffic.policy.builtin import make_builtin
+from deeptraffic.evaluation.protocol import evaluate_open
+from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018, Action, Sensor
 from deeptraffic.sim.state import F64

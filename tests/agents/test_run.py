@@ -11,7 +11,7 @@ import pytest
 from agents.config import TrainConfig, build_config
 from agents.run import RunFolder, is_run_folder, load_policy
 from deeptraffic.folder import versions
-from deeptraffic.policy.file import write_atomically
+from deeptraffic.policies.file import write_atomically
 
 
 def begun(path: Path, config: TrainConfig) -> RunFolder:

@@ -7,7 +7,7 @@ from gymnasium import spaces
 
 from agents.segment_memory import MIRRORED_ACTIONS, SegmentMemory, mirror_of
 from deeptraffic.envs.observation import ObservationConfig, Observer
-from deeptraffic.policy.gaps import gap_features
+from deeptraffic.policies.gaps import gap_features
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018, Action
 

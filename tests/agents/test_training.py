@@ -16,8 +16,8 @@ from agents.config import TrainConfig, build_config
 from agents.export import read_weights
 from agents.run import RunFolder, load_policy
 from agents.training import Trainer, TrainingInterrupted, crosses, train
-from deeptraffic.competition.protocol import evaluate_open
 from deeptraffic.envs.batch import GameBatch
+from deeptraffic.evaluation.protocol import evaluate_open
 
 Config = Callable[..., TrainConfig]
 

@@ -16,9 +16,9 @@ from agents.sb3 import make_games, make_model, network_weights
 from agents.train_command import train_command
 from agents.training import train
 from agents.warm_start import init_settings
-from deeptraffic.policy.file import pack_policy, read_policy, write_policy
-from deeptraffic.policy.network import Network
-from deeptraffic.policy.vocabulary import Dense, Elu, Relu
+from deeptraffic.policies.file import pack_policy, read_policy, write_policy
+from deeptraffic.policies.network import Network
+from deeptraffic.policies.vocabulary import Dense, Elu, Relu
 from deeptraffic.sim.rules import Sensor
 
 Config = Callable[..., TrainConfig]

@@ -17,7 +17,7 @@ from agents.sb3 import make_games, make_model
 from agents.training import train
 from agents.world_model_agent import WorldModelAgent
 from agents.world_model_config import WorldModelConfig
-from deeptraffic.competition.protocol import evaluate_open
+from deeptraffic.evaluation.protocol import evaluate_open
 
 GAMES, PLACES = 16, 5
 

@@ -16,10 +16,10 @@ import pytest
 from sqlalchemy import URL, create_engine, text
 
 from deeptraffic.competition.config import CompetitionConfig
-from deeptraffic.competition.score import Score
 from deeptraffic.competition.store import accounts, competitions, outcomes, queue, submissions
 from deeptraffic.competition.store.database import FILE, Database
 from deeptraffic.competition.store.records import Competition, Entry, Job, Person, Submission
+from deeptraffic.evaluation.score import Score
 
 NOON = 1_800_000_000_000 - 1_800_000_000_000 % 86_400_000 + 43_200_000  # [ms since 1970 UTC] of a day in 2027
 

@@ -10,7 +10,7 @@ from deeptraffic.competition.evaluation import idle_policy
 from deeptraffic.competition.sandbox import intake
 from deeptraffic.competition.sandbox.faults import SubmissionFault
 from deeptraffic.competition.store.faults import Refusal
-from deeptraffic.policy.file import policy_content
+from deeptraffic.policies.file import policy_content
 from deeptraffic.sim.rules import Sensor
 
 CONTENT = policy_content(idle_policy())

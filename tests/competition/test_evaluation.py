@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from deeptraffic.competition.evaluation import evaluate_job, evaluate_private, idle_policy
-from deeptraffic.competition.protocol import evaluate_official, evaluate_open
-from deeptraffic.competition.replays import notable_runs, official_traces
 from deeptraffic.competition.store.records import Job
-from deeptraffic.policy.builtin import make_builtin
-from deeptraffic.policy.file import policy_content
+from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
+from deeptraffic.evaluation.replays import notable_runs, official_traces
+from deeptraffic.policies.builtin import make_builtin
+from deeptraffic.policies.file import policy_content
 
 SEEDS = tuple(range(1 << 41, (1 << 41) + 7))
 JOB = Job(1, 1, "official", "", 2018, 0, 3, SEEDS, policy_content(idle_policy()), "", 1)

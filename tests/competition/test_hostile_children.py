@@ -13,17 +13,17 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 
-from deeptraffic.competition.protocol import OFFICIAL, Protocol, evaluate_official
 from deeptraffic.competition.sandbox import process, wire
 from deeptraffic.competition.sandbox.faults import SubmissionFault
 from deeptraffic.competition.sandbox.limits import DRIVING, MEGABYTE, Limits
 from deeptraffic.competition.sandbox.nursery import PROGRAM, Nursery, nursery
 from deeptraffic.competition.sandbox.policy import SandboxedPolicy
 from deeptraffic.competition.sandbox.privileges import OWN_USERS
-from deeptraffic.policy.builtin import make_builtin
-from deeptraffic.policy.file import pack_policy, policy_content, read_policy
-from deeptraffic.policy.network import Network
-from deeptraffic.policy.vocabulary import Dense
+from deeptraffic.evaluation.protocol import OFFICIAL, Protocol, evaluate_official
+from deeptraffic.policies.builtin import make_builtin
+from deeptraffic.policies.file import pack_policy, policy_content, read_policy
+from deeptraffic.policies.network import Network
+from deeptraffic.policies.vocabulary import Dense
 from deeptraffic.sim.rules import Sensor
 
 SHORT = replace(DRIVING, memory=128 * MEGABYTE, cpu_seconds=1, answer_seconds=20.0)

@@ -22,15 +22,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeptraffic.competition.protocol import OFFICIAL, Protocol, evaluate_official
 from deeptraffic.competition.sandbox.faults import SubmissionFault
 from deeptraffic.competition.sandbox.intake import Submission, check, check_own
 from deeptraffic.competition.sandbox.limits import DRIVING
 from deeptraffic.competition.sandbox.policy import SandboxedPolicy
-from deeptraffic.policy.convnetjs_export import write_submission
-from deeptraffic.policy.file import KEY, pack_policy, policy_content, read_policy
-from deeptraffic.policy.network import Network
-from deeptraffic.policy.vocabulary import Concat, Dense, Gru, Relu, Tanh
+from deeptraffic.evaluation.protocol import OFFICIAL, Protocol, evaluate_official
+from deeptraffic.policies.convnetjs.write import write_submission
+from deeptraffic.policies.file import KEY, pack_policy, policy_content, read_policy
+from deeptraffic.policies.network import Network
+from deeptraffic.policies.vocabulary import Concat, Dense, Gru, Relu, Tanh
 from deeptraffic.sim.rules import Sensor
 
 SENSOR = Sensor(1, 4, 1)

@@ -10,10 +10,10 @@ import pytest
 from deeptraffic.competition import load
 from deeptraffic.competition.config import CompetitionConfig
 from deeptraffic.competition.load import Load
-from deeptraffic.competition.score import Score
 from deeptraffic.competition.store import board, competitions, submissions
 from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.worker import Pace, Worker
+from deeptraffic.evaluation.score import Score
 
 
 def test_a_crowd_has_its_people_submissions_and_ranks(tmp_path: Path) -> None:

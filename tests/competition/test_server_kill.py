@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from deeptraffic.competition.evaluation import idle_policy
-from deeptraffic.competition.protocol import evaluate_official
 from deeptraffic.competition.server import ADDRESS
 from deeptraffic.competition.store import accounts, submissions
 from deeptraffic.competition.store.database import Database
-from deeptraffic.policy.file import PolicyFile, policy_content
-from deeptraffic.policy.network import Network
+from deeptraffic.evaluation.protocol import evaluate_official
+from deeptraffic.policies.file import PolicyFile, policy_content
+from deeptraffic.policies.network import Network
 
 POLICIES, SERVER_KILLS, WORKER_KILLS, PATIENCE = 16, 4, 6, 400.0
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
-from agents.study.sweep_book import TrialBook
-from agents.study.sweep_config import build_sweep
-from agents.study.sweep_trial import TrialResult
+from agents.study.config import build_sweep
+from agents.study.storage import TrialBook
+from agents.study.trial import TrialResult
 
 
 @pytest.mark.xdist_group("postgresql")

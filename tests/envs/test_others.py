@@ -9,7 +9,7 @@ import pytest
 from deeptraffic.envs.gym_env import DeepTrafficEnv
 from deeptraffic.envs.observation import ObservationConfig
 from deeptraffic.envs.others import OtherDrivers
-from deeptraffic.policy.builtin import make_builtin
+from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RoadConfig, Sensor
 

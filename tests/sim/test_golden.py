@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.random import seed_stream
 from deeptraffic.sim.rules import RoadConfig, Sensor
 from deeptraffic.sim.state import NOBODY
-from deeptraffic.sim.stream import seed_stream
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 TRACES = sorted(GOLDEN.glob("*.npz"))

@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.random import seed_stream
 from deeptraffic.sim.rules import RoadConfig, Sensor
-from deeptraffic.sim.stream import seed_stream
 
 ROWS = 48  # [games] of a batch, which share out the policies
 RUNS = 3  # resets of a game, each after a third of its frames

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.random import MODULUS
 from deeptraffic.sim.rules import RULES_2018, RoadConfig, Rules, Sensor
-from deeptraffic.sim.stream import MODULUS
 
 # One size, so that the kernel compiles once; test_kernel.py takes the other sizes to the reference.
 ROADS = st.sampled_from(

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.random import MODULUS, open_run_streams, seed_stream
 from deeptraffic.sim.rules import RULES_2017, RULES_2018, RoadConfig, Rules
 from deeptraffic.sim.state import NOBODY
-from deeptraffic.sim.stream import MODULUS, open_run_streams, seed_stream
 
 BOTH = pytest.mark.parametrize("rules", [RULES_2018, RULES_2017], ids=["2018", "2017"])
 VEHICLES = ("x", "y", "following_speed", "speed_factor", "lane")

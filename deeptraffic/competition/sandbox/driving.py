@@ -7,11 +7,11 @@ import numpy as np
 from deeptraffic.competition.sandbox import wire
 from deeptraffic.competition.sandbox.channel import Channel
 from deeptraffic.competition.sandbox.trips import HEAD, answer_decisions
-from deeptraffic.policy.brain import NetworkPolicy
-from deeptraffic.policy.file import PolicyFile, PolicyFileError, pack_policy, policy_content, read_policy
-from deeptraffic.policy.layers import Layer
-from deeptraffic.policy.network import Network
-from deeptraffic.policy.vocabulary import Dense, Elu, Relu
+from deeptraffic.policies.brain import NetworkPolicy
+from deeptraffic.policies.file import PolicyFile, PolicyFileError, pack_policy, policy_content, read_policy
+from deeptraffic.policies.layers import Layer
+from deeptraffic.policies.network import Network
+from deeptraffic.policies.vocabulary import Dense, Elu, Relu
 from deeptraffic.sim.rules import Sensor
 from deeptraffic.sim.state import I64
 

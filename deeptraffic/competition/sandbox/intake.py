@@ -14,7 +14,7 @@ from deeptraffic.competition.sandbox import records, wire
 from deeptraffic.competition.sandbox.faults import SubmissionFault
 from deeptraffic.competition.sandbox.formats import REMEDY
 from deeptraffic.competition.sandbox.limits import DRIVING, READING, Limits
-from deeptraffic.policy.vocabulary import LAYER_KINDS
+from deeptraffic.policies.vocabulary import LAYER_KINDS
 from deeptraffic.sim.rules import Sensor
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from deeptraffic.competition.sandbox.limits import DRIVING, Limits
 from deeptraffic.competition.sandbox.lock import Layer
 from deeptraffic.competition.sandbox.process import ChildProcess
 from deeptraffic.competition.sandbox.trips import play_runs
-from deeptraffic.policy.builtin import RunLoop
+from deeptraffic.policies.builtin import RunLoop
 from deeptraffic.sim.rules import Action
 from deeptraffic.sim.state import F64, I64, Games
 
@@ -29,7 +29,7 @@ MOST_ACTION = max(Action)
 
 
 class SandboxedPolicy:
-    """A `Policy` (deeptraffic/policy/builtin.py) in a child process; a context manager.
+    """A `Policy` (deeptraffic/policies/builtin.py) in a child process; a context manager.
 
     Args:
         content: a policy file, as `intake.check` gives it

@@ -7,17 +7,17 @@ from typing import Any
 from deeptraffic.competition.sandbox.channel import Channel
 from deeptraffic.competition.sandbox.driving import operations_of, tiny_policy, vehicle_numbers_of
 from deeptraffic.competition.sandbox.formats import REMEDY, is_policy_file, is_text, refused_kind
-from deeptraffic.policy.convnetjs import read_submission
-from deeptraffic.policy.convnetjs_export import write_submission
-from deeptraffic.policy.convnetjs_source import SubmissionError
-from deeptraffic.policy.file import (
+from deeptraffic.policies.convnetjs.parse import SubmissionError
+from deeptraffic.policies.convnetjs.read import read_submission
+from deeptraffic.policies.convnetjs.write import write_submission
+from deeptraffic.policies.file import (
     PolicyFile,
     PolicyFileError,
     pack_submission,
     policy_content,
     read_policy,
 )
-from deeptraffic.policy.vocabulary import Relu
+from deeptraffic.policies.vocabulary import Relu
 from deeptraffic.sim.rules import Sensor
 
 MAX_LABEL = 100  # [characters] of a policy file

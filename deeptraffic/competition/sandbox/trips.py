@@ -12,7 +12,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from deeptraffic.competition.sandbox import wire
-from deeptraffic.policy.brain import choose, is_copied_now
+from deeptraffic.policies.brain import choose, is_copied_now
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.kernel import drive
 from deeptraffic.sim.observation import sense

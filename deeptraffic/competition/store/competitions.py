@@ -8,12 +8,12 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from deeptraffic.competition.config import CompetitionConfig
-from deeptraffic.competition.seeds import private_seeds as draw_seeds
 from deeptraffic.competition.store import audit, decode
 from deeptraffic.competition.store.database import Database, to_text
 from deeptraffic.competition.store.faults import Refusal
 from deeptraffic.competition.store.records import Competition
 from deeptraffic.competition.store.schema import competitions, private_seeds
+from deeptraffic.evaluation.seeds import private_seeds as draw_seeds
 
 KEY = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 FIXED = ("rules",)  # settings that scores already given depend on

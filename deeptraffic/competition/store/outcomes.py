@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from deeptraffic.competition.score import Score
 from deeptraffic.competition.store import competitions
 from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.store.faults import LeaseLost
@@ -17,6 +16,7 @@ from deeptraffic.competition.store.jobs import enqueue
 from deeptraffic.competition.store.records import Job
 from deeptraffic.competition.store.schema import evaluations, results, submissions
 from deeptraffic.competition.store.standing import update_best
+from deeptraffic.evaluation.score import Score
 
 MAX_TRIES = 3
 BACKOFF = 5_000  # [ms] before another try, times the tries so far

@@ -14,7 +14,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from deeptraffic.competition.replays import NOTABLE, ReplayError, notable_runs
 from deeptraffic.competition.store.accounts import get_person
 from deeptraffic.competition.store.competitions import get_competition
 from deeptraffic.competition.store.members import membership
@@ -27,6 +26,7 @@ from deeptraffic.competition.web.public import context_of
 from deeptraffic.competition.web.rendering import page
 from deeptraffic.competition.web.replay_files import file_stem, sensor_of
 from deeptraffic.competition.web.site import Site, in_turn, not_found, person_of, site_of
+from deeptraffic.evaluation.replays import NOTABLE, ReplayError, notable_runs
 
 router = APIRouter()
 OTHERS_TO_CHOOSE = 25

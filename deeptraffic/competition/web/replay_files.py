@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
-from deeptraffic.competition.replays import NOTABLE, ReplayError, notable_runs, official_traces
 from deeptraffic.competition.store.records import Result, Submission
+from deeptraffic.evaluation.replays import NOTABLE, ReplayError, notable_runs, official_traces
 from deeptraffic.render.trace import Trace
 from deeptraffic.render.track import pack_track
 from deeptraffic.sim.rules import Sensor

@@ -13,11 +13,11 @@ import pytest
 
 from agents.study import ray_cluster
 from agents.study.ray_evaluation import evaluate_on_ray, evaluate_pack, policy_as_data, policy_from_data
-from deeptraffic.competition.batch_evaluation import Plan, score_policy
-from deeptraffic.competition.throughput import basic_network
-from deeptraffic.policy.brain import NetworkPolicy
-from deeptraffic.policy.builtin import Policy, make_builtin
-from deeptraffic.policy.file import policy_content, read_policy
+from deeptraffic.evaluation.batch import Plan, score_policy
+from deeptraffic.evaluation.throughput import basic_network
+from deeptraffic.policies.brain import NetworkPolicy
+from deeptraffic.policies.builtin import Policy, make_builtin
+from deeptraffic.policies.file import policy_content, read_policy
 
 spec = importlib.util.spec_from_file_location("fake_ray", Path(__file__).with_name("fake_ray.py"))
 assert spec and spec.loader

@@ -16,12 +16,12 @@ from rich.console import Console
 pytest.importorskip("optuna", reason="needs the extra sweep: optuna")
 
 from agents.study import ray_cluster, ray_trials
+from agents.study.config import SweepConfig, build_sweep
 from agents.study.ray_trials import Mailbox, RayTrials, trial_call
-from agents.study.study_table import read_tables
 from agents.study.sweep import run_sweep
-from agents.study.sweep_config import SweepConfig, build_sweep
-from agents.study.sweep_trial import run_trial
-from agents.study.sweep_workers import Finished, Reported
+from agents.study.table import read_tables
+from agents.study.trial import run_trial
+from agents.study.workers import Finished, Reported
 
 spec = importlib.util.spec_from_file_location("fake_ray", Path(__file__).with_name("fake_ray.py"))
 assert spec and spec.loader

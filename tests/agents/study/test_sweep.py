@@ -14,14 +14,14 @@ import pytest
 from rich.console import Console
 
 from agents.deepqlearn_run import load_policy, train_command
-from agents.study import sweep_workers
-from agents.study.study_table import read_tables
+from agents.study import workers as sweep_workers
+from agents.study.config import SweepConfig, build_sweep
+from agents.study.storage import TrialBook
 from agents.study.sweep import SweepInterrupted, run_sweep
-from agents.study.sweep_book import TrialBook
-from agents.study.sweep_config import SweepConfig, build_sweep
-from agents.study.sweep_trial import TrialResult, run_trial
-from agents.study.sweep_workers import Died, Event, Finished, Reported
-from deeptraffic.competition.protocol import evaluate_open
+from agents.study.table import read_tables
+from agents.study.trial import TrialResult, run_trial
+from agents.study.workers import Died, Event, Finished, Reported
+from deeptraffic.evaluation.protocol import evaluate_open
 
 SPACE = {"gamma": {"float": [0.5, 0.99]}, "lanes_side": {"int": [0, 1]}}
 FEW = {"iterations": 60, "start_learn_threshold": 20, "learning_steps_burnin": 10, "learning_steps_total": 50}
@@ -233,7 +233,7 @@ def test_workers_that_die_are_replaced(tmp_path: Path, quiet: Console) -> None:
 PROGRAM = """
 import json, sys
 from agents.study.sweep import run_sweep
-from agents.study.sweep_config import build_sweep
+from agents.study.config import build_sweep
 if __name__ == "__main__":
     run_sweep(build_sweep(json.loads(sys.argv[1])), sys.argv[2], workers=2)
 """

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from deeptraffic.competition.protocol import OFFICIAL, Protocol, evaluate_official, evaluate_open
-from deeptraffic.competition.replays import ActionLog
 from deeptraffic.competition.sandbox.policy import SandboxedPolicy
-from deeptraffic.policy.file import PolicyFile, pack_policy, policy_content, read_policy
-from deeptraffic.policy.network import Network
-from deeptraffic.policy.vocabulary import Dense, Gru, Relu, Tanh
+from deeptraffic.evaluation.protocol import OFFICIAL, Protocol, evaluate_official, evaluate_open
+from deeptraffic.evaluation.replays import ActionLog
+from deeptraffic.policies.file import PolicyFile, pack_policy, policy_content, read_policy
+from deeptraffic.policies.network import Network
+from deeptraffic.policies.vocabulary import Dense, Gru, Relu, Tanh
 from deeptraffic.sim.rules import Sensor
 
 SENSOR = Sensor(1, 6, 2)

@@ -18,9 +18,9 @@ from deeptraffic.competition.sandbox.faults import PlatformFault
 from deeptraffic.competition.sandbox.limits import DRIVING, Limits
 from deeptraffic.competition.sandbox.nursery import Nursery, nursery
 from deeptraffic.competition.sandbox.process import ChildProcess
-from deeptraffic.policy.file import pack_policy, policy_content
-from deeptraffic.policy.network import Network
-from deeptraffic.policy.vocabulary import Dense
+from deeptraffic.policies.file import pack_policy, policy_content
+from deeptraffic.policies.network import Network
+from deeptraffic.policies.vocabulary import Dense
 from deeptraffic.sim.rules import Sensor
 
 NETWORK = Network(1, (Dense(outputs=5),), {"1.weight": np.ones((5, 1)), "1.bias": np.ones(5)})

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from deeptraffic.competition.score import Score
 from deeptraffic.competition.store import submissions
 from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.store.faults import Refusal, Unavailable
 from deeptraffic.competition.store.records import Entry, Job
 from deeptraffic.competition.worker import Pace, Worker
+from deeptraffic.evaluation.score import Score
 
 DATABASE: str = globals()["DATABASE"]
 PLAN: list[tuple[int, str]] = globals()["PLAN"]

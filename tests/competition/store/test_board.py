@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeptraffic.competition.score import Score
 from deeptraffic.competition.store import accounts, board, members, organise, outcomes, queue, submissions
+from deeptraffic.evaluation.score import Score
 
 
 def put(lab: Any, name: str, runs: list[float], unrounded: float | None = None) -> Any:

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from deeptraffic.competition.seeds import SEED_SETS
 from deeptraffic.competition.store import (
     audit,
     board,
@@ -17,6 +16,7 @@ from deeptraffic.competition.store import (
     submissions,
 )
 from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.evaluation.seeds import SEED_SETS
 
 
 def code_of(call: Any, *arguments: Any) -> str:

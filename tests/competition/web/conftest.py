@@ -19,10 +19,7 @@ import uvicorn
 from sqlalchemy import event
 
 from deeptraffic.competition.config import CompetitionConfig
-from deeptraffic.competition.protocol import evaluate_official
-from deeptraffic.competition.replays import ActionLog
 from deeptraffic.competition.sandbox.faults import SubmissionFault
-from deeptraffic.competition.score import Score
 from deeptraffic.competition.store import accounts, competitions, outcomes, queue
 from deeptraffic.competition.store.database import FILE, Database
 from deeptraffic.competition.store.members import join
@@ -32,7 +29,10 @@ from deeptraffic.competition.web import uploads
 from deeptraffic.competition.web.app import PARTS, create_app
 from deeptraffic.competition.web.connection import PatientConnection
 from deeptraffic.competition.web.settings import WebSettings
-from deeptraffic.policy.builtin import make_builtin
+from deeptraffic.evaluation.protocol import evaluate_official
+from deeptraffic.evaluation.replays import ActionLog
+from deeptraffic.evaluation.score import Score
+from deeptraffic.policies.builtin import make_builtin
 
 START = 1_790_000_000_000  # [ms]
 SENSOR = {"lanes_side": 3, "patches_ahead": 50, "patches_behind": 10}

@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 
 from deeptraffic.competition.store import accounts, queue
-from deeptraffic.policy.file import pack_policy, write_policy
-from deeptraffic.policy.network import Network
-from deeptraffic.policy.vocabulary import Dense
+from deeptraffic.policies.file import pack_policy, write_policy
+from deeptraffic.policies.network import Network
+from deeptraffic.policies.vocabulary import Dense
 from deeptraffic.sim.rules import Sensor
 
 CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from deeptraffic.cli import main
-from deeptraffic.competition.protocol import evaluate_official
 from deeptraffic.competition.store import accounts, competitions, outcomes, queue
-from deeptraffic.policy.file import pack_policy, read_policy, write_policy
-from deeptraffic.policy.network import Network
-from deeptraffic.policy.vocabulary import Dense
+from deeptraffic.evaluation.protocol import evaluate_official
+from deeptraffic.policies.file import pack_policy, read_policy, write_policy
+from deeptraffic.policies.network import Network
+from deeptraffic.policies.vocabulary import Dense
 from deeptraffic.sim.rules import Sensor
 
 

@@ -9,8 +9,8 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from deeptraffic.competition.protocol import evaluate_open
-from deeptraffic.policy.builtin import make_builtin
+from deeptraffic.evaluation.protocol import evaluate_open
+from deeptraffic.policies.builtin import make_builtin
 from representation.beyond.meta import (
     ClonedDriver,
     ReptileConfig,

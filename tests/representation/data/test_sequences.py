@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deeptraffic.policy.builtin import make_builtin
+from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018
 from representation.data.recording import Recording, RecordingConfig, observe, record

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from deeptraffic.competition.protocol import evaluate_open
-from deeptraffic.competition.seeds import SEED_SETS
-from deeptraffic.policy.builtin import make_builtin
+from deeptraffic.evaluation.protocol import evaluate_open
+from deeptraffic.evaluation.seeds import SEED_SETS
+from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.sim.rules import RULES_2018, Sensor
 from representation.data.recording import Recording
 from representation.drivers.camera_driver import SPACING, camera_sight, drive, states_before, take_pictures, true_sight

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from deeptraffic.competition.protocol import evaluate_open
 from deeptraffic.envs.scene import OCCUPIED, OFF_ROAD, OWN, SPEED
-from deeptraffic.policy.builtin import make_builtin
+from deeptraffic.evaluation.protocol import evaluate_open
+from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.sim.rules import RULES_2018
 from representation.data.recording import Recording, observe
 from representation.data.sensor_noise import SensorNoise

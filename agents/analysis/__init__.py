@@ -1,0 +1,1 @@
+"""Analyses of trained agents: comparisons, where speed is lost, planning gaps, what a world model imagines."""

@@ -1,0 +1,227 @@
+"""What planning is worth in the learned model and in the true simulator: the same shallow search, once in each.
+
+The search looks, for every action, `depth` decisions ahead: the action first, then the policy head's own; it adds up
+what they earn and what the critics say of the state at the end. It takes the action with the greatest
+
+    return / temperature + log p(a | z)
+
+so that the policy head decides between actions of equal returns. In the learned model one look ahead per action is all
+there is, for the model is deterministic. In the true simulator every action is tried in `rollouts` clones of the game,
+each of which goes on with a random stream drawn anew (it may not see the future), the same for every action. The model
+sees the clones' true observations, and the true rewards count: what differs is the world alone.
+
+    >>> gap = measure_gap(load_world_model("runs/world"), runs=500)
+    >>> for group in gap.groups: print(group.name, group.mean)
+
+Letters in shapes: B games, A actions, R rollouts, C = B * A * R clones, D latent numbers.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.analysis.comparison import save_intervals
+from agents.checkpoint import restore_checkpoint
+from agents.config import TrainConfig
+from agents.run import RunFolder
+from agents.sb3 import make_games, make_model
+from agents.world_model import WorldModel
+from agents.world_model_agent import WorldModelAgent
+from agents.world_model_config import WorldModelConfig
+from agents.world_model_losses import preferences
+from deeptraffic.envs.observation import ObservationConfig, Observer
+from deeptraffic.evaluation.comparison import Estimate, GroupStatistics, PairStatistics, compare
+from deeptraffic.evaluation.protocol import evaluate_open
+from deeptraffic.folder import write_json
+from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.random import MODULUS
+from deeptraffic.sim.state import I64
+
+ALONE, LEARNED, TRUE = "no planning", "in learned model", "in true simulator"
+CERTAIN = 1e-9  # chances are taken for at least this much before their logarithm
+
+
+@dataclass(frozen=True)
+class Search:
+    """How far it looks.
+
+    depth: decisions looked ahead
+    rollouts: R, clones of each action in the true simulator
+    seed: of the clones' traffic
+    """
+
+    depth: int = 3
+    rollouts: int = 16
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.depth < 1 or self.rollouts < 1:
+            raise ValueError(f"depth={self.depth}, rollouts={self.rollouts} search nothing; give at least 1 of each")
+
+
+@dataclass(frozen=True)
+class PlanningGap:
+    """What came out: groups with means and intervals, pairs with their differences on the same runs [mph]."""
+
+    groups: list[GroupStatistics]
+    pairs: list[PairStatistics]
+
+    def sentences(self) -> list[str]:
+        """Say it: a line for each driver, and one for each pair."""
+        lines = [_sentence(group.name, group.mean, "") for group in self.groups]
+        return lines + [_sentence(f"{pair.first} - {pair.second}", pair.difference, "+") for pair in self.pairs]
+
+
+def _sentence(name: str, mph: Estimate, sign: str) -> str:
+    low, high = mph.interval
+    return f"{name}: {mph.value:{sign}.2f} mph ({low:{sign}.2f} to {high:{sign}.2f})"
+
+
+def load_world_model(folder: str | Path) -> tuple[WorldModelAgent, TrainConfig]:
+    """Return the model of a run's newest checkpoint; ValueError if the run trains something else, or has none yet."""
+    run = RunFolder(folder)
+    config, checkpoint = run.config(), run.newest_checkpoint()
+    if not isinstance(config.agent, WorldModelConfig):
+        raise ValueError(f"the run in {str(folder)!r} trains {config.algo}, which imagines nothing; name a world_model")
+    if checkpoint is None:
+        raise ValueError(f"the run in {str(folder)!r} has no checkpoint yet; let it train until its first")
+    games = make_games(config)
+    model = make_model(config, games, is_new=False)
+    assert isinstance(model, WorldModelAgent)
+    restore_checkpoint(checkpoint, model, games)
+    return model, config
+
+
+def measure_gap(
+    agent: WorldModelAgent, config: TrainConfig, search: Search | None = None, runs: int = 500, seed_set: str = "tuning"
+) -> PlanningGap:
+    """Drive the same open runs by the policy head alone, by planning in the learned model, and in the true simulator.
+
+    Raises ValueError on a road with other agents, whose decisions no clone knows, or with a temporal window.
+    """
+    if config.road.other_agents or config.observation.temporal_window:
+        raise ValueError("a road with other agents, or observations with a temporal window, cannot be cloned here")
+    search = search or Search()
+    agent.policy.set_training_mode(False)
+    drivers = {
+        ALONE: SearchingDriver(agent.policy, config),
+        LEARNED: SearchingDriver(agent.policy, config, LearnedWorld(agent.policy, agent.config, search)),
+        TRUE: SearchingDriver(agent.policy, config, TrueWorld(agent.policy, agent.config, search, config.observation)),
+    }
+    scores = {
+        name: evaluate_open(driver, config.road, runs=runs, seed_set=seed_set) for name, driver in drivers.items()
+    }
+    return PlanningGap(*compare({name: score.run_scores[None] for name, score in scores.items()}))
+
+
+def write_gap(
+    agent: WorldModelAgent, config: TrainConfig, search: Search, runs: int, seed_set: str, folder: Path
+) -> tuple[dict[str, Any], list[str], list[Path]]:
+    """Measure the gap and write planning.json and planning.png; return the JSON values, sentences and files."""
+    gap = measure_gap(agent, config, search, runs, seed_set)
+    content = {"search": asdict(search), "seed_set": seed_set, "runs": runs, **asdict(gap)}
+    write_json(folder / "planning.json", content)
+    return content, gap.sentences(), [folder / "planning.json", save_intervals(gap.groups, folder / "planning.png")]
+
+
+# --- where the search takes place ---------------------------------------------------------------------------------
+
+
+@dataclass
+class LearnedWorld:
+    """Looks ahead in latent states."""
+
+    model: WorldModel
+    config: WorldModelConfig
+    search: Search
+
+    def attach(self, sim: Simulator) -> None:
+        """The games themselves are not looked at."""
+
+    def returns(self, latents: Tensor) -> Tensor:
+        """Return what each action leads to, (B, A), as imagined."""
+        actions = self.model.num_actions
+        states = latents.repeat_interleave(actions, 0)  # (B * A, D)
+        chosen = torch.arange(actions, device=latents.device).repeat(len(latents))
+        total = torch.zeros(len(states), device=latents.device)
+        for step in range(self.search.depth):
+            earned = self.model.reward_head(states).gather(1, chosen[:, None])[:, 0]
+            total += self.config.gamma**step * earned
+            states = self.model.imagine(states, chosen)
+            chosen = self.model.policy_head(states).argmax(1)
+        total += self.config.gamma**self.search.depth * state_values(self.model, states, self.config.temperature)
+        return total.view(len(latents), actions)
+
+
+class TrueWorld:
+    """Looks ahead in clones of the games."""
+
+    def __init__(
+        self, model: WorldModel, config: WorldModelConfig, search: Search, observation: ObservationConfig
+    ) -> None:
+        self.model, self.config, self.search, self.observation = model, config, search, observation
+        self.random = np.random.default_rng(search.seed)
+        self.sim: Simulator | None = None
+
+    def attach(self, sim: Simulator) -> None:
+        """Take the games that are cloned."""
+        self.sim = sim
+        self.clones = Simulator(sim.rules, sim.num_envs * self.model.num_actions * self.search.rollouts, sim.threads)
+        self.observer = Observer(sim.rules, self.observation, self.clones.num_envs)
+
+    def returns(self, latents: Tensor) -> Tensor:
+        """Return what each action led to, (B, A), in the mean of its clones."""
+        assert self.sim is not None, "attach the games first"
+        shape = (len(latents), self.model.num_actions, self.search.rollouts)
+        streams = self.random.integers(1, MODULUS - 1, size=(shape[0], 1, shape[2]))  # common to all actions
+        self.clones.games[:] = self.sim.games[np.arange(shape[0]).repeat(shape[1] * shape[2])]
+        self.clones.games["rng"] = np.broadcast_to(streams, shape).ravel()
+        actions = np.broadcast_to(np.arange(shape[1])[:, None], shape).ravel()
+        total = torch.zeros(len(actions))
+        for step in range(self.search.depth):
+            self.clones.step(actions)
+            total += self.config.gamma**step * torch.from_numpy(self.clones.games["reward"]).float()
+            states = self.model.encode(self.model.obs_to_tensor(self.observer.observe(self.clones))[0])
+            actions = self.model.policy_head(states).argmax(1).cpu().numpy()
+        values = state_values(self.model, states, self.config.temperature).cpu()
+        total += self.config.gamma**self.search.depth * values
+        return total.view(shape).mean(2).to(latents.device)
+
+
+def state_values(model: WorldModel, latents: Tensor, temperature: float) -> Tensor:
+    """Return what the critics expect of states (B, D) under the driver's preferences, (B,)."""
+    values = model.target_values(latents)
+    return (preferences(values, temperature) * values).sum(1)
+
+
+class SearchingDriver:
+    """A driver for evaluations: the policy head, improved by a search where one is given."""
+
+    def __init__(self, model: WorldModel, config: TrainConfig, world: LearnedWorld | TrueWorld | None = None) -> None:
+        assert isinstance(config.agent, WorldModelConfig)
+        self.model, self.world, self.observation = model, world, config.observation
+        self.temperature = config.agent.temperature
+        contest = "contest" if config.observation.contest else "open"
+        self.access = "privileged" if isinstance(world, TrueWorld) else contest
+        self.label = "world model" if world is None else f"world model in a {type(world).__name__}"
+
+    def attach(self, sim: Simulator) -> None:
+        """Take the games."""
+        if self.world is not None:
+            self.world.attach(sim)
+
+    def reset(self, rows: I64) -> None:
+        """There is no memory."""
+
+    @torch.no_grad()
+    def act(self, obs: Any, rows: I64) -> I64:
+        """Return the actions (B,) for observations (B, ...) of all games."""
+        latents = self.model.encode(self.model.obs_to_tensor(obs)[0])
+        scores = torch.softmax(self.model.policy_head(latents), 1).clamp(min=CERTAIN).log()  # (B, A)
+        if self.world is not None:
+            scores = scores + self.world.returns(latents) / self.temperature
+        return scores.argmax(1).cpu().numpy()

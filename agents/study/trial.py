@@ -1,0 +1,129 @@
+"""One trial of a sweep: its trainings, scored on tuning seeds. A plain function of (config, number, params), so that it
+can be called in this process, in another one, or on another machine, and again after a kill, to the same result.
+
+    >>> result = run_trial(read_sweep("sweep.toml"), number=0, params={"gamma": 0.9})
+    >>> result.score, result.facts["cpu_seconds"]
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from agents.study.config import SweepConfig
+from agents.study.space import Params
+from agents.study.trial_training import RunConfig, Trained, read_network, train_trial
+from deeptraffic.evaluation.protocol import evaluate_open
+from deeptraffic.evaluation.score import Score
+from deeptraffic.policies.builtin import Policy
+from deeptraffic.settings import flatten
+from deeptraffic.sim.state import F64
+
+COUNTS = (10, 100, 1000)  # evaluation runs whose spread is noted
+RESAMPLES = 400
+Report = Callable[[int, float], bool]  # (evaluation from 1, score) -> whether to stop the trial
+
+
+def never_stop(step: int, score: float) -> bool:
+    """Let every trial go on to its end."""
+    return False
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial came to.
+
+    score: [mph] on tuning seeds, the mean over the trial's seeds; None if a training failed
+    failure: what went wrong, in a sentence; "" if nothing did
+    stopped: whether `report` asked to stop
+    facts: JSON values about the networks, the evaluations and the settings
+    networks: weights, one per seed, as `agents.study.trial_training.read_network` reads them
+    """
+
+    score: float | None
+    failure: str = ""
+    stopped: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+    networks: tuple[bytes, ...] = ()
+
+
+def run_trial(config: SweepConfig, number: int, params: Params, report: Report = never_stop) -> TrialResult:
+    """Train and score what was drawn; a training that fails is a result, not an error.
+
+    report: is called with every evaluation of the first seed's training but the last, and may stop the trial
+    """
+    started = time.process_time()
+    trained: list[Trained] = []
+    scores: list[Score] = []
+    told: dict[str, Any] = {}
+    try:
+        for seed in config.seeds(number):
+            run = config.run_config(params, seed)
+            told = {"settings": dict(flatten(run.to_json()))}
+            trained.append(_train(config, run, report if not trained else never_stop))
+            if trained[-1].stopped:
+                return TrialResult(None, stopped=True, facts=told | _cost(started, trained))
+            scores.append(evaluate_open(trained[-1].policy, run.road, runs=config.tuning_runs))
+    except (ValueError, RuntimeError) as error:
+        return TrialResult(None, str(error), facts=told | _cost(started, trained))
+    facts = {**_evaluation_facts(config, scores), **_network_facts(trained), **_cost(started, trained), **told}
+    return TrialResult(facts["score"], facts=facts, networks=tuple(one.network for one in trained))
+
+
+def score_networks(config: SweepConfig, number: int, params: Params, networks: tuple[bytes, ...]) -> list[Score]:
+    """Return the scores of a trial's networks on reporting seeds, one per seed."""
+    scores = []
+    for seed, network in zip(config.seeds(number), networks, strict=True):
+        run = config.run_config(params, seed)
+        policy = read_network(run, network, f"{config.algorithm} of trial {number}")
+        scores.append(evaluate_open(policy, run.road, runs=config.reporting_runs, seed_set="reporting"))
+    return scores
+
+
+def _train(config: SweepConfig, run: RunConfig, report: Report) -> Trained:
+    def on_stage(stage: int, policy: Policy) -> bool:
+        score = evaluate_open(policy, run.road, runs=config.evaluation_runs)
+        return report(stage, objective(config, score.run_scores))
+
+    return train_trial(run, config.evaluations, on_stage)
+
+
+def objective(config: SweepConfig, run_scores: F64) -> float:
+    """What run scores come to [mph]."""
+    return float(np.median(run_scores) if config.objective == "median" else np.mean(run_scores))
+
+
+# --- facts ------------------------------------------------------------------------------------------------------------
+
+
+def _evaluation_facts(config: SweepConfig, scores: list[Score]) -> dict[str, Any]:
+    """Score, spread and quantiles [mph]; each is the mean over the trial's seeds."""
+    rows = [_score_facts(config, score.run_scores) for score in scores]
+    return {name: round(float(np.mean([row[name] for row in rows])), 4) for name in rows[0]}
+
+
+def _score_facts(config: SweepConfig, runs: F64) -> dict[str, float]:
+    p05, p25, p75, p95 = np.percentile(runs, [5, 25, 75, 95])
+    facts = {"score": objective(config, runs), "mean": runs.mean(), "median": float(np.median(runs))}
+    facts |= {"sd": runs.std(ddof=1) if runs.size > 1 else 0.0, "p05": p05, "p25": p25, "p75": p75, "p95": p95}
+    for count in COUNTS:
+        if count <= runs.size:
+            facts |= {f"first_{count}": objective(config, runs[:count]), f"spread_{count}": spread(runs, count)}
+    return facts
+
+
+def spread(runs: F64, count: int) -> float:
+    """Standard deviation of the median of `count` runs [mph], by bootstrap (Efron and Tibshirani 1993, chapter 6)."""
+    draws = np.random.default_rng(count).integers(runs.size, size=(RESAMPLES, count))
+    return float(np.median(runs[draws], axis=1).std(ddof=1))
+
+
+def _network_facts(trained: list[Trained]) -> dict[str, Any]:
+    one = trained[0]
+    return {"parameters": one.parameters, "layers": one.layers, "decisions": one.decisions}
+
+
+def _cost(started: float, trained: list[Trained]) -> dict[str, Any]:
+    return {"cpu_seconds": round(time.process_time() - started, 2), "trainings": len(trained)}

@@ -1,0 +1,1 @@
+"""How a policy is scored: official and open evaluation, statistics, comparison, replays."""

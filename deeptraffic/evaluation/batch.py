@@ -1,0 +1,180 @@
+"""Scores of many policies in one go: games of different policies side by side on all threads.
+
+A policy's runs are one compiled loop, simulator and network together, that leaves the interpreter alone; each thread
+takes the next policy when it is done with one. Every score is what the policy gets alone, to the last bit
+(`evaluate_official`, `evaluate_open`): an official chain stays one chain, an open run keeps its seed and its number.
+
+    >>> from deeptraffic.evaluation.batch import Entry, Plan, evaluate_many
+    >>> entries = [Entry(name, partial(read_driver, name)) for name in names]
+    >>> for outcome in evaluate_many(entries, Plan("open", runs=100)):
+    ...     print(outcome.name, outcome.fault or outcome.score.score)
+
+A policy that has no compiled loop is scored by the protocols themselves, one thread each. A file that holds no policy
+ends nothing: its outcome is a fault.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from deeptraffic.evaluation.protocol import OPEN_FRAMES, access_of, evaluate_official, evaluate_open
+from deeptraffic.evaluation.score import Score
+from deeptraffic.evaluation.seeds import choose_seeds
+from deeptraffic.evaluation.statistics import mean_speed, run_score
+from deeptraffic.policies.builtin import Policy
+from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.random import open_run_streams
+from deeptraffic.sim.rules import RoadConfig
+
+PROTOCOLS = ("official", "open")
+DEFAULT_RULES = 2018
+RUNS_BEFORE_STOP = 50  # open runs between two looks at whether to go on
+AHEAD = 4  # policies that wait for each thread
+
+
+class Stopped(Exception):
+    """Nobody waits for this score any more."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How all policies are evaluated.
+
+    protocol: "official" or "open"
+    rules: 2018, 2017, or None for each policy's own
+    other_agents: 0..10, or None for each policy's own (none of them under other rules than its own)
+    runs, seed_set: of the protocol open
+    """
+
+    protocol: str = "official"
+    rules: int | None = None
+    other_agents: int | None = None
+    runs: int = 1000
+    seed_set: str = "tuning"
+
+    def __post_init__(self) -> None:
+        if self.protocol not in PROTOCOLS:
+            raise ValueError(f"there is no protocol {self.protocol!r}; choose one of {', '.join(PROTOCOLS)}")
+        if self.protocol == "open":
+            choose_seeds(self.seed_set, self.runs)
+        if self.rules is not None or self.other_agents is not None:
+            RoadConfig(rules=self.rules or DEFAULT_RULES, other_agents=self.other_agents or 0)
+
+    def game(self, policy: Policy) -> tuple[int, int]:
+        """Return (rules, other agents) that a policy is evaluated under."""
+        own = getattr(policy, "rules", DEFAULT_RULES)
+        rules = own if self.rules is None else self.rules
+        if self.other_agents is not None:
+            return rules, self.other_agents
+        return rules, getattr(policy, "other_agents", 0) if rules == own else 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A policy to evaluate: its name, and what reads it, raising ValueError or OSError for none."""
+
+    name: str
+    load: Callable[[], Policy]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an entry: a score, or the fault that it has instead."""
+
+    name: str
+    score: Score | None = None
+    fault: str | None = None
+
+
+def evaluate_many(
+    entries: Sequence[Entry], plan: Plan, threads: int | None = None, done: Callable[[int, int], None] | None = None
+) -> Iterator[Outcome]:
+    """Give the outcome of every entry as soon as it is known, in no fixed order.
+
+    Args:
+        entries: policies, read one by one as their turn comes
+        plan: how they are evaluated
+        threads: side by side; None takes DEEPTRAFFIC_THREADS or all cores of this process
+        done: is called with (entries done, entries in all)
+    """
+    workers = Simulator(RoadConfig().build(), threads=threads).threads
+    stop = threading.Event()
+    waiting = iter(entries)
+    with ThreadPoolExecutor(workers, thread_name_prefix="evaluate") as pool:
+        running = {pool.submit(_outcome, entry, plan, stop) for entry in islice(waiting, AHEAD * workers)}
+        finished = 0
+        try:
+            while running:
+                ready, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in ready:
+                    finished += 1
+                    if done:
+                        done(finished, len(entries))
+                    yield future.result()
+                    running |= {pool.submit(_outcome, entry, plan, stop) for entry in islice(waiting, 1)}
+        finally:
+            stop.set()
+
+
+def _outcome(entry: Entry, plan: Plan, stop: threading.Event) -> Outcome:
+    if stop.is_set():
+        raise Stopped
+    try:
+        score = score_policy(entry.load(), plan, stop)
+    except (ValueError, OSError) as error:
+        return Outcome(entry.name, fault=str(error))
+    headline_interval(score)  # remembered by the score: its thousands of resamples are this thread's work
+    return Outcome(entry.name, score)
+
+
+def headline_interval(score: Score) -> tuple[float, float]:
+    """Return the 95% interval that tables show [mph]: of the score in open runs, of the mean in official ones."""
+    return score.median_interval if score.protocol == "open" else score.mean_interval
+
+
+def score_policy(policy: Policy, plan: Plan, stop: threading.Event | None = None) -> Score:
+    """Return one policy's score on one thread; Stopped soon after `stop` is set."""
+    rules, other_agents = plan.game(policy)
+
+    def go_on(*_: int) -> None:
+        if stop is not None and stop.is_set():
+            raise Stopped
+
+    if plan.protocol == "official":
+        return evaluate_official(policy, rules, other_agents, go_on)
+    if hasattr(policy, "open_runner"):
+        return _play_open(policy, RoadConfig(rules=rules, other_agents=other_agents), plan, go_on)
+    return evaluate_open(policy, rules, other_agents, plan.runs, plan.seed_set, progress=go_on)
+
+
+def _play_open(policy: Policy, road: RoadConfig, plan: Plan, go_on: Callable[[], None]) -> Score:
+    """As `evaluate_open`, run after run in one compiled loop."""
+    started = time.perf_counter()
+    sim = Simulator(road.build(), threads=1)
+    policy.observation.check(sim.rules)
+    policy.attach(sim)  # type: ignore[attr-defined]
+    play = policy.open_runner()  # type: ignore[attr-defined]
+    streams = np.array([open_run_streams(seed) for seed in choose_seeds(plan.seed_set, plan.runs)], np.int64)
+    sums, passed = np.zeros(plan.runs), np.zeros(plan.runs, np.int64)
+    for first in range(0, plan.runs, RUNS_BEFORE_STOP):
+        go_on()
+        some = slice(first, first + RUNS_BEFORE_STOP)
+        play(sim.table, sim.games, streams[some], first, OPEN_FRAMES, sums[some], passed[some])
+    return Score(
+        policy.label,
+        "open",
+        road.rules,
+        road.other_agents,
+        access_of(policy),
+        run_score(sums, OPEN_FRAMES),
+        passed,
+        OPEN_FRAMES,
+        time.perf_counter() - started,
+        plan.seed_set,
+        mean_speed(sums, OPEN_FRAMES),
+    )

@@ -1,0 +1,57 @@
+"""A policy's drive as an episode that can be watched, wound back, kept as a trace, or filmed.
+
+>>> episode = policy_episode(make_builtin("gap"), RULES_2018, Start.open(1))
+>>> record_frames(film(episode, Painter(RULES_2018)), "gap.mp4", fps=30)
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptraffic.evaluation.protocol import Drivers, Progress
+from deeptraffic.policies.builtin import Policy
+from deeptraffic.render.episode import DEFAULT_FRAMES, Episode
+from deeptraffic.render.painter import Painter
+from deeptraffic.render.trace import Start
+from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.rules import Rules
+
+
+def policy_episode(policy: Policy, rules: Rules, start: Start, frames: int = DEFAULT_FRAMES) -> Episode:
+    """Return a game that the policy drives, with an empty memory at its start."""
+    sensor = getattr(policy.observation, "sensor", policy.observation)  # of a contest kind, or Sensor itself
+    episode = Episode(rules, start, frames=frames, label=policy.label, sensor=sensor)
+    episode.decide = decide_with(policy, episode.sim)
+    return episode
+
+
+def decide_with(policy: Policy, sim: Simulator) -> Callable[[Simulator, int], int]:
+    """Return what asks the policy for the decision of an agent of `sim`, a simulator with one game."""
+    drivers = Drivers(policy, sim)
+    return lambda _, agent: int(drivers.decide(agent)[0])
+
+
+def decide_anywhere(policy: Policy) -> Callable[[Simulator, int], int]:
+    """Return the same for whichever simulator asks; a new one finds the policy's memory empty."""
+    asked: list[tuple[Simulator, Callable[[Simulator, int], int]]] = []
+
+    def decide(sim: Simulator, agent: int) -> int:
+        if not asked or asked[0][0] is not sim:
+            asked[:] = [(sim, decide_with(policy, sim))]
+        return asked[0][1](sim, agent)
+
+    return decide
+
+
+def film(
+    episode: Episode, painter: Painter, every: int = 2, progress: Progress | None = None
+) -> Iterator[NDArray[np.uint8]]:
+    """Drive an episode to its end and give pictures (H, W, 3) of every so-many-th frame and of the last."""
+    while episode.advance():
+        if episode.frame % every == 0 or episode.frame == episode.frames:
+            yield painter.paint(episode.state)
+        else:
+            painter.observe(episode.state)
+        if progress:
+            progress(episode.frame, episode.frames)

@@ -1,0 +1,139 @@
+"""An evaluation kept as its decisions, from which any of its runs can be watched again without the policy.
+
+>>> log = ActionLog(policy)
+>>> score = evaluate_official(log, 2018, other_agents=3)
+>>> traces = official_traces(log.packed(), 2018, 3, notable_runs(score.run_scores, score.score).values(), policy.label)
+
+An official evaluation is one chain of runs, and its course depends on decisions alone, so these (33,500 bytes without
+other agents, some 10 kB packed) are all that has to be kept.
+"""
+
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptraffic.evaluation.protocol import OFFICIAL
+from deeptraffic.policies.builtin import Policy
+from deeptraffic.render.episode import Episode
+from deeptraffic.render.trace import Start, Trace
+from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.kernel import drive
+from deeptraffic.sim.reset import reset_run
+from deeptraffic.sim.rules import Action, RoadConfig, Sensor
+from deeptraffic.sim.state import F64, I64, NOBODY, Games
+
+MAX_FRAMES = 4_000  # [frames] of a run that a replay shows; 2017's runs have 100,000
+MAX_DECISIONS = 4_000_000  # more than any protocol asks for
+NOTABLE = ("best", "median", "worst")
+
+
+class ReplayError(ValueError):
+    """Kept decisions do not fit the evaluation that they are said to come from."""
+
+
+class ActionLog:
+    """A policy that answers as the one inside and keeps each decision; for one game at a time, as in official runs."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self._actions = bytearray()
+
+    @property
+    def label(self) -> str:
+        """How tables and scores name the policy."""
+        return self.policy.label
+
+    @property
+    def observation(self) -> Any:
+        """What the policy sees."""
+        return self.policy.observation
+
+    def reset(self, rows: I64) -> None:
+        """Empty the memories of these slots and forget all decisions."""
+        self._actions.clear()
+        self.policy.reset(rows)
+
+    def act(self, obs: F64, rows: I64) -> I64:
+        """Return the policy's action for obs (1, D)."""
+        actions = self.policy.act(obs, rows)
+        self._actions.append(int(actions[0]) & 0xFF)  # whoever asked refuses what is no action
+        return actions
+
+    def packed(self) -> bytes:
+        """Return the decisions of all agents in the order in which they were due, compressed."""
+        return pack_decisions(self._actions)
+
+    def __getattr__(self, name: str) -> Any:
+        """Pass on what the policy says of itself, but not its own loop over runs, which would bypass the log."""
+        if name == "official_runner" or name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self.policy, name)
+
+
+def pack_decisions(actions: bytes | bytearray) -> bytes:
+    """Return decisions, one byte for each, as an evaluation keeps them."""
+    return zlib.compress(actions, 9)
+
+
+def notable_runs(run_scores: F64, score: float) -> dict[str, int]:
+    """Return which run (from 0) was the best, which gave the evaluation's score (the median), and the worst."""
+    median = int(np.abs(run_scores - score).argmin())
+    return dict(zip(NOTABLE, (int(run_scores.argmax()), median, int(run_scores.argmin())), strict=True))
+
+
+def official_traces(
+    packed: bytes, rules: int, other_agents: int, runs: Iterable[int], label: str, sensor: Sensor | None = None
+) -> dict[int, Trace]:
+    """Return the traces of some runs (from 0) of an official evaluation; of long runs their first 4,000 frames.
+
+    packed: what `ActionLog.packed` gave. Raises ReplayError if it cannot be of this evaluation.
+    """
+    wanted, protocol = sorted(set(runs)), OFFICIAL[rules]
+    if not all(0 <= run < protocol.runs for run in wanted):
+        raise ReplayError(f"runs {wanted} are not all among the {protocol.runs} of the evaluation")
+    actions = _unpack(packed)
+    sim = Simulator(RoadConfig(rules=rules, other_agents=other_agents).build(), threads=1)
+    sim.start_program(1)
+    traces, at, done = {}, 0, 0
+    for run in wanted:
+        at = skip_runs(sim.table, sim.games, done + 1, run - done, protocol.frames, actions, at)
+        start, done = Start.of(sim, run + 1), run
+        if at >= len(actions):
+            raise ReplayError(f"{len(actions)} decisions end before run {run} of the evaluation")
+        some = actions[at : at + (other_agents + 1) * MAX_FRAMES]
+        frames = min(protocol.frames, MAX_FRAMES)
+        episode = Episode(sim.rules, start, actions=some, frames=frames, label=label, sensor=sensor)
+        traces[run] = episode.finish().trace()
+    return traces
+
+
+def _unpack(packed: bytes) -> NDArray[np.uint8]:
+    unpack = zlib.decompressobj()
+    try:
+        actions = np.frombuffer(unpack.decompress(packed, MAX_DECISIONS), np.uint8)
+    except zlib.error as error:
+        raise ReplayError(f"the decisions cannot be unpacked ({error}); score the entry anew") from None
+    if unpack.unconsumed_tail or (actions > max(Action)).any():
+        raise ReplayError("these are no decisions of an official evaluation; score the entry anew")
+    return actions
+
+
+@compiled
+def skip_runs(
+    rules: NDArray, games: Games, first_run: int, count: int, frames: int, actions: NDArray[np.uint8], at: int
+) -> int:
+    """Play `count` runs in game 0 by the decisions from number `at` on; return the number of the next decision."""
+    game = games[0]
+    for k in range(count):
+        reset_run(rules[0], game, first_run + k)
+        action = 0
+        while game.frame < frames:
+            drive(rules[0], game, action, frames)
+            if game.waiting != NOBODY and at < actions.size:
+                action = int(actions[at])
+                at += 1
+    return at

@@ -1,0 +1,371 @@
+"""A network of the fixed vocabulary: checked as a whole, laid out in flat arrays, and run by compiled code.
+
+    >>> network = Network(420, (Dense(outputs=24), Relu(), Dense(outputs=5)), tensors)
+    >>> program = network.assemble()
+    >>> program.run(obs)                    # (420,) float64 -> (5,) float64
+
+A program is a few arrays, so that other compiled code can run it inside its own loops: `forward(table, weights,
+scratch, memory, more)` reads the input from the start of the scratch buffer and leaves the output at `program.out`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptraffic.policies import kernels as k
+from deeptraffic.policies import vocabulary as v
+from deeptraffic.policies.layers import Layer, Shape, size
+from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.state import F64, I64
+
+MAX_LAYERS = 255
+MAX_SCRATCH = 4_000_000  # [numbers] all values and intermediate results of one decision
+MAX_OPERATIONS = 50_000_000  # multiplications of one decision
+MAX_MEMORY = 65_536  # [numbers] per vehicle
+
+Tensors = dict[str, NDArray[Any]]
+
+# What `forward` does for each kind of layer; 0 copies, the first step of a concat, add, slice or flatten.
+COPY, TRANSPOSE, ADD = 0, 1, 2
+KINDS = (
+    *(
+        "dense",
+        "conv2d",
+        "maxpool",
+        "scale",
+        "clip",
+        "layer_norm",
+        "lrn",
+        "relu",
+        "leaky_relu",
+        "elu",
+        "tanh",
+        "sigmoid",
+    ),
+    *("gelu", "softmax", "maxout", "dropout", "rnn", "gru", "lstm", "attention", "set_pool", "dueling", "gaps"),
+)
+CODES = {kind: code for code, kind in enumerate(KINDS, start=3)}
+
+
+class Program(NamedTuple):
+    """An assembled network.
+
+    table: (K, 16) int64 one row per operation, columns as `kernels.py` names them
+    weights: (W,) float64
+    scratch: (S,) float64 inputs first; intermediate values; the output at `out`
+    inputs, outputs: numbers read and given
+    out: where the output starts in scratch
+    memory: numbers that recurrent layers keep per vehicle
+    places: where each value starts in scratch, the input first, and how many numbers it has
+    """
+
+    table: I64
+    weights: F64
+    scratch: F64
+    inputs: int
+    outputs: int
+    out: int
+    memory: int
+    places: tuple[tuple[int, int], ...]
+
+    def run(self, x: F64, memory: F64 | None = None) -> F64:
+        """Return the output (outputs,) for the input (inputs,); memory (M,) is read and updated, zeros if not given."""
+        if x.shape != (self.inputs,):
+            raise ValueError(f"an input of shape {x.shape} into a network of {self.inputs} inputs")
+        self.scratch[: self.inputs] = x
+        state = np.zeros(self.memory) if memory is None else memory
+        forward(self.table, self.weights, self.scratch, state, more_layers(self))
+        return self.scratch[self.out : self.out + self.outputs].copy()
+
+
+@dataclass(frozen=True)
+class Network:
+    """Layers over an input vector of `inputs` numbers; tensors are named `<number of the layer, from 1>.<name>`.
+
+    Raises ValueError where shapes do not fit, a tensor is missing, superfluous, of another shape or not finite, or the
+    network is too large to run.
+    """
+
+    inputs: int
+    layers: tuple[Layer, ...]
+    tensors: Tensors
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.layers) <= MAX_LAYERS:
+            raise ValueError(f"{len(self.layers)} layers; give 1 to {MAX_LAYERS}")
+        if not 1 <= self.inputs <= v.MAX_VALUE:
+            raise ValueError(f"{self.inputs} inputs; give 1 to {v.MAX_VALUE}")
+        self._check_size()
+        self._check_tensors()
+
+    def shapes(self) -> list[Shape]:
+        """Shapes of all values: the input's, then each layer's output."""
+        shapes: list[Shape] = [(self.inputs,)]
+        for number, layer in enumerate(self.layers, start=1):
+            given = [shapes[i] for i in self.sources(number)]
+            low, high = layer.arity
+            if not low <= len(given) <= high:
+                raise ValueError(f"layer {number} ({layer.kind}) has {len(given)} inputs; give {low} to {high}")
+            try:
+                shape = layer.output_shape(given)
+            except ValueError as error:
+                raise ValueError(f"layer {number}: {error}") from None
+            if not 0 < size(shape) <= v.MAX_VALUE:
+                raise ValueError(f"layer {number} ({layer.kind}) gives {size(shape)} numbers; at most {v.MAX_VALUE}")
+            shapes.append(shape)
+        return shapes
+
+    def sources(self, number: int) -> tuple[int, ...]:
+        """Values that layer `number` (from 1) reads: 0 is the input, k layer k's output."""
+        inputs = self.layers[number - 1].inputs or (number - 1,)
+        if max(inputs) >= number:
+            raise ValueError(f"layer {number} reads value {max(inputs)}, which does not exist before it")
+        return inputs
+
+    def given_shapes(self) -> list[list[Shape]]:
+        """Shapes of the inputs of each layer."""
+        shapes = self.shapes()
+        return [[shapes[i] for i in self.sources(number)] for number in range(1, len(self.layers) + 1)]
+
+    def tensor_shapes(self) -> dict[str, Shape]:
+        """Names and shapes of the tensors that the layers need."""
+        needed = {}
+        for number, (layer, given) in enumerate(zip(self.layers, self.given_shapes(), strict=True), start=1):
+            for name, shape in layer.tensor_shapes(given).items():
+                needed[f"{number}.{name}"] = shape
+        return needed
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that the network gives."""
+        return size(self.shapes()[-1])
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in all tensors."""
+        return sum(size(shape) for shape in self.tensor_shapes().values())
+
+    def _check_size(self) -> None:
+        shapes, given = self.shapes(), self.given_shapes()
+        pairs = list(zip(self.layers, given, strict=True))
+        limits = {
+            "scratch numbers": (sum(map(size, shapes)) + sum(layer.work(g) for layer, g in pairs), MAX_SCRATCH),
+            "multiplications": (sum(layer.operations(g) for layer, g in pairs), MAX_OPERATIONS),
+            "memory numbers": (sum(layer.memory(g) for layer, g in pairs), MAX_MEMORY),
+        }
+        for what, (value, limit) in limits.items():
+            if value > limit:
+                raise ValueError(f"the network needs {value} {what}; at most {limit}: make its layers smaller")
+
+    def _check_tensors(self) -> None:
+        needed = self.tensor_shapes()
+        if missing := needed.keys() - self.tensors.keys():
+            raise ValueError(f"tensor {min(missing)!r} is missing")
+        if surplus := self.tensors.keys() - needed.keys():
+            raise ValueError(f"tensor {min(surplus)!r:.80} belongs to no layer")
+        for name, shape in needed.items():
+            if self.tensors[name].shape != shape:
+                raise ValueError(f"tensor {name!r} has shape {self.tensors[name].shape}; its layer needs {shape}")
+            if not np.isfinite(self.tensors[name]).all():
+                raise ValueError(f"tensor {name!r} holds a number that is not finite")
+
+    def assemble(self) -> Program:
+        """Return the network as flat arrays."""
+        return _Assembler(self).program()
+
+
+class _Assembler:
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.rows: list[I64] = []
+        self.weights: list[F64] = []
+        self.used_weights, self.scratch, self.memory = 0, network.inputs, 0
+        self.at: list[int] = [0]  # where each value starts in scratch
+        self.shapes = network.shapes()
+
+    def program(self) -> Program:
+        for number, layer in enumerate(self.network.layers, start=1):
+            self.add_layer(number, layer)
+        weights = np.concatenate([np.empty(0), *self.weights]).astype(np.float64)
+        table = np.array(self.rows, np.int64).reshape(-1, k.COLUMNS)
+        n = self.network
+        places = tuple(zip(self.at, map(size, self.shapes), strict=True))
+        return Program(table, weights, np.zeros(self.scratch), n.inputs, n.outputs, self.at[-1], self.memory, places)
+
+    def add_layer(self, number: int, layer: Layer) -> None:
+        sources = self.network.sources(number)
+        given, shape = [self.shapes[i] for i in sources], self.shapes[number]
+        if isinstance(layer, v.Reshape) or (isinstance(layer, v.Flatten) and layer.order == "hwc"):
+            self.at.append(self.at[sources[0]])
+            return
+        place = self.reserve(size(shape))
+        self.at.append(place)
+        row = np.zeros(k.COLUMNS, np.int64)
+        row[[k.X, k.N, k.Y, k.M]] = self.at[sources[0]], size(given[0]), place, size(shape)
+        if isinstance(layer, v.Concat | v.Add | v.Slice | v.Flatten):
+            self.arrange(layer, row, sources, given, shape)
+            return
+        row[k.U] = self.at[sources[1]] if len(sources) > 1 else 0
+        row[k.CODE], row[k.W], row[k.H] = CODES[layer.kind], self.used_weights, self.memory
+        row[k.T] = self.reserve(layer.work(given))
+        tensors = {name: self.network.tensors[f"{number}.{name}"] for name in layer.tensor_shapes(given)}
+        own, weights = _parameters(layer, given, shape, tensors)
+        row[k.A : k.A + len(own)] = own
+        self.rows.append(row)
+        self.memory += layer.memory(given)
+        flat = np.concatenate([np.empty(0), *(np.ravel(w) for w in weights)]).astype(np.float64)
+        self.weights.append(flat)
+        self.used_weights += flat.size
+
+    def arrange(self, layer: Layer, row: I64, sources: tuple[int, ...], given: list[Shape], shape: Shape) -> None:
+        width, start = shape[-1], 0
+        for i, (source, g) in enumerate(zip(sources, given, strict=True)):
+            step = row.copy()
+            step[k.X] = self.at[source]
+            if isinstance(layer, v.Add) and i > 0:
+                step[k.CODE] = ADD
+            elif isinstance(layer, v.Flatten):
+                step[[k.CODE, k.A, k.B]] = TRANSPOSE, g[0] * g[1], g[2]
+            elif isinstance(layer, v.Slice):
+                step[k.X] += layer.start
+                step[[k.A, k.B, k.C, k.D]] = size(shape) // width, width, g[-1], width
+            else:
+                step[k.Y] += start
+                step[[k.A, k.B, k.C, k.D]] = size(g) // g[-1], g[-1], g[-1], width
+                start += g[-1] if isinstance(layer, v.Concat) else 0
+            self.rows.append(step)
+
+    def reserve(self, count: int) -> int:
+        place = self.scratch
+        self.scratch += count
+        return place
+
+
+def _parameters(layer: Layer, given: list[Shape], shape: Shape, t: Tensors) -> tuple[list[int], list[Any]]:
+    """The layer's own columns A, B, ... and its weights in the order in which its kernel reads them."""
+    first, last = given[0], given[0][-1]
+    tokens = size(first) // last
+    match layer:
+        case v.Dense():
+            bias = [t["bias"]] if layer.bias else []
+            return [tokens, last, layer.outputs, int(layer.bias)], [t["weight"].T, *bias]
+        case v.Conv2d():
+            bias = [t["bias"]] if layer.bias else []
+            window = [[*layer.stride, *layer.padding, float(layer.bias)]]
+            columns = [*first, layer.filters, *layer.kernel, shape[1]]
+            return columns, [*window, np.transpose(t["weight"], (1, 2, 3, 0)), *bias]
+        case v.MaxPool():
+            return [*first, 0, *layer.kernel, shape[1]], [[*layer.stride, *layer.padding, layer.floor]]
+        case v.Scale():
+            return [t["factor"].size], [t["factor"], t["offset"]]
+        case v.Clip():
+            return [], [[layer.low, layer.high]]
+        case v.LayerNorm():
+            return [tokens, last], [[layer.epsilon], t["weight"], t["bias"]]
+        case v.Lrn():
+            return [tokens, last, layer.n], [[layer.k, layer.alpha, layer.beta]]
+        case v.LeakyRelu():
+            return [], [[layer.slope]]
+        case v.Elu():
+            return [], [[layer.alpha]]
+        case v.Tanh():
+            return [int(layer.form == "convnetjs")], []
+        case v.Gelu():
+            return [int(layer.approximate == "tanh")], []
+        case v.Maxout():
+            return [tokens, last, layer.group], []
+        case v.Dropout():
+            return [], [[layer.factor]]
+        case v.Rnn() | v.Gru() | v.Lstm():
+            return [], [t["weight_input"].T, t["weight_hidden"].T, t["bias_input"], t["bias_hidden"]]
+        case v.Attention():
+            weights = [t["weight_in"].T, t["bias_in"], t["weight_out"].T, t["bias_out"]]
+            return [*first, layer.heads, int(len(given) > 1)], weights
+        case v.SetPool():
+            return [*first, ("mean", "max", "sum").index(layer.mode), int(len(given) > 1)], []
+        case v.Gaps():
+            return [layer.lanes_side, layer.patches_ahead, layer.patches_behind], [[layer.empty]]
+    return [tokens, last], []  # relu, sigmoid, softmax, dueling
+
+
+DENSE, CONV2D, MAXPOOL, SCALE, CLIP, LAYER_NORM, LRN, RELU, LEAKY_RELU, ELU, TANH, SIGMOID = range(3, 15)
+GELU, SOFTMAX, MAXOUT, DROPOUT, RNN, GRU, LSTM, ATTENTION, SET_POOL, DUELING, GAPS = range(15, 26)
+PLAIN = (COPY, DENSE, RELU, TANH, SIGMOID, MAXOUT, DROPOUT, SCALE, GAPS)  # what `forward` knows where `more` is None
+
+
+def more_layers(program: Program) -> int | None:
+    """Return what `forward` needs as `more`: None for a network of plain layers alone, else a number.
+
+    Compiled code for None leaves the other layers out, which most networks never need, and compiles in a fraction of
+    the time.
+    """
+    return None if set(program.table[:, k.CODE].tolist()) <= set(PLAIN) else 1
+
+
+@compiled
+def forward(table: I64, weights: F64, scratch: F64, memory: F64, more: int | None) -> None:
+    """Run a program: input at the start of scratch, output at `Program.out`; memory (M,) is one vehicle's."""
+    for i in range(table.shape[0]):
+        op = table[i]
+        code = op[k.CODE]
+        if code == DENSE:
+            k.dense(op, scratch, weights)
+        elif code == RELU:
+            k.relu(op, scratch)
+        elif code == TANH:
+            k.tanh_layer(op, scratch)
+        elif code == SIGMOID:
+            k.sigmoid_layer(op, scratch)
+        elif code == MAXOUT:
+            k.maxout(op, scratch)
+        elif code == DROPOUT:
+            k.dropout(op, scratch, weights)
+        elif code == SCALE:
+            k.scale(op, scratch, weights)
+        elif code == GAPS:
+            k.gaps(op, scratch, weights)
+        elif code == COPY:
+            k.copy_columns(op, scratch)
+        elif more is not None:
+            run_more(code, op, scratch, weights, memory)
+
+
+@compiled
+def run_more(code: int, op: I64, s: F64, w: F64, memory: F64) -> None:
+    """The layers that few networks have."""
+    if code == TRANSPOSE:
+        k.transpose(op, s)
+    elif code == ADD:
+        k.add(op, s)
+    elif code == CONV2D:
+        k.conv2d(op, s, w)
+    elif code == MAXPOOL:
+        k.maxpool(op, s, w)
+    elif code == CLIP:
+        k.clip(op, s, w)
+    elif code == LAYER_NORM:
+        k.layer_norm(op, s, w)
+    elif code == LRN:
+        k.lrn(op, s, w)
+    elif code == LEAKY_RELU:
+        k.leaky_relu(op, s, w)
+    elif code == ELU:
+        k.elu(op, s, w)
+    elif code == GELU:
+        k.gelu(op, s)
+    elif code == SOFTMAX:
+        k.softmax(op, s)
+    elif code == RNN:
+        k.rnn(op, s, w, memory)
+    elif code == GRU:
+        k.gru(op, s, w, memory)
+    elif code == LSTM:
+        k.lstm(op, s, w, memory)
+    elif code == ATTENTION:
+        k.attention(op, s, w)
+    elif code == SET_POOL:
+        k.set_pool(op, s)
+    elif code == DUELING:
+        k.dueling(op, s)

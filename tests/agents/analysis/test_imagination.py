@@ -1,0 +1,97 @@
+"""The picture of what is imagined: real observations beside decoded ones, and errors that can be checked."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from agents.analysis.imagination import (
+    Journey,
+    cell_picture,
+    gap_cells,
+    imagine_journey,
+    save_imagination,
+    typical_game,
+)
+from agents.config import TrainConfig
+from agents.sb3 import make_games, make_model
+from agents.world_model_agent import WorldModelAgent
+from deeptraffic.envs.observation import ObservationConfig, Observer
+from deeptraffic.evaluation.seeds import choose_seeds
+from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.rules import Sensor
+
+Config = Callable[..., TrainConfig]
+
+
+def new_agent(config: TrainConfig) -> WorldModelAgent:
+    model = make_model(config, make_games(config))
+    assert isinstance(model, WorldModelAgent)
+    return model
+
+
+def test_a_journey_holds_what_the_driver_saw(small_config: Config) -> None:
+    config = small_config("world_model")
+    journey = imagine_journey(new_agent(config), config, ahead=3, games=5)
+    assert journey.seen.shape == journey.imagined.shape == (4, 5, 42) and journey.actions.shape == (3, 5)
+    sim = Simulator(config.road.build(), 5)
+    sim.reset_open(choose_seeds("tuning", 5))
+    observer, agent = Observer(sim.rules, config.observation, 5), new_agent(config)
+    sim.step(sim.idle)
+    for _ in range(20):
+        sim.step(agent.predict(observer.observe(sim), deterministic=True)[0])
+    for k in range(4):
+        np.testing.assert_array_equal(journey.seen[k], observer.observe(sim))
+        if k < 3:
+            sim.step(journey.actions[k])
+
+
+def test_errors_are_those_of_the_model_and_of_simple_forecasts() -> None:
+    seen = np.array([[[0.0]], [[1.0]], [[5.0]]], np.float32)
+    errors = Journey(seen, seen + np.float32(0.5), np.zeros((2, 1), np.int64)).errors()
+    np.testing.assert_allclose(errors["the model"], [0.5, 0.5, 0.5])
+    np.testing.assert_allclose(errors["nothing changes"], [0.0, 1.0, 5.0])
+    np.testing.assert_allclose(errors["the mean of all"], [2.0, 1.0, 3.0])
+
+
+def test_the_game_that_is_shown_is_neither_the_best_nor_the_worst() -> None:
+    actions = np.full((2, 6), 3)
+    actions[:, 5] = 0  # it keeps its lane, and is not chosen
+    imagined = np.zeros((3, 6, 1), np.float32)
+    imagined[:, :, 0] = [4.0, 1.0, 3.0, 5.0, 2.0, 0.0]
+    assert typical_game(Journey(np.zeros((3, 6, 1), np.float32), imagined, actions)) == 2
+
+
+def test_lane_gaps_are_drawn_as_cells() -> None:
+    gaps = np.zeros((3, 6), np.float32)
+    gaps[:] = 1.0
+    gaps[0] = 0.0  # beside the road
+    gaps[2, 0], gaps[2, 2] = 0.5, 0.25  # free: 5 of 10 cells ahead, 1 of 4 behind
+    shades = gap_cells(gaps, Sensor(1, 10, 4))
+    assert shades.shape == (14, 3)
+    assert (shades[:, 0] == 0.0).all() and (shades[:, 1] == 1.0).all()
+    assert np.flatnonzero(shades[:, 2] == 0.5).tolist() == [1, 2, 3, 4, 11, 12, 13]
+
+
+def test_cells_are_drawn_as_the_sensor_shows_them() -> None:
+    cells = np.ones((60, 7), np.float32)
+    cells[:, 0] = 0.0
+    cells[10:14, 2] = 0.02
+    shades = cell_picture(cells.ravel(), ObservationConfig("vector"))
+    assert (shades[:, 0] == 0.0).all() and (shades[:, 1] == 1.0).all()
+    np.testing.assert_allclose(shades[10:14, 2], 0.51)
+
+
+@pytest.mark.parametrize("kind", ["gaps", "vector"])
+def test_the_picture_is_written(small_config: Config, tmp_path: Path, kind: str) -> None:
+    config = small_config("world_model", kind=kind)
+    picture = np.asarray(Image.open(save_imagination(new_agent(config), config, tmp_path / "a.png", 2)).convert("RGB"))
+    assert (picture == (213, 94, 0)).all(-1).sum() > 1000  # the own car
+
+
+def test_what_has_no_cells_is_refused(small_config: Config, tmp_path: Path) -> None:
+    config = small_config("world_model", kind="grid")
+    with pytest.raises(ValueError, match="'grid' cannot be drawn as cells; train on vector or gaps"):
+        save_imagination(new_agent(config), config, tmp_path / "a.png")

@@ -1,0 +1,185 @@
+"""The shipped champions: a network becomes a file, a line in the book, a row of the table and a name."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from rich.console import Console
+from torch import nn
+
+from agents.champions import registry as champion
+from agents.champions import shipping
+from agents.champions.registry import BEGIN, CHAMPIONS, END, FOLDER, ORDER, PAGES, ROOT, load_champion, read_book, table
+from agents.champions.shipping import MAX_BYTES, halved, ship_champion
+from agents.config import TrainConfig
+from agents.export import weights_content
+from agents.lane_network import LaneDriver, LaneFeatures
+from agents.run import load_policy
+from agents.training import train
+from deeptraffic.cli import policies
+from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
+from deeptraffic.policies.builtin import make_builtin
+from deeptraffic.policies.file import pack_policy, read_policy, write_policy
+from deeptraffic.policies.network import Network
+from deeptraffic.policies.vocabulary import Dense
+from deeptraffic.sim.rules import Sensor
+
+
+def wide_network(units: int, sensor: Sensor) -> Network:
+    random = np.random.default_rng(0)
+    shapes = {"1.weight": (units, sensor.size), "1.bias": (units,), "2.weight": (5, units), "2.bias": (5,)}
+    tensors = {name: random.normal(0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()}
+    return Network(sensor.size, (Dense(outputs=units), Dense(outputs=5)), tensors)
+
+
+def planner_weights(folder: Path) -> Path:
+    """A network of lanes with values, as a run of expert iteration keeps it."""
+    space = spaces.Box(0.0, 1.0, (Sensor().size,), np.float32)
+    driver = LaneDriver(LaneFeatures(space, Sensor().columns, 2), [4], nn.ReLU)
+    path = folder / "weights.safetensors"
+    path.write_bytes(weights_content(driver.weights(), {"decisions": "0"}))
+    return path
+
+
+def test_a_run_is_shipped_scored_listed_and_loaded(
+    small_config: Callable[..., TrainConfig], quiet: Console, tmp_path: Path
+) -> None:
+    run, shelf = tmp_path / "run", tmp_path / "shelf"
+    shelf.mkdir()
+    config = small_config("ppo", kind="gaps", other_agents=2)
+    train(config, run, quiet)
+    made = ship_champion("champion-ppo", run, "policy-based", "PPO", ["train it"], runs=6, folder=shelf)
+    assert read_book(shelf) == {"champion-ppo": made}
+    assert made.other_agents == 2 and made.seeds == [config.seed] and made.access == "contest"
+    assert 0 < (made.decisions or 0) <= 384 and made.config == config.to_json()
+    driver, source = load_champion("champion-ppo", shelf), load_policy(run)
+    assert driver.label == "champion-ppo"
+    scores = [evaluate_open(p, other_agents=2, runs=6, seed_set="reporting") for p in (driver, source)]
+    np.testing.assert_array_equal(scores[0].run_speeds, scores[1].run_speeds)
+    assert made.reporting["mean_mph"] == scores[0].mean_mph and made.reporting["seed_set"] == "reporting"
+    assert made.official_mph == evaluate_official(source, other_agents=2).score
+    assert read_policy(shelf / made.file).manifest.training["decisions"] == str(made.decisions)
+
+
+def test_a_large_network_is_rounded_and_checked_and_a_larger_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sensor = Sensor(1, 6, 0)
+    monkeypatch.setattr(shipping, "MAX_BYTES", 4000)
+    checked = []
+    monkeypatch.setattr(shipping, "_check_kept", lambda full, rounded: checked.append((full, rounded)))
+    monkeypatch.setattr(shipping, "evaluate_official", lambda p, other_agents: evaluate_open(p, runs=2))
+    source = tmp_path / "wide.safetensors"
+    for units, rounds in ((10, 0), (40, 1)):
+        write_policy(source, pack_policy(wide_network(units, sensor), sensor, "wide"))
+        made = ship_champion("champion", source, "policy-based", "none", [], runs=2, folder=tmp_path)
+        assert len(checked) == rounds and made.decisions is None and made.config == {}
+        dtypes = {tensor.dtype for tensor in read_policy(tmp_path / made.file).network.tensors.values()}
+        assert dtypes == {np.dtype(np.float16 if rounds else np.float32)}
+    write_policy(source, pack_policy(wide_network(100, sensor), sensor, "wide"))
+    with pytest.raises(ValueError, match="train a smaller network"):
+        ship_champion("champion", source, "policy-based", "none", [], runs=2, folder=tmp_path)
+
+
+def test_rounding_that_costs_speed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    sensor = Sensor(1, 6, 0)
+    network = wide_network(8, sensor)
+    full = pack_policy(network, sensor, "full").policy()
+    rounded = pack_policy(halved(network), sensor, "rounded").policy()
+    speeds = {"full": 70.0, "rounded": 69.95}
+
+    class Made:
+        def __init__(self, policy: object, **_: object) -> None:
+            self.mean_mph = speeds[policy.label]  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(shipping, "evaluate_open", Made)
+    shipping._check_kept(full, rounded)
+    speeds["rounded"] = 69.8
+    with pytest.raises(ValueError, match="69.80 mph instead of 70.00"):
+        shipping._check_kept(full, rounded)
+
+
+def test_a_planner_is_privileged_and_keeps_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipping, "evaluate_official", lambda p, other_agents: evaluate_open(p, runs=1))
+    settings = {"rollouts": 2, "depth": 1}
+    weights = planner_weights(tmp_path)
+    made = ship_champion(
+        "champion-planner", weights, "planner", "planning", [], planner=settings, runs=1, folder=tmp_path
+    )
+    assert made.access == "privileged" and made.reporting["access"] == "privileged"
+    driver = load_champion("champion-planner", tmp_path)
+    assert driver.config.rollouts == 2 and driver.config.depth == 1  # type: ignore[attr-defined]
+    assert "planning (privileged)" in table(read_book(tmp_path))
+
+
+def test_an_unknown_kind_or_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="kind='magic' does not exist; choose one of policy-based"):
+        ship_champion("champion", tmp_path, "magic", "", [], folder=tmp_path)
+    with pytest.raises(ValueError, match="there is no champion 'champion-flying'"):
+        load_champion("champion-flying")
+
+
+def test_shipped_files_are_small_and_drive_as_the_book_says() -> None:
+    for name, shipped in CHAMPIONS.items():
+        assert (FOLDER / shipped.file).stat().st_size < MAX_BYTES
+        driver = load_champion(name)
+        score = evaluate_open(driver, other_agents=shipped.other_agents, runs=4, seed_set="reporting", frames=400)
+        assert score.access == shipped.access and driver.label == name
+        assert shipped.reporting["runs"] >= (200 if shipped.planner else 1000) and shipped.commands
+    assert {path.name for path in FOLDER.glob("*.safetensors")} == {shipped.file for shipped in CHAMPIONS.values()}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_pages_hold_the_table_of_the_book(page: Path) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert text.partition(f"{BEGIN}\n")[2].partition(END)[0] == table(CHAMPIONS)
+
+
+def test_a_page_without_a_place_for_the_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="write the lines"):
+        champion.with_table("no place here", {})
+    assert champion.with_table(f"a\n{BEGIN}\nold\n{END}\nz\n", {}) == f"a\n{BEGIN}\n{table({})}{END}\nz\n"
+
+
+def test_a_champion_is_a_policy_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(CHAMPIONS) <= set(ORDER) and all(name in policies.POLICY_HELP for name in CHAMPIONS)
+    shelf = {"champion-solo": make_builtin("idle")}
+    monkeypatch.setattr(policies, "CHAMPIONS", shelf)
+    monkeypatch.setattr(policies, "load_champion", shelf.get)
+    assert policies.resolve_policy("champion-solo") is shelf["champion-solo"]
+    with pytest.raises(ValueError, match=f"no built-in name .idle, .*gap, {', '.join(CHAMPIONS)}"):
+        policies.resolve_policy("champion-flying")
+
+
+def test_the_table_tells_what_is_not_known_by_a_dash() -> None:
+    line = champion.Champion(
+        "champion",
+        "champion.safetensors",
+        "policy-based",
+        "PPO",
+        [],
+        {},
+        [],
+        "tuning runs",
+        None,
+        None,
+        12345,
+        10,
+        "contest",
+        76.5,
+        {
+            "runs": 5000,
+            "median_mph": 76.4,
+            "median_interval": [76.3, 76.5],
+            "mean_mph": 76.0,
+            "mean_interval": [75, 77],
+        },
+    )
+    rows = table({"champion": line, "known": replace(line, decisions=1_000_000, cpu_minutes=12.4)}).splitlines()
+    assert "median of 5,000 reporting runs" in rows[0]
+    cells = "| 10 | **76.50** | 76.40 (76.30 to 76.50) | 76.00 (75.00 to 77.00) |"
+    assert rows[2] == f"| `champion` | PPO {cells} - | - | 12,345 |"
+    assert rows[3].endswith("| 1,000,000 | 12.4 | 12,345 |")

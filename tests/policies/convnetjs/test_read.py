@@ -1,0 +1,271 @@
+"""Original submissions come in as they drove: layers, settings, spellings, and refusals that name the line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deeptraffic.evaluation.protocol import evaluate_official
+from deeptraffic.policies.convnetjs.parse import SubmissionError
+from deeptraffic.policies.convnetjs.read import network_from_json, read_submission
+from deeptraffic.sim.rules import Sensor
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+NETWORKS = [
+    pytest.param(record, id=f"{path.stem}-{record['name']}")
+    for path in sorted(GOLDEN.glob("convnetjs_*.json"))
+    for record in json.loads(path.read_text())
+]
+SUBMISSIONS = {record["name"]: record for record in json.loads((GOLDEN / "submission_networks.json").read_text())}
+SCORES = [
+    (name, int(others), score) for name, s in SUBMISSIONS.items() for others, score in s["official_scores_2018"].items()
+]
+
+TEMPLATE = """//<![CDATA[
+// a submission in the spelling of the game's own page
+lanesSide = {lanesSide};
+patchesAhead = {patchesAhead};
+patchesBehind = {patchesBehind};
+trainIterations = 10000;
+otherAgents = 3; // max of 10
+
+var num_inputs = (lanesSide * 2 + 1) * (patchesAhead + patchesBehind);
+var num_actions = 5;
+var temporal_window = {temporal_window};
+var network_size = num_inputs * temporal_window + num_actions * temporal_window + num_inputs;
+
+var layer_defs = [];
+    layer_defs.push({{
+    type: 'input', out_sx: 1, out_sy: 1, out_depth: network_size
+}});
+layer_defs.push({{ type: 'fc', num_neurons: 10, activation: 'relu' }});
+layer_defs.push({{ type: 'regression', num_neurons: num_actions }});
+
+var tdtrainer_options = {{ learning_rate: 0.001, momentum: 0.0, batch_size: 64, decay: 0.01 }};
+var opt = {{}};
+opt.temporal_window = temporal_window;
+opt.experience_size = 3000;
+opt.gamma = 0.7;
+opt.epsilon_test_time = 0.0;
+opt.layer_defs = layer_defs;
+opt.tdtrainer_options = tdtrainer_options;
+
+brain = new deepqlearn.Brain(num_inputs, num_actions, opt);
+
+learn = function (state, lastReward) {{
+    brain.backward(lastReward);
+    var action = brain.forward(state);
+
+    draw_net();
+    draw_stats();
+
+    return action;
+}}
+
+//]]>
+
+/*###########*/
+if (brain) {{
+brain.value_net.fromJSON({weights});
+}}
+"""
+
+
+def written(name: str = "mit_basic_trained", **changes: Any) -> str:
+    """A submission's text; changes replace settings of the template."""
+    record = SUBMISSIONS[name]
+    return TEMPLATE.format(**(record | {"weights": json.dumps(record["net"])} | changes))
+
+
+def numbers(values: Any) -> np.ndarray:
+    """A list, or an object from index strings to numbers, as an array."""
+    return np.array(values if isinstance(values, list) else [values[str(i)] for i in range(len(values))], float)
+
+
+@pytest.mark.parametrize("record", NETWORKS)
+def test_convnetjs_network_gives_the_original_librarys_outputs(record: dict[str, Any]) -> None:
+    program = network_from_json(record["net"]).assemble()
+    assert len(record["inputs"]) == len(record["outputs"]) > 0
+    for x, y in zip(record["inputs"], record["outputs"], strict=True):
+        np.testing.assert_allclose(program.run(numbers(x)), numbers(y), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("name", "others", "score"), SCORES[5:6] + SCORES[8:9], ids=str)
+def test_submission_scores_as_in_the_original_game(name: str, others: int, score: float) -> None:
+    assert evaluate_official(read_submission(written(name), name).policy(), other_agents=others).score == score
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "others", "score"), SCORES, ids=str)
+def test_every_submission_scores_as_in_the_original_game(name: str, others: int, score: float) -> None:
+    assert evaluate_official(read_submission(written(name), name).policy(), other_agents=others).score == score
+
+
+def test_settings_are_read_with_their_arithmetic() -> None:
+    submission = read_submission(written("random_window_2"), "mine")
+    assert submission.sensor == Sensor(2, 10, 3)
+    assert submission.temporal_window == 2
+    assert submission.other_agents == 3
+    assert submission.network.inputs == 65 * 3 + 5 * 2
+    assert submission.facts["trainIterations"] == 10000
+    assert submission.facts["tdtrainer_options.learning_rate"] == 0.001
+    assert submission.facts["gamma"] == 0.7
+
+
+def same(text: str) -> None:
+    """The text reads as the network of the template."""
+    plain, other = (read_submission(t, "x") for t in (written(), text))
+    assert other.sensor == plain.sensor
+    assert all(np.array_equal(plain.network.tensors[k], other.network.tensors[k]) for k in plain.network.tensors)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("\n", "\r\n"),
+        ("//<![CDATA[", "\ufeff//<![CDATA["),
+        ("/*###########*/\nif (brain) {\n", ""),
+        ("lanesSide = ", "var lanesSide="),
+        ("var num_inputs", "let num_inputs"),
+        ("var num_actions = 5;", "const num_actions = 2 * 3 - 1, unused = -4.5e-3"),
+        ("trainIterations = 10000;", "/* a comment\n over lines */ trainIterations = 1e4"),
+        ("return action;", "return action"),
+        ("opt.gamma = 0.7;", "opt.gamma = 0.7; console.log('gamma', opt.gamma);"),
+        ("var action = brain.forward(state);", "let action=brain . forward( state )"),
+        ("decay: 0.01 }", "decay: 0.01, method: 'adadelta', eps: 1e-6, ro: 0.95, }"),
+        ("opt.gamma = 0.7;", "opt.gamma = 0.7; opt.random_action_distribution = [0.2, 0.2, 0.2, 0.2, 0.2];"),
+        ("var layer_defs = [];", "var layer_defs = [{type: 'input', out_depth: network_size},];"),
+        ("learn = function (state, lastReward)", "learn = function(s0, r)"),
+        ("\n}\n", "\n}\n// trailing\nvar version = 2;\n"),
+    ],
+)
+def test_spellings_of_real_files_read_alike(old: str, new: str) -> None:
+    text = written()
+    assert old in text
+    changed = text.replace(old, new) if old == "\n" else text.replace(old, new, 1)
+    if "function(s0, r)" in new:
+        changed = changed.replace("backward(lastReward)", "backward(r)").replace("forward(state)", "forward(s0)")
+    if not new:
+        changed = changed.rstrip().removesuffix("}")
+    if new.startswith("\n}\n//"):
+        changed = text.rstrip("\n") + new.removeprefix("\n}")
+    same(changed)
+
+
+def refused(text: str) -> str:
+    with pytest.raises(SubmissionError) as error:
+        read_submission(text, "x")
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "reason"),
+    [
+        ("draw_net();", "if (lastReward < 0) return 1;", "if (lastReward", "learn does more"),
+        ("return action;", "return (action + 1) % 5;", "return (action", "learn does more"),
+        ("opt.gamma = 0.7;", "for (var i = 0; i < 3; i++) {}", "for (var", "for"),
+        ("opt.gamma = 0.7;", "alert('hello');", "alert", "alert"),
+        ("opt.gamma = 0.7;", "opt.gamma = secret;", "secret", "secret is not defined above"),
+        ("opt.gamma = 0.7;", "opt.gamma = 1/0;", "1/0", "/ 0"),
+        ("num_inputs = (lanesSide", "num_inputs = (7 * lanesSide", "new deepqlearn", "give 30"),
+        ("lanesSide = 1;", "lanesSide = 2;", "brain.value_net", "are for 30 inputs"),
+        ("otherAgents = 3;", "otherAgents = 30;", "otherAgents", "0 to 10"),
+        ("lanesSide = 1;", "<<<<<<< HEAD\nlanesSide = 1;", "<<<<<<<", "merge conflict"),
+        ("//<![CDATA[", "<!DOCTYPE html><html>", "<!DOCTYPE", "web page"),
+        ("opt.gamma = 0.7;", "@", "@", "not JavaScript"),
+        ('"layer_type": "relu"', '"layer_type": "gru"', "brain.value_net", "gru"),
+        ('"out_depth": 10', '"out_depth": 11', "brain.value_net", "11"),
+        ('"num_inputs": 30', '"num_inputs": 30, "num_inputs": 30', "brain.value_net", "twice"),
+        ('"0": ', '"0": NaN, "x": ', "brain.value_net", "NaN"),
+        ('"0": ', '"0": 1e999, "x": ', "brain.value_net", "lacks weight"),
+        ('"w": {"0": ', '"w": {"0": 1e999, "0 ": ', "brain.value_net", "lacks weight"),
+        ('{"0": ', '{"0": "', "brain.value_net", "never closed"),
+        ('{"0": ', '{"0" ', "brain.value_net", "not valid JSON"),
+    ],
+)
+def test_refusals_name_the_line_and_the_reason(old: str, new: str, place: str, reason: str) -> None:
+    text = written()
+    assert old in text
+    text = text.replace(old, new, 1)
+    message = refused(text)
+    assert message.startswith(f"line {text.count(chr(10), 0, text.index(place)) + 1}:"), message
+    assert reason in message
+
+
+def with_layers(*between: dict[str, Any], inputs: int = 10) -> str:
+    """The text of the basic network with layers between its relu and its head, which reads `inputs` numbers."""
+    net = json.loads(json.dumps(SUBMISSIONS["mit_basic_trained"]["net"]))
+    head = net["layers"][3]
+    head["num_inputs"] = inputs
+    for vol in head["filters"]:
+        vol["w"] = {str(i): vol["w"][str(i)] for i in range(inputs)}
+        vol["depth"] = inputs
+    net["layers"][3:3] = between
+    return written(weights=json.dumps(net))
+
+
+def pool(size: int, out: int, pad: int = 0) -> dict[str, Any]:
+    window = {"sx": size, "sy": size, "stride": 1, "pad": pad, "in_depth": 10}
+    return {"layer_type": "pool", "out_depth": 10, "out_sx": out, "out_sy": out, **window}
+
+
+@pytest.mark.parametrize(("size", "out", "inputs"), [(2, 0, 0), (3, -1, 10)])
+def test_window_larger_than_its_input_leaves_the_biases(size: int, out: int, inputs: int) -> None:
+    network = read_submission(with_layers(pool(size, out), inputs=inputs), "x").network
+    biases = numbers(SUBMISSIONS["mit_basic_trained"]["net"]["layers"][3]["biases"]["w"])
+    np.testing.assert_array_equal(network.assemble().run(np.ones(30)), biases)
+
+
+def test_window_of_one_cell_passes_its_input_on() -> None:
+    plain, pooled = (read_submission(t, "x").network.assemble() for t in (written(), with_layers(pool(3, 1, pad=1))))
+    np.testing.assert_array_equal(plain.run(np.ones(30)), pooled.run(np.ones(30)))
+
+
+def test_weight_saved_as_null_is_read_as_zero() -> None:
+    record = json.loads(json.dumps(SUBMISSIONS["mit_basic_trained"]["net"]))
+    record["layers"][1]["filters"][0]["w"]["7"] = None
+    network = read_submission(written(weights=json.dumps(record)), "x").network
+    assert network.tensors["1.weight"][0, 7] == 0.0
+    assert network.tensors["1.weight"][0, 8] != 0.0
+
+
+def test_comment_that_is_never_closed_is_named() -> None:
+    assert "never closed" in refused(written() + "/*")
+
+
+def test_weights_beyond_float64_are_refused() -> None:
+    record = json.loads(json.dumps(SUBMISSIONS["mit_basic_trained"]["net"]))
+    record["layers"][1]["filters"][0]["w"]["0"] = 123456
+    assert "not finite" in refused(written(weights=json.dumps(record).replace("123456", "1e999")))
+
+
+def test_file_without_weights_says_so() -> None:
+    assert "no weights" in refused(written().split("/*###########*/")[0])
+
+
+def test_weights_of_another_sensor_are_refused() -> None:
+    assert "19" in refused(written(weights=json.dumps(SUBMISSIONS["mit_default_trained"]["net"])))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * 200_000,
+        "x = " + "[" * 200_000,
+        "x = " + "-" * 200_000,
+        "x = " + "(" * 200_000 + "brain.value_net.fromJSON({})",
+        "a = " * 100_000 + "brain.value_net.fromJSON({})",
+        "brain.value_net.fromJSON(" + "[" * 200_000,
+        "brain.value_net.fromJSON(" + '{"a":' * 200_000 + "}" * 200_000,
+        "/*" * 100_000 + "brain.value_net.fromJSON({})",
+        "x" * 5_000_000,
+        "a" * 17_000_000,
+        "\x00\x01\x02",
+        "",
+    ],
+    ids=range(12),
+)
+def test_hostile_text_is_refused_in_bounded_depth(text: str) -> None:
+    assert refused(text).startswith("line ")
