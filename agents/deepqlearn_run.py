@@ -23,9 +23,9 @@ from agents.deepqlearn_config import DeepQLearnConfig, build_deepqlearn_config
 from agents.progress import TrainingProgress
 from agents.run import RunFolder, default_folder, is_run_folder
 from deeptraffic.evaluation.protocol import evaluate_open
-from deeptraffic.interrupt import Stop, stop_requests
 from deeptraffic.policies.brain import NetworkPolicy
-from deeptraffic.policies.file import policy_content, read_policy, write_atomically
+from deeptraffic.policies.file import policy_content, read_policy
+from deeptraffic.run_dir import Interrupted, Stop, stop_requests, write_atomically
 from deeptraffic.settings import parse_setting, read_settings
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def train(config: DeepQLearnConfig, folder: str | Path, console: Console | None 
     console: for progress; None for standard error
 
     Raises ValueError if the folder is no run of this configuration, RuntimeError if another process trains in it or the
-    weights diverge, `agents.training.TrainingInterrupted` after a signal.
+    weights diverge, `deeptraffic.run_dir.Interrupted` after a signal.
     """
     run = DeepQLearnRun(folder)
     run.check(config)  # type: ignore[arg-type]
@@ -132,9 +132,7 @@ class Trainer:
         if is_last or is_due or self.stop.requested:
             self._save(decisions)
         if self.stop.requested and not is_last:
-            from agents.training import TrainingInterrupted
-
-            raise TrainingInterrupted(
+            raise Interrupted(
                 f"stopped after {decisions:,} of {config.iterations:,} decisions; "
                 f"the same command goes on from there (run folder {self.run.path})"
             )

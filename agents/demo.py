@@ -20,8 +20,8 @@ from deeptraffic.evaluation.episodes import policy_episode
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 from deeptraffic.evaluation.score import Score
 from deeptraffic.evaluation.seeds import choose_seeds
-from deeptraffic.folder import write_json
 from deeptraffic.policies.builtin import Policy
+from deeptraffic.run_dir import write_json
 
 FOLDER = Path("runs/demo")
 GOAL_MPH = 70.0
@@ -66,7 +66,7 @@ def run_demo(
         progress: where progress goes; None for standard error
         film_seconds: length of the film
 
-    Raises what `agents.training.train` raises; after `TrainingInterrupted` the same call resumes.
+    Raises what `agents.training.train` raises; after `Interrupted` the same call resumes.
     """
     console, progress = console or Console(), progress or Console(stderr=True)
     run, config = RunFolder(folder), build_config("ppo", "demo", settings=settings)

@@ -25,9 +25,8 @@ from typing import Any
 
 from agents.config import TrainConfig, build_config, difference
 from agents.export import make_policy, read_weights
-from deeptraffic.folder import lock_folder, versions, write_json
 from deeptraffic.policies.builtin import Policy
-from deeptraffic.policies.file import UNFINISHED, write_atomically
+from deeptraffic.run_dir import UNFINISHED, lock_folder, versions, write_atomically, write_json
 
 KEPT_CHECKPOINTS = 2
 EXTENDABLE = {"total_timesteps"}  # the settings that may change when a run is resumed: a longer run of the same kind

@@ -52,7 +52,7 @@ def train_command(
         console: for progress; None for standard error
 
     Raises ValueError for bad input (exit code 2), RuntimeError if another process trains in the folder (1),
-    `agents.training.TrainingInterrupted`, a KeyboardInterrupt with a message to print, when stopped (130).
+    `deeptraffic.run_dir.Interrupted`, a KeyboardInterrupt with a message to print, when stopped (130).
     """
     typed: dict[str, Any] = {
         "observation.kind": observation,

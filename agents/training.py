@@ -6,7 +6,7 @@
     >>> result.mean_mph                                 # of the best network, on tuning seeds
 
 The same call on the same folder resumes. Interrupted by Ctrl-C or a kill signal it saves a checkpoint and raises
-`TrainingInterrupted`; killed outright it resumes from the newest checkpoint, and the resumed run equals an
+`Interrupted`; killed outright it resumes from the newest checkpoint, and the resumed run equals an
 uninterrupted one: same weights, same metrics but for the seconds (on the CPU, with the same number of torch threads).
 """
 
@@ -31,15 +31,10 @@ from agents.run import RunFolder
 from agents.sb3 import make_games, make_model, network_weights
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
 from deeptraffic.evaluation.protocol import evaluate_open
-from deeptraffic.interrupt import Stop, stop_requests
 from deeptraffic.policies.builtin import Policy
-from deeptraffic.policies.file import write_atomically
+from deeptraffic.run_dir import Interrupted, Stop, stop_requests, write_atomically
 
 REPORTS = 500  # lines of metrics that a whole training writes, about
-
-
-class TrainingInterrupted(KeyboardInterrupt):
-    """Training was asked to stop and has saved a checkpoint; the message says how to go on."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ def train(config: TrainConfig, folder: str | Path, console: Console | None = Non
     console: for progress; None for standard error
 
     Raises ValueError if the folder is no run of this configuration, RuntimeError if another process trains in it,
-    TrainingInterrupted after a signal.
+    Interrupted after a signal.
     """
     run = RunFolder(folder)
     run.check(config)
@@ -165,7 +160,7 @@ class Trainer(BaseCallback):
             self._save(decisions)
         if self.stop.requested and not at_end:
             self._save(decisions)
-            raise TrainingInterrupted(
+            raise Interrupted(
                 f"stopped after {decisions:,} of {config.total_timesteps:,} decisions; "
                 f"the same command goes on from there (run folder {self.run.path})"
             )

@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from deeptraffic.policies.file import write_atomically
+from deeptraffic.run_dir import write_atomically
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6b6b6b"
 PURPLE, SKY, YELLOW = "#CC79A7", "#56B4E9", "#E69F00"

@@ -28,8 +28,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from deeptraffic.interrupt import Stop, stop_requests
-from deeptraffic.policies.file import write_atomically
+from deeptraffic.run_dir import Interrupted, Stop, stop_requests, write_atomically
 from deeptraffic.settings import Checked, choice, number, whole
 from representation.curves import epoch_bar, save_curves
 from representation.encoder import to_tensors
@@ -37,10 +36,6 @@ from representation.encoder import to_tensors
 Arrays = Mapping[str, Any]  # name -> (N, ...) array, or a dict of such arrays for observations that are dicts
 Batch = dict[str, Any]  # name -> (B, ...) tensor, or a dict of tensors
 VALIDATION_BATCH = 512
-
-
-class FitInterrupted(KeyboardInterrupt):
-    """Training was asked to stop and has saved a checkpoint; the message says how to go on."""
 
 
 class Trainable(nn.Module):
@@ -128,7 +123,7 @@ def fit(
         console: for progress; None for standard error
         title: of the progress bar and of curves.png
 
-    Raises ValueError for arrays that do not fit each other or a checkpoint of another training; FitInterrupted after
+    Raises ValueError for arrays that do not fit each other or a checkpoint of another training; Interrupted after
     Ctrl-C or a kill signal.
     """
     if config.device == "cuda" and not torch.cuda.is_available():
@@ -212,7 +207,7 @@ class _Loop:
             self._save(self.folder)
         if self.stop.requested and not self.is_finished:
             where = f"; the same command goes on from there ({self.folder})" if self.folder else ""
-            raise FitInterrupted(f"stopped after {self.epoch} of {self.config.epochs} epochs{where}")
+            raise Interrupted(f"stopped after {self.epoch} of {self.config.epochs} epochs{where}")
 
     def _train(self) -> dict[str, float]:
         self.model.train()

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from rich.console import Console
 
-from deeptraffic.folder import lock_folder, versions, write_json
+from deeptraffic.run_dir import lock_folder, versions, write_json
 from deeptraffic.settings import Settings
 from representation.fit import Arrays, FitConfig, FitResult, Trainable, fit
 

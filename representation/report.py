@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from deeptraffic.folder import write_json
-from deeptraffic.policies.file import write_atomically
+from deeptraffic.run_dir import write_atomically, write_json
 from representation.catalog import PARADIGMS, RECIPES
 from representation.recipe import RESULT, Figure, Outcome, read_outcome
 

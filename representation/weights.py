@@ -18,7 +18,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from deeptraffic.policies.file import write_atomically
+from deeptraffic.run_dir import write_atomically
 from representation.encoder import Encoder, describe_space
 
 FORMAT, VERSION = "deeptraffic-encoder", 1

@@ -15,6 +15,8 @@ PACKAGES = ("deeptraffic", "agents", "representation")
 
 # A module may import from a layer of a lower number, or from its own part; the longest matching prefix counts.
 LAYERS = {
+    "deeptraffic.settings": -1,
+    "deeptraffic.run_dir": -1,
     "deeptraffic.sim": 0,
     "deeptraffic.render": 1,
     "deeptraffic.policies": 1,

@@ -21,7 +21,7 @@ from agents.run import RunFolder, is_run_folder
 from deeptraffic.evaluation.comparison import Estimate, GroupStatistics, PairStatistics, compare
 from deeptraffic.evaluation.score import Score
 from deeptraffic.figure import PALETTE, empty_figure, new_figure, save_figure, style_axes
-from deeptraffic.folder import write_json
+from deeptraffic.run_dir import write_json
 
 F64 = NDArray[np.float64]
 STYLES = ("-", "--", "-.", ":")

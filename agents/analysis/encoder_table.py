@@ -24,8 +24,7 @@ from agents.perception import encoder_settings
 from agents.run import RunFolder, load_policy
 from agents.training import train
 from deeptraffic.evaluation.protocol import evaluate_open
-from deeptraffic.folder import source_commit, write_json
-from deeptraffic.policies.file import write_atomically
+from deeptraffic.run_dir import source_commit, write_atomically, write_json
 
 DECISIONS, SEEDS, TUNING_RUNS, RUNS = 300_000, 3, 200, 1000
 Configurer = Callable[[int], TrainConfig]  # of a seed

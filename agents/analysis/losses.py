@@ -19,9 +19,8 @@ from agents.champions.registry import FOLDER, with_part
 from deeptraffic.evaluation.protocol import OPEN_FRAMES, Drivers, Progress, access_of
 from deeptraffic.evaluation.seeds import choose_seeds
 from deeptraffic.evaluation.statistics import bootstrap_interval, mean_speed
-from deeptraffic.folder import write_json
 from deeptraffic.policies.builtin import Policy
-from deeptraffic.policies.file import write_atomically
+from deeptraffic.run_dir import write_atomically, write_json
 from deeptraffic.sim.engine import Simulator, run_in_chunks
 from deeptraffic.sim.rules import RoadConfig, Rules
 from deeptraffic.sim.state import F64, I64, NOBODY, Games

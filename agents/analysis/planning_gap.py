@@ -36,7 +36,7 @@ from agents.world_model_losses import preferences
 from deeptraffic.envs.observation import ObservationConfig, Observer
 from deeptraffic.evaluation.comparison import Estimate, GroupStatistics, PairStatistics, compare
 from deeptraffic.evaluation.protocol import evaluate_open
-from deeptraffic.folder import write_json
+from deeptraffic.run_dir import write_json
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.random import MODULUS
 from deeptraffic.sim.state import I64

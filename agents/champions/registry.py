@@ -148,7 +148,7 @@ def with_part(page: str, begin: str, end: str, part: str) -> str:
 
 def write_pages() -> list[Path]:
     """Write the table into the pages of this source checkout; return their paths."""
-    from deeptraffic.policies.file import write_atomically
+    from deeptraffic.run_dir import write_atomically
 
     for page in PAGES:
         text = (ROOT / page).read_text(encoding="utf-8")

@@ -18,11 +18,11 @@ from agents.export import Weights, read_weights, weights_content
 from agents.planner import PlannerConfig, load_planner
 from agents.run import RunFolder, is_run_folder, load_policy
 from deeptraffic.evaluation.protocol import access_of, evaluate_official, evaluate_open
-from deeptraffic.folder import write_json
 from deeptraffic.policies.brain import NetworkPolicy
 from deeptraffic.policies.builtin import Policy
-from deeptraffic.policies.file import PolicyFile, pack_policy, policy_content, read_policy, write_atomically
+from deeptraffic.policies.file import PolicyFile, pack_policy, policy_content, read_policy
 from deeptraffic.policies.network import Network
+from deeptraffic.run_dir import write_atomically, write_json
 
 MAX_BYTES = 1_000_000
 CHECK_RUNS = 500  # tuning runs on which a network of half precision must be as good as the one it comes from

@@ -23,7 +23,7 @@ from agents.study.table import StudyTable
 from agents.study.trial import COUNTS
 from agents.study.tsne import draw_map
 from deeptraffic.figure import INK, PALETTE, empty_figure, new_figure, save_figure, style_axes
-from deeptraffic.policies.file import write_atomically
+from deeptraffic.run_dir import write_atomically
 from deeptraffic.sim.state import F64
 
 Rows = list[dict[str, Any]]

@@ -12,8 +12,7 @@ from agents.study.config import SweepConfig
 from agents.study.table import TABLE_FILE, table_content, table_row
 from agents.study.trial import objective, run_trial, score_networks
 from deeptraffic.evaluation.statistics import bootstrap_interval
-from deeptraffic.folder import write_json
-from deeptraffic.policies.file import write_atomically
+from deeptraffic.run_dir import write_atomically, write_json
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from agents.study.config import JOURNAL, SweepConfig
 from agents.study.samplers import PRUNERS, SAMPLERS
 from agents.study.trial import TrialResult
-from deeptraffic.policies.file import write_atomically
+from deeptraffic.run_dir import write_atomically
 
 if TYPE_CHECKING:
     import optuna

@@ -29,15 +29,10 @@ from agents.study.progress import SweepProgress
 from agents.study.results import Networks, Winner, write_best, write_table, write_winner
 from agents.study.storage import TrialBook
 from agents.study.workers import Backend, Died, Event, Finished, LocalWorkers, Reported
-from deeptraffic.folder import lock_folder, versions, write_json
-from deeptraffic.interrupt import Stop, stop_requests
+from deeptraffic.run_dir import Interrupted, Stop, lock_folder, stop_requests, versions, write_json
 
 PATIENCE = 0.5  # [s] between two looks at whether to stop
 BackendMaker = Callable[[SweepConfig], Backend]
-
-
-class SweepInterrupted(KeyboardInterrupt):
-    """A sweep was asked to stop; the message says how to go on."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +71,7 @@ def run_sweep(
     console: for progress; None for standard error
 
     Raises ValueError if the folder holds a sweep of other settings, RuntimeError if another process works in it,
-    SweepInterrupted after a signal.
+    Interrupted after a signal.
     """
     if not 1 <= workers <= 1024:
         raise ValueError(f"workers={workers} is not possible; give 1 to 1024")
@@ -112,14 +107,14 @@ class Driver:
             progress.show_best(best.number, best.value or 0.0)
 
     def run(self, stop: Stop) -> None:
-        """Run trials until all of this driver's are finished; SweepInterrupted if asked to stop."""
+        """Run trials until all of this driver's are finished; Interrupted if asked to stop."""
         while not (self._start_trials() and not self.book.asked):
             for event in self.backend.wait(PATIENCE):
                 self._take(event)
             if stop.requested:
                 self.book.release()
                 finished = len(self.book.finished())
-                raise SweepInterrupted(
+                raise Interrupted(
                     f"stopped after {finished:,} of {self.book.config.trials_in_all:,} trials; the same command goes on"
                 )
 

@@ -24,7 +24,7 @@ from deeptraffic.competition.supervisor import Supervisor
 from deeptraffic.competition.web.app import create_app
 from deeptraffic.competition.web.connection import PatientConnection
 from deeptraffic.competition.web.settings import WebSettings
-from deeptraffic.folder import write_json
+from deeptraffic.run_dir import write_json
 
 DEFAULT_KEY = "deeptraffic"
 FIRST = "first start"  # who does it, for the audit log

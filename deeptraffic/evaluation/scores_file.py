@@ -18,8 +18,7 @@ from typing import Any
 
 from deeptraffic.evaluation.batch import Plan, headline_interval
 from deeptraffic.evaluation.score import Score
-from deeptraffic.folder import lock_folder
-from deeptraffic.policies.file import write_atomically
+from deeptraffic.run_dir import lock_folder, write_atomically
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,7 @@ wrong is a `PolicyFileError` that names the fault. FORMAT.md documents the forma
 
 import json
 import math
-import os
 import stat
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,13 +34,13 @@ from deeptraffic.policies.manifest import (
     write_manifest,
 )
 from deeptraffic.policies.network import Network, Tensors
+from deeptraffic.run_dir import write_atomically
 from deeptraffic.sim.rules import Sensor
 
 MAX_FILE = 16_000_000  # [bytes]
 MAX_HEADER = 64_000  # [bytes]
 MAX_TENSORS = 256
 MAX_AXES = 4
-UNFINISHED = ".unfinished-"  # begins the name of a file that is being written
 KEY = "deeptraffic_policy"  # of the manifest in the header's metadata
 DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
@@ -139,22 +137,6 @@ def write_policy(path: str | Path, policy_file: PolicyFile) -> None:
     Raises PolicyFileError if the policy is too large for a policy file.
     """
     write_atomically(Path(path), policy_content(policy_file))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash, finds the old content or the new, never a part."""
-    handle, name = tempfile.mkstemp(prefix=UNFINISHED, dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
 
 
 def policy_content(policy_file: PolicyFile) -> bytes:

@@ -30,7 +30,7 @@ def compiled(function: Callable[..., Any]) -> Any:
 def _fingerprint(filename: str) -> str:
     own = Path(filename)
     package = Path(__file__).parent.parent
-    sources = {own, *package.glob("sim/*.py"), *package.glob("policy/*.py"), *own.parent.glob("*.py")}
+    sources = {own, *package.glob("sim/*.py"), *package.glob("policies/**/*.py"), *own.parent.glob("*.py")}
     digest = hashlib.sha256()
     for source in sorted(sources):
         if source.is_file():

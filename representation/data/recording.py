@@ -29,7 +29,7 @@ from deeptraffic.envs.observation import ObservationConfig, Observer
 from deeptraffic.envs.settings import reward_of
 from deeptraffic.evaluation.seeds import SEED_SETS
 from deeptraffic.policies.builtin import BUILTINS, make_builtin
-from deeptraffic.policies.file import write_atomically
+from deeptraffic.run_dir import write_atomically
 from deeptraffic.settings import Checked, choice, number, whole
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Action, RoadConfig, Rules, Sensor

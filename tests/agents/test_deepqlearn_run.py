@@ -9,9 +9,9 @@ from rich.console import Console
 
 from agents.deepqlearn_config import DeepQLearnConfig, build_deepqlearn_config
 from agents.deepqlearn_run import DeepQLearnRun, Trainer, load_policy, train, train_command
-from agents.training import TrainingInterrupted
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.policies.file import read_policy
+from deeptraffic.run_dir import Interrupted
 
 SHORT = {"iterations": 2500, "checkpoint_every": 1000, "evaluation_runs": 4, "temporal_window": 1, "other_agents": 1}
 CLOCKS = ("seconds", "cpu_seconds")
@@ -55,7 +55,7 @@ def test_a_stopped_run_resumes_to_what_an_undisturbed_one_is(
             on_block(self, report)
 
         patch.setattr(Trainer, "on_block", ask_to_stop)
-        with pytest.raises(TrainingInterrupted, match="stopped after 2,000 of 2,500 decisions"):
+        with pytest.raises(Interrupted, match="stopped after 2,000 of 2,500 decisions"):
             train(short(), stopped, quiet)
     resumed = train(short(), stopped, quiet)
     assert timeless_metrics(whole) == timeless_metrics(stopped)

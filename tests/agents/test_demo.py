@@ -8,8 +8,7 @@ import pytest
 from rich.console import Console
 
 from agents.demo import run_demo
-from agents.training import TrainingInterrupted
-from deeptraffic.interrupt import Stop
+from deeptraffic.run_dir import Interrupted, Stop
 
 TINY = ("num_envs=16", "n_steps=8", "batch_size=64", "total_timesteps=512", "evaluate_every=256", "evaluation_runs=8")
 
@@ -19,7 +18,7 @@ def test_the_demonstration_resumes_and_leaves_everything_it_names(
 ) -> None:
     folder = tmp_path / "demo"
     quiet = Console(quiet=True)
-    with monkeypatch.context() as patch, pytest.raises(TrainingInterrupted):
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
         patch.setattr(Stop, "requested", property(lambda _: True, lambda *_: None), raising=False)
         run_demo(folder, TINY, quiet, quiet, film_seconds=0.5)
     console = Console(record=True, width=300, file=io.StringIO())

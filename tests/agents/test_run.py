@@ -10,8 +10,7 @@ import pytest
 
 from agents.config import TrainConfig, build_config
 from agents.run import RunFolder, is_run_folder, load_policy
-from deeptraffic.folder import versions
-from deeptraffic.policies.file import write_atomically
+from deeptraffic.run_dir import versions, write_atomically
 
 
 def begun(path: Path, config: TrainConfig) -> RunFolder:

@@ -15,9 +15,10 @@ from rich.console import Console
 from agents.config import TrainConfig, build_config
 from agents.export import read_weights
 from agents.run import RunFolder, load_policy
-from agents.training import Trainer, TrainingInterrupted, crosses, train
+from agents.training import Trainer, crosses, train
 from deeptraffic.envs.batch import GameBatch
 from deeptraffic.evaluation.protocol import evaluate_open
+from deeptraffic.run_dir import Interrupted
 
 Config = Callable[..., TrainConfig]
 
@@ -134,11 +135,11 @@ def test_a_signal_saves_and_the_run_goes_on_from_there(
         return watch(self)
 
     before = signal.getsignal(signal.SIGINT)
-    with monkeypatch.context() as patch, pytest.raises(TrainingInterrupted, match="after 256 of 384.*same command"):
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="after 256 of 384.*same command"):
         patch.setattr(Trainer, "_on_step", on_step)
         train(config, tmp_path / "stopped", quiet)
     assert signal.getsignal(signal.SIGINT) is before
-    assert isinstance(TrainingInterrupted(), KeyboardInterrupt)
+    assert isinstance(Interrupted(), KeyboardInterrupt)
     train(config, tmp_path / "stopped", quiet)
     assert_equal(final_state(tmp_path / "stopped"), final_state(tmp_path / "whole"))
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from deeptraffic.run_dir import Interrupted
 from representation import fit as loop
-from representation.fit import Batch, FitConfig, FitInterrupted, Trainable, fit
+from representation.fit import Batch, FitConfig, Trainable, fit
 
 QUICK = FitConfig(epochs=4, batch_size=32, learning_rate=0.05, learning_rate_end=0.01, patience=0)
 
@@ -77,7 +78,7 @@ def test_a_stopped_training_goes_on_to_the_weights_of_an_uninterrupted_one(
 
     with monkeypatch.context() as patch:
         patch.setattr(loop._Loop, "_validate", stop_in_the_second_epoch)
-        with pytest.raises(FitInterrupted, match="stopped after 2 of 4 epochs; the same command goes on"):
+        with pytest.raises(Interrupted, match="stopped after 2 of 4 epochs; the same command goes on"):
             fit(Line(), line_data(0), line_data(1), QUICK, tmp_path)
     resumed = Line()
     result = fit(resumed, line_data(0), line_data(1), QUICK, tmp_path)

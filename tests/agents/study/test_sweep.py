@@ -17,11 +17,12 @@ from agents.deepqlearn_run import load_policy, train_command
 from agents.study import workers as sweep_workers
 from agents.study.config import SweepConfig, build_sweep
 from agents.study.storage import TrialBook
-from agents.study.sweep import SweepInterrupted, run_sweep
+from agents.study.sweep import run_sweep
 from agents.study.table import read_tables
 from agents.study.trial import TrialResult, run_trial
 from agents.study.workers import Died, Event, Finished, Reported
 from deeptraffic.evaluation.protocol import evaluate_open
+from deeptraffic.run_dir import Interrupted
 
 SPACE = {"gamma": {"float": [0.5, 0.99]}, "lanes_side": {"int": [0, 1]}}
 FEW = {"iterations": 60, "start_learn_threshold": 20, "learning_steps_burnin": 10, "learning_steps_total": 50}
@@ -206,7 +207,7 @@ def test_a_signal_stops_a_sweep_and_uses_up_no_attempt(
 
     config = tiny()
     for _ in range(2):  # the second time it finishes two more before it is stopped
-        with pytest.raises(SweepInterrupted, match="of 4 trials; the same command goes on"):
+        with pytest.raises(Interrupted, match="of 4 trials; the same command goes on"):
             run_sweep(config, tmp_path, make_backend=Interrupting, console=quiet)
     result, backend = sweep_inline(config, tmp_path, quiet)
     assert backend.ran == [] and result.trials == 4

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from agents.run import RunFolder
 from agents.train_command import train_command
-from deeptraffic.interrupt import stop_requests
+from deeptraffic.run_dir import stop_requests
 
 SETTINGS = [
     "num_envs=8",
@@ -28,10 +28,10 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from agents.train_command import train_command
-from agents.training import TrainingInterrupted
+from agents.training import Interrupted
 try:
     train_command("ppo", settings=sys.argv[2:], output=Path(sys.argv[1]))
-except TrainingInterrupted:
+except Interrupted:
     sys.exit(130)
 """
 

@@ -1,0 +1,147 @@
+"""Run directories: files written whole or not at all, one process at a time, stop requests, and provenance.
+
+    >>> with lock_folder(folder, folder / "lock"), stop_requests() as stop:
+    ...     while not stop.requested: ...
+    ...     write_json(folder / "result.json", result)
+
+Ctrl-C or SIGTERM is a request: the work goes on to where it can be saved, saves, and raises `Interrupted`. A second
+request raises KeyboardInterrupt at once; then the newest checkpoint is what is left.
+"""
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+UNFINISHED = ".unfinished-"  # begins the name of a file that is being written
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Work was asked to stop and has saved its state; the message says how to resume."""
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a crash, finds the old content or the new, never a part."""
+    handle, name = tempfile.mkstemp(prefix=UNFINISHED, dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write readable JSON atomically."""
+    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+@contextmanager
+def lock_folder(folder: Path, lock_file: Path) -> Iterator[None]:
+    """Keep other processes from working in a folder meanwhile; RuntimeError if one does."""
+    with lock_file.open("a") as file:
+        _lock(file.fileno(), folder)
+        yield
+
+
+def _lock(handle: int, path: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # no such locks on Windows
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise RuntimeError(
+            f"another process is working in {str(path)!r}; wait for it or name another folder"
+        ) from error
+
+
+# --- stop requests --------------------------------------------------------------------------------------------------
+
+
+class Stop:
+    """Whether to stop: `requested` becomes True on the first signal."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Note the first signal; raise KeyboardInterrupt on the second."""
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+
+@contextmanager
+def stop_requests() -> Iterator[Stop]:
+    """Turn SIGINT and SIGTERM into requests, in the main thread; elsewhere signals are left as they are."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, stop.on_signal) for number in SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# --- where results came from ----------------------------------------------------------------------------------------
+
+
+def versions() -> dict[str, Any]:
+    """Versions, commit and command of this session."""
+    names = ("deeptraffic", "numpy", "numba", "gymnasium", "torch", "stable-baselines3")
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "commit": source_commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{name: _version(name) for name in names},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def source_commit() -> str | None:
+    """The commit of the source checkout this runs from, "+changes" behind it if files differ; None without one."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    answers = []
+    for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
+        try:
+            command = ["git", "-C", str(root), *arguments]
+            answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        answers.append(answer.stdout.strip())
+    return answers[0] + ("+changes" if answers[1] else "")
