@@ -6,7 +6,7 @@ import numpy as np
 
 from deeptraffic.competition.sandbox import wire
 from deeptraffic.competition.sandbox.channel import Channel
-from deeptraffic.competition.sandbox.trips import HEAD, answer_decisions
+from deeptraffic.competition.sandbox.ipc import HEAD, answer_decisions
 from deeptraffic.policies.brain import NetworkPolicy
 from deeptraffic.policies.file import PolicyFile, PolicyFileError, pack_policy, policy_content, read_policy
 from deeptraffic.policies.layers import Layer

@@ -17,10 +17,10 @@ from deeptraffic.competition.sandbox import records, wire
 from deeptraffic.competition.sandbox.cores import SharedCore
 from deeptraffic.competition.sandbox.faults import SubmissionFault
 from deeptraffic.competition.sandbox.intake import MAX_LABEL, check_cost
+from deeptraffic.competition.sandbox.ipc import play_runs
 from deeptraffic.competition.sandbox.limits import DRIVING, Limits
 from deeptraffic.competition.sandbox.lock import Layer
 from deeptraffic.competition.sandbox.process import ChildProcess
-from deeptraffic.competition.sandbox.trips import play_runs
 from deeptraffic.policies.builtin import RunLoop
 from deeptraffic.sim.rules import Action
 from deeptraffic.sim.state import F64, I64, Games

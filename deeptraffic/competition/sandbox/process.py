@@ -17,10 +17,10 @@ from typing import Any, Self
 
 from deeptraffic.competition.sandbox import wire
 from deeptraffic.competition.sandbox.faults import PlatformFault, SubmissionFault
+from deeptraffic.competition.sandbox.ipc import GONE, LATE, WRONG, line_to
 from deeptraffic.competition.sandbox.limits import Limits
 from deeptraffic.competition.sandbox.lock import Layer
 from deeptraffic.competition.sandbox.nursery import nursery
-from deeptraffic.competition.sandbox.trips import GONE, LATE, WRONG, line_to
 from deeptraffic.sim.state import I64
 
 LAST_BREATHS = 100  # times 10 ms until a child that closed its pipes is killed
@@ -59,7 +59,7 @@ class ChildProcess:
         self.patience = self.limits.answer_seconds
 
     def hold_line(self) -> I64:
-        """Return the line by which compiled code asks (`trips.py`); `hang_up` says how that ended."""
+        """Return the line by which compiled code asks (`ipc.py`); `hang_up` says how that ended."""
         self._check_open()
         return line_to(self.source, self.sink, self.patience, self.deadline)
 
