@@ -23,15 +23,12 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from agents.expert_iteration import ExpertIteration
-from agents.team_games import TeamVecEnv
 from agents.world_model_agent import WorldModelAgent
-from deeptraffic.envs.observation import Observer
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
 
 REMEMBERING = (WorldModelAgent, ExpertIteration)  # algorithms with an experience that training goes on with
 REPLAY_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 MEMORY = ("hidden", "cell", "value_hidden", "value_cell")  # of recurrent networks
-WINDOW_ARRAYS = ("last", "history")  # of an observation with a temporal window
 
 
 def checkpoint_content(model: BaseAlgorithm, env: DeepTrafficVecEnv, notes: dict[str, Any]) -> bytes:
@@ -48,7 +45,7 @@ def checkpoint_content(model: BaseAlgorithm, env: DeepTrafficVecEnv, notes: dict
         "last_obs": as_tensors(model._last_obs),
         "last_episode_starts": torch.from_numpy(np.array(model._last_episode_starts)),
         "random": random_state(model),
-        "games": games_state(env),
+        "games": as_tensors(env.get_state()),
         "replay": replay_state(getattr(model, "replay_buffer", None)),
         "segments": model.experience.state() if isinstance(model, REMEMBERING) else {},
         "memory": memory_state(model),
@@ -84,68 +81,27 @@ def restore_checkpoint(path: Path, model: BaseAlgorithm, env: DeepTrafficVecEnv)
         vars(model)["_last_lstm_states"] = RNNStates((h, c), (value_h, value_c))
     model._last_obs = as_arrays(state["last_obs"])
     model._last_episode_starts = state["last_episode_starts"].numpy()
-    restore_games(env, state["games"])
+    env.set_state(as_arrays(state["games"]))
     restore_random(model, state["random"])
     return json.loads(state["notes"])
 
 
 def as_tensors(value: Any) -> Any:
-    """Copy an array, or a dict of arrays, into tensors."""
+    """Copy an array, or a dict of arrays, into tensors; texts stay texts."""
     if isinstance(value, dict):
         return {name: as_tensors(part) for name, part in value.items()}
+    if isinstance(value, str):
+        return value
     return torch.from_numpy(np.array(value, order="C"))
 
 
 def as_arrays(value: Any) -> Any:
-    """Copy a tensor, or a dict of tensors, into arrays."""
+    """Copy a tensor, or a dict of tensors, into arrays; texts stay texts."""
     if isinstance(value, dict):
         return {name: as_arrays(part) for name, part in value.items()}
+    if isinstance(value, str):
+        return value
     return value.numpy().copy()
-
-
-# --- games --------------------------------------------------------------------------------------------------------
-
-
-def games_state(env: DeepTrafficVecEnv) -> dict[str, Any]:
-    """Return where every game stands, when it ends and which runs its generator will draw."""
-    batch = env.batch
-    generators = batch.seeds._generators
-    streams = [generator and generator.bit_generator.state for generator in generators]
-    return {
-        "records": torch.from_numpy(batch.sim.games.view(np.uint8).reshape(-1).copy()),
-        "counts": as_tensors({"steps": batch.steps, "limits": batch.limits, "passed": batch._passed}),
-        "sums": as_tensors({"report": batch.report, "returns": env._returns, "speeds": env._speeds}),
-        "windows": {str(k): as_tensors(_window(observer)) for k, observer in enumerate(_observers(env))},
-        "seeds": json.dumps([batch.seeds.seeds, streams]),
-    }
-
-
-def _observers(env: DeepTrafficVecEnv) -> list[Observer]:
-    """Whoever remembers earlier observations: of a team all drivers, else the ego cars alone."""
-    return env.observers if isinstance(env, TeamVecEnv) else [env.batch.observer]
-
-
-def _window(observer: Observer) -> dict[str, np.ndarray]:
-    return {name: array for name, array in vars(observer._kind).items() if name in WINDOW_ARRAYS}
-
-
-def restore_games(env: DeepTrafficVecEnv, saved: dict[str, Any]) -> None:
-    """Put the games back to where they stood."""
-    batch = env.batch
-    batch.sim.games.view(np.uint8).reshape(-1)[:] = saved["records"].numpy()
-    counts = as_arrays(saved["counts"])
-    batch.steps[:], batch.limits[:], batch._passed[:] = counts["steps"], counts["limits"], counts["passed"]
-    sums = as_arrays(saved["sums"])
-    batch.report[:], env._returns[:], env._speeds[:] = sums["report"], sums["returns"], sums["speeds"]
-    for k, observer in enumerate(_observers(env)):
-        for name, array in _window(observer).items():
-            array[:] = saved["windows"][str(k)][name].numpy()
-    seeds, streams = json.loads(saved["seeds"])
-    batch.seeds._seeds[:] = seeds
-    batch.seeds._generators[:] = [None] * len(seeds)
-    for row, stream in enumerate(streams):
-        if stream:
-            batch.seeds.generator(row).bit_generator.state = stream
 
 
 # --- random streams -----------------------------------------------------------------------------------------------

@@ -92,6 +92,22 @@ class TeamVecEnv(DeepTrafficVecEnv):
         self._forget(np.flatnonzero(dones))
         return returned
 
+    def get_state(self) -> dict[str, Any]:
+        """As `DeepTrafficVecEnv.get_state`, between rounds: with what the other drivers remember."""
+        observers = {str(agent): self.observers[agent].get_state() for agent in range(1, self.drivers)}
+        return super().get_state() | {
+            "observers": observers,
+            "speed_sums": self.speed_sums.copy(),
+            "taken": self._taken.copy(),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from what `get_state` returned, at the ego cars' turn."""
+        super().set_state(state)
+        for agent in range(1, self.drivers):
+            self.observers[agent].set_state(state["observers"][str(agent)])
+        self.turn, self.speed_sums[:], self._taken[:] = 0, state["speed_sums"], state["taken"]
+
     # --- turns ------------------------------------------------------------------------------------------------------
 
     def take_turn(self, actions: NDArray[Any]) -> Any:

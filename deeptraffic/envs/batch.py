@@ -207,6 +207,37 @@ class GameBatch:
                 asked = waiting == agent
                 given[asked] = self.others.decide(self.sim, int(agent), rows[asked])
 
+    # --- saving and restoring ---------------------------------------------------------------------------------------
+
+    def get_state(self) -> dict[str, Any]:
+        """Return all that the future of these games depends on, as nested dicts of arrays and JSON texts (copies).
+
+        Not held: `starts`, and the memory of a policy that drives the other agents.
+        """
+        return {
+            "games": self.sim.games.view(np.uint8).ravel().copy(),
+            "steps": self.steps.copy(),
+            "limits": self.limits.copy(),
+            "report": self.report.copy(),
+            "passed": self._passed.copy(),
+            "seeds": self.seeds.get_state(),
+            "chain": self.chain.get_state(),
+            "observer": self.observer.get_state(),
+            "others": self.others.get_state() if self.others else {},
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from what `get_state` returned, here or in another batch made with the same arguments."""
+        self.sim.set_state(state["games"].view(self.sim.games.dtype).view(np.recarray))
+        self.steps[:], self.limits[:] = state["steps"], state["limits"]
+        self.report[:], self._passed[:] = state["report"], state["passed"]
+        self.seeds.set_state(state["seeds"])
+        self.chain.set_state(state["chain"])
+        self.observer.set_state(state["observer"])
+        if self.others:
+            self.others.set_state(state["others"])
+        self._painter = None
+
     # --- pictures ---------------------------------------------------------------------------------------------------
 
     def paint(self) -> list[NDArray[np.uint8]]:

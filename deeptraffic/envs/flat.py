@@ -106,6 +106,10 @@ class FlatKind:
         """Forget the past of these rows."""
         self.history[rows] = 0.0
 
+    def history_arrays(self) -> dict[str, NDArray]:
+        """Return the arrays of the temporal window."""
+        return {"last": self.last, "history": self.history}
+
     def observe(self, sim: Simulator, rows: I64, actions: ArrayLike | None) -> Floats:
         """Return (len(rows), length) numbers."""
         out = np.empty((rows.size, self.length), self.dtype)

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from deeptraffic.envs.flat import GapsEgoKind, GapsKind, VectorKind
 from deeptraffic.envs.scene import GridKind, KinematicsKind
@@ -157,6 +157,15 @@ class Observer:
     def reset(self, rows: ArrayLike | None = None) -> None:
         """Forget the past of rows (all by default): call it when they start a new game."""
         self._kind.reset(slice(None) if rows is None else np.asarray(rows, np.int64))
+
+    def get_state(self) -> dict[str, NDArray]:
+        """Return copies of the arrays that later observations depend on; empty for a kind without history."""
+        return {name: array.copy() for name, array in self._kind.history_arrays().items()}
+
+    def set_state(self, state: dict[str, NDArray]) -> None:
+        """Continue from what `get_state` returned."""
+        for name, array in self._kind.history_arrays().items():
+            array[:] = state[name]
 
     def observe(self, sim: Simulator, rows: ArrayLike | None = None, actions: ArrayLike | None = None) -> Any:
         """Return observations of rows (all by default), a new (len(rows), *shape) array or a dict of such arrays.

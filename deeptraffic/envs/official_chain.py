@@ -54,6 +54,15 @@ class OfficialChain:
         self._left[rows, 0], self._left[rows, 1] = sim.state.rng[rows], sim.state.action[rows]
         self._ended[rows] = True
 
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Return copies of the arrays that say where each game stands."""
+        return {name: getattr(self, name).copy() for name in ("run", "cut", "_left", "_ended")}
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Continue from what `get_state` returned."""
+        for name, values in state.items():
+            getattr(self, name)[:] = values
+
     def _check_follows(self, rows: I64, run: int) -> None:
         strays = rows[self.run[rows] != run - 1]
         if strays.size:

@@ -1,5 +1,6 @@
 """Which open run each of many games plays next: every game draws from its own generator, as a single one does."""
 
+import json
 import operator
 from collections.abc import Sequence
 
@@ -46,6 +47,19 @@ class OpenSeeds:
     def generators(self) -> tuple[np.random.Generator, ...]:
         """The generators of all games."""
         return tuple(self.generator(row) for row in range(len(self._seeds)))
+
+    def get_state(self) -> str:
+        """Return seeds and generators as JSON."""
+        streams = [generator and generator.bit_generator.state for generator in self._generators]
+        return json.dumps([self._seeds, streams])
+
+    def set_state(self, state: str) -> None:
+        """Continue from what `get_state` returned."""
+        seeds, streams = json.loads(state)
+        self._seeds[:], self._generators[:] = seeds, [None] * len(seeds)
+        for row, stream in enumerate(streams):
+            if stream:
+                self.generator(row).bit_generator.state = stream
 
     @property
     def seeds(self) -> tuple[int, ...]:

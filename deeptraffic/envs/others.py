@@ -55,6 +55,19 @@ class OtherDrivers:
             slots = rows[:, None] * len(self.taken) + np.arange(1, len(self.taken))
             self.policy.reset(slots.ravel())
 
+    def get_state(self) -> dict[str, Any]:
+        """Return copies of what is remembered of each game, but for the policy's own memory."""
+        return {
+            "taken": self.taken.copy(),
+            "observers": {str(k): observer.get_state() for k, observer in enumerate(self.observers)},
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from what `get_state` returned."""
+        self.taken[:] = state["taken"]
+        for k, observer in enumerate(self.observers):
+            observer.set_state(state["observers"][str(k)])
+
     def decide(self, sim: Simulator, agent: int, rows: I64) -> I64:
         """Return the decisions of `agent`, for whom all these rows wait, (len(rows),)."""
         obs = self.observers[agent - 1].observe(sim, rows, self.taken[agent, rows])

@@ -131,6 +131,17 @@ class DeepTrafficVecEnv(VecEnv):
         """Return which actions could have an effect now, (B, 5); see `deeptraffic/envs/masks.py`."""
         return action_masks(self.batch.sim)
 
+    # --- saving and restoring -----------------------------------------------------------------------------------------
+
+    def get_state(self) -> dict[str, Any]:
+        """Return all that the future of these games depends on, see `GameBatch.get_state`; call it between steps."""
+        return {"batch": self.batch.get_state(), "returns": self._returns.copy(), "speeds": self._speeds.copy()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from what `get_state` returned, here or in another environment made with the same arguments."""
+        self.batch.set_state(state["batch"])
+        self._returns[:], self._speeds[:] = state["returns"], state["speeds"]
+
     # --- what is asked of single games --------------------------------------------------------------------------------
 
     def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:

@@ -84,6 +84,10 @@ class GridKind:
     def reset(self, rows: I64 | slice) -> None:
         """There is no past."""
 
+    def history_arrays(self) -> dict[str, NDArray]:
+        """There are none."""
+        return {}
+
     def observe(self, sim: Simulator, rows: I64, actions: ArrayLike | None) -> Floats:
         """Return (len(rows), 4, P+Q, 2L+1)."""
         out = np.empty((rows.size, *self.shape), self.dtype)
@@ -175,6 +179,10 @@ class KinematicsKind:
 
     def reset(self, rows: I64 | slice) -> None:
         """There is no past."""
+
+    def history_arrays(self) -> dict[str, NDArray]:
+        """There are none."""
+        return {}
 
     def observe(self, sim: Simulator, rows: I64, actions: ArrayLike | None) -> dict[str, NDArray]:
         """Return ego (len(rows), 5), vehicles (len(rows), K, 6) and mask (len(rows), K)."""

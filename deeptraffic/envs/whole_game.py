@@ -32,6 +32,10 @@ class PixelsKind:
     def reset(self, rows: I64 | slice) -> None:
         """There is no past."""
 
+    def history_arrays(self) -> dict[str, NDArray]:
+        """There are none."""
+        return {}
+
     def observe(self, sim: Simulator, rows: I64, actions: ArrayLike | None) -> NDArray[np.uint8]:
         """Return (len(rows), height, width, channels)."""
         return self.painter.paint(sim.state, rows)
@@ -54,6 +58,10 @@ class FullKind:
 
     def reset(self, rows: I64 | slice) -> None:
         """There is no past."""
+
+    def history_arrays(self) -> dict[str, NDArray]:
+        """There are none."""
+        return {}
 
     def observe(self, sim: Simulator, rows: I64, actions: ArrayLike | None) -> dict[str, NDArray]:
         """Return a copy of every field, (len(rows), *shape)."""

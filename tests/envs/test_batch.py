@@ -1,4 +1,4 @@
-"""Many games as one: where they start when something else than the road's own starts is wanted."""
+"""Batches of games: saved and restored states, and other starts than the road's own."""
 
 from typing import Any
 
@@ -64,3 +64,40 @@ def test_games_of_another_road_are_refused() -> None:
     env.batch.starts = lambda rows: (rows, Simulator(RULES_2017._replace(vehicles=5), 1).games)
     with pytest.raises(ValueError, match="these records are of another road"):
         env.reset()
+
+
+# --- saving and restoring -------------------------------------------------------------------------------------------
+
+
+def play(env: DeepTrafficVecEnv, actions: np.ndarray) -> list[Any]:
+    """Observations, rewards and ends of these steps, (steps, B)."""
+    return [part for given in actions for part in env.step(given)[:3]]
+
+
+@pytest.mark.parametrize(
+    ("options", "official"),
+    [
+        ({"observation": {"kind": "gaps", "temporal_window": 2}, "stagger": True}, False),
+        ({"observation": "vector", "rules": 2017, "reward": "passed"}, False),
+        ({"observation": "gaps", "other_agents": 3, "others": lambda obs: int(obs.sum() * 1000) % 5}, True),
+    ],
+)
+def test_a_restored_batch_plays_on_as_the_saved_one(options: dict[str, Any], official: bool) -> None:
+    def make() -> DeepTrafficVecEnv:
+        env = DeepTrafficVecEnv(3, max_steps=4, **options)
+        env.set_options({"official_run": 1} if official else {})
+        return env
+
+    actions = np.random.default_rng(0).integers(5, size=(14, 3))
+    env, other = make(), make()
+    env.reset()
+    play(env, actions[:6])
+    state = env.get_state()
+    expected = play(env, actions[6:])
+    assert any(array.any() for array in expected[2::3])  # episodes ended, so that the seeds matter, too
+    other.reset()
+    play(other, actions[::-1])
+    for restored in (env, other):
+        restored.set_state(state)
+        for one, two in zip(play(restored, actions[6:]), expected, strict=True):
+            np.testing.assert_array_equal(one, two)
