@@ -78,7 +78,7 @@ def encoder_settings(encoder: str | Path) -> dict[str, Any]:
     """
     if Path(encoder).suffix != WEIGHTS_SUFFIX:
         return {"encoder.name": str(encoder)}
-    from representation.weights import load_encoder
+    from representation.registry import load_encoder
 
     trained = load_encoder(encoder)
     plan = {
@@ -106,7 +106,7 @@ def encoder_kwargs(config: EncoderConfig, is_new: bool) -> dict[str, Any]:
     if config.name == NONE:
         return {}
     if is_new and config.weights:
-        from representation.weights import load_encoder
+        from representation.registry import load_encoder
 
         trained = load_encoder(config.weights)
         if config.fingerprint and fingerprint(config.weights) != config.fingerprint:

@@ -16,6 +16,7 @@ Letters in shapes: B observations, D features, (...) the shape of one observatio
 
 import hashlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
@@ -27,6 +28,10 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
+from deeptraffic.run_dir import write_atomically
+from representation.weights import module_content, read_weights
+
+FORMAT, VERSION = "deeptraffic-encoder", 1
 Observation = Tensor | dict[str, Tensor]
 CHUNK = 4096  # observations that `encode` has in memory at a time
 SMALLEST_SCALE = 1e-3  # a feature that never changes is not blown up
@@ -148,19 +153,63 @@ class Encoder(BaseFeaturesExtractor):
         trainable: whether the agent goes on training them (fine-tuning)
         """
         kwargs = {"weights": self.content(), "trainable": trainable}
-        return {"features_extractor_class": pretrained, "features_extractor_kwargs": kwargs, "normalize_images": True}
+        class_ = type(self).pretrained
+        return {"features_extractor_class": class_, "features_extractor_kwargs": kwargs, "normalize_images": True}
+
+    # --- weights file -------------------------------------------------------------------------------------------------
 
     def content(self) -> bytes:
-        """Return the content of this encoder's file: the same bytes for the same encoder."""
-        from representation.weights import encoder_content
+        """Return the content of this encoder's weights file: the same bytes for the same encoder."""
+        architecture = {"name": self.name, "features_dim": self.features_dim, "kwargs": self.architecture}
+        facts = {
+            "format": FORMAT,
+            "version": VERSION,
+            "architecture": architecture,
+            "observation": {"space": describe_space(self.observation_space), "observed": self.observed},
+            "summary": self.summary,
+        }
+        return module_content(self.state_dict(), facts)
 
-        return encoder_content(self)
+    def save(self, path: str | Path) -> None:
+        """Write the weights file, whole or not at all."""
+        write_atomically(Path(path), self.content())
 
-    def save(self, path: Any) -> None:
-        """Write the encoder's file, whole or not at all."""
-        from representation.weights import write_encoder
+    @classmethod
+    def load(cls, source: str | Path | bytes) -> Self:
+        """Return the encoder of this class in a weights file's path or content, marked as pretrained.
 
-        write_encoder(path, self)
+        Raises ValueError if it is not an encoder's file, or its weights do not fit the architecture that it names.
+        `representation.registry.load_encoder` reads a file of any class.
+        """
+        tensors, facts = read_weights(source)
+        name = architecture_name(facts)
+        if name != cls.name:
+            raise ValueError(f"this file holds an encoder {name!r}, not {cls.name!r}; load it with `load_encoder`")
+        try:
+            architecture, observation = facts["architecture"], facts["observation"]
+            space = space_of(observation["space"])
+            encoder = cls(space, architecture["features_dim"], **architecture["kwargs"])
+            encoder.load_state_dict(tensors)
+        except (RuntimeError, KeyError, TypeError) as error:
+            raise ValueError(f"the weights do not fit the architecture that the file names ({error})") from error
+        encoder.observed, encoder.summary = observation["observed"], facts["summary"]
+        return encoder.mark_pretrained()
+
+    @classmethod
+    def pretrained(cls, observation_space: spaces.Space, weights: Any, trainable: bool = False) -> Self:
+        """Return the encoder in a weights file, for this observation space: a `features_extractor_class` of SB3.
+
+        Raises ValueError if it was trained on other observations.
+        """
+        encoder = cls.load(weights)
+        given = channels_first(observation_space)
+        if describe_space(given) != describe_space(encoder.observation_space):
+            raise ValueError(
+                f"this {cls.__name__} was trained on {describe_space(encoder.observation_space)}, the "
+                f"environment's observation is {describe_space(given)}; make the environment with the observation that "
+                "the encoder was trained on" + (f": {encoder.observed}" if encoder.observed else "")
+            )
+        return encoder if trainable else encoder.freeze()
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -193,22 +242,14 @@ def _trust(encoder: nn.Module, _: Any) -> None:
     encoder._loaded_digest = None  # type: ignore[assignment]
 
 
-def pretrained(observation_space: spaces.Space, weights: Any, trainable: bool = False) -> Encoder:
-    """Return the encoder in a file's path or content, for this observation space: a `features_extractor_class`.
-
-    Raises ValueError if it was trained on other observations.
-    """
-    from representation.weights import load_encoder
-
-    encoder = load_encoder(weights)
-    given = channels_first(observation_space)
-    if describe_space(given) != describe_space(encoder.observation_space):
+def architecture_name(facts: Mapping[str, Any]) -> Any:
+    """Return the name of the architecture that an encoder's weights file holds; ValueError for any other file."""
+    if facts.get("format") != FORMAT or facts.get("version") != VERSION:
         raise ValueError(
-            f"this {type(encoder).__name__} was trained on {describe_space(encoder.observation_space)}, the "
-            f"environment shows {describe_space(given)}; make the environment with the observation it was trained on"
-            + (f": {encoder.observed}" if encoder.observed else "")
+            f"this file holds {facts.get('format')!r} version {facts.get('version')!r}, not an encoder "
+            f"({FORMAT!r} version {VERSION}); encoders are written by `Encoder.save` and `deeptraffic pretrain`"
         )
-    return encoder if trainable else encoder.freeze()
+    return facts.get("architecture", {}).get("name")
 
 
 # --- spaces and tensors -----------------------------------------------------------------------------------------------
@@ -232,6 +273,16 @@ def describe_space(space: spaces.Space) -> dict[str, Any]:
     if isinstance(space, spaces.Dict):
         return {name: describe_space(part) for name, part in space.spaces.items()}
     return {"shape": list(space.shape or ()), "dtype": "uint8" if space.dtype == np.uint8 else "float32"}
+
+
+def space_of(described: Mapping[str, Any]) -> spaces.Space:
+    """Return the space that `describe_space` described; its bounds, which no network reads, are not kept."""
+    if "shape" not in described:
+        return spaces.Dict({name: space_of(part) for name, part in described.items()})
+    shape = tuple(int(side) for side in described["shape"])
+    if described["dtype"] == "uint8":
+        return spaces.Box(0, 255, shape, np.uint8)
+    return spaces.Box(-np.inf, np.inf, shape, np.float32)
 
 
 def as_float(part: Tensor, space: spaces.Space) -> Tensor:

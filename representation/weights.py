@@ -1,11 +1,11 @@
-"""The weights file: one `.safetensors` file with a JSON header that says what network the numbers belong to.
+"""Weights files: one `.safetensors` file of a network's parameters, with a JSON header that describes the network.
 
     >>> save_module("unet.safetensors", net.state_dict(), {"architecture": {"name": "segmentation", "width": 16}})
     >>> tensors, facts = read_weights("unet.safetensors")
 
 For an encoder, the header's facts are: format "deeptraffic-encoder", version 1; architecture {name, features_dim,
 kwargs}; observation {space, observed}; summary (how it was trained). The normalisation is among the tensors (`offset`,
-`scale`). It is never a pickle; what reads it decides by name, in `representation.registry`, what is built.
+`scale`). The file is never a pickle; its reader builds the network from the name of its architecture.
 """
 
 import json
@@ -13,15 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from gymnasium import spaces
 from torch import Tensor
 
 from deeptraffic.run_dir import write_atomically
-from representation.encoder import Encoder, describe_space
 
-FORMAT, VERSION = "deeptraffic-encoder", 1
 KEY = "deeptraffic_representation"  # of the facts in the header's metadata
 
 
@@ -60,64 +56,6 @@ def read_weights(source: str | Path | bytes) -> tuple[dict[str, Tensor], dict[st
             "write it again with `deeptraffic pretrain`"
         ) from error
     return tensors, facts
-
-
-# --- encoders ---------------------------------------------------------------------------------------------------------
-
-
-def encoder_content(encoder: Encoder) -> bytes:
-    """Return the content of an encoder's file."""
-    facts = {
-        "format": FORMAT,
-        "version": VERSION,
-        "architecture": {
-            "name": encoder.name,
-            "features_dim": encoder.features_dim,
-            "kwargs": encoder.architecture,
-        },
-        "observation": {"space": describe_space(encoder.observation_space), "observed": encoder.observed},
-        "summary": encoder.summary,
-    }
-    return module_content(encoder.state_dict(), facts)
-
-
-def write_encoder(path: str | Path, encoder: Encoder) -> None:
-    """Write an encoder's file, whole or not at all."""
-    write_atomically(Path(path), encoder_content(encoder))
-
-
-def load_encoder(source: str | Path | bytes) -> Encoder:
-    """Return the encoder in a file's path or content, marked as pretrained.
-
-    Raises ValueError if it is no encoder's file, or its weights are not those of the architecture that it names.
-    """
-    from representation.registry import make_encoder
-
-    tensors, facts = read_weights(source)
-    if facts.get("format") != FORMAT or facts.get("version") != VERSION:
-        raise ValueError(
-            f"this file holds {facts.get('format')!r} version {facts.get('version')!r}, not an encoder "
-            f"({FORMAT!r} version {VERSION}); encoders are written by `Encoder.save` and `deeptraffic pretrain`"
-        )
-    try:
-        plan, seen = facts["architecture"], facts["observation"]
-        space = space_of(seen["space"])
-        encoder = make_encoder(plan["name"], space, plan["features_dim"], **plan["kwargs"])
-        encoder.load_state_dict(tensors)
-    except (RuntimeError, KeyError, TypeError) as error:
-        raise ValueError(f"the weights do not fit the architecture that the file names ({error})") from error
-    encoder.observed, encoder.summary = seen["observed"], facts["summary"]
-    return encoder.mark_pretrained()
-
-
-def space_of(described: Mapping[str, Any]) -> spaces.Space:
-    """Return the space that `describe_space` described; its bounds are those that a network does not ask about."""
-    if "shape" not in described:
-        return spaces.Dict({name: space_of(part) for name, part in described.items()})
-    shape = tuple(int(side) for side in described["shape"])
-    if described["dtype"] == "uint8":
-        return spaces.Box(0, 255, shape, np.uint8)
-    return spaces.Box(-np.inf, np.inf, shape, np.float32)
 
 
 def parameter_count(module: torch.nn.Module) -> int:

@@ -45,7 +45,7 @@ def probe(
     from dataclasses import asdict
 
     from representation.probe import probe
-    from representation.weights import load_encoder
+    from representation.registry import load_encoder
 
     figures = probe(load_encoder(weights), runs)
     if json:

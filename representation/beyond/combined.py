@@ -15,6 +15,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from representation.encoder import Encoder, Observation, is_picture
+from representation.registry import make_encoder
 
 WHOLE = "whole"  # the one part of an observation that has none
 
@@ -70,8 +71,6 @@ def _senses(space: spaces.Space) -> dict[str, spaces.Space]:
 
 
 def _part_encoder(space: spaces.Space, choice: Any, part_dim: int) -> Encoder:
-    from representation.registry import make_encoder
-
     if choice is None:
         choice = "conv" if is_picture(space) or len(space.shape or ()) == 3 else "dense"
     arguments = {"name": choice} if isinstance(choice, str) else dict(choice)

@@ -24,8 +24,8 @@ from representation.data.labels import SCENES, scene_class
 from representation.data.recording import RecordingConfig, observe, record
 from representation.encoder import Encoder
 from representation.fit import Batch, FitConfig, Trainable, fit
+from representation.registry import load_encoder
 from representation.supervised import Classifier
-from representation.weights import load_encoder
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ from agents.sb3 import make_games, make_model
 from agents.train_command import train_command
 from agents.training import Trainer, train
 from representation.encoder import Encoder
-from representation.registry import ENCODERS, make_encoder
-from representation.weights import load_encoder
+from representation.registry import ENCODERS, load_encoder, make_encoder
 
 WITH_ENCODERS = [algo for algo in AGENTS if algo != "expert_iteration"]  # that one has a network of its own
 

@@ -13,9 +13,8 @@ from stable_baselines3.common.vec_env import VecFrameStack
 
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
 from representation.decoders import DECODERS, make_decoder
-from representation.encoder import Encoder, channels_first, describe_space, pretrained
-from representation.registry import ENCODERS, make_encoder
-from representation.weights import load_encoder
+from representation.encoder import Encoder, channels_first, describe_space, space_of
+from representation.registry import ENCODERS, encoder_class, load_encoder, make_encoder
 
 SPACES = ["vector", "gaps", "grid", "kinematics", "pixels"]
 SMALL_PPO: dict[str, Any] = {"n_steps": 8, "batch_size": 16, "n_epochs": 1, "device": "cpu", "seed": 1}
@@ -121,7 +120,7 @@ def test_normalised_numbers_reach_the_network_with_mean_0_and_deviation_1(dense:
 def test_pictures_are_divided_by_255_once_by_sb3_and_by_encode(stacked: bool) -> None:
     env: Any = games({"kind": "pixels", "height": 24, "width": 20})
     env = VecFrameStack(env, 3) if stacked else env
-    model = PPO("CnnPolicy", env, policy_kwargs={"features_extractor_class": ENCODERS["dense"]}, **SMALL_PPO)
+    model = PPO("CnnPolicy", env, policy_kwargs={"features_extractor_class": encoder_class("dense")}, **SMALL_PPO)
     frames = model.get_env().reset()  # type: ignore[union-attr]
     extractor = model.policy.features_extractor
     by_sb3 = model.policy.extract_features(torch.from_numpy(frames))
@@ -172,7 +171,7 @@ def test_an_encoder_that_is_not_pretrained_is_initialised_by_sb3_as_any_other(de
     before = dense.digest()
     dense.apply(lambda module: torch.nn.init.zeros_(module.weight) if hasattr(module, "weight") else None)
     assert dense.digest() != before
-    kwargs = {"features_extractor_class": ENCODERS["dense"]}
+    kwargs = {"features_extractor_class": encoder_class("dense")}
     model = PPO("MlpPolicy", games("gaps"), policy_kwargs=kwargs, **SMALL_PPO)
     weight = model.policy.features_extractor.layers[0].weight  # (128, 42): orthogonal with gain sqrt(2)
     assert torch.allclose(weight.T @ weight, 2.0 * torch.eye(42), atol=1e-4)
@@ -205,7 +204,7 @@ def test_a_frozen_encoder_stays_at_test_time(dense: Encoder) -> None:
 def test_an_encoder_for_other_observations_is_refused_with_what_it_saw(dense: Encoder) -> None:
     dense.observed = {"kind": "gaps"}
     with pytest.raises(ValueError, match=r"was trained on .*\[42\].*\{'kind': 'gaps'\}"):
-        pretrained(games("gaps_ego").observation_space, dense.content())
+        type(dense).pretrained(games("gaps_ego").observation_space, dense.content())
 
 
 def test_spaces_are_described_by_shape_and_type() -> None:
@@ -215,3 +214,10 @@ def test_spaces_are_described_by_shape_and_type() -> None:
         "mask": {"shape": [8], "dtype": "float32"},
         "vehicles": {"shape": [8, 6], "dtype": "float32"},
     }
+
+
+def test_spaces_are_rebuilt_from_their_description() -> None:
+    space = space_of({"a": {"shape": [2, 3], "dtype": "float32"}, "b": {"shape": [3, 8, 8], "dtype": "uint8"}})
+    assert isinstance(space, spaces.Dict)
+    assert space["a"].shape == (2, 3)
+    assert space["b"].dtype == np.uint8

@@ -12,9 +12,8 @@ from representation.data.recording import Recording, observe
 from representation.encoder import Encoder
 from representation.fit import FitConfig, fit
 from representation.measures.predictions import macro_f1, rmse
-from representation.registry import make_encoder
+from representation.registry import load_encoder, make_encoder
 from representation.supervised import Classifier, Regressor
-from representation.weights import load_encoder
 
 GRID = {"kind": "grid", "patches_ahead": 12, "patches_behind": 6}
 KINDS: dict[str, Any] = {"dense": "gaps", "conv": GRID}

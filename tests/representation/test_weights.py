@@ -9,8 +9,8 @@ import torch
 from gymnasium import spaces
 
 from representation.encoder import Encoder
-from representation.registry import make_encoder
-from representation.weights import load_encoder, module_content, parameter_count, read_weights, space_of
+from representation.registry import load_encoder, make_encoder
+from representation.weights import module_content, parameter_count, read_weights
 
 
 @pytest.fixture
@@ -56,10 +56,3 @@ def test_weights_that_do_not_fit_their_architecture_are_refused(encoder: Encoder
     facts["architecture"]["kwargs"]["hidden"] = [9]
     with pytest.raises(ValueError, match="do not fit the architecture"):
         load_encoder(module_content(tensors, facts))
-
-
-def test_spaces_are_rebuilt_from_their_description() -> None:
-    space = space_of({"a": {"shape": [2, 3], "dtype": "float32"}, "b": {"shape": [3, 8, 8], "dtype": "uint8"}})
-    assert isinstance(space, spaces.Dict)
-    assert space["a"].shape == (2, 3)
-    assert space["b"].dtype == np.uint8

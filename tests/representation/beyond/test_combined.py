@@ -12,8 +12,8 @@ from representation.fit import FitConfig, fit
 from representation.paradigms.conv import ConvEncoder
 from representation.paradigms.dense import DenseEncoder
 from representation.paradigms.recurrent import RecurrentEncoder
+from representation.registry import load_encoder
 from representation.supervised import Classifier
-from representation.weights import load_encoder
 
 SPACE = spaces.Dict(
     {

@@ -26,8 +26,7 @@ from representation.measures.grid_measures import (
 from representation.measures.likelihood import frequency_nats
 from representation.paradigms.autoencoder import Autoencoder, DenoisingAutoencoder, VariationalAutoencoder
 from representation.paradigms.dense import DenseEncoder
-from representation.registry import make_encoder
-from representation.weights import load_encoder
+from representation.registry import load_encoder, make_encoder
 
 WINDOW = {"kind": "grid", "patches_ahead": 10, "patches_behind": 6}
 SHAPE = (4, 16, 7)

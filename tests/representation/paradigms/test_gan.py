@@ -20,7 +20,7 @@ from representation.paradigms.gan import (
     truncated_noise,
 )
 from representation.paradigms.legal import FOLLOWING, OWN, PLACE, VEHICLE, scene_pictures
-from representation.weights import load_encoder
+from representation.registry import load_encoder
 
 PICTURE = (5, 20, 7)
 CONFIG = FitConfig(

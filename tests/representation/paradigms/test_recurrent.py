@@ -20,7 +20,7 @@ from representation.fit import FitConfig, fit
 from representation.paradigms.dense import DenseEncoder
 from representation.paradigms.recurrent import CELLS, RecurrentEncoder, StatefulEncoder, past_first
 from representation.paradigms.sequence_model import ActionModel, SpeedModel, stacked
-from representation.weights import load_encoder
+from representation.registry import load_encoder
 
 ROW = spaces.Box(-1.0, 1.0, (3,), np.float32)
 KINDS = [*CELLS, "memory"]

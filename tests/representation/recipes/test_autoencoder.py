@@ -8,7 +8,7 @@ from representation.probe import observed_by
 from representation.recipe import RESULT, Job, Outcome, Recipe, run_recipe
 from representation.recipes import meta, multitask, transfer
 from representation.recipes.autoencoder import AutoencoderRecipe, Denoising, Variational
-from representation.weights import load_encoder
+from representation.registry import load_encoder
 
 
 def run(recipe: Recipe, folder: Path, scale: float = 0.008) -> Outcome:

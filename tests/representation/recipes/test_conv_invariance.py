@@ -5,7 +5,7 @@ from pathlib import Path
 from representation.catalog import find_recipe
 from representation.recipe import Job, run_recipe
 from representation.recipes.conv_invariance import CONV, FLAT, MLP
-from representation.weights import load_encoder
+from representation.registry import load_encoder
 
 
 def test_it_leaves_figures_a_picture_and_an_encoder(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from representation.catalog import find_recipe
 from representation.data.labels import SCENES
 from representation.recipe import Job, run_recipe
 from representation.recipes.conv_scene import scenes
-from representation.weights import load_encoder
+from representation.registry import load_encoder
 
 
 def test_pictures_and_labels_belong_to_the_same_scenes() -> None:

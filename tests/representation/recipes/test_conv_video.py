@@ -8,7 +8,7 @@ from representation.catalog import find_recipe
 from representation.data.clips import MANOEUVRES
 from representation.recipe import Job, run_recipe
 from representation.recipes.conv_video import films, last_picture
-from representation.weights import load_encoder
+from representation.registry import load_encoder
 
 
 def test_a_single_picture_is_the_last_of_the_film() -> None:

@@ -9,7 +9,7 @@ from representation.catalog import find_recipe
 from representation.data.recording import RecordingConfig, record
 from representation.recipe import Job, Outcome, run_recipe
 from representation.recipes.dense import examples
-from representation.weights import load_encoder
+from representation.registry import load_encoder
 
 QUICK = {"batch_size": 64, "learning_rate": 3e-3}  # more steps from fewer examples
 

@@ -17,7 +17,7 @@ from representation.recipes.gan_frames import (
     made_before,
     some_states,
 )
-from representation.weights import load_encoder
+from representation.registry import load_encoder
 
 
 def test_frames_carry_what_they_show() -> None:

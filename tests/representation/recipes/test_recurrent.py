@@ -12,7 +12,7 @@ from representation.paradigms.recurrent import RecurrentEncoder
 from representation.recipe import Job, Outcome, run_recipe
 from representation.recipes.recurrent import RecurrentDrive, lesson, speed_sequences
 from representation.recipes.traffic import ngrams, steadiness
-from representation.weights import load_encoder
+from representation.registry import load_encoder
 
 
 def small_run(name: str, folder: Path, scale: float, **settings: float) -> Outcome:
