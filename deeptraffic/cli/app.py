@@ -1,33 +1,144 @@
-"""The application: its commands in the order in which help lists them."""
+"""The command tree: every command in the order in which help lists it, imported only when it is used."""
 
-from collections.abc import Callable
+import ast
+import importlib
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 import deeptraffic
-from deeptraffic.cli.compare import compare
-from deeptraffic.cli.competition import app as competition
-from deeptraffic.cli.evaluate import evaluate
-from deeptraffic.cli.files import export, import_, inspect
-from deeptraffic.cli.imagine import imagine
-from deeptraffic.cli.measure import bench
-from deeptraffic.cli.others import others
-from deeptraffic.cli.record import record
-from deeptraffic.cli.report import app as report
-from deeptraffic.cli.represent import pretrain, probe
-from deeptraffic.cli.serve import serve, worker
-from deeptraffic.cli.submit import submit
-from deeptraffic.cli.sweep import figures, sweep
-from deeptraffic.cli.terminal import reported
-from deeptraffic.cli.train import demo, train
-from deeptraffic.cli.watch import play, watch
+
+FOLDER = Path(__file__).parent
+# Help is plain text: rich would read "[default: 2]" and the like as markup, and print nothing in its place.
+PLAIN: dict[str, Any] = {"rich_markup_mode": None}
+
+
+class Group(NamedTuple):
+    """A command with subcommands.
+
+    help: one line
+    commands: "module.function" of each, in deeptraffic/cli
+    """
+
+    name: str
+    help: str
+    commands: tuple[str, ...]
+
+
+COMMANDS: tuple[str | Group, ...] = (
+    "train.demo",
+    "train.train",
+    "evaluate.evaluate",
+    "compare.compare",
+    "others.others",
+    "sweep.sweep",
+    "sweep.figures",
+    "imagine.imagine",
+    "record.record",
+    "watch.watch",
+    "watch.play",
+    "files.export",
+    "files.import_",
+    "files.inspect",
+    "represent.pretrain",
+    "represent.probe",
+    "serve.serve",
+    "serve.worker",
+    "submit.submit",
+    "measure.bench",
+    Group(
+        "report",
+        "Reports: where drivers lose speed, the perception models, the encoders.",
+        ("report.losses", "report.representation", "report.driving"),
+    ),
+    Group(
+        "competition",
+        "Organise a competition: settings, people, scores, the final, backups.",
+        (
+            "competition.create",
+            "competition.show",
+            "competition.change",
+            "competition.admin_link",
+            "competition.invite",
+            "competition.accounts",
+            "competition.baseline",
+            "competition.pause",
+            "competition.resume",
+            "competition.disqualify",
+            "competition_scores.reevaluate",
+            "competition_scores.finalize",
+            "competition_care.export",
+            "competition_care.backup",
+            "competition_care.restore",
+            "competition_care.doctor",
+            "competition_care.bench",
+        ),
+    ),
+)
+
+
+class LazyCommand(TyperCommand):
+    """A command whose module is imported when its arguments are parsed; its name and summary are known before.
+
+    target: "module.function" in deeptraffic/cli; the function's docstring is the command's help
+    """
+
+    def __init__(self, target: str) -> None:
+        self.module, _, self.function = target.partition(".")
+        super().__init__(self.function.rstrip("_").replace("_", "-"), rich_markup_mode=None)
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return the first sentence of the function's docstring, read from the source without importing it."""
+        tree = ast.parse((FOLDER / f"{self.module}.py").read_text(encoding="utf-8"))
+        functions = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == self.function)
+        return " ".join((ast.get_docstring(next(functions)) or "").partition("\n\n")[0].split())
+
+    def load(self) -> TyperCommand:
+        """Import the module and return the command itself."""
+        from deeptraffic.cli.terminal import reported
+
+        function = getattr(importlib.import_module(f"deeptraffic.cli.{self.module}"), self.function)
+        single = typer.Typer(add_completion=False, **PLAIN)
+        single.command(self.name)(reported(function))
+        command = typer.main.get_command(single)
+        assert isinstance(command, TyperCommand)
+        return command
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Parse the arguments with the command itself, which the returned context then runs."""
+        from deeptraffic.cli.terminal import reported
+
+        return reported(self.load)().make_context(*args, **kwargs)
+
+
+class LazyGroup(TyperGroup):
+    """A command whose subcommands are lazy."""
+
+    def __init__(self, commands: Any = None, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for item in commands or COMMANDS:
+            if isinstance(item, Group):
+                self.add_command(
+                    LazyGroup(item.commands, name=item.name, help=item.help, no_args_is_help=True, **PLAIN)
+                )
+            else:
+                self.add_command(LazyCommand(item))
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return the whole help, which is one line."""
+        return self.help or ""
+
 
 app = typer.Typer(
+    cls=LazyGroup,
     name="deeptraffic",
     help="MIT DeepTraffic: train driving agents, score them as the contest did, watch them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+    **PLAIN,
 )
 
 
@@ -43,31 +154,3 @@ def options(
     version: bool = typer.Option(False, "--version", callback=print_version, is_eager=True, help="Print the version."),
 ) -> None:
     """Options of the whole command."""
-
-
-COMMANDS: tuple[Callable[..., None], ...] = (
-    demo,
-    train,
-    evaluate,
-    compare,
-    others,
-    sweep,
-    figures,
-    imagine,
-    record,
-    watch,
-    play,
-    export,
-    import_,
-    inspect,
-    pretrain,
-    probe,
-    serve,
-    worker,
-    submit,
-    bench,
-)
-for command in COMMANDS:
-    app.command(name=command.__name__.rstrip("_"))(reported(command))
-app.add_typer(report, name="report")
-app.add_typer(competition, name="competition")

@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from deeptraffic.render.controls import Controls
     from deeptraffic.render.vehicle_image import VehicleImage
 
-Overlay = Annotated[str | None, typer.Option(help="Over the road: none, input, safety or map (default: none).")]
-Theme = Annotated[str | None, typer.Option(help="dark or light (default: dark).")]
+Overlay = Annotated[
+    str | None, typer.Option(help="Overlay on the road: none, input, safety or map.", show_default="none")
+]
+Theme = Annotated[str | None, typer.Option(help="Colours: dark or light.", show_default="dark")]
 Trail = Annotated[str, typer.Option(help="Colour of the trail, one of the contest's thirteen.")]
 VehiclePath = Annotated[
     Path | None,

@@ -8,12 +8,10 @@ import typer
 from rich import box
 from rich.table import Table
 
-from deeptraffic.cli import competition_care, competition_scores
 from deeptraffic.cli.contests import COMPETITION, DATA, DATABASE_URL, JSON, actor, open_competition, open_existing
 from deeptraffic.cli.serve import require_extra
-from deeptraffic.cli.terminal import print_json, reported, results
+from deeptraffic.cli.terminal import print_json, results
 
-app = typer.Typer(help="Organise a competition: settings, people, scores, the final, backups.", no_args_is_help=True)
 DAY = 86_400_000  # [ms]
 
 
@@ -73,7 +71,7 @@ def show(data: Path = DATA, database_url: str | None = DATABASE_URL, json: bool 
 
 
 def change(
-    settings: list[str] = typer.Argument(..., help="key=value, such as daily_limit=5 closes_at=2026-10-31T23:59:59Z"),
+    settings: list[str] = typer.Argument(..., help="key=value, such as daily_limit=5 closes_at=2026-10-31T23:59:59Z."),
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
     competition: str | None = COMPETITION,
@@ -101,7 +99,7 @@ def admin_link(data: Path = DATA, database_url: str | None = DATABASE_URL, json:
 
 
 def invite(
-    uses: int | None = typer.Option(None, min=1, help="For so many people; for any number by default."),
+    uses: int | None = typer.Option(None, min=1, help="How many people may join by it.", show_default="any number"),
     days: int = typer.Option(90, min=1, max=3650, help="Until it ends."),
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
@@ -197,8 +195,3 @@ def disqualify(
     db = open_existing(data, database_url)
     (organise.requalify if undo else organise.disqualify)(db, submission, actor(), reason)
     results.print(f"{submission} is {'back' if undo else 'disqualified'}", markup=False, highlight=False)
-
-
-ORGANISE = (create, show, change, admin_link, invite, accounts, baseline, pause, resume, disqualify)
-for command in (*ORGANISE, *competition_scores.COMMANDS, *competition_care.COMMANDS):
-    app.command(name=command.__name__.replace("_", "-"))(reported(command))

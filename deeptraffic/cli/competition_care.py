@@ -92,7 +92,7 @@ def bench(
     submissions: int = typer.Option(10_000, min=1, max=1_000_000, help="Scored submissions in the database."),
     readers: int = typer.Option(50, min=1, max=500, help="Who read pages at the same time."),
     seconds: float = typer.Option(10.0, min=1.0, max=600.0, help="Of each measurement."),
-    database_url: str | None = typer.Option(None, help="An empty PostgreSQL database; a SQLite file by default."),
+    database_url: str | None = typer.Option(None, help="An empty PostgreSQL database.", show_default="a SQLite file"),
     json: bool = JSON,
 ) -> None:
     """Measure a server of its own: page latency with many readers, submissions per minute with two workers."""
@@ -113,6 +113,3 @@ def bench(
     for name, value in figures.items():
         table.add_row(Text(name), f"{value:,.1f}")
     results.print(table)
-
-
-COMMANDS = (export, backup, restore, doctor, bench)

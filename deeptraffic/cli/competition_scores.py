@@ -152,6 +152,3 @@ def _wait(db: "Database", title: str, progress: Callable[[], tuple[int, int]]) -
                 own = Worker(db, "all", evaluate_job)
             if own is None or not own.step():
                 time.sleep(POLL_SECONDS)
-
-
-COMMANDS = (reevaluate, finalize)

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from deeptraffic.cli.evaluate_many import evaluate_all, is_many
-from deeptraffic.cli.policies import OTHERS_HELP, POLICY_HELP, resolve_policy, trained_for
+from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, resolve_policy, trained_for
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 
 if TYPE_CHECKING:
@@ -29,23 +29,23 @@ def evaluate(
     policy: list[str] = typer.Argument(
         ..., help=f"{POLICY_HELP} Several, or a folder or pattern of them: all at once."
     ),
-    rules: int | None = typer.Option(None, help="2018 or 2017; by default the policy's own, 2018 for built-in ones."),
-    other_agents: int | None = typer.Option(None, help=OTHERS_HELP),
+    rules: int | None = typer.Option(None, help="Rules of the contest: 2018 or 2017.", show_default=OWN),
+    other_agents: int | None = typer.Option(None, help=OTHERS_HELP, show_default=OWN),
     protocol: ProtocolName = typer.Option(
         ProtocolName.official, help="official: the contest's 500 runs (2017: 10). open: independent runs."
     ),
-    runs: int | None = typer.Option(None, help=f"Number of open runs [default: {OPEN_RUNS}]."),
+    runs: int | None = typer.Option(None, help="Number of open runs.", show_default=str(OPEN_RUNS)),
     seed_set: str | None = typer.Option(
-        None, help=f"Of open runs: tuning, reporting, training [default: {OPEN_SEED_SET}]."
+        None, help="Seed set of open runs: tuning, reporting or training.", show_default=OPEN_SEED_SET
     ),
-    seed: int = typer.Option(0, help="Of policies that draw, such as random."),
+    seed: int = typer.Option(0, help="Random seed of a stochastic policy, such as random."),
     output: Path | None = typer.Option(
         None, "--output", "-o", help="A CSV file of the scores; what it holds already is not evaluated again."
     ),
     ray: str = typer.Option("", metavar="ADDRESS", help="Ray cluster that evaluates: auto, HOST:PORT, or local."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of a table."),
 ) -> None:
-    """Score a policy, or many side by side: by default exactly as the contest did."""
+    """Score policies by the official score of the contest, or by open runs."""
     if protocol == ProtocolName.official and not (runs is None and seed_set is None):
         raise ValueError("--runs and --seed-set belong to --protocol open; the official evaluation has its own runs")
     if output is None and not ray and not is_many(policy):

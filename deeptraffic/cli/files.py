@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from deeptraffic.cli.policies import POLICY_HELP, read_original, resolve_policy
+from deeptraffic.cli.policies import OWN, POLICY_HELP, read_original, resolve_policy
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def export(
     policy: str = typer.Argument(..., help=POLICY_HELP),
     output: Path | None = typer.Option(None, "--output", "-o", help="The policy file to write (.safetensors)."),
     original: Path | None = typer.Option(None, help="A file for the original game to write (.js)."),
-    label: str | None = typer.Option(None, help="Its name; by default the policy's."),
+    label: str | None = typer.Option(None, help="Name of the written policy.", show_default=OWN),
     author: str = typer.Option("", help="Who trained it."),
     check: bool = typer.Option(True, help="Score the original game's file, read back, beside the policy."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object about the file."),

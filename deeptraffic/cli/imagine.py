@@ -11,7 +11,7 @@ from deeptraffic.cli.terminal import print_json, results
 def imagine(
     run: Path = typer.Argument(..., help="The run folder of a world_model."),
     output: Path | None = typer.Option(
-        None, "--output", "-o", help="The folder of what is written [default: the run's evaluation]."
+        None, "--output", "-o", help="The output folder.", show_default="the run's evaluation folder"
     ),
     ahead: int = typer.Option(6, help="Decisions imagined ahead in the picture."),
     runs: int = typer.Option(

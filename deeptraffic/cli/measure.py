@@ -21,7 +21,7 @@ def bench(
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of a table."),
     train: bool = typer.Option(False, "--train", help="Measure how fast every agent trains instead, in two minutes."),
     seconds: float | None = typer.Option(
-        None, help="Of each measurement [default: 0.15, the best of three; with --train 2]."
+        None, help="Duration of each measurement.", show_default="0.15, the best of three; with --train 2"
     ),
     highway_env: bool = typer.Option(True, help="Measure highway-env too, if it is installed."),
 ) -> None:

@@ -11,7 +11,8 @@ from deeptraffic.policies.file import read_policy
 POLICY_NAMES = (*BUILTINS, *CHAMPIONS)
 LISTED = ", ".join(POLICY_NAMES)
 POLICY_HELP = f"A built-in policy ({LISTED}), a policy file or original .js file, or a training run's folder."
-OTHERS_HELP = "Cars that copies of the policy drive, 0 to 10 (default: as it was trained)."
+OTHERS_HELP = "Other agents on the road, 0 to 10, driven by copies of the policy."
+OWN = "the policy's own"  # what an option that is not given stands for
 DEFAULT_RULES = 2018
 
 

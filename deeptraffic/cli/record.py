@@ -9,7 +9,7 @@ import typer
 
 from deeptraffic.cli.appearance import Overlay, Theme, Trail, VehiclePath, read_vehicle
 from deeptraffic.cli.episodes import DEFAULT_SEED, EPISODE_HELP, find_episode, find_trace
-from deeptraffic.cli.policies import OTHERS_HELP
+from deeptraffic.cli.policies import OTHERS_HELP, OWN
 from deeptraffic.cli.terminal import print_json, progress_bar, results
 
 if TYPE_CHECKING:
@@ -31,17 +31,19 @@ class Style(StrEnum):
 def record(
     policy: str = typer.Argument(..., help=EPISODE_HELP),
     output: Path = typer.Option(..., "--output", "-o", help="What to write: .mp4, .gif, .png or .trace."),
-    rules: int | None = typer.Option(None, help="2018 or 2017; by default the policy's own."),
-    other_agents: int | None = typer.Option(None, help=OTHERS_HELP),
-    seed: int | None = typer.Option(None, help="Of the open run that is driven (default: 1). A trace has its own."),
-    seconds: float | None = typer.Option(None, help="Length (default: the whole run; one of 2,000 frames has 33.3)."),
-    fps: int | None = typer.Option(None, help="Pictures per second: 60, or a number that divides it (default: 30)."),
+    rules: int | None = typer.Option(None, help="Rules of the contest: 2018 or 2017.", show_default=OWN),
+    other_agents: int | None = typer.Option(None, help=OTHERS_HELP, show_default=OWN),
+    seed: int | None = typer.Option(None, help="Seed of the run. A trace has its own.", show_default=str(DEFAULT_SEED)),
+    seconds: float | None = typer.Option(None, help="Length of the recording [s].", show_default="the whole run"),
+    fps: int | None = typer.Option(
+        None, help="Frames per second: 60, or a divisor of it.", show_default=str(DEFAULT_FPS)
+    ),
     style: Style = typer.Option(Style.plain, help="showcase: half a minute, in the manner of the contest's videos."),
     overlay: Overlay = None,
     theme: Theme = None,
     trail: Trail = "yellow",
     vehicle: VehiclePath = None,
-    name: str | None = typer.Option(None, help="Showcase: the name to show (default: the policy's)."),
+    name: str | None = typer.Option(None, help="Showcase: the name to show.", show_default=OWN),
     best_mph: float | None = typer.Option(None, help="Showcase: the highest average speed to show."),
     rank: int | None = typer.Option(None, min=1, help="Showcase: the rank to show."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object about the file."),

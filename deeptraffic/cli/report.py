@@ -4,11 +4,9 @@ from pathlib import Path
 
 import typer
 
-from deeptraffic.cli.policies import OTHERS_HELP, POLICY_HELP, resolve_policy, trained_for
+from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, resolve_policy, trained_for
 from deeptraffic.cli.represent import run_all_recipes
-from deeptraffic.cli.terminal import print_json, progress_bar, reported, results
-
-app = typer.Typer(help="Reports: where drivers lose speed, the perception models, the encoders.", no_args_is_help=True)
+from deeptraffic.cli.terminal import print_json, progress_bar, results
 
 PAGE_FOLDER = Path("representation")
 RUNS = typer.Option(Path("runs"), help="Where runs/pretrain and runs/driving are, or will be.")
@@ -46,7 +44,7 @@ def driving(runs: Path = RUNS, output: Path = PAGE, scale: float = SCALE, device
 def losses(
     policies: list[str] = typer.Argument(..., metavar="POLICY...", help=f"{POLICY_HELP} Several: side by side."),
     runs: int = typer.Option(500, help="Open runs of each."),
-    other_agents: int | None = typer.Option(None, help=OTHERS_HELP),
+    other_agents: int | None = typer.Option(None, help=OTHERS_HELP, show_default=OWN),
     seed_set: str = typer.Option("tuning", help="Of the runs: tuning, reporting or training."),
     output: Path = typer.Option(Path("runs/losses"), "--output", "-o", help="The folder of the figures and the JSON."),
     page: bool = typer.Option(False, "--page", help="Write the table and two figures into agents/CHAMPIONS.md, too."),
@@ -69,7 +67,3 @@ def losses(
     results.print(losses_table(found), highlight=False, markup=False, soft_wrap=True)
     for file in files:
         results.print(f"  {file}", highlight=False, soft_wrap=True)
-
-
-for command in (losses, representation, driving):
-    app.command(name=command.__name__)(reported(command))

@@ -12,7 +12,9 @@ def pretrain(
     set_: list[str] = typer.Option([], "--set", help="A setting of the training loop, key=value, such as epochs=5."),
     scale: float = typer.Option(1.0, help="Share of the full data and epochs."),
     device: str | None = typer.Option(None, help="cpu or cuda."),
-    output: Path | None = typer.Option(None, "--output", "-o", help="The folder [default: runs/pretrain/NAME]."),
+    output: Path | None = typer.Option(
+        None, "--output", "-o", help="The output folder.", show_default="runs/pretrain/NAME"
+    ),
     cache: Path | None = typer.Option(None, help="A folder that keeps recorded driving."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:

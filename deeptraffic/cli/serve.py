@@ -38,7 +38,9 @@ def serve(
     public_url: str | None = typer.Option(None, help="What people type, such as https://traffic.example.org."),
     trust_proxy: list[str] = typer.Option([], help="A proxy, address or network, whose X-Forwarded-* are believed."),
     database_url: str | None = typer.Option(None, envvar=DATABASE_VARIABLE, help=DATABASE_HELP),
-    workers: int | None = typer.Option(None, min=0, max=256, help="Evaluations side by side [default: one a core]."),
+    workers: int | None = typer.Option(
+        None, min=0, max=256, help="Evaluations side by side.", show_default="one per core"
+    ),
 ) -> None:
     """Run a competition: pages, JSON API and evaluation workers, until Ctrl-C."""
     require_extra()

@@ -20,10 +20,12 @@ FINDINGS_HELP = "The CSV of a study, or a sweep's folder; several are drawn toge
 
 def sweep(
     config: Path = typer.Argument(..., help="The sweep's TOML or JSON file: algorithm, space, sampler, trials, ..."),
-    workers: int | None = typer.Option(None, help="Processes [default: 1]; with --ray, trials at once."),
+    workers: int | None = typer.Option(None, help="Processes; with --ray, trials at once.", show_default="1"),
     ray: str | None = typer.Option(None, help="Run trials on a Ray cluster: its address, or auto."),
     trials: int | None = typer.Option(None, help="Trials in all, in place of the file's number."),
-    output: Path | None = typer.Option(None, "--output", "-o", help="Folder [default: runs/NAME of the file]."),
+    output: Path | None = typer.Option(
+        None, "--output", "-o", help="The sweep's folder.", show_default="runs/NAME of the file"
+    ),
     json: bool = typer.Option(False, "--json", help="Print one JSON object about the finished sweep."),
 ) -> None:
     """Try settings from a space, many trainings; the same command goes on where it stopped, after a kill too."""

@@ -29,7 +29,9 @@ def train(
     other_agents: int | None = typer.Option(None, help="Other agents on the road, 0 to 10."),
     seed: int | None = typer.Option(None, help="Of the network, the exploration and the games."),
     device: str | None = typer.Option(None, help="Of the network: cpu, cuda or auto."),
-    output: Path | None = typer.Option(None, "--output", "-o", help="The run folder [default: a new one under runs/]."),
+    output: Path | None = typer.Option(
+        None, "--output", "-o", help="The run folder.", show_default="a new one under runs/"
+    ),
     json: bool = typer.Option(False, "--json", help="Print one JSON object about the finished run."),
 ) -> None:
     """Train an agent in a run folder; the same command on the same folder goes on where it stopped."""

@@ -7,7 +7,7 @@ import typer
 
 from deeptraffic.cli.appearance import Overlay, Theme, Trail, VehiclePath, make_controls, read_vehicle
 from deeptraffic.cli.episodes import DEFAULT_SEED, EPISODE_HELP, find_episode, find_trace
-from deeptraffic.cli.policies import OTHERS_HELP, POLICY_HELP, resolve_policy
+from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, resolve_policy
 from deeptraffic.cli.terminal import messages, print_json, results
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ SEED_HELP = "Of the open run."
 
 def watch(
     policy: str = typer.Argument(..., help=EPISODE_HELP),
-    rules: int | None = typer.Option(None, help="2018 or 2017; by default the policy's own."),
-    other_agents: int | None = typer.Option(None, help=OTHERS_HELP),
+    rules: int | None = typer.Option(None, help="Rules of the contest: 2018 or 2017.", show_default=OWN),
+    other_agents: int | None = typer.Option(None, help=OTHERS_HELP, show_default=OWN),
     seed: int = typer.Option(DEFAULT_SEED, help=f"{SEED_HELP} A trace has its own."),
     beside: str | None = typer.Option(None, help="A second policy or trace, shown beside the first on the same seed."),
     ghost: bool = typer.Option(False, help="Show the second one's ego car as a ghost on the first one's road."),
