@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 from deeptraffic.cli.app import app
 from deeptraffic.competition import evaluation
 from deeptraffic.competition.evaluation import idle_policy
+from deeptraffic.competition.sandbox.intake import Upload
 from deeptraffic.competition.store import accounts, audit, board, competitions, submissions
 from deeptraffic.competition.store.database import Database
-from deeptraffic.competition.store.records import Entry
 from deeptraffic.policies.file import policy_content
+from deeptraffic.sim.rules import Sensor
 
 
 class Shell:
@@ -64,8 +65,9 @@ def enter(shell: Shell, name: str) -> str:
     db = shell.db
     person = next(found for found in accounts.search_people(db, name)[0])
     content = policy_content(idle_policy())
-    entry = Entry(content, name, "a.safetensors", name, 2018, 0, "contest", 1, 1, 10, {})
-    return submissions.accept(db, 1, person.id, entry).key
+    facts = ("policy", name, 2018, 0, "vector", "contest", Sensor(0, 1, 0), 0, ("dense",), 10, 10, 10, 0)
+    upload = Upload(content, name, "a.safetensors", *facts)
+    return submissions.accept(db, 1, person.id, upload).key
 
 
 def test_a_course_from_create_to_the_revealed_final(shell: Shell, quick: None, tmp_path: Path) -> None:

@@ -30,17 +30,20 @@ def submit(
     """Submit a policy to a competition."""
     from deeptraffic.cli.server_client import ServerClient
     from deeptraffic.competition.config import CompetitionConfig
-    from deeptraffic.competition.entries import check_entry, read_entry
+    from deeptraffic.competition.sandbox.intake import check
 
     client = ServerClient(server, token)
     content = _read(file)
     found = client.competition(competition)
-    entry = read_entry(content, file.name)
-    check_entry(CompetitionConfig.from_record({k: v for k, v in found.items() if k not in ("key", "phase")}), entry)
-    here = _score_here(file, entry.rules, entry.other_agents) if score else None
+    upload = check(content, file.name)
+    settings = {name: value for name, value in found.items() if name not in ("key", "phase")}
+    CompetitionConfig.from_record(settings).check_upload(upload)
+    here = _score_here(file, upload.rules, upload.other_agents) if score else None
     if here is not None and not json:
-        others = f"{entry.other_agents} other agent{'' if entry.other_agents == 1 else 's'}"
-        results.print(f"{entry.label}: {here:.2f} mph on this machine, {entry.rules} rules, {others}", highlight=False)
+        others = f"{upload.other_agents} other agent{'' if upload.other_agents == 1 else 's'}"
+        results.print(
+            f"{upload.label}: {here:.2f} mph on this machine, {upload.rules} rules, {others}", highlight=False
+        )
     made = client.submit(found["key"], file.name, content)
     if not json:
         results.print(f"Accepted: {made['page']}", highlight=False, soft_wrap=True)

@@ -12,10 +12,14 @@ daily_limit = 5
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.settings import Checked, choice, switch, whole
 from deeptraffic.sim.rules import CONTESTS, MAX_OTHER_AGENTS
+
+if TYPE_CHECKING:
+    from deeptraffic.competition.sandbox.intake import Upload
 
 MAX_TEXT = {"title": 100, "description": 4000}  # [characters]
 MAX_FILE = 16_000_000  # [bytes] no policy file is larger
@@ -87,6 +91,22 @@ class CompetitionConfig(Checked):
     def closes(self) -> int | None:
         """When submissions are no longer taken [ms since 1970 UTC]; None: never."""
         return to_milliseconds("closes_at", self.closes_at)
+
+    def check_upload(self, upload: "Upload") -> None:
+        """Check a file against the settings; RequestError rules, other_agents, parameters or observation."""
+        if upload.rules != self.rules:
+            raise RequestError("rules", f"the file is for the {upload.rules} rules, the competition for {self.rules}")
+        if upload.other_agents not in self.other_agents:
+            allowed = ", ".join(map(str, self.other_agents))
+            raise RequestError(
+                "other_agents", f"the file drives {upload.other_agents} other agents; allowed are {allowed}"
+            )
+        if self.parameter_cap and upload.parameters > self.parameter_cap:
+            most = f"at most {self.parameter_cap:,} are allowed"
+            raise RequestError("parameters", f"the network has {upload.parameters:,} parameters; {most}")
+        if self.access == "contest" and upload.access != "contest":
+            seen = "the file observes more than the contest's sensor shows"
+            raise RequestError("observation", f"{seen}; train it with at most 3 lanes to each side")
 
     def to_record(self) -> dict[str, Any]:
         """Return all settings as JSON values."""

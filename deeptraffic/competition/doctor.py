@@ -22,7 +22,7 @@ from deeptraffic.competition.sandbox.faults import PlatformFault
 from deeptraffic.competition.store import queue, workers
 from deeptraffic.competition.store.backup import check_file
 from deeptraffic.competition.store.database import Database
-from deeptraffic.competition.store.faults import Refusal, Unavailable
+from deeptraffic.competition.store.errors import RequestError, Unavailable
 from deeptraffic.competition.store.migration import newest_version, version_of
 from deeptraffic.competition.store.schema import audit, evaluations, submissions
 
@@ -57,7 +57,7 @@ def examine(db: Database, data: Path) -> Iterator[Finding]:
     for name, check in checks:
         try:
             yield check()
-        except (OSError, Unavailable, Refusal) as error:
+        except (OSError, Unavailable, RequestError) as error:
             yield Finding(name, BAD, str(error))
 
 

@@ -20,7 +20,7 @@ from types import FrameType
 from deeptraffic.competition.sandbox.faults import SubmissionFault
 from deeptraffic.competition.store import outcomes, queue, workers
 from deeptraffic.competition.store.database import Database, new_key
-from deeptraffic.competition.store.faults import LeaseLost, Unavailable
+from deeptraffic.competition.store.errors import LeaseLost, Unavailable
 from deeptraffic.competition.store.records import Job
 from deeptraffic.evaluation.score import Score
 

@@ -16,10 +16,12 @@ import pytest
 from sqlalchemy import URL, create_engine, text
 
 from deeptraffic.competition.config import CompetitionConfig
+from deeptraffic.competition.sandbox.intake import Upload
 from deeptraffic.competition.store import accounts, competitions, outcomes, queue, submissions
 from deeptraffic.competition.store.database import FILE, Database
-from deeptraffic.competition.store.records import Competition, Entry, Job, Person, Submission
+from deeptraffic.competition.store.records import Competition, Job, Person, Submission
 from deeptraffic.evaluation.score import Score
+from deeptraffic.sim.rules import Sensor
 
 NOON = 1_800_000_000_000 - 1_800_000_000_000 % 86_400_000 + 43_200_000  # [ms since 1970 UTC] of a day in 2027
 
@@ -33,29 +35,34 @@ class Lab:
     competition: Competition
     score_of: dict[str, float] = field(default_factory=dict)
 
-    def entry(self, name: str, **changes: Any) -> Entry:
+    def upload(self, name: str, **changes: Any) -> Upload:
         content = name.encode()
         given: dict[str, Any] = {
             "content": content,
             "sha256": hashlib.sha256(content).hexdigest(),
             "filename": f"{name}.safetensors",
+            "kind": "policy",
             "label": name,
             "rules": 2018,
             "other_agents": 0,
+            "observation": "vector",
             "access": "contest",
-            "cells": 420,
-            "layers": 3,
+            "sensor": Sensor(3, 50, 10),
+            "temporal_window": 0,
+            "layers": ("dense", "relu", "dense"),
             "parameters": 1000,
-            "facts": {"kind": "policy"},
+            "operations": 1000,
+            "values": 100,
+            "vehicle_numbers": 0,
         }
-        return Entry(**(given | changes))
+        return Upload(**(given | changes))
 
     def member(self, name: str) -> Person:
         secret = accounts.new_invite(self.db, self.competition.id, "test")
         return accounts.join_by_invite(self.db, secret, name)[0]
 
     def submit(self, person: Person, name: str, **changes: Any) -> Submission:
-        return submissions.accept(self.db, self.competition.id, person.id, self.entry(name, **changes))
+        return submissions.accept(self.db, self.competition.id, person.id, self.upload(name, **changes))
 
     def score(self, job: Job) -> Score:
         """A score of 20 runs of what the test says, 60 by default; in the final the last become the first."""

@@ -6,6 +6,10 @@ from typing import Any
 import pytest
 
 from deeptraffic.competition.config import CompetitionConfig, to_milliseconds, to_time
+from deeptraffic.competition.evaluation import idle_policy
+from deeptraffic.competition.sandbox.intake import check
+from deeptraffic.competition.store.errors import RequestError
+from deeptraffic.policies.file import policy_content
 from deeptraffic.settings import read_settings
 
 
@@ -48,3 +52,11 @@ def test_a_2017_competition_has_no_other_agents() -> None:
 def test_times_without_a_zone_are_utc_and_others_are_turned() -> None:
     assert to_milliseconds("x", "2026-01-01T00:00:00") == to_milliseconds("x", "2026-01-01T01:00:00+01:00")
     assert to_time(1_793_491_199_001) == "2026-10-31T23:59:59.001Z"
+
+
+def test_a_file_is_checked_against_the_settings_without_a_database() -> None:
+    upload = check(policy_content(idle_policy()), "mine.safetensors")
+    CompetitionConfig(parameter_cap=10).check_upload(upload)
+    with pytest.raises(RequestError) as refused:
+        CompetitionConfig(parameter_cap=9).check_upload(upload)
+    assert refused.value.code == "parameters"

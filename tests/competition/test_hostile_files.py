@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from deeptraffic.competition.sandbox.faults import SubmissionFault
-from deeptraffic.competition.sandbox.intake import Submission, check, check_own
+from deeptraffic.competition.sandbox.intake import Upload, check, check_own
 from deeptraffic.competition.sandbox.limits import DRIVING
 from deeptraffic.competition.sandbox.policy import SandboxedPolicy
 from deeptraffic.evaluation.protocol import OFFICIAL, Protocol, evaluate_official
@@ -298,14 +298,14 @@ CASES = [
 ]
 
 
-def answer(case: Case, check: Callable[[bytes, str], Submission] = check) -> tuple[str, str]:
+def answer(case: Case, check: Callable[[bytes, str], Upload] = check) -> tuple[str, str]:
     """The code that a file is answered with, and the sentence."""
     content = case.content if isinstance(case.content, bytes) else case.content()
     try:
         found = check(content, case.name)
     except SubmissionFault as fault:
         return fault.code, fault.sentence
-    assert isinstance(found, Submission)
+    assert isinstance(found, Upload)
     return ACCEPTED, found.label
 
 

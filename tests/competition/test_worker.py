@@ -9,7 +9,7 @@ import pytest
 
 from deeptraffic.competition.sandbox.faults import PlatformFault, SubmissionFault
 from deeptraffic.competition.store import outcomes, queue, submissions, workers
-from deeptraffic.competition.store.faults import LeaseLost
+from deeptraffic.competition.store.errors import LeaseLost
 from deeptraffic.competition.worker import Pace, Worker
 
 

@@ -1,7 +1,7 @@
 """The door: uploaded bytes to a checked policy file, or a fault with a sentence that says what to do.
 
-    >>> submission = check(content, "mine.safetensors")
-    >>> submission.content, submission.sha256           # what is stored, and its name in the store
+    >>> upload = check(content, "mine.safetensors")
+    >>> upload.content, upload.sha256           # what is stored, and its name in the store
 
 Whoever calls it never looks into the bytes himself: they are read in a locked child process.
 """
@@ -15,7 +15,7 @@ from deeptraffic.competition.sandbox.faults import SubmissionFault
 from deeptraffic.competition.sandbox.formats import REMEDY
 from deeptraffic.competition.sandbox.limits import DRIVING, READING, Limits
 from deeptraffic.policies.vocabulary import LAYER_KINDS
-from deeptraffic.sim.rules import Sensor
+from deeptraffic.sim.rules import CONTESTS, Sensor
 
 if TYPE_CHECKING:
     from deeptraffic.competition.sandbox.process import ChildProcess
@@ -26,10 +26,11 @@ CHOICES = {"kind": ("policy", "convnetjs"), "observation": ("vector",), "access"
 
 
 @dataclass(frozen=True)
-class Submission:
-    """A checked submission.
+class Upload:
+    """A checked upload.
 
     content: its policy file, the same bytes for the same policy; sha256: of content, in hexadecimal
+    filename: as it was uploaded
     kind: what was uploaded: "policy" or "convnetjs"
     label: what its author calls it
     rules, other_agents: what it was made for
@@ -42,6 +43,7 @@ class Submission:
 
     content: bytes = field(repr=False)
     sha256: str
+    filename: str
     kind: str
     label: str
     rules: int
@@ -58,12 +60,12 @@ class Submission:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Everything but the bytes, as JSON."""
-        facts = {name: value for name, value in vars(self).items() if name != "content"}
+        """Everything but the bytes and their name, as JSON."""
+        facts = {name: value for name, value in vars(self).items() if name not in ("content", "filename")}
         return facts | {"sensor": self.sensor._asdict(), "layers": list(self.layers), "size": len(self.content)}
 
 
-def check(content: bytes, filename: str, limits: Limits = DRIVING) -> Submission:
+def check(content: bytes, filename: str, limits: Limits = DRIVING) -> Upload:
     """Return what an uploaded file holds.
 
     limits: that it must keep to when it drives
@@ -77,10 +79,10 @@ def check(content: bytes, filename: str, limits: Limits = DRIVING) -> Submission
     with ChildProcess("read", READING) as child:
         record = records.read_report(_ask(child, name + content, len(name)))
         canonical = _ask(child, most=wire.MAX_SUBMISSION)
-    return _checked(canonical, record, limits)
+    return _checked(canonical, filename, record, limits)
 
 
-def check_own(content: bytes, filename: str, limits: Limits = DRIVING) -> Submission:
+def check_own(content: bytes, filename: str, limits: Limits = DRIVING) -> Upload:
     """As `check`, in this process and on any system: for a file of one's own, before it is sent to a server."""
     from deeptraffic.competition.sandbox.reading import Refusal, facts_of, read
 
@@ -90,7 +92,7 @@ def check_own(content: bytes, filename: str, limits: Limits = DRIVING) -> Submis
     except Refusal as refusal:
         code, sentence = refusal.args
         raise SubmissionFault(code, records.plain_text(sentence, records.MAX_SENTENCE)) from None
-    return _checked(canonical, facts, limits)
+    return _checked(canonical, filename, facts, limits)
 
 
 def _check_size(content: bytes) -> None:
@@ -99,14 +101,20 @@ def _check_size(content: bytes) -> None:
         raise SubmissionFault("size", f"the file has {len(content)} bytes; {most}; {REMEDY}")
 
 
-def _checked(canonical: bytes, record: dict[str, Any], limits: Limits) -> Submission:
-    """A child's report as a submission; SubmissionFault if it cannot be, or if it costs too much."""
+def _checked(canonical: bytes, filename: str, record: dict[str, Any], limits: Limits) -> Upload:
+    """A child's report as an upload; SubmissionFault if it cannot be, if no road of its rules has its sensor, or if it
+    costs too much.
+    """
     try:
-        submission = _submission(canonical, record)
+        upload = _upload(canonical, filename, record)
     except (KeyError, TypeError, ValueError) as error:
         raise SubmissionFault("crash", f"reading it went wrong ({error!s:.80}); {REMEDY}") from None
-    check_cost(submission.operations, submission.values, submission.vehicle_numbers, limits)
-    return submission
+    try:
+        upload.sensor.check(CONTESTS[upload.rules])
+    except ValueError as error:
+        raise SubmissionFault("broken", str(error)) from None
+    check_cost(upload.operations, upload.values, upload.vehicle_numbers, limits)
+    return upload
 
 
 def _ask(child: "ChildProcess", content: bytes = b"", columns: int = 0, most: int = wire.MAX_REPORT) -> bytes:
@@ -121,7 +129,7 @@ def _ask(child: "ChildProcess", content: bytes = b"", columns: int = 0, most: in
         raise SubmissionFault(fault.code, f"{what}: upload the code as the game saved it, or {REMEDY}") from None
 
 
-def _submission(content: bytes, record: dict[str, Any]) -> Submission:
+def _upload(content: bytes, filename: str, record: dict[str, Any]) -> Upload:
     """The record of a child, checked; ValueError names what is wrong with it."""
     names = record.get("layers")
     if not isinstance(names, list) or not all(name in LAYER_KINDS for name in names):
@@ -129,9 +137,10 @@ def _submission(content: bytes, record: dict[str, Any]) -> Submission:
     for name, choices in CHOICES.items():
         if record.get(name) not in choices:
             raise ValueError(name)
-    return Submission(
+    return Upload(
         content=content,
         sha256=hashlib.sha256(content).hexdigest(),
+        filename=filename,
         kind=record["kind"],
         label=records.plain_text(record.get("label"), MAX_LABEL),
         rules=records.rules(record),

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from deeptraffic.competition.store import audit, decode
 from deeptraffic.competition.store.database import Database, new_key
-from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.members import join
 from deeptraffic.competition.store.names import clean_name, skeleton
 from deeptraffic.competition.store.records import Person, Token
@@ -65,11 +65,11 @@ def issue(
 
 
 def _find(connection: Connection, db: Database, secret: str, scope: str) -> Any:
-    """Return the row of a token that opens the door now; Refusal `token` if it does not."""
+    """Return the row of a token that opens the door now; RequestError `token` if it does not."""
     row = connection.execute(select(tokens).where(tokens.c.digest == digest(secret))).one_or_none()
     valid = row is not None and row.scope == scope and row.revoked_at is None and row.uses_left != 0
     if row is None or not valid or row.expires_at <= db.now(connection):
-        raise Refusal("token", NO_ENTRY)
+        raise RequestError("token", NO_ENTRY)
     return row
 
 
@@ -81,17 +81,17 @@ def _use(connection: Connection, db: Database, row: Any) -> None:
         update(tokens).where(tokens.c.id == row.id, same).values(uses_left=left, used_at=db.now(connection))
     )
     if changed.rowcount != 1:
-        raise Refusal("token", NO_ENTRY)
+        raise RequestError("token", NO_ENTRY)
 
 
 def look_at(db: Database, secret: str, scope: str) -> Token:
-    """Return what an invitation or link is for, without using it; Refusal `token` if it is not valid."""
+    """Return what an invitation or link is for, without using it; RequestError `token` if it is not valid."""
     with db.read() as connection:
         return decode.token(_find(connection, db, secret, scope))
 
 
 def person_of(db: Database, secret: str, scope: str) -> tuple[Person, Token]:
-    """Return who presents a session or submit token; Refusal `token` or `blocked`."""
+    """Return who presents a session or submit token; RequestError `token` or `blocked`."""
     with db.read() as connection:
         row = _find(connection, db, secret, scope)
         return _active(connection, row.person_id), decode.token(row)
@@ -100,7 +100,7 @@ def person_of(db: Database, secret: str, scope: str) -> tuple[Person, Token]:
 def _active(connection: Connection, person_id: int) -> Person:
     found = decode.person(connection.execute(select(people).where(people.c.id == person_id)).one())
     if found.blocked_at is not None:
-        raise Refusal("blocked", "this account is closed; ask the organiser")
+        raise RequestError("blocked", "this account is closed; ask the organiser")
     return found
 
 
@@ -198,7 +198,7 @@ def revoke_all(connection: Connection, db: Database, person_id: int, *scopes: st
 
 
 def add_person(connection: Connection, db: Database, name: str, role: str = "participant", contact: str = "") -> Person:
-    """Make an account; Refusal `name` or `name_taken`."""
+    """Make an account; RequestError `name` or `name_taken`."""
     name = clean_name(name)
     row = {"key": new_key(), "name": name, "skeleton": skeleton(name), "role": role, "contact": contact[:MAX_CONTACT]}
     try:
@@ -206,7 +206,7 @@ def add_person(connection: Connection, db: Database, name: str, role: str = "par
             query = insert(people).values(row | {"created_at": db.now(connection)}).returning(people)
             return decode.person(connection.execute(query).one())
     except IntegrityError:
-        raise Refusal("name_taken", TAKEN.format(name)) from None
+        raise RequestError("name_taken", TAKEN.format(name)) from None
 
 
 def join_by_invite(db: Database, secret: str, name: str) -> tuple[Person, str]:
@@ -218,12 +218,12 @@ def join_by_invite(db: Database, secret: str, name: str) -> tuple[Person, str]:
 
 
 def join_open(db: Database, competition_id: int, name: str) -> tuple[Person, str]:
-    """Make an account in a competition that is open to everybody; Refusal `invite_needed` where it is not."""
+    """Make an account in a competition that is open to everybody; RequestError `invite_needed` where it is not."""
     from deeptraffic.competition.store.competitions import get
 
     with db.write() as connection:
         if get(connection, competition_id).config.joining != "open":
-            raise Refusal("invite_needed", "this competition takes people by invitation; ask the organiser for it")
+            raise RequestError("invite_needed", "this competition takes people by invitation; ask the organiser for it")
         return _new_member(connection, db, competition_id, name)
 
 
@@ -243,7 +243,7 @@ def _new_member(connection: Connection, db: Database, competition_id: int, name:
 
 
 def rename(db: Database, person_id: int, name: str) -> Person:
-    """Give a person another display name; Refusal `name` or `name_taken`."""
+    """Give a person another display name; RequestError `name` or `name_taken`."""
     from deeptraffic.competition.store.competitions import touch_all
 
     name = clean_name(name)
@@ -254,7 +254,7 @@ def rename(db: Database, person_id: int, name: str) -> Person:
                 query = update(people).where(people.c.id == person_id).values(values).returning(people)
                 found = decode.person(connection.execute(query).one())
         except IntegrityError:
-            raise Refusal("name_taken", TAKEN.format(name)) from None
+            raise RequestError("name_taken", TAKEN.format(name)) from None
         touch_all(connection)
         return found
 
@@ -305,18 +305,20 @@ def _set_blocked(db: Database, person_id: int, actor: str, reason: str, action: 
 def import_people(db: Database, competition_id: int, text: str, actor: str) -> list[tuple[Person, str]]:
     """Make accounts from CSV text with a column `name` and perhaps `contact`; return each with a one-time link's token.
 
-    All or none: Refusal `accounts` names the first line that is wrong.
+    All or none: RequestError `accounts` names the first line that is wrong.
     """
     rows = list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"))))
     if not rows or "name" not in rows[0] or len(rows) > MAX_PEOPLE:
-        raise Refusal("accounts", f"give CSV whose first line names a column `name`, with 1 to {MAX_PEOPLE:,} people")
+        raise RequestError(
+            "accounts", f"give CSV whose first line names a column `name`, with 1 to {MAX_PEOPLE:,} people"
+        )
     made = []
     with db.write() as connection:
         for line, row in enumerate(rows, 2):
             try:
                 found = add_person(connection, db, row["name"] or "", contact=row.get("contact") or "")
-            except Refusal as refusal:
-                raise Refusal("accounts", f"line {line}: {refusal.sentence}") from None
+            except RequestError as error:
+                raise RequestError("accounts", f"line {line}: {error.message}") from None
             join(connection, db, competition_id, found.id)
             made.append((found, issue(connection, db, "link", found.id, lifetime=LIFETIMES["invite"], uses=1)))
         audit.note(connection, db, actor, "accounts", competition_id, people=len(made))

@@ -14,7 +14,7 @@ from sqlalchemy import URL, Connection, Table, TextClause, func, insert, select,
 
 from deeptraffic.competition.store import audit
 from deeptraffic.competition.store.database import Database
-from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.migration import version_of
 from deeptraffic.competition.store.schema import competitions, contents, metadata, people, results, workers
 
@@ -26,7 +26,7 @@ LEFT_OUT = {workers.name}
 def backup(db: Database, path: Path, actor: str) -> dict[str, int]:
     """Write a backup, whole or not at all; return how many rows it holds of each table."""
     if path.exists():
-        raise Refusal("exists", f"{path} exists; name a new file")
+        raise RequestError("exists", f"{path} exists; name a new file")
     with db.write() as connection:
         audit.note(connection, db, actor, "backup", subject=path.name)
     handle, name = tempfile.mkstemp(prefix=".unfinished-", suffix=".sqlite3", dir=path.parent)
@@ -54,23 +54,23 @@ def _seal(path: Path) -> None:
 
 
 def check_file(connection: sqlite3.Connection) -> None:
-    """Raise Refusal `damaged` for a file that SQLite finds damaged."""
+    """Raise RequestError `damaged` for a file that SQLite finds damaged."""
     try:
         found = connection.execute("PRAGMA integrity_check").fetchone()[0]
         broken = connection.execute("PRAGMA foreign_key_check").fetchone()
     except sqlite3.DatabaseError as error:
-        raise Refusal("damaged", f"this is no backup, or a damaged one ({error}); take another file") from None
+        raise RequestError("damaged", f"this is no backup, or a damaged one ({error}); take another file") from None
     if found != "ok" or broken is not None:
-        raise Refusal("damaged", f"the backup is damaged ({found:.100}); take another one")
+        raise RequestError("damaged", f"the backup is damaged ({found:.100}); take another one")
 
 
 def restore(path: Path, db: Database, actor: str) -> dict[str, int]:
     """Fill an empty database from a backup; return how many rows it has of each table.
 
-    Raises Refusal `not_empty` for a database that holds anything, `damaged` or `missing` for the file.
+    Raises RequestError `not_empty` for a database that holds anything, `damaged` or `missing` for the file.
     """
     if not path.is_file():
-        raise Refusal("missing", f"there is no file {path}")
+        raise RequestError("missing", f"there is no file {path}")
     with tempfile.TemporaryDirectory(prefix="deeptraffic-") as folder:
         copy = Path(folder) / "backup.sqlite3"  # which may have to be brought up to date
         copy.write_bytes(path.read_bytes())
@@ -78,7 +78,7 @@ def restore(path: Path, db: Database, actor: str) -> dict[str, int]:
             check_file(connection)
         source = Database(URL.create("sqlite", database=str(copy)))
         if version_of(source) is None:
-            raise Refusal("damaged", f"{path} holds no competition; take another file")
+            raise RequestError("damaged", f"{path} holds no competition; take another file")
         source.migrate()
         db.migrate()
         with source.read() as from_there, db.write("schema") as sink:
@@ -93,7 +93,9 @@ def restore(path: Path, db: Database, actor: str) -> dict[str, int]:
 def _check_empty(connection: Connection) -> None:
     for table in (people, competitions):
         if connection.execute(select(func.count()).select_from(table)).scalar_one():
-            raise Refusal("not_empty", "the database holds a competition; restore into an empty folder or database")
+            raise RequestError(
+                "not_empty", "the database holds a competition; restore into an empty folder or database"
+            )
 
 
 def _copy(source: Connection, sink: Connection) -> dict[str, int]:

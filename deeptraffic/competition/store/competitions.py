@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from deeptraffic.competition.config import CompetitionConfig
 from deeptraffic.competition.store import audit, decode
 from deeptraffic.competition.store.database import Database, to_text
-from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.records import Competition
 from deeptraffic.competition.store.schema import competitions, private_seeds
 from deeptraffic.evaluation.seeds import private_seeds as draw_seeds
@@ -22,13 +22,15 @@ FIXED = ("rules",)  # settings that scores already given depend on
 def create(
     db: Database, key: str, config: CompetitionConfig, actor: str, seeds: list[int] | None = None
 ) -> Competition:
-    """Make a competition; Refusal `key` or `key_taken`.
+    """Make a competition; RequestError `key` or `key_taken`.
 
     key: its name in addresses: small letters, digits and hyphens
     seeds: private, of the final; by default `final_runs` seeds that the operating system draws
     """
     if not KEY.fullmatch(key):
-        raise Refusal("key", f"{key!r:.60} is no name for an address; use up to 40 small letters, digits and hyphens")
+        raise RequestError(
+            "key", f"{key!r:.60} is no name for an address; use up to 40 small letters, digits and hyphens"
+        )
     chosen = draw_seeds(config.final_runs, seeds)
     with db.write() as connection:
         row = {"key": key, "config": to_text(config.to_record()), "created_at": db.now(connection)}
@@ -37,7 +39,7 @@ def create(
                 query = insert(competitions).values(row).returning(competitions)
                 made = decode.competition(connection.execute(query).one())
         except IntegrityError:
-            raise Refusal("key_taken", f"there is a competition {key!r} already; choose another name") from None
+            raise RequestError("key_taken", f"there is a competition {key!r} already; choose another name") from None
         connection.execute(insert(private_seeds).values(competition_id=made.id, seeds=to_text(chosen)))
         audit.note(connection, db, actor, "create", made.id, key, config=config.to_record())
     return made
@@ -76,7 +78,7 @@ def all_competitions(db: Database) -> list[Competition]:
 
 
 def change_config(db: Database, competition_id: int, changes: dict[str, Any], actor: str) -> Competition:
-    """Change settings, such as dates and limits; ValueError for an impossible value, Refusal `fixed` for the rules.
+    """Change settings, such as dates and limits; ValueError for an invalid value, RequestError `fixed` for rules.
 
     The final's private seeds stay the first `final_runs` of those drawn; more of them are drawn if need be.
     """
@@ -84,10 +86,10 @@ def change_config(db: Database, competition_id: int, changes: dict[str, Any], ac
         before = get(connection, competition_id, lock=True)
         config = CompetitionConfig.from_record(before.config.to_record() | changes)
         if before.final != "none":
-            raise Refusal("final", "the final has begun; its competition's settings are fixed")
+            raise RequestError("final", "the final has begun; its competition's settings are fixed")
         for name in FIXED:
             if getattr(config, name) != getattr(before.config, name):
-                raise Refusal("fixed", f"{name} cannot change, scores depend on it; create another competition")
+                raise RequestError("fixed", f"{name} cannot change, scores depend on it; create another competition")
         seeds = list(seeds_of(connection, competition_id))
         if config.final_runs > len(seeds):
             seeds = draw_seeds(config.final_runs, None, seeds)

@@ -21,7 +21,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from deeptraffic.competition.store.faults import Unavailable
+from deeptraffic.competition.store.errors import Unavailable
 
 FILE = "competition.sqlite3"
 BUSY_SECONDS = 30.0

@@ -11,7 +11,7 @@ from deeptraffic.competition.store import audit, jobs
 from deeptraffic.competition.store.board import Board, build_board
 from deeptraffic.competition.store.competitions import get, seeds_of, set_final
 from deeptraffic.competition.store.database import Database, new_key
-from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.records import Competition
 from deeptraffic.competition.store.schema import evaluations, members, people, results, submissions
 from deeptraffic.competition.store.submissions import UNFINISHED
@@ -61,13 +61,13 @@ def preview(db: Database, competition_id: int) -> Final:
 
 
 def begin(db: Database, competition_id: int, actor: str) -> int:
-    """Take no more submissions and queue the final; return of how many. Refusal `final` or `unfinished`."""
+    """Take no more submissions and queue the final; return of how many. RequestError `final` or `unfinished`."""
     with db.write("queue") as connection:
         competition = get(connection, competition_id, lock=True)
         if competition.final != "none":
-            raise Refusal("final", "the final has begun already")
+            raise RequestError("final", "the final has begun already")
         if waiting := _unfinished(connection, competition_id):
-            raise Refusal("unfinished", f"{waiting} submissions still wait for their score; pause, then try again")
+            raise RequestError("unfinished", f"{waiting} submissions still wait for their score; pause, then try again")
         entries, batch = _entries(connection, competition_id), new_key()
         seeds = seeds_of(connection, competition_id)[: competition.config.final_runs]
         for entry in entries:
@@ -95,7 +95,7 @@ def cancel(db: Database, competition_id: int, actor: str) -> None:
     with db.write("queue") as connection:
         competition = get(connection, competition_id, lock=True)
         if competition.final not in ("running", "scored"):
-            raise Refusal("final", "there is no hidden final to cancel")
+            raise RequestError("final", "there is no hidden final to cancel")
         mine = (evaluations.c.competition_id == competition_id, evaluations.c.kind == "final")
         ended = {"state": "cancelled", "fence": evaluations.c.fence + 1, "finished_at": db.now(connection)}
         connection.execute(update(evaluations).where(*mine).values(ended))
@@ -115,10 +115,10 @@ def hidden_board(db: Database, competition_id: int, actor: str) -> Board:
 
 
 def reveal(db: Database, competition_id: int, actor: str) -> Competition:
-    """Show the final to everybody; Refusal `unfinished` if it is not scored."""
+    """Show the final to everybody; RequestError `unfinished` if it is not scored."""
     with db.write() as connection:
         if not set_final(connection, competition_id, "scored", "revealed", db.now(connection)):
-            raise Refusal("unfinished", "the final is not scored yet, or is revealed already")
+            raise RequestError("unfinished", "the final is not scored yet, or is revealed already")
         audit.note(connection, db, actor, "reveal final", competition_id)
         return get(connection, competition_id)
 

@@ -6,7 +6,7 @@ list of names may meet: Cyrillic and Greek letters, 0 for O, 1 for I). Names tha
 
 import unicodedata
 
-from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.competition.store.errors import RequestError
 
 MAX_NAME = 40  # [characters]
 MAX_MARKS = 2  # combining marks on one letter
@@ -40,19 +40,19 @@ PAIRS = (("rn", "m"), ("vv", "w"))
 
 
 def clean_name(text: str) -> str:
-    """Return a display name in its one form; Refusal `name` says what is wrong with it."""
+    """Return a display name in its one form; RequestError `name` says what is wrong with it."""
     if any(unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn") for character in text):
-        raise Refusal("name", "the name holds an invisible or unassigned character; use letters, digits and signs")
+        raise RequestError("name", "the name holds an invisible or unassigned character; use letters, digits and signs")
     name = " ".join(unicodedata.normalize("NFKC", text).split())
     if not 1 <= len(name) <= MAX_NAME:
-        raise Refusal("name", f"the name has {len(name)} characters; give 1 to {MAX_NAME}")
+        raise RequestError("name", f"the name has {len(name)} characters; give 1 to {MAX_NAME}")
     if not any(unicodedata.category(character)[0] in "LN" for character in name):
-        raise Refusal("name", "the name has no letter and no digit; add one, so that it can be called")
+        raise RequestError("name", "the name has no letter and no digit; add one, so that it can be called")
     marks = 0
     for character in unicodedata.normalize("NFD", name):
         marks = marks + 1 if unicodedata.category(character)[0] == "M" else 0
         if marks > MAX_MARKS:
-            raise Refusal("name", f"a letter of the name carries more than {MAX_MARKS} marks; leave some out")
+            raise RequestError("name", f"a letter of the name carries more than {MAX_MARKS} marks; leave some out")
     return name
 
 

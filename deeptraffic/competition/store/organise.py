@@ -4,14 +4,14 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from deeptraffic.competition.entries import check_entry
+from deeptraffic.competition.sandbox.intake import Upload
 from deeptraffic.competition.store import accounts, audit, submissions
 from deeptraffic.competition.store.competitions import get, touch
 from deeptraffic.competition.store.database import Database
-from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.members import join
 from deeptraffic.competition.store.outcomes import end_final
-from deeptraffic.competition.store.records import Entry, Submission
+from deeptraffic.competition.store.records import Submission
 from deeptraffic.competition.store.schema import evaluations, members, people
 from deeptraffic.competition.store.schema import submissions as rows
 from deeptraffic.competition.store.standing import update_best
@@ -20,7 +20,7 @@ MAX_REASON = 1000  # [characters]
 
 
 def disqualify(db: Database, key: str, actor: str, reason: str) -> None:
-    """Take a submission off the board, and out of the queue; Refusal `missing`, `reason` or `revealed`."""
+    """Take a submission off the board, and out of the queue; RequestError `missing`, `reason` or `revealed`."""
     _judge(db, key, actor, "disqualify", _reason(reason))
 
 
@@ -34,7 +34,7 @@ def _judge(db: Database, key: str, actor: str, action: str, reason: str) -> None
     with db.write("queue") as connection:
         row = connection.execute(select(rows).where(rows.c.key == key)).one_or_none()
         if row is None:
-            raise Refusal("missing", f"there is no submission {key!r:.60}")
+            raise RequestError("missing", f"there is no submission {key!r:.60}")
         values = {
             "disqualified_at": db.now(connection) if out else None,
             "disqualified_reason": reason if out else None,
@@ -69,7 +69,7 @@ def _judge_member(db: Database, competition_id: int, person_id: int, actor: str,
             "disqualified_reason": reason if out else None,
         }
         if connection.execute(update(members).where(*who).values(values)).rowcount != 1:
-            raise Refusal("missing", "this person takes no part in the competition")
+            raise RequestError("missing", "this person takes no part in the competition")
         if out:
             _cancel(connection, db, competition_id, theirs)
         else:
@@ -104,15 +104,15 @@ def _choose_best(connection: Connection, rows_id: int) -> None:
 
 def _reason(reason: str) -> str:
     if not reason.strip():
-        raise Refusal("reason", "say why: the person concerned reads the reason")
+        raise RequestError("reason", "say why: the person concerned reads the reason")
     return reason.strip()[:MAX_REASON]
 
 
-def add_baseline(db: Database, competition_id: int, name: str, entry: Entry, actor: str) -> Submission:
-    """Enter a policy that stands on the board without a rank; Refusal as `accept`, `name` or `name_taken`."""
+def add_baseline(db: Database, competition_id: int, name: str, upload: Upload, actor: str) -> Submission:
+    """Enter a policy that stands on the board without a rank; RequestError as `accept`, `name` or `name_taken`."""
     with db.write() as connection:
         found = accounts.add_person(connection, db, name, role="baseline")
         join(connection, db, competition_id, found.id)
-        check_entry(get(connection, competition_id).config, entry)
-        audit.note(connection, db, actor, "baseline", competition_id, name, label=entry.label)
-    return submissions.accept(db, competition_id, found.id, entry)
+        get(connection, competition_id).config.check_upload(upload)
+        audit.note(connection, db, actor, "baseline", competition_id, name, label=upload.label)
+    return submissions.accept(db, competition_id, found.id, upload)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from deeptraffic.competition.store import competitions
 from deeptraffic.competition.store.database import Database
-from deeptraffic.competition.store.faults import LeaseLost
+from deeptraffic.competition.store.errors import LeaseLost
 from deeptraffic.competition.store.jobs import enqueue
 from deeptraffic.competition.store.records import Job
 from deeptraffic.competition.store.schema import evaluations, results, submissions

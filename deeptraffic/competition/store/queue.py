@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Subquery, and_, case, func, or
 
 from deeptraffic.competition.store import competitions
 from deeptraffic.competition.store.database import Database
-from deeptraffic.competition.store.faults import LeaseLost
+from deeptraffic.competition.store.errors import LeaseLost
 from deeptraffic.competition.store.jobs import PRIORITY
 from deeptraffic.competition.store.outcomes import LATE, finish, retry_or_fail
 from deeptraffic.competition.store.records import Job

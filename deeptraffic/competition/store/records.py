@@ -10,30 +10,6 @@ from deeptraffic.sim.state import F64, I64
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A checked policy file on its way into a competition.
-
-    content: of the policy file in its one form; sha256: of content
-    filename: as it was uploaded; label: as the file names itself
-    rules, other_agents: what it was made for; access: "contest", or "open" if it sees more than the contest shows
-    cells: of its sensor; layers, parameters: of its network
-    facts: whatever else pages show
-    """
-
-    content: bytes = field(repr=False)
-    sha256: str
-    filename: str
-    label: str
-    rules: int
-    other_agents: int
-    access: str
-    cells: int
-    layers: int
-    parameters: int
-    facts: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class Person:
     """Somebody with an account; id is for the store's own calls, key for addresses; role: participant, organiser,
     baseline.

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select, update
 from deeptraffic.competition.store import audit, jobs
 from deeptraffic.competition.store.competitions import get
 from deeptraffic.competition.store.database import Database, new_key
-from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.schema import evaluations, members, people, results, submissions
 from deeptraffic.competition.store.standing import update_best
 
@@ -49,20 +49,20 @@ class Reevaluation:
 
 
 def begin(db: Database, competition_id: int, keys: list[str] | None, actor: str) -> str:
-    """Queue scored submissions anew, all of them for None; return the batch. Refusal `missing`, `open` or `final`."""
+    """Queue scored submissions anew, all of them for None; return the batch. RequestError missing, open, final."""
     with db.write("queue") as connection:
         competition = get(connection, competition_id, lock=True)
         if competition.final != "none":
-            raise Refusal("final", "the final has begun; public scores are fixed")
+            raise RequestError("final", "the final has begun; public scores are fixed")
         if _open(connection, competition_id):
-            raise Refusal("open", "a re-evaluation is open already; apply or discard it first")
+            raise RequestError("open", "a re-evaluation is open already; apply or discard it first")
         scored = (submissions.c.competition_id == competition_id, submissions.c.state == "scored")
         query = select(submissions.c.id, submissions.c.key).where(*scored).order_by(submissions.c.id)
         if keys is not None:
             query = query.where(submissions.c.key.in_(keys))
         found = connection.execute(query).all()
         if not found or (keys is not None and len(found) != len(set(keys))):
-            raise Refusal("missing", "name submissions of this competition that have a score")
+            raise RequestError("missing", "name submissions of this competition that have a score")
         batch = new_key()
         for row in found:
             jobs.enqueue(connection, db, competition, row.id, "again", batch)
@@ -92,13 +92,13 @@ def preview(db: Database, batch: str) -> Reevaluation:
 
 
 def apply(db: Database, batch: str, actor: str) -> int:
-    """Let the new results count; return how many scores changed. Refusal `unfinished` or `missing`."""
+    """Let the new results count; return how many scores changed. RequestError `unfinished` or `missing`."""
     with db.write("queue") as connection:
         rows = _rows(connection, batch)
         if any(row.state in ("queued", "running") for row in rows):
-            raise Refusal("unfinished", "the re-evaluation still runs; wait for its end, or discard it")
+            raise RequestError("unfinished", "the re-evaluation still runs; wait for its end, or discard it")
         if get(connection, rows[0].competition_id, lock=True).final != "none":
-            raise Refusal("final", "the final has begun; public scores are fixed")
+            raise RequestError("final", "the final has begun; public scores are fixed")
         changed = sum(_apply_row(connection, row) for row in rows)
         for person_id in sorted({row.person_id for row in rows}):
             update_best(connection, rows[0].competition_id, person_id)
@@ -158,7 +158,7 @@ def _rows(connection: Connection, batch: str) -> list[Any]:
     query = select(*columns, *numbers).select_from(source).where(*which).order_by(evaluations.c.id)
     rows = list(connection.execute(query).all())
     if not rows:
-        raise Refusal("missing", "there is no open re-evaluation of this name")
+        raise RequestError("missing", "there is no open re-evaluation of this name")
     return rows
 
 

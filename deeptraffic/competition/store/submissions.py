@@ -7,12 +7,12 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, func, insert, select, update
 
 from deeptraffic.competition.config import to_time
-from deeptraffic.competition.entries import check_entry
+from deeptraffic.competition.sandbox.intake import Upload
 from deeptraffic.competition.store import competitions, decode, jobs, queue
 from deeptraffic.competition.store.database import Database, new_key, to_text
-from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.members import find_member
-from deeptraffic.competition.store.records import Competition, Entry, Member, Result, Submission
+from deeptraffic.competition.store.records import Competition, Member, Result, Submission
 from deeptraffic.competition.store.schema import contents, evaluations, members, people, results, submissions
 
 DAY = 86_400_000  # [ms]
@@ -22,10 +22,10 @@ UNFINISHED = ("waiting", "validating", "validated", "running")
 # --- accepting ----------------------------------------------------------------------------------------------------
 
 
-def accept(db: Database, competition_id: int, person_id: int, entry: Entry) -> Submission:
+def accept(db: Database, competition_id: int, person_id: int, upload: Upload) -> Submission:
     """Take a submission: store the file, count it and queue it, all in one transaction.
 
-    Raises Refusal: member, blocked, disqualified, not_open, closed, paused, final; rules, other_agents, parameters,
+    Raises RequestError member, blocked, disqualified, not_open, closed, paused, final; rules, other_agents, parameters,
     observation; quota_day, quota_total, waiting; duplicate (its subject is the earlier submission's key).
     """
     with db.write() as connection:
@@ -36,12 +36,12 @@ def accept(db: Database, competition_id: int, person_id: int, entry: Entry) -> S
         if not baseline:
             _check_open(competition, now)
             _check_quota(connection, competition, person_id, now)
-        check_entry(competition.config, entry)
-        _check_new(connection, competition_id, person_id, entry)
-        if connection.execute(select(contents.c.sha256).where(contents.c.sha256 == entry.sha256)).first() is None:
-            row = {"sha256": entry.sha256, "content": entry.content, "created_at": now}
+        competition.config.check_upload(upload)
+        _check_new(connection, competition_id, person_id, upload)
+        if connection.execute(select(contents.c.sha256).where(contents.c.sha256 == upload.sha256)).first() is None:
+            row = {"sha256": upload.sha256, "content": upload.content, "created_at": now}
             connection.execute(jobs.insert_quietly(db, contents).values(row))
-        made = _insert(connection, competition, person_id, entry, now)
+        made = _insert(connection, competition, person_id, upload, now)
         jobs.enqueue(connection, db, competition, made, "validation")
         return _one(connection, db, submissions.c.id == made)
 
@@ -50,35 +50,39 @@ def _check_person(connection: Connection, competition: Competition, member: Memb
     """Refuse who may not submit; return whether it is a baseline, which no date or quota binds."""
     person = connection.execute(select(people).where(people.c.id == person_id)).one()
     if person.blocked_at is not None:
-        raise Refusal("blocked", "this account is closed; ask the organiser")
+        raise RequestError("blocked", "this account is closed; ask the organiser")
     if member is None:
-        raise Refusal("member", "you take no part in this competition; follow its invitation first")
+        raise RequestError("member", "you take no part in this competition; follow its invitation first")
     if member.disqualified_at is not None:
-        raise Refusal("disqualified", f"you are disqualified: {member.disqualified_reason}")
+        raise RequestError("disqualified", f"you are disqualified: {member.disqualified_reason}")
     return bool(person.role == "baseline")
 
 
 def _check_open(competition: Competition, now: int) -> None:
     phase, config = competition.phase(now), competition.config
     if phase == "upcoming" and config.opens is not None:
-        raise Refusal("not_open", f"submissions are taken from {to_time(config.opens)}")
+        raise RequestError("not_open", f"submissions are taken from {to_time(config.opens)}")
     if phase == "closed" and config.closes is not None:
-        raise Refusal("closed", f"submissions were taken until {to_time(config.closes)}")
+        raise RequestError("closed", f"submissions were taken until {to_time(config.closes)}")
     if phase == "paused":
-        raise Refusal("paused", f"the organiser has paused submissions. {competition.pause_reason}".strip())
+        raise RequestError("paused", f"the organiser has paused submissions. {competition.pause_reason}".strip())
     if phase != "open":
-        raise Refusal("final", "the final has begun; submissions are no longer taken")
+        raise RequestError("final", "the final has begun; submissions are no longer taken")
 
 
 def _check_quota(connection: Connection, competition: Competition, person_id: int, now: int) -> None:
     config, used = competition.config, usage(connection, competition.id, person_id, now)
     if used["total"] >= config.total_limit:
-        raise Refusal("quota_total", f"you have used all {config.total_limit} submissions of this competition")
+        raise RequestError("quota_total", f"you have used all {config.total_limit} submissions of this competition")
     if used["day"] >= config.daily_limit:
         again = to_time(now - now % DAY + DAY)
-        raise Refusal("quota_day", f"you have used today's {config.daily_limit} submissions; the next from {again}")
+        raise RequestError(
+            "quota_day", f"you have used today's {config.daily_limit} submissions; the next from {again}"
+        )
     if used["waiting"] >= config.waiting_limit:
-        raise Refusal("waiting", f"{used['waiting']} of your submissions wait for their score; send more after that")
+        raise RequestError(
+            "waiting", f"{used['waiting']} of your submissions wait for their score; send more after that"
+        )
 
 
 def usage(connection: Connection, competition_id: int, person_id: int, now: int) -> dict[str, int]:
@@ -102,31 +106,31 @@ def quota(db: Database, competition_id: int, person_id: int) -> dict[str, int]:
         return usage(connection, competition_id, person_id, db.now(connection))
 
 
-def _check_new(connection: Connection, competition_id: int, person_id: int, entry: Entry) -> None:
+def _check_new(connection: Connection, competition_id: int, person_id: int, upload: Upload) -> None:
     same = select(submissions.c.key).where(
         submissions.c.competition_id == competition_id,
         submissions.c.person_id == person_id,
-        submissions.c.sha256 == entry.sha256,
+        submissions.c.sha256 == upload.sha256,
         submissions.c.state != "failed",
     )
     earlier = connection.execute(same).scalars().first()
     if earlier is not None:
-        raise Refusal("duplicate", "you have submitted this very policy before; it was not counted again", earlier)
+        raise RequestError("duplicate", "you have submitted this very policy before; it was not counted again", earlier)
 
 
-def _insert(connection: Connection, competition: Competition, person_id: int, entry: Entry, now: int) -> int:
+def _insert(connection: Connection, competition: Competition, person_id: int, upload: Upload, now: int) -> int:
     row = {
         "key": new_key(),
         "competition_id": competition.id,
         "person_id": person_id,
-        "sha256": entry.sha256,
-        "filename": entry.filename[-200:],
-        "label": entry.label[:100],
-        "facts": to_text(entry.facts),
-        "other_agents": entry.other_agents,
-        "parameters": entry.parameters,
-        "cells": entry.cells,
-        "layers": entry.layers,
+        "sha256": upload.sha256,
+        "filename": upload.filename[-200:],
+        "label": upload.label[:100],
+        "facts": to_text(upload.facts),
+        "other_agents": upload.other_agents,
+        "parameters": upload.parameters,
+        "cells": upload.sensor.size,
+        "layers": len(upload.layers),
         "state": "waiting",
         "accepted_at": now,
     }
@@ -244,16 +248,16 @@ def _records(connection: Connection, db: Database, query: Select[Any]) -> list[S
 
 
 def choose(db: Database, competition_id: int, person_id: int, key: str | None) -> None:
-    """Let a scored submission of one's own count in the final, None: the best one; Refusal `choice` or `final`."""
+    """Let a scored submission of one's own count in the final, None: the best one; RequestError `choice` or `final`."""
     with db.write() as connection:
         if competitions.get(connection, competition_id, lock=True).final != "none":
-            raise Refusal("final", "the final has begun; the choice is fixed")
+            raise RequestError("final", "the final has begun; the choice is fixed")
         chosen = None
         if key is not None:
             mine = (submissions.c.competition_id == competition_id, submissions.c.person_id == person_id)
             row = connection.execute(select(submissions).where(submissions.c.key == key, *mine)).one_or_none()
             if row is None or row.state != "scored" or row.disqualified_at is not None:
-                raise Refusal("choice", "choose a submission of your own that has a score")
+                raise RequestError("choice", "choose a submission of your own that has a score")
             chosen = row.id
         who = (members.c.competition_id == competition_id, members.c.person_id == person_id)
         connection.execute(update(members).where(*who).values(chosen_id=chosen))

@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 
 from deeptraffic.competition.store import accounts
 from deeptraffic.competition.store.competitions import all_competitions
-from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.records import Competition, Person
 from deeptraffic.competition.store.submissions import find_submission, history, quota
 from deeptraffic.competition.web.answers import json_answer
@@ -49,9 +49,9 @@ def token_owner(request: Request) -> Person:
     check_secret_tries(request)
     try:
         return accounts.person_of(site_of(request).db, request.headers["authorization"][7:].strip(), "submit")[0]
-    except Refusal as refusal:
+    except RequestError as error:
         count_wrong_secret(request)
-        raise HTTPException(401, refusal.sentence) from None
+        raise HTTPException(401, error.message) from None
 
 
 def reader_of(request: Request) -> Person:

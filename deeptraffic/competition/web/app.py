@@ -16,7 +16,7 @@ from starlette.types import Scope
 
 from deeptraffic.competition.store.board import Boards
 from deeptraffic.competition.store.database import Database
-from deeptraffic.competition.store.faults import Refusal, Unavailable
+from deeptraffic.competition.store.errors import RequestError, Unavailable
 from deeptraffic.competition.web import (
     api,
     entries_pages,
@@ -75,7 +75,7 @@ def create_app(db: Database, settings: WebSettings) -> FastAPI:
     for part in PARTS:
         app.include_router(part.router)
     app.add_exception_handler(HTTPException, on_http_error)
-    app.add_exception_handler(Refusal, on_refusal)
+    app.add_exception_handler(RequestError, on_request_error)
     app.add_exception_handler(Unavailable, on_unavailable)
     app.add_middleware(Guard, settings=settings, limiter=limiter)
     return app
@@ -93,16 +93,16 @@ def on_http_error(request: Request, error: Exception) -> Response:
     return _explain(request, error.status_code, code, str(error.detail), dict(error.headers or {}))
 
 
-def on_refusal(request: Request, error: Exception) -> Response:
+def on_request_error(request: Request, error: Exception) -> Response:
     """Say what the rules do not allow."""
-    assert isinstance(error, Refusal)
-    return _explain(request, STATUSES.get(error.code, 422), error.code, error.sentence, {}, error.subject)
+    assert isinstance(error, RequestError)
+    return _explain(request, STATUSES.get(error.code, 422), error.code, error.message, {}, error.subject)
 
 
 def on_unavailable(request: Request, error: Exception) -> Response:
     """Say that the database does not answer now."""
     assert isinstance(error, Unavailable)
-    return _explain(request, 503, error.code, error.sentence, {"Retry-After": "5"})
+    return _explain(request, 503, error.code, error.message, {"Retry-After": "5"})
 
 
 def _explain(

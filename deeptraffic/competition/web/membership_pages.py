@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from deeptraffic.competition.store import accounts
 from deeptraffic.competition.store.competitions import get_competition
-from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.members import competitions_of
 from deeptraffic.competition.store.records import Competition, Person
 from deeptraffic.competition.web.answers import see
@@ -55,8 +55,8 @@ def follow_invitation(request: Request, secret: str, form: SentForm) -> Response
         return target
     try:
         return _with_session(request, target, accounts.join_by_invite(site.db, secret, form.fields.get("name", ""))[1])
-    except Refusal as refusal:
-        return _join_page(request, competition, refusal.sentence, form.text("name"))
+    except RequestError as error:
+        return _join_page(request, competition, error.message, form.text("name"))
 
 
 @router.get("/c/{key}/join")
@@ -64,7 +64,9 @@ def open_door(request: Request) -> Response:
     """The form to join a competition that is open to everybody."""
     competition = competition_of(request)
     if competition.config.joining != "open":
-        raise Refusal("invite_needed", "this competition takes people by invitation; ask the organiser for its link")
+        raise RequestError(
+            "invite_needed", "this competition takes people by invitation; ask the organiser for its link"
+        )
     return _join_page(request, competition)
 
 
@@ -74,8 +76,8 @@ def join_open(request: Request, form: SentForm) -> Response:
     competition, site = competition_of(request), site_of(request)
     try:
         _, secret = accounts.join_open(site.db, competition.id, form.fields.get("name", ""))
-    except Refusal as refusal:
-        return _join_page(request, competition, refusal.sentence, form.text("name"))
+    except RequestError as error:
+        return _join_page(request, competition, error.message, form.text("name"))
     return _with_session(request, see(f"/c/{competition.key}", "joined"), secret)
 
 
@@ -84,7 +86,7 @@ def _invited_to(request: Request, secret: str) -> Competition:
     site = site_of(request)
     try:
         token = accounts.look_at(site.db, secret, "invite")
-    except Refusal:
+    except RequestError:
         count_wrong_secret(request)
         raise
     assert token.competition_id is not None
@@ -112,7 +114,7 @@ def link(request: Request, secret: str) -> Response:
     site = site_of(request)
     try:
         token = accounts.look_at(site.db, secret, "link")
-    except Refusal:
+    except RequestError:
         count_wrong_secret(request)
         raise
     assert token.person_id is not None
@@ -126,17 +128,17 @@ def enter(request: Request, form: SentForm) -> Response:
     site, secret = site_of(request), form.text("secret")[:MAX_SECRET].rstrip("/").rpartition("/")[2]
     try:
         person, session = accounts.follow_link(site.db, secret)
-    except Refusal as refusal:
-        return _enter_otherwise(request, secret, refusal)
+    except RequestError as error:
+        return _enter_otherwise(request, secret, error)
     return _with_session(request, see("/organise" if person.is_organiser else "/me"), session)
 
 
-def _enter_otherwise(request: Request, secret: str, refusal: Refusal) -> Response:
+def _enter_otherwise(request: Request, secret: str, error: RequestError) -> Response:
     try:
         accounts.look_at(site_of(request).db, secret, "invite")
-    except Refusal:
+    except RequestError:
         count_wrong_secret(request)
-        return _entrance(request, refusal.sentence)
+        return _entrance(request, error.message)
     return see(f"/join/{secret}")
 
 
@@ -168,8 +170,8 @@ def rename(request: Request, form: SentForm) -> Response:
     """Change the display name."""
     try:
         accounts.rename(site_of(request).db, person_of(request).id, form.fields.get("name", ""))
-    except Refusal as refusal:
-        return _me(request, wrong=refusal.sentence)
+    except RequestError as error:
+        return _me(request, wrong=error.message)
     return see("/me", "name")
 
 

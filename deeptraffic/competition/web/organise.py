@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, Response
 
 from deeptraffic.competition.config import CompetitionConfig
 from deeptraffic.competition.store import accounts, audit, competitions, export, queue, workers
-from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.records import Competition
 from deeptraffic.competition.web.answers import see
 from deeptraffic.competition.web.forms import Form, SentForm
@@ -69,7 +69,7 @@ def create(request: Request, form: SentForm) -> Response:
         record = read_config(text)
         seeds = check_seeds(record.pop("private_seeds", None))
         made = competitions.create(site_of(request).db, key, CompetitionConfig.from_record(record), person.name, seeds)
-    except ValueError as error:  # Refusal is one too
+    except ValueError as error:  # RequestError is one too
         return _overview(request, str(error), text, key)
     return see(f"/organise/c/{made.key}", "created")
 
@@ -165,7 +165,9 @@ def invite(request: Request, form: SentForm) -> Response:
     person, found, site = organiser_of(request), competition_of(request), site_of(request)
     uses = form.text("uses")
     if uses and not (uses.isascii() and uses.isdecimal() and 1 <= int(uses[:9]) <= 100_000):
-        raise Refusal("uses", "give how many people may use the invitation, 1 to 100,000, or nothing for any number")
+        raise RequestError(
+            "uses", "give how many people may use the invitation, 1 to 100,000, or nothing for any number"
+        )
     secret = accounts.new_invite(site.db, found.id, person.name, int(uses) if uses else None, note=form.text("note"))
     return _competition(request, invite=site.address(request, f"/join/{secret}"))
 

@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from deeptraffic.competition.store import accounts, finals, organise, reevaluations
 from deeptraffic.competition.store.board import Board
-from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.members import membership
 from deeptraffic.competition.store.records import Person
 from deeptraffic.competition.store.submissions import find_submission, history
@@ -67,8 +67,8 @@ def import_people(request: Request, form: SentForm) -> Response:
     text = form.content.decode("utf-8", "replace") if form.content else form.fields.get("csv", "")
     try:
         return _people(request, links=accounts.import_people(site_of(request).db, found.id, text, person.name))
-    except Refusal as refusal:
-        return _people(request, refusal.sentence)
+    except RequestError as error:
+        return _people(request, error.message)
 
 
 @router.post("/people/{act}")
@@ -151,7 +151,7 @@ def evaluate_again(request: Request, act: str, form: SentForm) -> Response:
     if act == "begin":
         keys = form.text("entries").split() or None
         if keys is None and form.text("all") != "yes":
-            raise Refusal("which", "name the submissions by their keys, or choose all")
+            raise RequestError("which", "name the submissions by their keys, or choose all")
         reevaluations.begin(db, found.id, keys, actor.name)
         return see(f"/organise/c/{found.key}/again", "started")
     if form.text("batch") not in reevaluations.open_batches(db, found.id):
@@ -200,4 +200,4 @@ def run_final(request: Request, act: str, form: SentForm) -> Response:
 
 def _check_sure(form: Form) -> None:
     if form.text("sure") != "yes":
-        raise Refusal("sure", "say that you are sure: this changes what everybody sees")
+        raise RequestError("sure", "say that you are sure: this changes what everybody sees")

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from deeptraffic.competition.store.accounts import get_person
 from deeptraffic.competition.store.competitions import get_competition
-from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.records import Competition, Member, Person, Submission
 from deeptraffic.competition.store.submissions import choose, content_of, find_submission, history, quota
 from deeptraffic.competition.web.answers import see
@@ -44,25 +44,25 @@ def _submit(request: Request, person: Person, form: Form) -> Response:
     competition = competition_of(request)
     try:
         made = take(request, competition, person, form.filename, form.content)
-    except Refusal as refusal:
-        return _submit_page(request, competition, refusal)
+    except RequestError as error:
+        return _submit_page(request, competition, error)
     return see(f"/s/{made.key}")
 
 
-def _submit_page(request: Request, competition: Competition, refusal: Refusal | None = None) -> Response:
+def _submit_page(request: Request, competition: Competition, error: RequestError | None = None) -> Response:
     person, _ = _participant(request, competition)
     site = site_of(request)
     return page(
         request,
         "submit.html",
-        422 if refusal else 200,
+        422 if error else 200,
         **context_of(request, competition),
         used=quota(site.db, competition.id, person.id),
         limit=competition.config.max_bytes,
         origin=site.address(request, ""),
-        wrong=refusal.sentence if refusal else "",
-        subject=refusal.subject if refusal else None,
-        free=refusal is not None,
+        wrong=error.message if error else "",
+        subject=error.subject if error else None,
+        free=error is not None,
     )
 
 

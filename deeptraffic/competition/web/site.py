@@ -17,7 +17,7 @@ from deeptraffic.competition.store import accounts
 from deeptraffic.competition.store.board import Boards
 from deeptraffic.competition.store.competitions import find_competition
 from deeptraffic.competition.store.database import Database
-from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.members import membership
 from deeptraffic.competition.store.records import Competition, Member, Person
 from deeptraffic.competition.web.answers import KeptTexts
@@ -127,7 +127,7 @@ def _find_viewer(request: Request) -> Viewer:
     if session:
         try:
             return Viewer(accounts.person_of(site.db, session, "session")[0], session)
-        except Refusal:
+        except RequestError:
             pass  # ended or revoked: a visitor again
     visitor = request.cookies.get(site.cookie("visitor"), "")
     return Viewer(None, visitor) if len(visitor) >= 40 else Viewer(None, secrets.token_urlsafe(32), is_new=True)

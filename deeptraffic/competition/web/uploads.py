@@ -3,9 +3,9 @@
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from deeptraffic.competition.entries import read_entry
+from deeptraffic.competition.sandbox import intake
 from deeptraffic.competition.sandbox.faults import PlatformFault, SubmissionFault
-from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.records import Competition, Person, Submission
 from deeptraffic.competition.store.submissions import accept, quota
 from deeptraffic.competition.web.site import member_of, site_of
@@ -23,32 +23,34 @@ def admit(request: Request, person: Person) -> Person:
 
 
 def take(request: Request, competition: Competition, person: Person, filename: str, content: bytes) -> Submission:
-    """Check a file and accept it; raises Refusal, also for what is wrong with the file, or HTTPException 503.
+    """Check a file and accept it; raises RequestError, also for what is wrong with the file, or HTTPException 503.
 
     Who may submit at all is asked before a child process is started for the file.
     """
     site = site_of(request)
     _check_early(request, competition, person, content)
     try:
-        entry = read_entry(content, plain_name(filename))
+        upload = intake.check(content, plain_name(filename))
     except SubmissionFault as fault:
-        raise Refusal(fault.code, str(fault)) from None
+        raise RequestError(fault.code, str(fault)) from None
     except PlatformFault:
         raise HTTPException(503, "The file could not be checked just now; nothing was counted. Try again.") from None
-    return accept(site.db, competition.id, person.id, entry)
+    return accept(site.db, competition.id, person.id, upload)
 
 
 def _check_early(request: Request, competition: Competition, person: Person, content: bytes) -> None:
     site, config = site_of(request), competition.config
     if not content:
-        raise Refusal("empty", "no file came; choose one and send it again")
+        raise RequestError("empty", "no file came; choose one and send it again")
     if len(content) > config.max_bytes:
-        raise Refusal("size", f"the file has {len(content):,} bytes; at most {config.max_bytes:,} are accepted here")
+        raise RequestError(
+            "size", f"the file has {len(content):,} bytes; at most {config.max_bytes:,} are accepted here"
+        )
     if member_of(request, competition) is None and person.role != "baseline":
         return  # accept says so
     used = quota(site.db, competition.id, person.id)
     if used["total"] >= config.total_limit:
-        raise Refusal("quota_total", f"you have used all {config.total_limit} submissions of this competition")
+        raise RequestError("quota_total", f"you have used all {config.total_limit} submissions of this competition")
 
 
 def plain_name(filename: str) -> str:

@@ -11,22 +11,25 @@ from typing import Any
 
 import numpy as np
 
+from deeptraffic.competition.sandbox.intake import Upload
 from deeptraffic.competition.store import submissions
 from deeptraffic.competition.store.database import Database
-from deeptraffic.competition.store.faults import Refusal, Unavailable
-from deeptraffic.competition.store.records import Entry, Job
+from deeptraffic.competition.store.errors import RequestError, Unavailable
+from deeptraffic.competition.store.records import Job
 from deeptraffic.competition.worker import Pace, Worker
 from deeptraffic.evaluation.score import Score
+from deeptraffic.sim.rules import Sensor
 
 DATABASE: str = globals()["DATABASE"]
 PLAN: list[tuple[int, str]] = globals()["PLAN"]
 PACE = Pace(poll=0.02, beat=0.1, lease=1.0, report=1.0)
 
 
-def entry_of(name: str) -> Entry:
+def upload_of(name: str) -> Upload:
     content = name.encode()
     digest = hashlib.sha256(content).hexdigest()
-    return Entry(content, digest, name, name, 2018, 0, "contest", 420, 3, 1000, {})
+    facts = (name, "policy", name, 2018, 0, "vector", "contest", Sensor(3, 50, 10), 0, ("dense",), 1000, 1000, 100, 0)
+    return Upload(content, digest, *facts)
 
 
 def score_of(content: bytes) -> float:
@@ -57,9 +60,9 @@ def serve() -> None:
 def answer(db: Database, person: int, name: str) -> str:
     while True:
         try:
-            submissions.accept(db, 1, person, entry_of(name))
+            submissions.accept(db, 1, person, upload_of(name))
             return "accepted"
-        except Refusal as refused:
+        except RequestError as refused:
             return "accepted" if refused.code == "duplicate" else refused.code
         except Unavailable:
             time.sleep(0.05)

@@ -10,14 +10,14 @@ from sqlalchemy import URL, select
 
 from deeptraffic.competition.store import accounts, competitions, members
 from deeptraffic.competition.store.database import Database
-from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.schema import tokens
 
 DAY = 86_400_000
 
 
 def code_of(call: Any, *arguments: Any, **named: Any) -> str:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(RequestError) as found:
         call(*arguments, **named)
     return found.value.code
 
@@ -74,7 +74,7 @@ def test_a_link_works_once_however_many_follow_it_together(any_lab: Any) -> None
     def follow(_: int) -> str:
         try:
             return accounts.follow_link(any_lab.db, secret)[0].name
-        except Refusal as refused:
+        except RequestError as refused:
             return refused.code
 
     with ThreadPoolExecutor(8) as pool:
@@ -98,7 +98,7 @@ def test_of_two_who_found_a_link_valid_one_uses_it(
     def follow(_: int) -> str:
         try:
             return accounts.follow_link(db, secret)[0].name
-        except Refusal as refused:
+        except RequestError as refused:
             return refused.code
 
     with ThreadPoolExecutor(2) as pool:
@@ -165,7 +165,7 @@ def test_a_list_of_names_becomes_accounts_or_nothing(lab: Any) -> None:
     made = accounts.import_people(lab.db, lab.competition.id, text, "test")
     assert [(person.name, person.contact) for person, _ in made] == [("Ana", "ana@example.org"), ("O'Neill, Bo", "")]
     assert accounts.follow_link(lab.db, made[0][1])[0].name == "Ana"
-    with pytest.raises(Refusal, match="line 3"):
+    with pytest.raises(RequestError, match="line 3"):
         accounts.import_people(lab.db, lab.competition.id, "name\nCy\nana\n", "test")
     assert accounts.search_people(lab.db, "cy") == ([], 0)
     for wrong in ("", "who\nAna\n", "name\n"):

@@ -10,7 +10,7 @@ from sqlalchemy import URL
 
 from deeptraffic.competition.store import accounts, backup, board, competitions, finals, submissions
 from deeptraffic.competition.store.database import Database
-from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.competition.store.errors import RequestError
 
 
 def filled(lab: Any) -> str:
@@ -30,7 +30,7 @@ def same(lab: Any, db: Database, session: str) -> None:
     assert accounts.person_of(db, session, "session") == accounts.person_of(lab.db, session, "session")
     with db.read() as there, lab.db.read() as here:
         assert competitions.seeds_of(there, 1) == competitions.seeds_of(here, 1)
-    assert submissions.accept(db, 1, 1, lab.entry("after the restore")).place == 2
+    assert submissions.accept(db, 1, 1, lab.upload("after the restore")).place == 2
 
 
 def test_a_restored_competition_is_the_same_and_goes_on(any_lab: Any, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_only_its_owner_reads_a_backup_and_it_is_one_file(lab: Any, tmp_path: Pa
     backup.backup(lab.db, folder / "b.sqlite3", "Eve")
     assert [path.name for path in folder.iterdir()] == ["b.sqlite3"]
     assert (folder / "b.sqlite3").stat().st_mode & 0o077 == 0
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(RequestError) as found:
         backup.backup(lab.db, folder / "b.sqlite3", "Eve")
     assert found.value.code == "exists"
 
@@ -93,7 +93,7 @@ def test_what_is_no_whole_backup_is_refused(lab: Any, tmp_path: Path) -> None:
         ("no", "missing"),
     ):
         db = Database.in_folder(tmp_path / f"into {name}")
-        with pytest.raises(Refusal) as found:
+        with pytest.raises(RequestError) as found:
             backup.restore(tmp_path / name, db, "Eve")
         assert found.value.code == code, name
         db.close()
@@ -103,7 +103,7 @@ def test_nothing_is_restored_over_a_competition(lab: Any, tmp_path: Path) -> Non
     session = filled(lab)
     backup.backup(lab.db, tmp_path / "backup.sqlite3", "Eve")
     before = board.read_board(lab.db, 1)
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(RequestError) as found:
         backup.restore(tmp_path / "backup.sqlite3", lab.db, "Eve")
     assert found.value.code == "not_empty"
     assert board.read_board(lab.db, 1) == before and accounts.person_of(lab.db, session, "session")

@@ -59,7 +59,7 @@ def test_of_equal_submissions_the_first_stands(lab: Any) -> None:
 
 def test_baselines_stand_between_without_a_rank(lab: Any) -> None:
     lab.score_of = {"baseline": 65.0}
-    organise.add_baseline(lab.db, lab.competition.id, "Gap driver", lab.entry("baseline"), "test")
+    organise.add_baseline(lab.db, lab.competition.id, "Gap driver", lab.upload("baseline"), "test")
     lab.work()
     lab.scored(lab.member("Ana"), "a", 70.0)
     lab.scored(lab.member("Bo"), "b", 60.0)
@@ -81,7 +81,7 @@ def test_neighbours_within_chance_are_marked_and_others_are_not(lab: Any) -> Non
 
 
 def test_an_anonymous_board_shows_aliases_but_baselines_by_name(lab: Any) -> None:
-    organise.add_baseline(lab.db, lab.competition.id, "Gap driver", lab.entry("baseline"), "test")
+    organise.add_baseline(lab.db, lab.competition.id, "Gap driver", lab.upload("baseline"), "test")
     ana = lab.member("Ana")
     lab.scored(ana, "a", 70.0)
     lab.change(anonymous=True)

@@ -12,7 +12,7 @@ from sqlalchemy import URL, event, func, select, text
 
 from deeptraffic.competition.store import accounts, audit, queue, submissions
 from deeptraffic.competition.store.database import FILE, Database
-from deeptraffic.competition.store.faults import Unavailable
+from deeptraffic.competition.store.errors import Unavailable
 from deeptraffic.competition.store.schema import people
 from deeptraffic.competition.worker import Pace, Worker
 
@@ -69,11 +69,11 @@ def test_a_locked_database_is_busy_not_broken(lab: Any) -> None:
     with closing(sqlite3.connect(str(lab.db.url.database), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Unavailable) as found:
-            submissions.accept(db, lab.competition.id, ana.id, lab.entry("a"))
+            submissions.accept(db, lab.competition.id, ana.id, lab.upload("a"))
         assert found.value.code == "busy"
         assert submissions.history(db, lab.competition.id) == ([], 0)  # reading goes on
         other.execute("ROLLBACK")
-    submissions.accept(db, lab.competition.id, ana.id, lab.entry("a"))
+    submissions.accept(db, lab.competition.id, ana.id, lab.upload("a"))
     assert submissions.history(db, lab.competition.id)[1] == 1
     db.close()
 

@@ -34,7 +34,7 @@ def test_it_holds_boards_people_submissions_runs_policies_and_the_log(lab: Any, 
     files = opened(lab, tmp_path / "lab.zip")
     assert set(files) == {
         *("board.csv", "competition.json", "people.csv", "submissions.csv", "audit.csv", "run_scores.json"),
-        *(f"policies/{lab.entry(name).sha256}.safetensors" for name in ("a", "b")),
+        *(f"policies/{lab.upload(name).sha256}.safetensors" for name in ("a", "b")),
     }
     rows = list(csv.DictReader(io.StringIO(files["board.csv"].decode())))
     assert [(row["rank"], row["name"], row["score"]) for row in rows] == [("1", "'=Ana", "70.0"), ("2", "Bo", "60.0")]

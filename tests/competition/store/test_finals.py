@@ -15,12 +15,12 @@ from deeptraffic.competition.store import (
     queue,
     submissions,
 )
-from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.evaluation.seeds import SEED_SETS
 
 
 def code_of(call: Any, *arguments: Any) -> str:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(RequestError) as found:
         call(*arguments)
     return found.value.code
 
@@ -93,7 +93,7 @@ def test_it_begins_when_nothing_waits_and_only_once(lab: Any) -> None:
     assert code_of(finals.begin, lab.db, lab.competition.id, "test") == "final"
     assert code_of(finals.reveal, lab.db, lab.competition.id, "test") == "unfinished"
     assert code_of(submissions.choose, lab.db, lab.competition.id, ana.id, None) == "final"
-    with pytest.raises(Refusal):
+    with pytest.raises(RequestError):
         lab.change(daily_limit=3)
     lab.work()
     finals.reveal(lab.db, lab.competition.id, "test")

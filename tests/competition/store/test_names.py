@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.names import clean_name, skeleton
 
 
@@ -24,7 +24,7 @@ def test_honest_names_stay_as_they_are(name: str) -> None:
     ],
 )
 def test_what_deceives_or_says_nothing_is_refused(name: str) -> None:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(RequestError) as found:
         clean_name(name)
     assert found.value.code == "name"
 
@@ -70,6 +70,6 @@ def test_different_names_stay_different(name: str, other: str) -> None:
 def test_a_clean_name_is_its_own_clean_name(text: str) -> None:
     try:
         name = clean_name(text)
-    except Refusal:
+    except RequestError:
         return
     assert clean_name(name) == name and skeleton(name) and len(skeleton(name)) <= 200

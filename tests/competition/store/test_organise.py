@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from deeptraffic.competition.store import audit, competitions, organise, outcomes, queue, submissions
-from deeptraffic.competition.store.faults import LeaseLost, Refusal
+from deeptraffic.competition.store.errors import LeaseLost, RequestError
 
 
 def acts(lab: Any) -> list[tuple[str, str]]:
@@ -55,20 +55,20 @@ def test_a_disqualified_choice_gives_way_to_the_best(lab: Any) -> None:
 def test_a_reason_is_needed_and_somebody_to_judge(lab: Any) -> None:
     made = lab.submit(lab.member("Ana"), "a")
     for key, reason, code in ((made.key, "  ", "reason"), ("no such", "because", "missing")):
-        with pytest.raises(Refusal) as found:
+        with pytest.raises(RequestError) as found:
             organise.disqualify(lab.db, key, "Eve", reason)
         assert found.value.code == code
-    with pytest.raises(Refusal, match="no part"):
+    with pytest.raises(RequestError, match="no part"):
         organise.disqualify_member(lab.db, lab.competition.id, 999, "Eve", "because")
 
 
 def test_a_baseline_needs_no_dates_and_no_quota(lab: Any) -> None:
     lab.change(daily_limit=1, closes_at="2001-01-01T00:00:00Z")
     for name in ("one", "two"):
-        organise.add_baseline(lab.db, lab.competition.id, f"Baseline {name}", lab.entry(name), "Eve")
+        organise.add_baseline(lab.db, lab.competition.id, f"Baseline {name}", lab.upload(name), "Eve")
     assert len(lab.work()) == 4
-    with pytest.raises(Refusal, match="2017"):
-        organise.add_baseline(lab.db, lab.competition.id, "Old", lab.entry("old", rules=2017), "Eve")
+    with pytest.raises(RequestError, match="2017"):
+        organise.add_baseline(lab.db, lab.competition.id, "Old", lab.upload("old", rules=2017), "Eve")
 
 
 def test_every_act_is_in_the_log_by_pages(lab: Any) -> None:
@@ -82,11 +82,11 @@ def test_every_act_is_in_the_log_by_pages(lab: Any) -> None:
 
 
 def test_rules_are_fixed_and_impossible_settings_refused(lab: Any) -> None:
-    with pytest.raises(Refusal, match="rules cannot change"):
+    with pytest.raises(RequestError, match="rules cannot change"):
         lab.change(rules=2017, other_agents=[0])
     with pytest.raises(ValueError, match="daily_limit=0"):
         lab.change(daily_limit=0)
     for key, code in (("Lab!", "key"), ("lab", "key_taken")):
-        with pytest.raises(Refusal) as found:
+        with pytest.raises(RequestError) as found:
             competitions.create(lab.db, key, lab.competition.config, "Eve")
         assert found.value.code == code

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from deeptraffic.competition.store import outcomes, queue, submissions
-from deeptraffic.competition.store.faults import LeaseLost
+from deeptraffic.competition.store.errors import LeaseLost
 
 
 def taken(lab: Any, count: int) -> list[str]:

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from deeptraffic.competition.store import board, finals, outcomes, queue, reevaluations, submissions
-from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.competition.store.errors import RequestError
 
 
 def code_of(call: Any, *arguments: Any) -> str:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(RequestError) as found:
         call(*arguments)
     return found.value.code
 

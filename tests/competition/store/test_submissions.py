@@ -7,13 +7,13 @@ import pytest
 
 from deeptraffic.competition.config import to_time
 from deeptraffic.competition.store import accounts, competitions, finals, organise, outcomes, queue, submissions
-from deeptraffic.competition.store.faults import Refusal
+from deeptraffic.competition.store.errors import RequestError
 
 DAY = 86_400_000
 
 
-def refusal(call: Any, *arguments: Any, **named: Any) -> Refusal:
-    with pytest.raises(Refusal) as found:
+def refusal(call: Any, *arguments: Any, **named: Any) -> RequestError:
+    with pytest.raises(RequestError) as found:
         call(*arguments, **named)
     return found.value
 
@@ -55,7 +55,7 @@ def test_twenty_uploads_at_once_at_quota_minus_one_let_one_in(any_lab: Any) -> N
     def upload(number: int) -> str:
         try:
             lab.submit(ana, f"parallel {number}")
-        except Refusal as refused:
+        except RequestError as refused:
             return refused.code
         return "accepted"
 
@@ -71,7 +71,7 @@ def test_quotas_of_a_day_end_with_the_day_and_the_total_stays(lab: Any) -> None:
     lab.submit(ana, "a")
     lab.submit(ana, "b")
     refused = refusal(lab.submit, ana, "c")
-    assert refused.code == "quota_day" and to_time(lab.times[-1] - lab.times[-1] % DAY + DAY) in refused.sentence
+    assert refused.code == "quota_day" and to_time(lab.times[-1] - lab.times[-1] % DAY + DAY) in refused.message
     lab.submit(bo, "c")
     lab.times.append(lab.times[-1] + DAY)
     lab.submit(ana, "c")
@@ -105,7 +105,7 @@ def test_dates_hold_to_the_millisecond(lab: Any) -> None:
         try:
             lab.submit(ana, f"at {moment}")
             answers[moment] = "accepted"
-        except Refusal as refused:
+        except RequestError as refused:
             answers[moment] = refused.code
     assert list(answers.values()) == ["not_open", "accepted", "accepted", "closed", "closed"]
 
@@ -134,18 +134,18 @@ def test_an_open_competition_takes_every_policy_file(lab: Any) -> None:
 def test_who_may_not_submit_is_told_why(lab: Any) -> None:
     ana, bo = lab.member("Ana"), lab.member("Bo")
     other = competitions.create(lab.db, "other", lab.competition.config, "test")
-    assert refusal(submissions.accept, lab.db, other.id, ana.id, lab.entry("a")).code == "member"
+    assert refusal(submissions.accept, lab.db, other.id, ana.id, lab.upload("a")).code == "member"
     accounts.block(lab.db, ana.id, "test", "left")
     assert refusal(lab.submit, ana, "a").code == "blocked"
     organise.disqualify_member(lab.db, lab.competition.id, bo.id, "test", "shared an account")
     refused = refusal(lab.submit, bo, "a")
-    assert refused.code == "disqualified" and "shared an account" in refused.sentence
+    assert refused.code == "disqualified" and "shared an account" in refused.message
 
 
 def test_pause_and_final_stop_submissions(lab: Any) -> None:
     ana = lab.member("Ana")
     competitions.pause(lab.db, lab.competition.id, "test", "Lunch.")
-    assert "Lunch." in refusal(lab.submit, ana, "a").sentence
+    assert "Lunch." in refusal(lab.submit, ana, "a").message
     competitions.resume(lab.db, lab.competition.id, "test")
     finals.begin(lab.db, lab.competition.id, "test")
     assert refusal(lab.submit, ana, "a").code == "final"

@@ -19,13 +19,14 @@ import uvicorn
 from sqlalchemy import event
 
 from deeptraffic.competition.config import CompetitionConfig
+from deeptraffic.competition.sandbox import intake
 from deeptraffic.competition.sandbox.faults import SubmissionFault
+from deeptraffic.competition.sandbox.intake import Upload
 from deeptraffic.competition.store import accounts, competitions, outcomes, queue
 from deeptraffic.competition.store.database import FILE, Database
 from deeptraffic.competition.store.members import join
-from deeptraffic.competition.store.records import Competition, Entry, Person, Submission
+from deeptraffic.competition.store.records import Competition, Person, Submission
 from deeptraffic.competition.store.submissions import accept, get_submission
-from deeptraffic.competition.web import uploads
 from deeptraffic.competition.web.app import PARTS, create_app
 from deeptraffic.competition.web.connection import PatientConnection
 from deeptraffic.competition.web.settings import WebSettings
@@ -33,9 +34,10 @@ from deeptraffic.evaluation.protocol import evaluate_official
 from deeptraffic.evaluation.replays import ActionLog
 from deeptraffic.evaluation.score import Score
 from deeptraffic.policies.builtin import make_builtin
+from deeptraffic.sim.rules import Sensor
 
 START = 1_790_000_000_000  # [ms]
-SENSOR = {"lanes_side": 3, "patches_ahead": 50, "patches_behind": 10}
+SENSOR = Sensor(3, 50, 10)
 numbers = itertools.count()
 
 
@@ -49,23 +51,27 @@ class Clock:
         return self.now
 
 
-def make_entry(other_agents: int = 0, parameters: int = 15_000, **changes: Any) -> Entry:
+def make_upload(other_agents: int = 0, parameters: int = 15_000, **changes: Any) -> Upload:
     content = b"policy %d" % next(numbers)
-    facts = {"rules": 2018, "sensor": SENSOR, "kind": "policy"}
-    entry = Entry(
+    upload = Upload(
         content=content,
         sha256=hashlib.sha256(content).hexdigest(),
         filename="mine.safetensors",
+        kind="policy",
         label="a driver",
         rules=2018,
         other_agents=other_agents,
+        observation="vector",
         access="contest",
-        cells=420,
-        layers=4,
+        sensor=SENSOR,
+        temporal_window=0,
+        layers=("dense", "relu", "dense", "relu"),
         parameters=parameters,
-        facts=facts,
+        operations=parameters,
+        values=100,
+        vehicle_numbers=0,
     )
-    return replace(entry, **changes)
+    return replace(upload, **changes)
 
 
 def fake_score(middle: float, seed: int = 0, runs: int = 500, other_agents: int = 0) -> Score:
@@ -99,8 +105,8 @@ class World:
             join(connection, self.db, (competition or self.competition).id, made.id)
             return made
 
-    def submit(self, person: Person, entry: Entry | None = None) -> Submission:
-        return accept(self.db, self.competition.id, person.id, entry or make_entry())
+    def submit(self, person: Person, upload: Upload | None = None) -> Submission:
+        return accept(self.db, self.competition.id, person.id, upload or make_upload())
 
     def work(self, score: Score | None, drive: bytes | None = None, at_most: int = 100) -> None:
         """Do what waits as a worker would, with a score made up, or refuse it."""
@@ -113,19 +119,19 @@ class World:
             else:
                 outcomes.complete(self.db, job, score, drive)
 
-    def scored(self, person: Person, middle: float = 70.0, entry: Entry | None = None, seed: int = 0) -> Submission:
-        made = self.submit(person, entry)
+    def scored(self, person: Person, middle: float = 70.0, upload: Upload | None = None, seed: int = 0) -> Submission:
+        made = self.submit(person, upload)
         self.work(fake_score(middle, seed))
         return get_submission(self.db, made.id)
 
-    def driven(self, person: Person, policy: str = "gap", entry: Entry | None = None) -> Submission:
+    def driven(self, person: Person, policy: str = "gap", upload: Upload | None = None) -> Submission:
         """A submission whose numbers and replay are those of a built-in policy."""
-        made = self.submit(person, entry)
+        made = self.submit(person, upload)
         self.work(*self.drive_of(policy))
         return get_submission(self.db, made.id)
 
     drive_of = staticmethod(drive_of)
-    entry = staticmethod(make_entry)
+    upload = staticmethod(make_upload)
     fake_score = staticmethod(fake_score)
 
     def app(self, **settings: Any) -> Any:
@@ -158,12 +164,12 @@ def make_world(folder: Path, **config: Any) -> World:
 def quick_intake(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read uploads without a child process: what starts with "policy" is one, all else is refused."""
 
-    def read(content: bytes, filename: str) -> Entry:
+    def read(content: bytes, filename: str) -> Upload:
         if not content.startswith(b"policy"):
             raise SubmissionFault("format", "this is no policy file; export one with deeptraffic export")
-        return make_entry(content=content, sha256=hashlib.sha256(content).hexdigest(), filename=filename)
+        return make_upload(content=content, sha256=hashlib.sha256(content).hexdigest(), filename=filename)
 
-    monkeypatch.setattr(uploads, "read_entry", read)
+    monkeypatch.setattr(intake, "check", read)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 
 from deeptraffic.competition.config import to_time
 from deeptraffic.competition.store import accounts, competitions, outcomes, queue
-from deeptraffic.competition.store.faults import LeaseLost
+from deeptraffic.competition.store.errors import LeaseLost
 from deeptraffic.competition.store.submissions import get_submission, history
 
 UPLOAD = "/api/v1/competitions/lab/submissions"

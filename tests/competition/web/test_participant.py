@@ -88,7 +88,7 @@ def test_a_choice_for_the_final_is_kept_until_it_begins(world, browse: Callable)
 
 
 def test_ones_own_file_comes_back(world, browse: Callable) -> None:
-    ada, entry = world.person("Ada"), world.entry()
+    ada, entry = world.person("Ada"), world.upload()
     made = world.submit(ada, entry)
     answer = browse(ada).get(f"/s/{made.key}/file")
     assert answer.content == entry.content

@@ -71,7 +71,7 @@ def test_the_board_as_json_and_as_csv_holds_the_same(world, browse: Callable) ->
 
 def test_an_anonymous_board_names_nobody_on_any_page(world, browse: Callable) -> None:
     ada = world.person("Ada Lovelace")
-    made = world.scored(ada, 70.0, world.entry(filename="adas-file.safetensors", label="Ada's net"))
+    made = world.scored(ada, 70.0, world.upload(filename="adas-file.safetensors", label="Ada's net"))
     competitions.change_config(world.db, world.competition.id, {"anonymous": True}, "test")
     browser = browse()
     pages = ["", "/board.json", "/board.csv", "/figures", "/figures.json", "/figures.csv", "/rules"]

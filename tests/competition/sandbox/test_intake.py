@@ -1,0 +1,35 @@
+"""Uploads: what the sandbox finds in a file, and which files are their author's error."""
+
+import numpy as np
+import pytest
+
+from deeptraffic.competition.evaluation import idle_policy
+from deeptraffic.competition.sandbox.faults import SubmissionFault
+from deeptraffic.competition.sandbox.intake import check
+from deeptraffic.policies.file import pack_policy, policy_content
+from deeptraffic.policies.network import Network
+from deeptraffic.policies.vocabulary import Dense
+from deeptraffic.sim.rules import Sensor
+
+CONTENT = policy_content(idle_policy())
+
+
+def test_an_upload_holds_what_pages_show() -> None:
+    upload = check(CONTENT, "mine.safetensors")
+    assert (upload.content, upload.filename, upload.label) == (CONTENT, "mine.safetensors", "idle")
+    assert (upload.rules, upload.other_agents, upload.access) == (2018, 0, "contest")
+    assert (upload.sensor.size, upload.layers, upload.parameters) == (1, ("dense",), 10)
+    assert upload.facts["sensor"] == {"lanes_side": 0, "patches_ahead": 1, "patches_behind": 0}
+
+
+def test_a_file_that_is_no_policy_is_the_authors_fault() -> None:
+    with pytest.raises(SubmissionFault):
+        check(CONTENT[:-1], "mine.safetensors")
+
+
+def test_a_sensor_wider_than_the_road_is_refused() -> None:
+    tensors = {"1.weight": np.zeros((5, 15), np.float32), "1.bias": np.zeros(5, np.float32)}
+    wide = pack_policy(Network(15, (Dense(outputs=5),), tensors), Sensor(7, 1, 0), "wide")
+    with pytest.raises(SubmissionFault, match="lanes_side=7 is not possible") as fault:
+        check(policy_content(wide), "wide.safetensors")
+    assert fault.value.code == "broken"
