@@ -1,20 +1,23 @@
-"""How a champion is shipped: its network as a small file, scored as it lies there, and listed in the book.
+"""Shipping of champions: a network becomes a small policy file, is scored as it lies there, and enters the registry.
 
-    >>> ship_champion("champion-ppo", Path("runs/ppo"), "policy-based", "PPO on lane gaps", ["deeptraffic train ppo"])
+    $ python -m agents.champions ship champion-ppo runs/ppo --kind policy-based --algorithm "PPO on lane gaps" \
+          --command "deeptraffic train ppo -o runs/ppo"
 
-The file and its line in the book are written when all is scored, so that a book never lists what was not measured.
+The file and its entry are written after all scores are known, so the registry never lists what was not measured: the
+official score, and open runs on reporting seeds, on which nothing was chosen.
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from typer import Argument, Option, echo
 
-from agents.champions.registry import BOOK, FOLDER, KINDS, Champion
-from agents.export import Weights, read_weights, weights_content
+import deeptraffic
+from agents.champions.registry import FOLDER, KINDS, REGISTRY_FILE, Champion, read_champions
+from agents.export import read_weights, weights_content
 from agents.planner import PlannerConfig, load_planner
 from agents.run import RunFolder, is_run_folder, load_policy
 from deeptraffic.evaluation.protocol import access_of, evaluate_official, evaluate_open
@@ -25,14 +28,14 @@ from deeptraffic.policies.network import Network
 from deeptraffic.run_dir import write_atomically, write_json
 
 MAX_BYTES = 1_000_000
-CHECK_RUNS = 500  # tuning runs on which a network of half precision must be as good as the one it comes from
-MOST_LOST = 0.1  # [mph]
+CHECK_RUNS = 500  # tuning runs on which a float16 network must be as good as the original
+MAX_LOSS = 0.1  # [mph] on these
 AUTHOR = "the DeepTraffic authors"
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a source tells of its training; config: every setting, {} for a file."""
+class TrainingFacts:
+    """What a run directory records of its training; config: every setting, {} for a file."""
 
     config: dict[str, Any]
     seeds: list[int]
@@ -42,7 +45,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is about to be shipped: a file's content, the driver in it, its size, and a planner's settings."""
+    """A policy about to be shipped: its file's content, the policy in it, its parameters, and a planner's settings."""
 
     content: bytes
     policy: Policy
@@ -50,74 +53,72 @@ class Candidate:
     planner: dict[str, Any] | None = None
 
 
+# parameters: the options of `python -m agents.champions ship`
 def ship_champion(
-    name: str,
-    source: Path,
-    kind: str,
-    algorithm: str,
-    made_by: Sequence[str],
-    chosen_on: str = "tuning runs",
-    other_agents: int | None = None,
-    decisions: int | None = None,
-    cpu_minutes: float | None = None,
-    seeds: Sequence[int] | None = None,
-    planner: dict[str, Any] | None = None,
-    runs: int = 5000,
-    folder: Path = FOLDER,
+    name: Annotated[str, Argument(help="Name on the command line.")],
+    source: Annotated[Path, Argument(help="Run directory, policy file, or weights of a planner's network.")],
+    kind: Annotated[str, Option(help=f"One of {', '.join(KINDS)}.")],
+    algorithm: Annotated[str, Option(help="Algorithm in words, for the table.")],
+    commands: Annotated[list[str], Option("--command", help="Command that made it; may be repeated.")],
+    chosen_on: Annotated[str, Option(help="Runs on which checkpoint and settings were chosen.")] = "tuning runs",
+    other_agents: Annotated[int | None, Option(help="Vehicles that copies drive (as it was trained).")] = None,
+    decisions: Annotated[int | None, Option(help="Decisions of the training (the run's).")] = None,
+    cpu_minutes: Annotated[float | None, Option(help="CPU minutes of the training (the run's).")] = None,
+    seeds: Annotated[list[int] | None, Option("--seed", help="Training seed; may be repeated (the run's).")] = None,
+    planner: Annotated[Any, Option(parser=json.loads, help="Settings of a planner as JSON.")] = None,
+    runs: Annotated[int, Option(help="Open runs on reporting seeds.")] = 5000,
+    folder: Annotated[Path, Option(help="Folder of the registry.")] = FOLDER,
 ) -> Champion:
-    """Write a network as a champion's file, score it, and list it; return its line in the book.
+    """Write a network as a champion's policy file, score it, and add it to the registry.
 
-    source: a run folder, a policy file, or, with `planner` (settings, may be {}), a run or weights for a planner
-    made_by: the commands that made it; other arguments left out are what the source tells
-
-    Raises ValueError if the source holds no network that a policy file can hold, or if the file is too large.
+    Raises ValueError if no policy file can hold the network, or if the file would be too large.
     """
     if kind not in KINDS:
         raise ValueError(f"kind={kind!r} does not exist; choose one of {', '.join(KINDS)}")
     facts = read_facts(source)
-    candidate = _policy_candidate(name, source) if planner is None else _planner_candidate(name, source, planner)
-    driver = candidate.policy
-    others = getattr(driver, "other_agents", 0) if other_agents is None else other_agents
-    official = evaluate_official(driver, other_agents=others)
-    reporting = evaluate_open(driver, other_agents=others, runs=runs, seed_set="reporting").to_json()
+    if kind == "planner":
+        candidate = _planner_candidate(name, source, planner or {})
+    else:
+        candidate = _policy_candidate(name, source)
+    policy = candidate.policy
+    others = getattr(policy, "other_agents", 0) if other_agents is None else other_agents
+    official = evaluate_official(policy, other_agents=others)
+    reporting = evaluate_open(policy, other_agents=others, runs=runs, seed_set="reporting").to_json()
     champion = Champion(
-        name,
-        f"{name}.safetensors",
-        kind,
-        algorithm,
-        list(made_by),
-        facts.config,
-        facts.seeds if seeds is None else list(seeds),
-        chosen_on,
-        facts.decisions if decisions is None else decisions,
-        facts.cpu_minutes if cpu_minutes is None else cpu_minutes,
-        candidate.parameters,
-        others,
-        access_of(driver),
-        official.score,
-        {key: value for key, value in reporting.items() if key not in ("run_scores", "policy", "seconds")},
-        candidate.planner,
+        name=name,
+        file=f"{name}.safetensors",
+        kind=kind,
+        algorithm=algorithm,
+        commands=list(commands),
+        config=facts.config,
+        seeds=list(seeds or facts.seeds),
+        chosen_on=chosen_on,
+        decisions=facts.decisions if decisions is None else decisions,
+        cpu_minutes=facts.cpu_minutes if cpu_minutes is None else cpu_minutes,
+        parameters=candidate.parameters,
+        other_agents=others,
+        access=access_of(policy),
+        official_mph=official.score,
+        reporting={key: value for key, value in reporting.items() if key not in ("run_scores", "policy", "seconds")},
+        planner=candidate.planner,
     )
     write_atomically(folder / champion.file, candidate.content)
-    _list(champion, folder)
+    champions = read_champions(folder) | {name: champion}
+    write_json(folder / REGISTRY_FILE, {name: asdict(champion) for name, champion in champions.items()})
+    echo(f"{name}: official {official.score:.2f} mph, reporting {champion.reporting['median_mph']:.2f} mph")
     return champion
 
 
-def read_facts(source: Path) -> Facts:
-    """Return what a run folder tells of its best network's training; nothing for a file."""
+def read_facts(source: Path) -> TrainingFacts:
+    """Return what a run directory records of its best network's training; nothing for a file."""
     if not is_run_folder(source):
-        return Facts({}, [], None, None)
+        return TrainingFacts({}, [], None, None)
     run = RunFolder(source)
     config = run.config()
     _, notes = read_weights(run.best_file)
     decisions = int(notes["decisions"])
-    spent = [line["cpu_seconds"] for line in run.metrics() if line["decisions"] <= decisions and "cpu_seconds" in line]
-    return Facts(config.to_json(), [config.seed], decisions, max(spent) / 60.0 if spent else None)
-
-
-def _list(champion: Champion, folder: Path) -> None:
-    book = json.loads((folder / BOOK).read_text(encoding="utf-8")) if (folder / BOOK).exists() else {}
-    write_json(folder / BOOK, book | {champion.name: asdict(champion)})
+    times = [line["cpu_seconds"] for line in run.metrics() if line["decisions"] <= decisions and "cpu_seconds" in line]
+    return TrainingFacts(config.to_json(), [config.seed], decisions, max(times) / 60.0 if times else None)
 
 
 # --- policy files -----------------------------------------------------------------------------------------------------
@@ -125,36 +126,33 @@ def _list(champion: Champion, folder: Path) -> None:
 
 def _policy_candidate(name: str, source: Path) -> Candidate:
     """Return a run's best network, or a file's, as the policy file to ship: float32, or float16 where that is large."""
-    driver = load_policy(source) if is_run_folder(source) else read_policy(source).policy()
-    if not isinstance(driver, NetworkPolicy):
+    policy = load_policy(source) if is_run_folder(source) else read_policy(source).policy()
+    if not isinstance(policy, NetworkPolicy):
         raise ValueError(f"{str(source)!r} is no network that reads the sensor's cells, so no policy file can hold it")
-    packed = _pack(name, driver)
+    packed = _pack(name, policy)
     content = policy_content(packed)
     if len(content) >= MAX_BYTES:
-        content = policy_content(replace(packed, network=halved(packed.network)))
+        content = policy_content(replace(packed, network=to_float16(packed.network)))
         _check_size(len(content), source)
-        _check_kept(driver, read_policy(content).policy())
+        _check_rounded(policy, read_policy(content).policy())
     return Candidate(content, read_policy(content).policy(), packed.network.parameters)
 
 
-def _pack(name: str, driver: NetworkPolicy) -> PolicyFile:
-    import deeptraffic
-
-    facts = {"package_version": deeptraffic.__version__} | dict(getattr(driver, "notes", {}))
+def _pack(name: str, policy: NetworkPolicy) -> PolicyFile:
     return pack_policy(
-        driver.network,
-        driver.observation,
+        policy.network,
+        policy.observation,
         name,
-        driver.temporal_window,
-        driver.rules,
-        driver.other_agents,
+        policy.temporal_window,
+        policy.rules,
+        policy.other_agents,
         author=AUTHOR,
-        training=facts,
+        training={"package_version": deeptraffic.__version__} | dict(getattr(policy, "notes", {})),
     )
 
 
-def halved(network: Network) -> Network:
-    """Return a network whose numbers are rounded to float16."""
+def to_float16(network: Network) -> Network:
+    """Return a network with its tensors rounded to float16."""
     return replace(network, tensors={name: np.asarray(tensor, np.float16) for name, tensor in network.tensors.items()})
 
 
@@ -166,13 +164,13 @@ def _check_size(size: int, source: Path) -> None:
         )
 
 
-def _check_kept(full: Policy, rounded: Policy) -> None:
+def _check_rounded(full: Policy, rounded: Policy) -> None:
     """Raise ValueError if rounding costs speed on tuning runs."""
     others = getattr(full, "other_agents", 0)
     before, after = (evaluate_open(p, other_agents=others, runs=CHECK_RUNS).mean_mph for p in (full, rounded))
-    if after < before - MOST_LOST:
+    if after < before - MAX_LOSS:
         raise ValueError(
-            f"rounded to float16 it drives {after:.2f} mph instead of {before:.2f}; train a smaller network"
+            f"rounded to float16 it scores {after:.2f} mph instead of {before:.2f}; train a smaller network"
         )
 
 
@@ -185,8 +183,5 @@ def _planner_candidate(name: str, source: Path, settings: dict[str, Any]) -> Can
     weights, notes = read_weights(RunFolder(source).best_file if is_run_folder(source) else source)
     content = weights_content(weights, notes)
     _check_size(len(content), source)
-    return Candidate(content, load_planner(source, config, name), _count(weights), asdict(config))
-
-
-def _count(weights: Weights) -> int:
-    return sum(tensor.size for tensor in weights.values())
+    parameters = sum(tensor.size for tensor in weights.values())
+    return Candidate(content, load_planner(source, config, name), parameters, asdict(config))

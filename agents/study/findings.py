@@ -1,7 +1,7 @@
 """What a study found, beside the five findings of the DeepTraffic paper: effects with intervals, from the table alone.
 
     >>> table = read_tables(["agents/study/study.csv"])
-    >>> print(markdown(find(table)))                     # the table of agents/STUDY.md
+    >>> print(markdown(find(table)))                     # the table of agents/study/STUDY.md
 
 The paper (Fridman, Terwilliger, Jenik: "DeepTraffic: Crowdsourced Hyperparameter Tuning of Deep Reinforcement Learning
 Systems for Multi-Agent Dense Traffic Navigation", arXiv:1801.02805) drew its findings from what entrants chose to try.

@@ -1,4 +1,4 @@
-"""A sweep's trials on a Ray cluster: `deeptraffic sweep CONFIG --ray ADDRESS`, see CLUSTER.md.
+"""A sweep's trials on a Ray cluster: `deeptraffic sweep CONFIG --ray ADDRESS`, see agents/study/CLUSTER.md.
 
 The driver, `agents.study.sweep`, alone keeps the study: it hands a trial's number and draws to a machine and notes the
 result that comes back. A machine that dies takes no trial with it, and a trial counts once however often it was begun:

@@ -1,4 +1,4 @@
-"""`deeptraffic report ...`: pages, tables and figures about the models, the encoders, and where drivers lose speed."""
+"""`deeptraffic report ...`: tables, pages and figures about speed losses, perception models and encoders."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ from deeptraffic.cli.represent import run_all_recipes
 from deeptraffic.cli.terminal import print_json, progress_bar, results
 
 PAGE_FOLDER = Path("representation")
-RUNS = typer.Option(Path("runs"), help="Where runs/pretrain and runs/driving are, or will be.")
-PAGE = typer.Option(PAGE_FOLDER, "--output", "-o", help="The folder of the page and the table.")
-SCALE = typer.Option(1.0, help="Share of the full data, epochs and decisions.")
-DEVICE = typer.Option(None, help="cpu or cuda.")
+RUNS = typer.Option(Path("runs"), help="Folder of runs/pretrain and runs/driving, existing or new.")
+PAGE = typer.Option(PAGE_FOLDER, "--output", "-o", help="Folder of the page and the table.")
+SCALE = typer.Option(1.0, help="Fraction of the full data, epochs and decisions.")
+DEVICE = typer.Option(None, help="Device: cpu or cuda.")
 
 
 def representation(
@@ -20,9 +20,9 @@ def representation(
     output: Path = PAGE,
     scale: float = SCALE,
     device: str | None = DEVICE,
-    missing: bool = typer.Option(True, help="Train what is missing; --no-missing writes the page from what there is."),
+    missing: bool = typer.Option(True, help="Train missing models; --no-missing reports on those that exist."),
 ) -> None:
-    """Train all models that are missing, measure them, and write representation/REPORT.md; resumes."""
+    """Train all missing models, measure them, and write representation/REPORT.md. Resumes."""
     from representation.report import write_report
 
     output.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def representation(
 
 
 def driving(runs: Path = RUNS, output: Path = PAGE, scale: float = SCALE, device: str | None = DEVICE) -> None:
-    """Train a driver behind every encoder and write the table of what each is worth; resumes."""
+    """Train a policy on every encoder and write the table of their scores. Resumes."""
     from agents.analysis.encoder_table import DECISIONS, driving_table
 
     output.mkdir(parents=True, exist_ok=True)
@@ -43,27 +43,28 @@ def driving(runs: Path = RUNS, output: Path = PAGE, scale: float = SCALE, device
 
 def losses(
     policies: list[str] = typer.Argument(..., metavar="POLICY...", help=f"{POLICY_HELP} Several: side by side."),
-    runs: int = typer.Option(500, help="Open runs of each."),
+    runs: int = typer.Option(500, help="Open runs of each policy."),
     other_agents: int | None = typer.Option(None, help=OTHERS_HELP, show_default=OWN),
-    seed_set: str = typer.Option("tuning", help="Of the runs: tuning, reporting or training."),
-    output: Path = typer.Option(Path("runs/losses"), "--output", "-o", help="The folder of the figures and the JSON."),
-    page: bool = typer.Option(False, "--page", help="Write the table and two figures into agents/CHAMPIONS.md, too."),
+    seed_set: str = typer.Option("tuning", help="Seeds of the runs: tuning, reporting or training."),
+    output: Path = typer.Option(Path("runs/losses"), "--output", "-o", help="Folder of the figures and the JSON."),
+    page: bool = typer.Option(False, "--page", help="Update the table and figures of agents/champions/CHAMPIONS.md."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of a table."),
 ) -> None:
-    """Find where drivers lose miles per hour: every frame's loss by its cause, as a table, JSON and pictures."""
-    from agents.analysis.losses import find_losses, losses_table, write_losses, write_page
+    """Attribute every frame's loss of speed to its cause: a table, JSON and figures."""
+    from agents.analysis.loss_report import losses_table, write_losses, write_page
+    from agents.analysis.losses import measure_losses
 
-    found = []
+    measured = []
     for name in policies:
         policy = resolve_policy(name)
         rules, own_others = trained_for(policy)
         others = own_others if other_agents is None else other_agents
-        with progress_bar(f"driving {policy.label}") as progress:
-            found.append(find_losses(policy, rules, others, runs, seed_set, progress))
-    files = [*write_losses(found, output), *(write_page(found) if page else ())]
+        with progress_bar(f"evaluating {policy.label}") as progress:
+            measured.append(measure_losses(policy, rules, others, runs, seed_set, progress))
+    files = [*write_losses(measured, output), *(write_page(measured) if page else ())]
     if json:
-        print_json({"policies": [one.to_json() for one in found], "files": [str(file) for file in files]})
+        print_json({"policies": [one.to_json() for one in measured], "files": [str(file) for file in files]})
         return
-    results.print(losses_table(found), highlight=False, markup=False, soft_wrap=True)
+    results.print(losses_table(measured), highlight=False, markup=False, soft_wrap=True)
     for file in files:
         results.print(f"  {file}", highlight=False, soft_wrap=True)

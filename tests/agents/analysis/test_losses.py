@@ -9,10 +9,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from agents.analysis import loss_causes
-from agents.analysis import losses as failure_analysis
-from agents.analysis.loss_causes import CAUSES, find_cause, lengthen
-from agents.analysis.losses import STARTING, find_losses, losses_table
-from agents.champions.registry import FOLDER
+from agents.analysis.loss_causes import CAUSES, count_streak, find_cause
+from agents.analysis.loss_report import BEGIN, END, losses_table, write_page
+from agents.analysis.losses import START, measure_losses
+from agents.champions.pages import CHAMPIONS_PAGE
 from deeptraffic.cli.app import app
 from deeptraffic.evaluation.protocol import OPEN_FRAMES, evaluate_open
 from deeptraffic.policies.builtin import make_builtin
@@ -27,12 +27,12 @@ SLOW_AHEAD = (3, 465.0, 2.0)  # three cells ahead of EGO's front
 
 @pytest.mark.parametrize(("name", "others"), [("gap", 0), ("gap", 3), ("decelerate", 0)])
 def test_causes_add_up_to_80_less_the_score_of_the_same_runs(name: str, others: int) -> None:
-    found = find_losses(make_builtin(name), other_agents=others, runs=12)
+    found = measure_losses(make_builtin(name), other_agents=others, runs=12)
     alone = evaluate_open(make_builtin(name), other_agents=others, runs=12, seed_set="tuning")
     np.testing.assert_array_equal(found.run_mph, alone.run_speeds)
     np.testing.assert_allclose(80.0 - found.lost.mean(1).sum(1), found.run_mph, atol=1e-9)
-    start, steady = found.part_mph(0, STARTING), found.part_mph(STARTING)
-    share = STARTING / OPEN_FRAMES
+    start, steady = found.lost_between(0, START), found.lost_between(START)
+    share = START / OPEN_FRAMES
     np.testing.assert_allclose(share * start + (1 - share) * steady, found.lost_mph, atol=1e-9)
 
 
@@ -50,8 +50,8 @@ def scene(*cars: tuple[int, float, float]) -> Simulator:
     return sim
 
 
-def cause_of(sim: Simulator, open_before: bool = False, mover: int = 0, car: int = 0) -> str:
-    return CAUSES[find_cause(sim.table[0], sim.games[0], car, open_before, mover)]
+def cause_of(sim: Simulator, was_open: int = 0, mover: int = 0, car: int = 0) -> str:
+    return CAUSES[find_cause(sim.table[0], sim.games[0], car, was_open, mover)]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def cause_of(sim: Simulator, open_before: bool = False, mover: int = 0, car: int
         ((EGO, FAR, SLOW_AHEAD), "faster lane opened too late"),
         ((EGO, FAR, SLOW_AHEAD, (2, 300.0, 2.0), (4, 300.0, 1.5)), "no faster lane"),
         ((EGO, FAR, SLOW_AHEAD, (2, 300.0, 2.2), (4, 525.0, 2.0)), "faster lane opened too late"),
-        (((3, 55.0, 4.0), FAR, (3, 5.0, 2.0)), "at the picture's end"),
+        (((3, 55.0, 4.0), FAR, (3, 5.0, 2.0)), "at the edge of the view"),
     ],
 )
 def test_scene_has_its_cause(cars: tuple[tuple[int, float, float], ...], cause: str) -> None:
@@ -71,7 +71,7 @@ def test_scene_has_its_cause(cars: tuple[tuple[int, float, float], ...], cause: 
 
 
 def test_a_faster_lane_that_was_clear_at_the_last_decision_was_passed_up() -> None:
-    assert cause_of(scene(EGO, FAR, SLOW_AHEAD), open_before=True) == "passed up a faster lane"
+    assert cause_of(scene(EGO, FAR, SLOW_AHEAD), was_open=1) == "passed up a faster lane"
 
 
 def test_a_lane_change_counts_as_anothers_if_another_agent_decided_on_it() -> None:
@@ -83,37 +83,35 @@ def test_a_lane_change_counts_as_anothers_if_another_agent_decided_on_it() -> No
 
 def test_lane_changes_by_other_agents_are_found_only_where_there_are_other_agents() -> None:
     moved, copy = loss_causes.MOVED, loss_causes.BOXED_BY_COPY
-    alone, team = (find_losses(make_builtin("random"), other_agents=n, runs=6).lost_mph for n in (0, 6))
+    alone, team = (measure_losses(make_builtin("random"), other_agents=n, runs=6).lost_mph for n in (0, 6))
     assert alone[moved] == alone[copy] == 0.0
     assert team[moved] > 0.1 and team[copy] > 0.1
 
 
 def test_the_longest_streak_is_kept() -> None:
-    streaks = np.zeros(2, np.int64)
-    for goes_on in (True, True, True, False, True, True):
-        lengthen(streaks, 0, goes_on)
-    assert streaks.tolist() == [2, 3]
+    streak = np.zeros(2, np.int64)
+    for continues in (True, True, True, False, True, True):
+        count_streak(streak, continues)
+    assert streak.tolist() == [2, 3]
 
 
 def test_worst_runs_are_the_slowest_and_their_scene_lies_in_a_box() -> None:
-    found = find_losses(make_builtin("gap"), runs=40)
+    found = measure_losses(make_builtin("gap"), runs=40)
     worst = found.worst()
     assert np.all(np.diff(found.run_mph[worst]) >= 0) and found.run_mph[worst[0]] == found.run_mph.min()
     rules = Simulator(found.rules).table[0]
     for run in worst:
         assert find_cause(rules, found.scenes[run], 0, False, 0) == loss_causes.BOXED
-    shares = [row["share"] for row in found.by_time_stuck()]
-    assert sum(shares) == pytest.approx(1.0)
+    fractions = [row["fraction"] for row in found.by_time_stuck()]
+    assert sum(fractions) == pytest.approx(1.0)
     assert "| boxed in by traffic |" in losses_table([found])
 
 
-def test_a_page_gets_the_table_and_two_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_gets_the_table_and_two_figures(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{failure_analysis.BEGIN}\nold\n{failure_analysis.END}\nafter\n")
-    monkeypatch.setattr(failure_analysis, "PAGE", page)
-    monkeypatch.setattr(failure_analysis, "FOLDER", tmp_path)
-    found = [find_losses(make_builtin("gap"), runs=6)]
-    written = failure_analysis.write_page(found)
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    found = [measure_losses(make_builtin("gap"), runs=6)]
+    written = write_page(found, page)
     assert losses_table(found) in page.read_text() and "old" not in page.read_text()
     assert [path.relative_to(tmp_path).as_posix() for path in written[1:]] == [
         "figures/causes.png",
@@ -122,12 +120,12 @@ def test_a_page_gets_the_table_and_two_figures(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_page_of_champions_has_a_place_for_it_and_small_figures() -> None:
-    page = failure_analysis.PAGE.read_text(encoding="utf-8")
-    table = page.partition(failure_analysis.BEGIN)[2].partition(failure_analysis.END)[0]
+    page = CHAMPIONS_PAGE.read_text(encoding="utf-8")
+    table = page.partition(BEGIN)[2].partition(END)[0]
     assert all(f"| {cause} |" in table for cause in CAUSES)
     for name in ("causes.png", "scenes.png"):
-        assert f"](champions/figures/{name})" in page
-        assert (FOLDER / "figures" / name).stat().st_size < 150_000
+        assert f"](figures/{name})" in page
+        assert (CHAMPIONS_PAGE.parent / "figures" / name).stat().st_size < 150_000
 
 
 def test_policies_are_reported_side_by_side(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The shipped champions: a network becomes a file, a line in the book, a row of the table and a name."""
+"""The shipped champions: a network becomes a file, an entry of the registry, a row of the table and a name."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,10 +10,11 @@ from gymnasium import spaces
 from rich.console import Console
 from torch import nn
 
-from agents.champions import registry as champion
+from agents.analysis.tables import replace_section
 from agents.champions import shipping
-from agents.champions.registry import BEGIN, CHAMPIONS, END, FOLDER, ORDER, PAGES, ROOT, load_champion, read_book, table
-from agents.champions.shipping import MAX_BYTES, halved, ship_champion
+from agents.champions.pages import BEGIN, END, PAGES, champions_table
+from agents.champions.registry import CHAMPIONS, FOLDER, Champion, load_champion, read_champions
+from agents.champions.shipping import MAX_BYTES, ship_champion, to_float16
 from agents.config import TrainConfig
 from agents.export import weights_content
 from agents.lane_network import LaneDriver, LaneFeatures
@@ -47,21 +48,21 @@ def planner_weights(folder: Path) -> Path:
 def test_a_run_is_shipped_scored_listed_and_loaded(
     small_config: Callable[..., TrainConfig], quiet: Console, tmp_path: Path
 ) -> None:
-    run, shelf = tmp_path / "run", tmp_path / "shelf"
-    shelf.mkdir()
+    run, folder = tmp_path / "run", tmp_path / "champions"
+    folder.mkdir()
     config = small_config("ppo", kind="gaps", other_agents=2)
     train(config, run, quiet)
-    made = ship_champion("champion-ppo", run, "policy-based", "PPO", ["train it"], runs=6, folder=shelf)
-    assert read_book(shelf) == {"champion-ppo": made}
+    made = ship_champion("champion-ppo", run, "policy-based", "PPO", ["train it"], runs=6, folder=folder)
+    assert read_champions(folder) == {"champion-ppo": made}
     assert made.other_agents == 2 and made.seeds == [config.seed] and made.access == "contest"
     assert 0 < (made.decisions or 0) <= 384 and made.config == config.to_json()
-    driver, source = load_champion("champion-ppo", shelf), load_policy(run)
+    driver, source = load_champion("champion-ppo", folder), load_policy(run)
     assert driver.label == "champion-ppo"
     scores = [evaluate_open(p, other_agents=2, runs=6, seed_set="reporting") for p in (driver, source)]
     np.testing.assert_array_equal(scores[0].run_speeds, scores[1].run_speeds)
     assert made.reporting["mean_mph"] == scores[0].mean_mph and made.reporting["seed_set"] == "reporting"
     assert made.official_mph == evaluate_official(source, other_agents=2).score
-    assert read_policy(shelf / made.file).manifest.training["decisions"] == str(made.decisions)
+    assert read_policy(folder / made.file).manifest.training["decisions"] == str(made.decisions)
 
 
 def test_a_large_network_is_rounded_and_checked_and_a_larger_one_is_refused(
@@ -70,7 +71,7 @@ def test_a_large_network_is_rounded_and_checked_and_a_larger_one_is_refused(
     sensor = Sensor(1, 6, 0)
     monkeypatch.setattr(shipping, "MAX_BYTES", 4000)
     checked = []
-    monkeypatch.setattr(shipping, "_check_kept", lambda full, rounded: checked.append((full, rounded)))
+    monkeypatch.setattr(shipping, "_check_rounded", lambda full, rounded: checked.append((full, rounded)))
     monkeypatch.setattr(shipping, "evaluate_official", lambda p, other_agents: evaluate_open(p, runs=2))
     source = tmp_path / "wide.safetensors"
     for units, rounds in ((10, 0), (40, 1)):
@@ -88,7 +89,7 @@ def test_rounding_that_costs_speed_is_refused(monkeypatch: pytest.MonkeyPatch) -
     sensor = Sensor(1, 6, 0)
     network = wide_network(8, sensor)
     full = pack_policy(network, sensor, "full").policy()
-    rounded = pack_policy(halved(network), sensor, "rounded").policy()
+    rounded = pack_policy(to_float16(network), sensor, "rounded").policy()
     speeds = {"full": 70.0, "rounded": 69.95}
 
     class Made:
@@ -96,10 +97,10 @@ def test_rounding_that_costs_speed_is_refused(monkeypatch: pytest.MonkeyPatch) -
             self.mean_mph = speeds[policy.label]  # type: ignore[attr-defined]
 
     monkeypatch.setattr(shipping, "evaluate_open", Made)
-    shipping._check_kept(full, rounded)
+    shipping._check_rounded(full, rounded)
     speeds["rounded"] = 69.8
     with pytest.raises(ValueError, match="69.80 mph instead of 70.00"):
-        shipping._check_kept(full, rounded)
+        shipping._check_rounded(full, rounded)
 
 
 def test_a_planner_is_privileged_and_keeps_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +113,7 @@ def test_a_planner_is_privileged_and_keeps_its_settings(tmp_path: Path, monkeypa
     assert made.access == "privileged" and made.reporting["access"] == "privileged"
     driver = load_champion("champion-planner", tmp_path)
     assert driver.config.rollouts == 2 and driver.config.depth == 1  # type: ignore[attr-defined]
-    assert "planning (privileged)" in table(read_book(tmp_path))
+    assert "planning (privileged)" in champions_table(read_champions(tmp_path))
 
 
 def test_an_unknown_kind_or_name_is_refused(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_an_unknown_kind_or_name_is_refused(tmp_path: Path) -> None:
         load_champion("champion-flying")
 
 
-def test_shipped_files_are_small_and_drive_as_the_book_says() -> None:
+def test_shipped_files_are_small_and_drive_as_the_registry_says() -> None:
     for name, shipped in CHAMPIONS.items():
         assert (FOLDER / shipped.file).stat().st_size < MAX_BYTES
         driver = load_champion(name)
@@ -132,30 +133,34 @@ def test_shipped_files_are_small_and_drive_as_the_book_says() -> None:
     assert {path.name for path in FOLDER.glob("*.safetensors")} == {shipped.file for shipped in CHAMPIONS.values()}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=str)
-def test_pages_hold_the_table_of_the_book(page: Path) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    assert text.partition(f"{BEGIN}\n")[2].partition(END)[0] == table(CHAMPIONS)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_hold_the_table_of_the_registry(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert text.partition(f"{BEGIN}\n")[2].partition(END)[0] == champions_table(CHAMPIONS)
 
 
-def test_a_page_without_a_place_for_the_table_is_refused() -> None:
-    with pytest.raises(ValueError, match="write the lines"):
-        champion.with_table("no place here", {})
-    assert champion.with_table(f"a\n{BEGIN}\nold\n{END}\nz\n", {}) == f"a\n{BEGIN}\n{table({})}{END}\nz\n"
+def test_a_page_without_a_place_for_the_table_is_refused(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("no place here")
+    with pytest.raises(ValueError, match="page.md lacks the lines"):
+        replace_section(page, BEGIN, END, "new\n")
+    page.write_text(f"a\n{BEGIN}\nold\n{END}\nz\n")
+    replace_section(page, BEGIN, END, "new\n")
+    assert page.read_text() == f"a\n{BEGIN}\nnew\n{END}\nz\n"
 
 
 def test_a_champion_is_a_policy_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert set(CHAMPIONS) <= set(ORDER) and all(name in policies.POLICY_HELP for name in CHAMPIONS)
-    shelf = {"champion-solo": make_builtin("idle")}
-    monkeypatch.setattr(policies, "CHAMPIONS", shelf)
-    monkeypatch.setattr(policies, "load_champion", shelf.get)
-    assert policies.resolve_policy("champion-solo") is shelf["champion-solo"]
+    assert all(name in policies.POLICY_HELP for name in CHAMPIONS)
+    champions = {"champion-solo": make_builtin("idle")}
+    monkeypatch.setattr(policies, "CHAMPIONS", champions)
+    monkeypatch.setattr(policies, "load_champion", champions.get)
+    assert policies.resolve_policy("champion-solo") is champions["champion-solo"]
     with pytest.raises(ValueError, match=f"no built-in name .idle, .*gap, {', '.join(CHAMPIONS)}"):
         policies.resolve_policy("champion-flying")
 
 
 def test_the_table_tells_what_is_not_known_by_a_dash() -> None:
-    line = champion.Champion(
+    line = Champion(
         "champion",
         "champion.safetensors",
         "policy-based",
@@ -178,7 +183,9 @@ def test_the_table_tells_what_is_not_known_by_a_dash() -> None:
             "mean_interval": [75, 77],
         },
     )
-    rows = table({"champion": line, "known": replace(line, decisions=1_000_000, cpu_minutes=12.4)}).splitlines()
+    rows = champions_table(
+        {"champion": line, "known": replace(line, decisions=1_000_000, cpu_minutes=12.4)}
+    ).splitlines()
     assert "median of 5,000 reporting runs" in rows[0]
     cells = "| 10 | **76.50** | 76.40 (76.30 to 76.50) | 76.00 (75.00 to 77.00) |"
     assert rows[2] == f"| `champion` | PPO {cells} - | - | 12,345 |"

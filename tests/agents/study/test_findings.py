@@ -8,7 +8,7 @@ from agents.study.findings import Estimate, adjusted_scores, estimate, find, mar
 from agents.study.table import StudyTable, read_tables
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGE, SHIPPED = ROOT / "agents" / "STUDY.md", ROOT / "agents" / "study" / "study.csv"
+PAGE, SHIPPED = ROOT / "agents" / "study" / "STUDY.md", ROOT / "agents" / "study" / "study.csv"
 
 
 def made_up(trials: int = 120, **effects: float) -> StudyTable:
