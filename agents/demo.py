@@ -20,7 +20,7 @@ from deeptraffic.evaluation.episodes import policy_episode
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 from deeptraffic.evaluation.score import Score
 from deeptraffic.evaluation.seeds import choose_seeds
-from deeptraffic.policies.builtin import Policy
+from deeptraffic.policies.base import Policy
 from deeptraffic.run_dir import write_json
 
 FOLDER = Path("runs/demo")

@@ -19,8 +19,8 @@ from agents.algorithms import RecurrentPPOConfig
 from agents.config import TrainConfig
 from agents.lane_layers import lane_layers
 from agents.perception import NONE
+from deeptraffic.policies.base import Policy
 from deeptraffic.policies.brain import NetworkPolicy
-from deeptraffic.policies.builtin import Policy
 from deeptraffic.policies.layers import Layer
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.vocabulary import Dense, Gaps, LayerNorm, Relu, Tanh
@@ -36,14 +36,12 @@ class TrainedPolicy(NetworkPolicy):
     """A network that a run trained, as a driver.
 
     config: of the run; notes: facts about the network, such as the decisions it was trained for
-    access: what it knows: "contest", or "open" if its sensor is wider than the contest allowed
     """
 
     def __init__(self, config: TrainConfig, weights: Weights, label: str, notes: dict[str, str]) -> None:
         road, seen = config.road, config.observation
         super().__init__(label, to_network(config, weights), seen.sensor, 0, road.rules, road.other_agents)
         self.config, self.notes = config, notes
-        self.access = "contest" if seen.contest else "open"
 
     def act(self, obs: F64, rows: I64) -> I64:
         """Return the actions (B,) for cells (B, D); there is no memory, so `reset` need not come first."""

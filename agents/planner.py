@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from agents.export import read_weights
 from agents.lane_network import CANDIDATES, LaneDriver, driver_of
 from agents.paired_rollouts import PairedRollouts, draw_streams, worth_trying
+from deeptraffic.policies.base import Access, Policy
 from deeptraffic.settings import Checked, number, whole
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Sensor
@@ -66,7 +67,7 @@ class PlannerConfig(Checked):
     seed: int = whole(0, 0, 2**31 - 1)
 
 
-class Planner:
+class Planner(Policy):
     """Drives the ego car, and its copies in the traffic, by planning; in rollouts the network drives all of them.
 
     Args:
@@ -78,7 +79,7 @@ class Planner:
     searched: after `plan`, (B, K) what each plan was found to be worth, NaN where it was not tried
     """
 
-    access = "privileged"
+    access: Access = "privileged"
 
     def __init__(
         self, network: LaneDriver, sensor: Sensor, config: PlannerConfig | None = None, label: str = ""
@@ -98,9 +99,6 @@ class Planner:
         settings = (config.depth, config.gamma, config.rollout_lambda, sim.threads)
         self._rollouts = PairedRollouts(sim.rules, self.observation, self._drive, *settings)
         self.random = np.random.default_rng(config.seed)
-
-    def reset(self, rows: I64) -> None:
-        """There is no memory."""
 
     def act(self, obs: F64, rows: I64) -> I64:
         """Return the actions (B,) of drivers with slots `rows` for cells (B, D)."""

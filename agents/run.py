@@ -25,7 +25,7 @@ from typing import Any
 
 from agents.config import TrainConfig, build_config, difference
 from agents.export import make_policy, read_weights
-from deeptraffic.policies.builtin import Policy
+from deeptraffic.policies.base import Policy
 from deeptraffic.run_dir import UNFINISHED, lock_folder, versions, write_atomically, write_json
 
 KEPT_CHECKPOINTS = 2
@@ -149,7 +149,7 @@ def is_run_folder(path: str | Path) -> bool:
 
 
 def load_policy(path: str | Path) -> Policy:
-    """Return the best network of a run as a driver (`deeptraffic.policies.builtin.Policy`).
+    """Return the best network of a run as a driver (`deeptraffic.policies.base.Policy`).
 
     Its `rules` and `other_agents` say what it was trained for, its `notes` when it was taken. Raises ValueError if
     there is no network yet.

@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 from agents.config import TrainConfig
 from agents.export import Weights
 from agents.sb3 import make_games, make_model
+from deeptraffic.policies.base import Policy
 from deeptraffic.sim.state import I64
 
 
-class TorchPolicy:
+class TorchPolicy(Policy):
     """Drives by the network's most likely action; arguments and attributes as `agents.export.TrainedPolicy`."""
 
     def __init__(self, config: TrainConfig, weights: Weights, label: str, notes: dict[str, str]) -> None:
         self.config, self.label, self.notes = config, label, notes
         self.rules, self.other_agents = config.road.rules, config.road.other_agents
         self.observation = config.observation
-        self.access = "contest" if config.observation.contest else "open"
         random = torch.get_rng_state(), np.random.get_state()  # making a model seeds them
         self.network = make_model(config, make_games(config), is_new=False).policy
         torch.set_rng_state(random[0])

@@ -31,7 +31,7 @@ from agents.run import RunFolder
 from agents.sb3 import make_games, make_model, network_weights
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
 from deeptraffic.evaluation.protocol import evaluate_open
-from deeptraffic.policies.builtin import Policy
+from deeptraffic.policies.base import Policy
 from deeptraffic.run_dir import Interrupted, Stop, stop_requests, write_atomically
 
 REPORTS = 500  # lines of metrics that a whole training writes, about

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from deeptraffic.policies.builtin import Policy, make_builtin
+from deeptraffic.policies.base import Policy
+from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.policies.layers import Layer
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RoadConfig, Rules, Sensor

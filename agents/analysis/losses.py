@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from agents.analysis.loss_causes import BIN, CAUSES, LONGEST, drive_and_record, loss_records
-from deeptraffic.evaluation.protocol import OPEN_FRAMES, Drivers, Progress, access_of
+from deeptraffic.evaluation.protocol import OPEN_FRAMES, Drivers, Progress
 from deeptraffic.evaluation.seeds import choose_seeds
 from deeptraffic.evaluation.statistics import bootstrap_interval, mean_speed
-from deeptraffic.policies.builtin import Policy
+from deeptraffic.policies.base import Policy
 from deeptraffic.sim.engine import Simulator, run_in_chunks
 from deeptraffic.sim.rules import MPH_PER_PX, RoadConfig, Rules
 from deeptraffic.sim.state import F64, I64, NOBODY, Games
@@ -135,7 +135,7 @@ def measure_losses(
     return Losses(
         policy=policy.label,
         rules=road,
-        access=access_of(policy),
+        access=policy.access,
         seed_set=seed_set,
         lost=records["lost"] * (MPH_PER_PX / BIN),
         run_mph=mean_speed(sim.state.score_sum, OPEN_FRAMES),

@@ -18,7 +18,7 @@ import numpy as np
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.evaluation.score import Score
 from deeptraffic.figure import BLUE, GREEN, ORANGE, new_figure, save_figure
-from deeptraffic.policies.builtin import Policy
+from deeptraffic.policies.base import Policy
 from deeptraffic.sim.rules import MAX_OTHER_AGENTS
 
 EVERY_NUMBER = tuple(range(MAX_OTHER_AGENTS + 1))

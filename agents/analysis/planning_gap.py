@@ -36,6 +36,7 @@ from agents.world_model_losses import preferences
 from deeptraffic.envs.observation import ObservationConfig, Observer
 from deeptraffic.evaluation.comparison import Estimate, GroupStatistics, PairStatistics, compare
 from deeptraffic.evaluation.protocol import evaluate_open
+from deeptraffic.policies.base import Access, Policy
 from deeptraffic.run_dir import write_json
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.random import MODULUS
@@ -198,15 +199,13 @@ def state_values(model: WorldModel, latents: Tensor, temperature: float) -> Tens
     return (preferences(values, temperature) * values).sum(1)
 
 
-class SearchingDriver:
+class SearchingDriver(Policy):
     """A driver for evaluations: the policy head, improved by a search where one is given."""
 
     def __init__(self, model: WorldModel, config: TrainConfig, world: LearnedWorld | TrueWorld | None = None) -> None:
         assert isinstance(config.agent, WorldModelConfig)
         self.model, self.world, self.observation = model, world, config.observation
         self.temperature = config.agent.temperature
-        contest = "contest" if config.observation.contest else "open"
-        self.access = "privileged" if isinstance(world, TrueWorld) else contest
         self.label = "world model" if world is None else f"world model in a {type(world).__name__}"
 
     def attach(self, sim: Simulator) -> None:
@@ -214,8 +213,10 @@ class SearchingDriver:
         if self.world is not None:
             self.world.attach(sim)
 
-    def reset(self, rows: I64) -> None:
-        """There is no memory."""
+    @property
+    def access(self) -> Access:
+        """What it knows: the simulator, where the search takes place in it."""
+        return "privileged" if isinstance(self.world, TrueWorld) else super().access
 
     @torch.no_grad()
     def act(self, obs: Any, rows: I64) -> I64:

@@ -1,7 +1,7 @@
 """Registry of the shipped champions: trained policies by name, with the commands that made them and their scores.
 
     $ deeptraffic evaluate champion-solo                # wherever a POLICY is expected
-    >>> policy = load_champion("champion-solo")         # a `deeptraffic.policies.builtin.Policy`
+    >>> policy = load_champion("champion-solo")         # a `deeptraffic.policies.base.Policy`
 
 `agents/champions/champions.json` is the registry's file; the policy files lie beside it. `agents/champions/shipping.py`
 adds a champion, `agents/champions/pages.py` writes the tables of them. This module imports nothing heavy, because the
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deeptraffic.policies.builtin import Policy
+    from deeptraffic.policies.base import Policy
 
 FOLDER = Path(__file__).resolve().parent
 REGISTRY_FILE = "champions.json"

@@ -20,9 +20,9 @@ from agents.champions.registry import FOLDER, KINDS, REGISTRY_FILE, Champion, re
 from agents.export import read_weights, weights_content
 from agents.planner import PlannerConfig, load_planner
 from agents.run import RunFolder, is_run_folder, load_policy
-from deeptraffic.evaluation.protocol import access_of, evaluate_official, evaluate_open
+from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
+from deeptraffic.policies.base import Policy
 from deeptraffic.policies.brain import NetworkPolicy
-from deeptraffic.policies.builtin import Policy
 from deeptraffic.policies.file import PolicyFile, pack_policy, policy_content, read_policy
 from deeptraffic.policies.network import Network
 from deeptraffic.run_dir import write_atomically, write_json
@@ -81,7 +81,7 @@ def ship_champion(
     else:
         candidate = _policy_candidate(name, source)
     policy = candidate.policy
-    others = getattr(policy, "other_agents", 0) if other_agents is None else other_agents
+    others = policy.other_agents if other_agents is None else other_agents
     official = evaluate_official(policy, other_agents=others)
     reporting = evaluate_open(policy, other_agents=others, runs=runs, seed_set="reporting").to_json()
     champion = Champion(
@@ -97,7 +97,7 @@ def ship_champion(
         cpu_minutes=facts.cpu_minutes if cpu_minutes is None else cpu_minutes,
         parameters=candidate.parameters,
         other_agents=others,
-        access=access_of(policy),
+        access=policy.access,
         official_mph=official.score,
         reporting={key: value for key, value in reporting.items() if key not in ("run_scores", "policy", "seconds")},
         planner=candidate.planner,
@@ -147,7 +147,7 @@ def _pack(name: str, policy: NetworkPolicy) -> PolicyFile:
         policy.rules,
         policy.other_agents,
         author=AUTHOR,
-        training={"package_version": deeptraffic.__version__} | dict(getattr(policy, "notes", {})),
+        training={"package_version": deeptraffic.__version__} | dict(policy.notes),
     )
 
 
@@ -166,7 +166,7 @@ def _check_size(size: int, source: Path) -> None:
 
 def _check_rounded(full: Policy, rounded: Policy) -> None:
     """Raise ValueError if rounding costs speed on tuning runs."""
-    others = getattr(full, "other_agents", 0)
+    others = full.other_agents
     before, after = (evaluate_open(p, other_agents=others, runs=CHECK_RUNS).mean_mph for p in (full, rounded))
     if after < before - MAX_LOSS:
         raise ValueError(

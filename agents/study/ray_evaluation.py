@@ -15,8 +15,9 @@ from pathlib import Path
 
 from agents.study.ray_cluster import Calls, Lost, connected, cores
 from deeptraffic.evaluation.batch import DEFAULT_RULES, Entry, Outcome, Plan, evaluate_many
+from deeptraffic.policies.base import Policy
 from deeptraffic.policies.brain import FIRST, NetworkPolicy
-from deeptraffic.policies.builtin import BUILTINS, Policy, make_builtin
+from deeptraffic.policies.builtin import BUILTINS, make_builtin
 from deeptraffic.policies.file import pack_policy, policy_content, read_policy
 
 LARGEST_PACK = 16  # policies in one call, so that its overhead does not count

@@ -17,7 +17,7 @@ from agents.study.space import Params
 from agents.study.trial_training import RunConfig, Trained, read_network, train_trial
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.evaluation.score import Score
-from deeptraffic.policies.builtin import Policy
+from deeptraffic.policies.base import Policy
 from deeptraffic.settings import flatten
 from deeptraffic.sim.state import F64
 

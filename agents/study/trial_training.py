@@ -15,7 +15,7 @@ from agents.algorithms import AGENTS
 from agents.config import TrainConfig, build_config
 from agents.deepqlearn import BlockReport, DeepQLearn
 from agents.deepqlearn_config import DeepQLearnConfig, build_deepqlearn_config
-from deeptraffic.policies.builtin import Policy
+from deeptraffic.policies.base import Policy
 from deeptraffic.policies.file import policy_content, read_policy
 
 ORIGINAL = "deepqlearn"

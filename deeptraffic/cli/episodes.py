@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from deeptraffic.cli.policies import POLICY_HELP, resolve_policy, trained_for
 
 if TYPE_CHECKING:
+    from deeptraffic.policies.base import Policy
     from deeptraffic.render.dashboard import Insight
     from deeptraffic.render.episode import Episode
     from deeptraffic.render.trace import Trace
@@ -75,8 +76,7 @@ def find_episode(
         start = Start.open(seed) if beside is None else beside.start
         return insight.noting(policy_episode(driver, ground, start, RUN_FRAMES if frames is None else frames))
 
-    sensor = getattr(driver.observation, "sensor", driver.observation)
-    return Found(ground, make, sensor, insight)
+    return Found(ground, make, driver.sensor, insight)
 
 
 def find_trace(name: str | None) -> "Trace | None":
@@ -95,7 +95,7 @@ def found_trace(trace: "Trace", frames: int | None = None) -> Found:
     return Found(trace.rules, lambda seed: Episode.replay(trace, frames), trace.sensor or Sensor())
 
 
-def road_of(driver: Any, rules: int | None, other_agents: int | None) -> "Rules":
+def road_of(driver: "Policy", rules: int | None, other_agents: int | None) -> "Rules":
     """Return the road that a policy drives on, its own where nothing else is asked for."""
     from deeptraffic.sim.rules import RoadConfig
 
@@ -111,18 +111,15 @@ class DriverInsight:
     caption: (simulator with one game, action) -> a sentence; None for none
     """
 
-    def __init__(self, driver: Any, caption: "Caption | None" = None) -> None:
-        from deeptraffic.policies.brain import NetworkPolicy
-
-        self.driver = driver if isinstance(driver, NetworkPolicy) else None
+    def __init__(self, driver: "Policy", caption: "Caption | None" = None) -> None:
+        self.driver = driver
         self.action: int | None = None
         self.caption, self.sentence = caption, ""
 
     def noting(self, episode: "Episode") -> "Episode":
         """Return the episode, whose decisions are noted from now on."""
         decide, self.action = episode.decide, None
-        if self.driver is not None:
-            self.driver.activity = []
+        self.driver.activity = []
 
         def noted(sim: Any, agent: int) -> int:
             assert decide is not None
@@ -141,9 +138,9 @@ class DriverInsight:
 
         if self.action is None:
             return None
-        layers = self.driver.activity if self.driver is not None else None
-        if self.driver is None or not layers:
+        layers = self.driver.activity
+        if not layers:
             return Insight((), None, self.action, self.sentence)
-        sensor = self.driver.observation
+        sensor = self.driver.sensor
         cells = layers[0][: sensor.size].reshape(-1, sensor.columns)
         return Insight([cells, *layers[1:]], layers[-1], self.action, self.sentence)

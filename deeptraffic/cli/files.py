@@ -95,7 +95,7 @@ def _pack(driver: "NetworkPolicy", label: str | None, author: str) -> "PolicyFil
     import deeptraffic
     from deeptraffic.policies.file import pack_policy
 
-    facts = {"package_version": deeptraffic.__version__} | dict(getattr(driver, "notes", {}))
+    facts = {"package_version": deeptraffic.__version__} | dict(driver.notes)
     return pack_policy(
         driver.network,
         driver.observation,

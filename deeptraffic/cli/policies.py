@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 from agents.champions.registry import CHAMPIONS, load_champion
-from deeptraffic.policies.builtin import BUILTINS, Policy, make_builtin
+from deeptraffic.policies.base import Policy
+from deeptraffic.policies.builtin import BUILTINS, make_builtin
 from deeptraffic.policies.convnetjs.read import Submission, read_submission
 from deeptraffic.policies.file import read_policy
 
@@ -70,5 +71,5 @@ def read_original(path: Path) -> Submission:
 
 
 def trained_for(policy: Policy) -> tuple[int, int]:
-    """Return (rules, other agents) that a policy was made for: (2018, 0) if it does not say."""
-    return getattr(policy, "rules", DEFAULT_RULES), getattr(policy, "other_agents", 0)
+    """Return (rules, other agents) that a policy was made for."""
+    return policy.rules, policy.other_agents

@@ -16,7 +16,7 @@ from deeptraffic.competition.store.records import Job
 from deeptraffic.evaluation.protocol import OFFICIAL, OPEN_FRAMES, Progress, evaluate_official, evaluate_open
 from deeptraffic.evaluation.replays import pack_decisions
 from deeptraffic.evaluation.score import Score
-from deeptraffic.policies.builtin import Policy
+from deeptraffic.policies.base import Policy
 from deeptraffic.policies.file import PolicyFile, pack_policy, policy_content
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.vocabulary import Dense

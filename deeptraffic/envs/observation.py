@@ -127,7 +127,7 @@ class ObservationConfig:
     @property
     def contest(self) -> bool:
         """Whether an entrant of the contest could know all of it: a contest kind over at most 3 lanes a side."""
-        return bool(KINDS[self.kind].contest) and self.lanes_side <= 3
+        return bool(KINDS[self.kind].contest) and self.sensor.contest
 
     def _check_whole(self, name: str, low: int, high: int) -> None:
         value = getattr(self, name)

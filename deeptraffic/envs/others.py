@@ -2,28 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Union
+from typing import Any
 
 import numpy as np
 
 from deeptraffic.envs.observation import KINDS, ObservationConfig, Observer
 from deeptraffic.envs.settings import check_action
+from deeptraffic.policies.base import Policy
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Action
 from deeptraffic.sim.state import I64
 
-if TYPE_CHECKING:
-    from deeptraffic.policies.builtin import Policy
-
-Others = Union["Policy", Callable[[Any], Any]]
+Others = Policy | Callable[[Any], Any]
 
 
 class OtherDrivers:
     """Decides for the other agents of a simulator's games.
 
     Args:
-        others: a policy object (`act(obs, rows)`, one memory slot per agent and game, observations of its own
-            `observation`), or a function from one observation, of the kind `config` names, to an action
+        others: a policy, which observes what its own `observation` says, or a function from one observation, of the
+            kind that `config` names, to an action
         sim: the simulator that they drive in
         config: what a plain function observes
 
@@ -31,17 +29,16 @@ class OtherDrivers:
     """
 
     def __init__(self, others: Others, sim: Simulator, config: ObservationConfig) -> None:
-        self.policy: Any = others if hasattr(others, "act") else None
+        self.policy = others if isinstance(others, Policy) else None
         self.function: Any = others
         if self.policy is None and not callable(others):
             raise ValueError(
-                f"others={others!r} cannot drive; give a policy object with act(obs, rows), "
+                f"others={others!r} cannot drive; give a deeptraffic.policies.base.Policy, "
                 "a function from an observation to an action, or None"
             )
         if self.policy is not None:
             config = policy_observation(self.policy)
-            if hasattr(self.policy, "attach"):
-                self.policy.attach(sim)
+            self.policy.attach(sim)
         agents = range(1, sim.rules.other_agents + 1)
         self.observers = [Observer(sim.rules, config, sim.num_envs, agent) for agent in agents]
         self.taken = np.full((len(agents) + 1, sim.num_envs), -1)
@@ -89,14 +86,13 @@ class OtherDrivers:
             raise ValueError(f"others decided for agent {agent}: {error}") from error
 
 
-def policy_observation(policy: Any) -> ObservationConfig:
+def policy_observation(policy: Policy) -> ObservationConfig:
     """Return what a policy object declares that it sees, in float64 as its `act` wants it."""
     seen = policy.observation
     if isinstance(seen, ObservationConfig):
         takes_dtype = seen.dtype is None and "dtype" in KINDS[seen.kind].options
         return replace(seen, dtype="float64") if takes_dtype else seen
-    sensor = (seen.lanes_side, seen.patches_ahead, seen.patches_behind)
-    return ObservationConfig(getattr(seen, "kind", "vector"), *sensor, dtype="float64")
+    return ObservationConfig("vector", *policy.sensor, dtype="float64")
 
 
 def _pick(obs: Any, k: int) -> Any:

@@ -22,11 +22,11 @@ from itertools import islice
 
 import numpy as np
 
-from deeptraffic.evaluation.protocol import OPEN_FRAMES, access_of, evaluate_official, evaluate_open
+from deeptraffic.evaluation.protocol import OPEN_FRAMES, evaluate_official, evaluate_open
 from deeptraffic.evaluation.score import Score
 from deeptraffic.evaluation.seeds import choose_seeds
 from deeptraffic.evaluation.statistics import mean_speed, run_score
-from deeptraffic.policies.builtin import Policy
+from deeptraffic.policies.base import Policy
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.random import open_run_streams
 from deeptraffic.sim.rules import RoadConfig
@@ -67,11 +67,11 @@ class Plan:
 
     def game(self, policy: Policy) -> tuple[int, int]:
         """Return (rules, other agents) that a policy is evaluated under."""
-        own = getattr(policy, "rules", DEFAULT_RULES)
+        own = policy.rules
         rules = own if self.rules is None else self.rules
         if self.other_agents is not None:
             return rules, self.other_agents
-        return rules, getattr(policy, "other_agents", 0) if rules == own else 0
+        return rules, policy.other_agents if rules == own else 0
 
 
 @dataclass(frozen=True)
@@ -147,18 +147,20 @@ def score_policy(policy: Policy, plan: Plan, stop: threading.Event | None = None
 
     if plan.protocol == "official":
         return evaluate_official(policy, rules, other_agents, go_on)
-    if hasattr(policy, "open_runner"):
-        return _play_open(policy, RoadConfig(rules=rules, other_agents=other_agents), plan, go_on)
-    return evaluate_open(policy, rules, other_agents, plan.runs, plan.seed_set, progress=go_on)
+    return _play_open(policy, RoadConfig(rules=rules, other_agents=other_agents), plan, go_on) or evaluate_open(
+        policy, rules, other_agents, plan.runs, plan.seed_set, progress=go_on
+    )
 
 
-def _play_open(policy: Policy, road: RoadConfig, plan: Plan, go_on: Callable[[], None]) -> Score:
-    """As `evaluate_open`, run after run in one compiled loop."""
+def _play_open(policy: Policy, road: RoadConfig, plan: Plan, go_on: Callable[[], None]) -> Score | None:
+    """As `evaluate_open`, run after run in the policy's compiled loop; None if it has none."""
     started = time.perf_counter()
     sim = Simulator(road.build(), threads=1)
-    policy.observation.check(sim.rules)
-    policy.attach(sim)  # type: ignore[attr-defined]
-    play = policy.open_runner()  # type: ignore[attr-defined]
+    policy.attach(sim)
+    play = policy.open_loop()
+    if play is None:
+        return None
+    policy.sensor.check(sim.rules)
     streams = np.array([open_run_streams(seed) for seed in choose_seeds(plan.seed_set, plan.runs)], np.int64)
     sums, passed = np.zeros(plan.runs), np.zeros(plan.runs, np.int64)
     for first in range(0, plan.runs, RUNS_BEFORE_STOP):
@@ -170,7 +172,7 @@ def _play_open(policy: Policy, road: RoadConfig, plan: Plan, go_on: Callable[[],
         "open",
         road.rules,
         road.other_agents,
-        access_of(policy),
+        policy.access,
         run_score(sums, OPEN_FRAMES),
         passed,
         OPEN_FRAMES,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.evaluation.protocol import Drivers, Progress
-from deeptraffic.policies.builtin import Policy
+from deeptraffic.policies.base import Policy
 from deeptraffic.render.episode import DEFAULT_FRAMES, Episode
 from deeptraffic.render.painter import Painter
 from deeptraffic.render.trace import Start
@@ -20,8 +20,7 @@ from deeptraffic.sim.rules import Rules
 
 def policy_episode(policy: Policy, rules: Rules, start: Start, frames: int = DEFAULT_FRAMES) -> Episode:
     """Return a game that the policy drives, with an empty memory at its start."""
-    sensor = getattr(policy.observation, "sensor", policy.observation)  # of a contest kind, or Sensor itself
-    episode = Episode(rules, start, frames=frames, label=policy.label, sensor=sensor)
+    episode = Episode(rules, start, frames=frames, label=policy.label, sensor=policy.sensor)
     episode.decide = decide_with(policy, episode.sim)
     return episode
 

@@ -23,7 +23,7 @@ from deeptraffic.envs.observation import Observer
 from deeptraffic.evaluation.score import Score
 from deeptraffic.evaluation.seeds import choose_seeds
 from deeptraffic.evaluation.statistics import mean_speed, run_score
-from deeptraffic.policies.builtin import Policy, RunLoop
+from deeptraffic.policies.base import Policy
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.kernel import drive
@@ -47,7 +47,6 @@ class Protocol:
 OFFICIAL = {2017: Protocol(runs=10, frames=100_000, block=1), 2018: Protocol(runs=500, frames=2_000, block=5)}
 OPEN_FRAMES = 2_000
 PRIVATE_SET = "private"  # what a score calls seeds that were given one by one
-ACCESS = ("contest", "open", "privileged")
 
 
 def evaluate_official(
@@ -66,7 +65,7 @@ def evaluate_official(
     sim = Simulator(road.build(), threads=1)
     sim.start_program(1)
     drivers = Drivers(policy, sim)
-    play = drivers.compiled_loop() or drivers.play_runs
+    play = policy.official_loop() or drivers.play_runs
     sums, passed = np.zeros(protocol.runs), np.zeros(protocol.runs, np.int64)
     play(sim.table, sim.games, 1, protocol.frames, sums[:0], passed[:0])  # no runs: it compiles, untimed
     started = time.perf_counter()
@@ -81,7 +80,7 @@ def evaluate_official(
         "official",
         rules,
         other_agents,
-        access_of(policy),
+        policy.access,
         run_score(sums, protocol.frames),
         passed,
         protocol.frames,
@@ -126,7 +125,7 @@ def evaluate_open(
         "open",
         road.rules,
         road.other_agents,
-        access_of(policy),
+        policy.access,
         run_score(sim.state.score_sum, frames),
         sim.state.passed.copy(),
         frames,
@@ -134,15 +133,6 @@ def evaluate_open(
         seed_set,
         mean_speed(sim.state.score_sum, frames),
     )
-
-
-def access_of(policy: Policy) -> str:
-    """Return what a policy may know: contest, open or privileged."""
-    contest = getattr(policy.observation, "contest", True)
-    access = getattr(policy, "access", "contest" if contest else "open")
-    if access not in ACCESS:
-        raise ValueError(f"access={access!r} of policy {policy.label}: give one of {', '.join(ACCESS)}")
-    return access
 
 
 @compiled
@@ -172,8 +162,7 @@ class Drivers:
         else:
             self.observers = [Observer(sim.rules, policy.observation, sim.num_envs, agent) for agent in range(agents)]
         self.actions: list[I64 | None] = [None] * agents
-        if hasattr(policy, "attach"):
-            policy.attach(sim)
+        policy.attach(sim)
         policy.reset(np.arange(sim.num_envs * agents))
 
     def decide(self, agent: int) -> I64:
@@ -191,13 +180,8 @@ class Drivers:
         self.actions[agent] = actions
         return actions
 
-    def compiled_loop(self) -> RunLoop | None:
-        """Return the policy's own loop over whole runs, if it has one."""
-        find = getattr(self.policy, "official_runner", None)
-        return find() if find else None
-
     def play_runs(self, rules: NDArray[Any], games: Games, first_run: int, frames: int, sums: F64, passed: I64) -> None:
-        """Play runs of game 0 through the policy's `act`: a `RunLoop`."""
+        """Play runs of game 0 through the policy's `act`: an `OfficialLoop`."""
         play = self._play_plain if self.sensor else self._play_observed
         for k in range(sums.size):
             self.sim.reset(first_run + k)

@@ -10,13 +10,12 @@ other agents, some 10 kB packed) are all that has to be kept.
 
 import zlib
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.evaluation.protocol import OFFICIAL
-from deeptraffic.policies.builtin import Policy
+from deeptraffic.policies.base import Access, Policy
 from deeptraffic.render.episode import Episode
 from deeptraffic.render.trace import Start, Trace
 from deeptraffic.sim.compiled import compiled
@@ -35,43 +34,38 @@ class ReplayError(ValueError):
     """Kept decisions do not fit the evaluation that they are said to come from."""
 
 
-class ActionLog:
+class ActionLog(Policy):
     """A policy that answers as the one inside and keeps each decision; for one game at a time, as in official runs."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
+        self.label, self.observation, self.notes = policy.label, policy.observation, policy.notes
+        self.rules, self.other_agents = policy.rules, policy.other_agents
         self._actions = bytearray()
 
     @property
-    def label(self) -> str:
-        """How tables and scores name the policy."""
-        return self.policy.label
+    def access(self) -> Access:
+        """What the policy knows."""
+        return self.policy.access
 
-    @property
-    def observation(self) -> Any:
-        """What the policy sees."""
-        return self.policy.observation
+    def attach(self, sim: Simulator) -> None:
+        """Take the simulator of the env that the policy drives in."""
+        self.policy.attach(sim)
 
-    def reset(self, rows: I64) -> None:
-        """Empty the memories of these slots and forget all decisions."""
+    def reset(self, agent_indices: I64) -> None:
+        """Empty the policy's memories of these agents and the log."""
         self._actions.clear()
-        self.policy.reset(rows)
+        self.policy.reset(agent_indices)
 
-    def act(self, obs: F64, rows: I64) -> I64:
+    def act(self, obs: F64, agent_indices: I64) -> I64:
         """Return the policy's action for obs (1, D)."""
-        actions = self.policy.act(obs, rows)
-        self._actions.append(int(actions[0]) & 0xFF)  # whoever asked refuses what is no action
+        actions = self.policy.act(obs, agent_indices)
+        self._actions.append(int(actions[0]) & 0xFF)  # the caller refuses what is no action
         return actions
 
     def packed(self) -> bytes:
         """Return the decisions of all agents in the order in which they were due, compressed."""
         return pack_decisions(self._actions)
-
-    def __getattr__(self, name: str) -> Any:
-        """Pass on what the policy says of itself, but not its own loop over runs, which would bypass the log."""
-        if name == "official_runner" or name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self.policy, name)
 
 
 def pack_decisions(actions: bytes | bytearray) -> bytes:

@@ -15,7 +15,7 @@ import numpy as np
 
 from deeptraffic.evaluation.batch import Entry, Plan, evaluate_many, headline_interval
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
-from deeptraffic.policies.builtin import Policy
+from deeptraffic.policies.base import Policy
 from deeptraffic.policies.file import PolicyFile, pack_policy, policy_content, read_policy
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.vocabulary import Dense, Relu

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deeptraffic.policies.base import OfficialLoop, OpenLoop, Policy
 from deeptraffic.policies.builtin import mix
 from deeptraffic.policies.exponential import exp
 from deeptraffic.policies.network import Network, Program, forward, more_layers
@@ -230,7 +231,7 @@ def choose_all(
         actions[b] = choose(table, weights, scratch, out, outputs, size, past[slot], memory[slot], more, seed, slot)
 
 
-class NetworkPolicy:
+class NetworkPolicy(Policy):
     """A network that drives from the sensor's cells.
 
     Args:
@@ -240,9 +241,6 @@ class NetworkPolicy:
         temporal_window: past decisions it remembers
         rules, other_agents: what it was made for
         seed: draws actions with the softmax of the outputs as chances; None takes the first of the largest outputs
-
-    Set `activity` to a list to have it filled, at each decision of an ego car, with the values of the input and of
-    every layer.
     """
 
     def __init__(
@@ -268,13 +266,12 @@ class NetworkPolicy:
         if seed is not None and not 0 <= seed <= MAX_SEED:
             raise ValueError(f"seed={seed}: give a whole number from 0 to {MAX_SEED}")
         self.label, self.observation, self.network, self.temporal_window = label, sensor, network, temporal_window
-        self.access = "contest" if sensor.lanes_side <= 3 else "open"
         self.seed = FIRST if seed is None else seed
         self.rules, self.other_agents = rules, other_agents
         self.program: Program = network.assemble()
         self.more = more_layers(self.program)
         self.agents = 1
-        self.activity: list[F64] | None = None
+        self.past, self.memory = np.zeros((0, 1)), np.zeros((0, 0))
         self.reset(np.arange(1))
 
     def attach(self, sim: Any) -> None:
@@ -285,7 +282,7 @@ class NetworkPolicy:
         """Empty the memories of these slots, making room for them."""
         slots = int(np.max(rows)) + 1
         length = 1 + self.temporal_window * (self.observation.size + 1)
-        if slots != len(getattr(self, "past", ())) and len(rows) == slots:
+        if slots != len(self.past) and len(rows) == slots:
             self.past, self.memory = np.zeros((slots, length)), np.zeros((slots, self.program.memory))
         self.past[rows], self.memory[rows] = 0.0, 0.0
 
@@ -307,11 +304,11 @@ class NetworkPolicy:
                 self.memory[slot + 1 : slot + self.agents] = self.memory[slot]
         return actions
 
-    def official_runner(self) -> Any:
+    def official_loop(self) -> OfficialLoop:
         """Return the loop that plays whole runs in compiled code."""
         return partial(play_runs, *self._driver())
 
-    def open_runner(self) -> Any:
+    def open_loop(self) -> OpenLoop:
         """Return the loop that plays independent runs in compiled code, with the memories of one game's drivers."""
         self.reset(np.arange(self.agents))
         return partial(play_open_runs, *self._driver())

@@ -1,22 +1,19 @@
-"""What a policy is, and the five that come with the package: idle, accelerate, decelerate, random and gap.
+"""Built-in policies: idle, accelerate, decelerate, random and gap.
 
-    >>> from deeptraffic.policies.builtin import make_builtin
-    >>> policy = make_builtin("gap")
-    >>> policy.reset(np.arange(2))                   # two drivers, with empty memories
-    >>> policy.act(obs, np.arange(2))                # obs (2, 420) float64 -> (2,) int64
-
-A driver's *slot* is its place in the policy's memory: agent i of game b has slot b * (A + 1) + i; agent 0 is the ego
-car.
+>>> from deeptraffic.policies.builtin import make_builtin
+>>> policy = make_builtin("gap")
+>>> policy.reset(np.arange(2))                   # two agents, with empty memories
+>>> policy.act(obs, np.arange(2))                # obs (2, 420) float64 -> (2,) int64
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deeptraffic.policies.base import OfficialLoop, Policy
 from deeptraffic.policies.gap import choose_gaps
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.kernel import drive
@@ -26,37 +23,6 @@ from deeptraffic.sim.state import F64, I64, Games
 
 U64 = NDArray[np.uint64]
 ACTIONS = len(Action)
-
-# (rules table (1,), games (1,), first run, frames, sums (K,), passed (K,)) -> None: plays runs first_run.. of `frames`
-# frames in game 0, where the runs before left it, and writes each run's score_sum and passed.
-RunLoop = Callable[[NDArray[Any], Games, int, int, F64, I64], None]
-
-
-class Policy(Protocol):
-    """Chooses actions from observations.
-
-    Two more methods are looked for: `official_runner() -> RunLoop | None`, for a policy that plays whole runs in
-    compiled code, and `attach(sim)`, called before `reset` with the simulator of the games, from which a policy takes
-    the number of agents, or, if it is privileged, everything. A policy that knows more than the contest's sensor shows
-    says so by an attribute `access`: "open" or "privileged".
-    """
-
-    @property
-    def label(self) -> str:
-        """How tables and scores name it."""
-
-    @property
-    def observation(self) -> Any:
-        """What it sees: a `Sensor`, or an `ObservationConfig` (deeptraffic/envs/observation.py)."""
-
-    def reset(self, rows: I64) -> None:
-        """Empty the memories of these slots, (B,)."""
-
-    def act(self, obs: F64, rows: I64) -> I64:
-        """Return the actions (B,) int64 for obs (B, D) float64 of the drivers with slots `rows` (B,).
-
-        `obs` is overwritten after the call: copy what shall be kept.
-        """
 
 
 def make_builtin(name: str, rules: int = 2018, seed: int = 0) -> Policy:
@@ -83,22 +49,19 @@ def play_constant_runs(
         passed[k] = game.passed
 
 
-@dataclass(frozen=True)
-class ConstantPolicy:
+@dataclass
+class ConstantPolicy(Policy):
     """Always the same action, whatever it sees."""
 
     label: str
     action: Action
     observation: Sensor = Sensor()
 
-    def reset(self, rows: I64) -> None:
-        """There is no memory."""
+    def act(self, obs: F64, agent_indices: I64) -> I64:
+        """Return the action for every agent."""
+        return np.full(len(agent_indices), int(self.action))
 
-    def act(self, obs: F64, rows: I64) -> I64:
-        """Return the action for every row."""
-        return np.full(len(rows), int(self.action))
-
-    def official_runner(self) -> RunLoop:
+    def official_loop(self) -> OfficialLoop:
         """Return the compiled loop."""
         return partial(play_constant_runs, int(self.action))
 
@@ -130,7 +93,7 @@ def draw_actions(streams: U64, rows: I64, out: I64) -> None:
 
 
 @dataclass
-class RandomPolicy:
+class RandomPolicy(Policy):
     """Each of the five actions with the same chance; a slot's actions depend on `seed` >= 0 and the slot alone."""
 
     seed: int = 0
@@ -142,36 +105,33 @@ class RandomPolicy:
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed={self.seed} is not possible; give a whole number from 0 to 2**63 - 1")
 
-    def reset(self, rows: I64) -> None:
-        """Start the streams of these slots."""
-        missing = int(np.max(rows, initial=-1)) + 1 - self.streams.size
+    def reset(self, agent_indices: I64) -> None:
+        """Start the streams of these agents."""
+        missing = int(np.max(agent_indices, initial=-1)) + 1 - self.streams.size
         self.streams = np.concatenate([self.streams, np.zeros(max(0, missing), np.uint64)])
-        open_streams(self.seed, self.streams, rows)
+        open_streams(self.seed, self.streams, agent_indices)
 
-    def act(self, obs: F64, rows: I64) -> I64:
-        """Return the next action of each slot."""
-        actions = np.empty(len(rows), np.int64)
-        draw_actions(self.streams, rows, actions)
+    def act(self, obs: F64, agent_indices: I64) -> I64:
+        """Return the next action of each agent."""
+        actions = np.empty(len(agent_indices), np.int64)
+        draw_actions(self.streams, agent_indices, actions)
         return actions
 
 
 # --- gap ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class GapPolicy:
+@dataclass
+class GapPolicy(Policy):
     """Changes lane toward the gap that gets it farthest, else accelerates: `gap_policy.py`."""
 
     empty: float  # [px/frame] what a free cell stands for under the rules it drives by
     label: str = "gap"
     observation: Sensor = Sensor()
 
-    def reset(self, rows: I64) -> None:
-        """There is no memory."""
-
-    def act(self, obs: F64, rows: I64) -> I64:
-        """Return the first action of each row's best way."""
-        actions = np.empty(len(rows), np.int64)
+    def act(self, obs: F64, agent_indices: I64) -> I64:
+        """Return the first action of each agent's best way."""
+        actions = np.empty(len(agent_indices), np.int64)
         choose_gaps(obs, self.observation.columns, self.observation.patches_ahead, self.empty, actions)
         return actions
 

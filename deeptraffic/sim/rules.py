@@ -20,6 +20,7 @@ VEHICLE_LENGTH = 34.0  # [px]
 LANE_MARGIN = 4.0  # [px] from a lane's left edge to the left side of a vehicle in its middle
 MPH_PER_PX = 20.0  # [mph] per [px/frame]
 MAX_OTHER_AGENTS = 10
+CONTEST_LANES_SIDE = 3  # lanes to each side that a contest's sensor shows at most
 MAX_LANES = 16
 MAX_VEHICLES = 200
 MAX_ROWS = 1000
@@ -236,6 +237,11 @@ class Sensor(NamedTuple):
     def columns(self) -> int:
         """Cells across."""
         return 2 * self.lanes_side + 1
+
+    @property
+    def contest(self) -> bool:
+        """Whether the contests allowed it."""
+        return self.lanes_side <= CONTEST_LANES_SIDE
 
     @property
     def length(self) -> int:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from deeptraffic.envs.observation import ObservationConfig
+from deeptraffic.policies.base import Policy
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.settings import Checked, number, whole
 from deeptraffic.sim.rules import Action, RoadConfig
@@ -125,15 +126,12 @@ def cloning_model(encoder: Encoder) -> Classifier:
     return Classifier(encoder, len(Action))
 
 
-class ClonedDriver:
-    """Drives by a classifier of lane gaps: the most likely action. A `deeptraffic.policies.builtin.Policy`."""
+class ClonedDriver(Policy):
+    """Drives by a classifier of lane gaps: the most likely action."""
 
     def __init__(self, model: Classifier, label: str = "cloned") -> None:
         self.model, self.label = model, label
         self.observation = ObservationConfig.of(OBSERVED)
-
-    def reset(self, rows: I64) -> None:
-        """There is no memory."""
 
     def act(self, obs: NDArray[Any], rows: I64) -> I64:
         """Return the actions (B,) for lane gaps (B, n)."""

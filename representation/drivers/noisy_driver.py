@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from deeptraffic.envs.observation import ObservationConfig
 from deeptraffic.envs.scene import OCCUPIED, OFF_ROAD, OWN, SPEED
+from deeptraffic.policies.base import Policy
 from deeptraffic.policies.builtin import GapPolicy
 from deeptraffic.sim.rules import RULES_2018
 from deeptraffic.sim.state import I64
@@ -41,8 +42,8 @@ class Mending:
         return out
 
 
-class NoisyDriver:
-    """The policy `gap` behind a sensor that errs. A `deeptraffic.policies.builtin.Policy`.
+class NoisyDriver(Policy):
+    """The policy `gap` behind a sensor that errs.
 
     Args:
         noise: of the sensor; None for a sensor that does not err

@@ -17,7 +17,7 @@ from torch import Tensor
 from deeptraffic.envs.observation import ObservationConfig
 from deeptraffic.envs.settings import reward_of
 from deeptraffic.evaluation.protocol import Drivers
-from deeptraffic.policies.builtin import Policy
+from deeptraffic.policies.base import Policy
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.state import I64
 from representation.data.recording import FULL_SPEED_MPH, Recording, RecordingConfig
@@ -26,8 +26,8 @@ from representation.paradigms.recurrent import StatefulEncoder
 from representation.paradigms.sequence_model import ActionModel
 
 
-class SequenceDriver:
-    """Drives by the network's most likely action; a `deeptraffic.policies.builtin.Policy`.
+class SequenceDriver(Policy):
+    """Drives by the network's most likely action.
 
     Args:
         model: trained on rows (T, n) of this sensor
@@ -37,7 +37,7 @@ class SequenceDriver:
     """
 
     def __init__(self, model: ActionModel, sensor: SensorConfig, label: str, seed: int = 0) -> None:
-        self.model, self.sensor, self.label, self.seed = model.eval().cpu(), sensor, label, seed
+        self.model, self.sensor_config, self.label, self.seed = model.eval().cpu(), sensor, label, seed
         self.observation = ObservationConfig("grid")
         self.decisions = 0
         self.before: I64 = np.zeros(0, np.int64)
@@ -57,7 +57,9 @@ class SequenceDriver:
         """Return the actions (B,) for grids (B, 4, H, L) of the drivers with slots `rows` (B,)."""
         coins = np.random.default_rng([self.seed, self.decisions]).random(self.before.size)[rows]
         self.decisions += 1
-        step = step_rows(self.sensor, lane_lists(obs), self.before[rows], coins >= self.sensor.drop_rate)  # (B, n)
+        step = step_rows(
+            self.sensor_config, lane_lists(obs), self.before[rows], coins >= self.sensor_config.drop_rate
+        )  # (B, n)
         with torch.no_grad():
             logits = self._answer(torch.from_numpy(step), torch.from_numpy(rows))  # (B, 5)
         actions = logits.argmax(1).numpy().astype(np.int64)

@@ -9,7 +9,7 @@ import torch
 
 from agents.config import TrainConfig
 from agents.export import Weights, make_policy, read_weights, to_network, weights_content
-from deeptraffic.evaluation.protocol import Drivers, access_of
+from deeptraffic.evaluation.protocol import Drivers
 from deeptraffic.policies.gaps import gap_features
 from deeptraffic.policies.network import Network
 from deeptraffic.sim.engine import Simulator
@@ -59,7 +59,7 @@ def test_official_runs_equal_runs_decision_by_decision(small_config: Config, kin
         sim = Simulator(RoadConfig(other_agents=2).build(), threads=1)
         sim.start_program(1)
         drivers = Drivers(policy, sim)
-        play = drivers.compiled_loop() if compiled else drivers.play_runs
+        play = drivers.policy.official_loop() if compiled else drivers.play_runs
         assert play is not None
         play(sim.table, sim.games, 1, 700, sums[row], passed[row])
     np.testing.assert_array_equal(sums[0], sums[1])
@@ -70,10 +70,10 @@ def test_official_runs_equal_runs_decision_by_decision(small_config: Config, kin
 def test_a_driver_says_what_it_knows_and_what_it_was_trained_for(small_config: Config) -> None:
     config = small_config("ppo", other_agents=3)
     policy = make_policy(config, random_weights(42, 5), "mine", {"decisions": "7"})
-    assert access_of(policy) == "contest"
+    assert policy.access == "contest"
     assert (policy.label, policy.other_agents, policy.notes) == ("mine", 3, {"decisions": "7"})  # type: ignore[attr-defined]
     wide = make_policy(small_config("ppo", lanes_side=6), random_weights(78, 5), "wide")
-    assert access_of(wide) == "open"
+    assert wide.access == "open"
 
 
 def test_weights_of_another_sensor_are_refused(small_config: Config) -> None:

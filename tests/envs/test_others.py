@@ -9,6 +9,7 @@ import pytest
 from deeptraffic.envs.gym_env import DeepTrafficEnv
 from deeptraffic.envs.observation import ObservationConfig
 from deeptraffic.envs.others import OtherDrivers
+from deeptraffic.policies.base import Policy
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RoadConfig, Sensor
@@ -16,7 +17,7 @@ from deeptraffic.sim.rules import RoadConfig, Sensor
 RULES = RoadConfig(other_agents=3).build()
 
 
-class Recorder:
+class Recorder(Policy):
     """A policy that keeps what it is given and answers with a fixed action."""
 
     label = "recorder"

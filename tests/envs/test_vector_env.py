@@ -15,6 +15,7 @@ from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 import deeptraffic  # noqa: F401  # registers the environments
 from deeptraffic.envs.gym_env import DeepTrafficEnv
 from deeptraffic.envs.vector_env import DeepTrafficVectorEnv
+from deeptraffic.policies.base import Policy
 from deeptraffic.sim.rules import Action, RoadConfig, Sensor
 
 MODES = tuple(AutoresetMode)
@@ -25,7 +26,7 @@ def turn_now_and_then(obs: np.ndarray) -> int:
     return int(obs.sum() * 1000) % len(Action)
 
 
-class SlotDriver:
+class SlotDriver(Policy):
     """Decides by its slot and by how often that slot was asked since its reset."""
 
     label, observation = "slot driver", Sensor(0, 2, 0)

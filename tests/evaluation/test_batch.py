@@ -11,8 +11,9 @@ from deeptraffic.evaluation import batch as batch_evaluation
 from deeptraffic.evaluation.batch import Entry, Outcome, Plan, Stopped, evaluate_many, score_policy
 from deeptraffic.evaluation.protocol import OFFICIAL, Protocol, evaluate_official, evaluate_open
 from deeptraffic.evaluation.score import Score
+from deeptraffic.policies.base import Policy
 from deeptraffic.policies.brain import NetworkPolicy, input_size
-from deeptraffic.policies.builtin import Policy, make_builtin
+from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.vocabulary import Dense, Gru, Relu
 from deeptraffic.sim.rules import Sensor

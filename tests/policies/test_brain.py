@@ -99,7 +99,7 @@ def test_whole_runs_are_played_as_decision_by_decision(seed: int | None) -> None
         sim = Simulator(RULES_2018._replace(other_agents=2), threads=1)
         sim.start_program(1)
         drivers = Drivers(NetworkPolicy("any", network, sensor, 1, seed=seed), sim)
-        play = drivers.compiled_loop() if compiled else drivers.play_runs
+        play = drivers.policy.official_loop() if compiled else drivers.play_runs
         assert play is not None
         sums, passed = np.zeros(4), np.zeros(4, np.int64)
         play(sim.table, sim.games, 1, 1000, sums, passed)

@@ -46,7 +46,7 @@ def test_constant_policies_runs_in_one_call_equal_runs_decision_by_decision() ->
     whole, stepped = (Simulator(RULES_2018._replace(other_agents=4), threads=1) for _ in range(2))
     sums, passed = np.zeros(2), np.zeros(2, np.int64)
     whole.start_program(1)
-    policy.official_runner()(whole.table, whole.games, 1, 500, sums, passed)
+    policy.official_loop()(whole.table, whole.games, 1, 500, sums, passed)
     stepped.start_program(1)
     for run in (1, 2):
         stepped.reset(run)

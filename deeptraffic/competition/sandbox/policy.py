@@ -21,15 +21,15 @@ from deeptraffic.competition.sandbox.ipc import play_runs
 from deeptraffic.competition.sandbox.limits import DRIVING, Limits
 from deeptraffic.competition.sandbox.lock import Layer
 from deeptraffic.competition.sandbox.process import ChildProcess
-from deeptraffic.policies.builtin import RunLoop
+from deeptraffic.policies.base import OfficialLoop, Policy
 from deeptraffic.sim.rules import Action
 from deeptraffic.sim.state import F64, I64, Games
 
 MOST_ACTION = max(Action)
 
 
-class SandboxedPolicy:
-    """A `Policy` (deeptraffic/policies/builtin.py) in a child process; a context manager.
+class SandboxedPolicy(Policy):
+    """A `Policy` (deeptraffic/policies/base.py) in a child process; a context manager.
 
     Args:
         content: a policy file, as `intake.check` gives it
@@ -63,7 +63,6 @@ class SandboxedPolicy:
         except ValueError as error:
             raise SubmissionFault("answer", f"the policy's process gave a report that cannot be: {error}") from None
         check_cost(operations, values, self.vehicle_numbers, self.limits)
-        self.access = "contest" if self.observation.lanes_side <= 3 else "open"
 
     @property
     def layers(self) -> list[Layer]:
@@ -98,7 +97,7 @@ class SandboxedPolicy:
             self.decisions += answer
         return np.frombuffer(answer, np.uint8).astype(np.int64)
 
-    def official_runner(self) -> RunLoop:
+    def official_loop(self) -> OfficialLoop:
         """Return the loop that plays whole runs in compiled code, asking the child for each decision."""
         return self._play_runs
 

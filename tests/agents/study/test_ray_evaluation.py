@@ -15,8 +15,9 @@ from agents.study import ray_cluster
 from agents.study.ray_evaluation import evaluate_on_ray, evaluate_pack, policy_as_data, policy_from_data
 from deeptraffic.evaluation.batch import Plan, score_policy
 from deeptraffic.evaluation.throughput import basic_network
+from deeptraffic.policies.base import Policy
 from deeptraffic.policies.brain import NetworkPolicy
-from deeptraffic.policies.builtin import Policy, make_builtin
+from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.policies.file import policy_content, read_policy
 
 spec = importlib.util.spec_from_file_location("fake_ray", Path(__file__).with_name("fake_ray.py"))

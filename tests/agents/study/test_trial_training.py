@@ -10,7 +10,7 @@ from agents.study.config import build_sweep
 from agents.study.trial import objective, run_trial, score_networks, spread
 from agents.study.trial_training import RunConfig, configure, read_network, train_trial
 from deeptraffic.evaluation.protocol import evaluate_open
-from deeptraffic.policies.builtin import Policy
+from deeptraffic.policies.base import Policy
 
 ORIGINAL = {"iterations": 3000, "layers": [[4, "relu"]]}
 PQN = {"num_envs": 8, "n_steps": 8, "batch_size": 32, "n_epochs": 1, "total_timesteps": 384, "hidden": [16, 8]}

@@ -1,0 +1,90 @@
+"""Interface of a policy: chooses the actions of one or many agents from their observations.
+
+    >>> class Cautious(Policy):
+    ...     label, observation = "cautious", Sensor(lanes_side=1, patches_ahead=10, patches_behind=0)
+    ...     def act(self, obs, agent_indices):           # obs (B, 30) float64 -> (B,) int64
+    ...         return np.where(obs[:, 4::3].min(1) < 1.0, Action.DECELERATE, Action.ACCELERATE)
+    >>> evaluate_open(Cautious(), runs=100)
+
+Only `label`, `observation` and `act` have to be given. A policy drives the ego car and, as copies with a memory of
+their own, the other agents. *Agent index* b * (A + 1) + i is agent i of env b, where A is the number of other agents;
+agent 0 is the ego car.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+from numpy.typing import NDArray
+
+from deeptraffic.sim.rules import Sensor
+from deeptraffic.sim.state import F64, I64, Games
+
+if TYPE_CHECKING:
+    from deeptraffic.sim.engine import Simulator
+
+Access = Literal["contest", "open", "privileged"]
+DEFAULT_RULES = 2018
+
+# (rules table (1,), games (1,), first run, frames, sums (K,), passed (K,)) -> None: plays runs first_run.. of `frames`
+# frames in game 0, where the runs before left it, and writes each run's score_sum and passed.
+OfficialLoop = Callable[[NDArray[Any], Games, int, int, F64, I64], None]
+
+# (rules table (1,), games (1,), streams (K, 2), first run, frames, sums (K,), passed (K,)) -> None: plays independent
+# runs, each from its own streams.
+OpenLoop = Callable[[NDArray[Any], Games, I64, int, int, F64, I64], None]
+
+
+class Policy(ABC):
+    """Chooses actions from observations.
+
+    label: name in tables and scores
+    observation: what it observes: a `Sensor` (the game's own vector, float64), or an
+        `deeptraffic.envs.observation.ObservationConfig`
+    rules, other_agents: the contest and the number of other agents that it was made for
+    notes: facts about it that are kept with it, such as the decisions that it was trained for
+    activity: set it to a list to have a network replace it, at each decision of an ego car, by the values of its input
+        and of every layer; a policy without a network leaves it alone
+    """
+
+    label: str
+    observation: Any
+    rules: int = DEFAULT_RULES
+    other_agents: int = 0
+    notes: Mapping[str, str] = MappingProxyType({})
+    activity: list[F64] | None = None
+
+    @abstractmethod
+    def act(self, obs: Any, agent_indices: I64) -> I64:
+        """Return the actions (B,) int64 for observations (B, ...) of the agents with these indices (B,).
+
+        `obs` is overwritten after the call: copy what shall be kept.
+        """
+
+    def attach(self, sim: "Simulator") -> None:  # noqa: B027  # optional
+        """Take the simulator of the envs that it will drive in; called before `reset`.
+
+        A policy takes from it the number of agents or, if it is privileged, everything.
+        """
+
+    def reset(self, agent_indices: I64) -> None:  # noqa: B027  # optional
+        """Empty the memories of the agents with these indices (B,)."""
+
+    @property
+    def sensor(self) -> Sensor:
+        """Window of cells that its observation is computed from."""
+        return self.observation if isinstance(self.observation, Sensor) else self.observation.sensor
+
+    @property
+    def access(self) -> Access:
+        """What it knows: what a contest's entrant could ("contest"), more of the scene ("open"), or the simulator."""
+        return "contest" if self.observation.contest else "open"
+
+    def official_loop(self) -> OfficialLoop | None:
+        """Return its compiled loop over official runs; None if it has none and is asked through `act`."""
+        return None
+
+    def open_loop(self) -> OpenLoop | None:
+        """Return its compiled loop over open runs; None if it has none and is asked through `act`."""
+        return None
