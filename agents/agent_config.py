@@ -1,8 +1,8 @@
 """What every algorithm is told: its network and its optimiser."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from deeptraffic.settings import Checked, choice, number, whole
+from deeptraffic.settings import Checked, choice, integer, integers, real
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,10 @@ class AgentConfig(Checked):
         none
     """
 
-    learning_rate: float = number(1e-3, 1e-8, 1.0)
-    learning_rate_end: float = number(1e-4, 0.0, 1.0)
-    gamma: float = number(0.92, 0.0, 1.0)
-    max_grad_norm: float = number(0.5, 1e-6, 1e6)
-    hidden: tuple[int, ...] = field(default=(64, 64), metadata={"hidden": True})
+    learning_rate: float = real(1e-3, 1e-8, 1.0)
+    learning_rate_end: float = real(1e-4, 0.0, 1.0)
+    gamma: float = real(0.92, 0.0, 1.0)
+    max_grad_norm: float = real(0.5, 1e-6, 1e6)
+    hidden: tuple[int, ...] = integers((64, 64), 1, 4096, 0, 8)
     activation: str = choice("tanh", "tanh", "relu")
-    lane_units: int = whole(0, 0, 1024)
+    lane_units: int = integer(0, 0, 1024)

@@ -1,12 +1,12 @@
 """What each algorithm is told: its settings, their limits and defaults, and where the method is from."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from agents.agent_config import AgentConfig
 from agents.expert_config import ExpertConfig
 from agents.world_model_config import WorldModelConfig
-from deeptraffic.settings import choice, number, switch, whole
+from deeptraffic.settings import boolean, choice, integer, integers, real
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,13 @@ class PPOConfig(AgentConfig):
     ent_coef, vf_coef: weights of the entropy and of the value's error in the loss
     """
 
-    n_steps: int = whole(16, 1, 4096)
-    batch_size: int = whole(1024, 2, 1_000_000)
-    n_epochs: int = whole(4, 1, 100)
-    gae_lambda: float = number(0.9, 0.0, 1.0)
-    clip_range: float = number(0.2, 1e-3, 1.0)
-    ent_coef: float = number(0.01, 0.0, 1.0)
-    vf_coef: float = number(0.5, 0.0, 10.0)
+    n_steps: int = integer(16, 1, 4096)
+    batch_size: int = integer(1024, 2, 1_000_000)
+    n_epochs: int = integer(4, 1, 100)
+    gae_lambda: float = real(0.9, 0.0, 1.0)
+    clip_range: float = real(0.2, 1e-3, 1.0)
+    ent_coef: float = real(0.01, 0.0, 1.0)
+    vf_coef: float = real(0.5, 0.0, 10.0)
 
     def ppo_settings(self) -> dict[str, Any]:
         """Return what PPO of any kind is told, by SB3's names."""
@@ -43,7 +43,7 @@ class TeamPPOConfig(PPOConfig):
     team_share: weight of the team's mean speed in a driver's reward; the rest is its own
     """
 
-    team_share: float = number(0.5, 0.0, 1.0)
+    team_share: float = real(0.5, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -59,26 +59,26 @@ class RecurrentPPOConfig(PPOConfig):
     lstm_units: numbers that it remembers
     """
 
-    n_epochs: int = whole(2, 1, 100)
-    lstm_units: int = whole(64, 1, 4096)
+    n_epochs: int = integer(2, 1, 100)
+    lstm_units: int = integer(64, 1, 4096)
 
 
 @dataclass(frozen=True)
 class ReinforceConfig(AgentConfig):
     """REINFORCE (Williams 1992), see `agents.reinforce`; n_steps and ent_coef as in `PPOConfig`."""
 
-    n_steps: int = whole(67, 1, 4096)
-    ent_coef: float = number(0.01, 0.0, 1.0)
+    n_steps: int = integer(67, 1, 4096)
+    ent_coef: float = real(0.01, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
 class A2CConfig(AgentConfig):
     """Advantage actor-critic (Mnih et al. 2016, arXiv:1602.01783, synchronous); see `PPOConfig` for the names."""
 
-    n_steps: int = whole(5, 1, 4096)
-    gae_lambda: float = number(0.9, 0.0, 1.0)
-    ent_coef: float = number(0.01, 0.0, 1.0)
-    vf_coef: float = number(0.5, 0.0, 10.0)
+    n_steps: int = integer(5, 1, 4096)
+    gae_lambda: float = real(0.9, 0.0, 1.0)
+    ent_coef: float = real(0.01, 0.0, 1.0)
+    vf_coef: float = real(0.5, 0.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -96,18 +96,18 @@ class DQNConfig(AgentConfig):
     exploration_final_eps: chance of a random action after that
     """
 
-    gamma: float = number(0.9, 0.0, 1.0)
-    max_grad_norm: float = number(10.0, 1e-6, 1e6)
-    hidden: tuple[int, ...] = field(default=(128, 128), metadata={"hidden": True})
+    gamma: float = real(0.9, 0.0, 1.0)
+    max_grad_norm: float = real(10.0, 1e-6, 1e6)
+    hidden: tuple[int, ...] = integers((128, 128), 1, 4096, 0, 8)
     activation: str = choice("relu", "tanh", "relu")
-    buffer_size: int = whole(200_000, 100, 100_000_000)
-    learning_starts: int = whole(10_000, 0, 100_000_000)
-    batch_size: int = whole(512, 2, 1_000_000)
-    train_freq: int = whole(1, 1, 10_000)
-    gradient_steps: int = whole(2, 1, 10_000)
-    target_update_interval: int = whole(8_000, 1, 100_000_000)
-    exploration_fraction: float = number(0.3, 0.001, 1.0)
-    exploration_final_eps: float = number(0.02, 0.0, 1.0)
+    buffer_size: int = integer(200_000, 100, 100_000_000)
+    learning_starts: int = integer(10_000, 0, 100_000_000)
+    batch_size: int = integer(512, 2, 1_000_000)
+    train_freq: int = integer(1, 1, 10_000)
+    gradient_steps: int = integer(2, 1, 10_000)
+    target_update_interval: int = integer(8_000, 1, 100_000_000)
+    exploration_fraction: float = real(0.3, 0.001, 1.0)
+    exploration_final_eps: float = real(0.02, 0.0, 1.0)
 
     def check(self) -> None:
         """Raise ValueError if the memory is too small to learn from."""
@@ -132,7 +132,7 @@ class QRDQNConfig(DQNConfig):
     n_quantiles: of the return, for each action
     """
 
-    n_quantiles: int = whole(25, 1, 1000)
+    n_quantiles: int = integer(25, 1, 1000)
 
 
 @dataclass(frozen=True)
@@ -149,17 +149,17 @@ class PQNConfig(AgentConfig):
     dueling: whether the network's head is a value plus advantages
     """
 
-    max_grad_norm: float = number(10.0, 1e-6, 1e6)
+    max_grad_norm: float = real(10.0, 1e-6, 1e6)
     activation: str = choice("relu", "tanh", "relu")
-    n_steps: int = whole(8, 1, 4096)
-    batch_size: int = whole(128, 2, 1_000_000)
-    n_epochs: int = whole(4, 1, 100)
-    q_lambda: float = number(0.65, 0.0, 1.0)
-    exploration_initial_eps: float = number(1.0, 0.0, 1.0)
-    exploration_final_eps: float = number(0.05, 0.0, 1.0)
-    exploration_fraction: float = number(0.3, 0.001, 1.0)
-    layer_norm: bool = switch(True)
-    dueling: bool = switch(False)
+    n_steps: int = integer(8, 1, 4096)
+    batch_size: int = integer(128, 2, 1_000_000)
+    n_epochs: int = integer(4, 1, 100)
+    q_lambda: float = real(0.65, 0.0, 1.0)
+    exploration_initial_eps: float = real(1.0, 0.0, 1.0)
+    exploration_final_eps: float = real(0.05, 0.0, 1.0)
+    exploration_fraction: float = real(0.3, 0.001, 1.0)
+    layer_norm: bool = boolean(True)
+    dueling: bool = boolean(False)
 
 
 AGENTS: dict[str, type[AgentConfig]] = {

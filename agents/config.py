@@ -31,10 +31,10 @@ from deeptraffic.settings import (
     Settings,
     choice,
     flatten,
-    number,
+    integer,
     parse_setting,
     read_settings,
-    whole,
+    real,
 )
 from deeptraffic.sim.rules import RoadConfig
 
@@ -50,9 +50,9 @@ class GamesConfig(Checked):
     max_steps: [decisions] of one game; 67 is a run of the 2018 contest
     """
 
-    num_envs: int = whole(256, 1, 65_536)
+    num_envs: int = integer(256, 1, 65_536)
     reward: str = choice("mit", *REWARDS)
-    max_steps: int = whole(67, 1, 100_000)
+    max_steps: int = integer(67, 1, 100_000)
 
 
 WARM = ("ppo", "team_ppo", "expert_iteration")  # can begin from a network that drives already
@@ -76,16 +76,16 @@ class TrainConfig(Checked):
     """
 
     algo: str = choice("ppo", *AGENTS)
-    total_timesteps: int = whole(1_000_000, 1, 10**12)
-    seed: int = whole(0, 0, 999_000_000)  # games start as open runs seed, seed + 1, ...: the training seeds
+    total_timesteps: int = integer(1_000_000, 1, 10**12)
+    seed: int = integer(0, 0, 999_000_000)  # games start as open runs seed, seed + 1, ...: the training seeds
     device: str = choice("cpu", "cpu", "cuda", "auto")
-    torch_threads: int = whole(1, 1, 1024)
-    evaluate_every: int = whole(100_000, 1, 10**12)
-    evaluation_runs: int = whole(500, 0, 100_000)
-    checkpoint_every: int = whole(200_000, 1, 10**12)
+    torch_threads: int = integer(1, 1, 1024)
+    evaluate_every: int = integer(100_000, 1, 10**12)
+    evaluation_runs: int = integer(500, 0, 100_000)
+    checkpoint_every: int = integer(200_000, 1, 10**12)
     init: str = ""
-    init_gain: float = number(1.0, 1e-3, 1e4)
-    critic_first: int = whole(0, 0, 10**12)
+    init_gain: float = real(1.0, 1e-3, 1e4)
+    critic_first: int = integer(0, 0, 10**12)
     road: RoadConfig = field(default_factory=RoadConfig)
     observation: ObservationConfig = field(default_factory=lambda: ObservationConfig("gaps"))
     encoder: EncoderConfig = field(default_factory=EncoderConfig)

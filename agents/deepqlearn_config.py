@@ -14,7 +14,7 @@ from typing import Any
 
 from agents.deepqlearn_network import RELU, SIGMOID, TANH
 from deeptraffic.policies.brain import input_size
-from deeptraffic.settings import Checked, choice, number, whole
+from deeptraffic.settings import Checked, choice, integer, real
 from deeptraffic.sim.rules import MAX_OTHER_AGENTS, Action, RoadConfig, Sensor
 
 ACTIVATIONS = {"relu": RELU, "tanh": TANH, "sigmoid": SIGMOID}
@@ -42,28 +42,28 @@ class DeepQLearnConfig(Checked):
     """
 
     algo: str = choice("deepqlearn", "deepqlearn")
-    rules: int = whole(2018, 2017, 2018)
-    other_agents: int = whole(0, 0, MAX_OTHER_AGENTS)
-    lanes_side: int = whole(1, 0, 6)
-    patches_ahead: int = whole(10, 0, 70)
-    patches_behind: int = whole(0, 0, 70)
-    temporal_window: int = whole(0, 0, 100)
+    rules: int = integer(2018, 2017, 2018)
+    other_agents: int = integer(0, 0, MAX_OTHER_AGENTS)
+    lanes_side: int = integer(1, 0, 6)
+    patches_ahead: int = integer(10, 0, 70)
+    patches_behind: int = integer(0, 0, 70)
+    temporal_window: int = integer(0, 0, 100)
     layers: tuple[tuple[int, str], ...] = ((10, "relu"),)
-    gamma: float = number(0.5, 0.0, 1.0)
-    experience_size: int = whole(3000, 1, 100_000_000)
-    start_learn_threshold: int = whole(500, 0, 100_000_000)
-    learning_steps_total: int = whole(10_000, 1, 10**12)
-    learning_steps_burnin: int = whole(1000, 0, 10**12)
-    epsilon_min: float = number(0.0, 0.0, 1.0)
-    learning_rate: float = number(0.001, 1e-12, 10.0)
-    momentum: float = number(0.0, 0.0, 0.9999)
-    batch_size: int = whole(64, 1, 65_536)
-    l2_decay: float = number(0.01, 0.0, 1e6)
-    l1_decay: float = number(0.0, 0.0, 1e6)
-    iterations: int = whole(30_000, 1, 10**12)
-    seed: int = whole(0, 0, 999_000_000)
-    checkpoint_every: int = whole(100_000, 1, 10**12)
-    evaluation_runs: int = whole(500, 0, 100_000)
+    gamma: float = real(0.5, 0.0, 1.0)
+    experience_size: int = integer(3000, 1, 100_000_000)
+    start_learn_threshold: int = integer(500, 0, 100_000_000)
+    learning_steps_total: int = integer(10_000, 1, 10**12)
+    learning_steps_burnin: int = integer(1000, 0, 10**12)
+    epsilon_min: float = real(0.0, 0.0, 1.0)
+    learning_rate: float = real(0.001, 1e-12, 10.0)
+    momentum: float = real(0.0, 0.0, 0.9999)
+    batch_size: int = integer(64, 1, 65_536)
+    l2_decay: float = real(0.01, 0.0, 1e6)
+    l1_decay: float = real(0.0, 0.0, 1e6)
+    iterations: int = integer(30_000, 1, 10**12)
+    seed: int = integer(0, 0, 999_000_000)
+    checkpoint_every: int = integer(100_000, 1, 10**12)
+    evaluation_runs: int = integer(500, 0, 100_000)
 
     @property
     def sensor(self) -> Sensor:

@@ -1,9 +1,9 @@
 """What expert iteration is told, see `agents.expert_iteration`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from agents.agent_config import AgentConfig
-from deeptraffic.settings import choice, number, whole
+from deeptraffic.settings import choice, integer, integers, real
 
 
 @dataclass(frozen=True)
@@ -26,25 +26,25 @@ class ExpertConfig(AgentConfig):
     average_rate: share by which the network that drives follows the one that learns, at every gradient step
     """
 
-    gamma: float = number(0.95, 0.0, 1.0)
-    max_grad_norm: float = number(1.0, 1e-6, 1e6)
-    hidden: tuple[int, ...] = field(default=(256, 128), metadata={"hidden": True})
+    gamma: float = real(0.95, 0.0, 1.0)
+    max_grad_norm: float = real(1.0, 1e-6, 1e6)
+    hidden: tuple[int, ...] = integers((256, 128), 1, 4096, 0, 8)
     activation: str = choice("relu", "tanh", "relu")
-    lane_units: int = whole(64, 1, 1024)
-    n_steps: int = whole(67, 1, 4096)
-    label_share: float = number(1.0, 1e-6, 1.0)
-    rollouts: int = whole(1, 1, 4096)
-    depth: int = whole(6, 1, 200)
-    rollout_lambda: float = number(0.8, 0.0, 1.0)
-    value_lambda: float = number(0.8, 0.0, 1.0)
-    exploration_eps: float = number(0.05, 0.0, 1.0)
-    rounds_kept: int = whole(8, 1, 1000)
-    batch_size: int = whole(512, 1, 1_000_000)
-    n_epochs: int = whole(1, 1, 100)
-    advantage_coef: float = number(4.0, 0.0, 1000.0)
-    value_coef: float = number(0.075, 0.0, 1000.0)
-    advantage_scale: float = number(1.0, 1e-6, 1000.0)
-    average_rate: float = number(0.002, 1e-6, 1.0)
+    lane_units: int = integer(64, 1, 1024)
+    n_steps: int = integer(67, 1, 4096)
+    label_share: float = real(1.0, 1e-6, 1.0)
+    rollouts: int = integer(1, 1, 4096)
+    depth: int = integer(6, 1, 200)
+    rollout_lambda: float = real(0.8, 0.0, 1.0)
+    value_lambda: float = real(0.8, 0.0, 1.0)
+    exploration_eps: float = real(0.05, 0.0, 1.0)
+    rounds_kept: int = integer(8, 1, 1000)
+    batch_size: int = integer(512, 1, 1_000_000)
+    n_epochs: int = integer(1, 1, 100)
+    advantage_coef: float = real(4.0, 0.0, 1000.0)
+    value_coef: float = real(0.075, 0.0, 1000.0)
+    advantage_scale: float = real(1.0, 1e-6, 1000.0)
+    average_rate: float = real(0.002, 1e-6, 1.0)
 
     def check(self) -> None:
         """Raise ValueError if rollouts would lean on values that nobody learns."""

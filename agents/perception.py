@@ -15,7 +15,7 @@ from typing import Any
 
 from gymnasium import spaces
 
-from deeptraffic.settings import Checked, switch, whole
+from deeptraffic.settings import Checked, boolean, integer
 
 NONE = "none"  # no encoder: the agent's own layers see the observation
 WEIGHTS_SUFFIX = ".safetensors"
@@ -34,11 +34,11 @@ class EncoderConfig(Checked):
     """
 
     name: str = NONE
-    features_dim: int = whole(64, 1, 65_536)
+    features_dim: int = integer(64, 1, 65_536)
     architecture: Mapping[str, Any] = field(default_factory=dict)
     weights: str = ""
     fingerprint: str = ""
-    trainable: bool = switch(False)
+    trainable: bool = boolean(False)
 
     def check(self) -> None:
         """Raise ValueError for an architecture that does not exist, or settings without one."""

@@ -34,7 +34,7 @@ from agents.export import read_weights
 from agents.lane_network import CANDIDATES, LaneDriver, driver_of
 from agents.paired_rollouts import PairedRollouts, draw_streams, worth_trying
 from deeptraffic.policies.base import Access, Policy
-from deeptraffic.settings import Checked, number, whole
+from deeptraffic.settings import Checked, integer, real
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Sensor
 from deeptraffic.sim.state import F64, I64
@@ -57,14 +57,14 @@ class PlannerConfig(Checked):
     seed: of the planner's own randomness
     """
 
-    rollouts: int = whole(16, 1, 4096)
-    plan_length: int = whole(2, 1, 6)
-    depth: int = whole(8, 1, 200)
-    gamma: float = number(0.96, 0.0, 1.0)
-    rollout_lambda: float = number(0.8, 0.0, 1.0)
-    prior_temperature: float = number(1.0, 1e-6, 1e6)
-    temperature: float = number(0.02, 1e-6, 1e6)
-    seed: int = whole(0, 0, 2**31 - 1)
+    rollouts: int = integer(16, 1, 4096)
+    plan_length: int = integer(2, 1, 6)
+    depth: int = integer(8, 1, 200)
+    gamma: float = real(0.96, 0.0, 1.0)
+    rollout_lambda: float = real(0.8, 0.0, 1.0)
+    prior_temperature: float = real(1.0, 1e-6, 1e6)
+    temperature: float = real(0.02, 1e-6, 1e6)
+    seed: int = integer(0, 0, 2**31 - 1)
 
 
 class Planner(Policy):

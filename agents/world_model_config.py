@@ -1,9 +1,9 @@
 """What the world-model agent is told, see `agents.world_model_agent`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from agents.agent_config import AgentConfig
-from deeptraffic.settings import choice, number, switch, whole
+from deeptraffic.settings import boolean, choice, integer, integers, real
 
 
 @dataclass(frozen=True)
@@ -26,25 +26,25 @@ class WorldModelConfig(AgentConfig):
     mirror: whether segments are also learned from in the mirror, left and right exchanged
     """
 
-    max_grad_norm: float = number(10.0, 1e-6, 1e6)
-    hidden: tuple[int, ...] = field(default=(64, 64), metadata={"hidden": True})
+    max_grad_norm: float = real(10.0, 1e-6, 1e6)
+    hidden: tuple[int, ...] = integers((64, 64), 1, 4096, 0, 8)
     activation: str = choice("relu", "tanh", "relu")
-    buffer_size: int = whole(200_000, 100, 100_000_000)
-    learning_starts: int = whole(500, 0, 100_000_000)
-    batch_size: int = whole(128, 1, 1_000_000)
-    unroll: int = whole(3, 1, 100)
-    updates_per_decision: float = number(0.2, 0.0001, 100.0)
-    gae_lambda: float = number(0.8, 0.0, 1.0)
-    temperature: float = number(0.1, 1e-4, 100.0)
-    imagination: float = number(0.5, 0.0, 1.0)
-    exploration_eps: float = number(0.02, 0.0, 1.0)
-    target_rate: float = number(0.03, 1e-5, 1.0)
-    consistency_coef: float = number(2.0, 0.0, 1000.0)
-    reward_coef: float = number(1.0, 0.0, 1000.0)
-    value_coef: float = number(0.1, 0.0, 1000.0)
-    policy_coef: float = number(0.5, 0.0, 1000.0)
-    decoder_coef: float = number(5.0, 0.0, 1000.0)
-    mirror: bool = switch(True)
+    buffer_size: int = integer(200_000, 100, 100_000_000)
+    learning_starts: int = integer(500, 0, 100_000_000)
+    batch_size: int = integer(128, 1, 1_000_000)
+    unroll: int = integer(3, 1, 100)
+    updates_per_decision: float = real(0.2, 0.0001, 100.0)
+    gae_lambda: float = real(0.8, 0.0, 1.0)
+    temperature: float = real(0.1, 1e-4, 100.0)
+    imagination: float = real(0.5, 0.0, 1.0)
+    exploration_eps: float = real(0.02, 0.0, 1.0)
+    target_rate: float = real(0.03, 1e-5, 1.0)
+    consistency_coef: float = real(2.0, 0.0, 1000.0)
+    reward_coef: float = real(1.0, 0.0, 1000.0)
+    value_coef: float = real(0.1, 0.0, 1000.0)
+    policy_coef: float = real(0.5, 0.0, 1000.0)
+    decoder_coef: float = real(5.0, 0.0, 1000.0)
+    mirror: bool = boolean(True)
 
     def check(self) -> None:
         """Raise ValueError if there is no latent state, or the memory is too small to learn from."""

@@ -1,83 +1,136 @@
-"""Settings as frozen dataclasses whose fields carry their limits, and how settings are read from files and `--set`.
+"""Frozen dataclasses whose fields carry their limits, and settings from files and from the command line.
 
 >>> @dataclass(frozen=True)
 ... class LearnerConfig(Checked):
-...     batch_size: int = whole(128, 1, 1_000_000)
+...     batch_size: int = integer(128, 1, 1_000_000)
 >>> LearnerConfig(batch_size=0)
-ValueError: batch_size=0 is not possible; give a whole number from 1 to 1,000,000
+ValueError: batch_size must be an integer in [1, 1000000], got 0
+
+A field's limits are a JSON schema in its metadata: check, file format and documentation have one source.
 """
 
 import json
+import operator
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import field, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 Settings = Mapping[str, Any]
+REQUIRED: Any = MISSING  # in place of a default
 
-# --- fields and their limits ----------------------------------------------------------------------------------------
-
-
-def whole(default: int, low: int, high: int) -> Any:
-    """A setting that is a whole number from low to high."""
-    return field(default=default, metadata={"whole": (low, high)})
+# --- fields with limits ---------------------------------------------------------------------------------------------
 
 
-def number(default: float, low: float, high: float) -> Any:
-    """A setting that is a number from low to high."""
-    return field(default=default, metadata={"number": (low, high)})
+def integer(default: int, low: int, high: int) -> Any:
+    """Make a field that holds an integer in [low, high]."""
+    return field(default=default, metadata={"schema": {"type": "integer", "minimum": low, "maximum": high}})
 
 
-def choice(default: str, *names: str) -> Any:
-    """A setting that is one of some names."""
-    return field(default=default, metadata={"choice": names})
+def real(default: float, low: float, high: float) -> Any:
+    """Make a field that holds a number in [low, high]."""
+    return field(default=default, metadata={"schema": {"type": "number", "minimum": low, "maximum": high}})
 
 
-def switch(default: bool) -> Any:
-    """A setting that is true or false."""
-    return field(default=default, metadata={"switch": True})
+def choice(default: Any, *values: Any) -> Any:
+    """Make a field that holds one of some values."""
+    return field(default=default, metadata={"schema": {"enum": list(values)}})
+
+
+def boolean(default: bool) -> Any:
+    """Make a field that holds True or False."""
+    return field(default=default, metadata={"schema": {"type": "boolean"}})
+
+
+def integers(default: tuple[int, ...], low: int, high: int, min_items: int, max_items: int) -> Any:
+    """Make a field that holds a tuple of min_items to max_items integers in [low, high]."""
+    items = {"type": "integer", "minimum": low, "maximum": high}
+    schema = {"type": "array", "items": items, "minItems": min_items, "maxItems": max_items}
+    return field(default=default, metadata={"schema": schema})
 
 
 class Checked:
-    """Checks every setting of a frozen dataclass against the limits it was declared with."""
+    """A frozen dataclass that checks its fields against their limits when it is made.
+
+    strict: whether an integer must be given as one; otherwise 1e6 is taken as 1000000
+    """
+
+    strict: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        for setting in fields(self):  # type: ignore[arg-type]
-            value = _canonical(setting.name, getattr(self, setting.name), setting.metadata)
-            object.__setattr__(self, setting.name, value)
+        for each in fields(self):  # type: ignore[arg-type]
+            if schema := each.metadata.get("schema"):
+                value = check_value(each.name, getattr(self, each.name), schema, self.strict)
+                object.__setattr__(self, each.name, value)
         self.check()
 
     def check(self) -> None:
-        """Raise ValueError if settings that are possible alone are impossible together."""
+        """Raise ValueError if values that are possible alone are impossible together."""
 
 
-def _canonical(name: str, value: Any, limits: Mapping[str, Any]) -> Any:
-    """Return the value in its one form (1e6 becomes 1000000, a list a tuple), or raise ValueError."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if "whole" in limits:
-        low, high = limits["whole"]
-        if not is_number or value != value // 1 or not low <= value <= high:
-            raise ValueError(f"{name}={value!r} is not possible; give a whole number from {low:,} to {high:,}")
-        return int(value)
-    if "number" in limits:
-        low, high = limits["number"]
-        if not is_number or not low <= value <= high:
-            raise ValueError(f"{name}={value!r} is not possible; give a number from {low:g} to {high:g}")
-        return float(value)
-    if "choice" in limits and value not in limits["choice"]:
-        raise ValueError(f"{name}={value!r} does not exist; choose one of {', '.join(limits['choice'])}")
-    if "switch" in limits and not isinstance(value, bool):
-        raise ValueError(f"{name}={value!r} is not possible; give true or false")
-    if "hidden" in limits:
-        return _canonical_layers(name, value)
+# --- checks ---------------------------------------------------------------------------------------------------------
+
+
+def check_value(name: str, value: Any, schema: Mapping[str, Any], strict: bool = True) -> Any:
+    """Return the value in its canonical type (a list becomes a tuple), or raise ValueError; strict: see `Checked`."""
+    if "enum" in schema:
+        return check_choice(name, value, schema["enum"])
+    kind = schema["type"]
+    if kind == "boolean":
+        return check_boolean(name, value)
+    if kind == "array":
+        return _check_integers(name, value, schema, strict)
+    low, high = schema["minimum"], schema["maximum"]
+    if kind == "number":
+        return check_real(name, value, low, high)
+    if not strict and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return check_integer(name, value, low, high)
+
+
+def check_integer(name: str, value: Any, low: int, high: int | None = None, where: str = "") -> int:
+    """Return an integer of any type as int; ValueError unless it lies in [low, high], or is at least low.
+
+    where: said behind the limits if they hold somewhere in particular, such as " on a road of 7 lanes"
+    """
+    try:
+        given = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        given = None
+    if given is None or given < low or (high is not None and given > high):
+        limits = f"in [{low}, {high}]" if high is not None else f"of at least {low}"
+        raise ValueError(f"{name} must be an integer {limits}{where}, got {value!r:.80}")
+    return given
+
+
+def check_real(name: str, value: Any, low: float, high: float) -> float:
+    """Return a number as float; ValueError unless it lies in [low, high]."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ValueError(f"{name} must be a number in [{low:g}, {high:g}], got {value!r:.80}")
+    return float(value)
+
+
+def check_choice(name: str, value: Any, values: Sequence[Any]) -> Any:
+    """Return the value; ValueError unless it is one of these."""
+    if not any(type(value) is type(each) and value == each for each in values):
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, values))}, got {value!r:.80}")
     return value
 
 
-def _canonical_layers(name: str, value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list | tuple) or len(value) > 8:
-        raise ValueError(f"{name}={value!r} is not possible; give a list of up to 8 layer sizes, such as [64, 64]")
-    return tuple(_canonical(f"{name}[{k}]", units, {"whole": (1, 4096)}) for k, units in enumerate(value))
+def check_boolean(name: str, value: Any) -> bool:
+    """Return the value; ValueError unless it is True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, got {value!r:.80}")
+    return value
+
+
+def _check_integers(name: str, value: Any, schema: Mapping[str, Any], strict: bool) -> tuple[int, ...]:
+    at_least, at_most, items = schema["minItems"], schema["maxItems"], schema["items"]
+    if not isinstance(value, list | tuple) or not at_least <= len(value) <= at_most:
+        limits = f"in [{items['minimum']}, {items['maximum']}]"
+        raise ValueError(f"{name} must be a list of {at_least} to {at_most} integers {limits}, got {value!r:.80}")
+    return tuple(check_value(f"{name}[{k}]", item, items, strict) for k, item in enumerate(value))
 
 
 # --- reading --------------------------------------------------------------------------------------------------------

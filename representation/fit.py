@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from deeptraffic.run_dir import Interrupted, Stop, stop_requests, write_atomically
-from deeptraffic.settings import Checked, choice, number, whole
+from deeptraffic.settings import Checked, choice, integer, real
 from representation.curves import epoch_bar, save_curves
 from representation.encoder import to_tensors
 
@@ -72,15 +72,15 @@ class FitConfig(Checked):
     device: cpu or cuda
     """
 
-    epochs: int = whole(20, 1, 100_000)
-    batch_size: int = whole(256, 1, 1_000_000)
-    learning_rate: float = number(1e-3, 1e-8, 1.0)
-    learning_rate_end: float = number(1e-4, 0.0, 1.0)
-    beta1: float = number(0.9, 0.0, 0.999)
-    weight_decay: float = number(0.0, 0.0, 1.0)
-    max_grad_norm: float = number(1.0, 1e-6, 1e6)
-    patience: int = whole(5, 0, 100_000)
-    seed: int = whole(0, 0, 2**31 - 1)
+    epochs: int = integer(20, 1, 100_000)
+    batch_size: int = integer(256, 1, 1_000_000)
+    learning_rate: float = real(1e-3, 1e-8, 1.0)
+    learning_rate_end: float = real(1e-4, 0.0, 1.0)
+    beta1: float = real(0.9, 0.0, 0.999)
+    weight_decay: float = real(0.0, 0.0, 1.0)
+    max_grad_norm: float = real(1.0, 1e-6, 1e6)
+    patience: int = integer(5, 0, 100_000)
+    seed: int = integer(0, 0, 2**31 - 1)
     device: str = choice("cpu", "cpu", "cuda")
 
 

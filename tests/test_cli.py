@@ -84,9 +84,9 @@ def test_evaluate_open_names_its_seeds(run) -> None:
     ("arguments", "reason"),
     [
         (["evaluate", "nobody"], "no policy 'nobody'"),
-        (["evaluate", "idle", "--rules", "2019"], "2017 and 2018"),
+        (["evaluate", "idle", "--rules", "2019"], "one of 2017, 2018"),
         (["evaluate", "idle", "--rules", "2017", "--other-agents", "3"], "2017"),
-        (["evaluate", "idle", "--other-agents", "11"], "from 0 to 10"),
+        (["evaluate", "idle", "--other-agents", "11"], "[0, 10]"),
         (["evaluate", "idle", "--runs", "20"], "--protocol open"),
         (["evaluate", "idle", "--protocol", "open", "--runs", "0"], "runs=0"),
         (["evaluate", "idle", "--protocol", "open", "--seed-set", "test"], "tuning, reporting"),

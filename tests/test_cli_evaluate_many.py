@@ -158,8 +158,8 @@ def test_content_is_what_a_policy_does(folder: Path) -> None:
     [
         (["idle", "nobody"], "no policy 'nobody'"),
         (["no-such-*.safetensors"], "pattern"),
-        (["idle", "gap", "--rules", "2019"], "2017 and 2018"),
-        (["idle", "gap", "--other-agents", "11"], "from 0 to 10"),
+        (["idle", "gap", "--rules", "2019"], "one of 2017, 2018"),
+        (["idle", "gap", "--other-agents", "11"], "[0, 10]"),
         (["idle", "gap", "--runs", "20"], "--protocol open"),
         (["idle", "-o", "no/such/folder/x.csv"], "does not exist"),
     ],

@@ -25,7 +25,7 @@ from agents.sb3 import make_games, make_model
 from agents.training import crosses, torch_threads
 from deeptraffic.envs.observation import ObservationConfig, Observer
 from deeptraffic.envs.settings import reward_of
-from deeptraffic.settings import Checked, number, whole
+from deeptraffic.settings import Checked, integer, real
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Rules
 from deeptraffic.sim.state import F64, I64, Games
@@ -49,13 +49,13 @@ class CurriculumConfig(Checked):
     decisions: for which the agent drives on from a scene
     """
 
-    share: float = number(0.5, 0.0, 1.0)
-    every: int = whole(20_000, 1, 10**12)
-    scenes: int = whole(512, 2, 100_000)
-    rounds: int = whole(3, 1, 100)
-    kept: int = whole(128, 1, 100_000)
-    jump: float = number(0.5, 0.0, 1.0)
-    decisions: int = whole(10, 1, 1_000)
+    share: float = real(0.5, 0.0, 1.0)
+    every: int = integer(20_000, 1, 10**12)
+    scenes: int = integer(512, 2, 100_000)
+    rounds: int = integer(3, 1, 100)
+    kept: int = integer(128, 1, 100_000)
+    jump: float = real(0.5, 0.0, 1.0)
+    decisions: int = integer(10, 1, 1_000)
 
     def check(self) -> None:
         """Raise ValueError if a search cannot find as many scenes as it shall keep."""

@@ -28,7 +28,7 @@ from typing import Any
 from agents.study.samplers import PRUNERS, SAMPLERS
 from agents.study.space import Parameter, Params, parse_space
 from agents.study.trial_training import ALGORITHMS, RunConfig, configure
-from deeptraffic.settings import Checked, choice, flatten, read_settings, whole
+from deeptraffic.settings import Checked, choice, flatten, integer, read_settings
 
 JOURNAL = "journal"  # the storage in the sweep's own folder
 DATABASES = ("sqlite://", "postgresql://", "postgresql+psycopg://")
@@ -59,16 +59,16 @@ class SweepConfig(Checked):
     preset: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     space: tuple[Parameter, ...] = ()
-    trials: int = whole(100, 1, 1_000_000)
+    trials: int = integer(100, 1, 1_000_000)
     sampler: str = choice("random", *SAMPLERS)
     pruner: str = choice("none", *PRUNERS)
-    seed: int = whole(0, 0, 1_000_000)
-    seeds_per_trial: int = whole(1, 1, 100)
+    seed: int = integer(0, 0, 1_000_000)
+    seeds_per_trial: int = integer(1, 1, 100)
     objective: str = choice("median", "median", "mean")
-    tuning_runs: int = whole(1000, 1, 100_000)
-    reporting_runs: int = whole(5000, 1, 100_000)
-    evaluations: int = whole(1, 1, 1000)
-    evaluation_runs: int = whole(200, 1, 100_000)
+    tuning_runs: int = integer(1000, 1, 100_000)
+    reporting_runs: int = integer(5000, 1, 100_000)
+    evaluations: int = integer(1, 1, 1000)
+    evaluation_runs: int = integer(200, 1, 100_000)
     storage: str = JOURNAL
     name: str = ""
 

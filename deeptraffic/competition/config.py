@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from deeptraffic.competition.store.errors import RequestError
-from deeptraffic.settings import Checked, choice, switch, whole
+from deeptraffic.settings import Checked, boolean, choice, integer
 from deeptraffic.sim.rules import CONTESTS, MAX_OTHER_AGENTS
 
 if TYPE_CHECKING:
@@ -53,14 +53,14 @@ class CompetitionConfig(Checked):
     joining: str = choice("invite", "invite", "open")
     opens_at: str = ""
     closes_at: str = ""
-    daily_limit: int = whole(10, 1, 100_000)
-    total_limit: int = whole(1000, 1, 1_000_000)
-    waiting_limit: int = whole(5, 1, 1000)
-    parameter_cap: int = whole(0, 0, 1_000_000_000)
-    max_bytes: int = whole(MAX_FILE, 1000, MAX_FILE)
-    validation_runs: int = whole(20, 1, 200)
-    final_runs: int = whole(1000, 10, 10_000)
-    anonymous: bool = switch(False)
+    daily_limit: int = integer(10, 1, 100_000)
+    total_limit: int = integer(1000, 1, 1_000_000)
+    waiting_limit: int = integer(5, 1, 1000)
+    parameter_cap: int = integer(0, 0, 1_000_000_000)
+    max_bytes: int = integer(MAX_FILE, 1000, MAX_FILE)
+    validation_runs: int = integer(20, 1, 200)
+    final_runs: int = integer(1000, 10, 10_000)
+    anonymous: bool = boolean(False)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "CompetitionConfig":

@@ -11,7 +11,9 @@ for what they do.
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
+
+from deeptraffic.settings import Checked, check_integer, choice, integer, real
 
 LANE_WIDTH = 20.0  # [px]
 CELL_LENGTH = 10.0  # [px] along the road
@@ -135,7 +137,7 @@ CONTESTS = {2017: RULES_2017, 2018: RULES_2018}
 
 
 @dataclass(frozen=True)
-class RoadConfig:
+class RoadConfig(Checked):
     """A validated choice of rules: a contest's, or a research road derived from it.
 
     rules: 2017 or 2018
@@ -151,32 +153,17 @@ class RoadConfig:
     Raises ValueError with the value, the limit and the remedy for whatever cannot be built.
     """
 
-    rules: int = 2018
-    other_agents: int = 0
-    lanes: int = 7
-    vehicles: int = 20
-    rows: int = 70
-    decision_period: int = 30
-    traffic_factor_min: float = 1.0
-    traffic_factor_range: float = 0.7
-    lane_change_rate: float = 0.01
+    rules: int = choice(2018, *CONTESTS)
+    other_agents: int = integer(0, 0, MAX_OTHER_AGENTS)
+    lanes: int = integer(7, 1, MAX_LANES)
+    vehicles: int = integer(20, 1, MAX_VEHICLES)
+    rows: int = integer(70, 20, MAX_ROWS)
+    decision_period: int = integer(30, 10, 300)
+    traffic_factor_min: float = real(1.0, 0.01, 2.0)
+    traffic_factor_range: float = real(0.7, 0.0, 2.0)
+    lane_change_rate: float = real(0.01, 0.0, 1.0)
 
-    def __post_init__(self) -> None:
-        if self.rules not in CONTESTS:
-            raise ValueError(f"rules={self.rules!r}: there are two rule sets, 2017 and 2018; choose one of them")
-        if self.rules == 2017 and self.other_agents != 0:
-            raise ValueError(
-                f"other_agents={self.other_agents} with the 2017 rules, which have none; use rules=2018 or set 0"
-            )
-        self._check_whole("other_agents", 0, MAX_OTHER_AGENTS)
-        self._check_whole("lanes", 1, MAX_LANES)
-        self._check_whole("vehicles", 1, MAX_VEHICLES)
-        self._check_whole("rows", 20, MAX_ROWS)
-        self._check_whole("decision_period", 10, 300)
-        self._check_number("traffic_factor_min", 0.01, 2.0)
-        self._check_number("traffic_factor_range", 0.0, 2.0)
-        self._check_number("lane_change_rate", 0.0, 1.0)
-        self._check_fit()
+    strict: ClassVar[bool] = True
 
     def build(self) -> Rules:
         """Return the `Rules` of this road; with the contests' values they equal RULES_2017 or RULES_2018."""
@@ -196,17 +183,12 @@ class RoadConfig:
             turn_slope=0.4 * self.lane_change_rate,
         )
 
-    def _check_whole(self, name: str, low: int, high: int) -> None:
-        value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(f"{name}={value!r} is not possible; give a whole number from {low} to {high}")
-
-    def _check_number(self, name: str, low: float, high: float) -> None:
-        value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise ValueError(f"{name}={value!r} is not possible; give a number from {low} to {high}")
-
-    def _check_fit(self) -> None:
+    def check(self) -> None:
+        """Raise ValueError where the vehicles do not fit onto the road, or other agents into the decision period."""
+        if self.rules == 2017 and self.other_agents != 0:
+            raise ValueError(
+                f"other_agents must be 0 under the 2017 rules, which have none, got {self.other_agents}; use rules=2018"
+            )
         if self.decision_period % 10:
             raise ValueError(
                 f"decision_period={self.decision_period} [frames] is not a multiple of 10, "
@@ -256,13 +238,9 @@ class Sensor(NamedTuple):
     def check(self, rules: Rules) -> "Sensor":
         """Return self, or raise ValueError if the sensor is empty or wider than the road makes sense for."""
         limits = {"lanes_side": rules.lanes - 1, "patches_ahead": rules.rows, "patches_behind": rules.rows}
+        where = f" on a road of {rules.lanes} lanes and {rules.rows} rows"
         for name, limit in limits.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= limit:
-                raise ValueError(
-                    f"{name}={value!r} is not possible on a road of {rules.lanes} lanes and {rules.rows} rows; "
-                    f"give a whole number from 0 to {limit}"
-                )
+            check_integer(name, getattr(self, name), 0, limit, where)
         if self.length == 0:
             raise ValueError("patches_ahead=0 and patches_behind=0 see nothing; raise one of them")
         return self

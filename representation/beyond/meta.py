@@ -26,7 +26,7 @@ from torch import nn
 from deeptraffic.envs.observation import ObservationConfig
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.builtin import make_builtin
-from deeptraffic.settings import Checked, number, whole
+from deeptraffic.settings import Checked, integer, real
 from deeptraffic.sim.rules import Action, RoadConfig
 from deeptraffic.sim.state import I64
 from representation.data.recording import Recording, RecordingConfig, observe, record
@@ -49,12 +49,12 @@ class ReptileConfig(Checked):
     seed: of tasks and minibatches
     """
 
-    rounds: int = whole(300, 1, 1_000_000)
-    inner_steps: int = whole(8, 1, 10_000)
-    inner_learning_rate: float = number(2e-3, 1e-8, 1.0)
-    batch_size: int = whole(64, 1, 100_000)
-    step_size: float = number(0.5, 1e-6, 1.0)
-    seed: int = whole(0, 0, 2**31 - 1)
+    rounds: int = integer(300, 1, 1_000_000)
+    inner_steps: int = integer(8, 1, 10_000)
+    inner_learning_rate: float = real(2e-3, 1e-8, 1.0)
+    batch_size: int = integer(64, 1, 100_000)
+    step_size: float = real(0.5, 1e-6, 1.0)
+    seed: int = integer(0, 0, 2**31 - 1)
 
 
 def reptile(model: Classifier, tasks: Sequence[Arrays], config: ReptileConfig) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.render.theme import LUMINANCE
-from deeptraffic.settings import Checked, number, whole
+from deeptraffic.settings import Checked, integer, real
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import MPH_PER_PX, VEHICLE_WIDTH, Action, Rules
 from deeptraffic.sim.state import NOBODY
@@ -46,11 +46,11 @@ class ClipConfig(Checked):
     slowed_mph: how much it has to slow down to be braking
     """
 
-    clips: int = whole(4000, 4, 1_000_000)
-    pictures: int = whole(4, 1, 16)
-    spacing: int = whole(5, 1, 15)
-    moved_px: float = number(3.0, 0.1, 20.0)
-    slowed_mph: float = number(6.0, 0.1, 80.0)
+    clips: int = integer(4000, 4, 1_000_000)
+    pictures: int = integer(4, 1, 16)
+    spacing: int = integer(5, 1, 15)
+    moved_px: float = real(3.0, 0.1, 20.0)
+    slowed_mph: float = real(6.0, 0.1, 80.0)
 
     def check(self) -> None:
         """Raise ValueError for a clip that is longer than the time between two decisions."""

@@ -30,7 +30,7 @@ from deeptraffic.envs.settings import reward_of
 from deeptraffic.evaluation.seeds import SEED_SETS
 from deeptraffic.policies.builtin import BUILTINS, make_builtin
 from deeptraffic.run_dir import write_atomically
-from deeptraffic.settings import Checked, choice, number, whole
+from deeptraffic.settings import Checked, choice, integer, real
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Action, RoadConfig, Rules, Sensor
 
@@ -55,10 +55,10 @@ class RecordingConfig(Checked):
     """
 
     split: str = choice("train", *SPLITS)
-    runs: int = whole(300, 1, 100_000)
-    decisions: int = whole(60, 1, 10_000)
-    first: int = whole(0, 0, 1_000_000)
-    exploration: float = number(0.15, 0.0, 1.0)
+    runs: int = integer(300, 1, 100_000)
+    decisions: int = integer(60, 1, 10_000)
+    first: int = integer(0, 0, 1_000_000)
+    exploration: float = real(0.15, 0.0, 1.0)
     drivers: tuple[str, ...] = DRIVERS
     road: RoadConfig = field(default_factory=RoadConfig)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from deeptraffic.envs.scene import OCCUPIED, OFF_ROAD, OWN, SPEED
-from deeptraffic.settings import Checked, number
+from deeptraffic.settings import Checked, real
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class SensorNoise(Checked):
     speed_sd: standard deviation of a speed that is read [80 mph]
     """
 
-    miss: float = number(0.2, 0.0, 1.0)
-    ghost: float = number(0.03, 0.0, 1.0)
-    speed_sd: float = number(0.1, 0.0, 10.0)
+    miss: float = real(0.2, 0.0, 1.0)
+    ghost: float = real(0.03, 0.0, 1.0)
+    speed_sd: float = real(0.1, 0.0, 10.0)
 
     def damage(self, grids: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return new grids (B, 4, H, W) as the sensor reads them; generator: None for torch's own random numbers."""

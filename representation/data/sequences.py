@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from deeptraffic.envs.scene import OCCUPIED, OFF_ROAD, OWN_ROWS, SPEED
 from deeptraffic.policies.builtin import make_builtin
-from deeptraffic.settings import Checked, number, switch
+from deeptraffic.settings import Checked, boolean, real
 from deeptraffic.sim.rules import LANE_WIDTH, MPH_PER_PX, VEHICLE_LENGTH, Action, Rules, Sensor
 from representation.data.recording import Recording, observe
 
@@ -50,8 +50,8 @@ class SensorConfig(Checked):
     shows_speeds: whether it shows speeds beside occupancy
     """
 
-    drop_rate: float = number(0.3, 0.0, 0.95)
-    shows_speeds: bool = switch(False)
+    drop_rate: float = real(0.3, 0.0, 0.95)
+    shows_speeds: bool = boolean(False)
 
     @property
     def size(self) -> int:

@@ -368,7 +368,7 @@ def test_file_for_the_original_game_scores_what_the_network_scores() -> None:
     ("settings", "message"),
     [
         ({"gama": 0.9}, "no setting 'gama' for deepqlearn; did you mean 'gamma'"),
-        ({"gamma": 1.5}, "gamma=1.5 is not possible; give a number from 0 to 1"),
+        ({"gamma": 1.5}, r"gamma must be a number in \[0, 1\], got 1.5"),
         ({"layers": [[10, "softmax"]]}, r"layer \[10, 'softmax'\] is not possible; give up to 8 pairs"),
         ({"layers": 10}, "layers=10 is not possible"),
         ({"patches_ahead": 0}, "see nothing"),

@@ -265,7 +265,7 @@ def test_it_trains_on_any_observation(tmp_path: Path, small_config: Config, quie
 
 
 def test_settings_that_are_no_switch_are_refused() -> None:
-    with pytest.raises(ValueError, match="dueling=1 is not possible; give true or false"):
+    with pytest.raises(ValueError, match="dueling must be true or false, got 1"):
         PQNConfig(dueling=1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="batch_size=100000.*lower batch_size"):
         build_config("pqn", settings=["batch_size=100000"])

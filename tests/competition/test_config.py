@@ -35,9 +35,9 @@ def test_a_file_becomes_settings_and_a_record_again(tmp_path: Path) -> None:
         ({"rules": 2017, "other_agents": [1]}, "from 0 to 0"),
         ({"opens_at": "tomorrow"}, "write it as 2026-10-31T23:59:59Z"),
         ({"opens_at": "2026-02-02", "closes_at": "2026-02-01"}, "is not after"),
-        ({"daily_limit": 0}, "daily_limit=0"),
-        ({"access": "all"}, "choose one of contest, open"),
-        ({"anonymous": "yes"}, "give true or false"),
+        ({"daily_limit": 0}, "daily_limit must be .* got 0"),
+        ({"access": "all"}, "access must be one of 'contest', 'open'"),
+        ({"anonymous": "yes"}, "anonymous must be true or false"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_remedy(record: dict[str, Any], message: str) -> None:

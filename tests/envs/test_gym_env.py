@@ -267,8 +267,8 @@ def test_step_and_render_before_reset_ask_for_a_reset() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rules": 2019}, "2017 and 2018"),
-        ({"other_agents": 11}, "from 0 to 10"),
+        ({"rules": 2019}, "one of 2017, 2018"),
+        ({"other_agents": 11}, r"\[0, 10\], got 11"),
         ({"rules": 2017, "other_agents": 1}, "2017 rules"),
         ({"reward": "mph"}, "mit, speed, passed"),
         ({"max_steps": 0}, "whole number from 1"),

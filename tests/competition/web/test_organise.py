@@ -44,7 +44,7 @@ def test_a_competition_is_made_from_a_config_files_text(world, organiser) -> Non
         ("../x", 'title = "X"', "no name for an address"),
         ("new", "title = ", "cannot be read"),
         ("new", "tile = 3", "there is no setting tile"),
-        ("new", "daily_limit = 0", "daily_limit=0"),
+        ("new", "daily_limit = 0", "daily_limit must be an integer"),
         ("new", '{"a":' * 5000, "nested"),
     ):
         answer = organiser.fill("/organise/new", page="/organise", key=key, config=config)

@@ -72,7 +72,7 @@ def test_a_cache_gives_the_same_recording_and_a_damaged_one_is_made_anew(tmp_pat
 
 
 def test_unknown_drivers_and_splits_are_refused() -> None:
-    with pytest.raises(ValueError, match="split='all' does not exist; choose one of train, validation, test"):
+    with pytest.raises(ValueError, match="split must be one of 'train', 'validation', 'test', got 'all'"):
         RecordingConfig(split="all")
     with pytest.raises(ValueError, match=r"drivers=\('taxi',\) is not possible; choose from idle"):
         RecordingConfig(drivers=("taxi",))
