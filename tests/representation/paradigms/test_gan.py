@@ -100,11 +100,10 @@ def share_on_the_side_asked_for(data: dict[str, np.ndarray]) -> float:
     return float(np.mean(np.where(asked == 0, lane < 3, lane > 3)))
 
 
-def test_a_class_that_is_asked_for_is_drawn_unless_it_meant_nothing(sides: dict[str, np.ndarray]) -> None:
-    shuffled = {**sides, "scene": np.random.default_rng(0).permutation(sides["scene"])}
-    right, by_chance = share_on_the_side_asked_for(sides), share_on_the_side_asked_for(shuffled)
-    assert right > 0.8
-    assert by_chance < 0.65  # the baseline, a scene at random, is right in half of all cases
+def test_a_class_that_is_asked_for_is_drawn(sides: dict[str, np.ndarray]) -> None:
+    # A generator that ignores its class is right in half of all cases. Shuffled classes are no control: over five seeds
+    # such a generator was right in 15% to 89%, because it may draw each class differently without any reason.
+    assert share_on_the_side_asked_for(sides) > 0.95  # 98.8% to 100% over five seeds
 
 
 def test_the_same_seed_gives_the_same_network_and_another_file_gives_it_back(
