@@ -255,14 +255,14 @@ def architecture_name(facts: Mapping[str, Any]) -> Any:
 # --- spaces and tensors -----------------------------------------------------------------------------------------------
 
 
-def is_picture(space: spaces.Space) -> bool:
+def is_image(space: spaces.Space) -> bool:
     """Whether one observation is a picture of uint8."""
     return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
 
 
 def channels_first(space: spaces.Space) -> spaces.Space:
     """Return the space with pictures (H, W, C) as (C, H, W); a picture whose last side is the smallest has it last."""
-    if not is_picture(space) or not isinstance(space, spaces.Box) or space.shape[2] >= min(space.shape[:2]):
+    if not is_image(space) or not isinstance(space, spaces.Box) or space.shape[2] >= min(space.shape[:2]):
         return space
     height, width, channels = space.shape
     return spaces.Box(0, 255, (channels, height, width), np.uint8)

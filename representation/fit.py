@@ -16,7 +16,8 @@ import io
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from deeptraffic.run_dir import Interrupted, Stop, stop_requests, write_atomically
 from deeptraffic.settings import Checked, choice, integer, real
-from representation.curves import epoch_bar, save_curves
 from representation.encoder import to_tensors
+from representation.plots import Curve, save_curves
 
 Arrays = Mapping[str, Any]  # name -> (N, ...) array, or a dict of such arrays for observations that are dicts
 Batch = dict[str, Any]  # name -> (B, ...) tensor, or a dict of tensors
@@ -102,6 +104,10 @@ class FitResult:
     cpu_seconds: float
     earlier_seconds: float = 0.0
     earlier_cpu_seconds: float = 0.0
+
+    def summary(self, experiment: str) -> dict[str, Any]:
+        """Return what a weights file says of the training behind it."""
+        return {"experiment": experiment, "epochs": self.best_epoch, "validation_loss": self.validation_loss}
 
 
 def fit(
@@ -335,6 +341,29 @@ class _Means:
     def means(self) -> dict[str, float]:
         """Return the means so far."""
         return {name: self.sums[name] / self.counts[name] for name in self.sums}
+
+
+@contextmanager
+def epoch_bar(console: Console | None, epochs: int, title: str) -> Iterator[Callable[[int, Curve], None]]:
+    """Show a bar on standard error, if that is a terminal; give (epochs made, last curve) -> None, which moves it."""
+    console = console or Console(stderr=True)
+    columns = (
+        TextColumn(title),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("epochs, {task.fields[loss]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=epochs, loss="...")
+
+        def advance(epoch: int, line: Curve) -> None:
+            losses = f"training {line['train_loss']:.4f}, validation {line['validation_loss']:.4f}"
+            bar.update(task, completed=epoch, loss=losses)
+
+        yield advance
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """Linear probes: what do an encoder's features know? Whatever a linear model can read off them.
 
-    >>> for figure in probe(load_encoder("autoencoder.safetensors")): print(figure.sentence())
+    >>> for figure in probe(load_encoder("autoencoder.safetensors")): print(figure.describe())
 
 Source: Alain and Bengio 2016, "Understanding intermediate layers using linear classifier probes", arXiv:1610.01644. A
 linear model learns each fact from the features of recorded driving and is tested on held-out runs, beside the same
@@ -23,9 +23,9 @@ from deeptraffic.sim.rules import MPH_PER_PX, RoadConfig
 from representation.data.labels import LOOK_AHEAD, best_lane, free_ahead
 from representation.data.recording import Recording, RecordingConfig, observe, record
 from representation.encoder import Encoder, describe_space
-from representation.measures.grid_measures import Pca
-from representation.measures.predictions import macro_f1, rmse
-from representation.recipe import Figure
+from representation.experiment import Metric
+from representation.metrics.grids import Pca
+from representation.metrics.predictions import macro_f1, rmse
 from representation.registry import make_encoder
 
 DECISIONS = 20  # of each run: scenes that follow each other are alike, so more runs teach more than longer ones
@@ -35,7 +35,7 @@ Facts = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Probed:
+class ProbeData:
     """Scenes to probe: obs, N observations or a dict of them; facts by name, (N,) each: classes, or the speed."""
 
     obs: Any
@@ -44,7 +44,7 @@ class Probed:
 
 def probe(
     encoder: Encoder, runs: int = 200, cache: str | Path | None = None, road: RoadConfig | None = None
-) -> list[Figure]:
+) -> list[Metric]:
     """Return one figure per fact: own lane, blocked, best lane (macro-F1), own speed (RMSE).
 
     Args:
@@ -59,21 +59,21 @@ def probe(
     config = RecordingConfig(runs=runs, decisions=DECISIONS, road=road)
     test_config = RecordingConfig(split="test", runs=max(5, runs // 3), decisions=DECISIONS, road=road)
     train, test = (scenes_for(encoder, record(which, cache)) for which in (config, test_config))
-    pca = Pca.of(as_rows(train.obs), encoder.features_dim)
+    pca = Pca.of(as_vectors(train.obs), encoder.features_dim)
     ways = {
         "model": (encoder.encode(train.obs), encoder.encode(test.obs)),
-        "PCA of the same size": (pca.encode(as_rows(train.obs)), pca.encode(as_rows(test.obs))),
-        "random encoder": _encoded(random_twin(encoder), train, test),
+        "PCA of the same size": (pca.encode(as_vectors(train.obs)), pca.encode(as_vectors(test.obs))),
+        "random encoder": _encoded(random_copy(encoder), train, test),
     }
     return [_figure(name, ways, train.facts[name], test.facts[name]) for name in train.facts]
 
 
-def scenes_for(encoder: Encoder, recording: Recording) -> Probed:
+def scenes_for(encoder: Encoder, recording: Recording) -> ProbeData:
     """Return a recording as the encoder observes it, with what is true of each scene."""
     states = recording.states[:, :-1].ravel()
     obs = observe(recording.rules, states, observed_by(encoder))
     _check_shape(encoder, obs)
-    return Probed(obs, facts_of(recording, states))
+    return ProbeData(obs, facts_of(recording, states))
 
 
 def facts_of(recording: Recording, states: NDArray[Any]) -> Facts:
@@ -99,7 +99,7 @@ def observed_by(encoder: Encoder) -> Settings:
     return encoder.observed
 
 
-def random_twin(encoder: Encoder, seed: int = 0) -> Encoder:
+def random_copy(encoder: Encoder, seed: int = 0) -> Encoder:
     """Return an encoder of the same architecture and normalisation with random weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -110,14 +110,14 @@ def random_twin(encoder: Encoder, seed: int = 0) -> Encoder:
     return twin.eval()
 
 
-def as_rows(obs: Any) -> F32:
+def as_vectors(obs: Any) -> F32:
     """Return observations as rows (N, n) float32; a dict's parts in the order of their names."""
     if isinstance(obs, Mapping):
-        return np.concatenate([as_rows(obs[name]) for name in sorted(obs)], axis=1)
+        return np.concatenate([as_vectors(obs[name]) for name in sorted(obs)], axis=1)
     return np.asarray(obs, np.float32).reshape(len(obs), -1)
 
 
-def read_linearly(train: F32, truth: NDArray[Any], test: F32) -> NDArray[Any]:
+def linear_probe(train: F32, truth: NDArray[Any], test: F32) -> NDArray[Any]:
     """Return what a linear model that learned `truth` (N,) from features (N, D) says of others: classes or numbers."""
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.pipeline import make_pipeline
@@ -128,18 +128,18 @@ def read_linearly(train: F32, truth: NDArray[Any], test: F32) -> NDArray[Any]:
     return make_pipeline(StandardScaler(), reader).fit(train, truth).predict(test)
 
 
-def _figure(name: str, ways: Mapping[str, tuple[F32, F32]], truth: NDArray[Any], expected: NDArray[Any]) -> Figure:
-    guesses = {way: read_linearly(train, truth, test) for way, (train, test) in ways.items()}
+def _figure(name: str, ways: Mapping[str, tuple[F32, F32]], truth: NDArray[Any], expected: NDArray[Any]) -> Metric:
+    guesses = {way: linear_probe(train, truth, test) for way, (train, test) in ways.items()}
     note = f"linear probe on {len(truth):,} scenes, tested on {len(expected):,} of held-out runs"
     if name == SPEED:
         values = {way: rmse(guess, expected) for way, guess in guesses.items()}
-        return Figure(f"probe: {name}, RMSE", values.pop("model"), values, "mph", higher_is_better=False, note=note)
+        return Metric(f"probe: {name}, RMSE", values.pop("model"), values, "mph", higher_is_better=False, note=note)
     classes = int(max(truth.max(), expected.max())) + 1
     values = {way: macro_f1(guess, expected, classes) for way, guess in guesses.items()}
-    return Figure(f"probe: {name}, macro-F1", values.pop("model"), values, note=note)
+    return Metric(f"probe: {name}, macro-F1", values.pop("model"), values, note=note)
 
 
-def _encoded(encoder: Encoder, train: Probed, test: Probed) -> tuple[F32, F32]:
+def _encoded(encoder: Encoder, train: ProbeData, test: ProbeData) -> tuple[F32, F32]:
     return encoder.encode(train.obs), encoder.encode(test.obs)
 
 

@@ -34,12 +34,12 @@ class SavedModel(Trainable):
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Return the model in a file, ready for use; ValueError for a file of another model, or a damaged one."""
+        """Return the model in a file, ready for use; ValueError for a file of another model, or a corrupted one."""
         tensors, facts = read_weights(path)
         if facts.get("format") != cls.kind or facts.get("version") != 1:
             raise ValueError(
                 f"{str(path)!r} holds {facts.get('format')!r} version {facts.get('version')!r}, not {cls.kind!r} "
-                "version 1; name a file that this model's recipe wrote"
+                "version 1; name a file that this model's experiment wrote"
             )
         try:
             model = cls(**facts["architecture"])

@@ -52,7 +52,7 @@ def read_weights(source: str | Path | bytes) -> tuple[dict[str, Tensor], dict[st
         raise ValueError(f"there is no weights file {name}; `deeptraffic pretrain NAME` writes one") from None
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{name} is no weights file of this package, or a damaged one ({type(error).__name__}: {error}); "
+            f"{name} is no weights file of this package, or a corrupted one ({type(error).__name__}: {error}); "
             "write it again with `deeptraffic pretrain`"
         ) from error
     return tensors, facts

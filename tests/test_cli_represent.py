@@ -9,25 +9,27 @@ from gymnasium import spaces
 from typer.testing import CliRunner
 
 from deeptraffic.cli.app import app
-from representation.catalog import RECIPES
+from representation.catalog import EXPERIMENTS
 from representation.registry import make_encoder
 
 runner = CliRunner()
 
 
-def test_recipes_are_listed_with_what_they_learn() -> None:
+def test_experiments_are_listed_with_what_they_learn() -> None:
     listed = runner.invoke(app, ["pretrain", "list", "--json"])
-    assert list(json.loads(listed.stdout)) == list(RECIPES)
+    assert list(json.loads(listed.stdout)) == list(EXPERIMENTS)
 
 
-def test_a_recipe_is_run_small_and_its_figures_are_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_experiment_is_run_small_and_its_metrics_are_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     made = runner.invoke(app, ["pretrain", "dense-speed", "--scale", "0.02", "--json"])
     assert made.exit_code == 0, made.output
     outcome = json.loads(made.stdout)
     assert outcome["folder"] == "runs/pretrain/dense-speed"
-    assert outcome["figures"][0]["baselines"]
-    for file in (*outcome["weights"], *(picture["file"] for picture in outcome["pictures"])):
+    assert outcome["metrics"][0]["baselines"]
+    for file in (*outcome["weights"], *(plot["file"] for plot in outcome["plots"])):
         assert (tmp_path / outcome["folder"] / file).stat().st_size > 0
     page = runner.invoke(app, ["report", "representation", "--no-missing", "-o", "page"])
     assert page.exit_code == 0, page.output
@@ -40,16 +42,16 @@ def test_an_encoder_is_probed(tmp_path: Path) -> None:
     encoder.save(tmp_path / "encoder.safetensors")
     probed = runner.invoke(app, ["probe", str(tmp_path / "encoder.safetensors"), "--runs", "20", "--json"])
     assert probed.exit_code == 0, probed.output
-    assert all("PCA" in " ".join(figure["baselines"]) for figure in json.loads(probed.stdout)["figures"])
+    assert all("PCA" in " ".join(metric["baselines"]) for metric in json.loads(probed.stdout)["metrics"])
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["pretrain", "telepathy"], "there is no recipe 'telepathy'; choose one of"),
+        (["pretrain", "telepathy"], "there is no experiment 'telepathy'; choose one of"),
         (["report", "weather"], "No such command 'weather'"),
         (["probe", "nowhere.safetensors"], "there is no weights file 'nowhere.safetensors'"),
-        (["pretrain", "dense-speed", "--scale", "0"], "scale=0.0 is not possible"),
+        (["pretrain", "dense-speed", "--scale", "0"], "scale must be in (0, 10], got 0.0"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(arguments: list[str], sentence: str, tmp_path: Path) -> None:

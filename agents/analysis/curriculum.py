@@ -29,9 +29,9 @@ from deeptraffic.settings import Checked, integer, real
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Rules
 from deeptraffic.sim.state import F64, I64, Games
+from representation.data.rasters import decode_rasters
 from representation.data.recording import FULL_SPEED_MPH
 from representation.paradigms.gan import NOISE, SceneGAN
-from representation.paradigms.legal import legal_scenes
 
 Draw = Callable[[F64], Games]  # noise (B, Z) -> games before frame 0, (B,)
 Drive = Callable[[Games], F64]  # games -> how fast the agent drives from there [mph], (B,)
@@ -77,7 +77,7 @@ class Found:
 
 def drawn_scenes(gan: SceneGAN, rules: Rules) -> Draw:
     """Return the drawing of games by a GAN of scenes."""
-    return lambda noise: legal_scenes(rules, gan.draw(noise), seed=_seed_of(noise)).states
+    return lambda noise: decode_rasters(rules, gan.draw(noise), seed=_seed_of(noise)).states
 
 
 def recorded_scenes(states: NDArray[Any]) -> Draw:

@@ -1,9 +1,9 @@
 """Does a curriculum of drawn scenes help a driver? Trained with it and without, judged on unmodified starts.
 
     >>> outcome = study_curriculum()                       # in runs/pretrain/gan-curriculum, from scene-gan's weights
-    >>> for figure in outcome.figures: print(figure.sentence())
+    >>> for metric in outcome.metrics: print(metric.describe())
 
-The result lies where those of the recipes of perception lie, so that their report shows it.
+The result lies where those of the experiments of perception lie, so that their report shows it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,11 +26,11 @@ from agents.sb3 import network_weights
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 from deeptraffic.figure import BLUE, GREY, ORANGE, SKY, empty_figure, save_figure, style_axes
 from deeptraffic.sim.state import F64
+from representation.data.rasters import decode_rasters, rasterise
 from representation.data.recording import RecordingConfig, record
+from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob, run_experiment
+from representation.experiments.gan import SceneGan
 from representation.paradigms.gan import load_gan
-from representation.paradigms.legal import legal_scenes, scene_pictures
-from representation.recipe import Figure, Job, Outcome, Picture, Recipe, run_recipe
-from representation.recipes.gan import SceneGan
 
 DPI = 80  # of pictures on the report's page
 ALONE, DRAWN, RECORDED = "without it", "worst drawn scenes", "worst recorded scenes"
@@ -38,7 +38,7 @@ SEEDS = (0, 1, 2)
 DECISIONS = 150_000
 
 
-class GanCurriculum(Recipe):
+class GanCurriculum(Experiment):
     """PPO on lane gaps: half of its games start where a GAN's scenes find it weakest, against the same budget without.
 
     A third way takes the worst of recorded scenes, to tell the GAN's part from the curriculum's.
@@ -48,7 +48,7 @@ class GanCurriculum(Recipe):
     summary = "Trains PPO on scenes that a GAN draws and a search finds the driver weakest in; judged on normal starts."
     source = "Volz et al. 2018, arXiv:1805.00728; Jiang et al. 2021, arXiv:2010.03934, section 3"
 
-    def run(self, job: Job) -> Outcome:
+    def run(self, job: TrainingJob) -> ExperimentResult:
         """Train each way with every seed; compare speeds in the official runs and in open ones on reporting seeds."""
         budget = job.scaled(DECISIONS, least=5_000)
         official: dict[str, list[F64]] = {}
@@ -63,22 +63,22 @@ class GanCurriculum(Recipe):
                 searches = found if way == DRAWN and seed == SEEDS[0] else searches
         picture = draw_study(job.folder / "curriculum.png", runs, searches)
         note = f"PPO on lane gaps, {budget:,} decisions, {len(SEEDS)} seeds"
-        figures: list[Figure] = []
+        metrics: list[Metric] = []
         for kind, scored in (("official", official), ("open", runs)):
             counted = f"{note}, {scored[ALONE][0].size:,} runs each"
-            figures += [_tenth(scored, kind, counted), _mean(scored, kind, counted)]
-        figures.append(_found(searches))
-        return Outcome(figures, [picture])
+            metrics += [_tenth(scored, kind, counted), _mean(scored, kind, counted)]
+        metrics.append(_found(searches))
+        return ExperimentResult(metrics, [picture])
 
-    def _ways(self, job: Job) -> Mapping[str, Draw | None]:
+    def _ways(self, job: TrainingJob) -> Mapping[str, Draw | None]:
         weights = job.folder.parent / SceneGan.name / SceneGan.weights
         if not weights.exists():
             raise ValueError(
                 f"there is no GAN of scenes at {str(weights)!r}; run `deeptraffic pretrain scene-gan` first"
             )
         recording = record(RecordingConfig(runs=job.scaled(200, least=20)), job.cache)
-        pictures = scene_pictures(recording.rules, recording.states.reshape(-1))
-        real = legal_scenes(recording.rules, pictures).states
+        pictures = rasterise(recording.rules, recording.states.reshape(-1))
+        real = decode_rasters(recording.rules, pictures).states
         drawn = drawn_scenes(load_gan(weights), recording.rules)
         return {ALONE: None, RECORDED: recorded_scenes(real), DRAWN: drawn}
 
@@ -87,12 +87,14 @@ def study_curriculum(
     folder: str | Path = Path("runs") / "pretrain" / GanCurriculum.name,
     scale: float = 1.0,
     console: Console | None = None,
-) -> Outcome:
+) -> ExperimentResult:
     """Run the study in a folder, or return what it left there; scene-gan's folder must lie beside it."""
-    return run_recipe(GanCurriculum(), Job(Path(folder), scale, console=console))
+    return run_experiment(GanCurriculum(), TrainingJob(Path(folder), scale, console=console))
 
 
-def train_and_judge(config: TrainConfig, draw: Draw | None, job: Job) -> tuple[F64, F64, list[tuple[int, Found]]]:
+def train_and_judge(
+    config: TrainConfig, draw: Draw | None, job: TrainingJob
+) -> tuple[F64, F64, list[tuple[int, Found]]]:
     """Return (scores of the official runs and of open runs on reporting seeds [mph], searches made)."""
     curriculum = CurriculumConfig(every=max(1, config.total_timesteps // 8))
     model, searches = train_on_worst_scenes(config, draw, curriculum)
@@ -102,7 +104,7 @@ def train_and_judge(config: TrainConfig, draw: Draw | None, job: Job) -> tuple[F
     return official.run_scores, score.run_scores, searches
 
 
-def draw_study(path: Path, runs: Mapping[str, Sequence[F64]], searches: Sequence[tuple[int, Found]]) -> Picture:
+def draw_study(path: Path, runs: Mapping[str, Sequence[F64]], searches: Sequence[tuple[int, Found]]) -> Plot:
     """Draw the distributions of run scores, and what the searches found."""
     figure = empty_figure((9.0, 3.6))
     left, right = figure.subplots(1, 2)
@@ -124,30 +126,30 @@ def draw_study(path: Path, runs: Mapping[str, Sequence[F64]], searches: Sequence
     right.set_ylabel("mph over the next 10 decisions")
     right.legend(frameon=False)
     save_figure(figure, path, DPI)
-    return Picture(
+    return Plot(
         path.name, "The same budget with and without the curriculum, and how slow the driver is where it looks."
     )
 
 
-def _tenth(runs: Mapping[str, Sequence[F64]], kind: str, note: str) -> Figure:
+def _tenth(runs: Mapping[str, Sequence[F64]], kind: str, note: str) -> Metric:
     values = {way: [np.percentile(scores, 10) for scores in some] for way, some in runs.items()}
-    return _figure(f"tenth percentile of {kind} run scores", values, note)
+    return _metric(f"tenth percentile of {kind} run scores", values, note)
 
 
-def _mean(runs: Mapping[str, Sequence[F64]], kind: str, note: str) -> Figure:
+def _mean(runs: Mapping[str, Sequence[F64]], kind: str, note: str) -> Metric:
     values = {way: [scores.mean() for scores in some] for way, some in runs.items()}
-    return _figure(f"mean of {kind} run scores", values, note)
+    return _metric(f"mean of {kind} run scores", values, note)
 
 
-def _figure(name: str, values: Mapping[str, Sequence[float]], note: str) -> Figure:
+def _metric(name: str, values: Mapping[str, Sequence[float]], note: str) -> Metric:
     """The drawn scenes' number beside the others', seeds averaged and listed."""
     means = {way: float(np.mean(of_seeds)) for way, of_seeds in values.items()}
     seeds = "; ".join(f"{way} " + ", ".join(f"{v:.2f}" for v in of_seeds) for way, of_seeds in values.items())
-    return Figure(name, means.pop(DRAWN), means, "mph", note=f"{note}: {seeds}")
+    return Metric(name, means.pop(DRAWN), means, "mph", note=f"{note}: {seeds}")
 
 
-def _found(searches: Sequence[tuple[int, Found]]) -> Figure:
+def _found(searches: Sequence[tuple[int, Found]]) -> Metric:
     last = searches[-1][1]
     first = {"scenes drawn without a search": float(last.first_speeds.mean())}
     note = "mean speed over 10 decisions, last search of training"
-    return Figure("the driver in the worst scenes found", float(last.speeds.mean()), first, "mph", False, note=note)
+    return Metric("the driver in the worst scenes found", float(last.speeds.mean()), first, "mph", False, note=note)

@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, resolve_policy, trained_for
-from deeptraffic.cli.represent import run_all_recipes
+from deeptraffic.cli.represent import run_all_experiments
 from deeptraffic.cli.terminal import print_json, progress_bar, results
 
 PAGE_FOLDER = Path("representation")
@@ -27,7 +27,7 @@ def representation(
 
     output.mkdir(parents=True, exist_ok=True)
     if missing:
-        run_all_recipes(runs / "pretrain", scale, device)
+        run_all_experiments(runs / "pretrain", scale, device)
     results.print(f"{write_report(runs / 'pretrain', output)}", highlight=False)
 
 

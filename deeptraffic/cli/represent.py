@@ -8,7 +8,7 @@ from deeptraffic.cli.terminal import messages, print_json, results
 
 
 def pretrain(
-    name: str = typer.Argument(..., help="The recipe; `deeptraffic pretrain list` names them all."),
+    name: str = typer.Argument(..., help="The experiment; `deeptraffic pretrain list` names them all."),
     set_: list[str] = typer.Option([], "--set", help="A setting of the training loop, key=value, such as epochs=5."),
     scale: float = typer.Option(1.0, help="Share of the full data and epochs."),
     device: str | None = typer.Option(None, help="cpu or cuda."),
@@ -24,7 +24,7 @@ def pretrain(
     from representation import catalog
 
     if name == "list":
-        _list_recipes(json)
+        _list_experiments(json)
         return
     settings = [*set_, *([f"device={device}"] if device else [])]
     folder = output or Path("runs") / "pretrain" / name
@@ -32,9 +32,9 @@ def pretrain(
     if json:
         print_json({"folder": str(folder), **asdict(outcome)})
         return
-    for figure in outcome.figures:
-        results.print(figure.sentence(), highlight=False, soft_wrap=True, markup=False)
-    for file in (*outcome.weights, *(picture.file for picture in outcome.pictures)):
+    for metric in outcome.metrics:
+        results.print(metric.describe(), highlight=False, soft_wrap=True, markup=False)
+    for file in (*outcome.weights, *(plot.file for plot in outcome.plots)):
         results.print(f"  {folder / file}", highlight=False, soft_wrap=True)
 
 
@@ -49,33 +49,40 @@ def probe(
     from representation.probe import probe
     from representation.registry import load_encoder
 
-    figures = probe(load_encoder(weights), runs)
+    metrics = probe(load_encoder(weights), runs)
     if json:
-        print_json({"weights": str(weights), "figures": [asdict(figure) for figure in figures]})
+        print_json({"weights": str(weights), "metrics": [asdict(metric) for metric in metrics]})
         return
-    for figure in figures:
-        results.print(figure.sentence(), highlight=False, soft_wrap=True, markup=False)
+    for metric in metrics:
+        results.print(metric.describe(), highlight=False, soft_wrap=True, markup=False)
 
 
-def run_all_recipes(folder: Path, scale: float, device: str | None) -> None:
-    """Run every recipe that has no result yet, in the order of the lecture, then the study that needs a driver."""
+def run_all_experiments(folder: Path, scale: float, device: str | None) -> None:
+    """Run every experiment that has no result yet, in the order of the lecture, then the study that needs a driver."""
     from agents.analysis.curriculum_study import study_curriculum
     from representation import catalog
 
     settings = [f"device={device}"] if device else []
-    for name in catalog.RECIPES:
+    for name in catalog.EXPERIMENTS:
         messages.print(f"[bold]{name}[/]")
         catalog.pretrain(name, folder / name, settings, scale, folder / "recordings", messages)
     messages.print("[bold]gan-curriculum[/]")
     study_curriculum(folder / "gan-curriculum", scale, messages)
 
 
-def _list_recipes(json: bool) -> None:
-    from representation.catalog import RECIPES, find_recipe
+def _list_experiments(json: bool) -> None:
+    from representation.catalog import EXPERIMENTS, find_experiment
 
-    recipes = [find_recipe(name) for name in RECIPES]
+    experiments = [find_experiment(name) for name in EXPERIMENTS]
     if json:
-        print_json({recipe.name: {"paradigm": recipe.paradigm, "summary": recipe.summary} for recipe in recipes})
+        print_json(
+            {
+                experiment.name: {"paradigm": experiment.paradigm, "summary": experiment.summary}
+                for experiment in experiments
+            }
+        )
         return
-    for recipe in recipes:
-        results.print(f"{recipe.name:20} {recipe.paradigm}: {recipe.summary}", highlight=False, soft_wrap=True)
+    for experiment in experiments:
+        results.print(
+            f"{experiment.name:20} {experiment.paradigm}: {experiment.summary}", highlight=False, soft_wrap=True
+        )

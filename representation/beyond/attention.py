@@ -21,7 +21,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from representation.encoder import Encoder, Observation
-from representation.forms import MASK, VEHICLES, as_row, as_sequence, row_size, sequence_shape
+from representation.layouts import MASK, VEHICLES, as_sequence, as_vector, sequence_shape, vector_size
 
 
 class AttentionEncoder(Encoder):
@@ -46,7 +46,7 @@ class AttentionEncoder(Encoder):
         _, numbers = sequence_shape(self.observation_space)
         width = heads * math.ceil(features_dim / heads)
         own = self._own_space()
-        self.own = nn.Linear(row_size(own) if own else 1, width)
+        self.own = nn.Linear(vector_size(own) if own else 1, width)
         self.each = nn.Linear(numbers, width)
         self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(layers))
         self.out = nn.Linear(width, features_dim)
@@ -85,7 +85,7 @@ class AttentionEncoder(Encoder):
             if MASK in obs:
                 absent[:, 1:] = obs[MASK] < 0.5
             if self._own_space():
-                own = as_row(_own_parts(obs))
+                own = as_vector(_own_parts(obs))
         else:
             each = each + places(*each.shape[1:]).to(each)
         return torch.cat([self.own(own)[:, None], each], 1), absent

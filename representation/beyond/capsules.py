@@ -17,7 +17,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from representation.encoder import Encoder, Observation
-from representation.forms import as_picture, picture_shape
+from representation.layouts import as_image, image_shape
 from representation.paradigms.conv import conv_layers
 
 PRIMARY_SIZE, OUTPUT_SIZE = 8, 8  # P, Q
@@ -50,7 +50,7 @@ class CapsuleEncoder(Encoder):
             )
         super().__init__(observation_space, features_dim, channels=list(channels), routings=routings)
         self.routings = routings
-        layers, maps = conv_layers(picture_shape(self.observation_space), channels)
+        layers, maps = conv_layers(image_shape(self.observation_space), channels)
         self.layers = nn.Sequential(*list(layers)[:-1])  # capsules are squashed, not cut off at 0
         primary = maps[0] // PRIMARY_SIZE * maps[1] * maps[2]  # I
         outputs = -(-features_dim // OUTPUT_SIZE)  # J
@@ -61,7 +61,7 @@ class CapsuleEncoder(Encoder):
 
     def features(self, obs: Observation) -> Tensor:
         """Return (B, D)."""
-        maps = self.layers(as_picture(obs))  # (B, C, h, w)
+        maps = self.layers(as_image(obs))  # (B, C, h, w)
         primary = squash(maps.unflatten(1, (-1, PRIMARY_SIZE)).movedim(2, -1).flatten(1, 3))  # (B, I, P)
         predicted = torch.einsum("bip,ipjq->bijq", primary, self.predict)  # (B, I, J, Q)
         return torch.relu(self.out(self.route(predicted).flatten(1)))

@@ -14,7 +14,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from representation.encoder import Encoder, Observation, is_picture
+from representation.encoder import Encoder, Observation, is_image
 from representation.registry import make_encoder
 
 WHOLE = "whole"  # the one part of an observation that has none
@@ -72,6 +72,6 @@ def _senses(space: spaces.Space) -> dict[str, spaces.Space]:
 
 def _part_encoder(space: spaces.Space, choice: Any, part_dim: int) -> Encoder:
     if choice is None:
-        choice = "conv" if is_picture(space) or len(space.shape or ()) == 3 else "dense"
+        choice = "conv" if is_image(space) or len(space.shape or ()) == 3 else "dense"
     arguments = {"name": choice} if isinstance(choice, str) else dict(choice)
     return make_encoder(arguments.pop("name"), space, part_dim, **arguments)

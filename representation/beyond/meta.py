@@ -2,7 +2,7 @@
 
     >>> reptile(model, tasks, ReptileConfig(), progress)   # tasks: one set of arrays per density of traffic
     >>> quick = adapted(model, few_episodes, steps=16)     # a copy, after 16 steps on the new density
-    >>> evaluate_open(ClonedDriver(quick), RoadConfig(vehicles=30))
+    >>> evaluate_open(ClonedPolicy(quick), RoadConfig(vehicles=30))
 
 Source: Nichol, Achiam and Schulman 2018, "On first-order meta-learning algorithms", arXiv:1803.02999, algorithm 1
 (Reptile): go k steps on one task, from w to w', then move the first weights a part of the way, w <- w + e (w' - w).
@@ -103,7 +103,7 @@ def take_steps(
 # --- the task: to drive as `gap` does ---------------------------------------------------------------------------------
 
 
-def gap_lessons(config: RecordingConfig, cache: Any = None) -> dict[str, NDArray[Any]]:
+def gap_demonstrations(config: RecordingConfig, cache: Any = None) -> dict[str, NDArray[Any]]:
     """Return scenes of recorded driving: obs (N, n), lane gaps; label (N,), what the policy `gap` would decide."""
     recording = record(config, cache)
     states = recording.states[:, :-1].ravel()
@@ -126,7 +126,7 @@ def cloning_model(encoder: Encoder) -> Classifier:
     return Classifier(encoder, len(Action))
 
 
-class ClonedDriver(Policy):
+class ClonedPolicy(Policy):
     """Drives by a classifier of lane gaps: the most likely action."""
 
     def __init__(self, model: Classifier, label: str = "cloned") -> None:

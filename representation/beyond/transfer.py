@@ -1,12 +1,12 @@
 """Transfer: what was learned in one place, used in another where there is little to learn from.
 
     >>> source = train(encoder, on="the 2017 rules")
-    >>> labelled = Labelled(obs, labels)                   # a few runs under the 2018 rules
+    >>> labelled = LabelledScenes(obs, labels)                   # a few runs under the 2018 rules
     >>> adapted = adapt(source, labelled, validation, FitConfig(), frozen=False)
 
 Source: Yosinski et al. 2014, "How transferable are features in deep neural networks?", arXiv:1411.1792. From one kind
 of observation to another, where weights do not fit, the new encoder learns the old one's features on pairs that need no
-labels (`Distilled`; Gupta, Hoffman and Malik 2016, "Cross modal distillation", arXiv:1507.00448).
+labels (`Distillation`; Gupta, Hoffman and Malik 2016, "Cross modal distillation", arXiv:1507.00448).
 
 Letters in shapes: N examples, B of a minibatch, D features.
 """
@@ -29,7 +29,7 @@ from representation.supervised import Classifier
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledScenes:
     """Scenes and their classes. obs: (N, ...); label: (N,) int64; per_run: of these, one run's."""
 
     obs: NDArray[Any]
@@ -45,12 +45,12 @@ class Labelled:
         return {"obs": self.obs, "label": self.label}
 
 
-def labelled_scenes(config: RecordingConfig, observed: Mapping[str, Any], cache: Any = None) -> Labelled:
+def labelled_scenes(config: RecordingConfig, observed: Mapping[str, Any], cache: Any = None) -> LabelledScenes:
     """Return recorded scenes as they are observed, with their classes."""
     recording = record(config, cache)
     states = recording.states[:, :-1].ravel()
     obs = observe(recording.rules, states, observed)
-    return Labelled(obs, scene_class(recording.rules, states), config.decisions)
+    return LabelledScenes(obs, scene_class(recording.rules, states), config.decisions)
 
 
 def copy_of(encoder: Encoder) -> Encoder:
@@ -61,7 +61,7 @@ def copy_of(encoder: Encoder) -> Encoder:
 
 
 def adapt(
-    start: Classifier, train: Labelled, validation: Labelled, config: FitConfig, frozen: bool = False
+    start: Classifier, train: LabelledScenes, validation: LabelledScenes, config: FitConfig, frozen: bool = False
 ) -> Classifier:
     """Return a copy of a classifier of scenes, head included, that goes on learning from other scenes.
 
@@ -76,7 +76,12 @@ def adapt(
 
 
 def compare_ways(
-    pretrained: Classifier, fresh: Classifier, train: Labelled, validation: Labelled, runs: int, config: FitConfig
+    pretrained: Classifier,
+    fresh: Classifier,
+    train: LabelledScenes,
+    validation: LabelledScenes,
+    runs: int,
+    config: FitConfig,
 ) -> dict[str, Classifier]:
     """Return classifiers by way, each from the first `runs` runs of labels: fine-tuned, frozen, from scratch.
 
@@ -90,7 +95,7 @@ def compare_ways(
     }
 
 
-class Distilled(Trainable):
+class Distillation(Trainable):
     """A student encoder that learns a teacher's features: minimise |student(seen) - teacher features|^2 / deviation^2.
 
     Args:

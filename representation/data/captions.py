@@ -22,7 +22,7 @@ from representation.data.labels import GAP_AHEAD, GAP_BEHIND, LOOK_AHEAD
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 SLOW_MPH = 48.0  # a car that drives slower is called slow
 SIDES = ("no lane free", "left lane free", "right lane free", "both lanes free")  # left free + 2 * right free
-DOINGS = {
+ACTION_PHRASES = {
     Action.NOTHING: "keeping on",
     Action.ACCELERATE: "speeding up",
     Action.DECELERATE: "slowing down",
@@ -30,7 +30,7 @@ DOINGS = {
     Action.RIGHT: "changing right",
 }
 END, COMMA = ".", ","
-CLAUSES = ("road ahead free", "slow car cells ahead", "fast car cell ahead", *NUMBERS, *SIDES, *DOINGS.values())
+CLAUSES = ("road ahead free", "slow car cells ahead", "fast car cell ahead", *NUMBERS, *SIDES, *ACTION_PHRASES.values())
 VOCABULARY = (END, COMMA, *sorted({word for clause in CLAUSES for word in clause.split()}))
 TOKEN = {word: number for number, word in enumerate(VOCABULARY)}
 WORDS = 13
@@ -50,7 +50,7 @@ def describe(grids: NDArray[Any], actions: I64) -> I64:
     sides = free[0].astype(np.int64) + 2 * free[1]
     out = np.zeros((len(grids), WORDS), np.int64)
     for row, (car, side, action) in enumerate(zip(ahead, sides, actions, strict=True)):
-        words = tokens(f"{car}, {SIDES[side]}, {DOINGS[Action(action)]}")
+        words = tokens(f"{car}, {SIDES[side]}, {ACTION_PHRASES[Action(action)]}")
         out[row, : len(words)] = words
     return out
 
@@ -78,17 +78,17 @@ def slots(text: str) -> set[tuple[str, str]]:
             found |= {("car", words[0]), ("distance", words[2])}
         elif clause in SIDES:
             found.add(("lanes", clause))
-        elif clause in DOINGS.values():
+        elif clause in ACTION_PHRASES.values():
             found.add(("doing", clause))
     return found
 
 
 def _ahead(grids: NDArray[Any]) -> list[str]:
     """Return the clause on the own lane ahead of each grid."""
-    own_row, middle = _own_place(grids)
+    ego_row, middle = _own_place(grids)
     reach = round(LOOK_AHEAD / 10)
-    lane = grids[:, OCCUPIED, own_row - reach - 1 : own_row, middle][:, ::-1] > 0  # (B, 11), the nearest cell first
-    speeds = 80.0 * grids[:, SPEED, own_row - reach - 1 : own_row, middle][:, ::-1]
+    lane = grids[:, OCCUPIED, ego_row - reach - 1 : ego_row, middle][:, ::-1] > 0  # (B, 11), the nearest cell first
+    speeds = 80.0 * grids[:, SPEED, ego_row - reach - 1 : ego_row, middle][:, ::-1]
     nearest = lane.argmax(1)
     clauses = []
     for row, cells in enumerate(nearest):
@@ -101,8 +101,8 @@ def _ahead(grids: NDArray[Any]) -> list[str]:
 
 
 def _is_free(grids: NDArray[Any], side: int) -> NDArray[np.bool_]:
-    own_row, middle = _own_place(grids)
-    reach = slice(own_row - round(GAP_AHEAD / 10), own_row + OWN_ROWS + round(GAP_BEHIND / 10))
+    ego_row, middle = _own_place(grids)
+    reach = slice(ego_row - round(GAP_AHEAD / 10), ego_row + OWN_ROWS + round(GAP_BEHIND / 10))
     lane = grids[:, :, reach, middle + side]
     return ~np.any(lane[:, [OCCUPIED, OFF_ROAD]] > 0, (1, 2))
 

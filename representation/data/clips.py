@@ -1,7 +1,7 @@
 """Short films of the ego car from a camera that follows it, and which manoeuvre each of them shows.
 
     >>> clips = cut_clips(record(RecordingConfig(runs=100)), ClipConfig(clips=1000))
-    >>> films = film_clips(clips)                          # (1000, 4, 88, 32) uint8, luminance
+    >>> films = render_clips(clips)                          # (1000, 4, 88, 32) uint8, luminance
     >>> MANOEUVRES[clips.labels[0]]
     'change left'
 
@@ -144,7 +144,7 @@ def follow_camera(
     return np.stack([np.full(states.shape, zoom), right, np.full(states.shape, down_px)], -1)
 
 
-def film_clips(clips: Clips, styles: str = "clean", seed: int = 0) -> NDArray[np.uint8]:
+def render_clips(clips: Clips, styles: str = "clean", seed: int = 0) -> NDArray[np.uint8]:
     """Return the clips' pictures in luminance alone, (K, T, H, W) uint8; styles, seed: as for `paint_frames`."""
     films = np.empty((*clips.states.shape, *VIEW), np.uint8)
     for start in range(0, len(films), CHUNK):

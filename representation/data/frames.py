@@ -25,7 +25,7 @@ from deeptraffic.render.theme import SHOULDER as SHOULDER_WIDTH
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import LANE_WIDTH, VEHICLE_LENGTH, VEHICLE_WIDTH, Rules
-from representation.data.styles import Style, styles_by_name
+from representation.data.styles import RoadStyle, styles_by_name
 
 CLASSES = ("road", "lane mark", "shoulder", "vehicle", "ego")
 ROAD, MARK, SHOULDER, VEHICLE, EGO = range(len(CLASSES))
@@ -64,13 +64,13 @@ def paint_frames(
     flat, views = _flat(rules, states, height, width, cameras)
     (x, y), random, known = _places(flat), np.random.default_rng(seed), styles_by_name(styles)
     share = flat.size // max(1, len(states)) if clips else 1  # pictures of one look
-    looks = list(_draw_looks(random, known, rules, -(-flat.size // max(1, share))))
+    looks = list(_draw_appearances(random, known, rules, -(-flat.size // max(1, share))))
     out = np.empty((flat.size, 3, height, width), np.uint8)
     for start in range(0, flat.size, CHUNK):
         rows = np.arange(start, min(start + CHUNK, flat.size))
         which = [looks[row // share] for row in rows]
         inks, blur = np.stack([look[1] for look in which]), np.array([look[2] for look in which], np.float32)
-        noise, patches, covers = _draw_faults(random, [look[0] for look in which], (height, width))
+        noise, patches, covers = _draw_noise(random, [look[0] for look in which], (height, width))
         _paint(x, y, rows, views, rules.lanes, inks, blur, patches, covers, noise, out)
     return out.reshape(*states.shape, 3, height, width)
 
@@ -129,10 +129,12 @@ def _places(flat: NDArray[Any]) -> tuple[F64, F64]:
 
 # --- looks ------------------------------------------------------------------------------------------------------------
 
-Look = tuple[Style, F32, float]  # style, inks (K, 3), blur
+Appearance = tuple[RoadStyle, F32, float]  # style, inks (K, 3), blur
 
 
-def _draw_looks(random: np.random.Generator, styles: list[Style], rules: Rules, count: int) -> Iterator[Look]:
+def _draw_appearances(
+    random: np.random.Generator, styles: list[RoadStyle], rules: Rules, count: int
+) -> Iterator[Appearance]:
     driven = rules.other_agents + 1
     for _ in range(count):
         style = styles[random.integers(len(styles))]
@@ -143,8 +145,8 @@ def _draw_looks(random: np.random.Generator, styles: list[Style], rules: Rules, 
         yield style, np.clip(colours, 0, 255), random.uniform(0.0, style.blur)
 
 
-def _draw_faults(
-    random: np.random.Generator, styles: list[Style], size: tuple[int, int]
+def _draw_noise(
+    random: np.random.Generator, styles: list[RoadStyle], size: tuple[int, int]
 ) -> tuple[F32, NDArray[np.int64], F32]:
     """Return (noise (F, 3, H, W), patches (F, P, 4) top, left, bottom, right; covers (F, P, 3) their colours)."""
     count, most = len(styles), max(style.patches for style in styles)

@@ -1,7 +1,7 @@
 """A sensor that errs: cars in the grid go missing, cars that are not there appear, and speeds are misread.
 
     >>> noise = SensorNoise()
-    >>> noise.damage(grids, torch.Generator().manual_seed(0))           # (B, 4, H, W), drawn anew for each cell
+    >>> noise.corrupt(grids, torch.Generator().manual_seed(0))           # (B, 4, H, W), drawn anew for each cell
 
 The own car's cells and what lies off the road are known without the sensor and stay as they are.
 """
@@ -28,7 +28,7 @@ class SensorNoise(Checked):
     ghost: float = real(0.03, 0.0, 1.0)
     speed_sd: float = real(0.1, 0.0, 10.0)
 
-    def damage(self, grids: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def corrupt(self, grids: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return new grids (B, 4, H, W) as the sensor reads them; generator: None for torch's own random numbers."""
         occupied = grids[:, OCCUPIED] > 0.5  # (B, H, W)
         known = (grids[:, OFF_ROAD] > 0.5) | (grids[:, OWN] > 0.5)

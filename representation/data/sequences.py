@@ -3,7 +3,7 @@
 A single frame of such a sensor does not tell how fast anybody drives; several do. So it is where memory is needed.
 
     >>> recording = record(RecordingConfig(runs=100))
-    >>> rows = sequence_rows(recording, BLIND, seed=0)            # (100, 60, 41) float32
+    >>> rows = sequence_inputs(recording, DEGRADED, seed=0)            # (100, 60, 41) float32
     >>> speeds, known = hidden_speeds(recording)                  # (100, 60, 7) [mph] of the car ahead in each lane
 
 One step is what a driver has at a decision: of each lane, how far away the next three cars ahead and the next one
@@ -64,14 +64,14 @@ class SensorConfig(Checked):
         return spaces.Box(0.0, AHEAD / CELLS_PER_LENGTH, (self.size,), np.float32)
 
 
-BLIND = SensorConfig()
+DEGRADED = SensorConfig()
 FULL = SensorConfig(drop_rate=0.0, shows_speeds=True)
 
 
 # --- what a step holds ------------------------------------------------------------------------------------------------
 
 
-def lane_lists(grid: NDArray[np.floating]) -> F32:
+def lane_features(grid: NDArray[np.floating]) -> F32:
     """Return what there is in each lane, (S..., L, 8), from grids (S..., 4, H, L).
 
     Free road up to the first, second and third car ahead and to the first behind [lengths of a car], whether the lane
@@ -100,7 +100,7 @@ def _first(found: Flags) -> tuple[NDArray[np.float64], I64, Flags]:
     return np.where(there, at, found.shape[-2]) / CELLS_PER_LENGTH, at, there
 
 
-def step_rows(config: SensorConfig, lists: F32, before: I64, arrived: Flags) -> F32:
+def step_inputs(config: SensorConfig, lists: F32, before: I64, arrived: Flags) -> F32:
     """Return steps (S..., n) from lane lists (S..., L, 8), actions before (S...) and which frames arrived (S...)."""
     shown = lists if config.shows_speeds else lists[..., : CARS + 2]
     seen = shown.reshape(*before.shape, -1) * arrived[..., None]
@@ -108,15 +108,15 @@ def step_rows(config: SensorConfig, lists: F32, before: I64, arrived: Flags) -> 
     return np.concatenate([seen, one_hot, arrived[..., None]], -1, dtype=np.float32)
 
 
-def sequence_rows(recording: Recording, config: SensorConfig, seed: int) -> F32:
+def sequence_inputs(recording: Recording, config: SensorConfig, seed: int) -> F32:
     """Return what the driver had at each decision, (R, T, n); seed: of the frames that fail to arrive."""
     states, shape = recording.states[:, :-1], recording.actions.shape
     pieces = [states[start : start + RUNS_AT_A_TIME] for start in range(0, len(states), RUNS_AT_A_TIME)]
-    lists = np.concatenate([lane_lists(observe(recording.rules, piece, "grid")) for piece in pieces])
+    lists = np.concatenate([lane_features(observe(recording.rules, piece, "grid")) for piece in pieces])
     before = np.full(shape, NO_ACTION)
     before[:, 1:] = recording.actions[:, :-1]
     arrived = np.random.default_rng(seed).random(shape) >= config.drop_rate
-    return step_rows(config, lists, before, arrived)
+    return step_inputs(config, lists, before, arrived)
 
 
 # --- what is to be told -----------------------------------------------------------------------------------------------

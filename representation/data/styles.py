@@ -13,7 +13,7 @@ from deeptraffic.render.theme import DARK, Colour
 
 
 @dataclass(frozen=True)
-class Style:
+class RoadStyle:
     """One look. Colours are (red, green, blue), 0..255.
 
     asphalt, mark, shoulder, glass, agent, ego, stripe: the marks stand between lanes and at the road's edges; agents
@@ -42,15 +42,17 @@ class Style:
 
 def _rough(
     asphalt: Colour, mark: Colour, shoulder: Colour, glass: Colour, ego: Colour, stripe: Colour, *traffic: Colour
-) -> Style:
+) -> RoadStyle:
     """Return a palette with all that may go wrong."""
-    return Style(asphalt, mark, shoulder, glass, ego, ego, stripe, traffic, jitter=9.0, noise=9.0, blur=0.12, patches=1)
+    return RoadStyle(
+        asphalt, mark, shoulder, glass, ego, ego, stripe, traffic, jitter=9.0, noise=9.0, blur=0.12, patches=1
+    )
 
 
 _W, _B = (250, 250, 250), (18, 18, 22)  # white and black, as near as cameras come
 
-STYLES: dict[str, Style] = {
-    "plain": Style(),
+STYLES: dict[str, RoadStyle] = {
+    "plain": RoadStyle(),
     # asphalt, lane mark, shoulder, glass, ego, stripe, traffic
     "night": _rough((30, 34, 44), (150, 158, 172), (14, 20, 18), (60, 70, 86), (255, 84, 62), _W, (196, 202, 210), _W),
     "day": _rough(
@@ -88,7 +90,7 @@ STYLE_SETS: dict[str, tuple[str, ...]] = {
 }
 
 
-def styles_by_name(name: str) -> list[Style]:
+def styles_by_name(name: str) -> list[RoadStyle]:
     """Return the styles of a set, or the one style of that name; ValueError that lists the names for any other."""
     if name not in STYLE_SETS and name not in STYLES:
         raise ValueError(f"there are no styles {name!r}; choose one of {', '.join([*STYLE_SETS, *STYLES])}")

@@ -18,12 +18,12 @@ from representation.data.recording import FULL_SPEED_MPH, Recording
 
 I64 = NDArray[np.int64]
 
-LANES, STRETCHES = 7, 20  # L, H
-STRETCH = 35.0  # [px], a little more than a vehicle is long
+LANES, SEGMENTS = 7, 20  # L, H
+SEGMENT_LENGTH = 35.0  # [px], a little more than a vehicle is long
 SPEEDS = 8  # classes of the own speed
 SPEED_CLASS = FULL_SPEED_MPH / SPEEDS  # [mph]
 PATTERNS = 2**LANES  # tokens 0..127 are stretches, those from 128 on the own car
-TOKENS = STRETCHES + 1  # of one scene
+TOKENS = SEGMENTS + 1  # of one scene
 VOCABULARY = PATTERNS + LANES * SPEEDS
 BITS = (np.arange(PATTERNS)[:, None] >> np.arange(LANES)) & 1  # (128, L) lanes of each pattern
 
@@ -33,9 +33,9 @@ def scene_tokens(recording: Recording) -> I64:
     _check_road(recording.rules)
     states = recording.states[:, :-1]
     lane = np.clip(np.floor((states["x"] + VEHICLE_WIDTH / 2) / LANE_WIDTH), 0, LANES - 1).astype(np.int64)
-    stretch = np.floor(states["y"] / STRETCH).astype(np.int64)  # (R, T, N)
+    stretch = np.floor(states["y"] / SEGMENT_LENGTH).astype(np.int64)  # (R, T, N)
     tokens = np.zeros((*lane.shape[:2], TOKENS), np.int64)
-    for place in range(STRETCHES):
+    for place in range(SEGMENTS):
         here = stretch[..., 1:] == place
         for k in range(LANES):
             tokens[..., 1 + place] |= (here & (lane[..., 1:] == k)).any(-1).astype(np.int64) << k
@@ -52,8 +52,8 @@ def scene_of(tokens: I64) -> tuple[NDArray[np.bool_], I64, NDArray[np.float64]]:
 
 
 def _check_road(rules: Rules) -> None:
-    if rules.lanes != LANES or rules.road_length != STRETCHES * STRETCH:
+    if rules.lanes != LANES or rules.road_length != SEGMENTS * SEGMENT_LENGTH:
         raise ValueError(
             f"a road of {rules.lanes} lanes and {rules.road_length:g} px has no tokens; take the contests' road of "
-            f"{LANES} lanes and {STRETCHES * STRETCH:g} px"
+            f"{LANES} lanes and {SEGMENTS * SEGMENT_LENGTH:g} px"
         )

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from representation.decoders import make_decoder
 from representation.encoder import CHUNK, Encoder, to_tensors
 from representation.fit import Batch, Trainable
-from representation.measures.likelihood import choose_likelihood, expected_grid, target_of, target_shape
+from representation.metrics.likelihood import choose_likelihood, expected_grid, target_of, target_shape
 
 ACTIVE = 0.01  # variance of a latent's mean over the data from which it counts as in use
 LOGVAR_RANGE = (-10.0, 10.0)  # of the logarithm of a latent's variance
@@ -34,7 +34,7 @@ class Autoencoder(Trainable):
     Args:
         encoder: its features are the code
         decoder: a name in `representation.decoders.DECODERS`
-        likelihood: what p is, a name in `representation.measures.likelihood.LIKELIHOODS`
+        likelihood: what p is, a name in `representation.metrics.likelihood.LIKELIHOODS`
         architecture: the decoder's further arguments
     """
 
@@ -91,15 +91,15 @@ class Autoencoder(Trainable):
 
 
 class DenoisingAutoencoder(Autoencoder):
-    """Sees a damaged observation and gives back the whole one: minimise -log p(x | decode(encode(damaged x))).
+    """Sees a corrupted observation and gives back the whole one: minimise -log p(x | decode(encode(corrupted x))).
 
-    What is damaged cell by cell is best judged by the cells around. For pictures (C, H, W) a local path of two
+    What is corrupted cell by cell is best judged by the cells around. For pictures (C, H, W) a local path of two
     convolutions therefore adds what it sees there to what the code says of the whole, as in the residual learning of
     Zhang et al. 2017, "Beyond a Gaussian denoiser", arXiv:1608.03981.
 
     Args:
         encoder, decoder, likelihood, architecture: as for `Autoencoder`
-        damage: observations (B, ...) float32 -> damaged ones, drawing from torch's random numbers
+        corrupt: observations (B, ...) float32 -> corrupted ones, drawing from torch's random numbers
         local: channels of the local path; 0 for none
     """
 
@@ -109,22 +109,22 @@ class DenoisingAutoencoder(Autoencoder):
         decoder: str = "dense",
         likelihood: str = "gaussian",
         *,
-        damage: Callable[[Tensor], Tensor],
+        corrupt: Callable[[Tensor], Tensor],
         local: int = 0,
         **architecture: Any,
     ) -> None:
         super().__init__(encoder, decoder, likelihood, **architecture)
-        self.damage = damage
+        self.corrupt = corrupt
         self.local = local_path(target_shape(encoder.observation_space), local) if local else None
 
     def output(self, obs: Any) -> Tensor:
-        """Return what the likelihood reads, (B, ...), of damaged observations."""
+        """Return what the likelihood reads, (B, ...), of corrupted observations."""
         whole = super().output(obs)
         return whole if self.local is None else whole + self.local(target_of(self.encoder, obs))
 
     def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean negative log-likelihood of the undamaged batch["obs"] [nats]."""
-        output = self.output(self.damage(batch["obs"]))  # (B, ...)
+        output = self.output(self.corrupt(batch["obs"]))  # (B, ...)
         return self.nats(output, target_of(self.encoder, batch["obs"])).mean(), {}
 
 

@@ -21,7 +21,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from representation.encoder import Encoder, Observation
-from representation.forms import as_picture, picture_shape
+from representation.layouts import as_image, image_shape
 
 SHORT = 8  # a side up to this length is not halved any more
 READINGS = ("flat", "max", "mean")
@@ -81,7 +81,7 @@ class ConvEncoder(Encoder):
         super().__init__(
             observation_space, features_dim, channels=list(channels), kernel_size=kernel_size, reading=reading
         )
-        shape = picture_shape(self.observation_space)
+        shape = image_shape(self.observation_space)
         self.reading = reading
         self.layers, self.maps = conv_layers(shape, channels, kernel_size)
         read = self.maps[0] * self.maps[1] * self.maps[2] if reading == "flat" else self.maps[0]
@@ -89,7 +89,7 @@ class ConvEncoder(Encoder):
 
     def features(self, obs: Observation) -> Tensor:
         """Return (B, D)."""
-        picture = as_picture(obs)  # (B, C, H, W)
+        picture = as_image(obs)  # (B, C, H, W)
         maps = self.layers(picture)  # (B, K, h, w)
         if self.reading == "flat":
             read = maps.flatten(1)  # (B, K * h * w)

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from representation.encoder import Encoder
-from representation.forms import as_row, row_size
+from representation.layouts import as_vector, vector_size
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
@@ -46,10 +46,10 @@ class DenseEncoder(Encoder):
         activation: str = "relu",
     ) -> None:
         super().__init__(observation_space, features_dim, hidden=list(hidden), activation=activation)
-        self.layers = dense_layers(row_size(self.observation_space), hidden, features_dim, activation)
+        self.layers = dense_layers(vector_size(self.observation_space), hidden, features_dim, activation)
         self.activation = ACTIVATIONS[activation]()
 
     def features(self, obs: Tensor | dict[str, Tensor]) -> Tensor:
         """Return (B, D)."""
-        row = as_row(obs)  # (B, n)
+        row = as_vector(obs)  # (B, n)
         return self.activation(self.layers(row))  # (B, D)

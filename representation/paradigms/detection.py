@@ -47,7 +47,7 @@ class Detections:
     speed: NDArray[np.floating]
 
 
-def picture_size(rows: int, lanes: int) -> tuple[int, int]:
+def image_size(rows: int, lanes: int) -> tuple[int, int]:
     """Return (H, W) of the pictures that a grid of R x L cells is found in."""
     return rows * ROW_PIXELS, (lanes + 1) * LANE_PIXELS
 
@@ -80,7 +80,7 @@ class GridDetector(Trainable):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return logits of car and own car, and speed / full speed, (B, 3, R, L), for (B, T, 3, H, W) uint8."""
-        size = picture_size(*self.shape)
+        size = image_size(*self.shape)
         assert pictures.shape[1:] == (self.pictures, 3, *size), f"{tuple(pictures.shape)} is not (B, T, 3, {size})"
         channels = pictures.flatten(1, 2).float() / 255.0 - 0.5  # (B, 3T, H, W)
         road = channels[..., LANE_PIXELS // 2 : -LANE_PIXELS // 2]  # without the shoulders, (B, 3T, 2R, 4L)
@@ -144,10 +144,10 @@ def whole_vehicles(seen: Detections) -> Detections:
 def sensor_cells(seen: Detections, sensor: Sensor, rules: Rules) -> NDArray[np.float64]:
     """Return what the contest's sensor would show, (N, sensor.size): free 1, beside the road 0, a car its speed."""
     count, rows, lanes = seen.occupied.shape
-    own_row = math.floor(rules.ego_y / CELL_LENGTH)  # the own car keeps near there
+    ego_row = math.floor(rules.ego_y / CELL_LENGTH)  # the own car keeps near there
     reading = np.where(seen.occupied, np.clip(seen.speed, 0.0, FULL_SPEED) / rules.empty, 1.0)
     wide = np.zeros((count, sensor.length, lanes + 2 * sensor.lanes_side))
-    first = own_row - sensor.patches_ahead
+    first = ego_row - sensor.patches_ahead
     shown = range(max(first, 0), min(first + sensor.length, rows))
     wide[:, shown.start - first : shown.stop - first, sensor.lanes_side : sensor.lanes_side + lanes] = reading[
         :, shown.start : shown.stop

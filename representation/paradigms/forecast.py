@@ -25,7 +25,7 @@ from deeptraffic.envs.scene import CHANNELS, OCCUPIED, SPEED
 from deeptraffic.sim.rules import Action
 from representation.data.motion import FORECAST, constant_velocity
 from representation.fit import Batch
-from representation.measures.likelihood import expected_grid, grid_nats
+from representation.metrics.likelihood import expected_grid, grid_nats
 from representation.saved_model import SavedModel
 
 ACTIONS = len(Action)
@@ -54,7 +54,7 @@ class GridPredictor(SavedModel):
         self.middle = nn.Conv2d(2 * width, 2 * width, (5, 3), padding=(2, 1))
         self.widen = nn.ConvTranspose2d(2 * width, width, (2, 1), (2, 1))
         self.last = nn.Conv2d(2 * width, width, (5, 3), padding=(2, 1))
-        self.read = begin_at_zero(nn.Conv2d(width, CHANNELS, 1))
+        self.read = zero_initialised(nn.Conv2d(width, CHANNELS, 1))
 
     def forward(self, grids: Tensor, actions: Tensor, expected: Tensor) -> Tensor:
         """Return (B, 4, H, W), as `likelihood.grid_nats` reads it; H is even.
@@ -99,7 +99,7 @@ class Forecaster(SavedModel):
         self.encoder = ConvGRUCell(CHANNELS + ACTIONS, width)
         self.decoder = ConvGRUCell(2 * len(FORECAST) + ACTIONS, width)
         self.read = nn.Conv2d(width, width, 1)
-        self.last = begin_at_zero(nn.Conv2d(width, CHANNELS, 1))
+        self.last = zero_initialised(nn.Conv2d(width, CHANNELS, 1))
 
     def forward(self, batch: Batch) -> Tensor:
         """Return (B, K, 4, H, W), as `likelihood.grid_nats` reads it, for past, before, plan and expected."""
@@ -167,7 +167,7 @@ def transitions(grids: F32, actions: NDArray[np.int64], next_grids: F32) -> dict
     return {"obs": grids, "action": actions, "expected": expected, "next_obs": next_grids}
 
 
-def begin_at_zero(layer: nn.Conv2d) -> nn.Conv2d:
+def zero_initialised(layer: nn.Conv2d) -> nn.Conv2d:
     """Return the layer with weights of 0, so that a network begins with the answer that it departs from."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:

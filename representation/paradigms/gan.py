@@ -12,7 +12,7 @@ What is sampled is a running mean of G's weights (Yazici et al. 2018, arXiv:1806
 
     >>> gan = SceneGAN(picture=(5, 20, 7))
     >>> fit(gan, {"picture": pictures}, {"picture": held_out}, FitConfig(beta1=0.0, patience=0))
-    >>> gan.sample(1000, seed=1)                           # (1000, 5, 20, 7) float32, to be read by legal_scenes
+    >>> gan.sample(1000, seed=1)                           # (1000, 5, 20, 7) float32, to be read by decode_rasters
 
 Letters in shapes: B pictures, C channels, H rows, W lanes, Z numbers of noise, K classes, D features.
 """
@@ -31,10 +31,10 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, relu
 from torch.nn.utils.parametrizations import spectral_norm
 
+from representation.data.rasters import EGO_POSITION, FOLLOWING, OWN, POSITION, SPEED_FACTOR, VEHICLE
 from representation.encoder import Encoder, Observation
 from representation.fit import Batch, Trainable
-from representation.forms import as_picture, picture_shape
-from representation.paradigms.legal import EGO_PLACE, FOLLOWING, OWN, PLACE, VEHICLE, WANTED
+from representation.layouts import as_image, image_shape
 from representation.weights import read_weights, save_module
 
 NOISE, HALVINGS = 32, 2  # Z; how often the generator doubles a picture's height and the discriminator halves it
@@ -51,12 +51,12 @@ F32 = NDArray[np.float32]
 class SceneGenerator(nn.Module):
     """Noise (and a class, if there are any) to pictures (C, H, W) in -1..1; the lanes stay, the rows double twice.
 
-    In pictures of scenes (`own_row`) the own car is one cell of its row, and only cells with cars have numbers.
+    In pictures of scenes (`ego_row`) the own car is one cell of its row, and only cells with cars have numbers.
     """
 
-    def __init__(self, picture: tuple[int, int, int], width: int, classes: int, own_row: int | None) -> None:
+    def __init__(self, picture: tuple[int, int, int], width: int, classes: int, ego_row: int | None) -> None:
         super().__init__()
-        self.picture, self.own_row = picture, own_row
+        self.picture, self.ego_row = picture, ego_row
         self.small = (4 * width, math.ceil(picture[1] / 4), picture[2])
         self.embedding = nn.Embedding(classes, NOISE) if classes else None
         self.start = nn.Linear(NOISE * (2 if classes else 1), math.prod(self.small))
@@ -79,7 +79,7 @@ class SceneGenerator(nn.Module):
             noise = torch.cat([noise, self.embedding(classes)], 1)  # (B, 2Z)
         small = self.start(noise).unflatten(1, self.small)  # (B, 4w, h, W)
         drawn = torch.tanh(self.layers(small)[:, :, : self.picture[1]])  # (B, C, H, W)
-        return drawn if self.own_row is None else self._as_scene(drawn)
+        return drawn if self.ego_row is None else self._as_scene(drawn)
 
     def _as_scene(self, drawn: Tensor) -> Tensor:
         """Make whole decisions of vehicle and own car, with the gradient of half ones (Bengio 2013, arXiv:1308.3432).
@@ -87,10 +87,10 @@ class SceneGenerator(nn.Module):
         A real cell holds a car or none: else the discriminator would need to look no further.
         """
         own = torch.full_like(drawn[:, OWN], -1.0)  # (B, H, W)
-        own[:, self.own_row] = _decided(2.0 * drawn[:, OWN, self.own_row].mul(4.0).softmax(1) - 1.0, one_of_all=True)
+        own[:, self.ego_row] = _decided(2.0 * drawn[:, OWN, self.ego_row].mul(4.0).softmax(1) - 1.0, one_of_all=True)
         here = torch.maximum(_decided(drawn[:, VEHICLE]), own)  # (B, H, W)
-        place = torch.where(own > 0, EGO_PLACE, drawn[:, PLACE])
-        numbers = torch.stack([place, *drawn[:, WANTED : FOLLOWING + 1].unbind(1)], 1)  # (B, 3, H, W)
+        place = torch.where(own > 0, EGO_POSITION, drawn[:, POSITION])
+        numbers = torch.stack([place, *drawn[:, SPEED_FACTOR : FOLLOWING + 1].unbind(1)], 1)  # (B, 3, H, W)
         return torch.cat([here[:, None], own[:, None], numbers * (0.5 * (here + 1.0))[:, None]], 1)
 
 
@@ -116,7 +116,7 @@ class DiscriminatorEncoder(Encoder):
 
     def __init__(self, observation_space: spaces.Space, features_dim: int = 64, width: int = 32) -> None:
         super().__init__(observation_space, features_dim, width=width)
-        channels, height, across = picture_shape(self.observation_space)
+        channels, height, across = image_shape(self.observation_space)
         stride = (2, 2 if across > WIDE else 1)
         self.height = math.ceil(height / 4) * 4
         self.layers = nn.Sequential(
@@ -130,7 +130,7 @@ class DiscriminatorEncoder(Encoder):
 
     def features(self, obs: Observation) -> Tensor:
         """Return (B, D)."""
-        picture = as_picture(obs)  # (B, C, H, W)
+        picture = as_image(obs)  # (B, C, H, W)
         lanes = picture.sum(2) / math.sqrt(picture.shape[2])  # (B, C, W)
         picture = pad(picture, (0, 0, 0, self.height - picture.shape[2]))  # (B, C, 4h, W)
         maps = self.layers(picture)  # (B, 4w, h, W)
@@ -166,17 +166,17 @@ class SceneGAN(Trainable):
     Args:
         picture: (C, H, W)
         width: filters of the networks' widest rows
-        own_row: row of the own car where the pictures are scenes of `legal.py`; None for other pictures
+        ego_row: row of the own car where the pictures are scenes of `legal.py`; None for other pictures
     """
 
     players = ("discriminator", "generator")
     classes = 0
     steps: Tensor
 
-    def __init__(self, picture: tuple[int, int, int], width: int = 32, own_row: int | None = None) -> None:
+    def __init__(self, picture: tuple[int, int, int], width: int = 32, ego_row: int | None = None) -> None:
         super().__init__()
-        self.facts = {"picture": list(picture), "width": width, "own_row": own_row, "classes": self.classes}
-        self.generator = SceneGenerator(picture, width, self.classes, own_row)
+        self.facts = {"picture": list(picture), "width": width, "ego_row": ego_row, "classes": self.classes}
+        self.generator = SceneGenerator(picture, width, self.classes, ego_row)
         self.discriminator = SceneDiscriminator(picture, width, self.classes)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
@@ -264,12 +264,12 @@ class ConditionalSceneGAN(SceneGAN):
     """
 
     def __init__(
-        self, picture: tuple[int, int, int], width: int = 32, own_row: int | None = None, classes: int = 5
+        self, picture: tuple[int, int, int], width: int = 32, ego_row: int | None = None, classes: int = 5
     ) -> None:
         if classes < 1:
             raise ValueError(f"classes={classes} cannot be told apart; give at least 1, or take SceneGAN")
         self.classes = classes
-        super().__init__(picture, width, own_row)
+        super().__init__(picture, width, ego_row)
 
     def sample(self, count: int, seed: int = 0, truncation: float = np.inf, classes: ArrayLike | None = None) -> F32:
         """As `SceneGAN.sample`; classes that are not given are drawn, all as often."""

@@ -55,7 +55,7 @@ class StyledConv(nn.Module):
         )  # Huang and Belongie 2017, arXiv:1703.06868, eq. 8
 
 
-class PixelPainter(nn.Module):
+class UNetGenerator(nn.Module):
     """The generator: a U-Net that halves the map twice; its last layer has colours of each style."""
 
     def __init__(self, styles: int, width: int) -> None:
@@ -115,7 +115,7 @@ class Pix2Pix(Trainable):
     def __init__(self, styles: int, width: int = 16) -> None:
         super().__init__()
         self.styles, self.facts = styles, {"styles": styles, "width": width}
-        self.generator = PixelPainter(styles, width)
+        self.generator = UNetGenerator(styles, width)
         self.discriminator = PatchDiscriminator(styles, width)
 
     def player_parameters(self, player: str) -> Iterable[nn.Parameter]:

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from deeptraffic.sim.rules import Action
 from representation.encoder import Encoder
-from representation.forms import as_sequence, sequence_shape
+from representation.layouts import as_sequence, sequence_shape
 
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
@@ -40,7 +40,7 @@ class StatefulEncoder(Encoder):
     """An encoder that reads a sequence step by step; a subclass writes `run` and says how large its state is.
 
     Args:
-        observation_space: any; see `representation/forms.py` for how it is a sequence
+        observation_space: any; see `representation/layouts.py` for how it is a sequence
         features_dim: D, also the size of each step's input
         temporal_window: T where the observation is a row with a temporal window of T (`ObservationConfig`), which is
             then read as T + 1 steps, each with the action before it; 0 reads a row as one step
@@ -100,7 +100,7 @@ class StatefulEncoder(Encoder):
         return window.mark_pretrained() if self.is_pretrained else window
 
     def _sequence(self, obs: Any) -> Tensor:
-        return past_first(obs, self.temporal_window) if self.temporal_window else as_sequence(obs)
+        return unstack_window(obs, self.temporal_window) if self.temporal_window else as_sequence(obs)
 
 
 class RecurrentEncoder(StatefulEncoder):
@@ -130,7 +130,7 @@ class RecurrentEncoder(StatefulEncoder):
         return features, cast(Tensor, last)
 
 
-def past_first(rows: Tensor, temporal_window: int) -> Tensor:
+def unstack_window(rows: Tensor, temporal_window: int) -> Tensor:
     """Return rows with a temporal window of T, (B, n (T + 1) + 5 T), as steps oldest first, (B, T + 1, n + 5).
 
     Each step is an observation and the action that led to it, as a one-hot vector of 0 and 1; a row holds the newest

@@ -2,7 +2,7 @@
 
     >>> encoder = RecurrentEncoder(env.observation_space, 64, cell="lstm")       # of one observation, no window
     >>> model = RecurrentPPO("MlpLstmPolicy", env, policy_kwargs=recurrent_policy_kwargs(encoder))
-    >>> give_memory(model.policy, encoder)                                  # its trained LSTM, for actor and critic
+    >>> copy_lstm(model.policy, encoder)                                  # its trained LSTM, for actor and critic
 
 RecurrentPPO has a features extractor and, behind it, LSTMs of its own (Schulman et al. 2017, arXiv:1707.06347, with
 truncated back-propagation through time). So the encoder is handed over in two parts: what each observation becomes is
@@ -29,11 +29,11 @@ def recurrent_policy_kwargs(encoder: Encoder, trainable: bool = True, units: int
     Raises ValueError for a recurrent encoder that no LSTM can take over.
     """
     if isinstance(encoder, RecurrentEncoder):
-        encoder, units = perception_of(encoder), encoder.features_dim
+        encoder, units = input_encoder(encoder), encoder.features_dim
     return {**encoder.policy_kwargs(trainable), "lstm_hidden_size": units, "n_lstm_layers": 1}
 
 
-def perception_of(encoder: RecurrentEncoder) -> DenseEncoder:
+def input_encoder(encoder: RecurrentEncoder) -> DenseEncoder:
     """Return what a recurrent encoder does to each observation before its cell, as an encoder: relu(W o + b)."""
     shape = encoder.observation_space.shape
     if not isinstance(encoder.cell, nn.LSTM) or shape is None or len(shape) != 1 or encoder.temporal_window:
@@ -50,7 +50,7 @@ def perception_of(encoder: RecurrentEncoder) -> DenseEncoder:
     return dense.mark_pretrained()
 
 
-def give_memory(policy: nn.Module, encoder: RecurrentEncoder) -> None:
+def copy_lstm(policy: nn.Module, encoder: RecurrentEncoder) -> None:
     """Copy the encoder's LSTM into those of a RecurrentPPO policy that was made with `recurrent_policy_kwargs`."""
     with torch.no_grad():
         for name in ("lstm_actor", "lstm_critic"):

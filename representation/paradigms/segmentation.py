@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from representation.data.frames import CLASSES, EGO
 from representation.fit import Batch
-from representation.measures.predictions import confusion
+from representation.metrics.predictions import confusion
 from representation.saved_model import SavedModel
 
 CHUNK = 128  # frames predicted at a time
@@ -136,7 +136,7 @@ def recoloured(pictures: Tensor) -> Tensor:
 
 
 def class_iou(table: NDArray[np.int64]) -> F64:
-    """Return each class's intersection over union (K,) from a table of `measures.confusion`; NaN where it never occurs.
+    """Return the intersection over union of each class, (K,), from a confusion table (K, K); NaN where it never occurs.
 
     Source: Everingham et al. 2015, doi:10.1007/s11263-014-0733-5, equation 3: hits / (hits + misses + false alarms).
     """

@@ -7,7 +7,7 @@ recurrent neural networks", arXiv:1308.0850, section 2, for predicting and sampl
 
     >>> model = TrafficModel()
     >>> model.bits(tokens)                                         # tokens (R, T, 21) -> mean bits per token
-    >>> model.go_on(tokens[:, :10], scenes=8, seed=0)              # (R, 8, 21), sampled
+    >>> model.generate(tokens[:, :10], scenes=8, seed=0)              # (R, 8, 21), sampled
 
 Letters in shapes: B runs, T scenes, H stretches, L lanes, V vocabulary, D units, W stretches in view.
 """
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
-from representation.data.tokens import BITS, PATTERNS, STRETCHES, TOKENS, VOCABULARY
+from representation.data.tokens import BITS, PATTERNS, SEGMENTS, TOKENS, VOCABULARY
 from representation.fit import Batch, Trainable
 
 VIEW_AHEAD, VIEW_BEHIND = 3, 2  # stretches of the scenes before that are in view: traffic falls back toward the rear
@@ -73,7 +73,7 @@ class TrafficModel(Trainable):
             pieces = torch.from_numpy(tokens).to(self.bits_of.device).split(PER_BATCH)
             return sum(float(self.loss({"tokens": piece})[0]) * len(piece) for piece in pieces) / len(tokens)
 
-    def go_on(self, tokens: NDArray[np.int64], scenes: int, seed: int) -> NDArray[np.int64]:
+    def generate(self, tokens: NDArray[np.int64], scenes: int, seed: int) -> NDArray[np.int64]:
         """Return sampled scenes (R, scenes, 21) that follow tokens (R, T, 21)."""
         random = torch.Generator().manual_seed(seed)
         past = torch.from_numpy(tokens).to(self.bits_of.device)
@@ -112,7 +112,7 @@ class TrafficModel(Trainable):
         near = padded.unfold(2, VIEW_AHEAD + 1 + VIEW_BEHIND, 1).flatten(3)  # (B, T, H, L * window)
         before = pad(near, (0, 0, 0, 0, 1, 0))[:, : near.shape[1]]  # the first scene has none before it
         both = torch.cat([near, before], -1)  # (B, T, H, W)
-        assert both.shape[2] == STRETCHES
+        assert both.shape[2] == SEGMENTS
         return pad(both, (0, 0, 1, 0))  # the own car's token looks at nothing
 
 

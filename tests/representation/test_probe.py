@@ -5,9 +5,9 @@ import pytest
 from gymnasium import spaces
 
 from representation.data.recording import Recording
-from representation.measures.predictions import accuracy
+from representation.metrics.predictions import accuracy
 from representation.paradigms.dense import DenseEncoder
-from representation.probe import facts_of, probe, random_twin, read_linearly, scenes_for
+from representation.probe import facts_of, linear_probe, probe, random_copy, scenes_for
 
 
 def gaps_encoder(features_dim: int = 8) -> DenseEncoder:
@@ -29,28 +29,28 @@ def test_a_linear_fact_is_read_and_a_shuffled_one_is_not() -> None:
     random = np.random.default_rng(0)
     features = random.normal(size=(600, 6)).astype(np.float32)
     label = (features @ random.normal(size=6) > 0).astype(np.int64)
-    assert accuracy(read_linearly(features[:400], label[:400], features[400:]), label[400:]) > 0.95
+    assert accuracy(linear_probe(features[:400], label[:400], features[400:]), label[400:]) > 0.95
     shuffled = random.permutation(label[:400])
-    assert accuracy(read_linearly(features[:400], shuffled, features[400:]), label[400:]) < 0.7
+    assert accuracy(linear_probe(features[:400], shuffled, features[400:]), label[400:]) < 0.7
 
 
 def test_each_fact_is_measured_beside_pca_and_a_random_encoder() -> None:
     encoder = gaps_encoder()
-    figures = probe(encoder, runs=15)
+    metrics = probe(encoder, runs=15)
     facts = ["own lane", "blocked ahead", "best lane", "own speed"]
-    assert [figure.name.split(", ")[0] for figure in figures] == [f"probe: {fact}" for fact in facts]
-    assert all(list(figure.baselines) == ["PCA of the same size", "random encoder"] for figure in figures)
-    assert [figure.higher_is_better for figure in figures] == [True, True, True, False]
-    assert figures == probe(encoder, runs=15)
+    assert [metric.name.split(", ")[0] for metric in metrics] == [f"probe: {fact}" for fact in facts]
+    assert all(list(metric.baselines) == ["PCA of the same size", "random encoder"] for metric in metrics)
+    assert [metric.higher_is_better for metric in metrics] == [True, True, True, False]
+    assert metrics == probe(encoder, runs=15)
 
 
 def test_a_random_twin_has_the_normalisation_but_not_the_weights(driving: Recording) -> None:
     encoder = gaps_encoder()
     encoder.fit_normalisation(scenes_for(encoder, driving).obs)
-    twin = random_twin(encoder)
+    twin = random_copy(encoder)
     assert twin.offset.tolist() == encoder.offset.tolist()
     assert twin.digest() != encoder.digest()
-    assert twin.digest() == random_twin(encoder).digest() != random_twin(encoder, seed=1).digest()
+    assert twin.digest() == random_copy(encoder).digest() != random_copy(encoder, seed=1).digest()
 
 
 def test_an_encoder_that_does_not_say_what_it_observes_is_refused(driving: Recording) -> None:

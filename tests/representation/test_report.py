@@ -1,17 +1,17 @@
-"""The page: every figure beside its baselines, pictures copied, the driving table grouped by encoder."""
+"""The page: every metric beside its baselines, plots copied, the driving table grouped by encoder."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from representation.recipe import Figure, Job, Outcome, Picture, Recipe, run_recipe
+from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob, run_experiment
 from representation.report import write_report
 
-FIGURES = [
-    Figure("error", 2.0, {"mean": 3.0}, "mph", higher_is_better=False, goal=2.5, note="10 runs"),
-    Figure("accuracy", 0.5, {"majority": 0.6}, goal=0.97),
-    Figure("samples", 12.0),
+METRICS = [
+    Metric("error", 2.0, {"mean": 3.0}, "mph", higher_is_better=False, goal=2.5, note="10 runs"),
+    Metric("accuracy", 0.5, {"majority": 0.6}, goal=0.97),
+    Metric("samples", 12.0),
 ]
 
 TABLE = """encoder,way,observation,access,seed,median_mph,mean_mph,p10_mph,decisions,cpu_seconds,commit
@@ -20,18 +20,18 @@ conv,frozen,pixels,open,1,70.0,69.0,62.0,300000,11.0,abc
 """
 
 
-class Sample(Recipe):
+class Sample(Experiment):
     name, paradigm = "sample", "autoencoder"
     summary, source = "Learns nothing.", "nobody 2026"
 
-    def run(self, job: Job) -> Outcome:
+    def run(self, job: TrainingJob) -> ExperimentResult:
         (job.folder / "loss.png").write_bytes(b"png")
-        return Outcome(FIGURES, [Picture("loss.png", "its loss")])
+        return ExperimentResult(METRICS, [Plot("loss.png", "its loss")])
 
 
 @pytest.fixture
 def page(tmp_path: Path) -> Path:
-    run_recipe(Sample(), Job(tmp_path / "results" / "sample"))
+    run_experiment(Sample(), TrainingJob(tmp_path / "results" / "sample"))
     (tmp_path / "page").mkdir()
     (tmp_path / "page" / "driving.csv").write_text(TABLE)
     return write_report(tmp_path / "results", tmp_path / "page")
@@ -45,14 +45,14 @@ def test_a_figure_is_bold_where_it_beats_its_baselines_and_ticked_where_it_reach
     assert "## Autoencoder" in text
 
 
-def test_pictures_lie_beside_the_page_under_the_recipes_name(page: Path) -> None:
+def test_pictures_lie_beside_the_page_under_the_experiments_name(page: Path) -> None:
     assert "![its loss](figures/sample-loss.png)" in page.read_text()
     assert (page.parent / "figures" / "sample-loss.png").read_bytes() == b"png"
 
 
 def test_the_same_figures_are_there_for_programs(page: Path) -> None:
     content = json.loads((page.parent / "report.json").read_text())
-    assert content["sample"]["figures"][0]["value"] == 2.0
+    assert content["sample"]["metrics"][0]["value"] == 2.0
 
 
 def test_the_driving_table_has_one_row_per_encoder_and_way(page: Path) -> None:

@@ -37,7 +37,7 @@ def test_an_encoders_file_is_as_small_as_its_numbers(encoder: Encoder) -> None:
 )
 def test_any_other_file_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "file.safetensors").write_bytes(content)
-    with pytest.raises(ValueError, match="is no weights file of this package, or a damaged one"):
+    with pytest.raises(ValueError, match="is no weights file of this package, or a corrupted one"):
         read_weights(tmp_path / "file.safetensors")
 
 

@@ -12,12 +12,12 @@ from torch import nn
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.policies.builtin import make_builtin
 from representation.beyond.meta import (
-    ClonedDriver,
+    ClonedPolicy,
     ReptileConfig,
     adapted,
     cloning_model,
     gap_decisions,
-    gap_lessons,
+    gap_demonstrations,
     reptile,
     take_steps,
 )
@@ -94,18 +94,18 @@ def test_lessons_are_what_gap_decides(driving: Recording) -> None:
     decisions = gap_decisions(driving, states)
     by_gap = np.flatnonzero(np.arange(40) % 5 == 0)  # runs that gap drives, but for the random actions now and then
     assert (driving.actions[by_gap, 4] == decisions[by_gap]).mean() > 0.6
-    lessons = gap_lessons(RecordingConfig(runs=40, decisions=20))
+    lessons = gap_demonstrations(RecordingConfig(runs=40, decisions=20))
     assert lessons["obs"].shape == (800, 42)
     assert lessons["label"].reshape(40, 20)[:, 4].tolist() == decisions.tolist()
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_a_clone_drives_faster_than_accelerating_only_if_it_was_taught(shuffled: bool) -> None:
-    lessons = gap_lessons(RecordingConfig(runs=150, decisions=20))
+    lessons = gap_demonstrations(RecordingConfig(runs=150, decisions=20))
     if shuffled:
         lessons["label"] = np.random.default_rng(0).permutation(lessons["label"])
     model = new_model()
     take_steps(model, lessons, 600, 3e-3, 64, np.random.default_rng(0))
     baseline = evaluate_open(make_builtin("accelerate"), runs=40).mean_mph
-    speed = evaluate_open(ClonedDriver(model), runs=40).mean_mph
+    speed = evaluate_open(ClonedPolicy(model), runs=40).mean_mph
     assert speed < baseline + 0.5 if shuffled else speed > baseline + 2.0

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from representation.beyond.multitask import MultiTask, Task, driven_states, driving_labels, driving_tasks
 from representation.data.recording import Recording, observe
 from representation.fit import FitConfig, fit
-from representation.measures.predictions import macro_f1, rmse
+from representation.metrics.predictions import macro_f1, rmse
 from representation.paradigms.dense import DenseEncoder
 
 CONFIG = FitConfig(epochs=25, batch_size=64, learning_rate=5e-3, patience=0)

@@ -16,8 +16,8 @@ from representation.data.clips import (
     ClipConfig,
     Clips,
     cut_clips,
-    film_clips,
     follow_camera,
+    render_clips,
 )
 from representation.data.frames import MARK, label_maps
 from representation.data.recording import Recording
@@ -81,7 +81,7 @@ def test_the_camera_keeps_the_car_in_the_middle_and_shows_its_lane_marks_moving(
 
 
 def test_films_are_luminance_and_change_from_picture_to_picture(clips: Clips) -> None:
-    films = film_clips(replace(clips, states=clips.states[:6], labels=clips.labels[:6]))
+    films = render_clips(replace(clips, states=clips.states[:6], labels=clips.labels[:6]))
     assert films.shape == (6, 4, *VIEW)
     assert films.dtype == np.uint8
     assert films.max() > 200

@@ -8,14 +8,14 @@ from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018
 from representation.data.recording import Recording, RecordingConfig, observe, record
 from representation.data.sequences import (
-    BLIND,
+    DEGRADED,
     FULL,
     LANES,
     SensorConfig,
     expert_actions,
     hidden_speeds,
-    lane_lists,
-    sequence_rows,
+    lane_features,
+    sequence_inputs,
 )
 
 
@@ -32,7 +32,7 @@ def test_lane_lists_tell_what_stands_where() -> None:
         grid[0, nearest - 3 : nearest + 1, 3], grid[1, nearest - 3 : nearest + 1, 3] = 1.0, speed
     grid[0, 56:60, 3] = 1.0  # two cells behind the own car
     grid[0, 51:55, 2] = 1.0  # beside it
-    lists = lane_lists(grid)
+    lists = lane_features(grid)
     assert lists.shape == (LANES, 8)
     # free cells ahead: 49 - 45, 49 - 30, 49 - 10; behind, from the own bonnet: 6; in lengths of four cells
     np.testing.assert_allclose(lists[3], [1.0, 19 / 4, 39 / 4, 6 / 4, 1.0, 0.5, 0.6, 0.7], rtol=1e-6)
@@ -41,8 +41,8 @@ def test_lane_lists_tell_what_stands_where() -> None:
 
 
 def test_a_poor_sensor_hides_speeds_and_loses_frames_but_not_the_own_action(runs: Recording) -> None:
-    rows, full = sequence_rows(runs, BLIND, seed=3), sequence_rows(runs, FULL, seed=3)
-    assert rows.shape == (6, 12, BLIND.size)
+    rows, full = sequence_inputs(runs, DEGRADED, seed=3), sequence_inputs(runs, FULL, seed=3)
+    assert rows.shape == (6, 12, DEGRADED.size)
     arrived = rows[..., -1] == 1.0
     assert 0.5 < arrived.mean() < 0.9
     assert (rows[~arrived][:, :-6] == 0).all()
@@ -52,20 +52,20 @@ def test_a_poor_sensor_hides_speeds_and_loses_frames_but_not_the_own_action(runs
     actions = rows[..., -6:-1]
     assert (actions[:, 0] == 0).all()
     np.testing.assert_array_equal(actions[:, 1:].argmax(-1), runs.actions[:, :-1])
-    assert BLIND.space.contains(rows[0, 0])
+    assert DEGRADED.space.contains(rows[0, 0])
     assert FULL.space.contains(full[0, 0])
 
 
 def test_the_same_seed_loses_the_same_frames(runs: Recording) -> None:
-    np.testing.assert_array_equal(sequence_rows(runs, BLIND, seed=3), sequence_rows(runs, BLIND, seed=3))
-    assert (sequence_rows(runs, BLIND, seed=4) != sequence_rows(runs, BLIND, seed=3)).any()
+    np.testing.assert_array_equal(sequence_inputs(runs, DEGRADED, seed=3), sequence_inputs(runs, DEGRADED, seed=3))
+    assert (sequence_inputs(runs, DEGRADED, seed=4) != sequence_inputs(runs, DEGRADED, seed=3)).any()
 
 
 def test_hidden_speeds_are_those_of_the_cars_whose_distance_the_lists_give(runs: Recording) -> None:
     speeds, known = hidden_speeds(runs)
     assert not known[:, 0].any()
     assert np.abs(speeds[known]).max() < 100
-    lists = lane_lists(observe(runs.rules, runs.states[:, :-1], "grid"))
+    lists = lane_features(observe(runs.rules, runs.states[:, :-1], "grid"))
     near = known[:, 1:] & known[:, :-1]
     closing = -(lists[:, 1:, :, 0] - lists[:, :-1, :, 0]) * 40.0 / 30 * 20  # [mph]
     error = np.abs(closing + speeds[:, 1:])[near]

@@ -15,7 +15,7 @@ from representation.data.sensor_noise import SensorNoise
 from representation.decoders import DECODERS
 from representation.encoder import Encoder
 from representation.fit import FitConfig, fit
-from representation.measures.grid_measures import (
+from representation.metrics.grids import (
     FILTERS,
     Pca,
     best_threshold,
@@ -23,7 +23,7 @@ from representation.measures.grid_measures import (
     occupancy_iou,
     speed_rmse,
 )
-from representation.measures.likelihood import frequency_nats
+from representation.metrics.likelihood import frequency_nats
 from representation.paradigms.autoencoder import Autoencoder, DenoisingAutoencoder, VariationalAutoencoder
 from representation.paradigms.dense import DenseEncoder
 from representation.registry import load_encoder, make_encoder
@@ -103,7 +103,7 @@ def test_a_code_keeps_more_than_pca_of_the_same_size(plain: Autoencoder, grids: 
 
 
 def test_a_code_of_shuffled_scenes_keeps_less_than_pca(grids: dict[str, Grids]) -> None:
-    shuffled = trained(grids, DenoisingAutoencoder, damage=lambda obs: obs[torch.randperm(len(obs))])
+    shuffled = trained(grids, DenoisingAutoencoder, corrupt=lambda obs: obs[torch.randperm(len(obs))])
     assert iou_of(shuffled.reconstruct, grids) < iou_of(Pca.of(grids["train"], CODE).reconstruct, grids)
 
 
@@ -123,9 +123,9 @@ def test_training_is_the_same_each_time(kind: Any, grids: dict[str, Grids]) -> N
 
 def test_a_denoising_autoencoder_mends_more_than_a_median_filter(grids: dict[str, Grids]) -> None:
     noise = SensorNoise(miss=0.3, ghost=0.05)
-    model = trained(grids, DenoisingAutoencoder, QUICK_NOISE, damage=noise.damage, local=16)
+    model = trained(grids, DenoisingAutoencoder, QUICK_NOISE, corrupt=noise.corrupt, local=16)
     truth = grids["validation"]
-    seen = noise.damage(torch.from_numpy(truth), torch.Generator().manual_seed(0)).numpy()
+    seen = noise.corrupt(torch.from_numpy(truth), torch.Generator().manual_seed(0)).numpy()
     median = max(occupancy_iou(median_filtered(seen, size), truth) for size in FILTERS)
     assert occupancy_iou(model.reconstruct(seen), truth) > max(median, occupancy_iou(seen, truth)) + 0.05
 
@@ -133,7 +133,7 @@ def test_a_denoising_autoencoder_mends_more_than_a_median_filter(grids: dict[str
 def test_a_local_path_is_for_pictures() -> None:
     encoder = DenseEncoder(spaces.Box(-1.0, 1.0, (5,), np.float32), 3)
     with pytest.raises(ValueError, match=r"observations of shape \(5,\) are no pictures.*local=0"):
-        DenoisingAutoencoder(encoder, damage=lambda obs: obs, local=8)
+        DenoisingAutoencoder(encoder, corrupt=lambda obs: obs, local=8)
 
 
 # --- the variational one ----------------------------------------------------------------------------------------------

@@ -7,17 +7,17 @@ import torch
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018, Sensor
 from representation.data.recording import Recording
-from representation.drivers.camera_driver import states_before, take_pictures
 from representation.fit import Arrays, FitConfig, fit
 from representation.paradigms.detection import (
     Detections,
     GridDetector,
+    image_size,
     own_lanes,
-    picture_size,
     sensor_cells,
     true_cells,
     whole_vehicles,
 )
+from representation.policies.camera import camera_frames, states_before
 
 Scenes = tuple[Arrays, Detections]
 
@@ -27,7 +27,7 @@ def scenes(recording: Recording, runs: int) -> Scenes:
     before = states_before(recording)[:runs, ::5].reshape(-1)
     now = recording.states[:runs, 1:-1:5].reshape(-1)
     cells = true_cells(now)
-    pictures = take_pictures(recording.rules, before, now)
+    pictures = camera_frames(recording.rules, before, now)
     speed = cells.speed.astype(np.float32)
     return {"pictures": pictures, "occupied": cells.occupied, "own": cells.own, "speed": speed}, cells
 
@@ -70,7 +70,7 @@ def test_cars_are_found_after_sixty_four_scenes_but_not_from_shuffled_cells(
 
 def test_every_cell_is_answered_by_the_pixels_around_it() -> None:
     torch.manual_seed(0)
-    detector, size = GridDetector(rows=20, lanes=5), picture_size(20, 5)
+    detector, size = GridDetector(rows=20, lanes=5), image_size(20, 5)
     assert size == (40, 24)
     picture = torch.zeros(1, 2, 3, *size, dtype=torch.uint8)
     changed = picture.clone()

@@ -7,6 +7,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from representation.data.rasters import FOLLOWING, OWN, POSITION, VEHICLE, rasterise
 from representation.data.recording import Recording
 from representation.fit import FitConfig, fit
 from representation.paradigms.gan import (
@@ -19,7 +20,6 @@ from representation.paradigms.gan import (
     load_gan,
     truncated_noise,
 )
-from representation.paradigms.legal import FOLLOWING, OWN, PLACE, VEHICLE, scene_pictures
 from representation.registry import load_encoder
 
 PICTURE = (5, 20, 7)
@@ -31,7 +31,7 @@ CONFIG = FitConfig(
 @pytest.fixture(scope="module")
 def pictures(driving: Recording) -> np.ndarray:
     """Roads with the own car on the left half or on the right half, all equally many."""
-    all_pictures = scene_pictures(driving.rules, driving.states.reshape(-1))
+    all_pictures = rasterise(driving.rules, driving.states.reshape(-1))
     lane = all_pictures[:, OWN].max(1).argmax(1)
     sides = [all_pictures[some] for some in (lane < 3, lane > 3)]
     count = min(len(side) for side in sides)
@@ -40,8 +40,8 @@ def pictures(driving: Recording) -> np.ndarray:
 
 def new_gan(classes: int = 0, picture: tuple[int, int, int] = PICTURE) -> SceneGAN:
     torch.manual_seed(0)
-    own_row = 15 if picture == PICTURE else None
-    return ConditionalSceneGAN(picture, 8, own_row, classes) if classes else SceneGAN(picture, 8, own_row)
+    ego_row = 15 if picture == PICTURE else None
+    return ConditionalSceneGAN(picture, 8, ego_row, classes) if classes else SceneGAN(picture, 8, ego_row)
 
 
 def test_drawn_scenes_are_whole_decisions() -> None:
@@ -53,9 +53,9 @@ def test_drawn_scenes_are_whole_decisions() -> None:
     assert (own[:, 15].sum(1) == 1).all()  # one own car, in its row
     assert own.sum() == 50
     assert (drawn[:, VEHICLE][own] == 1).all()
-    assert (drawn[:, PLACE][own] == -1).all()
+    assert (drawn[:, POSITION][own] == -1).all()
     empty = drawn[:, VEHICLE] < 0
-    assert (drawn.transpose(0, 2, 3, 1)[empty][:, PLACE : FOLLOWING + 1] == 0).all()
+    assert (drawn.transpose(0, 2, 3, 1)[empty][:, POSITION : FOLLOWING + 1] == 0).all()
 
 
 def test_the_whole_decisions_let_gradients_through() -> None:

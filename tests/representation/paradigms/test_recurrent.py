@@ -18,7 +18,7 @@ from representation.beyond.memory import MemoryEncoder
 from representation.encoder import Encoder
 from representation.fit import FitConfig, fit
 from representation.paradigms.dense import DenseEncoder
-from representation.paradigms.recurrent import CELLS, RecurrentEncoder, StatefulEncoder, past_first
+from representation.paradigms.recurrent import CELLS, RecurrentEncoder, StatefulEncoder, unstack_window
 from representation.paradigms.sequence_model import ActionModel, SpeedModel, stacked
 from representation.registry import load_encoder
 
@@ -104,7 +104,7 @@ def test_a_temporal_window_is_read_oldest_first_with_the_action_that_led_to_each
         sim.step([action])
         seen.append(plain.observe(sim))
         row = observer.observe(sim, actions=[action])
-    steps = past_first(torch.from_numpy(row), 2)[0].numpy()  # (3, 42 + 5)
+    steps = unstack_window(torch.from_numpy(row), 2)[0].numpy()  # (3, 42 + 5)
     np.testing.assert_allclose(steps[:, :42], np.concatenate(seen))
     np.testing.assert_array_equal(steps[:, 42:], np.eye(5)[[0, *taken]] * [[0], [1], [1]])
 

@@ -10,7 +10,7 @@ from sb3_contrib import RecurrentPPO
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
 from representation.paradigms.dense import DenseEncoder
 from representation.paradigms.recurrent import RecurrentEncoder
-from representation.paradigms.recurrent_policy import give_memory, perception_of, recurrent_policy_kwargs
+from representation.paradigms.recurrent_policy import copy_lstm, input_encoder, recurrent_policy_kwargs
 
 SMALL: dict[str, Any] = {"n_steps": 4, "batch_size": 8, "n_epochs": 1, "device": "cpu", "seed": 1}
 
@@ -30,7 +30,7 @@ def make(env: DeepTrafficVecEnv, cell: str = "lstm") -> RecurrentEncoder:
 def test_recurrent_ppo_remembers_what_the_encoder_remembers(env: DeepTrafficVecEnv) -> None:
     encoder = make(env)
     model = RecurrentPPO("MlpLstmPolicy", env, policy_kwargs=recurrent_policy_kwargs(encoder), **SMALL)
-    give_memory(model.policy, encoder)
+    copy_lstm(model.policy, encoder)
     policy: Any = model.policy
     obs, state = env.reset(), encoder.initial_state(4)
     lstm: Any = (torch.zeros(1, 4, 16), torch.zeros(1, 4, 16))
@@ -46,10 +46,10 @@ def test_frozen_perception_stays_as_it_is_while_the_memory_learns(env: DeepTraff
     encoder = make(env)
     kwargs = recurrent_policy_kwargs(encoder, trainable=False)
     model = RecurrentPPO("MlpLstmPolicy", env, policy_kwargs=kwargs, **SMALL)
-    give_memory(model.policy, encoder)
+    copy_lstm(model.policy, encoder)
     model.learn(32)
     policy: Any = model.policy
-    assert policy.features_extractor.digest() == perception_of(encoder).digest()
+    assert policy.features_extractor.digest() == input_encoder(encoder).digest()
     learnt = policy.lstm_actor.state_dict()
     assert any(not torch.equal(learnt[name], weights) for name, weights in encoder.cell.state_dict().items())
 

@@ -9,7 +9,7 @@ import torch
 from representation.data.frames import CLASSES, MARK, label_maps, paint_frames
 from representation.data.recording import Recording
 from representation.fit import FitConfig, fit
-from representation.measures.predictions import confusion
+from representation.metrics.predictions import confusion
 from representation.paradigms.segmentation import (
     SegmentationNet,
     class_iou,

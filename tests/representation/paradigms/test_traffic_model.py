@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from representation.data.recording import RecordingConfig, record
 from representation.data.tokens import PATTERNS, TOKENS, VOCABULARY, scene_tokens
+from representation.experiments.traffic import NGram, contexts_in_stream
 from representation.fit import FitConfig, fit
-from representation.measures.ngram import NGram, contexts_in_stream
 from representation.paradigms.traffic_model import TrafficModel
 
 
@@ -42,11 +42,11 @@ def test_a_prediction_sees_earlier_tokens_and_scenes_but_not_its_own(
 def test_sampled_scenes_are_tokens_in_their_places_and_the_same_for_a_seed(
     model: TrafficModel, tokens: NDArray[np.int64]
 ) -> None:
-    sampled = model.go_on(tokens[:4, :3], scenes=5, seed=1)
+    sampled = model.generate(tokens[:4, :3], scenes=5, seed=1)
     assert sampled.shape == (4, 5, TOKENS)
     assert (sampled[..., 0] >= PATTERNS).all() and (sampled[..., 1:] < PATTERNS).all()
-    np.testing.assert_array_equal(sampled, model.go_on(tokens[:4, :3], scenes=5, seed=1))
-    assert (sampled != model.go_on(tokens[:4, :3], scenes=5, seed=2)).any()
+    np.testing.assert_array_equal(sampled, model.generate(tokens[:4, :3], scenes=5, seed=1))
+    assert (sampled != model.generate(tokens[:4, :3], scenes=5, seed=2)).any()
 
 
 def test_sampling_follows_the_probabilities_that_are_trained(model: TrafficModel, tokens: NDArray[np.int64]) -> None:
@@ -54,7 +54,7 @@ def test_sampling_follows_the_probabilities_that_are_trained(model: TrafficModel
     past = np.repeat(tokens[:1, :4], 800, 0)
     logits = model(torch.from_numpy(past[:1]), torch.from_numpy(past[:1]))[0, -1, 0]
     expected = torch.softmax(logits[PATTERNS:], 0).detach().numpy()
-    drawn = np.bincount(model.go_on(past, 1, seed=0)[:, 0, 0] - PATTERNS, minlength=expected.size) / 800
+    drawn = np.bincount(model.generate(past, 1, seed=0)[:, 0, 0] - PATTERNS, minlength=expected.size) / 800
     assert np.abs(drawn - expected).max() < 0.04
 
 

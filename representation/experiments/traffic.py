@@ -1,0 +1,194 @@
+"""Experiment on the autoregressive traffic model: next-scene prediction, sampled traffic, n-gram baselines."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from deeptraffic.figure import GREY, INK, ORANGE, empty_figure, save_figure
+from representation.data.recording import RecordingConfig, record
+from representation.data.tokens import LANES, SEGMENTS, TOKENS, VOCABULARY, scene_of, scene_tokens
+from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
+from representation.fit import FitConfig
+from representation.paradigms.traffic_model import TrafficModel
+from representation.plots import REPORT_DPI
+from representation.weights import save_module
+
+WEIGHTS = "traffic-model.safetensors"
+GIVEN, CONTINUED = 10, 30  # [scenes] that are given, and that are sampled after them
+SHOWN = (0, 2, 4, 6, 8, 12, 16)  # sampled scenes that are drawn
+STRENGTHS = (0.3, 1.0, 3.0, 10.0)  # of the n-grams' smoothing, of which validation chooses
+LENGTHS = (1, 2, 3)
+
+I64 = NDArray[np.int64]
+Contexts = Callable[[I64], tuple[I64, I64]]
+
+
+class Traffic(Experiment):
+    """A model of language whose language is traffic: 21 tokens a scene, one scene each decision."""
+
+    name, paradigm = "traffic-model", "recurrent network"
+    summary = "Writes the next scene of traffic token by token; sampled traffic goes on for 30 decisions."
+    source = "Graves 2013, arXiv:1308.0850, section 2; n-grams: Shannon 1948, section 3"
+    config = FitConfig(epochs=9, batch_size=4, learning_rate=4e-3, learning_rate_end=2e-4)
+
+    def run(self, job: TrainingJob) -> ExperimentResult:
+        """Train, measure bits per token beside n-grams, continue held-out traffic, draw."""
+        train, validation, test = (
+            scene_tokens(record(RecordingConfig(split=split, runs=job.scaled(runs, least=8)), job.cache))
+            for split, runs in (("train", 400), ("validation", 40), ("test", 100))
+        )
+        torch.manual_seed(0)
+        model = TrafficModel()
+        result = job.fit("model", model, {"tokens": train}, {"tokens": validation}, self.config)
+        facts = {"architecture": {"name": "traffic-model"}, "summary": result.summary(self.name)}
+        save_module(job.folder / WEIGHTS, model.state_dict(), facts)
+        sampled = model.generate(test[:, :GIVEN], CONTINUED, seed=0)
+        true = test[:, GIVEN : GIVEN + CONTINUED]
+        self._draw(job.folder, test, sampled)
+        note = f"{test[:, 1:].size:,} tokens of {len(test)} held-out runs"
+        bits = Metric("bits per token", model.bits(test), ngrams(train, validation, test), "bit", False, None, note)
+        return ExperimentResult([bits, *closeness(true, sampled)], [self._plot()], [WEIGHTS])
+
+    def _plot(self) -> Plot:
+        caption = (
+            "Two held-out runs after ten given scenes each: what happened, and what the model lets happen, 1 to 17 "
+            "decisions later. Ahead is up; the own car is orange."
+        )
+        return Plot("traffic-model.png", caption)
+
+    def _draw(self, folder: Path, test: I64, sampled: I64) -> None:
+        figure = empty_figure((7.0, 7.6))
+        lines: dict[str, I64] = {}
+        for run in range(2):
+            lines |= {f"run {run + 1}\nwhat happened": test[run, GIVEN:], f"run {run + 1}\nsampled": sampled[run]}
+        axes = figure.subplots(len(lines), len(SHOWN))
+        for row, (name, scenes) in zip(axes, lines.items(), strict=True):
+            for place, k in zip(row, SHOWN, strict=True):
+                draw_scene(place, scenes[k])
+                place.set_title(f"+{k + 1}", fontsize=9, color=INK)
+            row[0].set_ylabel(name, fontsize=10, color=INK)
+        save_figure(figure, folder / "traffic-model.png", REPORT_DPI)
+
+
+def ngrams(train: I64, validation: I64, test: I64) -> dict[str, float]:
+    """Return bits per token of the best n-gram over the stream, and of one that sees the scene before."""
+    ways: dict[str, list[Contexts]] = {
+        "n-gram": [partial(contexts_in_stream, length=length) for length in LENGTHS],
+        "n-gram across scenes": [contexts_across_scenes],
+    }
+    found = {}
+    for name, some in ways.items():
+        counted = [(way, NGram(VOCABULARY, strength).count(*way(train))) for way in some for strength in STRENGTHS]
+        way, best = min(counted, key=lambda pair: pair[1].bits(*pair[0](validation)))
+        found[name] = best.bits(*way(test))
+    return found
+
+
+def closeness(true: I64, sampled: I64) -> list[Metric]:
+    """Return how near sampled traffic comes to what happened: vehicles in view, and lanes that stay as full."""
+    (cars, _, speed), (sampled_cars, _, sampled_speed) = scene_of(true), scene_of(sampled)
+    count, sampled_count = (float(part.sum((2, 3)).mean()) for part in (cars, sampled_cars))
+    drawn = cars[np.random.default_rng(0).permutation(len(cars))]  # each scene followed by one of another run
+    unrelated = steadiness(cars[:, :-1], drawn[:, 1:])
+    speeds = f"own speed true {speed.mean():.1f} mph, sampled {sampled_speed.mean():.1f} mph"
+    note = f"true {count:.2f}, sampled {sampled_count:.2f} vehicles in view; {speeds}"
+    steady = steadiness(sampled_cars[:, :-1], sampled_cars[:, 1:])
+    true_steady = f"true traffic {steadiness(cars[:, :-1], cars[:, 1:]):.3f}"
+    beside = {"the next scene of another run": unrelated}
+    return [
+        Metric("vehicles in view, sampled minus true", sampled_count - count, {}, "vehicles", True, None, note),
+        Metric("correlation of a lane's vehicles with the next scene's", steady, beside, "", True, None, true_steady),
+    ]
+
+
+def steadiness(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> float:
+    """Return the correlation between the vehicles of each lane in scenes (R, T, H, L) and in the scenes after them."""
+    return float(np.corrcoef(before.sum(2).ravel(), after.sum(2).ravel())[0, 1])
+
+
+def draw_scene(axes: Axes, tokens: I64) -> None:
+    """Draw one scene of 21 tokens as a road seen from above."""
+    cars, lane, _ = scene_of(tokens)
+    axes.add_patch(Rectangle((0, 0), LANES, SEGMENTS, facecolor="#eeeeee"))
+    for stretch, k in zip(*np.nonzero(cars), strict=True):
+        axes.add_patch(Rectangle((k + 0.18, stretch + 0.05), 0.64, 0.9, facecolor=GREY))
+    axes.add_patch(Rectangle((int(lane) + 0.15, 15.0), 0.7, 0.97, facecolor=ORANGE))
+    for k in range(1, LANES):
+        axes.axvline(k, color="white", lw=0.8)
+    axes.set_xlim(0, LANES)
+    axes.set_ylim(SEGMENTS, 0)
+    axes.set_aspect(0.6)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for side in axes.spines.values():
+        side.set_visible(False)
+
+
+class NGram:
+    """Counts of tokens after contexts of 0 to K tokens.
+
+    Args:
+        vocabulary: tokens are 0..vocabulary - 1
+        strength: m, how many sightings the shorter context is worth
+    """
+
+    def __init__(self, vocabulary: int, strength: float = 2.0) -> None:
+        self.vocabulary, self.strength = vocabulary, strength
+        self.counts: list[tuple[I64, I64]] = []  # of each length: (sorted keys, how often)
+
+    def count(self, contexts: I64, tokens: I64) -> Self:
+        """Learn from tokens (N,) that came after contexts (N, K)."""
+        self.counts = []
+        for length in range(contexts.shape[1] + 1):
+            for key in self._keys(contexts, tokens, length):
+                keys, often = np.unique(key, return_counts=True)
+                self.counts.append((keys, often))
+        return self
+
+    def bits(self, contexts: I64, tokens: I64) -> float:
+        """Return the mean of -log2 p over tokens (N,) after contexts (N, K)."""
+        p = np.full(len(tokens), 1.0 / self.vocabulary)
+        for length in range(contexts.shape[1] + 1):
+            before, both = (
+                self._looked_up(2 * length + k, key) for k, key in enumerate(self._keys(contexts, tokens, length))
+            )
+            p = (both + self.strength * p) / (before + self.strength)
+        return float(-np.log2(p).mean())
+
+    def _keys(self, contexts: I64, tokens: I64, length: int) -> tuple[I64, I64]:
+        """Return (a number for each context of this length, a number for context and token), (N,) each."""
+        key = np.zeros(len(tokens), np.int64)
+        for k in range(length):
+            key = key * self.vocabulary + contexts[:, k]
+        return key, key * self.vocabulary + tokens
+
+    def _looked_up(self, at: int, key: I64) -> I64:
+        keys, often = self.counts[at]
+        place = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
+        return np.where(keys[place] == key, often[place], 0)
+
+
+def contexts_across_scenes(tokens: I64) -> tuple[I64, I64]:
+    """Return (contexts (N, 3), tokens (N,)) for an n-gram that sees the scene before, of all scenes but the first.
+
+    Most telling first: the same place in the scene before, the place ahead of it there, the token before.
+    """
+    before, now = tokens[:, :-1], tokens[:, 1:]
+    ahead = np.concatenate([before[..., :1], before[..., :-1]], -1)
+    last = np.concatenate([np.zeros_like(now[..., :1]), now[..., :-1]], -1)
+    return np.stack([column.ravel() for column in (before, ahead, last)], -1), now.ravel()
+
+
+def contexts_in_stream(tokens: I64, length: int) -> tuple[I64, I64]:
+    """Return (contexts (N, length), tokens (N,)) for a plain n-gram over the stream, of all scenes but the first."""
+    stream = tokens.reshape(len(tokens), -1)
+    size = stream.shape[1] - TOKENS
+    columns = [stream[:, TOKENS - 1 - k : TOKENS - 1 - k + size].ravel() for k in range(length)]
+    return np.stack(columns, -1), stream[:, TOKENS:].ravel()

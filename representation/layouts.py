@@ -1,0 +1,81 @@
+"""Three forms that any observation can take, so that any encoder reads any observation: a row, a picture, a sequence.
+
+| observation                     | row (B, n) | picture (B, C, H, W)     | sequence (B, T, n)                  |
+|---------------------------------|------------|--------------------------|-------------------------------------|
+| row of numbers (n,)             | itself     | one line, (1, 1, n)      | one step                            |
+| window or list (T, n)           | flattened  | one channel, (1, T, n)   | itself                              |
+| picture, grid (C, H, W)         | flattened  | itself                   | its lines, far ones first, (H, C*W) |
+| window of pictures (T, C, H, W) | flattened  | channels of all, (T*C)   | its pictures, flattened             |
+| dict, with `vehicles` (K, n)    | all parts  | one line of all parts    | its vehicles                        |
+| dict, without                   | all parts  | one line of all parts    | one step of all parts               |
+
+Each function has a companion that tells the shape from the space, for building layers.
+"""
+
+import math
+from typing import Any
+
+from gymnasium import spaces
+from torch import Tensor, cat
+
+VEHICLES, MASK = "vehicles", "mask"  # parts of the observation kind kinematics
+
+
+def vector_size(space: spaces.Space) -> int:
+    """Numbers of one observation as a row."""
+    if isinstance(space, spaces.Dict):
+        return sum(vector_size(part) for part in space.spaces.values())
+    return math.prod(shape_of(space))
+
+
+def as_vector(obs: Any) -> Tensor:
+    """Return (B, n); a dict's parts in the order of their names."""
+    if isinstance(obs, dict):
+        return cat([as_vector(obs[name]) for name in sorted(obs)], dim=1)
+    return obs.flatten(1)  # (B, n)
+
+
+def image_shape(space: spaces.Space) -> tuple[int, int, int]:
+    """(C, H, W) of one observation as a picture."""
+    if isinstance(space, spaces.Dict) or len(shape_of(space)) < 2:
+        return (1, 1, vector_size(space))
+    shape = shape_of(space)
+    return (math.prod(shape[:-2]), shape[-2], shape[-1])
+
+
+def as_image(obs: Any) -> Tensor:
+    """Return (B, C, H, W)."""
+    if isinstance(obs, dict) or obs.dim() < 3:
+        return as_vector(obs)[:, None, None, :]  # (B, 1, 1, n)
+    return obs.reshape(len(obs), -1, *obs.shape[-2:])  # (B, C, H, W)
+
+
+def sequence_shape(space: spaces.Space) -> tuple[int, int]:
+    """(T, n) of one observation as a sequence."""
+    if isinstance(space, spaces.Dict):
+        return sequence_shape(space[VEHICLES]) if VEHICLES in space.spaces else (1, vector_size(space))
+    shape = shape_of(space)
+    if len(shape) == 3:
+        return (shape[1], shape[0] * shape[2])
+    return (1, shape[0]) if len(shape) == 1 else (shape[0], math.prod(shape[1:]))
+
+
+def as_sequence(obs: Any) -> Tensor:
+    """Return (B, T, n)."""
+    if isinstance(obs, dict):
+        return as_sequence(obs[VEHICLES]) if VEHICLES in obs else as_vector(obs)[:, None, :]
+    if obs.dim() == 2:
+        return obs[:, None, :]  # (B, 1, n)
+    if obs.dim() == 4:
+        return obs.transpose(1, 2).flatten(2)  # (B, H, C * W)
+    return obs.flatten(2)  # (B, T, n)
+
+
+def shape_of(space: spaces.Space) -> tuple[int, ...]:
+    """Shape of one observation that is no dict; ValueError for a space that no network reads."""
+    if not isinstance(space, spaces.Box | spaces.MultiBinary) or not space.shape:
+        raise ValueError(
+            f"observations of {space} are no input for an encoder; choose a kind of numbers, such as gaps, grid, "
+            "pixels or kinematics"
+        )
+    return tuple(space.shape)

@@ -1,0 +1,75 @@
+"""What says how good drawn scenes are: each number against arithmetic, and against the baseline that it must expose."""
+
+import numpy as np
+import pytest
+
+from deeptraffic.sim.rules import RULES_2018
+from representation.data.rasters import OWN, VEHICLE, decode_rasters, rasterise
+from representation.data.recording import Recording
+from representation.metrics.scenes import (
+    abrupt_fraction,
+    copied_ratio,
+    descriptors,
+    distance_between,
+    independent_scenes,
+    marginals,
+    precision_recall,
+    two_sample_accuracy,
+)
+
+
+@pytest.fixture(scope="module")
+def pictures(driving: Recording) -> np.ndarray:
+    return rasterise(driving.rules, driving.states.reshape(-1))
+
+
+def test_independent_cells_have_the_right_cells_and_one_own_car(pictures: np.ndarray) -> None:
+    drawn = independent_scenes(pictures, 800, seed=1)
+    own = drawn[:, OWN] > 0
+    assert (own.sum((1, 2)) == 1).all()
+    assert (drawn[:, VEHICLE][own] == 1).all()
+    share, wanted = ((some[:, VEHICLE, :15] > 0).mean() for some in (drawn, pictures))
+    assert share == pytest.approx(wanted, rel=0.05)
+
+
+def test_a_judge_tells_independent_cells_from_traffic_but_not_traffic_from_traffic(pictures: np.ndarray) -> None:
+    assert two_sample_accuracy(pictures[::2], pictures[1::2]) < 0.6
+    assert two_sample_accuracy(pictures, independent_scenes(pictures, len(pictures))) > 0.66
+
+
+def test_precision_and_recall_are_those_of_arithmetic() -> None:
+    real = np.arange(10.0)[:, None]  # each third neighbour is 2 or 3 away: the union of balls is -3 .. 12
+    drawn = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 100.0, 101.0, 102.0, 103.0, 104.0])[:, None]
+    precision, recall = precision_recall(real, drawn)
+    assert precision == 0.5
+    assert recall == 0.8  # balls around 0 .. 4 reach from -3 to 7
+
+
+def test_marginals_are_those_of_the_game() -> None:
+    picture = np.zeros((1, 5, 20, 7), np.float32)
+    picture[:, [VEHICLE, OWN]] = -1
+    for row, own in ((15, 1.0), (10, -1.0), (8, -1.0)):
+        picture[0, :, row, 3] = (1.0, own, -1.0, 1.0 if own > 0 else 0.0, 1.0)
+    states = decode_rasters(RULES_2018, picture).states
+    found = marginals(RULES_2018, states)
+    assert found["cars in view"].tolist() == [3.0]
+    assert found["gaps [px]"] == pytest.approx([2 * 35 - 34, 5 * 35 - 34])
+    assert sorted(found["speeds [mph]"]) == pytest.approx([47.0, 47.0, 80.0])  # 40 c a = 40 * 1.175 and 40 * 2
+    assert distance_between(np.arange(9.0), np.arange(9.0) + 2.5) == pytest.approx(2.5)
+    row = descriptors(RULES_2018, states)[0]
+    assert row[:7].tolist() == [0, 0, 0, 3, 0, 0, 0]
+    assert row[7:14] == pytest.approx([3.5, 3.5, 3.5, (5 * 35 - 34) / 150, 3.5, 3.5, 3.5], rel=0.01)
+
+
+def test_speeds_that_the_road_ahead_does_not_allow_are_found(driving: Recording) -> None:
+    states = decode_rasters(driving.rules, rasterise(driving.rules, driving.states[:, -1])).states
+    wild = states.copy()
+    wild["following_speed"] = np.random.default_rng(0).uniform(0, 2, wild["following_speed"].shape)
+    assert abrupt_fraction(driving.rules, states) < 0.12
+    assert abrupt_fraction(driving.rules, wild) > 0.5
+
+
+def test_copies_are_nearer_to_the_training_data_than_other_runs(pictures: np.ndarray, held_out: Recording) -> None:
+    others = rasterise(held_out.rules, held_out.states.reshape(-1))
+    assert copied_ratio(pictures[:50], others[:50], pictures) == 0.0
+    assert copied_ratio(others[50:], others[:50], pictures) == pytest.approx(1.0, abs=0.25)
