@@ -12,8 +12,6 @@ state alone, and unlike OpenMP's pool they survive a fork (SubprocVecEnv, AsyncV
 """
 
 import os
-import sys
-import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
@@ -238,9 +236,8 @@ def run_in_chunks(
         loop(sim.table, *fixed, sim.games, rows[piece], *scalars, *(array[piece] for array in per_row))
 
     chunks = min(sim.threads, max(1, rows.size // MIN_ROWS_PER_THREAD))
-    if chunks == 1 or _is_new(loop):
-        with _CompilationNotice(loop):
-            call(slice(None))
+    if chunks == 1 or not loop.overloads:  # a loop that was never called compiles first
+        call(slice(None))
         return
     if sim._pool is None or sim._pool_process != os.getpid():  # a fork copies the pool, but not its threads
         sim._pool_process = os.getpid()
@@ -253,32 +250,6 @@ def run_in_chunks(
         wait(futures)
     for future in futures:
         future.result()
-
-
-def _is_new(loop: Any) -> bool:
-    return not loop.overloads
-
-
-class _CompilationNotice:
-    """Say so on standard error if a first call takes long because Numba compiles (once per machine, then cached)."""
-
-    said = False  # once a process is enough
-
-    def __init__(self, loop: Any) -> None:
-        self.timer = threading.Timer(1.5, self._say) if _is_new(loop) and not self.said else None
-
-    def _say(self) -> None:
-        type(self).said = True
-        print("deeptraffic: compiling for this machine, once; this may take a minute ...", file=sys.stderr)
-
-    def __enter__(self) -> None:
-        if self.timer:
-            self.timer.daemon = True
-            self.timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        if self.timer:
-            self.timer.cancel()
 
 
 def _count_threads(threads: int | None) -> int:

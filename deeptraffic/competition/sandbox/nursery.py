@@ -32,7 +32,7 @@ main()
 """
 # Numerical libraries would start threads, which a process that enters a namespace of its own must not have.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-CACHE_PLACES = ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "HOME")  # where compiled kernels lie; forgotten later
+CACHE_PLACES = ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "HOME", "TMPDIR")  # where compiled kernels lie; forgotten later
 ANSWER_SECONDS = 60.0  # to fork, or to bury a child
 MAX_MESSAGE = 4096  # [bytes]
 
