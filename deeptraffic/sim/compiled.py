@@ -40,7 +40,7 @@ NOTICE_UNCACHED = "deeptraffic: compiling; set NUMBA_CACHE_DIR to a writable fol
 
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile `function` on its first call for each type of arguments, and keep the machine code on disk."""
-    dispatcher = njit(nogil=True, error_model="numpy")(function)
+    dispatcher: Any = njit(nogil=True, error_model="numpy")(function)
     if cache_folder() is not None and Path(function.__code__.co_filename).is_file():
         dispatcher._cache = CodeCache(function)
     return dispatcher

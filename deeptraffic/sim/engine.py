@@ -12,7 +12,7 @@ state alone, and unlike OpenMP's pool they survive a fork (SubprocVecEnv, AsyncV
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
@@ -227,9 +227,7 @@ def _per_row(values: ArrayLike, rows: I64) -> I64:
     return np.ascontiguousarray(np.broadcast_to(np.asarray(values, np.int64), rows.shape))
 
 
-def run_in_chunks(
-    sim: Simulator, loop: Callable[..., None], rows: I64, per_row: tuple, fixed: tuple = (), scalars: tuple = ()
-) -> None:
+def run_in_chunks(sim: Simulator, loop: Any, rows: I64, per_row: tuple, fixed: tuple = (), scalars: tuple = ()) -> None:
     """Call loop(rules, *fixed, games, rows, *scalars, *per_row) on up to `sim.threads` slices of rows and per_row."""
 
     def call(piece: slice) -> None:
