@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from deeptraffic.cli.app import app
 from deeptraffic.competition import evaluation
 from deeptraffic.competition.evaluation import idle_policy
-from deeptraffic.competition.sandbox.intake import Upload
+from deeptraffic.competition.sandbox.validation import Upload
 from deeptraffic.competition.store import accounts, audit, board, competitions, submissions
 from deeptraffic.competition.store.database import Database
 from deeptraffic.policies.file import policy_content
@@ -65,7 +65,7 @@ def enter(shell: Shell, name: str) -> str:
     db = shell.db
     person = next(found for found in accounts.search_people(db, name)[0])
     content = policy_content(idle_policy())
-    facts = ("policy", name, 2018, 0, "vector", "contest", Sensor(0, 1, 0), 0, ("dense",), 10, 10, 10, 0)
+    facts = ("policy", name, 2018, 0, Sensor(0, 1, 0), 0, ("dense",), 10, 10, 10, 0)
     upload = Upload(content, name, "a.safetensors", *facts)
     return submissions.accept(db, 1, person.id, upload).key
 
@@ -138,7 +138,7 @@ def test_a_baseline_comes_from_a_file(shell: Shell, tmp_path: Path) -> None:
 def test_the_doctor_prints_findings_and_fails_for_a_bad_one(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     from deeptraffic.competition import doctor
 
-    monkeypatch.setattr(doctor, "check_protections", lambda: [])
+    monkeypatch.setattr(doctor, "check_sandbox", list)
     assert {found["name"] for found in shell.json("doctor")["findings"]} >= {"disk", "clock", "database", "queue"}
     monkeypatch.setattr(doctor, "NO_DISK", 10**18)
     assert "bad" in shell("doctor", code=1)

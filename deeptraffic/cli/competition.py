@@ -174,11 +174,11 @@ def baseline(
     competition: str | None = COMPETITION,
 ) -> None:
     """Enter a policy that stands on the board without a rank."""
-    from deeptraffic.competition.sandbox.intake import check
+    from deeptraffic.competition.sandbox.validation import validate
     from deeptraffic.competition.store.organise import add_baseline
 
     db, found = open_competition(data, database_url, competition)
-    made = add_baseline(db, found.id, name, check(file.read_bytes(), file.name), actor())
+    made = add_baseline(db, found.id, name, validate(file.read_bytes(), file.name), actor())
     results.print(f"{name} waits for its score: {made.key}", markup=False, highlight=False)
 
 

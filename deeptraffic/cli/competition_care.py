@@ -83,7 +83,7 @@ def _print_findings(findings: list[Any]) -> None:
     for heading in ("what", "state", "finding"):
         table.add_column(heading)
     for finding in findings:
-        table.add_row(finding.name, f"[{colours[finding.state]}]{finding.state}[/]", finding.sentence)
+        table.add_row(finding.name, f"[{colours[finding.state]}]{finding.state}[/]", finding.detail)
     results.print(table)
 
 

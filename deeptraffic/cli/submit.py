@@ -30,12 +30,12 @@ def submit(
     """Submit a policy to a competition."""
     from deeptraffic.cli.server_client import ServerClient
     from deeptraffic.competition.config import CompetitionConfig
-    from deeptraffic.competition.sandbox.intake import check
+    from deeptraffic.competition.sandbox.validation import validate_unsandboxed
 
     client = ServerClient(server, token)
     content = _read(file)
     found = client.competition(competition)
-    upload = check(content, file.name)
+    upload = validate_unsandboxed(content, file.name)
     settings = {name: value for name, value in found.items() if name not in ("key", "phase")}
     CompetitionConfig.from_record(settings).check_upload(upload)
     here = _score_here(file, upload.rules, upload.other_agents) if score else None

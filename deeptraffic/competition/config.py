@@ -19,7 +19,7 @@ from deeptraffic.settings import Checked, boolean, choice, integer
 from deeptraffic.sim.rules import CONTESTS, MAX_OTHER_AGENTS
 
 if TYPE_CHECKING:
-    from deeptraffic.competition.sandbox.intake import Upload
+    from deeptraffic.competition.sandbox.validation import Upload
 
 MAX_TEXT = {"title": 100, "description": 4000}  # [characters]
 MAX_FILE = 16_000_000  # [bytes] no policy file is larger

@@ -1,24 +1,41 @@
-"""What really protects a competition on this machine: each finding comes from trying it out, not from a setting.
+"""Diagnosis of a competition on this machine: the sandbox, the disk, the clock, the database, the queue.
 
 >>> for finding in examine(db, Path("competition")):
-...     print(finding.name, finding.state, finding.sentence)
+...     print(finding.name, finding.state, finding.detail)
+
+Each finding comes from a test, not from a setting. Of the sandbox three things are tested: whether each protection
+alone prevents what it is for; whether a child that is locked down as for an evaluation succeeds in any escape attempt;
+and whether a child that spins or sleeps is killed.
 """
 
+import ctypes
+import json
 import os
 import shutil
+import socket
 import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import func, select, text
 
 from deeptraffic.competition.config import to_time
-from deeptraffic.competition.sandbox.doctor import check_protections
-from deeptraffic.competition.sandbox.faults import PlatformFault
+from deeptraffic.competition.sandbox import messages
+from deeptraffic.competition.sandbox.errors import InvalidSubmission, PlatformError
+from deeptraffic.competition.sandbox.escape_attempts import (
+    ATTEMPTS,
+    BREACHED,
+    MISSING,
+    PROTECTION_TESTS,
+    AttackTargets,
+)
+from deeptraffic.competition.sandbox.limits import MEGABYTE, Limits
+from deeptraffic.competition.sandbox.lockdown import Protection
+from deeptraffic.competition.sandbox.process import ChildProcess
 from deeptraffic.competition.store import queue, workers
 from deeptraffic.competition.store.backup import check_file
 from deeptraffic.competition.store.database import Database
@@ -31,19 +48,25 @@ LITTLE_DISK, NO_DISK = 2_000_000_000, 200_000_000  # [bytes] free
 SLOW_SYNC = 0.1  # [s] for one write that is on the disk
 LATE = 300_000  # [ms] that a job may wait while no worker is seen
 CLOCK_SLACK = 2_000  # [ms]
+SANDBOX_LIMITS = Limits(memory=64 * MEGABYTE, cpu_seconds=30, answer_seconds=60.0, wall_seconds=300.0)
+ENDLESS_LIMITS = {
+    "spin": replace(SANDBOX_LIMITS, cpu_seconds=1, answer_seconds=30.0),
+    "sleep": replace(SANDBOX_LIMITS, cpu_seconds=1, answer_seconds=1.0),
+}
+IPC_RMID = 0
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One protection or part; state: good, weak (works, less than it could) or bad."""
+    """One protection or part; state: good, weak (works, less well than it could) or bad."""
 
     name: str
     state: str
-    sentence: str
+    detail: str
 
 
 def examine(db: Database, data: Path) -> Iterator[Finding]:
-    """Try everything out, one finding after another."""
+    """Test everything; give one finding after another."""
     yield from sandbox_findings()
     checks: list[tuple[str, Callable[[], Finding]]] = [
         ("disk", lambda: disk_finding(data)),
@@ -61,27 +84,105 @@ def examine(db: Database, data: Path) -> Iterator[Finding]:
             yield Finding(name, BAD, str(error))
 
 
+# --- the sandbox --------------------------------------------------------------------------------------------------
+
+
 def sandbox_findings() -> Iterator[Finding]:
-    """What came of a child process that tried to break out, one way after another."""
+    """Give the findings of `check_sandbox`."""
     try:
-        layers = check_protections()
-    except PlatformFault as fault:
-        yield Finding("sandbox", BAD, f"no policy can be evaluated: {fault}")
+        protections = check_sandbox()
+    except PlatformError as error:
+        yield Finding("sandbox", BAD, f"no policy can be evaluated: {error}")
         return
-    for layer in layers:  # without one of its layers others hold; what must not succeed is another matter
-        missing = BAD if layer.name.startswith("cannot ") else WEAK
-        yield Finding(f"sandbox: {layer.name}", GOOD if layer.works else missing, layer.sentence)
+    for protection in protections:  # a missing protection is weak, for others hold; a successful escape is bad
+        missing = BAD if protection.name.startswith("cannot ") else WEAK
+        yield Finding(f"sandbox: {protection.name}", GOOD if protection.in_force else missing, protection.detail)
+
+
+def check_sandbox() -> list[Protection]:
+    """Return each protection, and each escape attempt as what a child "cannot" do. Takes some seconds."""
+    with attack_targets() as targets, ChildProcess("attempt escapes", SANDBOX_LIMITS) as locked:
+        return [*check_protections(locked, targets), *check_attempts(locked, targets), *check_watchdog(targets)]
+
+
+def check_protections(locked: ChildProcess, targets: AttackTargets) -> list[Protection]:
+    """Return which protections a locked-down child reports, those that prevent nothing when tested alone corrected."""
+    with ChildProcess("test protections", SANDBOX_LIMITS) as child:
+        found = _ask(child, list(PROTECTION_TESTS), targets)
+    return [_tested(protection, found.get(protection.name)) for protection in locked.protections]
+
+
+def _tested(protection: Protection, status: object) -> Protection:
+    if not protection.in_force:
+        return protection
+    if status == MISSING:
+        return replace(protection, in_force=False, detail="cannot be applied alone")
+    if status == BREACHED:
+        return replace(protection, in_force=False, detail="in force, but it did not prevent what it is for")
+    return protection
+
+
+def check_attempts(locked: ChildProcess, targets: AttackTargets) -> list[Protection]:
+    """Return whether each escape attempt of a locked-down child is refused."""
+    found = _ask(locked, list(ATTEMPTS), targets)
+    return [
+        Protection(f"cannot {name}", found.get(name) is not None, str(found.get(name) or "IT SUCCEEDED"))
+        for name in ATTEMPTS
+    ]
+
+
+def check_watchdog(targets: AttackTargets) -> list[Protection]:
+    """Return whether children that spin and that sleep are killed."""
+    return [_killed(name, limits, targets) for name, limits in ENDLESS_LIMITS.items()]
+
+
+def _killed(name: str, limits: Limits, targets: AttackTargets) -> Protection:
+    try:
+        with ChildProcess("attempt escapes", limits) as child:
+            _ask(child, [name], targets)
+    except InvalidSubmission as error:
+        return Protection(f"cannot {name} for ever", error.code == "time", str(error))
+    return Protection(f"cannot {name} for ever", False, "IT SUCCEEDED")
+
+
+def _ask(child: ChildProcess, names: list[str], targets: AttackTargets) -> dict[str, object]:
+    question = json.dumps({"names": names, "targets": asdict(targets)}).encode()
+    answer = json.loads(child.ask(messages.SUBMISSION, question))
+    assert isinstance(answer, dict)
+    return answer
+
+
+@contextmanager
+def attack_targets() -> Iterator[AttackTargets]:
+    """Make targets: a file that every user may read, a server on the loopback interface, shared memory."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.shmget.restype = ctypes.c_int
+    segment = libc.shmget(0, 4096, 0o1666)
+    try:
+        with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as server:
+            os.chmod(folder, 0o755)
+            file = os.path.join(folder, "everybody")
+            with open(file, "w", encoding="ascii") as opened:
+                opened.write("for everybody")
+            os.chmod(file, 0o644)
+            yield AttackTargets(file, server.getsockname()[1], os.getpid(), segment, SANDBOX_LIMITS.memory)
+    finally:
+        if segment >= 0:
+            libc.shmctl(segment, IPC_RMID, None)
+
+
+# --- disk, clock, database, queue ---------------------------------------------------------------------------------
 
 
 def disk_finding(data: Path) -> Finding:
-    """Room on the disk that holds the data."""
+    """Free space on the disk that holds the data."""
     free = shutil.disk_usage(data).free
     state = BAD if free < NO_DISK else WEAK if free < LITTLE_DISK else GOOD
     return Finding("disk", state, f"{free / 1e9:.1f} GB free where {data} is")
 
 
 def sync_finding(data: Path) -> Finding:
-    """How long a write takes that survives a power cut."""
+    """Duration of a write that survives a power cut."""
     with tempfile.NamedTemporaryFile(dir=data, prefix=".unfinished-") as file:
         started = time.perf_counter()
         for _ in range(5):
@@ -94,30 +195,30 @@ def sync_finding(data: Path) -> Finding:
 
 
 def folder_finding(data: Path) -> Finding:
-    """Who else on this machine can read the data."""
+    """Permissions of the data folder."""
     others = data.stat().st_mode & 0o077
     if others:
-        return Finding("data folder", WEAK, f"other users of this machine may enter {data}; chmod 700 shuts them out")
+        return Finding("data folder", WEAK, f"other users of this machine may enter {data}; chmod 700 it")
     return Finding("data folder", GOOD, f"only its owner may enter {data}")
 
 
 def clock_finding(db: Database) -> Finding:
-    """Whether the clock runs on, and agrees with the database's."""
+    """Whether the clock was set back, and agrees with the database's."""
     with db.read() as connection:
         now, here = db.now(connection), time.time_ns() // 1_000_000
         newest = connection.execute(select(func.max(audit.c.at))).scalar_one() or 0
         newest = max(newest, connection.execute(select(func.max(submissions.c.accepted_at))).scalar_one() or 0)
     if newest > now + CLOCK_SLACK:
-        return Finding("clock", BAD, f"the clock was set back: {to_time(newest)} is written down, now {to_time(now)}")
+        return Finding("clock", BAD, f"the clock was set back: {to_time(newest)} is recorded, now {to_time(now)}")
     if abs(now - here) > CLOCK_SLACK:
         return Finding(
             "clock", WEAK, f"the database's clock differs from this machine's by {(now - here) / 1000:.1f} s"
         )
-    return Finding("clock", GOOD, f"{to_time(now)}, behind nothing that is written down")
+    return Finding("clock", GOOD, f"{to_time(now)}, not before any recorded time")
 
 
 def database_finding(db: Database) -> Finding:
-    """Whether the database is sound and keeps what it was told."""
+    """Integrity and durability of the database."""
     if not db.is_sqlite:
         with db.read() as connection:
             version = connection.execute(text("SHOW server_version")).scalar_one()
@@ -131,18 +232,18 @@ def database_finding(db: Database) -> Finding:
     with closing(sqlite3.connect(f"file:{db.url.database}?mode=ro", uri=True)) as plain:
         check_file(plain)
     state = GOOD if (journal, synchronous) == ("wal", 2) else BAD
-    kept = "every answer given survives a power cut" if state == GOOD else "answers given may be lost"
-    return Finding("database", state, f"SQLite, sound; journal {journal}, synchronous {synchronous}: {kept}")
+    kept = "commits survive a power cut" if state == GOOD else "a power cut may lose commits"
+    return Finding("database", state, f"SQLite, intact; journal {journal}, synchronous {synchronous}: {kept}")
 
 
 def tables_finding(db: Database) -> Finding:
-    """Whether the tables are this version's."""
+    """Version of the tables."""
     here, newest = version_of(db), newest_version()
     return Finding("tables", GOOD if here == newest else BAD, f"version {here}, this package has {newest}")
 
 
 def queue_finding(db: Database) -> Finding:
-    """Whether somebody works off the queue."""
+    """Whether workers process the queue."""
     seen, load = workers.seen(db), queue.load(db)
     with db.read() as connection:
         query = select(func.min(evaluations.c.queued_at)).where(evaluations.c.state == "queued")

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from deeptraffic.competition.sandbox.limits import DRIVING
+from deeptraffic.competition.sandbox.limits import EVALUATION
 from deeptraffic.competition.sandbox.policy import SandboxedPolicy
 from deeptraffic.competition.store.records import Job
 from deeptraffic.evaluation.protocol import OFFICIAL, OPEN_FRAMES, Progress, evaluate_official, evaluate_open
@@ -22,7 +22,7 @@ from deeptraffic.policies.network import Network
 from deeptraffic.policies.vocabulary import Dense
 from deeptraffic.sim.rules import Sensor
 
-LIMITS = replace(DRIVING, cpu_seconds=1200, wall_seconds=1800.0)  # of one evaluation
+LIMITS = replace(EVALUATION, cpu_seconds=1200, wall_seconds=1800.0)  # of one evaluation
 TOGETHER = 100  # private runs side by side
 
 RunsDone = Callable[[int, int], None]  # (runs done, runs in all)
@@ -31,7 +31,7 @@ RunsDone = Callable[[int, int], None]  # (runs done, runs in all)
 def evaluate_job(job: Job, progress: RunsDone) -> tuple[Score, bytes | None]:
     """Return a job's score, and the decisions of an official evaluation.
 
-    Raises SubmissionFault, PlatformFault, and whatever `progress` raises to end the evaluation.
+    Raises InvalidSubmission, PlatformError, and whatever `progress` raises to end the evaluation.
     """
     with SandboxedPolicy(job.content, LIMITS) as policy:
         if job.kind == "validation":

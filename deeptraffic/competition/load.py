@@ -25,7 +25,7 @@ import uvicorn
 from sqlalchemy import insert
 
 from deeptraffic.competition.config import CompetitionConfig
-from deeptraffic.competition.sandbox.intake import check
+from deeptraffic.competition.sandbox.validation import validate
 from deeptraffic.competition.store import competitions, jobs, queue, submissions, workers
 from deeptraffic.competition.store.database import Database, new_key, to_text
 from deeptraffic.competition.store.names import skeleton
@@ -175,7 +175,7 @@ class Load:
         checked, accepted, entries = [], [], []
         for number in range(max(4, int(2 * self.seconds))):
             content, started = policy_content(make_policy(number)), time.perf_counter()
-            entries.append(check(content, f"{number}.safetensors"))
+            entries.append(validate(content, f"{number}.safetensors"))
             checked.append(time.perf_counter() - started)
         yield "checking an uploaded policy file [ms]", 1000 * float(np.median(checked))
         with Supervisor(db.url, WORKERS):

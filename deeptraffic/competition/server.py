@@ -17,7 +17,7 @@ from pathlib import Path
 import uvicorn
 
 from deeptraffic.competition.config import CompetitionConfig
-from deeptraffic.competition.sandbox.nursery import nursery
+from deeptraffic.competition.sandbox.fork_server import fork_server
 from deeptraffic.competition.store import accounts, competitions
 from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.supervisor import Supervisor
@@ -84,7 +84,7 @@ class Server:
 
     def run(self) -> None:
         """Serve until a signal ends it."""
-        threading.Thread(target=nursery().warm, daemon=True).start()  # so that the first upload need not wait
+        threading.Thread(target=fork_server().start, daemon=True).start()  # so that the first upload need not wait
         web = WebSettings(self.settings.data, self.settings.public_url, self.settings.proxies)
         config = uvicorn.Config(
             create_app(self.db, web),

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
-from deeptraffic.competition.sandbox.faults import SubmissionFault
+from deeptraffic.competition.sandbox.errors import InvalidSubmission
 from deeptraffic.competition.store import outcomes, queue, workers
 from deeptraffic.competition.store.database import Database, new_key
 from deeptraffic.competition.store.errors import LeaseLost, Unavailable
@@ -117,9 +117,9 @@ class Worker:
         """Return the report that the store is to be given."""
         try:
             score, drive = self.evaluate(job, heart.progress)
-        except SubmissionFault as fault:
-            code, sentence = fault.code, fault.sentence
-            return lambda: outcomes.refuse(self.db, job, code, sentence)
+        except InvalidSubmission as error:
+            code, message = error.code, str(error)
+            return lambda: outcomes.refuse(self.db, job, code, message)
         except Stopped:
             return lambda: outcomes.hand_back(self.db, job)
         except LeaseLost:

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import URL, create_engine, text
 
 from deeptraffic.competition.config import CompetitionConfig
-from deeptraffic.competition.sandbox.intake import Upload
+from deeptraffic.competition.sandbox.validation import Upload
 from deeptraffic.competition.store import accounts, competitions, outcomes, queue, submissions
 from deeptraffic.competition.store.database import FILE, Database
 from deeptraffic.competition.store.records import Competition, Job, Person, Submission
@@ -45,15 +45,13 @@ class Lab:
             "label": name,
             "rules": 2018,
             "other_agents": 0,
-            "observation": "vector",
-            "access": "contest",
             "sensor": Sensor(3, 50, 10),
             "temporal_window": 0,
             "layers": ("dense", "relu", "dense"),
             "parameters": 1000,
             "operations": 1000,
-            "values": 100,
-            "vehicle_numbers": 0,
+            "activations": 100,
+            "state_values": 0,
         }
         return Upload(**(given | changes))
 

@@ -1,7 +1,7 @@
-"""Malicious code for a child: what a stranger would run if a policy file could ever make the child run anything.
+"""Malicious code for a child: what an attacker would run if a policy file could ever make the child run anything.
 
-A test's own nursery imports this and calls `enrol`, which puts `serve` in the place of the driving role; the content of
-the "policy file" is then the name of an attack. An attack that gets its way goes on to drive honestly, so that nothing
+A test's own fork server imports this and calls `enrol`, which replaces the role "evaluate" by `serve`; the content of
+the "policy file" is then the name of an attack. An attack that succeeds continues to drive honestly, so that nothing
 is raised and the test fails; one that is refused raises, which ends the child.
 """
 
@@ -22,16 +22,17 @@ from contextlib import suppress
 
 import numpy as np
 
-from deeptraffic.competition.sandbox import child, wire
+from deeptraffic.competition.sandbox import child, messages
 
-FACTS = {"label": "evil", "sensor": [1, 6, 2], "rules": 2018, "other_agents": 0, "operations": 1}
-FACTS |= {"values": 1, "vehicle_numbers": 1}
+FACTS = {"kind": "policy", "label": "evil", "sensor": [1, 6, 2], "rules": 2018, "other_agents": 0}
+FACTS |= {"layers": ["dense"], "temporal_window": 0, "parameters": 1}
+FACTS |= {"operations": 1, "activations": 1, "state_values": 1}
 libc = ctypes.CDLL(None, use_errno=True)
 first_targets: dict = {}
 
 
 def enrol() -> None:
-    child.ROLES["drive"] = child.Role(serve)
+    child.ROLES["evaluate"] = child.Role(serve)
 
 
 def serve(channel) -> None:
@@ -54,7 +55,7 @@ def honest(channel) -> None:
     """Answer until the first decision is asked for."""
     while True:
         request = channel.receive()
-        if request.kind == wire.ACT:
+        if request.kind == messages.ACT:
             channel.answer(bytes([1] * request.rows))
             return
         channel.answer(b"")
@@ -63,7 +64,7 @@ def honest(channel) -> None:
 def drive(channel, answer=None) -> None:
     while True:
         request = channel.receive()
-        if request.kind != wire.ACT:
+        if request.kind != messages.ACT:
             channel.answer(b"")
         elif answer:
             answer(channel, request.rows)
@@ -124,8 +125,8 @@ def kill_worker(channel) -> None:
     os.kill(first_targets["worker"], signal.SIGTERM)
 
 
-def kill_nursery(channel) -> None:
-    os.kill(os.getppid() or first_targets["nursery"], signal.SIGKILL)
+def kill_fork_server(channel) -> None:
+    os.kill(os.getppid() or first_targets["fork_server"], signal.SIGKILL)
 
 
 def kill_group_of_worker(channel) -> None:
@@ -242,7 +243,7 @@ ATTACKS = {
             shell,
             daemonise,
             kill_worker,
-            kill_nursery,
+            kill_fork_server,
             kill_group_of_worker,
         ),
         *(
@@ -265,11 +266,11 @@ ATTACKS = {
 
 
 def raw(channel, content: bytes) -> None:
-    wire.write_all(channel.sink, content)
+    messages.write_all(channel.sink, content)
 
 
 def wrong_nonce(channel, rows) -> None:
-    raw(channel, wire.ANSWER.pack(channel.nonce ^ 1, rows) + b"\1" * rows)
+    raw(channel, messages.ANSWER.pack(channel.nonce ^ 1, rows) + b"\1" * rows)
 
 
 def early(channel, rows) -> None:
@@ -278,7 +279,7 @@ def early(channel, rows) -> None:
 
 
 def partial(channel, rows) -> None:
-    raw(channel, wire.ANSWER.pack(channel.nonce, rows)[:7])
+    raw(channel, messages.ANSWER.pack(channel.nonce, rows)[:7])
 
 
 def flood(channel, rows) -> None:
@@ -310,15 +311,15 @@ ANSWERS = {
     "no action": lambda channel, rows: channel.answer(b""),
     "two actions": lambda channel, rows: channel.answer(b"\1" * (rows + 1)),
     "text": lambda channel, rows: raw(channel, b"score: 99.9 mph\n" * 4),
-    "huge length": lambda channel, rows: raw(channel, wire.ANSWER.pack(channel.nonce, 1 << 60)),
-    "negative length": lambda channel, rows: raw(channel, wire.ANSWER.pack(channel.nonce, -1)),
+    "huge length": lambda channel, rows: raw(channel, messages.ANSWER.pack(channel.nonce, 1 << 60)),
+    "negative length": lambda channel, rows: raw(channel, messages.ANSWER.pack(channel.nonce, -1)),
     "wrong nonce": wrong_nonce,
     "early": early,
     "partial": partial,
     "flood": flood,
     "close pipes": close_pipes,
     "exit": lambda channel, rows: os._exit(0),
-    "exit as if out of memory": lambda channel, rows: os._exit(wire.EXIT_MEMORY),
+    "exit as if out of memory": lambda channel, rows: os._exit(messages.EXIT_MEMORY),
     "segmentation fault": kill_itself,
     "print a score": print_score,
 }
@@ -331,8 +332,10 @@ FACTS_LIES = {
     "facts: negative sensor": json.dumps(FACTS | {"sensor": [-1, -5, -5]}).encode(),
     "facts: a third contest": json.dumps(FACTS | {"rules": 2016}).encode(),
     "facts: no cost": json.dumps(FACTS | {"operations": -5}).encode(),
-    "facts: a false fault": json.dumps({"fault": ["platform", "not me"]}).encode(),
-    "facts: too long": json.dumps(FACTS | {"label": "x" * wire.MAX_REPORT}).encode(),
+    "facts: no layers": json.dumps(FACTS | {"layers": [["dense"]]}).encode(),
+    "facts: no kind": json.dumps(FACTS | {"kind": ["policy"]}).encode(),
+    "facts: a false error": json.dumps({"error": ["platform", "not me"]}).encode(),
+    "facts: too long": json.dumps(FACTS | {"label": "x" * messages.MAX_REPORT}).encode(),
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from deeptraffic.competition.config import CompetitionConfig, to_milliseconds, to_time
 from deeptraffic.competition.evaluation import idle_policy
-from deeptraffic.competition.sandbox.intake import check
+from deeptraffic.competition.sandbox.validation import validate
 from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.policies.file import policy_content
 from deeptraffic.settings import read_settings
@@ -55,7 +55,7 @@ def test_times_without_a_zone_are_utc_and_others_are_turned() -> None:
 
 
 def test_a_file_is_checked_against_the_settings_without_a_database() -> None:
-    upload = check(policy_content(idle_policy()), "mine.safetensors")
+    upload = validate(policy_content(idle_policy()), "mine.safetensors")
     CompetitionConfig(parameter_cap=10).check_upload(upload)
     with pytest.raises(RequestError) as refused:
         CompetitionConfig(parameter_cap=9).check_upload(upload)

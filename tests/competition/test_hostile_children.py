@@ -1,4 +1,4 @@
-"""Code that runs inside a locked child gets at nothing, stops nothing, and is named for what it did."""
+"""Hostile code inside a locked-down child reaches nothing, stops nothing, and is reported by the right code."""
 
 import ctypes
 import json
@@ -13,12 +13,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 
-from deeptraffic.competition.sandbox import process, wire
-from deeptraffic.competition.sandbox.faults import SubmissionFault
-from deeptraffic.competition.sandbox.limits import DRIVING, MEGABYTE, Limits
-from deeptraffic.competition.sandbox.nursery import PROGRAM, Nursery, nursery
+from deeptraffic.competition.sandbox import messages, process
+from deeptraffic.competition.sandbox.errors import InvalidSubmission
+from deeptraffic.competition.sandbox.fork_server import PROGRAM, ForkServer, fork_server
+from deeptraffic.competition.sandbox.limits import EVALUATION, MEGABYTE, Limits
+from deeptraffic.competition.sandbox.lockdown import FIRST_CHILD_USER
 from deeptraffic.competition.sandbox.policy import SandboxedPolicy
-from deeptraffic.competition.sandbox.privileges import OWN_USERS
 from deeptraffic.evaluation.protocol import OFFICIAL, Protocol, evaluate_official
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.policies.file import pack_policy, policy_content, read_policy
@@ -26,7 +26,7 @@ from deeptraffic.policies.network import Network
 from deeptraffic.policies.vocabulary import Dense
 from deeptraffic.sim.rules import Sensor
 
-SHORT = replace(DRIVING, memory=128 * MEGABYTE, cpu_seconds=1, answer_seconds=20.0)
+SHORT = replace(EVALUATION, memory=128 * MEGABYTE, cpu_seconds=1, answer_seconds=20.0)
 IMPATIENT = replace(SHORT, answer_seconds=0.5)
 NETWORK = Network(27, (Dense(outputs=5),), {"1.weight": np.eye(5, 27), "1.bias": np.arange(5) / 9})
 HONEST = policy_content(pack_policy(NETWORK, Sensor(1, 7, 2), "honest"))
@@ -36,7 +36,7 @@ CASES = [
         (name, SHORT, "crash")
         for name in ("fork", "fork_bomb", "threads", "raw_clone", "execute", "shell", "daemonise")
     ],
-    *[(name, SHORT, "crash") for name in ("kill_worker", "kill_nursery", "kill_group_of_worker")],
+    *[(name, SHORT, "crash") for name in ("kill_worker", "kill_fork_server", "kill_group_of_worker")],
     *[(name, SHORT, "crash") for name in ("trace_worker", "read_worker_memory")],
     *[(name, SHORT, "time") for name in ("spin", "stop_watchdog_signal")],
     *[(name, IMPATIENT, "time") for name in ("sleep", "partial")],
@@ -50,12 +50,13 @@ CASES = [
     ("exit as if out of memory", SHORT, "memory"),
     *[(f"facts: {name}", SHORT, "answer") for name in ("no JSON", "60,000 deep", "a list", "no label", "endless road")],
     *[(f"facts: {name}", SHORT, "answer") for name in ("negative sensor", "a third contest", "no cost", "too long")],
-    ("facts: a false fault", SHORT, "answer"),
+    *[(f"facts: {name}", SHORT, "answer") for name in ("no layers", "no kind")],
+    ("facts: a false error", SHORT, "answer"),
 ]
 
 
-class Watched(Nursery):
-    """A nursery that remembers whom it brought up."""
+class Watched(ForkServer):
+    """A fork server that remembers its children."""
 
     def __init__(self, program: str) -> None:
         super().__init__(program)
@@ -73,7 +74,7 @@ class Watched(Nursery):
 
 
 @pytest.fixture(scope="module")
-def evil_nursery() -> Iterator[Watched]:
+def evil_server() -> Iterator[Watched]:
     folder = str(Path(__file__).parent)
     program = PROGRAM.replace("main()", f"sys.path.append({folder!r}); import malice; malice.enrol(); main()")
     evil = Watched(program)
@@ -82,11 +83,11 @@ def evil_nursery() -> Iterator[Watched]:
 
 
 @pytest.fixture
-def evil(evil_nursery: Watched, monkeypatch: pytest.MonkeyPatch) -> Watched:
+def evil(evil_server: Watched, monkeypatch: pytest.MonkeyPatch) -> Watched:
     """Children run malice instead of policies while this is in force."""
-    monkeypatch.setattr(process, "nursery", lambda: evil_nursery)
+    monkeypatch.setattr(process, "fork_server", lambda: evil_server)
     monkeypatch.setitem(OFFICIAL, 2018, Protocol(runs=2, frames=600, block=1))
-    return evil_nursery
+    return evil_server
 
 
 @pytest.fixture(scope="module")
@@ -111,11 +112,11 @@ def test_attack_is_contained_and_the_next_honest_policy_is_scored(
     attack: str, limits: Limits, code: str, evil: Watched, targets: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = json.dumps(targets | {"attack": attack}).encode()
-    with pytest.raises(SubmissionFault) as fault, SandboxedPolicy(content, limits) as policy:
+    with pytest.raises(InvalidSubmission) as error, SandboxedPolicy(content, limits) as policy:
         evaluate_official(policy)
-    assert fault.value.code == code
+    assert error.value.code == code
     assert leftovers(evil) == []
-    monkeypatch.setattr(process, "nursery", nursery)
+    monkeypatch.setattr(process, "fork_server", fork_server)
     with SandboxedPolicy(HONEST) as honest:
         scored = evaluate_official(honest)
     assert np.array_equal(scored.run_scores, evaluate_official(read_policy(HONEST).policy()).run_scores)
@@ -148,7 +149,7 @@ def test_seeds_database_tokens_and_other_submissions_are_out_of_reach(
         with SandboxedPolicy(json.dumps(targets | asked).encode(), SHORT) as policy:
             policy.reset(np.arange(1))
             policy.act(np.zeros((1, policy.observation.size)), np.arange(1))
-            report = json.loads(policy.child.ask(wire.ATTACH))
+            report = json.loads(policy.child.ask(messages.ATTACH))
     assert report["hits"] == {}
     refused = {way for way, found in report["found"].items() if found.startswith("refused")}
     assert set(report["found"]) - refused == {"environment", "arguments", "own memory", "handles"}
@@ -157,12 +158,12 @@ def test_seeds_database_tokens_and_other_submissions_are_out_of_reach(
     assert len(report["found"]["handles"].split()) == 5  # three that lead nowhere, and the two pipes
 
 
-def leftovers(nursery: "Watched") -> list[int]:
-    """Processes that are a nursery's children, or of a user that only its children had."""
-    users, found = {OWN_USERS + child for child in nursery.children}, []
+def leftovers(server: "Watched") -> list[int]:
+    """Processes that are a fork server's children, or of a user that only its children had."""
+    users, found = {FIRST_CHILD_USER + child for child in server.children}, []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == nursery.number or folder.stat().st_uid in users:
+            if parent == server.number or folder.stat().st_uid in users:
                 found.append(int(folder.name))
     return found

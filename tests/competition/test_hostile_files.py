@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeptraffic.competition.sandbox.faults import SubmissionFault
-from deeptraffic.competition.sandbox.intake import Upload, check, check_own
-from deeptraffic.competition.sandbox.limits import DRIVING
+from deeptraffic.competition.sandbox.errors import InvalidSubmission
+from deeptraffic.competition.sandbox.limits import EVALUATION
 from deeptraffic.competition.sandbox.policy import SandboxedPolicy
+from deeptraffic.competition.sandbox.validation import Upload, validate, validate_unsandboxed
 from deeptraffic.evaluation.protocol import OFFICIAL, Protocol, evaluate_official
 from deeptraffic.policies.convnetjs.write import write_submission
 from deeptraffic.policies.file import KEY, pack_policy, policy_content, read_policy
@@ -153,7 +153,7 @@ class _Shapes(Network):
 
 @dataclass(frozen=True)
 class Case:
-    """content: or what makes it; name: of the file; code: of the fault, or ACCEPTED; says: part of the sentence"""
+    """content: or what makes it; name: of the file; code: of the error, or ACCEPTED; says: part of its message"""
 
     title: str
     content: bytes | Callable[[], bytes]
@@ -224,7 +224,7 @@ MANIFESTS = [
     Case("an endless sensor", manifest(observation={"lanes_side": 10**9}), "broken"),
     Case("the whole state for an observation", manifest(observation={"kind": "full"}), "broken"),
     Case("layers that take too long", lambda: large(tuple(map(wide, (1500, 1400, 5)))), "size", "multiplications"),
-    Case("a hundred thousand exponentials", lambda: large((*widened(13), Tanh(), wide(5))), "size", "numbers"),
+    Case("a hundred thousand exponentials", lambda: large((*widened(13), Tanh(), wide(5))), "size", "values"),
     Case("a memory of megabytes", lambda: large((Dense(outputs=5),), window=100), ACCEPTED),
 ]
 KINDS = [
@@ -243,7 +243,7 @@ KINDS = [
     Case("a tar archive", tarred, "format", "tar"),
     Case("a Keras file", b"\x89HDF\r\n\x1a\n" + bytes(64), "format", "Keras"),
     Case("a program", b"\x7fELF" + bytes(64), "format", "program"),
-    Case("a picture that is also code", b"GIF89a=1;" + ORIGINAL.encode(), "format", "picture", "mine.js"),
+    Case("a picture that is also code", b"GIF89a=1;" + ORIGINAL.encode(), "format", "image", "mine.js"),
     Case("Python code", b"import os\nos.system('id')\n", "broken", "weights", "mine.py"),
     Case("a web page", b"<!DOCTYPE html><html><script>1</script></html>", "broken", "web page", "mine.js"),
     Case("more than 16 MB", lambda: bytes(17 << 20), "size", "at most 16 MB"),
@@ -298,13 +298,13 @@ CASES = [
 ]
 
 
-def answer(case: Case, check: Callable[[bytes, str], Upload] = check) -> tuple[str, str]:
-    """The code that a file is answered with, and the sentence."""
+def answer(case: Case, validate: Callable[[bytes, str], Upload] = validate) -> tuple[str, str]:
+    """The code that a file is answered with, and the message."""
     content = case.content if isinstance(case.content, bytes) else case.content()
     try:
-        found = check(content, case.name)
-    except SubmissionFault as fault:
-        return fault.code, fault.sentence
+        found = validate(content, case.name)
+    except InvalidSubmission as error:
+        return error.code, str(error)
     assert isinstance(found, Upload)
     return ACCEPTED, found.label
 
@@ -318,22 +318,22 @@ def expected_scores() -> list[float]:
 def test_hostile_file_is_answered_as_expected_and_the_next_honest_one_is_scored(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, sentence = answer(case)
-    assert (code, case.says in sentence) == (case.code, True), sentence
-    assert sentence.isprintable() and len(sentence) <= 500
+    code, message = answer(case)
+    assert (code, case.says in message) == (case.code, True), message
+    assert message.isprintable() and len(message) <= 500
     monkeypatch.setitem(OFFICIAL, 2018, Protocol(runs=2, frames=600, block=1))
-    with SandboxedPolicy(check(POLICY, "honest.safetensors").content) as policy:
+    with SandboxedPolicy(validate(POLICY, "honest.safetensors").content) as policy:
         assert list(evaluate_official(policy).run_scores) == expected_scores()
 
 
 def test_every_refused_kind_of_file_says_what_to_do() -> None:
     for case in KINDS[:-2]:
-        code, sentence = answer(case)
-        assert code != "format" or "deeptraffic export" in sentence, case.title
+        code, message = answer(case)
+        assert code != "format" or "deeptraffic export" in message, case.title
 
 
 def test_same_code_gives_the_same_policy_file_whenever_it_comes() -> None:
-    first, second = (check(ORIGINAL.encode(), "mine.js") for _ in range(2))
+    first, second = (validate(ORIGINAL.encode(), "mine.js") for _ in range(2))
     assert first == second
     assert (first.kind, first.label, first.sensor, first.layers) == (
         "convnetjs",
@@ -346,28 +346,28 @@ def test_same_code_gives_the_same_policy_file_whenever_it_comes() -> None:
 
 @pytest.mark.parametrize("case", [*DAMAGED, *KINDS, *SCRIPTS[:8]], ids=lambda case: case.title)
 def test_a_file_of_ones_own_is_answered_as_a_server_would(case: Case) -> None:
-    assert answer(case, check_own)[0] == case.code
+    assert answer(case, validate_unsandboxed)[0] == case.code
 
 
 def test_a_file_of_ones_own_is_read_on_systems_without_a_sandbox(tmp_path: Path) -> None:
     (tmp_path / "mine.js").write_text(ORIGINAL)
     program = (
         "import sys, pathlib; sys.modules['resource'] = None  # as on Windows\n"
-        "from deeptraffic.competition.sandbox.intake import check_own\n"
-        "print(check_own(pathlib.Path('mine.js').read_bytes(), 'mine.js').parameters)"
+        "from deeptraffic.competition.sandbox.validation import validate_unsandboxed\n"
+        "print(validate_unsandboxed(pathlib.Path('mine.js').read_bytes(), 'mine.js').parameters)"
     )
     found = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (found.stdout, found.stderr) == ("68\n", "")
 
 
 def test_policy_file_is_kept_byte_by_byte() -> None:
-    assert check(POLICY, "mine.safetensors").content == POLICY
+    assert validate(POLICY, "mine.safetensors").content == POLICY
 
 
 def test_limits_of_a_competition_are_held() -> None:
     recurrent = large((Gru(hidden=40), Dense(outputs=5)))
-    assert check(recurrent, "mine.safetensors").vehicle_numbers == 41
-    tight = replace(DRIVING, vehicle_numbers=40)
-    with pytest.raises(SubmissionFault, match="41 numbers; at most 40") as fault:
-        check(recurrent, "mine.safetensors", tight)
-    assert fault.value.code == "size"
+    assert validate(recurrent, "mine.safetensors").state_values == 41
+    tight = replace(EVALUATION, state_values=40)
+    with pytest.raises(InvalidSubmission, match="41 values; at most 40") as error:
+        validate(recurrent, "mine.safetensors", tight)
+    assert error.value.code == "size"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deeptraffic.competition.sandbox.faults import PlatformFault, SubmissionFault
+from deeptraffic.competition.sandbox.errors import InvalidSubmission, PlatformError
 from deeptraffic.competition.store import outcomes, queue, submissions, workers
 from deeptraffic.competition.store.errors import LeaseLost
 from deeptraffic.competition.worker import Pace, Worker
@@ -31,8 +31,8 @@ def test_it_takes_a_submission_to_its_score(lab: Any) -> None:
 @pytest.mark.parametrize(
     ("error", "state", "code"),
     [
-        (SubmissionFault("memory", "too large"), "refused", "memory"),
-        (PlatformFault("no process"), "waiting", None),
+        (InvalidSubmission("memory", "too large"), "refused", "memory"),
+        (PlatformError("no process"), "waiting", None),
         (ValueError("a bug of ours"), "waiting", None),
         (MemoryError(), "waiting", None),
     ],

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import deeptraffic.sim.compiled as module
-from deeptraffic.competition.sandbox.nursery import CACHE_PLACES
+from deeptraffic.competition.sandbox.fork_server import CACHE_PLACES
 from deeptraffic.sim.compiled import cache_folder, compiled, fingerprint
 
 CALLER = """

@@ -1,1 +1,1 @@
-"""Strangers' policies, where they can do no harm: a locked child process sees observations and answers actions."""
+"""Sandbox for untrusted policies: a locked-down child process receives observations and answers actions."""

@@ -1,7 +1,7 @@
 """One decision there and back, in compiled code on both sides: what an official evaluation does up to 368,500 times.
 
 The worker plays whole runs and asks over the pipe whenever an agent waits; the child answers until something else than
-one decision is asked for. The messages are those of `wire.py`. The C library's read, write and poll are called by name.
+one decision is asked for. Messages are those of `messages.py`. The C library's read, write and poll are called by name.
 """
 
 import select
@@ -11,7 +11,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from deeptraffic.competition.sandbox import wire
+from deeptraffic.competition.sandbox import messages
 from deeptraffic.policies.brain import choose, is_copied_now
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.kernel import drive
@@ -27,9 +27,9 @@ _clock: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, t
 MONOTONIC = 1  # Linux's number of the clock that nobody sets
 
 U8 = NDArray[np.uint8]
-ACT = wire.ACT
-HEAD = wire.REQUEST.size // 8  # [whole numbers]
-HEAD_BYTES, ANSWER_BYTES = wire.REQUEST.size, wire.ANSWER.size + 1  # one decision is answered by one byte
+ACT = messages.ACT
+HEAD = messages.REQUEST.size // 8  # [whole numbers]
+HEAD_BYTES, ANSWER_BYTES = messages.REQUEST.size, messages.ANSWER.size + 1  # one decision is answered by one byte
 ACTIONS = len(Action)
 DONE, GONE, LATE, WRONG = range(4)  # how `ask` ended
 SOURCE, SINK, PATIENCE, DEADLINE = range(4)  # entries of `line`

@@ -1,4 +1,4 @@
-"""What a submission may use: one frozen record, handed to the child process when it starts."""
+"""Resource limits of a submission, passed to the child process when it starts."""
 
 import math
 from dataclasses import dataclass, fields
@@ -8,17 +8,16 @@ MEGABYTE = 1 << 20
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of one child process; a fault names the one that was passed.
+    """Limits of one child process; an error names the one that was exceeded.
 
     memory: [bytes] of address space beyond what the child holds before it reads the submission
-    cpu_seconds: of processor time, all decisions together
+    cpu_seconds: processor time of all decisions together
     wall_seconds: from the first byte of the submission to the last answer
     answer_seconds: without an answer until the child is killed
-    start_seconds: until the child is locked in; the first start on a machine compiles for a minute
-    operations: multiplications of one decision; 2 million are one or two milliseconds
-    values: numbers that one decision computes, inputs and intermediate results included; each may cost an exponential
-    vehicle_numbers: that a vehicle's memory may hold, from recurrent layers and past decisions together; 100 games of
-        11 cars side by side then take 440 MB
+    start_seconds: until the child is locked down; the first start on a machine compiles for a minute
+    operations: multiplications per decision; 2 million take one or two milliseconds
+    activations: values computed per decision, inputs and intermediate results included; each may cost an exponential
+    state_values: values of a vehicle's recurrent state and history; 100 games of 11 vehicles then take 440 MB
     """
 
     memory: int = 1024 * MEGABYTE
@@ -27,15 +26,15 @@ class Limits:
     answer_seconds: float = 30.0
     start_seconds: float = 300.0
     operations: int = 2_000_000
-    values: int = 100_000
-    vehicle_numbers: int = 50_000
+    activations: int = 100_000
+    state_values: int = 50_000
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise ValueError(f"{field.name}={value!r} is no limit; give a number above 0")
+                raise ValueError(f"{field.name} must be a finite number above 0, got {value!r}")
 
 
-DRIVING = Limits()
-READING = Limits(memory=512 * MEGABYTE, cpu_seconds=15, wall_seconds=120.0, answer_seconds=120.0)  # 16 MB take 1 s
+EVALUATION = Limits()
+VALIDATION = Limits(memory=512 * MEGABYTE, cpu_seconds=15, wall_seconds=120.0, answer_seconds=120.0)  # 16 MB take 1 s

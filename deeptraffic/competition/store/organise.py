@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from deeptraffic.competition.sandbox.intake import Upload
+from deeptraffic.competition.sandbox.validation import Upload
 from deeptraffic.competition.store import accounts, audit, submissions
 from deeptraffic.competition.store.competitions import get, touch
 from deeptraffic.competition.store.database import Database

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, func, insert, select, update
 
 from deeptraffic.competition.config import to_time
-from deeptraffic.competition.sandbox.intake import Upload
+from deeptraffic.competition.sandbox.validation import Upload
 from deeptraffic.competition.store import competitions, decode, jobs, queue
 from deeptraffic.competition.store.database import Database, new_key, to_text
 from deeptraffic.competition.store.errors import RequestError

@@ -3,8 +3,8 @@
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from deeptraffic.competition.sandbox import intake
-from deeptraffic.competition.sandbox.faults import PlatformFault, SubmissionFault
+from deeptraffic.competition.sandbox import validation
+from deeptraffic.competition.sandbox.errors import InvalidSubmission, PlatformError
 from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.records import Competition, Person, Submission
 from deeptraffic.competition.store.submissions import accept, quota
@@ -30,10 +30,10 @@ def take(request: Request, competition: Competition, person: Person, filename: s
     site = site_of(request)
     _check_early(request, competition, person, content)
     try:
-        upload = intake.check(content, plain_name(filename))
-    except SubmissionFault as fault:
-        raise RequestError(fault.code, str(fault)) from None
-    except PlatformFault:
+        upload = validation.validate(content, plain_name(filename))
+    except InvalidSubmission as error:
+        raise RequestError(error.code, str(error)) from None
+    except PlatformError:
         raise HTTPException(503, "The file could not be checked just now; nothing was counted. Try again.") from None
     return accept(site.db, competition.id, person.id, upload)
 

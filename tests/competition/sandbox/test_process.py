@@ -1,4 +1,4 @@
-"""Children and their nursery come and go without leaving anything behind, and say whose fault an end was."""
+"""Child processes and their fork server leave nothing behind, and errors name the cause of an end."""
 
 import os
 import signal
@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeptraffic.competition.sandbox import process, wire
-from deeptraffic.competition.sandbox.cores import SharedCore
-from deeptraffic.competition.sandbox.faults import PlatformFault
-from deeptraffic.competition.sandbox.limits import DRIVING, Limits
-from deeptraffic.competition.sandbox.nursery import Nursery, nursery
-from deeptraffic.competition.sandbox.process import ChildProcess
+from deeptraffic.competition.sandbox import messages, process
+from deeptraffic.competition.sandbox.errors import PlatformError
+from deeptraffic.competition.sandbox.fork_server import ForkServer, fork_server
+from deeptraffic.competition.sandbox.limits import EVALUATION, Limits
+from deeptraffic.competition.sandbox.process import ChildProcess, SharedCore
 from deeptraffic.policies.file import pack_policy, policy_content
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.vocabulary import Dense
@@ -25,21 +24,21 @@ from deeptraffic.sim.rules import Sensor
 
 NETWORK = Network(1, (Dense(outputs=5),), {"1.weight": np.ones((5, 1)), "1.bias": np.ones(5)})
 POLICY = policy_content(pack_policy(NETWORK, Sensor(0, 1, 0), "tiny"))
-DYING = "main.__globals__['lock_in'] = lambda *_: os._exit(3); main()"
+DYING = "main.__globals__['lock_down'] = lambda *_: os._exit(3); main()"
 WORKER = """
 import sys, time
-from deeptraffic.competition.sandbox.limits import DRIVING
+from deeptraffic.competition.sandbox.limits import EVALUATION
 from deeptraffic.competition.sandbox.process import ChildProcess
-children = [ChildProcess("drive", DRIVING) for _ in range(2)]
-print(children[0].home._process.pid, *(child.pid for child in children), flush=True)
+children = [ChildProcess("evaluate", EVALUATION) for _ in range(2)]
+print(children[0].server._process.pid, *(child.pid for child in children), flush=True)
 time.sleep(600)
 """
 
 
 @pytest.fixture
-def own_nursery(monkeypatch: pytest.MonkeyPatch) -> Iterator[Nursery]:
-    own = Nursery()
-    monkeypatch.setattr(process, "nursery", lambda: own)
+def own_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ForkServer]:
+    own = ForkServer()
+    monkeypatch.setattr(process, "fork_server", lambda: own)
     yield own
     own.close()
 
@@ -61,50 +60,50 @@ def wait_until_gone(*pids: int) -> list[int]:
 
 
 def test_closed_child_is_gone_with_its_pipes() -> None:
-    with ChildProcess("drive", DRIVING) as child:
+    with ChildProcess("evaluate", EVALUATION) as child:
         assert lives(child.pid)
         before = set(os.listdir("/proc/self/fd"))
     assert not lives(child.pid)
     assert len(before - set(os.listdir("/proc/self/fd"))) >= 2
-    with pytest.raises(PlatformFault, match="closed"):
-        child.ask(wire.SUBMISSION, b"x")
+    with pytest.raises(PlatformError, match="closed"):
+        child.ask(messages.SUBMISSION, b"x")
 
 
-def test_child_killed_by_somebody_else_is_nobodys_fault() -> None:
-    with ChildProcess("drive", DRIVING) as child:
-        child.ask(wire.SUBMISSION, POLICY)
+def test_child_killed_from_outside_is_a_platform_error() -> None:
+    with ChildProcess("evaluate", EVALUATION) as child:
+        child.ask(messages.SUBMISSION, POLICY)
         os.kill(child.pid, signal.SIGKILL)
         for _ in range(2):  # and what ended it is said again whoever asks
-            with pytest.raises(PlatformFault, match="killed by somebody else"):
-                child.ask(wire.ATTACH)
+            with pytest.raises(PlatformError, match="killed from outside"):
+                child.ask(messages.ATTACH)
 
 
-def test_child_that_ends_before_it_was_asked_is_our_fault(own_nursery: Nursery) -> None:
-    own_nursery.program = own_nursery.program.replace("main()", DYING)
-    with pytest.raises(PlatformFault, match="before it was ready"):
-        ChildProcess("drive", DRIVING)
+def test_child_that_ends_before_it_was_asked_is_a_platform_error(own_server: ForkServer) -> None:
+    own_server.program = own_server.program.replace("main()", DYING)
+    with pytest.raises(PlatformError, match="before it was ready"):
+        ChildProcess("evaluate", EVALUATION)
 
 
-def test_nursery_that_cannot_start_says_why(own_nursery: Nursery) -> None:
-    own_nursery.program = "raise ValueError('no such thing')"
-    with pytest.raises(PlatformFault, match="ValueError: no such thing"):
-        own_nursery.warm()
+def test_fork_server_that_cannot_start_says_why(own_server: ForkServer) -> None:
+    own_server.program = "raise ValueError('no such thing')"
+    with pytest.raises(PlatformError, match="ValueError: no such thing"):
+        own_server.start()
 
 
-def test_nursery_that_was_killed_is_replaced(own_nursery: Nursery) -> None:
-    first = ChildProcess("drive", DRIVING)
-    assert own_nursery._process
-    own_nursery._process.kill()
-    own_nursery._process.wait()
+def test_fork_server_that_was_killed_is_replaced(own_server: ForkServer) -> None:
+    first = ChildProcess("evaluate", EVALUATION)
+    assert own_server._process
+    own_server._process.kill()
+    own_server._process.wait()
     assert wait_until_gone(first.pid) == []
-    with pytest.raises(PlatformFault, match="nursery"):
-        ChildProcess("drive", DRIVING)
-    with ChildProcess("drive", DRIVING) as second:
+    with pytest.raises(PlatformError, match="fork server"):
+        ChildProcess("evaluate", EVALUATION)
+    with ChildProcess("evaluate", EVALUATION) as second:
         assert lives(second.pid)
     first.close()
 
 
-def test_killed_worker_takes_nursery_and_children_with_it() -> None:
+def test_killed_worker_takes_fork_server_and_children_with_it() -> None:
     worker = subprocess.Popen([sys.executable, "-c", WORKER], stdout=subprocess.PIPE, text=True)
     assert worker.stdout
     pids = [int(pid) for pid in worker.stdout.readline().split()]
@@ -115,10 +114,10 @@ def test_killed_worker_takes_nursery_and_children_with_it() -> None:
     assert wait_until_gone(*pids) == []
 
 
-def test_threads_share_a_nursery() -> None:
+def test_threads_share_a_fork_server() -> None:
     def answer(_: int) -> str:
-        with ChildProcess("drive", DRIVING) as child:
-            return bytes(child.ask(wire.SUBMISSION, b"no policy file")).decode()
+        with ChildProcess("evaluate", EVALUATION) as child:
+            return bytes(child.ask(messages.SUBMISSION, b"no policy file")).decode()
 
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(answer, range(24)))
@@ -128,7 +127,7 @@ def test_threads_share_a_nursery() -> None:
 
 def test_shared_core_gives_back_what_it_took() -> None:
     allowed = os.sched_getaffinity(0)
-    with ChildProcess("drive", DRIVING) as child:
+    with ChildProcess("evaluate", EVALUATION) as child:
         core = SharedCore(child.pid)
         with core.held():
             held = os.sched_getaffinity(0)
@@ -139,9 +138,9 @@ def test_shared_core_gives_back_what_it_took() -> None:
 
 def test_shared_core_moves_to_a_core_that_idles_and_stays_on_one_that_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     idle = {0: 10.0, 1: 10.0}
-    monkeypatch.setattr("deeptraffic.competition.sandbox.cores.idle_seconds", lambda: dict(idle))
-    monkeypatch.setattr("deeptraffic.competition.sandbox.cores.time.monotonic", lambda: clock)
-    monkeypatch.setattr("deeptraffic.competition.sandbox.cores.os.urandom", lambda _: b"\xff")
+    monkeypatch.setattr("deeptraffic.competition.sandbox.process.idle_seconds", lambda: dict(idle))
+    monkeypatch.setattr("deeptraffic.competition.sandbox.process.time.monotonic", lambda: clock)
+    monkeypatch.setattr("deeptraffic.competition.sandbox.process.os.urandom", lambda _: b"\xff")
     clock = 100.0
     core = SharedCore(0)
     chosen = []
@@ -156,9 +155,9 @@ def test_shared_core_moves_to_a_core_that_idles_and_stays_on_one_that_does_not(m
 @pytest.mark.parametrize("name", ["memory", "cpu_seconds", "answer_seconds"])
 @pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan"), True, "1"])
 def test_impossible_limit_is_named(name: str, value: object) -> None:
-    with pytest.raises(ValueError, match=f"{name}="):
+    with pytest.raises(ValueError, match=f"{name} must be"):
         Limits(**{name: value})  # type: ignore[arg-type]
 
 
-def test_this_process_has_one_nursery() -> None:
-    assert nursery() is nursery()
+def test_this_process_has_one_fork_server() -> None:
+    assert fork_server() is fork_server()

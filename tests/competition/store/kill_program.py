@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from deeptraffic.competition.sandbox.intake import Upload
+from deeptraffic.competition.sandbox.validation import Upload
 from deeptraffic.competition.store import submissions
 from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.store.errors import RequestError, Unavailable
@@ -28,7 +28,7 @@ PACE = Pace(poll=0.02, beat=0.1, lease=1.0, report=1.0)
 def upload_of(name: str) -> Upload:
     content = name.encode()
     digest = hashlib.sha256(content).hexdigest()
-    facts = (name, "policy", name, 2018, 0, "vector", "contest", Sensor(3, 50, 10), 0, ("dense",), 1000, 1000, 100, 0)
+    facts = (name, "policy", name, 2018, 0, Sensor(3, 50, 10), 0, ("dense",), 1000, 1000, 100, 0)
     return Upload(content, digest, *facts)
 
 

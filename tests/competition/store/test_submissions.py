@@ -8,8 +8,10 @@ import pytest
 from deeptraffic.competition.config import to_time
 from deeptraffic.competition.store import accounts, competitions, finals, organise, outcomes, queue, submissions
 from deeptraffic.competition.store.errors import RequestError
+from deeptraffic.sim.rules import Sensor
 
 DAY = 86_400_000
+WIDE = Sensor(4, 50, 10)  # shows more than the contest's sensor
 
 
 def refusal(call: Any, *arguments: Any, **named: Any) -> RequestError:
@@ -116,7 +118,7 @@ def test_dates_hold_to_the_millisecond(lab: Any) -> None:
         ({}, {"rules": 2017}, "rules"),
         ({"other_agents": [0, 3]}, {"other_agents": 2}, "other_agents"),
         ({"parameter_cap": 999}, {}, "parameters"),
-        ({}, {"access": "open"}, "observation"),
+        ({}, {"sensor": WIDE}, "observation"),
     ],
 )
 def test_settings_bind_every_file(lab: Any, settings: Any, changes: Any, code: str) -> None:
@@ -128,7 +130,7 @@ def test_settings_bind_every_file(lab: Any, settings: Any, changes: Any, code: s
 
 def test_an_open_competition_takes_every_policy_file(lab: Any) -> None:
     lab.change(access="open")
-    lab.submit(lab.member("Ana"), "a", access="open")
+    lab.submit(lab.member("Ana"), "a", sensor=WIDE)
 
 
 def test_who_may_not_submit_is_told_why(lab: Any) -> None:

@@ -19,9 +19,9 @@ import uvicorn
 from sqlalchemy import event
 
 from deeptraffic.competition.config import CompetitionConfig
-from deeptraffic.competition.sandbox import intake
-from deeptraffic.competition.sandbox.faults import SubmissionFault
-from deeptraffic.competition.sandbox.intake import Upload
+from deeptraffic.competition.sandbox import validation
+from deeptraffic.competition.sandbox.errors import InvalidSubmission
+from deeptraffic.competition.sandbox.validation import Upload
 from deeptraffic.competition.store import accounts, competitions, outcomes, queue
 from deeptraffic.competition.store.database import FILE, Database
 from deeptraffic.competition.store.members import join
@@ -61,15 +61,13 @@ def make_upload(other_agents: int = 0, parameters: int = 15_000, **changes: Any)
         label="a driver",
         rules=2018,
         other_agents=other_agents,
-        observation="vector",
-        access="contest",
         sensor=SENSOR,
         temporal_window=0,
         layers=("dense", "relu", "dense", "relu"),
         parameters=parameters,
         operations=parameters,
-        values=100,
-        vehicle_numbers=0,
+        activations=100,
+        state_values=0,
     )
     return replace(upload, **changes)
 
@@ -161,15 +159,15 @@ def make_world(folder: Path, **config: Any) -> World:
 
 
 @pytest.fixture
-def quick_intake(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read uploads without a child process: what starts with "policy" is one, all else is refused."""
 
     def read(content: bytes, filename: str) -> Upload:
         if not content.startswith(b"policy"):
-            raise SubmissionFault("format", "this is no policy file; export one with deeptraffic export")
+            raise InvalidSubmission("format", "this is no policy file; export one with deeptraffic export")
         return make_upload(content=content, sha256=hashlib.sha256(content).hexdigest(), filename=filename)
 
-    monkeypatch.setattr(intake, "check", read)
+    monkeypatch.setattr(validation, "validate", read)
 
 
 @pytest.fixture

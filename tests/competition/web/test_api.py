@@ -14,7 +14,7 @@ def bearer(world) -> dict[str, str]:
     return {"Authorization": f"Bearer {accounts.new_submit_token(world.db, world.person('Ada').id)}"}
 
 
-@pytest.mark.usefixtures("quick_intake")
+@pytest.mark.usefixtures("quick_validation")
 def test_a_file_is_submitted_with_a_token_and_looked_after(world, browse: Callable, bearer: dict[str, str]) -> None:
     browser = browse()
     answer = browser.post(f"{PATH}?filename=net.safetensors", content=b"policy", headers=bearer)
@@ -33,7 +33,7 @@ def test_a_file_is_submitted_with_a_token_and_looked_after(world, browse: Callab
     assert listed["used"] == {"day": 1, "total": 1, "waiting": 0}
 
 
-@pytest.mark.usefixtures("quick_intake")
+@pytest.mark.usefixtures("quick_validation")
 def test_refusals_are_a_code_and_a_sentence(world, browse: Callable, bearer: dict[str, str]) -> None:
     browser = browse()
     fault = browser.post(PATH, content=b"PK\x03\x04", headers=bearer)

@@ -467,7 +467,7 @@ def uploads_without_end(attack: Attack) -> Any:
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("quick_intake")
+@pytest.mark.usefixtures("quick_validation")
 @pytest.mark.parametrize("name", list(CASES))
 def test_a_hostile_request_gets_its_answer_and_the_next_honest_one_its_score(
     world, browse: Callable, name: str

@@ -9,7 +9,7 @@ from deeptraffic.competition.store.members import membership
 from deeptraffic.competition.store.submissions import get_submission, history
 
 
-@pytest.mark.usefixtures("quick_intake")
+@pytest.mark.usefixtures("quick_validation")
 def test_a_file_submitted_on_the_page_is_scored_and_shown(world, browse: Callable) -> None:
     ada = world.person("Ada")
     browser = browse(ada)
@@ -22,7 +22,7 @@ def test_a_file_submitted_on_the_page_is_scored_and_shown(world, browse: Callabl
     assert "Official score" in page and "out of 1" in page and "data-progress" not in page
 
 
-@pytest.mark.usefixtures("quick_intake")
+@pytest.mark.usefixtures("quick_validation")
 def test_a_refused_file_costs_nothing_and_says_what_to_do(world, browse: Callable) -> None:
     ada = world.person("Ada")
     answer = browse(ada).upload(b"\x80\x04 a pickle", "net.pkl")
@@ -31,7 +31,7 @@ def test_a_refused_file_costs_nothing_and_says_what_to_do(world, browse: Callabl
     assert history(world.db, world.competition.id, ada.id)[1] == 0
 
 
-@pytest.mark.usefixtures("quick_intake")
+@pytest.mark.usefixtures("quick_validation")
 def test_the_same_file_again_leads_to_the_first(world, browse: Callable) -> None:
     browser = browse(world.person("Ada"))
     first = browser.upload(b"policy").headers["location"]
@@ -39,7 +39,7 @@ def test_the_same_file_again_leads_to_the_first(world, browse: Callable) -> None
     assert again.status_code == 422 and f'href="{first}"' in again.text
 
 
-@pytest.mark.usefixtures("quick_intake")
+@pytest.mark.usefixtures("quick_validation")
 def test_no_file_and_too_large_a_file_are_refused_by_their_size(world, browse: Callable) -> None:
     competitions.change_config(world.db, world.competition.id, {"max_bytes": 1000}, "test")
     browser = browse(world.person("Ada"))

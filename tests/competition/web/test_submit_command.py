@@ -132,7 +132,7 @@ def test_several_competitions_have_to_be_named(world: Any, net: Path, server: An
 
 def test_a_participant_needs_no_library_of_the_servers() -> None:
     program = "import sys, deeptraffic.cli.submit, deeptraffic.cli.server_client;"
-    program += "import deeptraffic.competition.sandbox.intake;"
+    program += "import deeptraffic.competition.sandbox.validation;"
     program += "print([name for name in ('sqlalchemy', 'fastapi', 'jinja2', 'uvicorn') if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

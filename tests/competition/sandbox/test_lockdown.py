@@ -1,4 +1,4 @@
-"""Each layer takes away what it is for, and a machine without one is told so."""
+"""Lockdown: each protection prevents what it is for, and the report names those that are missing."""
 
 import os
 import socket
@@ -6,11 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from deeptraffic.competition.sandbox import lock
-from deeptraffic.competition.sandbox import privileges as p
-from deeptraffic.competition.sandbox.landlock import landlock_version, restrict
-from deeptraffic.competition.sandbox.limits import DRIVING
-from deeptraffic.competition.sandbox.seccomp import allow_few_calls, load_seccomp
+from deeptraffic.competition.sandbox import lockdown
+from deeptraffic.competition.sandbox.limits import EVALUATION
+from deeptraffic.competition.sandbox.lockdown import filter_system_calls, landlock_version, load_seccomp, restrict
 
 
 def in_fork(act: Callable[[], object]) -> str:
@@ -60,9 +58,9 @@ def test_every_version_of_landlock_takes_away_what_it_knows(version: int) -> Non
 
 
 @needs_seccomp
-def test_seccomp_leaves_numbers_alone_and_takes_the_rest_away() -> None:
+def test_seccomp_allows_computing_and_refuses_the_rest() -> None:
     def act() -> list[str]:
-        allow_few_calls(load_seccomp())
+        filter_system_calls(load_seccomp())
         assert sum(range(1000)) == 499500 and len(bytearray(1 << 22)) == 1 << 22
         tried: list[Callable[[], object]] = [socket.socket, os.fork, os.getppid, lambda: os.stat("/"), os.getuid]
         refused = []
@@ -78,14 +76,14 @@ def test_seccomp_leaves_numbers_alone_and_takes_the_rest_away() -> None:
 
 def test_child_ends_with_its_parent_even_if_that_died_before() -> None:
     def act() -> None:
-        p.die_with_parent(1)  # its parent is another one
+        lockdown.die_with_parent(1)  # its parent is another one
 
     assert in_fork(act) == ""
 
 
-def test_missing_layers_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "landlock_version", lambda: 0)
-    monkeypatch.setattr(lock, "load_seccomp", lambda: None)
+def test_missing_protections_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lockdown, "landlock_version", lambda: 0)
+    monkeypatch.setattr(lockdown, "load_seccomp", lambda: None)
     report = dict(line.split("=", 1) for line in in_fork(lambda: "\n".join(_report())).splitlines())
     assert report["landlock"].startswith("False not in force: this kernel has no Landlock")
     assert report["seccomp"].startswith("False not in force: libseccomp.so.2 is not installed")
@@ -93,11 +91,12 @@ def test_missing_layers_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _report() -> list[str]:
-    return [f"{layer.name}={layer.works} {layer.sentence}" for layer in lock.lock_in(DRIVING, os.getppid())]
+    found = lockdown.lock_down(EVALUATION, os.getppid())
+    return [f"{protection.name}={protection.in_force} {protection.detail}" for protection in found]
 
 
-def test_landlock_of_files_alone_is_no_whole_landlock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "landlock_version", lambda: 3)
-    monkeypatch.setattr(lock, "restrict", lambda version: None)
+def test_landlock_of_files_alone_is_not_reported_as_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lockdown, "landlock_version", lambda: 3)
+    monkeypatch.setattr(lockdown, "restrict", lambda version: None)
     with pytest.raises(OSError, match="files alone"):
-        lock._landlock()
+        lockdown.apply_landlock()

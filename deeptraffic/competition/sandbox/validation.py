@@ -1,0 +1,374 @@
+"""Validation of uploaded files: an untrusted file becomes an `Upload`, or an error that says what to do.
+
+    >>> upload = validate(content, "mine.safetensors")
+    >>> upload.content, upload.sha256           # the canonical policy file, and its name in the store
+
+The file is parsed in a locked-down child process (`read_upload`). The child has read hostile bytes, so its report is
+checked like any untrusted input (`from_report`).
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from deeptraffic.competition.sandbox import messages
+from deeptraffic.competition.sandbox.errors import ERROR_CODES, InvalidSubmission
+from deeptraffic.competition.sandbox.limits import EVALUATION, VALIDATION, Limits
+from deeptraffic.policies.brain import NetworkPolicy
+from deeptraffic.policies.convnetjs.parse import SubmissionError
+from deeptraffic.policies.convnetjs.read import read_submission
+from deeptraffic.policies.file import PolicyFile, PolicyFileError, pack_submission, policy_content, read_policy
+from deeptraffic.policies.vocabulary import LAYER_KINDS
+from deeptraffic.sim.rules import CONTESTS, MAX_LANES, MAX_OTHER_AGENTS, MAX_ROWS, Sensor
+
+if TYPE_CHECKING:
+    from deeptraffic.competition.sandbox.process import ChildProcess
+
+REMEDY = "write a policy file with `deeptraffic export RUN -o mine.safetensors` on your own machine and upload that"
+KINDS = ("policy", "convnetjs")
+MAX_NAME = 255  # [bytes] of a file's name
+MAX_LABEL = 100  # [characters] of a policy file
+MAX_MESSAGE = 500  # [characters] of an error
+MAX_COUNT = 1 << 40
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A validated upload.
+
+    content: its canonical policy file, the same bytes for the same policy; sha256: of content, in hexadecimal
+    filename: as uploaded; kind: what was uploaded, "policy" or "convnetjs"
+    label: what its author calls it
+    rules, other_agents: what it was made for
+    sensor, temporal_window: what it observes and remembers
+    layers: kinds of its layers; parameters: of its network
+    operations: multiplications per decision; activations: values computed per decision
+    state_values: values of each vehicle's recurrent state and history
+    """
+
+    content: bytes = field(repr=False)
+    sha256: str
+    filename: str
+    kind: str
+    label: str
+    rules: int
+    other_agents: int
+    sensor: Sensor
+    temporal_window: int
+    layers: tuple[str, ...]
+    parameters: int
+    operations: int
+    activations: int
+    state_values: int
+
+    @property
+    def access(self) -> str:
+        """Return "contest", or "open" where it observes more than the contest's sensor shows."""
+        return "contest" if self.sensor.contest else "open"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return everything but the content and its file name, as JSON."""
+        facts = {name: value for name, value in vars(self).items() if name not in ("content", "filename")}
+        return facts | {"sensor": self.sensor._asdict(), "layers": list(self.layers), "size": len(self.content)}
+
+    def check_cost(self, limits: Limits) -> None:
+        """Raise InvalidSubmission for a policy that cannot run within the limits."""
+        if self.operations > limits.operations:
+            raise InvalidSubmission(
+                "size",
+                f"one decision takes {self.operations:,} multiplications; at most {limits.operations:,}: make its "
+                "layers smaller",
+            )
+        if self.activations > limits.activations:
+            raise InvalidSubmission(
+                "size",
+                f"one decision computes {self.activations:,} values; at most {limits.activations:,}: make its layers, "
+                "its sensor or its temporal window smaller",
+            )
+        if self.state_values > limits.state_values:
+            raise InvalidSubmission(
+                "size",
+                f"each vehicle remembers {self.state_values:,} values; at most {limits.state_values:,}: make its "
+                "temporal window or its recurrent layers smaller",
+            )
+
+
+def validate(content: bytes, filename: str, limits: Limits = EVALUATION) -> Upload:
+    """Return what an uploaded file holds, read in a locked-down child process.
+
+    limits: that it must keep to when it is evaluated
+
+    Raises InvalidSubmission for its author, PlatformError if it could not be read.
+    """
+    from deeptraffic.competition.sandbox.process import ChildProcess  # needs Linux, unlike `validate_unsandboxed`
+
+    _check_size(content)
+    name = filename.encode("utf-8", "replace")[-MAX_NAME:]
+    with ChildProcess("validate", VALIDATION) as child:
+        report = read_report(_ask(child, name + content, len(name)))
+        canonical = _ask(child, most=messages.MAX_SUBMISSION)
+    return _playable(from_report(canonical, filename, report, limits))
+
+
+def validate_unsandboxed(content: bytes, filename: str, limits: Limits = EVALUATION) -> Upload:
+    """As `validate`, in this process and on any system: for one's own file, before it is sent to a server."""
+    _check_size(content)
+    facts, canonical = read_upload(content, filename)
+    return _playable(from_report(canonical, filename, facts, limits))
+
+
+def _check_size(content: bytes) -> None:
+    if len(content) > messages.MAX_SUBMISSION:
+        most = f"at most {messages.MAX_SUBMISSION >> 20} MB are accepted"
+        raise InvalidSubmission("size", f"the file has {len(content)} bytes; {most}; {REMEDY}")
+
+
+def _ask(child: "ChildProcess", content: bytes = b"", columns: int = 0, most: int = messages.MAX_REPORT) -> bytes:
+    """Ask the validating child; its errors are worded for the author of the file."""
+    try:
+        return bytes(child.ask(messages.SUBMISSION, content, columns=columns, most=most))
+    except InvalidSubmission as error:
+        what = {
+            "memory": f"reading it takes more than {VALIDATION.memory >> 20} MB of memory",
+            "time": f"reading it takes more than {VALIDATION.cpu_seconds} s",
+        }.get(error.code, "the process that read it ended early")
+        raise InvalidSubmission(error.code, f"{what}: upload the code as the game saved it, or {REMEDY}") from None
+
+
+def _playable(upload: Upload) -> Upload:
+    """Return an upload whose sensor fits the road of its rules."""
+    try:
+        upload.sensor.check(CONTESTS[upload.rules])
+    except ValueError as error:
+        raise InvalidSubmission("broken", str(error)) from None
+    return upload
+
+
+# --- what a child reports, checked --------------------------------------------------------------------------------
+
+
+def read_report(content: bytes | bytearray) -> dict[str, Any]:
+    """Return the JSON object of an answer; InvalidSubmission if there is none, or if it holds an error."""
+    try:
+        report = json.loads(content)
+    except (ValueError, RecursionError):
+        report = None
+    if not isinstance(report, dict):
+        raise InvalidSubmission("answer", f"the process that read the file gave no report; {REMEDY}")
+    if "error" in report:
+        raise _reported_error(report["error"])
+    return report
+
+
+def _reported_error(error: Any) -> InvalidSubmission:
+    if not isinstance(error, list) or len(error) != 2 or error[0] not in ERROR_CODES or not isinstance(error[1], str):
+        return InvalidSubmission("answer", f"the process that read the file gave an unreadable error; {REMEDY}")
+    return InvalidSubmission(error[0], plain_text(error[1], MAX_MESSAGE))
+
+
+def from_report(content: bytes, filename: str, report: dict[str, Any], limits: Limits) -> Upload:
+    """Return the upload that a child's report describes.
+
+    Raises InvalidSubmission if the report is impossible, or if the policy exceeds the limits.
+    """
+    try:
+        upload = _from_report(content, filename, report)
+    except ValueError as error:
+        raise InvalidSubmission("answer", f"its process gave an impossible report ({error!s:.80}); {REMEDY}") from None
+    upload.check_cost(limits)
+    return upload
+
+
+def _from_report(content: bytes, filename: str, report: dict[str, Any]) -> Upload:
+    """As `from_report`; ValueError names what is impossible."""
+    layers = report.get("layers")
+    if not isinstance(layers, list) or not all(isinstance(kind, str) and kind in LAYER_KINDS for kind in layers):
+        raise ValueError("layers")
+    if report.get("kind") not in KINDS:
+        raise ValueError("kind")
+    rules = _count(report, "rules")
+    if rules not in CONTESTS:
+        raise ValueError(f"rules={rules}")
+    return Upload(
+        content=content,
+        sha256=hashlib.sha256(content).hexdigest(),
+        filename=filename,
+        kind=report["kind"],
+        label=plain_text(report.get("label"), MAX_LABEL),
+        rules=rules,
+        other_agents=_count(report, "other_agents", MAX_OTHER_AGENTS),
+        sensor=_sensor(report),
+        layers=tuple(layers),
+        **{name: _count(report, name) for name in COUNTS},
+    )
+
+
+COUNTS = ("temporal_window", "parameters", "operations", "activations", "state_values")
+
+
+def _count(report: dict[str, Any], name: str, most: int = MAX_COUNT) -> int:
+    """Return an entry that is an integer in [0, most]."""
+    value = report.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise ValueError(f"{name}={value!r:.40}")
+    return value
+
+
+def _sensor(report: dict[str, Any]) -> Sensor:
+    """Return the entry `sensor`, three integers."""
+    given = report.get("sensor")
+    if not isinstance(given, list) or len(given) != 3:
+        raise ValueError(f"sensor={given!r:.40}")
+    sides = dict(zip(Sensor._fields, given, strict=True))
+    limits = zip(Sensor._fields, (MAX_LANES - 1, MAX_ROWS, MAX_ROWS), strict=True)
+    return Sensor(*(_count(sides, name, most) for name, most in limits))
+
+
+def plain_text(value: Any, limit: int) -> str:
+    """Return a text as one line of at most `limit` printable characters; ValueError if it is no text."""
+    if not isinstance(value, str):
+        raise ValueError(f"{type(value).__name__} in place of a text")
+    line = "".join(c if c.isprintable() else " " for c in value[: 2 * limit])
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+# --- reading an upload, in the child ------------------------------------------------------------------------------
+
+
+def read_upload(content: bytes, filename: str) -> tuple[dict[str, Any], bytes]:
+    """Return the facts of an upload, as JSON, and its canonical policy file; InvalidSubmission if it is no policy."""
+    try:
+        policy_file, kind = _parse(content, filename)
+    except InvalidSubmission as error:
+        raise InvalidSubmission(error.code, plain_text(str(error), MAX_MESSAGE)) from None
+    return facts_of(policy_file, policy_file.policy(), kind), policy_content(policy_file)
+
+
+def _parse(content: bytes, filename: str) -> tuple[PolicyFile, str]:
+    """Return the policy in a file, and which kind of file it was."""
+    if not content:
+        raise InvalidSubmission("format", f"the file is empty; {REMEDY}")
+    if refused := refused_file_type(content):
+        raise InvalidSubmission("format", f"this is {refused}; {REMEDY}")
+    suffix = PurePath(filename).suffix.lower()
+    if is_policy_file(content) or suffix == ".safetensors":
+        try:
+            return read_policy(content), "policy"
+        except PolicyFileError as error:
+            raise InvalidSubmission("broken", f"{error}; {REMEDY}") from None
+    if suffix in (".js", ".txt") or is_text(content):
+        return _parse_original(content, filename), "convnetjs"
+    raise InvalidSubmission("format", f"this is neither a policy file nor an original game's .js text; {REMEDY}")
+
+
+def _parse_original(content: bytes, filename: str) -> PolicyFile:
+    """Return an original game's file as a policy file: the same bytes for the same text and name."""
+    try:
+        submission = read_submission(content.decode("utf-8"), label_of(filename))
+        policy_file = pack_submission(submission)
+        policy_file = PolicyFile(replace(policy_file.manifest, created=""), policy_file.network)
+        policy_content(policy_file)
+        return policy_file
+    except UnicodeDecodeError as error:
+        message = f"this is not UTF-8 text (byte {error.start}); save the code in the game and upload that"
+        raise InvalidSubmission("format", message) from None
+    except SubmissionError as error:
+        raise InvalidSubmission("broken", str(error)) from None
+    except PolicyFileError as error:
+        message = f"as a policy file it is too large: {error}; make its layers smaller"
+        raise InvalidSubmission("size", message) from None
+    except ValueError as error:
+        raise InvalidSubmission("broken", str(error)) from None
+
+
+def label_of(filename: str) -> str:
+    """Return a file's name without folders and suffix, in characters that a label may have."""
+    stem = PurePath(filename.replace("\\", "/")).stem
+    return "".join(c if c.isprintable() else " " for c in stem).strip()[:MAX_LABEL] or "submission"
+
+
+def facts_of(policy_file: PolicyFile, policy: NetworkPolicy, kind: str) -> dict[str, Any]:
+    """Return the report that `from_report` reads."""
+    manifest, network = policy_file.manifest, policy_file.network
+    pairs = zip(network.layers, network.given_shapes(), strict=True)
+    return {
+        "kind": kind,
+        "label": manifest.label,
+        "rules": manifest.rules,
+        "other_agents": manifest.other_agents,
+        "sensor": list(policy.observation),
+        "temporal_window": policy.temporal_window,
+        "layers": [layer.kind for layer in network.layers],
+        "parameters": network.parameters,
+        "operations": sum(layer.operations(given) for layer, given in pairs),
+        "activations": policy.program.scratch.size,
+        "state_values": policy.program.memory + 1 + policy.temporal_window * (policy.observation.size + 1),
+    }
+
+
+# --- file types ---------------------------------------------------------------------------------------------------
+
+# Protobuf: ir_version first, then producer or graph, one of which names itself.
+ONNX = re.compile(rb"\x08[\x01-\x14][\x12:B].{0,4000}(onnx|pytorch|graph)", re.DOTALL)
+PICKLE = "a pickle, which could run any code when it is opened"
+SIGNATURES: tuple[tuple[bytes, str], ...] = (
+    *((b"\x80" + bytes([protocol]), PICKLE) for protocol in range(2, 6)),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"PK\x05\x06", "a zip archive"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ\x00", "an xz archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive"),
+    (b"\x89HDF", "a Keras or HDF5 file"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"\x7fELF", "a program"),
+    (b"MZ", "a program"),
+    (b"#!", "a script"),
+    (b"%PDF", "a PDF document"),
+    (b"\x89PNG", "an image"),
+    (b"\xff\xd8\xff", "an image"),
+    (b"GIF8", "an image"),
+    (b"GGUF", "a GGUF model"),
+)
+ZIP_MEMBERS = (  # names that the first members of a zip archive have
+    (b"data.pkl", "a PyTorch file (.pt), a pickle in a zip archive, which could run any code when it is opened"),
+    (b"stable_baselines3", "a Stable-Baselines3 zip, which holds pickles, which could run any code"),
+    (b"policy.pth", "a Stable-Baselines3 zip, which holds pickles, which could run any code"),
+    (b".npy", "a NumPy archive (.npz)"),
+)
+
+
+def refused_file_type(content: bytes) -> str | None:
+    """Return a file's type by its signature, if it is one that is never accepted, whatever the file's name says."""
+    if is_policy_file(content):  # the length of its header may look like another type's signature
+        return None
+    for signature, name in SIGNATURES:
+        if content.startswith(signature):
+            if signature.startswith(b"PK"):
+                return next((inner for member, inner in ZIP_MEMBERS if member in content), name)
+            return name
+    if content[257:262] == b"ustar":
+        return "a tar archive"
+    if content[4:8] == b"TFL3":
+        return "a TensorFlow Lite model"
+    if ONNX.match(content):
+        return "an ONNX model, which may hold any graph"
+    return None
+
+
+def is_policy_file(content: bytes) -> bool:
+    """Whether a file starts as a policy file does: eight bytes of length, then an object."""
+    return content[8:9] == b"{" and int.from_bytes(content[:8], "little") < 1 << 32
+
+
+def is_text(content: bytes) -> bool:
+    """Whether the first bytes of a file are text, nearly all of them."""
+    beginning = content[:4096].decode("utf-8", "replace")
+    readable = sum(c in "\r\n\t" or (c.isprintable() and c != "\ufffd") for c in beginning)
+    return readable > 0.95 * len(beginning)

@@ -1,0 +1,53 @@
+"""Validation: what an upload holds, which files are refused, and how file types are told apart."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from deeptraffic.competition.evaluation import idle_policy
+from deeptraffic.competition.sandbox.errors import InvalidSubmission
+from deeptraffic.competition.sandbox.validation import SIGNATURES, is_policy_file, refused_file_type, validate
+from deeptraffic.policies.file import pack_policy, policy_content
+from deeptraffic.policies.network import Network
+from deeptraffic.policies.vocabulary import Dense
+from deeptraffic.sim.rules import Sensor
+
+CONTENT = policy_content(idle_policy())
+# Whole signatures that a header's length can spell.
+SHORT = [(signature, kind) for signature, kind in SIGNATURES if len(signature) <= 3]
+
+
+def test_an_upload_holds_what_pages_show() -> None:
+    upload = validate(CONTENT, "mine.safetensors")
+    assert (upload.content, upload.filename, upload.label) == (CONTENT, "mine.safetensors", "idle")
+    assert (upload.rules, upload.other_agents, upload.access) == (2018, 0, "contest")
+    assert (upload.sensor.size, upload.layers, upload.parameters) == (1, ("dense",), 10)
+    assert upload.facts["sensor"] == {"lanes_side": 0, "patches_ahead": 1, "patches_behind": 0}
+
+
+def test_a_file_that_is_no_policy_is_refused() -> None:
+    with pytest.raises(InvalidSubmission):
+        validate(CONTENT[:-1], "mine.safetensors")
+
+
+def test_a_sensor_wider_than_the_road_is_refused() -> None:
+    tensors = {"1.weight": np.zeros((5, 15), np.float32), "1.bias": np.zeros(5, np.float32)}
+    wide = pack_policy(Network(15, (Dense(outputs=5),), tensors), Sensor(7, 1, 0), "wide")
+    with pytest.raises(InvalidSubmission, match="lanes_side must be an integer .* got 7") as error:
+        validate(policy_content(wide), "wide.safetensors")
+    assert error.value.code == "broken"
+
+
+@pytest.mark.parametrize(("signature", "kind"), SHORT, ids=[f"{kind} {signature.hex()}" for signature, kind in SHORT])
+def test_a_policy_file_whose_headers_length_spells_another_kinds_signature_is_none(signature: bytes, kind: str) -> None:
+    length = signature.ljust(8, b"\0")
+    assert refused_file_type(length + b'{"__metadata__":{}}') is None
+    assert refused_file_type(length + b"not an object") == kind
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_a_pickle_is_told_in_every_binary_protocol(protocol: int) -> None:
+    content = pickle.dumps({"weights": [1.0, 2.0]}, protocol)
+    assert not is_policy_file(content)
+    assert "a pickle" in (refused_file_type(content) or "")
