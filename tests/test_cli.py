@@ -163,6 +163,7 @@ def test_train_evaluate_and_record_go_through_one_run_folder(run, tmp_path: Path
     assert json.loads(trained.out)["folder"] == str(folder)
     score = json.loads(run("evaluate", str(folder), "--json").out)
     assert (score["rules"], score["other_agents"], score["runs"]) == (2018, 1, 500)
+    assert json.loads(run("inspect", str(folder), "--json").out)["other_agents"] == 1
     assert run("record", str(folder), "-o", str(tmp_path / "x.png"), "--seconds", "0.5").code == 0
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from deeptraffic.cli import main
+from deeptraffic.cli.policies import POLICY_NAMES, resolve_policy
+from deeptraffic.policies.brain import NetworkPolicy
 from deeptraffic.policies.convnetjs.read import network_from_json
 from deeptraffic.policies.convnetjs.write import write_submission
 from deeptraffic.sim.rules import Sensor
@@ -61,9 +63,21 @@ def test_inspect_shows_and_draws_a_policy(run: Run, submission: Path, tmp_path: 
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("name", POLICY_NAMES)
+def test_inspect_takes_every_name_of_a_policy(run: Run, name: str) -> None:
+    code, out, error = run("inspect", name)
+    assert (code, error) == (0, "")
+    assert name in out
+    facts = json.loads(run("inspect", name, "--json")[1])
+    policy = resolve_policy(name)
+    assert (facts["label"], facts["rules"], facts["other_agents"]) == (policy.label, policy.rules, policy.other_agents)
+    assert ("parameters" in facts) == isinstance(policy, NetworkPolicy)
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
+        (("inspect", "gap", "--picture", "x.png"), "no network"),
         (("export", "gap", "-o", "x.safetensors"), "no network"),
         (("export", "gap"), "give one of"),
         (("import", __file__, "-o", "x.safetensors"), "no weights"),

@@ -9,6 +9,7 @@ from deeptraffic.cli.policies import OWN, POLICY_HELP, read_original, resolve_po
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 
 if TYPE_CHECKING:
+    from deeptraffic.policies.base import Policy
     from deeptraffic.policies.brain import NetworkPolicy
     from deeptraffic.policies.file import PolicyFile
 
@@ -55,23 +56,60 @@ def export(
 
 
 def inspect(
-    file: Path = typer.Argument(..., help="A policy file, or a file of the original game."),
+    policy: str = typer.Argument(..., help=POLICY_HELP),
     picture: Path | None = typer.Option(None, help="Draw the first layer's weights over the sensor into this png."),
     json: bool = typer.Option(False, "--json", help="Print the manifest as one JSON object."),
 ) -> None:
-    """Show what a policy file holds: manifest, layers, parameters, and a picture of its first layer."""
-    from deeptraffic.policies.file import pack_submission, read_policy
+    """Show what a policy holds: manifest, layers, parameters, and an image of its first layer."""
+    from deeptraffic.policies.file import PolicyFile
     from deeptraffic.policies.inspection import describe, draw_first_layer
 
-    packed = pack_submission(read_original(file)) if file.suffix == ".js" else read_policy(file)
-    if picture is not None:
-        draw_first_layer(packed, picture)
-    if json:
-        print_json(packed.manifest.to_json() | {"parameters": packed.network.parameters})
+    found = _find_file(policy)
+    if not isinstance(found, PolicyFile):
+        if picture is not None:
+            raise ValueError(
+                f"{policy!r} has no network in a policy file whose weights could be drawn; leave --picture out"
+            )
+        _print_facts(found, json)
         return
-    results.print(describe(packed))
+    if picture is not None:
+        draw_first_layer(found, picture)
+    if json:
+        print_json(found.manifest.to_json() | {"parameters": found.network.parameters})
+        return
+    results.print(describe(found))
     if picture is not None:
         results.print(f"First layer: {picture}", highlight=False, soft_wrap=True)
+
+
+def _find_file(name: str) -> "PolicyFile | Policy":
+    """Return the policy file that a name stands for or that could be written of it; the policy where none can."""
+    from agents.champions import registry
+    from deeptraffic.policies.brain import NetworkPolicy
+    from deeptraffic.policies.file import pack_submission, read_policy
+
+    champion = registry.CHAMPIONS.get(name)
+    path = registry.FOLDER / champion.file if champion and champion.planner is None else Path(name)
+    if path.is_file():
+        return pack_submission(read_original(path)) if path.suffix == ".js" else read_policy(path)
+    policy = resolve_policy(name)
+    return _pack(policy, None, "") if isinstance(policy, NetworkPolicy) else policy
+
+
+def _print_facts(policy: "Policy", json: bool) -> None:
+    """Print what a policy without a policy file says about itself."""
+    sensor = policy.sensor
+    window = {name: getattr(sensor, name) for name in ("lanes_side", "patches_ahead", "patches_behind")}
+    facts = {"label": policy.label, "rules": policy.rules, "other_agents": policy.other_agents, "access": policy.access}
+    kind = "vector" if policy.observation is sensor else policy.observation.kind
+    facts |= {"observation": {"kind": kind, **window}, "training": dict(policy.notes)}
+    if json:
+        print_json(facts)
+        return
+    for name, value in facts.items():
+        text = ", ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, dict) else str(value)
+        if text:
+            results.print(f"{name:13} {text}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _check_suffix(output: Path) -> None:
