@@ -1,13 +1,13 @@
-"""What a study found, beside the five findings of the DeepTraffic paper: effects with intervals, from the table alone.
+"""Findings of the DeepTraffic paper, checked on a study's trials: effects of settings with bootstrap intervals.
 
     >>> table = read_tables(["agents/study/study.csv"])
-    >>> print(markdown(find(table)))                     # the table of agents/study/STUDY.md
+    >>> print(claims_table(check_claims(table)))         # the table of agents/study/STUDY.md
 
 The paper (Fridman, Terwilliger, Jenik: "DeepTraffic: Crowdsourced Hyperparameter Tuning of Deep Reinforcement Learning
-Systems for Multi-Agent Dense Traffic Navigation", arXiv:1801.02805) drew its findings from what entrants chose to try.
+Systems for Multi-Agent Dense Traffic Navigation", arXiv:1801.02805) draws its findings from what entrants chose to try.
 Here trials are drawn at random, so that two groups that differ in one setting are alike in all others, and a difference
-between them is that setting's effect. Scores are compared within trials of as many other agents, by taking their
-mean away. Intervals are bootstrap percentiles (`deeptraffic.evaluation.statistics`), the groups resampled apart.
+between them is that setting's effect. Scores are compared within trials of the same number of other agents, by
+subtracting the mean of those. Intervals are percentiles of a bootstrap that resamples each group.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,34 +17,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.analysis.tables import markdown_table
 from agents.study.table import StudyTable
+from deeptraffic.evaluation.comparison import Estimate
+from deeptraffic.evaluation.statistics import bootstrap_interval
 from deeptraffic.sim.state import F64
 
-RESAMPLES = 2000
-LEAST = 5  # trials of a group below which nothing is said
+LEAST = 5  # trials of a group; with fewer a claim is not checked
 Mask = NDArray[np.bool_]
 Split = Callable[[F64], tuple[Mask, Mask]]
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A number with its 95% interval."""
+class ClaimCheck:
+    """A claim, checked on one study.
 
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A finding of the paper, asked of one study.
-
-    claim: the paper's; contrast: what was compared; study: whose trials; trials: of both groups
-    effect: on the mean score [mph], or as the contrast says; best: on the score of the tenth best in a hundred
-    verdict: "holds", "the opposite", or "open" where the interval of the effect holds 0
+    claim: the paper's, or one of our own; contrast: what was compared; study: whose trials; trials: of both groups
+    effect: on the mean score [mph], or as the contrast says; best: on the 90% quantile of the scores
+    verdict: "holds", "the opposite", or "open" where the interval of the effect contains 0
     """
 
     claim: str
@@ -62,13 +52,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two groups of trials: those that the paper's finding favours, and others.
+    """Two groups of trials: those that the claim favours, and others.
 
-    column: the setting; split: its values -> (favoured, others)
+    label: of both groups; column: the setting; split: its values -> (favoured, others)
     """
 
     claim: str
-    words: str
+    label: str
     column: str
     split: Split
 
@@ -98,7 +88,7 @@ SIZE, WINDOW, SIGHT, GAMMA = (
     "4 a large gamma is best",
 )
 RUNS = "5 an evaluation needs many runs"
-OWN_LENGTH, OWN_RATE = "asked here: longer training is better", "asked here: a higher learning rate is better"
+OWN_LENGTH, OWN_RATE = "added here: longer training is better", "added here: a higher learning rate is better"
 CONTRASTS = (
     Contrast(SIZE, "parameters: most third - fewest third", "parameters", _thirds),
     Contrast(SIZE, "units of a layer: most third - fewest third", "units", _thirds),
@@ -114,23 +104,23 @@ OWN_CONTRASTS = (
 )
 
 
-def find(table: StudyTable) -> list[Finding]:
-    """Return every finding that the studies' complete trials are enough for, the paper's in its order first."""
+def check_claims(table: StudyTable) -> list[ClaimCheck]:
+    """Check every claim for which the studies have enough complete trials, the paper's first."""
     studies = table.complete().studies()
-    found = [_compare(contrast, name, study) for contrast in CONTRASTS for name, study in studies.items()]
-    found += [_compare_runs(name, study) for name, study in studies.items()]
-    found += [_compare(contrast, name, study) for contrast in OWN_CONTRASTS for name, study in studies.items()]
-    return [finding for finding in found if finding is not None]
+    checks = [_compare(contrast, name, study) for contrast in CONTRASTS for name, study in studies.items()]
+    checks += [_compare_runs(name, study) for name, study in studies.items()]
+    checks += [_compare(contrast, name, study) for contrast in OWN_CONTRASTS for name, study in studies.items()]
+    return [check for check in checks if check is not None]
 
 
 def adjusted_scores(study: StudyTable) -> F64:
-    """Scores less the mean of the trials with as many other agents [mph]."""
+    """Scores minus the mean of the trials with the same number of other agents [mph]."""
     scores, others = study.numbers("score"), np.nan_to_num(study.numbers("other_agents"))
     means = {count: scores[others == count].mean() for count in np.unique(others)}
     return scores - np.array([means[count] for count in others])
 
 
-def _compare(contrast: Contrast, name: str, study: StudyTable) -> Finding | None:
+def _compare(contrast: Contrast, name: str, study: StudyTable) -> ClaimCheck | None:
     values = study.numbers(contrast.column)
     if np.isnan(values).all() or np.nanmin(values) == np.nanmax(values):
         return None
@@ -140,26 +130,44 @@ def _compare(contrast: Contrast, name: str, study: StudyTable) -> Finding | None
         return None
     scores = adjusted_scores(study)
     groups = [scores[favoured], scores[others]]
-    effect = estimate(groups, lambda a, b: a.mean(axis=-1) - b.mean(axis=-1))
-    best = estimate(groups, lambda a, b: np.quantile(a, 0.9, axis=-1) - np.quantile(b, 0.9, axis=-1))
-    return Finding(contrast.claim, contrast.words, name, counts, effect, best, verdict(effect))
+    effect, best = estimate(groups, mean_difference), estimate(groups, best_difference)
+    return ClaimCheck(contrast.claim, contrast.label, name, counts, effect, best, verdict(effect))
 
 
-def _compare_runs(name: str, study: StudyTable) -> Finding | None:
-    """How much oftener 10 runs than 100 put two trials of the better half in another order than 1,000 do."""
+def mean_difference(first: F64, second: F64, axis: int = -1) -> F64:
+    """Return the difference of two groups' means."""
+    return first.mean(axis=axis) - second.mean(axis=axis)
+
+
+def best_difference(first: F64, second: F64, axis: int = -1) -> F64:
+    """Return the difference of two groups' 90% quantiles."""
+    return np.quantile(first, 0.9, axis=axis) - np.quantile(second, 0.9, axis=axis)
+
+
+def estimate(groups: Sequence[F64], statistic: Callable[..., F64]) -> Estimate:
+    """Return a statistic of groups with its bootstrap interval."""
+    return Estimate(float(statistic(*groups)), bootstrap_interval(groups, statistic))
+
+
+def _compare_runs(name: str, study: StudyTable) -> ClaimCheck | None:
+    """How much more often 10 runs than 100 order two trials of the better half otherwise than 1,000 do."""
     columns = [study.numbers(f"first_{count}") for count in (10, 100, 1000)]
     better = study.numbers("score") >= np.median(study.numbers("score"))
     chosen = np.stack(columns)[:, better]
-    if np.isnan(chosen).any() or chosen.shape[1] < LEAST:
+    count = chosen.shape[1]
+    if np.isnan(chosen).any() or count < LEAST:
         return None
     errors = 100.0 * (_disorder(chosen[0], chosen[2]) - _disorder(chosen[1], chosen[2]))
-    first, second = np.triu_indices(chosen.shape[1], 1)
-    draws = np.random.default_rng(0).integers(chosen.shape[1], size=(RESAMPLES, chosen.shape[1]))
-    resampled = [errors[draw[first], draw[second]][draw[first] != draw[second]].mean() for draw in draws]
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    effect = Estimate(float(errors[first, second].mean()), float(low), float(high))
-    words = "pairs of the better half in the wrong order: of 10 runs - of 100 runs [%]"
-    return Finding(RUNS, words, name, (chosen.shape[1], chosen.shape[1]), effect, None, verdict(effect))
+    first, second = np.triu_indices(count, 1)
+
+    def mean_error(trials: NDArray[np.int64], axis: int = -1) -> F64:
+        pairs = [(draw[first], draw[second]) for draw in np.atleast_2d(trials)]
+        return np.array([errors[a, b][a != b].mean() for a, b in pairs])
+
+    trials = np.arange(count)
+    effect = Estimate(float(mean_error(trials)[0]), bootstrap_interval(trials, mean_error))
+    contrast = "pairs of the better half in the wrong order: of 10 runs - of 100 runs [%]"
+    return ClaimCheck(RUNS, contrast, name, (count, count), effect, None, verdict(effect))
 
 
 def _disorder(scores: F64, truth: F64) -> F64:
@@ -168,39 +176,33 @@ def _disorder(scores: F64, truth: F64) -> F64:
     return (1.0 - product) / 2.0
 
 
-def estimate(groups: Sequence[F64], statistic: Callable[..., Any]) -> Estimate:
-    """Return a statistic of groups, axis -1 their trials, with its bootstrap interval."""
-    random = np.random.default_rng(0)
-    drawn = [group[random.integers(group.size, size=(RESAMPLES, group.size))] for group in groups]
-    low, high = np.percentile(statistic(*drawn), [2.5, 97.5])
-    return Estimate(float(statistic(*groups)), float(low), float(high))
-
-
 def verdict(effect: Estimate) -> str:
-    """What an effect says about the finding that favours it."""
-    if effect.low > 0:
-        return "holds"
-    return "the opposite" if effect.high < 0 else "open"
+    """Return what an effect says about the claim that predicts a positive one."""
+    low, high = effect.interval
+    return "holds" if low > 0 else "the opposite" if high < 0 else "open"
 
 
 # --- as text ----------------------------------------------------------------------------------------------------------
 
 
-def finding_rows(findings: Sequence[Finding]) -> list[list[str]]:
-    """Return a table's cells, its head first; a finding of the paper is written once for the rows that share it."""
-    rows = [["the paper's finding", "compared", "study", "trials", "effect", "effect on the best tenth", "it"]]
+def claim_rows(checks: Sequence[ClaimCheck]) -> list[list[str]]:
+    """Return a table's cells, its head first; a claim is written once for the rows that share it."""
+    rows = [["claim", "compared", "study", "trials", "effect", "effect on the best tenth", "verdict"]]
     last = ""
-    for finding in findings:
-        counts = " / ".join(map(str, dict.fromkeys(finding.trials)))
-        best = "" if finding.best is None else str(finding.best)
-        claim = "" if finding.claim == last else finding.claim
-        rows.append([claim, finding.contrast, finding.study, counts, str(finding.effect), best, finding.verdict])
-        last = finding.claim
+    for check in checks:
+        counts = " / ".join(map(str, dict.fromkeys(check.trials)))
+        best = "" if check.best is None else _cell(check.best)
+        claim = "" if check.claim == last else check.claim
+        rows.append([claim, check.contrast, check.study, counts, _cell(check.effect), best, check.verdict])
+        last = check.claim
     return rows
 
 
-def markdown(findings: Sequence[Finding]) -> str:
-    """Return findings as a table in Markdown."""
-    header, *rows = finding_rows(findings)
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+def _cell(estimate: Estimate) -> str:
+    low, high = estimate.interval
+    return f"{estimate.value:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def claims_table(checks: Sequence[ClaimCheck]) -> str:
+    """Return the checks as a Markdown table."""
+    return markdown_table(claim_rows(checks))

@@ -54,17 +54,17 @@ def figures(
 ) -> None:
     """Draw a study's figures, those of the DeepTraffic paper among them, and print what it found."""
     from agents.study.figures import draw_figures
-    from agents.study.findings import find, finding_rows
+    from agents.study.findings import check_claims, claim_rows
     from agents.study.table import read_tables
 
     table = read_tables(studies)
     files = draw_figures(table, output)
-    found = find(table)
+    checks = check_claims(table)
     if json:
-        print_json({"files": [str(file) for file in files], "findings": [finding.to_json() for finding in found]})
+        print_json({"files": [str(file) for file in files], "findings": [check.to_json() for check in checks]})
         return
     shown = Table(title="effects on the score in mph, 95% intervals", title_justify="left", box=box.SIMPLE)
-    header, *rows = finding_rows(found)
+    header, *rows = claim_rows(checks)
     for heading in header:
         shown.add_column(heading)
     for row in rows:

@@ -53,15 +53,25 @@ def mean_speed(speed_sum: float | F64, frames: int) -> F64:
 
 
 def bootstrap_interval(
-    values: F64, statistic: Callable[..., F64], confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+    values: F64 | Sequence[F64],
+    statistic: Callable[..., F64],
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
 ) -> tuple[float, float]:
-    """Return the percentile interval of `statistic` (np.median or np.mean, with axis=1), the same on every call."""
+    """Return the percentile interval of a statistic, the same on every call.
+
+    values: of one group, or of several groups, which are resampled separately
+    statistic: of as many arrays (resamples, values), called with axis=1: np.median, np.mean, ...
+    """
+    groups = [values] if isinstance(values, np.ndarray) else list(values)
     random = np.random.default_rng(seed)
-    block = max(1, 2_000_000 // values.size)  # resamples in memory at a time
-    estimates = [
-        statistic(values[random.integers(values.size, size=(min(block, resamples - start), values.size))], axis=1)
-        for start in range(0, resamples, block)
-    ]
+    block = max(1, 2_000_000 // max(group.size for group in groups))  # resamples in memory at a time
+    estimates = []
+    for start in range(0, resamples, block):
+        count = min(block, resamples - start)
+        drawn = [group[random.integers(group.size, size=(count, group.size))] for group in groups]
+        estimates.append(statistic(*drawn, axis=1))
     tail = 50.0 * (1.0 - confidence)
     low, high = np.percentile(np.concatenate(estimates), [tail, 100.0 - tail])
     return float(low), float(high)

@@ -4,8 +4,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.study.findings import Estimate, adjusted_scores, estimate, find, markdown, verdict
+from agents.study.findings import adjusted_scores, check_claims, claims_table, estimate, mean_difference, verdict
 from agents.study.table import StudyTable, read_tables
+from deeptraffic.evaluation.comparison import Estimate
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE, SHIPPED = ROOT / "agents" / "study" / "STUDY.md", ROOT / "agents" / "study" / "study.csv"
@@ -30,7 +31,7 @@ def made_up(trials: int = 120, **effects: float) -> StudyTable:
 
 
 def verdicts(table: StudyTable) -> dict[str, str]:
-    return {finding.contrast.partition(":")[0]: finding.verdict for finding in find(table)}
+    return {check.contrast.partition(":")[0]: check.verdict for check in check_claims(table)}
 
 
 def test_effects_that_are_there_are_found_and_others_are_not() -> None:
@@ -41,10 +42,11 @@ def test_effects_that_are_there_are_found_and_others_are_not() -> None:
 
 
 def test_an_effect_is_the_difference_of_the_groups_means() -> None:
-    finding = next(finding for finding in find(made_up(400, gamma=6.0)) if finding.contrast.startswith("gamma"))
+    check = next(check for check in check_claims(made_up(400, gamma=6.0)) if check.contrast.startswith("gamma"))
+    low, high = check.effect.interval
     # a third's middle lies 2/3 of the range from the other's: 4 mph
-    assert finding.effect.low < 4.0 < finding.effect.high
-    assert finding.effect.high - finding.effect.low < 1.0 and sum(finding.trials) > 260
+    assert low < 4.0 < high
+    assert high - low < 1.0 and sum(check.trials) > 260
 
 
 def test_other_agents_are_taken_out_of_the_scores() -> None:
@@ -55,13 +57,13 @@ def test_other_agents_are_taken_out_of_the_scores() -> None:
 
 
 def test_few_runs_are_found_to_confuse_trials() -> None:
-    finding = find(made_up(240, gamma=3.0))[-1]
-    assert finding.claim.startswith("5") and finding.verdict == "holds" and 5 < finding.effect.value < 40
+    check = check_claims(made_up(240, gamma=3.0))[-1]
+    assert check.claim.startswith("5") and check.verdict == "holds" and 5 < check.effect.value < 40
 
 
 def test_too_few_trials_say_nothing() -> None:
-    assert find(made_up(4)) == []
-    assert find(StudyTable(())) == []
+    assert check_claims(made_up(4)) == []
+    assert check_claims(StudyTable(())) == []
 
 
 def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
@@ -69,20 +71,20 @@ def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     covered = 0
     for _ in range(100):
         groups = [random.normal(1.0, 1.0, 40), random.normal(0.0, 1.0, 40)]
-        interval = estimate(groups, lambda a, b: a.mean(axis=-1) - b.mean(axis=-1))
-        covered += interval.low < 1.0 < interval.high
+        low, high = estimate(groups, mean_difference).interval
+        covered += low < 1.0 < high
     assert 88 <= covered <= 99
 
 
 def test_a_verdict_needs_an_interval_without_0() -> None:
-    assert verdict(Estimate(1, 0.1, 2)) == "holds"
-    assert verdict(Estimate(-1, -2, -0.1)) == "the opposite"
-    assert verdict(Estimate(1, -0.1, 2)) == "open"
+    assert verdict(Estimate(1, (0.1, 2))) == "holds"
+    assert verdict(Estimate(-1, (-2, -0.1))) == "the opposite"
+    assert verdict(Estimate(1, (-0.1, 2))) == "open"
 
 
 def test_the_page_shows_what_the_table_gives() -> None:
     page = PAGE.read_text(encoding="utf-8")
     table = read_tables([SHIPPED])
-    assert markdown(find(table)) in page
+    assert claims_table(check_claims(table)) in page
     counts = [f"{len(study):,} trials of `{name}`" for name, study in table.studies().items()]
     assert [text for text in counts if text not in page] == []
