@@ -10,8 +10,10 @@ carries its name, so that a grey print reads as well.
 
 import io
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -21,6 +23,7 @@ from deeptraffic.run_dir import write_atomically
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6b6b6b"
 PURPLE, SKY, YELLOW = "#CC79A7", "#56B4E9", "#E69F00"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW, GREY)  # in the order in which curves take them
+LINE_STYLES, MARKERS = ("-", "--", "-.", ":"), ("o", "s", "^", "D", "v", "P", "X")
 INK = "#222222"
 SIZE = (8.0, 4.5)  # [inches]
 DPI = 150
@@ -48,6 +51,25 @@ def style_axes(axes: Axes, title: str = "") -> None:
     axes.grid(axis="y", color="#dddddd", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(colors=INK)
+
+
+def curve_style(k: int) -> dict[str, Any]:
+    """Return colour, line style and marker of a figure's curve k, as keywords of matplotlib's lines."""
+    names = {"color": PALETTE, "linestyle": LINE_STYLES, "marker": MARKERS}
+    return {name: values[k % len(values)] for name, values in names.items()}
+
+
+def format_count(value: float) -> str:
+    """Return a count in short form: 250k, 1.5M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
+def label_counts(axis: Axis) -> None:
+    """Label an axis with counts in short form."""
+    axis.set_major_formatter(lambda value, _: format_count(value))
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: int = DPI, colours: int | None = None) -> Path:

@@ -15,16 +15,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from agents.analysis.plots import format_count
 from agents.config import TrainConfig
 from agents.run import RunFolder, is_run_folder
 from deeptraffic.evaluation.comparison import Estimate, GroupStatistics, PairStatistics, compare
 from deeptraffic.evaluation.score import Score
-from deeptraffic.figure import PALETTE, empty_figure, new_figure, save_figure, style_axes
+from deeptraffic.figure import PALETTE, curve_style, empty_figure, label_counts, new_figure, save_figure, style_axes
 from deeptraffic.run_dir import write_json
 
 F64 = NDArray[np.float64]
-STYLES = ("-", "--", "-.", ":")
 
 
 @dataclass
@@ -134,7 +132,7 @@ def save_distributions(groups: Sequence[Group], path: Path) -> Path:
     for k, group in enumerate(groups):
         speeds = np.sort(group.speeds.ravel())
         share = 1.0 - np.arange(speeds.size) / speeds.size
-        axes.step(speeds, share, where="post", label=group.name, **_line(k))
+        axes.step(speeds, share, where="post", label=group.name, lw=2.0, **curve_style(k) | {"marker": ""})
     axes.set_xlabel("mean speed of a run [mph]")
     axes.set_ylabel("share of runs")
     axes.set_ylim(0.0, 1.0)
@@ -152,7 +150,7 @@ def save_curves(groups: Sequence[Group], path: Path) -> Path:
             _draw_curve(axes, [RunFolder(run).metrics() for run in group.folders], key, group.name, number)
         axes.set_xlabel(label)
         axes.set_ylabel("mean of tuning runs [mph]")
-        axes.xaxis.set_major_formatter(lambda value, _: format_count(value))
+        label_counts(axes.xaxis)
         axes.legend(frameon=False, loc="lower right")
     return save_figure(figure, path)
 
@@ -168,9 +166,6 @@ def _draw_curve(axes: Axes, runs: Sequence[Sequence[Mapping[str, Any]]], key: st
     grid = np.unique(np.concatenate([curve[:, 0] for curve in curves]))
     grid = grid[(grid >= low) & (grid <= high)]
     speeds = np.stack([np.interp(grid, *curve.T) for curve in curves])  # (seeds, points)
-    axes.plot(grid, speeds.mean(0), label=name, **_line(number))
-    axes.fill_between(grid, speeds.min(0), speeds.max(0), alpha=0.18, color=_line(number)["color"], lw=0)
-
-
-def _line(number: int) -> dict[str, Any]:
-    return {"color": PALETTE[number % len(PALETTE)], "ls": STYLES[number % len(STYLES)], "lw": 2.0}
+    style = curve_style(number) | {"marker": ""}
+    axes.plot(grid, speeds.mean(0), label=name, lw=2.0, **style)
+    axes.fill_between(grid, speeds.min(0), speeds.max(0), alpha=0.18, color=style["color"], lw=0)

@@ -1,4 +1,4 @@
-"""Figures of a training run as PNG: its learning curve and the spread of its scores."""
+"""Figures of a training run: its learning curve and the histogram of its run scores."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from deeptraffic.figure import BLUE, GREEN, GREY, ORANGE, new_figure, save_figure
+from deeptraffic.figure import BLUE, GREEN, GREY, ORANGE, label_counts, new_figure, save_figure
 
 F64 = NDArray[np.float64]
 
@@ -17,12 +17,12 @@ F64 = NDArray[np.float64]
 def save_learning_curve(
     metrics: Sequence[dict[str, Any]], path: str | Path, title: str, marks: Sequence[tuple[str, float]] = ()
 ) -> Path:
-    """Draw mph over decisions from the lines of metrics.jsonl, with horizontal marks (name, mph); return the path."""
+    """Draw the speed over decisions from the lines of metrics.jsonl, with marks (name, mph); return the path."""
     figure, axes = new_figure(title)
     exploring = _series(metrics, "train_mph")
     median, mean = _series(metrics, "tuning_median_mph"), _series(metrics, "tuning_mean_mph")
     if len(exploring):
-        axes.plot(*exploring.T, color=GREY, linewidth=1.0, alpha=0.75, label="while exploring (training games)")
+        axes.plot(*exploring.T, color=GREY, linewidth=1.0, alpha=0.75, label="while exploring (training)")
     if len(median):
         axes.plot(*median.T, color=BLUE, linewidth=2.2, marker="o", markersize=5, label="median of tuning runs")
         axes.plot(
@@ -34,9 +34,9 @@ def save_learning_curve(
             markersize=4.5,
             label="mean of tuning runs",
         )
-    axes.set_xlabel("decisions of training, all games together")
+    axes.set_xlabel("decisions of training, all environments together")
     axes.set_ylabel("speed [mph]")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
+    label_counts(axes.xaxis)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlim(left=0)
     _draw_levels(axes, marks)
@@ -48,7 +48,7 @@ def save_learning_curve(
 def save_score_histogram(
     run_scores: F64, path: str | Path, title: str, score: float, marks: Sequence[tuple[str, float]] = ()
 ) -> Path:
-    """Draw how many runs came to which speed, the score and marks (name, mph) as vertical lines; return the path."""
+    """Draw the number of runs by speed, with the score and marks (name, mph) as vertical lines; return the path."""
     figure, axes = new_figure(title)
     low, high = int(np.floor(run_scores.min())), int(np.ceil(run_scores.max()))
     bins = list(range(low, max(high, low + 1) + 1))  # one per mph
@@ -62,14 +62,6 @@ def save_score_histogram(
     axes.set_xlabel("mean speed of a run [mph]")
     axes.set_ylabel(f"runs of {len(run_scores)}")
     return save_figure(figure, path)
-
-
-def format_count(value: float) -> str:
-    """Write a number of decisions short: 250k, 1.5M."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:g}{letter}"
-    return f"{value:g}"
 
 
 def _series(metrics: Sequence[dict[str, Any]], name: str) -> F64:

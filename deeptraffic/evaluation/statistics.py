@@ -6,6 +6,7 @@ Source of the intervals: Efron and Tibshirani, "An Introduction to the Bootstrap
 import math
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,7 @@ def mean_speed(speed_sum: float | F64, frames: int) -> F64:
 
 
 def bootstrap_interval(
-    values: F64 | Sequence[F64],
+    values: NDArray[Any] | Sequence[NDArray[Any]],
     statistic: Callable[..., F64],
     confidence: float = 0.95,
     resamples: int = 2000,

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agents.analysis.plots import format_count, save_learning_curve, save_score_histogram
+from agents.analysis.plots import save_learning_curve, save_score_histogram
+from deeptraffic.figure import format_count
 
 
 def inked(path: Path) -> float:
-    """Share of the figure that is not white."""
+    """Fraction of the figure that is not white."""
     with Image.open(path) as image:
         assert image.format == "PNG" and image.width >= 1000
         return float((np.asarray(image.convert("L")) < 250).mean())

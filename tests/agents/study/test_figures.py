@@ -5,11 +5,9 @@ import numpy as np
 import pytest
 
 from agents.study import importance as study_importance
-from agents.study.figures import FIGURES, draw_figures
-from agents.study.importance import importances
-from agents.study.panels import bins
+from agents.study.figures import FIGURES, bins, draw_figures
+from agents.study.importance import embed, importances, settings_matrix
 from agents.study.table import StudyTable
-from agents.study.tsne import embed, settings_matrix
 
 
 def small_study(trials: int = 24, name: str = "a") -> StudyTable:
