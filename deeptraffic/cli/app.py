@@ -73,7 +73,6 @@ COMMANDS: tuple[str | Group, ...] = (
             "competition_care.backup",
             "competition_care.restore",
             "competition_care.doctor",
-            "competition_care.bench",
         ),
     ),
 )

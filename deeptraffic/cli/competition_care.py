@@ -1,4 +1,4 @@
-"""`deeptraffic competition export`, `backup`, `restore`, `doctor` and `bench`: looking after a competition."""
+"""`deeptraffic competition export`, `backup`, `restore` and `doctor`: maintenance of a competition."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 import typer
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from deeptraffic.cli.contests import COMPETITION, DATA, DATABASE_URL, JSON, actor, open_competition, open_existing
 from deeptraffic.cli.serve import require_extra
@@ -84,32 +83,4 @@ def _print_findings(findings: list[Any]) -> None:
         table.add_column(heading)
     for finding in findings:
         table.add_row(finding.name, f"[{colours[finding.state]}]{finding.state}[/]", finding.detail)
-    results.print(table)
-
-
-def bench(
-    people: int = typer.Option(2000, min=1, max=100_000, help="Participants in the database."),
-    submissions: int = typer.Option(10_000, min=1, max=1_000_000, help="Scored submissions in the database."),
-    readers: int = typer.Option(50, min=1, max=500, help="Who read pages at the same time."),
-    seconds: float = typer.Option(10.0, min=1.0, max=600.0, help="Of each measurement."),
-    database_url: str | None = typer.Option(None, help="An empty PostgreSQL database.", show_default="a SQLite file"),
-    json: bool = JSON,
-) -> None:
-    """Measure a server of its own: page latency with many readers, submissions per minute with two workers."""
-    require_extra()
-    from deeptraffic.competition.load import Load
-
-    figures = {}
-    with messages.status("filling a database") as status:
-        for name, value in Load(people, submissions, readers, seconds, database_url).run():
-            figures[name] = value
-            status.update(f"{name}: {value:,.1f}")
-    if json:
-        print_json(figures)
-        return
-    table = Table(box=box.SIMPLE, show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
-    for name, value in figures.items():
-        table.add_row(Text(name), f"{value:,.1f}")
     results.print(table)

@@ -1,9 +1,9 @@
-"""Load figures of a competition on this machine: a crowded database, many readers, and submissions as fast as they go.
+"""Load test of a competition server: page latency with many readers, submissions per minute with two workers.
 
-    deeptraffic competition bench
+    python tests/competition/load_test.py --people 2000 --submissions 10000 --readers 50 --seconds 10
 
-Fills an empty database with people and scored submissions, serves it, reads its pages with many connections at once,
-and feeds two workers with policies that are all different. It measures; no test depends on its numbers.
+Fills an empty database with people and scored submissions, serves it, reads its pages over many connections at once,
+and has two workers score submissions that all differ. As a test it runs small, and checks no measured value.
 """
 
 import hashlib
@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+import typer
 import uvicorn
 from sqlalchemy import insert
 
 from deeptraffic.competition.config import CompetitionConfig
 from deeptraffic.competition.sandbox.validation import validate
-from deeptraffic.competition.store import competitions, jobs, queue, submissions, workers
+from deeptraffic.competition.store import board, competitions, jobs, queue, submissions, workers
 from deeptraffic.competition.store.database import Database, new_key, to_text
 from deeptraffic.competition.store.names import skeleton
 from deeptraffic.competition.store.records import Competition
@@ -37,6 +39,8 @@ from deeptraffic.competition.supervisor import Supervisor
 from deeptraffic.competition.web.app import create_app
 from deeptraffic.competition.web.connection import PatientConnection
 from deeptraffic.competition.web.settings import Rate, WebSettings
+from deeptraffic.competition.worker import Pace, Worker
+from deeptraffic.evaluation.score import Score
 from deeptraffic.policies.file import pack_policy, policy_content
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.vocabulary import Dense, Relu
@@ -58,9 +62,9 @@ PAGES = (
 
 
 class Load:
-    """A measurement of a server that it starts in this process, with workers in their own.
+    """Measurements of a server that it starts in this process, with workers in processes of their own.
 
-    folder_or_url: an empty PostgreSQL database; None for SQLite in a folder of its own
+    url: an empty PostgreSQL database; None for SQLite in a temporary folder
     """
 
     def __init__(self, members: int, entries: int, readers: int, seconds: float, url: str | None = None) -> None:
@@ -68,7 +72,7 @@ class Load:
         self.random = np.random.default_rng(1)
 
     def run(self) -> Iterator[tuple[str, float]]:
-        """Give figures, one after another: what and its unit, and its value."""
+        """Give measurements, one after another: name with unit, and value."""
         with tempfile.TemporaryDirectory(prefix="deeptraffic-") as name:
             db = (Database.in_folder(Path(name)) if self.url is None else Database(self.url)).migrate()
             config = CompetitionConfig(title="Load", daily_limit=100_000, total_limit=1_000_000, waiting_limit=1000)
@@ -230,3 +234,72 @@ def make_policy(seed: int) -> Any:
     tensors = {name: random.normal(0.0, 0.05, shape).astype(np.float32) for name, shape in shapes.items()}
     network = Network(SENSOR.size, (Dense(outputs=HIDDEN), Relu(), Dense(outputs=5)), tensors)
     return pack_policy(network, SENSOR, f"load {seed}")
+
+
+# --- tests --------------------------------------------------------------------------------------------------------
+
+
+def test_a_crowd_has_its_people_submissions_and_ranks(tmp_path: Path) -> None:
+    db = Database.in_folder(tmp_path).migrate()
+    competition = competitions.create(db, "load", CompetitionConfig(), "test")
+    Load(members=7, entries=20, readers=1, seconds=1.0)._fill(db, competition)
+    found = board.read_board(db, competition.id)
+    assert found.ranked == 7 and sum(row.submissions for row in found.rows) == 20
+    made, total = submissions.history(db, competition.id, limit=100)
+    assert total == 20 and {one.state for one in made} == {"scored"}
+    best = {row.person_id: row.score for row in found.rows}
+    assert all(best[one.person_id] >= one.score for one in made)
+    db.close()
+
+
+class Helpers:
+    """Replaces the supervisor: workers in threads, which score at once."""
+
+    def __init__(self, url: Any, count: int) -> None:
+        lanes = ["all"] * count + ["validation"]
+        self.workers = [Worker(Database(url), lane, self.evaluate, pace=Pace(poll=0.01)) for lane in lanes]
+        self.threads = [threading.Thread(target=worker.run) for worker in self.workers]
+
+    def evaluate(self, job: Any, progress: Any) -> Any:
+        return Score("x", "official", 2018, 0, "contest", np.ones(5), np.ones(5), 2000, 0.1), None
+
+    def __enter__(self) -> None:
+        for thread in self.threads:
+            thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        for worker, thread in zip(self.workers, self.threads, strict=True):
+            worker.stop()
+            thread.join()
+            worker.db.close()
+
+
+def test_all_figures_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "Supervisor", Helpers)
+    figures = dict(Load(members=4, entries=12, readers=3, seconds=0.2).run())
+    assert all(value > 0 for value in figures.values())
+    assert all("[" in name for name in figures)
+    assert {"pages with 3 readers, 95% within [ms]", "submissions scored by 2 workers [a minute]"} <= set(figures)
+
+
+def test_a_page_that_fails_is_no_figure(tmp_path: Path) -> None:
+    db = Database.in_folder(tmp_path).migrate()
+    with serving(db, tmp_path) as port, pytest.raises(RuntimeError, match="answered 404"):
+        get(port, "/c/none")
+    db.close()
+
+
+def main(
+    people: int = 2000,
+    submissions: int = 10_000,
+    readers: int = 50,
+    seconds: float = 10.0,
+    database_url: str | None = None,
+) -> None:
+    """Print the measurements."""
+    for name, value in Load(people, submissions, readers, seconds, database_url).run():
+        print(f"{name}: {value:,.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
