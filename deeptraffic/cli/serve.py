@@ -1,4 +1,4 @@
-"""`deeptraffic serve` and `deeptraffic worker`: a competition on this machine, and more hands for it on others."""
+"""`deeptraffic serve` and `deeptraffic worker`: a competition server on this machine, and workers on others."""
 
 import os
 from enum import StrEnum
@@ -9,13 +9,11 @@ import typer
 
 from deeptraffic.cli.terminal import messages, results
 
-DATA_HELP = "The folder that holds the competition."
-DATABASE_HELP = "postgresql+psycopg://USER@HOST/NAME in place of the folder's SQLite file."
+DATA_HELP = "Folder of the competition."
+DATABASE_HELP = "PostgreSQL database, postgresql+psycopg://USER@HOST/NAME, in place of the folder's SQLite file."
 DATABASE_VARIABLE = "DEEPTRAFFIC_DATABASE_URL"
 DEFAULT_DATA = Path("competition")
-
-
-EXTRA = ("sqlalchemy", "alembic", "fastapi", "jinja2", "uvicorn", "multipart")  # modules that the extra brings
+EXTRA = ("sqlalchemy", "alembic", "fastapi", "jinja2", "uvicorn", "multipart")  # modules that the extra installs
 
 
 def require_extra() -> None:
@@ -25,7 +23,7 @@ def require_extra() -> None:
 
 
 class Lane(StrEnum):
-    """What a worker does."""
+    """Jobs that a worker takes."""
 
     all = "all"
     validation = "validation"
@@ -33,16 +31,16 @@ class Lane(StrEnum):
 
 def serve(
     data: Path = typer.Option(DEFAULT_DATA, help=DATA_HELP),
-    host: str = typer.Option("127.0.0.1", help="The address to listen at; 0.0.0.0 for all of this machine's."),
-    port: int = typer.Option(8000, min=0, max=65535, help="0 takes any free port."),
-    public_url: str | None = typer.Option(None, help="What people type, such as https://traffic.example.org."),
-    trust_proxy: list[str] = typer.Option([], help="A proxy, address or network, whose X-Forwarded-* are believed."),
+    host: str = typer.Option("127.0.0.1", help="Address to listen at; 0.0.0.0 for every address of this machine."),
+    port: int = typer.Option(8000, min=0, max=65535, help="Port to listen at; 0 for any free one."),
+    public_url: str | None = typer.Option(None, help="URL that participants use, such as https://traffic.example.org."),
+    trust_proxy: list[str] = typer.Option([], help="Proxy (address or network) whose X-Forwarded-* are trusted."),
     database_url: str | None = typer.Option(None, envvar=DATABASE_VARIABLE, help=DATABASE_HELP),
     workers: int | None = typer.Option(
-        None, min=0, max=256, help="Evaluations side by side.", show_default="one per core"
+        None, min=0, max=256, help="Number of parallel evaluations.", show_default="one per core"
     ),
 ) -> None:
-    """Run a competition: pages, JSON API and evaluation workers, until Ctrl-C."""
+    """Serve a competition: pages, JSON API and evaluation workers, until Ctrl-C."""
     require_extra()
     from deeptraffic.competition.server import ServerSettings, open_server
 
@@ -51,21 +49,21 @@ def serve(
         data, host, port, public_url, tuple(trust_proxy), database_url, cores if workers is None else workers
     )
     with open_server(settings) as server:
-        if server.made is not None:
-            results.print("A new competition. This link makes you its organiser; it works once, within two days:")
-            results.print(f"  {server.url}/link/{server.made.link}", highlight=False, soft_wrap=True)
-            results.print("Whoever has this one can join:")
-            results.print(f"  {server.url}/join/{server.made.invite}", highlight=False, soft_wrap=True)
+        if server.first_start is not None:
+            results.print("New competition. This link makes you its organiser; it works once, within two days:")
+            results.print(f"  {server.url}/link/{server.first_start.link}", highlight=False, soft_wrap=True)
+            results.print("This link lets anyone join:")
+            results.print(f"  {server.url}/join/{server.first_start.invite}", highlight=False, soft_wrap=True)
         results.print(f"Serving {server.url} from {data}; Ctrl-C ends it.", highlight=False, soft_wrap=True)
         server.run()
-    messages.print("The server has stopped; unfinished evaluations go on with the next start.")
+    messages.print("The server has stopped; unfinished evaluations resume at the next start.")
 
 
 def worker(
-    database_url: str = typer.Option(..., envvar=DATABASE_VARIABLE, help="The competition's database."),
-    lane: Lane = typer.Option(Lane.all, help="validation: only the short runs that answer within seconds."),
+    database_url: str = typer.Option(..., envvar=DATABASE_VARIABLE, help="Database of the competition."),
+    lane: Lane = typer.Option(Lane.all, help="Jobs to take; validation: only runs that take seconds."),
 ) -> None:
-    """Evaluate what a competition's queue holds, from this or another machine, until Ctrl-C."""
+    """Evaluate queued submissions of a competition, on this or another machine, until Ctrl-C."""
     require_extra()
     from deeptraffic.competition.store.database import Database
     from deeptraffic.competition.worker import work

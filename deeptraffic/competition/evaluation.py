@@ -1,7 +1,7 @@
-"""What a worker does with a job: the protocol that its kind asks for, the policy's numbers in a sandbox.
+"""Evaluation of a worker's job: by the protocol of its kind, the policy in the sandbox.
 
-validation: a few independent runs, within seconds; official and again: the contest's chain, its decisions kept for
-replays; final: independent runs on the private seeds, some at a time, so that their memories find room.
+validation: a few independent runs, within seconds; official and again: the contest's official protocol, decisions kept
+for replays; final: independent runs on the private seeds, in batches, so that their state fits into the memory.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ from deeptraffic.policies.vocabulary import Dense
 from deeptraffic.sim.rules import Sensor
 
 LIMITS = replace(EVALUATION, cpu_seconds=1200, wall_seconds=1800.0)  # of one evaluation
-TOGETHER = 100  # private runs side by side
+BATCH = 100  # private runs in parallel
 
 RunsDone = Callable[[int, int], None]  # (runs done, runs in all)
 
@@ -46,7 +46,7 @@ def evaluate_job(job: Job, progress: RunsDone) -> tuple[Score, bytes | None]:
 
 
 def warm_up() -> None:
-    """Compile what evaluations need, or load what was compiled before, so that no submission has to wait for it."""
+    """Compile what evaluations need, or load it from the cache, so that no submission waits for it."""
     content = policy_content(idle_policy())
     job = Job(0, 0, "official", "", 2018, 0, 1, None, content, "", 1)
     for kind in ("validation", "official"):
@@ -54,18 +54,18 @@ def warm_up() -> None:
 
 
 def idle_policy() -> PolicyFile:
-    """Return the smallest policy: it sees one cell and does nothing."""
+    """Return the smallest policy: it observes one cell and never changes speed or lane."""
     tensors = {"1.weight": np.zeros((5, 1), np.float32), "1.bias": np.eye(1, 5, dtype=np.float32)[0]}
     return pack_policy(Network(1, (Dense(outputs=5),), tensors), Sensor(0, 1, 0), "idle")
 
 
 def evaluate_private(
-    policy: Policy, rules: int, other_agents: int, seeds: Sequence[int], progress: RunsDone, together: int = TOGETHER
+    policy: Policy, rules: int, other_agents: int, seeds: Sequence[int], progress: RunsDone, batch: int = BATCH
 ) -> Score:
-    """Return the score on private seeds: the same numbers however many runs go side by side."""
+    """Return the score on private seeds, which does not depend on the batch size."""
     parts = []
-    for first in range(0, len(seeds), together):
-        some = seeds[first : first + together]
+    for first in range(0, len(seeds), batch):
+        some = seeds[first : first + batch]
         count = in_runs(partial(_add, progress, first, len(seeds)), OPEN_FRAMES)
         parts.append(evaluate_open(policy, rules, other_agents, seeds=some, progress=count))
     return replace(
@@ -82,5 +82,5 @@ def _add(progress: RunsDone, before: int, total: int, done: int, _: int) -> None
 
 
 def in_runs(progress: RunsDone, frames: int) -> Progress:
-    """Return what counts runs of so many frames where a protocol counts frames."""
+    """Return a callback that counts runs of so many frames where a protocol counts frames."""
     return lambda played, total: progress(played // frames, total // frames)

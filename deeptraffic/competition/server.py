@@ -1,7 +1,7 @@
-"""The whole competition in one process tree: pages and API here, workers under a supervisor, one folder for all data.
+"""Competition server: pages and API in this process, workers under a supervisor, one folder for all data.
 
 >>> with open_server(ServerSettings(data=Path("competition"))) as server:
-...     print(server.organiser_link)
+...     print(server.url)
 ...     server.run()                       # until SIGTERM or Ctrl-C
 """
 
@@ -27,19 +27,19 @@ from deeptraffic.competition.web.settings import WebSettings
 from deeptraffic.run_dir import write_json
 
 DEFAULT_KEY = "deeptraffic"
-FIRST = "first start"  # who does it, for the audit log
-ADDRESS = "address.json"  # in the data folder: where the server was last reached
-GRACE_SECONDS = 5  # for answers under way when the server stops
+FIRST = "first start"  # actor in the audit log
+ADDRESS = "address.json"  # in the data folder: the URL of the last server
+GRACE_SECONDS = 5  # for open responses when the server stops
 
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """What `deeptraffic serve` is told.
+    """Settings of `deeptraffic serve`.
 
-    data: folder of the database and of films; host, port: to listen at, port 0 for any free one
-    public_url: that people type, if it is not http://host:port; proxies: whose X-Forwarded-* headers are believed
+    data: folder of the database and of videos; host, port: to listen at, port 0 for any free one
+    public_url: if it is not http://host:port; proxies: whose X-Forwarded-* headers are trusted
     database_url: PostgreSQL or another SQLite file; None: in the data folder
-    workers: evaluations side by side; 0 leaves them to `deeptraffic worker`
+    workers: parallel evaluations; 0 leaves them to `deeptraffic worker`
     """
 
     data: Path
@@ -52,20 +52,20 @@ class ServerSettings:
 
 
 def open_database(data: Path, url: str | None) -> Database:
-    """Return the database of a folder or at an address, its tables up to date."""
+    """Return the database of a folder or at a URL, its tables up to date."""
     return (Database.in_folder(data) if url is None else Database(url)).migrate()
 
 
 @dataclass(frozen=True)
 class FirstStart:
-    """What the first start made: secrets of the organiser's one-time link and of an invitation."""
+    """Secrets of the first start: of the organiser's one-time link and of an invitation."""
 
     link: str
     invite: str
 
 
 def first_start(db: Database) -> FirstStart | None:
-    """Make an organiser and a default competition in an empty database; None if there is a competition already."""
+    """Create an organiser and a default competition in an empty database; None if there is a competition already."""
     if competitions.all_competitions(db):
         return None
     made = competitions.create(db, DEFAULT_KEY, CompetitionConfig(), FIRST)
@@ -74,23 +74,23 @@ def first_start(db: Database) -> FirstStart | None:
 
 
 class Server:
-    """Pages and API on a socket that is bound already."""
+    """Pages and API on a bound socket."""
 
     def __init__(self, db: Database, settings: ServerSettings, listening: socket.socket) -> None:
         self.db, self.settings, self.listening = db, settings, listening
         self.url = (settings.public_url or address_of(listening, settings.host)).rstrip("/")
-        self.made = first_start(db)
-        remember_address(settings.data, self.url)
+        self.first_start = first_start(db)
+        write_address(settings.data, self.url)
 
     def run(self) -> None:
-        """Serve until a signal ends it."""
-        threading.Thread(target=fork_server().start, daemon=True).start()  # so that the first upload need not wait
+        """Serve until SIGTERM or Ctrl-C."""
+        threading.Thread(target=fork_server().start, daemon=True).start()  # the first upload need not wait
         web = WebSettings(self.settings.data, self.settings.public_url, self.settings.proxies)
         config = uvicorn.Config(
             create_app(self.db, web),
             http=PatientConnection,
             log_level="warning",
-            access_log=False,  # addresses of links hold their secrets
+            access_log=False,  # URLs of links hold their secrets
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=5,
@@ -98,12 +98,12 @@ class Server:
             limit_concurrency=500,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
-        with quiet_end():
+        with ignored_signals():
             uvicorn.Server(config).run(sockets=[self.listening])
 
 
 def address_of(listening: socket.socket, host: str) -> str:
-    """Return the address of a socket for people; all of a machine's addresses are called by its name."""
+    """Return the URL of a socket; the machine's name stands for all of its addresses."""
     if host in ("0.0.0.0", "::"):
         host = socket.gethostname()
     name = f"[{host}]" if ":" in host else host
@@ -111,8 +111,8 @@ def address_of(listening: socket.socket, host: str) -> str:
 
 
 @contextmanager
-def quiet_end() -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C, which uvicorn sends again once it has ended, end nothing else: workers must stop too."""
+def ignored_signals() -> Iterator[None]:
+    """Ignore SIGTERM and Ctrl-C, which uvicorn raises again after its shutdown: workers must be stopped yet."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -127,7 +127,7 @@ def quiet_end() -> Iterator[None]:
 
 @contextmanager
 def open_server(settings: ServerSettings) -> Iterator[Server]:
-    """Give a server whose tables are there, whose socket is bound and whose workers run."""
+    """Give a server with tables created, socket bound and workers running."""
     listening = _bind(settings.host, settings.port)
     with listening:
         db = open_database(settings.data, settings.database_url)
@@ -154,14 +154,14 @@ def _bind(host: str, port: int) -> socket.socket:
     return listening
 
 
-def remember_address(data: Path, url: str) -> None:
-    """Note where the server is reached, so that `admin-link` prints whole links."""
+def write_address(data: Path, url: str) -> None:
+    """Write the URL of the server, so that `admin-link` prints whole links."""
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_json(data / ADDRESS, {"url": url})
 
 
 def last_address(data: Path) -> str:
-    """Return where the server of a data folder was last reached."""
+    """Return the URL of the last server of a data folder."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         return str(json.loads((data / ADDRESS).read_text(encoding="utf-8"))["url"])
     return "http://127.0.0.1:8000"

@@ -1,4 +1,4 @@
-"""Starts the workers of a server, starts those that end again, and stops them with it.
+"""Supervisor of a server's worker processes: starts them, restarts those that end, and stops them with the server.
 
 >>> with Supervisor(db.url, workers=2):
 ...     serve_pages()
@@ -19,8 +19,8 @@ from deeptraffic.competition import worker
 
 COMMAND = (sys.executable, "-m", "deeptraffic.competition.worker")
 WATCH_SECONDS = 0.5
-STEADY_SECONDS = 60.0  # after which a worker's earlier ends are forgotten
-MAX_PAUSE_SECONDS = 30.0  # before a worker that keeps ending is started again
+STEADY_SECONDS = 60.0  # of running, after which the restart delay is reset
+MAX_DELAY_SECONDS = 30.0  # before a worker that keeps ending is restarted
 GRACE_SECONDS = 10.0
 # A worker evaluates one submission at a time, in one thread: several of them use the cores.
 ONE_THREAD = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -28,8 +28,8 @@ ONE_THREAD = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NU
 log = logging.getLogger("deeptraffic.supervisor")
 
 
-class Post:
-    """A worker's place: the process in it now, and when the next may start."""
+class WorkerSlot:
+    """A worker that shall run: its present process, and when the next may start."""
 
     def __init__(self, lane: str) -> None:
         self.lane = lane
@@ -41,33 +41,33 @@ class Supervisor:
     """Worker processes; a context manager.
 
     url: of the database
-    workers: how many evaluate whole submissions; one more answers short validations, so that these never wait long
+    workers: how many take every job; one more takes only short validations, so that these never wait long
     """
 
     def __init__(self, url: URL, workers: int) -> None:
         if not 0 <= workers <= 256:
-            raise ValueError(f"workers={workers} is not possible; give a number from 0 to 256")
+            raise ValueError(f"workers must be an integer in [0, 256], got {workers}")
         self.url = url
-        self.posts = [Post("all") for _ in range(workers)] + [Post("validation")] * (workers > 0)
+        self.slots = [WorkerSlot("all") for _ in range(workers)] + [WorkerSlot("validation")] * (workers > 0)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def _watch(self) -> None:
         while not self._stop.is_set():
-            for post in self.posts:
-                self._look_after(post)
+            for slot in self.slots:
+                self._restart_if_ended(slot)
             self._stop.wait(WATCH_SECONDS)
 
-    def _look_after(self, post: Post) -> None:
+    def _restart_if_ended(self, slot: WorkerSlot) -> None:
         now = time.monotonic()
-        if post.process is not None and post.process.poll() is not None:
-            steady = now - post.started > STEADY_SECONDS
-            post.ends = 1 if steady else post.ends + 1
-            post.not_before = now + min(MAX_PAUSE_SECONDS, 0.25 * 2**post.ends)
-            log.warning("worker %d ended with status %d", post.process.pid, post.process.returncode)
-            post.process = None
-        if post.process is None and now >= post.not_before:
-            post.process, post.started = self._start(post.lane), now
+        if slot.process is not None and slot.process.poll() is not None:
+            steady = now - slot.started > STEADY_SECONDS
+            slot.ends = 1 if steady else slot.ends + 1
+            slot.not_before = now + min(MAX_DELAY_SECONDS, 0.25 * 2**slot.ends)
+            log.warning("worker %d ended with status %d", slot.process.pid, slot.process.returncode)
+            slot.process = None
+        if slot.process is None and now >= slot.not_before:
+            slot.process, slot.started = self._start(slot.lane), now
 
     def _start(self, lane: str) -> "subprocess.Popen[bytes]":
         environment = os.environ | ONE_THREAD
@@ -77,7 +77,7 @@ class Supervisor:
 
     def pids(self) -> list[int]:
         """Return the workers' process ids."""
-        return [post.process.pid for post in self.posts if post.process is not None]
+        return [slot.process.pid for slot in self.slots if slot.process is not None]
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -86,7 +86,7 @@ class Supervisor:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stop.set()
         self._thread.join()
-        running = [post.process for post in self.posts if post.process is not None]
+        running = [slot.process for slot in self.slots if slot.process is not None]
         for process in running:
             process.terminate()
         end = time.monotonic() + GRACE_SECONDS

@@ -1,9 +1,9 @@
-"""An evaluation worker: takes jobs from the queue, one at a time, until it is told to stop.
+"""Evaluation worker: takes jobs from the queue, one at a time, until it is asked to stop.
 
-    python -m deeptraffic.competition.worker       # as the supervisor starts it; people write `deeptraffic worker`
+    python -m deeptraffic.competition.worker       # as the supervisor starts it; people run `deeptraffic worker`
 
-It may die at any instant: its lease ends, and another worker takes the job. It keeps the lease alive from a thread of
-its own, up to a limit, so that a job which hangs is not kept for ever.
+It may die at any time: its lease expires, and another worker takes the job. A thread sends heartbeats that renew the
+lease, up to a time limit, so that a job that hangs does not keep it forever.
 """
 
 import logging
@@ -12,8 +12,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -23,6 +23,7 @@ from deeptraffic.competition.store.database import Database, new_key
 from deeptraffic.competition.store.errors import LeaseLost, Unavailable
 from deeptraffic.competition.store.records import Job
 from deeptraffic.evaluation.score import Score
+from deeptraffic.run_dir import SIGNALS, Interrupted
 
 Evaluate = Callable[[Job, Callable[[int, int], None]], tuple[Score, bytes | None]]
 
@@ -34,10 +35,10 @@ log = logging.getLogger("deeptraffic.worker")
 
 @dataclass(frozen=True)
 class Pace:
-    """How often a worker does what [s].
+    """Intervals and time limits of a worker [s].
 
-    poll: looks for a job; beat: keeps its job's lease alive; lease: how long that lives without; report: says that it
-    is there itself; job: longest that a job may take, beyond the sandbox's own limits
+    poll: between looks for a job; beat: between heartbeats, which renew the lease; lease: until it expires without
+    report: between reports that the worker is alive; job: of one job, above the sandbox's own limits
     """
 
     poll: float = 0.4
@@ -47,34 +48,30 @@ class Pace:
     job: float = 2400.0
 
 
-class Stopped(Exception):
-    """The worker is asked to stop in the middle of a job."""
-
-
 class Worker:
-    """Takes jobs of a lane.
+    """Takes jobs of a lane of the queue.
 
-    evaluate: what it does with a job
-    parent: the process that started it, without which it stops; None for a worker of its own
+    evaluate: returns a job's score, and the decisions of an official evaluation
+    parent: the process that started it; the worker stops when that ends; None for a standalone worker
     """
 
     def __init__(
         self, db: Database, lane: str, evaluate: Evaluate, parent: int | None = None, pace: Pace | None = None
     ) -> None:
         if lane not in queue.LANES:
-            raise ValueError(f"there is no lane {lane!r}; choose one of {', '.join(queue.LANES)}")
+            raise ValueError(f"lane must be one of {', '.join(queue.LANES)}, got {lane!r}")
         self.db, self.lane, self.evaluate, self.parent, self.pace = db, lane, evaluate, parent, pace or Pace()
         self.name = f"{socket.gethostname()[:60]} {os.getpid()} {new_key()[:6]}"
         self.jobs, self._reported = 0, 0.0
         self._stop = threading.Event()
 
     def stop(self, *_: int | FrameType | None) -> None:
-        """Ask it to stop soon: the job in hand goes back to the queue. Serves as a signal handler too."""
+        """Ask it to stop soon: its present job goes back to the queue. Also a signal handler."""
         self._stop.set()
 
     @property
     def stopping(self) -> bool:
-        """Whether it should stop: asked to, or left by its parent."""
+        """Whether it should stop: it was asked to, or its parent ended."""
         if self.parent is not None and os.getppid() != self.parent:
             self._stop.set()
         return self._stop.is_set()
@@ -106,39 +103,39 @@ class Worker:
     def _work(self, job: Job) -> None:
         started = time.monotonic()
         try:
-            with Heart(self, job) as heart:
-                report = self._evaluate(job, heart)
+            with Heartbeat(self, job) as heartbeat:
+                report = self._evaluate(job, heartbeat)
                 self._deliver(job, report)
             log.info("job %d, %s of %.12s: %.1f s", job.id, job.kind, job.sha256, time.monotonic() - started)
         except LeaseLost as error:
             log.warning("job %d: %s", job.id, error)
 
-    def _evaluate(self, job: Job, heart: "Heart") -> Callable[[], None]:
-        """Return the report that the store is to be given."""
+    def _evaluate(self, job: Job, heartbeat: "Heartbeat") -> Callable[[], None]:
+        """Evaluate a job; return the call that reports the outcome to the store."""
         try:
-            score, drive = self.evaluate(job, heart.progress)
+            score, drive = self.evaluate(job, heartbeat.progress)
         except InvalidSubmission as error:
             code, message = error.code, str(error)
             return lambda: outcomes.refuse(self.db, job, code, message)
-        except Stopped:
+        except Interrupted:
             return lambda: outcomes.hand_back(self.db, job)
         except LeaseLost:
             raise
-        except Exception as error:  # whatever it is, the participant is not to blame
+        except Exception as error:  # not an error of the submission
             log.exception("job %d", job.id)
             reason = f"{type(error).__name__}: {error}"[:500]
             return lambda: outcomes.give_back(self.db, job, reason)
         return lambda: outcomes.complete(self.db, job, score, drive)
 
     def _deliver(self, job: Job, report: Callable[[], None]) -> None:
-        """Give a report to the store, as often as it takes: the disk may be full for a while."""
+        """Report to the store, again and again while it is unavailable: the disk may be full for a while."""
         while True:
             try:
                 return report()
             except Unavailable as error:
                 log.warning("job %d: its result waits: %s", job.id, error)
                 if self.stopping:
-                    raise LeaseLost("the store could not be told") from error
+                    raise LeaseLost("its result could not be stored") from error
                 time.sleep(1.0)
 
     def _report(self) -> None:
@@ -147,8 +144,8 @@ class Worker:
             self._reported = time.monotonic()
 
 
-class Heart:
-    """Keeps a job's lease alive from a thread; its `progress` ends the evaluation when that is no use any more."""
+class Heartbeat:
+    """Renews a job's lease from a thread; its `progress` ends an evaluation whose result is not wanted any more."""
 
     def __init__(self, worker: Worker, job: Job) -> None:
         self.worker, self.job = worker, job
@@ -157,12 +154,12 @@ class Heart:
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def progress(self, done: int, total: int) -> None:
-        """Note how many runs are done; raise LeaseLost or Stopped if the evaluation need not go on."""
+        """Note how many runs are done; raise LeaseLost or Interrupted if the evaluation should end."""
         self.done, self.total = done, total
         if self.lost:
             raise LeaseLost(outcomes.LATE)
         if self.worker.stopping:
-            raise Stopped
+            raise Interrupted("the worker is asked to stop")
 
     def _beat(self) -> None:
         pace = self.worker.pace
@@ -180,7 +177,7 @@ class Heart:
             except Unavailable as error:
                 log.warning("job %d: %s", self.job.id, error)
 
-    def __enter__(self) -> "Heart":
+    def __enter__(self) -> "Heartbeat":
         self._thread.start()
         return self
 
@@ -189,26 +186,16 @@ class Heart:
         self._thread.join()
 
 
-@contextmanager
-def stop_signals(worker: Worker) -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C ask the worker to stop."""
-    before = {number: signal.signal(number, worker.stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def work(url: str, lane: str, parent: int | None = None) -> None:
-    """Run a worker of this process until a signal ends it."""
+    """Run a worker in this process until SIGTERM or Ctrl-C."""
     from deeptraffic.competition.evaluation import evaluate_job, warm_up
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     worker = Worker(Database(url), lane, evaluate_job, parent)
-    with stop_signals(worker):
-        warm_up()
-        worker.run()
+    for number in SIGNALS:
+        signal.signal(number, worker.stop)
+    warm_up()
+    worker.run()
 
 
 if __name__ == "__main__":

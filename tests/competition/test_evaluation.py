@@ -1,4 +1,4 @@
-"""Evaluations of jobs in the sandbox: equal to those in this process, and equal however runs are grouped."""
+"""Evaluations of jobs in the sandbox: equal to those in this process, whatever the batch size."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ def test_private_runs_score_the_same_however_many_go_together() -> None:
     policy = make_builtin("gap")
     done: list[tuple[int, int]] = []
     whole = evaluate_open(policy, 2018, 2, seeds=SEEDS)
-    parts = evaluate_private(policy, 2018, 2, SEEDS, lambda *count: done.append(count), together=3)
+    parts = evaluate_private(policy, 2018, 2, SEEDS, lambda *count: done.append(count), batch=3)
     assert whole.run_scores.tolist() == parts.run_scores.tolist()
     assert whole.unrounded_mean_mph == parts.unrounded_mean_mph
     assert (parts.seed_set, parts.runs, done[-1]) == ("private", 7, (7, 7))

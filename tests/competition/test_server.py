@@ -1,4 +1,4 @@
-"""The server: a first start that makes all there is to make, a second that makes nothing, and a port that is taken."""
+"""Server: a first start that creates an organiser and a competition, a second that creates nothing, a taken port."""
 
 import http.client
 import socket
@@ -14,14 +14,14 @@ from deeptraffic.competition.store import accounts, competitions
 
 def test_the_first_start_makes_an_organiser_a_competition_and_an_invitation(tmp_path: Path) -> None:
     with open_server(ServerSettings(tmp_path / "data", port=0, workers=0)) as server:
-        assert server.made is not None
-        assert accounts.follow_link(server.db, server.made.link)[0].is_organiser
-        assert accounts.join_by_invite(server.db, server.made.invite, "Ana")[0].role == "participant"
+        assert server.first_start is not None
+        assert accounts.follow_link(server.db, server.first_start.link)[0].is_organiser
+        assert accounts.join_by_invite(server.db, server.first_start.invite, "Ana")[0].role == "participant"
         assert [found.key for found in competitions.all_competitions(server.db)] == ["deeptraffic"]
         assert last_address(tmp_path / "data") == server.url
         assert first_start(server.db) is None
     with open_server(ServerSettings(tmp_path / "data", port=0, workers=0)) as server:
-        assert server.made is None
+        assert server.first_start is None
 
 
 def test_a_public_address_is_the_one_in_links(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The supervisor: as many workers as asked for, those that end are started again, and none is left behind."""
+"""Supervisor: as many workers as asked for, those that end are restarted, and none is left behind."""
 
 import os
 import signal
@@ -50,7 +50,7 @@ def test_two_workers_and_one_for_validations_that_end_with_it(sleepers: Path) ->
     assert [path.name.partition("-")[0] for path in found] == ["all", "all", "validation"]
     assert {path.read_text() for path in found} == {str(os.getpid())}
     assert len(pids) == 3 and not any(alive(pid) for pid in pids)
-    assert [post.process and post.process.returncode for post in watched.posts] == [-signal.SIGTERM] * 3
+    assert [slot.process and slot.process.returncode for slot in watched.slots] == [-signal.SIGTERM] * 3
 
 
 def test_a_worker_that_is_killed_is_followed_by_another(sleepers: Path) -> None:
@@ -69,5 +69,5 @@ def test_without_workers_nothing_is_started(sleepers: Path) -> None:
 
 
 def test_an_impossible_number_is_refused() -> None:
-    with pytest.raises(ValueError, match="from 0 to 256"):
+    with pytest.raises(ValueError, match=r"integer in \[0, 256\], got 257"):
         Supervisor(URL, 257)

@@ -1,4 +1,4 @@
-"""A worker: what it reports for whatever an evaluation does, and when it stops."""
+"""Worker: what it reports for each outcome of an evaluation, and when it stops."""
 
 import os
 import threading
@@ -37,7 +37,7 @@ def test_it_takes_a_submission_to_its_score(lab: Any) -> None:
         (MemoryError(), "waiting", None),
     ],
 )
-def test_whose_fault_it_is_decides_what_follows(lab: Any, error: Exception, state: str, code: str | None) -> None:
+def test_only_a_submissions_own_error_refuses_it(lab: Any, error: Exception, state: str, code: str | None) -> None:
     made = lab.submit(lab.member("Ana"), "a")
 
     def evaluate(job: Any, progress: Any) -> Any:
@@ -48,7 +48,7 @@ def test_whose_fault_it_is_decides_what_follows(lab: Any, error: Exception, stat
     assert (found.state, found.code, found.counted) == (state, code, True)
 
 
-def test_its_heart_keeps_the_lease_and_tells_how_far_it_is(lab: Any) -> None:
+def test_heartbeats_renew_the_lease_and_report_progress(lab: Any) -> None:
     made = lab.submit(lab.member("Ana"), "a")
     seen: list[int] = []
 
@@ -74,7 +74,7 @@ def test_a_job_that_is_another_workers_is_dropped(lab: Any) -> None:
         taken.append(queue.lease(lab.db, "other"))
         for _ in range(6000):
             try:
-                progress(1, 20)  # raises once the heart has noticed
+                progress(1, 20)  # raises once a heartbeat has noticed
             except LeaseLost:
                 ended.append(job)
                 raise
@@ -119,5 +119,5 @@ def test_it_works_on_until_it_is_stopped_and_shows_itself(lab: Any) -> None:
 
 
 def test_there_are_only_so_many_lanes(lab: Any) -> None:
-    with pytest.raises(ValueError, match="choose one of all, validation"):
+    with pytest.raises(ValueError, match="must be one of all, validation"):
         worker_of(lab, good(lab), lane="fast")
