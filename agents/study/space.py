@@ -1,4 +1,4 @@
-"""What a sweep varies: ranges and choices of settings, as a config file writes them and as Optuna draws them.
+"""Search space of a sweep: ranges and choices of settings, as a config file writes them and as Optuna draws them.
 
     [space]
     gamma = { float = [0.5, 0.99] }
@@ -8,77 +8,57 @@
     batch_size = { choices = [32, 64, 128] }
     layers = { layers = [1, 3], units = [5, 100], log = true }
 
-The last is of networks: between 1 and 3 hidden layers, all of the same number of units. It is drawn as two numbers,
+The last one is of networks with 1 to 3 hidden layers, all of the same number of units. It is drawn as two numbers,
 `layers.count` and `layers.units`.
 """
 
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-Params = Mapping[str, Any]  # what was drawn, by the name of the draw
+Params = Mapping[str, Any]  # values drawn by Optuna, by name
+Number = type[int] | type[float]
 
 
 @dataclass(frozen=True)
-class FloatRange:
-    """A number from low to high, on a logarithmic scale or in steps if wanted."""
+class Range:
+    """Numbers from low to high, both included.
+
+    number: int or float; log: whether they are drawn on a logarithmic scale; step: between them, None for any
+    """
 
     name: str
+    number: Number
     low: float
     high: float
     log: bool = False
     step: float | None = None
 
     def distributions(self) -> "dict[str, BaseDistribution]":
-        """What Optuna draws from, by the name of the draw."""
-        from optuna.distributions import FloatDistribution
+        """What Optuna draws from, by name."""
+        from optuna.distributions import FloatDistribution, IntDistribution
 
-        return {self.name: FloatDistribution(self.low, self.high, log=self.log, step=self.step)}
+        if self.number is float:
+            return {self.name: FloatDistribution(self.low, self.high, log=self.log, step=self.step)}
+        return {self.name: IntDistribution(int(self.low), int(self.high), log=self.log, step=int(self.step or 1))}
 
     def value(self, params: Params) -> float:
         """The setting's value for what was drawn."""
-        return float(params[self.name])
+        return self.number(params[self.name])
 
     def grid(self) -> dict[str, list[Any]]:
-        """All values of each draw; ValueError if they are without number."""
-        if self.step is None:
-            raise ValueError(f"{self.name} has no step, so that a grid has no end; give it one, or sampler='random'")
-        count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
-        return {self.name: [self.low + k * self.step for k in range(count)]}
-
-    def ends(self) -> Iterator[Any]:
-        """Values of the setting that show whether all of them are possible."""
-        yield from (self.low, self.high)
-
-
-@dataclass(frozen=True)
-class IntRange:
-    """A whole number from low to high, on a logarithmic scale or in steps if wanted."""
-
-    name: str
-    low: int
-    high: int
-    log: bool = False
-    step: int = 1
-
-    def distributions(self) -> "dict[str, BaseDistribution]":
-        """What Optuna draws from, by the name of the draw."""
-        from optuna.distributions import IntDistribution
-
-        return {self.name: IntDistribution(self.low, self.high, log=self.log, step=self.step)}
-
-    def value(self, params: Params) -> int:
-        """The setting's value for what was drawn."""
-        return int(params[self.name])
-
-    def grid(self) -> dict[str, list[Any]]:
-        """All values of each draw."""
-        return {self.name: list(range(self.low, self.high + 1, self.step))}
+        """All values, by name; ValueError if there is no end of them."""
+        step = 1 if self.step is None and self.number is int else self.step
+        if step is None:
+            raise ValueError(f"{self.name} needs a step in a grid; give it one, or take sampler='random'")
+        count = math.floor((self.high - self.low) / step + 1e-9) + 1
+        return {self.name: [self.low + k * step for k in range(count)]}
 
     def ends(self) -> Iterator[Any]:
         """Values of the setting that show whether all of them are possible."""
@@ -87,13 +67,13 @@ class IntRange:
 
 @dataclass(frozen=True)
 class Choices:
-    """One of some values; Optuna is given those that are lists as JSON text."""
+    """One of some values; Optuna is given lists as JSON text."""
 
     name: str
     values: tuple[Any, ...]
 
     def distributions(self) -> "dict[str, BaseDistribution]":
-        """What Optuna draws from, by the name of the draw."""
+        """What Optuna draws from, by name."""
         from optuna.distributions import CategoricalDistribution
 
         return {self.name: CategoricalDistribution([_plain(value) for value in self.values])}
@@ -103,7 +83,7 @@ class Choices:
         return next(value for value in self.values if _plain(value) == params[self.name])
 
     def grid(self) -> dict[str, list[Any]]:
-        """All values of each draw."""
+        """All values, by name."""
         return {self.name: [_plain(value) for value in self.values]}
 
     def ends(self) -> Iterator[Any]:
@@ -113,18 +93,18 @@ class Choices:
 
 @dataclass(frozen=True)
 class Layers:
-    """Hidden layers: how many, and how many units each of them has.
+    """Hidden layers: their count, and the units of each.
 
-    activation: of settings that want it named for each layer, as those of deepqlearn; else None
+    activation: for settings that name one for each layer, as deepqlearn's do; else None
     """
 
     name: str
-    counts: IntRange
-    units: IntRange
+    counts: Range
+    units: Range
     activation: str | None = None
 
     def distributions(self) -> "dict[str, BaseDistribution]":
-        """What Optuna draws from, by the name of the draw."""
+        """What Optuna draws from, by name."""
         return self.counts.distributions() | self.units.distributions()
 
     def value(self, params: Params) -> list[Any]:
@@ -132,120 +112,103 @@ class Layers:
         return self._layers(self.counts.value(params), self.units.value(params))
 
     def grid(self) -> dict[str, list[Any]]:
-        """All values of each draw."""
+        """All counts and units, by name."""
         return self.counts.grid() | self.units.grid()
 
     def ends(self) -> Iterator[Any]:
         """Values of the setting that show whether all of them are possible."""
         yield from (self._layers(count, units) for count in self.counts.ends() for units in self.units.ends())
 
-    def _layers(self, count: int, units: int) -> list[Any]:
-        return [units if self.activation is None else [units, self.activation]] * count
+    def _layers(self, count: float, units: float) -> list[Any]:
+        return [units if self.activation is None else [units, self.activation]] * int(count)
 
 
-Parameter = FloatRange | IntRange | Choices | Layers
+Parameter = Range | Choices | Layers
 
 
-# --- reading ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Form:
-    """How a config file writes a kind of parameter: the key that names it, and the options beside it."""
-
-    options: tuple[str, ...]
-    example: str = field(compare=False)
-
-
-FORMS = {
-    "float": Form(("log", "step"), "{ float = [0.5, 0.99] }"),
-    "int": Form(("log", "step"), "{ int = [0, 3] }"),
-    "choices": Form((), "{ choices = [32, 64] }"),
-    "layers": Form(("units", "log", "activation"), "{ layers = [1, 3], units = [5, 100] }"),
-}
+# --- parsing ----------------------------------------------------------------------------------------------------------
 
 
 def parse_space(given: Mapping[str, Any], section: str = "") -> Iterator[Parameter]:
-    """Yield the parameters that a table of a config file names, nested by section or flat; ValueError for bad ones."""
+    """Yield the parameters in a table of a config file, nested by section or flat; ValueError for impossible ones."""
     for key, value in given.items():
         name = f"{section}{key}"
-        if isinstance(value, Mapping) and value and not any(kind in value for kind in FORMS):
+        if isinstance(value, Mapping) and value and not any(kind in value for kind in KINDS):
             yield from parse_space(value, f"{name}.")
         else:
             yield _parse(name, value)
 
 
 def _parse(name: str, given: Any) -> Parameter:
-    examples = ", ".join(form.example for form in FORMS.values())
-    kinds = [kind for kind in FORMS if isinstance(given, Mapping) and kind in given]
+    kinds = [kind for kind in KINDS if isinstance(given, Mapping) and kind in given]
     if len(kinds) != 1:
-        raise ValueError(f"space.{name}={given!r} is no range and no choice; write one of {examples}")
-    kind, form = kinds[0], FORMS[kinds[0]]
+        examples = ", ".join(kind.example for kind in KINDS.values())
+        raise ValueError(f"space.{name} must be a range or choices, got {given!r}; write one of {examples}")
+    kind = KINDS[kinds[0]]
     for option in given:
-        if option not in (kind, *form.options):
-            known = ", ".join(form.options) or "none"
-            raise ValueError(f"space.{name} has no option {option!r}; there are for {kind}: {known}")
-    return _PARSERS[kind](name, given)
+        if option not in (kinds[0], *kind.options):
+            options = ", ".join(kind.options) or "none"
+            raise ValueError(f"space.{name} has no option {option!r}; there are for {kinds[0]}: {options}")
+    return kind.parse(name, given)
 
 
-def _parse_float(name: str, given: Mapping[str, Any]) -> FloatRange:
-    low, high = _ends(name, given["float"])
-    log, step = _scale(name, given, low)
-    return FloatRange(name, float(low), float(high), log, None if step is None else float(step))
-
-
-def _parse_int(name: str, given: Mapping[str, Any]) -> IntRange:
-    low, high = _ends(name, given["int"])
-    log, step = _scale(name, given, low)
-    if not all(isinstance(value, int) for value in (low, high, step or 1)):
-        raise ValueError(f"space.{name}={given!r} holds a fraction; write whole numbers, or float in place of int")
-    return IntRange(name, low, high, log, step or 1)
+def _parse_range(number: Number, name: str, given: Mapping[str, Any]) -> Range:
+    ends, log, step = given[number.__name__], given.get("log", False), given.get("step")
+    if not (isinstance(ends, list | tuple) and len(ends) == 2 and all(_is_number(end) for end in ends)):
+        raise ValueError(f"space.{name} must be a pair of numbers, got {ends!r}; write [low, high]")
+    low, high = ends
+    if low > high:
+        raise ValueError(f"space.{name}={ends!r} is empty; write the lower number first")
+    if not isinstance(log, bool):
+        raise ValueError(f"space.{name}.log must be true or false, got {log!r}")
+    if log and low <= 0:
+        raise ValueError(f"space.{name} starts at {low:g}, which has no logarithm; start above 0 or leave log out")
+    if step is not None and (log or not _is_number(step) or step <= 0):
+        raise ValueError(f"space.{name}.step must be a number above 0, without log beside it; got {step!r}")
+    values = [value for value in (low, high, step) if value is not None]
+    if number is int and not all(isinstance(value, int) for value in values):
+        raise ValueError(f"space.{name} must have integers, got {dict(given)!r}; write float in place of int")
+    return Range(name, number, number(low), number(high), log, None if step is None else number(step))
 
 
 def _parse_choices(name: str, given: Mapping[str, Any]) -> Choices:
     values = given["choices"]
     if not isinstance(values, Sequence) or isinstance(values, str) or not values:
-        raise ValueError(f"space.{name}.choices={values!r} is no list of values; write for example [32, 64]")
+        raise ValueError(f"space.{name}.choices must be a list of values, got {values!r}; write for example [32, 64]")
     if len({_plain(value) for value in values}) < len(values):
-        raise ValueError(f"space.{name}.choices={values!r} names a value twice; leave one of them out")
+        raise ValueError(f"space.{name}.choices={values!r} has a value twice; leave one of them out")
     return Choices(name, tuple(values))
 
 
 def _parse_layers(name: str, given: Mapping[str, Any]) -> Layers:
     if "units" not in given:
-        raise ValueError(f"space.{name} does not say how many units a layer has; add for example units = [5, 100]")
-    counts = _parse_int(f"{name}.count", {"int": given["layers"]})
-    units = _parse_int(f"{name}.units", {"int": given["units"], "log": given.get("log", False)})
+        raise ValueError(f"space.{name} lacks the units of a layer; add for example units = [5, 100]")
+    counts = _parse_range(int, f"{name}.count", {"int": given["layers"]})
+    units = _parse_range(int, f"{name}.units", {"int": given["units"], "log": given.get("log", False)})
     return Layers(name, counts, units, given.get("activation"))
 
 
-_PARSERS: dict[str, Callable[[str, Mapping[str, Any]], Parameter]] = {
-    "float": _parse_float,
-    "int": _parse_int,
-    "choices": _parse_choices,
-    "layers": _parse_layers,
+class Kind(NamedTuple):
+    """A kind of parameter, as config files write it.
+
+    parse: (name, what is given) -> the parameter; options: beside the key that names the kind
+    """
+
+    parse: Callable[[str, Mapping[str, Any]], Parameter]
+    options: tuple[str, ...]
+    example: str
+
+
+KINDS = {
+    "float": Kind(partial(_parse_range, float), ("log", "step"), "{ float = [0.5, 0.99] }"),
+    "int": Kind(partial(_parse_range, int), ("log", "step"), "{ int = [0, 3] }"),
+    "choices": Kind(_parse_choices, (), "{ choices = [32, 64] }"),
+    "layers": Kind(_parse_layers, ("units", "log", "activation"), "{ layers = [1, 3], units = [5, 100] }"),
 }
 
 
-def _ends(name: str, value: Any) -> tuple[Any, Any]:
-    is_pair = isinstance(value, list | tuple) and len(value) == 2
-    if not is_pair or not all(isinstance(end, int | float) and not isinstance(end, bool) for end in value):
-        raise ValueError(f"space.{name}={value!r} is no pair of numbers; write [low, high]")
-    if not value[0] <= value[1]:
-        raise ValueError(f"space.{name}={value!r} is empty; write the lower number first")
-    return value[0], value[1]
-
-
-def _scale(name: str, given: Mapping[str, Any], low: float) -> tuple[bool, Any]:
-    """Return whether the scale is logarithmic, and the step or None."""
-    log, step = given.get("log", False), given.get("step")
-    if not isinstance(log, bool):
-        raise ValueError(f"space.{name}.log={log!r} is not possible; give true or false")
-    if log and low <= 0:
-        raise ValueError(f"space.{name} begins at {low:g}, which has no logarithm; begin above 0 or leave log out")
-    if step is not None and (log or isinstance(step, bool) or not isinstance(step, int | float) or step <= 0):
-        raise ValueError(f"space.{name}.step={step!r} is not possible; give a number above 0, and no log beside it")
-    return log, step
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _plain(value: Any) -> Any:

@@ -42,7 +42,7 @@ def test_settings_are_named_as_for_training() -> None:
         ({"sampler": "guess"}, "sampler must be one of 'random', 'tpe', 'grid'"),
         ({"pruner": "none at all"}, "pruner must be one of 'none', 'median'"),
         ({"pruner": "median"}, "raise evaluations to 2 or more"),
-        ({"sampler": "grid"}, "gamma has no step"),
+        ({"sampler": "grid"}, "gamma needs a step in a grid"),
         ({"trials": 0}, r"trials must be an integer in \[1, 1000000\], got 0"),
         ({"storage": "mysql://x"}, "give 'journal', sqlite:///FILE or postgresql://"),
         ({"storage": 5}, "storage=5 is no text"),
