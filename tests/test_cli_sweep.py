@@ -45,7 +45,7 @@ def test_a_sweep_prints_its_winner_and_how_to_train_it(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("gama = { float = [0.5, 0.9] }", "did you mean 'gamma'"),
-        ("batch_size = { int = [1, 99999999] }", "space.batch_size reaches to 99999999"),
+        ("batch_size = { int = [1, 99999999] }", "space.batch_size contains 99999999"),
     ],
 )
 def test_a_space_that_is_impossible_is_bad_input(tmp_path: Path, line: str, message: str) -> None:
@@ -57,7 +57,7 @@ def test_a_space_that_is_impossible_is_bad_input(tmp_path: Path, line: str, mess
 def test_impossible_numbers_of_workers_are_bad_input(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(SWEEP)
     result = run("sweep", tmp_path / "tiny.toml", "--workers", 0, "-o", tmp_path / "s")
-    assert result.exit_code == 2 and "workers=0 is not possible; give 1 to 1024" in result.stderr
+    assert result.exit_code == 2 and "workers must be an integer in [1, 1024], got 0" in result.stderr
 
 
 def test_figures_say_what_a_study_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

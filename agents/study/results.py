@@ -1,4 +1,4 @@
-"""What a sweep leaves: the table of its trials, the winner's settings, its networks, its score on reporting seeds."""
+"""Result files of a sweep: the table of trials; the best trial's settings, networks and score on reporting seeds."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -36,23 +36,23 @@ class Networks:
         for k, network in enumerate(networks):
             write_atomically(self.path / f"trial-{number}-{k}.safetensors", network)
 
-    def forget_all_but(self, number: int) -> None:
-        """Remove what is kept of other trials."""
+    def remove_others(self, number: int) -> None:
+        """Remove the networks of all other trials."""
         for path in self.path.glob("trial-*.safetensors"):
             if not path.name.startswith(f"trial-{number}-"):
                 path.unlink(missing_ok=True)
 
     def read(self, number: int, count: int) -> tuple[bytes, ...] | None:
-        """Return a trial's networks, None if they are not all here."""
+        """Return a trial's networks, None if any is missing."""
         paths = [self.path / f"trial-{number}-{k}.safetensors" for k in range(count)]
         return tuple(path.read_bytes() for path in paths) if all(path.is_file() for path in paths) else None
 
 
 @dataclass(frozen=True)
 class Winner:
-    """The best trial on reporting seeds, which nothing was chosen by.
+    """Score of the best trial on reporting seeds, on which nothing was chosen.
 
-    number: of the trial; score: [mph] the mean over its seeds; interval: 95%, of the first seed's score
+    number: of the trial; score: [mph] mean over its seeds; interval: 95%, of the first seed's score
     runs: of each seed
     """
 
@@ -85,14 +85,14 @@ def write_best(folder: Path, config: SweepConfig, trial: "FrozenTrial") -> Path:
 
 
 def write_winner(folder: Path, config: SweepConfig, trial: "FrozenTrial", networks: Networks) -> Winner:
-    """Score a trial on reporting seeds and write winner.json, unless that was done before; return the winner."""
+    """Score a trial on reporting seeds and write winner.json, unless it exists for this trial; return the winner."""
     path = folder / WINNER_FILE
     if path.exists():
         known = json.loads(path.read_text(encoding="utf-8"))
         if (known["trial"], known["runs"]) == (trial.number, config.reporting_runs):
             return _winner(known)
     kept = networks.read(trial.number, config.seeds_per_trial)
-    if kept is None:  # a database shared with another folder's driver, or the files were removed: train it again
+    if kept is None:  # another folder's driver trained it, or the files were removed: train it again
         kept = run_trial(config, trial.number, trial.params).networks
         networks.keep(trial.number, kept)
     scores = score_networks(config, trial.number, trial.params, kept)

@@ -16,45 +16,44 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 Params = Mapping[str, Any]  # values drawn by Optuna, by name
-Number = type[int] | type[float]
 
 
 @dataclass(frozen=True)
 class Range:
     """Numbers from low to high, both included.
 
-    number: int or float; log: whether they are drawn on a logarithmic scale; step: between them, None for any
+    log: whether they are drawn on a logarithmic scale; step: between them, None for any; is_int: whether integers
     """
 
     name: str
-    number: Number
     low: float
     high: float
     log: bool = False
     step: float | None = None
+    is_int: bool = False
 
     def distributions(self) -> "dict[str, BaseDistribution]":
         """What Optuna draws from, by name."""
         from optuna.distributions import FloatDistribution, IntDistribution
 
-        if self.number is float:
-            return {self.name: FloatDistribution(self.low, self.high, log=self.log, step=self.step)}
-        return {self.name: IntDistribution(int(self.low), int(self.high), log=self.log, step=int(self.step or 1))}
+        if self.is_int:
+            return {self.name: IntDistribution(int(self.low), int(self.high), log=self.log, step=int(self.step or 1))}
+        return {self.name: FloatDistribution(self.low, self.high, log=self.log, step=self.step)}
 
     def value(self, params: Params) -> float:
         """The setting's value for what was drawn."""
-        return self.number(params[self.name])
+        value = params[self.name]
+        return int(value) if self.is_int else float(value)
 
     def grid(self) -> dict[str, list[Any]]:
         """All values, by name; ValueError if there is no end of them."""
-        step = 1 if self.step is None and self.number is int else self.step
+        step = 1 if self.step is None and self.is_int else self.step
         if step is None:
             raise ValueError(f"{self.name} needs a step in a grid; give it one, or take sampler='random'")
         count = math.floor((self.high - self.low) / step + 1e-9) + 1
@@ -152,8 +151,9 @@ def _parse(name: str, given: Any) -> Parameter:
     return kind.parse(name, given)
 
 
-def _parse_range(number: Number, name: str, given: Mapping[str, Any]) -> Range:
-    ends, log, step = given[number.__name__], given.get("log", False), given.get("step")
+def _parse_range(name: str, given: Mapping[str, Any]) -> Range:
+    is_int = "int" in given
+    ends, log, step = given["int" if is_int else "float"], given.get("log", False), given.get("step")
     if not (isinstance(ends, list | tuple) and len(ends) == 2 and all(_is_number(end) for end in ends)):
         raise ValueError(f"space.{name} must be a pair of numbers, got {ends!r}; write [low, high]")
     low, high = ends
@@ -165,10 +165,11 @@ def _parse_range(number: Number, name: str, given: Mapping[str, Any]) -> Range:
         raise ValueError(f"space.{name} starts at {low:g}, which has no logarithm; start above 0 or leave log out")
     if step is not None and (log or not _is_number(step) or step <= 0):
         raise ValueError(f"space.{name}.step must be a number above 0, without log beside it; got {step!r}")
-    values = [value for value in (low, high, step) if value is not None]
-    if number is int and not all(isinstance(value, int) for value in values):
+    if not is_int:
+        return Range(name, float(low), float(high), log, None if step is None else float(step))
+    if not all(isinstance(value, int) for value in (low, high, step or 1)):
         raise ValueError(f"space.{name} must have integers, got {dict(given)!r}; write float in place of int")
-    return Range(name, number, number(low), number(high), log, None if step is None else number(step))
+    return Range(name, low, high, log, step, is_int)
 
 
 def _parse_choices(name: str, given: Mapping[str, Any]) -> Choices:
@@ -183,8 +184,8 @@ def _parse_choices(name: str, given: Mapping[str, Any]) -> Choices:
 def _parse_layers(name: str, given: Mapping[str, Any]) -> Layers:
     if "units" not in given:
         raise ValueError(f"space.{name} lacks the units of a layer; add for example units = [5, 100]")
-    counts = _parse_range(int, f"{name}.count", {"int": given["layers"]})
-    units = _parse_range(int, f"{name}.units", {"int": given["units"], "log": given.get("log", False)})
+    counts = _parse_range(f"{name}.count", {"int": given["layers"]})
+    units = _parse_range(f"{name}.units", {"int": given["units"], "log": given.get("log", False)})
     return Layers(name, counts, units, given.get("activation"))
 
 
@@ -200,8 +201,8 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "float": Kind(partial(_parse_range, float), ("log", "step"), "{ float = [0.5, 0.99] }"),
-    "int": Kind(partial(_parse_range, int), ("log", "step"), "{ int = [0, 3] }"),
+    "float": Kind(_parse_range, ("log", "step"), "{ float = [0.5, 0.99] }"),
+    "int": Kind(_parse_range, ("log", "step"), "{ int = [0, 3] }"),
     "choices": Kind(_parse_choices, (), "{ choices = [32, 64] }"),
     "layers": Kind(_parse_layers, ("units", "log", "activation"), "{ layers = [1, 3], units = [5, 100] }"),
 }

@@ -1,9 +1,9 @@
-"""The book of a sweep's trials: an Optuna study that survives kills, with each trial in it exactly once.
+"""Storage of a sweep's trials: an Optuna study that survives kills, with each trial in it exactly once.
 
-One driver works on a sweep's folder at a time and alone writes here; workers only compute. Trial n is drawn with a seed
-of its own, so that a resumed sweep draws what an undisturbed one would (TPE: given the same results before it). A trial
-that was running when its driver was killed goes back to waiting, under its number and with what was drawn for it.
-Several drivers, each with a folder of its own, may share a database: each takes back only its own trials.
+One driver at a time works on a sweep's folder, and only the driver writes; workers compute. Trial n is drawn with a
+seed of its own, so that a resumed sweep draws what an undisturbed one would (TPE: given the same earlier results). A
+trial that was running when its driver was killed waits again, under its number and with the same draws. Drivers with
+different folders may share a database: each reclaims its own trials only.
 """
 
 import contextlib
@@ -14,30 +14,31 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents.study.config import JOURNAL, SweepConfig
-from agents.study.samplers import PRUNERS, SAMPLERS
+from agents.study.config import JOURNAL, PRUNERS, SAMPLERS, SweepConfig
 from agents.study.trial import TrialResult
 from deeptraffic.run_dir import write_atomically
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial, Trial
 
 JOURNAL_FILE, DRIVER_FILE = "journal.log", "driver.txt"
-ATTEMPTS = 3  # deaths of a trial's process after which it is given up
-UNOWNED = timedelta(minutes=1)  # after which a trial in a shared database that names no driver was left by a kill
-MAY_CHANGE = {"trials", "reporting_runs", "storage", "name"}  # settings with which a sweep may be resumed
+ATTEMPTS = 3  # of a trial; it fails if its process dies in each
+UNOWNED = timedelta(minutes=1)  # a trial in a shared database that still names no driver then was left by a kill
+MAY_CHANGE = {"trials", "reporting_runs", "storage", "name"}  # settings that may differ when a sweep is resumed
 
 
-class TrialBook:
+class TrialStorage:
     """All trials of a sweep.
 
     Args:
         config: of the sweep
         folder: of the sweep, locked by the caller
 
-    Raises ValueError if the storage holds a sweep of this name with other settings, or cannot be reached.
+    Raises ValueError if the storage has a sweep of this name with other settings, or cannot be opened.
     """
 
     def __init__(self, config: SweepConfig, folder: Path) -> None:
@@ -46,7 +47,7 @@ class TrialBook:
         self.driver = _driver_name(folder)
         self.storage = open_storage(config.storage, folder)
         self.study = self._open_study()
-        self.asked: dict[int, Trial] = {}  # running trials of this driver, by number
+        self.running: dict[int, Trial] = {}  # trials of this driver, by number
         self.distributions: dict[str, Any] = {}
         for parameter in config.space:
             self.distributions |= parameter.distributions()
@@ -55,51 +56,54 @@ class TrialBook:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        pruner = PRUNERS[self.config.pruner](self.config.evaluations)
         study = optuna.create_study(
-            storage=self.storage, study_name=self.name, direction="maximize", pruner=pruner, load_if_exists=True
+            storage=self.storage,
+            study_name=self.name,
+            direction="maximize",
+            pruner=make_pruner(self.config),
+            load_if_exists=True,
         )
-        told = self.config.to_json()
-        before = study.user_attrs.get("config", told)
-        changed = [name for name in told if name not in MAY_CHANGE and before.get(name) != told[name]]
+        config = self.config.to_json()
+        before = study.user_attrs.get("config", config)
+        changed = [name for name in config if name not in MAY_CHANGE and before.get(name) != config[name]]
         if changed:
-            listed = "; ".join(f"{name} was {before.get(name)!r}, now {told[name]!r}" for name in changed)
+            listed = "; ".join(f"{name} was {before.get(name)!r}, now {config[name]!r}" for name in changed)
             raise ValueError(
-                f"the sweep {self.name!r} was begun with other settings ({listed}); "
-                "resume it with its own, or name another folder for a new sweep"
+                f"the sweep {self.name!r} was started with other settings ({listed}); "
+                "resume it with those, or name another folder for a new sweep"
             )
-        study.set_user_attr("config", told)
+        study.set_user_attr("config", config)
         return study
 
-    # --- trials in and out --------------------------------------------------------------------------------------------
+    # --- running trials -----------------------------------------------------------------------------------------------
 
     def propose(self) -> tuple[int, dict[str, Any]] | None:
-        """Return (number, what was drawn) of the next trial, which runs from now on; None if there are enough."""
+        """Return (number, drawn params) of the next trial, which runs from now on; None if there are enough."""
         trials = self.study.get_trials(deepcopy=False)
         waiting = [trial.number for trial in trials if trial.state.name == "WAITING"]
-        if not waiting and len(trials) >= self.config.trials_in_all:
+        if not waiting and len(trials) >= self.config.total_trials:
             return None
         number = min(waiting, default=len(trials))
         if self.config.sampler == "grid" and not waiting:
             self.study.enqueue_trial(self.config.grid()[number])
-        self.study.sampler = SAMPLERS[self.config.sampler](1_000_003 * self.config.seed + number)
+        self.study.sampler = make_sampler(self.config, number)
         trial = self.study.ask(self.distributions)
         trial.set_user_attr("driver", self.driver)
         trial.set_user_attr("attempts", trial.user_attrs.get("attempts", 0) + 1)
-        self.asked[trial.number] = trial
+        self.running[trial.number] = trial
         return trial.number, dict(trial.params)
 
     def report(self, number: int, step: int, score: float) -> bool:
-        """Note an evaluation on the way; return whether the pruner stops the trial."""
-        trial = self.asked[number]
+        """Store an evaluation during a training; return whether the pruner stops the trial."""
+        trial = self.running[number]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a trial that runs a second time reports the same again
             trial.report(score, step)
         return bool(trial.should_prune())
 
     def finish(self, number: int, result: TrialResult) -> None:
-        """Note what a trial came to; it is finished from now on, whatever happens."""
-        trial = self.asked.pop(number)
+        """Store a trial's result; it is finished from now on, whatever happens."""
+        trial = self.running.pop(number)
         trial.set_user_attr("facts", result.facts)
         if result.failure:
             self._fail(trial, result.failure)
@@ -109,8 +113,8 @@ class TrialBook:
             self._tell(trial, "COMPLETE", result.score)
 
     def died(self, number: int, reason: str) -> bool:
-        """Note that a trial's process is gone; return whether it will run again."""
-        trial = self.asked.pop(number)
+        """Handle the death of a trial's process; return whether the trial will run again."""
+        trial = self.running.pop(number)
         if trial.user_attrs["attempts"] >= ATTEMPTS:
             self._fail(trial, f"{ATTEMPTS} attempts: {reason}")
             return False
@@ -118,14 +122,14 @@ class TrialBook:
         return True
 
     def release(self) -> None:
-        """Put back all trials of this driver that are running, because it was asked to stop."""
-        for number, trial in self.asked.items():
+        """Let all running trials of this driver wait again, without counting the attempt: it was asked to stop."""
+        for number, trial in self.running.items():
             trial.set_user_attr("attempts", trial.user_attrs["attempts"] - 1)
             self._wait_again(number)
-        self.asked = {}
+        self.running = {}
 
-    def take_back(self) -> list[int]:
-        """Put back the trials that a killed driver of this folder left running; return their numbers."""
+    def reclaim(self) -> list[int]:
+        """Let the trials wait again that a killed driver of this folder left running; return their numbers."""
         left = [trial for trial in self.study.get_trials(deepcopy=False) if self._is_left(trial)]
         for trial in left:
             if trial.user_attrs.get("attempts", 0) >= ATTEMPTS:
@@ -141,16 +145,16 @@ class TrialBook:
         return self.study.get_trials(deepcopy=False)
 
     def finished(self) -> "list[FrozenTrial]":
-        """Those that are complete, stopped by the pruner, or failed."""
+        """Trials that are complete, pruned or failed."""
         return [trial for trial in self.trials() if trial.state.is_finished()]
 
     def best(self) -> "FrozenTrial | None":
-        """The complete trial of the highest score, the first of equals; None if there is none."""
+        """The complete trial with the highest score, the first of equals; None if there is none."""
         complete = [trial for trial in self.trials() if trial.state.name == "COMPLETE"]
         return max(complete, key=lambda trial: (trial.value, -trial.number), default=None)
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Disconnect from the database."""
         self.storage.remove_session()
 
     # --- writing ------------------------------------------------------------------------------------------------------
@@ -183,18 +187,36 @@ class TrialBook:
         self.study.tell(trial, value, TrialState[state])
 
 
-# --- storage ----------------------------------------------------------------------------------------------------------
+# --- Optuna -----------------------------------------------------------------------------------------------------------
+
+
+def make_sampler(config: SweepConfig, number: int) -> "BaseSampler":
+    """Return the sampler that draws a trial."""
+    import optuna
+
+    name, arguments = SAMPLERS[config.sampler]
+    return getattr(optuna.samplers, name)(seed=1_000_003 * config.seed + number, **arguments)
+
+
+def make_pruner(config: SweepConfig) -> "BasePruner":
+    """Return the pruner of a sweep."""
+    import optuna
+
+    name, arguments = PRUNERS[config.pruner]
+    if config.pruner == "hyperband":
+        arguments = arguments | {"max_resource": config.evaluations}
+    return getattr(optuna.pruners, name)(**arguments)
 
 
 def open_storage(storage: str, folder: Path) -> "BaseStorage":
-    """Open a sweep's storage; ValueError if there is no such database."""
+    """Open a journal or database; ValueError if it cannot be opened."""
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
     if storage == JOURNAL:
         path = folder / JOURNAL_FILE
-        mend_journal(path)
+        repair_journal(path)
         return JournalStorage(JournalFileBackend(str(path)))
     try:
         return RDBStorage(storage.replace("postgresql://", "postgresql+psycopg://", 1))
@@ -203,20 +225,20 @@ def open_storage(storage: str, folder: Path) -> "BaseStorage":
         raise ValueError(f"storage={storage!r} cannot be opened ({reason:.200}); check the address") from error
 
 
-def mend_journal(path: Path) -> None:
-    """Cut off the last line of a journal if a kill cut it, and remove the lock that a killed writer left."""
+def repair_journal(path: Path) -> None:
+    """Remove an incomplete last line from a journal, and the lock of a killed writer."""
     path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
     if not path.exists():
         return
     content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
+    end = content.rfind(b"\n") + 1
+    if end < len(content):
         with path.open("r+b") as file:
-            file.truncate(whole)
+            file.truncate(end)
 
 
 def _driver_name(folder: Path) -> str:
-    """Return the name by which this folder's driver marks its trials, made when the folder is new."""
+    """Return the name by which this folder's driver marks its trials, created with the folder."""
     path = folder / DRIVER_FILE
     with contextlib.suppress(OSError):
         return path.read_text(encoding="utf-8").strip()

@@ -1,18 +1,18 @@
-"""Sweeps: many trainings with settings drawn from a space, on all cores of a machine or on a cluster.
+"""Hyperparameter sweeps: many trainings with settings drawn from a space, on a machine's cores or a cluster.
 
-    deeptraffic sweep sweep.toml --workers 2 -o runs/sweep        # resumes after Ctrl-C or a kill: the same command
+    deeptraffic sweep sweep.toml --workers 2 -o runs/sweep        # the same command resumes after Ctrl-C or a kill
 
     runs/sweep/
-      journal.log         every trial, as Optuna's journal storage keeps it (or a database holds them)
+      journal.log         every trial, in Optuna's journal format (unless a database stores them)
       study.csv           one line per finished trial, see `agents.study.table`
-      best.toml           the winner's settings: `deeptraffic train ALGO --config best.toml`
-      winner.json         the winner's score on reporting seeds
+      best.toml           the best trial's settings: `deeptraffic train ALGO --config best.toml`
+      winner.json         the best trial's score on reporting seeds
       networks/           weights of the best trial so far
-      versions.json       versions, commit and command of every session that worked on it
+      versions.json       versions, commit and command of every session
 
-The driver draws trials, hands them to a `Backend` and notes what they come to; it alone writes, so that a kill at any
-instant loses no finished trial and repeats none. Trials are compared on tuning seeds. The winner is scored on reporting
-seeds, once, when all trials are finished.
+The driver draws trials, hands them to a `Backend` and stores their results. Only the driver writes, so that a kill at
+any instant neither loses nor repeats a finished trial. Trials are compared on tuning seeds; the best one is scored on
+reporting seeds, once, when all are finished.
 """
 
 import json
@@ -24,23 +24,25 @@ from typing import Any
 
 from rich.console import Console
 
+from agents.progress import CountedProgress
 from agents.study.config import SweepConfig
-from agents.study.progress import SweepProgress
 from agents.study.results import Networks, Winner, write_best, write_table, write_winner
-from agents.study.storage import TrialBook
+from agents.study.storage import TrialStorage
 from agents.study.workers import Backend, Died, Event, Finished, LocalWorkers, Reported
 from deeptraffic.run_dir import Interrupted, Stop, lock_folder, stop_requests, versions, write_json
+from deeptraffic.settings import check_integer
 
-PATIENCE = 0.5  # [s] between two looks at whether to stop
+POLL = 0.5  # [s] between two checks of stop requests
+SPEED_PERIOD = 600.0  # [s] over which the time left is estimated, for trials differ in length
 BackendMaker = Callable[[SweepConfig], Backend]
 
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep came to.
+    """Result of a sweep.
 
     folder: of the sweep; trials: finished ones; failed, stopped: of these, those without a score
-    best: number of the best trial, None if all failed; score: its score on tuning seeds [mph]; params: what it drew
+    best: number of the best trial, None if all failed; score: its score on tuning seeds [mph]; params: its draws
     winner: its scores on reporting seeds; None while other drivers of the same study still run trials
     """
 
@@ -65,74 +67,104 @@ def run_sweep(
     make_backend: BackendMaker | None = None,
     console: Console | None = None,
 ) -> SweepResult:
-    """Run a sweep in a folder, new or begun before, and return what came of it.
+    """Run a sweep in a folder, new or to be resumed, and return its result.
 
-    workers: processes on this machine; make_backend: another place to run trials
+    workers: processes on this machine; make_backend: makes another backend to run trials
     console: for progress; None for standard error
 
-    Raises ValueError if the folder holds a sweep of other settings, RuntimeError if another process works in it,
+    Raises ValueError if the folder has a sweep with other settings, RuntimeError if another process works in it,
     Interrupted after a signal.
     """
-    if not 1 <= workers <= 1024:
-        raise ValueError(f"workers={workers} is not possible; give 1 to 1024")
+    check_integer("workers", workers, 1, 1024)
     folder = Path(folder)
     backend = make_backend(config) if make_backend else LocalWorkers(config, workers)
-    with closing(backend), sweep_folder(folder), stop_requests() as stop, closing(TrialBook(config, folder)) as book:
-        _note_session(folder)
-        taken_back = book.take_back()
-        with SweepProgress(config.trials_in_all, len(book.finished()), console) as progress:
-            for number in taken_back:
-                progress.say(f"trial {number} was left by a kill: it waits to run again")
-            driver = Driver(book, backend, Networks(folder), progress)
+    with (
+        closing(backend),
+        sweep_folder(folder),
+        stop_requests() as stop,
+        closing(TrialStorage(config, folder)) as storage,
+    ):
+        _record_session(folder)
+        reclaimed = storage.reclaim()
+        with SweepProgress(config.total_trials, len(storage.finished()), console) as progress:
+            for number in reclaimed:
+                progress.say(f"trial {number} was left by a kill and will run again")
+            driver = Driver(storage, backend, Networks(folder), progress)
             driver.run(stop)
-        return _conclude(book, driver.networks, folder)
+        return _conclude(storage, driver.networks, folder)
 
 
 @contextmanager
 def sweep_folder(folder: Path) -> Iterator[None]:
-    """Make a sweep's folder and keep other drivers out meanwhile."""
+    """Create a sweep's folder and keep other drivers out meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)
     with lock_folder(folder, folder / ".lock"):
         yield
 
 
-class Driver:
-    """Keeps a backend busy with trials of a book until there are enough."""
+class SweepProgress(CountedProgress):
+    """Progress bar over trials; where there is no terminal, a line for each new best or failed trial.
 
-    def __init__(self, book: TrialBook, backend: Backend, networks: Networks, progress: SweepProgress) -> None:
-        self.book, self.backend, self.networks, self.progress = book, backend, networks, progress
-        best = book.best()
+    Args:
+        total: trials of the whole sweep
+        done: trials already finished, when a sweep is resumed
+        console: None for standard error
+    """
+
+    def __init__(self, total: int, done: int = 0, console: Console | None = None) -> None:
+        super().__init__("sweep", "trials", "no score yet", total, done, console, speed_estimate_period=SPEED_PERIOD)
+        self.done = done
+
+    def show_best(self, number: int, score: float) -> None:
+        """Show which trial is the best so far."""
+        self.bar.update(self.task, note=f"best {score:.2f} mph in trial {number}")
+
+    def finished(self, number: int, score: float | None, failure: str, is_best: bool) -> None:
+        """Count a trial; print a line if it is the best so far or failed."""
+        self.done += 1
+        self.bar.update(self.task, completed=self.done)
+        if failure:
+            self.say(f"trial {number} failed: {failure}")
+        if is_best and score is not None:
+            self.show_best(number, score)
+            self.say(f"{self.done:>6,} trials: best {score:.2f} mph on tuning seeds, trial {number}")
+
+
+class Driver:
+    """Runs the trials of a storage on a backend until there are enough."""
+
+    def __init__(self, storage: TrialStorage, backend: Backend, networks: Networks, progress: SweepProgress) -> None:
+        self.storage, self.backend, self.networks, self.progress = storage, backend, networks, progress
+        best = storage.best()
         self.best_score = None if best is None else best.value
         if best is not None:
             progress.show_best(best.number, best.value or 0.0)
 
     def run(self, stop: Stop) -> None:
-        """Run trials until all of this driver's are finished; Interrupted if asked to stop."""
-        while not (self._start_trials() and not self.book.asked):
-            for event in self.backend.wait(PATIENCE):
-                self._take(event)
+        """Run trials until all of this driver's are finished; raise Interrupted on a stop request."""
+        while not (self._start_trials() and not self.storage.running):
+            for event in self.backend.wait(POLL):
+                self._handle(event)
             if stop.requested:
-                self.book.release()
-                finished = len(self.book.finished())
-                raise Interrupted(
-                    f"stopped after {finished:,} of {self.book.config.trials_in_all:,} trials; the same command goes on"
-                )
+                self.storage.release()
+                finished, total = len(self.storage.finished()), self.storage.config.total_trials
+                raise Interrupted(f"stopped after {finished:,} of {total:,} trials; the same command resumes")
 
     def _start_trials(self) -> bool:
-        """Start as many trials as there is room for; return whether none is left to start."""
+        """Start as many trials as the backend takes; return whether none is left to start."""
         while self.backend.free() > 0:
-            proposal = self.book.propose()
+            proposal = self.storage.propose()
             if proposal is None:
                 return True
             self.backend.start(*proposal)
         return False
 
-    def _take(self, event: Event) -> None:
+    def _handle(self, event: Event) -> None:
         if isinstance(event, Reported):
-            self.backend.answer(event.number, self.book.report(event.number, event.step, event.score))
+            self.backend.answer(event.number, self.storage.report(event.number, event.step, event.score))
         elif isinstance(event, Died):
-            again = "it runs again" if self.book.died(event.number, event.reason) else "it is given up"
-            self.progress.say(f"trial {event.number} died ({event.reason}): {again}")
+            outcome = "it will run again" if self.storage.died(event.number, event.reason) else "it failed"
+            self.progress.say(f"trial {event.number} died ({event.reason}): {outcome}")
         else:
             self._finish(event)
 
@@ -141,36 +173,36 @@ class Driver:
         is_best = result.score is not None and (self.best_score is None or result.score > self.best_score)
         if is_best:
             self.networks.keep(number, result.networks)  # before the trial counts as finished: a kill may come between
-        self.book.finish(number, result)
+        self.storage.finish(number, result)
         if is_best:
             self.best_score = result.score
-            self.networks.forget_all_but(number)
+            self.networks.remove_others(number)
         self.progress.finished(number, result.score, result.failure, is_best)
 
 
-def _conclude(book: TrialBook, networks: Networks, folder: Path) -> SweepResult:
-    """Write the table and, when every trial is finished, what is known of the winner."""
-    finished, best = book.finished(), book.best()
-    write_table(folder, book.name, book.config, finished)
+def _conclude(storage: TrialStorage, networks: Networks, folder: Path) -> SweepResult:
+    """Write the table and the best trial's settings and, when all trials are finished, its score on reporting seeds."""
+    finished, best = storage.finished(), storage.best()
+    write_table(folder, storage.name, storage.config, finished)
     winner = None
     if best is not None:
-        write_best(folder, book.config, best)
-        if len(finished) == len(book.trials()):
-            winner = write_winner(folder, book.config, best, networks)
+        write_best(folder, storage.config, best)
+        if len(finished) == len(storage.trials()):
+            winner = write_winner(folder, storage.config, best, networks)
     states = [trial.state.name for trial in finished]
     return SweepResult(
-        folder,
-        len(finished),
-        states.count("FAIL"),
-        states.count("PRUNED"),
-        None if best is None else best.number,
-        None if best is None else best.value,
-        {} if best is None else dict(best.params),
-        winner,
+        folder=folder,
+        trials=len(finished),
+        failed=states.count("FAIL"),
+        stopped=states.count("PRUNED"),
+        best=None if best is None else best.number,
+        score=None if best is None else best.value,
+        params={} if best is None else dict(best.params),
+        winner=winner,
     )
 
 
-def _note_session(folder: Path) -> None:
+def _record_session(folder: Path) -> None:
     path = folder / "versions.json"
     sessions = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     write_json(path, [*sessions, versions()])

@@ -1,7 +1,7 @@
-"""Where trials run: the `Backend` that a sweep's driver hands them to, and the one of this machine's processes.
+"""Backends that run a sweep's trials: their interface, and processes on this machine.
 
-A worker process has one thread for everything, ignores Ctrl-C (its driver ends it), and ends by itself when its driver
-is gone, so that a killed sweep leaves nothing running.
+A worker process uses one thread, ignores Ctrl-C (its driver ends it), and ends when its driver is gone, so that a
+killed sweep leaves nothing running.
 """
 
 import os
@@ -20,7 +20,7 @@ from agents.study.trial import TrialResult, run_trial
 
 @dataclass(frozen=True)
 class Reported:
-    """A trial was evaluated on the way and waits for an answer."""
+    """A trial was evaluated during its training and waits for an answer."""
 
     number: int
     step: int
@@ -29,7 +29,7 @@ class Reported:
 
 @dataclass(frozen=True)
 class Finished:
-    """A trial came to its end, or failed."""
+    """A trial ended or failed."""
 
     number: int
     result: TrialResult
@@ -47,27 +47,27 @@ Event = Reported | Finished | Died
 
 
 class Backend(Protocol):
-    """Runs trials somewhere."""
+    """Runs trials."""
 
     def free(self) -> int:
-        """How many more trials may start now."""
+        """Return how many more trials may start now."""
 
     def start(self, number: int, params: Mapping[str, Any]) -> None:
         """Start a trial."""
 
     def wait(self, seconds: float) -> list[Event]:
-        """Return what happened, waiting at most so long for a first event."""
+        """Return the events since the last call, after waiting up to so long for one."""
 
     def answer(self, number: int, stop: bool) -> None:
-        """Say whether a trial that reported is to stop."""
+        """Tell a trial that reported whether to stop."""
 
     def close(self) -> None:
-        """End everything at once; no event comes after it."""
+        """End all trials at once; no event follows."""
 
 
 @dataclass
-class Worker:
-    """A process, the pipe to it, and the trial it runs, if any."""
+class TrialProcess:
+    """A process, the pipe to it, and the number of the trial that it runs, if any."""
 
     process: BaseProcess
     pipe: Connection
@@ -75,34 +75,34 @@ class Worker:
 
 
 class LocalWorkers:
-    """A backend of processes on this machine.
+    """Backend of processes on this machine.
 
     Args:
         config: of the sweep
-        count: processes, which start when they are first needed
+        count: of processes; each starts when it is first needed
     """
 
     def __init__(self, config: SweepConfig, count: int) -> None:
         self.config, self.count = config, count
-        self.workers: list[Worker] = []
+        self.workers: list[TrialProcess] = []
 
     def free(self) -> int:
-        """How many more trials may start now."""
+        """Return how many more trials may start now."""
         return self.count - sum(worker.number is not None for worker in self.workers)
 
     def start(self, number: int, params: Mapping[str, Any]) -> None:
-        """Start a trial in a process that has none."""
-        worker = next((worker for worker in self.workers if worker.number is None), None) or self._hire()
+        """Start a trial in an idle process."""
+        worker = next((worker for worker in self.workers if worker.number is None), None) or self._spawn()
         worker.number = number
         worker.pipe.send((number, dict(params)))
 
     def wait(self, seconds: float) -> list[Event]:
-        """Return what happened, waiting at most so long for a first event."""
+        """Return the events since the last call, after waiting up to so long for one."""
         busy = {worker.pipe: worker for worker in self.workers if worker.number is not None}
         return [self._receive(busy[pipe]) for pipe in connection.wait(list(busy), seconds)]  # type: ignore[index]
 
     def answer(self, number: int, stop: bool) -> None:
-        """Say whether a trial that reported is to stop."""
+        """Tell a trial that reported whether to stop."""
         next(worker for worker in self.workers if worker.number == number).pipe.send(stop)
 
     def close(self) -> None:
@@ -114,16 +114,16 @@ class LocalWorkers:
             worker.pipe.close()
         self.workers = []
 
-    def _hire(self) -> Worker:
-        context = get_context("spawn")  # a fork would copy threads' locks in whatever state they are
+    def _spawn(self) -> TrialProcess:
+        context = get_context("spawn")  # a fork would copy the threads' locks in their current state
         ours, theirs = context.Pipe()
         process = context.Process(target=serve_trials, args=(self.config, theirs), daemon=True)
         process.start()
         theirs.close()
-        self.workers.append(Worker(process, ours))
+        self.workers.append(TrialProcess(process, ours))
         return self.workers[-1]
 
-    def _receive(self, worker: Worker) -> Event:
+    def _receive(self, worker: TrialProcess) -> Event:
         assert worker.number is not None
         number = worker.number
         try:
@@ -160,7 +160,7 @@ def serve_trials(config: SweepConfig, pipe: Connection) -> None:
 
 
 def use_one_thread() -> None:
-    """Keep this process, whose neighbours run trials as well, to one thread."""
+    """Limit this process to one thread: other cores run other trials."""
     import torch
 
     os.environ["DEEPTRAFFIC_THREADS"] = "1"

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import URL
 
 from agents.study.config import build_sweep
-from agents.study.storage import TrialBook
+from agents.study.storage import TrialStorage
 from agents.study.trial import TrialResult
 
 
@@ -15,13 +15,13 @@ from agents.study.trial import TrialResult
 def test_a_sweep_resumes_from_postgresql(tmp_path: Path, postgres_url: Callable[[], URL]) -> None:
     storage = postgres_url().render_as_string(hide_password=False).replace("+psycopg", "")
     config = build_sweep({"space": {"gamma": {"float": [0.5, 0.9]}}, "storage": storage, "trials": 3, "name": "s"})
-    book = TrialBook(config, tmp_path)
-    number, _ = book.propose() or (None, {})
+    trials = TrialStorage(config, tmp_path)
+    number, _ = trials.propose() or (None, {})
     assert number == 0
-    book.finish(0, TrialResult(60.0, facts={"settings": {"gamma": 0.7}}))
-    left = book.propose()
-    again = TrialBook(config, tmp_path)
-    assert again.take_back() == [1] and again.propose() == left
+    trials.finish(0, TrialResult(60.0, facts={"settings": {"gamma": 0.7}}))
+    left = trials.propose()
+    again = TrialStorage(config, tmp_path)
+    assert again.reclaim() == [1] and again.propose() == left
     assert [trial.value for trial in again.finished()] == [60.0]
-    for one in (book, again):
+    for one in (trials, again):
         one.close()

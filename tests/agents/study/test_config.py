@@ -32,9 +32,9 @@ def test_settings_are_named_as_for_training() -> None:
     [
         ({"space": {}}, "nothing varies; name a setting under"),
         ({"space": {"gama": {"float": [0.5, 0.9]}}}, "did you mean 'gamma'"),
-        ({"space": {"gamma": {"float": [0.5, 1.5]}}}, "space.gamma reaches to 1.5: .*must be a number in .0, 1."),
-        ({"space": {"batch_size": {"choices": [32, "many"]}}}, "reaches to 'many'"),
-        ({"space": {"lanes_side": {"int": [0, 9]}}}, "reaches to 9"),
+        ({"space": {"gamma": {"float": [0.5, 1.5]}}}, "space.gamma contains 1.5: .*must be a number in .0, 1."),
+        ({"space": {"batch_size": {"choices": [32, "many"]}}}, "contains 'many'"),
+        ({"space": {"lanes_side": {"int": [0, 9]}}}, "contains 9"),
         ({"settings": {"gamma": 0.9}}, "'gamma' cannot vary under .*leave it out of one of them"),
         ({"space": {"seed": {"int": [0, 9]}}}, "trials have seeds of their own"),
         ({"settings": {"seed": 3}}, "seed stands under"),
@@ -44,9 +44,9 @@ def test_settings_are_named_as_for_training() -> None:
         ({"pruner": "median"}, "raise evaluations to 2 or more"),
         ({"sampler": "grid"}, "gamma needs a step in a grid"),
         ({"trials": 0}, r"trials must be an integer in \[1, 1000000\], got 0"),
-        ({"storage": "mysql://x"}, "give 'journal', sqlite:///FILE or postgresql://"),
-        ({"storage": 5}, "storage=5 is no text"),
-        ({"space": 5}, "is no table"),
+        ({"storage": "mysql://x"}, "storage must be 'journal', sqlite:///FILE or postgresql://"),
+        ({"storage": 5}, "storage must be text, got 5"),
+        ({"space": 5}, "space must be a table, got 5"),
         ({"trails": 5}, "a sweep has no setting 'trails'; there are: algorithm"),
     ],
 )
@@ -57,7 +57,7 @@ def test_what_cannot_be_swept_is_refused_with_a_remedy(changes: dict[str, Any], 
 
 def test_draws_that_are_impossible_together_are_refused() -> None:
     space = {"learning_steps_burnin": {"int": [10, 900]}, "learning_steps_total": {"int": [500, 2000]}}
-    with pytest.raises(ValueError, match="the space holds .* so that epsilon cannot fall"):
+    with pytest.raises(ValueError, match="the space contains .* so that epsilon cannot fall"):
         build(space, {"start_learn_threshold": 100})
 
 
@@ -77,9 +77,9 @@ def test_trials_have_seeds_apart_that_depend_on_their_number() -> None:
 def test_a_grid_ends_with_its_last_combination() -> None:
     space = {"batch_size": {"choices": [32, 64]}, "lanes_side": {"int": [0, 2]}}
     config = build(space, sampler="grid", trials=1000)
-    assert config.trials_in_all == 6 and len(config.grid()) == 6
+    assert config.total_trials == 6 and len(config.grid()) == 6
     assert config.grid()[1] == {"batch_size": 32, "lanes_side": 1}
-    assert build(space, sampler="grid", trials=4).trials_in_all == 4
+    assert build(space, sampler="grid", trials=4).total_trials == 4
 
 
 @pytest.mark.parametrize("name", ["original", "pqn"])

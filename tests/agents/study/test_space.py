@@ -19,10 +19,10 @@ def test_every_kind_of_parameter_is_read() -> None:
         "batch_size": {"choices": [32, 64]},
     }
     assert list(parse_space(given)) == [
-        Range("gamma", float, 0.5, 0.99),
-        Range("learning_rate", float, 1e-4, 1e-1, log=True),
-        Range("experience_size", int, 1000, 9000, step=2000),
-        Range("observation.lanes_side", int, 0, 3),
+        Range("gamma", 0.5, 0.99),
+        Range("learning_rate", 1e-4, 1e-1, log=True),
+        Range("experience_size", 1000, 9000, step=2000, is_int=True),
+        Range("observation.lanes_side", 0, 3, is_int=True),
         Choices("batch_size", (32, 64)),
     ]
 

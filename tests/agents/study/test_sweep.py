@@ -15,9 +15,9 @@ from rich.console import Console
 from safetensors.numpy import load
 
 from agents.deepqlearn_run import load_policy, train_command
-from agents.study import workers as sweep_workers
+from agents.study import workers as trial_workers
 from agents.study.config import SweepConfig, build_sweep
-from agents.study.storage import TrialBook
+from agents.study.storage import TrialStorage
 from agents.study.sweep import run_sweep
 from agents.study.table import read_tables
 from agents.study.trial import TrialResult, run_trial
@@ -108,7 +108,7 @@ def test_a_finished_sweep_runs_nothing_again_and_may_be_made_longer(tmp_path: Pa
 
 def test_a_sweep_of_other_settings_is_refused(tmp_path: Path, quiet: Console) -> None:
     sweep_inline(tiny(trials=1), tmp_path, quiet)
-    with pytest.raises(ValueError, match="begun with other settings .seed was 0, now 1.; resume it with its own"):
+    with pytest.raises(ValueError, match="started with other settings .seed was 0, now 1.; resume it with those"):
         sweep_inline(tiny(seed=1), tmp_path, quiet)
 
 
@@ -167,7 +167,7 @@ def test_the_pruner_sees_evaluations_on_the_way_and_stops_trials(tmp_path: Path,
     config = tiny(pruner="median", evaluations=2, trials=8)
 
     class Reporting(Inline):
-        """Trial n reports 50 - n mph, and stops if it is told to."""
+        """Trial n reports 50 - n mph, and stops if asked to."""
 
         def wait(self, seconds: float) -> list[Event]:
             number, _ = self.waiting[0]
@@ -207,17 +207,17 @@ def test_a_signal_stops_a_sweep_and_uses_up_no_attempt(
             return events
 
     config = tiny()
-    for _ in range(2):  # the second time it finishes two more before it is stopped
-        with pytest.raises(Interrupted, match="of 4 trials; the same command goes on"):
+    for _ in range(2):  # the second time it finishes two more before it stops
+        with pytest.raises(Interrupted, match="of 4 trials; the same command resumes"):
             run_sweep(config, tmp_path, make_backend=Interrupting, console=quiet)
     result, backend = sweep_inline(config, tmp_path, quiet)
     assert backend.ran == [] and result.trials == 4
-    assert {trial.user_attrs["attempts"] for trial in TrialBook(config, tmp_path).trials()} == {1}
+    assert {trial.user_attrs["attempts"] for trial in TrialStorage(config, tmp_path).trials()} == {1}
 
 
 def test_workers_that_die_are_replaced(tmp_path: Path, quiet: Console) -> None:
     """A trial kills its process the first time: a real one, by SIGKILL."""
-    workers = sweep_workers.LocalWorkers(tiny(), 1)
+    workers = trial_workers.LocalWorkers(tiny(), 1)
     try:
         workers.start(0, {"gamma": 0.9, "lanes_side": 1})
         os.kill(workers.workers[0].process.pid or 0, signal.SIGKILL)
@@ -252,7 +252,7 @@ def running_children(parent: int) -> list[int]:
     return [int(pid) for pid in found.stdout.split()]
 
 
-def test_a_killed_sweep_goes_on_without_losing_or_repeating_a_trial(tmp_path: Path, quiet: Console) -> None:
+def test_a_killed_sweep_resumes_without_losing_or_repeating_a_trial(tmp_path: Path, quiet: Console) -> None:
     given = {**TINY, "settings": {**FEW, "iterations": 4000}, "trials": 8}
     config, folder = build_sweep(given), tmp_path / "killed"
     (tmp_path / "program.py").write_text(PROGRAM)
@@ -265,7 +265,7 @@ def test_a_killed_sweep_goes_on_without_losing_or_repeating_a_trial(tmp_path: Pa
     children = running_children(process.pid)
     process.kill()
     process.wait()
-    finished = [trial.number for trial in TrialBook(config, folder).finished()]
+    finished = [trial.number for trial in TrialStorage(config, folder).finished()]
     assert 2 <= len(finished) < 8
     result, backend = sweep_inline(config, folder, quiet)
     assert result.trials == 8 and sorted([*finished, *backend.ran]) == list(range(8))
