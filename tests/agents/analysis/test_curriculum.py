@@ -52,7 +52,7 @@ def test_a_search_goes_to_where_driving_is_slower() -> None:
 
 def test_scenes_come_from_the_gan_or_the_recording_by_their_noise() -> None:
     noise = np.random.default_rng(0).normal(size=(6, NOISE))
-    draw = drawn_scenes(SceneGAN((5, 20, 7), 8, own_row=15), RULES_2018)
+    draw = drawn_scenes(SceneGAN((5, 20, 7), 8, ego_row=15), RULES_2018)
     first, again = draw(noise), draw(noise)
     assert (first == again).all()
     recording = record(RecordingConfig(runs=2, decisions=3)).states.reshape(-1)
@@ -99,7 +99,7 @@ def test_the_study_compares_the_ways_and_leaves_a_result(tmp_path: Path) -> None
     with pytest.raises(ValueError, match="run `deeptraffic pretrain scene-gan` first"):
         study_curriculum(tmp_path / "none" / "gan-curriculum", scale=0.02)
     (tmp_path / "scene-gan").mkdir()
-    SceneGAN((5, 20, 7), 8, own_row=15).save(tmp_path / "scene-gan" / "scene-gan.safetensors")
+    SceneGAN((5, 20, 7), 8, ego_row=15).save(tmp_path / "scene-gan" / "scene-gan.safetensors")
     outcome = study_curriculum(tmp_path / "gan-curriculum", scale=0.02)
     assert [figure.unit for figure in outcome.figures] == ["mph"] * 5
     tenth, mean, *_ = outcome.figures
