@@ -7,7 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from deeptraffic.render.controls import Controls
-    from deeptraffic.render.vehicle_image import VehicleImage
+    from deeptraffic.render.sprites import VehicleImage
 
 Overlay = Annotated[
     str | None, typer.Option(help="Overlay on the road: none, input, safety or map.", show_default="none")
@@ -22,7 +22,7 @@ VehiclePath = Annotated[
 
 def read_vehicle(path: Path | None) -> "VehicleImage | None":
     """Return the picture in a file; None for no file."""
-    from deeptraffic.render.vehicle_image import VehicleImage
+    from deeptraffic.render.sprites import VehicleImage
 
     return None if path is None else VehicleImage(path)
 

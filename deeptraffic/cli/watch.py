@@ -13,7 +13,7 @@ from deeptraffic.cli.terminal import messages, print_json, results
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from deeptraffic.render.play import Result
+    from deeptraffic.render.play import PlayResult
     from deeptraffic.sim.engine import Simulator
 
 SEED_HELP = "Of the open run."
@@ -35,17 +35,17 @@ def watch(
     vehicle: VehiclePath = None,
 ) -> None:
     """Look at a drive in a window; F1 or H shows the keys."""
-    from deeptraffic.render.viewer import Look, Viewer
+    from deeptraffic.render.viewer import Viewer, ViewerOptions
 
     if ghost and beside is None:
         raise ValueError("--ghost needs a second driver: name a policy or trace with --beside")
     trace = find_trace(policy) or find_trace(beside)
     found = find_episode(policy, rules, other_agents, beside=trace, caption=_read_caption(caption))
     rival = find_episode(beside, road=found.rules, beside=trace).make if beside else None
-    look = Look(found.sensor, found.insight, rival, ghost, read_vehicle(vehicle))
+    options = ViewerOptions(found.sensor, found.insight, rival, ghost, read_vehicle(vehicle))
     controls = make_controls(found.rules.vehicles, overlay, theme, trail)
     _need_display()
-    Viewer(found.make, seed=seed, look=look, controls=controls).run()
+    Viewer(found.make, seed=seed, options=options, controls=controls).run()
 
 
 def play(
@@ -70,7 +70,7 @@ def play(
     from deeptraffic.evaluation.episodes import decide_anywhere, policy_episode
     from deeptraffic.render.play import Play
     from deeptraffic.render.trace import Start
-    from deeptraffic.render.viewer import Look
+    from deeptraffic.render.viewer import ViewerOptions
     from deeptraffic.sim.rules import RoadConfig
 
     if ghost and against is None:
@@ -81,15 +81,17 @@ def play(
         driver = resolve_policy(against, rules)
         rival = lambda seed: policy_episode(driver, road, Start.open(seed))  # noqa: E731
         others = decide_anywhere(resolve_policy(against, rules)) if other_agents else None
-    look, controls = Look(image=read_vehicle(vehicle)), make_controls(road.vehicles, overlay, theme, trail)
+    options, controls = ViewerOptions(image=read_vehicle(vehicle)), make_controls(road.vehicles, overlay, theme, trail)
     _need_display()
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
-    drive = Play(road, name=name, seed=seed, rival=rival, ghost=ghost, others=others, look=look, controls=controls)
+    drive = Play(
+        road, name=name, seed=seed, rival=rival, ghost=ghost, others=others, options=options, controls=controls
+    )
     _print_result(drive.run(), drive.viewer.seed, keep, json)
 
 
-def _print_result(result: "Result", seed: int, keep: Path | None, json: bool) -> None:
+def _print_result(result: "PlayResult", seed: int, keep: Path | None, json: bool) -> None:
     kept = {} if keep is None else _keep(result, keep)
     if json:
         print_json({"score_mph": result.score_mph, "place": result.place, "of": result.of, "seed": seed} | kept)
@@ -100,7 +102,7 @@ def _print_result(result: "Result", seed: int, keep: Path | None, json: bool) ->
         results.print(path, highlight=False, soft_wrap=True)
 
 
-def _keep(result: "Result", folder: Path) -> dict[str, str]:
+def _keep(result: "PlayResult", folder: Path) -> dict[str, str]:
     """Write the drive under the first free number; return the paths by what they are."""
     if len(result.demonstration) == 0:
         messages.print("Nothing is kept: the drive was closed before its second decision.")

@@ -1,1 +1,1 @@
-"""Pictures of games: `painter` draws a State row, `recorder` writes files, `viewer` opens a window, `trace` replays."""
+"""Images of games: `painter` draws a State row, `recorder` writes files, `viewer` opens a window, `trace` replays."""

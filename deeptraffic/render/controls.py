@@ -1,7 +1,7 @@
-"""What the viewer's keys do: a small machine from key names to orders, without any window.
+"""Key bindings of the viewer, as a state machine from key names to commands that needs no window.
 
-Key names are those of `pygame.key.name`. What concerns the picture alone is kept here as attributes; what concerns the
-episode is returned as an `Order`.
+Key names are those of `pygame.key.name`. State of the display is kept here as attributes; what concerns the episode is
+returned as a `Command`.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ PAGE_FRAMES = 100
 MAX_DIGITS = 12
 
 HELP = (
-    ("Space", "pause, go on"),
+    ("Space", "pause, resume"),
     (".   ,", "one frame on, one back"),
     ("1  2  3", "slow, normal, fast"),
     ("Page keys", "100 frames on, back"),
@@ -36,8 +36,8 @@ DRIVING_HELP = (
 )
 
 
-class Order(NamedTuple):
-    """What the viewer shall do: `step` or `page` by a number of frames, `seek` a frame, `restart` with a seed, `quit`.
+class Command(NamedTuple):
+    """A command to the viewer: `step` by a number of frames, `seek` a frame, `restart` with a seed, or `quit`.
 
     A restart with value None keeps the seed.
     """
@@ -49,10 +49,10 @@ class Order(NamedTuple):
 class Controls:
     """The state of the viewer's keys.
 
-    paused, pace: how the game runs
-    overlay, follow, trail, theme: what the picture shows
+    paused, pace: of the game
+    overlay, follow, trail, theme: of the image
     dashboard, help: whether they are shown
-    prompt: "frame" or "seed" while a number is typed, which is in `typed`
+    prompt: "frame" or "seed" while a number is typed into `typed`
     """
 
     def __init__(self, vehicles: int, overlay: str = "none", trail: str = "yellow", theme: str = "dark") -> None:
@@ -63,8 +63,8 @@ class Controls:
         self.prompt: str | None = None
         self.typed = ""
 
-    def press(self, key: str, shift: bool = False) -> Order | None:
-        """Take one key; return the order that it gives to the viewer, if any."""
+    def press(self, key: str, shift: bool = False) -> Command | None:
+        """Handle one key; return its command to the viewer, if any."""
         if self.prompt is not None:
             return self._type(key)
         if key in ("h", "f1"):
@@ -72,29 +72,29 @@ class Controls:
         elif key == "escape" and self.help:
             self.help = False
         elif key in ("q", "escape"):
-            return Order("quit")
+            return Command("quit")
         elif key in ("g", "r"):
             self.prompt, self.typed = ("frame" if key == "g" else "seed"), ""
         else:
-            self._change_look(key, shift)
+            self._change_display(key, shift)
             return self._run(key)
         return None
 
-    def _run(self, key: str) -> Order | None:
+    def _run(self, key: str) -> Command | None:
         if key == "space":
             self.paused = not self.paused
         elif key in ("1", "2", "3"):
             self.pace, self.paused = list(PACES)[int(key) - 1], False
         elif key in (".", ","):
             self.paused = True
-            return Order("step", 1 if key == "." else -1)
+            return Command("step", 1 if key == "." else -1)
         elif key in ("page down", "page up"):
-            return Order("step", PAGE_FRAMES if key == "page down" else -PAGE_FRAMES)
+            return Command("step", PAGE_FRAMES if key == "page down" else -PAGE_FRAMES)
         elif key == "home":
-            return Order("seek", 0)
+            return Command("seek", 0)
         return None
 
-    def _change_look(self, key: str, shift: bool) -> None:
+    def _change_display(self, key: str, shift: bool) -> None:
         if key == "o":
             self.overlay = _next(OVERLAYS, self.overlay, shift)
         elif key == "f":
@@ -108,7 +108,7 @@ class Controls:
         elif key == "n":
             self.dashboard = not self.dashboard
 
-    def _type(self, key: str) -> Order | None:
+    def _type(self, key: str) -> Command | None:
         digit = key.strip("[]")  # the number pad's keys are named [0] to [9]
         if digit.isdecimal() and len(digit) == 1 and len(self.typed) < MAX_DIGITS:
             self.typed += digit
@@ -119,9 +119,9 @@ class Controls:
         elif key in ("return", "enter"):
             prompt, self.prompt = self.prompt, None
             if prompt == "seed":
-                return Order("restart", int(self.typed) if self.typed else None)
+                return Command("restart", int(self.typed) if self.typed else None)
             if self.typed:
-                return Order("seek", int(self.typed))
+                return Command("seek", int(self.typed))
         return None
 
 

@@ -1,4 +1,4 @@
-"""What stands beside the road in the viewer: a graph of the speed, the action values, and the network at work."""
+"""Dashboard beside the road in the viewer: speed graph, action values, network activations, and the list of keys."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.render.lettering import Lettering
-from deeptraffic.render.shapes import ByteArray, draw_curve, surface_from_rgb
+from deeptraffic.render.drawing import ByteArray, TextRenderer, draw_curve, surface_from_rgb
 from deeptraffic.render.theme import TOP_SPEED_MPH, Colour, Theme, mix
 from deeptraffic.sim.rules import Action
 
@@ -28,12 +27,12 @@ MAX_UNITS_HIGH = 32  # rows of a layer's column before a second one begins besid
 
 
 class Insight(NamedTuple):
-    """What went on in a policy at its last decision.
+    """State of a policy at its last decision.
 
-    layers: activations, first the input; each (D,), or (H, W) to be shown in that shape
+    layers: activations, the input first; each (D,), or (H, W) to be shown in that shape
     action_values: (5,) values, logits or probabilities of the actions; None if there are none
     action: the chosen action, 0..4
-    sentence: about the decision, such as a captioner's; empty for none
+    sentence: caption of the decision; "" for none
     """
 
     layers: Sequence[NDArray[np.floating]]
@@ -43,7 +42,7 @@ class Insight(NamedTuple):
 
 
 class Dashboard:
-    """Draws into a picture of its own; `unit` is pixels per unit of 1/700 of the height."""
+    """Draws into an image of its own; `unit` is the number of pixels per 1/700 of the height."""
 
     def __init__(self, size: tuple[int, int], theme: Theme, accent: Colour) -> None:
         import pygame
@@ -52,7 +51,7 @@ class Dashboard:
         self.unit = size[1] / 700
         self._pixels = np.empty((size[1], size[0], 3), np.uint8)
         self._canvas = pygame.image.frombuffer(self._pixels.data, size, "RGB")
-        self._lettering = Lettering()
+        self._text = TextRenderer()
 
     def paint(
         self,
@@ -62,12 +61,12 @@ class Dashboard:
         insight: Insight | None,
         status: str,
     ) -> ByteArray:
-        """Return the dashboard, (H, W, 3) uint8, of its own memory until the next call.
+        """Return the dashboard, (H, W, 3) uint8; the next call overwrites it.
 
         speeds: (F,) the read-out at frames 0, 1, ... [mph], NaN where it is not known
-        frame: the present one
-        scores: (label, mean speed of the run so far [mph]) of each driver, the first one's in the graph too
-        status: a line at the foot
+        frame: the current one
+        scores: (label, mean speed of the run so far [mph]) of each policy, the first one also in the graph
+        status: a line at the bottom
         """
         self._canvas.fill(self.theme.panel)
         self._draw_graph(speeds, frame, scores[0][1])
@@ -128,14 +127,14 @@ class Dashboard:
             self._write(name, (MARGIN + 16, y - 0.5), 15, colour)
             if values is None:
                 continue
-            share = _share(values, int(action))
+            fraction = _fraction(values, int(action))
             self._bar(left, right, y, 1.0, self.theme.track)
-            self._bar(left, right, y, max(share, 0.02), self.accent if chosen else self.theme.muted)
+            self._bar(left, right, y, max(fraction, 0.02), self.accent if chosen else self.theme.muted)
             beside = (self.size[0] / self.unit - MARGIN, y + 0.5)
             self._write(f"{float(values[action]):.3g}", beside, 14, colour, "right")
 
     def _draw_scores(self, scores: Sequence[tuple[str, float]]) -> None:
-        """Draw a bar from 0 to 80 mph for each driver."""
+        """Draw a bar from 0 to 80 mph for each policy."""
         self._write("SCORE SO FAR", (MARGIN, 376), 14, self.theme.muted)
         left, right = MARGIN + 112, self.size[0] / self.unit - MARGIN - 62
         best = max(mph for _, mph in scores)
@@ -143,15 +142,15 @@ class Dashboard:
             y, colour = 400.0 + 22 * k, self.theme.text if mph == best else self.theme.muted
             self._write(self._shortened(label, 15, 92), (MARGIN + 16, y - 0.5), 15, colour)
             self._bar(left, right, y, 1.0, self.theme.track)
-            share = min(max(mph / TOP_SPEED_MPH, 0.02), 1.0)
-            self._bar(left, right, y, share, self.accent if mph == best else self.theme.muted)
+            fraction = min(max(mph / TOP_SPEED_MPH, 0.02), 1.0)
+            self._bar(left, right, y, fraction, self.accent if mph == best else self.theme.muted)
             self._write(f"{mph:.2f}", (self.size[0] / self.unit - MARGIN, y + 0.5), 14, colour, "right")
 
     def _shortened(self, text: str, size: float, room: float) -> str:
         """Return the text, cut with an ellipsis if it is wider than `room`."""
-        if self._lettering.width(text, size * self.unit) <= room * self.unit:
+        if self._text.width(text, size * self.unit) <= room * self.unit:
             return text
-        while text and self._lettering.width(text + "\u2026", size * self.unit) > room * self.unit:
+        while text and self._text.width(text + "\u2026", size * self.unit) > room * self.unit:
             text = text[:-1]
         return text + "\u2026"
 
@@ -161,15 +160,15 @@ class Dashboard:
         self._draw_key(y)
         left, right, top, bottom = float(MARGIN), self.size[0] / self.unit - MARGIN, y + 28, 700.0 - 84
         room = (right - left) / len(layers) * self.unit * 0.8
-        pictures = []
+        images = []
         for layer in layers:
             rows, columns = _shape(layer)
             side = min(MAX_UNIT_SIDE * self.unit, (bottom - top) * self.unit / rows, room / columns)
-            pictures.append(_activation_picture(layer, (rows, columns), max(1, int(side)), self.theme))
-        gap = (right - left - sum(p.shape[1] for p in pictures) / self.unit) / max(1, len(layers) - 1)
-        for layer, picture in zip(layers, pictures, strict=True):
-            width, height = picture.shape[1] / self.unit, picture.shape[0] / self.unit
-            self._canvas.blit(surface_from_rgb(picture), self._at(left, (top + bottom - height) / 2))
+            images.append(_activation_image(layer, (rows, columns), max(1, int(side)), self.theme))
+        gap = (right - left - sum(p.shape[1] for p in images) / self.unit) / max(1, len(layers) - 1)
+        for layer, image in zip(layers, images, strict=True):
+            width, height = image.shape[1] / self.unit, image.shape[0] / self.unit
+            self._canvas.blit(surface_from_rgb(image), self._at(left, (top + bottom - height) / 2))
             below = (left + width / 2, (top + bottom + height) / 2 + 6)
             self._write(str(layer.size), below, 12, self.theme.muted, "centre")
             left += width + gap
@@ -182,10 +181,10 @@ class Dashboard:
             self._canvas.fill(colour, (*self._at(right, y + 2), round(9 * self.unit), round(9 * self.unit)))
             right -= 14
 
-    def _bar(self, left: float, right: float, y: float, share: float, colour: Colour) -> None:
+    def _bar(self, left: float, right: float, y: float, fraction: float, colour: Colour) -> None:
         import pygame
 
-        start, end = self._at(left, y + 2), self._at(left + (right - left) * share, y + 11)
+        start, end = self._at(left, y + 2), self._at(left + (right - left) * fraction, y + 11)
         radius = max(1, (end[1] - start[1]) // 2)
         size = (max(2, end[0] - start[0]), end[1] - start[1])
         pygame.draw.rect(self._canvas, colour, (*start, *size), border_radius=radius)
@@ -194,27 +193,27 @@ class Dashboard:
         self, text: str, at: tuple[float, float], size: float, colour: Colour, anchor: str = "left"
     ) -> "pygame.Rect":
         where = (at[0] * self.unit, at[1] * self.unit)
-        return self._lettering.write(self._canvas, text, where, size * self.unit, colour, anchor)
+        return self._text.write(self._canvas, text, where, size * self.unit, colour, anchor)
 
     def _at(self, x: float, y: float) -> tuple[int, int]:
         return round(x * self.unit), round(y * self.unit)
 
 
-def _share(values: NDArray[np.floating], action: int) -> float:
+def _fraction(values: NDArray[np.floating], action: int) -> float:
     """Return where an action's value lies between the lowest (0) and the highest (1)."""
     low, high = float(np.min(values)), float(np.max(values))
     return (float(values[action]) - low) / (high - low) if high > low else 1.0
 
 
 def _shape(layer: NDArray[np.floating]) -> tuple[int, int]:
-    """Return the (rows, columns) in which a layer is shown."""
+    """Return the (rows, columns) of a layer's display."""
     if layer.ndim == 2:
         return layer.shape
     columns = -(-layer.size // MAX_UNITS_HIGH)
     return -(-layer.size // columns), columns
 
 
-def _activation_picture(layer: NDArray[np.floating], shape: tuple[int, int], side: int, theme: Theme) -> ByteArray:
+def _activation_image(layer: NDArray[np.floating], shape: tuple[int, int], side: int, theme: Theme) -> ByteArray:
     """Return squares of `side` [pixels] for a layer's units, filled column by column (or as the layer is shaped)."""
     rows, columns = shape
     strength = np.zeros(rows * columns)
@@ -227,7 +226,28 @@ def _activation_picture(layer: NDArray[np.floating], shape: tuple[int, int], sid
         np.uint8,
     )
     levels = np.rint(np.sign(grid) * np.sqrt(np.abs(grid)) * 32).astype(int) + 32
-    picture = shades[levels].repeat(side, axis=0).repeat(side, axis=1)
+    image = shades[levels].repeat(side, axis=0).repeat(side, axis=1)
     if side > 3:  # a thin grid sets units apart
-        picture[side - 1 :: side] = picture[:, side - 1 :: side] = theme.panel
-    return picture
+        image[side - 1 :: side] = image[:, side - 1 :: side] = theme.panel
+    return image
+
+
+def draw_help(image: ByteArray, entries: tuple[tuple[str, str], ...], theme: Theme) -> None:
+    """Draw the list of (key, meaning) over the middle of an image (H, W, 3) and dim the rest."""
+    import pygame
+
+    height, width = image.shape[:2]
+    np.right_shift(image, 1, out=image)
+    canvas = pygame.image.frombuffer(image.data, (width, height), "RGB")
+    unit = min(height / 700, width / 480)
+    line = 27 * unit
+    card = pygame.Rect(0, 0, round(430 * unit), round(line * len(entries) + 92 * unit))
+    card.center = (width // 2, height // 2)
+    pygame.draw.rect(canvas, theme.panel, card, border_radius=round(14 * unit))
+    pygame.draw.rect(canvas, theme.track, card, width=max(1, round(1.5 * unit)), border_radius=round(14 * unit))
+    text = TextRenderer()
+    text.write(canvas, "Keys", (card.left + 28 * unit, card.top + 22 * unit), 26 * unit, theme.text)
+    for k, (key, meaning) in enumerate(entries):
+        y = card.top + 68 * unit + k * line
+        text.write(canvas, key, (card.left + 28 * unit, y), 16 * unit, theme.text)
+        text.write(canvas, meaning, (card.left + 150 * unit, y), 16 * unit, theme.muted)

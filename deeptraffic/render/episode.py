@@ -1,12 +1,12 @@
-"""One game that can be watched: driven or replayed frame by frame, wound back and forth, and kept as a trace.
+"""Episode: one game that is driven or replayed frame by frame, with seeking in both directions, saved as a trace.
 
     >>> episode = Episode(RULES_2018, Start.open(7), decide=lambda sim, agent: 1, label="accelerate")
     >>> while episode.advance():
-    ...     picture = painter.paint(episode.state)
+    ...     image = painter.paint(episode.state)
     >>> episode.trace().save("accelerate.trace")
 
-Actions are kept as they are decided. What was driven once is replayed from them, so winding back asks no policy twice
-and a policy's memory stays in order.
+Actions are recorded as they are decided. Frames that were driven once are replayed from them, so that rewinding never
+queries the policy twice and its recurrent state stays in order.
 """
 
 import zlib
@@ -21,7 +21,7 @@ from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Action, Rules, Sensor
 from deeptraffic.sim.state import NOBODY, State
 
-KEY_FRAMES = 100  # [frames] between two saved states to wind back to
+KEY_FRAMES = 100  # [frames] between two saved states to rewind to
 DEFAULT_FRAMES = 2000
 
 Decide = Callable[[Simulator, int], int]
@@ -29,7 +29,7 @@ Decide = Callable[[Simulator, int], int]
 
 
 class KeyFrame(NamedTuple):
-    """A game to continue from: its state, how many decisions led to it, and the checksum of positions so far."""
+    """A saved game: its state, the number of decisions so far, and the checksum of positions so far."""
 
     state: State
     decisions: int
@@ -37,14 +37,14 @@ class KeyFrame(NamedTuple):
 
 
 class Episode:
-    """A game under `rules` from `start` on, over after `frames` frames.
+    """A game under `rules` from `start`, of `frames` frames.
 
     Args:
-        decide: chooses actions past the given ones; None if `actions` are all there is (a replay)
-        actions: the first decisions, of all agents in the order in which they are due
-        label: the driver's name
-        expected: a trace whose checks this episode must meet, as a replay does
-        sensor: what the driver sees, for the trace; None if that is not known
+        decide: chooses actions after the given ones; None for a replay of `actions` alone
+        actions: the first decisions of all agents, in the order in which they are due
+        label: name of the policy
+        expected: a trace whose checks this episode must match, as for a replay
+        sensor: of the policy, for the trace; None if unknown
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Episode:
         sensor: Sensor | None = None,
     ) -> None:
         if frames < 1:
-            raise ValueError(f"frames={frames} is no episode; give at least 1")
+            raise ValueError(f"frames must be at least 1, got {frames}")
         self.rules, self.start, self.decide, self.frames, self.label = rules, start, decide, frames, label
         self.actions, self.sensor = [int(action) for action in actions], sensor
         self.sim = Simulator(rules, 1, threads=1)
@@ -73,7 +73,7 @@ class Episode:
 
     @classmethod
     def replay(cls, trace: Trace, frames: int | None = None) -> "Episode":
-        """Return the episode that a trace holds, or so many of its first frames."""
+        """Return the episode of a trace, or its first `frames` frames."""
         return cls(
             trace.rules,
             trace.start,
@@ -91,16 +91,16 @@ class Episode:
 
     @property
     def frame(self) -> int:
-        """Frames that have ended."""
+        """Number of completed frames."""
         return int(self.sim.state.frame[0])
 
     @property
     def decisions(self) -> int:
-        """Decisions of all agents that led to the present frame."""
+        """Number of decisions of all agents up to the current frame."""
         return self._decisions
 
     def advance(self) -> bool:
-        """Run one frame; False if the episode is over. Raises TraceError where a replay departs from its trace."""
+        """Run one frame; False if the episode is over. Raises TraceError where a replay deviates from its trace."""
         if self.frame >= self.frames:
             return False
         end, action = self.frame + 1, int(Action.NOTHING)
@@ -116,7 +116,7 @@ class Episode:
         return True
 
     def seek(self, frame: int) -> None:
-        """Go to a frame, back or forward; past the end it stops at the end."""
+        """Go to a frame, in either direction; clamped to the episode."""
         frame = min(max(frame, 0), self.frames)
         if frame < self.frame:
             at = max(key for key in self._keys if key <= frame)
@@ -132,12 +132,12 @@ class Episode:
         return self
 
     def score_mph(self) -> float:
-        """Return the mean speed of the driven vehicles so far as the contest takes it, floored to 0.01 mph."""
+        """Return the contest's score so far: the mean speed of the driven vehicles, floored to 0.01 mph."""
         frames = max(1, self.frame)
         return float(np.floor(float(self.state.score_sum[0]) / frames * 2000) / 100)
 
     def trace(self) -> Trace:
-        """Return what has been driven so far, from the start to the furthest frame; at least one frame."""
+        """Return the trace from the start to the furthest frame so far; at least one frame."""
         here = self.frame
         self.seek(max(1, self._furthest))
         checks = np.array(self._positions, np.int16).reshape(-1, self.rules.vehicles, 2)
@@ -150,13 +150,13 @@ class Episode:
     def _decide(self, agent: int) -> int:
         if self._decisions == len(self.actions):
             if self.decide is None:
-                raise TraceError(f"the trace lacks decisions from frame {self.frame} of {self.frames}; record it anew")
+                raise TraceError(f"the trace lacks decisions from frame {self.frame} of {self.frames}; record it again")
             self.actions.append(int(Action(int(self.decide(self.sim, agent)))))
         self._decisions += 1
         return self.actions[self._decisions - 1]
 
     def _check(self) -> None:
-        """Keep every 10th frame's positions when first seen; compare a replay's with its trace's."""
+        """Record every 10th frame's positions at first; compare a replay's with its trace's."""
         at = self.frame // CHECK_FRAMES - 1
         game = self.state[0]
         self._checksum = zlib.crc32(np.stack([game["x"], game["y"]]).tobytes(), self._checksum)
@@ -165,12 +165,12 @@ class Episode:
             self._positions.append(positions)
         if self._expected is not None and not self._meets(self._expected, at, positions):
             raise TraceError(
-                f"the replay departs from the trace by frame {self.frame}: "
-                "the file was changed, or recorded by another version of the rules; record it anew"
+                f"the replay deviates from the trace at frame {self.frame}: "
+                "the file was changed, or recorded by another version of the rules; record it again"
             )
 
     def _meets(self, expected: Trace, at: int, positions: NDArray[np.int16]) -> bool:
-        """Whether check number `at` agrees; the exact checksum is known at the last one."""
+        """Whether check `at` matches; the exact checksum is known at the last one."""
         if at >= len(expected.checks):
             return True
         exact = at + 1 < len(expected.checks) or self._checksum == expected.checksum

@@ -1,6 +1,6 @@
-"""What the pictures remember of a game: positions for the trail, speeds for the read-out, how far the road has moved.
+"""History of a game for its rendering: positions for the trail, speeds for the read-out, distance of the road.
 
-Kept by the painter, one `History` for each row, so that State and its random streams stay untouched by being drawn.
+Kept by the painter, one `History` per row, so that rendering never changes State or its random streams.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ KEPT = TRAIL_FRAMES + 1  # [frames]
 
 
 class Trail(NamedTuple):
-    """Where a vehicle has been, newest first, as it lies on the moving road now.
+    """Past positions of a vehicle, newest first, relative to the moving road.
 
     x, y: (K,) float64 [px] front left corners
     age: (K,) int64 [frames]
@@ -28,14 +28,14 @@ class Trail(NamedTuple):
 
 
 class History:
-    """The last frames of one row; it starts afresh when the frame number falls or jumps by more than a trail.
+    """The last frames of one row; restarts when the frame number falls or jumps by more than a trail.
 
     Rings of K = 101 observed frames: `_x`, `_y`, `_speed` (K, N), `_ground` (K,) [px], `_frame` (K,). A frame counts
     as soon as its moves are done: a game that waits for a decision has moved but not ended its frame.
 
     Args:
         vehicles: N
-        ground: [px] that the road has moved before, where a run is entered midway
+        ground: initial distance of the road [px], for a run that is entered midway
     """
 
     def __init__(self, vehicles: int, ground: float = 0.0) -> None:
@@ -47,11 +47,11 @@ class History:
 
     @property
     def ground(self) -> float:
-        """[px] that the road has moved to the rear under the picture since the first observed frame."""
+        """Distance [px] that the road has moved to the rear since the first observed frame."""
         return float(self._ground[self._newest])
 
     def observe(self, state: State, row: int) -> None:
-        """Take in the row's present frame; a frame seen before changes nothing."""
+        """Record the row's current frame; a frame that was recorded before changes nothing."""
         game = state[row]
         frame = int(game["frame"]) + int(game["waiting"] != NOBODY)
         new_frames = frame - int(self._frame[self._newest])
@@ -69,13 +69,13 @@ class History:
         self._scroll = float(game["scroll"])
 
     def mean_speed_mph(self, vehicle: int) -> float:
-        """Return the mean speed over the last 60 frames that were observed [mph]; 0 before any."""
+        """Return the mean speed over the last 60 observed frames [mph]; 0 before the first."""
         at = self._newest_first()
         recent = self._speed[at[self._frame[at] > self._frame[self._newest] - SPEED_FRAMES], vehicle]
         return MPH_PER_PX * float(recent.mean()) if len(recent) else 0.0
 
     def trail(self, vehicle: int) -> Trail:
-        """Return the vehicle's last 100 positions as they lie on the road now, cut where it re-entered the road."""
+        """Return the vehicle's last 100 positions relative to the road, from where it last entered the road."""
         at = self._newest_first()
         y = self._y[at, vehicle] + (self.ground - self._ground[at])
         frames = np.diff(self._frame[at])

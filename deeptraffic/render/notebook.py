@@ -1,7 +1,7 @@
-"""Pictures and videos as the last expression of a notebook cell; no display and no notebook library is needed.
+"""Images and videos for notebooks, as the last expression of a cell; need no display and no notebook library.
 
 >>> Video(painter_frames, fps=30)      # shows a player
->>> Picture(painter.paint(state))      # shows the picture
+>>> StillImage(painter.paint(state))   # shows the image
 """
 
 import base64
@@ -12,17 +12,17 @@ from pathlib import Path
 
 from PIL import Image
 
+from deeptraffic.render.drawing import ByteArray
 from deeptraffic.render.recorder import record_frames
-from deeptraffic.render.shapes import ByteArray
 
 
 class Video:
-    """Pictures (H, W, 3) uint8, encoded at once as mp4, that a notebook shows in a player.
+    """Frames (H, W, 3) uint8 as an mp4 in a player.
 
     Args:
-        frames: the pictures
-        fps: pictures per second
-        width: of the player [pixels]; None takes the pictures'
+        frames: encoded at once
+        fps: frames per second
+        width: of the player [pixels]; None for that of the frames
     """
 
     def __init__(self, frames: Iterable[ByteArray], fps: float = 60.0, width: int | None = None) -> None:
@@ -37,20 +37,20 @@ class Video:
         return path
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows: a player that holds the video itself."""
+        """Return the player, with the video embedded."""
         width = f' width="{self.width}"' if self.width else ""
         source = "data:video/mp4;base64," + base64.b64encode(self.data).decode()
         return f'<video controls loop autoplay muted playsinline{width} src="{source}"></video>'
 
 
-class Picture:
-    """A picture (H, W, 3) uint8 that a notebook shows."""
+class StillImage:
+    """An image (H, W, 3) uint8."""
 
     def __init__(self, pixels: ByteArray) -> None:
         self.pixels = pixels
 
     def _repr_png_(self) -> bytes:
-        """Return what a notebook shows."""
+        """Return the image as PNG."""
         buffer = io.BytesIO()
         Image.fromarray(self.pixels).save(buffer, "PNG")
         return buffer.getvalue()

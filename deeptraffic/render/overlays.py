@@ -1,20 +1,30 @@
-"""What a road overlay shows: which cells, and what they hold. Read from State, never written to it.
+"""Road overlays: which cells they show with which values, read from State, and the tiles that draw them.
 
-Overlays: `none`; `input`, exactly the cells and values that a policy sees; `safety`, the cells that the safety system
-checks ahead, to the left and to the right; `map`, every cell of the speed map that something occupies.
+Overlays: none; input, exactly the cells and values that a policy observes; safety, the cells that the safety system
+checks ahead, to the left and to the right; map, every occupied cell of the speed map.
+
+A tile shows whether its cell is free, occupied (shaded by speed), off the road or blocked. Where there is room, an
+occupied cell of the input overlay also shows the value that the policy reads.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deeptraffic.render.drawing import Sheet, TextRenderer
+from deeptraffic.render.theme import Theme, mix
 from deeptraffic.sim.rules import CELL_LENGTH, LANE_MARGIN, LANE_WIDTH, VEHICLE_WIDTH, Rules, Sensor
 from deeptraffic.sim.state import PAD
 
-FAR_AWAY = 1e6  # [px]; a driver that keeps braking can be thrown this far, where no cell is
+FAR_AWAY = 1e6  # [px] beyond all cells; braking without end can lead there
 OVERLAYS = ("none", "input", "safety", "map")
+LEVELS = 16  # shades of an occupied cell
+TOP_MARK = 4.0  # [px/frame] the highest speed in the map, except the ego car's in 2017
+NUMBER_ROOM = 13  # [pixels] least height of a cell that shows its value
+NUMBER_INK = (240, 244, 248)
 
 
 class Cells(NamedTuple):
@@ -32,14 +42,14 @@ class Cells(NamedTuple):
 def check_overlay(name: str) -> str:
     """Return the name of an overlay, or raise ValueError that lists all of them."""
     if name not in OVERLAYS:
-        raise ValueError(f"overlay={name!r} is not known; choose one of {', '.join(OVERLAYS)}")
+        raise ValueError(f"there is no overlay {name!r}; choose one of {', '.join(OVERLAYS)}")
     return name
 
 
 def input_cells(rules: Rules, game: np.void, sensor: Sensor, vehicle: int = 0) -> Cells:
     """Return the cells that the sensor of `vehicle` reads, in the order of the observation vector, with its values.
 
-    Written apart from the simulator's own `sense`, which is compiled and whose test this is.
+    Independent of the simulator's compiled `sense`, so that each tests the other.
     A value is 1 for free road, 0 beside it or beyond its ends, and a vehicle's speed mark / `rules.empty` elsewhere.
     """
     y = float(game["y"][vehicle]) if rules.sense_from_own_row else rules.ego_y
@@ -92,3 +102,69 @@ def _reads_free(
     free = np.full(len(column), outside)
     free[on_road] = game["map_speed"][game["cells"][column[on_road], PAD + line[on_road]]] >= rules.empty
     return free
+
+
+if TYPE_CHECKING:
+    import pygame
+
+
+class CellTiles:
+    """Cached tiles, one per meaning and shade."""
+
+    def __init__(self, theme: Theme, scale: float) -> None:
+        self.size = (math.ceil(LANE_WIDTH * scale), math.ceil(CELL_LENGTH * scale))
+        self.theme, self.scale = theme, scale
+        self._made: dict[tuple[str, int, str], pygame.Surface] = {}
+        self._text = TextRenderer()
+
+    def picker(self, style: str, empty: float) -> "Callable[[float], pygame.Surface]":
+        """Return a function from a cell's value to its tile; `empty` is the reading of a free cell [px/frame]."""
+        if style == "safety":
+            return lambda value: self.tile("blocked" if value else "clear", 0)
+        if style == "number":
+            return lambda value: self.tile("number", 0, f"{value:.3f}".removeprefix("0"))
+        top = TOP_MARK / empty
+
+        def pick(value: float) -> "pygame.Surface":
+            if value == 1.0:
+                return self.tile("free", 0)
+            if value == 0.0 and style == "input":
+                return self.tile("off", 0)
+            return self.tile("occupied", round(min(max(value / top, 0.0), 1.0) * (LEVELS - 1)))
+
+        return pick
+
+    def tile(self, meaning: str, level: int, number: str = "") -> "pygame.Surface":
+        """Return the tile of a free, clear, blocked, off-road or occupied cell; `level` 0..15 is a speed.
+
+        Meaning "number" is the background of a value that is written over a vehicle.
+        """
+        key = meaning, level, number
+        if key not in self._made:
+            self._made[key] = self._make(meaning, level)
+            if number:
+                size = 0.8 * self.size[1]
+                at = self.size[0] / 2, (self.size[1] - self._text.ascent(size)) / 2
+                self._text.write(self._made[key], number, at, size, NUMBER_INK, "centre")
+        return self._made[key]
+
+    def _make(self, meaning: str, level: int) -> "pygame.Surface":
+        theme, sheet = self.theme, Sheet(*self.size, self.scale)
+        middle, half = (LANE_WIDTH / 2, CELL_LENGTH / 2), (LANE_WIDTH / 2 - 0.8, CELL_LENGTH / 2 - 0.8)
+        if meaning == "free":
+            sheet.box(middle, half, theme.free, radius=1.6, alpha=0.16)
+            sheet.box(middle, (1.3, 1.3), theme.free, radius=1.3, alpha=0.9)
+        elif meaning == "clear":
+            sheet.box(middle, half, theme.free, radius=1.6, alpha=0.22)
+            sheet.frame(middle, half, theme.free, radius=1.6, line=1.0, alpha=0.9)
+        elif meaning == "off":
+            sheet.frame(middle, half, theme.muted, radius=1.6, line=0.8, alpha=0.35)
+        elif meaning == "number":
+            sheet.box(middle, half, (14, 16, 20), radius=1.6, alpha=0.72)
+        elif meaning == "blocked":
+            sheet.box(middle, half, theme.blocked, radius=1.6, alpha=0.78)
+            sheet.box(middle, (4.5, 1.1), theme.rim, radius=1.0)
+        else:
+            shade = mix(theme.occupied_slow, theme.occupied_fast, level / (LEVELS - 1))
+            sheet.box(middle, half, shade, radius=1.6, alpha=0.86)
+        return sheet.surface()

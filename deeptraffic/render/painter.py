@@ -1,24 +1,23 @@
-"""THE PAINTER: a row of `State` in, an (H, W, 3) picture out; windows, files and `rgb_array` are all drawn by it.
+"""Painter: renders a game as an (H, W, 3) image, for windows, files and `rgb_array`.
 
     >>> painter = Painter(RULES_2018, sensor=Sensor(3, 50, 10))
-    >>> picture = painter.paint(simulator.state, row=0, overlay="input")  # (700, 400, 3) uint8
+    >>> image = painter.paint(simulator.state, row=0, overlay="input")  # (700, 400, 3) uint8
 
-Needs no display: pygame draws into memory that NumPy shares. Painting reads State and never changes it; what a trail
-and a speed read-out need to remember is kept here, per row.
+Needs no display: pygame draws into memory that NumPy shares. Painting reads State and never changes it; the history
+for trail and speed read-out is kept here, per row.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from deeptraffic.render.cell_tiles import TOP_MARK
+from deeptraffic.render.drawing import ByteArray
 from deeptraffic.render.history import History
-from deeptraffic.render.overlays import Cells, check_overlay, input_cells, map_cells, safety_cells
+from deeptraffic.render.overlays import TOP_MARK, Cells, check_overlay, input_cells, map_cells, safety_cells
 from deeptraffic.render.panel import Caption, Panel, Readout
 from deeptraffic.render.road import Rectangle, RoadView
-from deeptraffic.render.shapes import ByteArray
+from deeptraffic.render.sprites import VehicleImage
 from deeptraffic.render.theme import SHOULDER, theme_by_name, trail_colour_by_name
-from deeptraffic.render.vehicle_image import VehicleImage
 from deeptraffic.sim.rules import Rules, Sensor
 from deeptraffic.sim.state import State
 
@@ -27,7 +26,7 @@ MIN_SIDE, MAX_SIDE = 32, 4096  # [pixels]
 
 
 class Layout(NamedTuple):
-    """Where things are in a picture [pixels]; `scale` is pixels per px of road, `unit` pixels per px of the panel."""
+    """Rectangles of an image [pixels]; `scale` is pixels per px of road, `unit` pixels per px of the panel."""
 
     road: Rectangle
     panel: Rectangle
@@ -42,7 +41,7 @@ def default_size(rules: Rules) -> tuple[int, int]:
 
 
 def lay_out(rules: Rules, size: tuple[int, int], panel: bool = True) -> Layout:
-    """Fit road and panel into a picture of `size` (width, height) [pixels]; a narrow picture has no panel."""
+    """Fit road and panel into an image of `size` (width, height) [pixels]; a narrow image has no panel."""
     width, height = size
     scale = min(height / rules.road_length, width / (rules.road_width + 2 * SHOULDER))
     road_width = round((rules.road_width + 4 * SHOULDER) * scale)
@@ -62,11 +61,11 @@ class Painter:
         size: (width, height) [pixels]; None takes `default_size(rules)`
         theme: "dark" or "light"
         trail: one of the 13 named trail colours
-        overlay: what is laid over the road unless `paint` is told otherwise: none, input, safety or map
-        sensor: whose cells the input overlay shows
-        label: the driver's name, shown at the foot of the panel
-        image: a picture that replaces the ego car's
-        panel: read-outs beside the road where there is room, else a short one on it
+        overlay: none, input, safety or map; the default of `paint`
+        sensor: cells of the input overlay
+        label: name of the policy, at the bottom of the panel
+        image: replaces the drawn ego vehicle
+        panel: whether read-outs stand beside the road where there is room, else a short one on it
     """
 
     def __init__(
@@ -108,16 +107,16 @@ class Painter:
         note: str = "",
         ghost: State | None = None,
     ) -> ByteArray:
-        """Return a new picture of one game, (H, W, 3) uint8.
+        """Return a new image of one game, (H, W, 3) uint8.
 
-        overlay: none, input, safety or map; None takes the painter's
-        follow: the vehicle that the camera, the read-outs, the trail and the overlay belong to
+        overlay: none, input, safety or map; None for the painter's
+        follow: index of the vehicle for camera, read-outs, trail and overlay
         note: a line above the label
-        ghost: another run (its row 0) whose ego car is shown as far ahead as it has come further since both were first
+        ghost: another run (its row 0), whose ego vehicle is shown at its lead in distance since both were first
             painted or observed
         """
         if not 0 <= follow < self.rules.vehicles:
-            raise ValueError(f"follow={follow} is no vehicle; give a number from 0 to {self.rules.vehicles - 1}")
+            raise ValueError(f"follow must be in [0, {self.rules.vehicles - 1}], got {follow}")
         history, game = self.observe(state, row, ghost), state[row]
         camera = self._road.camera(game, follow)
         self._canvas.set_clip(self.layout.road)
@@ -131,7 +130,7 @@ class Painter:
         if cells is not None and overlay == "input":
             self._road.draw_cells(self._canvas, cells, camera, "number")
         if ghost is not None:
-            lead = self._ghost_history.ground - history.ground  # its road has moved by another distance than ours
+            lead = self._ghost_history.ground - history.ground  # the two roads have moved by different distances
             self._road.draw_ghost(self._canvas, ghost[0], lead, camera)
         speed = int(history.mean_speed_mph(follow) // 1)
         label = self.label if follow == 0 else f"vehicle {follow}"
@@ -143,9 +142,9 @@ class Painter:
         return self._pixels.copy()
 
     def observe(self, state: State, row: int = 0, ghost: State | None = None) -> History:
-        """Remember a row's present frame for trail and read-out without painting it; return all that is remembered.
+        """Record a row's current frame for trail and read-out without painting it; return the row's history.
 
-        ghost: another run whose distance is remembered too
+        ghost: another run whose distance is recorded too
         """
         if ghost is not None:
             self._ghost_history.observe(ghost, 0)
@@ -156,11 +155,11 @@ class Painter:
         return history
 
     def take_over(self, other: "Painter") -> None:
-        """Remember what another painter of the same game remembers, as when a window changes its size."""
+        """Take over the histories of another painter of the same games, as when a window is resized."""
         self._histories, self._ghost_history = other._histories, other._ghost_history
 
     def forget(self, row: int | None = None) -> None:
-        """Drop what is remembered of one row, or of all: call it when a row starts a new game."""
+        """Clear the history of one row, or of all; call it when a row starts a new game."""
         self._ghost_history = History(self.rules.vehicles)
         if row is None:
             self._histories.clear()
@@ -168,7 +167,7 @@ class Painter:
             self._histories.pop(row, None)
 
     def enter(self, ground: float, ghost_ground: float = 0.0, row: int = 0) -> None:
-        """Forget a row that is wound to another frame, by which its road has moved `ground` [px]."""
+        """Restart a row's history at another frame, by which its road has moved `ground` [px]."""
         self._histories[row] = History(self.rules.vehicles, ground)
         self._ghost_history = History(self.rules.vehicles, ghost_ground)
 
@@ -184,7 +183,7 @@ def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
     width, height = size
     for name, side in (("width", width), ("height", height)):
         if not MIN_SIDE <= side <= MAX_SIDE:
-            raise ValueError(f"{name}={side} pixels cannot be painted; give {MIN_SIDE} to {MAX_SIDE}")
+            raise ValueError(f"{name} must be in [{MIN_SIDE}, {MAX_SIDE}] pixels, got {side}")
     return int(width), int(height)
 
 

@@ -1,9 +1,9 @@
-"""The read-outs beside the road: speed, vehicles passed, and what game and driver this is."""
+"""Read-outs beside the road: speed, vehicles passed, rules and policy."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from deeptraffic.render.cell_tiles import LEVELS, CellTiles
-from deeptraffic.render.lettering import Lettering
+from deeptraffic.render.drawing import TextRenderer
+from deeptraffic.render.overlays import LEVELS, CellTiles
 from deeptraffic.render.road import Rectangle
 from deeptraffic.render.theme import TOP_SPEED_MPH, Colour, Theme, contrast
 
@@ -27,7 +27,7 @@ LEGENDS: dict[str, tuple[str, tuple[tuple[str, int, str], ...]]] = {  # overlay:
 
 
 class Readout(NamedTuple):
-    """What the panel says: whole mph, vehicles passed, the overlay, frames, driver's label, and a line above it."""
+    """Content of the panel: speed [mph], vehicles passed, overlay, frame, the policy's label and a note above it."""
 
     speed_mph: int
     passed: int
@@ -38,56 +38,56 @@ class Readout(NamedTuple):
 
 
 class Caption:
-    """The short read-out of a picture too narrow for a panel: dark pills with speed, passed and label on the road."""
+    """Read-out of an image too narrow for a panel: speed, vehicles passed and label on the road."""
 
     def __init__(self, theme: Theme, place: Rectangle, unit: float) -> None:
         self.theme, self.place, self.unit = theme, place, max(unit, 0.5)
-        self.lettering = Lettering()
+        self.text = TextRenderer()
 
     def draw(self, canvas: "pygame.Surface", readout: Readout) -> None:
-        """Lay the pill over the upper left of the road; very small pictures have none."""
+        """Draw the read-out over the upper left of the road, unless the image is too small."""
         import pygame
 
         unit, size = self.unit, 15 * self.unit
         first, rest = str(readout.speed_mph), f" mph  \u00b7  {signed(readout.passed)}"
-        width = sum(self.lettering.width(text, size) for text in (first, rest)) + 16 * unit
+        width = sum(self.text.width(text, size) for text in (first, rest)) + 16 * unit
         if width > self.place.width - 8 * unit:
             return
         pill = pygame.Surface((round(width), round(size * 1.5)), pygame.SRCALPHA, 32)
         pygame.draw.rect(pill, (*self.theme.page, 205), pill.get_rect(), border_radius=round(size * 0.75))
-        end = self.lettering.write(pill, first, (8 * unit, size * 0.3), size, self.theme.text)
-        self.lettering.write(pill, rest, (end.right, size * 0.3), size, self.theme.muted)
+        end = self.text.write(pill, first, (8 * unit, size * 0.3), size, self.theme.text)
+        self.text.write(pill, rest, (end.right, size * 0.3), size, self.theme.muted)
         canvas.blit(pill, (self.place.left + round(6 * unit), self.place.top + round(6 * unit)))
-        if readout.label and self.lettering.width(readout.label, size) < self.place.width - 28 * unit:
+        if readout.label and self.text.width(readout.label, size) < self.place.width - 28 * unit:
             self._write_label(canvas, readout.label, size)
 
     def _write_label(self, canvas: "pygame.Surface", label: str, size: float) -> None:
         import pygame
 
-        width, height = round(self.lettering.width(label, size) + 16 * self.unit), round(size * 1.5)
+        width, height = round(self.text.width(label, size) + 16 * self.unit), round(size * 1.5)
         pill = pygame.Surface((width, height), pygame.SRCALPHA, 32)
         pygame.draw.rect(pill, (*self.theme.page, 205), pill.get_rect(), border_radius=round(size * 0.75))
-        self.lettering.write(pill, label, (8 * self.unit, size * 0.3), size, self.theme.text)
+        self.text.write(pill, label, (8 * self.unit, size * 0.3), size, self.theme.text)
         bottom = self.place.top + self.place.height
         canvas.blit(pill, (self.place.left + round(6 * self.unit), bottom - height - round(6 * self.unit)))
 
 
 class Panel:
-    """Draws read-outs into `place`; parts that did not change since the last call are left as they are.
+    """Draws read-outs into `place`; redraws only what has changed.
 
-    `top` is the most that an observation's cell with a car in it holds.
+    `top` is the highest value of an occupied cell in an observation.
     """
 
     def __init__(self, theme: Theme, accent: Colour, place: Rectangle, unit: float, title: str, top: float) -> None:
         self.theme, self.accent, self.place, self.unit, self.title = theme, accent, place, unit, title
         self.top = top
-        self.lettering = Lettering()
+        self.text = TextRenderer()
         self._bar_colour = accent if contrast(accent, theme.panel) > 0.12 else theme.text
         self._tiles = CellTiles(theme, max(unit, 0.2))
         self._shown: Readout | None = None
 
     def draw(self, canvas: "pygame.Surface", readout: Readout) -> None:
-        """Bring the panel up to date."""
+        """Draw what has changed."""
         shown, place = self._shown, self.place
         if shown == readout or place.width < 60 * self.unit:
             return
@@ -107,22 +107,22 @@ class Panel:
         self._shown = readout
 
     def forget(self) -> None:
-        """Draw everything afresh next time."""
+        """Redraw everything next time."""
         self._shown = None
 
     def _draw_speed(self, canvas: "pygame.Surface", speed_mph: int) -> None:
         self._clear(canvas, 92, 142)
         self._write(canvas, "SPEED", 94, 14, self.theme.muted)
         end = self._write(canvas, str(speed_mph), 110, 86, self.theme.text)
-        small, large = (self.lettering.ascent(size * self.unit) for size in (22, 86))
+        small, large = (self.text.ascent(size * self.unit) for size in (22, 86))
         top = self._y(110) + large - small
-        self.lettering.write(canvas, "mph", (end.right + 6 * self.unit, top), 22 * self.unit, self.theme.muted)
+        self.text.write(canvas, "mph", (end.right + 6 * self.unit, top), 22 * self.unit, self.theme.muted)
         margin = 22 * self.unit
         width = self.place.width - 2 * margin
-        share = min(max(speed_mph / TOP_SPEED_MPH, 0.0), 1.0)
+        fraction = min(max(speed_mph / TOP_SPEED_MPH, 0.0), 1.0)
         self._bar(canvas, margin, self._y(206), width, self.theme.track)
-        if share > 0:
-            self._bar(canvas, margin, self._y(206), max(width * share, 8 * self.unit), self._bar_colour)
+        if fraction > 0:
+            self._bar(canvas, margin, self._y(206), max(width * fraction, 8 * self.unit), self._bar_colour)
 
     def _draw_passed(self, canvas: "pygame.Surface", passed: int) -> None:
         self._clear(canvas, 250, 84)
@@ -152,7 +152,7 @@ class Panel:
         y = self.place.height / self.unit - 34
         self._clear(canvas, y, 34)
         at = (self.place.left + 22 * self.unit, self._y(y))
-        self.lettering.write_digits(canvas, f"frame {frame:,}", at, 14 * self.unit, self.theme.muted)
+        self.text.write_digits(canvas, f"frame {frame:,}", at, 14 * self.unit, self.theme.muted)
 
     def _write(
         self, canvas: "pygame.Surface", text: str, y: float, size: float, colour: Colour, indent: float = 0.0
@@ -160,10 +160,10 @@ class Panel:
         margin = (22 + indent) * self.unit
         room = self.place.width - margin * 1.3
         size *= self.unit
-        width = self.lettering.width(text, size)
+        width = self.text.width(text, size)
         if width > room:
             size = max(size * room / width, 7)
-        return self.lettering.write(canvas, text, (self.place.left + margin, self._y(y)), size, colour)
+        return self.text.write(canvas, text, (self.place.left + margin, self._y(y)), size, colour)
 
     def _clear(self, canvas: "pygame.Surface", y: float, height: float) -> None:
         top, bottom = round(self._y(y)), round(self._y(y + height))

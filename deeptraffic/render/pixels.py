@@ -1,8 +1,8 @@
-"""Small pictures of many games at once, for agents that see: the painter's scene and palette, drawn without pygame.
+"""Pixel observations: small images of many games at once, in the painter's palette, rendered without pygame.
 
-The whole simulated road, no verge and no panel, is squeezed into the picture: 84 x 84 pixels give a lane 12 pixels and
-a vehicle 9 x 4. A pixel takes each colour in proportion to the area that it covers, so that a vehicle's motion of a
-fraction of a pixel shows. A picture depends on State alone: dashes do not scroll, nothing is remembered.
+The image shows the whole simulated road without verge and panel: at 84 x 84 pixels, a lane is 12 pixels wide and a
+vehicle 9 x 4. Pixels are anti-aliased by the area that a shape covers, so that motion of a fraction of a pixel shows.
+An image depends on State alone: dashes do not scroll.
 
     >>> pixels = PixelPainter(RULES_2018, height=84, width=84)
     >>> obs = pixels.paint(simulator.state)  # (B, 84, 84, 3) uint8
@@ -25,18 +25,18 @@ U8 = NDArray[np.uint8]
 
 
 class PixelPainter:
-    """Paints rows of State as small pictures.
+    """Renders rows of State as small images.
 
     Args:
         rules: sizes of the road, and which vehicles are driven
         height, width: [pixels], 16..1024
-        grey: one channel of luminance in place of red, green and blue
+        grey: one luminance channel in place of red, green and blue
     """
 
     def __init__(self, rules: Rules, height: int = 84, width: int = 84, *, grey: bool = False) -> None:
         for name, side in (("height", height), ("width", width)):
             if not MIN_SIDE <= side <= MAX_SIDE:
-                raise ValueError(f"{name}={side} pixels cannot be painted; give {MIN_SIDE} to {MAX_SIDE}")
+                raise ValueError(f"{name} must be in [{MIN_SIDE}, {MAX_SIDE}] pixels, got {side}")
         self.rules, self.grey = rules, grey
         self.shape = (height, width, 1 if grey else 3)
         self._scale = (height / rules.road_length, width / rules.road_width)
@@ -46,12 +46,12 @@ class PixelPainter:
         self._background = self._road()
 
     def paint(self, state: State, rows: NDArray[np.int64] | None = None, out: U8 | None = None) -> U8:
-        """Return pictures of rows (all by default), (B, H, W, C) uint8, or write them into `out` of that shape."""
+        """Return images of rows (all by default), (B, H, W, C) uint8, or write them into `out` of that shape."""
         rows = np.arange(len(state["x"])) if rows is None else np.asarray(rows, np.int64)
         if out is None:
             out = np.empty((len(rows), *self.shape), np.uint8)
         elif out.shape != (len(rows), *self.shape) or out.dtype != np.uint8:
-            raise ValueError(f"out is {out.dtype} of shape {out.shape}; give uint8 of {(len(rows), *self.shape)}")
+            raise ValueError(f"out must be uint8 of shape {(len(rows), *self.shape)}, got {out.dtype} of {out.shape}")
         _paint_rows(state["x"], state["y"], rows, self._scale, self._background, self._bodies, self._glass, out)
         return out
 
@@ -65,12 +65,12 @@ class PixelPainter:
         asphalt, line = self._ink([DARK.asphalt]), self._ink([DARK.lane_mark])
         left = np.arange(self.shape[1]) / self._scale[1]
         right = left + 1 / self._scale[1]
-        share = np.zeros(self.shape[1], np.float32)
+        fraction = np.zeros(self.shape[1], np.float32)
         for lane in range(1, self.rules.lanes):
             middle, half = lane * LANE_WIDTH, LANE_LINE / 2
             reach = np.minimum(right, middle + half) - np.maximum(left, middle - half)
-            share += np.clip(reach * self._scale[1], 0, 1).astype(np.float32)
-        across = asphalt + (line - asphalt) * share[:, None] * 0.5
+            fraction += np.clip(reach * self._scale[1], 0, 1).astype(np.float32)
+        across = asphalt + (line - asphalt) * fraction[:, None] * 0.5
         return np.tile(across[None], (self.shape[0], 1, 1)).astype(np.float32)
 
 
@@ -78,16 +78,16 @@ class PixelPainter:
 def _paint_rows(
     x: NDArray, y: NDArray, rows: NDArray, scale: tuple[float, float], background: F32, bodies: F32, glass: F32, out: U8
 ) -> None:
-    picture = np.empty_like(background)
+    image = np.empty_like(background)
     for k in range(len(rows)):
-        picture[:] = background
-        for vehicle in range(x.shape[1] - 1, -1, -1):  # the ego car last, so that nothing hides it
+        image[:] = background
+        for vehicle in range(x.shape[1] - 1, -1, -1):  # the ego vehicle last, so that nothing hides it
             left, top = x[rows[k], vehicle], y[rows[k], vehicle]
             if -VEHICLE_LENGTH < top < out.shape[1] / scale[0]:
-                lay_box(picture, scale, left, top, VEHICLE_WIDTH, VEHICLE_LENGTH, bodies[vehicle])
+                lay_box(image, scale, left, top, VEHICLE_WIDTH, VEHICLE_LENGTH, bodies[vehicle])
                 for middle, half_width, half_length in GLASS:
                     lay_box(
-                        picture,
+                        image,
                         scale,
                         left + HALF[0] - half_width,
                         top + HALF[1] + middle - half_length,
@@ -98,19 +98,19 @@ def _paint_rows(
         for row in range(out.shape[1]):
             for column in range(out.shape[2]):
                 for channel in range(out.shape[3]):
-                    out[k, row, column, channel] = np.uint8(picture[row, column, channel] + np.float32(0.5))
+                    out[k, row, column, channel] = np.uint8(image[row, column, channel] + np.float32(0.5))
 
 
 @compiled
 def lay_box(
-    picture: F32, scale: tuple[float, float], left: float, top: float, width: float, length: float, ink: F32
+    image: F32, scale: tuple[float, float], left: float, top: float, width: float, length: float, ink: F32
 ) -> None:
-    """Blend a box, given in px of the road, into the picture: each pixel by the share of it that the box covers."""
+    """Blend a box, in px of the road, into the image: each pixel by the fraction that the box covers."""
     y0, y1 = top * scale[0], (top + length) * scale[0]
     x0, x1 = left * scale[1], (left + width) * scale[1]
-    for row in range(max(0, int(np.floor(y0))), min(picture.shape[0], int(np.ceil(y1)))):
+    for row in range(max(0, int(np.floor(y0))), min(image.shape[0], int(np.ceil(y1)))):
         along = min(y1, row + 1.0) - max(y0, float(row))
-        for column in range(max(0, int(np.floor(x0))), min(picture.shape[1], int(np.ceil(x1)))):
-            share = np.float32(along * (min(x1, column + 1.0) - max(x0, float(column))))
-            for channel in range(picture.shape[2]):
-                picture[row, column, channel] += (ink[channel] - picture[row, column, channel]) * share
+        for column in range(max(0, int(np.floor(x0))), min(image.shape[1], int(np.ceil(x1)))):
+            fraction = np.float32(along * (min(x1, column + 1.0) - max(x0, float(column))))
+            for channel in range(image.shape[2]):
+                image[row, column, channel] += (ink[channel] - image[row, column, channel]) * fraction

@@ -1,28 +1,33 @@
-"""`deeptraffic play`: drive by the arrow keys, alone or against a policy, for a score as the contest counts it.
+"""Manual driving with the arrow keys, alone or against a policy, scored as in the contest (`deeptraffic play`).
 
 >>> result = Play(RULES_2018, name="me", seed=4).run()
 >>> result.score_mph, result.trace.save("me.trace"), result.demonstration.save("me.npz")
 """
 
+import json
+import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from deeptraffic.render.controls import Controls
 from deeptraffic.render.episode import DEFAULT_FRAMES, Decide, Episode
-from deeptraffic.render.local_table import Run, add_run
-from deeptraffic.render.manual import Demonstration, ManualDriver
+from deeptraffic.render.keyboard import Demonstration, KeyboardPolicy
+from deeptraffic.render.recorder import whole_file
 from deeptraffic.render.trace import Start, Trace
-from deeptraffic.render.viewer import Look, MakeEpisode, Viewer
+from deeptraffic.render.viewer import MakeEpisode, Viewer, ViewerOptions
 from deeptraffic.sim.rules import Rules, Sensor
 
+KEPT = 1000
+MAX_NAME = 60  # [letters]
 
-class Result(NamedTuple):
-    """What came of a drive.
 
-    score_mph: as the contest counts one run, or as far as was driven
-    place, of: in the local table; None if the run was not finished
-    trace: the drive, to be watched again
-    demonstration: what was seen, done and earned, to learn from
+class PlayResult(NamedTuple):
+    """Result of a run.
+
+    score_mph: official score of the run, or of its part that was driven
+    place, of: in the local high-score table; None if the run was not finished
+    trace: for replays
+    demonstration: observations, actions and rewards, for imitation learning
     """
 
     score_mph: float
@@ -33,19 +38,20 @@ class Result(NamedTuple):
 
 
 class Play:
-    """A drive by hand.
+    """A run that is driven by hand.
 
     Args:
         rules: the game
-        name: the driver's, in the table and the trace
+        name: of the driver, for the table and the trace
         seed: of the open run
-        frames: how long it lasts; 2,000 count as an official run
-        sensor: what the demonstration keeps, and what the input overlay shows
-        others: drives the other agents
-        rival: makes the episode to drive against, shown beside, or as a ghost
+        frames: length of the run; 2,000 for an official one
+        sensor: of the demonstration and of the input overlay
+        others: policy of the other agents
+        rival: makes the episode to compete against, shown beside, or as a ghost
         ghost: show the rival as a ghost
-        table: the local table's path; None takes the user's
-        size: (width, height) [pixels] of the window; None takes one that has room for all
+        table: path of the high-score table; None for the user's
+        size: (width, height) [pixels] of the window; None fits all panels
+        options, controls: of the viewer
     """
 
     def __init__(
@@ -61,28 +67,34 @@ class Play:
         ghost: bool = False,
         table: Path | None = None,
         size: tuple[int, int] | None = None,
-        look: Look | None = None,
+        options: ViewerOptions | None = None,
         controls: Controls | None = None,
     ) -> None:
         self.rules, self.name, self.frames, self.table = rules, name, frames, table
         self.sensor = (sensor or Sensor()).check(rules)
-        self.driver = ManualDriver(others)
-        look = (look or Look())._replace(sensor=self.sensor, rival=rival, ghost=ghost)
+        self.driver = KeyboardPolicy(others)
+        options = (options or ViewerOptions())._replace(sensor=self.sensor, rival=rival, ghost=ghost)
         self.place: tuple[int, int] | None = None
         self.viewer = Viewer(
-            self._make, seed=seed, look=look, manual=self.driver, size=size, on_end=self._finish, controls=controls
+            self._make,
+            seed=seed,
+            options=options,
+            keyboard=self.driver,
+            size=size,
+            on_end=self._finish,
+            controls=controls,
         )
 
-    def run(self) -> Result:
-        """Open the window, drive until it is closed, and return what came of the last drive."""
+    def run(self) -> PlayResult:
+        """Open the window until the user closes it; return the result of the last run."""
         self.viewer.run()
         return self.result()
 
-    def result(self) -> Result:
-        """Return what has come of the drive so far."""
+    def result(self) -> PlayResult:
+        """Return the result of the run so far."""
         episode = self.viewer.episode
         place, of = self.place if self.place is not None else (None, None)
-        return Result(episode.score_mph(), place, of, episode.trace(), self.demonstration)
+        return PlayResult(episode.score_mph(), place, of, episode.trace(), self.demonstration)
 
     def _make(self, seed: int) -> Episode:
         self.place = None
@@ -91,11 +103,59 @@ class Play:
         return Episode(self.rules, start, driver, frames=self.frames, label=self.name, sensor=self.sensor)
 
     def _finish(self, episode: Episode) -> str:
-        """Enter a finished run into the table; return what to tell the driver."""
+        """Add a finished run to the table; return a message for the driver."""
         score = episode.score_mph()
         if self.place is None:
             passed, seed = int(episode.state.passed[0]), self.viewer.seed
-            run = Run(self.name, score, passed, self.rules.year, self.rules.other_agents, seed)
-            self.place = add_run(run, self.table)
+            run = HandDrivenRun(self.name, score, passed, self.rules.year, self.rules.other_agents, seed)
+            self.place = add_score(run, self.table)
         place, of = self.place
-        return f"{score:.2f} mph  \u00b7  place {place} of {of}  \u00b7  R: drive again"
+        return f"{score:.2f} mph  \u00b7  place {place} of {of}  \u00b7  R: again"
+
+
+class HandDrivenRun(NamedTuple):
+    """A finished run in the high-score table; score_mph: official score [mph]; passed: vehicles overtaken."""
+
+    name: str
+    score_mph: float
+    passed: int
+    year: int
+    other_agents: int
+    seed: int
+
+
+def score_table_path() -> Path:
+    """Return the path of the high-score table: DEEPTRAFFIC_TABLE, or a file in the user's data folder."""
+    if named := os.environ.get("DEEPTRAFFIC_TABLE"):
+        return Path(named)
+    data = os.environ.get("XDG_DATA_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".local" / "fraction"
+    return Path(data) / "deeptraffic" / "runs.json"
+
+
+def load_scores(path: Path | None = None) -> list[HandDrivenRun]:
+    """Return all runs, best first; an empty list without a file. Raises ValueError for a file of another kind."""
+    path = path or score_table_path()
+    if not path.exists():
+        return []
+    try:
+        return [_run(record) for record in json.loads(path.read_text(encoding="utf-8"))]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is not a high-score table ({error}); move it away to start a new one") from error
+
+
+def add_score(run: HandDrivenRun, path: Path | None = None) -> tuple[int, int]:
+    """Add a run to the table; return (its place, number of runs) among runs of the same rules and other agents."""
+    path = path or score_table_path()
+    runs = [*load_scores(path), run._replace(name=run.name[:MAX_NAME])]
+    runs.sort(key=lambda other: -other.score_mph)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as unfinished:
+        text = json.dumps([other._asdict() for other in runs[:KEPT]], indent=1, ensure_ascii=False)
+        unfinished.write_text(text, encoding="utf-8")
+    rivals = [other for other in runs if (other.year, other.other_agents) == (run.year, run.other_agents)]
+    return 1 + sum(other.score_mph > run.score_mph for other in rivals), len(rivals)
+
+
+def _run(record: dict[str, Any]) -> HandDrivenRun:
+    kinds = HandDrivenRun.__annotations__
+    return HandDrivenRun(**{name: kind(record[name]) for name, kind in kinds.items()})

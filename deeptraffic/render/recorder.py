@@ -1,7 +1,7 @@
-"""Pictures into files: an mp4 (H.264), a gif, or a contact sheet as png.
+"""Recording of images to files: mp4 (H.264), gif, or a contact sheet as png.
 
-A file is written beside its final place under another name and moved there when it is whole, so that a broken encoder,
-a full disk or an interruption leaves no half file.
+A file is written under a temporary name and renamed when it is complete, so that a broken encoder, a full disk or an
+interruption leaves no partial file.
 
     >>> record_frames(painter_frames, "run.mp4", fps=60)
 """
@@ -17,41 +17,41 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from deeptraffic.render.shapes import ByteArray
+from deeptraffic.render.drawing import ByteArray
 
 SUFFIXES = (".mp4", ".gif", ".png")
-GIF_FPS = 50 / 3  # fastest rate that all browsers keep is 50; a third of it keeps files small
+GIF_FPS = 50 / 3  # a third of 50, the highest rate that all browsers support, keeps files small
 GIF_COLOURS = 96
-SHEET_PICTURES = 12
+SHEET_IMAGES = 12
 SHEET_GAP = 8  # [pixels]
 
 
 class RecordingError(RuntimeError):
-    """A file could not be written; the message says why and what to do."""
+    """A file could not be written; the message gives the reason and a remedy."""
 
 
 def check_recording_path(path: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> Path:
-    """Return the path if its ending is one that can be written and its folder exists, else raise ValueError."""
+    """Return the path; raise ValueError if its suffix is not supported or its folder does not exist."""
     path = Path(path)
     if path.suffix.lower() not in suffixes:
-        raise ValueError(f"{str(path)!r} does not end in {', '.join(suffixes)}; choose one of these endings")
+        raise ValueError(f"{str(path)!r} does not end in {', '.join(suffixes)}; choose one of these suffixes")
     if not path.parent.is_dir():
         raise ValueError(f"folder {str(path.parent)!r} of {path.name!r} does not exist; create it first")
     return path
 
 
 def record_frames(frames: Iterable[ByteArray], path: str | Path, fps: float = 60.0) -> Path:
-    """Write pictures (H, W, 3) uint8, all of one size, to `path`; the ending says as what. Return the path.
+    """Write images (H, W, 3) uint8, all of one size, in the format of the path's suffix; return the path.
 
-    mp4: H.264, yuv420p, plays everywhere; a side of odd length loses one pixel
-    gif: every so-many-th picture, so that time runs as fast as in the mp4
-    png: a contact sheet of 12 pictures, evenly spread
+    mp4: H.264, yuv420p; a side of odd length loses one pixel
+    gif: subsampled in time, played at the same speed as the mp4
+    png: a contact sheet of 12 evenly spaced images
 
-    Raises ValueError for a wrong path, fps or picture, RecordingError if the file could not be written.
+    Raises ValueError for an invalid path, fps or image, RecordingError if the file could not be written.
     """
     path = check_recording_path(path)
     if not 1 <= fps <= 240:
-        raise ValueError(f"fps={fps} is not possible; give 1 to 240 frames per second")
+        raise ValueError(f"fps must be in [1, 240] frames per second, got {fps}")
     write = {".mp4": _write_mp4, ".gif": _write_gif, ".png": _write_sheet}[path.suffix.lower()]
     with whole_file(path) as unfinished:
         write(_checked(frames), unfinished, fps)
@@ -60,9 +60,9 @@ def record_frames(frames: Iterable[ByteArray], path: str | Path, fps: float = 60
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a name beside `path` to write to; move it to `path` if all went well, else remove it.
+    """Yield a temporary path to write to; rename it to `path` on success, else remove it.
 
-    Raises RecordingError in place of any OSError of the writer.
+    Turns any OSError of the writer into a RecordingError.
     """
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
@@ -89,18 +89,17 @@ def _umask() -> int:
 
 
 def _checked(frames: Iterable[ByteArray]) -> Iterator[ByteArray]:
-    """Pass pictures on; raise ValueError for one of another shape or type than the first, or if there is none."""
+    """Yield the images; raise ValueError for one of another shape or dtype than the first, or without any."""
     shape = None
     for number, frame in enumerate(frames):
         shape = shape or frame.shape
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.shape != shape:
             raise ValueError(
-                f"picture {number} is {frame.dtype} of shape {frame.shape}; "
-                "give uint8 pictures (H, W, 3), all of one size"
+                f"image {number} is {frame.dtype} of shape {frame.shape}; give uint8 images (H, W, 3), all of one size"
             )
         yield frame
     if shape is None:
-        raise ValueError("there is no picture to record; give at least one")
+        raise ValueError("there is no image to record; give at least one")
 
 
 def _write_mp4(frames: Iterator[ByteArray], path: Path, fps: float) -> None:
@@ -120,7 +119,7 @@ def _write_mp4(frames: Iterator[ByteArray], path: Path, fps: float) -> None:
         ffmpeg_log_level="error",
     )
     try:
-        with closing(writer):  # also when a painter fails: only then the encoder no longer holds the file
+        with closing(writer):  # also when a painter fails, so that the encoder releases the file
             writer.send(None)
             for frame in itertools.chain([first], frames):
                 writer.send(np.ascontiguousarray(frame[:height, :width]))
@@ -132,7 +131,7 @@ def _write_mp4(frames: Iterator[ByteArray], path: Path, fps: float) -> None:
 
 
 def _is_whole_mp4(path: Path) -> bool:
-    """Whether the file holds an index: the encoder's exit status does not reach us, but a file cut short has none."""
+    """Whether the file has an index, which an incomplete one lacks; the encoder's exit status is not available."""
     with path.open("rb") as file:
         return b"moov" in file.read(4096)
 
@@ -147,17 +146,17 @@ def _write_gif(frames: Iterator[ByteArray], path: Path, fps: float) -> None:
     first = Image.fromarray(next(frames))
     palette = first.quantize(GIF_COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     later = (Image.fromarray(frame) for frame in itertools.islice(frames, every - 1, None, every))
-    small = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in itertools.chain([first], later)]
+    small = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in itertools.chain([first], later)]
     duration = max(20, round(1000 * every / fps / 10) * 10)
     small[0].save(path, "GIF", save_all=True, append_images=small[1:], duration=duration, loop=0, optimize=False)
 
 
 def _write_sheet(frames: Iterator[ByteArray], path: Path, fps: float) -> None:
-    Image.fromarray(contact_sheet(_thinned(frames, 6 * SHEET_PICTURES))).save(path, "PNG", optimize=True)
+    Image.fromarray(contact_sheet(_thinned(frames, 6 * SHEET_IMAGES))).save(path, "PNG", optimize=True)
 
 
 def _thinned(frames: Iterator[ByteArray], most: int) -> list[ByteArray]:
-    """Return at most `most` evenly spaced pictures of a stream of unknown length, and its last one."""
+    """Return at most `most` evenly spaced images of a stream of unknown length, the last one included."""
     kept: list[ByteArray] = []
     every, number = 1, 0
     for number, frame in enumerate(frames):
@@ -169,15 +168,15 @@ def _thinned(frames: Iterator[ByteArray], most: int) -> list[ByteArray]:
     return kept if number % every == 0 else [*kept, last]
 
 
-def contact_sheet(frames: list[ByteArray], pictures: int = SHEET_PICTURES) -> ByteArray:
-    """Return up to `pictures` of the frames, evenly spread, side by side on one (H, W, 3) sheet."""
-    chosen = [frames[round(k)] for k in np.linspace(0, len(frames) - 1, min(pictures, len(frames)))]
+def contact_sheet(frames: list[ByteArray], images: int = SHEET_IMAGES) -> ByteArray:
+    """Return up to `images` evenly spaced frames on one contact sheet (H, W, 3)."""
+    chosen = [frames[round(k)] for k in np.linspace(0, len(frames) - 1, min(images, len(frames)))]
     height, width = chosen[0].shape[:2]
     columns = min(len(chosen), max(1, round(math.sqrt(len(chosen) * 1.6 * height / width))))
     lines = math.ceil(len(chosen) / columns)
     gap = SHEET_GAP
     sheet = np.full((lines * (height + gap) + gap, columns * (width + gap) + gap, 3), chosen[0][0, 0], np.uint8)
-    for k, picture in enumerate(chosen):
+    for k, image in enumerate(chosen):
         top, left = gap + k // columns * (height + gap), gap + k % columns * (width + gap)
-        sheet[top : top + height, left : left + width] = picture
+        sheet[top : top + height, left : left + width] = image
     return sheet

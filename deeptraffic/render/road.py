@@ -1,4 +1,4 @@
-"""The road in a picture: scrolling surface, trail, vehicles, overlay cells, ghost and camera, within one rectangle.
+"""Road view: scrolling surface, trail, vehicles, overlay cells, ghost and camera, within one rectangle of an image.
 
 `RoadView` draws into an (H, W, 3) byte array that a pygame surface shares, so that nothing is converted afterwards.
 """
@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.render.cell_tiles import NUMBER_ROOM, CellTiles
+from deeptraffic.render.drawing import ByteArray, surface_from_rgb
 from deeptraffic.render.history import Trail
-from deeptraffic.render.overlays import Cells
-from deeptraffic.render.shapes import ByteArray, surface_from_rgb
+from deeptraffic.render.overlays import NUMBER_ROOM, Cells, CellTiles
 from deeptraffic.render.sprites import AGENT, EGO, TRAFFIC, SpriteSet
 from deeptraffic.render.theme import DASH_LENGTH, DASH_PERIOD, PATTERN_PERIOD, TRAIL_FRAMES, Colour, Theme
 from deeptraffic.sim.rules import CELL_LENGTH, LANE_WIDTH, VEHICLE_LENGTH, VEHICLE_WIDTH, Rules
@@ -21,16 +20,16 @@ from deeptraffic.sim.rules import CELL_LENGTH, LANE_WIDTH, VEHICLE_LENGTH, VEHIC
 if TYPE_CHECKING:
     import pygame
 
-    from deeptraffic.render.vehicle_image import VehicleImage
+    from deeptraffic.render.sprites import VehicleImage
 
-SURFACE_PHASES = 4  # pictures of the surface per pixel of scrolling
+SURFACE_PHASES = 4  # surfaces per pixel of scrolling
 TRAIL_HALF_WIDTH = 4.2  # [px]
 GHOST_ALPHA = 120  # of 255
 TRAIL_FADE = 0.85  # opacity at the vehicle
 
 
 class Rectangle(NamedTuple):
-    """A part of a picture [pixels]."""
+    """A rectangle of an image [pixels]."""
 
     left: int
     top: int
@@ -39,7 +38,7 @@ class Rectangle(NamedTuple):
 
 
 class Camera(NamedTuple):
-    """What the view looks at: world line `top` [px] is at its upper edge, `left` [px] at its left edge."""
+    """World coordinates [px] of the view's upper and left edges."""
 
     left: float
     top: float
@@ -53,7 +52,7 @@ class RoadView:
         theme, trail_colour: colours
         place: where in the canvas
         scale: [pixels per px]
-        image: a picture that replaces the ego car's
+        image: replaces the drawn ego vehicle
     """
 
     def __init__(
@@ -71,18 +70,18 @@ class RoadView:
         self._surfaces = [self._surface(phase / SURFACE_PHASES) for phase in range(SURFACE_PHASES)]
         self._tiles = CellTiles(theme, scale)
 
-    def camera(self, game: np.void, follow: int = 0, share: float | None = None) -> Camera:
-        """Return the camera that holds `follow` at a share of the view's height, by default the ego car's in the game.
+    def camera(self, game: np.void, follow: int = 0, fraction: float | None = None) -> Camera:
+        """Return the camera that holds vehicle `follow` at a fraction of the view's height, by default the game's.
 
-        The ego car's own camera stands still: the game itself keeps that car near its line.
+        The camera of the ego vehicle stands still: the game itself keeps that vehicle near one line.
         """
         visible = self.place.height / self.scale
-        share = self.rules.ego_y / self.rules.road_length if share is None else share
+        fraction = self.rules.ego_y / self.rules.road_length if fraction is None else fraction
         focus = self.rules.ego_y if follow == 0 else self._finite(game["y"][follow])
-        return Camera(self._left, focus - share * visible)
+        return Camera(self._left, focus - fraction * visible)
 
     def draw_surface(self, canvas: "pygame.Surface", camera: Camera, ground: float) -> None:
-        """Draw verge, asphalt and marks, scrolled by `ground` [px]; beyond the simulated road it is dark."""
+        """Draw verge, asphalt and marks, scrolled by `ground` [px], dark beyond the simulated road."""
         start = ((camera.top - ground) % PATTERN_PERIOD) * self.scale
         steps = math.floor(start * SURFACE_PHASES + 0.5)
         whole, phase = divmod(steps, SURFACE_PHASES)
@@ -91,20 +90,20 @@ class RoadView:
         self._darken_beyond(canvas, camera)
 
     def draw_vehicles(self, canvas: "pygame.Surface", game: np.void, camera: Camera) -> None:
-        """Draw all vehicles, the ego car last so that nothing hides it."""
+        """Draw all vehicles, the ego vehicle last so that nothing hides it."""
         shift_x = self.place.left - camera.left * self.scale
         shift_y = self.place.top - camera.top * self.scale
         xs, ys = (game["x"] * self.scale + shift_x).tolist(), (game["y"] * self.scale + shift_y).tolist()
         above, below = self.place.top - VEHICLE_LENGTH * self.scale * 1.5, self.place.top + self.place.height
-        pictures = []
+        images = []
         for vehicle in reversed(range(len(xs))):
             if above < ys[vehicle] < below:
                 kind = EGO if vehicle == 0 else AGENT if vehicle <= self.rules.other_agents else TRAFFIC
-                pictures.append(self.sprites.place(kind, vehicle, xs[vehicle], ys[vehicle]))
-        canvas.blits(pictures, False)
+                images.append(self.sprites.place(kind, vehicle, xs[vehicle], ys[vehicle]))
+        canvas.blits(images, False)
 
     def draw_trail(self, pixels: ByteArray, trail: Trail, camera: Camera, colour: Colour) -> None:
-        """Lay a fading ribbon over the road where a vehicle has been; needs two positions at least."""
+        """Draw a fading ribbon along a vehicle's trail of at least two positions."""
         if len(trail.x) < 2 or not np.isfinite(trail.y).all():
             return
         middle = np.maximum.accumulate(trail.y + VEHICLE_LENGTH / 2)
@@ -120,9 +119,9 @@ class RoadView:
         _lay_ribbon(pixels, first, centre, age, TRAIL_HALF_WIDTH * self.scale, colour)
 
     def draw_cells(self, canvas: "pygame.Surface", cells: Cells, camera: Camera, style: str) -> None:
-        """Lay overlay cells over the road; `style` says what their values mean: input, map, safety, or number.
+        """Draw overlay cells; `style` is the meaning of their values: input, map, safety, or number.
 
-        Style number writes those of the input that a car is in, where a cell is large enough to read it.
+        Style number writes the values of occupied input cells, where a cell is large enough.
         """
         if style == "number":
             if self._tiles.size[1] < NUMBER_ROOM:
@@ -133,15 +132,15 @@ class RoadView:
         y = self.place.top + (cells.line * CELL_LENGTH - camera.top) * self.scale
         seen = (y > self.place.top - CELL_LENGTH * self.scale) & (y < self.place.top + self.place.height)
         seen &= (x > self.place.left - LANE_WIDTH * self.scale) & (x < self.place.left + self.place.width)
-        pictures = []
+        images = []
         for left, top, value in zip(x[seen].tolist(), y[seen].tolist(), cells.value[seen].tolist(), strict=True):
-            pictures.append((tile(value), (round(left), round(top))))
-        canvas.blits(pictures, False)
+            images.append((tile(value), (round(left), round(top))))
+        canvas.blits(images, False)
 
     def draw_ghost(self, canvas: "pygame.Surface", game: np.void, lead: float, camera: Camera) -> None:
-        """Draw another run's ego car see-through, `lead` [px] ahead of where its own picture shows it.
+        """Draw another run's ego vehicle semi-transparent, `lead` [px] ahead of its own position.
 
-        Outside the view an arrow at the edge says where it is.
+        Outside the view, an arrow at the edge points to it.
         """
         x = self.place.left + (game["x"][0] - camera.left) * self.scale
         y = self.place.top + (self._finite(game["y"][0]) - lead - camera.top) * self.scale
@@ -166,7 +165,7 @@ class RoadView:
         return float(min(max(y, -1e5), 1e5)) if math.isfinite(y) else self.rules.ego_y
 
     def _darken_beyond(self, canvas: "pygame.Surface", camera: Camera) -> None:
-        """Shade what lies beyond the simulated road, which a camera on another vehicle can see."""
+        """Shade what lies beyond the simulated road, where a camera on another vehicle can reach."""
         import pygame
 
         place = self.place
@@ -187,14 +186,14 @@ class RoadView:
 
 
 class Axis:
-    """One axis of a picture: `size` pixels that begin at `start` [px] of the world."""
+    """One axis of an image: `size` pixels that begin at `start` [px] of the world."""
 
     def __init__(self, size: int, scale: float, start: float) -> None:
         self.low = start + np.arange(size) / scale
         self.scale, self.end = scale, start + size / scale
 
     def bar(self, middle: float, half: float) -> NDArray[np.float32]:
-        """Return how much of each pixel the stretch middle - half .. middle + half covers, 0..1, exactly."""
+        """Return the exact fraction of each pixel that the interval middle - half .. middle + half covers."""
         reach = np.minimum(self.low + 1 / self.scale, middle + half) - np.maximum(self.low, middle - half)
         return np.clip(reach * self.scale, 0, 1).astype(np.float32)
 
@@ -215,7 +214,7 @@ def paint_surface(rules: Rules, theme: Theme, across: Axis, along: Axis) -> Byte
     odd_lanes = [LANE_WIDTH * (lane + 0.5) for lane in range(1, rules.lanes, 2)]
     lay(across.bars(odd_lanes, LANE_WIDTH / 2) * 0.022, (255, 255, 255))
     lay(across.bars((-0.6, width + 0.6), 0.9) * 0.9, theme.edge_mark)
-    picture = np.tile(line, (len(along.low), 1, 1))
+    image = np.tile(line, (len(along.low), 1, 1))
     dashes = across.bars([LANE_WIDTH * lane for lane in range(1, rules.lanes)], 0.7)
     posts = across.bars((-6.5, width + 6.5), 1.3)
     for coverage, colour, period, half in (
@@ -224,8 +223,8 @@ def paint_surface(rules: Rules, theme: Theme, across: Axis, along: Axis) -> Byte
     ):
         middles = np.arange(0.5 * period, along.end + period, period)
         mask = along.bars(middles, half)[:, None, None] * coverage[None, :, None]
-        picture += (np.array(colour, np.float32) - picture) * mask
-    return np.rint(picture).astype(np.uint8)
+        image += (np.array(colour, np.float32) - image) * mask
+    return np.rint(image).astype(np.uint8)
 
 
 def _lay_ribbon(

@@ -1,10 +1,10 @@
-"""The presentation video: half a minute of driving, 1280 x 720 at 30 frames/s, the road enlarged around the ego car.
+"""Presentation video: half a minute of driving, 1280 x 720 at 30 frames/s, the road enlarged around the ego vehicle.
 
     >>> card = Showcase("Ada", best_mph=74.21, rank=3, of=120, trail="aqua")
     >>> record_frames(showcase_frames(episode, card), "ada.mp4", fps=SHOWCASE_FPS)
 
-In the manner of the original page's video (a speed-limit sign, a live counter, name, highest average speed, rank and
-one's own vehicle), in a design of our own.
+Modelled on the original page's video: a speed-limit sign, a live counter, name, highest average speed, rank and the
+entrant's own vehicle.
 """
 
 from collections.abc import Iterator
@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from deeptraffic.render.drawing import ByteArray, Sheet, TextRenderer, draw_curve
 from deeptraffic.render.episode import Episode
 from deeptraffic.render.history import History
-from deeptraffic.render.lettering import Lettering
 from deeptraffic.render.panel import signed
 from deeptraffic.render.road import Rectangle, RoadView
-from deeptraffic.render.shapes import ByteArray, Sheet, draw_curve
+from deeptraffic.render.sprites import VehicleImage
 from deeptraffic.render.theme import DARK, TOP_SPEED_MPH, Colour, contrast, mix, trail_colour_by_name
-from deeptraffic.render.vehicle_image import VehicleImage
 
 if TYPE_CHECKING:
     import pygame
@@ -27,23 +26,23 @@ if TYPE_CHECKING:
 SIZE = (1280, 720)  # [pixels]
 SHOWCASE_FPS = 30
 SECONDS = 30
-GAME_FRAMES = 2  # [frames] of the game from one picture to the next
+GAME_FRAMES = 2  # [frames] of the game per frame of the video
 ENLARGED = 2.8  # [pixels per px]
-FADE = 15  # [pictures] that the video takes to fade in and out
-LEFT = 64  # [pixels] where the words begin
+FADE = 15  # [frames] of the video to fade in and out
+LEFT = 64  # [pixels] left edge of the text
 ROAD, MAP = Rectangle(560, 0, 480, 720), Rectangle(1088, 0, 192, 720)
 GRAPH = Rectangle(LEFT, 420, 432, 84)
 
 
 class Showcase(NamedTuple):
-    """What the video says.
+    """Content of the video.
 
-    name: the driver's or team's
-    best_mph: the highest average speed, as the official evaluation gave it; None leaves it out
-    rank, of: the place in the competition; None leaves it out
+    name: of the entrant or team
+    best_mph: highest average speed of the official evaluation; None to omit
+    rank, of: place in the competition; None to omit
     speed_limit_mph: on the sign; the counter lights up above it
     trail: one of the 13 named colours
-    image: replaces the ego car's picture
+    image: replaces the drawn ego vehicle
     """
 
     name: str
@@ -56,30 +55,30 @@ class Showcase(NamedTuple):
 
 
 def showcase_frames(episode: Episode, card: Showcase, seconds: float = SECONDS) -> Iterator[ByteArray]:
-    """Yield the video's pictures, (720, 1280, 3) uint8, driving the episode on from where it is."""
-    pictures = round(seconds * SHOWCASE_FPS)
-    painter = _ShowcasePainter(episode, card, pictures)
-    for number in range(pictures):
-        yield _faded(painter.paint(number), number, pictures)
+    """Yield the frames of the video, (720, 1280, 3) uint8, continuing the episode from its current frame."""
+    images = round(seconds * SHOWCASE_FPS)
+    painter = _ShowcasePainter(episode, card, images)
+    for number in range(images):
+        yield _faded(painter.paint(number), number, images)
         for _ in range(GAME_FRAMES):
             episode.advance()
             painter.history.observe(episode.state, 0)
 
 
-def _faded(picture: ByteArray, number: int, pictures: int) -> ByteArray:
+def _faded(image: ByteArray, number: int, images: int) -> ByteArray:
     """Darken the first and the last half second."""
-    light = min(1.0, (number + 1) / FADE, (pictures - number) / FADE)
-    return picture if light == 1.0 else (picture * light).astype(np.uint8)
+    light = min(1.0, (number + 1) / FADE, (images - number) / FADE)
+    return image if light == 1.0 else (image * light).astype(np.uint8)
 
 
 class _ShowcasePainter:
-    """Paints one picture of the video after the other."""
+    """Paints the frames of the video in order."""
 
-    def __init__(self, episode: Episode, card: Showcase, pictures: int) -> None:
+    def __init__(self, episode: Episode, card: Showcase, images: int) -> None:
         import pygame
 
         rules = episode.rules
-        self.episode, self.card, self.pictures = episode, card, pictures
+        self.episode, self.card, self.images = episode, card, images
         self.history = History(rules.vehicles)
         self.history.observe(episode.state, 0)
         self.trail = trail_colour_by_name(card.trail)
@@ -89,18 +88,18 @@ class _ShowcasePainter:
         map_scale = min(MAP.height / rules.road_length, MAP.width / (rules.road_width + 24))
         self.map = RoadView(rules, DARK, self.trail, MAP, map_scale, card.image)
         self.speeds: list[float] = []
-        self.lettering = Lettering()
+        self.text = TextRenderer()
         self.pixels = np.empty((SIZE[1], SIZE[0], 3), np.uint8)
         self.canvas = pygame.image.frombuffer(self.pixels.data, SIZE, "RGB")
         self.background = self._background()
 
     def paint(self, number: int) -> ByteArray:
-        """Return a new picture of the present frame."""
+        """Return a new image of the current frame."""
         game = self.episode.state[0]
         self.speeds.append(self.history.mean_speed_mph(0))
         self.canvas.blit(self.background, (0, 0))
-        for view, share in ((self.road, 0.56), (self.map, None)):
-            camera = view.camera(game, share=share)
+        for view, fraction in ((self.road, 0.56), (self.map, None)):
+            camera = view.camera(game, fraction=fraction)
             self.canvas.set_clip(view.place)
             view.draw_surface(self.canvas, camera, self.history.ground)
             view.draw_trail(self.pixels, self.history.trail(0), camera, self.trail)
@@ -113,16 +112,16 @@ class _ShowcasePainter:
         return self.pixels.copy()
 
     def _background(self) -> "pygame.Surface":
-        """Draw what never changes: page, name, sign and captions."""
+        """Draw the static parts: page, name, sign and captions."""
         import pygame
 
         page = pygame.Surface(SIZE, 0, 32)
         for y in range(SIZE[1]):
             pygame.draw.line(page, mix((24, 30, 40), DARK.page, y / SIZE[1]), (0, y), (SIZE[0], y))
-        write = self.lettering.write
+        write = self.text.write
         write(page, "DEEPTRAFFIC", (LEFT, 58), 18, self.accent)
         size = 64.0
-        while self.lettering.width(self.card.name, size) > ROAD.left - LEFT - 40 and size > 20:
+        while self.text.width(self.card.name, size) > ROAD.left - LEFT - 40 and size > 20:
             size -= 2
         write(page, self.card.name, (LEFT, 84), size, DARK.text)
         page.blit(self._sign(), (LEFT - 6, 196))
@@ -138,22 +137,22 @@ class _ShowcasePainter:
         sheet.frame(middle, (27.5, 35.5), (20, 22, 26), radius=4.5, line=1.6)
         sign = sheet.surface()
         ink: Colour = (20, 22, 26)
-        self.lettering.write(sign, "SPEED", (66, 28), 27, ink, "centre")
-        self.lettering.write(sign, "LIMIT", (66, 50), 27, ink, "centre")
-        self.lettering.write(sign, str(self.card.speed_limit_mph), (66, 74), 84, ink, "centre")
+        self.text.write(sign, "SPEED", (66, 28), 27, ink, "centre")
+        self.text.write(sign, "LIMIT", (66, 50), 27, ink, "centre")
+        self.text.write(sign, str(self.card.speed_limit_mph), (66, 74), 84, ink, "centre")
         return sign
 
     def _draw_counter(self, speed_mph: int) -> None:
         colour = self.accent if speed_mph > self.card.speed_limit_mph else DARK.text
-        end = self.lettering.write(self.canvas, str(speed_mph), (LEFT + 156, 196), 190, colour)
-        top = 196 + self.lettering.ascent(190) - self.lettering.ascent(40)
-        self.lettering.write(self.canvas, "mph", (end.right + 12, top), 40, DARK.muted)
+        end = self.text.write(self.canvas, str(speed_mph), (LEFT + 156, 196), 190, colour)
+        top = 196 + self.text.ascent(190) - self.text.ascent(40)
+        self.text.write(self.canvas, "mph", (end.right + 12, top), 40, DARK.muted)
 
     def _draw_graph(self) -> None:
-        """Draw the speed since the start, 0 to 80 mph, over the length of the whole video."""
+        """Plot the speed since the start, 0 to 80 mph, over the length of the whole video."""
         import pygame
 
-        place, step = GRAPH, GRAPH.width / max(1, self.pictures - 1)
+        place, step = GRAPH, GRAPH.width / max(1, self.images - 1)
         bottom = place.top + place.height
         pygame.draw.line(self.canvas, DARK.track, (place.left, bottom), (place.left + place.width, bottom), 2)
         limit = bottom - place.height * self.card.speed_limit_mph / TOP_SPEED_MPH
@@ -176,17 +175,17 @@ class _ShowcasePainter:
             facts.append(("RANK", f"{card.rank}" + (f" of {card.of}" if card.of is not None else "")))
         left = float(LEFT)
         for caption, value in facts:
-            self.lettering.write(self.canvas, caption, (left, 566), 16, DARK.muted)
-            self.lettering.write(self.canvas, value, (left, 590), 40, DARK.text)
-            width = max(self.lettering.width(caption, 16), self.lettering.width(value, 40))
+            self.text.write(self.canvas, caption, (left, 566), 16, DARK.muted)
+            self.text.write(self.canvas, value, (left, 590), 40, DARK.text)
+            width = max(self.text.width(caption, 16), self.text.width(value, 40))
             left += width + 36
 
     def _draw_window_of_map(self) -> None:
-        """Frame the part of the map that the enlarged road shows."""
+        """Outline the part of the map that the enlarged road shows."""
         import pygame
 
         game = self.episode.state[0]
-        close, whole = self.road.camera(game, share=0.56), self.map.camera(game)
+        close, whole = self.road.camera(game, fraction=0.56), self.map.camera(game)
         top = (close.top - whole.top) * self.map.scale
         height = self.road.place.height / self.road.scale * self.map.scale
         width = self.episode.rules.road_width * self.map.scale + 10

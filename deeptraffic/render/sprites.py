@@ -1,31 +1,39 @@
-"""Vehicles as pre-rendered sprites, drawn by us as rounded boxes, at any scale and at fractions of a pixel.
+"""Sprites of vehicles, pre-rendered at any scale and at fractions of a pixel, drawn or from an image file.
 
-Each kind of vehicle is drawn once per fraction of a pixel (`PHASES` in x and in y), so that slow relative motion looks
-smooth although sprites are copied at whole pixels.
+Each kind of vehicle is rendered once per fraction of a pixel in x and in y, so that slow relative motion looks smooth
+although sprites are copied at whole pixels.
 """
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deeptraffic.render.shapes import Sheet, surface_from_rgba
+import numpy as np
+
+from deeptraffic.render.drawing import ByteArray, Sheet, surface_from_rgba
 from deeptraffic.render.theme import Colour, Theme, mix
 from deeptraffic.sim.rules import VEHICLE_LENGTH, VEHICLE_WIDTH
 
 if TYPE_CHECKING:
     import pygame
+    from PIL import Image
 
-    from deeptraffic.render.vehicle_image import VehicleImage
 
 PAD = 3.0  # [px] around a vehicle for its shadow, rim and mirrors
 HALF = (VEHICLE_WIDTH / 2, VEHICLE_LENGTH / 2)
-GLASS = ((-5.8, 5.7, 3.0), (10.6, 5.2, 2.0))  # windscreen and rear window: middle along the car, half width and length
+GLASS = (
+    (-5.8, 5.7, 3.0),
+    (10.6, 5.2, 2.0),
+)  # windscreen and rear window: middle along the vehicle, half width and length
 TRAFFIC, AGENT, EGO = "traffic", "agent", "ego"
+MIN_SIDE, MAX_SIDE = 8, 8192  # [pixels]
+MAX_BYTES = 16 * 1024 * 1024
 
 
 class SpriteSet:
-    """Sprites of one theme at one scale [pixels per px], made when first asked for.
+    """Cached sprites of one theme at one scale [pixels per px].
 
-    image: replaces the drawn ego car
+    image: replaces the drawn ego vehicle
     """
 
     def __init__(self, theme: Theme, scale: float, accent: Colour, image: "VehicleImage | None" = None) -> None:
@@ -89,3 +97,56 @@ def _draw_lights(sheet: Sheet, theme: Theme) -> None:
     for side in (-1, 1):
         sheet.box((side * 4.9, -15.3), (1.7, 0.9), theme.headlight, radius=0.8)
         sheet.box((side * 4.9, 15.6), (1.9, 0.8), theme.tail_light, radius=0.7)
+
+
+class VehicleImage:
+    """A PNG file as the ego vehicle, its front up, centre-cropped to the shape of a vehicle (15 : 34).
+
+    The original page took images of 268 x 586 pixels. Raises ValueError if the file is missing, too large or not a PNG.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        image = _load(self.path)
+        wide, high = image.size
+        width = min(wide, high * VEHICLE_WIDTH / VEHICLE_LENGTH)
+        height = width * VEHICLE_LENGTH / VEHICLE_WIDTH
+        left, top = round((wide - width) / 2), round((high - height) / 2)
+        self._picture = image.crop((left, top, left + round(width), top + round(height))).convert("RGBa")
+
+    def drawn(self, size: tuple[int, int], scale: float, pad: float, across: float, along: float) -> ByteArray:
+        """Return the sprite, (H, W, 4) uint8, `pad` [px] from its edge, moved by fractions of a pixel."""
+        from PIL import Image
+
+        factor = 4
+        body = (round(VEHICLE_WIDTH * scale * factor), round(VEHICLE_LENGTH * scale * factor))
+        small = np.asarray(self._picture.resize(body, Image.Resampling.LANCZOS), np.float64) / 255
+        fine = np.zeros((size[1] * factor, size[0] * factor, 4))
+        left, top = round((pad * scale + across) * factor), round((pad * scale + along) * factor)
+        fine[top : top + body[1], left : left + body[0]] = small
+        sheet = Sheet(*size, scale, -pad - across / scale, -pad - along / scale)
+        sheet.rgba = fine.reshape(size[1], factor, size[0], factor, 4).mean(axis=(1, 3))
+        sheet.factor = 1
+        return sheet.rgba8()
+
+
+def _load(path: Path) -> "Image.Image":
+    from PIL import Image, UnidentifiedImageError
+
+    if not path.is_file():
+        raise ValueError(f"vehicle image {str(path)!r} does not exist; give the path of a PNG image")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"vehicle image {str(path)!r} is larger than {MAX_BYTES >> 20} MiB; scale it down")
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            image.load()
+            loaded = image.convert("RGBA")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise ValueError(
+            f"vehicle image {str(path)!r} is not a readable PNG image ({error}); export it as PNG"
+        ) from error
+    if not all(MIN_SIDE <= side <= MAX_SIDE for side in loaded.size):
+        raise ValueError(
+            f"vehicle image {str(path)!r} must have sides in [{MIN_SIDE}, {MAX_SIDE}] pixels, got {loaded.size}"
+        )
+    return loaded

@@ -1,9 +1,8 @@
-"""The look of every picture: colours, the scene's geometry, and the 13 named trail colours.
+"""Themes: colours and geometry of every rendered image, and the 13 named trail colours.
 
-The window, the files, `rgb_array` and the `pixels` observation all take their colours from here. The palette is safe
-for colour-blind readers: traffic, driven vehicles and the ego car differ in lightness first (about 85, 50 and 65 of
-100) and in shape (the ego car alone has stripes, a rim and a trail), and warnings differ from all-clear by blue against
-orange.
+Windows, files, `rgb_array` and the pixels observation all take their colours from here. The palette is safe for
+colour-blind readers: traffic, other agents and the ego vehicle differ in lightness (about 85, 50 and 65 of 100) and in
+shape (only the ego vehicle has stripes, a rim and a trail); warnings and all-clear are orange and blue.
 """
 
 from dataclasses import dataclass
@@ -25,18 +24,18 @@ TRAIL_COLOURS: dict[str, Colour] = {
     "fuchsia": (244, 64, 220),
     "purple": (150, 56, 190),
 }
-TRAIL_FRAMES = 100  # [frames] of positions that the trail keeps
-SPEED_FRAMES = 60  # [frames] that the speed read-out averages over, as in the original game
+TRAIL_FRAMES = 100  # [frames] of the trail
+SPEED_FRAMES = 60  # [frames] of the speed read-out's average, as in the original game
 PATTERN_PERIOD = 80.0  # [px] after which lane marks and posts repeat along the road
 DASH_PERIOD, DASH_LENGTH = 40.0, 16.0  # [px]
-SHOULDER = 10.0  # [px] of verge that the road keeps on either side
+SHOULDER = 10.0  # [px] of verge on either side of the road
 TOP_SPEED_MPH = 80.0
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of one look; `traffic` holds the body shades that vehicles take by their number."""
+    """Colours of a theme; `traffic` holds the body shades, taken by vehicle index."""
 
     page: Colour
     panel: Colour
@@ -119,26 +118,26 @@ THEMES: dict[str, Theme] = {"dark": DARK, "light": LIGHT}
 
 
 def theme_by_name(name: str) -> Theme:
-    """Return a look by name; raise ValueError that lists the names for any other."""
+    """Return a theme by name; ValueError for a name that does not exist."""
     if name not in THEMES:
-        raise ValueError(f"theme={name!r} is not known; choose one of {', '.join(THEMES)}")
+        raise ValueError(f"there is no theme {name!r}; choose one of {', '.join(THEMES)}")
     return THEMES[name]
 
 
 def trail_colour_by_name(name: str) -> Colour:
-    """Return one of the 13 named colours; raise ValueError that lists them for any other name."""
+    """Return one of the 13 named colours; ValueError for a name that does not exist."""
     if name not in TRAIL_COLOURS:
-        raise ValueError(f"trail colour {name!r} is not known; choose one of {', '.join(TRAIL_COLOURS)}")
+        raise ValueError(f"there is no trail colour {name!r}; choose one of {', '.join(TRAIL_COLOURS)}")
     return TRAIL_COLOURS[name]
 
 
-def mix(start: Colour, end: Colour, share: float) -> Colour:
-    """Return the colour `share` (0..1) of the way from start to end."""
-    red, green, blue = (round(a + (b - a) * share) for a, b in zip(start, end, strict=True))
+def mix(start: Colour, end: Colour, fraction: float) -> Colour:
+    """Return the linear interpolation from start to end at `fraction` (0..1)."""
+    red, green, blue = (round(a + (b - a) * fraction) for a, b in zip(start, end, strict=True))
     return red, green, blue
 
 
 def contrast(one: Colour, other: Colour) -> float:
-    """Return how far two colours differ in luminance, 0..1."""
+    """Return the difference of two colours in luminance, 0..1."""
     first, second = (sum(c * w for c, w in zip(colour, LUMINANCE, strict=True)) for colour in (one, other))
     return abs(first - second) / 255

@@ -1,22 +1,22 @@
-"""Episode traces: a file of a few kilobytes from which an episode is driven again, exactly.
+"""Episode traces: files of a few kilobytes from which an episode is replayed exactly.
 
-A trace holds no pictures and no positions to show, but what made them: the rules, what the reset depended on, and the
-actions of every deciding agent. Recorder, viewer and the web page's tracks all re-simulate it (`Episode.replay`).
+A trace holds no images, but the inputs of the simulation: the rules, the state that the reset depends on, and the
+actions of all agents. Recorder, viewer and the web page's tracks re-simulate it (`Episode.replay`).
 
-File format, version 1: a NumPy .npz archive (a zip of .npy arrays, no pickles), by custom named *.trace, of
+File format, version 1: a NumPy .npz archive (a zip of .npy arrays, no pickles), conventionally named *.trace, of
 
 meta: () str, JSON with
     format "deeptraffic-trace", version 1
     rules: all fields of `Rules`
     start: stream (the random stream's state before the reset), run (the reset number) and action (the pending action
         before the reset, which the 2017 rules carry over)
-    frames, label (the driver's name)
-    sensor: lanes_side, patches_ahead and patches_behind of what the driver saw; null where that is not known
-    checksum: CRC-32 of the float64 positions x (N,), y (N,) at frames 10, 20, ..., one after another
+    frames, label (name of the policy)
+    sensor: lanes_side, patches_ahead and patches_behind of the policy; null if unknown
+    checksum: CRC-32 of the float64 positions x (N,), y (N,) at frames 10, 20, ..., in order
 actions: (D,) uint8, the decisions 0..4 of all agents in the order in which they are due: the ego car's where
     frame % decision_period is 0, agent i's where it is i * agent_stagger
-checks: (K, N, 2) int16, x and y [px], rounded, at the ends of frames 10, 20, ...; each as the difference to the one
-    before it, which packs better
+checks: (K, N, 2) int16, x and y [px], rounded, at the ends of frames 10, 20, ...; each as the difference to the
+    previous one, which compresses better
 """
 
 import json
@@ -38,15 +38,15 @@ CHECK_FRAMES = 10
 MAX_FRAMES = 1_000_000
 MAX_LABEL = 200  # [letters]
 MAX_BYTES = 64 * 1024 * 1024  # of a file and of what it unpacks to
-FAR_AWAY = 32000.0  # [px] positions beyond are kept as this
+FAR_AWAY = 32000.0  # [px] positions are clipped to this
 
 
 class TraceError(ValueError):
-    """A trace cannot be read or does not replay; the message says why and what to do."""
+    """A trace cannot be read or replayed; the message gives the reason and a remedy."""
 
 
 class Start(NamedTuple):
-    """What a game's course depends on besides its drivers.
+    """Initial conditions of a game.
 
     stream: state of the random stream before the reset, 1..2147483646
     run: the reset number
@@ -64,25 +64,25 @@ class Start(NamedTuple):
 
     @classmethod
     def official(cls, rules: Rules) -> "Start":
-        """Return the start of the first official run; later ones depend on how those before were driven."""
+        """Return the start of the first official run; later ones depend on the actions in those before."""
         sim = Simulator(rules, 1, threads=1)
         sim.start_program(1)
         return cls(int(sim.state.rng[0]), 1)
 
     @classmethod
     def of(cls, sim: Simulator, run: int, row: int = 0) -> "Start":
-        """Return the start of the game that `sim.reset(run, row)` would begin now."""
+        """Return the start of the game that `sim.reset(run, row)` would now begin."""
         return cls(int(sim.state.rng[row]), run, int(sim.state.action[row]))
 
     def reset(self, sim: Simulator, row: int = 0) -> None:
-        """Begin this game in a row of a simulator."""
+        """Start this game in a row of a simulator."""
         sim.state.rng[row] = self.stream
         sim.state.action[row] = self.action
         sim.reset(self.run, [row])
 
 
 class Trace(NamedTuple):
-    """An episode, ready to be driven again; fields as in the file, `checks` (K, N, 2) int16 as positions [px]."""
+    """A recorded episode; fields as in the file, `checks` (K, N, 2) int16 as positions [px]."""
 
     rules: Rules
     start: Start
@@ -114,7 +114,7 @@ class Trace(NamedTuple):
 
     @classmethod
     def load(cls, path: str | Path) -> "Trace":
-        """Read a file that may come from anybody; raise TraceError if it is no trace, or an impossible one."""
+        """Read an untrusted file; raise TraceError if it is not a valid trace."""
         path = Path(path)
         try:
             meta, actions, steps = _read(path)
@@ -122,11 +122,11 @@ class Trace(NamedTuple):
         except TraceError as error:
             raise TraceError(f"{path.name}: {error}") from error
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-            raise TraceError(f"{path.name} is no readable trace ({error}); record it anew") from error
+            raise TraceError(f"{path.name} is not a readable trace ({error}); record it again") from error
 
 
 def is_trace(path: str | Path) -> bool:
-    """Whether a file looks like a trace from its name or its members, without reading it whole."""
+    """Whether a file has the members of a trace; reads only the archive's directory."""
     path = Path(path)
     if not path.is_file() or not zipfile.is_zipfile(path):
         return False
@@ -135,30 +135,30 @@ def is_trace(path: str | Path) -> bool:
 
 
 def rounded_positions(game: np.void) -> NDArray[np.int16]:
-    """Return x and y of all vehicles as (N, 2) int16 [px], as the checks hold them."""
+    """Return x and y of all vehicles in the checks' format, (N, 2) int16 [px]."""
     positions = np.stack([game["x"], game["y"]], axis=1)
     return np.rint(np.nan_to_num(positions, nan=FAR_AWAY).clip(-FAR_AWAY, FAR_AWAY)).astype(np.int16)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], NDArray[Any], NDArray[Any]]:
-    """Return the members of the archive after a look at their sizes."""
+    """Return the members of the archive after a check of their sizes."""
     with zipfile.ZipFile(path) as archive:
         if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
-            raise TraceError(f"unpacks to more than {MAX_BYTES >> 20} MiB, which no trace does")
+            raise TraceError(f"unpacks to more than {MAX_BYTES >> 20} MiB, the limit of a trace")
     with np.load(path, allow_pickle=False) as arrays:
         return json.loads(str(arrays["meta"])), arrays["actions"], arrays["checks"]
 
 
 def _build(meta: dict[str, Any], actions: NDArray[Any], steps: NDArray[Any]) -> Trace:
     if meta.get("format") != FORMAT or meta.get("version") != VERSION:
-        raise TraceError(f"is not of format {FORMAT} version {VERSION}; record it anew with this version")
+        raise TraceError(f"is not of format {FORMAT} version {VERSION}; record it again with this version")
     rules = rules_from_json(meta["rules"])
     start = Start(*(_whole(name, meta["start"][name], low, high) for name, low, high in _START_LIMITS))
     frames = _whole("frames", meta["frames"], 1, MAX_FRAMES)
     if actions.dtype != np.uint8 or actions.ndim != 1 or (actions > max(Action)).any():
-        raise TraceError(f"actions are {actions.dtype} {actions.shape}, or not 0..4; record it anew")
+        raise TraceError(f"actions are {actions.dtype} {actions.shape}, or not in 0..4; record it again")
     if steps.dtype != np.int16 or steps.shape != (frames // CHECK_FRAMES, rules.vehicles, 2):
-        raise TraceError(f"checks are {steps.dtype} {steps.shape}, which {frames} frames do not have; record it anew")
+        raise TraceError(f"checks are {steps.dtype} {steps.shape}, which does not fit {frames} frames; record it again")
     checks = np.cumsum(steps, axis=0, dtype=np.int16)
     label, checksum = str(meta["label"])[:MAX_LABEL], _whole("checksum", meta["checksum"], 0, 2**32 - 1)
     return Trace(rules, start, frames, actions, checks, checksum, label, _sensor(meta.get("sensor"), rules))
@@ -177,13 +177,13 @@ _START_LIMITS = (("stream", 1, MODULUS - 1), ("run", 0, MODULUS - 1), ("action",
 
 
 def rules_from_json(record: dict[str, Any]) -> Rules:
-    """Return `Rules` from a JSON record that may come from anybody.
+    """Return `Rules` from an untrusted JSON record.
 
-    Compiled code trusts them, so they must be those of a `RoadConfig`. Raises TraceError for all others.
+    Compiled code does not check them, so they must be those of a `RoadConfig`; raises TraceError for all others.
     """
     if set(record) != set(Rules._fields):
         odd = sorted(set(record) ^ set(Rules._fields))
-        raise TraceError(f"rules have missing or unknown fields: {', '.join(odd)}; record it anew with this version")
+        raise TraceError(f"rules have missing or unknown fields: {', '.join(odd)}; record it again with this version")
     threshold, slope = (_number(f"rules.{name}", record[name]) for name in ("turn_threshold", "turn_slope"))
     try:
         config = RoadConfig(
@@ -196,7 +196,7 @@ def rules_from_json(record: dict[str, Any]) -> Rules:
         raise TraceError(f"rules are not possible: {error}") from error
     for name, value in rules._asdict().items():
         if type(record[name]) is not type(value) or record[name] != value:
-            raise TraceError(f"rules.{name}={record[name]!r} is not possible on this road, where it is {value!r}")
+            raise TraceError(f"rules.{name} must be {value!r} on this road, got {record[name]!r}")
     return rules
 
 
@@ -212,11 +212,11 @@ def _sensor(record: dict[str, Any] | None, rules: Rules) -> Sensor | None:
 
 def _whole(name: str, value: Any, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise TraceError(f"{name}={value!r} is not possible; it is a whole number from {low} to {high}")
+        raise TraceError(f"{name} must be an integer in [{low}, {high}], got {value!r}")
     return value
 
 
 def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not 0 <= value <= 1:
-        raise TraceError(f"{name}={value!r} is not possible; it is a number from 0 to 1")
+        raise TraceError(f"{name} must be a number in [0, 1], got {value!r}")
     return float(value)

@@ -1,13 +1,13 @@
-"""Tracks: an episode's positions for a web page, re-simulated from its trace.
+"""Tracks: the positions of an episode for a web page, re-simulated from its trace.
 
 File format, version 1: gzip over JSON,
     format "deeptraffic-track", version 1, year, lanes, rows, vehicles, other_agents, label
     frame_step   frames between two entries of everything below (2); `frames` is how many the episode has
-    unit         what a step of 1 in x, y and ground means [px]
+    unit         of x, y and ground [px]
     x, y         one list per vehicle: the first entry is the position (front left corner; 20 px are a lane, smaller y
-                 is ahead), every further one the difference to the entry before
-    ground       as x and y, one list: how far the road has moved toward larger y
-    speed_mph    the ego car's speed, mean of the last 60 frames, floored, as the read-out shows it
+                 is ahead), every further one the difference to the previous entry
+    ground       as x and y, one list: distance of the road toward larger y
+    speed_mph    the ego vehicle's mean speed over the last 60 frames, floored, as in the read-out
     passed       vehicles passed
 """
 
@@ -31,7 +31,7 @@ FAR_AWAY = 1e5  # [px]
 
 
 def make_track(trace: Trace) -> dict[str, Any]:
-    """Drive a trace again and return its track as the JSON object described above."""
+    """Replay a trace and return its track as the JSON object described above."""
     episode, history = Episode.replay(trace), History(trace.rules.vehicles)
     positions, ground, speed, passed = [], [], [], []
     history.observe(episode.state, 0)
@@ -68,7 +68,7 @@ def make_track(trace: Trace) -> dict[str, Any]:
 
 
 def pack_track(trace: Trace) -> bytes:
-    """Return a trace's track as the bytes of its file; the same trace always gives the same bytes."""
+    """Return the content of a trace's track file, deterministically."""
     text = json.dumps(make_track(trace), separators=(",", ":"))
     return gzip.compress(text.encode(), compresslevel=9, mtime=0)
 
@@ -82,6 +82,6 @@ def write_track(trace: Trace, path: str | Path) -> Path:
 
 
 def _steps(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return values in units, each as the difference to the one before along the first axis."""
+    """Return values in units, as differences along the first axis."""
     whole = np.rint(np.nan_to_num(values, nan=FAR_AWAY).clip(-FAR_AWAY, FAR_AWAY) / UNIT).astype(np.int64)
     return np.diff(whole, axis=0, prepend=np.zeros((1, *whole.shape[1:]), np.int64))

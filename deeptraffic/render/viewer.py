@@ -1,48 +1,46 @@
-"""The viewer: an episode in a window, run, paused, wound back, followed and looked into by keyboard.
+"""Interactive viewer: an episode in a window that is run, paused, rewound and inspected by keyboard.
 
     >>> view = Viewer(lambda seed: Episode(RULES_2018, Start.open(seed), decide, label="mine"), seed=1)
     >>> view.run()  # until the window is closed
 
-Everything but `run` works without a window: `press` takes a key, `tick` lets a 60th of a second pass, and `picture`
-returns what the window shows.
+Everything but `run` works without a window: `press` takes a key, `tick` advances by a 60th of a second, and `image`
+returns the content of the window.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from deeptraffic.render.controls import DRIVING_HELP, HELP, PACES, Controls, Order
-from deeptraffic.render.dashboard import Dashboard, Insight
+from deeptraffic.render.controls import DRIVING_HELP, HELP, PACES, Command, Controls
+from deeptraffic.render.dashboard import Dashboard, Insight, draw_help
+from deeptraffic.render.drawing import ByteArray
 from deeptraffic.render.episode import Episode
-from deeptraffic.render.help_card import draw_help
-from deeptraffic.render.manual import ManualDriver
+from deeptraffic.render.keyboard import KeyboardPolicy
 from deeptraffic.render.painter import Painter
-from deeptraffic.render.shapes import ByteArray
-from deeptraffic.render.theme import trail_colour_by_name
-from deeptraffic.render.tiles import side_by_side
-from deeptraffic.render.vehicle_image import VehicleImage
+from deeptraffic.render.sprites import VehicleImage
+from deeptraffic.render.theme import Colour, trail_colour_by_name
 from deeptraffic.render.window import Window
 from deeptraffic.sim.rules import Sensor
 from deeptraffic.sim.state import State
 
 FPS = 60
-MAX_CATCH_UP = 6  # 60ths of a second that may pass from one picture to the next
+MAX_CATCH_UP = 6  # [1/60 s] at most between two images
 MIN_HEIGHT = 240  # [pixels]
 SIZE, SIZE_BESIDE = (1060, 760), (1366, 760)  # [pixels] of a window with one road, and with two
 
 MakeEpisode = Callable[[int], Episode]
-"""seed -> a new episode, driven by a policy whose memory is empty; a replay may ignore the seed."""
+"""seed -> a new episode whose policy has just been reset; a replay may ignore the seed."""
 
 
-class Look(NamedTuple):
+class ViewerOptions(NamedTuple):
     """What the viewer shows besides the episode.
 
-    sensor: whose cells the input overlay shows
-    insight: returns what went on in the policy at its last decision, or None
+    sensor: cells of the input overlay
+    insight: returns the policy's activations at its last decision, or None
     rival: makes a second episode, shown beside the first, or as its ghost if `ghost` is set
-    image: replaces the ego car's picture
+    image: replaces the drawn ego vehicle
     """
 
     sensor: Sensor = Sensor()
@@ -53,16 +51,16 @@ class Look(NamedTuple):
 
 
 class Viewer:
-    """An episode that is looked at.
+    """Shows an episode.
 
     Args:
-        make_episode: makes the episode anew for a seed
-        seed: the first
-        look: what else is shown
-        manual: the driver that the arrow keys steer, if it drives the episode
-        size: (width, height) [pixels] of the window; None takes one that has room for all
-        controls: overlay, trail and theme to begin with
-        on_end: called when the episode is over; returns the line to show
+        make_episode: makes a new episode from a seed
+        seed: of the first episode
+        options: what else is shown
+        keyboard: the policy that the arrow keys control, if it drives the episode
+        size: (width, height) [pixels] of the window; None fits all panels
+        controls: initial overlay, trail and theme
+        on_end: called when the episode is over; returns a message to show
     """
 
     def __init__(
@@ -70,13 +68,18 @@ class Viewer:
         make_episode: MakeEpisode,
         *,
         seed: int = 1,
-        look: Look | None = None,
-        manual: ManualDriver | None = None,
+        options: ViewerOptions | None = None,
+        keyboard: KeyboardPolicy | None = None,
         size: tuple[int, int] | None = None,
         controls: Controls | None = None,
         on_end: Callable[[Episode], str] | None = None,
     ) -> None:
-        self.make_episode, self.seed, self.look, self.manual = make_episode, seed, look or Look(), manual
+        self.make_episode, self.seed, self.options, self.keyboard = (
+            make_episode,
+            seed,
+            options or ViewerOptions(),
+            keyboard,
+        )
         self.size = size or (SIZE_BESIDE if self._roads == 2 else SIZE)
         self.message, self.on_end = "", on_end
         self.quit = False
@@ -97,7 +100,7 @@ class Viewer:
                     elif event.type == pygame.KEYUP:
                         self.release(pygame.key.name(event.key))
                 self.size = window.size
-                window.show(self.picture(), FPS)
+                window.show(self.image(), FPS)
                 now = time.monotonic()
                 self.tick(min((now - then) * FPS, MAX_CATCH_UP))
                 then = now
@@ -105,20 +108,20 @@ class Viewer:
             window.close()
 
     def press(self, key: str, shift: bool = False) -> None:
-        """Take a key, named as `pygame.key.name` does."""
-        if self.manual is not None and self.controls.prompt is None and self.manual.press(key):
+        """Handle a key, named as by `pygame.key.name`."""
+        if self.keyboard is not None and self.controls.prompt is None and self.keyboard.press(key):
             return
-        order = self.controls.press(key, shift)
-        if order is not None:
-            self._carry_out(order)
+        command = self.controls.press(key, shift)
+        if command is not None:
+            self._carry_out(command)
 
     def release(self, key: str) -> None:
-        """Take the letting go of a key."""
-        if self.manual is not None:
-            self.manual.release(key)
+        """Handle the release of a key."""
+        if self.keyboard is not None:
+            self.keyboard.release(key)
 
     def tick(self, ticks: float = 1.0) -> None:
-        """Let so many 60ths of a second pass; on a slow machine more than one from picture to picture."""
+        """Advance by `ticks` 60ths of a second; on a slow machine several pass between two images."""
         if self.controls.paused or self.controls.prompt is not None:
             return
         self._due += PACES[self.controls.pace] * ticks
@@ -127,36 +130,36 @@ class Viewer:
             if not self._advance():
                 break
 
-    def picture(self) -> ByteArray:
-        """Return what the window shows now, (H, W, 3) uint8."""
+    def image(self) -> ByteArray:
+        """Return the content of the window, (H, W, 3) uint8."""
         painters, dashboard = self._arranged()
         state, ghost = [episode.state for episode in self._episodes], self._ghost
         overlay, follow = self.controls.overlay, self.controls.follow
         note = self._status() if dashboard is None else ""
-        pictures = [painters[0].paint(state[0], overlay=overlay, follow=follow, ghost=ghost, note=note)]
+        images = [painters[0].paint(state[0], overlay=overlay, follow=follow, ghost=ghost, note=note)]
         if len(painters) > 1:
-            pictures.append(painters[1].paint(state[1], overlay=overlay, follow=follow))
+            images.append(painters[1].paint(state[1], overlay=overlay, follow=follow))
         self._speeds[self.episode.frame] = painters[0].observe(state[0]).mean_speed_mph(0)
         if dashboard is not None:
             insight = self._insights.get(self.episode.decisions)
-            if self.manual is not None:
-                insight = Insight((), None, int(self.manual.next_action))
+            if self.keyboard is not None:
+                insight = Insight((), None, int(self.keyboard.next_action))
             scores = [(episode.label, episode.score_mph()) for episode in self._episodes]
-            pictures.append(dashboard.paint(self._speeds, self.episode.frame, scores, insight, self._status()))
-        whole = side_by_side(pictures, painters[0].theme.page, gap=0)
+            images.append(dashboard.paint(self._speeds, self.episode.frame, scores, insight, self._status()))
+        whole = side_by_side(images)
         if self.controls.help:
-            entries = (*DRIVING_HELP, *HELP) if self.manual is not None else HELP
+            entries = (*DRIVING_HELP, *HELP) if self.keyboard is not None else HELP
             draw_help(whole, entries, painters[0].theme)
         return whole
 
     @property
     def episode(self) -> Episode:
-        """The episode that is looked at."""
+        """The episode that is shown."""
         return self._episodes[0]
 
     def _start(self, controls: Controls | None = None) -> None:
-        """Begin the episodes anew."""
-        makers = [self.make_episode] + ([self.look.rival] if self.look.rival else [])
+        """Start new episodes."""
+        makers = [self.make_episode] + ([self.options.rival] if self.options.rival else [])
         self._episodes = [make(self.seed) for make in makers]
         if controls is not None:
             self.controls = controls
@@ -169,7 +172,7 @@ class Viewer:
         self._enter()
 
     def _enter(self) -> None:
-        """Have the painters forget what came before this frame, but for how far the roads have moved."""
+        """Clear the painters' histories before this frame, except for the distances that the roads have moved."""
         grounds = [ground[episode.frame] for ground, episode in zip(self._grounds, self._episodes, strict=True)]
         painters = self._painters[1] if self._painters else []
         for painter, ground, episode in zip(painters, grounds, self._episodes, strict=False):
@@ -178,15 +181,15 @@ class Viewer:
 
     @property
     def _roads(self) -> int:
-        """How many roads stand side by side."""
-        return 2 if self.look.rival is not None and not self.look.ghost else 1
+        """Number of roads side by side."""
+        return 2 if self.options.rival is not None and not self.options.ghost else 1
 
     @property
     def _ghost(self) -> State | None:
-        return self._episodes[1].state if self.look.ghost and len(self._episodes) > 1 else None
+        return self._episodes[1].state if self.options.ghost and len(self._episodes) > 1 else None
 
     def _advance(self) -> bool:
-        """Run a frame of every episode that the painters take notice of; False if the first is over."""
+        """Advance every episode by a frame and let the painters observe it; False if the first is over."""
         painters = self._arranged()[0]
         if not self._roll(0):
             if self.on_end is not None and not self.message:
@@ -201,7 +204,7 @@ class Viewer:
         return True
 
     def _roll(self, number: int) -> bool:
-        """Run a frame of one episode, noting how far its road moves and what its policy thinks; False if it is over."""
+        """Advance one episode by a frame, recording its road's motion and its policy's insight; False if it is over."""
         episode, ground = self._episodes[number], self._grounds[number]
         decisions, moved = episode.decisions, ground[episode.frame] + episode.state.scroll[0]
         if not episode.advance():
@@ -212,23 +215,23 @@ class Viewer:
         return True
 
     def _note_insight(self) -> None:
-        """Keep what the policy thought; decisions that are driven a second time keep their first insight."""
-        if self.look.insight is not None and self.episode.decisions not in self._insights:
-            insight = self.look.insight()
+        """Keep the policy's insight; a decision that is replayed keeps its first one."""
+        if self.options.insight is not None and self.episode.decisions not in self._insights:
+            insight = self.options.insight()
             if insight is not None:
                 self._insights[self.episode.decisions] = insight
 
-    def _carry_out(self, order: Order) -> None:
-        if order.kind == "quit":
+    def _carry_out(self, command: Command) -> None:
+        if command.kind == "quit":
             self.quit = True
-        elif order.kind == "restart":
-            self.seed = self.seed if order.value is None or self._replayed else order.value
+        elif command.kind == "restart":
+            self.seed = self.seed if command.value is None or self._replayed else command.value
             self._start()
-        elif order.value is not None:
-            self._seek(order.value if order.kind == "seek" else self.episode.frame + order.value)
+        elif command.value is not None:
+            self._seek(command.value if command.kind == "seek" else self.episode.frame + command.value)
 
     def _seek(self, frame: int) -> None:
-        """Wind to a frame; the frames just before it are driven with trail and read-out watching."""
+        """Seek a frame; the frames just before it are replayed for the trail and the read-out."""
         frame = min(max(frame, 0), self.episode.frames)
         here = self.episode.frame
         if not here <= frame <= here + 1000:
@@ -243,7 +246,7 @@ class Viewer:
             pass
 
     def _status(self) -> str:
-        """Return the line at the foot of the dashboard."""
+        """Return the status line of the dashboard."""
         controls = self.controls
         if controls.prompt is not None:
             return f"{controls.prompt}: {controls.typed}_   Enter: go, Esc: no"
@@ -256,11 +259,11 @@ class Viewer:
 
     @property
     def _replayed(self) -> bool:
-        """Whether the episode is a trace's, which has one start."""
+        """Whether the episode replays a trace, whose seed is fixed."""
         return self.episode.decide is None
 
     def _arranged(self) -> tuple[list[Painter], Dashboard | None]:
-        """Return painters and dashboard that fit the window and the chosen look, made anew if these have changed."""
+        """Return painters and dashboard for the window's size and the options, new ones if these have changed."""
         controls = self.controls
         beside = self._roads
         width, height = max(self.size[0], 200), max(self.size[1], MIN_HEIGHT)
@@ -270,7 +273,7 @@ class Viewer:
             rest = width - beside * road_width
             if not controls.dashboard or rest < 0.35 * height:
                 road_width, rest = width // beside, 0
-            images = (self.look.image, None)  # the rival keeps its own car
+            images = (self.options.image, None)  # the rival keeps the drawn one
             painters = [
                 self._painter(episode, (road_width, height), image)
                 for episode, image in zip(self._episodes[:beside], images, strict=False)
@@ -291,7 +294,17 @@ class Viewer:
             size,
             theme=self.controls.theme,
             trail=self.controls.trail,
-            sensor=self.look.sensor,
+            sensor=self.options.sensor,
             label=episode.label,
             image=image,
         )
+
+
+def side_by_side(images: Sequence[ByteArray], colour: Colour = (0, 0, 0), gap: int = 0) -> ByteArray:
+    """Return images of one height side by side, `gap` pixels of `colour` between them."""
+    heights = {image.shape[0] for image in images}
+    if len(heights) != 1:
+        raise ValueError(f"images must have one height, got {sorted(heights)} pixels; give at least one")
+    between = np.full((heights.pop(), gap, 3), colour, np.uint8)
+    parts = [part for image in images for part in (between, image)]
+    return np.concatenate(parts[1:], axis=1)

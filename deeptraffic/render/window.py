@@ -1,21 +1,21 @@
-"""A window that shows pictures: only pygame's display is started, never its sound.
+"""Window for images, by pygame's display module alone (no audio).
 
-Where there is no display (a server, a notebook, CI) SDL's dummy driver is chosen by itself, so that code which opens a
-window runs there too; `has_display` tells beforehand.
+Without a display (a server, a notebook, CI) SDL's dummy driver is chosen, so that code which opens a window runs there
+too; `has_display` tells the two cases apart.
 """
 
 import os
 import sys
 from typing import TYPE_CHECKING
 
-from deeptraffic.render.shapes import ByteArray
+from deeptraffic.render.drawing import ByteArray
 
 if TYPE_CHECKING:
     import pygame
 
 
 def has_display() -> bool:
-    """Whether a window could be seen here."""
+    """Whether there is a display."""
     if os.environ.get("SDL_VIDEODRIVER") == "dummy":
         return False
     on_desktop = sys.platform in ("win32", "darwin")
@@ -23,7 +23,7 @@ def has_display() -> bool:
 
 
 class Window:
-    """A resizable window for pictures (H, W, 3).
+    """A resizable window for images (H, W, 3).
 
     Args:
         size: (width, height) [pixels] at first
@@ -44,12 +44,12 @@ class Window:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) [pixels] as the user has drawn it."""
+        """(width, height) [pixels], as resized by the user."""
         width, height = self._screen.get_size()
         return width, height
 
     def events(self) -> "list[pygame.event.Event]":
-        """Return what the user did since the last call; a closed window is noted."""
+        """Return the events since the last call; closing the window sets `is_open` to False."""
         import pygame
 
         events = pygame.event.get()
@@ -60,20 +60,20 @@ class Window:
                 self._screen = pygame.display.get_surface() or self._screen
         return events
 
-    def show(self, picture: ByteArray, fps: float | None = None) -> bool:
-        """Show a picture in the window's middle, waiting so that no more than `fps` are shown; False once closed.
+    def show(self, image: ByteArray, fps: float | None = None) -> bool:
+        """Show an image in the window's middle, at most `fps` per second; False once the window is closed.
 
-        Call `events` between two pictures, or the window does not answer its user.
+        Call `events` between two images to keep the window responsive.
         """
         import pygame
 
         if not self.is_open:
             return False
-        height, width = picture.shape[:2]
-        surface = pygame.image.frombuffer(picture.tobytes(), (width, height), "RGB")
+        height, width = image.shape[:2]
+        surface = pygame.image.frombuffer(image.tobytes(), (width, height), "RGB")
         left, top = (self.size[0] - width) // 2, (self.size[1] - height) // 2
         if left > 0 or top > 0:
-            self._screen.fill(tuple(picture[0, 0].tolist()))
+            self._screen.fill(tuple(image[0, 0].tolist()))
         self._screen.blit(surface, (left, top))
         pygame.display.flip()
         if fps is not None:
@@ -81,7 +81,7 @@ class Window:
         return self.is_open
 
     def close(self) -> None:
-        """Close the window; more than once does no harm."""
+        """Close the window; may be called again."""
         import pygame
 
         self.is_open = False

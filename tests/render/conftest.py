@@ -52,7 +52,7 @@ def same_games() -> Callable[[Simulator, Simulator], bool]:
 
 @pytest.fixture
 def noise_frames() -> list[np.ndarray]:
-    """Return 30 pictures of a moving square, (40, 60, 3) uint8."""
+    """Return 30 images of a moving square, (40, 60, 3) uint8."""
     frames = []
     for k in range(30):
         frame = np.full((40, 60, 3), 30, np.uint8)

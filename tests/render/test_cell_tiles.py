@@ -1,9 +1,8 @@
-"""Pictures of overlay cells: what a value looks like, and where it is written out."""
+"""Images of overlay cells: what a value looks like, and where it is written out."""
 
 import pygame
 
-from deeptraffic.render.cell_tiles import CellTiles
-from deeptraffic.render.overlays import input_cells
+from deeptraffic.render.overlays import CellTiles, input_cells
 from deeptraffic.render.painter import Painter
 from deeptraffic.render.theme import DARK
 from deeptraffic.sim.rules import RULES_2018, Sensor

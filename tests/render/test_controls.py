@@ -2,10 +2,10 @@
 
 import pytest
 
-from deeptraffic.render.controls import HELP, PACES, Controls, Order
+from deeptraffic.render.controls import HELP, PACES, Command, Controls
 
 
-def press(controls: Controls, *keys: str) -> list[Order | None]:
+def press(controls: Controls, *keys: str) -> list[Command | None]:
     return [controls.press(key) for key in keys]
 
 
@@ -19,7 +19,7 @@ def test_space_pauses_and_goes_on():
 
 def test_a_single_frame_pauses_first():
     controls = Controls(20)
-    assert press(controls, ".", ",") == [Order("step", 1), Order("step", -1)]
+    assert press(controls, ".", ",") == [Command("step", 1), Command("step", -1)]
     assert controls.paused
 
 
@@ -33,14 +33,14 @@ def test_numbers_set_the_pace_and_end_a_pause():
 def test_a_typed_frame_is_jumped_to():
     controls = Controls(20)
     orders = press(controls, "g", "1", "[2]", "x", "5", "backspace", "return")
-    assert orders == [None] * 6 + [Order("seek", 12)]
+    assert orders == [None] * 6 + [Command("seek", 12)]
     assert controls.prompt is None
 
 
 def test_a_typed_seed_restarts_and_none_typed_keeps_the_seed():
     controls = Controls(20)
-    assert press(controls, "r", "7", "return")[-1] == Order("restart", 7)
-    assert press(controls, "r", "return")[-1] == Order("restart", None)
+    assert press(controls, "r", "7", "return")[-1] == Command("restart", 7)
+    assert press(controls, "r", "return")[-1] == Command("restart", None)
 
 
 def test_escape_leaves_a_prompt_then_the_help_then_the_viewer():
@@ -48,7 +48,7 @@ def test_escape_leaves_a_prompt_then_the_help_then_the_viewer():
     press(controls, "h", "g", "4", "escape")
     assert controls.prompt is None and controls.help
     assert press(controls, "escape") == [None] and not controls.help
-    assert press(controls, "escape") == [Order("quit")]
+    assert press(controls, "escape") == [Command("quit")]
 
 
 def test_overlays_cycle_both_ways():

@@ -7,7 +7,7 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
-from deeptraffic.render.notebook import Picture, Video
+from deeptraffic.render.notebook import StillImage, Video
 
 
 def test_a_video_is_a_player_that_holds_the_whole_mp4(tmp_path, noise_frames):
@@ -20,5 +20,5 @@ def test_a_video_is_a_player_that_holds_the_whole_mp4(tmp_path, noise_frames):
 
 
 def test_a_picture_is_a_png_of_the_same_pixels(noise_frames):
-    shown = Image.open(io.BytesIO(Picture(noise_frames[3])._repr_png_()))
+    shown = Image.open(io.BytesIO(StillImage(noise_frames[3])._repr_png_()))
     assert shown.format == "PNG" and np.array_equal(np.asarray(shown), noise_frames[3])

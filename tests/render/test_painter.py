@@ -1,4 +1,4 @@
-"""The painter's pictures: what is where, that the game is left alone, and that bad input is told off."""
+"""The painter's images: what is where, that the game is left alone, and that bad input is told off."""
 
 import hashlib
 import subprocess
@@ -12,22 +12,23 @@ from PIL import Image
 from deeptraffic.render.overlays import OVERLAYS
 from deeptraffic.render.painter import Painter, default_size, lay_out
 from deeptraffic.render.theme import DARK, TRAIL_COLOURS, contrast
+from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2017, RULES_2018, RoadConfig
 from deeptraffic.sim.state import make_games
 
 FOUR = RULES_2018._replace(other_agents=3)
-PICTURES = Path(__file__).parent / "pictures"
-ROAD_LEFT = 240  # [pixels] of the default picture
+PICTURES = Path(__file__).parent / "images"
+ROAD_LEFT = 240  # [pixels] of the default image
 
 
 def digest(sim) -> str:
     return hashlib.sha256(sim.games.tobytes()).hexdigest()
 
 
-def colour_at(picture: np.ndarray, sim, vehicle: int, along: float = 17.0) -> np.ndarray:
-    """Colour of the picture on a vehicle's body, `along` [px] behind its front."""
+def colour_at(image: np.ndarray, sim, vehicle: int, along: float = 17.0) -> np.ndarray:
+    """Colour of the image on a vehicle's body, `along` [px] behind its front."""
     game = sim.state[0]
-    return picture[round(game["y"][vehicle] + along), ROAD_LEFT + round(game["x"][vehicle] + 3.0)].astype(int)
+    return image[round(game["y"][vehicle] + along), ROAD_LEFT + round(game["x"][vehicle] + 3.0)].astype(int)
 
 
 def test_a_contest_picture_is_400_by_700_bytes_of_its_own(drive):
@@ -37,7 +38,7 @@ def test_a_contest_picture_is_400_by_700_bytes_of_its_own(drive):
     assert first.shape == (700, 400, 3) and first.dtype == np.uint8
     drive_on = drive(40)
     painter.paint(drive_on.state)
-    assert np.array_equal(first, kept), "a later picture wrote over an earlier one"
+    assert np.array_equal(first, kept), "a later image wrote over an earlier one"
 
 
 def test_painting_leaves_state_and_random_stream_as_they_are(drive):
@@ -52,11 +53,11 @@ def test_painting_leaves_state_and_random_stream_as_they_are(drive):
 
 def test_the_ego_car_other_agents_and_traffic_have_their_colours(drive):
     sim = drive(5, FOUR)
-    picture = Painter(FOUR).paint(sim.state)
-    assert np.abs(colour_at(picture, sim, 0) - DARK.ego).max() < 40
+    image = Painter(FOUR).paint(sim.state)
+    assert np.abs(colour_at(image, sim, 0) - DARK.ego).max() < 40
     seen = [v for v in range(1, 20) if 0 < sim.state.y[0, v] < 600]
     for vehicle in seen:
-        colour = colour_at(picture, sim, vehicle)
+        colour = colour_at(image, sim, vehicle)
         wanted = DARK.agent if vehicle <= 3 else DARK.traffic[vehicle % 4]
         assert np.abs(colour - wanted).max() < 40, f"vehicle {vehicle}"
     assert any(v <= 3 for v in seen) and any(v > 3 for v in seen)
@@ -124,9 +125,9 @@ def test_two_rows_keep_their_own_trails_and_speeds(drive):
 @pytest.mark.parametrize("size", [(32, 32), (200, 300), (600, 600), (120, 500), (1000, 300), (801, 1399)])
 def test_any_size_is_filled(drive, size):
     sim = drive(30)
-    picture = Painter(RULES_2018, size).paint(sim.state, overlay="input")
-    assert picture.shape == (size[1], size[0], 3)
-    assert picture.std() > 5
+    image = Painter(RULES_2018, size).paint(sim.state, overlay="input")
+    assert image.shape == (size[1], size[0], 3)
+    assert image.std() > 5
     layout = lay_out(RULES_2018, size)
     assert layout.road.left + layout.road.width == size[0]
 
@@ -140,9 +141,9 @@ def test_research_roads_can_be_painted(lanes, rows, vehicles):
     state["x"], state["y"] = 20.0 * state["lane"] + 4, rng.uniform(0, 10.0 * rows, vehicles)
     state["y"][:, 0] = rules.ego_y
     width, height = default_size(rules)
-    picture = Painter(rules, overlay="input").paint(state)
-    assert picture.shape == (height, width, 3)
-    assert (np.abs(picture.astype(int) - DARK.ego).max(axis=2) < 20).sum() > 20
+    image = Painter(rules, overlay="input").paint(state)
+    assert image.shape == (height, width, 3)
+    assert (np.abs(image.astype(int) - DARK.ego).max(axis=2) < 20).sum() > 20
 
 
 def test_the_camera_follows_any_vehicle(drive):
@@ -168,8 +169,8 @@ def test_a_vehicle_thrown_off_to_infinity_does_not_stop_the_painter(drive):
         ({"theme": "neon"}, "dark, light"),
         ({"trail": "pink"}, "fuchsia"),
         ({"overlay": "radar"}, "none, input, safety, map"),
-        ({"size": (20, 700)}, "32 to 4096"),
-        ({"size": (400, 9000)}, "32 to 4096"),
+        ({"size": (20, 700)}, r"in \[32, 4096\] pixels"),
+        ({"size": (400, 9000)}, r"in \[32, 4096\] pixels"),
     ],
 )
 def test_impossible_looks_are_refused_with_the_choices(options, words):
@@ -178,7 +179,7 @@ def test_impossible_looks_are_refused_with_the_choices(options, words):
 
 
 def test_following_a_vehicle_that_does_not_exist_is_refused(drive):
-    with pytest.raises(ValueError, match="0 to 19"):
+    with pytest.raises(ValueError, match=r"follow must be in \[0, 19\]"):
         Painter(RULES_2018).paint(drive(1).state, follow=20)
 
 
@@ -210,8 +211,29 @@ def test_pictures_look_as_those_that_were_looked_at(drive, name):
     painter = Painter(rules, theme="light" if name == "light" else "dark", label="golden")
     sim = drive(200, rules, each=lambda sim: painter.observe(sim.state))
     overlay = name if name in OVERLAYS else "none"
-    picture = painter.paint(sim.state, overlay=overlay, follow=12 if name == "followed" else 0)
+    image = painter.paint(sim.state, overlay=overlay, follow=12 if name == "followed" else 0)
     path = PICTURES / f"{name}.png"
     wanted = np.asarray(Image.open(path).convert("RGB")).astype(int)
-    difference = np.abs(picture.astype(int) - wanted)
+    difference = np.abs(image.astype(int) - wanted)
     assert difference.mean() < 1.0 and (difference.max(axis=2) > 60).mean() < 0.002, f"{path.name} differs"
+
+
+def test_a_ghost_that_drives_faster_appears_ahead_and_then_as_an_arrow():
+    fast, slow = Simulator(RULES_2018, 1, threads=1), Simulator(RULES_2018, 1, threads=1)
+    painter, leads = Painter(RULES_2018), []
+    for sim in (fast, slow):
+        sim.reset_open([3])
+    slow.state.speed_factor[0, 0] = 0.5
+    images = {}
+    for frame in range(400):
+        fast.step_frame(0)
+        slow.step_frame(0)
+        for sim, action in ((fast, 0), (slow, 0)):
+            while sim.state.waiting[0] >= 0:
+                sim.step_frame(action)
+        images[frame] = painter.paint(slow.state, ghost=fast.state)
+        leads.append(painter._ghost_history.ground - painter.observe(slow.state).ground)
+    assert leads[10] < leads[150] < leads[399] and leads[399] > 600
+    x = 240 + round(fast.state.x[0, 0] + 7.5)
+    top = images[399][:20, x - 12 : x + 12]
+    assert (np.abs(top.astype(int) - DARK.ego).max(axis=2) < 20).sum() > 10, "no arrow at the upper edge"

@@ -1,4 +1,4 @@
-"""Small pictures for learning agents: shape, colours, sub-pixel motion, independence of everything but State."""
+"""Small images for learning agents: shape, colours, sub-pixel motion, independence of everything but State."""
 
 import numpy as np
 import pytest
@@ -21,8 +21,8 @@ def games(num_envs: int) -> Simulator:
 @pytest.mark.parametrize("grey, channels", [(False, 3), (True, 1)])
 @pytest.mark.parametrize("height, width", [(84, 84), (64, 48)])
 def test_pictures_have_the_asked_shape(grey, channels, height, width):
-    pictures = PixelPainter(FOUR, height, width, grey=grey).paint(games(5).state)
-    assert pictures.shape == (5, height, width, channels) and pictures.dtype == np.uint8
+    images = PixelPainter(FOUR, height, width, grey=grey).paint(games(5).state)
+    assert images.shape == (5, height, width, channels) and images.dtype == np.uint8
 
 
 def test_a_picture_depends_on_its_own_row_alone():
@@ -36,9 +36,9 @@ def test_a_picture_depends_on_its_own_row_alone():
 
 def test_the_ego_car_is_where_state_says_and_red():
     sim = games(1)
-    picture = PixelPainter(FOUR).paint(sim.state)[0].astype(int)
+    image = PixelPainter(FOUR).paint(sim.state)[0].astype(int)
     row, column = int((sim.state.y[0, 0] + 17) * 0.12), int((sim.state.x[0, 0] + 7.5) * 0.6)
-    area = picture[row - 2 : row + 3, column - 3 : column + 4].reshape(-1, 3)
+    area = image[row - 2 : row + 3, column - 3 : column + 4].reshape(-1, 3)
     assert np.abs(area - DARK.ego).max(axis=1).min() < 25
 
 
@@ -78,7 +78,7 @@ def test_vehicles_thrown_off_to_infinity_are_left_out():
 
 
 def test_impossible_sizes_and_buffers_are_refused():
-    with pytest.raises(ValueError, match="16 to 1024"):
+    with pytest.raises(ValueError, match=r"height must be in \[16, 1024\] pixels, got 4"):
         PixelPainter(FOUR, height=4)
     with pytest.raises(ValueError, match=r"\(1, 84, 84, 3\)"):
         PixelPainter(FOUR).paint(games(1).state, out=np.empty((1, 84, 84), np.uint8))

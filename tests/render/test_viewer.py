@@ -1,4 +1,4 @@
-"""The viewer: what its picture shows after which keys; and real windows under Xvfb with real keys."""
+"""The viewer: what its image shows after which keys; and real windows under Xvfb with real keys."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from deeptraffic.render.episode import Episode
 from deeptraffic.render.play import Play
 from deeptraffic.render.theme import DARK
 from deeptraffic.render.trace import Start
-from deeptraffic.render.viewer import Look, Viewer
+from deeptraffic.render.viewer import Viewer, ViewerOptions, side_by_side
 from deeptraffic.render.window import Window
 from deeptraffic.sim.rules import RULES_2018, Action
 
@@ -61,10 +61,10 @@ def test_single_frames_pages_and_jumps_go_where_they_say():
 def test_winding_back_shows_the_same_picture_again():
     viewer = ticked(Viewer(make), 200)
     viewer.press("space")
-    before = viewer.picture()
+    before = viewer.image()
     for key in ("page down", "page up"):
         viewer.press(key)
-    after = viewer.picture()
+    after = viewer.image()
     assert np.array_equal(before[:, :434], after[:, :434]), "read-outs, trail or lane marks differ after winding"
     assert (np.abs(before[630:, 239:434].astype(int) - (225, 190, 41)).max(axis=2) < 40).sum() > 150, "no trail"
 
@@ -74,15 +74,15 @@ def test_a_ghost_keeps_its_lead_when_wound_and_at_any_pace(pace):
     def slow(seed):
         return Episode(RULES_2018, Start.open(seed), lambda sim, agent: 2, frames=400, label="slow")
 
-    wound, plain = (Viewer(slow, look=Look(rival=make, ghost=True)) for _ in range(2))
+    wound, plain = (Viewer(slow, options=ViewerOptions(rival=make, ghost=True)) for _ in range(2))
     wound.press(pace)
     while wound.episode.frame < 300:
         wound.tick()
-        wound.picture()
+        wound.image()
     wound.press("space")
     for key in ("home", "page down", "page down"):
         wound.press(key)
-    assert np.array_equal(wound.picture()[:, :434], ticked(plain, 200).picture()[:, :434])
+    assert np.array_equal(wound.image()[:, :434], ticked(plain, 200).image()[:, :434])
 
 
 def test_a_restart_takes_the_typed_seed():
@@ -97,8 +97,8 @@ def test_a_restart_takes_the_typed_seed():
 
 
 def test_the_network_is_shown_blue_for_positive_and_red_for_negative():
-    with_net = ticked(Viewer(make, look=Look(insight=insight)), 40).picture()
-    without = ticked(Viewer(make), 40).picture()
+    with_net = ticked(Viewer(make, options=ViewerOptions(insight=insight)), 40).image()
+    without = ticked(Viewer(make), 40).image()
     lower = np.s_[400:, 450:]
     for colour in (DARK.positive, DARK.negative):
         near = np.abs(with_net[lower].astype(int) - colour).max(axis=2) < 10
@@ -108,16 +108,16 @@ def test_the_network_is_shown_blue_for_positive_and_red_for_negative():
 
 def test_a_sentence_about_the_decision_stands_over_the_status_line():
     sentences = ("", "road ahead free, no lane free, speeding up")
-    looks = [Look(insight=partial(Insight, (), None, 1, words)) for words in sentences]
-    silent, said = (ticked(Viewer(make, look=look), 40).picture() for look in looks)
+    looks = [ViewerOptions(insight=partial(Insight, (), None, 1, words)) for words in sentences]
+    silent, said = (ticked(Viewer(make, options=options), 40).image() for options in looks)
     rows, columns = np.nonzero((silent != said).any(axis=2))
     assert 680 < rows.min() and rows.max() < 720 and columns.min() > 434 and np.ptp(columns) > 200
 
 
 def test_insights_belong_to_their_decision_when_wound_back():
     numbers = count()
-    look = Look(insight=lambda: Insight([], np.arange(5.0), next(numbers) % 5))
-    viewer = ticked(Viewer(make, look=look), 100)
+    options = ViewerOptions(insight=lambda: Insight([], np.arange(5.0), next(numbers) % 5))
+    viewer = ticked(Viewer(make, options=options), 100)
     first = dict(viewer._insights)
     viewer.press("home")
     ticked(viewer, 100)
@@ -129,21 +129,21 @@ def test_a_rival_stands_beside_and_a_ghost_does_not():
         return Episode(RULES_2018, Start.open(seed), lambda sim, agent: 2, frames=400, label="rival")
 
     def ego_cars(viewer):
-        rows = ticked(viewer, 60).picture()[560:610]
+        rows = ticked(viewer, 60).image()[560:610]
         columns = (np.abs(rows.astype(int) - DARK.ego).max(axis=2) < 16).any(axis=0)
         return (np.diff(np.flatnonzero(columns)) > 60).sum() + 1
 
-    assert ego_cars(Viewer(make, look=Look(rival=rival), size=(1500, 760))) == 2
-    assert ego_cars(Viewer(make, look=Look(rival=rival, ghost=True), size=(1500, 760))) == 1
+    assert ego_cars(Viewer(make, options=ViewerOptions(rival=rival), size=(1500, 760))) == 2
+    assert ego_cars(Viewer(make, options=ViewerOptions(rival=rival, ghost=True), size=(1500, 760))) == 1
 
 
 @pytest.mark.parametrize("size", [(1060, 760), (400, 700), (300, 300), (2000, 1000), (700, 1400)])
 @pytest.mark.parametrize("keys", ["", "h", "n", "t", "o", "c"])
 def test_the_picture_fits_the_window(size, keys):
-    viewer = ticked(Viewer(make, size=size, look=Look(insight=insight)), 5)
+    viewer = ticked(Viewer(make, size=size, options=ViewerOptions(insight=insight)), 5)
     for key in keys:
         viewer.press(key)
-    height, width = viewer.picture().shape[:2]
+    height, width = viewer.image().shape[:2]
     assert (width, height) == size
 
 
@@ -229,7 +229,7 @@ print(*viewer.episode.actions)
 
 @contextmanager
 def window(requires_system, tmp_path, mode: str):
-    """Run the program in a real window; give a function that sends keys, and the process."""
+    """HandDrivenRun the program in a real window; give a function that sends keys, and the process."""
     xvfb, xdotool = requires_system("xvfb", "Xvfb"), requires_system("xdotool", "xdotool")
     read, write = os.pipe()
     server = subprocess.Popen(
@@ -289,3 +289,11 @@ def test_closing_the_window_ends_the_viewer(requires_system, tmp_path):
         tool("getwindowfocus", "windowclose")
         program.communicate(timeout=60)
         assert program.returncode is not None
+
+
+def test_pictures_stand_side_by_side_in_order():
+    one, other = np.full((20, 10, 3), 1, np.uint8), np.full((20, 30, 3), 2, np.uint8)
+    both = side_by_side([one, other], gap=4)
+    assert both.shape == (20, 44, 3) and both[0, 0, 0] == 1 and both[0, 12, 0] == 0 and both[0, 43, 0] == 2
+    with pytest.raises(ValueError, match="one height"):
+        side_by_side([one, other[:5]])

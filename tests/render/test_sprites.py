@@ -1,17 +1,17 @@
-"""A picture of one's own for the ego car."""
+"""An image of one's own for the ego car."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from deeptraffic.render.painter import Painter
-from deeptraffic.render.vehicle_image import VehicleImage
+from deeptraffic.render.sprites import VehicleImage
 from deeptraffic.sim.rules import RULES_2018
 
 
 @pytest.fixture
 def car(tmp_path):
-    """A picture as the original page took it: green, its front blue, transparent to the left and right."""
+    """An image as the original page took it: green, its front blue, transparent to the left and right."""
     pixels = np.zeros((586, 268, 4), np.uint8)
     pixels[:, 5:-5] = (0, 200, 0, 255)
     pixels[:200, 5:-5] = (0, 0, 250, 255)
@@ -22,10 +22,10 @@ def car(tmp_path):
 
 def test_the_picture_replaces_the_ego_car_front_up(drive, car):
     sim = drive(10)
-    picture = Painter(RULES_2018, image=VehicleImage(car)).paint(sim.state)
+    image = Painter(RULES_2018, image=VehicleImage(car)).paint(sim.state)
     x, y = 240 + round(sim.state.x[0, 0] + 7.5), round(sim.state.y[0, 0])
-    assert np.abs(picture[y + 6, x].astype(int) - (0, 0, 250)).max() < 40
-    assert np.abs(picture[y + 24, x].astype(int) - (0, 200, 0)).max() < 40
+    assert np.abs(image[y + 6, x].astype(int) - (0, 0, 250)).max() < 40
+    assert np.abs(image[y + 24, x].astype(int) - (0, 200, 0)).max() < 40
 
 
 def test_a_wide_picture_is_cropped_around_its_middle(tmp_path, drive):
@@ -41,16 +41,16 @@ def test_a_wide_picture_is_cropped_around_its_middle(tmp_path, drive):
 def test_what_is_no_image_is_refused(tmp_path, content):
     path = tmp_path / "car.png"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="no readable PNG"):
+    with pytest.raises(ValueError, match="not a readable PNG"):
         VehicleImage(path)
 
 
 def test_a_missing_a_cut_short_and_a_tiny_file_are_refused(tmp_path, car):
-    with pytest.raises(ValueError, match="not a file"):
+    with pytest.raises(ValueError, match="does not exist"):
         VehicleImage(tmp_path / "none.png")
     car.write_bytes(car.read_bytes()[:400])
-    with pytest.raises(ValueError, match="no readable PNG"):
+    with pytest.raises(ValueError, match="not a readable PNG"):
         VehicleImage(car)
     Image.new("RGB", (4, 4)).save(tmp_path / "tiny.png")
-    with pytest.raises(ValueError, match="8 to 8192"):
+    with pytest.raises(ValueError, match=r"in \[8, 8192\] pixels"):
         VehicleImage(tmp_path / "tiny.png")

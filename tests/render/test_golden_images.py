@@ -1,4 +1,4 @@
-"""Golden pictures of the other styles: viewer, help, tiles and showcase; each was looked at when it was taken."""
+"""Golden images of the other styles: viewer, help and showcase; each was inspected by eye when it was taken."""
 
 from pathlib import Path
 
@@ -9,13 +9,11 @@ from PIL import Image
 from deeptraffic.render.dashboard import Insight
 from deeptraffic.render.episode import Episode
 from deeptraffic.render.showcase import Showcase, showcase_frames
-from deeptraffic.render.tiles import TiledPainter
 from deeptraffic.render.trace import Start
-from deeptraffic.render.viewer import Look, Viewer
-from deeptraffic.sim.engine import Simulator
+from deeptraffic.render.viewer import Viewer, ViewerOptions
 from deeptraffic.sim.rules import RULES_2018
 
-PICTURES = Path(__file__).parent / "pictures"
+PICTURES = Path(__file__).parent / "images"
 FOUR = RULES_2018._replace(other_agents=3)
 
 
@@ -29,26 +27,19 @@ def insight() -> Insight:
 
 
 def viewer() -> np.ndarray:
-    view = Viewer(make, look=Look(insight=insight))
+    view = Viewer(make, options=ViewerOptions(insight=insight))
     for _ in range(250):
         view.tick()
     view.press("o")
-    return view.picture()
+    return view.image()
 
 
 def rivals_with_help() -> np.ndarray:
-    view = Viewer(make, look=Look(rival=make), size=(1400, 700))
+    view = Viewer(make, options=ViewerOptions(rival=make), size=(1400, 700))
     for _ in range(100):
         view.tick()
     view.press("h")
-    return view.picture()
-
-
-def tiles() -> np.ndarray:
-    sim = Simulator(FOUR, 8, threads=1)
-    sim.reset_open(range(8))
-    sim.step(np.ones(8, np.int64))
-    return TiledPainter(FOUR, 8, (1000, 600)).paint(sim.state)
+    return view.image()
 
 
 def showcase() -> np.ndarray:
@@ -56,7 +47,7 @@ def showcase() -> np.ndarray:
     return list(showcase_frames(make(3), card, seconds=4))[90]
 
 
-STYLES = {style.__name__: style for style in (viewer, rivals_with_help, tiles, showcase)}
+STYLES = {style.__name__: style for style in (viewer, rivals_with_help, showcase)}
 
 
 @pytest.mark.parametrize("name", STYLES)

@@ -1,17 +1,17 @@
-"""Driving by hand: the arrow keys as a driver, and what was driven as a demonstration to learn from.
+"""Keyboard policy (the arrow keys), and demonstrations of its runs for imitation learning.
 
-Demonstration file, version 1: a NumPy .npz archive (no pickles) of one run's T decisions of the ego car, in order:
-    observations  (T, D) float32, the contest's vector for the sensor, row by row from the far end, as seen at each
-    actions       (T,) int64, what was done: 0 nothing, 1 accelerate, 2 decelerate, 3 left, 4 right
-    rewards       (T,) float32, the contest's reward for each action: what the next decision was given, (N - 60) / 20
-                  with N the 30 frames' speed summed up [px/frame]
+Demonstration file, version 1: a NumPy .npz archive (no pickles) of the ego vehicle's T decisions in one run, in order:
+    observations  (T, D) float32, the contest's vector for the sensor at each decision, row by row from the far end
+    actions       (T,) int64: 0 nothing, 1 accelerate, 2 decelerate, 3 left, 4 right
+    rewards       (T,) float32, the contest's reward of each action, (N - 60) / 20 with N the sum of the speeds of its
+                  30 frames [px/frame]
     meta          () str, JSON: format "deeptraffic-demonstration", version 1, year, other_agents, sensor (lanes_side,
-                  patches_ahead, patches_behind; D is their number of cells), label (who drove)
-The last decision of an episode has no reward yet, and is left out: a run of 2,000 frames has T = 66. Nothing
-terminates, so the next observation of row t is row t + 1.
+                  patches_ahead, patches_behind; D is their number of cells), label (the driver)
+The last decision of an episode has no reward yet and is left out: a run of 2,000 frames has T = 66. Episodes do not
+terminate, so the next observation of row t is row t + 1.
 
-    >>> with np.load("drive-1.npz") as drive:
-    ...     obs, actions, rewards = drive["observations"], drive["actions"], drive["rewards"]
+    >>> with np.load("drive-1.npz") as run:
+    ...     obs, actions, rewards = run["observations"], run["actions"], run["rewards"]
 """
 
 import json
@@ -27,10 +27,10 @@ from deeptraffic.sim.rules import Action, Sensor
 KEYS = {"up": Action.ACCELERATE, "down": Action.DECELERATE, "left": Action.LEFT, "right": Action.RIGHT}
 
 
-class ManualDriver:
-    """Decides as the arrow keys say; a tap between two decisions counts for the next one, a key held down for all.
+class KeyboardPolicy:
+    """Takes the actions of the arrow keys: a tap counts for the next decision, a key held down for all.
 
-    others: drives the other agents; they do nothing without it
+    others: policy of the other agents; None for no action
     """
 
     def __init__(self, others: Decide | None = None) -> None:
@@ -48,13 +48,13 @@ class ManualDriver:
 
     @property
     def next_action(self) -> Action:
-        """What the next decision will be if no more keys are pressed."""
+        """The next action if no more keys are pressed."""
         if self._tapped is not None:
             return self._tapped
         return self._held[-1] if self._held else Action.NOTHING
 
     def press(self, key: str) -> bool:
-        """Take a key; False if it is none of the driver's."""
+        """Handle a key press; False for a key without an action."""
         if key not in KEYS:
             return False
         self._tapped = KEYS[key]
@@ -62,17 +62,17 @@ class ManualDriver:
         return True
 
     def release(self, key: str) -> None:
-        """Take the letting go of a key."""
+        """Handle the release of a key."""
         self._held = [action for action in self._held if action != KEYS.get(key)]
 
 
 class Demonstration:
-    """A driver that drives as another and keeps what it saw, did and earned.
+    """Wraps a policy and records its observations, actions and rewards.
 
     Args:
-        decide: the driver to keep
-        sensor: what it saw
-        label: its name
+        decide: the policy
+        sensor: of the recorded observations
+        label: name of the driver
     """
 
     def __init__(self, decide: Decide, sensor: Sensor | None = None, label: str = "") -> None:
@@ -83,7 +83,7 @@ class Demonstration:
         self._game: tuple[int, int] = (0, 0)
 
     def __call__(self, sim: Simulator, agent: int) -> int:
-        """Decide, and keep the ego car's decision."""
+        """Return the policy's action, and record it if it is the ego vehicle's."""
         action = self.decide(sim, agent)
         if agent == 0:
             if self._actions:
@@ -99,7 +99,7 @@ class Demonstration:
     def save(self, path: str | Path) -> Path:
         """Write the file; return its path. Raises ValueError before the second decision."""
         if len(self) == 0:
-            raise ValueError("nothing was driven yet: a demonstration needs two decisions at least")
+            raise ValueError("a demonstration needs at least two decisions; drive for longer")
         path, steps = Path(path), len(self)
         year, other_agents = self._game
         meta = {

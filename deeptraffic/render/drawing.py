@@ -1,11 +1,12 @@
-"""Anti-aliased drawing of small pictures in NumPy: every sprite and every background is made here, once.
+"""Anti-aliased drawing of shapes in NumPy, for sprites and backgrounds, and text in pygame's bundled font.
 
 A `Sheet` covers a window of the world at a given scale. Shapes are signed distances turned into coverage, so that edges
-are equally crisp at any scale and at any fraction of a pixel. The colours inside are premultiplied by alpha, which is
-why shapes blend and shrink without dark fringes.
+are equally crisp at any scale and at any fraction of a pixel. Colours are premultiplied by alpha, so that shapes blend
+and shrink without dark fringes.
 """
 
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 ByteArray = NDArray[np.uint8]
+LARGE, FINER = 160, 4  # texts below LARGE [pixels] are rendered FINER times larger and downsampled
+KEPT = 512  # rendered texts in the cache
 
 
 class Sheet:
-    """A picture of `width` x `height` [pixels] whose pixel (0, 0) begins at world point (left, top) [px].
+    """An image of `width` x `height` [pixels] whose pixel (0, 0) begins at world point (left, top) [px].
 
-    rgba: (H*k, W*k, 4) float64 0..1, premultiplied; k is the supersampling that keeps shapes below a pixel honest
+    rgba: (H*k, W*k, 4) float64 0..1, premultiplied; k is the supersampling factor, for shapes smaller than a pixel
     """
 
     def __init__(self, width: int, height: int, scale: float, left: float = 0.0, top: float = 0.0) -> None:
@@ -35,13 +38,13 @@ class Sheet:
         self.y = (top + (np.arange(height * self.factor) + 0.5) / self.scale)[:, np.newaxis]
 
     def cover(self, coverage: FloatArray, colour: Colour, alpha: float = 1.0) -> None:
-        """Lay `colour` over the sheet where `coverage` (H*k, W*k) is above 0."""
+        """Blend `colour` over the sheet with opacity `coverage` (H*k, W*k) * alpha."""
         opacity = (coverage * alpha)[..., np.newaxis]
         ink = np.array([*(c / 255 for c in colour), 1.0])
         self.rgba = self.rgba * (1 - opacity) + ink * opacity
 
     def fill(self, colour: Colour, alpha: float = 1.0) -> None:
-        """Lay `colour` over the whole sheet."""
+        """Blend `colour` over the whole sheet."""
         self.cover(np.ones(self.rgba.shape[:2]), colour, alpha)
 
     def box(
@@ -85,7 +88,7 @@ class Sheet:
         return np.clip(0.5 - distance * self.scale, 0.0, 1.0)
 
     def rgba8(self) -> ByteArray:
-        """Return the picture as (H, W, 4) bytes, colours no longer multiplied by alpha."""
+        """Return the image as (H, W, 4) bytes, colours no longer multiplied by alpha."""
         height, width = self.rgba.shape[0] // self.factor, self.rgba.shape[1] // self.factor
         mean = self.rgba.reshape(height, self.factor, width, self.factor, 4).mean(axis=(1, 3))
         alpha = mean[..., 3:]
@@ -93,7 +96,7 @@ class Sheet:
         return np.rint(np.concatenate([colours, alpha], axis=2).clip(0, 1) * 255).astype(np.uint8)
 
     def surface(self) -> "pygame.Surface":
-        """Return the picture as a pygame surface with alpha."""
+        """Return the image as a pygame surface with alpha."""
         return surface_from_rgba(self.rgba8())
 
 
@@ -129,3 +132,87 @@ def draw_curve(
     sheet = Sheet(size, size, 1.0, left, top)
     sheet.box(points[-1], (radius, radius), dot, radius=radius)
     canvas.blit(sheet.surface(), (left, top))
+
+
+if TYPE_CHECKING:
+    import pygame
+
+
+class TextRenderer:
+    """Renders texts of pygame's font heights [pixels], with a cache."""
+
+    def __init__(self) -> None:
+        self._fonts: dict[int, pygame.font.Font] = {}
+        self._widths: OrderedDict[tuple[str, int], float] = OrderedDict()
+        self._texts: OrderedDict[tuple[str, int, Colour], pygame.Surface] = OrderedDict()
+
+    def image(self, text: str, size: float, colour: Colour) -> "pygame.Surface":
+        """Return `text` as a surface with alpha, in letters of `size` [pixels]."""
+        key = (text, max(7, round(size)), colour)
+        if key not in self._texts:
+            self._texts[key] = self._render(*key)
+            if len(self._texts) > KEPT:
+                self._texts.popitem(last=False)
+        return self._texts[key]
+
+    def write(
+        self,
+        target: "pygame.Surface",
+        text: str,
+        at: tuple[float, float],
+        size: float,
+        colour: Colour,
+        anchor: str = "left",
+    ) -> "pygame.Rect":
+        """Write `text` with its top at `at`, aligned by the anchor (left, centre, right); return its rectangle."""
+        image = self.image(text, size, colour)
+        shift = {"left": 0.0, "centre": image.get_width() / 2, "right": float(image.get_width())}[anchor]
+        return target.blit(image, (round(at[0] - shift), round(at[1])))
+
+    def write_digits(
+        self, target: "pygame.Surface", text: str, at: tuple[float, float], size: float, colour: Colour
+    ) -> None:
+        """Write a text that changes in every image, character by character, so that the cache holds characters."""
+        left = at[0]
+        for letter in text:
+            self.write(target, letter, (left, at[1]), size, colour)
+            left += self.width(letter, size)
+
+    def _render(self, text: str, size: int, colour: Colour) -> "pygame.Surface":
+        """Render small text larger and downsample it: hinting at small sizes would space it unevenly."""
+        import pygame
+
+        if size >= LARGE:
+            return self._font(size).render(text, True, colour)
+        alpha = pygame.surfarray.array_alpha(self._font(size * FINER).render(text or " ", True, colour)).T
+        height, width = (math.ceil(side / FINER) for side in alpha.shape)
+        fine = np.zeros((height * FINER, width * FINER))
+        fine[: alpha.shape[0], : alpha.shape[1]] = alpha
+        letters = np.empty((height, width, 4), np.uint8)
+        letters[..., :3] = colour
+        letters[..., 3] = np.rint(fine.reshape(height, FINER, width, FINER).mean(axis=(1, 3)))
+        return surface_from_rgba(letters)
+
+    def width(self, text: str, size: float) -> float:
+        """Return how wide `text` is [pixels]."""
+        key = (text, max(7, round(size)))
+        if key not in self._widths:
+            self._widths[key] = self._font(key[1] * FINER).size(text)[0] / FINER
+            if len(self._widths) > KEPT:
+                self._widths.popitem(last=False)
+        return self._widths[key]
+
+    def ascent(self, size: float) -> int:
+        """Return how far the baseline is below the top [pixels]."""
+        return int(self._font(max(7, round(size))).get_ascent())
+
+    def _font(self, size: int) -> "pygame.font.Font":
+        """Return the font, made again if pygame was quit meanwhile (as Gymnasium's `play` does)."""
+        import pygame
+
+        try:
+            self._fonts[size].get_ascent()
+        except (KeyError, pygame.error):
+            pygame.font.init()
+            self._fonts[size] = pygame.font.Font(None, size)
+        return self._fonts[size]
