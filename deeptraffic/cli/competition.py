@@ -1,28 +1,74 @@
-"""`deeptraffic competition ...`: the organiser's commands; each writes who did what to the audit log."""
+"""`deeptraffic competition ...`: the organiser's commands; each is written to the audit log."""
 
+import getpass
 import os
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich import box
 from rich.table import Table
 
-from deeptraffic.cli.contests import COMPETITION, DATA, DATABASE_URL, JSON, actor, open_competition, open_existing
-from deeptraffic.cli.serve import require_extra
-from deeptraffic.cli.terminal import print_json, results
+from deeptraffic.cli.serve import DATA_HELP, DATABASE_HELP, DATABASE_VARIABLE, DEFAULT_DATA, require_extra
+from deeptraffic.cli.terminal import FAILED, messages, print_json, results
 
+if TYPE_CHECKING:
+    from deeptraffic.competition.models import Competition
+    from deeptraffic.competition.store.database import Database
+
+DATA = typer.Option(DEFAULT_DATA, help=DATA_HELP)
+DATABASE_URL = typer.Option(None, envvar=DATABASE_VARIABLE, help=DATABASE_HELP)
+COMPETITION = typer.Option(None, "--competition", "-c", help="Name of the competition, if the database holds several.")
+JSON = typer.Option(False, "--json", help="Print one JSON object.")
 DAY = 86_400_000  # [ms]
 
 
+def open_existing(data: Path, url: str | None) -> "Database":
+    """Return the database of an existing competition; ValueError if the folder holds none."""
+    require_extra()
+    from deeptraffic.competition.server import open_database
+    from deeptraffic.competition.store.database import FILE
+
+    if url is None and not (data / FILE).is_file():
+        raise ValueError(
+            f"{str(data)!r} holds no competition; name its folder with --data, or start `deeptraffic serve`"
+        )
+    return open_database(data, url)
+
+
+def open_competition(data: Path, url: str | None, key: str | None) -> "tuple[Database, Competition]":
+    """Return a database and a competition in it; ValueError if none or several match."""
+    from deeptraffic.competition.store.competitions import all_competitions
+
+    db = open_existing(data, url)
+    every = all_competitions(db)
+    found = [competition for competition in every if key is None or competition.key == key]
+    if len(found) != 1:
+        names = ", ".join(competition.key for competition in every) or "none"
+        raise ValueError(f"name one competition with --competition; there are: {names}")
+    return db, found[0]
+
+
+def actor() -> str:
+    """Return the acting user, for the audit log."""
+    name = "unknown user"
+    with suppress(OSError, KeyError):
+        name = getpass.getuser()
+    return f"{name} at the command line"[:80]
+
+
+# --- settings and people ------------------------------------------------------------------------------------------
+
+
 def create(
-    key: str = typer.Argument(..., help="Its name in addresses: small letters, digits and hyphens."),
-    config: Path | None = typer.Option(None, help="A TOML or JSON file of settings."),
+    key: str = typer.Argument(..., help="Name in URLs: lower-case letters, digits and hyphens."),
+    config: Path | None = typer.Option(None, help="TOML or JSON file of settings."),
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
     json: bool = JSON,
 ) -> None:
-    """Make a competition from a file of settings; `private_seeds` in it are the final's, else they are drawn."""
+    """Create a competition from a file of settings, which may hold the `private_seeds` of the final."""
     require_extra()
     from deeptraffic.competition.config import CompetitionConfig
     from deeptraffic.competition.server import last_address, open_database
@@ -34,27 +80,27 @@ def create(
     settings = CompetitionConfig.from_record(record)
     db = open_database(data, database_url)
     made = competitions.create(db, key, settings, actor(), seeds)
-    invite = f"{last_address(data)}/join/{accounts.new_invite(db, made.id, actor(), note='made with it')}"
+    invite = f"{last_address(data)}/join/{accounts.new_invite(db, made.id, actor(), note='first invitation')}"
     if json:
         print_json({"key": made.key, "invite": invite, "config": settings.to_record()})
         return
-    results.print(f"Made {made.key}: {settings.title}. Whoever has this link can join:", markup=False)
+    results.print(f"Created {made.key}: {settings.title}. Anybody with this link can join:", markup=False)
     results.print(f"  {invite}", highlight=False, soft_wrap=True)
 
 
 def show(data: Path = DATA, database_url: str | None = DATABASE_URL, json: bool = JSON) -> None:
-    """List the competitions: phase, people, submissions."""
-    from deeptraffic.competition.store import competitions, members, submissions
+    """List the competitions, with phase, members and submissions."""
+    from deeptraffic.competition.store import competitions, submissions
 
     db = open_existing(data, database_url)
-    with db.read() as connection:
-        now = db.now(connection)
+    with db.read() as session:
+        now = db.now(session)
     rows = [
         {
             "key": competition.key,
             "title": competition.config.title,
             "phase": competition.phase(now),
-            "members": members.count_members(db, competition.id),
+            "members": competitions.count_members(db, competition.id),
             "submissions": submissions.count_submissions(db, competition.id),
         }
         for competition in competitions.all_competitions(db)
@@ -86,7 +132,7 @@ def change(
 
 
 def admin_link(data: Path = DATA, database_url: str | None = DATABASE_URL, json: bool = JSON) -> None:
-    """Print a new one-time link for the organiser; the one before stops working."""
+    """Print a new one-time link for the organiser; earlier ones become invalid."""
     from deeptraffic.competition.server import last_address
     from deeptraffic.competition.store.accounts import organiser_link
 
@@ -100,13 +146,13 @@ def admin_link(data: Path = DATA, database_url: str | None = DATABASE_URL, json:
 
 def invite(
     uses: int | None = typer.Option(None, min=1, help="How many people may join by it.", show_default="any number"),
-    days: int = typer.Option(90, min=1, max=3650, help="Until it ends."),
+    days: int = typer.Option(90, min=1, max=3650, help="Days until it expires."),
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
     competition: str | None = COMPETITION,
     json: bool = JSON,
 ) -> None:
-    """Print a link with which people join."""
+    """Print an invitation link."""
     from deeptraffic.competition.server import last_address
     from deeptraffic.competition.store.accounts import new_invite
 
@@ -119,16 +165,16 @@ def invite(
 
 
 def accounts(
-    people: Path = typer.Argument(..., help="CSV with a column `name`, and `contact` if you like."),
-    output: Path = typer.Option(..., "--output", "-o", help="CSV to write: name, contact, link."),
+    people: Path = typer.Argument(..., help="CSV file with a column `name` and optionally `contact`."),
+    output: Path = typer.Option(..., "--output", "-o", help="CSV file to write: name, contact, link."),
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
     competition: str | None = COMPETITION,
 ) -> None:
-    """Make accounts from a list of names, each with a one-time link."""
+    """Create accounts from a list of names, each with a one-time link."""
     from deeptraffic.competition.server import last_address
     from deeptraffic.competition.store.accounts import import_people
-    from deeptraffic.competition.store.export import to_csv
+    from deeptraffic.competition.store.board import csv_text
 
     db, found = open_competition(data, database_url, competition)
     names, address = people.read_text(encoding="utf-8-sig"), last_address(data)
@@ -136,20 +182,20 @@ def accounts(
         try:
             made = import_people(db, found.id, names, actor())
         except ValueError:
-            output.unlink()  # nobody was taken in
+            output.unlink()  # no account was created
             raise
         rows = [(person.name, person.contact, f"{address}/link/{secret}") for person, secret in made]
-        file.write(to_csv(("name", "contact", "link"), rows))
+        file.write(csv_text(("name", "contact", "link"), rows))
     results.print(f"{len(made)} accounts; their one-time links are in {output}", markup=False, highlight=False)
 
 
 def pause(
-    reason: str = typer.Option("", help="Shown to participants."),
+    reason: str = typer.Option("", help="Reason, shown to participants."),
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
     competition: str | None = COMPETITION,
 ) -> None:
-    """Take no submissions for now; what waits is still scored."""
+    """Pause submissions; what waits in the queue is still scored."""
     from deeptraffic.competition.store import competitions
 
     db, found = open_competition(data, database_url, competition)
@@ -158,22 +204,22 @@ def pause(
 
 
 def resume(data: Path = DATA, database_url: str | None = DATABASE_URL, competition: str | None = COMPETITION) -> None:
-    """Take submissions again."""
+    """Accept submissions again."""
     from deeptraffic.competition.store import competitions
 
     db, found = open_competition(data, database_url, competition)
     competitions.resume(db, found.id, actor())
-    results.print(f"{found.key} takes submissions")
+    results.print(f"{found.key} accepts submissions")
 
 
 def baseline(
-    name: str = typer.Argument(..., help="What the board calls it."),
-    file: Path = typer.Argument(..., help="A policy file, or a file of the original game."),
+    name: str = typer.Argument(..., help="Name on the board."),
+    file: Path = typer.Argument(..., help="Policy file, or file of the original game."),
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
     competition: str | None = COMPETITION,
 ) -> None:
-    """Enter a policy that stands on the board without a rank."""
+    """Submit a policy that is on the board without a rank."""
     from deeptraffic.competition.sandbox.validation import validate
     from deeptraffic.competition.store.organise import add_baseline
 
@@ -183,15 +229,92 @@ def baseline(
 
 
 def disqualify(
-    submission: str = typer.Argument(..., help="The submission's key, as its page's address has it."),
-    reason: str = typer.Option(..., help="The person concerned reads it."),
-    undo: bool = typer.Option(False, help="Take a disqualification back."),
+    submission: str = typer.Argument(..., help="Key of the submission: the end of its page's URL."),
+    reason: str = typer.Option(..., help="Reason, shown to the person concerned."),
+    undo: bool = typer.Option(False, help="Revoke a disqualification."),
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
 ) -> None:
-    """Take a submission off the board."""
+    """Disqualify a submission: take it off the board."""
     from deeptraffic.competition.store import organise
 
     db = open_existing(data, database_url)
     (organise.requalify if undo else organise.disqualify)(db, submission, actor(), reason)
     results.print(f"{submission} is {'back' if undo else 'disqualified'}", markup=False, highlight=False)
+
+
+# --- maintenance --------------------------------------------------------------------------------------------------
+
+
+def export(
+    output: Path = typer.Option(..., "--output", "-o", help="Zip file to write."),
+    data: Path = DATA,
+    database_url: str | None = DATABASE_URL,
+    competition: str | None = COMPETITION,
+) -> None:
+    """Export a competition: boards, submissions, people, run scores, policy files, the audit log."""
+    from deeptraffic.competition.store import archive
+
+    db, found = open_competition(data, database_url, competition)
+    archive.export(db, found.id, output, actor())
+    results.print(f"{output}: {output.stat().st_size:,} bytes", markup=False, highlight=False)
+
+
+def backup(
+    output: Path = typer.Option(..., "--output", "-o", help="File to write; it holds the server's secrets."),
+    data: Path = DATA,
+    database_url: str | None = DATABASE_URL,
+) -> None:
+    """Write a backup of the whole database while the server runs."""
+    from deeptraffic.competition.store import archive
+
+    counts = archive.backup(open_existing(data, database_url), output, actor())
+    _print_counts(output, counts)
+
+
+def restore(
+    file: Path = typer.Argument(..., help="Backup file."),
+    data: Path = DATA,
+    database_url: str | None = DATABASE_URL,
+) -> None:
+    """Fill an empty folder or database from a backup."""
+    require_extra()
+    from deeptraffic.competition.server import open_database
+    from deeptraffic.competition.store import archive
+
+    if not file.is_file():
+        raise ValueError(f"there is no file {str(file)!r}")
+    counts = archive.restore(file, open_database(data, database_url), actor())
+    _print_counts(data, counts)
+
+
+def _print_counts(place: Path, counts: dict[str, int]) -> None:
+    text = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    results.print(f"{place}: {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def doctor(data: Path = DATA, database_url: str | None = DATABASE_URL, json: bool = JSON) -> None:
+    """Test the sandbox, the disk, the clock and the database of this machine; exit code 1 if one is bad."""
+    from deeptraffic.competition.doctor import examine
+
+    findings = []
+    with messages.status("testing") as status:
+        for finding in examine(open_existing(data, database_url), data):
+            findings.append(finding)
+            status.update(f"tested {finding.name}")
+    if json:
+        print_json({"findings": [vars(finding) for finding in findings]})
+    else:
+        _print_findings(findings)
+    if any(finding.state == "bad" for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+def _print_findings(findings: list[Any]) -> None:
+    colours = {"good": "green", "weak": "yellow", "bad": "bold red"}
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("what", "state", "finding"):
+        table.add_column(heading)
+    for finding in findings:
+        table.add_row(finding.name, f"[{colours[finding.state]}]{finding.state}[/]", finding.detail)
+    results.print(table)

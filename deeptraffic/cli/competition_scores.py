@@ -1,4 +1,4 @@
-"""`deeptraffic competition reevaluate` and `finalize`: scores that count only when the organiser says so."""
+"""`deeptraffic competition reevaluate` and `finalize`: scores that count once the organiser applies or reveals them."""
 
 import time
 from collections.abc import Callable
@@ -9,33 +9,33 @@ import typer
 from rich import box
 from rich.table import Table
 
-from deeptraffic.cli.contests import COMPETITION, DATA, DATABASE_URL, JSON, actor, open_competition
+from deeptraffic.cli.competition import COMPETITION, DATA, DATABASE_URL, JSON, actor, open_competition
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 
 if TYPE_CHECKING:
     from deeptraffic.competition.store.board import Board
     from deeptraffic.competition.store.database import Database
-    from deeptraffic.competition.store.reevaluations import Reevaluation
+    from deeptraffic.competition.store.organise import Reevaluation
 
 POLL_SECONDS = 1.0
 
 
 def finalize(
-    reveal: bool = typer.Option(False, help="Show the final to everybody."),
-    retry: bool = typer.Option(False, help="Evaluate anew what failed by the platform's fault."),
-    cancel: bool = typer.Option(False, help="Forget a final that is not revealed, and take submissions again."),
+    reveal: bool = typer.Option(False, help="Publish the final ranking."),
+    retry: bool = typer.Option(False, help="Retry evaluations that failed for a platform error."),
+    cancel: bool = typer.Option(False, help="Cancel a final that is not revealed, and accept submissions again."),
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
     competition: str | None = COMPETITION,
     json: bool = JSON,
 ) -> None:
-    """Score everybody's chosen submission on the private seeds, hidden; with --reveal, show the final ranking."""
+    """Evaluate all chosen submissions on the private seeds, hidden; --reveal publishes the final ranking."""
     from deeptraffic.competition.store import board, finals
 
     db, found = open_competition(data, database_url, competition)
     if cancel:
         finals.cancel(db, found.id, actor())
-        results.print(f"{found.key}: the final is cancelled; submissions are taken again")
+        results.print(f"{found.key}: the final is cancelled; submissions are accepted again")
         return
     if retry:
         finals.retry(db, found.id, actor())
@@ -51,11 +51,11 @@ def finalize(
 
 def _print_final(db: "Database", competition_id: int, final: "Board", revealed: bool, json: bool) -> None:
     from deeptraffic.competition.store import finals
-    from deeptraffic.competition.store.export import board_record
+    from deeptraffic.competition.store.board import record
 
     failed = finals.preview(db, competition_id).failed
     if json:
-        rows = [board_record(row) for row in final.rows]
+        rows = [record(row, label=True) for row in final.rows]
         print_json({"state": "revealed" if revealed else "scored", "failed": failed, "final": rows})
         return
     table = Table(title="final, revealed" if revealed else "final, still hidden", title_justify="left", box=box.SIMPLE)
@@ -67,37 +67,41 @@ def _print_final(db: "Database", competition_id: int, final: "Board", revealed: 
         table.add_row(rank, row.name, f"{row.score:.2f}", interval, f"{row.mean:.2f}")
     results.print(table)
     if failed:
-        messages.print(f"{failed} entries of the final have no score; --retry evaluates anew what failed by our fault")
+        messages.print(
+            f"{failed} entries of the final have no score; --retry evaluates again what failed for a platform error"
+        )
     if not revealed:
-        messages.print("`deeptraffic competition finalize --reveal` shows it to everybody.")
+        messages.print("`deeptraffic competition finalize --reveal` publishes it.")
 
 
 def reevaluate(
-    submissions: list[str] = typer.Argument(None, help="Keys of submissions; --all for every one."),
-    every: bool = typer.Option(False, "--all", help="All submissions that have a score."),
-    apply: bool = typer.Option(False, help="Let the new scores count."),
-    discard: bool = typer.Option(False, help="Forget them."),
+    submissions: list[str] = typer.Argument(None, help="Keys of submissions; --all for all."),
+    every: bool = typer.Option(False, "--all", help="Re-evaluate all scored submissions."),
+    apply: bool = typer.Option(False, help="Apply the new scores."),
+    discard: bool = typer.Option(False, help="Discard the new scores."),
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
     competition: str | None = COMPETITION,
     json: bool = JSON,
 ) -> None:
-    """Score submissions anew and show what would change; --apply or --discard decides."""
-    from deeptraffic.competition.store import reevaluations
+    """Re-evaluate submissions and show what would change, until --apply or --discard."""
+    from deeptraffic.competition.store import organise
 
     db, found = open_competition(data, database_url, competition)
-    batches = reevaluations.open_batches(db, found.id)
+    batches = organise.open_reevaluations(db, found.id)
     if discard and batches:
-        reevaluations.discard(db, batches[0], actor())
+        organise.discard_reevaluation(db, batches[0], actor())
         results.print("the re-evaluation is discarded; the scores stay as they are")
         return
     if not batches and (apply or discard or not (submissions or every)):
-        raise ValueError("no re-evaluation is open; name submissions, or --all")
-    batch = batches[0] if batches else reevaluations.begin(db, found.id, None if every else submissions, actor())
+        raise ValueError("no re-evaluation is open; name submissions, or give --all")
+    batch = (
+        batches[0] if batches else organise.begin_reevaluation(db, found.id, None if every else submissions, actor())
+    )
     _wait(db, f"re-evaluation of {found.key}", lambda: _batch_progress(db, batch))
-    seen = reevaluations.preview(db, batch)
+    seen = organise.preview_reevaluation(db, batch)
     if apply:
-        reevaluations.apply(db, batch, actor())
+        organise.apply_reevaluation(db, batch, actor())
     _print_changes(seen, apply, json)
 
 
@@ -115,9 +119,9 @@ def _print_changes(seen: "Reevaluation", applied: bool, json: bool) -> None:
         table.add_row(change.name, change.label, f"{change.before:.2f}", after, *ranks)
     if seen.changes:
         results.print(table)
-    results.print(f"{len(seen.changes)} of {seen.total} scores differ, {seen.failed} could not be found")
+    results.print(f"{len(seen.changes)} of {seen.total} scores differ, {seen.failed} evaluations failed")
     if not applied:
-        messages.print("`deeptraffic competition reevaluate --apply` lets them count, --discard forgets them.")
+        messages.print("`deeptraffic competition reevaluate --apply` applies them, --discard discards them.")
 
 
 def _final_progress(db: "Database", competition_id: int) -> tuple[int, int]:
@@ -128,16 +132,16 @@ def _final_progress(db: "Database", competition_id: int) -> tuple[int, int]:
 
 
 def _batch_progress(db: "Database", batch: str) -> tuple[int, int]:
-    from deeptraffic.competition.store.reevaluations import preview
+    from deeptraffic.competition.store.organise import preview_reevaluation
 
-    seen = preview(db, batch)
+    seen = preview_reevaluation(db, batch)
     return seen.done + seen.failed, seen.total
 
 
 def _wait(db: "Database", title: str, progress: Callable[[], tuple[int, int]]) -> None:
-    """Wait until everything is evaluated; without a worker anywhere, evaluate it here."""
+    """Wait until everything is evaluated; if no worker runs, evaluate it here."""
     from deeptraffic.competition.evaluation import evaluate_job
-    from deeptraffic.competition.store import workers
+    from deeptraffic.competition.store import queue
     from deeptraffic.competition.worker import Worker
 
     own = None
@@ -147,7 +151,7 @@ def _wait(db: "Database", title: str, progress: Callable[[], tuple[int, int]]) -
             bar(done, total)
             if done == total:
                 return
-            if own is None and not workers.seen(db):
+            if own is None and not queue.seen_workers(db):
                 messages.print("No worker runs; evaluating here.")
                 own = Worker(db, "all", evaluate_job)
             if own is None or not own.step():

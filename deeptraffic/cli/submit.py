@@ -1,34 +1,37 @@
-"""`deeptraffic submit`: check a policy file, score it here, send it to a competition, and wait for its score there."""
+"""`deeptraffic submit`: validate a policy file, score it here, send it to a competition, wait for its score there."""
 
+import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import typer
 
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 
-if TYPE_CHECKING:
-    from deeptraffic.cli.server_client import ServerClient
-
 POLL_SECONDS = 1.0
+TIMEOUT_SECONDS = 60.0
+MAX_ANSWER = 10_000_000  # [bytes]
+TRIES = 3  # of reading, where the connection or the server fails
 
 
 def submit(
-    file: Path = typer.Argument(..., help="A policy file (.safetensors), or a file of the original game (.js)."),
+    file: Path = typer.Argument(..., help="Policy file (.safetensors), or file of the original game (.js)."),
     server: str = typer.Option(
-        ..., envvar="DEEPTRAFFIC_SERVER", help="The server's address, such as https://traffic.example.org."
+        ..., envvar="DEEPTRAFFIC_SERVER", help="URL of the server, such as https://traffic.example.org."
     ),
     token: str = typer.Option(
-        ..., envvar="DEEPTRAFFIC_TOKEN", help="A token to submit with; your page on the server makes one."
+        ..., envvar="DEEPTRAFFIC_TOKEN", help="Token for submissions, from your account page on the server."
     ),
-    competition: str | None = typer.Option(None, help="The competition's name in addresses, if there are several."),
-    score: bool = typer.Option(True, help="Print the official score, computed here, before sending."),
+    competition: str | None = typer.Option(None, help="Name of the competition in URLs, if there are several."),
+    score: bool = typer.Option(True, help="Compute and print the official score before sending."),
     wait: bool = typer.Option(True, help="Wait for the server's score."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Submit a policy to a competition."""
-    from deeptraffic.cli.server_client import ServerClient
     from deeptraffic.competition.config import CompetitionConfig
     from deeptraffic.competition.sandbox.validation import validate_unsandboxed
 
@@ -69,7 +72,7 @@ def _score_here(file: Path, rules: int, other_agents: int) -> float:
 
 
 def _wait(client: "ServerClient", key: str) -> dict[str, Any]:
-    """Show how far the server is, until it is done; return the submission."""
+    """Show the server's progress until it is done; return the submission."""
     with progress_bar("on the server") as progress:
         while True:
             now = client.submission(key)
@@ -81,7 +84,7 @@ def _wait(client: "ServerClient", key: str) -> dict[str, Any]:
 
 
 def _report(made: dict[str, Any], json: bool) -> None:
-    """Say what came of it; RuntimeError if the server gave no score, or another one than this machine."""
+    """Print the result; RuntimeError if the server gave no score, or another one than this machine."""
     if json:
         print_json(made)
     elif made["score"] is not None:
@@ -89,5 +92,79 @@ def _report(made: dict[str, Any], json: bool) -> None:
     if made["state"] in ("refused", "failed"):
         raise RuntimeError(made["reason"] or "the server gave no score")
     if made["score"] is not None and made["score_here"] not in (None, made["score"]):
-        messages.print("The scores differ, which must not be: tell the organiser, with the file and both scores.")
+        messages.print("The scores differ, which is a bug: report it to the organiser, with the file and both scores.")
         raise RuntimeError(f"{made['score_here']} mph here, {made['score']} mph on the server")
+
+
+# --- the JSON API (competition/web/api.py), with the standard library alone ----------------------------------------
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    """Follows no redirect, which would send the token to another server."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Refuse."""
+
+
+class ServerClient:
+    """Client of a competition's server.
+
+    server: its URL, with or without a path; token: sent with every request
+    """
+
+    def __init__(self, server: str, token: str) -> None:
+        parts = urlsplit(server)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"--server {server!r} is not a URL; give one such as https://traffic.example.org")
+        if not token.isascii() or not token.isprintable() or not token:
+            raise ValueError("--token is invalid; copy it from your account page on the server")
+        if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+            messages.print("The URL is http://, not https://: the token is sent unencrypted.")
+        self.base, self._token = f"{parts.scheme}://{parts.netloc}/api/v1", token
+        self._opener = build_opener(_NoRedirect)
+
+    def competition(self, key: str | None) -> dict[str, Any]:
+        """Return a competition's settings and phase; the only one if no key is given."""
+        if key is not None:
+            return dict(self._ask(f"/competitions/{quote(key, safe='')}"))
+        found = self._ask("/competitions")
+        if len(found) != 1:
+            names = ", ".join(one["key"] for one in found) or "none"
+            raise ValueError(f"the server has {len(found)} competitions ({names}); name one with --competition")
+        return dict(found[0])
+
+    def submit(self, competition: str, filename: str, content: bytes) -> dict[str, Any]:
+        """Send a file; return the submission."""
+        path = f"/competitions/{quote(competition, safe='')}/submissions?filename={quote(filename, safe='')}"
+        return dict(self._ask(path, content))
+
+    def submission(self, key: str) -> dict[str, Any]:
+        """Return one of the token owner's submissions."""
+        return dict(self._ask(f"/submissions/{quote(key, safe='')}"))
+
+    def _ask(self, path: str, content: bytes | None = None) -> Any:
+        """Return the answer's JSON; ValueError for what the server rejects, RuntimeError where it fails."""
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/octet-stream"}
+        for left in reversed(range(TRIES if content is None else 1)):
+            try:
+                with self._opener.open(Request(self.base + path, content, headers), timeout=TIMEOUT_SECONDS) as answer:
+                    return json.loads(answer.read(MAX_ANSWER))
+            except HTTPError as error:
+                if error.code < 500 or not left:
+                    raise _server_error(error) from None
+            except (URLError, OSError, ValueError) as error:
+                if not left:
+                    reason = getattr(error, "reason", error)
+                    raise RuntimeError(
+                        f"{self.base} does not answer ({reason}); check --server and the connection"
+                    ) from None
+        raise AssertionError("unreachable")
+
+
+def _server_error(error: HTTPError) -> Exception:
+    """Return the error in a server's answer."""
+    try:
+        sentence = str(json.loads(error.read(MAX_ANSWER))["error"]["message"])
+    except (ValueError, KeyError, TypeError, OSError):
+        sentence = f"the server answered {error.code} {error.reason}"
+    return ValueError(sentence) if error.code < 500 else RuntimeError(sentence)

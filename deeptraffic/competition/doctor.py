@@ -24,6 +24,7 @@ from pathlib import Path
 from sqlalchemy import func, select, text
 
 from deeptraffic.competition.config import to_time
+from deeptraffic.competition.models import AuditEntry, Evaluation, Submission
 from deeptraffic.competition.sandbox import messages
 from deeptraffic.competition.sandbox.errors import InvalidSubmission, PlatformError
 from deeptraffic.competition.sandbox.escape_attempts import (
@@ -36,12 +37,10 @@ from deeptraffic.competition.sandbox.escape_attempts import (
 from deeptraffic.competition.sandbox.limits import MEGABYTE, Limits
 from deeptraffic.competition.sandbox.lockdown import Protection
 from deeptraffic.competition.sandbox.process import ChildProcess
-from deeptraffic.competition.store import queue, workers
-from deeptraffic.competition.store.backup import check_file
-from deeptraffic.competition.store.database import Database
+from deeptraffic.competition.store import queue
+from deeptraffic.competition.store.archive import check_file
+from deeptraffic.competition.store.database import Database, newest_version
 from deeptraffic.competition.store.errors import RequestError, Unavailable
-from deeptraffic.competition.store.migration import newest_version, version_of
-from deeptraffic.competition.store.schema import audit, evaluations, submissions
 
 GOOD, WEAK, BAD = "good", "weak", "bad"
 LITTLE_DISK, NO_DISK = 2_000_000_000, 200_000_000  # [bytes] free
@@ -204,10 +203,10 @@ def folder_finding(data: Path) -> Finding:
 
 def clock_finding(db: Database) -> Finding:
     """Whether the clock was set back, and agrees with the database's."""
-    with db.read() as connection:
-        now, here = db.now(connection), time.time_ns() // 1_000_000
-        newest = connection.execute(select(func.max(audit.c.at))).scalar_one() or 0
-        newest = max(newest, connection.execute(select(func.max(submissions.c.accepted_at))).scalar_one() or 0)
+    with db.read() as session:
+        now, here = db.now(session), time.time_ns() // 1_000_000
+        newest = session.execute(select(func.max(AuditEntry.at))).scalar_one() or 0
+        newest = max(newest, session.execute(select(func.max(Submission.accepted_at))).scalar_one() or 0)
     if newest > now + CLOCK_SLACK:
         return Finding("clock", BAD, f"the clock was set back: {to_time(newest)} is recorded, now {to_time(now)}")
     if abs(now - here) > CLOCK_SLACK:
@@ -220,14 +219,14 @@ def clock_finding(db: Database) -> Finding:
 def database_finding(db: Database) -> Finding:
     """Integrity and durability of the database."""
     if not db.is_sqlite:
-        with db.read() as connection:
-            version = connection.execute(text("SHOW server_version")).scalar_one()
-            keeps = connection.execute(text("SHOW synchronous_commit")).scalar_one()
+        with db.read() as session:
+            version = session.execute(text("SHOW server_version")).scalar_one()
+            keeps = session.execute(text("SHOW synchronous_commit")).scalar_one()
         state = GOOD if keeps != "off" else WEAK
         return Finding("database", state, f"PostgreSQL {version}, synchronous_commit={keeps}")
-    with db.read() as connection:
-        journal = connection.execute(text("PRAGMA journal_mode")).scalar_one()
-        synchronous = connection.execute(text("PRAGMA synchronous")).scalar_one()
+    with db.read() as session:
+        journal = session.execute(text("PRAGMA journal_mode")).scalar_one()
+        synchronous = session.execute(text("PRAGMA synchronous")).scalar_one()
     assert db.url.database
     with closing(sqlite3.connect(f"file:{db.url.database}?mode=ro", uri=True)) as plain:
         check_file(plain)
@@ -238,17 +237,17 @@ def database_finding(db: Database) -> Finding:
 
 def tables_finding(db: Database) -> Finding:
     """Version of the tables."""
-    here, newest = version_of(db), newest_version()
+    here, newest = db.version(), newest_version()
     return Finding("tables", GOOD if here == newest else BAD, f"version {here}, this package has {newest}")
 
 
 def queue_finding(db: Database) -> Finding:
     """Whether workers process the queue."""
-    seen, load = workers.seen(db), queue.load(db)
-    with db.read() as connection:
-        query = select(func.min(evaluations.c.queued_at)).where(evaluations.c.state == "queued")
-        oldest = connection.execute(query).scalar_one()
-        waits = 0 if oldest is None else db.now(connection) - oldest
+    seen, load = queue.seen_workers(db), queue.counts(db)
+    with db.read() as session:
+        query = select(func.min(Evaluation.queued_at)).where(Evaluation.state == "queued")
+        oldest = session.execute(query).scalar_one()
+        waits = 0 if oldest is None else db.now(session) - oldest
     what = ", ".join(f"{count} {name}" for name, count in sorted(load.items())) or "nothing waits"
     state = GOOD if seen or not load else (BAD if waits > LATE else WEAK)
     return Finding("queue", state, f"{len(seen)} workers; {what}")

@@ -17,11 +17,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
 
+from deeptraffic.competition.models import new_key
 from deeptraffic.competition.sandbox.errors import InvalidSubmission
-from deeptraffic.competition.store import outcomes, queue, workers
-from deeptraffic.competition.store.database import Database, new_key
+from deeptraffic.competition.store import evaluations, queue
+from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.store.errors import LeaseLost, Unavailable
-from deeptraffic.competition.store.records import Job
+from deeptraffic.competition.store.evaluations import Job
 from deeptraffic.evaluation.score import Score
 from deeptraffic.run_dir import SIGNALS, Interrupted
 
@@ -88,7 +89,7 @@ class Worker:
                 log.warning("%s", error)
                 self._stop.wait(5 * self.pace.poll)
         with suppress(Unavailable):
-            workers.leave(self.db, self.name)
+            queue.remove_worker(self.db, self.name)
 
     def step(self) -> bool:
         """Do one job if there is one; return whether there was."""
@@ -113,19 +114,19 @@ class Worker:
     def _evaluate(self, job: Job, heartbeat: "Heartbeat") -> Callable[[], None]:
         """Evaluate a job; return the call that reports the outcome to the store."""
         try:
-            score, drive = self.evaluate(job, heartbeat.progress)
+            score, decisions = self.evaluate(job, heartbeat.progress)
         except InvalidSubmission as error:
             code, message = error.code, str(error)
-            return lambda: outcomes.refuse(self.db, job, code, message)
+            return lambda: evaluations.refuse(self.db, job, code, message)
         except Interrupted:
-            return lambda: outcomes.hand_back(self.db, job)
+            return lambda: evaluations.release(self.db, job)
         except LeaseLost:
             raise
         except Exception as error:  # not an error of the submission
             log.exception("job %d", job.id)
             reason = f"{type(error).__name__}: {error}"[:500]
-            return lambda: outcomes.give_back(self.db, job, reason)
-        return lambda: outcomes.complete(self.db, job, score, drive)
+            return lambda: evaluations.retry(self.db, job, reason)
+        return lambda: evaluations.complete(self.db, job, score, decisions)
 
     def _deliver(self, job: Job, report: Callable[[], None]) -> None:
         """Report to the store, again and again while it is unavailable: the disk may be full for a while."""
@@ -140,7 +141,7 @@ class Worker:
 
     def _report(self) -> None:
         if time.monotonic() - self._reported > self.pace.report or not self._reported:
-            workers.report(self.db, self.name, self.lane, self.jobs)
+            queue.report_worker(self.db, self.name, self.lane, self.jobs)
             self._reported = time.monotonic()
 
 
@@ -157,7 +158,7 @@ class Heartbeat:
         """Note how many runs are done; raise LeaseLost or Interrupted if the evaluation should end."""
         self.done, self.total = done, total
         if self.lost:
-            raise LeaseLost(outcomes.LATE)
+            raise LeaseLost(evaluations.LATE)
         if self.worker.stopping:
             raise Interrupted("the worker is asked to stop")
 
@@ -169,7 +170,7 @@ class Heartbeat:
                 log.error("job %d hangs; the worker ends", self.job.id)
                 os._exit(HUNG)
             try:
-                queue.beat(self.worker.db, self.job, self.done, self.total, round(1000 * pace.lease))
+                queue.renew(self.worker.db, self.job, self.done, self.total, round(1000 * pace.lease))
                 self.worker._report()
             except LeaseLost:
                 self.lost = True

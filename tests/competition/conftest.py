@@ -16,10 +16,11 @@ import pytest
 from sqlalchemy import URL, create_engine, text
 
 from deeptraffic.competition.config import CompetitionConfig
+from deeptraffic.competition.models import Competition, Person, Submission
 from deeptraffic.competition.sandbox.validation import Upload
-from deeptraffic.competition.store import accounts, competitions, outcomes, queue, submissions
+from deeptraffic.competition.store import accounts, competitions, evaluations, queue, submissions
 from deeptraffic.competition.store.database import FILE, Database
-from deeptraffic.competition.store.records import Competition, Job, Person, Submission
+from deeptraffic.competition.store.evaluations import Job
 from deeptraffic.evaluation.score import Score
 from deeptraffic.sim.rules import Sensor
 
@@ -74,7 +75,7 @@ class Lab:
         """Do what waits; return the kinds of the jobs that were evaluated."""
         kinds = []
         while (job := queue.lease(self.db, "test", lane)) is not None:
-            outcomes.complete(self.db, job, self.score(job), b"drive" if job.kind == "official" else None)
+            evaluations.complete(self.db, job, self.score(job), b"decisions" if job.kind == "official" else None)
             kinds.append(job.kind)
         return kinds
 
@@ -170,13 +171,13 @@ def postgres_url(
 
     def make() -> URL:
         name = f"test_{os.urandom(6).hex()}"
-        with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
+        with engine.connect() as session:
+            session.execute(text(f"CREATE DATABASE {name}"))
         made.append(name)
         return postgres_server.set(database=name)
 
     yield make
-    with engine.connect() as connection:
+    with engine.connect() as session:
         for name in made:
-            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+            session.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     engine.dispose()

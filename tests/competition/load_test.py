@@ -24,17 +24,14 @@ import numpy as np
 import pytest
 import typer
 import uvicorn
-from sqlalchemy import insert
+from sqlalchemy.orm import Session
 
 from deeptraffic.competition.config import CompetitionConfig
+from deeptraffic.competition.models import Competition, Content, EvaluationResult, Member, Person, Submission
 from deeptraffic.competition.sandbox.validation import validate
-from deeptraffic.competition.store import board, competitions, jobs, queue, submissions, workers
-from deeptraffic.competition.store.database import Database, new_key, to_text
-from deeptraffic.competition.store.names import skeleton
-from deeptraffic.competition.store.records import Competition
-from deeptraffic.competition.store.schema import contents, members, people, results
-from deeptraffic.competition.store.schema import submissions as rows
-from deeptraffic.competition.store.standing import update_best
+from deeptraffic.competition.store import board, competitions, evaluations, queue, submissions
+from deeptraffic.competition.store.accounts import skeleton
+from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.supervisor import Supervisor
 from deeptraffic.competition.web.app import create_app
 from deeptraffic.competition.web.connection import PatientConnection
@@ -47,7 +44,6 @@ from deeptraffic.policies.vocabulary import Dense, Relu
 from deeptraffic.sim.rules import Sensor
 
 WORKERS = 2
-CHUNK = 500  # rows of an insert
 HIDDEN = 24
 SENSOR = Sensor(3, 30, 10)
 NO_LIMIT = Rate(1e9, 1e9)  # all readers come from one address
@@ -92,69 +88,67 @@ class Load:
         """Write people and scored submissions as they would be after a course."""
         now = time.time_ns() // 1_000_000
         names = [f"Driver {number}" for number in range(self.members)]
-        persons = [
-            {
-                "key": new_key(),
-                "name": n,
-                "skeleton": skeleton(n),
-                "role": "participant",
-                "contact": "",
-                "created_at": now,
-            }
-            for n in names
-        ]
-        with db.write() as connection:
-            for at in range(0, self.members, CHUNK):
-                connection.execute(insert(people), persons[at : at + CHUNK])
-            ids = range(1, self.members + 1)
-            joined = {"competition_id": competition.id, "joined_at": now}
-            connection.execute(insert(members), [joined | {"person_id": i, "alias": f"Driver {i:06X}"} for i in ids])
-            for at in range(0, self.entries, CHUNK):
-                some = [self._entry(competition, number, now) for number in range(at, min(at + CHUNK, self.entries))]
-                for k, table in enumerate((contents, results, rows)):
-                    connection.execute(insert(table), [entry[k] for entry in some])
-            for person in ids:
-                update_best(connection, competition.id, person)
+        with db.write() as session:
+            session.add_all(Person(name=name, skeleton=skeleton(name), created_at=now) for name in names)
+            session.flush()
+            for person in range(1, self.members + 1):
+                joined = {"competition_id": competition.id, "person_id": person, "joined_at": now}
+                session.add(Member(alias=f"Driver {person:06X}", **joined))
+            for number in range(self.entries):
+                self._add_entry(session, competition, number, now)
+            for person in range(1, self.members + 1):
+                evaluations.update_best(session, competition.id, person)
 
-    def _entry(self, competition: Competition, number: int, now: int) -> tuple[dict[str, Any], ...]:
-        """Rows of a content, its result and a submission of it."""
+    def _add_entry(self, session: Session, competition: Competition, number: int, now: int) -> None:
+        """Add a content, its result and a submission of it."""
         content = secrets.token_bytes(1000)
         digest = hashlib.sha256(content).hexdigest()
         middle, others = float(self.random.normal(65.0, 5.0)), int(self.random.integers(0, 11))
         runs = np.floor(self.random.normal(middle, 3.0, 500) * 100) / 100
         score, mean, half = float(np.median(runs)), float(runs.mean()), 0.3
         at = now - int(self.random.integers(0, 30 * 86_400_000))
-        numbers = {"score": score, "score_low": score - half, "score_high": score + half, "mean": mean}
-        numbers |= {"mean_low": mean - half, "mean_high": mean + half, "unrounded_mean": mean, "sd": 3.0}
-        result = numbers | {
-            "sha256": digest,
-            "protocol": jobs.official_protocol(2018, others),
-            "runs": 500,
-            "frames": 2000,
-            "run_scores": runs.astype("<f8").tobytes(),
-            "run_passed": np.full(500, 40, "<i8").tobytes(),
-            "drive": secrets.token_bytes(8000),
-            "seconds": 2.0,
-            "created_at": at,
-        }
-        submission = {
-            "key": new_key(),
-            "competition_id": competition.id,
-            "person_id": number % self.members + 1,
-            "sha256": digest,
-            "filename": f"policy-{number}.safetensors",
-            "label": f"policy {number}",
-            "facts": to_text({"kind": "policy", "sensor": SENSOR._asdict(), "layers": ["dense", "relu", "dense"]}),
-            "other_agents": others,
-            "parameters": int(self.random.integers(100, 100_000)),
-            "cells": int(self.random.integers(10, 500)),
-            "layers": int(self.random.integers(1, 9)),
-            "state": "scored",
-            "accepted_at": at,
-            "scored_at": at + 5000,
-            "result_id": number + 1,
-        }
-        return {"sha256": digest, "content": content, "created_at": at}, result, submission
+        session.add(Content(sha256=digest, content=content, created_at=at))
+        session.flush()
+        result = EvaluationResult(
+            sha256=digest,
+            protocol=evaluations.official_protocol(2018, others),
+            revision=0,
+            applied=True,
+            score=score,
+            score_low=score - half,
+            score_high=score + half,
+            mean=mean,
+            mean_low=mean - half,
+            mean_high=mean + half,
+            unrounded_mean=mean,
+            sd=3.0,
+            runs=500,
+            frames=2000,
+            seconds=2.0,
+            created_at=at,
+            run_scores=runs,
+            run_passed=np.full(500, 40),
+            decisions=secrets.token_bytes(8000),
+        )
+        session.add(result)
+        session.flush()
+        submission = Submission(
+            competition_id=competition.id,
+            person_id=number % self.members + 1,
+            sha256=digest,
+            filename=f"policy-{number}.safetensors",
+            label=f"policy {number}",
+            facts={"kind": "policy", "sensor": SENSOR._asdict(), "layers": ["dense", "relu", "dense"]},
+            other_agents=others,
+            parameters=int(self.random.integers(100, 100_000)),
+            cells=int(self.random.integers(10, 500)),
+            layers=int(self.random.integers(1, 9)),
+            state="scored",
+            accepted_at=at,
+            scored_at=at + 5000,
+            result_id=result.id,
+        )
+        session.add(submission)
 
     def _read(self, port: int) -> Iterator[tuple[str, float]]:
         """Read each page alone, then all of them with many readers at once."""
@@ -183,14 +177,14 @@ class Load:
             checked.append(time.perf_counter() - started)
         yield "checking an uploaded policy file [ms]", 1000 * float(np.median(checked))
         with Supervisor(db.url, WORKERS):
-            while len(workers.seen(db)) < WORKERS + 1:
+            while len(queue.seen_workers(db)) < WORKERS + 1:
                 time.sleep(0.1)
             begun = time.perf_counter()
             for number, entry in enumerate(entries):
                 started = time.perf_counter()
                 submissions.accept(db, competition.id, number % self.members + 1, entry)
                 accepted.append(time.perf_counter() - started)
-            while queue.load(db):
+            while queue.counts(db):
                 time.sleep(0.05)
             minutes = (time.perf_counter() - begun) / 60
         yield "accepting a submission [ms]", 1000 * float(np.median(accepted))

@@ -14,7 +14,7 @@ from deeptraffic.competition.sandbox.escape_attempts import ATTEMPTS, PROTECTION
 from deeptraffic.competition.sandbox.fork_server import PROGRAM, ForkServer
 from deeptraffic.competition.sandbox.lockdown import Protection
 from deeptraffic.competition.sandbox.process import ChildProcess
-from deeptraffic.competition.store import workers
+from deeptraffic.competition.store import queue
 
 # Protections that do nothing, in a fork server of its own; one that cannot be applied.
 WEAKENED = PROGRAM.replace(
@@ -128,8 +128,8 @@ def test_a_clock_that_was_set_back_is_found(lab: Any, folder: Path, monkeypatch:
 def test_tables_of_another_version_and_open_folders_are_found(
     lab: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with lab.db.write() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = 'x'"))
+    with lab.db.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = 'x'"))
     folder.chmod(0o755)
     found = quick(lab, folder, monkeypatch)
     assert (found["tables"].state, found["data folder"].state) == ("bad", "weak")
@@ -140,7 +140,7 @@ def test_a_queue_without_workers_is_found(lab: Any, folder: Path, monkeypatch: p
     assert quick(lab, folder, monkeypatch)["queue"].state == "weak"
     lab.times.append(lab.times[-1] + doctor.LATE + 1)
     assert quick(lab, folder, monkeypatch)["queue"].state == "bad"
-    workers.report(lab.db, "one", "all", 0)
+    queue.report_worker(lab.db, "one", "all", 0)
     assert quick(lab, folder, monkeypatch)["queue"].state == "good"
 
 

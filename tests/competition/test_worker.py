@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deeptraffic.competition.sandbox.errors import InvalidSubmission, PlatformError
-from deeptraffic.competition.store import outcomes, queue, submissions, workers
+from deeptraffic.competition.store import evaluations, queue, submissions
 from deeptraffic.competition.store.errors import LeaseLost
 from deeptraffic.competition.worker import Pace, Worker
 
@@ -18,7 +18,7 @@ def worker_of(lab: Any, evaluate: Any, **named: Any) -> Worker:
 
 
 def good(lab: Any) -> Any:
-    return lambda job, progress: (lab.score(job), b"drive")
+    return lambda job, progress: (lab.score(job), b"decisions")
 
 
 def test_it_takes_a_submission_to_its_score(lab: Any) -> None:
@@ -56,7 +56,7 @@ def test_heartbeats_renew_the_lease_and_report_progress(lab: Any) -> None:
         for done in (1, 2):
             lab.times.append(lab.times[-1] + queue.LEASE - 1)
             progress(done, 20)
-            while submissions.get_submission(lab.db, made.id).done != done:
+            while submissions.get_submission(lab.db, made.id).job.done != done:
                 time.sleep(0.005)
             seen.append(done)
         return lab.score(job), None
@@ -83,7 +83,7 @@ def test_a_job_that_is_another_workers_is_dropped(lab: Any) -> None:
     ended: list[Any] = []
     worker_of(lab, evaluate, pace=Pace(beat=0.005)).step()
     assert len(ended) == 1, "it went on with a job that it had lost"
-    outcomes.complete(lab.db, taken[0], lab.score(taken[0]))
+    evaluations.complete(lab.db, taken[0], lab.score(taken[0]))
     assert submissions.get_submission(lab.db, made.id).state == "validated"
 
 
@@ -97,7 +97,7 @@ def test_asked_to_stop_it_hands_the_job_back(lab: Any) -> None:
     worker = worker_of(lab, evaluate)
     worker.run()
     found = submissions.get_submission(lab.db, made.id)
-    assert (found.state, found.tries, workers.seen(lab.db)) == ("waiting", 0, [])
+    assert (found.state, found.job.tries, queue.seen_workers(lab.db)) == ("waiting", 0, [])
 
 
 def test_it_stops_with_its_parent(lab: Any) -> None:
@@ -113,7 +113,7 @@ def test_it_works_on_until_it_is_stopped_and_shows_itself(lab: Any) -> None:
     thread.start()
     while submissions.get_submission(lab.db, made.id).state != "scored":
         time.sleep(0.01)
-    assert [seen.name for seen in workers.seen(lab.db)] == [worker.name]
+    assert [seen.name for seen in queue.seen_workers(lab.db)] == [worker.name]
     worker.stop()
     thread.join()
 

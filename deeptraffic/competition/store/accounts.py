@@ -1,32 +1,64 @@
-"""People and their tokens: sessions, tokens to submit with, one-time links, invitations.
+"""Accounts and their tokens: people, display names, sessions, tokens to submit with, one-time links, invitations.
 
-A token is 256 random bits that only its holder has: the store keeps the SHA-256, the scope, when it ends, and whether
-it was used or revoked. Whoever presents one is told nothing but whether it opens the door.
+A token is 256 random bits that only its holder has: the store keeps its SHA-256, its scope, its expiry, and whether it
+was used or revoked. An invalid token gets the same answer whatever is wrong with it.
+
+Display names have one normal form, nothing invisible in them, and no two look alike. Sources: Unicode Standard Annex 15
+(normal forms) and Technical Standard 39 (confusables; here those that a list of names may meet: Cyrillic and Greek
+letters, 0 for O, 1 for I). Names that differ in digits alone stay apart.
 """
 
 import csv
 import hashlib
 import io
 import secrets
-from typing import Any
+import unicodedata
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
-from deeptraffic.competition.store import audit, decode
-from deeptraffic.competition.store.database import Database, new_key
+from deeptraffic.competition.models import AccessToken, Person
+from deeptraffic.competition.store import audit, competitions
+from deeptraffic.competition.store.database import Database, changed_rows
 from deeptraffic.competition.store.errors import RequestError
-from deeptraffic.competition.store.members import join
-from deeptraffic.competition.store.names import clean_name, skeleton
-from deeptraffic.competition.store.records import Person, Token
-from deeptraffic.competition.store.schema import people, tokens
 
 DAY = 86_400_000  # [ms]
 LIFETIMES = {"session": 14 * DAY, "submit": 180 * DAY, "link": 2 * DAY, "invite": 90 * DAY}
 MAX_CONTACT, MAX_NOTE, MAX_PEOPLE = 200, 200, 20_000
 ORGANISER = "Organiser"
-TAKEN = "somebody has the name {!r}, or one that looks like it; choose another"
-NO_ENTRY = "this link or token is not valid, or no longer; ask the organiser for a new one"
+TAKEN = "the name {!r}, or one that looks like it, is taken; choose another"
+INVALID = "this link or token is invalid or has expired; ask the organiser for a new one"
+
+MAX_NAME = 40  # [characters]
+MAX_MARKS = 2  # combining marks on one letter
+ALIKE = {
+    "a": "аα",
+    "b": "вьβ",
+    "c": "сϲ",
+    "d": "ԁđ",
+    "e": "еєε",
+    "g": "ɡ",
+    "h": "һнη",
+    "i": "іιıl1!|ӏł",
+    "j": "јϳ",
+    "k": "кκ",
+    "m": "м",
+    "n": "пν",
+    "o": "оοσ0ø",
+    "p": "рρ",
+    "q": "ԛ",
+    "r": "гτ",
+    "s": "ѕ",
+    "t": "т",
+    "u": "υ",
+    "w": "ԝωѡ",
+    "x": "хχ",
+    "y": "уγү",
+    "z": "ζ",
+}
+TO_LATIN = str.maketrans({letter: latin for latin, letters in ALIKE.items() for letter in letters})
+PAIRS = (("rn", "m"), ("vv", "w"))
 
 
 # --- tokens -------------------------------------------------------------------------------------------------------
@@ -37,8 +69,9 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+# parameters: the columns of a token
 def issue(
-    connection: Connection,
+    session: Session,
     db: Database,
     scope: str,
     person_id: int | None = None,
@@ -47,279 +80,302 @@ def issue(
     uses: int | None = None,
     note: str = "",
 ) -> str:
-    """Make a token and return it; nobody can ask for it again. lifetime [ms]: by default the scope's."""
-    secret, now = secrets.token_urlsafe(32), db.now(connection)
-    row = {
-        "key": new_key(),
-        "digest": digest(secret),
-        "scope": scope,
-        "person_id": person_id,
-        "competition_id": competition_id,
-        "note": note[:MAX_NOTE],
-        "uses_left": uses,
-        "created_at": now,
-        "expires_at": now + (LIFETIMES[scope] if lifetime is None else lifetime),
-    }
-    connection.execute(insert(tokens).values(row))
+    """Create a token and return it; it cannot be read again. lifetime [ms]: by default the scope's."""
+    secret, now = secrets.token_urlsafe(32), db.now(session)
+    row = AccessToken(
+        digest=digest(secret),
+        scope=scope,
+        person_id=person_id,
+        competition_id=competition_id,
+        note=note[:MAX_NOTE],
+        uses_left=uses,
+        created_at=now,
+        expires_at=now + (LIFETIMES[scope] if lifetime is None else lifetime),
+    )
+    session.add(row)
     return secret
 
 
-def _find(connection: Connection, db: Database, secret: str, scope: str) -> Any:
-    """Return the row of a token that opens the door now; RequestError `token` if it does not."""
-    row = connection.execute(select(tokens).where(tokens.c.digest == digest(secret))).one_or_none()
-    valid = row is not None and row.scope == scope and row.revoked_at is None and row.uses_left != 0
-    if row is None or not valid or row.expires_at <= db.now(connection):
-        raise RequestError("token", NO_ENTRY)
-    return row
+def _find(session: Session, db: Database, secret: str, scope: str) -> AccessToken:
+    """Return a token that is valid now; RequestError `token` otherwise."""
+    token = session.scalars(select(AccessToken).where(AccessToken.digest == digest(secret))).one_or_none()
+    valid = token is not None and token.scope == scope and token.revoked_at is None and token.uses_left != 0
+    if token is None or not valid or token.expires_at <= db.now(session):
+        raise RequestError("token", INVALID)
+    return token
 
 
-def _use(connection: Connection, db: Database, row: Any) -> None:
-    """Count a use of a token, once only however many come at the same time."""
-    left = None if row.uses_left is None else row.uses_left - 1
-    same = tokens.c.uses_left.is_(None) if row.uses_left is None else tokens.c.uses_left == row.uses_left
-    changed = connection.execute(
-        update(tokens).where(tokens.c.id == row.id, same).values(uses_left=left, used_at=db.now(connection))
-    )
-    if changed.rowcount != 1:
-        raise RequestError("token", NO_ENTRY)
+def _use(session: Session, db: Database, token: AccessToken) -> None:
+    """Count a use of a token; of concurrent uses of the last one, only one succeeds."""
+    left = None if token.uses_left is None else token.uses_left - 1
+    same = AccessToken.uses_left.is_(None) if token.uses_left is None else AccessToken.uses_left == token.uses_left
+    used = update(AccessToken).where(AccessToken.id == token.id, same)
+    if changed_rows(session, used.values(uses_left=left, used_at=db.now(session))) != 1:
+        raise RequestError("token", INVALID)
 
 
-def look_at(db: Database, secret: str, scope: str) -> Token:
-    """Return what an invitation or link is for, without using it; RequestError `token` if it is not valid."""
-    with db.read() as connection:
-        return decode.token(_find(connection, db, secret, scope))
+def look_at(db: Database, secret: str, scope: str) -> AccessToken:
+    """Return an invitation or link without using it; RequestError `token` if it is invalid."""
+    with db.read() as session:
+        return _find(session, db, secret, scope)
 
 
-def person_of(db: Database, secret: str, scope: str) -> tuple[Person, Token]:
-    """Return who presents a session or submit token; RequestError `token` or `blocked`."""
-    with db.read() as connection:
-        row = _find(connection, db, secret, scope)
-        return _active(connection, row.person_id), decode.token(row)
+def person_of(db: Database, secret: str, scope: str) -> tuple[Person, AccessToken]:
+    """Return the owner of a session or submit token; RequestError `token` or `blocked`."""
+    with db.read() as session:
+        token = _find(session, db, secret, scope)
+        return _active(session, token.person_id), token
 
 
-def _active(connection: Connection, person_id: int) -> Person:
-    found = decode.person(connection.execute(select(people).where(people.c.id == person_id)).one())
-    if found.blocked_at is not None:
+def _active(session: Session, person_id: int | None) -> Person:
+    person = session.get_one(Person, person_id)
+    if person.blocked_at is not None:
         raise RequestError("blocked", "this account is closed; ask the organiser")
-    return found
+    return person
 
 
 def open_session(db: Database, person_id: int, lifetime: int | None = None) -> str:
-    """Return a new session's token for a cookie."""
-    with db.write() as connection:
-        return issue(connection, db, "session", person_id, lifetime=lifetime)
+    """Return the token of a new browser session, for a cookie."""
+    with db.write() as session:
+        return issue(session, db, "session", person_id, lifetime=lifetime)
 
 
 def new_submit_token(db: Database, person_id: int, note: str = "", lifetime: int | None = None) -> str:
     """Return a new token for `deeptraffic submit`."""
-    with db.write() as connection:
-        return issue(connection, db, "submit", person_id, lifetime=lifetime, note=note)
+    with db.write() as session:
+        return issue(session, db, "submit", person_id, lifetime=lifetime, note=note)
 
 
 def new_invite(
     db: Database, competition_id: int, actor: str, uses: int | None = None, lifetime: int | None = None, note: str = ""
 ) -> str:
     """Return a new invitation to a competition, for `uses` people or for any number."""
-    with db.write() as connection:
-        audit.note(connection, db, actor, "invite", competition_id, note, uses=uses)
-        return issue(connection, db, "invite", None, competition_id, lifetime, uses, note)
+    with db.write() as session:
+        audit.note(session, db, actor, "invite", competition_id, note, uses=uses)
+        return issue(session, db, "invite", None, competition_id, lifetime, uses, note)
 
 
 def new_link(db: Database, person_id: int, actor: str, lifetime: int | None = None) -> str:
-    """Return a one-time link's token for a person; links given before stop working."""
-    with db.write() as connection:
-        revoke_all(connection, db, person_id, "link")
-        name = connection.execute(select(people.c.name).where(people.c.id == person_id)).scalar_one()
-        audit.note(connection, db, actor, "link", subject=name)
-        return issue(connection, db, "link", person_id, lifetime=lifetime, uses=1)
+    """Return the token of a one-time link for a person; earlier links become invalid."""
+    with db.write() as session:
+        revoke_all(session, db, person_id, "link")
+        audit.note(session, db, actor, "link", subject=session.get_one(Person, person_id).name)
+        return issue(session, db, "link", person_id, lifetime=lifetime, uses=1)
 
 
 def organiser_link(db: Database, actor: str) -> str:
-    """Return a one-time link's token for the organiser, who is made if there is none yet; links given before end."""
-    with db.write() as connection:
-        first = select(people).where(people.c.role == "organiser").order_by(people.c.id).limit(1)
-        row = connection.execute(first).one_or_none()
-        who = add_person(connection, db, ORGANISER, "organiser") if row is None else decode.person(row)
-        revoke_all(connection, db, who.id, "link")
-        audit.note(connection, db, actor, "organiser link", subject=who.name)
-        return issue(connection, db, "link", who.id, uses=1)
+    """Return the token of a one-time link for the organiser, created if there is none; earlier links become invalid."""
+    with db.write() as session:
+        first = select(Person).where(Person.role == "organiser").order_by(Person.id).limit(1)
+        person = session.scalars(first).one_or_none() or add_person(session, db, ORGANISER, "organiser")
+        revoke_all(session, db, person.id, "link")
+        audit.note(session, db, actor, "organiser link", subject=person.name)
+        return issue(session, db, "link", person.id, uses=1)
 
 
 def follow_link(db: Database, secret: str) -> tuple[Person, str]:
-    """Use a one-time link: return its person and a new session's token."""
-    with db.write() as connection:
-        row = _find(connection, db, secret, "link")
-        _use(connection, db, row)
-        found = _active(connection, row.person_id)
-        return found, issue(connection, db, "session", found.id)
+    """Use a one-time link: return its person and the token of a new session."""
+    with db.write() as session:
+        token = _find(session, db, secret, "link")
+        _use(session, db, token)
+        person = _active(session, token.person_id)
+        return person, issue(session, db, "session", person.id)
 
 
-def tokens_of(db: Database, person_id: int, scope: str) -> list[Token]:
-    """Return a person's tokens of a scope that are valid now, newest first."""
-    with db.read() as connection:
-        valid = (tokens.c.person_id == person_id, tokens.c.scope == scope, tokens.c.revoked_at.is_(None))
-        query = select(tokens).where(*valid, tokens.c.expires_at > db.now(connection)).order_by(tokens.c.id.desc())
-        return [decode.token(row) for row in connection.execute(query) if row.uses_left != 0]
+def tokens_of(db: Database, person_id: int, scope: str) -> list[AccessToken]:
+    """Return a person's valid tokens of a scope, the newest first."""
+    return _valid(db, AccessToken.person_id == person_id, AccessToken.scope == scope)
 
 
-def invites_of(db: Database, competition_id: int) -> list[Token]:
-    """Return a competition's invitations that are valid now, newest first."""
-    with db.read() as connection:
-        valid = (tokens.c.competition_id == competition_id, tokens.c.scope == "invite", tokens.c.revoked_at.is_(None))
-        query = select(tokens).where(*valid, tokens.c.expires_at > db.now(connection)).order_by(tokens.c.id.desc())
-        return [decode.token(row) for row in connection.execute(query) if row.uses_left != 0]
+def invites_of(db: Database, competition_id: int) -> list[AccessToken]:
+    """Return a competition's valid invitations, the newest first."""
+    return _valid(db, AccessToken.competition_id == competition_id, AccessToken.scope == "invite")
+
+
+def _valid(db: Database, *which: ColumnElement[bool]) -> list[AccessToken]:
+    with db.read() as session:
+        query = select(AccessToken).where(
+            *which,
+            AccessToken.revoked_at.is_(None),
+            AccessToken.expires_at > db.now(session),
+            AccessToken.uses_left.is_distinct_from(0),
+        )
+        return list(session.scalars(query.order_by(AccessToken.id.desc())))
 
 
 def revoke(db: Database, key: str, person_id: int | None = None, competition_id: int | None = None) -> None:
-    """Make a token worthless; of that person or competition only. One that is not there is no error."""
-    with db.write() as connection:
-        query = update(tokens).where(tokens.c.key == key, tokens.c.revoked_at.is_(None))
+    """Revoke a token, of that person or competition only; an unknown one is no error."""
+    with db.write() as session:
+        query = update(AccessToken).where(AccessToken.key == key, AccessToken.revoked_at.is_(None))
         if person_id is not None:
-            query = query.where(tokens.c.person_id == person_id)
+            query = query.where(AccessToken.person_id == person_id)
         if competition_id is not None:
-            query = query.where(tokens.c.competition_id == competition_id)
-        connection.execute(query.values(revoked_at=db.now(connection)))
+            query = query.where(AccessToken.competition_id == competition_id)
+        session.execute(query.values(revoked_at=db.now(session)))
 
 
 def close_session(db: Database, secret: str) -> None:
-    """End a session; one that is not there is no error."""
-    with db.write() as connection:
-        ended = update(tokens).where(tokens.c.digest == digest(secret), tokens.c.scope == "session")
-        connection.execute(ended.values(revoked_at=db.now(connection)))
+    """End a browser session; an unknown one is no error."""
+    with db.write() as session:
+        ended = update(AccessToken).where(AccessToken.digest == digest(secret), AccessToken.scope == "session")
+        session.execute(ended.values(revoked_at=db.now(session)))
 
 
-def revoke_all(connection: Connection, db: Database, person_id: int, *scopes: str) -> None:
-    """Make all of a person's tokens of these scopes worthless."""
-    mine = (tokens.c.person_id == person_id, tokens.c.scope.in_(scopes), tokens.c.revoked_at.is_(None))
-    connection.execute(update(tokens).where(*mine).values(revoked_at=db.now(connection)))
+def revoke_all(session: Session, db: Database, person_id: int, *scopes: str) -> None:
+    """Revoke all tokens of a person in these scopes."""
+    valid = (AccessToken.person_id == person_id, AccessToken.scope.in_(scopes), AccessToken.revoked_at.is_(None))
+    session.execute(update(AccessToken).where(*valid).values(revoked_at=db.now(session)))
 
 
 # --- people -------------------------------------------------------------------------------------------------------
 
 
-def add_person(connection: Connection, db: Database, name: str, role: str = "participant", contact: str = "") -> Person:
-    """Make an account; RequestError `name` or `name_taken`."""
+def add_person(session: Session, db: Database, name: str, role: str = "participant", contact: str = "") -> Person:
+    """Create an account; RequestError `name` or `name_taken`."""
     name = clean_name(name)
-    row = {"key": new_key(), "name": name, "skeleton": skeleton(name), "role": role, "contact": contact[:MAX_CONTACT]}
+    made = Person(
+        name=name, skeleton=skeleton(name), role=role, contact=contact[:MAX_CONTACT], created_at=db.now(session)
+    )
     try:
-        with connection.begin_nested():
-            query = insert(people).values(row | {"created_at": db.now(connection)}).returning(people)
-            return decode.person(connection.execute(query).one())
+        with session.begin_nested():
+            session.add(made)
     except IntegrityError:
         raise RequestError("name_taken", TAKEN.format(name)) from None
+    return made
 
 
 def join_by_invite(db: Database, secret: str, name: str) -> tuple[Person, str]:
-    """Use an invitation: make an account in its competition; return it with a new session's token."""
-    with db.write() as connection:
-        row = _find(connection, db, secret, "invite")
-        _use(connection, db, row)
-        return _new_member(connection, db, row.competition_id, name)
+    """Use an invitation: create an account in its competition; return it with the token of a new session."""
+    with db.write() as session:
+        token = _find(session, db, secret, "invite")
+        _use(session, db, token)
+        assert token.competition_id is not None
+        return _new_member(session, db, token.competition_id, name)
 
 
 def join_open(db: Database, competition_id: int, name: str) -> tuple[Person, str]:
-    """Make an account in a competition that is open to everybody; RequestError `invite_needed` where it is not."""
-    from deeptraffic.competition.store.competitions import get
-
-    with db.write() as connection:
-        if get(connection, competition_id).config.joining != "open":
-            raise RequestError("invite_needed", "this competition takes people by invitation; ask the organiser for it")
-        return _new_member(connection, db, competition_id, name)
+    """Create an account in a competition that is open to everybody; RequestError `invite_needed` where it is not."""
+    with db.write() as session:
+        if competitions.get(session, competition_id).config.joining != "open":
+            raise RequestError("invite_needed", "joining this competition takes an invitation; ask the organiser")
+        return _new_member(session, db, competition_id, name)
 
 
 def join_as(db: Database, secret: str, person_id: int) -> int:
-    """Use an invitation with the account that one has; return the competition's id."""
-    with db.write() as connection:
-        row = _find(connection, db, secret, "invite")
-        if join(connection, db, row.competition_id, person_id):
-            _use(connection, db, row)
-        return int(row.competition_id)
+    """Use an invitation with an existing account; return the competition's id."""
+    with db.write() as session:
+        token = _find(session, db, secret, "invite")
+        assert token.competition_id is not None
+        if competitions.join(session, db, token.competition_id, person_id):
+            _use(session, db, token)
+        return token.competition_id
 
 
-def _new_member(connection: Connection, db: Database, competition_id: int, name: str) -> tuple[Person, str]:
-    found = add_person(connection, db, name)
-    join(connection, db, competition_id, found.id)
-    return found, issue(connection, db, "session", found.id)
+def _new_member(session: Session, db: Database, competition_id: int, name: str) -> tuple[Person, str]:
+    person = add_person(session, db, name)
+    competitions.join(session, db, competition_id, person.id)
+    return person, issue(session, db, "session", person.id)
 
 
 def rename(db: Database, person_id: int, name: str) -> Person:
-    """Give a person another display name; RequestError `name` or `name_taken`."""
-    from deeptraffic.competition.store.competitions import touch_all
-
+    """Change a person's display name; RequestError `name` or `name_taken`."""
     name = clean_name(name)
-    with db.write() as connection:
+    with db.write() as session:
+        person = session.get_one(Person, person_id)
         try:
-            with connection.begin_nested():
-                values = {"name": name, "skeleton": skeleton(name)}
-                query = update(people).where(people.c.id == person_id).values(values).returning(people)
-                found = decode.person(connection.execute(query).one())
+            with session.begin_nested():
+                person.name, person.skeleton = name, skeleton(name)
         except IntegrityError:
             raise RequestError("name_taken", TAKEN.format(name)) from None
-        touch_all(connection)
-        return found
+        competitions.touch_all(session)
+        return person
 
 
 def find_person(db: Database, key: str) -> Person | None:
     """Return the person with this key."""
-    with db.read() as connection:
-        row = connection.execute(select(people).where(people.c.key == key)).one_or_none()
-        return None if row is None else decode.person(row)
+    with db.read() as session:
+        return session.scalars(select(Person).where(Person.key == key)).one_or_none()
 
 
 def get_person(db: Database, person_id: int) -> Person:
     """Return the person with this id."""
-    with db.read() as connection:
-        return decode.person(connection.execute(select(people).where(people.c.id == person_id)).one())
+    with db.read() as session:
+        return session.get_one(Person, person_id)
 
 
 def search_people(db: Database, text: str = "", limit: int = 100, offset: int = 0) -> tuple[list[Person], int]:
-    """Return people whose name or contact holds a text, for the organiser, and how many there are."""
+    """Return people whose name or contact contains a text, for the organiser, and the number of all of them."""
     pattern = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_").lower() + "%"
-    match = or_(*(func.lower(column).like(pattern, escape="\\") for column in (people.c.name, people.c.contact)))
-    with db.read() as connection:
-        total = connection.execute(select(func.count()).select_from(people).where(match)).scalar_one()
-        rows = connection.execute(select(people).where(match).order_by(people.c.id).limit(limit).offset(offset))
-        return [decode.person(row) for row in rows], int(total)
+    match = or_(*(func.lower(column).like(pattern, escape="\\") for column in (Person.name, Person.contact)))
+    with db.read() as session:
+        total = session.execute(select(func.count()).select_from(Person).where(match)).scalar_one()
+        query = select(Person).where(match).order_by(Person.id).limit(limit).offset(offset)
+        return list(session.scalars(query)), total
 
 
 def block(db: Database, person_id: int, actor: str, reason: str) -> None:
     """Close an account: its sessions and tokens end at once; its submissions stay."""
-    _set_blocked(db, person_id, actor, reason, "block")
+    with db.write() as session:
+        person = session.get_one(Person, person_id)
+        person.blocked_at = db.now(session)
+        revoke_all(session, db, person_id, "session", "submit", "link")
+        audit.note(session, db, actor, "block", subject=person.name, reason=reason)
 
 
 def unblock(db: Database, person_id: int, actor: str, reason: str = "") -> None:
-    """Open a closed account again."""
-    _set_blocked(db, person_id, actor, reason, "unblock")
-
-
-def _set_blocked(db: Database, person_id: int, actor: str, reason: str, action: str) -> None:
-    with db.write() as connection:
-        at = db.now(connection) if action == "block" else None
-        query = update(people).where(people.c.id == person_id).values(blocked_at=at).returning(people.c.name)
-        name = connection.execute(query).scalar_one()
-        if action == "block":
-            revoke_all(connection, db, person_id, "session", "submit", "link")
-        audit.note(connection, db, actor, action, subject=name, reason=reason)
+    """Reopen a closed account."""
+    with db.write() as session:
+        person = session.get_one(Person, person_id)
+        person.blocked_at = None
+        audit.note(session, db, actor, "unblock", subject=person.name, reason=reason)
 
 
 def import_people(db: Database, competition_id: int, text: str, actor: str) -> list[tuple[Person, str]]:
-    """Make accounts from CSV text with a column `name` and perhaps `contact`; return each with a one-time link's token.
+    """Create accounts from CSV text with a column `name` and optionally `contact`; return each with a one-time token.
 
-    All or none: RequestError `accounts` names the first line that is wrong.
+    All or none: RequestError `accounts` names the first invalid line.
     """
     rows = list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"))))
     if not rows or "name" not in rows[0] or len(rows) > MAX_PEOPLE:
-        raise RequestError(
-            "accounts", f"give CSV whose first line names a column `name`, with 1 to {MAX_PEOPLE:,} people"
-        )
+        few = f"1 to {MAX_PEOPLE:,} people"
+        raise RequestError("accounts", f"the CSV text must have a column `name` in its first line, and {few}")
     made = []
-    with db.write() as connection:
+    with db.write() as session:
         for line, row in enumerate(rows, 2):
             try:
-                found = add_person(connection, db, row["name"] or "", contact=row.get("contact") or "")
+                person = add_person(session, db, row["name"] or "", contact=row.get("contact") or "")
             except RequestError as error:
                 raise RequestError("accounts", f"line {line}: {error.message}") from None
-            join(connection, db, competition_id, found.id)
-            made.append((found, issue(connection, db, "link", found.id, lifetime=LIFETIMES["invite"], uses=1)))
-        audit.note(connection, db, actor, "accounts", competition_id, people=len(made))
+            competitions.join(session, db, competition_id, person.id)
+            made.append((person, issue(session, db, "link", person.id, lifetime=LIFETIMES["invite"], uses=1)))
+        audit.note(session, db, actor, "accounts", competition_id, people=len(made))
     return made
+
+
+# --- names --------------------------------------------------------------------------------------------------------
+
+
+def clean_name(text: str) -> str:
+    """Return a display name in its normal form; RequestError `name` says what is wrong with it."""
+    if any(unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn") for character in text):
+        raise RequestError("name", "the name has an invisible or unassigned character; use letters, digits and signs")
+    name = " ".join(unicodedata.normalize("NFKC", text).split())
+    if not 1 <= len(name) <= MAX_NAME:
+        raise RequestError("name", f"the name must have 1 to {MAX_NAME} characters, got {len(name)}")
+    if not any(unicodedata.category(character)[0] in "LN" for character in name):
+        raise RequestError("name", "the name has no letter and no digit; add one")
+    marks = 0
+    for character in unicodedata.normalize("NFD", name):
+        marks = marks + 1 if unicodedata.category(character)[0] == "M" else 0
+        if marks > MAX_MARKS:
+            raise RequestError("name", f"a letter of the name has more than {MAX_MARKS} combining marks; remove some")
+    return name
+
+
+def skeleton(name: str) -> str:
+    """Return what names that look alike have in common."""
+    plain = unicodedata.normalize("NFKD", name.casefold()).translate(TO_LATIN)
+    letters = "".join(c for c in plain if unicodedata.category(c)[0] in "LNS")
+    for pair, one in PAIRS:
+        letters = letters.replace(pair, one)
+    return letters or name

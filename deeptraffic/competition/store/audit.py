@@ -1,19 +1,19 @@
-"""The audit log: every act that changes a competition other than a participant's own submissions."""
+"""Audit log: every action that changes a competition, other than participants' own submissions."""
 
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from deeptraffic.competition.store.database import Database, to_text
-from deeptraffic.competition.store.decode import audit_entry
-from deeptraffic.competition.store.records import AuditEntry
-from deeptraffic.competition.store.schema import audit
+from deeptraffic.competition.models import AuditEntry
+from deeptraffic.competition.store.database import Database
 
-MAX_SUBJECT = 200
+MAX_SUBJECT = 200  # [characters]
 
 
+# parameters: the columns of an entry, and any details by name
 def note(
-    connection: Connection,
+    session: Session,
     db: Database,
     actor: str,
     action: str,
@@ -21,29 +21,30 @@ def note(
     subject: str = "",
     **details: Any,
 ) -> None:
-    """Add an act in the transaction that does it."""
-    row = {
-        "at": db.now(connection),
-        "actor": actor,
-        "action": action,
-        "competition_id": competition_id,
-        "subject": subject[:MAX_SUBJECT],
-        "details": to_text(details),
-    }
-    connection.execute(insert(audit).values(row))
+    """Add an entry in the transaction of the action itself."""
+    session.add(
+        AuditEntry(
+            at=db.now(session),
+            actor=actor,
+            action=action,
+            competition_id=competition_id,
+            subject=subject[:MAX_SUBJECT],
+            details=details,
+        )
+    )
 
 
 def entries(
     db: Database, competition_id: int | None = None, limit: int = 100, before: int | None = None
 ) -> list[AuditEntry]:
-    """Return the newest acts first; of one competition and the server, or of all.
+    """Return the newest entries first: of one competition and the server, or of all.
 
-    before: an entry's id, to read on from there
+    before: id of an entry to continue from
     """
-    query = select(audit).order_by(audit.c.id.desc()).limit(limit)
+    query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)
     if competition_id is not None:
-        query = query.where((audit.c.competition_id == competition_id) | audit.c.competition_id.is_(None))
+        query = query.where((AuditEntry.competition_id == competition_id) | AuditEntry.competition_id.is_(None))
     if before is not None:
-        query = query.where(audit.c.id < before)
-    with db.read() as connection:
-        return [audit_entry(row) for row in connection.execute(query)]
+        query = query.where(AuditEntry.id < before)
+    with db.read() as session:
+        return list(session.scalars(query))

@@ -1,23 +1,81 @@
-"""The leaderboard, and what the pages draw from all submissions.
+"""The leaderboard, and the points of the figures; both as records, CSV and JSON.
 
-Order: score, then the mean of the unrounded runs, then who was accepted first. Equal in both numbers share a rank, and
-the ranks after them are left out: 1, 2, 2, 4. Baselines stand where their score puts them, without a rank. Neighbours
+Order: score, then the mean of the unrounded runs, then the first accepted. Rows equal in both numbers share a rank, and
+the ranks after them are skipped: 1, 2, 2, 4. Baselines stand where their score puts them, without a rank. Neighbours
 whose difference is smaller than the two 95% intervals of their scores allow, added as independent errors, are marked.
+
+A further column is a field of `BoardRow`, with its source in COLUMNS if it comes straight from the tables.
 """
 
+import csv
+import io
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import hypot
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, select
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from deeptraffic.competition.config import to_time
+from deeptraffic.competition.models import Competition, EvaluationResult, Member, Person, Submission
 from deeptraffic.competition.store import competitions
 from deeptraffic.competition.store.database import Database
-from deeptraffic.competition.store.records import BoardRow, Point
-from deeptraffic.competition.store.schema import members, people, results, submissions
 
-POINT_NUMBERS = ("accepted_at", "score", "cells", "layers", "parameters", "other_agents")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what begins a formula in a spreadsheet
+DIGITS = 6  # after the decimal point, in records
+
+
+@dataclass(frozen=True)
+class BoardRow:
+    """A row of the leaderboard: the best submission of a member, or the one in the final.
+
+    rank: None for baselines; name: the alias where the board is anonymous
+    tied: whether another row has the same rank
+    alike_above: whether the difference to the ranked row above is within chance (95%)
+    submissions: how many its owner has made
+    """
+
+    rank: int | None
+    name: str
+    baseline: bool
+    score: float
+    score_low: float
+    score_high: float
+    mean: float
+    mean_low: float
+    mean_high: float
+    tied: bool
+    alike_above: bool
+    other_agents: int
+    parameters: int
+    cells: int
+    layers: int
+    submissions: int
+    accepted_at: int
+    submission: str
+    label: str
+    person_id: int
+
+
+COLUMNS: dict[str, InstrumentedAttribute[Any]] = {
+    "score": EvaluationResult.score,
+    "score_low": EvaluationResult.score_low,
+    "score_high": EvaluationResult.score_high,
+    "mean": EvaluationResult.mean,
+    "mean_low": EvaluationResult.mean_low,
+    "mean_high": EvaluationResult.mean_high,
+    "other_agents": Submission.other_agents,
+    "parameters": Submission.parameters,
+    "cells": Submission.cells,
+    "layers": Submission.layers,
+    "accepted_at": Submission.accepted_at,
+    "submission": Submission.key,
+    "label": Submission.label,
+    "person_id": Member.person_id,
+}
+PUBLIC = [name for name in BoardRow.__dataclass_fields__ if name not in ("label", "person_id")]
 
 
 @dataclass(frozen=True)
@@ -29,7 +87,7 @@ class Board:
     version: int
 
     def search(self, text: str) -> list[BoardRow]:
-        """Return the rows whose name holds a text."""
+        """Return the rows whose name contains a text."""
         wanted = text.casefold().strip()
         return [row for row in self.rows if wanted in row.name.casefold()]
 
@@ -38,8 +96,24 @@ class Board:
         return next((row for row in self.rows if row.person_id == person_id), None)
 
 
+@dataclass(frozen=True)
+class Point:
+    """A scored submission in the figures; best: of its owner's so far."""
+
+    accepted_at: int
+    score: float
+    cells: int
+    layers: int
+    parameters: int
+    other_agents: int
+    person_id: int
+    name: str
+    baseline: bool
+    best: float
+
+
 class Boards:
-    """Keeps the boards of all competitions that somebody looked at, as long as nothing in them has changed."""
+    """Cache of boards and points, read again when their competition's version has changed."""
 
     def __init__(self, db: Database) -> None:
         self.db = db
@@ -59,66 +133,70 @@ class Boards:
         key = (what, competition_id, final)
         with self._lock:
             building = self._building.setdefault(key, Lock())
-        with building:  # of many who ask at once, one reads and the others wait
-            with self.db.read() as connection:
-                version = competitions.get(connection, competition_id).version
+        with building:  # of many concurrent requests, one reads and the others wait
+            with self.db.read() as session:
+                query = select(Competition.version).where(Competition.id == competition_id)
+                version = session.execute(query).scalar_one()
                 if key in self._kept and self._kept[key][0] == version:
                     return self._kept[key][1]
-                found = (_points if what == "points" else _read_board)(connection, competition_id, final)
+                competition = competitions.get(session, competition_id)
+                found = _points(session, competition) if what == "points" else _board(session, competition, final)
             self._kept[key] = (version, found)
         return found
 
 
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
 def read_board(db: Database, competition_id: int, final: bool = False) -> Board:
     """Return the board; final: of the final, which is empty until the organiser reveals it."""
-    with db.read() as connection:
-        return _read_board(connection, competition_id, final)
+    with db.read() as session:
+        return _board(session, competitions.get(session, competition_id), final)
 
 
-def _read_board(connection: Connection, competition_id: int, final: bool = False) -> Board:
-    competition = competitions.get(connection, competition_id)
+def _board(session: Session, competition: Competition, final: bool) -> Board:
     if final and competition.final != "revealed":
         return Board((), 0, competition.version)
-    return build_board(connection, competition_id, competition.config.anonymous, competition.version, final)
+    return build_board(session, competition, final, competition.config.anonymous)
 
 
-def build_board(connection: Connection, competition_id: int, anonymous: bool, version: int, final: bool) -> Board:
-    """Return a board, a hidden final's too: for the organiser's preview."""
-    counts = _submissions_by_person(connection, competition_id)
+def build_board(session: Session, competition: Competition, final: bool, anonymous: bool) -> Board:
+    """Return a board, that of a hidden final too: for the organiser only."""
+    counts = _submissions_by_person(session, competition.id)
     rows, ranked = [], 0
     last: Any = None
-    for row in connection.execute(_query(competition_id, final)):
-        baseline = row.role == "baseline"
-        rank = None
+    for row in session.execute(_query(competition.id, final)):
+        baseline, rank = row.role == "baseline", None
         if not baseline:
             ranked += 1
             same = last is not None and (row.score, row.unrounded_mean) == last[:2]
             rank = last[2] if same else ranked
             last = (row.score, row.unrounded_mean, rank)
-        rows.append(_row(row, rank, baseline, anonymous, counts.get(row.person_id, 0)))
-    return Board(tuple(_compare(rows)), ranked, version)
+        rows.append(
+            BoardRow(
+                rank=rank,
+                name=row.alias if anonymous and not baseline else row.name,
+                baseline=baseline,
+                tied=False,
+                alike_above=False,
+                submissions=counts.get(row.person_id, 0),
+                **{name: getattr(row, name) for name in COLUMNS},
+            )
+        )
+    return Board(tuple(_compare(rows)), ranked, competition.version)
 
 
 def _query(competition_id: int, final: bool) -> Select[Any]:
-    entry = func.coalesce(members.c.chosen_id, members.c.best_id) if final else members.c.best_id
-    result = submissions.c.final_id if final else submissions.c.result_id
-    columns = [people.c.name, people.c.role, people.c.key.label("person_key"), members.c.alias, members.c.person_id]
-    columns += [submissions.c.key.label("submission_key"), submissions.c.label, submissions.c.accepted_at]
-    columns += [submissions.c[name] for name in ("other_agents", "parameters", "cells", "layers")]
-    columns += [results.c[name] for name in ("score", "score_low", "score_high", "mean", "mean_low", "mean_high")]
-    source = members.join(people, people.c.id == members.c.person_id).join(submissions, submissions.c.id == entry)
-    source = source.join(results, results.c.id == result)
-    shown = (members.c.competition_id == competition_id, members.c.disqualified_at.is_(None))
-    order = (results.c.score.desc(), results.c.unrounded_mean.desc(), submissions.c.id)
-    return select(*columns, results.c.unrounded_mean).select_from(source).where(*shown).order_by(*order)
-
-
-def _row(row: Any, rank: int | None, baseline: bool, anonymous: bool, submitted: int) -> BoardRow:
-    given = {"rank", "baseline", "name", "submissions", "tied", "alike_above"}
-    values = {name: getattr(row, name) for name in BoardRow.__dataclass_fields__ if name not in given}
-    name = row.alias if anonymous and not baseline else row.name
-    return BoardRow(
-        rank=rank, baseline=baseline, name=name, submissions=submitted, tied=False, alike_above=False, **values
+    entry = func.coalesce(Member.chosen_id, Member.best_id) if final else Member.best_id
+    result = Submission.final_id if final else Submission.result_id
+    columns = [column.label(name) for name, column in COLUMNS.items()]
+    return (
+        select(*columns, Person.name, Person.role, Member.alias, EvaluationResult.unrounded_mean)
+        .join_from(Member, Person, Person.id == Member.person_id)
+        .join(Submission, Submission.id == entry)
+        .join(EvaluationResult, EvaluationResult.id == result)
+        .where(Member.competition_id == competition_id, Member.disqualified_at.is_(None))
+        .order_by(EvaluationResult.score.desc(), EvaluationResult.unrounded_mean.desc(), Submission.id)
     )
 
 
@@ -140,45 +218,64 @@ def _compare(rows: list[BoardRow]) -> list[BoardRow]:
 
 
 def alike_by_chance(a: BoardRow, b: BoardRow) -> bool:
-    """Whether two scores differ by less than chance explains, at 95%."""
+    """Return whether chance explains the difference of two scores, at 95%."""
     half_a, half_b = (a.score_high - a.score_low) / 2, (b.score_high - b.score_low) / 2
     return abs(a.score - b.score) <= hypot(half_a, half_b)
 
 
-def _submissions_by_person(connection: Connection, competition_id: int) -> dict[int, int]:
-    query = select(submissions.c.person_id, func.count()).where(submissions.c.competition_id == competition_id)
-    return {person: count for person, count in connection.execute(query.group_by(submissions.c.person_id))}
+def _submissions_by_person(session: Session, competition_id: int) -> dict[int, int]:
+    query = select(Submission.person_id, func.count()).where(Submission.competition_id == competition_id)
+    return {person: count for person, count in session.execute(query.group_by(Submission.person_id))}
 
 
-def _points(connection: Connection, competition_id: int, _: bool) -> list[Point]:
-    anonymous = competitions.get(connection, competition_id).config.anonymous
-    same = and_(
-        members.c.competition_id == submissions.c.competition_id, members.c.person_id == submissions.c.person_id
+def _points(session: Session, competition: Competition) -> list[Point]:
+    names = ("accepted_at", "score", "cells", "layers", "parameters", "other_agents", "person_id")
+    columns = [COLUMNS[name] for name in names]
+    shown = (Submission.disqualified_at.is_(None), Member.disqualified_at.is_(None))
+    query = (
+        select(*columns, Person.name, Person.role, Member.alias)
+        .join_from(Submission, EvaluationResult, EvaluationResult.id == Submission.result_id)
+        .join(Submission.member)
+        .join(Submission.owner)
+        .where(Submission.competition_id == competition.id, *shown)
+        .order_by(Submission.id)
     )
-    source = submissions.join(results, results.c.id == submissions.c.result_id).join(members, same)
-    source = source.join(people, people.c.id == submissions.c.person_id)
-    columns: list[Any] = [submissions.c[name] for name in POINT_NUMBERS if name != "score"]
-    columns += [submissions.c.key, people.c.key.label("person_key"), people.c.name, people.c.role, members.c.alias]
-    shown = (
-        submissions.c.competition_id == competition_id,
-        submissions.c.disqualified_at.is_(None),
-        members.c.disqualified_at.is_(None),
-    )
-    query = select(*columns, results.c.score).select_from(source).where(*shown).order_by(submissions.c.id)
-    best: dict[str, float] = {}
+    best: dict[int, float] = {}
     points = []
-    for row in connection.execute(query):
-        best[row.person_key] = max(best.get(row.person_key, row.score), row.score)
+    for row in session.execute(query):
+        best[row.person_id] = max(best.get(row.person_id, row.score), row.score)
         baseline = row.role == "baseline"
-        numbers = {name: getattr(row, name) for name in POINT_NUMBERS}
-        points.append(
-            Point(
-                submission_key=row.key,
-                person_key=row.person_key,
-                name=row.alias if anonymous and not baseline else row.name,
-                baseline=baseline,
-                best=best[row.person_key],
-                **numbers,
-            )
-        )
+        name = row.alias if competition.config.anonymous and not baseline else row.name
+        values = {column: getattr(row, column) for column in names}
+        points.append(Point(name=name, baseline=baseline, best=best[row.person_id], **values))
     return points
+
+
+# --- records and CSV ----------------------------------------------------------------------------------------------
+
+
+def record(row: BoardRow, label: bool = False) -> dict[str, Any]:
+    """Return a row as JSON values, times in ISO format; label: with the policy's own name, for the organiser only."""
+    values = {name: getattr(row, name) for name in ([*PUBLIC, "label"] if label else PUBLIC)}
+    rounded = {name: round(value, DIGITS) for name, value in values.items() if isinstance(value, float)}
+    return values | rounded | {"accepted_at": to_time(row.accepted_at)}
+
+
+def board_csv(board: Board, label: bool = False) -> str:
+    """Return a board as CSV text; label: as of `record`."""
+    return csv_text([*PUBLIC, "label"] if label else PUBLIC, (record(row, label).values() for row in board.rows))
+
+
+def csv_text(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Return CSV text; a text that a spreadsheet would run as a formula gets an apostrophe (OWASP, "CSV injection")."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(header)
+    writer.writerows([_safe_cell(value) for value in row] for row in rows)
+    return text.getvalue()
+
+
+def _safe_cell(value: Any) -> Any:
+    if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA):
+        return "'" + value
+    return value

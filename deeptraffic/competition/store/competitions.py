@@ -1,136 +1,175 @@
-"""Competitions: made from their settings, changed, paused, looked up."""
+"""Competitions and their members: created, changed, paused, joined, looked up."""
 
-import json
 import re
+import secrets
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from deeptraffic.competition.config import CompetitionConfig
-from deeptraffic.competition.store import audit, decode
-from deeptraffic.competition.store.database import Database, to_text
+from deeptraffic.competition.models import Competition, Member, PrivateSeeds
+from deeptraffic.competition.store import audit
+from deeptraffic.competition.store.database import Database, changed_rows
 from deeptraffic.competition.store.errors import RequestError
-from deeptraffic.competition.store.records import Competition
-from deeptraffic.competition.store.schema import competitions, private_seeds
 from deeptraffic.evaluation.seeds import private_seeds as draw_seeds
 
 KEY = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
-FIXED = ("rules",)  # settings that scores already given depend on
+FIXED = ("rules",)  # settings that existing scores depend on
+
+
+# --- competitions -------------------------------------------------------------------------------------------------
 
 
 def create(
     db: Database, key: str, config: CompetitionConfig, actor: str, seeds: list[int] | None = None
 ) -> Competition:
-    """Make a competition; RequestError `key` or `key_taken`.
+    """Create a competition; RequestError `key` or `key_taken`.
 
-    key: its name in addresses: small letters, digits and hyphens
-    seeds: private, of the final; by default `final_runs` seeds that the operating system draws
+    key: its name in URLs: lower-case letters, digits and hyphens
+    seeds: private seeds of the final; by default `final_runs` seeds from the operating system's random source
     """
     if not KEY.fullmatch(key):
-        raise RequestError(
-            "key", f"{key!r:.60} is no name for an address; use up to 40 small letters, digits and hyphens"
-        )
+        rule = "use up to 40 lower-case letters, digits and hyphens"
+        raise RequestError("key", f"{key!r:.60} is not a valid name in URLs; {rule}")
     chosen = draw_seeds(config.final_runs, seeds)
-    with db.write() as connection:
-        row = {"key": key, "config": to_text(config.to_record()), "created_at": db.now(connection)}
+    with db.write() as session:
+        made = Competition(key=key, config=config, created_at=db.now(session))
         try:
-            with connection.begin_nested():
-                query = insert(competitions).values(row).returning(competitions)
-                made = decode.competition(connection.execute(query).one())
+            with session.begin_nested():
+                session.add(made)
         except IntegrityError:
-            raise RequestError("key_taken", f"there is a competition {key!r} already; choose another name") from None
-        connection.execute(insert(private_seeds).values(competition_id=made.id, seeds=to_text(chosen)))
-        audit.note(connection, db, actor, "create", made.id, key, config=config.to_record())
+            raise RequestError("key_taken", f"a competition {key!r} exists already; choose another name") from None
+        session.add(PrivateSeeds(competition_id=made.id, seeds=list(chosen)))
+        audit.note(session, db, actor, "create", made.id, key, config=config.to_record())
     return made
 
 
-def seeds_of(connection: Connection, competition_id: int) -> tuple[int, ...]:
-    """Return the private seeds: for whoever evaluates the final, and for nobody else."""
-    query = select(private_seeds.c.seeds).where(private_seeds.c.competition_id == competition_id)
-    return tuple(json.loads(connection.execute(query).scalar_one()))
+def seeds_of(session: Session, competition_id: int) -> tuple[int, ...]:
+    """Return the private seeds: for evaluations of the final only, and for exports once it is revealed."""
+    return tuple(session.get_one(PrivateSeeds, competition_id).seeds)
 
 
-def get(connection: Connection, competition_id: int, lock: bool = False) -> Competition:
-    """Return a competition by its id, in a transaction of the caller's."""
-    query = select(competitions).where(competitions.c.id == competition_id)
-    return decode.competition(connection.execute(query.with_for_update() if lock else query).one())
+def get(session: Session, competition_id: int, lock: bool = False) -> Competition:
+    """Return a competition by its id; lock: against other writers until the transaction ends."""
+    return session.get_one(Competition, competition_id, with_for_update=lock or None)
 
 
 def get_competition(db: Database, competition_id: int) -> Competition:
     """Return a competition by its id."""
-    with db.read() as connection:
-        return get(connection, competition_id)
+    with db.read() as session:
+        return get(session, competition_id)
 
 
 def find_competition(db: Database, key: str) -> Competition | None:
     """Return the competition with this key."""
-    with db.read() as connection:
-        row = connection.execute(select(competitions).where(competitions.c.key == key)).one_or_none()
-        return None if row is None else decode.competition(row)
+    with db.read() as session:
+        return session.scalars(select(Competition).where(Competition.key == key)).one_or_none()
 
 
 def all_competitions(db: Database) -> list[Competition]:
-    """Return all competitions, the first made first."""
-    with db.read() as connection:
-        rows = connection.execute(select(competitions).order_by(competitions.c.id))
-        return [decode.competition(row) for row in rows]
+    """Return all competitions, the oldest first."""
+    with db.read() as session:
+        return list(session.scalars(select(Competition).order_by(Competition.id)))
 
 
 def change_config(db: Database, competition_id: int, changes: dict[str, Any], actor: str) -> Competition:
-    """Change settings, such as dates and limits; ValueError for an invalid value, RequestError `fixed` for rules.
+    """Change settings, such as dates and limits; ValueError for an invalid value, RequestError `fixed` or `final`.
 
-    The final's private seeds stay the first `final_runs` of those drawn; more of them are drawn if need be.
+    The private seeds of the final stay the first `final_runs` of those drawn; more are drawn where needed.
     """
-    with db.write() as connection:
-        before = get(connection, competition_id, lock=True)
-        config = CompetitionConfig.from_record(before.config.to_record() | changes)
-        if before.final != "none":
-            raise RequestError("final", "the final has begun; its competition's settings are fixed")
+    with db.write() as session:
+        found = get(session, competition_id, lock=True)
+        config = CompetitionConfig.from_record(found.config.to_record() | changes)
+        if found.final != "none":
+            raise RequestError("final", "the final has begun; the settings of its competition are fixed")
         for name in FIXED:
-            if getattr(config, name) != getattr(before.config, name):
-                raise RequestError("fixed", f"{name} cannot change, scores depend on it; create another competition")
-        seeds = list(seeds_of(connection, competition_id))
-        if config.final_runs > len(seeds):
-            seeds = draw_seeds(config.final_runs, None, seeds)
-            query = update(private_seeds).where(private_seeds.c.competition_id == competition_id)
-            connection.execute(query.values(seeds=to_text(seeds)))
-        audit.note(connection, db, actor, "change", competition_id, before.key, **changes)
-        return _set(connection, competition_id, config=to_text(config.to_record()))
+            if getattr(config, name) != getattr(found.config, name):
+                raise RequestError(
+                    "fixed", f"{name} cannot change, since scores depend on it; create another competition"
+                )
+        kept = session.get_one(PrivateSeeds, competition_id)
+        if config.final_runs > len(kept.seeds):
+            kept.seeds = list(draw_seeds(config.final_runs, None, kept.seeds))
+        audit.note(session, db, actor, "change", competition_id, found.key, **changes)
+        found.config = config
+        touch(session, competition_id)
+    return found
 
 
 def pause(db: Database, competition_id: int, actor: str, reason: str = "") -> Competition:
-    """Take no submissions for now; what waits is still scored."""
-    with db.write() as connection:
-        audit.note(connection, db, actor, "pause", competition_id, reason=reason)
-        return _set(connection, competition_id, paused_at=db.now(connection), pause_reason=reason)
+    """Pause submissions; what waits in the queue is still scored."""
+    with db.write() as session:
+        audit.note(session, db, actor, "pause", competition_id, reason=reason)
+        found = get(session, competition_id, lock=True)
+        found.paused_at, found.pause_reason = db.now(session), reason
+        touch(session, competition_id)
+    return found
 
 
 def resume(db: Database, competition_id: int, actor: str) -> Competition:
-    """Take submissions again."""
-    with db.write() as connection:
-        audit.note(connection, db, actor, "resume", competition_id)
-        return _set(connection, competition_id, paused_at=None, pause_reason="")
+    """Accept submissions again."""
+    with db.write() as session:
+        audit.note(session, db, actor, "resume", competition_id)
+        found = get(session, competition_id, lock=True)
+        found.paused_at, found.pause_reason = None, ""
+        touch(session, competition_id)
+    return found
 
 
-def _set(connection: Connection, competition_id: int, **values: Any) -> Competition:
-    query = update(competitions).where(competitions.c.id == competition_id)
-    changed = query.values(version=competitions.c.version + 1, **values).returning(competitions)
-    return decode.competition(connection.execute(changed).one())
+def touch(session: Session, competition_id: int) -> None:
+    """Record that the board changed, so that no cached one is shown."""
+    changed = update(Competition).where(Competition.id == competition_id)
+    session.execute(changed.values(version=Competition.version + 1))
 
 
-def touch(connection: Connection, competition_id: int) -> None:
-    """Say that the board changed, so that nobody shows an old one."""
-    _set(connection, competition_id)
+def touch_all(session: Session) -> None:
+    """Record that all boards changed."""
+    session.execute(update(Competition).values(version=Competition.version + 1))
 
 
-def touch_all(connection: Connection) -> None:
-    """Say that all boards changed."""
-    connection.execute(update(competitions).values(version=competitions.c.version + 1))
+def set_final(session: Session, competition_id: int, before: str, after: str, at: int | None = None) -> bool:
+    """Move the final from one state to another; return False if it was not in the first."""
+    here = (Competition.id == competition_id, Competition.final == before)
+    values = {"final": after, "final_at": at, "version": Competition.version + 1}
+    return changed_rows(session, update(Competition).where(*here).values(values)) == 1
 
 
-def set_final(connection: Connection, competition_id: int, before: str, after: str, at: int | None = None) -> bool:
-    """Move the final on if it is where one thinks; return whether it was."""
-    here = (competitions.c.id == competition_id, competitions.c.final == before)
-    values = {"final": after, "final_at": at, "version": competitions.c.version + 1}
-    return bool(connection.execute(update(competitions).where(*here).values(values)).rowcount == 1)
+# --- members ------------------------------------------------------------------------------------------------------
+
+
+def join(session: Session, db: Database, competition_id: int, person_id: int) -> bool:
+    """Make a person a member; return False if they were one already."""
+    if find_member(session, competition_id, person_id) is not None:
+        return False
+    alias = f"Driver {secrets.token_hex(3).upper()}"
+    session.add(Member(competition_id=competition_id, person_id=person_id, alias=alias, joined_at=db.now(session)))
+    session.flush()
+    return True
+
+
+def find_member(session: Session, competition_id: int, person_id: int, lock: bool = False) -> Member | None:
+    """Return a membership; lock: against other writers, and other submissions of it, until the transaction ends."""
+    return session.get(Member, (competition_id, person_id), with_for_update=lock or None)
+
+
+def membership(db: Database, competition_id: int, person_id: int) -> Member | None:
+    """Return a person's membership."""
+    with db.read() as session:
+        return find_member(session, competition_id, person_id)
+
+
+def competitions_of(db: Database, person_id: int) -> list[Competition]:
+    """Return the competitions of a person, the last joined first."""
+    query = select(Competition).join(Member, Member.competition_id == Competition.id)
+    query = query.where(Member.person_id == person_id).order_by(Member.joined_at.desc())
+    with db.read() as session:
+        return list(session.scalars(query))
+
+
+def count_members(db: Database, competition_id: int) -> int:
+    """Return the number of members."""
+    query = select(func.count()).select_from(Member).where(Member.competition_id == competition_id)
+    with db.read() as session:
+        return session.execute(query).scalar_one()

@@ -1,19 +1,27 @@
-"""The final: everybody's chosen submission on the private seeds, hidden until the organiser reveals it.
+"""The final: every member's chosen submission on the private seeds, hidden until the organiser reveals it.
 
 none -> begin -> running -> (the last evaluation ends) -> scored -> reveal -> revealed
 """
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
 
-from deeptraffic.competition.store import audit, jobs
+from deeptraffic.competition.models import (
+    Competition,
+    Evaluation,
+    EvaluationResult,
+    Member,
+    Person,
+    Submission,
+    new_key,
+)
+from deeptraffic.competition.store import audit, evaluations
 from deeptraffic.competition.store.board import Board, build_board
 from deeptraffic.competition.store.competitions import get, seeds_of, set_final
-from deeptraffic.competition.store.database import Database, new_key
+from deeptraffic.competition.store.database import Database, changed_rows
 from deeptraffic.competition.store.errors import RequestError
-from deeptraffic.competition.store.records import Competition
-from deeptraffic.competition.store.schema import evaluations, members, people, results, submissions
 from deeptraffic.competition.store.submissions import UNFINISHED
 
 
@@ -33,7 +41,7 @@ class FinalEntry:
 
 @dataclass(frozen=True)
 class Final:
-    """How the final stands; state as `Competition.final`, unfinished: submissions without a public score yet."""
+    """Progress of the final; state as `Competition.final`, unfinished: submissions without a public score yet."""
 
     state: str
     entries: list[FinalEntry]
@@ -44,16 +52,14 @@ class Final:
 
 
 def preview(db: Database, competition_id: int) -> Final:
-    """Return which submissions count in the final, and how far it is; no private result is in it."""
-    with db.read() as connection:
-        competition = get(connection, competition_id)
-        mine = (evaluations.c.competition_id == competition_id, evaluations.c.kind == "final")
-        query = select(evaluations.c.state, func.count()).where(*mine).group_by(evaluations.c.state)
-        count = {state: number for state, number in connection.execute(query)}
+    """Return which submissions are in the final, and its progress; no private result is in it."""
+    with db.read() as session:
+        query = select(Evaluation.state, func.count()).where(*_evaluations(competition_id)).group_by(Evaluation.state)
+        count = {state: number for state, number in session.execute(query)}
         return Final(
-            state=competition.final,
-            entries=_entries(connection, competition_id),
-            unfinished=_unfinished(connection, competition_id),
+            state=get(session, competition_id).final,
+            entries=_entries(session, competition_id),
+            unfinished=_unfinished(session, competition_id),
             queued=count.get("queued", 0) + count.get("running", 0),
             done=count.get("done", 0),
             failed=count.get("failed", 0) + count.get("refused", 0),
@@ -61,88 +67,91 @@ def preview(db: Database, competition_id: int) -> Final:
 
 
 def begin(db: Database, competition_id: int, actor: str) -> int:
-    """Take no more submissions and queue the final; return of how many. RequestError `final` or `unfinished`."""
-    with db.write("queue") as connection:
-        competition = get(connection, competition_id, lock=True)
+    """Close submissions and queue the final; return the number of entries. RequestError `final` or `unfinished`."""
+    with db.write("queue") as session:
+        competition = get(session, competition_id, lock=True)
         if competition.final != "none":
             raise RequestError("final", "the final has begun already")
-        if waiting := _unfinished(connection, competition_id):
+        if waiting := _unfinished(session, competition_id):
             raise RequestError("unfinished", f"{waiting} submissions still wait for their score; pause, then try again")
-        entries, batch = _entries(connection, competition_id), new_key()
-        seeds = seeds_of(connection, competition_id)[: competition.config.final_runs]
+        entries, batch = _entries(session, competition_id), new_key()
+        seeds = seeds_of(session, competition_id)[: competition.config.final_runs]
         for entry in entries:
-            jobs.enqueue(connection, db, competition, entry.submission_id, "final", batch, seeds)
-        set_final(connection, competition_id, "none", "running" if entries else "scored")
-        audit.note(connection, db, actor, "begin final", competition_id, entries=len(entries), runs=len(seeds))
+            submission = session.get_one(Submission, entry.submission_id)
+            evaluations.enqueue(session, db, competition, submission, "final", batch, seeds)
+        set_final(session, competition_id, "none", "running" if entries else "scored")
+        audit.note(session, db, actor, "begin final", competition_id, entries=len(entries), runs=len(seeds))
     return len(entries)
 
 
 def retry(db: Database, competition_id: int, actor: str) -> int:
-    """Queue those evaluations of the final again that failed by our fault; return how many."""
-    with db.write("queue") as connection:
-        failed = (evaluations.c.competition_id == competition_id, evaluations.c.kind == "final")
+    """Queue those evaluations of the final again that failed for the platform's error; return how many."""
+    with db.write("queue") as session:
         values = {"state": "queued", "tries": 0, "not_before": None, "finished_at": None, "code": None, "reason": None}
-        again = update(evaluations).where(*failed, evaluations.c.state == "failed").values(values)
-        count = connection.execute(again).rowcount
+        failed = update(Evaluation).where(*_evaluations(competition_id), Evaluation.state == "failed")
+        count = changed_rows(session, failed.values(values))
         if count:
-            set_final(connection, competition_id, "scored", "running")
-            audit.note(connection, db, actor, "retry final", competition_id, entries=count)
-        return int(count)
+            set_final(session, competition_id, "scored", "running")
+            audit.note(session, db, actor, "retry final", competition_id, entries=count)
+        return count
 
 
 def cancel(db: Database, competition_id: int, actor: str) -> None:
-    """Undo `begin`, as long as nothing is revealed: results are forgotten, submissions are taken again."""
-    with db.write("queue") as connection:
-        competition = get(connection, competition_id, lock=True)
+    """Undo `begin`, as long as nothing is revealed: results are dropped, submissions are accepted again."""
+    with db.write("queue") as session:
+        competition = get(session, competition_id, lock=True)
         if competition.final not in ("running", "scored"):
             raise RequestError("final", "there is no hidden final to cancel")
-        mine = (evaluations.c.competition_id == competition_id, evaluations.c.kind == "final")
-        ended = {"state": "cancelled", "fence": evaluations.c.fence + 1, "finished_at": db.now(connection)}
-        connection.execute(update(evaluations).where(*mine).values(ended))
-        connection.execute(
-            update(submissions).where(submissions.c.competition_id == competition_id).values(final_id=None)
-        )
-        set_final(connection, competition_id, competition.final, "none")
-        audit.note(connection, db, actor, "cancel final", competition_id)
+        ended = {"state": "cancelled", "fence": Evaluation.fence + 1, "finished_at": db.now(session)}
+        session.execute(update(Evaluation).where(*_evaluations(competition_id)).values(ended))
+        session.execute(update(Submission).where(Submission.competition_id == competition_id).values(final_id=None))
+        set_final(session, competition_id, competition.final, "none")
+        audit.note(session, db, actor, "cancel final", competition_id)
 
 
 def hidden_board(db: Database, competition_id: int, actor: str) -> Board:
-    """Return the final's board before it is revealed; that somebody looked is written down."""
-    with db.write() as connection:
-        competition = get(connection, competition_id)
-        audit.note(connection, db, actor, "look at final", competition_id)
-        return build_board(connection, competition_id, False, competition.version, True)
+    """Return the final's board before it is revealed; the look is written to the audit log."""
+    with db.write() as session:
+        competition = get(session, competition_id)
+        audit.note(session, db, actor, "look at final", competition_id)
+        return build_board(session, competition, final=True, anonymous=False)
 
 
 def reveal(db: Database, competition_id: int, actor: str) -> Competition:
     """Show the final to everybody; RequestError `unfinished` if it is not scored."""
-    with db.write() as connection:
-        if not set_final(connection, competition_id, "scored", "revealed", db.now(connection)):
+    with db.write() as session:
+        if not set_final(session, competition_id, "scored", "revealed", db.now(session)):
             raise RequestError("unfinished", "the final is not scored yet, or is revealed already")
-        audit.note(connection, db, actor, "reveal final", competition_id)
-        return get(connection, competition_id)
+        audit.note(session, db, actor, "reveal final", competition_id)
+        return get(session, competition_id)
 
 
-def _unfinished(connection: Connection, competition_id: int) -> int:
+def _evaluations(competition_id: int) -> tuple:
+    return (Evaluation.competition_id == competition_id, Evaluation.kind == "final")
+
+
+def _unfinished(session: Session, competition_id: int) -> int:
     waiting = (
-        submissions.c.competition_id == competition_id,
-        submissions.c.state.in_(UNFINISHED),
-        submissions.c.disqualified_at.is_(None),
-        members.c.disqualified_at.is_(None),
+        Submission.competition_id == competition_id,
+        Submission.state.in_(UNFINISHED),
+        Submission.disqualified_at.is_(None),
+        Member.disqualified_at.is_(None),
     )
-    same = (members.c.competition_id == submissions.c.competition_id) & (members.c.person_id == submissions.c.person_id)
-    query = select(func.count()).select_from(submissions.join(members, same)).where(*waiting)
-    return int(connection.execute(query).scalar_one())
+    query = select(func.count()).select_from(Submission).join(Submission.member).where(*waiting)
+    return session.execute(query).scalar_one()
 
 
-def _entries(connection: Connection, competition_id: int) -> list[FinalEntry]:
-    entry = func.coalesce(members.c.chosen_id, members.c.best_id)
-    source = members.join(people, people.c.id == members.c.person_id).join(submissions, submissions.c.id == entry)
-    source = source.join(results, results.c.id == submissions.c.result_id)
-    shown = (members.c.competition_id == competition_id, members.c.disqualified_at.is_(None))
-    columns = (members.c.person_id, people.c.name, people.c.role, members.c.chosen_id, results.c.score)
-    query = select(*columns, submissions.c.id, submissions.c.key, submissions.c.label)
-    order = (results.c.score.desc(), results.c.unrounded_mean.desc(), submissions.c.id)
+def _entries(session: Session, competition_id: int) -> list[FinalEntry]:
+    entry = func.coalesce(Member.chosen_id, Member.best_id)
+    columns = (Member.person_id, Member.chosen_id, Person.name, Person.role, EvaluationResult.score)
+    query = (
+        select(*columns, Submission.id, Submission.key, Submission.label)
+        .join_from(Member, Person, Person.id == Member.person_id)
+        .join(Submission, Submission.id == entry)
+        .join(EvaluationResult, EvaluationResult.id == Submission.result_id)
+        .where(Member.competition_id == competition_id, Member.disqualified_at.is_(None))
+        .order_by(EvaluationResult.score.desc(), EvaluationResult.unrounded_mean.desc(), Submission.id)
+    )
     return [
         FinalEntry(
             person_id=row.person_id,
@@ -154,5 +163,5 @@ def _entries(connection: Connection, competition_id: int) -> list[FinalEntry]:
             chosen=row.chosen_id == row.id,
             score=row.score,
         )
-        for row in connection.execute(query.select_from(source).where(*shown).order_by(*order))
+        for row in session.execute(query)
     ]

@@ -1,99 +1,99 @@
-"""The queue: workers lease one job at a time, in fair order, and keep the lease alive while they work.
+"""Queue of evaluations: workers lease one job at a time, in fair order, and renew the lease while they work.
 
-Fair: of the people who wait, first whoever has the fewest jobs running, then the fewest begun in the last hour, then
-who came first; short validations before all else. A lease that ends without a word is a failed try. A worker that comes
-back after that finds its fence outdated, and its report is not taken.
+Fair: of the people who wait, first those with the fewest jobs running, then with the fewest started in the last hour,
+then the first to come; short validations before all else. A lease that expires is a failed try. A worker that reports
+after that has an outdated fence, and its report is rejected.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Subquery, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, Subquery, and_, case, delete, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
 
+from deeptraffic.competition.models import Content, Evaluation, SeenWorker, Submission
 from deeptraffic.competition.store import competitions
-from deeptraffic.competition.store.database import Database
+from deeptraffic.competition.store.database import Database, changed_rows
 from deeptraffic.competition.store.errors import LeaseLost
-from deeptraffic.competition.store.jobs import PRIORITY
-from deeptraffic.competition.store.outcomes import LATE, finish, retry_or_fail
-from deeptraffic.competition.store.records import Job
-from deeptraffic.competition.store.schema import contents, evaluations, results, submissions
+from deeptraffic.competition.store.evaluations import LATE, SHORT, Job, existing_result, finish, retry_or_fail
 
 LEASE = 30_000  # [ms]
-MAX_WAIT = 60_000  # [ms] that a job may be told to wait; a longer one means that the clock was set back
-RECENT = 3_600_000  # [ms] that a person's earlier jobs are remembered in the fair order
+MAX_WAIT = 60_000  # [ms] that a job may have to wait; a longer one means that the clock was set back
+RECENT = 3_600_000  # [ms] that earlier jobs of a person count in the fair order
+PRIORITY = ("validation", "official", "again", "final")  # of kinds, in the order in which workers take them
 LANES = {"all": PRIORITY, "validation": ("validation",)}
-SILENT = "the worker that had the job fell silent"
+LEASE_EXPIRED = "the worker that had the job stopped renewing its lease"
+WORKER_GONE = 60_000  # [ms] without a report after which a worker counts as gone
+FORGET_WORKER = 86_400_000  # [ms]
+
+
+# --- leases -------------------------------------------------------------------------------------------------------
 
 
 def lease(db: Database, worker: str, lane: str = "all", lease_ms: int = LEASE) -> Job | None:
-    """Return the next job of a lane, leased; None if nothing waits. Jobs whose result is kept end on the way."""
-    with db.write("queue") as connection:
-        now = db.now(connection)
-        _end_silent(connection, db, now)
+    """Return the next job of a lane, leased; None if nothing waits. Jobs whose result exists end on the way."""
+    with db.write("queue") as session:
+        now = db.now(session)
+        expired = select(Evaluation).where(_expired(now)).with_for_update(skip_locked=True)
+        for evaluation in session.scalars(expired).all():
+            retry_or_fail(session, db, evaluation, LEASE_EXPIRED, wait=0)
         ended = True
-        while ended:  # the end of a validation queues an official evaluation, whose result may be kept too
+        while ended:  # the end of a validation queues an official evaluation, whose result may exist too
             ended = False
-            for row in _waiting(connection, db, now, lane):
-                kept = _kept(connection, row)
-                if kept is None:
-                    return _take(connection, row, worker, now, lease_ms)
-                finish(connection, db, row, kept)
+            for evaluation in _waiting(session, now, lane):
+                result = existing_result(session, evaluation)
+                if result is None:
+                    return _take(session, evaluation, worker, now, lease_ms)
+                finish(session, db, evaluation, result)
                 ended = True
     return None
 
 
 def is_waiting(db: Database, lane: str) -> bool:
-    """Return whether `lease` may find something: a look that keeps no writer from working."""
-    with db.read() as connection:
-        now = db.now(connection)
-        queued = and_(evaluations.c.state == "queued", evaluations.c.kind.in_(LANES[lane]))
-        query = select(evaluations.c.id).where(or_(queued, _silent(now))).limit(1)
-        return connection.execute(query).first() is not None
+    """Return whether `lease` may find something: a read that blocks no writer."""
+    with db.read() as session:
+        queued = and_(Evaluation.state == "queued", Evaluation.kind.in_(LANES[lane]))
+        query = select(Evaluation.id).where(or_(queued, _expired(db.now(session)))).limit(1)
+        return session.execute(query).first() is not None
 
 
-def beat(db: Database, job: Job, done: int, total: int, lease_ms: int = LEASE) -> None:
-    """Keep a lease alive and note how many runs are done; LeaseLost if the job is another worker's now."""
-    with db.write() as connection:
-        held = (evaluations.c.id == job.id, evaluations.c.fence == job.fence, evaluations.c.state == "running")
-        values = {"done": done, "total": total, "lease_until": db.now(connection) + lease_ms}
-        if connection.execute(update(evaluations).where(*held).values(values)).rowcount != 1:
+def renew(db: Database, job: Job, done: int, total: int, lease_ms: int = LEASE) -> None:
+    """Renew a lease and record how many runs are done; LeaseLost if the job is no longer the caller's."""
+    with db.write() as session:
+        held = (Evaluation.id == job.id, Evaluation.fence == job.fence, Evaluation.state == "running")
+        values = {"done": done, "total": total, "lease_until": db.now(session) + lease_ms}
+        if changed_rows(session, update(Evaluation).where(*held).values(values)) != 1:
             raise LeaseLost(LATE)
 
 
-def places(connection: Connection, db: Database) -> dict[int, int]:
+def places(session: Session, db: Database) -> dict[int, int]:
     """Return the place in the queue, from 1, of every evaluation that waits."""
-    ordered = _fair_order(db.now(connection), PRIORITY)
-    return {found: place for place, found in enumerate(connection.execute(ordered).scalars(), 1)}
+    ordered = _fair_order(db.now(session), PRIORITY)
+    return {found: place for place, found in enumerate(session.execute(ordered).scalars(), 1)}
 
 
-def load(db: Database) -> dict[str, int]:
+def counts(db: Database) -> dict[str, int]:
     """Return how many evaluations are queued and running, by kind: {"official queued": 3, ...}."""
-    what = (evaluations.c.kind, evaluations.c.state)
-    query = select(*what, func.count()).where(evaluations.c.state.in_(("queued", "running"))).group_by(*what)
-    with db.read() as connection:
-        return {f"{kind} {state}": count for kind, state, count in connection.execute(query)}
+    query = select(Evaluation.kind, Evaluation.state, func.count())
+    query = query.where(Evaluation.state.in_(("queued", "running"))).group_by(Evaluation.kind, Evaluation.state)
+    with db.read() as session:
+        return {f"{kind} {state}": count for kind, state, count in session.execute(query)}
 
 
-def _end_silent(connection: Connection, db: Database, now: int) -> None:
-    """Take back what was leased to workers that are gone."""
-    silent = select(evaluations).where(_silent(now)).with_for_update(skip_locked=True)
-    for row in connection.execute(silent).all():
-        retry_or_fail(connection, db, row, SILENT, wait=0)
+def _expired(now: int) -> ColumnElement[bool]:
+    """Return the condition of an expired lease; one from the far future means that the clock was set back."""
+    over = or_(Evaluation.lease_until <= now, Evaluation.lease_until > now + 2 * LEASE)
+    return and_(Evaluation.state == "running", over)
 
 
-def _silent(now: int) -> ColumnElement[bool]:
-    """Whether a lease has ended; one from the far future means that the clock was set back."""
-    over = or_(evaluations.c.lease_until <= now, evaluations.c.lease_until > now + 2 * LEASE)
-    return and_(evaluations.c.state == "running", over)
-
-
-def _fair_order(now: int, kinds: tuple[str, ...]) -> Any:
-    """A query for the ids of what waits, in the order in which workers take it."""
-    running = _count_by_person("running", evaluations.c.state == "running")
-    recent = _count_by_person("recent", evaluations.c.started_at > now - RECENT)
-    mine = func.row_number().over(partition_by=(evaluations.c.person_id, evaluations.c.kind), order_by=evaluations.c.id)
+def _fair_order(now: int, kinds: tuple[str, ...]) -> Select[Any]:
+    """Return a query for the ids of what waits, in the order in which workers take it."""
+    running = _count_by_person("running", Evaluation.state == "running")
+    recent = _count_by_person("recent", Evaluation.started_at > now - RECENT)
+    mine = func.row_number().over(partition_by=(Evaluation.person_id, Evaluation.kind), order_by=Evaluation.id)
     waiting = (
-        select(evaluations.c.id, evaluations.c.person_id, evaluations.c.kind, mine.label("turn"))
-        .where(evaluations.c.state == "queued", evaluations.c.kind.in_(kinds))
+        select(Evaluation.id, Evaluation.person_id, Evaluation.kind, mine.label("turn"))
+        .where(Evaluation.state == "queued", Evaluation.kind.in_(kinds))
         .subquery("waiting")
     )
     order = case({kind: number for number, kind in enumerate(PRIORITY)}, value=waiting.c.kind)
@@ -110,71 +110,76 @@ def _fair_order(now: int, kinds: tuple[str, ...]) -> Any:
     )
 
 
-def _count_by_person(name: str, condition: Any) -> Subquery:
+def _count_by_person(name: str, condition: ColumnElement[bool]) -> Subquery:
     count = func.count().label("count")
-    return select(evaluations.c.person_id, count).where(condition).group_by(evaluations.c.person_id).subquery(name)
+    return select(Evaluation.person_id, count).where(condition).group_by(Evaluation.person_id).subquery(name)
 
 
-def _waiting(connection: Connection, db: Database, now: int, lane: str) -> Any:
-    """Give the rows that may start now, one after another, each locked against other workers."""
-    for found in connection.execute(_fair_order(now, LANES[lane])).scalars().all():
-        twin = evaluations.alias("twin")
-        same = and_(
-            twin.c.sha256 == evaluations.c.sha256,
-            twin.c.protocol == evaluations.c.protocol,
-            twin.c.revision == evaluations.c.revision,
-            twin.c.state == "running",
-        )
-        ready = or_(
-            evaluations.c.not_before.is_(None),
-            evaluations.c.not_before <= now,
-            evaluations.c.not_before > now + MAX_WAIT,
-        )
-        still = (evaluations.c.id == found, evaluations.c.state == "queued", ready)
-        query = select(evaluations).where(*still, ~select(twin.c.id).where(same).exists())
-        row = connection.execute(query.with_for_update(skip_locked=True)).one_or_none()
-        if row is not None:
-            yield row
-
-
-def _kept(connection: Connection, row: Any) -> int | None:
-    """Return the id of the result that this very evaluation would give."""
-    same = (results.c.sha256 == row.sha256, results.c.protocol == row.protocol, results.c.revision == row.revision)
-    found = connection.execute(select(results.c.id).where(*same)).scalar_one_or_none()
-    return None if found is None else int(found)
-
-
-def _take(connection: Connection, row: Any, worker: str, now: int, lease_ms: int) -> Job:
-    values = {
-        "state": "running",
-        "tries": row.tries + 1,
-        "fence": row.fence + 1,
-        "worker": worker,
-        "lease_until": now + lease_ms,
-        "started_at": now,
-        "done": 0,
-    }
-    connection.execute(update(evaluations).where(evaluations.c.id == row.id).values(values))
-    if row.kind in ("validation", "official"):
-        state = "validating" if row.kind == "validation" else "running"
-        connection.execute(update(submissions).where(submissions.c.id == row.submission_id).values(state=state))
-    config = competitions.get(connection, row.competition_id).config
-    query = select(contents.c.content, submissions.c.other_agents).join(
-        submissions, submissions.c.sha256 == contents.c.sha256
+def _waiting(session: Session, now: int, lane: str) -> Iterator[Evaluation]:
+    """Yield the evaluations that may start now, each locked against other workers."""
+    twin = aliased(Evaluation)
+    same = (
+        twin.sha256 == Evaluation.sha256,
+        twin.protocol == Evaluation.protocol,
+        twin.revision == Evaluation.revision,
+        twin.state == "running",
     )
-    content, other_agents = connection.execute(query.where(submissions.c.id == row.submission_id)).one()
+    ready = or_(Evaluation.not_before.is_(None), Evaluation.not_before <= now, Evaluation.not_before > now + MAX_WAIT)
+    for found in session.execute(_fair_order(now, LANES[lane])).scalars().all():
+        still = (Evaluation.id == found, Evaluation.state == "queued", ready, ~select(twin.id).where(*same).exists())
+        query = select(Evaluation).where(*still).with_for_update(skip_locked=True, of=Evaluation)
+        evaluation = session.scalars(query).one_or_none()
+        if evaluation is not None:
+            yield evaluation
+
+
+def _take(session: Session, evaluation: Evaluation, worker: str, now: int, lease_ms: int) -> Job:
+    evaluation.state, evaluation.worker = "running", worker
+    evaluation.tries += 1
+    evaluation.fence += 1
+    evaluation.lease_until, evaluation.started_at, evaluation.done = now + lease_ms, now, 0
+    submission = session.get_one(Submission, evaluation.submission_id)
+    if evaluation.kind in SHORT:
+        submission.state = "validating" if evaluation.kind == "validation" else "running"
+    config, seeds = competitions.get(session, evaluation.competition_id).config, None
+    if evaluation.kind == "final":
+        seeds = competitions.seeds_of(session, evaluation.competition_id)[: config.final_runs]
     return Job(
-        id=row.id,
-        fence=row.fence + 1,
-        kind=row.kind,
-        protocol=row.protocol,
+        id=evaluation.id,
+        fence=evaluation.fence,
+        kind=evaluation.kind,
+        protocol=evaluation.protocol,
         rules=config.rules,
-        other_agents=other_agents,
+        other_agents=submission.other_agents,
         runs=config.validation_runs,
-        seeds=competitions.seeds_of(connection, row.competition_id)[: config.final_runs]
-        if row.kind == "final"
-        else None,
-        content=bytes(content),
-        sha256=row.sha256,
-        tries=row.tries + 1,
+        seeds=seeds,
+        content=session.get_one(Content, evaluation.sha256).content,
+        sha256=evaluation.sha256,
+        tries=evaluation.tries,
     )
+
+
+# --- workers ------------------------------------------------------------------------------------------------------
+
+
+def report_worker(db: Database, name: str, lane: str, jobs: int) -> None:
+    """Record that a worker is alive, and how many jobs it has finished."""
+    with db.write() as session:
+        now = db.now(session)
+        values = {"seen_at": now, "jobs": jobs}
+        if changed_rows(session, update(SeenWorker).where(SeenWorker.name == name).values(values)) == 0:
+            session.add(SeenWorker(name=name, lane=lane, started_at=now, seen_at=now, jobs=jobs))
+            session.execute(delete(SeenWorker).where(SeenWorker.seen_at < now - FORGET_WORKER))
+
+
+def remove_worker(db: Database, name: str) -> None:
+    """Record that a worker has stopped."""
+    with db.write() as session:
+        session.execute(delete(SeenWorker).where(SeenWorker.name == name))
+
+
+def seen_workers(db: Database) -> list[SeenWorker]:
+    """Return the workers that reported within the last minute."""
+    with db.read() as session:
+        recently = SeenWorker.seen_at > db.now(session) - WORKER_GONE
+        return list(session.scalars(select(SeenWorker).where(recently).order_by(SeenWorker.name)))

@@ -1,19 +1,17 @@
-"""Submissions: accepted by one transaction that stores the file, counts the quota and queues the work."""
+"""Submissions: accepted by one transaction that stores the file, counts the quota and queues the work; looked up."""
 
-import json
-from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session, joinedload, selectinload
 
 from deeptraffic.competition.config import to_time
+from deeptraffic.competition.models import Competition, Content, EvaluationResult, Member, Person, Submission
 from deeptraffic.competition.sandbox.validation import Upload
-from deeptraffic.competition.store import competitions, decode, jobs, queue
-from deeptraffic.competition.store.database import Database, new_key, to_text
+from deeptraffic.competition.store import competitions, evaluations, queue
+from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.store.errors import RequestError
-from deeptraffic.competition.store.members import find_member
-from deeptraffic.competition.store.records import Competition, Member, Result, Submission
-from deeptraffic.competition.store.schema import contents, evaluations, members, people, results, submissions
 
 DAY = 86_400_000  # [ms]
 UNFINISHED = ("waiting", "validating", "validated", "running")
@@ -23,241 +21,216 @@ UNFINISHED = ("waiting", "validating", "validated", "running")
 
 
 def accept(db: Database, competition_id: int, person_id: int, upload: Upload) -> Submission:
-    """Take a submission: store the file, count it and queue it, all in one transaction.
+    """Accept a submission: store the file, count it and queue it, all in one transaction.
 
-    Raises RequestError member, blocked, disqualified, not_open, closed, paused, final; rules, other_agents, parameters,
-    observation; quota_day, quota_total, waiting; duplicate (its subject is the earlier submission's key).
+    Raises RequestError: member, blocked, disqualified, not_open, closed, paused, final; rules, other_agents,
+    parameters, observation; quota_day, quota_total, waiting; duplicate (subject: the earlier submission's key).
     """
-    with db.write() as connection:
-        competition = competitions.get(connection, competition_id)
-        member = find_member(connection, competition_id, person_id, lock=True)
-        now = db.now(connection)
-        baseline = _check_person(connection, competition, member, person_id)
-        if not baseline:
+    with db.write() as session:
+        competition = competitions.get(session, competition_id)
+        member = competitions.find_member(session, competition_id, person_id, lock=True)
+        now = db.now(session)
+        if not _check_person(session, member, person_id):
             _check_open(competition, now)
-            _check_quota(connection, competition, person_id, now)
+            _check_quota(session, competition, person_id, now)
         competition.config.check_upload(upload)
-        _check_new(connection, competition_id, person_id, upload)
-        if connection.execute(select(contents.c.sha256).where(contents.c.sha256 == upload.sha256)).first() is None:
-            row = {"sha256": upload.sha256, "content": upload.content, "created_at": now}
-            connection.execute(jobs.insert_quietly(db, contents).values(row))
-        made = _insert(connection, competition, person_id, upload, now)
-        jobs.enqueue(connection, db, competition, made, "validation")
-        return _one(connection, db, submissions.c.id == made)
+        _check_new(session, competition_id, person_id, upload)
+        _keep_content(session, db, upload, now)
+        made = Submission(
+            competition_id=competition_id,
+            person_id=person_id,
+            sha256=upload.sha256,
+            filename=upload.filename[-200:],
+            label=upload.label[:100],
+            facts=upload.facts,
+            other_agents=upload.other_agents,
+            parameters=upload.parameters,
+            cells=upload.sensor.size,
+            layers=len(upload.layers),
+            accepted_at=now,
+        )
+        session.add(made)
+        session.flush()
+        evaluations.enqueue(session, db, competition, made, "validation")
+        return _load(session, db, Submission.id == made.id)[0]
 
 
-def _check_person(connection: Connection, competition: Competition, member: Member | None, person_id: int) -> bool:
-    """Refuse who may not submit; return whether it is a baseline, which no date or quota binds."""
-    person = connection.execute(select(people).where(people.c.id == person_id)).one()
+def _check_person(session: Session, member: Member | None, person_id: int) -> bool:
+    """Reject a person who may not submit; return whether it is a baseline, which no date or quota limits."""
+    person = session.get_one(Person, person_id)
     if person.blocked_at is not None:
         raise RequestError("blocked", "this account is closed; ask the organiser")
     if member is None:
-        raise RequestError("member", "you take no part in this competition; follow its invitation first")
+        raise RequestError("member", "you are not a member of this competition; follow its invitation first")
     if member.disqualified_at is not None:
         raise RequestError("disqualified", f"you are disqualified: {member.disqualified_reason}")
-    return bool(person.role == "baseline")
+    return person.role == "baseline"
 
 
 def _check_open(competition: Competition, now: int) -> None:
     phase, config = competition.phase(now), competition.config
     if phase == "upcoming" and config.opens is not None:
-        raise RequestError("not_open", f"submissions are taken from {to_time(config.opens)}")
+        raise RequestError("not_open", f"submissions open at {to_time(config.opens)}")
     if phase == "closed" and config.closes is not None:
-        raise RequestError("closed", f"submissions were taken until {to_time(config.closes)}")
+        raise RequestError("closed", f"submissions closed at {to_time(config.closes)}")
     if phase == "paused":
         raise RequestError("paused", f"the organiser has paused submissions. {competition.pause_reason}".strip())
     if phase != "open":
-        raise RequestError("final", "the final has begun; submissions are no longer taken")
+        raise RequestError("final", "the final has begun; submissions are closed")
 
 
-def _check_quota(connection: Connection, competition: Competition, person_id: int, now: int) -> None:
-    config, used = competition.config, usage(connection, competition.id, person_id, now)
+def _check_quota(session: Session, competition: Competition, person_id: int, now: int) -> None:
+    config, used = competition.config, usage(session, competition.id, person_id, now)
     if used["total"] >= config.total_limit:
         raise RequestError("quota_total", f"you have used all {config.total_limit} submissions of this competition")
     if used["day"] >= config.daily_limit:
         again = to_time(now - now % DAY + DAY)
-        raise RequestError(
-            "quota_day", f"you have used today's {config.daily_limit} submissions; the next from {again}"
-        )
+        sentence = f"you have used today's {config.daily_limit} submissions; the next is possible from {again}"
+        raise RequestError("quota_day", sentence)
     if used["waiting"] >= config.waiting_limit:
-        raise RequestError(
-            "waiting", f"{used['waiting']} of your submissions wait for their score; send more after that"
-        )
+        sentence = f"{used['waiting']} of your submissions wait for their score; submit more after that"
+        raise RequestError("waiting", sentence)
 
 
-def usage(connection: Connection, competition_id: int, person_id: int, now: int) -> dict[str, int]:
-    """Return how many submissions of a person count today (UTC) and in all, and how many are not finished."""
+def usage(session: Session, competition_id: int, person_id: int, now: int) -> dict[str, int]:
+    """Return how many submissions of a person count today (UTC) and in total, and how many are not finished."""
     day = now - now % DAY
-    today = and_(submissions.c.accepted_at >= day, submissions.c.accepted_at < day + DAY)
-    counted = submissions.c.counted.is_(True)
+    counted = Submission.counted.is_(True)
+    today = and_(counted, Submission.accepted_at >= day, Submission.accepted_at < day + DAY)
+    waiting = and_(Submission.state.in_(UNFINISHED), Submission.disqualified_at.is_(None))
     query = select(
-        func.count().filter(and_(counted, today)).label("day"),
+        func.count().filter(today).label("day"),
         func.count().filter(counted).label("total"),
-        func.count()
-        .filter(and_(submissions.c.state.in_(UNFINISHED), submissions.c.disqualified_at.is_(None)))
-        .label("waiting"),
-    ).where(submissions.c.competition_id == competition_id, submissions.c.person_id == person_id)
-    return dict(connection.execute(query).one()._mapping)
+        func.count().filter(waiting).label("waiting"),
+    ).where(Submission.competition_id == competition_id, Submission.person_id == person_id)
+    return dict(session.execute(query).one()._mapping)
 
 
 def quota(db: Database, competition_id: int, person_id: int) -> dict[str, int]:
     """Return what a person has used: day, total, waiting; the limits are in the competition's settings."""
-    with db.read() as connection:
-        return usage(connection, competition_id, person_id, db.now(connection))
+    with db.read() as session:
+        return usage(session, competition_id, person_id, db.now(session))
 
 
-def _check_new(connection: Connection, competition_id: int, person_id: int, upload: Upload) -> None:
-    same = select(submissions.c.key).where(
-        submissions.c.competition_id == competition_id,
-        submissions.c.person_id == person_id,
-        submissions.c.sha256 == upload.sha256,
-        submissions.c.state != "failed",
+def _check_new(session: Session, competition_id: int, person_id: int, upload: Upload) -> None:
+    same = select(Submission.key).where(
+        Submission.competition_id == competition_id,
+        Submission.person_id == person_id,
+        Submission.sha256 == upload.sha256,
+        Submission.state != "failed",
     )
-    earlier = connection.execute(same).scalars().first()
+    earlier = session.execute(same).scalars().first()
     if earlier is not None:
         raise RequestError("duplicate", "you have submitted this very policy before; it was not counted again", earlier)
 
 
-def _insert(connection: Connection, competition: Competition, person_id: int, upload: Upload, now: int) -> int:
-    row = {
-        "key": new_key(),
-        "competition_id": competition.id,
-        "person_id": person_id,
-        "sha256": upload.sha256,
-        "filename": upload.filename[-200:],
-        "label": upload.label[:100],
-        "facts": to_text(upload.facts),
-        "other_agents": upload.other_agents,
-        "parameters": upload.parameters,
-        "cells": upload.sensor.size,
-        "layers": len(upload.layers),
-        "state": "waiting",
-        "accepted_at": now,
-    }
-    return int(connection.execute(insert(submissions).values(row).returning(submissions.c.id)).scalar_one())
+def _keep_content(session: Session, db: Database, upload: Upload, now: int) -> None:
+    """Store a file's content once, even if two people submit it at the same time."""
+    if session.execute(select(Content.sha256).where(Content.sha256 == upload.sha256)).first() is None:
+        row = {"sha256": upload.sha256, "content": upload.content, "created_at": now}
+        dialect = sqlite if db.is_sqlite else postgresql
+        session.execute(dialect.insert(Content).values(row).on_conflict_do_nothing())
 
 
 # --- looking up ---------------------------------------------------------------------------------------------------
 
 
 def find_submission(db: Database, key: str) -> Submission | None:
-    """Return the submission with this key; who may see it is the caller's to decide."""
-    with db.read() as connection:
-        found = _records(connection, db, _query().where(submissions.c.key == key))
+    """Return the submission with this key; the caller decides who may see it."""
+    with db.read() as session:
+        found = _load(session, db, Submission.key == key)
         return found[0] if found else None
 
 
 def get_submission(db: Database, submission_id: int) -> Submission:
     """Return the submission with this id."""
-    with db.read() as connection:
-        return _one(connection, db, submissions.c.id == submission_id)
+    with db.read() as session:
+        return _load(session, db, Submission.id == submission_id)[0]
+
+
+def find_scored(db: Database, key: str) -> Submission | None:
+    """Return the scored submission with this key, and the runs and decisions of its official result.
+
+    None if there is none, or if it or its owner is disqualified.
+    """
+    shown = (Submission.state == "scored", Submission.disqualified_at.is_(None), Member.disqualified_at.is_(None))
+    runs = joinedload(Submission.result).undefer(EvaluationResult.run_scores).undefer(EvaluationResult.run_passed)
+    query = select(Submission).join(Submission.member).where(Submission.key == key, *shown)
+    query = query.options(
+        runs.undefer(EvaluationResult.decisions),
+        joinedload(Submission.owner),
+        joinedload(Submission.competition),
+        joinedload(Submission.member),
+    )
+    with db.read() as session:
+        return session.scalars(query).one_or_none()
+
+
+def has_replay(db: Database, key: str) -> bool:
+    """Return whether the decisions of a submission's official result are kept."""
+    query = select(Submission.id).join(Submission.result).where(Submission.key == key)
+    with db.read() as session:
+        return session.execute(query.where(EvaluationResult.decisions.is_not(None))).first() is not None
 
 
 def history(
     db: Database, competition_id: int, person_id: int | None = None, limit: int = 100, offset: int = 0
 ) -> tuple[list[Submission], int]:
-    """Return submissions, the newest first, and how many there are; of a person, or of everybody for the organiser."""
-    which = [submissions.c.competition_id == competition_id]
+    """Return a page of submissions, the newest first, and the number of all; of a person, or of all for None."""
+    which = [Submission.competition_id == competition_id]
     if person_id is not None:
-        which.append(submissions.c.person_id == person_id)
-    with db.read() as connection:
-        total = connection.execute(select(func.count()).select_from(submissions).where(*which)).scalar_one()
-        page = select(submissions.c.id).where(*which).order_by(submissions.c.id.desc()).limit(limit).offset(offset)
-        ids = connection.execute(page).scalars().all()
-        query = _query().where(submissions.c.id.in_(ids)).order_by(submissions.c.id.desc())
-        return _records(connection, db, query) if ids else [], int(total)
+        which.append(Submission.person_id == person_id)
+    with db.read() as session:
+        total = session.execute(select(func.count()).select_from(Submission).where(*which)).scalar_one()
+        page = select(Submission.id).where(*which).order_by(Submission.id.desc()).limit(limit).offset(offset)
+        ids = session.execute(page).scalars().all()
+        return _load(session, db, Submission.id.in_(ids)) if ids else [], total
 
 
 def count_submissions(db: Database, competition_id: int) -> int:
-    """Return how many submissions a competition has had."""
-    query = select(func.count()).select_from(submissions).where(submissions.c.competition_id == competition_id)
-    with db.read() as connection:
-        return int(connection.execute(query).scalar_one())
-
-
-def result_of(db: Database, submission_id: int) -> Result | None:
-    """Return the official result of a submission, with its run scores and its drive."""
-    with db.read() as connection:
-        join = select(results).join(submissions, submissions.c.result_id == results.c.id)
-        row = connection.execute(join.where(submissions.c.id == submission_id)).one_or_none()
-        return None if row is None else decode.result(row)
+    """Return the number of a competition's submissions."""
+    query = select(func.count()).select_from(Submission).where(Submission.competition_id == competition_id)
+    with db.read() as session:
+        return session.execute(query).scalar_one()
 
 
 def content_of(db: Database, submission_id: int) -> bytes:
     """Return the policy file of a submission, for its owner and the organiser."""
-    with db.read() as connection:
-        join = select(contents.c.content).join(submissions, submissions.c.sha256 == contents.c.sha256)
-        return bytes(connection.execute(join.where(submissions.c.id == submission_id)).scalar_one())
+    query = select(Content.content).join(Submission, Submission.sha256 == Content.sha256)
+    with db.read() as session:
+        return session.execute(query.where(Submission.id == submission_id)).scalar_one()
 
 
-def _one(connection: Connection, db: Database, condition: Any) -> Submission:
-    return _records(connection, db, _query().where(condition))[0]
+def _load(session: Session, db: Database, condition: ColumnElement[bool]) -> list[Submission]:
+    """Return submissions, the newest first, with everything that their pages show."""
+    query = select(Submission).where(condition).order_by(Submission.id.desc())
+    one = (Submission.owner, Submission.competition, Submission.member)
+    results = (Submission.validation, Submission.result, Submission.replaced)
+    options: list[Any] = [joinedload(relation) for relation in (*one, *results)]
+    query = query.options(*options, selectinload(Submission.jobs))
+    found = list(session.scalars(query.execution_options(populate_existing=True)))
+    if any(submission.state in ("waiting", "validated") for submission in found):
+        places = queue.places(session, db)
+        for submission in found:
+            submission.place = None if submission.job is None else places.get(submission.job.id)
+    return found
 
 
-@cache
-def _query() -> Select[Any]:
-    official, check, old = results.alias("official"), results.alias("validation"), results.alias("old")
-    job = evaluations.alias("job")
-    latest = select(func.max(evaluations.c.id)).where(
-        evaluations.c.submission_id == submissions.c.id, evaluations.c.kind.in_(("validation", "official"))
-    )
-    columns = [
-        *submissions.c,
-        check.c.score.label("validation"),
-        official.c.score,
-        official.c.mean,
-        official.c.mean_low,
-        official.c.mean_high,
-        old.c.score.label("replaced_score"),
-        job.c.id.label("job_id"),
-        job.c.started_at,
-        job.c.done,
-        job.c.total,
-        job.c.tries,
-        members.c.best_id,
-        members.c.chosen_id,
-    ]
-    same = and_(
-        members.c.competition_id == submissions.c.competition_id, members.c.person_id == submissions.c.person_id
-    )
-    source = submissions.join(members, same).outerjoin(check, check.c.id == submissions.c.validation_id)
-    source = source.outerjoin(official, official.c.id == submissions.c.result_id)
-    source = source.outerjoin(old, old.c.id == submissions.c.replaced_id)
-    source = source.outerjoin(job, job.c.id == latest.scalar_subquery())
-    return select(*columns).select_from(source)
-
-
-def _records(connection: Connection, db: Database, query: Select[Any]) -> list[Submission]:
-    rows = connection.execute(query).all()
-    waits = any(row.state in ("waiting", "validated") for row in rows)
-    places = queue.places(connection, db) if waits else {}
-    names = [n for n in Submission.__dataclass_fields__ if n not in ("facts", "place", "best", "chosen")]
-    return [
-        Submission(
-            **{name: getattr(row, name) for name in names},
-            facts=json.loads(row.facts),
-            place=places.get(row.job_id),
-            best=row.best_id == row.id,
-            chosen=row.chosen_id == row.id,
-        )
-        for row in rows
-    ]
-
-
-# --- deciding -----------------------------------------------------------------------------------------------------
+# --- choosing for the final ---------------------------------------------------------------------------------------
 
 
 def choose(db: Database, competition_id: int, person_id: int, key: str | None) -> None:
-    """Let a scored submission of one's own count in the final, None: the best one; RequestError `choice` or `final`."""
-    with db.write() as connection:
-        if competitions.get(connection, competition_id, lock=True).final != "none":
+    """Choose a person's scored submission for the final, None for the best; RequestError `choice` or `final`."""
+    with db.write() as session:
+        if competitions.get(session, competition_id, lock=True).final != "none":
             raise RequestError("final", "the final has begun; the choice is fixed")
+        member = competitions.find_member(session, competition_id, person_id, lock=True)
         chosen = None
         if key is not None:
-            mine = (submissions.c.competition_id == competition_id, submissions.c.person_id == person_id)
-            row = connection.execute(select(submissions).where(submissions.c.key == key, *mine)).one_or_none()
-            if row is None or row.state != "scored" or row.disqualified_at is not None:
-                raise RequestError("choice", "choose a submission of your own that has a score")
-            chosen = row.id
-        who = (members.c.competition_id == competition_id, members.c.person_id == person_id)
-        connection.execute(update(members).where(*who).values(chosen_id=chosen))
+            mine = (Submission.competition_id == competition_id, Submission.person_id == person_id)
+            scored = (Submission.state == "scored", Submission.disqualified_at.is_(None))
+            query = select(Submission.id).where(Submission.key == key, *mine, *scored)
+            chosen = session.execute(query).scalar_one_or_none()
+        if member is None or (key is not None and chosen is None):
+            raise RequestError("choice", "choose one of your own scored submissions")
+        member.chosen_id = chosen

@@ -1,14 +1,14 @@
-"""The JSON API, version 1: for `deeptraffic submit` and for programs. Errors are {"error": {"code", "message"}}.
+"""JSON API, version 1: for `deeptraffic submit` and other programs. Errors are {"error": {"code", "message"}}.
 
-Whoever shows a token to submit with (Authorization: Bearer TOKEN) acts as its owner; the page of a submission asks with
-its session. A body is the file itself.
+A request with a token for submissions (Authorization: Bearer TOKEN) acts as its owner; the page of a submission reads
+with its session. A body is the file itself.
 
     POST /api/v1/competitions/KEY/submissions?filename=NAME      201 and the submission
-    GET  /api/v1/competitions                                    those that there are
+    GET  /api/v1/competitions                                    all competitions
     GET  /api/v1/competitions/KEY                                settings and phase
     GET  /api/v1/competitions/KEY/board                          the leaderboard
-    GET  /api/v1/competitions/KEY/submissions                    one's own, the newest first
-    GET  /api/v1/submissions/KEY                                 one of one's own
+    GET  /api/v1/competitions/KEY/submissions                    the token owner's, the newest first
+    GET  /api/v1/submissions/KEY                                 one of the token owner's
 """
 
 from typing import Annotated, Any
@@ -18,59 +18,62 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from deeptraffic.competition.models import Competition, Person
 from deeptraffic.competition.store import accounts
 from deeptraffic.competition.store.competitions import all_competitions
 from deeptraffic.competition.store.errors import RequestError
-from deeptraffic.competition.store.records import Competition, Person
-from deeptraffic.competition.store.submissions import find_submission, history, quota
-from deeptraffic.competition.web.answers import json_answer
+from deeptraffic.competition.store.submissions import history, quota
+from deeptraffic.competition.web.board_pages import board_as_json
 from deeptraffic.competition.web.guard import is_bearer
-from deeptraffic.competition.web.public import board_as_json
+from deeptraffic.competition.web.rendering import json_answer
 from deeptraffic.competition.web.site import (
-    check_secret_tries,
+    check_token_tries,
     competition_of,
-    count_wrong_secret,
-    in_turn,
-    not_found,
+    count_wrong_token,
+    run_limited,
     site_of,
-    viewer_of,
+    user_of,
 )
-from deeptraffic.competition.web.uploads import admit, take
-from deeptraffic.competition.web.words import submission_record
+from deeptraffic.competition.web.submission_pages import (
+    check_and_accept,
+    limit_uploads,
+    own_submission,
+    submission_record,
+)
 
 router = APIRouter(prefix="/api/v1")
 MOST = 100
 
 
 def token_owner(request: Request) -> Person:
-    """Return the owner of the token that a request shows; 401 if it shows none that is valid."""
+    """Return the owner of a request's token; 401 without a valid one."""
     if not is_bearer(request.headers):
-        raise HTTPException(401, "Show a token: Authorization: Bearer TOKEN. Your page makes one.")
-    check_secret_tries(request)
+        raise HTTPException(401, "Send a token: Authorization: Bearer TOKEN. Your account page creates one.")
+    check_token_tries(request)
     try:
         return accounts.person_of(site_of(request).db, request.headers["authorization"][7:].strip(), "submit")[0]
     except RequestError as error:
-        count_wrong_secret(request)
+        count_wrong_token(request)
         raise HTTPException(401, error.message) from None
 
 
 def reader_of(request: Request) -> Person:
-    """Return who reads: by token, or by the session of a page."""
+    """Return the reader: by token, or by the session of a page."""
     if is_bearer(request.headers):
         return token_owner(request)
-    person = viewer_of(request).person
+    person = user_of(request).person
     if person is None:
-        raise HTTPException(401, "Show a token: Authorization: Bearer TOKEN. Your page makes one.")
+        raise HTTPException(401, "Send a token: Authorization: Bearer TOKEN. Your account page creates one.")
     return person
 
 
 def uploading_owner(request: Request) -> Person:
-    """Return the owner of the token who sends a file."""
-    return admit(request, token_owner(request))
+    """Return the owner of the token, who uploads a file."""
+    return limit_uploads(request, token_owner(request))
 
 
 async def whole_body(request: Request) -> bytes:
-    """Return the body; the guard has its size and time in hand."""
+    """Return the body; the guard limits its size and time."""
     return await request.body()
 
 
@@ -105,20 +108,20 @@ def board(request: Request) -> Response:
 
 @router.post("/competitions/{key}/submissions")
 async def submit(request: Request, person: UploadingOwner, content: Body) -> Response:
-    """Take a submission; the token is looked at before the body is read."""
-    return await in_turn(site_of(request).doors, _submit, request, person, content)
+    """Accept a submission; the token is checked before the body is read."""
+    return await run_limited(site_of(request).upload_threads, _submit, request, person, content)
 
 
 def _submit(request: Request, person: Person, content: bytes) -> Response:
     found = competition_of(request)
-    made = take(request, found, person, request.query_params.get("filename", "submission"), content)
+    made = check_and_accept(request, found, person, request.query_params.get("filename", "submission"), content)
     record = submission_record(made) | {"page": site_of(request).address(request, f"/s/{made.key}")}
     return JSONResponse(record, 201)
 
 
 @router.get("/competitions/{key}/submissions")
 def submissions(request: Request) -> Response:
-    """One's own submissions, the newest first, and what is left of the quota."""
+    """The reader's submissions, the newest first, and what the quota has counted."""
     found, person, site = competition_of(request), reader_of(request), site_of(request)
     rows, total = history(site.db, found.id, person.id, MOST)
     record = {
@@ -131,8 +134,5 @@ def submissions(request: Request) -> Response:
 
 @router.get("/submissions/{key}")
 def submission(request: Request, key: str) -> Response:
-    """One of one's own submissions."""
-    person, found = reader_of(request), find_submission(site_of(request).db, key)
-    if found is None or not (found.person_id == person.id or person.is_organiser):
-        raise not_found()
-    return json_answer(submission_record(found))
+    """One of the reader's submissions."""
+    return json_answer(submission_record(own_submission(request, key, reader_of(request))))

@@ -1,9 +1,9 @@
-"""The web application, made from a database and settings; documentation pages of the framework are off.
+"""Web application of a database and settings; the framework's documentation pages are off.
 
 >>> app = create_app(Database.in_folder(folder).migrate(), WebSettings(data_dir=folder))
 >>> uvicorn.run(app, proxy_headers=False, server_header=False, access_log=False)
 
-The access log stays off because addresses of links hold their secrets.
+The access log stays off because the URLs of links contain their secrets.
 """
 
 from anyio import CapacityLimiter
@@ -18,44 +18,41 @@ from deeptraffic.competition.store.board import Boards
 from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.store.errors import RequestError, Unavailable
 from deeptraffic.competition.web import (
+    account_pages,
     api,
-    entries_pages,
-    membership_pages,
+    board_pages,
+    entry_pages,
     organise,
     organise_people,
-    participant,
-    public,
+    submission_pages,
 )
-from deeptraffic.competition.web.answers import KeptTexts
-from deeptraffic.competition.web.films import Films
-from deeptraffic.competition.web.guard import Guard
-from deeptraffic.competition.web.limits import Limiter
+from deeptraffic.competition.web.guard import Guard, Limiter
 from deeptraffic.competition.web.rendering import STATIC, page, static_version
-from deeptraffic.competition.web.replay_files import ReplayFiles
+from deeptraffic.competition.web.replays import Tracks, Videos
 from deeptraffic.competition.web.settings import WebSettings
-from deeptraffic.competition.web.site import Site
+from deeptraffic.competition.web.site import CachedTexts, Site
 
-PARTS = (api, public, entries_pages, participant, membership_pages, organise, organise_people)
-UPLOADS_AT_ONCE, TRACKS_AT_ONCE = 4, 2
+PARTS = (api, board_pages, entry_pages, submission_pages, account_pages, organise, organise_people)
+UPLOAD_THREADS, REPLAY_THREADS = 4, 2
 TITLES = {
-    401: "Please enter first",
-    403: "Not from here",
-    404: "Nothing here",
-    405: "Not so",
+    401: "Please sign in first",
+    403: "Not allowed",
+    404: "Page not found",
+    405: "Method not allowed",
     408: "Too slow",
     413: "Too large",
-    422: "That is not possible",
-    429: "Too much at once",
-    503: "Just a moment",
+    422: "Not possible",
+    429: "Too many requests",
+    503: "Temporarily unavailable",
 }
 STATUSES = {"token": 404, "blocked": 403, "quota_day": 429, "quota_total": 429, "waiting": 429, "duplicate": 409}
 
 
-class StaticForEver(StaticFiles):
-    """Static files under an address that changes with them."""
+class CachedStaticFiles(StaticFiles):
+    """Static files under a URL that changes with them."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """Return a file that browsers need not ask for again."""
+        """Return a file that browsers may cache for good."""
         answer = await super().get_response(path, scope)
         if answer.status_code == 200:
             answer.headers["Cache-Control"] = "public, max-age=31536000, immutable"
@@ -63,14 +60,22 @@ class StaticForEver(StaticFiles):
 
 
 def create_app(db: Database, settings: WebSettings) -> FastAPI:
-    """Return the application over a database whose tables are there; it starts no workers."""
+    """Return the application over a migrated database; it starts no workers."""
     app = FastAPI(title="DeepTraffic", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     rates = {name: getattr(settings, name) for name in ("reads", "writes", "secrets", "uploads")}
     limiter = Limiter(rates)
-    replays, films = ReplayFiles(settings.data_dir / "replays"), Films(settings.data_dir / "films")
-    doors, workshop = CapacityLimiter(UPLOADS_AT_ONCE), CapacityLimiter(TRACKS_AT_ONCE)
-    app.state.site = Site(db, settings, limiter, Boards(db), replays, films, doors, workshop, KeptTexts())
-    app.mount(f"/static/{static_version()}", StaticForEver(directory=STATIC))
+    app.state.site = Site(
+        db=db,
+        settings=settings,
+        limiter=limiter,
+        boards=Boards(db),
+        tracks=Tracks(settings.data_dir / "tracks"),
+        videos=Videos(settings.data_dir / "videos"),
+        upload_threads=CapacityLimiter(UPLOAD_THREADS),
+        replay_threads=CapacityLimiter(REPLAY_THREADS),
+        texts=CachedTexts(),
+    )
+    app.mount(f"/static/{static_version()}", CachedStaticFiles(directory=STATIC))
     app.get("/healthz")(health)
     for part in PARTS:
         app.include_router(part.router)
@@ -82,25 +87,25 @@ def create_app(db: Database, settings: WebSettings) -> FastAPI:
 
 
 def health(request: Request) -> Response:
-    """Whether the server and its database answer."""
+    """Return 200 if the server and its database answer."""
     return JSONResponse({"time": request.app.state.site.now()})
 
 
 def on_http_error(request: Request, error: Exception) -> Response:
-    """Say what a request met, as a page or as JSON."""
+    """Explain an HTTP error, as a page or as JSON."""
     assert isinstance(error, HTTPException)
     code = TITLES.get(error.status_code, "error").lower().replace(" ", "_")
     return _explain(request, error.status_code, code, str(error.detail), dict(error.headers or {}))
 
 
 def on_request_error(request: Request, error: Exception) -> Response:
-    """Say what the rules do not allow."""
+    """Explain a request that the rules do not allow."""
     assert isinstance(error, RequestError)
     return _explain(request, STATUSES.get(error.code, 422), error.code, error.message, {}, error.subject)
 
 
 def on_unavailable(request: Request, error: Exception) -> Response:
-    """Say that the database does not answer now."""
+    """Explain that the database is unavailable."""
     assert isinstance(error, Unavailable)
     return _explain(request, 503, error.code, error.message, {"Retry-After": "5"})
 
@@ -113,7 +118,7 @@ def _explain(
         return JSONResponse({"error": error}, status, headers)
     if status == 401 and request.method == "GET":
         return RedirectResponse("/enter", 303)
-    title = TITLES.get(status, "That is not possible")
+    title = TITLES.get(status, "Not possible")
     text = sentence[:1].upper() + sentence[1:]
     answer = page(request, "error.html", status, title=title, status=status, sentence=text)
     answer.headers.update(headers)

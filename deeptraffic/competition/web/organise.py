@@ -1,4 +1,4 @@
-"""The organiser's pages on a competition as a whole: made, set, paused, exported; invitations, queue, log."""
+"""Organiser's pages of a competition: create, settings, pause, invitations, queue, audit log, export."""
 
 import json
 import tempfile
@@ -12,20 +12,19 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from deeptraffic.competition.config import CompetitionConfig
-from deeptraffic.competition.store import accounts, audit, competitions, export, queue, workers
+from deeptraffic.competition.models import Competition
+from deeptraffic.competition.store import accounts, audit, competitions, queue
+from deeptraffic.competition.store.archive import export
 from deeptraffic.competition.store.errors import RequestError
-from deeptraffic.competition.store.records import Competition
-from deeptraffic.competition.web.answers import see
-from deeptraffic.competition.web.forms import Form, SentForm
-from deeptraffic.competition.web.public import context_of
-from deeptraffic.competition.web.rendering import page
-from deeptraffic.competition.web.site import competition_of, organiser_of, site_of
+from deeptraffic.competition.web.board_pages import context_of
+from deeptraffic.competition.web.rendering import page, redirect
+from deeptraffic.competition.web.site import Form, SentForm, competition_of, organiser_of, site_of
 
 router = APIRouter(prefix="/organise")
 LOG_ROWS = 100
 MAX_SEED = 2**53  # a JSON number holds those below exactly
 EXAMPLE = """title = "DeepTraffic in the autumn course"
-description = "Train a driver. Be kind on the road."
+description = "Train a driving policy."
 rules = 2018
 other_agents = [0, 3, 10]
 opens_at = "2026-10-01T08:00:00Z"
@@ -39,7 +38,7 @@ WHOLES = ("daily_limit", "total_limit", "waiting_limit", "parameter_cap", "final
 
 @router.get("")
 def overview(request: Request) -> Response:
-    """All competitions, the workers, the queue, and the form to make another competition."""
+    """All competitions, the workers, the queue, and the form to create a competition."""
     return _overview(request)
 
 
@@ -52,9 +51,9 @@ def _overview(request: Request, wrong: str = "", text: str = EXAMPLE, key: str =
         422 if wrong else 200,
         competitions=competitions.all_competitions(site.db),
         now=site.now(),
-        workers=workers.seen(site.db),
-        load=queue.load(site.db),
-        acts=audit.entries(site.db, limit=12),
+        workers=queue.seen_workers(site.db),
+        queue=queue.counts(site.db),
+        actions=audit.entries(site.db, limit=12),
         wrong=wrong,
         text=text,
         key=key,
@@ -63,34 +62,34 @@ def _overview(request: Request, wrong: str = "", text: str = EXAMPLE, key: str =
 
 @router.post("/new")
 def create(request: Request, form: SentForm) -> Response:
-    """Make a competition from a config file's text; `private_seeds` in it are the final's, else they are drawn."""
+    """Create a competition from the text of a config file, which may hold the `private_seeds` of the final."""
     person, text, key = organiser_of(request), form.fields.get("config", ""), form.text("key")
     try:
         record = read_config(text)
         seeds = check_seeds(record.pop("private_seeds", None))
         made = competitions.create(site_of(request).db, key, CompetitionConfig.from_record(record), person.name, seeds)
-    except ValueError as error:  # RequestError is one too
+    except ValueError as error:  # RequestError is one as well
         return _overview(request, str(error), text, key)
-    return see(f"/organise/c/{made.key}", "created")
+    return redirect(f"/organise/c/{made.key}", "created")
 
 
 def read_config(text: str) -> dict[str, Any]:
-    """Return the settings in TOML or JSON text; ValueError says where it cannot be read."""
+    """Return the settings in TOML or JSON text; ValueError says where it cannot be parsed."""
     try:
         found = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
     except RecursionError:
-        raise ValueError("the settings are nested too deeply; give one setting a line") from None
+        raise ValueError("the settings are nested too deeply; give one setting per line") from None
     except ValueError as error:
-        raise ValueError(f"the settings cannot be read as TOML or JSON: {error}") from None
+        raise ValueError(f"the settings cannot be parsed as TOML or JSON: {error}") from None
     return dict(found)
 
 
 def check_seeds(seeds: Any) -> list[int] | None:
-    """Return private seeds as they were given, or None; ValueError if they are no list of whole numbers."""
+    """Return private seeds, or None; ValueError if they are not a list of integers."""
     if seeds is None:
         return None
     if not isinstance(seeds, list) or not all(type(seed) is int and 0 <= seed < MAX_SEED for seed in seeds):
-        raise ValueError(f"private_seeds={seeds!r:.60} are no seeds; give a list of whole numbers from 0 to 2^53 - 1")
+        raise ValueError(f"private_seeds={seeds!r:.60} must be a list of integers in [0, 2^53 - 1]")
     return seeds
 
 
@@ -110,8 +109,8 @@ def _competition(request: Request, wrong: str = "", invite: str = "") -> Respons
         **context_of(request, found),
         invites=accounts.invites_of(site.db, found.id),
         board=site.boards.board(found.id),
-        load=queue.load(site.db),
-        workers=workers.seen(site.db),
+        queue=queue.counts(site.db),
+        workers=queue.seen_workers(site.db),
         wrong=wrong,
         invite=invite,
     )
@@ -119,7 +118,7 @@ def _competition(request: Request, wrong: str = "", invite: str = "") -> Respons
 
 @router.post("/c/{key}/settings")
 def change(request: Request, form: SentForm) -> Response:
-    """Change dates, limits and texts."""
+    """Change the settings."""
     person, found = organiser_of(request), competition_of(request)
     try:
         changes = changes_of(found, form)
@@ -127,17 +126,17 @@ def change(request: Request, form: SentForm) -> Response:
             competitions.change_config(site_of(request).db, found.id, changes, person.name)
     except ValueError as error:
         return _competition(request, str(error))
-    return see(f"/organise/c/{found.key}", "saved")
+    return redirect(f"/organise/c/{found.key}", "saved")
 
 
 def changes_of(found: Competition, form: Form) -> dict[str, Any]:
-    """Return the settings in a form that differ from a competition's."""
+    """Return the settings of a form that differ from the competition's."""
     given: dict[str, Any] = {name: form.text(name) for name in TEXTS if name in form.fields}
     for name in WHOLES:
         if name in form.fields:
             text = form.text(name)
             if not (text.isascii() and text.isdecimal()):
-                raise ValueError(f"{name}={text!r:.40} is no whole number")
+                raise ValueError(f"{name}={text!r:.40} must be an integer of at least 0")
             given[name] = int(text)
     given["anonymous"] = form.text("anonymous") == "yes"
     return {name: value for name, value in given.items() if getattr(found.config, name) != value}
@@ -145,45 +144,43 @@ def changes_of(found: Competition, form: Form) -> dict[str, Any]:
 
 @router.post("/c/{key}/pause")
 def pause(request: Request, form: SentForm) -> Response:
-    """Take no submissions for now."""
+    """Pause submissions."""
     person, found = organiser_of(request), competition_of(request)
     competitions.pause(site_of(request).db, found.id, person.name, form.text("reason")[:300])
-    return see(f"/organise/c/{found.key}", "paused")
+    return redirect(f"/organise/c/{found.key}", "paused")
 
 
 @router.post("/c/{key}/resume")
 def resume(request: Request, form: SentForm) -> Response:
-    """Take submissions again."""
+    """Accept submissions again."""
     person, found = organiser_of(request), competition_of(request)
     competitions.resume(site_of(request).db, found.id, person.name)
-    return see(f"/organise/c/{found.key}", "resumed")
+    return redirect(f"/organise/c/{found.key}", "resumed")
 
 
 @router.post("/c/{key}/invite")
 def invite(request: Request, form: SentForm) -> Response:
-    """Make an invitation, and show its link this once."""
+    """Create an invitation, and show its link this once."""
     person, found, site = organiser_of(request), competition_of(request), site_of(request)
     uses = form.text("uses")
     if uses and not (uses.isascii() and uses.isdecimal() and 1 <= int(uses[:9]) <= 100_000):
-        raise RequestError(
-            "uses", "give how many people may use the invitation, 1 to 100,000, or nothing for any number"
-        )
+        raise RequestError("uses", "the number of people must be an integer in [1, 100,000], or empty for any number")
     secret = accounts.new_invite(site.db, found.id, person.name, int(uses) if uses else None, note=form.text("note"))
     return _competition(request, invite=site.address(request, f"/join/{secret}"))
 
 
-@router.post("/c/{key}/uninvite")
-def uninvite(request: Request, form: SentForm) -> Response:
-    """Make an invitation worthless."""
+@router.post("/c/{key}/revoke")
+def revoke_invite(request: Request, form: SentForm) -> Response:
+    """Revoke an invitation."""
     organiser_of(request)
     found = competition_of(request)
     accounts.revoke(site_of(request).db, form.text("token"), competition_id=found.id)
-    return see(f"/organise/c/{found.key}", "removed")
+    return redirect(f"/organise/c/{found.key}", "removed")
 
 
 @router.get("/c/{key}/log")
 def log(request: Request) -> Response:
-    """Who did what, the newest first."""
+    """The audit log, the newest entry first."""
     organiser_of(request)
     found, before = competition_of(request), request.query_params.get("before", "")
     last = int(before) if before.isascii() and before.isdecimal() and len(before) < 12 else None
@@ -194,10 +191,10 @@ def log(request: Request) -> Response:
 
 @router.post("/c/{key}/export")
 def export_all(request: Request, form: SentForm) -> Response:
-    """Everything about a competition as one file; the log says who took it."""
+    """Everything about a competition as one zip file; the audit log says who downloaded it."""
     person = organiser_of(request)
     found, site = competition_of(request), site_of(request)
     folder = tempfile.TemporaryDirectory(prefix="deeptraffic-export-")
-    path = export.write(site.db, found.id, Path(folder.name) / f"{found.key}.zip", person.name)
+    path = export(site.db, found.id, Path(folder.name) / f"{found.key}.zip", person.name)
     done = BackgroundTask(folder.cleanup)
     return FileResponse(path, media_type="application/zip", filename=f"{found.key}.zip", background=done)

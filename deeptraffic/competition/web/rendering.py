@@ -1,6 +1,7 @@
-"""Pages from templates: how numbers, times and states are written, and the address of static files."""
+"""Answers: pages from templates, with their numbers, times and states; JSON; redirects with a note of what was done."""
 
 import hashlib
+import json
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -9,36 +10,58 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from deeptraffic.competition.web.answers import NOTES
-from deeptraffic.competition.web.forms import TOKEN_FIELD
-from deeptraffic.competition.web.site import VISITOR_SECONDS, site_of, viewer_of
+from deeptraffic.competition.web.site import TOKEN_FIELD, VISITOR_SECONDS, site_of, user_of
 
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
-PHASES = {  # of a competition: word, look
+PHASES = {  # of a competition: word, style
     "upcoming": ("not open yet", "busy"),
     "open": ("open", "good"),
     "paused": ("paused", "bad"),
     "closed": ("closed", ""),
-    "final": ("final is being scored", "busy"),
+    "final": ("final in progress", "busy"),
     "revealed": ("final ranking", "star"),
 }
-STATES = {  # of a submission: word, look
+STATES = {  # of a submission: word, style
     "waiting": ("waiting", "busy"),
     "validating": ("quick check", "busy"),
     "validated": ("waiting for its score", "busy"),
     "running": ("being scored", "busy"),
     "scored": ("scored", "good"),
     "refused": ("refused", "bad"),
-    "failed": ("failed on our side", "bad"),
+    "failed": ("platform failure", "bad"),
+}
+
+
+NOTES = {  # shown on a page after an action, by a word in its URL
+    "joined": "Welcome: you take part.",
+    "name": "Your name is changed.",
+    "revoked": "The token is revoked.",
+    "chosen": "Your choice for the final is saved.",
+    "left": "This browser has forgotten your account.",
+    "video": "The video is being made: reload this page in a minute.",
+    "saved": "Saved.",
+    "paused": "Submissions are paused.",
+    "resumed": "Submissions are open again.",
+    "disqualified": "Disqualified; the reason is in the log.",
+    "requalified": "The disqualification is revoked: it counts again.",
+    "blocked": "The account is closed.",
+    "unblocked": "The account is open again.",
+    "started": "The re-evaluation runs. Nothing changes before you apply it.",
+    "applied": "The new scores are applied.",
+    "discarded": "The re-evaluation is discarded.",
+    "final": "The final runs on the private seeds. Its results stay hidden until you reveal them.",
+    "revealed": "The final ranking is public.",
+    "created": "The competition is created.",
+    "removed": "Removed.",
 }
 
 
 @cache
 def static_version() -> str:
-    """Return a name for the present static files, so that browsers may keep them for ever."""
+    """Return a name for the current static files, so that browsers may cache them for good."""
     digest = hashlib.sha256()
     for path in sorted(STATIC.rglob("*")):
         if path.is_file():
@@ -47,7 +70,7 @@ def static_version() -> str:
 
 
 def static(path: str) -> str:
-    """Return the address of a static file."""
+    """Return the URL of a static file."""
     return f"/static/{static_version()}/{path}"
 
 
@@ -57,25 +80,25 @@ def mph(value: float | None, digits: int = 2) -> str:
 
 
 def whole(value: float | None) -> str:
-    """Return a whole number with its thousands set apart."""
+    """Return an integer with thousands separators, a dash if there is none."""
     return "–" if value is None else f"{value:,.0f}"
 
 
 def moment(milliseconds: int | None) -> Markup:
-    """Return a time as an element; the page's script writes it in the reader's own zone."""
+    """Return a time as an element; the page's script shows it in the reader's time zone."""
     return _time(milliseconds, "%Y-%m-%d %H:%M UTC", "moment")
 
 
 def day(milliseconds: int | None) -> Markup:
-    """Return the day of a time, as an element alike."""
+    """Return the day of a time, as such an element."""
     return _time(milliseconds, "%Y-%m-%d", "day")
 
 
-def _time(milliseconds: int | None, form: str, kind: str) -> Markup:
+def _time(milliseconds: int | None, pattern: str, kind: str) -> Markup:
     if milliseconds is None:
         return Markup("–")
-    then = datetime.fromtimestamp(milliseconds / 1000, UTC)  # its texts hold nothing to escape
-    iso, words = then.isoformat(timespec="seconds"), then.strftime(form)
+    then = datetime.fromtimestamp(milliseconds / 1000, UTC)  # nothing in it needs escaping
+    iso, words = then.isoformat(timespec="seconds"), then.strftime(pattern)
     return Markup(f'<time datetime="{iso}" data-kind="{kind}">{words}</time>')
 
 
@@ -89,12 +112,12 @@ def phase_tag(phase: str) -> Markup:
     return _tag(*PHASES.get(phase, (phase, "")))
 
 
-def _tag(word: str, look: str) -> Markup:
-    return Markup('<span class="tag {}">{}</span>').format(look, word)
+def _tag(word: str, style: str) -> Markup:
+    return Markup('<span class="tag {}">{}</span>').format(style, word)
 
 
 def named(name: str) -> Markup:
-    """Return somebody's name, kept from turning the direction of what stands beside it."""
+    """Return a name, isolated so that it cannot change the direction of the text beside it."""
     return Markup(f"<bdi>{escape(name)}</bdi>")
 
 
@@ -106,7 +129,7 @@ def count(number: int, noun: str) -> str:
 
 @cache
 def environment() -> Environment:
-    """Return the templates; what they write is escaped, and a name that is missing is an error."""
+    """Return the templates; their values are escaped, and a missing name is an error."""
     made = Environment(
         loader=FileSystemLoader(FOLDER / "templates"),
         autoescape=True,
@@ -121,10 +144,25 @@ def environment() -> Environment:
 
 
 def page(request: Request, template: str, status: int = 200, /, **context: Any) -> HTMLResponse:
-    """Return a page made from a template for whoever looks at it."""
-    viewer = viewer_of(request)
-    shared = {"viewer": viewer, "path": request.url.path, "told": NOTES.get(request.query_params.get("note", ""), "")}
+    """Return a page made from a template for the current user."""
+    user = user_of(request)
+    shared = {"user": user, "path": request.url.path, "note": NOTES.get(request.query_params.get("note", ""), "")}
     answer = HTMLResponse(environment().get_template(template).render(shared | context), status)
-    if viewer.is_new:
-        site_of(request).set_cookie(answer, "visitor", viewer.key, VISITOR_SECONDS)
+    if user.is_new:
+        site_of(request).set_cookie(answer, "visitor", user.key, VISITOR_SECONDS)
     return answer
+
+
+def to_json(value: Any) -> str:
+    """Return a value as compact JSON."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+
+
+def json_answer(value: Any) -> Response:
+    """Return a value as JSON."""
+    return Response(to_json(value), media_type="application/json")
+
+
+def redirect(address: str, note: str = "") -> RedirectResponse:
+    """Redirect the browser to a page after a form, optionally with one of the notes."""
+    return RedirectResponse(f"{address}?note={note}" if note else address, 303)

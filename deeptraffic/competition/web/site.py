@@ -1,59 +1,91 @@
-"""What all pages share: the database, the settings, the limits; and who looks at a page."""
+"""Shared by all pages: the database, settings and caches; the current user; forms and the token that they carry."""
 
+import gzip
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from threading import Lock
+from typing import Annotated, Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
+from fastapi import Depends
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from deeptraffic.competition.models import Competition, Member, Person
 from deeptraffic.competition.store import accounts
 from deeptraffic.competition.store.board import Boards
-from deeptraffic.competition.store.competitions import find_competition
+from deeptraffic.competition.store.competitions import find_competition, membership
 from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.store.errors import RequestError
-from deeptraffic.competition.store.members import membership
-from deeptraffic.competition.store.records import Competition, Member, Person
-from deeptraffic.competition.web.answers import KeptTexts
-from deeptraffic.competition.web.films import Films
-from deeptraffic.competition.web.limits import Limiter, caller_of
-from deeptraffic.competition.web.replay_files import ReplayFiles
+from deeptraffic.competition.web.guard import Limiter, client_of
+from deeptraffic.competition.web.replays import Tracks, Videos
 from deeptraffic.competition.web.settings import WebSettings
 
 Made = TypeVar("Made")
 SESSION_SECONDS = 14 * 86_400
 VISITOR_SECONDS = 86_400
+TOKEN_FIELD = "form_token"
+MAX_FIELDS = 60
+MAX_FIELD = 1_000_000  # [bytes]
+
+
+class CachedTexts:
+    """Cache of long texts that many ask for, compressed; a key contains everything that a text depends on."""
+
+    def __init__(self, most: int = 32) -> None:
+        self.most = most
+        self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._lock = Lock()
+
+    def answer(self, request: Request, key: Hashable, make: Callable[[], str], kind: str, name: str = "") -> Response:
+        """Return the text of a key, made if it is not cached; with a name, as a file to download."""
+        with self._lock:
+            packed = self._kept.get(key)
+        if packed is None:
+            packed = gzip.compress(make().encode("utf-8"), 6, mtime=0)
+            with self._lock:
+                self._kept[key] = packed
+                while len(self._kept) > self.most:
+                    self._kept.popitem(last=False)
+        headers = {"Vary": "Accept-Encoding"}
+        if name:
+            headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=kind)
+        return Response(gzip.decompress(packed), headers=headers, media_type=kind)
 
 
 @dataclass(frozen=True)
 class Site:
-    """The application's own things, in `app.state.site`.
+    """The application's own objects, in `app.state.site`.
 
-    doors, workshop: how many uploads are read, and tracks made, at the same time, in threads apart from the pages'
+    upload_threads, replay_threads: how many uploads are checked, and replays made, at the same time, in threads apart
+        from those of the pages
     """
 
     db: Database
     settings: WebSettings
     limiter: Limiter
     boards: Boards
-    replays: ReplayFiles
-    films: Films
-    doors: CapacityLimiter
-    workshop: CapacityLimiter
-    texts: KeptTexts
+    tracks: Tracks
+    videos: Videos
+    upload_threads: CapacityLimiter
+    replay_threads: CapacityLimiter
+    texts: CachedTexts
 
     def cookie(self, name: str) -> str:
         """Return a cookie's full name: where cookies are Secure, one that only this very host can set."""
         return f"__Host-{name}" if self.settings.secure else f"deeptraffic-{name}"
 
     def set_cookie(self, answer: Response, name: str, value: str, seconds: int) -> None:
-        """Give the browser a cookie that no script reads and no other site's form sends."""
+        """Set a cookie that no script can read and no form of another site sends."""
         answer.set_cookie(
             self.cookie(name),
             value,
@@ -65,25 +97,39 @@ class Site:
         )
 
     def drop_cookie(self, answer: Response, name: str) -> None:
-        """Take a cookie back."""
+        """Delete a cookie."""
         answer.delete_cookie(self.cookie(name), path="/", secure=self.settings.secure, httponly=True, samesite="lax")
 
     def now(self) -> int:
         """Return the store's time [ms since 1970 UTC]."""
-        with self.db.read() as connection:
-            return self.db.now(connection)
+        with self.db.read() as session:
+            return self.db.now(session)
 
     def address(self, request: Request, path: str) -> str:
-        """Return a path as an address that can be sent to others."""
+        """Return a path as a URL that can be sent to others."""
         origin = self.settings.public_origin or f"{request.url.scheme}://{request.headers.get('host', 'localhost')}"
         return origin + path
 
 
-@dataclass(frozen=True)
-class Viewer:
-    """Who looks at a page: a person with a session, or a visitor.
+def site_of(request: Request) -> Site:
+    """Return the application's own objects."""
+    site: Site = request.app.state.site
+    return site
 
-    key: of their session or visitor cookie; form tokens are made from it
+
+async def run_limited(limiter: CapacityLimiter, function: Callable[..., Made], *arguments: Any) -> Made:
+    """Run a slow function in a thread of a limited pool, so that pages do not wait behind it."""
+    return await to_thread.run_sync(partial(function, *arguments), limiter=limiter)
+
+
+# --- the current user ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CurrentUser:
+    """The user of a request: a person with a session, or a visitor.
+
+    key: of the session or visitor cookie; form tokens are derived from it
     is_new: whether the visitor cookie must be set
     """
 
@@ -93,64 +139,55 @@ class Viewer:
 
     @property
     def form_token(self) -> str:
-        """What every form of a page for this viewer carries."""
+        """The token of every form on this user's pages."""
         return hmac.new(self.key.encode(), b"form", hashlib.sha256).hexdigest()
 
     @property
     def is_organiser(self) -> bool:
-        """Whether the organiser's pages are open to them."""
+        """Whether the organiser's pages are open to this user."""
         return self.person is not None and self.person.is_organiser
 
 
-async def in_turn(limiter: CapacityLimiter, function: Callable[..., Made], *arguments: Any) -> Made:
-    """Run what takes long in a thread of its own, so many at a time, so that pages do not wait behind it."""
-    return await to_thread.run_sync(partial(function, *arguments), limiter=limiter)
+def user_of(request: Request) -> CurrentUser:
+    """Return the current user; looked up once per request."""
+    if not hasattr(request.state, "user"):
+        request.state.user = _find_user(request)
+    user: CurrentUser = request.state.user
+    return user
 
 
-def site_of(request: Request) -> Site:
-    """Return the application's own things."""
-    site: Site = request.app.state.site
-    return site
-
-
-def viewer_of(request: Request) -> Viewer:
-    """Return who looks at the page; looked up once for a request."""
-    if not hasattr(request.state, "viewer"):
-        request.state.viewer = _find_viewer(request)
-    viewer: Viewer = request.state.viewer
-    return viewer
-
-
-def _find_viewer(request: Request) -> Viewer:
+def _find_user(request: Request) -> CurrentUser:
     site = site_of(request)
     session = request.cookies.get(site.cookie("session"), "")
     if session:
         try:
-            return Viewer(accounts.person_of(site.db, session, "session")[0], session)
+            return CurrentUser(accounts.person_of(site.db, session, "session")[0], session)
         except RequestError:
-            pass  # ended or revoked: a visitor again
+            pass  # expired or revoked: a visitor again
     visitor = request.cookies.get(site.cookie("visitor"), "")
-    return Viewer(None, visitor) if len(visitor) >= 40 else Viewer(None, secrets.token_urlsafe(32), is_new=True)
+    if len(visitor) >= 40:
+        return CurrentUser(None, visitor)
+    return CurrentUser(None, secrets.token_urlsafe(32), is_new=True)
 
 
 def person_of(request: Request) -> Person:
-    """Return the person who looks at the page; visitors are sent to the entrance."""
-    person = viewer_of(request).person
+    """Return the current user's account; 401 for visitors."""
+    person = user_of(request).person
     if person is None:
-        raise HTTPException(401, "This page needs an account: follow your invitation, or enter with your link.")
+        raise HTTPException(401, "This page needs an account: follow your invitation, or sign in with your link.")
     return person
 
 
 def organiser_of(request: Request) -> Person:
-    """Return the organiser who looks at the page; for all others the page is not there."""
-    person = viewer_of(request).person
+    """Return the current user's account; 404 if it is not the organiser's."""
+    person = user_of(request).person
     if person is None or not person.is_organiser:
         raise not_found()
     return person
 
 
 def competition_of(request: Request) -> Competition:
-    """Return the competition that the address names."""
+    """Return the competition in the URL; 404 if there is none."""
     found = find_competition(site_of(request).db, request.path_params["key"])
     if found is None:
         raise not_found()
@@ -158,23 +195,67 @@ def competition_of(request: Request) -> Competition:
 
 
 def member_of(request: Request, competition: Competition) -> Member | None:
-    """Return the viewer's part in a competition."""
-    person = viewer_of(request).person
+    """Return the current user's membership in a competition."""
+    person = user_of(request).person
     return None if person is None else membership(site_of(request).db, competition.id, person.id)
 
 
 def not_found() -> HTTPException:
-    """Return the error of an address where nothing is, or nothing for this viewer."""
-    return HTTPException(404, "There is no such page, or it is not yours to see.")
+    """Return the error of a page that does not exist, or not for this user."""
+    return HTTPException(404, "There is no such page, or you have no access to it.")
 
 
-def check_secret_tries(request: Request) -> None:
-    """Refuse a caller who has tried too many wrong tokens."""
-    caller = caller_of(request.client.host if request.client else "")
-    if site_of(request).limiter.missing("secrets", caller):
+def page_number(request: Request) -> int:
+    """Return which page of a list is requested, from 1."""
+    text = request.query_params.get("page", "1")
+    return max(1, int(text)) if text.isascii() and text.isdecimal() and len(text) < 9 else 1
+
+
+def check_token_tries(request: Request) -> None:
+    """Raise 429 for a client that has tried too many wrong tokens."""
+    if site_of(request).limiter.missing("secrets", _client(request)):
         raise HTTPException(429, "Too many wrong links or tokens came from your network; wait a minute.")
 
 
-def count_wrong_secret(request: Request) -> None:
-    """Remember that a caller showed a wrong token."""
-    site_of(request).limiter.wait("secrets", caller_of(request.client.host if request.client else ""))
+def count_wrong_token(request: Request) -> None:
+    """Count a wrong token of a client."""
+    site_of(request).limiter.wait("secrets", _client(request))
+
+
+def _client(request: Request) -> str:
+    return client_of(request.client.host if request.client else "")
+
+
+# --- forms --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form's fields, as texts, and its file: name and content, if one was chosen."""
+
+    fields: dict[str, str]
+    filename: str = ""
+    content: bytes = b""
+
+    def text(self, name: str) -> str:
+        """Return a field, "" if it is missing."""
+        return self.fields.get(name, "").strip()
+
+
+async def checked_form(request: Request) -> Form:
+    """Return a form that one of our pages sent for this very user; 403 otherwise."""
+    fields: dict[str, str] = {}
+    filename, content = "", b""
+    async with request.form(max_files=1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD) as data:
+        for name, value in data.multi_items():
+            if isinstance(value, UploadFile):
+                filename, content = value.filename or "", await value.read()
+            else:
+                fields[name] = value
+    given = fields.pop(TOKEN_FIELD, "")
+    if not hmac.compare_digest(given.encode("utf-8", "replace"), user_of(request).form_token.encode()):
+        raise HTTPException(403, "This form has expired or came from another site. Reload its page and send it again.")
+    return Form(fields, filename, content)
+
+
+SentForm = Annotated[Form, Depends(checked_form)]

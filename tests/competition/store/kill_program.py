@@ -15,7 +15,7 @@ from deeptraffic.competition.sandbox.validation import Upload
 from deeptraffic.competition.store import submissions
 from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.store.errors import RequestError, Unavailable
-from deeptraffic.competition.store.records import Job
+from deeptraffic.competition.store.evaluations import Job
 from deeptraffic.competition.worker import Pace, Worker
 from deeptraffic.evaluation.score import Score
 from deeptraffic.sim.rules import Sensor

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import URL, select
 
-from deeptraffic.competition.store import accounts, competitions, members
+from deeptraffic.competition.models import AccessToken
+from deeptraffic.competition.store import accounts, competitions
 from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.store.errors import RequestError
-from deeptraffic.competition.store.schema import tokens
 
 DAY = 86_400_000
 
@@ -25,9 +25,9 @@ def code_of(call: Any, *arguments: Any, **named: Any) -> str:
 def test_tokens_are_long_and_only_their_hashes_are_kept(lab: Any) -> None:
     secret = accounts.open_session(lab.db, lab.member("Ana").id)
     assert len(secret) == 43  # 256 bits in base 64
-    with lab.db.read() as connection:
-        rows = connection.execute(select(tokens)).all()
-    assert not any(secret in str(row) for row in rows)
+    with lab.db.read() as session:
+        rows = session.scalars(select(AccessToken)).all()
+    assert not any(secret in map(str, vars(row).values()) for row in rows)
     assert accounts.digest(secret) in {row.digest for row in rows}
 
 
@@ -121,8 +121,8 @@ def test_an_invitation_lets_so_many_in(lab: Any) -> None:
     assert code_of(accounts.join_by_invite, lab.db, secret, "аnа") == "name_taken"  # which uses nothing up
     accounts.join_by_invite(lab.db, secret, "Bo")
     assert code_of(accounts.join_by_invite, lab.db, secret, "Cy") == "token"
-    assert members.membership(lab.db, lab.competition.id, ana.id) is not None
-    assert members.count_members(lab.db, lab.competition.id) == 2
+    assert competitions.membership(lab.db, lab.competition.id, ana.id) is not None
+    assert competitions.count_members(lab.db, lab.competition.id) == 2
 
 
 def test_somebody_with_an_account_joins_another_competition_with_it(lab: Any) -> None:
@@ -130,7 +130,8 @@ def test_somebody_with_an_account_joins_another_competition_with_it(lab: Any) ->
     other = competitions.create(lab.db, "other", lab.competition.config, "test")
     secret = accounts.new_invite(lab.db, other.id, "test", uses=1)
     assert accounts.join_as(lab.db, secret, ana.id) == other.id
-    assert sorted(members.competitions_of(lab.db, ana.id)) == [lab.competition.id, other.id]
+    found = competitions.competitions_of(lab.db, ana.id)
+    assert sorted(one.id for one in found) == [lab.competition.id, other.id]
     mine = accounts.new_invite(lab.db, lab.competition.id, "test", uses=1)
     accounts.join_as(lab.db, mine, ana.id)  # a member already: the invitation is left for somebody else
     accounts.join_by_invite(lab.db, mine, "Bo")

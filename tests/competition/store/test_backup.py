@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import URL
 
-from deeptraffic.competition.store import accounts, backup, board, competitions, finals, submissions
+from deeptraffic.competition.store import accounts, archive, board, competitions, finals, submissions
 from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.store.errors import RequestError
 
@@ -35,10 +35,10 @@ def same(lab: Any, db: Database, session: str) -> None:
 
 def test_a_restored_competition_is_the_same_and_goes_on(any_lab: Any, tmp_path: Path) -> None:
     session = filled(any_lab)
-    counts = backup.backup(any_lab.db, tmp_path / "backup.sqlite3", "Eve")
+    counts = archive.backup(any_lab.db, tmp_path / "backup.sqlite3", "Eve")
     assert (counts["people"], counts["submissions"], counts["results"]) == (2, 3, 4)
     db = Database.in_folder(tmp_path / "restored", clock=lambda: any_lab.times[-1])
-    assert backup.restore(tmp_path / "backup.sqlite3", db, "Eve") == counts
+    assert archive.restore(tmp_path / "backup.sqlite3", db, "Eve") == counts
     same(any_lab, db, session)
     db.close()
 
@@ -46,9 +46,9 @@ def test_a_restored_competition_is_the_same_and_goes_on(any_lab: Any, tmp_path: 
 @pytest.mark.xdist_group("postgresql")
 def test_a_backup_moves_a_competition_to_postgresql(lab: Any, tmp_path: Path, postgres_url: Callable[[], URL]) -> None:
     session = filled(lab)
-    backup.backup(lab.db, tmp_path / "backup.sqlite3", "Eve")
+    archive.backup(lab.db, tmp_path / "backup.sqlite3", "Eve")
     db = Database(postgres_url(), clock=lambda: lab.times[-1])
-    backup.restore(tmp_path / "backup.sqlite3", db, "Eve")
+    archive.restore(tmp_path / "backup.sqlite3", db, "Eve")
     same(lab, db, session)
     db.close()
 
@@ -58,9 +58,9 @@ def test_a_revealed_final_comes_back_revealed(lab: Any, tmp_path: Path) -> None:
     finals.begin(lab.db, 1, "Eve")
     lab.work()
     finals.reveal(lab.db, 1, "Eve")
-    backup.backup(lab.db, tmp_path / "backup.sqlite3", "Eve")
+    archive.backup(lab.db, tmp_path / "backup.sqlite3", "Eve")
     db = Database.in_folder(tmp_path / "restored", clock=lambda: lab.times[-1])
-    backup.restore(tmp_path / "backup.sqlite3", db, "Eve")
+    archive.restore(tmp_path / "backup.sqlite3", db, "Eve")
     assert board.read_board(db, 1, final=True) == board.read_board(lab.db, 1, final=True)
     assert board.read_board(db, 1, final=True).rows[0].score == 30.0
     db.close()
@@ -69,17 +69,17 @@ def test_a_revealed_final_comes_back_revealed(lab: Any, tmp_path: Path) -> None:
 def test_only_its_owner_reads_a_backup_and_it_is_one_file(lab: Any, tmp_path: Path) -> None:
     folder = tmp_path / "backups"
     folder.mkdir()
-    backup.backup(lab.db, folder / "b.sqlite3", "Eve")
+    archive.backup(lab.db, folder / "b.sqlite3", "Eve")
     assert [path.name for path in folder.iterdir()] == ["b.sqlite3"]
     assert (folder / "b.sqlite3").stat().st_mode & 0o077 == 0
     with pytest.raises(RequestError) as found:
-        backup.backup(lab.db, folder / "b.sqlite3", "Eve")
+        archive.backup(lab.db, folder / "b.sqlite3", "Eve")
     assert found.value.code == "exists"
 
 
 def test_what_is_no_whole_backup_is_refused(lab: Any, tmp_path: Path) -> None:
     filled(lab)
-    backup.backup(lab.db, tmp_path / "good", "Eve")
+    archive.backup(lab.db, tmp_path / "good", "Eve")
     content = (tmp_path / "good").read_bytes()
     (tmp_path / "text").write_text("no database")
     (tmp_path / "cut").write_bytes(content[: len(content) // 2])
@@ -94,16 +94,16 @@ def test_what_is_no_whole_backup_is_refused(lab: Any, tmp_path: Path) -> None:
     ):
         db = Database.in_folder(tmp_path / f"into {name}")
         with pytest.raises(RequestError) as found:
-            backup.restore(tmp_path / name, db, "Eve")
+            archive.restore(tmp_path / name, db, "Eve")
         assert found.value.code == code, name
         db.close()
 
 
 def test_nothing_is_restored_over_a_competition(lab: Any, tmp_path: Path) -> None:
     session = filled(lab)
-    backup.backup(lab.db, tmp_path / "backup.sqlite3", "Eve")
+    archive.backup(lab.db, tmp_path / "backup.sqlite3", "Eve")
     before = board.read_board(lab.db, 1)
     with pytest.raises(RequestError) as found:
-        backup.restore(tmp_path / "backup.sqlite3", lab.db, "Eve")
+        archive.restore(tmp_path / "backup.sqlite3", lab.db, "Eve")
     assert found.value.code == "not_empty"
     assert board.read_board(lab.db, 1) == before and accounts.person_of(lab.db, session, "session")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeptraffic.competition.store import accounts, board, members, organise, outcomes, queue, submissions
+from deeptraffic.competition.store import accounts, board, competitions, evaluations, organise, queue, submissions
 from deeptraffic.evaluation.score import Score
 
 
@@ -19,7 +19,7 @@ def put(lab: Any, name: str, runs: list[float], unrounded: float | None = None) 
         values = np.array(runs)
         speeds = values if unrounded is None else np.full(len(runs), unrounded)
         score = Score("x", "official", 2018, 0, "contest", values, np.zeros(len(runs)), 2000, 1.0, None, speeds)
-        outcomes.complete(lab.db, job, score)
+        evaluations.complete(lab.db, job, score)
     return submissions.get_submission(lab.db, made.id)
 
 
@@ -54,7 +54,7 @@ def test_of_equal_submissions_the_first_stands(lab: Any) -> None:
     ana = lab.member("Ana")
     first = lab.scored(ana, "first", 60.0)
     lab.scored(ana, "second", 60.0)
-    assert board.read_board(lab.db, lab.competition.id).rows[0].submission_key == first.key
+    assert board.read_board(lab.db, lab.competition.id).rows[0].submission == first.key
 
 
 def test_baselines_stand_between_without_a_rank(lab: Any) -> None:
@@ -85,7 +85,7 @@ def test_an_anonymous_board_shows_aliases_but_baselines_by_name(lab: Any) -> Non
     ana = lab.member("Ana")
     lab.scored(ana, "a", 70.0)
     lab.change(anonymous=True)
-    alias = members.membership(lab.db, lab.competition.id, ana.id).alias
+    alias = competitions.membership(lab.db, lab.competition.id, ana.id).alias
     found = board.read_board(lab.db, lab.competition.id)
     assert [row.name for row in found.rows] == [alias, "Gap driver"]
     assert found.of(ana.id).name == alias and found.search("ana") == []
@@ -134,14 +134,14 @@ def test_a_hidden_final_has_no_board(lab: Any) -> None:
 
 def test_many_who_ask_at_once_are_served_by_one_reading(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.scored(lab.member("Ana"), "a", 60.0)
-    read, built = board._read_board, []
+    read, built = board._board, []
 
     def slowly(*arguments: Any) -> board.Board:
         built.append(1)
         time.sleep(0.05)
         return read(*arguments)
 
-    monkeypatch.setattr(board, "_read_board", slowly)
+    monkeypatch.setattr(board, "_board", slowly)
     boards = board.Boards(lab.db)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: boards.board(lab.competition.id), range(16)))

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import URL, event, func, select, text
 
+from deeptraffic.competition.models import Person
 from deeptraffic.competition.store import accounts, audit, queue, submissions
 from deeptraffic.competition.store.database import FILE, Database
 from deeptraffic.competition.store.errors import Unavailable
-from deeptraffic.competition.store.schema import people
 from deeptraffic.competition.worker import Pace, Worker
 
 
@@ -26,31 +26,31 @@ def limit_pages(db: Database, pages: list[int]) -> None:
 
 
 def test_sqlite_keeps_every_answer_and_every_reference(lab: Any) -> None:
-    with lab.db.read() as connection:
-        found = [connection.execute(text(f"PRAGMA {name}")).scalar_one() for name in ("journal_mode", "synchronous")]
-        assert (*found, connection.execute(text("PRAGMA foreign_keys")).scalar_one()) == ("wal", 2, 1)
+    with lab.db.read() as session:
+        found = [session.execute(text(f"PRAGMA {name}")).scalar_one() for name in ("journal_mode", "synchronous")]
+        assert (*found, session.execute(text("PRAGMA foreign_keys")).scalar_one()) == ("wal", 2, 1)
 
 
 def test_an_error_undoes_all_that_its_transaction_wrote(any_lab: Any) -> None:
-    with pytest.raises(KeyError), any_lab.db.write() as connection:
-        accounts.add_person(connection, any_lab.db, "Ana")
+    with pytest.raises(KeyError), any_lab.db.write() as session:
+        accounts.add_person(session, any_lab.db, "Ana")
         raise KeyError
-    with any_lab.db.read() as connection:
-        assert connection.execute(select(func.count()).select_from(people)).scalar_one() == 0
+    with any_lab.db.read() as session:
+        assert session.execute(select(func.count()).select_from(Person)).scalar_one() == 0
 
 
 def test_a_reading_transaction_sees_one_state(any_lab: Any) -> None:
-    with any_lab.db.read() as connection:
-        count = select(func.count()).select_from(people)
-        assert connection.execute(count).scalar_one() == 0
+    with any_lab.db.read() as session:
+        count = select(func.count()).select_from(Person)
+        assert session.execute(count).scalar_one() == 0
         any_lab.member("Ana")
-        assert connection.execute(count).scalar_one() == 0
+        assert session.execute(count).scalar_one() == 0
 
 
 def test_many_writers_wait_for_each_other(any_lab: Any) -> None:
     def note(number: int) -> None:
-        with any_lab.db.write() as connection:
-            audit.note(connection, any_lab.db, "test", f"act {number}")
+        with any_lab.db.write() as session:
+            audit.note(session, any_lab.db, "test", f"act {number}")
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(note, range(40)))
@@ -87,7 +87,7 @@ def test_a_full_disk_takes_nothing_by_halves(lab: Any) -> None:
         lab.submit(ana, content)
     assert found.value.code == "full"
     assert submissions.quota(lab.db, lab.competition.id, ana.id) == {"day": 0, "total": 0, "waiting": 0}
-    assert queue.load(lab.db) == {}
+    assert queue.counts(lab.db) == {}
     pages.append(0)
     assert lab.submit(ana, content).place == 1
 

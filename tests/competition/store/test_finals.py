@@ -8,10 +8,9 @@ from deeptraffic.competition.store import (
     audit,
     board,
     competitions,
+    evaluations,
     finals,
-    jobs,
     organise,
-    outcomes,
     queue,
     submissions,
 )
@@ -48,8 +47,8 @@ def test_the_final_scores_choices_and_shows_nothing_before_it_is_revealed(any_la
     assert (seen.state, seen.done, seen.failed) == ("scored", 2, 0)
     assert final(lab) == []
     found = submissions.get_submission(lab.db, worse.id)
-    assert (found.score, found.state, found.total) == (60.0, "scored", 20)
-    assert submissions.result_of(lab.db, worse.id).score == 60.0
+    assert (found.score, found.state, found.job.total) == (60.0, "scored", 20)
+    assert submissions.find_scored(lab.db, worse.key).score == 60.0
     finals.reveal(lab.db, lab.competition.id, "test")
     assert final(lab) == [(1, "worse", 40.0), (2, "between", 35.0)]
     public = [row.label for row in board.read_board(lab.db, lab.competition.id).rows]
@@ -57,14 +56,14 @@ def test_the_final_scores_choices_and_shows_nothing_before_it_is_revealed(any_la
 
 
 def test_private_seeds_are_many_secret_and_in_no_public_set(lab: Any) -> None:
-    with lab.db.read() as connection:
-        seeds = competitions.seeds_of(connection, lab.competition.id)
+    with lab.db.read() as session:
+        seeds = competitions.seeds_of(session, lab.competition.id)
     assert len(set(seeds)) == 10
     assert not any(seed in public for seed in seeds for public in SEED_SETS.values())
     assert str(seeds[0]) not in repr(lab.competition) + repr(audit.entries(lab.db))
     other = competitions.create(lab.db, "other", lab.competition.config, "test")
-    with lab.db.read() as connection:
-        assert not set(seeds) & set(competitions.seeds_of(connection, other.id))
+    with lab.db.read() as session:
+        assert not set(seeds) & set(competitions.seeds_of(session, other.id))
 
 
 def test_only_jobs_of_the_final_carry_its_seeds_and_they_leave_no_drive(lab: Any) -> None:
@@ -72,15 +71,15 @@ def test_only_jobs_of_the_final_carry_its_seeds_and_they_leave_no_drive(lab: Any
     finals.begin(lab.db, lab.competition.id, "test")
     job = queue.lease(lab.db, "test")
     assert job.kind == "final" and len(job.seeds) == 10 and str(job.seeds[0]) not in repr(job)
-    assert job.protocol == jobs.final_protocol(2018, 0, job.seeds)
+    assert job.protocol == evaluations.final_protocol(2018, 0, job.seeds)
 
 
 def test_more_final_runs_draw_more_seeds_and_keep_the_first(lab: Any) -> None:
-    with lab.db.read() as connection:
-        before = competitions.seeds_of(connection, lab.competition.id)
+    with lab.db.read() as session:
+        before = competitions.seeds_of(session, lab.competition.id)
     lab.change(final_runs=15)
-    with lab.db.read() as connection:
-        after = competitions.seeds_of(connection, lab.competition.id)
+    with lab.db.read() as session:
+        after = competitions.seeds_of(session, lab.competition.id)
     assert after[:10] == before and len(set(after)) == 15
 
 
@@ -110,8 +109,8 @@ def test_what_failed_by_our_fault_can_be_tried_again(lab: Any) -> None:
     finals.begin(lab.db, lab.competition.id, "test")
     for _ in range(3):
         while (job := queue.lease(lab.db, "test")) is not None:
-            outcomes.give_back(lab.db, job, "no disk")
-        lab.times.append(lab.times[-1] + 3 * outcomes.BACKOFF)
+            evaluations.retry(lab.db, job, "no disk")
+        lab.times.append(lab.times[-1] + 3 * evaluations.BACKOFF)
     assert finals.preview(lab.db, lab.competition.id).failed == 2
     assert finals.retry(lab.db, lab.competition.id, "test") == 2
     lab.work()
@@ -125,7 +124,7 @@ def test_a_hidden_final_can_be_cancelled_and_workers_lose_it(lab: Any) -> None:
     job = queue.lease(lab.db, "test")
     finals.cancel(lab.db, lab.competition.id, "test")
     with pytest.raises(RuntimeError):
-        outcomes.complete(lab.db, job, lab.score(job))
+        evaluations.complete(lab.db, job, lab.score(job))
     lab.scored(ana, "after", 71.0)
     finals.begin(lab.db, lab.competition.id, "test")
     lab.work()

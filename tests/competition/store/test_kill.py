@@ -13,10 +13,9 @@ import pytest
 from sqlalchemy import URL, func, select
 
 from deeptraffic.competition.config import CompetitionConfig
+from deeptraffic.competition.models import Content, Evaluation, EvaluationResult, Submission
 from deeptraffic.competition.store import accounts, competitions, queue, submissions
 from deeptraffic.competition.store.database import Database
-from deeptraffic.competition.store.schema import contents, evaluations, results
-from deeptraffic.competition.store.schema import submissions as rows
 
 PROGRAM = str(Path(__file__).with_name("kill_program.py"))
 PEOPLE, SERVERS, WORKERS = 4, 2, 2
@@ -61,14 +60,14 @@ class Massacre:
                     self.processes[place] = self.start(*place)
             if self.kills.total() >= kills and self.is_done():
                 return
-        raise RuntimeError(f"not done after {patience} s: {queue.load(self.db)}")
+        raise RuntimeError(f"not done after {patience} s: {queue.counts(self.db)}")
 
     def share_done(self) -> float:
         """Of the servers' and the workers' work, half and half."""
-        with self.db.read() as connection:
-            done = select(func.count()).select_from(evaluations).where(evaluations.c.state == "done")
-            taken = select(func.count()).select_from(rows)
-            counts = [connection.execute(query).scalar_one() for query in (done, taken)]
+        with self.db.read() as session:
+            done = select(func.count()).select_from(Evaluation).where(Evaluation.state == "done")
+            taken = select(func.count()).select_from(Submission)
+            counts = [session.execute(query).scalar_one() for query in (done, taken)]
         return counts[0] / self.jobs / 2 + counts[1] / self.jobs
 
     def kill(self, place: tuple[str, int]) -> None:
@@ -80,7 +79,7 @@ class Massacre:
 
     def is_done(self) -> bool:
         served = all(self.processes["server", n].exitcode == 0 for n in range(SERVERS))
-        return served and not queue.load(self.db)
+        return served and not queue.counts(self.db)
 
     def close(self) -> None:
         for process in self.processes.values():
@@ -118,17 +117,17 @@ def check(db: Database, competition_id: int, people: list[int], each: int) -> Co
     assert set(states) <= {"scored", "failed"}, states
     assert len({(made.person_id, made.sha256) for made in found}) == total, "a submission was doubled"
     program = runpy.run_path(PROGRAM, {"DATABASE": "", "PLAN": [], "ROLE": ""})
-    with db.read() as connection:
+    with db.read() as session:
         for made in found:
             if made.state == "scored":
-                content = connection.execute(select(contents.c.content).where(contents.c.sha256 == made.sha256))
+                content = session.execute(select(Content.content).where(Content.sha256 == made.sha256))
                 assert made.score == program["score_of"](bytes(content.scalar_one()))
         for kind in ("validation", "official"):
-            query = select(evaluations.c.submission_id, func.count()).where(evaluations.c.kind == kind)
-            per_submission = dict(connection.execute(query.group_by(evaluations.c.submission_id)).all())
+            query = select(Evaluation.submission_id, func.count()).where(Evaluation.kind == kind)
+            per_submission = dict(session.execute(query.group_by(Evaluation.submission_id)).all())
             assert set(per_submission.values()) <= {1}, "an evaluation was doubled"
-        assert connection.execute(select(func.count()).select_from(results)).scalar_one() >= 2 * states["scored"]
-        fences = connection.execute(select(func.sum(evaluations.c.tries), func.count())).one()
+        assert session.execute(select(func.count()).select_from(EvaluationResult)).scalar_one() >= 2 * states["scored"]
+        fences = session.execute(select(func.sum(Evaluation.tries), func.count())).one()
     for person in people:
         mine = [made for made in found if made.person_id == person]
         counted = sum(made.counted for made in mine)
@@ -159,6 +158,6 @@ def test_hundreds_of_jobs_survive_a_hundred_kills(
         print(f"\n{database}: {dict(counts)}")
     assert counts["answered accepted"] == counts["submissions"] >= PEOPLE * 75
     assert counts["servers killed"] + counts["workers killed"] == 100
-    with db.read() as connection:
-        assert connection.execute(select(func.count()).select_from(rows)).scalar_one() == counts["submissions"]
+    with db.read() as session:
+        assert session.execute(select(func.count()).select_from(Submission)).scalar_one() == counts["submissions"]
     db.close()

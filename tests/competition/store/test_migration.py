@@ -1,5 +1,6 @@
-"""Migrations: they give the tables of schema.py in both databases, once, whoever comes first."""
+"""Migrations: they create the tables of the models in both databases, once, and bring earlier tables up to date."""
 
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,9 +10,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import URL, text
 
-from deeptraffic.competition.store.database import Database
-from deeptraffic.competition.store.migration import newest_version, version_of
-from deeptraffic.competition.store.schema import metadata
+from deeptraffic.competition.config import CompetitionConfig
+from deeptraffic.competition.models import Base
+from deeptraffic.competition.sandbox.validation import Upload
+from deeptraffic.competition.store import competitions, database, organise
+from deeptraffic.competition.store.database import Database, newest_version
+from deeptraffic.sim.rules import Sensor
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.xdist_group("postgresql"))])
@@ -22,20 +26,20 @@ def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
     return make()
 
 
-def test_they_give_the_tables_of_the_schema(new_url: URL) -> None:
+def test_migrated_tables_equal_those_of_the_models(new_url: URL) -> None:
     db = Database(new_url)
-    assert version_of(db) is None
+    assert db.version() is None
     db.migrate()
-    assert version_of(db) == newest_version()
-    with db.read() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    assert db.version() == newest_version()
+    with db.read() as session:
+        assert compare_metadata(MigrationContext.configure(session.connection()), Base.metadata) == []
     db.close()
 
 
 def test_several_processes_may_start_at_once(new_url: URL) -> None:
     def start(_: int) -> str | None:
         db = Database(new_url).migrate()
-        found = version_of(db)
+        found = db.version()
         db.close()
         return found
 
@@ -45,8 +49,42 @@ def test_several_processes_may_start_at_once(new_url: URL) -> None:
 
 def test_a_database_of_a_later_version_is_left_alone(new_url: URL) -> None:
     db = Database(new_url).migrate()
-    with db.write() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with db.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(ValueError, match="update deeptraffic"):
         db.migrate()
+    db.close()
+
+
+LATER = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("submissions") as table:
+        table.add_column(sa.Column("note", sa.Text(), nullable=False, server_default="none"))
+"""
+
+
+def test_a_later_version_changes_the_tables_and_keeps_their_rows(
+    new_url: URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = Database(new_url).migrate()
+    upload = Upload(b"x", "x", "x", "policy", "x", 2018, 0, Sensor(3, 50, 10), 0, ("dense",), 1, 1, 1, 0)
+    competition = competitions.create(db, "lab", CompetitionConfig(), "test")
+    organise.add_baseline(db, competition.id, "Ada", upload, "test")
+    packaged = Path(database.__file__).with_name("migrations")
+    shutil.copytree(packaged, tmp_path / "migrations", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "migrations" / "versions" / "version_0002.py").write_text(LATER)
+    later = database.migrations()
+    later.set_main_option("script_location", str(tmp_path / "migrations"))
+    monkeypatch.setattr(database, "migrations", lambda: later)
+    assert (db.version(), newest_version()) == ("0001", "0002")
+    assert db.migrate().version() == "0002"
+    with db.read() as session:
+        assert session.execute(text("SELECT label, note FROM submissions")).all() == [("x", "none")]
     db.close()

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deeptraffic.competition.store.accounts import clean_name, skeleton
 from deeptraffic.competition.store.errors import RequestError
-from deeptraffic.competition.store.names import clean_name, skeleton
 
 
 @pytest.mark.parametrize(

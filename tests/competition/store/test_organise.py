@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from deeptraffic.competition.store import audit, competitions, organise, outcomes, queue, submissions
+from deeptraffic.competition.store import audit, competitions, evaluations, organise, queue, submissions
 from deeptraffic.competition.store.errors import LeaseLost, RequestError
 
 
@@ -20,7 +20,7 @@ def test_a_disqualified_submission_leaves_queue_and_worker_and_may_come_back(any
     job = queue.lease(lab.db, "test")
     organise.disqualify(lab.db, made.key, "Eve", "copied from Bo")
     with pytest.raises(LeaseLost):
-        outcomes.complete(lab.db, job, lab.score(job))
+        evaluations.complete(lab.db, job, lab.score(job))
     found = submissions.get_submission(lab.db, made.id)
     assert (found.disqualified_reason, found.state) == ("copied from Bo", "waiting")
     assert lab.work() == []
@@ -58,7 +58,7 @@ def test_a_reason_is_needed_and_somebody_to_judge(lab: Any) -> None:
         with pytest.raises(RequestError) as found:
             organise.disqualify(lab.db, key, "Eve", reason)
         assert found.value.code == code
-    with pytest.raises(RequestError, match="no part"):
+    with pytest.raises(RequestError, match="not a member"):
         organise.disqualify_member(lab.db, lab.competition.id, 999, "Eve", "because")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from deeptraffic.competition.store import outcomes, queue, submissions
+from deeptraffic.competition.store import evaluations, queue, submissions
 from deeptraffic.competition.store.errors import LeaseLost
 
 
@@ -40,7 +40,7 @@ def test_a_job_that_runs_now_weighs_more_than_one_of_late(lab: Any) -> None:
     lab.work("validation")
     long = queue.lease(lab.db, "test")
     lab.times.append(lab.times[-1] + queue.RECENT + 1)
-    queue.beat(lab.db, long, 1, 500)
+    queue.renew(lab.db, long, 1, 500)
     lab.submit(bo, "late")
     lab.work("validation")
     lab.submit(ana, "a0")
@@ -94,17 +94,17 @@ def test_a_lease_without_a_sign_of_life_ends_and_its_holder_is_too_late(any_lab:
     second = queue.lease(any_lab.db, "second")
     assert (second.id, second.tries, second.fence) == (first.id, 2, 2)
     for late in (
-        lambda: outcomes.complete(any_lab.db, first, any_lab.score(first)),
-        lambda: outcomes.refuse(any_lab.db, first, "crash", "it crashed"),
-        lambda: outcomes.give_back(any_lab.db, first, "broken"),
-        lambda: outcomes.hand_back(any_lab.db, first),
-        lambda: queue.beat(any_lab.db, first, 1, 2),
+        lambda: evaluations.complete(any_lab.db, first, any_lab.score(first)),
+        lambda: evaluations.refuse(any_lab.db, first, "crash", "it crashed"),
+        lambda: evaluations.retry(any_lab.db, first, "broken"),
+        lambda: evaluations.release(any_lab.db, first),
+        lambda: queue.renew(any_lab.db, first, 1, 2),
     ):
         with pytest.raises(LeaseLost):
             late()
-    outcomes.complete(any_lab.db, second, any_lab.score(second))
+    evaluations.complete(any_lab.db, second, any_lab.score(second))
     with pytest.raises(LeaseLost):
-        outcomes.complete(any_lab.db, second, any_lab.score(second))
+        evaluations.complete(any_lab.db, second, any_lab.score(second))
 
 
 def test_a_sign_of_life_keeps_a_lease(lab: Any) -> None:
@@ -112,9 +112,9 @@ def test_a_sign_of_life_keeps_a_lease(lab: Any) -> None:
     job = queue.lease(lab.db, "test")
     for _ in range(5):
         lab.times.append(lab.times[-1] + queue.LEASE - 1)
-        queue.beat(lab.db, job, 1, 2)
+        queue.renew(lab.db, job, 1, 2)
     assert queue.lease(lab.db, "other") is None
-    outcomes.complete(lab.db, job, lab.score(job))
+    evaluations.complete(lab.db, job, lab.score(job))
 
 
 @pytest.mark.parametrize("jump", [-86_400_000, -3_600_000, 3_600_000, 86_400_000])
@@ -125,9 +125,9 @@ def test_a_clock_that_jumps_loses_and_doubles_nothing(lab: Any, jump: int) -> No
     lab.times.append(lab.times[-1] + jump)
     job = queue.lease(lab.db, "next")
     assert job.id == gone.id, "the job of a worker that is gone must not wait for the clock to come round"
-    outcomes.complete(lab.db, job, lab.score(job))
+    evaluations.complete(lab.db, job, lab.score(job))
     with pytest.raises(LeaseLost):
-        outcomes.complete(lab.db, gone, lab.score(gone))
+        evaluations.complete(lab.db, gone, lab.score(gone))
     lab.work()
     assert submissions.get_submission(lab.db, made.id).state == "scored"
 
@@ -137,7 +137,7 @@ def test_the_same_content_is_evaluated_once_and_scored_for_all(any_lab: Any) -> 
     made = [any_lab.submit(person, "same") for person in people]
     first = queue.lease(any_lab.db, "one")
     assert queue.lease(any_lab.db, "two") is None, "twins wait for the one that is being evaluated"
-    outcomes.complete(any_lab.db, first, any_lab.score(first))
+    evaluations.complete(any_lab.db, first, any_lab.score(first))
     assert any_lab.work() == ["official"]
     found = [submissions.get_submission(any_lab.db, one.id) for one in made]
     assert [one.score for one in found] == [60.0] * 3

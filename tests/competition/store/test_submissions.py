@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from deeptraffic.competition.config import to_time
-from deeptraffic.competition.store import accounts, competitions, finals, organise, outcomes, queue, submissions
+from deeptraffic.competition.store import accounts, competitions, evaluations, finals, organise, queue, submissions
 from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.sim.rules import Sensor
 
@@ -26,7 +26,7 @@ def test_an_accepted_submission_is_stored_counted_and_queued(any_lab: Any) -> No
     assert (made.state, made.place, made.counted, made.filename) == ("waiting", 1, True, "one.safetensors")
     assert submissions.content_of(any_lab.db, made.id) == b"one"
     assert submissions.quota(any_lab.db, any_lab.competition.id, ana.id) == {"day": 1, "total": 1, "waiting": 1}
-    assert queue.load(any_lab.db) == {"validation queued": 1}
+    assert queue.counts(any_lab.db) == {"validation queued": 1}
 
 
 def test_it_moves_from_waiting_to_its_score(any_lab: Any) -> None:
@@ -35,15 +35,21 @@ def test_it_moves_from_waiting_to_its_score(any_lab: Any) -> None:
     for _ in range(2):
         job = queue.lease(any_lab.db, "test")
         states.append(submissions.get_submission(any_lab.db, made.id).state)
-        queue.beat(any_lab.db, job, 5, 500)
-        assert submissions.get_submission(any_lab.db, made.id).done == 5
-        outcomes.complete(any_lab.db, job, any_lab.score(job), b"drive")
+        queue.renew(any_lab.db, job, 5, 500)
+        assert submissions.get_submission(any_lab.db, made.id).job.done == 5
+        evaluations.complete(any_lab.db, job, any_lab.score(job), b"decisions")
         states.append(submissions.get_submission(any_lab.db, made.id).state)
     assert states == ["validating", "validated", "running", "scored"]
     found = submissions.get_submission(any_lab.db, made.id)
-    assert (found.validation, found.score, found.done, found.total, found.best) == (60.0, 60.0, 20, 20, True)
-    result = submissions.result_of(any_lab.db, made.id)
-    assert result.drive == b"drive" and result.unrounded_mean == pytest.approx(60.001)
+    assert (found.validation.score, found.score, found.job.done, found.job.total, found.best) == (
+        60.0,
+        60.0,
+        20,
+        20,
+        True,
+    )
+    result = submissions.find_scored(any_lab.db, made.key).result
+    assert result.decisions == b"decisions" and result.unrounded_mean == pytest.approx(60.001)
     assert result.run_scores.tolist() == [60.0] * 20 and result.run_passed[-1] == 19
 
 

@@ -19,13 +19,13 @@ import uvicorn
 from sqlalchemy import event
 
 from deeptraffic.competition.config import CompetitionConfig
+from deeptraffic.competition.models import Competition, Person, Submission
 from deeptraffic.competition.sandbox import validation
 from deeptraffic.competition.sandbox.errors import InvalidSubmission
 from deeptraffic.competition.sandbox.validation import Upload
-from deeptraffic.competition.store import accounts, competitions, outcomes, queue
+from deeptraffic.competition.store import accounts, competitions, evaluations, queue
+from deeptraffic.competition.store.competitions import join
 from deeptraffic.competition.store.database import FILE, Database
-from deeptraffic.competition.store.members import join
-from deeptraffic.competition.store.records import Competition, Person, Submission
 from deeptraffic.competition.store.submissions import accept, get_submission
 from deeptraffic.competition.web.app import PARTS, create_app
 from deeptraffic.competition.web.connection import PatientConnection
@@ -98,9 +98,9 @@ class World:
     organiser: Person
 
     def person(self, name: str, competition: Competition | None = None, role: str = "participant") -> Person:
-        with self.db.write() as connection:
-            made = accounts.add_person(connection, self.db, name, role)
-            join(connection, self.db, (competition or self.competition).id, made.id)
+        with self.db.write() as session:
+            made = accounts.add_person(session, self.db, name, role)
+            join(session, self.db, (competition or self.competition).id, made.id)
             return made
 
     def submit(self, person: Person, upload: Upload | None = None) -> Submission:
@@ -113,9 +113,9 @@ class World:
             if job is None:
                 return
             if score is None:
-                outcomes.refuse(self.db, job, "format", "this is no policy file")
+                evaluations.refuse(self.db, job, "format", "this is no policy file")
             else:
-                outcomes.complete(self.db, job, score, drive)
+                evaluations.complete(self.db, job, score, drive)
 
     def scored(self, person: Person, middle: float = 70.0, upload: Upload | None = None, seed: int = 0) -> Submission:
         made = self.submit(person, upload)
@@ -153,8 +153,8 @@ def make_world(folder: Path, **config: Any) -> World:
     event.listen(db.engine, "connect", lambda line, _: line.execute("PRAGMA synchronous=OFF").close())  # no power cuts
     settings = {"title": "Deep Traffic at the lab", "waiting_limit": 50, "daily_limit": 50} | config
     made = competitions.create(db, "lab", CompetitionConfig.from_record(settings), "test")
-    with db.write() as connection:
-        organiser = accounts.add_person(connection, db, "The Organiser", "organiser")
+    with db.write() as session:
+        organiser = accounts.add_person(session, db, "The Organiser", "organiser")
     return World(db, folder, clock, made, organiser)
 
 

@@ -122,7 +122,7 @@ def test_joining_submitting_watching_and_organising(world: Any, serve: Callable,
     assert "place 1" in page.inner_text("[data-part=words]")
     job = queue.lease(world.db, "worker")
     assert job is not None
-    queue.beat(world.db, job, 7, 20)
+    queue.renew(world.db, job, 7, 20)
     page.wait_for_selector("text=7 of 20")
     world.clock.now += 40_000
     threading.Timer(0.2, world.work, [world.fake_score(70.0)]).start()
@@ -155,7 +155,7 @@ def test_joining_submitting_watching_and_organising(world: Any, serve: Callable,
         base,
         f"{base}/people",
         f"{base}/submissions",
-        f"{base}/again",
+        f"{base}/reevaluate",
         f"{base}/final",
         f"{base}/log",
     ):
@@ -163,7 +163,7 @@ def test_joining_submitting_watching_and_organising(world: Any, serve: Callable,
     page = chief.visit(base)
     page.fill("#reason", "Back at noon.")
     page.click("text=Pause submissions")
-    page.wait_for_selector("text=Take submissions again")
+    page.wait_for_selector("text=Accept submissions again")
     for path in ("/c/lab", "/c/lab/figures", f"/e/{leader.key}/replay?beside={leader.key}", f"/e/{leader.key}"):
         page = chief.visit(path)
     assert page.get_attribute("html", "data-theme") is None
@@ -204,9 +204,9 @@ def test_the_whole_program_scores_a_submission_as_this_machine_does(tab: Callabl
         shown = page.inner_text(".lead dd").split()[0]
         told = subprocess.run([*program, "evaluate", str(net), "--json"], capture_output=True, text=True, check=True)
         assert f"{json.loads(told.stdout)['score']:.2f}" == shown
-        page.click("text=Watch its runs")
+        page.click("text=Replay")
         page.wait_for_selector("[data-player][data-ready=yes]", timeout=60_000)
-        page.click("text=Make the film")
+        page.click("text=Make the video")
         for _ in range(150):
             page.wait_for_timeout(2000)
             page.reload()

@@ -47,8 +47,8 @@ def test_nothing_is_changed_by_a_get(world, browse: Callable, routes) -> None:
 
 
 def dump(world) -> list[str]:
-    with world.db.read() as connection:
-        return list(connection.connection.driver_connection.iterdump())
+    with world.db.read() as session:
+        return list(session.connection().connection.driver_connection.iterdump())
 
 
 @pytest.mark.parametrize(
@@ -75,11 +75,11 @@ def test_a_form_must_come_from_a_page_of_this_site(
 
 
 @pytest.mark.parametrize("token", ["", "0" * 64, "é", "other"])
-def test_a_form_must_carry_its_viewers_own_token(world, browse: Callable, token: str) -> None:
+def test_a_form_must_carry_its_users_own_token(world, browse: Callable, token: str) -> None:
     browser = browse(world.person("Ada"))
     given = browse(world.person("Eve")).form_token("/me") if token == "other" else token
     answer = browser.post("/me/name", data={"form_token": given, "name": "X"}, headers={"Origin": browser.origin})
-    assert answer.status_code == 403 and "Open its page anew" in answer.text
+    assert answer.status_code == 403 and "Reload its page" in answer.text
 
 
 def test_every_changing_route_asks_for_the_form_token_or_a_bearer_token(world, browse: Callable, routes) -> None:

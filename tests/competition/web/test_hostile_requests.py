@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from deeptraffic.competition.config import to_time
-from deeptraffic.competition.store import accounts, competitions, outcomes, queue
+from deeptraffic.competition.store import accounts, competitions, evaluations, queue
 from deeptraffic.competition.store.errors import LeaseLost
 from deeptraffic.competition.store.submissions import get_submission, history
 
@@ -422,7 +422,7 @@ def the_same_file_twenty_times_in_parallel(attack: Attack) -> Any:
     return statuses.count(201)
 
 
-@case("another worker's")
+@case("another worker has it")
 def two_workers_with_one_lease(attack: Attack) -> Any:
     made = attack.world.submit(attack.eve)
     first = queue.lease(attack.db, "first")
@@ -431,12 +431,12 @@ def two_workers_with_one_lease(attack: Attack) -> Any:
     attack.world.clock.now += 30_000  # a second try waits a little
     second = second or queue.lease(attack.db, "second")
     assert first is not None and second is not None and first.id == second.id
-    with pytest.raises(LeaseLost, match="another worker's"):
-        outcomes.complete(attack.db, first, attack.world.fake_score(79.0))
-    outcomes.complete(attack.db, second, attack.world.fake_score(70.0))
+    with pytest.raises(LeaseLost, match="another worker has it"):
+        evaluations.complete(attack.db, first, attack.world.fake_score(79.0))
+    evaluations.complete(attack.db, second, attack.world.fake_score(70.0))
     attack.world.work(attack.world.fake_score(70.0))
     assert get_submission(attack.db, made.id).score < 75
-    return "another worker's"
+    return "another worker has it"
 
 
 @case(1)

@@ -1,8 +1,8 @@
-"""Rate limits: buckets that empty with use and fill with time, one for each caller."""
+"""Rate limits: buckets that empty with use and fill with time, one for each client."""
 
 import pytest
 
-from deeptraffic.competition.web.limits import MAX_CALLERS, Limiter, caller_of
+from deeptraffic.competition.web.guard import MAX_CLIENTS, Limiter, client_of
 from deeptraffic.competition.web.settings import Rate
 
 
@@ -26,7 +26,7 @@ def test_a_refused_request_costs_nothing() -> None:
     assert limiter.wait("reads", "a", 0.5) == 0.0
 
 
-def test_callers_and_kinds_have_buckets_of_their_own() -> None:
+def test_clients_and_kinds_have_buckets_of_their_own() -> None:
     limiter = make(burst=1.0)
     assert limiter.wait("reads", "a", 0.0) == limiter.wait("reads", "b", 0.0) == limiter.wait("writes", "a", 0.0) == 0.0
     assert limiter.wait("reads", "a", 0.0) > 0
@@ -46,16 +46,16 @@ def test_a_bucket_holds_no_more_than_its_burst_and_a_clock_set_back_takes_nothin
     assert [limiter.wait("reads", "a", 9999.0) > 0 for _ in range(4)] == [False, False, False, True]
 
 
-def test_no_more_than_so_many_callers_are_remembered() -> None:
+def test_no_more_than_so_many_clients_are_remembered() -> None:
     limiter = make(burst=1.0)
-    for k in range(MAX_CALLERS + 10):
+    for k in range(MAX_CLIENTS + 10):
         limiter.wait("reads", str(k), 0.0)
-    assert len(limiter._buckets) == MAX_CALLERS
-    assert limiter.wait("reads", str(MAX_CALLERS + 9), 0.0) > 0
+    assert len(limiter._buckets) == MAX_CLIENTS
+    assert limiter.wait("reads", str(MAX_CLIENTS + 9), 0.0) > 0
 
 
 @pytest.mark.parametrize(
-    ("address", "caller"),
+    ("address", "client"),
     [
         ("10.1.2.3", "10.1.2.3"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
@@ -63,5 +63,5 @@ def test_no_more_than_so_many_callers_are_remembered() -> None:
         ("no address", "no address"),
     ],
 )
-def test_an_address_of_version_6_stands_for_its_network(address: str, caller: str) -> None:
-    assert caller_of(address) == caller
+def test_an_address_of_version_6_stands_for_its_network(address: str, client: str) -> None:
+    assert client_of(address) == client

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deeptraffic.competition.store import accounts, audit, finals, reevaluations
+from deeptraffic.competition.store import accounts, audit, finals, organise
 from deeptraffic.competition.store.competitions import find_competition
 from deeptraffic.competition.store.submissions import get_submission
 
@@ -38,10 +38,10 @@ def test_a_competition_is_made_from_a_config_files_text(world, organiser) -> Non
     assert "3000000003" not in shown
     for key, config, words in (
         ("new", "private_seeds = [1, 1]", "private seeds"),
-        ("new", 'private_seeds = ["a", 3]', "no seeds"),
-        ("new", "private_seeds = 9", "no seeds"),
+        ("new", 'private_seeds = ["a", 3]', "must be a list of integers"),
+        ("new", "private_seeds = 9", "must be a list of integers"),
         ("spring", 'title = "X"', "already"),
-        ("../x", 'title = "X"', "no name for an address"),
+        ("../x", 'title = "X"', "not a valid name in URLs"),
         ("new", "title = ", "cannot be read"),
         ("new", "tile = 3", "there is no setting tile"),
         ("new", "daily_limit = 0", "daily_limit must be an integer"),
@@ -78,7 +78,7 @@ def test_an_invitation_is_shown_once_and_can_be_revoked(world, organiser, browse
     assert browse().get(path).status_code == 200
     assert path not in organiser.get(BASE).text and "Monday" in organiser.get(BASE).text
     [token] = accounts.invites_of(world.db, world.competition.id)
-    organiser.fill(f"{BASE}/uninvite", page=BASE, token=token.key)
+    organiser.fill(f"{BASE}/revoke", page=BASE, token=token.key)
     assert browse().get(path).status_code == 404
     assert organiser.fill(f"{BASE}/invite", page=BASE, uses="many").status_code == 422
 
@@ -127,7 +127,7 @@ def test_a_submission_is_disqualified_with_a_reason_and_taken_back(world, organi
 
 def test_a_reevaluation_is_seen_before_it_is_applied(world, organiser) -> None:
     ada = world.person("Ada")
-    made, page = world.scored(ada, 70.0), f"{BASE}/again"
+    made, page = world.scored(ada, 70.0), f"{BASE}/reevaluate"
     assert organiser.fill(f"{page}/begin", page=page).status_code == 422
     organiser.fill(f"{page}/begin", page=page, all="yes")
     assert "disabled" in organiser.get(page).text
@@ -135,22 +135,22 @@ def test_a_reevaluation_is_seen_before_it_is_applied(world, organiser) -> None:
     shown = organiser.get(page).text
     assert "1 score would change" in shown and f"{made.score:.2f}" in shown
     assert get_submission(world.db, made.id).score == made.score
-    [batch] = reevaluations.open_batches(world.db, world.competition.id)
+    [batch] = organise.open_reevaluations(world.db, world.competition.id)
     assert organiser.fill(f"{page}/apply", page=page, batch="other").status_code == 404
     organiser.fill(f"{page}/apply", page=page, batch=batch)
     after = get_submission(world.db, made.id)
-    assert after.score < 65 and after.replaced_score == made.score
+    assert after.score < 65 and after.replaced.score == made.score
     organiser.fill(f"{page}/begin", page=page, entries=made.key)
-    [batch] = reevaluations.open_batches(world.db, world.competition.id)
+    [batch] = organise.open_reevaluations(world.db, world.competition.id)
     organiser.fill(f"{page}/discard", page=page, batch=batch)
-    assert reevaluations.open_batches(world.db, world.competition.id) == []
+    assert organise.open_reevaluations(world.db, world.competition.id) == []
 
 
 def test_the_final_is_hidden_on_every_route_until_it_is_revealed(world, organiser, browse: Callable) -> None:
     ada, bob = world.person("Ada"), world.person("Bob")
     made = [world.scored(ada, 70.0), world.scored(bob, 60.0)]
     page = f"{BASE}/final"
-    assert "2 entries would drive" in organiser.get(page).text
+    assert "2 entries would be evaluated" in organiser.get(page).text
     assert organiser.fill(f"{page}/begin", page=page).status_code == 422
     organiser.fill(f"{page}/begin", page=page, sure="yes")
     for middle in (41.0, 45.0):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from deeptraffic.cli import main
-from deeptraffic.competition.store import accounts, competitions, outcomes, queue
+from deeptraffic.competition.store import accounts, competitions, evaluations, queue
 from deeptraffic.evaluation.protocol import evaluate_official
 from deeptraffic.policies.file import pack_policy, read_policy, write_policy
 from deeptraffic.policies.network import Network
@@ -60,7 +60,7 @@ def worker(world: Any) -> Iterator[dict[str, Any]]:
             job = queue.lease(world.db, "test")
             if job is not None:
                 truth = evaluate_official(read_policy(job.content).policy(), job.rules, job.other_agents)
-                outcomes.complete(world.db, job, orders["says"] or truth)
+                evaluations.complete(world.db, job, orders["says"] or truth)
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -85,7 +85,7 @@ def test_another_score_on_the_server_is_an_alarm(
 ) -> None:
     worker["says"] = world.fake_score(79.0)
     code, _, err = run(str(net), *server)
-    assert code == 1 and "tell the organiser" in err
+    assert code == 1 and "report it to the organiser" in err
 
 
 def test_one_json_object_is_printed(net: Path, server: Any, run: Callable) -> None:
@@ -99,8 +99,8 @@ def test_one_json_object_is_printed(net: Path, server: Any, run: Callable) -> No
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"--token": "none"}, "not valid"),
-        ({"--server": "traffic.example.org"}, "is no address"),
+        ({"--token": "none"}, "invalid"),
+        ({"--server": "traffic.example.org"}, "is not a URL"),
         ({"--server": "http://127.0.0.1:9"}, "does not answer"),
         ({"--competition": "none"}, "no such page"),
     ],
@@ -131,7 +131,7 @@ def test_several_competitions_have_to_be_named(world: Any, net: Path, server: An
 
 
 def test_a_participant_needs_no_library_of_the_servers() -> None:
-    program = "import sys, deeptraffic.cli.submit, deeptraffic.cli.server_client;"
+    program = "import sys, deeptraffic.cli.submit;"
     program += "import deeptraffic.competition.sandbox.validation;"
     program += "print([name for name in ('sqlalchemy', 'fastapi', 'jinja2', 'uvicorn') if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from deeptraffic.competition.store import outcomes, queue, submissions
+from deeptraffic.competition.store import evaluations, queue, submissions
 
 
 def fail_once(lab: Any) -> bool:
     job = queue.lease(lab.db, "test")
     if job is None:
         return False
-    outcomes.give_back(lab.db, job, "the disk burned")
-    lab.times.append(lab.times[-1] + 3 * outcomes.BACKOFF)
+    evaluations.retry(lab.db, job, "the disk burned")
+    lab.times.append(lab.times[-1] + 3 * evaluations.BACKOFF)
     return True
 
 
@@ -19,7 +19,7 @@ def test_three_faults_of_ours_are_a_platform_failure_with_the_quota_returned(any
     made = any_lab.submit(ana, "a")
     assert [fail_once(any_lab) for _ in range(4)] == [True, True, True, False]
     found = submissions.get_submission(any_lab.db, made.id)
-    assert (found.state, found.code, found.counted, found.tries) == ("failed", "platform", False, 3)
+    assert (found.state, found.code, found.counted, found.job.tries) == ("failed", "platform", False, 3)
     assert "quota" in found.reason and "disk" not in found.reason
     assert submissions.quota(any_lab.db, any_lab.competition.id, ana.id) == {"day": 0, "total": 0, "waiting": 0}
     again = any_lab.submit(ana, "a")  # the same file may come again
@@ -40,7 +40,7 @@ def test_workers_that_fall_silent_three_times_count_as_three_tries(lab: Any) -> 
 def test_a_fault_of_the_submission_is_told_and_counts(lab: Any) -> None:
     ana = lab.member("Ana")
     made = lab.submit(ana, "a")
-    outcomes.refuse(lab.db, queue.lease(lab.db, "test"), "time", "it took too long; make it smaller")
+    evaluations.refuse(lab.db, queue.lease(lab.db, "test"), "time", "it took too long; make it smaller")
     found = submissions.get_submission(lab.db, made.id)
     assert (found.state, found.code, found.reason) == ("refused", "time", "it took too long; make it smaller")
     assert submissions.quota(lab.db, lab.competition.id, ana.id) == {"day": 1, "total": 1, "waiting": 0}
@@ -50,14 +50,14 @@ def test_a_fault_of_the_submission_is_told_and_counts(lab: Any) -> None:
 def test_a_job_handed_back_costs_no_try(lab: Any) -> None:
     made = lab.submit(lab.member("Ana"), "a")
     for _ in range(5):
-        outcomes.hand_back(lab.db, queue.lease(lab.db, "test"))
+        evaluations.release(lab.db, queue.lease(lab.db, "test"))
         assert submissions.get_submission(lab.db, made.id).state == "waiting"
     assert queue.lease(lab.db, "test").tries == 1
 
 
 def test_a_failed_try_waits_a_little_before_the_next(lab: Any) -> None:
     lab.submit(lab.member("Ana"), "a")
-    outcomes.give_back(lab.db, queue.lease(lab.db, "test"), "once")
+    evaluations.retry(lab.db, queue.lease(lab.db, "test"), "once")
     assert queue.lease(lab.db, "test") is None
-    lab.times.append(lab.times[-1] + outcomes.BACKOFF)
+    lab.times.append(lab.times[-1] + evaluations.BACKOFF)
     assert queue.lease(lab.db, "test").tries == 2

@@ -1,5 +1,8 @@
-"""Pages that everybody may see: competitions, boards, figures, rules."""
+"""Public pages of a competition: its leaderboard, figures and rules, also as JSON and CSV."""
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
@@ -7,31 +10,24 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from deeptraffic.competition.store.board import Board
-from deeptraffic.competition.store.competitions import all_competitions
-from deeptraffic.competition.store.members import count_members
-from deeptraffic.competition.store.records import Competition
-from deeptraffic.competition.store.submissions import count_submissions, find_submission, result_of
-from deeptraffic.competition.web.answers import to_json
-from deeptraffic.competition.web.board_views import (
-    board_page,
-    board_record,
-    board_text,
-    points_record,
-    points_text,
-    scale_of,
-)
-from deeptraffic.competition.web.rendering import page
-from deeptraffic.competition.web.site import competition_of, member_of, site_of, viewer_of
+from deeptraffic.competition.models import Competition
+from deeptraffic.competition.store import board as boards
+from deeptraffic.competition.store.board import Board, BoardRow
+from deeptraffic.competition.store.competitions import all_competitions, count_members
+from deeptraffic.competition.store.submissions import count_submissions, has_replay
+from deeptraffic.competition.web.charts import axis_of, points_csv, points_record
+from deeptraffic.competition.web.rendering import page, to_json
+from deeptraffic.competition.web.site import competition_of, member_of, page_number, site_of, user_of
 
 router = APIRouter()
 JSON, CSV = "application/json", "text/csv; charset=utf-8"
 RANGE_WIDTH = 136.0  # [px] of the intervals on a board
+PER_PAGE = 50
 
 
 @router.get("/")
 def home(request: Request) -> Response:
-    """All competitions; the only one itself."""
+    """All competitions; a single one is shown itself."""
     site = site_of(request)
     found = all_competitions(site.db)
     if len(found) == 1:
@@ -41,7 +37,7 @@ def home(request: Request) -> Response:
 
 @router.get("/about")
 def about(request: Request) -> Response:
-    """How scores are made."""
+    """How scores are computed."""
     return page(request, "about.html")
 
 
@@ -50,12 +46,11 @@ def board(request: Request, q: str = "") -> Response:
     """The leaderboard: the final one once it is revealed, or ?board=public."""
     site, competition = site_of(request), competition_of(request)
     shown, final = _shown_board(request, competition)
-    text, number = q[:80], request.query_params.get("page", "1")
-    view = board_page(shown, text, int(number) if number.isascii() and number.isdecimal() and len(number) < 9 else 1)
+    text = q[:80]
+    view = board_page(shown, text, page_number(request))
     leader = next((row for row in shown.rows if row.rank == 1), None)
     entries = count_submissions(site.db, competition.id)
-    viewer = viewer_of(request)
-    mine = shown.of(viewer.person.id) if viewer.person else None
+    person = user_of(request).person
 
     def address(number: int) -> str:
         kept = {name: request.query_params[name] for name in ("q", "board") if name in request.query_params}
@@ -69,12 +64,12 @@ def board(request: Request, q: str = "") -> Response:
         q=text,
         final=final,
         leader=leader,
-        strip=leader is not None and _has_replay(request, leader.submission_key),
-        mine=mine,
+        strip=leader is not None and has_replay(site.db, leader.submission),
+        mine=shown.of(person.id) if person else None,
         ranked=shown.ranked,
         people=count_members(site.db, competition.id),
         entries=entries,
-        scale=scale_of(view.rows, RANGE_WIDTH),
+        axis=axis_of(view.rows, RANGE_WIDTH),
         address=address,
     )
 
@@ -86,7 +81,7 @@ def board_json(request: Request) -> Response:
 
 
 def board_as_json(request: Request, board: Board, final: bool) -> Response:
-    """Return a board as JSON, kept as long as nothing on it changes."""
+    """Return a board as JSON, cached until it changes."""
     competition = competition_of(request)
     key = ("board.json", competition.key, final, board.version)
     return site_of(request).texts.answer(request, key, lambda: to_json(board_record(competition, board, final)), JSON)
@@ -94,24 +89,24 @@ def board_as_json(request: Request, board: Board, final: bool) -> Response:
 
 @router.get("/c/{key}/board.csv")
 def board_csv(request: Request) -> Response:
-    """The leaderboard as a table for spreadsheets."""
+    """The leaderboard as CSV."""
     competition = competition_of(request)
     board, final = _shown_board(request, competition)
     key, name = ("board.csv", competition.key, final, board.version), f"{competition.key}-board.csv"
-    return site_of(request).texts.answer(request, key, lambda: board_text(board), CSV, name)
+    return site_of(request).texts.answer(request, key, lambda: boards.board_csv(board), CSV, name)
 
 
 @router.get("/c/{key}/figures")
 def figures(request: Request) -> Response:
-    """The figures' page."""
+    """The page of the figures."""
     return page(request, "figures.html", **context_of(request, competition_of(request)))
 
 
 @router.get("/c/{key}/figures.json")
 def figures_json(request: Request) -> Response:
-    """The figures' numbers."""
-    competition, site, person = competition_of(request), site_of(request), viewer_of(request).person
-    mine = None if person is None or member_of(request, competition) is None else person.key
+    """The data of the figures."""
+    competition, site, person = competition_of(request), site_of(request), user_of(request).person
+    mine = None if person is None or member_of(request, competition) is None else person.id
     key = ("figures.json", competition.key, competition.version, mine)
     read = site.boards.points
     return site.texts.answer(request, key, lambda: to_json(points_record(read(competition.id), mine)), JSON)
@@ -119,32 +114,26 @@ def figures_json(request: Request) -> Response:
 
 @router.get("/c/{key}/figures.csv")
 def figures_csv(request: Request) -> Response:
-    """The figures' numbers as a table."""
+    """The data of the figures as CSV."""
     competition, site = competition_of(request), site_of(request)
     key, name = ("figures.csv", competition.key, competition.version), f"{competition.key}-submissions.csv"
-    return site.texts.answer(request, key, lambda: points_text(site.boards.points(competition.id)), CSV, name)
+    return site.texts.answer(request, key, lambda: points_csv(site.boards.points(competition.id)), CSV, name)
 
 
 @router.get("/c/{key}/rules")
 def rules(request: Request) -> Response:
-    """What is asked of the participants."""
+    """The rules of the competition."""
     return page(request, "rules.html", **context_of(request, competition_of(request)))
 
 
 def _shown_board(request: Request, competition: Competition) -> tuple[Board, bool]:
-    """The board that the address asks for, and whether it is the final's."""
+    """Return the requested board, and whether it is the final's."""
     final = competition.final == "revealed" and request.query_params.get("board") != "public"
     return site_of(request).boards.board(competition.id, final), final
 
 
-def _has_replay(request: Request, key: str) -> bool:
-    found = find_submission(site_of(request).db, key)
-    result = None if found is None else result_of(site_of(request).db, found.id)
-    return result is not None and result.drive is not None
-
-
 def context_of(request: Request, competition: Competition) -> dict[str, Any]:
-    """Return what every page of a competition knows."""
+    """Return what all pages of a competition show."""
     return {
         "competition": competition,
         "phase": competition.phase(site_of(request).now()),
@@ -155,9 +144,49 @@ def context_of(request: Request, competition: Competition) -> dict[str, Any]:
 
 
 def others_words(numbers: tuple[int, ...]) -> str:
-    """Return how many other agents an entry may drive, in words."""
+    """Return the allowed numbers of other agents, in words."""
     if len(numbers) == 1:
         return f"{numbers[0]} other agent{'' if numbers[0] == 1 else 's'}"
     if numbers == tuple(range(numbers[0], numbers[-1] + 1)):
         return f"{numbers[0]} to {numbers[-1]} other agents"
     return ", ".join(map(str, numbers[:-1])) + f" or {numbers[-1]} other agents"
+
+
+# --- pages and records of a board ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BoardPage:
+    """A page of rows; below: keys of the submissions whose difference to the next ranked one may be chance."""
+
+    rows: list[BoardRow]
+    page: int
+    pages: int
+    below: frozenset[str]
+
+
+def board_page(board: Board, text: str, page: int) -> BoardPage:
+    """Return a page of a board, or of a search in it; a page past the end is the last one."""
+    rows = board.search(text) if text.strip() else list(board.rows)
+    pages = max(1, math.ceil(len(rows) / PER_PAGE))
+    page = min(max(page, 1), pages)
+    shown = rows[(page - 1) * PER_PAGE : page * PER_PAGE]
+    return BoardPage(shown, page, pages, frozenset() if text.strip() else alike_below(board.rows))
+
+
+def alike_below(rows: Sequence[BoardRow]) -> frozenset[str]:
+    """Return the keys of rows whose difference to the next ranked row may be chance, baselines between them too."""
+    keys, alike = set(), False
+    for row in reversed(rows):
+        if alike:
+            keys.add(row.submission)
+        if row.rank is not None:
+            alike = row.alike_above
+    return frozenset(keys)
+
+
+def board_record(competition: Competition, board: Board, final: bool) -> dict[str, Any]:
+    """Return a board as JSON values."""
+    rows = [boards.record(row) for row in board.rows]
+    head = {"competition": competition.key, "title": competition.config.title, "final": final, "ranked": board.ranked}
+    return head | {"rows": rows}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from deeptraffic.competition.store import competitions, organise, queue
-from deeptraffic.competition.store.members import membership
+from deeptraffic.competition.store.competitions import membership
 from deeptraffic.competition.store.submissions import get_submission, history
 
 
@@ -43,7 +43,7 @@ def test_the_same_file_again_leads_to_the_first(world, browse: Callable) -> None
 def test_no_file_and_too_large_a_file_are_refused_by_their_size(world, browse: Callable) -> None:
     competitions.change_config(world.db, world.competition.id, {"max_bytes": 1000}, "test")
     browser = browse(world.person("Ada"))
-    assert "no file came" in browser.upload(b"").text
+    assert "the upload has no file" in browser.upload(b"").text
     assert "at most 1,000" in browser.upload(b"policy" * 400).text
 
 
@@ -52,7 +52,7 @@ def test_progress_counts_runs(world, browse: Callable) -> None:
     made = world.submit(ada)
     job = queue.lease(world.db, "worker")
     assert job is not None
-    queue.beat(world.db, job, 7, 20)
+    queue.renew(world.db, job, 7, 20)
     record = browse(ada).get(f"/api/v1/submissions/{made.key}").json()
     assert (record["state"], record["runs_done"], record["runs_total"], record["finished"]) == (
         "validating",

@@ -1,4 +1,4 @@
-"""What pages and files show of a board."""
+"""Pages and files of a board, and the drawings of the charts."""
 
 import csv
 import io
@@ -6,24 +6,15 @@ import io
 import numpy as np
 import pytest
 
-from deeptraffic.competition.store.board import Board
-from deeptraffic.competition.store.records import BoardRow, Point
-from deeptraffic.competition.web.board_views import (
-    Scale,
-    alike_below,
-    bins,
-    board_page,
-    board_text,
-    histogram,
-    points_record,
-    points_text,
-)
+from deeptraffic.competition.store.board import Board, BoardRow, Point, board_csv
+from deeptraffic.competition.web.board_pages import alike_below, board_page
+from deeptraffic.competition.web.charts import SpeedAxis, bins, histogram, points_csv, points_record
 
 
 def row(rank: int | None, key: str, name: str = "Ada", alike_above: bool = False, score: float = 70.0) -> BoardRow:
     numbers = dict(score=score, score_low=score - 1, score_high=score + 1, mean=score, mean_low=score, mean_high=score)
     return BoardRow(
-        rank=rank, person_id=1, person_key="p", name=name, alias="Driver A", baseline=rank is None, submission_key=key,
+        rank=rank, person_id=1, name=name, baseline=rank is None, submission=key,
         label="net", other_agents=0, parameters=10, cells=420, layers=4, submissions=2, accepted_at=0, tied=False,
         alike_above=alike_above, **numbers,
     )  # fmt: skip
@@ -45,16 +36,16 @@ def test_a_page_past_the_end_is_the_last_one() -> None:
 
 @pytest.mark.parametrize("name", ["=1+1", "+49 30", "-2", "@SUM(A1)", '=HYPERLINK("http://x")'])
 def test_no_cell_of_a_table_is_a_formula(name: str) -> None:
-    text = board_text(Board((row(1, "a", name),), 1, 1))
+    text = board_csv(Board((row(1, "a", name),), 1, 1))
     cells = list(csv.reader(io.StringIO(text)))[1]
     assert cells[1] != name
     assert not any(cell.startswith(("=", "+", "@", "\t")) for cell in cells)
     assert cells[1].endswith(name)
 
 
-def test_a_scale_ends_at_its_margins() -> None:
-    scale = Scale(60, 80, 100, 10)
-    assert [scale(speed) for speed in (50, 60, 70, 80, 99)] == [10, 10, 50, 90, 90]
+def test_an_axis_ends_at_its_margins() -> None:
+    axis = SpeedAxis(60, 80, 100, 10)
+    assert [axis(speed) for speed in (50, 60, 70, 80, 99)] == [10, 10, 50, 90, 90]
 
 
 def test_bins_hold_every_value_once() -> None:
@@ -77,15 +68,15 @@ def test_a_histogram_marks_the_score_within_its_bars() -> None:
     assert len(drawn.ticks) >= 3
 
 
-def point(key: str, person: str, score: float, best: float, baseline: bool = False) -> Point:
-    return Point(key, person, person, baseline, 1000, score, best, 420, 4, 1000, 0)
+def point(person: int, score: float, best: float, baseline: bool = False) -> Point:
+    return Point(1000, score, 420, 4, 1000, 0, person, str(person), baseline, best)
 
 
 def test_the_distribution_counts_everybodys_best_once_and_no_baseline() -> None:
-    points = [point("a", "x", 60, 60), point("b", "x", 70, 70), point("c", "y", 65, 65), point("d", "z", 50, 50, True)]
-    record = points_record(points, "x")
+    points = [point(1, 60, 60), point(1, 70, 70), point(2, 65, 65), point(3, 50, 50, True)]
+    record = points_record(points, 1)
     assert record["mine"] == [0, 1]
     assert sum(bar["count"] for bar in record["distribution"]) == 2
     assert record["columns"]["score"] == [60, 70, 65, 50]
     assert set(record["columns"]) == {"time", "score", "cells", "layers", "parameters", "other_agents"}
-    assert points_text(points).splitlines()[1].startswith("1970-01-01T00:00:01.000Z,60")
+    assert points_csv(points).splitlines()[1].startswith("1970-01-01T00:00:01.000Z,60")

@@ -1,4 +1,4 @@
-"""The export: everything there, nothing private before its time, nothing that a spreadsheet would run."""
+"""Export: everything there, nothing private before its time, nothing that a spreadsheet would run."""
 
 import csv
 import io
@@ -9,23 +9,24 @@ from typing import Any
 
 import pytest
 
-from deeptraffic.competition.store import audit, board, competitions, export, finals
+from deeptraffic.competition.store import archive, audit, board, competitions, finals
 
 
 def opened(lab: Any, path: Path) -> dict[str, bytes]:
-    export.write(lab.db, lab.competition.id, path, "Eve")
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
+    archive.export(lab.db, lab.competition.id, path, "Eve")
+    with zipfile.ZipFile(path) as file:
+        return {name: file.read(name) for name in file.namelist()}
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1"])
 def test_cells_that_are_formulas_get_an_apostrophe(cell: str) -> None:
-    assert export.safe_cell(cell) == "'" + cell
+    text = board.csv_text(["cell"], [[cell]])
+    assert next(csv.DictReader(io.StringIO(text, newline="")))["cell"] == "'" + cell
 
 
 @pytest.mark.parametrize("cell", ["Ana", "a=b", "1+1", -1.5, 3, None, True, ""])
 def test_other_cells_stay_as_they_are(cell: Any) -> None:
-    assert export.safe_cell(cell) == cell
+    assert board.csv_text(["cell"], [[cell, 0]]) == f"cell\r\n{'' if cell is None else cell},0\r\n"
 
 
 def test_it_holds_boards_people_submissions_runs_policies_and_the_log(lab: Any, tmp_path: Path) -> None:
@@ -48,8 +49,8 @@ def test_private_seeds_and_results_are_in_it_once_they_are_revealed(lab: Any, tm
     lab.scored(lab.member("Ana"), "a", 70.0)
     finals.begin(lab.db, lab.competition.id, "Eve")
     lab.work()
-    with lab.db.read() as connection:
-        seeds = competitions.seeds_of(connection, lab.competition.id)
+    with lab.db.read() as session:
+        seeds = competitions.seeds_of(session, lab.competition.id)
     before = opened(lab, tmp_path / "before.zip")
     assert "final.csv" not in before and str(seeds[0]).encode() not in b"".join(before.values())
     assert b"30.0" not in before["submissions.csv"] + before["board.csv"]
@@ -62,5 +63,5 @@ def test_private_seeds_and_results_are_in_it_once_they_are_revealed(lab: Any, tm
 def test_a_board_is_the_same_in_csv_and_json(lab: Any) -> None:
     lab.scored(lab.member("Ana"), "a", 70.0)
     found = board.read_board(lab.db, lab.competition.id)
-    (row,) = csv.DictReader(io.StringIO(export.board_csv(found)))
-    assert row == {name: str(value) for name, value in export.board_record(found.rows[0]).items()}
+    (row,) = csv.DictReader(io.StringIO(board.board_csv(found)))
+    assert row == {name: str(value) for name, value in board.record(found.rows[0]).items()}

@@ -50,11 +50,11 @@ def test_a_search_finds_names_and_says_when_there_is_none(world, browse: Callabl
         world.scored(world.person(name))
     browser = browse()
     assert [row.split()[1] for row in rows_of(browser.get("/c/lab?q=HOPPER").text)] == ["Grace"]
-    assert "Nobody found" in browser.get("/c/lab?q=nobody").text
+    assert "No result" in browser.get("/c/lab?q=nobody").text
 
 
 def test_an_empty_board_says_so(browse: Callable) -> None:
-    assert "The road is free" in browse().get("/c/lab").text
+    assert "No scores yet" in browse().get("/c/lab").text
 
 
 def test_the_board_as_json_and_as_csv_holds_the_same(world, browse: Callable) -> None:
@@ -126,7 +126,7 @@ def test_static_files_are_kept_for_ever_and_pages_never(browse: Callable) -> Non
 )
 def test_where_nothing_is_a_page_says_so(browse: Callable, path: str) -> None:
     answer = browse().get(path)
-    assert answer.status_code == 404 and "Nothing here" in answer.text
+    assert answer.status_code == 404 and "Page not found" in answer.text
 
 
 def test_kept_texts_follow_every_change_of_the_board(world, browse: Callable) -> None:

@@ -1,36 +1,34 @@
-"""Coming in and leaving: invitations, one-time links, one's own page with name and tokens."""
+"""Account pages: joining by invitation, signing in with one-time links, and the account's own page."""
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from deeptraffic.competition.models import Competition, Person
 from deeptraffic.competition.store import accounts
-from deeptraffic.competition.store.competitions import get_competition
+from deeptraffic.competition.store.competitions import competitions_of, get_competition
 from deeptraffic.competition.store.errors import RequestError
-from deeptraffic.competition.store.members import competitions_of
-from deeptraffic.competition.store.records import Competition, Person
-from deeptraffic.competition.web.answers import see
-from deeptraffic.competition.web.forms import SentForm
-from deeptraffic.competition.web.rendering import page
+from deeptraffic.competition.web.rendering import page, redirect
 from deeptraffic.competition.web.site import (
     SESSION_SECONDS,
-    check_secret_tries,
+    SentForm,
+    check_token_tries,
     competition_of,
-    count_wrong_secret,
+    count_wrong_token,
     person_of,
     site_of,
-    viewer_of,
+    user_of,
 )
 
 router = APIRouter()
-MAX_SECRET = 300  # [characters] of a link that somebody pastes
+MAX_SECRET = 300  # [characters] of a pasted link
 
 
 def _with_session(request: Request, answer: Response, secret: str) -> Response:
-    """Give the browser a new session; the one before it ends."""
-    site, viewer = site_of(request), viewer_of(request)
-    if viewer.person is not None:
-        accounts.close_session(site.db, viewer.key)
+    """Start a new session in the browser; its earlier one ends."""
+    site, user = site_of(request), user_of(request)
+    if user.person is not None:
+        accounts.close_session(site.db, user.key)
     site.set_cookie(answer, "session", secret, SESSION_SECONDS)
     site.drop_cookie(answer, "visitor")
     return answer
@@ -41,15 +39,15 @@ def _with_session(request: Request, answer: Response, secret: str) -> Response:
 
 @router.get("/join/{secret}")
 def invitation(request: Request, secret: str) -> Response:
-    """An invitation; nothing happens before its form is sent."""
+    """The page of an invitation; it is used when its form is sent."""
     return _join_page(request, _invited_to(request, secret))
 
 
 @router.post("/join/{secret}")
 def follow_invitation(request: Request, secret: str, form: SentForm) -> Response:
-    """Take part, with the account that one has or a new one."""
-    competition, site, person = _invited_to(request, secret), site_of(request), viewer_of(request).person
-    target = see(f"/c/{competition.key}", "joined")
+    """Join, with the current account or a new one."""
+    competition, site, person = _invited_to(request, secret), site_of(request), user_of(request).person
+    target = redirect(f"/c/{competition.key}", "joined")
     if person is not None:
         accounts.join_as(site.db, secret, person.id)
         return target
@@ -60,34 +58,34 @@ def follow_invitation(request: Request, secret: str, form: SentForm) -> Response
 
 
 @router.get("/c/{key}/join")
-def open_door(request: Request) -> Response:
+def open_competition(request: Request) -> Response:
     """The form to join a competition that is open to everybody."""
     competition = competition_of(request)
     if competition.config.joining != "open":
         raise RequestError(
-            "invite_needed", "this competition takes people by invitation; ask the organiser for its link"
+            "invite_needed", "joining this competition takes an invitation; ask the organiser for its link"
         )
     return _join_page(request, competition)
 
 
 @router.post("/c/{key}/join")
 def join_open(request: Request, form: SentForm) -> Response:
-    """Take part in a competition that is open to everybody."""
+    """Join a competition that is open to everybody."""
     competition, site = competition_of(request), site_of(request)
     try:
         _, secret = accounts.join_open(site.db, competition.id, form.fields.get("name", ""))
     except RequestError as error:
         return _join_page(request, competition, error.message, form.text("name"))
-    return _with_session(request, see(f"/c/{competition.key}", "joined"), secret)
+    return _with_session(request, redirect(f"/c/{competition.key}", "joined"), secret)
 
 
 def _invited_to(request: Request, secret: str) -> Competition:
-    check_secret_tries(request)
+    check_token_tries(request)
     site = site_of(request)
     try:
         token = accounts.look_at(site.db, secret, "invite")
     except RequestError:
-        count_wrong_secret(request)
+        count_wrong_token(request)
         raise
     assert token.competition_id is not None
     return get_competition(site.db, token.competition_id)
@@ -102,47 +100,47 @@ def _join_page(request: Request, competition: Competition, wrong: str = "", name
 
 
 @router.get("/enter")
-def entrance(request: Request) -> Response:
-    """A field for a link or token."""
-    return _entrance(request)
+def sign_in_page(request: Request) -> Response:
+    """The form for a link or token."""
+    return _sign_in_page(request)
 
 
 @router.get("/link/{secret}")
 def link(request: Request, secret: str) -> Response:
-    """A one-time link; it is used when its form is sent, so that a mail program's preview does not use it up."""
-    check_secret_tries(request)
+    """The page of a one-time link; it is used when its form is sent, not by the preview of a mail program."""
+    check_token_tries(request)
     site = site_of(request)
     try:
         token = accounts.look_at(site.db, secret, "link")
     except RequestError:
-        count_wrong_secret(request)
+        count_wrong_token(request)
         raise
     assert token.person_id is not None
     return page(request, "enter.html", secret=secret, name=accounts.get_person(site.db, token.person_id).name, wrong="")
 
 
 @router.post("/enter")
-def enter(request: Request, form: SentForm) -> Response:
-    """Use a one-time link; an invitation leads on to its own page."""
-    check_secret_tries(request)
+def sign_in(request: Request, form: SentForm) -> Response:
+    """Use a one-time link; an invitation redirects to its own page."""
+    check_token_tries(request)
     site, secret = site_of(request), form.text("secret")[:MAX_SECRET].rstrip("/").rpartition("/")[2]
     try:
         person, session = accounts.follow_link(site.db, secret)
     except RequestError as error:
-        return _enter_otherwise(request, secret, error)
-    return _with_session(request, see("/organise" if person.is_organiser else "/me"), session)
+        return _sign_in_otherwise(request, secret, error)
+    return _with_session(request, redirect("/organise" if person.is_organiser else "/me"), session)
 
 
-def _enter_otherwise(request: Request, secret: str, error: RequestError) -> Response:
+def _sign_in_otherwise(request: Request, secret: str, error: RequestError) -> Response:
     try:
         accounts.look_at(site_of(request).db, secret, "invite")
     except RequestError:
-        count_wrong_secret(request)
-        return _entrance(request, error.message)
-    return see(f"/join/{secret}")
+        count_wrong_token(request)
+        return _sign_in_page(request, error.message)
+    return redirect(f"/join/{secret}")
 
 
-def _entrance(request: Request, wrong: str = "") -> Response:
+def _sign_in_page(request: Request, wrong: str = "") -> Response:
     return page(request, "enter.html", 422 if wrong else 200, secret="", wrong=wrong)
 
 
@@ -150,18 +148,18 @@ def _entrance(request: Request, wrong: str = "") -> Response:
 def leave(request: Request, form: SentForm) -> Response:
     """End the session of this browser."""
     site = site_of(request)
-    accounts.close_session(site.db, viewer_of(request).key)
-    answer = see("/", "left")
+    accounts.close_session(site.db, user_of(request).key)
+    answer = redirect("/", "left")
     site.drop_cookie(answer, "session")
     return answer
 
 
-# --- one's own page -----------------------------------------------------------------------------------------------
+# --- a person's own page ------------------------------------------------------------------------------------------
 
 
 @router.get("/me")
 def me(request: Request) -> Response:
-    """One's own page."""
+    """The account's own page."""
     return _me(request)
 
 
@@ -172,26 +170,26 @@ def rename(request: Request, form: SentForm) -> Response:
         accounts.rename(site_of(request).db, person_of(request).id, form.fields.get("name", ""))
     except RequestError as error:
         return _me(request, wrong=error.message)
-    return see("/me", "name")
+    return redirect("/me", "name")
 
 
 @router.post("/me/token")
 def new_token(request: Request, form: SentForm) -> Response:
-    """Make a token to submit with, and show it this once."""
+    """Create a token to submit with, and show it this once."""
     secret = accounts.new_submit_token(site_of(request).db, person_of(request).id, form.text("note"))
-    return _me(request, secret=secret, secret_words="Your new token to submit with.")
+    return _me(request, secret=secret, secret_words="Your new token for submissions.")
 
 
 @router.post("/me/revoke")
 def revoke(request: Request, form: SentForm) -> Response:
-    """Make a token of one's own worthless."""
+    """Revoke a token of the account."""
     accounts.revoke(site_of(request).db, form.text("token"), person_id=person_of(request).id)
-    return see("/me", "revoked")
+    return redirect("/me", "revoked")
 
 
 @router.post("/me/link")
 def new_link(request: Request, form: SentForm) -> Response:
-    """Make a one-time link that opens this account in another browser, and show it this once."""
+    """Create a one-time link that opens this account in another browser, and show it this once."""
     site, person = site_of(request), person_of(request)
     secret = site.address(request, f"/link/{accounts.new_link(site.db, person.id, person.name)}")
     return _me(request, secret=secret, secret_words="Open this link in the other browser, within two days.")
@@ -207,15 +205,10 @@ def _me(request: Request, wrong: str = "", secret: str = "", secret_words: str =
         secret=secret,
         secret_words=secret_words,
         tokens=accounts.tokens_of(site.db, person.id, "submit"),
-        standings=[_standing(request, person, number) for number in competitions_of(site.db, person.id)],
+        standings=[_standing(request, person, found) for found in competitions_of(site.db, person.id)],
     )
 
 
-def _standing(request: Request, person: Person, competition_id: int) -> dict[str, object]:
-    site = site_of(request)
-    board = site.boards.board(competition_id)
-    return {
-        "competition": get_competition(site.db, competition_id),
-        "mine": board.of(person.id),
-        "ranked": board.ranked,
-    }
+def _standing(request: Request, person: Person, competition: Competition) -> dict[str, object]:
+    board = site_of(request).boards.board(competition.id)
+    return {"competition": competition, "mine": board.of(person.id), "ranked": board.ranked}

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from deeptraffic.competition.web.films import Films, make_film
+from deeptraffic.competition.store.submissions import find_scored
+from deeptraffic.competition.web.replays import Tracks, Videos, make_video
 from deeptraffic.render.trace import Trace
 
 
@@ -25,7 +26,7 @@ def test_tracks_of_the_notable_runs_are_those_of_the_evaluation(world, driven, b
         assert (track["format"], track["frames"], track["label"]) == ("deeptraffic-track", 2000, "")
         number = int((score.run_scores == value).argmax())
         assert track["passed"][-1] == score.run_passed[number]
-    kept = list((world.folder / "replays").glob("*.track"))
+    kept = list((world.folder / "tracks").glob("*.track"))
     assert len(kept) == 3
     for path in kept:
         path.write_bytes(gzip.compress(json.dumps({"kept": True}).encode()))
@@ -46,7 +47,7 @@ def test_two_entries_stand_side_by_side(world, driven, browse: Callable) -> None
     assert browse().get(f"/e/{driven.key}/replay?beside=none").status_code == 404
 
 
-@pytest.mark.parametrize("path", ["", "/replay", "/track/median", "/film/median.mp4"])
+@pytest.mark.parametrize("path", ["", "/replay", "/track/median", "/video/median.mp4"])
 def test_what_has_no_public_score_has_no_public_page(world, browse: Callable, path: str) -> None:
     ada = world.person("Ada")
     waiting = world.submit(ada)
@@ -66,10 +67,10 @@ def test_without_kept_decisions_there_is_no_replay(world, browse: Callable) -> N
     assert answer.status_code == 404 and "No replay" in answer.text
 
 
-def test_a_film_is_asked_for_by_participants_alone(world, driven, browse: Callable, monkeypatch: Any) -> None:
+def test_a_video_is_asked_for_by_participants_alone(world, driven, browse: Callable, monkeypatch: Any) -> None:
     asked: list[tuple[str, Trace, dict[str, Any]]] = []
-    monkeypatch.setattr(Films, "ask", lambda self, *what: asked.append(what) or True)
-    path = f"/e/{driven.key}/film/best"
+    monkeypatch.setattr(Videos, "request", lambda self, *what: asked.append(what) or True)
+    path = f"/e/{driven.key}/video/best"
     assert browse().fill(path, page="/enter").status_code == 401
     browser = browse(world.person("Bob"))
     assert browser.get(path).status_code == 405
@@ -79,40 +80,38 @@ def test_a_film_is_asked_for_by_participants_alone(world, driven, browse: Callab
     assert card == {"name": "Ada", "best_mph": 73.35, "rank": 1, "of": 1}
 
 
-def test_films_are_made_one_after_another_and_a_broken_one_is_said(
+def test_videos_are_made_one_after_another_and_a_broken_one_is_said(
     tmp_path: Path, driven, world, monkeypatch: Any
 ) -> None:
     made: list[str] = []
-    films = Films(tmp_path)
+    videos = Videos(tmp_path)
 
-    def make(self: Films, name: str, trace: Any, card: Any) -> bool:
+    def make(self: Videos, name: str, trace: Any, card: Any) -> bool:
         made.append(name)
-        self.path(name).write_bytes(b"film")
+        self.path(name).write_bytes(b"video")
         return name != "bad" or self.path(name).unlink() is not None
 
-    monkeypatch.setattr(Films, "_make", make)
+    monkeypatch.setattr(Videos, "_make", make)
     for name in ("one", "bad", "two", "one"):
-        assert films.ask(name, None, {})  # type: ignore[arg-type]
-    while films.state("two") != "ready":
+        assert videos.request(name, None, {})  # type: ignore[arg-type]
+    while videos.state("two") != "ready":
         pass
     assert made == ["one", "bad", "two"]
-    assert [films.state(name) for name in ("one", "bad", "none")] == ["ready", "failed", "none"]
+    assert [videos.state(name) for name in ("one", "bad", "none")] == ["ready", "failed", "none"]
 
 
 @pytest.mark.slow
-def test_a_film_of_a_replay_is_an_mp4(tmp_path: Path, world, driven) -> None:
-    from deeptraffic.competition.store.submissions import result_of
-    from deeptraffic.competition.web.replay_files import ReplayFiles
-
-    result = result_of(world.db, driven.id)
-    trace = ReplayFiles(tmp_path).trace(driven, result, "best")
-    films = Films(tmp_path / "films")
-    assert films._make("best", trace, {"name": "Ada", "best_mph": 80.0, "rank": 1, "of": 3})
-    assert b"ftyp" in films.path("best").read_bytes()[:16]
-    assert films.path("best").stat().st_size > 100_000
-    assert list((tmp_path / "films").iterdir()) == [films.path("best")]
+def test_a_video_of_a_replay_is_an_mp4(tmp_path: Path, world, driven) -> None:
+    submission = find_scored(world.db, driven.key)
+    assert submission is not None
+    trace = Tracks(tmp_path).trace(submission, "best")
+    videos = Videos(tmp_path / "videos")
+    assert videos._make("best", trace, {"name": "Ada", "best_mph": 80.0, "rank": 1, "of": 3})
+    assert b"ftyp" in videos.path("best").read_bytes()[:16]
+    assert videos.path("best").stat().st_size > 100_000
+    assert list((tmp_path / "videos").iterdir()) == [videos.path("best")]
 
 
-def test_a_film_needs_a_trace(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no readable trace"):
-        make_film(tmp_path / "none.trace", tmp_path / "out.mp4", {"name": "Ada"})
+def test_a_video_needs_a_trace(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not a readable trace"):
+        make_video(tmp_path / "none.trace", tmp_path / "out.mp4", {"name": "Ada"})

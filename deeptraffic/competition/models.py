@@ -1,0 +1,422 @@
+"""Tables of a competition as mapped dataclasses: a row is the record that pages, workers and commands read.
+
+Times (`*_at`) are milliseconds since 1970 UTC; keys are random and safe in URLs. Relationships are read-only, and
+loaded by the queries that say so. Binary columns of a result are loaded on demand.
+
+A submission is accepted by one transaction that writes its row, which counts towards the quota, and its first row in
+`evaluations`, the queue. The `fence` of an evaluation grows with every lease, and only the holder of the current one
+may report.
+"""
+
+import json
+import secrets
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Dialect,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column, relationship
+
+from deeptraffic.competition.config import CompetitionConfig
+from deeptraffic.sim.state import F64, I64
+
+Time = Annotated[int, mapped_column(BigInteger)]  # [ms since 1970 UTC]
+Key = Annotated[str, mapped_column(String(32))]
+Digest = Annotated[str, mapped_column(String(64))]  # SHA-256 in hexadecimal
+
+
+def new_key() -> str:
+    """Return a random key of 128 bits, safe in URLs and on a command line."""
+    return secrets.token_hex(16)
+
+
+class ConfigText(TypeDecorator[CompetitionConfig]):
+    """A competition's settings, kept as JSON text."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: CompetitionConfig | None, dialect: Dialect) -> str:
+        """Return the text that is kept."""
+        assert value is not None
+        return json.dumps(value.to_record(), sort_keys=True)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> CompetitionConfig:
+        """Return the settings."""
+        return CompetitionConfig.from_record(json.loads(value))
+
+
+class PackedArray(TypeDecorator[NDArray[Any]]):
+    """A one-dimensional array, kept as its bytes, such as those of little-endian float64 (<f8)."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def __init__(self, dtype: str) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def process_bind_param(self, value: NDArray[Any] | None, dialect: Dialect) -> bytes:
+        """Return the bytes that are kept."""
+        return np.asarray(value).astype(self.dtype).tobytes()
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> NDArray[Any]:
+        """Return the array."""
+        return np.frombuffer(value, self.dtype)
+
+
+class Base(MappedAsDataclass, DeclarativeBase):
+    """Base of all tables; constraints are named after their table, so that migrations can refer to them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+        }
+    )
+    type_annotation_map = {
+        str: Text,
+        bytes: LargeBinary,
+        dict[str, Any]: JSON,
+        list[int]: JSON,
+        CompetitionConfig: ConfigText,
+    }
+
+
+class Person(Base):
+    """An account; role: participant, organiser or baseline. skeleton is equal for names that look alike."""
+
+    __tablename__ = "people"
+    __table_args__ = (CheckConstraint("role IN ('participant', 'organiser', 'baseline')", name="role"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    key: Mapped[Key] = mapped_column(unique=True, default_factory=new_key, init=False)
+    name: Mapped[str] = mapped_column(String(80))
+    skeleton: Mapped[str] = mapped_column(String(200), unique=True, repr=False)
+    created_at: Mapped[Time]
+    role: Mapped[str] = mapped_column(String(12), default="participant")
+    contact: Mapped[str] = mapped_column(String(200), default="", repr=False)
+    blocked_at: Mapped[Time | None] = mapped_column(default=None)
+
+    @property
+    def is_organiser(self) -> bool:
+        """Whether the organiser's pages are open to this person."""
+        return self.role == "organiser"
+
+
+class Competition(Base):
+    """A competition; key is its name in URLs, final is none, running, scored (hidden) or revealed.
+
+    final_at: when the final was revealed; version: grows with every change of the leaderboard
+    """
+
+    __tablename__ = "competitions"
+    __table_args__ = (CheckConstraint("final IN ('none', 'running', 'scored', 'revealed')", name="final"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    key: Mapped[str] = mapped_column(String(40), unique=True)
+    config: Mapped[CompetitionConfig]
+    created_at: Mapped[Time]
+    paused_at: Mapped[Time | None] = mapped_column(default=None)
+    pause_reason: Mapped[str] = mapped_column(default="")
+    final: Mapped[str] = mapped_column(String(10), default="none")
+    final_at: Mapped[Time | None] = mapped_column(default=None)
+    version: Mapped[int] = mapped_column(default=0)
+
+    def phase(self, now: int) -> str:
+        """Return upcoming, open, paused, closed, final (being scored, hidden) or revealed."""
+        if self.final != "none":
+            return "revealed" if self.final == "revealed" else "final"
+        if self.config.closes is not None and now >= self.config.closes:
+            return "closed"
+        if self.paused_at is not None:
+            return "paused"
+        return "upcoming" if self.config.opens is not None and now < self.config.opens else "open"
+
+
+class PrivateSeeds(Base):
+    """The seeds of a competition's final, apart from the record that pages read."""
+
+    __tablename__ = "private_seeds"
+
+    competition_id: Mapped[int] = mapped_column(ForeignKey("competitions.id"), primary_key=True)
+    seeds: Mapped[list[int]] = mapped_column(repr=False)
+
+
+class AccessToken(Base):
+    """A token: scope is session, submit, link or invite; digest is its SHA-256, the token itself is never kept.
+
+    uses_left: None for any number
+    """
+
+    __tablename__ = "tokens"
+    __table_args__ = (
+        Index("ix_tokens_person", "person_id"),
+        CheckConstraint("scope IN ('session', 'submit', 'link', 'invite')", name="scope"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    key: Mapped[Key] = mapped_column(unique=True, default_factory=new_key, init=False)
+    digest: Mapped[Digest] = mapped_column(unique=True, repr=False)
+    scope: Mapped[str] = mapped_column(String(10))
+    person_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
+    competition_id: Mapped[int | None] = mapped_column(ForeignKey("competitions.id"))
+    note: Mapped[str] = mapped_column(String(200))
+    uses_left: Mapped[int | None]
+    created_at: Mapped[Time]
+    expires_at: Mapped[Time]
+    used_at: Mapped[Time | None] = mapped_column(default=None)
+    revoked_at: Mapped[Time | None] = mapped_column(default=None)
+
+
+class Content(Base):
+    """A policy file, kept once however often it is submitted."""
+
+    __tablename__ = "contents"
+
+    sha256: Mapped[Digest] = mapped_column(primary_key=True)
+    content: Mapped[bytes] = mapped_column(repr=False)
+    created_at: Mapped[Time]
+
+
+class EvaluationResult(Base):
+    """Result of a file's content under a protocol [mph]; score_low..high and mean_low..high are 95% intervals.
+
+    revision: grows with re-evaluations; applied: False while a re-evaluation waits for the organiser
+    unrounded_mean: of the runs' unrounded speeds; decisions: the decisions of a public official evaluation
+    """
+
+    __tablename__ = "results"
+    __table_args__ = (UniqueConstraint("sha256", "protocol", "revision"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    sha256: Mapped[Digest] = mapped_column(ForeignKey("contents.sha256"))
+    protocol: Mapped[str] = mapped_column(String(120))
+    revision: Mapped[int]
+    applied: Mapped[bool]
+    score: Mapped[float]
+    score_low: Mapped[float]
+    score_high: Mapped[float]
+    mean: Mapped[float]
+    mean_low: Mapped[float]
+    mean_high: Mapped[float]
+    unrounded_mean: Mapped[float]
+    sd: Mapped[float]
+    runs: Mapped[int]
+    frames: Mapped[int]
+    seconds: Mapped[float]
+    created_at: Mapped[Time]
+    run_scores: Mapped[F64] = mapped_column(PackedArray("<f8"), deferred=True, repr=False, compare=False)
+    run_passed: Mapped[I64] = mapped_column(PackedArray("<i8"), deferred=True, repr=False, compare=False)
+    decisions: Mapped[bytes | None] = mapped_column(deferred=True, repr=False, compare=False)
+
+    @property
+    def passed_per_run(self) -> float:
+        """Vehicles passed, mean of all runs."""
+        return float(np.mean(self.run_passed))
+
+
+class Submission(Base):
+    """A submission. state: waiting (for validation), validating, validated (waits for its score), running, scored,
+    refused (its own error, see code and reason) or failed (the platform's; counted is False then).
+
+    facts: everything that validation found; cells: of its sensor; layers, parameters: of its network
+    counted: whether it counts in the quota
+    result, replaced: the official result, and the one before the last re-evaluation
+    place: in the queue, from 1; None where it does not wait
+    """
+
+    __tablename__ = "submissions"
+    __table_args__ = (
+        Index("ix_submissions_person", "competition_id", "person_id"),
+        Index("ix_submissions_sha256", "sha256"),
+        CheckConstraint(
+            "state IN ('waiting', 'validating', 'validated', 'running', 'scored', 'refused', 'failed')", name="state"
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    key: Mapped[Key] = mapped_column(unique=True, default_factory=new_key, init=False)
+    competition_id: Mapped[int] = mapped_column(ForeignKey("competitions.id"))
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id"))
+    sha256: Mapped[Digest] = mapped_column(ForeignKey("contents.sha256"))
+    filename: Mapped[str] = mapped_column(String(200))
+    label: Mapped[str] = mapped_column(String(100))
+    facts: Mapped[dict[str, Any]] = mapped_column(repr=False)
+    other_agents: Mapped[int]
+    parameters: Mapped[int]
+    cells: Mapped[int]
+    layers: Mapped[int]
+    accepted_at: Mapped[Time]
+    state: Mapped[str] = mapped_column(String(10), default="waiting")
+    counted: Mapped[bool] = mapped_column(default=True)
+    scored_at: Mapped[Time | None] = mapped_column(default=None)
+    code: Mapped[str | None] = mapped_column(String(40), default=None)
+    reason: Mapped[str | None] = mapped_column(default=None)
+    validation_id: Mapped[int | None] = mapped_column(ForeignKey("results.id"), default=None)
+    result_id: Mapped[int | None] = mapped_column(ForeignKey("results.id"), default=None)
+    replaced_id: Mapped[int | None] = mapped_column(ForeignKey("results.id"), default=None)
+    final_id: Mapped[int | None] = mapped_column(ForeignKey("results.id"), default=None)
+    disqualified_at: Mapped[Time | None] = mapped_column(default=None)
+    disqualified_reason: Mapped[str | None] = mapped_column(default=None)
+
+    owner: Mapped[Person] = relationship(viewonly=True, lazy="raise", init=False, repr=False, compare=False)
+    competition: Mapped[Competition] = relationship(viewonly=True, lazy="raise", init=False, repr=False, compare=False)
+    member: Mapped["Member"] = relationship(
+        primaryjoin="and_(foreign(Submission.competition_id) == Member.competition_id, "
+        "foreign(Submission.person_id) == Member.person_id)",
+        viewonly=True,
+        lazy="raise",
+        init=False,
+        repr=False,
+        compare=False,
+    )
+    validation: Mapped[EvaluationResult | None] = relationship(
+        foreign_keys=[validation_id], viewonly=True, lazy="raise", init=False, repr=False, compare=False
+    )
+    result: Mapped[EvaluationResult | None] = relationship(
+        foreign_keys=[result_id], viewonly=True, lazy="raise", init=False, repr=False, compare=False
+    )
+    replaced: Mapped[EvaluationResult | None] = relationship(
+        foreign_keys=[replaced_id], viewonly=True, lazy="raise", init=False, repr=False, compare=False
+    )
+    jobs: Mapped[list["Evaluation"]] = relationship(
+        primaryjoin="and_(Evaluation.submission_id == Submission.id, Evaluation.kind.in_(('validation', 'official')))",
+        order_by="Evaluation.id",
+        viewonly=True,
+        lazy="raise",
+        init=False,
+        repr=False,
+        compare=False,
+    )
+    place: int | None = None  # not a column: set when a submission is looked up
+
+    @property
+    def job(self) -> "Evaluation | None":
+        """The latest validation or official evaluation."""
+        return self.jobs[-1] if self.jobs else None
+
+    @property
+    def score(self) -> float | None:
+        """The official score [mph]."""
+        return None if self.result is None else self.result.score
+
+    @property
+    def best(self) -> bool:
+        """Whether the leaderboard shows this submission for its owner."""
+        return self.member.best_id == self.id
+
+    @property
+    def chosen(self) -> bool:
+        """Whether its owner chose this submission for the final."""
+        return self.member.chosen_id == self.id
+
+
+class Member(Base):
+    """A person in a competition; alias stands in for the name on an anonymous board.
+
+    best_id: the submission on the board; chosen_id: for the final, None for the best one
+    """
+
+    __tablename__ = "members"
+
+    competition_id: Mapped[int] = mapped_column(ForeignKey("competitions.id"), primary_key=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id"), primary_key=True)
+    alias: Mapped[str] = mapped_column(String(40))
+    joined_at: Mapped[Time]
+    disqualified_at: Mapped[Time | None] = mapped_column(default=None)
+    disqualified_reason: Mapped[str | None] = mapped_column(default=None)
+    best_id: Mapped[int | None] = mapped_column(ForeignKey("submissions.id"), default=None)
+    chosen_id: Mapped[int | None] = mapped_column(ForeignKey("submissions.id"), default=None)
+
+
+class Evaluation(Base):
+    """An evaluation in the queue: kind is validation, official, final or again (a re-evaluation).
+
+    batch: of a final or a re-evaluation; done, total: runs; tries: how often it was started
+    settled_at: when a re-evaluation was applied or discarded
+    """
+
+    __tablename__ = "evaluations"
+    __table_args__ = (
+        Index("ix_evaluations_state", "state", "kind"),
+        Index("ix_evaluations_submission", "submission_id"),
+        Index("ix_evaluations_started", "started_at"),
+        Index("ix_evaluations_batch", "batch"),
+        CheckConstraint("kind IN ('validation', 'official', 'final', 'again')", name="kind"),
+        CheckConstraint("state IN ('queued', 'running', 'done', 'refused', 'failed', 'cancelled')", name="state"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    submission_id: Mapped[int] = mapped_column(ForeignKey("submissions.id"))
+    competition_id: Mapped[int] = mapped_column(ForeignKey("competitions.id"))
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id"))
+    sha256: Mapped[Digest]
+    kind: Mapped[str] = mapped_column(String(10))
+    protocol: Mapped[str] = mapped_column(String(120))
+    revision: Mapped[int]
+    batch: Mapped[Key | None]
+    queued_at: Mapped[Time]
+    state: Mapped[str] = mapped_column(String(10), default="queued")
+    tries: Mapped[int] = mapped_column(default=0)
+    fence: Mapped[int] = mapped_column(default=0)
+    worker: Mapped[str | None] = mapped_column(String(100), default=None)
+    not_before: Mapped[Time | None] = mapped_column(default=None)
+    lease_until: Mapped[Time | None] = mapped_column(default=None)
+    started_at: Mapped[Time | None] = mapped_column(default=None)
+    finished_at: Mapped[Time | None] = mapped_column(default=None)
+    settled_at: Mapped[Time | None] = mapped_column(default=None)
+    done: Mapped[int] = mapped_column(default=0)
+    total: Mapped[int] = mapped_column(default=0)
+    result_id: Mapped[int | None] = mapped_column(ForeignKey("results.id"), default=None)
+    code: Mapped[str | None] = mapped_column(String(40), default=None)
+    reason: Mapped[str | None] = mapped_column(default=None)
+
+    submission: Mapped[Submission] = relationship(viewonly=True, lazy="raise", init=False, repr=False, compare=False)
+    result: Mapped[EvaluationResult | None] = relationship(
+        viewonly=True, lazy="raise", init=False, repr=False, compare=False
+    )
+
+
+class AuditEntry(Base):
+    """An action of an organiser, or of the system."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("ix_audit_competition", "competition_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    at: Mapped[Time]
+    actor: Mapped[str] = mapped_column(String(80))
+    action: Mapped[str] = mapped_column(String(40))
+    competition_id: Mapped[int | None] = mapped_column(ForeignKey("competitions.id"))
+    subject: Mapped[str] = mapped_column(String(200))
+    details: Mapped[dict[str, Any]]
+
+
+class SeenWorker(Base):
+    """A worker that has reported; name: of its host, process and start; jobs: how many it has finished."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    lane: Mapped[str] = mapped_column(String(20))
+    started_at: Mapped[Time]
+    seen_at: Mapped[Time]
+    jobs: Mapped[int]

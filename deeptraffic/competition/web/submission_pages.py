@@ -1,0 +1,242 @@
+"""A participant's pages in a competition: submit, a submission's progress, history, choice for the final."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from deeptraffic.competition.config import to_time
+from deeptraffic.competition.models import Competition, Member, Person, Submission
+from deeptraffic.competition.sandbox import validation
+from deeptraffic.competition.sandbox.errors import InvalidSubmission, PlatformError
+from deeptraffic.competition.store.errors import RequestError
+from deeptraffic.competition.store.submissions import accept, choose, content_of, find_submission, history, quota
+from deeptraffic.competition.web.board_pages import PER_PAGE, context_of
+from deeptraffic.competition.web.rendering import page, redirect
+from deeptraffic.competition.web.site import (
+    Form,
+    SentForm,
+    competition_of,
+    member_of,
+    not_found,
+    page_number,
+    person_of,
+    run_limited,
+    site_of,
+)
+
+router = APIRouter()
+MAX_NAME = 200  # [characters] of a file's name
+GROUPS = {"waiting": "waiting", "validated": "waiting", "validating": "running", "running": "running"}
+COLUMNS = ("key", "state", "filename", "label", "sha256", "other_agents", "parameters", "cells", "layers")
+MORE_COLUMNS = ("code", "reason", "counted", "score", "best", "chosen")
+
+
+# --- uploads ------------------------------------------------------------------------------------------------------
+
+
+@router.get("/c/{key}/submit")
+def submit_page(request: Request) -> Response:
+    """The form to submit with."""
+    return _submit_page(request, competition_of(request))
+
+
+def uploading_person(request: Request) -> Person:
+    """Return the current user, who uploads a file."""
+    return limit_uploads(request, person_of(request))
+
+
+@router.post("/c/{key}/submit")
+async def submit(request: Request, person: Annotated[Person, Depends(uploading_person)], form: SentForm) -> Response:
+    """Accept a submission: show what is wrong with it, or redirect to its page."""
+    return await run_limited(site_of(request).upload_threads, _submit, request, person, form)
+
+
+def _submit(request: Request, person: Person, form: Form) -> Response:
+    competition = competition_of(request)
+    try:
+        made = check_and_accept(request, competition, person, form.filename, form.content)
+    except RequestError as error:
+        return _submit_page(request, competition, error)
+    return redirect(f"/s/{made.key}")
+
+
+def _submit_page(request: Request, competition: Competition, error: RequestError | None = None) -> Response:
+    person, _ = _participant(request, competition)
+    site = site_of(request)
+    return page(
+        request,
+        "submit.html",
+        422 if error else 200,
+        **context_of(request, competition),
+        used=quota(site.db, competition.id, person.id),
+        limit=competition.config.max_bytes,
+        origin=site.address(request, ""),
+        wrong=error.message if error else "",
+        subject=error.subject if error else None,
+    )
+
+
+def limit_uploads(request: Request, person: Person) -> Person:
+    """Return a person who uploads, or raise 429; called before the body is read, so that it fills no memory."""
+    wait = site_of(request).limiter.wait("uploads", f"person {person.id}")
+    if wait:
+        seconds = int(wait) + 1
+        raise HTTPException(429, f"Too many uploads; try again in {seconds} s.", {"Retry-After": str(seconds)})
+    return person
+
+
+def check_and_accept(
+    request: Request, competition: Competition, person: Person, filename: str, content: bytes
+) -> Submission:
+    """Check a file and accept it; raises RequestError, also for what is wrong with the file, or HTTPException 503.
+
+    What can be rejected without reading the file is rejected before a child process is started for it.
+    """
+    site = site_of(request)
+    _check_early(request, competition, person, content)
+    try:
+        upload = validation.validate(content, plain_name(filename))
+    except InvalidSubmission as error:
+        raise RequestError(error.code, str(error)) from None
+    except PlatformError:
+        raise HTTPException(503, "The file could not be checked just now; it was not counted. Try again.") from None
+    return accept(site.db, competition.id, person.id, upload)
+
+
+def _check_early(request: Request, competition: Competition, person: Person, content: bytes) -> None:
+    site, config = site_of(request), competition.config
+    if not content:
+        raise RequestError("empty", "the upload has no file; choose one and send it again")
+    if len(content) > config.max_bytes:
+        raise RequestError("size", f"the file must have at most {config.max_bytes:,} bytes, got {len(content):,}")
+    if member_of(request, competition) is None and person.role != "baseline":
+        return  # accept rejects it
+    used = quota(site.db, competition.id, person.id)
+    if used["total"] >= config.total_limit:
+        raise RequestError("quota_total", f"you have used all {config.total_limit} submissions of this competition")
+
+
+def plain_name(filename: str) -> str:
+    """Return a file's name as it is stored and shown: its last part, without characters that are not printable."""
+    last = filename.replace("\\", "/").rpartition("/")[2]
+    return "".join(c for c in last if c.isprintable())[-MAX_NAME:].strip() or "submission"
+
+
+# --- a person's own submissions -----------------------------------------------------------------------------------
+
+
+def _participant(request: Request, competition: Competition) -> tuple[Person, Member]:
+    person, member = person_of(request), member_of(request, competition)
+    if member is None:
+        raise not_found()
+    return person, member
+
+
+@router.get("/c/{key}/mine")
+def mine(request: Request) -> Response:
+    """A person's history, best score and rank, and choice for the final."""
+    competition, site, number = competition_of(request), site_of(request), page_number(request)
+    person, member = _participant(request, competition)
+    rows, total = history(site.db, competition.id, person.id, PER_PAGE, (number - 1) * PER_PAGE)
+    board = site.boards.board(competition.id)
+    used, config = quota(site.db, competition.id, person.id), competition.config
+    return page(
+        request,
+        "mine.html",
+        **context_of(request, competition),
+        history=rows,
+        total=total,
+        page=number,
+        pages=max(1, -(-total // PER_PAGE)),
+        address=lambda other: f"/c/{competition.key}/mine?page={other}",
+        used=used,
+        left=max(0, min(config.daily_limit - used["day"], config.total_limit - used["total"])),
+        mine=board.of(person.id),
+        ranked=board.ranked,
+        chosen=member.chosen_id is not None,
+        choosing=competition.final == "none",
+    )
+
+
+@router.post("/c/{key}/choose")
+def choose_entry(request: Request, form: SentForm) -> Response:
+    """Choose a submission for the final; none: the best."""
+    competition = competition_of(request)
+    person, _ = _participant(request, competition)
+    choose(site_of(request).db, competition.id, person.id, form.text("entry") or None)
+    return redirect(f"/c/{competition.key}/mine", "chosen")
+
+
+def own_submission(request: Request, key: str, person: Person) -> Submission:
+    """Return a submission to its owner or the organiser; 404 to all others."""
+    found = find_submission(site_of(request).db, key)
+    if found is None or not (found.person_id == person.id or person.is_organiser):
+        raise not_found()
+    return found
+
+
+@router.get("/s/{key}")
+def submission(request: Request, key: str) -> Response:
+    """A submission with its progress, its result or its error."""
+    found = own_submission(request, key, person_of(request))
+    board, group = site_of(request).boards.board(found.competition_id), group_of(found)
+    return page(
+        request,
+        "submission.html",
+        **context_of(request, found.competition),
+        submission=found,
+        group=group,
+        pending=group != "finished",
+        words=progress_text(found),
+        mine=board.of(found.person_id),
+        ranked=board.ranked,
+    )
+
+
+@router.get("/s/{key}/file")
+def file(request: Request, key: str) -> Response:
+    """The policy file of a submission, for its owner."""
+    found = own_submission(request, key, person_of(request))
+    headers = {"Content-Disposition": f'attachment; filename="{found.sha256[:16]}.safetensors"'}
+    return Response(content_of(site_of(request).db, found.id), headers=headers, media_type="application/octet-stream")
+
+
+# --- progress -----------------------------------------------------------------------------------------------------
+
+
+def group_of(submission: Submission) -> str:
+    """Return waiting, running or finished."""
+    return GROUPS.get(submission.state, "finished")
+
+
+def progress_text(submission: Submission) -> str:
+    """Return the progress of a submission, in a sentence."""
+    if submission.state in ("waiting", "validated"):
+        what = "validation" if submission.state == "waiting" else "its score"
+        place = "" if submission.place is None else f", place {submission.place:,} in the queue"
+        return f"Waiting for {what}{place}."
+    if submission.state in ("validating", "running") and submission.job is not None:
+        what = "Validation" if submission.state == "validating" else "Official evaluation"
+        again = f" (try {submission.job.tries})" if submission.job.tries > 1 else ""
+        return f"{what}: {submission.job.done:,} of {submission.job.total:,} runs done{again}."
+    if submission.state == "scored":
+        return f"Scored {submission.score:.2f} mph."
+    return submission.reason or "It did not get a score."
+
+
+def submission_record(submission: Submission) -> dict[str, Any]:
+    """Return a submission as its owner may see it, as JSON values."""
+    record: dict[str, Any] = {name: getattr(submission, name) for name in (*COLUMNS, *MORE_COLUMNS)}
+    result, validation, job, group = submission.result, submission.validation, submission.job, group_of(submission)
+    record["validation"] = None if validation is None else validation.score
+    record |= {name: None if result is None else getattr(result, name) for name in ("mean", "mean_low", "mean_high")}
+    record |= {"state_group": group, "finished": group == "finished", "words": progress_text(submission)}
+    record |= {"queue_place": submission.place, "tries": 0 if job is None else job.tries}
+    record |= {"runs_done": 0 if job is None else job.done, "runs_total": 0 if job is None else job.total}
+    times = {"accepted_at": submission.accepted_at, "scored_at": submission.scored_at}
+    times["started_at"] = None if job is None else job.started_at
+    record |= {name: None if value is None else to_time(value) for name, value in times.items()}
+    return record | {"disqualified": submission.disqualified_reason if submission.disqualified_at else None}
