@@ -1,1 +1,1 @@
-"""Driving agents: value-based, policy-based and model-based learners, planners, and the export of what they learn."""
+"""Driving agents for DeepTraffic: value-based, policy-based and model-based learners, planners, and their export."""

@@ -96,8 +96,10 @@ class LazyCommand(TyperCommand):
 
     def load(self) -> TyperCommand:
         """Import the module and return the command itself."""
+        from deeptraffic.cli.import_check import check_import_names
         from deeptraffic.cli.terminal import reported
 
+        check_import_names()
         function = getattr(importlib.import_module(f"deeptraffic.cli.{self.module}"), self.function)
         single = typer.Typer(add_completion=False, **PLAIN)
         single.command(self.name)(reported(function))
