@@ -90,17 +90,17 @@ SIZE, WINDOW, SIGHT, GAMMA = (
 RUNS = "5 an evaluation needs many runs"
 OWN_LENGTH, OWN_RATE = "added here: longer training is better", "added here: a higher learning rate is better"
 CONTRASTS = (
-    Contrast(SIZE, "parameters: most third - fewest third", "parameters", _thirds),
-    Contrast(SIZE, "units of a layer: most third - fewest third", "units", _thirds),
+    Contrast(SIZE, "parameters: largest third - smallest third", "parameters", _thirds),
+    Contrast(SIZE, "units of a layer: largest third - smallest third", "units", _thirds),
     Contrast(SIZE, "hidden layers: most - fewest", "layers", _ends),
     Contrast(WINDOW, "temporal_window: 0 - more", "temporal_window", _none),
-    Contrast(SIGHT, "patches_ahead: farthest third - nearest third", "patches_ahead", _thirds),
-    Contrast(SIGHT, "lanes_side: widest - narrower", "lanes_side", _top),
+    Contrast(SIGHT, "patches_ahead: largest third - smallest third", "patches_ahead", _thirds),
+    Contrast(SIGHT, "lanes_side: largest - smaller", "lanes_side", _top),
     Contrast(GAMMA, "gamma: largest third - smallest third", "gamma", _thirds),
 )
 OWN_CONTRASTS = (
-    Contrast(OWN_LENGTH, "decisions: longest - shortest", "decisions", _ends),
-    Contrast(OWN_RATE, "learning_rate: highest third - lowest third", "learning_rate", _thirds),
+    Contrast(OWN_LENGTH, "decisions: most - fewest", "decisions", _ends),
+    Contrast(OWN_RATE, "learning_rate: largest third - smallest third", "learning_rate", _thirds),
 )
 
 

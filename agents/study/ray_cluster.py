@@ -1,14 +1,14 @@
-"""Calls on a Ray cluster (Moritz et al. 2018, arXiv:1712.05889): started, awaited, made again when a machine dies.
+"""Remote calls on a Ray cluster (Moritz et al. 2018, arXiv:1712.05889), repeated when a machine dies.
 
     >>> with connected("auto") as ray:                     # or HOST:PORT, local
     ...     calls = Calls(ray, evaluate_pack)
     ...     calls.start(0, pack, plan)
     ...     ready = calls.wait(5.0)                        # [Done(0, [...])], or [Lost(0, "...")]
 
-Ray itself makes a call again if the process or the machine that ran it is gone; a call's result comes once, whatever
-happens. An error in the function itself is raised here, and not tried again: it would come again.
+Ray repeats a call if the process or machine that ran it is gone; each call returns exactly one result. An error of the
+function itself is raised here and not retried: it would recur.
 
-Every machine of the cluster needs the same version of this package. A call takes one core.
+All machines of the cluster need the same version of this package. A call takes one core.
 """
 
 import logging
@@ -22,13 +22,13 @@ from dataclasses import dataclass
 from typing import Any
 
 LOCAL = "local"
-ANSWER_WITHIN = 10.0  # [s] a cluster's head
+CONNECT_TIMEOUT = 10.0  # [s]
 RETRIES = 3  # of a call, by Ray, before it is lost
 
 
 @dataclass(frozen=True)
 class Done:
-    """A call's result."""
+    """A call that returned."""
 
     key: Any
     value: Any
@@ -36,7 +36,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Lost:
-    """A call that Ray gave up: its process or machine died each time."""
+    """A call whose process or machine died in every attempt."""
 
     key: Any
     reason: str
@@ -45,19 +45,19 @@ class Lost:
 def connect(address: str) -> Any:
     """Connect this process to a cluster, and return the module `ray`.
 
-    address: "auto" for the cluster that this machine belongs to, HOST:PORT of its head, or "local" for one of this
-    machine's cores that lives and dies with this process
+    address: "auto" for the cluster that this machine belongs to, HOST:PORT of a head, or "local" for a cluster of this
+    machine's cores that lives as long as this process
 
     Raises ImportError without Ray, RuntimeError if no cluster answers.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would send usage reports
     try:
         import ray
     except ImportError:
         raise ImportError("Ray is not installed; pip install 'deeptraffic[ray]', here and on the cluster") from None
     alone: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
     try:
-        _knock(address)
+        _check_port(address)
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **alone)
     except (OSError, RuntimeError) as error:
         raise RuntimeError(
@@ -67,18 +67,18 @@ def connect(address: str) -> Any:
     return ray
 
 
-def _knock(address: str) -> None:
-    """Raise OSError if nobody is at HOST:PORT, for which Ray would wait minutes."""
+def _check_port(address: str) -> None:
+    """Raise OSError if nothing listens at HOST:PORT, for which Ray would wait minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdigit() and "://" not in address:
-        socket.create_connection((host, int(port)), timeout=ANSWER_WITHIN).close()
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT).close()
 
 
 @contextmanager
 def connected(address: str) -> Iterator[Any]:
-    """Connect, as `connect`, and leave the cluster in the end; calls that still run there are ended.
+    """Connect as `connect` does, and disconnect in the end, which ends running calls.
 
-    Meanwhile standard output goes to standard error: Ray prints there what happens to machines.
+    Standard output is redirected to standard error, because Ray prints the deaths of machines to it.
     """
     ray = connect(address)
     try:
@@ -89,7 +89,7 @@ def connected(address: str) -> Iterator[Any]:
 
 
 def cores(ray: Any) -> int:
-    """Return how many calls the cluster's living machines can make side by side."""
+    """Return how many calls the cluster's live machines can run at once."""
     return int(ray.cluster_resources().get("CPU", 0))
 
 
@@ -98,7 +98,7 @@ class Calls:
 
     Args:
         ray: the module, connected
-        function: of a module that the cluster's machines have; its arguments and results are data
+        function: importable on the cluster's machines; its arguments and results can be pickled
     """
 
     def __init__(self, ray: Any, function: Callable[..., Any]) -> None:
@@ -107,11 +107,11 @@ class Calls:
         self.running: dict[Any, Any] = {}  # reference -> key
 
     def start(self, key: Any, *arguments: Any) -> None:
-        """Make a call, whose outcome will bear this key."""
+        """Start a call; its outcome will have this key."""
         self.running[self.remote.remote(*arguments)] = key
 
     def wait(self, seconds: float, other: Any = None) -> list[Done | Lost]:
-        """Return what has ended, waiting at most so long for a first one, or for `other`, a reference of Ray's."""
+        """Return the calls that ended, after waiting up to so long for one, or for `other`, another Ray reference."""
         watched = [*self.running, other] if other is not None else list(self.running)
         if not watched:
             time.sleep(seconds)
@@ -127,7 +127,7 @@ class Calls:
         try:
             return Done(key, self.ray.get(reference))
         except self.ray.exceptions.RayTaskError:
-            raise  # an error of the function; Ray gives it the error's own type too
+            raise  # an error of the function, of its own type
         except self.ray.exceptions.RayError as error:
             return Lost(key, (str(error).splitlines() or [type(error).__name__])[0])
 

@@ -1,7 +1,7 @@
 """Evaluation of many policies on a Ray cluster: `deeptraffic evaluate FOLDER --ray ADDRESS`.
 
-Policies travel as data, some in each call, and each machine scores them as `evaluate_many` does: the same numbers as
-here, to the last bit on processors of one kind.
+Policies are sent as data, several in each call, and each machine scores them with `evaluate_many`: on processors of one
+kind, the same scores as on this machine to the last bit.
 
     >>> for outcome in evaluate_on_ray(names, resolve_policy, Plan("open", runs=100), "auto"):
     ...     print(outcome.name, outcome.fault or outcome.score.score)
@@ -20,9 +20,9 @@ from deeptraffic.policies.brain import FIRST, NetworkPolicy
 from deeptraffic.policies.builtin import BUILTINS, make_builtin
 from deeptraffic.policies.file import pack_policy, policy_content, read_policy
 
-LARGEST_PACK = 16  # policies in one call, so that its overhead does not count
-AHEAD = 2  # calls for each core, so that none waits for the driver
-PATIENCE = 1.0  # [s] between two looks, in which an interruption is noticed
+LARGEST_PACK = 16  # policies in one call, so that its overhead does not matter
+QUEUED = 2  # calls per core, so that no core waits for the driver
+POLL = 1.0  # [s] between two checks for an interruption
 
 Content = bytes | str  # a policy file's content, or a built-in policy's name
 
@@ -30,14 +30,14 @@ Content = bytes | str  # a policy file's content, or a built-in policy's name
 def evaluate_on_ray(
     names: Sequence[str], load: Callable[[str], Policy], plan: Plan, address: str, seed: int = 0
 ) -> Iterator[Outcome]:
-    """Give the outcome of every policy as soon as it is known, in no fixed order.
+    """Yield the outcome of every policy as soon as it is known, in no fixed order.
 
     Args:
         names: built-in policies, files, run folders
-        load: reads those that are neither built in nor policy files already
+        load: reads a policy that is neither built in nor a policy file
         plan: how they are evaluated
         address: of the cluster, see `agents.study.ray_cluster.connect`
-        seed: of built-in policies that draw
+        seed: of random built-in policies
     """
     with connected(address) as ray:
         calls = Calls(ray, evaluate_pack)
@@ -45,7 +45,7 @@ def evaluate_on_ray(
         size = min(LARGEST_PACK, 1 + len(names) // (4 * max(1, cores(ray))))
         packed: dict[int, list[str]] = {}
         while True:
-            while len(calls.running) < AHEAD * max(1, cores(ray)) and (some := list(islice(waiting, size))):
+            while len(calls.running) < QUEUED * max(1, cores(ray)) and (some := list(islice(waiting, size))):
                 pack, faults = _pack(some, load)
                 yield from faults
                 key = len(packed)
@@ -53,12 +53,12 @@ def evaluate_on_ray(
                 calls.start(key, pack, plan, seed)
             if not calls.running:
                 return
-            for ended in calls.wait(PATIENCE):
+            for ended in calls.wait(POLL):
                 yield from _lost(packed[ended.key], ended.reason) if isinstance(ended, Lost) else ended.value
 
 
 def _pack(names: Sequence[str], load: Callable[[str], Policy]) -> tuple[list[tuple[str, Content]], list[Outcome]]:
-    """Policies as data, and the faults of those that are none."""
+    """Return policies as data, and the outcomes of those that cannot be sent."""
     pack: list[tuple[str, Content]] = []
     faults: list[Outcome] = []
     for name in names:
@@ -74,7 +74,7 @@ def _lost(names: Sequence[str], reason: str) -> list[Outcome]:
 
 
 def policy_as_data(name: str, load: Callable[[str], Policy]) -> Content:
-    """Return what another machine needs to drive as a policy does; ValueError if it is no data."""
+    """Return what another machine needs to run a policy; ValueError if it cannot be sent as data."""
     path = Path(name)
     if name in BUILTINS:
         return name
@@ -82,7 +82,7 @@ def policy_as_data(name: str, load: Callable[[str], Policy]) -> Content:
         return path.read_bytes()
     policy = load(name)
     if not isinstance(policy, NetworkPolicy):
-        raise ValueError("it is no network that reads the sensor's cells, so it cannot travel as data; leave --ray out")
+        raise ValueError("it is no network on the sensor's cells, so it cannot be sent to a cluster; leave --ray out")
     return policy_content(
         pack_policy(
             policy.network,
@@ -107,7 +107,7 @@ def evaluate_pack(pack: Sequence[tuple[str, Content]], plan: Plan, seed: int) ->
 
 
 def policy_from_data(content: Content, rules: int | None, seed: int) -> Policy:
-    """Return the policy that `policy_as_data` packed; ValueError if the content is none."""
+    """Return the policy that `policy_as_data` packed; ValueError if the content has none."""
     if isinstance(content, str):
         return make_builtin(content, DEFAULT_RULES if rules is None else rules, seed)
     return read_policy(content).policy()

@@ -1,4 +1,4 @@
-"""The table of a study, study.csv: one line per finished trial, all that the figures and findings are made of.
+"""Table of a study, study.csv: one line per finished trial, the data of figures and findings.
 
     >>> table = read_tables(["runs/sweep"])                # folders of sweeps, or CSV files
     >>> table.numbers("gamma")                             # (trials,) float64, NaN where a trial has none
@@ -6,12 +6,11 @@
 
 Columns: study, number, state (complete, pruned, failed), failure, algorithm; score and the quantiles of the run scores
 [mph]; first_N, the score of the first N evaluation runs, and spread_N, the standard deviation of the median of N runs
-[mph]; what the network and the training are (inputs, units, layers, parameters, decisions, cpu_seconds); then settings
-by their short names, those of the paper's figures first.
+[mph]; parameters, layers, units and inputs of the network, decisions and cpu_seconds of the training; then settings by
+their short names, those of the paper's figures first.
 """
 
 import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agents.analysis.tables import csv_content
 from agents.study.config import SweepConfig
 from agents.study.trial import COUNTS
 from deeptraffic.sim.state import F64
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 TABLE_FILE = "study.csv"
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
-ABOUT = ("study", "number", "state", "failure", "algorithm")
+IDENTITY = ("study", "number", "state", "failure", "algorithm")
 MEASURED = (
     *("score", "mean", "median", "sd", "p05", "p25", "p75", "p95"),
     *(f"{kind}_{count}" for count in COUNTS for kind in ("first", "spread")),
     *("parameters", "layers", "units", "inputs", "decisions", "cpu_seconds"),
 )
 SETTINGS = ("lanes_side", "patches_ahead", "patches_behind", "temporal_window", "gamma", "other_agents")
-FIRST = (*ABOUT, *MEASURED, *SETTINGS)
+FIRST = (*IDENTITY, *MEASURED, *SETTINGS)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -44,43 +44,41 @@ FIRST = (*ABOUT, *MEASURED, *SETTINGS)
 def table_row(study: str, config: SweepConfig, trial: "FrozenTrial") -> dict[str, Any]:
     """Return a finished trial's line, by column."""
     facts = trial.user_attrs.get("facts", {})
-    told = {name.rpartition(".")[2]: value for name, value in facts.get("settings", {}).items()}
+    settings = {name.rpartition(".")[2]: value for name, value in facts.get("settings", {}).items()}
     row = {"study": study, "number": trial.number, "state": STATES[trial.state.name]}
     row |= {"failure": trial.user_attrs.get("failure", ""), "algorithm": config.algorithm}
     row |= {name: facts[name] for name in MEASURED if name in facts}
-    row |= {name: told[name] for name in SETTINGS if name in told}
+    row |= {name: settings[name] for name in SETTINGS if name in settings}
     for parameter in config.space:
         short = parameter.name.rpartition(".")[2]
         if set(parameter.distributions()) == {parameter.name} and short not in row:
             row[short] = trial.params.get(parameter.name)
-    sizes = _sizes(told)
-    return row | ({"units": int(np.mean(sizes)) if sizes else 0, "inputs": _inputs(told)} if told else {})
+    if settings:
+        units = _layer_units(settings)
+        row |= {"units": int(np.mean(units)) if units else 0, "inputs": _inputs(settings)}
+    return row
 
 
 def table_content(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return rows as CSV, the columns that all tables have first."""
+    """Return rows as CSV, with the columns of all tables first."""
     columns = [*FIRST, *sorted({name for row in rows for name in row} - set(FIRST))]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-    return text.getvalue().encode()
+    return csv_content([{name: _cell(value) for name, value in row.items()} for row in rows], columns)
 
 
 def _cell(value: Any) -> Any:
     return f"{value:.6g}" if isinstance(value, float) else value
 
 
-def _sizes(told: Mapping[str, Any]) -> list[int]:
+def _layer_units(settings: Mapping[str, Any]) -> list[int]:
     """Units of each hidden layer."""
-    layers = told.get("layers", told.get("hidden", []))
+    layers = settings.get("layers", settings.get("hidden", []))
     return [layer[0] if isinstance(layer, list | tuple) else layer for layer in layers]
 
 
-def _inputs(told: Mapping[str, Any]) -> int:
-    """Cells that the sensor shows, those of earlier decisions included."""
-    cells = (2 * told["lanes_side"] + 1) * (told["patches_ahead"] + told["patches_behind"])
-    return cells * (1 + told.get("temporal_window", 0))
+def _inputs(settings: Mapping[str, Any]) -> int:
+    """Cells of the sensor, including those of earlier decisions."""
+    cells = (2 * settings["lanes_side"] + 1) * (settings["patches_ahead"] + settings["patches_behind"])
+    return cells * (1 + settings.get("temporal_window", 0))
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -96,44 +94,44 @@ class StudyTable:
         return len(self.rows)
 
     def texts(self, column: str) -> list[str]:
-        """A column as it was written."""
+        """A column as text."""
         return [row.get(column) or "" for row in self.rows]
 
     def numbers(self, column: str) -> F64:
-        """A column as (trials,) numbers, NaN where there is none; ValueError if it holds other text."""
+        """A column as (trials,) float64, NaN where it is empty; ValueError if it has other text."""
         try:
             return np.array([float(text) if text else np.nan for text in self.texts(column)], np.float64)
         except ValueError as error:
-            raise ValueError(f"column {column!r} holds what is no number ({error}); take another column") from error
+            raise ValueError(f"column {column!r} has text that is no number ({error}); take another column") from error
 
     def is_numeric(self, column: str) -> bool:
-        """Whether a column holds numbers alone."""
+        """Whether a column has numbers only."""
         try:
             return bool(np.isfinite(self.numbers(column)).any())
         except ValueError:
             return False
 
-    def where(self, kept: Iterable[bool]) -> "StudyTable":
-        """The lines that a mask keeps."""
-        return StudyTable(tuple(row for row, keep in zip(self.rows, kept, strict=True) if keep))
+    def where(self, mask: Iterable[bool]) -> "StudyTable":
+        """The lines that a mask selects."""
+        return StudyTable(tuple(row for row, keep in zip(self.rows, mask, strict=True) if keep))
 
     def complete(self) -> "StudyTable":
         """The trials that have a score."""
         return self.where(state == "complete" for state in self.texts("state"))
 
     def studies(self) -> "dict[str, StudyTable]":
-        """The lines of each study, in the order in which they first appear."""
+        """The lines of each study, in the order of first appearance."""
         names = self.texts("study")
         return {name: self.where(other == name for other in names) for name in dict.fromkeys(names)}
 
-    def varied(self, skip: Sequence[str] = (*ABOUT, *MEASURED)) -> list[str]:
-        """Columns of settings that differ between trials."""
+    def varied(self, skip: Sequence[str] = (*IDENTITY, *MEASURED)) -> list[str]:
+        """Columns of settings that vary between trials."""
         columns = dict.fromkeys(name for row in self.rows for name in row)
         return [name for name in columns if name not in skip and len(set(self.texts(name)) - {""}) > 1]
 
 
 def read_tables(sources: Sequence[str | Path]) -> StudyTable:
-    """Read studies; ValueError if there is no table in a place, or it is none of a sweep."""
+    """Read studies from tables or from sweeps' folders; ValueError if one has no table of a sweep."""
     rows: list[Mapping[str, str]] = []
     for source in map(Path, sources):
         path = source / TABLE_FILE if source.is_dir() else source
@@ -144,7 +142,9 @@ def read_tables(sources: Sequence[str | Path]) -> StudyTable:
             raise ValueError(
                 f"there is no study in {str(source)!r} ({error}); name a sweep's folder or its {TABLE_FILE}"
             ) from error
-        if not found or not set(ABOUT) <= set(found[0]):
-            raise ValueError(f"{str(path)!r} is no table of a sweep: it lacks lines or the columns {', '.join(ABOUT)}")
+        if not found or not set(IDENTITY) <= set(found[0]):
+            raise ValueError(
+                f"{str(path)!r} is no table of a sweep: it lacks trials or columns of {', '.join(IDENTITY)}"
+            )
         rows += found
     return StudyTable(tuple(rows))

@@ -1,5 +1,7 @@
-"""One trial of a sweep: its trainings, scored on tuning seeds. A plain function of (config, number, params), so that it
-can be called in this process, in another one, or on another machine, and again after a kill, to the same result.
+"""Trial of a sweep: its trainings, scored on tuning seeds.
+
+A trial is a pure function of (config, number, params): run in any process, on any machine, or again after a kill, it
+has the same result.
 
     >>> result = run_trial(read_sweep("sweep.toml"), number=0, params={"gamma": 0.9})
     >>> result.score, result.facts["cpu_seconds"]
@@ -21,24 +23,24 @@ from deeptraffic.policies.base import Policy
 from deeptraffic.settings import flatten
 from deeptraffic.sim.state import F64
 
-COUNTS = (10, 100, 1000)  # evaluation runs whose spread is noted
+COUNTS = (10, 100, 1000)  # evaluation runs for which the spread of the score is measured
 RESAMPLES = 400
 Report = Callable[[int, float], bool]  # (evaluation from 1, score) -> whether to stop the trial
 
 
 def never_stop(step: int, score: float) -> bool:
-    """Let every trial go on to its end."""
+    """Let every trial run to its end."""
     return False
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a trial came to.
+    """Result of a trial.
 
-    score: [mph] on tuning seeds, the mean over the trial's seeds; None if a training failed
-    failure: what went wrong, in a sentence; "" if nothing did
+    score: [mph] on tuning seeds, mean over the trial's seeds; None if a training failed or was stopped
+    failure: the error message of a failed training, else ""
     stopped: whether `report` asked to stop
-    facts: JSON values about the networks, the evaluations and the settings
+    facts: JSON values: settings, evaluations, networks, CPU time
     networks: weights, one per seed, as `agents.study.trial_training.read_network` reads them
     """
 
@@ -50,25 +52,25 @@ class TrialResult:
 
 
 def run_trial(config: SweepConfig, number: int, params: Params, report: Report = never_stop) -> TrialResult:
-    """Train and score what was drawn; a training that fails is a result, not an error.
+    """Train and score with drawn params; a training that fails is a result, not an error.
 
-    report: is called with every evaluation of the first seed's training but the last, and may stop the trial
+    report: called with every evaluation of the first seed's training but the last; may stop the trial
     """
     started = time.process_time()
     trained: list[Trained] = []
     scores: list[Score] = []
-    told: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     try:
         for seed in config.seeds(number):
             run = config.run_config(params, seed)
-            told = {"settings": dict(flatten(run.to_json()))}
+            settings = {"settings": dict(flatten(run.to_json()))}
             trained.append(_train(config, run, report if not trained else never_stop))
             if trained[-1].stopped:
-                return TrialResult(None, stopped=True, facts=told | _cost(started, trained))
+                return TrialResult(None, stopped=True, facts=settings | _cost(started, trained))
             scores.append(evaluate_open(trained[-1].policy, run.road, runs=config.tuning_runs))
     except (ValueError, RuntimeError) as error:
-        return TrialResult(None, str(error), facts=told | _cost(started, trained))
-    facts = {**_evaluation_facts(config, scores), **_network_facts(trained), **_cost(started, trained), **told}
+        return TrialResult(None, str(error), facts=settings | _cost(started, trained))
+    facts = {**_evaluation_facts(config, scores), **_network_facts(trained), **_cost(started, trained), **settings}
     return TrialResult(facts["score"], facts=facts, networks=tuple(one.network for one in trained))
 
 
@@ -91,7 +93,7 @@ def _train(config: SweepConfig, run: RunConfig, report: Report) -> Trained:
 
 
 def objective(config: SweepConfig, run_scores: F64) -> float:
-    """What run scores come to [mph]."""
+    """Return the objective of run scores [mph]."""
     return float(np.median(run_scores) if config.objective == "median" else np.mean(run_scores))
 
 
@@ -99,7 +101,7 @@ def objective(config: SweepConfig, run_scores: F64) -> float:
 
 
 def _evaluation_facts(config: SweepConfig, scores: list[Score]) -> dict[str, Any]:
-    """Score, spread and quantiles [mph]; each is the mean over the trial's seeds."""
+    """Score, spread and quantiles [mph], each averaged over the trial's seeds."""
     rows = [_score_facts(config, score.run_scores) for score in scores]
     return {name: round(float(np.mean([row[name] for row in rows])), 4) for name in rows[0]}
 
@@ -115,7 +117,7 @@ def _score_facts(config: SweepConfig, runs: F64) -> dict[str, float]:
 
 
 def spread(runs: F64, count: int) -> float:
-    """Standard deviation of the median of `count` runs [mph], by bootstrap (Efron and Tibshirani 1993, chapter 6)."""
+    """Return the bootstrap standard error of the median of `count` runs [mph] (Efron, Tibshirani 1993, chapter 6)."""
     draws = np.random.default_rng(count).integers(runs.size, size=(RESAMPLES, count))
     return float(np.median(runs[draws], axis=1).std(ddof=1))
 

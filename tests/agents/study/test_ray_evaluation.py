@@ -101,7 +101,7 @@ def test_network_policy_of_any_kind_is_the_same_driver_after_its_journey() -> No
 
 
 def test_policy_that_is_more_than_data_stays_here() -> None:
-    with pytest.raises(ValueError, match="cannot travel as data"):
+    with pytest.raises(ValueError, match="cannot be sent to a cluster"):
         policy_as_data("a-run", lambda name: make_builtin("gap"))
 
 

@@ -107,13 +107,13 @@ def test_mailbox_brings_reports_to_the_driver_and_its_answer_back() -> None:
     async def talk() -> tuple[list, bool, list, bool]:
         mailbox = Mailbox()
         first = asyncio.create_task(mailbox.report(4, 1, 55.0))
-        letters = await mailbox.collect()
+        reports = await mailbox.collect()
         await mailbox.answer(3, False)  # nobody asked
         await mailbox.answer(4, True)
         again = asyncio.create_task(mailbox.report(4, 1, 55.0))
         more = await asyncio.wait_for(mailbox.collect(), 1.0)
         await mailbox.answer(4, False)
-        return letters, await first, more, await again
+        return reports, await first, more, await again
 
     assert asyncio.run(asyncio.wait_for(talk(), 10)) == ([(4, 1, 55.0)], True, [(4, 1, 55.0)], False)
 

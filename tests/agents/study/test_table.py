@@ -38,7 +38,7 @@ def test_studies_keep_their_order(tmp_path: Path) -> None:
 def test_text_is_no_number() -> None:
     table = StudyTable(({"kind": "gaps"}, {"kind": "vector"}))
     assert not table.is_numeric("kind")
-    with pytest.raises(ValueError, match="column 'kind' holds what is no number"):
+    with pytest.raises(ValueError, match="column 'kind' has text that is no number"):
         table.numbers("kind")
 
 
