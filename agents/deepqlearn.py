@@ -32,11 +32,11 @@ import numpy as np
 from agents.deepqlearn_config import ACTIVATIONS, DeepQLearnConfig
 from agents.deepqlearn_learning import TALLY, Brain, epsilon_at, train_block
 from agents.deepqlearn_network import BIASES, INPUTS, LINEAR, OUTPUTS, RELU, WEIGHTS, LearningSettings
-from deeptraffic.policies.brain import input_size
 from deeptraffic.policies.convnetjs.write import write_submission
 from deeptraffic.policies.file import PolicyFile, pack_policy
 from deeptraffic.policies.layers import Layer
 from deeptraffic.policies.network import Network
+from deeptraffic.policies.network_policy import input_size
 from deeptraffic.policies.vocabulary import Dense, Relu, Sigmoid, Tanh
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import MPH_PER_PX, Action

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from agents.deepqlearn_network import RELU, SIGMOID, TANH
-from deeptraffic.policies.brain import input_size
+from deeptraffic.policies.network_policy import input_size
 from deeptraffic.settings import Checked, choice, integer, real
 from deeptraffic.sim.rules import MAX_OTHER_AGENTS, Action, RoadConfig, Sensor
 

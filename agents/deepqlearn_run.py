@@ -23,8 +23,8 @@ from agents.deepqlearn_config import DeepQLearnConfig, build_deepqlearn_config
 from agents.progress import TrainingProgress
 from agents.run import RunFolder, default_folder, is_run_folder
 from deeptraffic.evaluation.protocol import evaluate_open
-from deeptraffic.policies.brain import NetworkPolicy
 from deeptraffic.policies.file import policy_content, read_policy
+from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.run_dir import Interrupted, Stop, stop_requests, write_atomically
 from deeptraffic.settings import parse_setting, read_settings
 

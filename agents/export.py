@@ -20,9 +20,9 @@ from agents.config import TrainConfig
 from agents.lane_layers import lane_layers
 from agents.perception import NONE
 from deeptraffic.policies.base import Policy
-from deeptraffic.policies.brain import NetworkPolicy
 from deeptraffic.policies.layers import Layer
 from deeptraffic.policies.network import Network
+from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.policies.vocabulary import Dense, Gaps, LayerNorm, Relu, Tanh
 from deeptraffic.sim.rules import CONTESTS
 from deeptraffic.sim.state import F64, I64
@@ -45,7 +45,7 @@ class TrainedPolicy(NetworkPolicy):
 
     def act(self, obs: F64, rows: I64) -> I64:
         """Return the actions (B,) for cells (B, D); there is no memory, so `reset` need not come first."""
-        if int(rows.max()) >= len(self.past):
+        if int(rows.max()) >= len(self.driver.history):
             self.reset(np.arange(int(rows.max()) + 1))
         return super().act(obs, rows)
 

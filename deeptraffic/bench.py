@@ -246,8 +246,8 @@ def memory_per_game() -> Result:
 
 def random_network() -> Policy:
     """Return a policy of dense layers on 7 x 60 cells, with random weights."""
-    from deeptraffic.policies.brain import NetworkPolicy
     from deeptraffic.policies.network import Network
+    from deeptraffic.policies.network_policy import NetworkPolicy
     from deeptraffic.policies.vocabulary import Dense, Relu
 
     sizes, random = (Sensor().size, *MLP_HIDDEN, 5), np.random.default_rng(0)

@@ -9,9 +9,9 @@ import pytest
 
 from deeptraffic.cli import main
 from deeptraffic.cli.policies import POLICY_NAMES, resolve_policy
-from deeptraffic.policies.brain import NetworkPolicy
 from deeptraffic.policies.convnetjs.read import network_from_json
 from deeptraffic.policies.convnetjs.write import write_submission
+from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.sim.rules import Sensor
 
 GOLDEN = Path(__file__).parent / "golden" / "submission_networks.json"

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from agents.analysis.loss_causes import BIN, CAUSES, LONGEST, drive_and_record, loss_records
-from deeptraffic.evaluation.protocol import OPEN_FRAMES, Drivers, Progress
+from deeptraffic.evaluation.play import PolicyRunner, Progress
+from deeptraffic.evaluation.protocol import OPEN_FRAMES
 from deeptraffic.evaluation.seeds import choose_seeds
 from deeptraffic.evaluation.statistics import bootstrap_interval, mean_speed
 from deeptraffic.policies.base import Policy
@@ -124,11 +125,11 @@ def measure_losses(
     road = RoadConfig(rules=rules, other_agents=other_agents).build()
     sim = Simulator(road, runs)
     sim.reset_open(choose_seeds(seed_set, runs))
-    drivers = Drivers(policy, sim)
+    runner = PolicyRunner(policy, sim)
     recorder = LossRecorder(sim)
     agent = recorder.step(np.zeros(runs, np.int64))
     while agent != NOBODY:  # the games keep step: the same agent decides in all of them
-        agent = recorder.step(drivers.decide(agent))
+        agent = recorder.step(runner.decide(agent))
         if progress:
             progress(int(sim.state.frame[0]) * runs, OPEN_FRAMES * runs)
     records = recorder.records

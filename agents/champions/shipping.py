@@ -22,9 +22,9 @@ from agents.planner import PlannerConfig, load_planner
 from agents.run import RunFolder, is_run_folder, load_policy
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 from deeptraffic.policies.base import Policy
-from deeptraffic.policies.brain import NetworkPolicy
 from deeptraffic.policies.file import PolicyFile, pack_policy, policy_content, read_policy
 from deeptraffic.policies.network import Network
+from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.run_dir import write_atomically, write_json
 
 MAX_BYTES = 1_000_000

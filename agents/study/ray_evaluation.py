@@ -16,9 +16,9 @@ from pathlib import Path
 from agents.study.ray_cluster import Calls, Lost, connected, cores
 from deeptraffic.evaluation.batch import DEFAULT_RULES, Entry, Outcome, Plan, evaluate_many
 from deeptraffic.policies.base import Policy
-from deeptraffic.policies.brain import FIRST, NetworkPolicy
 from deeptraffic.policies.builtin import BUILTINS, make_builtin
 from deeptraffic.policies.file import pack_policy, policy_content, read_policy
+from deeptraffic.policies.network_policy import NetworkPolicy
 
 LARGEST_PACK = 16  # policies in one call, so that its overhead does not matter
 QUEUED = 2  # calls per core, so that no core waits for the driver
@@ -91,7 +91,7 @@ def policy_as_data(name: str, load: Callable[[str], Policy]) -> Content:
             policy.temporal_window,
             policy.rules,
             policy.other_agents,
-            None if policy.seed == FIRST else policy.seed,
+            policy.seed,
         )
     )
 

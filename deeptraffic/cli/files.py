@@ -10,8 +10,8 @@ from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 
 if TYPE_CHECKING:
     from deeptraffic.policies.base import Policy
-    from deeptraffic.policies.brain import NetworkPolicy
     from deeptraffic.policies.file import PolicyFile
+    from deeptraffic.policies.network_policy import NetworkPolicy
 
 SUFFIX = ".safetensors"
 
@@ -85,8 +85,8 @@ def inspect(
 def _find_file(name: str) -> "PolicyFile | Policy":
     """Return the policy file that a name stands for or that could be written of it; the policy where none can."""
     from agents.champions import registry
-    from deeptraffic.policies.brain import NetworkPolicy
     from deeptraffic.policies.file import pack_submission, read_policy
+    from deeptraffic.policies.network_policy import NetworkPolicy
 
     champion = registry.CHAMPIONS.get(name)
     path = registry.FOLDER / champion.file if champion and champion.planner is None else Path(name)
@@ -118,7 +118,7 @@ def _check_suffix(output: Path) -> None:
 
 
 def _network_policy(name: str) -> "NetworkPolicy":
-    from deeptraffic.policies.brain import NetworkPolicy
+    from deeptraffic.policies.network_policy import NetworkPolicy
 
     driver = resolve_policy(name)
     if not isinstance(driver, NetworkPolicy):

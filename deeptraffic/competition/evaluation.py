@@ -13,14 +13,15 @@ import numpy as np
 from deeptraffic.competition.sandbox.limits import EVALUATION
 from deeptraffic.competition.sandbox.policy import SandboxedPolicy
 from deeptraffic.competition.store.evaluations import Job
-from deeptraffic.evaluation.protocol import OFFICIAL, OPEN_FRAMES, Progress, evaluate_official, evaluate_open
+from deeptraffic.evaluation.play import Progress
+from deeptraffic.evaluation.protocol import OFFICIAL, OPEN_FRAMES, evaluate_official, evaluate_open, evaluate_seeds
 from deeptraffic.evaluation.replays import pack_decisions
 from deeptraffic.evaluation.score import Score
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.file import PolicyFile, pack_policy, policy_content
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.vocabulary import Dense
-from deeptraffic.sim.rules import Sensor
+from deeptraffic.sim.rules import RoadConfig, Sensor
 
 LIMITS = replace(EVALUATION, cpu_seconds=1200, wall_seconds=1800.0)  # of one evaluation
 BATCH = 100  # private runs in parallel
@@ -67,7 +68,7 @@ def evaluate_private(
     for first in range(0, len(seeds), batch):
         some = seeds[first : first + batch]
         count = in_runs(partial(_add, progress, first, len(seeds)), OPEN_FRAMES)
-        parts.append(evaluate_open(policy, rules, other_agents, seeds=some, progress=count))
+        parts.append(evaluate_seeds(policy, RoadConfig(rules=rules, other_agents=other_agents), some, progress=count))
     return replace(
         parts[0],
         run_scores=np.concatenate([part.run_scores for part in parts]),

@@ -14,22 +14,19 @@ ends nothing: its outcome is a fault.
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 
-import numpy as np
-
+from deeptraffic.evaluation.play import play_serially
 from deeptraffic.evaluation.protocol import OPEN_FRAMES, evaluate_official, evaluate_open
 from deeptraffic.evaluation.score import Score
 from deeptraffic.evaluation.seeds import choose_seeds
-from deeptraffic.evaluation.statistics import mean_speed, run_score
 from deeptraffic.policies.base import Policy
 from deeptraffic.sim.engine import Simulator
-from deeptraffic.sim.random import open_run_streams
 from deeptraffic.sim.rules import RoadConfig
+from deeptraffic.sim.runs import Runs
 
 PROTOCOLS = ("official", "open")
 DEFAULT_RULES = 2018
@@ -147,36 +144,9 @@ def score_policy(policy: Policy, plan: Plan, stop: threading.Event | None = None
 
     if plan.protocol == "official":
         return evaluate_official(policy, rules, other_agents, go_on)
-    return _play_open(policy, RoadConfig(rules=rules, other_agents=other_agents), plan, go_on) or evaluate_open(
-        policy, rules, other_agents, plan.runs, plan.seed_set, progress=go_on
-    )
-
-
-def _play_open(policy: Policy, road: RoadConfig, plan: Plan, go_on: Callable[[], None]) -> Score | None:
-    """As `evaluate_open`, run after run in the policy's compiled loop; None if it has none."""
-    started = time.perf_counter()
+    if policy.open_loop() is None:
+        return evaluate_open(policy, rules, other_agents, plan.runs, plan.seed_set, progress=go_on)
+    road = RoadConfig(rules=rules, other_agents=other_agents)
     sim = Simulator(road.build(), threads=1)
-    policy.attach(sim)
-    play = policy.open_loop()
-    if play is None:
-        return None
-    policy.sensor.check(sim.rules)
-    streams = np.array([open_run_streams(seed) for seed in choose_seeds(plan.seed_set, plan.runs)], np.int64)
-    sums, passed = np.zeros(plan.runs), np.zeros(plan.runs, np.int64)
-    for first in range(0, plan.runs, RUNS_BEFORE_STOP):
-        go_on()
-        some = slice(first, first + RUNS_BEFORE_STOP)
-        play(sim.table, sim.games, streams[some], first, OPEN_FRAMES, sums[some], passed[some])
-    return Score(
-        policy.label,
-        "open",
-        road.rules,
-        road.other_agents,
-        policy.access,
-        run_score(sums, OPEN_FRAMES),
-        passed,
-        OPEN_FRAMES,
-        time.perf_counter() - started,
-        plan.seed_set,
-        mean_speed(sums, OPEN_FRAMES),
-    )
+    runs = Runs.open(sim, choose_seeds(plan.seed_set, plan.runs), OPEN_FRAMES)
+    return Score.of(policy, road, play_serially(policy, sim, runs, RUNS_BEFORE_STOP, go_on), plan.seed_set)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.evaluation.protocol import Drivers, Progress
+from deeptraffic.evaluation.play import PolicyRunner, Progress
 from deeptraffic.policies.base import Policy
 from deeptraffic.render.episode import DEFAULT_FRAMES, Episode
 from deeptraffic.render.painter import Painter
@@ -27,8 +27,8 @@ def policy_episode(policy: Policy, rules: Rules, start: Start, frames: int = DEF
 
 def decide_with(policy: Policy, sim: Simulator) -> Callable[[Simulator, int], int]:
     """Return what asks the policy for the decision of an agent of `sim`, a simulator with one game."""
-    drivers = Drivers(policy, sim)
-    return lambda _, agent: int(drivers.decide(agent)[0])
+    runner = PolicyRunner(policy, sim)
+    return lambda _, agent: int(runner.decide(agent)[0])
 
 
 def decide_anywhere(policy: Policy) -> Callable[[Simulator, int], int]:

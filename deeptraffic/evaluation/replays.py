@@ -20,10 +20,9 @@ from deeptraffic.render.episode import Episode
 from deeptraffic.render.trace import Start, Trace
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import Simulator
-from deeptraffic.sim.kernel import drive
-from deeptraffic.sim.reset import reset_run
 from deeptraffic.sim.rules import Action, RoadConfig, Sensor
-from deeptraffic.sim.state import F64, I64, NOBODY, Games
+from deeptraffic.sim.runs import Runs, next_decision
+from deeptraffic.sim.state import F64, I64, NOBODY
 
 MAX_FRAMES = 4_000  # [frames] of a run that a replay shows; 2017's runs have 100,000
 MAX_DECISIONS = 4_000_000  # more than any protocol asks for
@@ -94,7 +93,7 @@ def official_traces(
     sim.start_program(1)
     traces, at, done = {}, 0, 0
     for run in wanted:
-        at = skip_runs(sim.table, sim.games, done + 1, run - done, protocol.frames, actions, at)
+        at = replay(Runs.official(sim, done + 1, run - done, protocol.frames), actions, at)
         start, done = Start.of(sim, run + 1), run
         if at >= len(actions):
             raise ReplayError(f"{len(actions)} decisions end before run {run} of the evaluation")
@@ -117,17 +116,11 @@ def _unpack(packed: bytes) -> NDArray[np.uint8]:
 
 
 @compiled
-def skip_runs(
-    rules: NDArray, games: Games, first_run: int, count: int, frames: int, actions: NDArray[np.uint8], at: int
-) -> int:
-    """Play `count` runs in game 0 by the decisions from number `at` on; return the number of the next decision."""
-    game = games[0]
-    for k in range(count):
-        reset_run(rules[0], game, first_run + k)
-        action = 0
-        while game.frame < frames:
-            drive(rules[0], game, action, frames)
-            if game.waiting != NOBODY and at < actions.size:
-                action = int(actions[at])
-                at += 1
+def replay(runs: Runs, actions: NDArray[np.uint8], at: int) -> int:
+    """Play runs by the decisions from index `at` on; return the index of the next decision."""
+    action = 0
+    while next_decision(runs, action) != NOBODY:
+        if at < actions.size:
+            action = int(actions[at])
+            at += 1
     return at

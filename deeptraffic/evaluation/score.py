@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from deeptraffic.evaluation.statistics import QUANTILES, bootstrap_interval, contest_median
+from deeptraffic.evaluation.play import Played
+from deeptraffic.evaluation.statistics import QUANTILES, bootstrap_interval, contest_median, mean_speed, run_score
+from deeptraffic.policies.base import Policy
+from deeptraffic.sim.rules import RoadConfig
 from deeptraffic.sim.state import F64, I64
 
 
@@ -38,6 +41,23 @@ class Score:
     seconds: float
     seed_set: str | None = None
     run_speeds: F64 | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, policy: Policy, road: RoadConfig, played: Played, seed_set: str | None = None) -> Self:
+        """Return the score of runs that a policy has played, open ones where there is a seed set."""
+        return cls(
+            policy=policy.label,
+            protocol="open" if seed_set else "official",
+            rules=road.rules,
+            other_agents=road.other_agents,
+            access=policy.access,
+            run_scores=run_score(played.speed_sums, played.frames),
+            run_passed=played.passed,
+            frames=played.frames,
+            seconds=played.seconds,
+            seed_set=seed_set,
+            run_speeds=mean_speed(played.speed_sums, played.frames),
+        )
 
     @property
     def runs(self) -> int:

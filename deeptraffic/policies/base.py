@@ -16,10 +16,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from numpy.typing import NDArray
-
 from deeptraffic.sim.rules import Sensor
-from deeptraffic.sim.state import F64, I64, Games
+from deeptraffic.sim.runs import Runs
+from deeptraffic.sim.state import F64, I64
 
 if TYPE_CHECKING:
     from deeptraffic.sim.engine import Simulator
@@ -27,13 +26,7 @@ if TYPE_CHECKING:
 Access = Literal["contest", "open", "privileged"]
 DEFAULT_RULES = 2018
 
-# (rules table (1,), games (1,), first run, frames, sums (K,), passed (K,)) -> None: plays runs first_run.. of `frames`
-# frames in game 0, where the runs before left it, and writes each run's score_sum and passed.
-OfficialLoop = Callable[[NDArray[Any], Games, int, int, F64, I64], None]
-
-# (rules table (1,), games (1,), streams (K, 2), first run, frames, sums (K,), passed (K,)) -> None: plays independent
-# runs, each from its own streams.
-OpenLoop = Callable[[NDArray[Any], Games, I64, int, int, F64, I64], None]
+RunLoop = Callable[[Runs], None]  # plays the runs and writes their results
 
 
 class Policy(ABC):
@@ -81,10 +74,10 @@ class Policy(ABC):
         """What it knows: what a contest's entrant could ("contest"), more of the scene ("open"), or the simulator."""
         return "contest" if self.observation.contest else "open"
 
-    def official_loop(self) -> OfficialLoop | None:
-        """Return its compiled loop over official runs; None if it has none and is asked through `act`."""
+    def official_loop(self) -> RunLoop | None:
+        """Return its compiled loop over a chain of runs; None if it has none and is asked through `act`."""
         return None
 
-    def open_loop(self) -> OpenLoop | None:
-        """Return its compiled loop over open runs; None if it has none and is asked through `act`."""
+    def open_loop(self) -> RunLoop | None:
+        """Return its compiled loop over independent runs; None if it has none and is asked through `act`."""
         return None

@@ -13,13 +13,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.policies.base import OfficialLoop, Policy
+from deeptraffic.policies.base import Policy, RunLoop
 from deeptraffic.policies.gap import choose_gaps
 from deeptraffic.sim.compiled import compiled
-from deeptraffic.sim.kernel import drive
-from deeptraffic.sim.reset import reset_run
 from deeptraffic.sim.rules import CONTESTS, Action, Sensor
-from deeptraffic.sim.state import F64, I64, Games
+from deeptraffic.sim.runs import Runs, next_decision
+from deeptraffic.sim.state import F64, I64, NOBODY
 
 U64 = NDArray[np.uint64]
 ACTIONS = len(Action)
@@ -36,17 +35,10 @@ def make_builtin(name: str, rules: int = 2018, seed: int = 0) -> Policy:
 
 
 @compiled
-def play_constant_runs(
-    action: int, rules: NDArray, games: Games, first_run: int, frames: int, sums: F64, passed: I64
-) -> None:
-    """Play `sums.size` runs of a program in which every agent always decides on `action`."""
-    game = games[0]
-    for k in range(sums.size):
-        reset_run(rules[0], game, first_run + k)
-        while game.frame < frames:
-            drive(rules[0], game, action, frames)
-        sums[k] = game.score_sum
-        passed[k] = game.passed
+def play_constant(runs: Runs, action: int) -> None:
+    """Play runs in which every agent always decides on `action`."""
+    while next_decision(runs, action) != NOBODY:
+        pass
 
 
 @dataclass
@@ -61,9 +53,11 @@ class ConstantPolicy(Policy):
         """Return the action for every agent."""
         return np.full(len(agent_indices), int(self.action))
 
-    def official_loop(self) -> OfficialLoop:
+    def official_loop(self) -> RunLoop:
         """Return the compiled loop."""
-        return partial(play_constant_runs, int(self.action))
+        return partial(play_constant, action=int(self.action))
+
+    open_loop = official_loop
 
 
 # --- random -------------------------------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.policies.brain import ACTIONS, NetworkPolicy
 from deeptraffic.policies.convnetjs.read import Submission
 from deeptraffic.policies.manifest import (
     MAX_FACTS,
@@ -34,6 +33,7 @@ from deeptraffic.policies.manifest import (
     write_manifest,
 )
 from deeptraffic.policies.network import Network, Tensors
+from deeptraffic.policies.network_policy import ACTIONS, NetworkPolicy
 from deeptraffic.run_dir import write_atomically
 from deeptraffic.sim.rules import Sensor
 

@@ -14,9 +14,9 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import datetime
 from typing import Any, ClassVar, Literal, NoReturn
 
-from deeptraffic.policies.brain import MAX_SEED, input_size
 from deeptraffic.policies.layers import Layer, check_keys, check_parameter, choice, layer_from_json, whole
 from deeptraffic.policies.network import MAX_LAYERS
+from deeptraffic.policies.network_policy import MAX_SEED, input_size
 from deeptraffic.policies.vocabulary import BIG, LAYER_KINDS
 from deeptraffic.sim.rules import CONTESTS, MAX_LANES, MAX_OTHER_AGENTS, MAX_ROWS, Sensor
 

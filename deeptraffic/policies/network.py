@@ -4,8 +4,8 @@
     >>> program = network.assemble()
     >>> program.run(obs)                    # (420,) float64 -> (5,) float64
 
-A program is a few arrays, so that other compiled code can run it inside its own loops: `forward(table, weights,
-scratch, memory, more)` reads the input from the start of the scratch buffer and leaves the output at `program.out`.
+`Program.net` is a few arrays, so that other compiled code can run the network inside its own loops: `forward` reads the
+input from the start of the scratch buffer and leaves the output at `Net.out`.
 """
 
 from dataclasses import dataclass
@@ -49,24 +49,36 @@ KINDS = (
 CODES = {kind: code for code, kind in enumerate(KINDS, start=3)}
 
 
-class Program(NamedTuple):
-    """An assembled network.
+class Net(NamedTuple):
+    """An assembled network as compiled code takes it.
 
     table: (K, 16) int64 one row per operation, columns as `kernels.py` names them
     weights: (W,) float64
-    scratch: (S,) float64 inputs first; intermediate values; the output at `out`
-    inputs, outputs: numbers read and given
-    out: where the output starts in scratch
-    memory: numbers that recurrent layers keep per vehicle
-    places: where each value starts in scratch, the input first, and how many numbers it has
+    scratch: (S,) float64 the input first; intermediate values; the output at `out`
+    out, outputs: where the output starts in scratch, and its size
+    extra: None for a network of plain layers alone, else 1: code compiled for None leaves the other layers out, which
+        most networks never need, and compiles in a fraction of the time
     """
 
     table: I64
     weights: F64
     scratch: F64
-    inputs: int
-    outputs: int
     out: int
+    outputs: int
+    extra: int | None
+
+
+class Program(NamedTuple):
+    """An assembled network and what is known of it.
+
+    net: for compiled code
+    inputs: size of the input
+    memory: M, size of the state that recurrent layers keep per agent
+    places: where each value starts in scratch, and its size: of the input, then of each layer's output
+    """
+
+    net: Net
+    inputs: int
     memory: int
     places: tuple[tuple[int, int], ...]
 
@@ -74,10 +86,13 @@ class Program(NamedTuple):
         """Return the output (outputs,) for the input (inputs,); memory (M,) is read and updated, zeros if not given."""
         if x.shape != (self.inputs,):
             raise ValueError(f"an input of shape {x.shape} into a network of {self.inputs} inputs")
-        self.scratch[: self.inputs] = x
-        state = np.zeros(self.memory) if memory is None else memory
-        forward(self.table, self.weights, self.scratch, state, more_layers(self))
-        return self.scratch[self.out : self.out + self.outputs].copy()
+        self.net.scratch[: self.inputs] = x
+        forward(self.net, np.zeros(self.memory) if memory is None else memory, self.net.extra)
+        return self.values()[-1]
+
+    def values(self) -> list[F64]:
+        """Return the values of the input and of every layer in the last forward pass."""
+        return [self.net.scratch[at : at + size].copy() for at, size in self.places]
 
 
 @dataclass(frozen=True)
@@ -192,7 +207,9 @@ class _Assembler:
         table = np.array(self.rows, np.int64).reshape(-1, k.COLUMNS)
         n = self.network
         places = tuple(zip(self.at, map(size, self.shapes), strict=True))
-        return Program(table, weights, np.zeros(self.scratch), n.inputs, n.outputs, self.at[-1], self.memory, places)
+        extra = None if set(table[:, k.CODE].tolist()) <= set(PLAIN) else 1
+        net = Net(table, weights, np.zeros(self.scratch), self.at[-1], n.outputs, extra)
+        return Program(net, n.inputs, self.memory, places)
 
     def add_layer(self, number: int, layer: Layer) -> None:
         sources = self.network.sources(number)
@@ -292,23 +309,15 @@ def _parameters(layer: Layer, given: list[Shape], shape: Shape, t: Tensors) -> t
 
 DENSE, CONV2D, MAXPOOL, SCALE, CLIP, LAYER_NORM, LRN, RELU, LEAKY_RELU, ELU, TANH, SIGMOID = range(3, 15)
 GELU, SOFTMAX, MAXOUT, DROPOUT, RNN, GRU, LSTM, ATTENTION, SET_POOL, DUELING, GAPS = range(15, 26)
-PLAIN = (COPY, DENSE, RELU, TANH, SIGMOID, MAXOUT, DROPOUT, SCALE, GAPS)  # what `forward` knows where `more` is None
-
-
-def more_layers(program: Program) -> int | None:
-    """Return what `forward` needs as `more`: None for a network of plain layers alone, else a number.
-
-    Compiled code for None leaves the other layers out, which most networks never need, and compiles in a fraction of
-    the time.
-    """
-    return None if set(program.table[:, k.CODE].tolist()) <= set(PLAIN) else 1
+PLAIN = (COPY, DENSE, RELU, TANH, SIGMOID, MAXOUT, DROPOUT, SCALE, GAPS)  # what `forward` knows where `extra` is None
 
 
 @compiled
-def forward(table: I64, weights: F64, scratch: F64, memory: F64, more: int | None) -> None:
-    """Run a program: input at the start of scratch, output at `Program.out`; memory (M,) is one vehicle's."""
-    for i in range(table.shape[0]):
-        op = table[i]
+def forward(net: Net, memory: F64, extra: int | None) -> None:
+    """Run a network: input at the start of its scratch; memory (M,) is one agent's; `extra` is the network's own."""
+    scratch, weights = net.scratch, net.weights
+    for i in range(net.table.shape[0]):
+        op = net.table[i]
         code = op[k.CODE]
         if code == DENSE:
             k.dense(op, scratch, weights)
@@ -328,7 +337,7 @@ def forward(table: I64, weights: F64, scratch: F64, memory: F64, more: int | Non
             k.gaps(op, scratch, weights)
         elif code == COPY:
             k.copy_columns(op, scratch)
-        elif more is not None:
+        elif extra is not None:  # only of an argument does the compiler know that it is None
             run_more(code, op, scratch, weights, memory)
 
 

@@ -9,6 +9,12 @@ from deeptraffic.sim.state import F64, PAD, Game
 
 
 @compiled
+def observation_size(sensor: Sensor) -> int:
+    """`Sensor.size` for compiled code, which sees a tuple's fields alone."""
+    return (2 * sensor.lanes_side + 1) * (sensor.patches_ahead + sensor.patches_behind)
+
+
+@compiled
 def sense(rules: Rules, sensor: Sensor, game: Game, agent: int, out: F64) -> None:
     """Write what `agent` sees into out, ((2 L + 1) * (P + Q),): free road 1, off the road 0, a car its speed."""
     row = math.floor(rules.ego_y / 10.0)

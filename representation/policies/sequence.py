@@ -16,7 +16,7 @@ from torch import Tensor
 
 from deeptraffic.envs.observation import ObservationConfig
 from deeptraffic.envs.settings import reward_of
-from deeptraffic.evaluation.protocol import Drivers
+from deeptraffic.evaluation.play import PolicyRunner
 from deeptraffic.policies.base import Policy
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.state import I64
@@ -88,12 +88,12 @@ def record_policy(policy: Policy, config: RecordingConfig) -> Recording:
     sim = Simulator(rules, config.runs)
     sim.reset_open(config.seeds)
     sim.step(sim.idle)  # to the first decision
-    drivers, shape = Drivers(policy, sim), (config.runs, config.decisions)
+    runner, shape = PolicyRunner(policy, sim), (config.runs, config.decisions)
     states = np.empty((config.runs, config.decisions + 1), sim.games.dtype)
     actions, rewards = np.empty(shape, np.int64), np.empty(shape)
     for t in range(config.decisions):
         states[:, t] = sim.games
-        actions[:, t] = drivers.decide(0)
+        actions[:, t] = runner.decide(0)
         sim.step(actions[:, t])
         rewards[:, t] = sim.games["reward"]
     states[:, -1] = sim.games

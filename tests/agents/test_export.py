@@ -9,11 +9,12 @@ import torch
 
 from agents.config import TrainConfig
 from agents.export import Weights, make_policy, read_weights, to_network, weights_content
-from deeptraffic.evaluation.protocol import Drivers
+from deeptraffic.evaluation.play import PolicyRunner
 from deeptraffic.policies.gaps import gap_features
 from deeptraffic.policies.network import Network
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RoadConfig
+from deeptraffic.sim.runs import Runs
 
 Config = Callable[..., TrainConfig]
 
@@ -54,17 +55,19 @@ def test_a_network_equals_torch_on_lane_gaps(
 def test_official_runs_equal_runs_decision_by_decision(small_config: Config, kind: str) -> None:
     config = small_config("ppo", kind=kind, other_agents=2)
     policy = make_policy(config, random_weights(42 if kind == "gaps" else 420, 16, 5), "random")
-    sums, passed = np.zeros((2, 3)), np.zeros((2, 3), np.int64)
-    for row, compiled in enumerate((True, False)):
+    played = []
+    for compiled in (True, False):
         sim = Simulator(RoadConfig(other_agents=2).build(), threads=1)
         sim.start_program(1)
-        drivers = Drivers(policy, sim)
-        play = drivers.policy.official_loop() if compiled else drivers.play_runs
+        runner = PolicyRunner(policy, sim)
+        play = runner.policy.official_loop() if compiled else runner.play
         assert play is not None
-        play(sim.table, sim.games, 1, 700, sums[row], passed[row])
-    np.testing.assert_array_equal(sums[0], sums[1])
-    np.testing.assert_array_equal(passed[0], passed[1])
-    assert sums[0].std() > 0
+        runs = Runs.official(sim, 1, 3, 700)
+        play(runs)
+        played.append(runs)
+    np.testing.assert_array_equal(played[0].speed_sums, played[1].speed_sums)
+    np.testing.assert_array_equal(played[0].passed, played[1].passed)
+    assert played[0].speed_sums.std() > 0
 
 
 def test_a_driver_says_what_it_knows_and_what_it_was_trained_for(small_config: Config) -> None:

@@ -7,10 +7,12 @@ import pytest
 
 from deeptraffic.competition.evaluation import evaluate_job, evaluate_private, idle_policy
 from deeptraffic.competition.store.evaluations import Job
-from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
+from deeptraffic.evaluation.protocol import evaluate_official, evaluate_seeds
 from deeptraffic.evaluation.replays import notable_runs, official_traces
+from deeptraffic.evaluation.seeds import choose_seeds
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.policies.file import policy_content
+from deeptraffic.sim.rules import RoadConfig
 
 SEEDS = tuple(range(1 << 41, (1 << 41) + 7))
 JOB = Job(1, 1, "official", "", 2018, 0, 3, SEEDS, policy_content(idle_policy()), "", 1)
@@ -19,7 +21,7 @@ JOB = Job(1, 1, "official", "", 2018, 0, 3, SEEDS, policy_content(idle_policy())
 def test_private_runs_score_the_same_however_many_go_together() -> None:
     policy = make_builtin("gap")
     done: list[tuple[int, int]] = []
-    whole = evaluate_open(policy, 2018, 2, seeds=SEEDS)
+    whole = evaluate_seeds(policy, RoadConfig(other_agents=2), SEEDS)
     parts = evaluate_private(policy, 2018, 2, SEEDS, lambda *count: done.append(count), batch=3)
     assert whole.run_scores.tolist() == parts.run_scores.tolist()
     assert whole.unrounded_mean_mph == parts.unrounded_mean_mph
@@ -30,8 +32,8 @@ def test_private_runs_score_the_same_however_many_go_together() -> None:
 @pytest.mark.parametrize("kind", ["validation", "final"])
 def test_open_jobs_score_as_in_this_process(kind: str) -> None:
     score, drive = evaluate_job(replace(JOB, kind=kind), lambda *_: None)
-    seeds = None if kind == "validation" else SEEDS
-    expected = evaluate_open(idle_policy().policy(), 2018, 0, 3, "tuning", seeds=seeds)
+    seeds = choose_seeds("tuning", 3) if kind == "validation" else SEEDS
+    expected = evaluate_seeds(idle_policy().policy(), RoadConfig(), seeds)
     assert score.run_scores.tolist() == expected.run_scores.tolist() and drive is None
 
 

@@ -12,9 +12,9 @@ from deeptraffic.evaluation.batch import Entry, Outcome, Plan, Stopped, evaluate
 from deeptraffic.evaluation.protocol import OFFICIAL, Protocol, evaluate_official, evaluate_open
 from deeptraffic.evaluation.score import Score
 from deeptraffic.policies.base import Policy
-from deeptraffic.policies.brain import NetworkPolicy, input_size
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.policies.network import Network
+from deeptraffic.policies.network_policy import NetworkPolicy, input_size
 from deeptraffic.policies.vocabulary import Dense, Gru, Relu
 from deeptraffic.sim.rules import Sensor
 
@@ -171,8 +171,8 @@ def test_progress_counts_every_entry_once() -> None:
         ({"protocol": "secret"}, "secret"),
         ({"protocol": "open", "runs": 0}, "runs=0"),
         ({"protocol": "open", "seed_set": "mine"}, "tuning, reporting"),
-        ({"rules": 2019}, "2017 and 2018"),
-        ({"other_agents": 11}, "from 0 to 10"),
+        ({"rules": 2019}, "one of 2017, 2018"),
+        ({"other_agents": 11}, "in \\[0, 10\\], got 11"),
     ],
 )
 def test_impossible_plans_are_refused(settings: dict, reason: str) -> None:

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from deeptraffic.envs.observation import ObservationConfig
-from deeptraffic.evaluation.protocol import Drivers, evaluate_official, evaluate_open
+from deeptraffic.evaluation.play import PolicyRunner
+from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 from deeptraffic.evaluation.statistics import run_score
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.builtin import ConstantPolicy, make_builtin
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2017, RULES_2018, Action, RoadConfig, Sensor
+from deeptraffic.sim.runs import Runs
 
 
 class Counting(Policy):
@@ -82,9 +84,9 @@ def test_runs_are_the_same_whatever_a_policy_observes(kind: str) -> None:
     results = []
     for sim, observation in zip(sims, (Sensor(), config), strict=True):
         sim.start_program(1)
-        sums, passed = np.zeros(3), np.zeros(3, np.int64)
-        Drivers(Counting(observation), sim).play_runs(sim.table, sim.games, 1, 600, sums, passed)
-        results.append((sums, passed))
+        runs = Runs.official(sim, 1, 3, 600)
+        PolicyRunner(Counting(observation), sim).play(runs)
+        results.append((runs.speed_sums, runs.passed))
     assert np.array_equal(results[0], results[1])
 
 
@@ -92,7 +94,7 @@ def test_every_agent_decides_at_its_own_time_with_its_own_memory() -> None:
     sim = Simulator(RULES_2018._replace(other_agents=10), threads=1)
     sim.start_program(1)
     policy = Counting()
-    Drivers(policy, sim).play_runs(sim.table, sim.games, 1, 61, np.zeros(1), np.zeros(1, np.int64))
+    PolicyRunner(policy, sim).play(Runs.official(sim, 1, 1, 61))
     assert list(policy.resets[0]) == list(range(11))
     assert policy.seen == [(0,), *[(i,) for i in range(1, 10)], (0,), *[(i,) for i in range(1, 10)], (0,)]
 
@@ -126,10 +128,10 @@ def test_open_runs_equal_single_runs(other_agents: int) -> None:
     sim = Simulator(RULES_2018._replace(other_agents=other_agents))
     for k, score in enumerate(together.run_scores):
         sim.reset_open([1_000_000_000 + k])
-        drivers = Drivers(make_builtin("gap"), sim)
+        runner = PolicyRunner(make_builtin("gap"), sim)
         agent = sim.run_to_frame(300)[0]
         while agent >= 0:
-            agent = sim.run_to_frame(300, drivers.decide(agent))[0]
+            agent = sim.run_to_frame(300, runner.decide(agent))[0]
         assert run_score(sim.state.score_sum[0], 300) == score
         assert sim.state.passed[0] == together.run_passed[k]
 
@@ -182,17 +184,17 @@ def test_impossible_answer_is_refused_and_the_policy_named(answer: np.ndarray) -
         def act(self, obs: np.ndarray, rows: np.ndarray) -> np.ndarray:
             return answer
 
-    with pytest.raises(ValueError, match="policy counting answered"):
+    with pytest.raises(ValueError, match="policy counting returned"):
         evaluate_open(Wrong(), runs=1, frames=40)
     if answer.size == 1:
-        with pytest.raises(ValueError, match="policy counting answered"):
+        with pytest.raises(ValueError, match="policy counting returned"):
             evaluate_official(Wrong())
 
 
 def test_impossible_arguments_are_refused() -> None:
-    with pytest.raises(ValueError, match="2017 and 2018"):
+    with pytest.raises(ValueError, match="one of 2017, 2018"):
         evaluate_official(make_builtin("idle"), rules=2019)
-    with pytest.raises(ValueError, match="other_agents=11"):
+    with pytest.raises(ValueError, match="got 11"):
         evaluate_official(make_builtin("idle"), other_agents=11)
     with pytest.raises(ValueError, match="frames=0"):
         evaluate_open(make_builtin("idle"), runs=1, frames=0)

@@ -6,6 +6,7 @@ import pytest
 from deeptraffic.policies.builtin import BUILTINS, ConstantPolicy, RandomPolicy, make_builtin
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018, Action, Sensor
+from deeptraffic.sim.runs import Runs
 
 COLUMNS, AHEAD = 7, 50
 
@@ -44,16 +45,16 @@ def test_constant_policies_do_what_their_names_say() -> None:
 def test_constant_policies_runs_in_one_call_equal_runs_decision_by_decision() -> None:
     policy = ConstantPolicy("left", Action.LEFT)
     whole, stepped = (Simulator(RULES_2018._replace(other_agents=4), threads=1) for _ in range(2))
-    sums, passed = np.zeros(2), np.zeros(2, np.int64)
     whole.start_program(1)
-    policy.official_loop()(whole.table, whole.games, 1, 500, sums, passed)
+    runs = Runs.official(whole, 1, 2, 500)
+    policy.official_loop()(runs)
     stepped.start_program(1)
     for run in (1, 2):
         stepped.reset(run)
         while stepped.run_to_frame(500, 3)[0] >= 0:
             pass
-        assert sums[run - 1] == stepped.state.score_sum[0]
-        assert passed[run - 1] == stepped.state.passed[0]
+        assert runs.speed_sums[run - 1] == stepped.state.score_sum[0]
+        assert runs.passed[run - 1] == stepped.state.passed[0]
 
 
 def test_random_actions_depend_on_seed_and_slot_alone() -> None:

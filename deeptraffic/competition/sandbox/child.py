@@ -23,11 +23,11 @@ from deeptraffic.competition.sandbox.limits import Limits
 from deeptraffic.competition.sandbox.lockdown import lock_down
 from deeptraffic.competition.sandbox.messages import Channel
 from deeptraffic.competition.sandbox.validation import facts_of, read_upload
-from deeptraffic.policies.brain import NetworkPolicy
 from deeptraffic.policies.convnetjs.write import write_submission
 from deeptraffic.policies.file import PolicyFile, PolicyFileError, pack_policy, policy_content, read_policy
 from deeptraffic.policies.layers import Layer
 from deeptraffic.policies.network import Network
+from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.policies.vocabulary import Dense, Elu, Relu
 from deeptraffic.sim.rules import Sensor
 from deeptraffic.sim.state import I64
@@ -157,16 +157,13 @@ def serve_evaluation(channel: Channel) -> None:
             policy.reset(agent_indices)
             channel.answer(b"")
         elif request.kind == messages.ATTACH:
-            policy.agents = request.columns
+            policy.set_agents(request.columns)
             channel.answer(b"")
 
 
 def answer_single_decisions(channel: Channel, policy: NetworkPolicy, head: I64) -> bool:
     """Answer requests for one decision until another request comes, whose head (5,) is read; False at the end."""
-    p = policy.program
-    program = (p.table, p.weights, p.scratch, p.out, p.outputs, policy.observation.size)
-    brain = (policy.past, policy.memory, policy.more, policy.seed, policy.agents)
-    return bool(answer_decisions(channel.source, channel.sink, head, *program, *brain))
+    return bool(answer_decisions(channel.source, channel.sink, head, policy.driver))
 
 
 # --- validation ---------------------------------------------------------------------------------------------------

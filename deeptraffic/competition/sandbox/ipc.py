@@ -12,13 +12,12 @@ from numba import types
 from numpy.typing import NDArray
 
 from deeptraffic.competition.sandbox import messages
-from deeptraffic.policies.brain import choose, is_copied_now
+from deeptraffic.policies.network_policy import Driver, decide
 from deeptraffic.sim.compiled import compiled
-from deeptraffic.sim.kernel import drive
-from deeptraffic.sim.observation import sense
-from deeptraffic.sim.reset import reset_run
+from deeptraffic.sim.observation import observation_size, sense
 from deeptraffic.sim.rules import Action, Sensor
-from deeptraffic.sim.state import F64, I64, NOBODY, Games
+from deeptraffic.sim.runs import Runs, next_decision
+from deeptraffic.sim.state import I64, NOBODY
 
 _read: Any = types.ExternalFunction("read", types.int64(types.int32, types.uintp, types.uintp))
 _write: Any = types.ExternalFunction("write", types.int64(types.int32, types.uintp, types.uintp))
@@ -110,43 +109,24 @@ def ask(line: I64, message: I64, answer: I64) -> int:
 
 
 @compiled
-def play_runs(
-    line: I64,
-    nonces: I64,
-    decisions: U8,
-    lanes_side: int,
-    ahead: int,
-    behind: int,
-    rules: NDArray,
-    games: Games,
-    first_run: int,
-    frames: int,
-    sums: F64,
-    passed: I64,
-) -> tuple[int, int]:
-    """Play `sums.size` runs of a program, each decision the child's; return how that ended and how many there were.
+def play_asking(runs: Runs, sensor: Sensor, line: I64, nonces: I64, decisions: U8) -> tuple[int, int]:
+    """Play runs, each decision the child's; return how that ended and how many decisions there were.
 
     nonces, decisions (N,): more than there are decisions; the second is written
     """
-    game, sensor = games[0], Sensor(lanes_side, ahead, behind)
-    size = (2 * lanes_side + 1) * (ahead + behind)
+    size = observation_size(sensor)
     message, answer = np.zeros(HEAD + 1 + size, np.int64), np.zeros(3, np.int64)
     message[0], message[2], message[3], message[4] = ACT, 1, size, 8 * (1 + size)
-    asked = 0
-    for run in range(sums.size):
-        reset_run(rules[0], game, first_run + run)
-        drive(rules[0], game, 0, frames)
-        while game.waiting != NOBODY:
-            message[1], message[HEAD] = nonces[asked], game.waiting
-            sense(rules[0], sensor, game, game.waiting, message[HEAD + 1 :].view(np.float64))
-            ended = ask(line, message, answer)
-            if ended != DONE:
-                return ended, asked
-            decisions[asked] = answer[2]
-            asked += 1
-            drive(rules[0], game, answer[2], frames)
-        sums[run] = game.score_sum
-        passed[run] = game.passed
+    asked, agent = 0, next_decision(runs, 0)
+    while agent != NOBODY:
+        message[1], message[HEAD] = nonces[asked], agent
+        sense(runs.rules[0], sensor, runs.games[0], agent, message[HEAD + 1 :].view(np.float64))
+        ended = ask(line, message, answer)
+        if ended != DONE:
+            return ended, asked
+        decisions[asked] = answer[2]
+        asked += 1
+        agent = next_decision(runs, answer[2])
     return DONE, asked
 
 
@@ -154,36 +134,17 @@ def play_runs(
 
 
 @compiled
-def answer_decisions(
-    source: int,
-    sink: int,
-    head: I64,
-    table: I64,
-    weights: F64,
-    scratch: F64,
-    out: int,
-    outputs: int,
-    size: int,
-    past: F64,
-    memory: F64,
-    more: int | None,
-    seed: int,
-    agents: int,
-) -> bool:
+def answer_decisions(source: int, sink: int, head: I64, driver: Driver) -> bool:
     """Answer requests for one decision each; return True at another, whose head (5,) is read, False at the end."""
+    size = observation_size(driver.sensor)
     body, answer = np.zeros(1 + size, np.int64), np.zeros(3, np.int64)
     while read_in(source, head.ctypes.data, HEAD_BYTES):
         if head[0] != ACT or head[2] != 1:
             return True
         if head[4] != 8 * body.size or not read_in(source, body.ctypes.data, 8 * body.size):
             return False
-        slot = body[0]
-        scratch[:size] = body[1:].view(np.float64)
-        action = choose(table, weights, scratch, out, outputs, size, past[slot], memory[slot], more, seed, slot)
-        if agents > 1 and slot % agents == 0 and is_copied_now(past[slot], size):
-            past[slot + 1 : slot + agents] = past[slot]
-            memory[slot + 1 : slot + agents] = memory[slot]
-        answer[0], answer[1], answer[2] = head[1], 1, action
+        driver.net.scratch[:size] = body[1:].view(np.float64)
+        answer[0], answer[1], answer[2] = head[1], 1, decide(driver, body[0], body[0])
         if not write_out(sink, answer.ctypes.data, ANSWER_BYTES):
             return False
     return False

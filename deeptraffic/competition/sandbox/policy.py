@@ -11,17 +11,17 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deeptraffic.competition.sandbox import messages
 from deeptraffic.competition.sandbox.errors import InvalidSubmission
-from deeptraffic.competition.sandbox.ipc import play_runs
+from deeptraffic.competition.sandbox.ipc import play_asking
 from deeptraffic.competition.sandbox.limits import EVALUATION, Limits
 from deeptraffic.competition.sandbox.process import ChildProcess, SharedCore
 from deeptraffic.competition.sandbox.validation import from_report, read_report
-from deeptraffic.policies.base import OfficialLoop, Policy
+from deeptraffic.policies.base import Policy, RunLoop
 from deeptraffic.sim.rules import Action
-from deeptraffic.sim.state import F64, I64, Games
+from deeptraffic.sim.runs import Runs
+from deeptraffic.sim.state import F64, I64
 
 MOST_ACTION = max(Action)
 
@@ -82,19 +82,16 @@ class SandboxedPolicy(Policy):
             self.decisions += answer
         return np.frombuffer(answer, np.uint8).astype(np.int64)
 
-    def official_loop(self) -> OfficialLoop:
+    def official_loop(self) -> RunLoop:
         """Return the loop that plays whole runs in compiled code, asking the child for each decision."""
-        return self._play_runs
+        return self._play
 
-    def _play_runs(
-        self, rules: NDArray[Any], games: Games, first_run: int, frames: int, sums: F64, passed: I64
-    ) -> None:
-        most = sums.size * self.agents * (frames // self.period + 2)
+    def _play(self, runs: Runs) -> None:
+        most = runs.passed.size * self.agents * (runs.frames // self.period + 2)
         nonces, decisions = np.frombuffer(os.urandom(8 * most), np.int64), np.empty(most, np.uint8)
         line = self.child.compiled_line()
-        run = (rules, games, first_run, frames, sums, passed)
         with self.core.held():
-            status, count = play_runs(line, nonces, decisions, *self.observation, *run)
+            status, count = play_asking(runs, self.observation, line, nonces, decisions)
         self.child.check(status)
         self.decisions += decisions[:count].tobytes()
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from deeptraffic.competition.sandbox import messages
 from deeptraffic.competition.sandbox.errors import ERROR_CODES, InvalidSubmission
 from deeptraffic.competition.sandbox.limits import EVALUATION, VALIDATION, Limits
-from deeptraffic.policies.brain import NetworkPolicy
 from deeptraffic.policies.convnetjs.parse import SubmissionError
 from deeptraffic.policies.convnetjs.read import read_submission
 from deeptraffic.policies.file import PolicyFile, PolicyFileError, pack_submission, policy_content, read_policy
+from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.policies.vocabulary import LAYER_KINDS
 from deeptraffic.sim.rules import CONTESTS, MAX_LANES, MAX_OTHER_AGENTS, MAX_ROWS, Sensor
 
@@ -305,8 +305,8 @@ def facts_of(policy_file: PolicyFile, policy: NetworkPolicy, kind: str) -> dict[
         "layers": [layer.kind for layer in network.layers],
         "parameters": network.parameters,
         "operations": sum(layer.operations(given) for layer, given in pairs),
-        "activations": policy.program.scratch.size,
-        "state_values": policy.program.memory + 1 + policy.temporal_window * (policy.observation.size + 1),
+        "activations": policy.program.net.scratch.size,
+        "state_values": policy.driver.history.shape[1] + policy.driver.memory.shape[1],
     }
 
 

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.policies import vocabulary as v
-from deeptraffic.policies.brain import ACTIONS, NetworkPolicy, input_size
 from deeptraffic.policies.convnetjs.parse import (
     MAX_CHARACTERS,
     MAX_DEPTH,
@@ -28,6 +27,7 @@ from deeptraffic.policies.convnetjs.parse import (
 )
 from deeptraffic.policies.layers import Layer
 from deeptraffic.policies.network import Network, Tensors
+from deeptraffic.policies.network_policy import ACTIONS, NetworkPolicy, input_size
 from deeptraffic.sim.rules import MAX_LANES, MAX_OTHER_AGENTS, MAX_ROWS, Sensor
 
 WEIGHTS = re.compile(r"brain\s{0,9}\.\s{0,9}value_net\s{0,9}\.\s{0,9}fromJSON\s{0,9}\(")

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.policies import vocabulary as v
-from deeptraffic.policies.brain import ACTIONS, input_size
 from deeptraffic.policies.gaps import FULL_SPEED, GAP_FEATURES, OWN_ROWS, SAFETY_AHEAD
 from deeptraffic.policies.layers import Layer
 from deeptraffic.policies.network import Network
+from deeptraffic.policies.network_policy import ACTIONS, input_size
 from deeptraffic.sim.rules import Sensor
 
 MAX_WEIGHTS = 2_000_000  # about 16 bytes each in the file

@@ -16,9 +16,9 @@ from agents.study.ray_evaluation import evaluate_on_ray, evaluate_pack, policy_a
 from deeptraffic.evaluation.batch import Plan, score_policy
 from deeptraffic.evaluation.throughput import basic_network
 from deeptraffic.policies.base import Policy
-from deeptraffic.policies.brain import NetworkPolicy
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.policies.file import policy_content, read_policy
+from deeptraffic.policies.network_policy import NetworkPolicy
 
 spec = importlib.util.spec_from_file_location("fake_ray", Path(__file__).with_name("fake_ray.py"))
 assert spec and spec.loader

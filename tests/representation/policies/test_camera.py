@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from deeptraffic.evaluation.protocol import evaluate_open
+from deeptraffic.evaluation.protocol import evaluate_seeds
 from deeptraffic.evaluation.seeds import SEED_SETS
 from deeptraffic.policies.builtin import make_builtin
-from deeptraffic.sim.rules import RULES_2018, Sensor
+from deeptraffic.sim.rules import RULES_2018, RoadConfig, Sensor
 from representation.data.recording import Recording
 from representation.paradigms.detection import GridDetector
 from representation.policies.camera import (
@@ -27,7 +27,7 @@ FRAMES = 310  # ends between two decisions
 def test_driving_on_true_cells_scores_as_the_open_evaluation_does(name: str) -> None:
     see = true_perception(RULES_2018, Sensor()) if name == "gap" else None
     scores = drive(RULES_2018, SEEDS, see, FRAMES)
-    assert np.array_equal(scores, evaluate_open(make_builtin(name), seeds=SEEDS, frames=FRAMES).run_scores)
+    assert np.array_equal(scores, evaluate_seeds(make_builtin(name), RoadConfig(), SEEDS, frames=FRAMES).run_scores)
 
 
 def test_driving_on_pictures_is_the_same_each_time_and_depends_on_them() -> None:

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from deeptraffic.evaluation.protocol import Drivers
-from deeptraffic.policies.brain import NetworkPolicy, input_size, sample, uniform
+from deeptraffic.evaluation.play import PolicyRunner
 from deeptraffic.policies.network import Network
+from deeptraffic.policies.network_policy import NetworkPolicy, input_size, sample, uniform
 from deeptraffic.policies.vocabulary import Dense, Gru
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018, Sensor
+from deeptraffic.sim.runs import Runs
 
 SENSOR = Sensor(0, 2, 0)  # two cells
 ONE = np.arange(1)
@@ -85,9 +86,9 @@ def test_recurrent_state_is_kept_per_slot() -> None:
     policy.reset(rows)
     for _ in range(3):
         policy.act(np.array([[1.0, 0.5], [0.0, 2.0], [1.0, 0.5]]), rows)
-    assert policy.memory[0].any()
-    np.testing.assert_array_equal(policy.memory[0], policy.memory[2])
-    assert (policy.memory[0] != policy.memory[1]).any()
+    assert policy.driver.memory[0].any()
+    np.testing.assert_array_equal(policy.driver.memory[0], policy.driver.memory[2])
+    assert (policy.driver.memory[0] != policy.driver.memory[1]).any()
 
 
 @pytest.mark.parametrize("seed", [None, 7])
@@ -98,12 +99,12 @@ def test_whole_runs_are_played_as_decision_by_decision(seed: int | None) -> None
     for compiled in (True, False):
         sim = Simulator(RULES_2018._replace(other_agents=2), threads=1)
         sim.start_program(1)
-        drivers = Drivers(NetworkPolicy("any", network, sensor, 1, seed=seed), sim)
-        play = drivers.policy.official_loop() if compiled else drivers.play_runs
+        runner = PolicyRunner(NetworkPolicy("any", network, sensor, 1, seed=seed), sim)
+        play = runner.policy.official_loop() if compiled else runner.play
         assert play is not None
-        sums, passed = np.zeros(4), np.zeros(4, np.int64)
-        play(sim.table, sim.games, 1, 1000, sums, passed)
-        results.append([*sums, *passed, *sim.state.speed_factor[0]])
+        runs = Runs.official(sim, 1, 4, 1000)
+        play(runs)
+        results.append([*runs.speed_sums, *runs.passed, *sim.state.speed_factor[0]])
     assert results[0] == results[1]
 
 

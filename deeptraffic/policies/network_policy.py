@@ -1,0 +1,238 @@
+"""The original game's agent ("Brain"): a network with a window of past observations and actions, and its copies.
+
+Source: RULES of the published game, "The original agent". It answers action 0 until it has been called more than T
+times, T its temporal window; it takes the first of equal outputs; it is never reset between runs. Every other agent has
+a copy with a window of its own; the copies are made anew from the ego car's Brain once that was called more than T
+times.
+
+A policy file of any agent of this package drives as a Brain: without a window it is a plain network, and recurrent
+layers keep their state in the same memory.
+
+    >>> policy = NetworkPolicy("mine", network, Sensor(3, 50, 10))
+    >>> evaluate_official(policy)               # simulator and network in one compiled loop
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from deeptraffic.policies.base import Policy, RunLoop
+from deeptraffic.policies.builtin import mix
+from deeptraffic.policies.exponential import exp
+from deeptraffic.policies.network import Net, Network, Program, forward
+from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.observation import observation_size, sense
+from deeptraffic.sim.rules import Action, Sensor
+from deeptraffic.sim.runs import Runs, is_open, next_decision
+from deeptraffic.sim.state import F64, I64, NOBODY
+
+ACTIONS = len(Action)
+ARGMAX = -1  # in place of a seed: take the first of the largest outputs
+MAX_SEED = 2**53 - 1  # what every language's JSON reader keeps exactly
+
+
+def input_size(sensor: Sensor, temporal_window: int) -> int:
+    """Numbers that a network reads: the sensor's D, and for each past decision D again and the action taken."""
+    return sensor.size + temporal_window * (sensor.size + ACTIONS)
+
+
+@compiled
+def uniform(seed: int, stream: int, calls: int) -> float:
+    """Draw number `calls` of a SplitMix64 stream, in [0, 1)."""
+    start = mix(mix(np.uint64(seed) + np.uint64(1)) + np.uint64(stream))
+    return np.float64(mix(start + np.uint64(calls) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(11)) * 2.0**-53
+
+
+@compiled
+def sample(scores: F64, u: float) -> int:
+    """Draw an index with the softmax of scores as chances: the first whose running sum exceeds u times the total."""
+    largest = scores[0]
+    for i in range(1, scores.size):
+        if scores[i] > largest:
+            largest = scores[i]
+    total = 0.0
+    for i in range(scores.size):
+        total += exp(scores[i] - largest)
+    running = 0.0
+    for i in range(scores.size):
+        running += exp(scores[i] - largest)
+        if running > u * total:
+            return i
+    return scores.size - 1
+
+
+class Driver(NamedTuple):
+    """A network at the wheel of S agents, as compiled code takes it.
+
+    net: the assembled network
+    sensor: what it observes
+    history: (S, 1 + T * (D + 1)) float64 per agent the number of its calls, then its T last decisions, newest first,
+        each the observation and the action taken
+    memory: (S, M) float64 the state of recurrent layers per agent
+    agents: A + 1, agents of each env
+    seed: of drawn actions; ARGMAX takes the first of the largest outputs
+    """
+
+    net: Net
+    sensor: Sensor
+    history: F64
+    memory: F64
+    agents: int
+    seed: int
+
+
+@compiled
+def decide(driver: Driver, agent_index: int, stream: int) -> int:
+    """Return the agent's action for the observation at the start of the network's scratch, and remember both.
+
+    stream: number of the random stream that an action is drawn from
+
+    The one place where the other agents' copies are renewed: once the ego car was called more than T times.
+    """
+    history, memory, agents = driver.history, driver.memory, driver.agents
+    action = choose(driver, history[agent_index], memory[agent_index], stream)
+    window = (history.shape[1] - 1) // (observation_size(driver.sensor) + 1)
+    if agents > 1 and agent_index % agents == 0 and history[agent_index, 0] == window + 1:
+        copies = slice(agent_index + 1, agent_index + agents)
+        history[copies] = history[agent_index]
+        memory[copies] = memory[agent_index]
+    return action
+
+
+@compiled
+def choose(driver: Driver, history: F64, memory: F64, stream: int) -> int:
+    """`decide` for an agent with this history and memory, without its copies."""
+    net, size = driver.net, observation_size(driver.sensor)
+    scratch, window = net.scratch, (history.size - 1) // (size + 1)
+    action = 0
+    if history[0] >= window:  # this is call number history[0] + 1
+        for t in range(window):
+            then, x = 1 + t * (size + 1), size + t * (size + ACTIONS)
+            scratch[x : x + size] = history[then : then + size]
+            scratch[x + size : x + size + ACTIONS] = 0.0
+            scratch[x + size + int(history[then + size])] = size
+        forward(net, memory, net.extra)
+        outputs = scratch[net.out : net.out + net.outputs]
+        if driver.seed >= 0:
+            action = sample(outputs, uniform(driver.seed, stream, int(history[0])))
+        else:
+            for i in range(1, outputs.size):
+                if outputs[i] > outputs[action]:
+                    action = i
+    history[0] += 1.0
+    for at in range(history.size - 1, size + 1, -1):
+        history[at] = history[at - size - 1]
+    if window > 0:
+        history[1 : 1 + size] = scratch[:size]
+        history[1 + size] = action
+    return action
+
+
+@compiled
+def play(runs: Runs, driver: Driver) -> None:
+    """Play runs with the agents of one env; open runs start with empty memories."""
+    sensor, cells = driver.sensor, driver.net.scratch[: observation_size(driver.sensor)]
+    action, run, first_stream = 0, NOBODY, 0
+    while True:
+        agent = next_decision(runs, action)
+        if agent == NOBODY:
+            return
+        if is_open(runs) and run != runs.position[0]:
+            run = runs.position[0]
+            first_stream = (runs.first_run + run) * driver.agents
+            driver.history[:] = 0.0
+            driver.memory[:] = 0.0
+        sense(runs.rules[0], sensor, runs.games[0], agent, cells)
+        action = decide(driver, agent, first_stream + agent)
+
+
+@compiled
+def decide_all(driver: Driver, agent_indices: I64, obs: F64, actions: I64) -> None:
+    """Write the action of each agent for its observation in obs (B, D)."""
+    for b in range(obs.shape[0]):
+        driver.net.scratch[: obs.shape[1]] = obs[b]
+        actions[b] = decide(driver, agent_indices[b], agent_indices[b])
+
+
+class NetworkPolicy(Policy):
+    """A network that drives from the sensor's cells.
+
+    Args:
+        label: what tables call it
+        network: reads `input_size(sensor, temporal_window)` numbers, gives 5
+        sensor: what it sees
+        temporal_window: past decisions it remembers
+        rules, other_agents: what it was made for
+        seed: draws actions with the softmax of the outputs as chances; None takes the first of the largest outputs
+    """
+
+    def __init__(
+        self,
+        label: str,
+        network: Network,
+        sensor: Sensor,
+        temporal_window: int = 0,
+        rules: int = 2018,
+        other_agents: int = 0,
+        seed: int | None = None,
+    ) -> None:
+        expected = input_size(sensor, temporal_window)
+        if network.inputs != expected:
+            raise ValueError(
+                f"a network of {network.inputs} inputs behind a sensor of {sensor.size} cells and a temporal window of "
+                f"{temporal_window}, which give {expected}; make them agree"
+            )
+        if network.outputs != ACTIONS:
+            raise ValueError(
+                f"a network of {network.outputs} outputs; there are {ACTIONS} actions, one output for each"
+            )
+        if seed is not None and not 0 <= seed <= MAX_SEED:
+            raise ValueError(f"seed={seed}: give a whole number from 0 to {MAX_SEED}")
+        self.label, self.observation, self.network, self.temporal_window = label, sensor, network, temporal_window
+        self.rules, self.other_agents, self.seed = rules, other_agents, seed
+        self.program: Program = network.assemble()
+        history = np.zeros((0, 1 + temporal_window * (sensor.size + 1)))
+        memory = np.zeros((0, self.program.memory))
+        self.driver = Driver(self.program.net, sensor, history, memory, 1, ARGMAX if seed is None else seed)
+        self.reset(np.arange(1))
+
+    def attach(self, sim: Any) -> None:
+        """Take the number of agents that drive in each env."""
+        self.set_agents(sim.rules.other_agents + 1)
+
+    def set_agents(self, agents: int) -> None:
+        """Drive so many agents in each env, of which the first is the ego car."""
+        self.driver = self.driver._replace(agents=agents)
+
+    def reset(self, agent_indices: I64) -> None:
+        """Empty the memories of these agents, making room for them."""
+        needed, (room, length) = int(np.max(agent_indices)) + 1, self.driver.history.shape
+        if needed != room and len(agent_indices) == needed:
+            memory = np.zeros((needed, self.program.memory))
+            self.driver = self.driver._replace(history=np.zeros((needed, length)), memory=memory)
+        self.driver.history[agent_indices], self.driver.memory[agent_indices] = 0.0, 0.0
+
+    def act(self, obs: F64, agent_indices: I64) -> I64:
+        """Return the actions (B,) for obs (B, D) float64 of the agents with these indices (B,)."""
+        cells, count, room = np.ascontiguousarray(obs, np.float64), len(agent_indices), len(self.driver.history)
+        if cells.shape != (count, self.observation.size):
+            raise ValueError(f"obs of shape {cells.shape}; {count} agents observe {self.observation.size} cells each")
+        if count and not 0 <= agent_indices.min() <= agent_indices.max() < room:
+            raise ValueError(
+                f"agent indices up to {agent_indices.max()}, but memories for {room}; reset(agent_indices) makes room"
+            )
+        actions = np.empty(count, np.int64)
+        decide_all(self.driver, agent_indices, cells, actions)
+        if self.activity is not None and agent_indices[0] % self.driver.agents == 0:
+            self.activity = self.program.values()
+        return actions
+
+    def official_loop(self) -> RunLoop:
+        """Return the loop that plays a chain of runs, with the memories as they are."""
+        return partial(play, driver=self.driver)
+
+    def open_loop(self) -> RunLoop:
+        """Return the loop that plays independent runs, with the memories of one env's agents."""
+        self.reset(np.arange(self.driver.agents))
+        return partial(play, driver=self.driver)
