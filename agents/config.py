@@ -13,8 +13,9 @@ defaults, the preset, the file, then `--set`.
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from agents.expert_config import ExpertConfig
 from agents.perception import NONE, EncoderConfig
 from agents.presets import DEFAULTS, PRESETS
 from agents.world_model_config import WorldModelConfig
-from deeptraffic.envs.observation import ObservationConfig
+from deeptraffic.envs.observations import OPTIONS, Observation, make_observation
 from deeptraffic.envs.settings import REWARDS
 from deeptraffic.settings import (
     Checked,
@@ -87,7 +88,7 @@ class TrainConfig(Checked):
     init_gain: float = real(1.0, 1e-3, 1e4)
     critic_first: int = integer(0, 0, 10**12)
     road: RoadConfig = field(default_factory=RoadConfig)
-    observation: ObservationConfig = field(default_factory=lambda: ObservationConfig("gaps"))
+    observation: Observation = field(default_factory=lambda: make_observation("gaps"))
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     games: GamesConfig = field(default_factory=GamesConfig)
     agent: AgentConfig = field(default_factory=PPOConfig)
@@ -102,8 +103,9 @@ class TrainConfig(Checked):
                 f"init={self.init!r}, critic_first={self.critic_first}: only {', '.join(WARM)} without an encoder "
                 "begin from a network that drives already; leave them out"
             )
-        if isinstance(self.agent, TeamPPOConfig) and self.observation.kind == "pixels":
-            raise ValueError("observation.kind='pixels' does not show which car decides; choose another for team_ppo")
+        if isinstance(self.agent, TeamPPOConfig) and self.observation.ego_only:
+            kind = self.observation.kind
+            raise ValueError(f"observation.kind={kind!r} does not show which car decides; choose another for team_ppo")
         drivers = 1 + min(self.road.other_agents, 9) if isinstance(self.agent, TeamPPOConfig) else 1  # 10 never decides
         rollout = getattr(self.agent, "n_steps", 0) * self.games.num_envs * drivers
         if isinstance(self.agent, PPOConfig | PQNConfig) and (self.agent.batch_size > rollout or rollout < 2):
@@ -175,21 +177,18 @@ def build_config(
     return _assemble(algo, chosen)
 
 
-def _sections(algo: str) -> dict[str, Any]:
-    return {
-        "road": RoadConfig,
-        "observation": ObservationConfig,
-        "encoder": EncoderConfig,
-        "games": GamesConfig,
-        "agent": AGENTS[algo],
-    }
+def _sections(algo: str) -> dict[str, tuple[Iterable[str], Callable[..., Any]]]:
+    """Names of each section's settings, and what makes the section from them."""
+    classes = {"road": RoadConfig, "encoder": EncoderConfig, "games": GamesConfig, "agent": AGENTS[algo]}
+    sections = {name: ([each.name for each in fields(kind)], kind) for name, kind in classes.items()}
+    return sections | {"observation": (OPTIONS, partial(make_observation, "gaps"))}
 
 
 def setting_names(algo: str) -> list[str]:
     """Full names of all settings of an algorithm's run: top-level ones, then section.name."""
     sections = _sections(algo)
     top = [setting.name for setting in fields(TrainConfig) if setting.name not in sections]
-    return top + [f"{section}.{setting.name}" for section, kind in sections.items() for setting in fields(kind)]
+    return top + [f"{section}.{name}" for section, (names, _) in sections.items() for name in names]
 
 
 def resolve_key(algo: str, key: str) -> str:
@@ -208,11 +207,9 @@ def resolve_key(algo: str, key: str) -> str:
 
 def _assemble(algo: str, chosen: Settings) -> TrainConfig:
     parts: dict[str, Any] = {"algo": algo}
-    for section, kind in _sections(algo).items():
+    for section, (_, make) in _sections(algo).items():
         given = {key.partition(".")[2]: value for key, value in chosen.items() if key.startswith(f"{section}.")}
-        if section == "observation":
-            given = {"kind": "gaps", **given}
-        parts[section] = kind(**given)
+        parts[section] = make(**given)
     return TrainConfig(**parts, **{key: value for key, value in chosen.items() if "." not in key})
 
 

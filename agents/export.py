@@ -23,8 +23,7 @@ from deeptraffic.policies.base import Policy
 from deeptraffic.policies.layers import Layer
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import NetworkPolicy
-from deeptraffic.policies.vocabulary import Dense, Gaps, LayerNorm, Relu, Tanh
-from deeptraffic.sim.rules import CONTESTS
+from deeptraffic.policies.vocabulary import Dense, LayerNorm, Relu, Tanh
 from deeptraffic.sim.state import F64, I64
 
 Weights = dict[str, NDArray[np.float32]]
@@ -54,7 +53,7 @@ def reads_cells(config: TrainConfig) -> bool:
     """Whether a run's network can be a `Network` over the sensor's cells: dense layers that see them, or lane gaps."""
     seen = config.observation
     is_plain = config.encoder.name == NONE and not isinstance(config.agent, RecurrentPPOConfig)
-    return is_plain and seen.kind in ("vector", "gaps") and seen.temporal_window == 0
+    return is_plain and seen.layers(config.road.build()) is not None and seen.temporal_window == 0
 
 
 def make_policy(config: TrainConfig, weights: Weights, label: str, notes: dict[str, str] | None = None) -> Policy:
@@ -76,10 +75,8 @@ def to_network(config: TrainConfig, weights: Weights) -> Network:
     Raises ValueError if the weights are not those of this configuration's sensor.
     """
     seen = config.observation
-    layers: list[Layer] = []
+    layers: list[Layer] = [*(seen.layers(config.road.build()) or ())]
     tensors: Weights = {}
-    if seen.kind == "gaps":
-        layers.append(Gaps(**seen.sensor._asdict(), empty=CONTESTS[config.road.rules].empty))
     if "lanes.weight" in weights:
         for layer, named in lane_layers(seen.sensor, weights["lanes.weight"], weights["lanes.bias"]):
             layers.append(layer)

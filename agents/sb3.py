@@ -30,7 +30,6 @@ from agents.perception import encoder_kwargs
 from agents.pqn import PQN
 from agents.pqn_policy import driving_weights
 from agents.reinforce import Reinforce
-from agents.segment_memory import mirror_of
 from agents.team import TeamPPO
 from agents.team_games import TeamVecEnv
 from agents.warm_start import WarmPPO, load_lane_driver, warm_start
@@ -141,7 +140,7 @@ def _make_world_model(config: TrainConfig, settings: dict[str, Any]) -> WorldMod
     agent = config.agent
     assert isinstance(agent, WorldModelConfig)
     named = {name: settings[name] for name in ("policy", "env", "learning_rate", "policy_kwargs", "seed", "device")}
-    return WorldModelAgent(**named, config=agent, mirror=mirror_of(config.observation) if agent.mirror else None)
+    return WorldModelAgent(**named, config=agent, mirror=config.observation.mirror() if agent.mirror else None)
 
 
 def _make_expert_iteration(config: TrainConfig, settings: dict[str, Any]) -> ExpertIteration:

@@ -14,8 +14,6 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deeptraffic.envs.observation import ObservationConfig
-from deeptraffic.policies.gaps import GAP_FEATURES
 from deeptraffic.sim.rules import Action
 
 I64 = NDArray[np.int64]
@@ -116,21 +114,3 @@ class SegmentMemory:
 def _kept(part: spaces.Space) -> Any:
     """The type in which an observation is remembered: float64 as float32, others as they are."""
     return np.float32 if part.dtype == np.float64 else part.dtype
-
-
-def mirror_of(observation: ObservationConfig) -> I64 | None:
-    """Return the permutation that exchanges left and right in a flat observation, None for a kind without one."""
-    sensor = observation.sensor
-    columns, cells = sensor.columns, sensor.size
-    if observation.temporal_window:
-        return None
-    if observation.kind == "gaps":
-        return np.arange(columns * GAP_FEATURES).reshape(columns, GAP_FEATURES)[::-1].ravel()
-    if observation.kind == "gaps_ego":
-        lanes = np.arange(columns * GAP_FEATURES).reshape(columns, GAP_FEATURES)[::-1].ravel()
-        return np.concatenate([lanes, columns * GAP_FEATURES + np.arange(2)])
-    if observation.kind == "vector":
-        return np.arange(cells).reshape(-1, columns)[:, ::-1].ravel()
-    if observation.kind == "grid":
-        return np.arange(4 * cells).reshape(-1, columns)[:, ::-1].ravel()
-    return None

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.envs.batch import CARRIED_OUT_NOTHING, report_rows
-from deeptraffic.envs.observation import Observer
+from deeptraffic.envs.observations import Observer
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv, Info
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import run_in_chunks

@@ -48,7 +48,7 @@ class Encoder(BaseFeaturesExtractor):
         architecture: the subclass's keyword arguments, from which `save` and `load_encoder` make it again
 
     name: of the architecture, its key in `representation.registry.ENCODERS`
-    observed: what to observe to feed it, the fields of an `ObservationConfig`, where that is known
+    observed: what to observe to feed it, the kind and options of an `Observation`, where that is known
     summary: JSON values about its training
     is_pretrained: whether its weights were trained before; is_frozen: whether they may not change any more
     """

@@ -23,7 +23,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from agents.config import TrainConfig
 from agents.sb3 import make_games, make_model
 from agents.training import crosses, torch_threads
-from deeptraffic.envs.observation import ObservationConfig, Observer
+from deeptraffic.envs.observations import Observation, Observer
 from deeptraffic.envs.settings import reward_of
 from deeptraffic.settings import Checked, integer, real
 from deeptraffic.sim.engine import Simulator
@@ -105,7 +105,7 @@ def worst_scenes(draw: Draw, drive: Drive, config: CurriculumConfig, random: np.
     return Found(np.concatenate(games)[kept], all_speeds[kept], speeds[0])
 
 
-def speed_from(model: BaseAlgorithm, rules: Rules, observation: ObservationConfig, decisions: int) -> Drive:
+def speed_from(model: BaseAlgorithm, rules: Rules, observation: Observation, decisions: int) -> Drive:
     """Return how a model is driven from games: its mean speed over the next decisions, most likely actions [mph]."""
 
     def drive(games: Games) -> F64:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from agents.config import TrainConfig
 from agents.world_model import WorldModel
 from agents.world_model_agent import WorldModelAgent
-from deeptraffic.envs.observation import ObservationConfig, Observer
+from deeptraffic.envs.observations import Observation, Observer
 from deeptraffic.evaluation.seeds import choose_seeds
 from deeptraffic.figure import BLUE, GREEN, INK, ORANGE, empty_figure, save_figure, style_axes
 from deeptraffic.policies.gaps import GAP_FEATURES, OWN_ROWS
@@ -93,7 +93,7 @@ def typical_game(journey: Journey) -> int:
     return int(games[np.argsort(errors)[len(games) // 2]])
 
 
-def cell_picture(flat: F32, observation: ObservationConfig) -> NDArray[np.float64]:
+def cell_picture(flat: F32, observation: Observation) -> NDArray[np.float64]:
     """Return an observation as shades (H, L): 0 beside the road, about half for a car, 1 free; row 0 farthest ahead."""
     sensor = observation.sensor
     if observation.kind == "vector":

@@ -33,7 +33,7 @@ from agents.world_model import WorldModel
 from agents.world_model_agent import WorldModelAgent
 from agents.world_model_config import WorldModelConfig
 from agents.world_model_losses import preferences
-from deeptraffic.envs.observation import ObservationConfig, Observer
+from deeptraffic.envs.observations import Observation, Observer
 from deeptraffic.evaluation.comparison import Estimate, GroupStatistics, PairStatistics, compare
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.policies.base import Access, Policy
@@ -161,9 +161,7 @@ class LearnedWorld:
 class TrueWorld:
     """Looks ahead in clones of the games."""
 
-    def __init__(
-        self, model: WorldModel, config: WorldModelConfig, search: Search, observation: ObservationConfig
-    ) -> None:
+    def __init__(self, model: WorldModel, config: WorldModelConfig, search: Search, observation: Observation) -> None:
         self.model, self.config, self.search, self.observation = model, config, search, observation
         self.random = np.random.default_rng(search.seed)
         self.sim: Simulator | None = None

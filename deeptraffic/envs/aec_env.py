@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pettingzoo import AECEnv
 
 from deeptraffic.envs.masks import action_masks
-from deeptraffic.envs.observation import ObservationConfig, Observer
+from deeptraffic.envs.observations import ObservationLike, Observer, make_observation
 from deeptraffic.envs.pictures import RENDER_MODES, Pictures, steps_per_second
 from deeptraffic.envs.settings import (
     MAX_STEPS,
@@ -63,7 +63,7 @@ class DeepTrafficAECEnv(AECEnv):
     Args:
         rules: 2018, or a RoadConfig
         other_agents: 1..10 driven cars besides the ego car
-        observation: vector, gaps, gaps_ego, grid or kinematics: a name, a dict of options or an ObservationConfig
+        observation: vector, gaps, gaps_ego, grid or kinematics: a name, a dict of options or an Observation
         reward: "mit" or "speed", of an agent's own car since its last decision; an agent's first turn brings 0
         max_steps: decisions after which an agent is truncated, each at its own next turn; None for never
         render_mode: None, "rgb_array" or "human"
@@ -87,7 +87,7 @@ class DeepTrafficAECEnv(AECEnv):
         self,
         rules: int | RoadConfig = 2018,
         other_agents: int = 4,
-        observation: ObservationConfig | Mapping[str, Any] | str = "vector",
+        observation: ObservationLike = "vector",
         reward: str = "mit",
         max_steps: int | None = MAX_STEPS,
         render_mode: str | None = None,
@@ -99,7 +99,7 @@ class DeepTrafficAECEnv(AECEnv):
             raise ValueError("reward='passed' is counted for the ego car alone; choose 'mit' or 'speed'")
         self.metadata = {**self.metadata, "render_fps": steps_per_second(self.rules)}
         self.sim = Simulator(self.rules, num_envs=1, threads=1)
-        config, turns = ObservationConfig.of(observation), self.rules.decision_period // self.rules.agent_stagger
+        config, turns = make_observation(observation), self.rules.decision_period // self.rules.agent_stagger
         deciding = min(self.rules.other_agents + 1, turns)
         self.observers = [Observer(self.rules, config, 1, agent) for agent in range(deciding)]
         self.possible_agents = [f"car_{i}" for i in range(deciding)]

@@ -5,14 +5,14 @@ episode ended, observe. Nothing terminates, so which games end is known by count
 time, for each draws its next run from its own generator.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deeptraffic.envs.gym_env import write_report
-from deeptraffic.envs.observation import ObservationConfig, Observer
+from deeptraffic.envs.observations import ObservationLike, Observer, make_observation
 from deeptraffic.envs.official_chain import OfficialChain
 from deeptraffic.envs.open_seeds import OpenSeeds
 from deeptraffic.envs.others import OtherDrivers, Others
@@ -65,7 +65,7 @@ class GameBatch:
         num_envs: int,
         rules: int | RoadConfig,
         other_agents: int,
-        observation: ObservationConfig | Mapping[str, Any] | str,
+        observation: ObservationLike,
         reward: str,
         max_steps: int | None,
         others: Others | None,
@@ -79,7 +79,7 @@ class GameBatch:
         if stagger and self.max_steps is None:
             raise ValueError("stagger=True cannot shorten episodes that never end (max_steps=None); give max_steps")
         self.sim = Simulator(self.rules, int(num_envs), threads)
-        self.observation = ObservationConfig.of(observation)
+        self.observation = make_observation(observation)
         self.observer = Observer(self.rules, self.observation, self.sim.num_envs)
         self.others = OtherDrivers(others, self.sim, self.observation) if others is not None else None
         self.seeds = OpenSeeds(self.sim.num_envs)

@@ -18,7 +18,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from deeptraffic.envs.masks import action_masks
-from deeptraffic.envs.observation import ObservationConfig, Observer
+from deeptraffic.envs.observations import ObservationLike, Observer, make_observation
 from deeptraffic.envs.official_chain import OfficialChain
 from deeptraffic.envs.others import OtherDrivers, Others
 from deeptraffic.envs.pictures import RENDER_MODES, Pictures, steps_per_second
@@ -68,7 +68,7 @@ class DeepTrafficEnv(gymnasium.Env):
     Args:
         rules: 2018, 2017, or a RoadConfig for a research road
         other_agents: 0..10 other driven cars (2018 only)
-        observation: a kind's name, a dict of `ObservationConfig`'s fields, or an ObservationConfig
+        observation: a kind's name, a dict of `Observation`'s fields, or an Observation
         reward: "mit" (N - 60) / 20 with N the ego car's speed summed over the period [px/frame], "speed" its mean speed
             / 80 mph, "passed" vehicles passed in the period minus those that passed
         max_steps: `truncated` after this many steps (67 cover 2,000 frames); None for never
@@ -92,7 +92,7 @@ class DeepTrafficEnv(gymnasium.Env):
         self,
         rules: int | RoadConfig = 2018,
         other_agents: int = 0,
-        observation: ObservationConfig | Mapping[str, Any] | str = "vector",
+        observation: ObservationLike = "vector",
         reward: str = "mit",
         max_steps: int | None = MAX_STEPS,
         render_mode: str | None = None,
@@ -103,7 +103,7 @@ class DeepTrafficEnv(gymnasium.Env):
         self._last_step = FOREVER if self.max_steps is None else self.max_steps
         self.metadata = {**self.metadata, "render_fps": steps_per_second(self.rules)}
         self.sim = Simulator(self.rules, num_envs=1, threads=1)
-        self.observation = ObservationConfig.of(observation)
+        self.observation = make_observation(observation)
         self.observer = Observer(self.rules, self.observation, num_envs=1)
         self.observation_space = self.observer.space
         self.action_space = spaces.Discrete(len(Action))

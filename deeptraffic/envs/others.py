@@ -1,12 +1,12 @@
 """Who drives the other agents of a single-agent environment: copies of a policy, or a plain function."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from deeptraffic.envs.observation import KINDS, ObservationConfig, Observer
+from deeptraffic.envs.observations import Observation, Observer
+from deeptraffic.envs.observations.vector import VectorObservation
 from deeptraffic.envs.settings import check_action
 from deeptraffic.policies.base import Policy
 from deeptraffic.sim.engine import Simulator
@@ -28,7 +28,7 @@ class OtherDrivers:
     Agent i of game b has the policy's memory slot b * (A + 1) + i. Agent 10 never decides.
     """
 
-    def __init__(self, others: Others, sim: Simulator, config: ObservationConfig) -> None:
+    def __init__(self, others: Others, sim: Simulator, config: Observation) -> None:
         self.policy = others if isinstance(others, Policy) else None
         self.function: Any = others
         if self.policy is None and not callable(others):
@@ -86,13 +86,10 @@ class OtherDrivers:
             raise ValueError(f"others decided for agent {agent}: {error}") from error
 
 
-def policy_observation(policy: Policy) -> ObservationConfig:
-    """Return what a policy object declares that it sees, in float64 as its `act` wants it."""
+def policy_observation(policy: Policy) -> Observation:
+    """Return what a policy observes."""
     seen = policy.observation
-    if isinstance(seen, ObservationConfig):
-        takes_dtype = seen.dtype is None and "dtype" in KINDS[seen.kind].options
-        return replace(seen, dtype="float64") if takes_dtype else seen
-    return ObservationConfig("vector", *policy.sensor, dtype="float64")
+    return seen if isinstance(seen, Observation) else VectorObservation(*seen)
 
 
 def _pick(obs: Any, k: int) -> Any:

@@ -24,7 +24,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
 from deeptraffic.envs.batch import CARRIED_OUT_NOTHING, GameBatch, check_batch_render_mode
 from deeptraffic.envs.masks import action_masks
-from deeptraffic.envs.observation import ObservationConfig
+from deeptraffic.envs.observations import ObservationLike
 from deeptraffic.envs.others import Others
 from deeptraffic.envs.settings import MAX_STEPS, check_options
 from deeptraffic.sim.rules import Action, RoadConfig
@@ -60,7 +60,7 @@ class DeepTrafficVecEnv(VecEnv):
         num_envs: int,
         rules: int | RoadConfig = 2018,
         other_agents: int = 0,
-        observation: ObservationConfig | Mapping[str, Any] | str = "vector",
+        observation: ObservationLike = "vector",
         reward: str = "mit",
         max_steps: int | None = MAX_STEPS,
         render_mode: str | None = None,

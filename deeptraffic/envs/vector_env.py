@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from deeptraffic.envs.batch import CARRIED_OUT_NOTHING, GameBatch, check_batch_render_mode
 from deeptraffic.envs.masks import action_masks
-from deeptraffic.envs.observation import ObservationConfig
+from deeptraffic.envs.observations import ObservationLike
 from deeptraffic.envs.others import Others
 from deeptraffic.envs.pictures import steps_per_second
 from deeptraffic.envs.settings import MAX_STEPS, check_max_steps, check_options
@@ -58,7 +58,7 @@ class DeepTrafficVectorEnv(VectorEnv):
         num_envs: int = 1,
         rules: int | RoadConfig = 2018,
         other_agents: int = 0,
-        observation: ObservationConfig | Mapping[str, Any] | str = "vector",
+        observation: ObservationLike = "vector",
         reward: str = "mit",
         max_steps: int | None = MAX_STEPS,
         render_mode: str | None = None,

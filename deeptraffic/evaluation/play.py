@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.envs.observation import Observer
+from deeptraffic.envs.observations import Observer
 from deeptraffic.policies.base import Policy
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import Simulator

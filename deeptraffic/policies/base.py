@@ -34,7 +34,7 @@ class Policy(ABC):
 
     label: name in tables and scores
     observation: what it observes: a `Sensor` (the game's own vector, float64), or an
-        `deeptraffic.envs.observation.ObservationConfig`
+        `deeptraffic.envs.observations.Observation`
     rules, other_agents: the contest and the number of other agents that it was made for
     notes: facts about it that are kept with it, such as the decisions that it was trained for
     activity: set it to a list to have a network replace it, at each decision of an ego car, by the values of its input

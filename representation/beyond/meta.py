@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from deeptraffic.envs.observation import ObservationConfig
+from deeptraffic.envs.observations import make_observation
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.settings import Checked, integer, real
@@ -112,7 +112,7 @@ def gap_demonstrations(config: RecordingConfig, cache: Any = None) -> dict[str, 
 
 def gap_decisions(recording: Recording, states: NDArray[Any]) -> I64:
     """Return what the policy `gap` decides in states (N,)."""
-    cells = observe(recording.rules, states, ObservationConfig("vector"))  # (N, 420) float64
+    cells = observe(recording.rules, states, make_observation("vector"))  # (N, 420) float64
     return make_builtin("gap", recording.rules.year).act(np.ascontiguousarray(cells), np.arange(len(cells)))
 
 
@@ -131,7 +131,7 @@ class ClonedPolicy(Policy):
 
     def __init__(self, model: Classifier, label: str = "cloned") -> None:
         self.model, self.label = model, label
-        self.observation = ObservationConfig.of(OBSERVED)
+        self.observation = make_observation(OBSERVED)
 
     def act(self, obs: NDArray[Any], rows: I64) -> I64:
         """Return the actions (B,) for lane gaps (B, n)."""

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.envs.scene import OCCUPIED, OFF_ROAD, OWN, OWN_ROWS, SPEED
-from deeptraffic.sim.rules import Action
+from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
+from deeptraffic.sim.rules import VEHICLE_CELLS, Action
 from representation.data.labels import GAP_AHEAD, GAP_BEHIND, LOOK_AHEAD
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -102,7 +102,7 @@ def _ahead(grids: NDArray[Any]) -> list[str]:
 
 def _is_free(grids: NDArray[Any], side: int) -> NDArray[np.bool_]:
     ego_row, middle = _own_place(grids)
-    reach = slice(ego_row - round(GAP_AHEAD / 10), ego_row + OWN_ROWS + round(GAP_BEHIND / 10))
+    reach = slice(ego_row - round(GAP_AHEAD / 10), ego_row + VEHICLE_CELLS + round(GAP_BEHIND / 10))
     lane = grids[:, :, reach, middle + side]
     return ~np.any(lane[:, [OCCUPIED, OFF_ROAD]] > 0, (1, 2))
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.envs.scene import FULL_SPEED, OCCUPIED, OFF_ROAD, OWN, SPEED
+from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
 from deeptraffic.sim.compiled import compiled
-from deeptraffic.sim.rules import CELL_LENGTH, Action
+from deeptraffic.sim.rules import CELL_LENGTH, FULL_SPEED, Action
 from representation.data.recording import Recording, observe
 
 OBSERVATION = {"kind": "grid"}

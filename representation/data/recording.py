@@ -17,7 +17,6 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.envs.observation import ObservationConfig, Observer
+from deeptraffic.envs.observations import ObservationLike, Observer, make_observation
 from deeptraffic.envs.settings import reward_of
 from deeptraffic.evaluation.seeds import SEED_SETS
 from deeptraffic.policies.builtin import BUILTINS, make_builtin
@@ -106,9 +105,9 @@ def record(config: RecordingConfig, cache: str | Path | None = None) -> Recordin
     return Recording(config, rules, **arrays)
 
 
-def observe(rules: Rules, states: NDArray[Any], observation: ObservationConfig | Mapping[str, Any] | str) -> Any:
+def observe(rules: Rules, states: NDArray[Any], observation: ObservationLike) -> Any:
     """Return what the ego car sees in states (S...): an array (S..., *observation), or a dict of such arrays."""
-    config = ObservationConfig.of(observation)
+    config = make_observation(observation)
     flat = states.reshape(-1)
     sim = Simulator(rules, min(CHUNK, max(1, flat.size)))
     observer = Observer(rules, config, sim.num_envs)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deeptraffic.envs.scene import OCCUPIED, OFF_ROAD, OWN, SPEED
+from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
 from deeptraffic.settings import Checked, real
 
 

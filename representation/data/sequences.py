@@ -22,10 +22,10 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from deeptraffic.envs.scene import OCCUPIED, OFF_ROAD, OWN_ROWS, SPEED
+from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, SPEED
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.settings import Checked, boolean, real
-from deeptraffic.sim.rules import LANE_WIDTH, MPH_PER_PX, VEHICLE_LENGTH, Action, Rules, Sensor
+from deeptraffic.sim.rules import LANE_WIDTH, MPH_PER_PX, VEHICLE_CELLS, VEHICLE_LENGTH, Action, Rules, Sensor
 from representation.data.recording import Recording, observe
 
 F32 = NDArray[np.float32]
@@ -89,7 +89,7 @@ def lane_features(grid: NDArray[np.floating]) -> F32:
         distances.append(free)
         found_speeds.append(np.where(there, np.take_along_axis(speeds, at[..., None, :], -2)[..., 0, :], 0.0))
     behind = occupied[..., AHEAD:, :].copy()
-    behind[..., :OWN_ROWS, LANES // 2] = False  # the own car
+    behind[..., :VEHICLE_CELLS, LANES // 2] = False  # the own car
     exists = ~(grid[..., OFF_ROAD, :, :] > 0.5).all(-2)
     return np.stack([*distances, _first(behind)[0], exists, *found_speeds], -1).astype(np.float32)
 

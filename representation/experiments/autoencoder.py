@@ -7,7 +7,7 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from deeptraffic.envs.scene import OCCUPIED, SPEED
+from deeptraffic.envs.observations.grid import OCCUPIED, SPEED
 from deeptraffic.evaluation.protocol import evaluate_open
 from representation.data.labels import SCENES, scene_class
 from representation.data.recording import Recording, RecordingConfig, observe, record

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deeptraffic.envs.scene import OCCUPIED, OFF_ROAD, OWN
+from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN
 from deeptraffic.figure import empty_figure, save_figure
 from representation.data.captions import describe, sentence
 from representation.data.motion import OBSERVATION

@@ -18,7 +18,7 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from deeptraffic.envs.scene import OCCUPIED, SPEED
+from deeptraffic.envs.observations.grid import OCCUPIED, SPEED
 from representation.data.recording import RecordingConfig, observe, record
 from representation.encoder import Encoder
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob

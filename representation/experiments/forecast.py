@@ -8,7 +8,7 @@ import torch
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from deeptraffic.envs.scene import OCCUPIED, OWN, SPEED
+from deeptraffic.envs.observations.grid import OCCUPIED, OWN, SPEED
 from deeptraffic.figure import BLUE, GREY, ORANGE, empty_figure, new_figure, save_figure
 from representation.data.motion import OBSERVATION, persistence, windows
 from representation.data.recording import RecordingConfig, observe, record

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.envs.scene import FULL_SPEED, OCCUPIED, OFF_ROAD, OWN, SPEED
+from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
+from deeptraffic.sim.rules import FULL_SPEED
 
 Grids = NDArray[np.float32]
 THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from deeptraffic.envs.scene import OCCUPIED, OFF_ROAD, OWN, SPEED
+from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
 from representation.encoder import Encoder, as_float
 from representation.layouts import as_vector, vector_size
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deeptraffic.envs.scene import CHANNELS, OCCUPIED, SPEED
+from deeptraffic.envs.observations.grid import CHANNELS, OCCUPIED, SPEED
 from deeptraffic.sim.rules import Action
 from representation.data.motion import FORECAST, constant_velocity
 from representation.fit import Batch

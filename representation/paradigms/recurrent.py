@@ -42,7 +42,7 @@ class StatefulEncoder(Encoder):
     Args:
         observation_space: any; see `representation/layouts.py` for how it is a sequence
         features_dim: D, also the size of each step's input
-        temporal_window: T where the observation is a row with a temporal window of T (`ObservationConfig`), which is
+        temporal_window: T where the observation is a row with a temporal window of T (`Observation`), which is
             then read as T + 1 steps, each with the action before it; 0 reads a row as one step
         architecture: see `Encoder`
 

@@ -6,7 +6,7 @@
 Behind the sensor sits the built-in policy `gap`, which reads vehicles off cells.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deeptraffic.envs.observation import ObservationConfig
-from deeptraffic.envs.scene import OCCUPIED, OFF_ROAD, OWN, SPEED
+from deeptraffic.envs.observations import ObservationLike, make_observation
+from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.builtin import GapPolicy
 from deeptraffic.sim.rules import RULES_2018
@@ -56,12 +56,12 @@ class NoisySensorPolicy(Policy):
         self,
         noise: SensorNoise | None,
         mending: Denoiser | None = None,
-        observed: ObservationConfig | Mapping[str, Any] | str = "grid",
+        observed: ObservationLike = "grid",
         seed: int = 0,
     ) -> None:
         self.noise, self.mending, self.seed = noise, mending, seed
         self.label = "gap, " + ("sensor exact" if noise is None else "sensor errs" + (", mended" if mending else ""))
-        self.observation = ObservationConfig.of(observed)
+        self.observation = make_observation(observed)
         self.driver = GapPolicy(RULES_2018.empty, observation=self.observation.sensor)
         self.random = torch.Generator().manual_seed(seed)
 

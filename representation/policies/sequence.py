@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deeptraffic.envs.observation import ObservationConfig
+from deeptraffic.envs.observations import make_observation
 from deeptraffic.envs.settings import reward_of
 from deeptraffic.evaluation.play import PolicyRunner
 from deeptraffic.policies.base import Policy
@@ -38,7 +38,7 @@ class SequencePolicy(Policy):
 
     def __init__(self, model: ActionModel, sensor: SensorConfig, label: str, seed: int = 0) -> None:
         self.model, self.sensor_config, self.label, self.seed = model.eval().cpu(), sensor, label, seed
-        self.observation = ObservationConfig("grid")
+        self.observation = make_observation("grid")
         self.decisions = 0
         self.before: I64 = np.zeros(0, np.int64)
         self.memory = torch.zeros(0)

@@ -34,9 +34,9 @@ def test_the_exported_network_decides_as_the_algorithm(algo: str, small_config: 
     cells = sim.sense(Sensor())
     gaps = np.stack([policy.network.assemble().run(row) for row in cells])
     assert gaps.shape == (64, 5)
-    from deeptraffic.envs.observation import ObservationConfig, Observer
+    from deeptraffic.envs.observations import Observer, make_observation
 
-    obs = Observer(RULES_2018, ObservationConfig("gaps"), 64).observe(sim)
+    obs = Observer(RULES_2018, make_observation("gaps"), 64).observe(sim)
     decided = model.policy.predict(obs, deterministic=True)[0]
     assert np.array_equal(policy.act(cells, sim.rows), decided)
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from agents.segment_memory import MIRRORED_ACTIONS, SegmentMemory, mirror_of
-from deeptraffic.envs.observation import ObservationConfig, Observer
+from agents.segment_memory import MIRRORED_ACTIONS, SegmentMemory
+from deeptraffic.envs.observations import Observer, make_observation
 from deeptraffic.policies.gaps import gap_features
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018, Action
@@ -71,7 +71,7 @@ def driven_game() -> Simulator:
 
 @pytest.mark.parametrize("kind", ["vector", "gaps", "gaps_ego", "grid"])
 def test_a_mirror_image_mirrored_is_the_original(kind: str) -> None:
-    mirror = mirror_of(ObservationConfig(kind))
+    mirror = make_observation(kind).mirror()
     assert mirror is not None
     np.testing.assert_array_equal(mirror[mirror], np.arange(mirror.size))
     assert (mirror != np.arange(mirror.size)).any()
@@ -81,8 +81,8 @@ def test_a_mirror_image_mirrored_is_the_original(kind: str) -> None:
 
 def test_mirrored_cells_have_mirrored_gaps_and_a_mirrored_grid() -> None:
     sim = driven_game()
-    seen = {kind: Observer(sim.rules, ObservationConfig(kind), 40).observe(sim) for kind in ("vector", "gaps", "grid")}
-    flipped = {kind: obs.reshape(40, -1)[:, mirror_of(ObservationConfig(kind))] for kind, obs in seen.items()}
+    seen = {kind: Observer(sim.rules, make_observation(kind), 40).observe(sim) for kind in ("vector", "gaps", "grid")}
+    flipped = {kind: obs.reshape(40, -1)[:, make_observation(kind).mirror()] for kind, obs in seen.items()}
     assert (flipped["gaps"] != seen["gaps"]).any()
     out = np.empty(42, np.float32)
     for game in range(40):
@@ -103,4 +103,4 @@ def test_half_of_the_segments_are_seen_in_the_mirror() -> None:
 
 @pytest.mark.parametrize("settings", [{"kind": "pixels"}, {"kind": "gaps", "temporal_window": 1}])
 def test_what_cannot_be_mirrored_is_not(settings: dict) -> None:
-    assert mirror_of(ObservationConfig(**settings)) is None
+    assert make_observation(settings).mirror() is None

@@ -13,7 +13,7 @@ from agents.config import TrainConfig
 from agents.sb3 import make_games, make_model
 from agents.team import TeamPPO
 from agents.team_games import TeamVecEnv
-from deeptraffic.envs.observation import Observer
+from deeptraffic.envs.observations import Observer
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.state import NOBODY
 

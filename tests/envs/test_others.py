@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deeptraffic.envs.gym_env import DeepTrafficEnv
-from deeptraffic.envs.observation import ObservationConfig
+from deeptraffic.envs.observations import make_observation
 from deeptraffic.envs.others import OtherDrivers
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.builtin import make_builtin
@@ -56,7 +56,7 @@ def test_policy_gets_a_slot_per_agent_and_its_own_sensor_in_float64() -> None:
 def test_games_of_a_batch_have_separate_slots() -> None:
     sim = Simulator(RULES, num_envs=4)
     policy = Recorder(Sensor())
-    drivers = OtherDrivers(policy, sim, ObservationConfig())
+    drivers = OtherDrivers(policy, sim, make_observation("vector"))
     drivers.reset(np.array([1, 3]))
     assert policy.resets == [[5, 6, 7, 13, 14, 15]]
     sim.reset_open(range(4))
@@ -68,8 +68,8 @@ def test_games_of_a_batch_have_separate_slots() -> None:
 
 def test_declared_observation_kinds_are_given() -> None:
     shapes = []
-    for observation in (ObservationConfig("gaps_ego"), ObservationConfig("kinematics", nearest=2)):
-        drivers = OtherDrivers(Recorder(observation), Simulator(RULES), ObservationConfig())
+    for observation in (make_observation("gaps_ego", dtype="float64"), make_observation("kinematics", nearest=2)):
+        drivers = OtherDrivers(Recorder(observation), Simulator(RULES), make_observation("vector"))
         shapes.append(drivers.observers[0].space)
     assert shapes[0].shape == (44,) and shapes[0].dtype == np.float64
     assert shapes[1]["vehicles"].shape == (2, 6)
@@ -83,7 +83,7 @@ def test_privileged_policy_gets_the_simulator_it_drives_in() -> None:
 
 
 def test_window_of_another_agent_holds_its_own_decisions() -> None:
-    config = ObservationConfig("gaps", temporal_window=1)
+    config = make_observation("gaps", temporal_window=1)
     seen: list[np.ndarray] = []
 
     def other(obs: np.ndarray) -> int:

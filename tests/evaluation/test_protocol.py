@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from deeptraffic.envs.observation import ObservationConfig
+from deeptraffic.envs.observations import make_observation
 from deeptraffic.evaluation.play import PolicyRunner
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 from deeptraffic.evaluation.statistics import run_score
@@ -79,7 +79,7 @@ def test_compiled_runs_equal_runs_through_act() -> None:
 
 @pytest.mark.parametrize("kind", ["vector", "kinematics"])
 def test_runs_are_the_same_whatever_a_policy_observes(kind: str) -> None:
-    config = ObservationConfig(kind, dtype="float32" if kind == "vector" else None)
+    config = make_observation(kind, dtype="float32" if kind == "vector" else None)
     sims = [Simulator(RULES_2018._replace(other_agents=2), threads=1) for _ in range(2)]
     results = []
     for sim, observation in zip(sims, (Sensor(), config), strict=True):
@@ -174,8 +174,8 @@ def test_scores_say_what_a_policy_may_know() -> None:
     privileged = Privileged()
     assert evaluate_open(privileged, runs=2, frames=40).access == "privileged"
     assert privileged.sim.num_envs == 2
-    assert evaluate_open(Counting(ObservationConfig("full")), runs=2, frames=40).access == "open"
-    assert evaluate_open(Counting(ObservationConfig("gaps")), runs=2, frames=40).access == "contest"
+    assert evaluate_open(Counting(make_observation("full")), runs=2, frames=40).access == "open"
+    assert evaluate_open(Counting(make_observation("gaps")), runs=2, frames=40).access == "contest"
 
 
 @pytest.mark.parametrize("answer", [np.array([5]), np.array([-1]), np.array([0, 0])])

@@ -18,7 +18,7 @@ from agents.analysis.imagination import (
 from agents.config import TrainConfig
 from agents.sb3 import make_games, make_model
 from agents.world_model_agent import WorldModelAgent
-from deeptraffic.envs.observation import ObservationConfig, Observer
+from deeptraffic.envs.observations import Observer, make_observation
 from deeptraffic.evaluation.seeds import choose_seeds
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Sensor
@@ -79,7 +79,7 @@ def test_cells_are_drawn_as_the_sensor_shows_them() -> None:
     cells = np.ones((60, 7), np.float32)
     cells[:, 0] = 0.0
     cells[10:14, 2] = 0.02
-    shades = cell_picture(cells.ravel(), ObservationConfig("vector"))
+    shades = cell_picture(cells.ravel(), make_observation("vector"))
     assert (shades[:, 0] == 0.0).all() and (shades[:, 1] == 1.0).all()
     np.testing.assert_allclose(shades[10:14, 2], 0.51)
 

@@ -25,7 +25,7 @@ from agents.config import TrainConfig
 from agents.sb3 import make_games, make_model
 from agents.training import train
 from agents.world_model_agent import WorldModelAgent
-from deeptraffic.envs.observation import Observer
+from deeptraffic.envs.observations import Observer
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Action
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deeptraffic.envs.scene import OCCUPIED, OFF_ROAD, OWN, SPEED
+from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
 from deeptraffic.sim.rules import Action
 from representation.data.motion import constant_velocity, persistence, windows
 from representation.data.recording import Recording

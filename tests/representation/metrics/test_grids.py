@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from deeptraffic.envs.scene import OCCUPIED, OFF_ROAD, OWN, SPEED
+from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.sim.rules import RULES_2018

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from deeptraffic.envs.scene import OCCUPIED, OWN
+from deeptraffic.envs.observations.grid import OCCUPIED, OWN
 from representation.data.motion import windows
 from representation.data.recording import Recording, observe
 from representation.fit import FitConfig, fit

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecFrameStack
 
-from deeptraffic.envs.observation import ObservationConfig, Observer
+from deeptraffic.envs.observations import Observer, make_observation
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018
@@ -93,9 +93,9 @@ def test_a_window_takes_the_normalisation_into_its_weights() -> None:
 
 
 def test_a_temporal_window_is_read_oldest_first_with_the_action_that_led_to_each_step() -> None:
-    config = ObservationConfig("gaps", temporal_window=2)
+    config = make_observation("gaps", temporal_window=2)
     sim = Simulator(RULES_2018, 1)
-    observer, plain = Observer(RULES_2018, config, 1), Observer(RULES_2018, ObservationConfig("gaps"), 1)
+    observer, plain = Observer(RULES_2018, config, 1), Observer(RULES_2018, make_observation("gaps"), 1)
     sim.reset_open([5])
     sim.step(sim.idle)
     seen, taken = [plain.observe(sim)], [3, 1]

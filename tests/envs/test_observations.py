@@ -1,13 +1,18 @@
 """Observation kinds: their numbers against plain reference code, their spaces, windows, settings and independence."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from gymnasium import spaces
 
-from deeptraffic.envs.observation import KINDS, ObservationConfig, Observer
+from deeptraffic.envs import observations
+from deeptraffic.envs.observations import OBSERVATIONS, OPTIONS, Observation, Observer, describe, make_observation
+from deeptraffic.envs.observations.observation import SensorObservation
+from deeptraffic.policies.network import Network
+from deeptraffic.policies.vocabulary import Flatten
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2017, RULES_2018, RoadConfig, Rules, Sensor
 
@@ -21,9 +26,9 @@ ROADS = {
 SMALL = {"lanes_side": 2, "patches_ahead": 20, "patches_behind": 8}
 
 
-def config_for(kind: str, **options: Any) -> ObservationConfig:
-    sensor = SMALL if "lanes_side" in KINDS[kind].options else {}
-    return ObservationConfig(kind, **sensor, **options)
+def config_for(kind: str, **options: Any) -> Observation:
+    sensor = SMALL if issubclass(OBSERVATIONS[kind], SensorObservation) else {}
+    return make_observation(kind, **sensor, **options)
 
 
 def driven(rules: Rules, decisions: int = 25, threads: int = 1, seed: int = 0) -> Simulator:
@@ -42,7 +47,7 @@ def parts(obs: Any) -> dict[str, np.ndarray]:
 # --- every kind ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OBSERVATIONS)
 @pytest.mark.parametrize("road", ROADS)
 def test_observations_lie_in_the_space(kind: str, road: str) -> None:
     sim = driven(ROADS[road], decisions=0)
@@ -56,7 +61,7 @@ def test_observations_lie_in_the_space(kind: str, road: str) -> None:
             assert observer.space.contains(game if isinstance(batch, dict) else game[""])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OBSERVATIONS)
 def test_rows_are_observed_alike_alone_in_any_order_and_by_several_threads(kind: str) -> None:
     whole = driven(RULES_2018, threads=3)
     batch = parts(Observer(RULES_2018, config_for(kind), GAMES).observe(whole))
@@ -70,7 +75,7 @@ def test_rows_are_observed_alike_alone_in_any_order_and_by_several_threads(kind:
         np.testing.assert_array_equal(part, batch[name][order])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OBSERVATIONS)
 def test_observing_returns_new_memory_and_leaves_the_games_alone(kind: str) -> None:
     sim = driven(RULES_2018)
     before = sim.games.tobytes()
@@ -88,9 +93,9 @@ def test_observing_returns_new_memory_and_leaves_the_games_alone(kind: str) -> N
 
 
 def test_contest_kinds_are_those_that_an_entrant_could_compute() -> None:
-    contest = {kind for kind in KINDS if Observer(RULES_2018, ObservationConfig(kind), 1).contest}
+    contest = {kind for kind in OBSERVATIONS if make_observation(kind).contest}
     assert contest == {"vector", "gaps", "grid"}
-    assert not ObservationConfig("vector", lanes_side=4).contest
+    assert not make_observation("vector", lanes_side=4).contest
 
 
 @pytest.mark.parametrize("kind", ["vector", "gaps", "grid", "gaps_ego", "kinematics"])
@@ -106,7 +111,7 @@ def test_dtype_is_as_chosen(kind: str, dtype: str) -> None:
 
 
 def test_vector_is_float64_and_others_float32_unless_asked() -> None:
-    found = {kind: Observer(RULES_2018, ObservationConfig(kind), 1).space.dtype for kind in ("vector", "gaps", "grid")}
+    found = {kind: Observer(RULES_2018, make_observation(kind), 1).space.dtype for kind in ("vector", "gaps", "grid")}
     assert found == {"vector": np.float64, "gaps": np.float32, "grid": np.float32}
 
 
@@ -188,7 +193,7 @@ def test_grid_separates_the_readings_into_channels(road: str) -> None:
 
 def test_grid_calls_cells_beyond_the_ends_of_the_road_off_the_road() -> None:
     sim = driven(RULES_2018, 5)
-    config = ObservationConfig("grid", patches_ahead=60, patches_behind=30)
+    config = make_observation("grid", patches_ahead=60, patches_behind=30)
     seen = Observer(RULES_2018, config, GAMES).observe(sim)
     off = seen[:, 2].all(axis=2)
     row = np.floor(sim.state.y[:, 0]).astype(int) // 10
@@ -220,7 +225,7 @@ def reference_kinematics(sim: Simulator, row: int, agent: int, nearest: int) -> 
 def test_kinematics_lists_the_nearest_vehicles_first_and_masks_the_rest(road: str, nearest: int) -> None:
     sim = driven(ROADS[road])
     for agent in range(min(sim.rules.other_agents, 1) + 1):
-        config = ObservationConfig("kinematics", nearest=nearest, dtype="float64")
+        config = make_observation("kinematics", nearest=nearest, dtype="float64")
         seen = Observer(sim.rules, config, GAMES, agent).observe(sim)
         for row in range(GAMES):
             vehicles, mask = reference_kinematics(sim, row, agent, nearest)
@@ -232,20 +237,20 @@ def test_kinematics_lists_the_nearest_vehicles_first_and_masks_the_rest(road: st
 
 def test_pixels_show_the_ego_car_where_it_is_and_have_the_chosen_size() -> None:
     sim = driven(RULES_2018, 5)
-    observer = Observer(RULES_2018, ObservationConfig("pixels", height=70, width=56), GAMES)
+    observer = Observer(RULES_2018, make_observation("pixels", height=70, width=56), GAMES)
     seen = observer.observe(sim).astype(int)
     assert observer.space == spaces.Box(0, 255, (70, 56, 3), np.uint8)
     for row in range(GAMES):
         y, x = (sim.state.y[row, 0] + 17) / 10, (sim.state.x[row, 0] + 7.5) / 140 * 56
         red, green, blue = seen[row, int(y), int(x)]
         assert red > green + 50 and red > blue + 50
-    grey = Observer(RULES_2018, ObservationConfig("pixels", grey=True), GAMES).observe(sim)
+    grey = Observer(RULES_2018, make_observation("pixels", grey=True), GAMES).observe(sim)
     assert grey.shape == (GAMES, 84, 84, 1)
 
 
 def test_full_is_the_whole_state() -> None:
     sim = driven(RULES_2018, 5)
-    seen = Observer(RULES_2018, ObservationConfig("full"), GAMES).observe(sim)
+    seen = Observer(RULES_2018, make_observation("full"), GAMES).observe(sim)
     assert set(seen) == set(sim.games.dtype.names)
     for name, part in seen.items():
         np.testing.assert_array_equal(part.reshape(sim.games[name].shape), sim.games[name])
@@ -308,41 +313,86 @@ def test_window_of_a_reset_row_is_empty_and_others_keep_theirs() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "radar"}, "vector, gaps"),
-        ({"temporal_window": -1}, "from 0 to 100"),
-        ({"temporal_window": 1.0}, "from 0 to 100"),
+        ({"kind": "radar"}, "must be one of gaps, grid, vector, .*, got 'radar'"),
+        ({"temporal_window": -1}, r"temporal_window must be an integer in \[0, 100\], got -1"),
+        ({"temporal_window": 1.0}, r"in \[0, 100\], got 1.0"),
         ({"kind": "grid", "temporal_window": 1}, "no meaning for observation kind 'grid'"),
-        ({"kind": "kinematics", "nearest": 0}, "from 1 to 200"),
-        ({"kind": "kinematics", "lanes_side": 2}, "no meaning"),
-        ({"kind": "pixels", "height": 5}, "from 16"),
-        ({"kind": "pixels", "grey": 1}, "True or False"),
-        ({"kind": "pixels", "dtype": "float32"}, "no meaning"),
-        ({"dtype": "int8"}, "float32"),
+        ({"kind": "kinematics", "nearest": 0}, r"nearest must be an integer in \[1, 200\], got 0"),
+        ({"kind": "kinematics", "lanes_side": 2}, r"no meaning .* \(options of kinematics: nearest, dtype\)"),
+        ({"kind": "full", "nearest": 2}, r"no meaning .* \(options of full: none\)"),
+        ({"kind": "pixels", "height": 5}, r"in \[16, 1024\], got 5"),
+        ({"kind": "pixels", "grey": 1}, "grey must be true or false, got 1"),
+        ({"kind": "pixels", "dtype": "int8"}, "no meaning"),
+        ({"dtype": "int8"}, "dtype must be one of 'float32', 'float64', got 'int8'"),
         ({"lane_side": 2}, "did you mean 'lanes_side'"),
         ({"colour": 2}, "options: kind"),
     ],
 )
 def test_impossible_choice_is_refused_with_a_remedy(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        ObservationConfig.of(options)
+        make_observation(options)
 
 
 @pytest.mark.parametrize("value", [None, 3, ["vector"]])
 def test_what_is_no_observation_is_refused(value: Any) -> None:
-    with pytest.raises(ValueError, match="kind's name"):
-        ObservationConfig.of(value)
+    with pytest.raises(ValueError, match="must be a kind"):
+        make_observation(value)
 
 
 @pytest.mark.parametrize(
     ("rules", "config", "agent", "message"),
     [
-        (RULES_2018, ObservationConfig(lanes_side=7), 0, "from 0 to 6"),
-        (RULES_2018, ObservationConfig("grid", patches_ahead=0, patches_behind=0), 0, "see nothing"),
-        (RULES_2018, ObservationConfig(), 1, "agents are 0..0"),
-        (ROADS["2018 with agents"], ObservationConfig("full"), 2, "agent 2"),
-        (ROADS["2018 with agents"], ObservationConfig("pixels"), 1, "agent 1"),
+        (RULES_2018, make_observation("vector", lanes_side=7), 0, r"in \[0, 6\] on a road of 7 lanes"),
+        (RULES_2018, make_observation("grid", patches_ahead=0, patches_behind=0), 0, "see nothing"),
+        (RULES_2018, make_observation("vector"), 1, "agents are 0..0"),
+        (ROADS["2018 with agents"], make_observation("full"), 2, "agent 2"),
+        (ROADS["2018 with agents"], make_observation("pixels"), 1, "agent 1"),
     ],
 )
-def test_observer_that_cannot_be_is_refused(rules: Rules, config: ObservationConfig, agent: int, message: str) -> None:
+def test_observer_that_cannot_be_is_refused(rules: Rules, config: Observation, agent: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Observer(rules, config, 1, agent)
+
+
+def test_options_of_other_kinds_are_accepted_at_their_defaults() -> None:
+    everything = {option: getattr(kind, option, None) for kind in OBSERVATIONS.values() for option in OPTIONS}
+    options = {name: value for name, value in everything.items() if not isinstance(value, property)}
+    for kind in OBSERVATIONS:
+        settings = {**options, "kind": kind, "temporal_window": 0, "dtype": None}
+        assert make_observation(settings) == make_observation(kind)
+
+
+def test_an_observation_is_made_anew_from_its_own_fields() -> None:
+    for kind in OBSERVATIONS:
+        observation = config_for(kind)
+        assert make_observation(asdict(observation)) == observation
+        assert make_observation(observation) is observation
+
+
+# --- the registry -------------------------------------------------------------------------------------------------
+
+
+def test_every_module_of_the_folder_defines_the_kind_of_its_name() -> None:
+    modules = {path.stem for path in Path(observations.__file__).parent.glob("*.py")}
+    assert modules - {"__init__", "observation"} == set(OBSERVATIONS)
+
+
+@pytest.mark.parametrize("kind", OBSERVATIONS)
+def test_a_kind_describes_itself_in_one_line(kind: str) -> None:
+    assert 20 < len(describe(kind)) < 120
+
+
+def test_only_contest_kinds_can_be_written_to_a_policy_file() -> None:
+    exported = [kind for kind in OBSERVATIONS if make_observation(kind).layers(RULES_2018) is not None]
+    assert exported == ["gaps", "vector"]
+    assert all(make_observation(kind).contest for kind in exported)
+
+
+def test_the_layers_of_a_kind_compute_it_from_the_vector() -> None:
+    sim = driven(RULES_2018)
+    cells = Observer(RULES_2018, config_for("vector"), GAMES).observe(sim)
+    for kind in ("vector", "gaps"):
+        observation = config_for(kind, dtype="float64")
+        network = Network(cells.shape[1], tuple(observation.layers(RULES_2018) or ()) or (Flatten(),), {})
+        seen = Observer(RULES_2018, observation, GAMES).observe(sim)
+        np.testing.assert_array_equal([network.assemble().run(row) for row in cells], seen)

@@ -1,0 +1,245 @@
+"""Interface of an observation (`Observation`), and its computation for one agent in many envs (`Observer`).
+
+    >>> observer = Observer(sim.rules, GapsObservation(), num_envs=sim.num_envs)
+    >>> obs = observer.observe(sim)                      # (B, 42) float32, a new array on every call
+    >>> observer.space                                   # of one env
+
+A new observation is a module of this folder with one subclass of `Observation`; nothing else has to name it.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import ArrayLike, NDArray
+
+from deeptraffic.policies.layers import Layer
+from deeptraffic.settings import Checked, choice, integer
+from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.engine import Simulator, run_in_chunks
+from deeptraffic.sim.rules import CONTEST_LANES_SIDE, MAX_LANES, MAX_ROWS, Action, Rules, Sensor
+from deeptraffic.sim.state import I64
+
+Floats = NDArray[np.floating]
+NO_ACTION = -1
+MAX_TEMPORAL_WINDOW = 100
+
+
+@dataclass(frozen=True)
+class Observation(Checked, ABC):
+    """What an agent observes: a kind with its options, the dataclass fields.
+
+    The first line of a subclass's docstring describes it in tables and pages.
+
+    kind: name in settings and on the command line
+    contest_kind: whether it is computed from what the contest's sensor shows alone (else it is an open kind)
+    ego_only: whether it shows the scene without saying which vehicle an agent drives, so that only the ego car's driver
+        can use it
+    """
+
+    kind: str = field(default="", init=False)
+
+    strict: ClassVar[bool] = True
+    contest_kind: ClassVar[bool] = False
+    ego_only: ClassVar[bool] = False
+
+    @abstractmethod
+    def space(self, rules: Rules) -> spaces.Space:
+        """Return the space of one env's observation; ValueError if it is impossible on this road."""
+
+    @abstractmethod
+    def observe(self, sim: Simulator, env_indices: I64, agent: int) -> Any:
+        """Return the agent's observations in these envs: a new array (len(env_indices), *shape), or a dict of such."""
+
+    def layers(self, rules: Rules) -> tuple[Layer, ...] | None:
+        """Return the layers by which a policy file computes it from the sensor's vector; None if it cannot.
+
+        Only a network on an observation that has them can be submitted to a competition.
+        """
+        return None
+
+    def mirror(self) -> I64 | None:
+        """Return the permutation of a flat observation's entries that exchanges left and right; None without one."""
+        return None
+
+    @property
+    def sensor(self) -> Sensor:
+        """Window of cells that it is computed from; the default one where it is not computed from cells."""
+        return Sensor()
+
+    @property
+    def temporal_window(self) -> int:
+        """Number of previous observations in each observation."""
+        return 0
+
+    @property
+    def contest(self) -> bool:
+        """Whether a contest's entrant could know all of it: a contest kind over at most 3 lanes to each side."""
+        return self.contest_kind and self.sensor.lanes_side <= CONTEST_LANES_SIDE
+
+
+@dataclass(frozen=True)
+class SensorObservation(Observation):
+    """Observation computed from the sensor's cells.
+
+    lanes_side, patches_ahead, patches_behind: size of the sensor (contests: 0..3, at least 0, within the picture)
+    dtype: "float32" or "float64"
+    """
+
+    lanes_side: int = integer(3, 0, MAX_LANES - 1)
+    patches_ahead: int = integer(50, 0, MAX_ROWS)
+    patches_behind: int = integer(10, 0, MAX_ROWS)
+    dtype: str = choice("float32", "float32", "float64")
+
+    @cached_property
+    def sensor(self) -> Sensor:
+        """Window of cells that it is computed from."""
+        return Sensor(self.lanes_side, self.patches_ahead, self.patches_behind)
+
+
+@dataclass(frozen=True)
+class FlatObservation(SensorObservation):
+    """Observation that is a vector of `size` features, with an optional temporal window.
+
+    temporal_window: T previous observations, each followed by its action as a one-hot vector times `size`, as the
+        original Brain stacks them: size * (T + 1) + 5 * T entries; zeros before the episode's start. For other kinds
+        use gymnasium.wrappers.FrameStackObservation
+    loop: compiled loop(rules, sensor, games, env_indices, agent, out) that writes the features to out (B, size)
+    """
+
+    temporal_window: int = integer(0, 0, MAX_TEMPORAL_WINDOW)
+
+    low: ClassVar[float] = -1.0  # a vehicle that brakes below speed 0 reads just below 0
+    high: ClassVar[float] = 6.0  # the 2017 ego car marks itself with up to 10 * 2 * 2.02 / 7
+    loop: ClassVar[Callable[..., None]]
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Number of features, without the temporal window."""
+
+    def space(self, rules: Rules) -> spaces.Box:
+        """Return the space: the features' bounds, and 0 to `size` for the one-hot actions of the temporal window."""
+        self.sensor.check(rules)
+        step, length = self.size + len(Action), self.size + self.temporal_window * (self.size + len(Action))
+        low, high = np.full(length, self.low, self.dtype), np.full(length, self.high, self.dtype)
+        for t in range(self.temporal_window):
+            one_hot = slice(self.size + t * step + self.size, self.size + (t + 1) * step)
+            low[one_hot], high[one_hot] = 0.0, self.size
+        return spaces.Box(low, high, dtype=np.dtype(self.dtype).type)
+
+    def observe(self, sim: Simulator, env_indices: I64, agent: int) -> Floats:
+        """Return the features (len(env_indices), size), without the temporal window."""
+        out = np.empty((env_indices.size, self.size), self.dtype)
+        run_loop(self.loop, sim, env_indices, agent, (self.sensor,), (out,))
+        return out
+
+
+# parameters: those of a compiled loop, and the loop itself
+def run_loop(
+    loop: Any, sim: Simulator, env_indices: I64, agent: int, fixed: tuple[Any, ...], arrays: tuple[NDArray[Any], ...]
+) -> None:
+    """Call the compiled loop(rules, *fixed, games, env_indices, agent, *arrays), over threads for many envs.
+
+    arrays: (len(env_indices), ...) each
+    """
+    if env_indices.size == 1 and loop.overloads:
+        loop(sim.table, *fixed, sim.games, env_indices, agent, *arrays)
+    else:
+        run_in_chunks(sim, loop, env_indices, arrays, fixed, (agent,))
+
+
+# --- observing ------------------------------------------------------------------------------------------------------
+
+
+class Observer:
+    """Computes one agent's observations in the envs of a simulator, and keeps the history of a temporal window.
+
+    Args:
+        rules: of the simulator
+        observation: what to observe
+        num_envs: B, envs of the simulator
+        agent: 0 the ego car, 1..other_agents another agent
+
+    space: of one env's observation
+    """
+
+    def __init__(self, rules: Rules, observation: Observation, num_envs: int, agent: int = 0) -> None:
+        if not 0 <= agent <= rules.other_agents:
+            raise ValueError(f"agent={agent} does not drive here; agents are 0..{rules.other_agents}")
+        if agent and observation.ego_only:
+            raise ValueError(
+                f"observation kind {observation.kind!r} does not say which vehicle agent {agent} drives; "
+                "choose one that other agents have, too, such as vector, gaps, grid or kinematics"
+            )
+        self.observation, self.agent = observation, agent
+        self.space: spaces.Space = observation.space(rules)
+        self._history: History | None = None
+        if isinstance(observation, FlatObservation) and observation.temporal_window:
+            self._history = History(num_envs, observation)
+
+    def reset(self, env_indices: ArrayLike | None = None) -> None:
+        """Empty the history of these envs (all by default): call it when they start a new episode."""
+        if self._history is not None:
+            self._history.entries[slice(None) if env_indices is None else np.asarray(env_indices, np.int64)] = 0.0
+
+    def observe(self, sim: Simulator, env_indices: ArrayLike | None = None, actions: ArrayLike | None = None) -> Any:
+        """Return observations of these envs (all by default), a new (B, *shape) array or a dict of such arrays.
+
+        actions: (B,) just carried out, which move a temporal window on by one step; None or -1 leaves it
+        """
+        rows = sim.rows if env_indices is None else np.atleast_1d(np.asarray(env_indices, np.int64))
+        obs = self.observation.observe(sim, rows, self.agent)
+        return obs if self._history is None else self._history.stack(rows, obs, actions)
+
+    def get_state(self) -> dict[str, NDArray]:
+        """Return copies of the arrays that later observations depend on; empty without a temporal window."""
+        history = self._history
+        return {} if history is None else {"last": history.last.copy(), "entries": history.entries.copy()}
+
+    def set_state(self, state: dict[str, NDArray]) -> None:
+        """Continue from what `get_state` returned."""
+        if self._history is not None:
+            self._history.last[:], self._history.entries[:] = state["last"], state["entries"]
+
+
+class History:
+    """Previous observations and actions of B envs, for a temporal window of T.
+
+    last: (B, size) the latest observation
+    entries: (B, T, size + 5) entry t is the observation t + 1 steps ago, then the action taken on it
+    """
+
+    def __init__(self, num_envs: int, observation: FlatObservation) -> None:
+        size, window = observation.size, observation.temporal_window
+        self.last = np.zeros((num_envs, size), observation.dtype)
+        self.entries = np.zeros((num_envs, window, size + len(Action)), observation.dtype)
+
+    def stack(self, env_indices: I64, obs: Floats, actions: ArrayLike | None) -> Floats:
+        """Return the observations (len(env_indices), size) followed by their history; take them into the history."""
+        taken = np.full(env_indices.size, NO_ACTION) if actions is None else np.asarray(actions, np.int64)
+        out = np.empty((env_indices.size, obs.shape[1] + self.entries[0].size), obs.dtype)
+        stack_history(env_indices, np.ascontiguousarray(taken), obs, self.last, self.entries, out)
+        return out
+
+
+@compiled
+def stack_history(env_indices: I64, actions: I64, obs: Floats, last: Floats, entries: Floats, out: Floats) -> None:
+    """Write each observation and its history to out[k]; move the history on where an action was carried out."""
+    size = obs.shape[1]
+    for k in range(env_indices.size):
+        history = entries[env_indices[k]]
+        if actions[k] >= 0:
+            for t in range(history.shape[0] - 1, 0, -1):
+                history[t] = history[t - 1]
+            history[0, :size] = last[env_indices[k]]
+            history[0, size:] = 0.0
+            history[0, size + actions[k]] = size
+        last[env_indices[k]] = obs[k]
+        out[k, :size] = obs[k]
+        for t in range(history.shape[0]):
+            out[k, size + t * history.shape[1] : size + (t + 1) * history.shape[1]] = history[t]
