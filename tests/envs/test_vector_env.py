@@ -314,7 +314,7 @@ def test_render_returns_a_picture_of_every_game() -> None:
         ({"stagger": True, "max_steps": None}, "give max_steps"),
         ({"render_mode": "human"}, "choose 'rgb_array' or None"),
         ({"max_episode_steps": 0}, "give a whole number from 1"),
-        ({"observation": "radar"}, "choose one of vector"),
+        ({"observation": "radar"}, "must be one of gaps, .*, got 'radar'"),
         ({"threads": 0}, "give at least 1"),
     ],
 )
