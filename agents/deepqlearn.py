@@ -32,7 +32,7 @@ import numpy as np
 from agents.deepqlearn_config import ACTIVATIONS, DeepQLearnConfig
 from agents.deepqlearn_learning import TALLY, Brain, epsilon_at, train_block
 from agents.deepqlearn_network import BIASES, INPUTS, LINEAR, OUTPUTS, RELU, WEIGHTS, LearningSettings
-from deeptraffic.policies.convnetjs.write import write_submission
+from deeptraffic.policies.convnetjs.write import write_convnetjs
 from deeptraffic.policies.file import PolicyFile, pack_policy
 from deeptraffic.policies.layers import Layer
 from deeptraffic.policies.network import Network
@@ -137,7 +137,7 @@ class DeepQLearn:
         """Return the network as a file that the original game loads and drives with."""
         c = self.config
         facts = {"gamma": c.gamma, "trainIterations": c.iterations}
-        return write_submission(self.network(), c.sensor, c.temporal_window, c.other_agents, label, facts)
+        return write_convnetjs(self.network(), c.sensor, c.temporal_window, c.other_agents, label, facts)
 
     # --- saving and restoring -----------------------------------------------------------------------------------------
 

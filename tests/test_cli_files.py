@@ -10,7 +10,7 @@ import pytest
 from deeptraffic.cli import main
 from deeptraffic.cli.policies import POLICY_NAMES, resolve_policy
 from deeptraffic.policies.convnetjs.read import network_from_json
-from deeptraffic.policies.convnetjs.write import write_submission
+from deeptraffic.policies.convnetjs.write import write_convnetjs
 from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.sim.rules import Sensor
 
@@ -37,7 +37,7 @@ def submission(tmp_path: Path) -> Path:
     """MIT's basic network, trained in the original game: 67.81 mph alone, 71.77 with four others."""
     record = next(r for r in json.loads(GOLDEN.read_text()) if r["name"] == "mit_basic_trained")
     path = tmp_path / "basic.js"
-    path.write_text(write_submission(network_from_json(record["net"]), Sensor(1, 10, 0), other_agents=4))
+    path.write_text(write_convnetjs(network_from_json(record["net"]), Sensor(1, 10, 0), other_agents=4))
     return path
 
 

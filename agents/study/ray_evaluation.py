@@ -4,7 +4,7 @@ Policies are sent as data, several in each call, and each machine scores them wi
 kind, the same scores as on this machine to the last bit.
 
     >>> for outcome in evaluate_on_ray(names, resolve_policy, Plan("open", runs=100), "auto"):
-    ...     print(outcome.name, outcome.fault or outcome.score.score)
+    ...     print(outcome.name, outcome.error or outcome.score.score)
 """
 
 import os
@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from agents.study.ray_cluster import Calls, Lost, connected, cores
-from deeptraffic.evaluation.batch import DEFAULT_RULES, Entry, Outcome, Plan, evaluate_many
+from deeptraffic.evaluation.batch import DEFAULT_RULES, Outcome, Plan, PolicySource, evaluate_many
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.builtin import BUILTINS, make_builtin
 from deeptraffic.policies.file import pack_policy, policy_content, read_policy
@@ -65,12 +65,12 @@ def _pack(names: Sequence[str], load: Callable[[str], Policy]) -> tuple[list[tup
         try:
             pack.append((name, policy_as_data(name, load)))
         except (ValueError, OSError) as error:
-            faults.append(Outcome(name, fault=str(error)))
+            faults.append(Outcome(name, error=str(error)))
     return pack, faults
 
 
 def _lost(names: Sequence[str], reason: str) -> list[Outcome]:
-    return [Outcome(name, fault=f"lost with the machines that evaluated it ({reason})") for name in names]
+    return [Outcome(name, error=f"lost with the machines that evaluated it ({reason})") for name in names]
 
 
 def policy_as_data(name: str, load: Callable[[str], Policy]) -> Content:
@@ -102,7 +102,7 @@ def policy_as_data(name: str, load: Callable[[str], Policy]) -> Content:
 def evaluate_pack(pack: Sequence[tuple[str, Content]], plan: Plan, seed: int) -> list[Outcome]:
     """Evaluate some policies on one core."""
     os.environ["DEEPTRAFFIC_THREADS"] = "1"
-    entries = [Entry(name, partial(policy_from_data, content, plan.rules, seed)) for name, content in pack]
+    entries = [PolicySource(name, partial(policy_from_data, content, plan.rules, seed)) for name, content in pack]
     return list(evaluate_many(entries, plan, threads=1))
 
 

@@ -156,16 +156,16 @@ class Batch:
         from deeptraffic.evaluation.scores_file import Line
 
         if outcome.score is None:
-            self.refuse(outcome.name, outcome.fault or "")
+            self.refuse(outcome.name, outcome.error or "")
         else:
             self.file.add(Line.of(outcome.name, self.hashes[outcome.name], outcome.score))
 
 
 def on_threads(names: Sequence[str], plan: "Plan", seed: int) -> Iterator["Outcome"]:
     """Score policies in this process."""
-    from deeptraffic.evaluation.batch import Entry, evaluate_many
+    from deeptraffic.evaluation.batch import PolicySource, evaluate_many
 
-    return evaluate_many([Entry(name, partial(resolve_policy, name, plan.rules, seed)) for name in names], plan)
+    return evaluate_many([PolicySource(name, partial(resolve_policy, name, plan.rules, seed)) for name in names], plan)
 
 
 def on_ray(names: Sequence[str], plan: "Plan", seed: int, address: str) -> Iterator["Outcome"]:

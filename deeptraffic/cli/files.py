@@ -23,10 +23,10 @@ def import_(
     json: bool = typer.Option(False, "--json", help="Print one JSON object about the file."),
 ) -> None:
     """Turn an original game's submission into a policy file; its text is parsed, never executed."""
-    from deeptraffic.policies.file import pack_submission, write_policy
+    from deeptraffic.policies.file import pack_convnetjs, write_policy
 
     _check_suffix(output)
-    packed = pack_submission(read_original(submission), author)
+    packed = pack_convnetjs(read_original(submission), author)
     write_policy(output, packed)
     _report(output, packed, json)
 
@@ -85,13 +85,13 @@ def inspect(
 def _find_file(name: str) -> "PolicyFile | Policy":
     """Return the policy file that a name stands for or that could be written of it; the policy where none can."""
     from agents.champions import registry
-    from deeptraffic.policies.file import pack_submission, read_policy
+    from deeptraffic.policies.file import pack_convnetjs, read_policy
     from deeptraffic.policies.network_policy import NetworkPolicy
 
     champion = registry.CHAMPIONS.get(name)
     path = registry.FOLDER / champion.file if champion and champion.planner is None else Path(name)
     if path.is_file():
-        return pack_submission(read_original(path)) if path.suffix == ".js" else read_policy(path)
+        return pack_convnetjs(read_original(path)) if path.suffix == ".js" else read_policy(path)
     policy = resolve_policy(name)
     return _pack(policy, None, "") if isinstance(policy, NetworkPolicy) else policy
 
@@ -156,8 +156,8 @@ def _report(path: Path, packed: "PolicyFile", json: bool) -> None:
 
 
 def _export_original(driver: "NetworkPolicy", path: Path, label: str | None, check: bool, json: bool) -> None:
-    from deeptraffic.policies.convnetjs.read import read_submission
-    from deeptraffic.policies.convnetjs.write import write_submission
+    from deeptraffic.policies.convnetjs.read import read_convnetjs
+    from deeptraffic.policies.convnetjs.write import write_convnetjs
     from deeptraffic.render.recorder import whole_file
 
     if path.suffix != ".js":
@@ -165,8 +165,8 @@ def _export_original(driver: "NetworkPolicy", path: Path, label: str | None, che
     if driver.rules != 2018:
         raise ValueError("the original game's files belong to the 2018 rules; this policy was trained for 2017's")
     name = label or driver.label
-    text = write_submission(driver.network, driver.observation, driver.temporal_window, driver.other_agents, name)
-    again = read_submission(text, name).policy()
+    text = write_convnetjs(driver.network, driver.observation, driver.temporal_window, driver.other_agents, name)
+    again = read_convnetjs(text, name).policy()
     with whole_file(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
     facts: dict[str, Any] = {"path": str(path), "bytes": len(text.encode())}

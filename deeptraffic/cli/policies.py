@@ -6,7 +6,7 @@ from pathlib import Path
 from agents.champions.registry import CHAMPIONS, load_champion
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.builtin import BUILTINS, make_builtin
-from deeptraffic.policies.convnetjs.read import Submission, read_submission
+from deeptraffic.policies.convnetjs.read import ConvNetJSFile, read_convnetjs
 from deeptraffic.policies.file import read_policy
 
 POLICY_NAMES = (*BUILTINS, *CHAMPIONS)
@@ -60,10 +60,10 @@ def load_policy_file(path: Path) -> Policy:
     return read_policy(path).policy()
 
 
-def read_original(path: Path) -> Submission:
+def read_original(path: Path) -> ConvNetJSFile:
     """Return what an original game's file says."""
     try:
-        return read_submission(path.read_text(encoding="utf-8"), path.stem)
+        return read_convnetjs(path.read_text(encoding="utf-8"), path.stem)
     except UnicodeDecodeError:
         raise ValueError(f"{str(path)!r} is no UTF-8 text; save the submission as a text file") from None
     except ValueError as error:

@@ -1,16 +1,16 @@
-"""Scores of many policies in one go: games of different policies side by side on all threads.
+"""Batch evaluation: the scores of many policies, on all threads.
 
-A policy's runs are one compiled loop, simulator and network together, that leaves the interpreter alone; each thread
+A policy's runs are one compiled loop, simulator and network together, that releases the interpreter's lock; each thread
 takes the next policy when it is done with one. Every score is what the policy gets alone, to the last bit
-(`evaluate_official`, `evaluate_open`): an official chain stays one chain, an open run keeps its seed and its number.
+(`evaluate_official`, `evaluate_open`): an official chain stays one chain, an open run keeps its seed and its index.
 
-    >>> from deeptraffic.evaluation.batch import Entry, Plan, evaluate_many
-    >>> entries = [Entry(name, partial(read_driver, name)) for name in names]
-    >>> for outcome in evaluate_many(entries, Plan("open", runs=100)):
-    ...     print(outcome.name, outcome.fault or outcome.score.score)
+    >>> from deeptraffic.evaluation.batch import PolicySource, Plan, evaluate_many
+    >>> sources = [PolicySource(name, partial(read_policy, name)) for name in names]
+    >>> for outcome in evaluate_many(sources, Plan("open", runs=100)):
+    ...     print(outcome.name, outcome.error or outcome.score.score)
 
-A policy that has no compiled loop is scored by the protocols themselves, one thread each. A file that holds no policy
-ends nothing: its outcome is a fault.
+A policy without a compiled loop is scored by the protocols themselves, one thread each. A file that holds no policy
+stops nothing: its outcome is an error.
 """
 
 import threading
@@ -30,12 +30,12 @@ from deeptraffic.sim.runs import Runs
 
 PROTOCOLS = ("official", "open")
 DEFAULT_RULES = 2018
-RUNS_BEFORE_STOP = 50  # open runs between two looks at whether to go on
-AHEAD = 4  # policies that wait for each thread
+RUNS_BEFORE_STOP = 50  # open runs between two checks for cancellation
+QUEUED = 4  # policies that wait for each thread
 
 
-class Stopped(Exception):
-    """Nobody waits for this score any more."""
+class EvaluationCancelled(Exception):
+    """The evaluation was cancelled before this score was known."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A policy to evaluate: its name, and what reads it, raising ValueError or OSError for none."""
+class PolicySource:
+    """A policy to evaluate: its name, and the function that loads it, which raises ValueError or OSError for none."""
 
     name: str
     load: Callable[[], Policy]
@@ -81,52 +81,55 @@ class Entry:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an entry: a score, or the fault that it has instead."""
+    """Result of one policy: its score, or the error that it has instead."""
 
     name: str
     score: Score | None = None
-    fault: str | None = None
+    error: str | None = None
 
 
 def evaluate_many(
-    entries: Sequence[Entry], plan: Plan, threads: int | None = None, done: Callable[[int, int], None] | None = None
+    sources: Sequence[PolicySource],
+    plan: Plan,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Outcome]:
-    """Give the outcome of every entry as soon as it is known, in no fixed order.
+    """Yield the outcome of every policy as soon as it is known, in no fixed order.
 
     Args:
-        entries: policies, read one by one as their turn comes
+        sources: of the policies, which are loaded one by one as their turn comes
         plan: how they are evaluated
-        threads: side by side; None takes DEEPTRAFFIC_THREADS or all cores of this process
-        done: is called with (entries done, entries in all)
+        threads: that evaluate in parallel; None takes DEEPTRAFFIC_THREADS or all cores of this process
+        progress: is called with (policies done, policies in all)
     """
     workers = Simulator(RoadConfig().build(), threads=threads).threads
     stop = threading.Event()
-    waiting = iter(entries)
+    waiting = iter(sources)
     with ThreadPoolExecutor(workers, thread_name_prefix="evaluate") as pool:
-        running = {pool.submit(_outcome, entry, plan, stop) for entry in islice(waiting, AHEAD * workers)}
+        running = {pool.submit(_outcome, source, plan, stop) for source in islice(waiting, QUEUED * workers)}
         finished = 0
         try:
             while running:
                 ready, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in ready:
                     finished += 1
-                    if done:
-                        done(finished, len(entries))
+                    if progress:
+                        progress(finished, len(sources))
                     yield future.result()
-                    running |= {pool.submit(_outcome, entry, plan, stop) for entry in islice(waiting, 1)}
+                    running |= {pool.submit(_outcome, source, plan, stop) for source in islice(waiting, 1)}
         finally:
             stop.set()
 
 
-def _outcome(entry: Entry, plan: Plan, stop: threading.Event) -> Outcome:
+def _outcome(source: PolicySource, plan: Plan, stop: threading.Event) -> Outcome:
     if stop.is_set():
-        raise Stopped
+        raise EvaluationCancelled
     try:
-        score = score_policy(entry.load(), plan, stop)
+        score = score_policy(source.load(), plan, stop)
     except (ValueError, OSError) as error:
-        return Outcome(entry.name, fault=str(error))
+        return Outcome(source.name, error=str(error))
     headline_interval(score)  # remembered by the score: its thousands of resamples are this thread's work
-    return Outcome(entry.name, score)
+    return Outcome(source.name, score)
 
 
 def headline_interval(score: Score) -> tuple[float, float]:
@@ -135,18 +138,18 @@ def headline_interval(score: Score) -> tuple[float, float]:
 
 
 def score_policy(policy: Policy, plan: Plan, stop: threading.Event | None = None) -> Score:
-    """Return one policy's score on one thread; Stopped soon after `stop` is set."""
+    """Return one policy's score on one thread; EvaluationCancelled soon after `stop` is set."""
     rules, other_agents = plan.game(policy)
 
-    def go_on(*_: int) -> None:
+    def check_cancelled(*_: int) -> None:
         if stop is not None and stop.is_set():
-            raise Stopped
+            raise EvaluationCancelled
 
     if plan.protocol == "official":
-        return evaluate_official(policy, rules, other_agents, go_on)
+        return evaluate_official(policy, rules, other_agents, check_cancelled)
     if policy.open_loop() is None:
-        return evaluate_open(policy, rules, other_agents, plan.runs, plan.seed_set, progress=go_on)
+        return evaluate_open(policy, rules, other_agents, plan.runs, plan.seed_set, progress=check_cancelled)
     road = RoadConfig(rules=rules, other_agents=other_agents)
     sim = Simulator(road.build(), threads=1)
     runs = Runs.open(sim, choose_seeds(plan.seed_set, plan.runs), OPEN_FRAMES)
-    return Score.of(policy, road, play_serially(policy, sim, runs, RUNS_BEFORE_STOP, go_on), plan.seed_set)
+    return Score.of(policy, road, play_serially(policy, sim, runs, RUNS_BEFORE_STOP, check_cancelled), plan.seed_set)

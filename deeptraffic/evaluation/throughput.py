@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deeptraffic.evaluation.batch import Entry, Plan, evaluate_many, headline_interval
+from deeptraffic.evaluation.batch import Plan, PolicySource, evaluate_many, headline_interval
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.file import PolicyFile, pack_policy, policy_content, read_policy
@@ -61,13 +61,13 @@ def one_by_one(files: Sequence[Path], plan: Plan) -> float:
 
 def side_by_side(files: Sequence[Path], plan: Plan, threads: int) -> float:
     """Return the seconds in which these files are read and scored in one batched evaluation."""
-    entries = [Entry(str(file), partial(_read, file)) for file in files]
+    entries = [PolicySource(str(file), partial(_read, file)) for file in files]
     started = time.perf_counter()
     outcomes = list(evaluate_many(entries, plan, threads))
     seconds = time.perf_counter() - started
-    faults = [f"{outcome.name}: {outcome.fault}" for outcome in outcomes if outcome.fault]
-    if faults:
-        raise RuntimeError(f"{len(faults)} of {len(files)} files were not evaluated, {faults[0]}")
+    errors = [f"{outcome.name}: {outcome.error}" for outcome in outcomes if outcome.error]
+    if errors:
+        raise RuntimeError(f"{len(errors)} of {len(files)} files were not evaluated, {errors[0]}")
     return seconds
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.policies.convnetjs.read import Submission
+from deeptraffic.policies.convnetjs.read import ConvNetJSFile
 from deeptraffic.policies.manifest import (
     MAX_FACTS,
     ActionRecord,
@@ -111,7 +111,7 @@ def pack_policy(
     return PolicyFile(manifest, network)
 
 
-def pack_submission(submission: Submission, author: str = "") -> PolicyFile:
+def pack_convnetjs(submission: ConvNetJSFile, author: str = "") -> PolicyFile:
     """Return an original game's submission as a policy file; settings that a manifest cannot hold are left out."""
     facts: dict[str, Any] = {}
     for name, value in submission.facts.items():

@@ -18,7 +18,7 @@ from agents.deepqlearn_network import (
     largest,
 )
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
-from deeptraffic.policies.convnetjs.read import read_submission
+from deeptraffic.policies.convnetjs.read import read_convnetjs
 from deeptraffic.policies.file import policy_content, read_policy
 
 DEEP = {"layers": [[7, "tanh"], [6, "sigmoid"], [5, "relu"]], "patches_ahead": 3}
@@ -359,7 +359,7 @@ def test_policy_file_says_what_was_trained_and_drives_as_the_learner() -> None:
 def test_file_for_the_original_game_scores_what_the_network_scores() -> None:
     learner = DeepQLearn(build_deepqlearn_config("mit-default", {"iterations": 1200, "seed": 2}))
     learner.train()
-    again = read_submission(learner.export_original(), "again").policy()
+    again = read_convnetjs(learner.export_original(), "again").policy()
     first, second = evaluate_official(learner.export().policy()), evaluate_official(again)
     np.testing.assert_array_equal(first.run_scores, second.run_scores)
 

@@ -21,8 +21,8 @@ from agents.lane_network import (
     mirror_cells,
     split_cells,
 )
-from deeptraffic.policies.convnetjs.read import read_submission
-from deeptraffic.policies.convnetjs.write import write_submission
+from deeptraffic.policies.convnetjs.read import read_convnetjs
+from deeptraffic.policies.convnetjs.write import write_convnetjs
 from deeptraffic.sim.rules import Action, Sensor
 
 Config = Callable[..., TrainConfig]
@@ -74,7 +74,7 @@ def test_the_policy_files_network_equals_torch(small_config: Config, activation:
 
 def test_the_original_games_file_picks_the_same_actions(small_config: Config) -> None:
     network, cells = to_network(lane_config(small_config), make_driver().weights()), random_cells(200)
-    original = read_submission(write_submission(network, SENSOR), "lanes").policy()
+    original = read_convnetjs(write_convnetjs(network, SENSOR), "lanes").policy()
     program = network.assemble()
     expected = [int(program.run(row).argmax()) for row in cells.double().numpy()]
     original.reset(np.arange(200))

@@ -27,7 +27,7 @@ from deeptraffic.competition.sandbox.limits import EVALUATION
 from deeptraffic.competition.sandbox.policy import SandboxedPolicy
 from deeptraffic.competition.sandbox.validation import Upload, validate, validate_unsandboxed
 from deeptraffic.evaluation.protocol import OFFICIAL, Protocol, evaluate_official
-from deeptraffic.policies.convnetjs.write import write_submission
+from deeptraffic.policies.convnetjs.write import write_convnetjs
 from deeptraffic.policies.file import KEY, pack_policy, policy_content, read_policy
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.vocabulary import Concat, Dense, Gru, Relu, Tanh
@@ -47,7 +47,7 @@ def network() -> Network:
 POLICY = policy_content(pack_policy(network(), SENSOR, "honest"))
 HEADER = json.loads(POLICY[8 : 8 + int.from_bytes(POLICY[:8], "little")])
 NUMBERS = POLICY[8 + int.from_bytes(POLICY[:8], "little") :]
-ORIGINAL = write_submission(network(), SENSOR)
+ORIGINAL = write_convnetjs(network(), SENSOR)
 WEIGHTS = ORIGINAL[ORIGINAL.index("fromJSON(") + 9 : ORIGINAL.rindex(");")]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deeptraffic.evaluation import batch as batch_evaluation
-from deeptraffic.evaluation.batch import Entry, Outcome, Plan, Stopped, evaluate_many, score_policy
+from deeptraffic.evaluation.batch import EvaluationCancelled, Outcome, Plan, PolicySource, evaluate_many, score_policy
 from deeptraffic.evaluation.protocol import OFFICIAL, Protocol, evaluate_official, evaluate_open
 from deeptraffic.evaluation.score import Score
 from deeptraffic.policies.base import Policy
@@ -72,7 +72,7 @@ def test_scores_of_recurrent_networks_equal_those_of_one_by_one(protocol: str, s
 
 
 def assert_equal_to_one_by_one(makers: list[Callable[[], Policy]], plan: Plan, threads: int) -> None:
-    entries = [Entry(str(k), make) for k, make in enumerate(makers)]
+    entries = [PolicySource(str(k), make) for k, make in enumerate(makers)]
     outcomes = {outcome.name: outcome for outcome in evaluate_many(entries, plan, threads)}
     assert len(outcomes) == len(makers)
     for k, make in enumerate(makers):
@@ -99,18 +99,20 @@ def test_bad_policies_are_faults_by_name_and_end_nothing() -> None:
     def missing() -> Policy:
         raise FileNotFoundError("it is gone")
 
-    entries = [Entry("a", broken), Entry("b", partial(network_policy, 0)), Entry("c", missing)]
+    entries = [PolicySource("a", broken), PolicySource("b", partial(network_policy, 0)), PolicySource("c", missing)]
     outcomes = {outcome.name: outcome for outcome in evaluate_many(entries, Plan("open", runs=2))}
-    assert outcomes["a"] == Outcome("a", fault="the header does not start with {")
-    assert outcomes["c"].fault == "it is gone"
+    assert outcomes["a"] == Outcome("a", error="the header does not start with {")
+    assert outcomes["c"].error == "it is gone"
     assert outcomes["b"].score is not None
 
 
 def test_more_other_agents_than_a_policys_rules_allow_is_that_policys_fault() -> None:
-    entries = [Entry("old", partial(make_builtin, "idle", 2018)), Entry("new", partial(network_policy, 0))]
-    entries[0] = Entry("old", lambda: _with_rules(network_policy(1), 2017))
+    entries = [
+        PolicySource("old", lambda: _with_rules(network_policy(1), 2017)),
+        PolicySource("new", partial(network_policy, 0)),
+    ]
     outcomes = {outcome.name: outcome for outcome in evaluate_many(entries, Plan("open", other_agents=2, runs=2))}
-    assert "2017" in (outcomes["old"].fault or "")
+    assert "2017" in (outcomes["old"].error or "")
     assert outcomes["new"].score is not None and outcomes["new"].score.other_agents == 2
 
 
@@ -143,7 +145,9 @@ def test_policies_are_read_as_their_turn_comes_and_the_rest_left_when_nobody_wai
         return network_policy(k)
 
     monkeypatch.setattr(batch_evaluation, "score_policy", note_stop)
-    outcomes = evaluate_many([Entry(str(k), partial(load, k)) for k in range(100)], Plan("open", runs=1), threads=1)
+    outcomes = evaluate_many(
+        [PolicySource(str(k), partial(load, k)) for k in range(100)], Plan("open", runs=1), threads=1
+    )
     next(outcomes)
     outcomes.close()  # type: ignore[attr-defined]
     assert read in ([0], [0, 1])  # what was being read, and nothing after it
@@ -154,14 +158,14 @@ def test_a_score_that_nobody_waits_for_is_left() -> None:
     stop.set()
     for protocol in ("official", "open"):
         for policy in (network_policy(0), make_builtin("gap")):
-            with pytest.raises(Stopped):
+            with pytest.raises(EvaluationCancelled):
                 score_policy(policy, Plan(protocol, runs=2), stop)
 
 
 def test_progress_counts_every_entry_once() -> None:
     seen: list[tuple[int, int]] = []
-    entries = [Entry(str(k), partial(network_policy, k)) for k in range(5)]
-    list(evaluate_many(entries, Plan("open", runs=1), done=lambda *counts: seen.append(counts)))
+    entries = [PolicySource(str(k), partial(network_policy, k)) for k in range(5)]
+    list(evaluate_many(entries, Plan("open", runs=1), progress=lambda *counts: seen.append(counts)))
     assert seen == [(k, 5) for k in range(1, 6)]
 
 

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 import deeptraffic.policies
 from deeptraffic.evaluation.protocol import evaluate_official
-from deeptraffic.policies.convnetjs.read import Submission, network_from_json
+from deeptraffic.policies.convnetjs.read import ConvNetJSFile, network_from_json
 from deeptraffic.policies.file import (
     KEY,
     MAX_FILE,
     MAX_HEADER,
     PolicyFile,
     PolicyFileError,
+    pack_convnetjs,
     pack_policy,
-    pack_submission,
     policy_content,
     read_policy,
     write_policy,
@@ -178,8 +178,8 @@ def test_manifest_and_network_must_agree() -> None:
 def test_a_submission_keeps_its_facts() -> None:
     facts = {"gamma": 0.7, "tdtrainer_options.method": "adam\n", "random_action_distribution": [0.2, 0.8]}
     tensors = {"1.weight": np.ones((5, 12 + 17)), "1.bias": np.zeros(5)}
-    submission = Submission("net", Network(29, (Dense(outputs=5),), tensors), SENSOR, 1, 3, facts)
-    manifest = read_policy(policy_content(pack_submission(submission))).manifest
+    submission = ConvNetJSFile("net", Network(29, (Dense(outputs=5),), tensors), SENSOR, 1, 3, facts)
+    manifest = read_policy(policy_content(pack_convnetjs(submission))).manifest
     assert manifest.training == {"gamma": 0.7, "random_action_distribution": [0.2, 0.8]}
     assert (manifest.observation.temporal_window, manifest.other_agents) == (1, 3)
 
@@ -190,7 +190,7 @@ def test_a_golden_submission_scores_the_same_from_its_policy_file(tmp_path: Path
     sensor = Sensor(record["lanesSide"], record["patchesAhead"], record["patchesBehind"])
     network = network_from_json(record["net"])
     path = tmp_path / "net.safetensors"
-    write_policy(path, pack_submission(Submission("net", network, sensor, record["temporal_window"], 0)))
+    write_policy(path, pack_convnetjs(ConvNetJSFile("net", network, sensor, record["temporal_window"], 0)))
     assert evaluate_official(read_policy(path).policy()).score == record["official_scores_2018"]["0"]
 
 

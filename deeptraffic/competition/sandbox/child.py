@@ -23,7 +23,7 @@ from deeptraffic.competition.sandbox.limits import Limits
 from deeptraffic.competition.sandbox.lockdown import lock_down
 from deeptraffic.competition.sandbox.messages import Channel
 from deeptraffic.competition.sandbox.validation import facts_of, read_upload
-from deeptraffic.policies.convnetjs.write import write_submission
+from deeptraffic.policies.convnetjs.write import write_convnetjs
 from deeptraffic.policies.file import PolicyFile, PolicyFileError, pack_policy, policy_content, read_policy
 from deeptraffic.policies.layers import Layer
 from deeptraffic.policies.network import Network
@@ -172,7 +172,7 @@ def answer_single_decisions(channel: Channel, policy: NetworkPolicy, head: I64) 
 def warm_up_validation() -> None:
     """Read one file of each kind, so that every module that validation needs is loaded."""
     policy_file = tiny_policy(Relu())
-    original = write_submission(policy_file.network, Sensor(0, 1, 0)).encode()
+    original = write_convnetjs(policy_file.network, Sensor(0, 1, 0)).encode()
     for content, name in ((policy_content(policy_file), "tiny.safetensors"), (original, "tiny.js")):
         read_upload(content, name)
     for content in (b"", b"{}", b"brain = (", b"PK\x03\x04"):

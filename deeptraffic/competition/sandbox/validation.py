@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from deeptraffic.competition.sandbox import messages
 from deeptraffic.competition.sandbox.errors import ERROR_CODES, InvalidSubmission
 from deeptraffic.competition.sandbox.limits import EVALUATION, VALIDATION, Limits
-from deeptraffic.policies.convnetjs.parse import SubmissionError
-from deeptraffic.policies.convnetjs.read import read_submission
-from deeptraffic.policies.file import PolicyFile, PolicyFileError, pack_submission, policy_content, read_policy
+from deeptraffic.policies.convnetjs.parse import ConvNetJSError
+from deeptraffic.policies.convnetjs.read import read_convnetjs
+from deeptraffic.policies.file import PolicyFile, PolicyFileError, pack_convnetjs, policy_content, read_policy
 from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.policies.vocabulary import LAYER_KINDS
 from deeptraffic.sim.rules import CONTESTS, MAX_LANES, MAX_OTHER_AGENTS, MAX_ROWS, Sensor
@@ -268,15 +268,15 @@ def _parse(content: bytes, filename: str) -> tuple[PolicyFile, str]:
 def _parse_original(content: bytes, filename: str) -> PolicyFile:
     """Return an original game's file as a policy file: the same bytes for the same text and name."""
     try:
-        submission = read_submission(content.decode("utf-8"), label_of(filename))
-        policy_file = pack_submission(submission)
+        submission = read_convnetjs(content.decode("utf-8"), label_of(filename))
+        policy_file = pack_convnetjs(submission)
         policy_file = PolicyFile(replace(policy_file.manifest, created=""), policy_file.network)
         policy_content(policy_file)
         return policy_file
     except UnicodeDecodeError as error:
         message = f"this is not UTF-8 text (byte {error.start}); save the code in the game and upload that"
         raise InvalidSubmission("format", message) from None
-    except SubmissionError as error:
+    except ConvNetJSError as error:
         raise InvalidSubmission("broken", str(error)) from None
     except PolicyFileError as error:
         message = f"as a policy file it is too large: {error}; make its layers smaller"

@@ -1,6 +1,6 @@
 """Read the original game's JavaScript as text: tokens with their lines, and the statements that settings are made of.
 
-Nothing is executed. `Settings` walks over the file once, evaluates plain values (numbers and sums of them, strings,
+Nothing is executed. `JSSettings` walks over the file once, evaluates plain values (numbers and sums of them, strings,
 lists, objects, names defined above), and refuses every other statement with its line. Time is linear in the length of
 the text, depth is bounded, and a file over MAX_CHARACTERS is not read at all.
 """
@@ -25,7 +25,7 @@ _TOKEN = re.compile(
 )
 
 
-class SubmissionError(ValueError):
+class ConvNetJSError(ValueError):
     """A submission that cannot be read; the message names the line and the reason."""
 
     def __init__(self, line: int, reason: str) -> None:
@@ -33,7 +33,7 @@ class SubmissionError(ValueError):
         self.line = line
 
 
-class Token(NamedTuple):
+class JSToken(NamedTuple):
     """kind: number, name, string, sign or end; text as written; its line, from 1; where it starts."""
 
     kind: str
@@ -42,28 +42,28 @@ class Token(NamedTuple):
     start: int
 
 
-def tokenize(text: str, first_line: int = 1) -> list[Token]:
-    """Split JavaScript text into tokens; raise SubmissionError at what is none."""
+def tokenize(text: str, first_line: int = 1) -> list[JSToken]:
+    """Split JavaScript text into tokens; raise ConvNetJSError at what is none."""
     tokens, at, line = [], 0, first_line
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
-            raise SubmissionError(line, f"{text[at : at + 20]!r} is not JavaScript that settings are written in")
+            raise ConvNetJSError(line, f"{text[at : at + 20]!r} is not JavaScript that settings are written in")
         kind, end = str(match.lastgroup), match.end()
         if kind == "comment" and match.group() == "/*":
             end = text.find("*/", end) + 2
             if end == 1:
-                raise SubmissionError(line, "a comment opened by /* is never closed")
+                raise ConvNetJSError(line, "a comment opened by /* is never closed")
         elif kind not in ("space", "comment"):
-            tokens.append(Token(kind, match.group(), line, at))
+            tokens.append(JSToken(kind, match.group(), line, at))
         line += text.count("\n", at, end)
         at = end
-    tokens.append(Token("end", "the end of the file", line, at))
+    tokens.append(JSToken("end", "the end of the file", line, at))
     return tokens
 
 
 @dataclass
-class Brain:
+class BrainSettings:
     """A `new deepqlearn.Brain(num_inputs, num_actions, opt)` of the file."""
 
     num_inputs: Any
@@ -72,7 +72,7 @@ class Brain:
     line: int
 
 
-class Settings:
+class JSSettings:
     """The values that a submission's code sets.
 
     names: every name that the code assigns, with its value
@@ -81,11 +81,11 @@ class Settings:
     has_learn: whether a standard `learn` was found
     """
 
-    def __init__(self, tokens: list[Token]) -> None:
+    def __init__(self, tokens: list[JSToken]) -> None:
         self.tokens, self.at, self.depth = tokens, 0, 0
         self.names: dict[str, Any] = {}
         self.lines: dict[str, int] = {}
-        self.brain: Brain | None = None
+        self.brain: BrainSettings | None = None
         self.has_learn = False
         while self.next.kind != "end":
             self._statement()
@@ -93,11 +93,11 @@ class Settings:
     # --- moving over tokens ---------------------------------------------------------------------------------------
 
     @property
-    def next(self) -> Token:
+    def next(self) -> JSToken:
         """The token to be read."""
         return self.tokens[self.at]
 
-    def _take(self, text: str | None = None) -> Token:
+    def _take(self, text: str | None = None) -> JSToken:
         token = self.next
         if text is not None and (token.text != text or token.kind == "string"):
             self._fail(f"{text!r} expected, found {token.text!r:.40}")
@@ -113,7 +113,7 @@ class Settings:
         return self.tokens[min(self.at + ahead, len(self.tokens) - 1)].text
 
     def _fail(self, reason: str, line: int = 0) -> NoReturn:
-        raise SubmissionError(line or self.next.line, reason)
+        raise ConvNetJSError(line or self.next.line, reason)
 
     # --- statements -----------------------------------------------------------------------------------------------
 
@@ -139,7 +139,7 @@ class Settings:
         if self.next.kind != "end" and self.next.text != "}":
             self._end_of_statement(token)
 
-    def _end_of_statement(self, begin: Token) -> None:
+    def _end_of_statement(self, begin: JSToken) -> None:
         before = self.tokens[self.at - 1]
         if not self._skip(";") and before.line == self.next.line and before.text != "}":
             self._fail(f"';' expected after the statement that begins with {begin.text!r:.40}")
@@ -177,7 +177,7 @@ class Settings:
             else:
                 self._set(path, self._value(), name.line)
 
-    def _assign_name(self, name: Token) -> None:
+    def _assign_name(self, name: JSToken) -> None:
         if self.next.text == "function" or (name.text == "learn" and self.next.text == "("):
             self._skip("function")
             if self.next.kind == "name":
@@ -221,7 +221,7 @@ class Settings:
             return
         self._fail(f"{'.'.join(path)}(...) is called, which settings do not need; remove the call", line)
 
-    def _new(self, name: Token) -> None:
+    def _new(self, name: JSToken) -> None:
         made = [self._take().text]
         while self._skip("."):
             made.append(self._take().text)
@@ -236,7 +236,7 @@ class Settings:
             self._fail(f"deepqlearn.Brain gets {len(given)} arguments; give num_inputs, num_actions and opt", name.line)
         if name.text != "brain":
             self._fail(f"the Brain is called {name.text!r}; the game looks for it as brain", name.line)
-        self.brain = Brain(given[0], given[1], given[2], name.line)
+        self.brain = BrainSettings(given[0], given[1], given[2], name.line)
         self.lines["brain"] = name.line
 
     def _if_brain(self) -> None:
@@ -369,7 +369,7 @@ class Settings:
                 self._fail(f"',' or '}}' expected in an object, found {self.next.text!r:.40}")
         return record
 
-    def _named(self, token: Token) -> Any:
+    def _named(self, token: JSToken) -> Any:
         constants = {"true": True, "false": False, "null": None, "undefined": None, "Infinity": math.inf}
         if token.text in constants:
             return constants[token.text]
@@ -419,13 +419,13 @@ class Settings:
         return int(value) if float(value).is_integer() and abs(value) < 2**53 else value
 
 
-def number(token: Token) -> int | float:
+def number(token: JSToken) -> int | float:
     """The value of a number token; a whole number is an int."""
     if token.text[:2] in ("0x", "0X"):
         return int(token.text, 16)
     value = float(token.text)
     if not math.isfinite(value):
-        raise SubmissionError(token.line, f"the number {token.text[:40]} is too large")
+        raise ConvNetJSError(token.line, f"the number {token.text[:40]} is too large")
     return int(value) if value.is_integer() and value < 2**53 else value
 
 

@@ -1,6 +1,6 @@
 """The original game's files: read a submission, JavaScript text with ConvNetJS weights, as what drove there.
 
-    >>> submission = read_submission(Path("net.js").read_text("utf-8"), "net")
+    >>> submission = read_convnetjs(Path("net.js").read_text("utf-8"), "net")
     >>> evaluate_official(submission.policy(), other_agents=submission.other_agents)
 
 The text is parsed, never executed (`convnetjs_source.py`). What counts is what counted in the game: the settings that
@@ -20,8 +20,8 @@ from deeptraffic.policies import vocabulary as v
 from deeptraffic.policies.convnetjs.parse import (
     MAX_CHARACTERS,
     MAX_DEPTH,
-    Settings,
-    SubmissionError,
+    ConvNetJSError,
+    JSSettings,
     is_number,
     tokenize,
 )
@@ -39,7 +39,7 @@ MAX_VOL = v.MAX_VALUE
 
 
 @dataclass(frozen=True)
-class Submission:
+class ConvNetJSFile:
     """What a submission's file says.
 
     label: its name; network, sensor, temporal_window: what drives; other_agents: copies that its author drove with
@@ -60,20 +60,20 @@ class Submission:
         )
 
 
-def read_submission(text: str, label: str) -> Submission:
+def read_convnetjs(text: str, label: str) -> ConvNetJSFile:
     """Read the text of an original game's file.
 
-    Raises SubmissionError, a ValueError, that names the line and the reason, for whatever the game could not drive with
+    Raises ConvNetJSError, a ValueError, that names the line and the reason, for whatever the game could not drive with
     or whatever drives by more than its network.
     """
     if len(text) > MAX_CHARACTERS:
-        raise SubmissionError(1, f"the file has {len(text)} characters; at most {MAX_CHARACTERS} are read")
+        raise ConvNetJSError(1, f"the file has {len(text)} characters; at most {MAX_CHARACTERS} are read")
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     _refuse_what_is_no_code(text)
     statement = WEIGHTS.search(text)
     if statement is None:
         line = text.count("\n") + 1
-        raise SubmissionError(
+        raise ConvNetJSError(
             line, "no weights: brain.value_net.fromJSON({...}) is missing; train in the game, then save"
         )
     line = text.count("\n", 0, statement.end()) + 1
@@ -82,7 +82,7 @@ def read_submission(text: str, label: str) -> Submission:
     after = tokenize(text[statement.end() + len(body) :], rest_line)
     while after[0].text in (")", ";"):
         after.pop(0)
-    settings = Settings([*before, *after])
+    settings = JSSettings([*before, *after])
     network = network_from_json(_read_json(body, line), line)
     return _combine(settings, network, label, line)
 
@@ -90,15 +90,13 @@ def read_submission(text: str, label: str) -> Submission:
 def _refuse_what_is_no_code(text: str) -> None:
     if conflict := CONFLICT.search(text):
         line = text.count("\n", 0, conflict.start()) + 1
-        raise SubmissionError(
-            line, f"{conflict.group()} is a merge conflict's mark; resolve it and save the file again"
-        )
+        raise ConvNetJSError(line, f"{conflict.group()} is a merge conflict's mark; resolve it and save the file again")
     if html := HTML.match(text):
-        raise SubmissionError(
+        raise ConvNetJSError(
             text.count("\n", 0, html.start(1)) + 1, "this is a web page, not a submission; save the code in its editor"
         )
     if not text.strip():
-        raise SubmissionError(1, "the file is empty")
+        raise ConvNetJSError(1, "the file is empty")
 
 
 def _weights_text(text: str, start: int, line: int) -> tuple[str, int]:
@@ -115,27 +113,27 @@ def _weights_text(text: str, start: int, line: int) -> tuple[str, int]:
         elif mark in "}]":
             depth -= 1
         if depth > MAX_DEPTH:
-            raise SubmissionError(line, f"the weights are nested more than {MAX_DEPTH} deep")
+            raise ConvNetJSError(line, f"the weights are nested more than {MAX_DEPTH} deep")
         if depth <= 0 and not quoted:
             return text[start : match.end()], line + text.count("\n", start, match.end())
-    raise SubmissionError(line, "the weights break off: brain.value_net.fromJSON({...}) is never closed")
+    raise ConvNetJSError(line, "the weights break off: brain.value_net.fromJSON({...}) is never closed")
 
 
 def _read_json(body: str, line: int) -> Any:
     def refuse(constant: str) -> NoReturn:
-        raise SubmissionError(line, f"the weights hold {constant}, which is no number; train again")
+        raise ConvNetJSError(line, f"the weights hold {constant}, which is no number; train again")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         record = dict(pairs)
         if len(record) < len(pairs):
-            raise SubmissionError(line, "the weights name a key twice in one object; save them again from the game")
+            raise ConvNetJSError(line, "the weights name a key twice in one object; save them again from the game")
         return record
 
     try:
         return json.loads(body, parse_constant=refuse, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         place = line + error.lineno - 1
-        raise SubmissionError(place, f"the weights are not valid JSON: {error.msg} at column {error.colno}") from None
+        raise ConvNetJSError(place, f"the weights are not valid JSON: {error.msg} at column {error.colno}") from None
 
 
 # --- weights ------------------------------------------------------------------------------------------------------
@@ -145,10 +143,10 @@ def network_from_json(record: Any, line: int = 1) -> Network:
     """Return the network that ConvNetJS's `Net.fromJSON` would build from this object."""
     try:
         return _NetworkReader(record).read()
-    except SubmissionError:
+    except ConvNetJSError:
         raise
     except ValueError as error:
-        raise SubmissionError(line, f"the weights: {error}") from None
+        raise ConvNetJSError(line, f"the weights: {error}") from None
 
 
 class _NetworkReader:
@@ -357,14 +355,14 @@ def real(record: dict[str, Any], key: str) -> float:
 # --- settings -----------------------------------------------------------------------------------------------------
 
 
-def _combine(settings: Settings, network: Network, label: str, weights_line: int) -> Submission:
+def _combine(settings: JSSettings, network: Network, label: str, weights_line: int) -> ConvNetJSFile:
     brain = settings.brain
     if brain is None:
-        raise SubmissionError(
+        raise ConvNetJSError(
             weights_line, "no brain = new deepqlearn.Brain(num_inputs, num_actions, opt) before the weights"
         )
     if not settings.has_learn:
-        raise SubmissionError(
+        raise ConvNetJSError(
             weights_line, "no learn = function (state, lastReward) {...}: the game has nothing to call"
         )
     limits = {"lanesSide": MAX_LANES - 1, "patchesAhead": MAX_ROWS, "patchesBehind": MAX_ROWS}
@@ -373,27 +371,27 @@ def _combine(settings: Settings, network: Network, label: str, weights_line: int
     opt = brain.opt if isinstance(brain.opt, dict) else {}
     window = opt.get("temporal_window", DEFAULT_TEMPORAL_WINDOW)
     if not is_number(window) or window != int(window) or not 0 <= window <= 100:
-        raise SubmissionError(brain.line, f"temporal_window={window!r:.40} is no whole number from 0 to 100")
+        raise ConvNetJSError(brain.line, f"temporal_window={window!r:.40} is no whole number from 0 to 100")
     if brain.num_inputs != sensor.size:
-        raise SubmissionError(
+        raise ConvNetJSError(
             brain.line,
             f"the Brain is built for {brain.num_inputs!r:.40} inputs, but lanesSide={sensor.lanes_side}, "
             f"patchesAhead={sensor.patches_ahead} and patchesBehind={sensor.patches_behind} give {sensor.size}",
         )
     if brain.num_actions != ACTIONS:
-        raise SubmissionError(
+        raise ConvNetJSError(
             brain.line, f"the Brain chooses from {brain.num_actions!r:.40} actions; there are {ACTIONS}"
         )
     _check_network(network, sensor, int(window), weights_line)
-    return Submission(label, network, sensor, int(window), others, _facts(settings, opt))
+    return ConvNetJSFile(label, network, sensor, int(window), others, _facts(settings, opt))
 
 
-def _setting(settings: Settings, name: str, limit: int, default: int | None = None) -> int:
+def _setting(settings: JSSettings, name: str, limit: int, default: int | None = None) -> int:
     value = settings.names.get(name, default)
     if value is None:
-        raise SubmissionError(1, f"{name} is not set; the game needs it")
+        raise ConvNetJSError(1, f"{name} is not set; the game needs it")
     if not is_number(value) or value != int(value) or not 0 <= value <= limit:
-        raise SubmissionError(
+        raise ConvNetJSError(
             settings.lines[name], f"{name}={value!r:.40}; the game knows whole numbers from 0 to {limit}"
         )
     return int(value)
@@ -402,16 +400,16 @@ def _setting(settings: Settings, name: str, limit: int, default: int | None = No
 def _check_network(network: Network, sensor: Sensor, window: int, line: int) -> None:
     expected = input_size(sensor, window)
     if network.inputs != expected:
-        raise SubmissionError(
+        raise ConvNetJSError(
             line,
             f"the weights are for {network.inputs} inputs, but the settings (sensor of {sensor.size} cells, temporal "
             f"window {window}) give {expected}: code and weights are of different trainings",
         )
     if network.outputs != ACTIONS:
-        raise SubmissionError(line, f"the network has {network.outputs} outputs; there are {ACTIONS} actions")
+        raise ConvNetJSError(line, f"the network has {network.outputs} outputs; there are {ACTIONS} actions")
 
 
-def _facts(settings: Settings, opt: dict[str, Any]) -> dict[str, Any]:
+def _facts(settings: JSSettings, opt: dict[str, Any]) -> dict[str, Any]:
     """Settings that driving does not need: numbers and texts, by name."""
     facts: dict[str, Any] = {}
     if is_number(settings.names.get("trainIterations")):

@@ -1,7 +1,7 @@
 """Write a network as a file that the original game loads, drives with and evaluates.
 
-    >>> text = write_submission(network, Sensor(3, 50, 10), label="mine")
-    >>> read_submission(text, "mine").policy()              # drives as the original will
+    >>> text = write_convnetjs(network, Sensor(3, 50, 10), label="mine")
+    >>> read_convnetjs(text, "mine").policy()              # drives as the original will
 
 The original knows dense layers with relu, tanh, sigmoid and maxout. What else is linear is folded into the next
 layer: scales, small convolutions, slices, concatenations and dueling heads; lane gaps become a dense layer with relu.
@@ -49,7 +49,7 @@ class Affine:
     offset: Matrix
 
 
-def write_submission(
+def write_convnetjs(
     network: Network,
     sensor: Sensor,
     temporal_window: int = 0,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from deeptraffic.evaluation.protocol import evaluate_official
-from deeptraffic.policies.convnetjs.parse import SubmissionError
-from deeptraffic.policies.convnetjs.read import network_from_json, read_submission
+from deeptraffic.policies.convnetjs.parse import ConvNetJSError
+from deeptraffic.policies.convnetjs.read import network_from_json, read_convnetjs
 from deeptraffic.sim.rules import Sensor
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -94,17 +94,17 @@ def test_convnetjs_network_gives_the_original_librarys_outputs(record: dict[str,
 
 @pytest.mark.parametrize(("name", "others", "score"), SCORES[5:6] + SCORES[8:9], ids=str)
 def test_submission_scores_as_in_the_original_game(name: str, others: int, score: float) -> None:
-    assert evaluate_official(read_submission(written(name), name).policy(), other_agents=others).score == score
+    assert evaluate_official(read_convnetjs(written(name), name).policy(), other_agents=others).score == score
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "others", "score"), SCORES, ids=str)
 def test_every_submission_scores_as_in_the_original_game(name: str, others: int, score: float) -> None:
-    assert evaluate_official(read_submission(written(name), name).policy(), other_agents=others).score == score
+    assert evaluate_official(read_convnetjs(written(name), name).policy(), other_agents=others).score == score
 
 
 def test_settings_are_read_with_their_arithmetic() -> None:
-    submission = read_submission(written("random_window_2"), "mine")
+    submission = read_convnetjs(written("random_window_2"), "mine")
     assert submission.sensor == Sensor(2, 10, 3)
     assert submission.temporal_window == 2
     assert submission.other_agents == 3
@@ -116,7 +116,7 @@ def test_settings_are_read_with_their_arithmetic() -> None:
 
 def same(text: str) -> None:
     """The text reads as the network of the template."""
-    plain, other = (read_submission(t, "x") for t in (written(), text))
+    plain, other = (read_convnetjs(t, "x") for t in (written(), text))
     assert other.sensor == plain.sensor
     assert all(np.array_equal(plain.network.tensors[k], other.network.tensors[k]) for k in plain.network.tensors)
 
@@ -155,8 +155,8 @@ def test_spellings_of_real_files_read_alike(old: str, new: str) -> None:
 
 
 def refused(text: str) -> str:
-    with pytest.raises(SubmissionError) as error:
-        read_submission(text, "x")
+    with pytest.raises(ConvNetJSError) as error:
+        read_convnetjs(text, "x")
     return str(error.value)
 
 
@@ -213,20 +213,20 @@ def pool(size: int, out: int, pad: int = 0) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("size", "out", "inputs"), [(2, 0, 0), (3, -1, 10)])
 def test_window_larger_than_its_input_leaves_the_biases(size: int, out: int, inputs: int) -> None:
-    network = read_submission(with_layers(pool(size, out), inputs=inputs), "x").network
+    network = read_convnetjs(with_layers(pool(size, out), inputs=inputs), "x").network
     biases = numbers(SUBMISSIONS["mit_basic_trained"]["net"]["layers"][3]["biases"]["w"])
     np.testing.assert_array_equal(network.assemble().run(np.ones(30)), biases)
 
 
 def test_window_of_one_cell_passes_its_input_on() -> None:
-    plain, pooled = (read_submission(t, "x").network.assemble() for t in (written(), with_layers(pool(3, 1, pad=1))))
+    plain, pooled = (read_convnetjs(t, "x").network.assemble() for t in (written(), with_layers(pool(3, 1, pad=1))))
     np.testing.assert_array_equal(plain.run(np.ones(30)), pooled.run(np.ones(30)))
 
 
 def test_weight_saved_as_null_is_read_as_zero() -> None:
     record = json.loads(json.dumps(SUBMISSIONS["mit_basic_trained"]["net"]))
     record["layers"][1]["filters"][0]["w"]["7"] = None
-    network = read_submission(written(weights=json.dumps(record)), "x").network
+    network = read_convnetjs(written(weights=json.dumps(record)), "x").network
     assert network.tensors["1.weight"][0, 7] == 0.0
     assert network.tensors["1.weight"][0, 8] != 0.0
 

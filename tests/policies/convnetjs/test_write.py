@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from deeptraffic.policies import vocabulary as v
-from deeptraffic.policies.convnetjs.read import network_from_json, read_submission
-from deeptraffic.policies.convnetjs.write import write_submission
+from deeptraffic.policies.convnetjs.read import network_from_json, read_convnetjs
+from deeptraffic.policies.convnetjs.write import write_convnetjs
 from deeptraffic.policies.layers import Layer
 from deeptraffic.policies.network import Network
 from deeptraffic.sim.engine import Simulator
@@ -47,8 +47,8 @@ def answers(net: Network, obs: np.ndarray) -> np.ndarray:
 def test_original_network_is_written_back_weight_by_weight(record: dict) -> None:
     net = network_from_json(record["net"])
     sensor = Sensor(record["lanesSide"], record["patchesAhead"], record["patchesBehind"])
-    text = write_submission(net, sensor, record["temporal_window"], other_agents=4, label="a <b> */ name")
-    again = read_submission(text, "again")
+    text = write_convnetjs(net, sensor, record["temporal_window"], other_agents=4, label="a <b> */ name")
+    again = read_convnetjs(text, "again")
     assert (again.sensor, again.temporal_window, again.other_agents) == (sensor, record["temporal_window"], 4)
     assert [layer.kind for layer in again.network.layers] == [layer.kind for layer in net.layers]
     assert all(np.array_equal(again.network.tensors[name], tensor) for name, tensor in net.tensors.items())
@@ -87,7 +87,7 @@ def test_folded_network_gives_the_same_values_and_actions(name: str) -> None:
     if name == "conv":
         layers = (*layers[:3], v.Flatten(), *layers[3:])
     net = network(*layers)
-    again = read_submission(write_submission(net, SENSOR), "again").network
+    again = read_convnetjs(write_convnetjs(net, SENSOR), "again").network
     obs = seen(SENSOR)
     before, after = answers(net, obs), answers(again, obs)
     np.testing.assert_allclose(after, before, rtol=1e-9, atol=1e-9)
@@ -99,7 +99,7 @@ def test_gaps_of_a_sensor_that_sees_nothing_behind() -> None:
     gaps = v.Gaps(lanes_side=1, patches_ahead=9, patches_behind=0)
     net = network(gaps, v.Dense(outputs=5), inputs=sensor.size)
     obs = seen(sensor)
-    again = read_submission(write_submission(net, sensor), "again").network
+    again = read_convnetjs(write_convnetjs(net, sensor), "again").network
     np.testing.assert_allclose(answers(again, obs), answers(net, obs), rtol=1e-9, atol=1e-9)
 
 
@@ -114,9 +114,9 @@ def test_gaps_of_a_sensor_that_sees_nothing_behind() -> None:
 )
 def test_what_cannot_be_written_says_why(layers: tuple[Layer, ...], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        write_submission(network(*layers), SENSOR)
+        write_convnetjs(network(*layers), SENSOR)
 
 
 def test_network_of_another_sensor_is_refused() -> None:
     with pytest.raises(ValueError, match="does not fit"):
-        write_submission(network(v.Dense(outputs=5)), Sensor(3, 50, 10))
+        write_convnetjs(network(v.Dense(outputs=5)), Sensor(3, 50, 10))
