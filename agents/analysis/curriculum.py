@@ -1,73 +1,88 @@
-"""A curriculum of scenes that a GAN draws: training games also start where the agent drives worst at the moment.
+"""Curriculum of scenes from a GAN: training episodes also start where the agent is weakest at the moment.
 
-    >>> gan = load_gan("runs/pretrain/scene-gan/scene-gan.safetensors")
-    >>> model, searches = train_on_worst_scenes(build_config("ppo"), drawn_scenes(gan, RULES_2018), CurriculumConfig())
+    >>> outcome = study_curriculum()                       # in runs/pretrain/gan-curriculum, with scene-gan's weights
+    >>> for metric in outcome.metrics: print(metric.describe())
 
-Now and then the search draws scenes, lets the agent drive on from each, and moves toward noise from which it drives
-worse (an evolution strategy in the noise of the GAN, as in Volz et al. 2018, arXiv:1805.00728). A share of the games
-that start anew then start in the worst scenes found. Source of the idea, on replayed levels: Jiang, Grefenstette and
-Rocktaeschel 2021, "Prioritized level replay", arXiv:2010.03934, section 3. Evaluation is on the road's own starts.
+At intervals a search draws scenes, plays them with the current policy, and moves toward noise whose scenes are slower
+(an evolution strategy in the noise of the GAN, as in Volz et al. 2018, arXiv:1805.00728). A fraction of the episodes
+then starts in the worst scenes found. The idea, on replayed levels, is from Jiang, Grefenstette and Rocktaeschel 2021,
+"Prioritized level replay", arXiv:2010.03934, section 3. Evaluations start as always.
 
-Letters in shapes: B scenes, Z numbers of noise.
+`GanCurriculum` compares training with and without it; its result lies beside those of the perception experiments, so
+that their report shows it.
+
+Letters in shapes: B scenes, Z noise dimensions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
-from agents.config import TrainConfig
-from agents.sb3 import make_games, make_model
+from agents.config import TrainConfig, build_config
+from agents.export import make_policy
+from agents.sb3 import make_games, make_model, network_weights
 from agents.training import crosses, torch_threads
 from deeptraffic.envs.observations import Observation, Observer
 from deeptraffic.envs.settings import reward_of
+from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
+from deeptraffic.figure import BLUE, GREY, ORANGE, SKY, empty_figure, save_figure, style_axes
 from deeptraffic.settings import Checked, integer, real
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Rules
 from deeptraffic.sim.state import F64, I64, Games
-from representation.data.rasters import decode_rasters
-from representation.data.recording import FULL_SPEED_MPH
-from representation.paradigms.gan import NOISE, SceneGAN
+from representation.data.rasters import decode_rasters, rasterise
+from representation.data.recording import FULL_SPEED_MPH, RecordingConfig, record
+from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob, run_experiment
+from representation.experiments.gan import SceneGan
+from representation.paradigms.gan import NOISE, SceneGAN, load_gan
 
 Draw = Callable[[F64], Games]  # noise (B, Z) -> games before frame 0, (B,)
-Drive = Callable[[Games], F64]  # games -> how fast the agent drives from there [mph], (B,)
+Play = Callable[[Games], F64]  # games -> speed of the agent in the next decisions [mph], (B,)
+
+DPI = 80  # of plots in the report
+ALONE, DRAWN, RECORDED = "without it", "worst drawn scenes", "worst recorded scenes"
+SEEDS = (0, 1, 2)
+DECISIONS = 150_000
 
 
 @dataclass(frozen=True)
 class CurriculumConfig(Checked):
-    """How training starts are searched for.
+    """Search for scenes to start training episodes in.
 
-    share: of the games that start anew, which start in scenes found
+    fraction: of the episodes that start in scenes found
     every: [decisions] of training between two searches
     scenes: drawn in each round; rounds: of a search
-    kept: scenes that a search finds
-    jump: how far a round moves from the worst scenes' noise, 0 not at all, 1 to new noise
-    decisions: for which the agent drives on from a scene
+    kept: scenes that a search returns
+    step_size: of a round away from the noise of the worst scenes: 0 none, 1 to new noise
+    decisions: for which a scene is played
     """
 
-    share: float = real(0.5, 0.0, 1.0)
+    fraction: float = real(0.5, 0.0, 1.0)
     every: int = integer(20_000, 1, 10**12)
     scenes: int = integer(512, 2, 100_000)
     rounds: int = integer(3, 1, 100)
     kept: int = integer(128, 1, 100_000)
-    jump: float = real(0.5, 0.0, 1.0)
+    step_size: float = real(0.5, 0.0, 1.0)
     decisions: int = integer(10, 1, 1_000)
 
     def check(self) -> None:
-        """Raise ValueError if a search cannot find as many scenes as it shall keep."""
+        """Raise ValueError if a search draws fewer scenes than it keeps."""
         if self.kept > self.scenes * self.rounds:
             raise ValueError(f"kept={self.kept} is more than scenes={self.scenes} x rounds={self.rounds}; lower kept")
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search found, the worst first.
+class WorstScenes:
+    """Result of a search, the worst scene first.
 
-    games: (kept,) before frame 0; speeds: (kept,) the agent's [mph]; first_speeds: of the first round's scenes
+    games: (kept,) before frame 0; speeds: (kept,) of the agent [mph]; first_speeds: in the scenes of the first round
     """
 
     games: Games
@@ -76,39 +91,39 @@ class Found:
 
 
 def drawn_scenes(gan: SceneGAN, rules: Rules) -> Draw:
-    """Return the drawing of games by a GAN of scenes."""
+    """Return a function that draws games from a GAN."""
     return lambda noise: decode_rasters(rules, gan.draw(noise), seed=_seed_of(noise)).states
 
 
 def recorded_scenes(states: NDArray[Any]) -> Draw:
-    """Return the drawing of games among recorded ones, (n,): the baseline without a GAN; noise only says which."""
+    """Return a function that draws among recorded games (n,), the baseline without a GAN; noise seeds the choice."""
     return lambda noise: states[np.random.default_rng(_seed_of(noise)).integers(len(states), size=len(noise))]
 
 
-def worst_scenes(draw: Draw, drive: Drive, config: CurriculumConfig, random: np.random.Generator) -> Found:
-    """Search for scenes in which the agent drives slowly.
+def worst_scenes(draw: Draw, play: Play, config: CurriculumConfig, random: np.random.Generator) -> WorstScenes:
+    """Search for scenes in which the agent is slow.
 
-    Each round draws `scenes`: the first from new noise z, the next from sqrt(1 - jump**2) z + jump e around the noise z
-    of the worst quarter so far, with new noise e, so that it stays normal.
+    The first round draws scenes from noise z, the next ones from sqrt(1 - step_size**2) z + step_size e, where z is
+    noise of the worst quarter so far and e new noise, so that the sum stays normal.
     """
     noise = random.normal(size=(config.scenes, NOISE))
     games, speeds, places = [], [], []
     for _ in range(config.rounds):
         games.append(draw(noise))
-        speeds.append(drive(games[-1]))
+        speeds.append(play(games[-1]))
         places.append(noise)
         worst = np.argsort(np.concatenate(speeds), kind="stable")[: max(1, config.scenes // 4)]
         parents = np.concatenate(places)[random.choice(worst, config.scenes)]
-        noise = np.sqrt(1.0 - config.jump**2) * parents + config.jump * random.normal(size=parents.shape)
+        noise = np.sqrt(1.0 - config.step_size**2) * parents + config.step_size * random.normal(size=parents.shape)
     all_speeds = np.concatenate(speeds)
     kept = np.argsort(all_speeds, kind="stable")[: config.kept]
-    return Found(np.concatenate(games)[kept], all_speeds[kept], speeds[0])
+    return WorstScenes(np.concatenate(games)[kept], all_speeds[kept], speeds[0])
 
 
-def speed_from(model: BaseAlgorithm, rules: Rules, observation: Observation, decisions: int) -> Drive:
-    """Return how a model is driven from games: its mean speed over the next decisions, most likely actions [mph]."""
+def speed_from(model: BaseAlgorithm, rules: Rules, observation: Observation, decisions: int) -> Play:
+    """Return a function that plays games with a model, deterministically: its mean speed over some decisions [mph]."""
 
-    def drive(games: Games) -> F64:
+    def play(games: Games) -> F64:
         sim = Simulator(rules, len(games))
         sim.set_state(games.view(np.recarray))
         observer, total = Observer(rules, observation, len(games)), np.zeros(len(games))
@@ -121,28 +136,28 @@ def speed_from(model: BaseAlgorithm, rules: Rules, observation: Observation, dec
             total += reward_of("speed", sim.games["reward"], None)
         return FULL_SPEED_MPH * total / decisions
 
-    return drive
+    return play
 
 
 class Curriculum(BaseCallback):
-    """Searches between two rollouts, and has a share of games start in what was found.
+    """Searches between rollouts, and starts a fraction of the episodes in the scenes found.
 
-    searches: (decisions of training, what was found) of each search
+    searches: (decisions of training, result) of each search
     """
 
     def __init__(self, draw: Draw, config: TrainConfig, curriculum: CurriculumConfig) -> None:
         super().__init__()
         self.draw, self.config, self.curriculum = draw, config, curriculum
         self.random = np.random.default_rng([config.seed, curriculum.scenes])
-        self.searches: list[tuple[int, Found]] = []
+        self.searches: list[tuple[int, WorstScenes]] = []
         self.last = 0
 
     def starts(self, rows: I64) -> tuple[I64, Games]:
-        """Return which games begin in scenes found, and those: a `deeptraffic.envs.batch.Starts`."""
+        """Return the rows that start in scenes found, and these scenes: a `deeptraffic.envs.batch.Starts`."""
         games = self.searches[-1][1].games
-        some = rows[self.random.random(rows.size) < self.curriculum.share]
+        some = rows[self.random.random(rows.size) < self.curriculum.fraction]
         chosen = games[self.random.integers(len(games), size=some.size)]
-        chosen["rng"] = self.random.integers(1, 2**31 - 1, size=some.size)  # another future each time
+        chosen["rng"] = self.random.integers(1, 2**31 - 1, size=some.size)  # traffic differs each time
         return some, chosen
 
     def _on_step(self) -> bool:
@@ -154,17 +169,17 @@ class Curriculum(BaseCallback):
             return
         self.last = now
         batch = self.training_env.batch  # type: ignore[attr-defined]
-        drive = speed_from(self.model, batch.rules, self.config.observation, self.curriculum.decisions)
-        self.searches.append((now, worst_scenes(self.draw, drive, self.curriculum, self.random)))
+        play = speed_from(self.model, batch.rules, self.config.observation, self.curriculum.decisions)
+        self.searches.append((now, worst_scenes(self.draw, play, self.curriculum, self.random)))
         batch.starts = self.starts
 
 
 def train_on_worst_scenes(
     config: TrainConfig, draw: Draw | None, curriculum: CurriculumConfig
-) -> tuple[BaseAlgorithm, list[tuple[int, Found]]]:
-    """Train an agent and return it, with the searches that were made.
+) -> tuple[BaseAlgorithm, list[tuple[int, WorstScenes]]]:
+    """Train an agent and return it, with its searches.
 
-    draw: where scenes come from; None for the road's own starts alone, the same training otherwise
+    draw: draws scenes; None for the usual starts only, in otherwise the same training
     """
     with torch_threads(config.torch_threads):
         env = make_games(config)
@@ -176,3 +191,125 @@ def train_on_worst_scenes(
 
 def _seed_of(noise: F64) -> int:
     return int(np.abs(noise[:, 0]).sum() * 1e6) % (2**31)
+
+
+# --- the study --------------------------------------------------------------------------------------------------------
+
+
+class GanCurriculum(Experiment):
+    """PPO on lane gaps with half of its episodes started in a GAN's worst scenes, against the same budget without.
+
+    A third condition uses the worst of recorded scenes, to separate the GAN's effect from the curriculum's.
+    """
+
+    name, paradigm = "gan-curriculum", "generative adversarial network"
+    summary = "Trains PPO on scenes that a GAN draws and a search finds the driver weakest in; judged on normal starts."
+    source = "Volz et al. 2018, arXiv:1805.00728; Jiang et al. 2021, arXiv:2010.03934, section 3"
+
+    def run(self, job: TrainingJob) -> ExperimentResult:
+        """Train each condition with every seed; compare official runs, and open runs on reporting seeds."""
+        budget = job.scaled(DECISIONS, least=5_000)
+        official: dict[str, list[F64]] = {}
+        runs: dict[str, list[F64]] = {}
+        searches: list[tuple[int, WorstScenes]] = []
+        for name, draw in self._conditions(job).items():
+            for seed in SEEDS:
+                config = build_config("ppo", settings={"total_timesteps": budget, "seed": 1000 * seed})
+                scores, speeds, found = train_and_score(config, draw, job)
+                official.setdefault(name, []).append(scores)
+                runs.setdefault(name, []).append(speeds)
+                searches = found if name == DRAWN and seed == SEEDS[0] else searches
+        plot = draw_study(job.folder / "curriculum.png", runs, searches)
+        note = f"PPO on lane gaps, {budget:,} decisions, {len(SEEDS)} seeds"
+        metrics: list[Metric] = []
+        for kind, scored in (("official", official), ("open", runs)):
+            counted = f"{note}, {scored[ALONE][0].size:,} runs each"
+            metrics += [_tenth(scored, kind, counted), _mean(scored, kind, counted)]
+        metrics.append(_found(searches))
+        return ExperimentResult(metrics, [plot])
+
+    def _conditions(self, job: TrainingJob) -> Mapping[str, Draw | None]:
+        weights = job.folder.parent / SceneGan.name / SceneGan.weights
+        if not weights.exists():
+            raise ValueError(
+                f"there is no GAN of scenes at {str(weights)!r}; run `deeptraffic pretrain scene-gan` first"
+            )
+        recording = record(RecordingConfig(runs=job.scaled(200, least=20)), job.cache)
+        rasters = rasterise(recording.rules, recording.states.reshape(-1))
+        real = decode_rasters(recording.rules, rasters).states
+        drawn = drawn_scenes(load_gan(weights), recording.rules)
+        return {ALONE: None, RECORDED: recorded_scenes(real), DRAWN: drawn}
+
+
+def study_curriculum(
+    folder: str | Path = Path("runs") / "pretrain" / GanCurriculum.name,
+    scale: float = 1.0,
+    console: Console | None = None,
+) -> ExperimentResult:
+    """Run the study in a folder, or return its result from there; scene-gan's folder must lie beside it."""
+    return run_experiment(GanCurriculum(), TrainingJob(Path(folder), scale, console=console))
+
+
+def train_and_score(
+    config: TrainConfig, draw: Draw | None, job: TrainingJob
+) -> tuple[F64, F64, list[tuple[int, WorstScenes]]]:
+    """Return the speeds of official runs and of open runs on reporting seeds [mph], and the searches."""
+    curriculum = CurriculumConfig(every=max(1, config.total_timesteps // 8))
+    model, searches = train_on_worst_scenes(config, draw, curriculum)
+    policy = make_policy(config, network_weights(model, config), "curriculum study")
+    official = evaluate_official(policy)
+    score = evaluate_open(policy, config.road, runs=job.scaled(2000, least=100), seed_set="reporting")
+    return official.run_scores, score.run_scores, searches
+
+
+def draw_study(path: Path, runs: Mapping[str, Sequence[F64]], searches: Sequence[tuple[int, WorstScenes]]) -> Plot:
+    """Draw the distributions of run scores, and the speeds in the searches."""
+    figure = empty_figure((9.0, 3.6))
+    left, right = figure.subplots(1, 2)
+    style_axes(left, "Runs from normal starts")
+    percent = np.linspace(1, 99, 99)
+    for (name, scores), colour, line in zip(runs.items(), (GREY, SKY, BLUE), (":", "--", "-"), strict=True):
+        curve = np.mean([np.percentile(speeds, percent) for speeds in scores], axis=0)
+        left.plot(percent, curve, line, color=colour, label=name)
+    left.set_xlabel("percentile of runs")
+    left.set_ylabel("mph, mean of 3 seeds")
+    left.legend(frameon=False)
+    style_axes(right, "Searches during training")
+    decisions = [at / 1000 for at, _ in searches]
+    right.plot(decisions, [found.first_speeds.mean() for _, found in searches], "--", color=GREY, label="scenes drawn")
+    right.plot(
+        decisions, [found.speeds.mean() for _, found in searches], "-o", color=ORANGE, label="worst scenes found"
+    )
+    right.set_xlabel("thousand decisions of training")
+    right.set_ylabel("mph over the next 10 decisions")
+    right.legend(frameon=False)
+    save_figure(figure, path, DPI)
+    return Plot(
+        path.name, "The same budget with and without the curriculum, and how slow the driver is where it looks."
+    )
+
+
+def _tenth(runs: Mapping[str, Sequence[F64]], kind: str, note: str) -> Metric:
+    values = {name: [np.percentile(scores, 10) for scores in group] for name, group in runs.items()}
+    return _metric(f"tenth percentile of {kind} run scores", values, note)
+
+
+def _mean(runs: Mapping[str, Sequence[F64]], kind: str, note: str) -> Metric:
+    values = {name: [scores.mean() for scores in group] for name, group in runs.items()}
+    return _metric(f"mean of {kind} run scores", values, note)
+
+
+def _metric(name: str, values: Mapping[str, Sequence[float]], note: str) -> Metric:
+    """Return the metric of drawn scenes beside the others, averaged over seeds, which the note lists."""
+    means = {condition: float(np.mean(of_seeds)) for condition, of_seeds in values.items()}
+    seeds = "; ".join(
+        f"{condition} " + ", ".join(f"{v:.2f}" for v in of_seeds) for condition, of_seeds in values.items()
+    )
+    return Metric(name, means.pop(DRAWN), means, "mph", note=f"{note}: {seeds}")
+
+
+def _found(searches: Sequence[tuple[int, WorstScenes]]) -> Metric:
+    last = searches[-1][1]
+    first = {"scenes drawn without a search": float(last.first_speeds.mean())}
+    note = "mean speed over 10 decisions, last search of training"
+    return Metric("the driver in the worst scenes found", float(last.speeds.mean()), first, "mph", False, note=note)

@@ -12,10 +12,10 @@ from agents.analysis.curriculum import (
     drawn_scenes,
     recorded_scenes,
     speed_from,
+    study_curriculum,
     train_on_worst_scenes,
     worst_scenes,
 )
-from agents.analysis.curriculum_study import study_curriculum
 from agents.config import build_config
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018
@@ -37,11 +37,11 @@ def test_a_search_goes_to_where_driving_is_slower() -> None:
     def draw(noise: np.ndarray) -> Any:  # the slower, the further the first number of noise is below 0
         return games(noise[:, 0])
 
-    def drive(some: Any) -> np.ndarray:
+    def play(some: Any) -> np.ndarray:
         return some["speed_factor"][:, 0]
 
     config = CurriculumConfig(scenes=200, rounds=4, kept=20)
-    found = worst_scenes(draw, drive, config, np.random.default_rng(0))
+    found = worst_scenes(draw, play, config, np.random.default_rng(0))
     assert found.speeds.shape == (20,)
     assert (np.diff(found.speeds) >= 0).all()
     np.testing.assert_array_equal(found.games["speed_factor"][:, 0], found.speeds)
@@ -67,7 +67,7 @@ def test_how_an_agent_drives_from_scenes_is_measured_in_mph() -> None:
     assert speeds[1] < 30
 
 
-def test_a_share_of_the_games_starts_in_scenes_found() -> None:
+def test_a_fraction_of_the_games_starts_in_scenes_found() -> None:
     config = build_config("ppo", settings={**PPO, "total_timesteps": 3072})
     slow = games(np.full(64, 0.25))
     model, searches = train_on_worst_scenes(config, lambda noise: slow[: len(noise)], SMALL)
@@ -77,7 +77,7 @@ def test_a_share_of_the_games_starts_in_scenes_found() -> None:
     assert 140 < len(rows) < 260
     assert (chosen["speed_factor"][:, 0] == 0.25).all()
     assert len(np.unique(chosen["rng"])) == len(chosen)
-    none = Curriculum(lambda noise: slow[: len(noise)], config, CurriculumConfig(share=0.0))
+    none = Curriculum(lambda noise: slow[: len(noise)], config, CurriculumConfig(fraction=0.0))
     none.searches = searches
     assert len(none.starts(np.arange(400))[0]) == 0
 
@@ -101,8 +101,8 @@ def test_the_study_compares_the_ways_and_leaves_a_result(tmp_path: Path) -> None
     (tmp_path / "scene-gan").mkdir()
     SceneGAN((5, 20, 7), 8, ego_row=15).save(tmp_path / "scene-gan" / "scene-gan.safetensors")
     outcome = study_curriculum(tmp_path / "gan-curriculum", scale=0.02)
-    assert [figure.unit for figure in outcome.figures] == ["mph"] * 5
-    tenth, mean, *_ = outcome.figures
+    assert [metric.unit for metric in outcome.metrics] == ["mph"] * 5
+    tenth, mean, *_ = outcome.metrics
     assert set(tenth.baselines) == {"without it", "worst recorded scenes"}
     assert tenth.value < mean.value
     assert (tmp_path / "gan-curriculum" / "curriculum.png").stat().st_size < 60_000
