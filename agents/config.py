@@ -26,7 +26,7 @@ from agents.perception import NONE, EncoderConfig
 from agents.presets import DEFAULTS, PRESETS
 from agents.world_model_config import WorldModelConfig
 from deeptraffic.envs.observations import OPTIONS, Observation, make_observation
-from deeptraffic.envs.settings import REWARDS
+from deeptraffic.envs.reward import REWARDS
 from deeptraffic.settings import (
     Checked,
     Settings,

@@ -121,7 +121,7 @@ class ExpertIteration(RoundLearner):
         return PairedRollouts(batch.rules, self.sensor, self._drive, *settings, batch.sim.threads)
 
     def _batch(self) -> Any:
-        """The games as a `GameBatch`, whose simulator the rollouts copy."""
+        """The games as a `EnvBatch`, whose simulator the rollouts copy."""
         assert self.env is not None
         return self.env.get_attr("batch", [0])[0]
 

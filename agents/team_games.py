@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.envs.batch import CARRIED_OUT_NOTHING, report_rows
+from deeptraffic.envs.batch import JUST_RESET, report_envs
 from deeptraffic.envs.observations import Observer
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv, Info
 from deeptraffic.sim.compiled import compiled
@@ -62,7 +62,7 @@ class TeamVecEnv(DeepTrafficVecEnv):
         self.turn = 0
         self.speed_sums = np.zeros((self.num_envs, rules.other_agents + 1))
         self.last_views: list[Any] = []
-        self._taken = np.full((self.drivers, self.num_envs), CARRIED_OUT_NOTHING)
+        self._taken = np.full((self.drivers, self.num_envs), JUST_RESET)
 
     def begin_rollout(self) -> None:
         """Count speeds from zero, so that sums of a rollout do not depend on those before it."""
@@ -73,7 +73,7 @@ class TeamVecEnv(DeepTrafficVecEnv):
     def reset(self) -> Any:
         """Start all games; return what the ego cars see."""
         self.turn, self.speed_sums[:] = 0, 0.0
-        self._forget(self.batch.rows)
+        self._forget(self.batch.env_indices)
         return super().reset()
 
     def step_wait(self) -> tuple[Any, NDArray[np.float32], NDArray[np.bool_], list[Info]]:
@@ -86,8 +86,8 @@ class TeamVecEnv(DeepTrafficVecEnv):
             raise RuntimeError(f"driver {self.turn} of {self.drivers} is next: take_turn(actions) up to the last one")
         self._drive(given)
         self.turn = 0
-        run_in_chunks(self.batch.sim, report_rows, self.batch.rows, (), (self.batch.report,))
-        rewards, dones = self.batch.finish_step(self.batch.rows)
+        run_in_chunks(self.batch.sim, report_envs, self.batch.env_indices, (), (self.batch.report,))
+        rewards, dones = self.batch.finish_step(self.batch.env_indices)
         returned = self._finish(rewards, dones, self._taken[0].copy())
         self._forget(np.flatnonzero(dones))
         return returned
@@ -122,18 +122,18 @@ class TeamVecEnv(DeepTrafficVecEnv):
     def glance(self, driver: int) -> Any:
         """Return what another agent sees now, between two of its decisions, (B, ...)."""
         obs = self.observers[driver].observe(self.batch.sim, None, self._taken[driver])
-        self._taken[driver] = CARRIED_OUT_NOTHING  # its past has moved on already
+        self._taken[driver] = JUST_RESET  # its past has moved on already
         return obs
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _drive(self, given: I64) -> None:
         self._taken[self.turn] = given
-        run_in_chunks(self.batch.sim, drive_turn, self.batch.rows, (given,), (self.speed_sums,))
+        run_in_chunks(self.batch.sim, drive_turn, self.batch.env_indices, (given,), (self.speed_sums,))
 
     def _forget(self, rows: I64) -> None:
         """Empty the other drivers' pasts; the batch does so for the ego cars."""
-        self._taken[:, rows] = CARRIED_OUT_NOTHING
+        self._taken[:, rows] = JUST_RESET
         for observer in self.observers[1:]:
             observer.reset(rows)
 

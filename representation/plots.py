@@ -27,6 +27,7 @@ from deeptraffic.figure import (
     save_figure,
     style_axes,
 )
+from deeptraffic.sim.rules import FULL_SPEED_MPH
 
 REPORT_DPI = 80
 
@@ -247,7 +248,6 @@ def save_map(places: NDArray[np.float32], labels: Sequence[Labels], path: str | 
 
 ROAD, BESIDE, OWN_CAR = (0.91, 0.91, 0.91), (0.66, 0.74, 0.62), (0.0, 0.0, 0.0)
 SPEEDS = "plasma"  # a colour map that grey prints and colour-blind readers order the same way
-FULL_SPEED_MPH = 80.0
 Column = tuple[str, NDArray[np.float32] | Sequence[NDArray[np.float32]]]  # heading, grids from top to bottom
 
 

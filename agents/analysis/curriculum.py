@@ -30,15 +30,15 @@ from agents.export import make_policy
 from agents.sb3 import make_games, make_model, network_weights
 from agents.training import crosses, torch_threads
 from deeptraffic.envs.observations import Observation, Observer
-from deeptraffic.envs.settings import reward_of
+from deeptraffic.envs.reward import reward_of
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 from deeptraffic.figure import BLUE, GREY, ORANGE, SKY, empty_figure, save_figure, style_axes
 from deeptraffic.settings import Checked, integer, real
 from deeptraffic.sim.engine import Simulator
-from deeptraffic.sim.rules import Rules
+from deeptraffic.sim.rules import FULL_SPEED_MPH, Rules
 from deeptraffic.sim.state import F64, I64, Games
 from representation.data.rasters import decode_rasters, rasterise
-from representation.data.recording import FULL_SPEED_MPH, RecordingConfig, record
+from representation.data.recording import RecordingConfig, record
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob, run_experiment
 from representation.experiments.gan import SceneGan
 from representation.paradigms.gan import NOISE, SceneGAN, load_gan

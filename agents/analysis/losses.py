@@ -19,10 +19,9 @@ from deeptraffic.evaluation.seeds import choose_seeds
 from deeptraffic.evaluation.statistics import bootstrap_interval, mean_speed
 from deeptraffic.policies.base import Policy
 from deeptraffic.sim.engine import Simulator, run_in_chunks
-from deeptraffic.sim.rules import MPH_PER_PX, RoadConfig, Rules
+from deeptraffic.sim.rules import FULL_SPEED_MPH, MPH_PER_PX, RoadConfig, Rules
 from deeptraffic.sim.state import F64, I64, NOBODY, Games
 
-FULL_SPEED_MPH = 80.0
 START = 300  # [frames] that count as the start of a run
 STUCK = (0, 50, 100, 200, 400, 2001)  # [frames] edges of the bins of `Losses.by_time_stuck`
 WORST = 6  # runs whose boxed-in scene is drawn

@@ -1,4 +1,4 @@
-"""All driven cars as agents of one PettingZoo environment: they act in turn, at different frames of a period.
+"""PettingZoo AEC environment: all driven vehicles are agents, which act in turn at different frames of a period.
 
     >>> from deeptraffic.envs.aec_env import DeepTrafficAECEnv
     >>> env = DeepTrafficAECEnv(other_agents=4)
@@ -7,7 +7,7 @@
     ...     observation, reward, termination, truncation, info = env.last()
     ...     env.step(None if truncation else env.action_space(agent).sample(info["action_mask"]))
 
-The ego car decides at frames 0, 30, ...; other agent i 3 i frames later. What one of them decides is, in that frame,
+The ego car decides at frames 0, 30, ...; other agent i decides 3 i frames later. An agent's action is, in that frame,
 also carried out by the other agents after it and by the ego car: the 2018 rules have one pending action for all.
 """
 
@@ -20,30 +20,24 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from pettingzoo import AECEnv
 
+from deeptraffic.envs.arguments import ACTIONS, MAX_STEPS, check_action, check_max_steps, check_reward, resolve_rules
 from deeptraffic.envs.masks import action_masks
-from deeptraffic.envs.observations import ObservationLike, Observer, make_observation
-from deeptraffic.envs.pictures import RENDER_MODES, Pictures, steps_per_second
-from deeptraffic.envs.settings import (
-    MAX_STEPS,
-    check_action,
-    check_max_steps,
-    check_reward,
-    draw_open_seed,
-    resolve_rules,
-    reward_of,
-)
+from deeptraffic.envs.observations import ObservationLike, Observer, make_observation, select_env
+from deeptraffic.envs.rendering import NO_RENDER_MODE, RENDER_MODES, EnvRenderer, steps_per_second
+from deeptraffic.envs.reward import reward_of
+from deeptraffic.envs.seeding import check_seed, open_run
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.kernel import NOTHING, drive
-from deeptraffic.sim.rules import Action, RoadConfig, Rules
+from deeptraffic.sim.rules import MPH_PER_PX, RoadConfig, Rules
 from deeptraffic.sim.state import F64, NOBODY, Games
 
 
 @compiled
 def drive_and_sum(rules: NDArray[Any], games: Games, action: int, sums: F64) -> int:
-    """Run game 0 to the next decision of any agent, and return who it is.
+    """Run env 0 to the next decision of any agent, and return the agent.
 
-    Adds each driven car's speed at every frame's end to sums, (A + 1,) [px/frame].
+    Adds each driven vehicle's speed at every frame's end to sums, (A + 1,) [px/frame].
     """
     game, given = games[0], action
     while True:
@@ -58,21 +52,23 @@ def drive_and_sum(rules: NDArray[Any], games: Games, action: int, sums: F64) -> 
 
 
 class DeepTrafficAECEnv(AECEnv):
-    """DeepTraffic for several drivers in turn.
+    """DeepTraffic for several agents in turn.
 
     Args:
         rules: 2018, or a RoadConfig
-        other_agents: 1..10 driven cars besides the ego car
-        observation: vector, gaps, gaps_ego, grid or kinematics: a name, a dict of options or an Observation
+        other_agents: 1..10 driven vehicles besides the ego car
+        observation: as for `DeepTrafficEnv`, of a kind that other agents have, too: vector, gaps, gaps_ego, grid or
+            kinematics
         reward: "mit" or "speed", of an agent's own car since its last decision; an agent's first turn brings 0
         max_steps: decisions after which an agent is truncated, each at its own next turn; None for never
         render_mode: None, "rgb_array" or "human"
 
-    Agents are "car_0", the ego car, and "car_1", ... The tenth other agent never decides, so it is none: it only
-    carries out what is pending. The ego car's rewards are the game's own; another agent's N is its speed summed over
+    Agents are "car_0", the ego car, and "car_1", ... The tenth other vehicle never decides, so it is no agent: it only
+    carries out the pending action. The ego car's rewards are the game's own; another agent's N is its speed summed over
     the ends of 30 frames.
 
-    `observe` gives what the agent saw at its latest turn. `reset(seed=s)` is open run s, and `reset()` draws one.
+    `observe` returns the observation of the agent's latest turn. `reset(seed=s)` is open run s, and `reset()` draws
+    one.
     infos: speed_mph, lane, frame, action_mask ((5,) int8); the ego car's also passed and blocked
     """
 
@@ -96,17 +92,17 @@ class DeepTrafficAECEnv(AECEnv):
         self.rules: Rules = resolve_rules(rules, other_agents)
         self.reward, self.max_steps = check_reward(reward), check_max_steps(max_steps)
         if reward == "passed":
-            raise ValueError("reward='passed' is counted for the ego car alone; choose 'mit' or 'speed'")
+            raise ValueError("reward must be 'mit' or 'speed', got 'passed', which is counted for the ego car alone")
         self.metadata = {**self.metadata, "render_fps": steps_per_second(self.rules)}
         self.sim = Simulator(self.rules, num_envs=1, threads=1)
-        config, turns = make_observation(observation), self.rules.decision_period // self.rules.agent_stagger
+        chosen, turns = make_observation(observation), self.rules.decision_period // self.rules.agent_stagger
         deciding = min(self.rules.other_agents + 1, turns)
-        self.observers = [Observer(self.rules, config, 1, agent) for agent in range(deciding)]
+        self.observers = [Observer(self.rules, chosen, 1, agent) for agent in range(deciding)]
         self.possible_agents = [f"car_{i}" for i in range(deciding)]
         self.agents: list[str] = []
-        self._observation_space, self._action_space = self.observers[0].space, spaces.Discrete(len(Action))
+        self._observation_space, self._action_space = self.observers[0].space, spaces.Discrete(ACTIONS)
         self.render_mode = render_mode
-        self.pictures = Pictures(self.rules, config.sensor, render_mode) if render_mode is not None else None
+        self.renderer = EnvRenderer(self.rules, chosen.sensor, render_mode) if render_mode is not None else None
         self.np_random = np.random.default_rng()
         self._sums = np.zeros(self.rules.other_agents + 1)
 
@@ -119,12 +115,12 @@ class DeepTrafficAECEnv(AECEnv):
         return self._action_space
 
     def reset(self, seed: int | None = None, options: Mapping[str, Any] | None = None) -> None:
-        """Start a run and stop at the ego car's first turn; options mean nothing here, as in PettingZoo's own games."""
+        """Start a run and stop at the ego car's first turn; options are ignored, as in PettingZoo's own envs."""
         if seed is not None:
-            self.np_random, _ = gymnasium.utils.seeding.np_random(seed)
-        self.sim.reset_open([draw_open_seed(self.np_random) if seed is None else seed])
-        if self.pictures:
-            self.pictures.start()
+            self.np_random, _ = gymnasium.utils.seeding.np_random(check_seed(seed))
+        self.sim.reset_open([open_run(seed, self.np_random)])
+        if self.renderer:
+            self.renderer.start()
         self.agents = self.possible_agents[:]
         self.rewards = dict.fromkeys(self.agents, 0.0)
         self._cumulative_rewards = dict.fromkeys(self.agents, 0.0)
@@ -136,13 +132,13 @@ class DeepTrafficAECEnv(AECEnv):
         self._run_on(NOTHING)
         for observer in self.observers:
             observer.reset()
-        self._seen = {name: self._look(name) for name in self.agents}
+        self._obs = {name: self._observe(name) for name in self.agents}
         self.infos = {name: self._info(name) for name in self.agents}
 
     def step(self, action: int | None) -> None:
-        """Hand the agent whose turn it is its action (None if it is truncated) and run on to the next agent's turn."""
+        """Carry out the action of the agent at turn (None if it is truncated) and run to the next agent's turn."""
         if not self.agents:
-            raise gymnasium.error.ResetNeeded("no agent is driving: call reset() before step()")
+            raise gymnasium.error.ResetNeeded("there are no agents: call reset() before step()")
         name = self.agent_selection
         if self.truncations[name]:
             self._was_dead_step(action)
@@ -159,21 +155,21 @@ class DeepTrafficAECEnv(AECEnv):
             self._accumulate_rewards()
 
     def observe(self, agent: str) -> Any:
-        """Return a copy of what the agent saw at its latest turn (before its first: at the start of the run)."""
-        seen = self._seen[agent]
-        return {name: part.copy() for name, part in seen.items()} if isinstance(seen, dict) else seen.copy()
+        """Return a copy of the observation of the agent's latest turn (before its first: of the run's start)."""
+        obs = self._obs[agent]
+        return {name: part.copy() for name, part in obs.items()} if isinstance(obs, dict) else obs.copy()
 
     def render(self) -> NDArray[np.uint8] | None:
-        """Return a picture (H, W, 3) in mode "rgb_array"; in mode "human" the window shows every frame by itself."""
-        if self.pictures is None:
-            gymnasium.logger.warn('no render_mode was chosen: make the environment with render_mode="rgb_array"')
+        """Return an image (H, W, 3) in mode "rgb_array"; in mode "human" the window shows every frame by itself."""
+        if self.renderer is None:
+            gymnasium.logger.warn(NO_RENDER_MODE)
             return None
-        return self.pictures.render(self.sim)
+        return self.renderer.render(self.sim)
 
     def close(self) -> None:
         """Close the window, if there is one."""
-        if self.pictures is not None:
-            self.pictures.close()
+        if self.renderer is not None:
+            self.renderer.close()
 
     # --- turns ----------------------------------------------------------------------------------------------------
 
@@ -182,7 +178,7 @@ class DeepTrafficAECEnv(AECEnv):
         self.agent_selection = self.possible_agents[self._run_to_decision(action)]
 
     def _run_to_decision(self, action: int) -> int:
-        if self.pictures is None:
+        if self.renderer is None:
             return int(drive_and_sum(self.sim.table, self.sim.games, action, self._sums))
         state, agent = self.sim.state, NOBODY
         while agent == NOBODY:
@@ -191,12 +187,12 @@ class DeepTrafficAECEnv(AECEnv):
             if state.frame[0] > frame:
                 driven = slice(self._sums.size)
                 self._sums += state.following_speed[0, driven] * state.speed_factor[0, driven]
-                self.pictures.watch(self.sim)
+                self.renderer.watch(self.sim)
         return agent
 
     def _begin_turn(self, name: str) -> None:
-        """Let the agent see, reward it for the period that ends, and truncate it if that was its last."""
-        self._seen[name] = self._look(name)
+        """Observe for the agent, reward it for the period that ends, and truncate it if that was its last."""
+        self._obs[name] = self._observe(name)
         self.infos[name] = self._info(name)
         if self._decisions[name] > 0:
             self.rewards[name] = self._reward(self.possible_agents.index(name))
@@ -210,17 +206,15 @@ class DeepTrafficAECEnv(AECEnv):
             mit = float((self._sums[agent] - 2.0 * period) / (2.0 * period / 3.0))
         return float(reward_of(self.reward, mit, 0.0))
 
-    def _look(self, name: str) -> Any:
+    def _observe(self, name: str) -> Any:
         taken = self._taken[name]
-        obs = self.observers[self.possible_agents.index(name)].observe(
-            self.sim, actions=None if taken is None else (taken,)
-        )
-        return {key: part[0] for key, part in obs.items()} if isinstance(obs, dict) else obs[0]
+        observer = self.observers[self.possible_agents.index(name)]
+        return select_env(observer.observe(self.sim, actions=None if taken is None else (taken,)), 0)
 
     def _info(self, name: str) -> dict[str, Any]:
         agent, state = self.possible_agents.index(name), self.sim.state
         info: dict[str, Any] = {
-            "speed_mph": float(20.0 * state.following_speed[0, agent] * state.speed_factor[0, agent]),
+            "speed_mph": float(MPH_PER_PX * state.following_speed[0, agent] * state.speed_factor[0, agent]),
             "lane": int(state.lane[0, agent]),
             "frame": int(state.frame[0]),
             "action_mask": action_masks(self.sim, agent)[0].astype(np.int8),

@@ -1,8 +1,8 @@
-"""Many games as one: what the vector environments of Gymnasium and Stable-Baselines3 are made of.
+"""Batch of envs: what the vector environments of Gymnasium and Stable-Baselines3 are made of.
 
-A step is three compiled loops over all games, spread over threads: drive to the next decision, start anew where an
-episode ended, observe. Nothing terminates, so which games end is known by counting. Only games that end cost Python
-time, for each draws its next run from its own generator.
+A step is three compiled loops over all envs, spread over threads: drive to the next decision, reset where an episode
+ended, observe. Nothing terminates, so which episodes end is known by counting. Only envs that reset cost Python time,
+for each draws its next run from its own generator.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,55 +11,54 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deeptraffic.envs.gym_env import write_report
+from deeptraffic.envs.arguments import ACTION_NAMES, ACTIONS, check_max_steps, check_reward, resolve_rules
 from deeptraffic.envs.observations import ObservationLike, Observer, make_observation
-from deeptraffic.envs.official_chain import OfficialChain
-from deeptraffic.envs.open_seeds import OpenSeeds
-from deeptraffic.envs.others import OtherDrivers, Others
-from deeptraffic.envs.settings import check_max_steps, check_reward, resolve_rules, reward_of
+from deeptraffic.envs.other_agents import OtherDrivers, Others
+from deeptraffic.envs.rendering import batch_painter
+from deeptraffic.envs.reward import REPORT, infos_of, mean_speed_mph, reward_of, write_report
+from deeptraffic.envs.seeding import OfficialChain, OpenSeeds
+from deeptraffic.settings import check_integer
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import FOREVER, Simulator, drive_period, run_in_chunks
-from deeptraffic.sim.rules import Action, RoadConfig
+from deeptraffic.sim.rules import RoadConfig
 from deeptraffic.sim.state import F64, I64, NOBODY, Games
 
-CARRIED_OUT_NOTHING = -1  # in place of an action, for a game that has just been reset
-REPORT = 6  # entries: reward, speed_mph, passed, lane, frame, blocked
-BIG_PICTURES = 4  # games are painted at full size up to here, more games smaller
-MIN_PICTURE = 32  # [pixels]
-FULL_SPEED_MPH = 80.0  # the unit of the reward "speed"
+JUST_RESET = -1  # in place of an action: the env was reset in this step
 
 
 @compiled
-def step_rows(rules: NDArray[Any], report: F64, games: Games, rows: I64, actions: I64) -> None:
-    """Run each row to the ego car's next decision, actions (len(rows), A + 1), and write its report[row]."""
-    for k in range(rows.size):
-        drive_period(rules[0], games[rows[k]], actions[k])
-        write_report(games[rows[k]], report[rows[k]])
+def step_envs(rules: NDArray[Any], report: F64, games: Games, env_indices: I64, actions: I64) -> None:
+    """Run each env to the ego car's next decision, actions (len(env_indices), A + 1), and write its report."""
+    for k in range(env_indices.size):
+        drive_period(rules[0], games[env_indices[k]], actions[k])
+        write_report(games[env_indices[k]], report[env_indices[k]])
 
 
 @compiled
-def report_rows(rules: NDArray[Any], report: F64, games: Games, rows: I64) -> None:
-    """Write report[row] of rows as they stand."""
-    for k in range(rows.size):
-        write_report(games[rows[k]], report[rows[k]])
+def report_envs(rules: NDArray[Any], report: F64, games: Games, env_indices: I64) -> None:
+    """Write the reports of envs as they are."""
+    for k in range(env_indices.size):
+        write_report(games[env_indices[k]], report[env_indices[k]])
 
 
-# rows that begin a run by seeds of their own -> (which of them begin elsewhere, (k,); their games, (k,) records before
-# frame 0 of this road). What a learner may start from beside the road's own starts.
+# envs that reset to a run by seeds of their own -> (which of them start elsewhere, (k,); their states, (k,) records
+# before frame 0 of this road). States that a learner may start from beside the road's own starts.
 Starts = Callable[[I64], tuple[I64, Games]]
 
 
-class GameBatch:
-    """B games with their observers, other drivers, episode lengths and seeds.
+class EnvBatch:
+    """B envs with their observers, other drivers, episode lengths and seeds.
 
     Args: those of `DeepTrafficVectorEnv`
 
-    starts: other states that games begin in when they start anew unasked; None for none
+    env_indices: (B,) all of them
+    starts: other states that envs start from when they reset by themselves; None for none
     steps: (B,) int64 decisions carried out in the episode, -1 before the first reset
-    limits: (B,) int64 decisions after which the episode is cut
-    report: (B, 6) float64 what the games returned last, see `REPORT`
+    limits: (B,) int64 decisions after which the episode is truncated
+    report: (B, 6) float64 what the envs returned last, see `deeptraffic.envs.reward.REPORT`
     """
 
+    # parameters: the keywords of gymnasium.make_vec that it checks for both vector environments
     def __init__(
         self,
         num_envs: int,
@@ -72,145 +71,137 @@ class GameBatch:
         threads: int | None,
         stagger: bool,
     ) -> None:
-        if isinstance(num_envs, bool) or not isinstance(num_envs, int | np.integer):
-            raise ValueError(f"num_envs={num_envs!r} is not possible; give a whole number from 1")
+        num_envs = check_integer("num_envs", num_envs, 1)
         self.rules = resolve_rules(rules, other_agents)
         self.reward, self.max_steps, self.stagger = check_reward(reward), check_max_steps(max_steps), stagger
         if stagger and self.max_steps is None:
             raise ValueError("stagger=True cannot shorten episodes that never end (max_steps=None); give max_steps")
-        self.sim = Simulator(self.rules, int(num_envs), threads)
+        self.sim = Simulator(self.rules, num_envs, threads)
         self.observation = make_observation(observation)
-        self.observer = Observer(self.rules, self.observation, self.sim.num_envs)
+        self.observer = Observer(self.rules, self.observation, num_envs)
         self.others = OtherDrivers(others, self.sim, self.observation) if others is not None else None
-        self.seeds = OpenSeeds(self.sim.num_envs)
-        self.chain = OfficialChain(self.sim.num_envs, self.rules.year)
-        self.rows = self.sim.rows
-        self.steps = np.full(self.rows.size, -1)
-        self.limits = np.full(self.rows.size, FOREVER)
-        self.report = np.zeros((self.rows.size, REPORT))
+        self.seeds = OpenSeeds(num_envs)
+        self.chain = OfficialChain(num_envs, self.rules.year)
+        self.env_indices = self.sim.rows
+        self.steps = np.full(num_envs, -1)
+        self.limits = np.full(num_envs, FOREVER)
+        self.report = np.zeros((num_envs, REPORT))
         self.starts: Starts | None = None
-        self._passed = np.zeros(self.rows.size)
+        self._passed = np.zeros(num_envs)
         self._painter: Any = None
 
     # --- running ----------------------------------------------------------------------------------------------------
 
     def reset(
-        self, rows: I64, seeds: Sequence[int | None] | None = None, official_run: Any = None, first: bool = False
+        self, env_indices: I64, seeds: Sequence[int | None] | None = None, official_run: Any = None, first: bool = False
     ) -> None:
-        """Start rows anew and run them to the ego car's first decision.
+        """Reset envs and run them to the ego car's first decision.
 
-        seeds: one per row, None to draw from the row's generator; official_run: that run instead of an open one;
+        seeds: one per env, None to draw from the env's generator; official_run: that run instead of an open one;
         first: these may be the shortened first episodes that `stagger` asks for
         """
         if seeds is not None:
-            self.seeds.plant(rows, seeds)
+            self.seeds.plant(env_indices, seeds)
         if official_run is None:
-            self.sim.reset_open(self.seeds.runs(rows, seeds), rows)
-            self.chain.leave(rows)
+            self.sim.reset_open(self.seeds.runs(env_indices, seeds), env_indices)
+            self.chain.leave(env_indices)
             if self.starts and seeds is None:
-                some, games = self.starts(rows)
+                some, games = self.starts(env_indices)
                 self.sim.set_state(games.view(np.recarray), some)
         else:
-            self.chain.start(self.sim, rows, official_run)
-        self.steps[rows], self._passed[rows] = 0, 0.0
-        self.limits[rows] = self._first_limits()[rows] if first else self.max_steps or FOREVER
-        self.observer.reset(rows)
+            self.chain.start(self.sim, env_indices, official_run)
+        self.steps[env_indices], self._passed[env_indices] = 0, 0.0
+        self.limits[env_indices] = self._first_limits()[env_indices] if first else self.max_steps or FOREVER
+        self.observer.reset(env_indices)
         if self.others:
-            self.others.reset(rows)
+            self.others.reset(env_indices)
         if self._painter:
-            for row in rows.tolist():
-                self._painter.forget(row)
-        self._drive(rows, np.zeros(rows.size, np.int64))
+            for env in env_indices.tolist():
+                self._painter.forget(env)
+        self._drive(env_indices, np.zeros(env_indices.size, np.int64))
 
-    def step(self, rows: I64, actions: I64) -> tuple[F64, NDArray[np.bool_]]:
-        """Carry out actions (len(rows),) and run to the next decision; return (rewards, truncated), (len(rows),)."""
-        self._drive(rows, actions)
-        return self.finish_step(rows)
+    def step(self, env_indices: I64, actions: I64) -> tuple[F64, NDArray[np.bool_]]:
+        """Carry out actions and run to the next decision; return (rewards, truncated), (len(env_indices),) each."""
+        self._drive(env_indices, actions)
+        return self.finish_step(env_indices)
 
-    def finish_step(self, rows: I64) -> tuple[F64, NDArray[np.bool_]]:
-        """Count a step of rows that wait for the ego car again, by their report; return what `step` returns."""
-        self.steps[rows] += 1
-        report = self.report[rows] if rows is not self.rows else self.report
+    def finish_step(self, env_indices: I64) -> tuple[F64, NDArray[np.bool_]]:
+        """Count a step of envs that are at the ego car's decision again; return what `step` returns."""
+        self.steps[env_indices] += 1
+        report = self.report[env_indices] if env_indices is not self.env_indices else self.report
         passed = report[:, 2].copy()
-        rewards = reward_of(self.reward, report[:, 0].copy(), passed - self._passed[rows])
-        self._passed[rows] = passed
-        return rewards, self.steps[rows] >= self.limits[rows]
+        rewards = reward_of(self.reward, report[:, 0].copy(), passed - self._passed[env_indices])
+        self._passed[env_indices] = passed
+        return rewards, self.steps[env_indices] >= self.limits[env_indices]
 
-    def observe(self, rows: I64 | None, actions: I64 | None) -> Any:
-        """Return new observations of rows (None for all); actions: carried out before, -1 for a game just reset."""
-        return self.observer.observe(self.sim, rows, actions)
+    def observe(self, env_indices: I64 | None, actions: I64 | None) -> Any:
+        """Return new observations of envs (None for all); actions: carried out before, `JUST_RESET` after a reset."""
+        return self.observer.observe(self.sim, env_indices, actions)
 
-    def infos(self, rows: I64 | None = None) -> dict[str, NDArray[Any]]:
-        """Return what a single environment's info holds, of rows (all by default): new arrays (len(rows),)."""
-        report = self.report if rows is None else self.report[rows]
-        return {
-            "speed_mph": report[:, 1].copy(),
-            "passed": report[:, 2].astype(np.int64),
-            "lane": report[:, 3].astype(np.int64),
-            "frame": report[:, 4].astype(np.int64),
-            "blocked": report[:, 5] != 0.0,
-        }
+    def infos(self, env_indices: I64 | None = None) -> dict[str, NDArray[Any]]:
+        """Return what a single environment's info holds, of envs (all by default): new arrays (len(env_indices),)."""
+        return infos_of(self.report if env_indices is None else self.report[env_indices])
 
     def mean_speed_mph(self) -> F64:
-        """Return each game's mean speed between its last two decisions [mph], (B,)."""
-        return FULL_SPEED_MPH * reward_of("speed", self.report[:, 0], None)
+        """Return each env's mean speed between its last two decisions [mph], (B,)."""
+        return mean_speed_mph(self.report[:, 0])
 
     def checked_actions(self, actions: ArrayLike) -> I64:
         """Return actions as (B,) int64, or raise ValueError."""
         given = np.asarray(actions)
-        if given.shape != self.rows.shape or given.dtype.kind not in "iu":
+        if given.shape != self.env_indices.shape or given.dtype.kind not in "iu":
             raise ValueError(
-                f"actions of shape {given.shape} and type {given.dtype} for {self.rows.size} games; "
-                f"give {self.rows.size} whole numbers, shape ({self.rows.size},)"
+                f"actions must be integers of shape ({self.env_indices.size},), one per env, "
+                f"got {given.dtype} of shape {given.shape}"
             )
-        if given.min() < 0 or given.max() >= len(Action):
-            row = int(np.flatnonzero((given < 0) | (given >= len(Action)))[0])
-            names = ", ".join(f"{a.value} {a.name.lower()}" for a in Action)
-            raise ValueError(f"action {given[row]} for game {row} is not possible; give one of {names}")
+        if given.min() < 0 or given.max() >= ACTIONS:
+            env = int(np.flatnonzero((given < 0) | (given >= ACTIONS))[0])
+            raise ValueError(f"action of env {env} must be one of {ACTION_NAMES}, got {given[env]}")
         return np.array(given, np.int64)  # a copy: the callers mark what was ignored
 
     def _first_limits(self) -> I64:
-        """Episode lengths after a reset of everything; staggered ones end evenly spread over `max_steps` steps."""
+        """Episode lengths after a reset of all envs; staggered ones end evenly spread over `max_steps` steps."""
         if not self.stagger or self.max_steps is None:
-            return np.full(self.rows.size, self.max_steps or FOREVER)
-        return self.max_steps - self.rows * self.max_steps // self.rows.size
+            return np.full(self.env_indices.size, self.max_steps or FOREVER)
+        return self.max_steps - self.env_indices * self.max_steps // self.env_indices.size
 
-    def _drive(self, rows: I64, actions: I64) -> None:
-        """Run rows to the ego car's next decision and report."""
-        if self.others is not None or self._is_cut_near(rows):
-            self._drive_in_turns(rows, actions)
-            run_in_chunks(self.sim, report_rows, rows, (), (self.report,))
+    def _drive(self, env_indices: I64, actions: I64) -> None:
+        """Run envs to the ego car's next decision and report."""
+        if self.others is not None or self._is_end_near(env_indices):
+            self._drive_in_turns(env_indices, actions)
+            run_in_chunks(self.sim, report_envs, env_indices, (), (self.report,))
             return
         given = actions[:, None]
         if self.rules.other_agents:
-            given = np.zeros((rows.size, self.rules.other_agents + 1), np.int64)
+            given = np.zeros((env_indices.size, self.rules.other_agents + 1), np.int64)
             given[:, 0] = actions
-        run_in_chunks(self.sim, step_rows, rows, (given,), (self.report,))
+        run_in_chunks(self.sim, step_envs, env_indices, (given,), (self.report,))
 
-    def _is_cut_near(self, rows: I64) -> bool:
-        frames = self.sim.games["frame"]
-        return self.chain.playing and bool((frames[rows] + self.rules.decision_period >= self.chain.cut[rows]).any())
+    def _is_end_near(self, env_indices: I64) -> bool:
+        """Whether an official run of these envs ends in this period."""
+        last = self.sim.games["frame"][env_indices] + self.rules.decision_period
+        return self.chain.playing and bool((last >= self.chain.end[env_indices]).any())
 
-    def _drive_in_turns(self, rows: I64, actions: I64) -> None:
+    def _drive_in_turns(self, env_indices: I64, actions: I64) -> None:
         """As `_drive`, pausing for each other agent's decision and where an official run ends."""
         given = actions
-        while rows.size:
-            cut = self.chain.cut[rows]
-            waiting = self.sim.run_to_frame(np.where(self.sim.games["frame"][rows] < cut, cut, FOREVER), given, rows)
+        while env_indices.size:
+            end, frames = self.chain.end[env_indices], self.sim.games["frame"][env_indices]
+            waiting = self.sim.run_to_frame(np.where(frames < end, end, FOREVER), given, env_indices)
             if self.chain.playing:
-                self.chain.mark_end(self.sim, rows[waiting == NOBODY])
-            rows, waiting = rows[waiting != 0], waiting[waiting != 0]
-            given = np.zeros(rows.size, np.int64)
+                self.chain.mark_end(self.sim, env_indices[waiting == NOBODY])
+            env_indices, waiting = env_indices[waiting != 0], waiting[waiting != 0]
+            given = np.zeros(env_indices.size, np.int64)
             if self.others is None:
                 continue
             for agent in np.unique(waiting[waiting > 0]):
                 asked = waiting == agent
-                given[asked] = self.others.decide(self.sim, int(agent), rows[asked])
+                given[asked] = self.others.decide(self.sim, int(agent), env_indices[asked])
 
     # --- saving and restoring ---------------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Any]:
-        """Return all that the future of these games depends on, as nested dicts of arrays and JSON texts (copies).
+        """Return all that the future of these envs depends on, as nested dicts of arrays and JSON texts (copies).
 
         Not held: `starts`, and the memory of a policy that drives the other agents.
         """
@@ -238,28 +229,14 @@ class GameBatch:
             self.others.set_state(state["others"])
         self._painter = None
 
-    # --- pictures ---------------------------------------------------------------------------------------------------
+    # --- images -----------------------------------------------------------------------------------------------------
 
     def paint(self) -> list[NDArray[np.uint8]]:
-        """Return a picture (H, W, 3) of every game; the more games, the smaller."""
+        """Return an image (H, W, 3) of every env; the more envs, the smaller."""
         if self._painter is None:
-            from deeptraffic.render.painter import Painter, default_size
-
-            scale = min(1.0, (BIG_PICTURES / self.rows.size) ** 0.5)
-            width, height = (max(MIN_PICTURE, round(side * scale)) for side in default_size(self.rules))
-            self._painter = Painter(self.rules, (width, height), sensor=self.observation.sensor)
-        return [self._painter.paint(self.sim.state, row) for row in self.rows.tolist()]
+            self._painter = batch_painter(self.rules, self.observation.sensor, self.env_indices.size)
+        return [self._painter.paint(self.sim.state, env) for env in self.env_indices.tolist()]
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the painter behind: a copy makes its own."""
         return {**self.__dict__, "_painter": None}
-
-
-def check_batch_render_mode(render_mode: str | None) -> str | None:
-    """Return the render mode if many games can be shown in it."""
-    if render_mode not in (None, "rgb_array"):
-        raise ValueError(
-            f"render_mode={render_mode!r} does not exist for many games; choose 'rgb_array' or None "
-            "(gymnasium.wrappers.vector.HumanRendering shows 'rgb_array' in a window)"
-        )
-    return render_mode

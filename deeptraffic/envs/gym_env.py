@@ -1,12 +1,12 @@
-"""One game as a Gymnasium environment: a step is a decision and the 30 frames until the next.
+"""Gymnasium environment: one step is one decision and the 30 frames until the next.
 
     >>> import gymnasium, deeptraffic
     >>> env = gymnasium.make("DeepTraffic2018-v0", observation="gaps")
     >>> obs, info = env.reset(seed=7)
     >>> obs, reward, terminated, truncated, info = env.step(1)
 
-The environment pauses inside a frame, where the ego car has sensed and its decision is due: `reset` runs frame 0 up to
-there, `step` carries out the action, finishes the frame and runs on to the next sensing.
+The environment pauses inside a frame, where the ego car has sensed and its decision is due: `reset` runs frame 0 to
+this point; `step` carries out the action, finishes the frame and runs on to the next decision.
 """
 
 from collections.abc import Mapping
@@ -17,48 +17,37 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from deeptraffic.envs.masks import action_masks
-from deeptraffic.envs.observations import ObservationLike, Observer, make_observation
-from deeptraffic.envs.official_chain import OfficialChain
-from deeptraffic.envs.others import OtherDrivers, Others
-from deeptraffic.envs.pictures import RENDER_MODES, Pictures, steps_per_second
-from deeptraffic.envs.settings import (
+from deeptraffic.envs.arguments import (
+    ACTIONS,
     MAX_STEPS,
     check_action,
     check_max_steps,
     check_options,
     check_reward,
-    draw_open_seed,
     resolve_rules,
-    reward_of,
 )
+from deeptraffic.envs.masks import action_masks
+from deeptraffic.envs.observations import ObservationLike, Observer, make_observation, select_env
+from deeptraffic.envs.other_agents import OtherDrivers, Others
+from deeptraffic.envs.rendering import NO_RENDER_MODE, RENDER_MODES, EnvRenderer, steps_per_second
+from deeptraffic.envs.reward import REPORT, reward_of, write_report
+from deeptraffic.envs.seeding import OfficialChain, open_run
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import FOREVER, Simulator, drive_period
-from deeptraffic.sim.rules import Action, RoadConfig, Rules
-from deeptraffic.sim.state import F64, I64, NOBODY, Game, Games
+from deeptraffic.sim.rules import RoadConfig, Rules
+from deeptraffic.sim.state import F64, I64, NOBODY, Games
 
 
 @compiled
-def write_report(game: Game, report: F64) -> None:
-    """Write what a step returns besides the observation to report (6,): see `DeepTrafficEnv.step`."""
-    report[0] = game.reward
-    report[1] = 20.0 * game.following_speed[0] * game.speed_factor[0]
-    report[2] = game.passed
-    report[3] = game.lane[0]
-    report[4] = game.frame
-    report[5] = game.blocked
-
-
-@compiled
-def step_game(rules: NDArray[Any], games: Games, actions: I64, report: F64) -> None:
-    """Run game 0 to the ego car's next decision and report."""
+def step_env(rules: NDArray[Any], games: Games, actions: I64, report: F64) -> None:
+    """Run env 0 to the ego car's next decision and report."""
     drive_period(rules[0], games[0], actions)
     write_report(games[0], report)
 
 
 @compiled
-def report_game(games: Games, report: F64) -> None:
-    """Report on game 0 as it stands."""
+def report_env(games: Games, report: F64) -> None:
+    """Report on env 0 as it is."""
     write_report(games[0], report)
 
 
@@ -68,19 +57,20 @@ class DeepTrafficEnv(gymnasium.Env):
     Args:
         rules: 2018, 2017, or a RoadConfig for a research road
         other_agents: 0..10 other driven cars (2018 only)
-        observation: a kind's name, a dict of `Observation`'s fields, or an Observation
+        observation: a kind of `deeptraffic.envs.observations.OBSERVATIONS`, a dict of kind and options, or an
+            `Observation`
         reward: "mit" (N - 60) / 20 with N the ego car's speed summed over the period [px/frame], "speed" its mean speed
             / 80 mph, "passed" vehicles passed in the period minus those that passed
         max_steps: `truncated` after this many steps (67 cover 2,000 frames); None for never
-        render_mode: None, "rgb_array" (a picture per step) or "human" (a window that shows every frame)
-        others: who drives the other agents: a policy object, a function from one of their observations to an action,
-            or None: they decide to do nothing
+        render_mode: None, "rgb_array" (an image per step) or "human" (a window that shows every frame)
+        others: what drives the other agents: a policy, a function from one of their observations to an action, or
+            None: their actions are 0, nothing
 
     Actions: 0 nothing, 1 accelerate, 2 decelerate, 3 left, 4 right. `terminated` is always False.
 
     `reset(seed=s)` is open run s, `reset()` draws s from `np_random`. `options={"official_run": 1}` starts the chain of
-    official runs; run k > 1 only directly after run k - 1, whose random stream it goes on with (as it stood after 2,000
-    frames, 2017: 100,000; or where the run was left if that was earlier).
+    official runs; run k > 1 follows only directly after run k - 1, whose random stream it continues (as it was after
+    2,000 frames, 2017: 100,000; or where the run was left if that was earlier).
 
     info: speed_mph (at this instant), passed (since the reset), lane, frame, blocked (the safety system refused the
     lane change just decided on)
@@ -106,36 +96,37 @@ class DeepTrafficEnv(gymnasium.Env):
         self.observation = make_observation(observation)
         self.observer = Observer(self.rules, self.observation, num_envs=1)
         self.observation_space = self.observer.space
-        self.action_space = spaces.Discrete(len(Action))
+        self.action_space = spaces.Discrete(ACTIONS)
         self.render_mode = render_mode
-        self.pictures = Pictures(self.rules, self.observation.sensor, render_mode) if render_mode is not None else None
+        sensor = self.observation.sensor
+        self.renderer = EnvRenderer(self.rules, sensor, render_mode) if render_mode is not None else None
         self.others = OtherDrivers(others, self.sim, self.observation) if others is not None else None
         self._actions = np.zeros(self.rules.other_agents + 1, np.int64)
-        self._report = np.zeros(6)
+        self._report = np.zeros(REPORT)
         self._steps = -1  # before the first reset
         self._passed = self._frame = 0.0
         self._chain = OfficialChain(1, self.rules.year)
-        self._cut = FOREVER  # frame at which an official run ends
+        self._run_end = FOREVER  # [frames] where an official run ends
 
     # --- Gymnasium's interface ------------------------------------------------------------------------------------
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start a run and return (observation, info) at the ego car's first decision."""
-        known = check_options(options, ("official_run",))
+        known = check_options(options, "official_run")
         super().reset(seed=seed)
         if "official_run" in known:
             self._chain.start(self.sim, self.sim.rows, known["official_run"])
         else:
-            self.sim.reset_open([draw_open_seed(self.np_random) if seed is None else seed])
+            self.sim.reset_open([open_run(seed, self.np_random)])
             self._chain.leave(self.sim.rows)
-        self._cut, self._steps = int(self._chain.cut[0]), 0
+        self._run_end, self._steps = int(self._chain.end[0]), 0
         self.observer.reset()
         if self.others:
             self.others.reset(self.sim.rows)
-        if self.pictures:
-            self.pictures.start()
+        if self.renderer:
+            self.renderer.start()
         self._drive_watched(0)
-        report_game(self.sim.games, self._report)
+        report_env(self.sim.games, self._report)
         obs = self._observe(None)
         _, info = self._read_report()
         return obs, info
@@ -143,32 +134,33 @@ class DeepTrafficEnv(gymnasium.Env):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Carry out the action and run to the next decision; return (observation, reward, False, truncated, info)."""
         if self._steps < 0:
-            raise gymnasium.error.ResetNeeded("this environment has not begun a run: call reset() before step()")
+            raise gymnasium.error.ResetNeeded("this environment has no run yet: call reset() before step()")
         given = check_action(action)
-        if self.others is None and self.pictures is None and self._frame + self.rules.decision_period < self._cut:
+        last = self._frame + self.rules.decision_period
+        if self.others is None and self.renderer is None and last < self._run_end:
             self._actions[0] = given
-            step_game(self.sim.table, self.sim.games, self._actions, self._report)
+            step_env(self.sim.table, self.sim.games, self._actions, self._report)
         else:
             self._drive_watched(given)
-            report_game(self.sim.games, self._report)
+            report_env(self.sim.games, self._report)
         self._steps += 1
         obs = self._observe(given)
         reward, info = self._read_report()
         return obs, reward, False, self._steps >= self._last_step, info
 
     def render(self) -> NDArray[np.uint8] | None:
-        """Return a picture (H, W, 3) in mode "rgb_array"; in mode "human" the window shows every frame by itself."""
+        """Return an image (H, W, 3) in mode "rgb_array"; in mode "human" the window shows every frame by itself."""
         if self._steps < 0:
             raise gymnasium.error.ResetNeeded("there is nothing to see before the first run: call reset() first")
-        if self.pictures is None:
-            gymnasium.logger.warn('no render_mode was chosen: make the environment with render_mode="rgb_array"')
+        if self.renderer is None:
+            gymnasium.logger.warn(NO_RENDER_MODE)
             return None
-        return self.pictures.render(self.sim)
+        return self.renderer.render(self.sim)
 
     def close(self) -> None:
         """Close the window, if there is one."""
-        if self.pictures is not None:
-            self.pictures.close()
+        if self.renderer is not None:
+            self.renderer.close()
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return which actions could have an effect now, (5,) bool; see `deeptraffic/envs/masks.py`."""
@@ -177,10 +169,10 @@ class DeepTrafficEnv(gymnasium.Env):
     # --- running --------------------------------------------------------------------------------------------------
 
     def _drive_watched(self, action: int) -> None:
-        """Run to the ego car's next decision, pausing for other drivers, pictures and an official run's end."""
+        """Run to the ego car's next decision, pausing for other drivers, the renderer and an official run's end."""
         sim, given, frame = self.sim, action, int(self.sim.state.frame[0])
         while True:
-            end = frame + 1 if self.pictures is not None else self._cut if frame < self._cut else FOREVER
+            end = frame + 1 if self.renderer is not None else self._run_end if frame < self._run_end else FOREVER
             agent = int(sim.run_to_frame(end, given)[0])
             if agent == 0:
                 return
@@ -188,14 +180,13 @@ class DeepTrafficEnv(gymnasium.Env):
             frame = int(sim.state.frame[0])
             if agent != NOBODY:
                 given = int(self.others.decide(sim, agent, sim.rows)[0]) if self.others else 0
-            elif self.pictures is not None:
-                self.pictures.watch(sim)
-            if agent == NOBODY and frame == self._cut:
+            elif self.renderer is not None:
+                self.renderer.watch(sim)
+            if agent == NOBODY and frame == self._run_end:
                 self._chain.mark_end(sim, sim.rows)
 
     def _observe(self, action: int | None) -> Any:
-        obs = self.observer.observe(self.sim, actions=None if action is None else (action,))
-        return {name: part[0] for name, part in obs.items()} if isinstance(obs, dict) else obs[0]
+        return select_env(self.observer.observe(self.sim, actions=None if action is None else (action,)), 0)
 
     def _read_report(self) -> tuple[float, dict[str, Any]]:
         """Return (reward, info) from the report, and remember what the next step counts from."""

@@ -1,4 +1,4 @@
-"""Which actions could have an effect now: what the safety system would answer, and the throttle's ends."""
+"""Action masks: the actions that could have an effect now, by the safety system and the throttle's ends."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ Masks = NDArray[np.bool_]
 
 @compiled
 def may_turn(rules: Rules, game: Game, agent: int, side: int) -> bool:
-    """Whether the agent's lane change would be allowed at this instant; the game is left as it was."""
+    """Return whether the agent's lane change would be allowed at this instant; the game is left as it was."""
     lane = game.lane[agent]
     allowed = turn(rules, game, agent, side)
     game.lane[agent] = lane
@@ -22,10 +22,10 @@ def may_turn(rules: Rules, game: Game, agent: int, side: int) -> bool:
 
 
 @compiled
-def write_masks(rules: NDArray, games: Games, rows: I64, agent: int, out: Masks) -> None:
-    """Write the agent's possible actions in each row, out (len(rows), 5)."""
-    for k in range(rows.size):
-        game = games[rows[k]]
+def write_masks(rules: NDArray, games: Games, env_indices: I64, agent: int, out: Masks) -> None:
+    """Write the agent's possible actions in each env, out (len(env_indices), 5)."""
+    for k in range(env_indices.size):
+        game = games[env_indices[k]]
         factor = game.speed_factor[agent]
         out[k, NOTHING] = True
         out[k, ACCELERATE] = factor < 2.0
@@ -34,13 +34,13 @@ def write_masks(rules: NDArray, games: Games, rows: I64, agent: int, out: Masks)
         out[k, RIGHT] = may_turn(rules[0], game, agent, 1)
 
 
-def action_masks(sim: Simulator, agent: int = 0, rows: I64 | None = None) -> Masks:
-    """Return which actions of `agent` could have an effect in rows (all by default), (B, 5) bool.
+def action_masks(sim: Simulator, agent: int = 0, env_indices: I64 | None = None) -> Masks:
+    """Return which actions of `agent` could have an effect in these envs (all by default), (B, 5) bool.
 
-    Valid while the game waits for this agent's decision: a lane change off the road, or one that the safety system
-    would refuse, is False, and so is a throttle that is at its end. Doing nothing is always possible.
+    Valid at this agent's decision: a lane change off the road, or one that the safety system would refuse, is False,
+    and so is a throttle that is at its end. Doing nothing is always possible.
     """
-    rows = sim.rows if rows is None else rows
-    out = np.empty((rows.size, len(Action)), np.bool_)
-    write_masks(sim.table, sim.games, rows, agent, out)
+    env_indices = sim.rows if env_indices is None else env_indices
+    out = np.empty((env_indices.size, len(Action)), np.bool_)
+    write_masks(sim.table, sim.games, env_indices, agent, out)
     return out

@@ -1,15 +1,15 @@
-"""Many games as one Stable-Baselines3 vector environment, over the batched simulator.
+"""Stable-Baselines3 vector environment over the batched simulator.
 
     >>> from stable_baselines3 import PPO
     >>> from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
     >>> venv = DeepTrafficVecEnv(512, observation="gaps", stagger=True)
     >>> PPO("MlpPolicy", venv, n_steps=16, batch_size=2048).learn(200_000)
 
-The vector observation is float64 as in the game; learners are served as well by half the memory,
+The vector observation is float64 as in the game; learners do as well with half the memory,
 observation={"kind": "vector", "dtype": "float32"}.
 
-It needs no Monitor or VecMonitor around it: episode statistics are in the infos of games that end. It must be asked
-for by its module, since Stable-Baselines3 loads torch.
+It needs no Monitor or VecMonitor around it: episode statistics are in the infos of envs whose episode ends. Import it
+from its module, since Stable-Baselines3 loads torch.
 """
 
 import time
@@ -22,12 +22,13 @@ from numpy.typing import ArrayLike, NDArray
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
-from deeptraffic.envs.batch import CARRIED_OUT_NOTHING, GameBatch, check_batch_render_mode
+from deeptraffic.envs.arguments import ACTIONS, MAX_STEPS, check_options
+from deeptraffic.envs.batch import JUST_RESET, EnvBatch
 from deeptraffic.envs.masks import action_masks
-from deeptraffic.envs.observations import ObservationLike
-from deeptraffic.envs.others import Others
-from deeptraffic.envs.settings import MAX_STEPS, check_options
-from deeptraffic.sim.rules import Action, RoadConfig
+from deeptraffic.envs.observations import ObservationLike, select_env
+from deeptraffic.envs.other_agents import Others
+from deeptraffic.envs.rendering import check_batch_render_mode
+from deeptraffic.sim.rules import RoadConfig
 from deeptraffic.sim.state import F64, I64
 
 Indices = int | Iterable[int] | None
@@ -35,26 +36,27 @@ Info = dict[str, Any]
 
 
 class DeepTrafficVecEnv(VecEnv):
-    """B games of DeepTraffic, each with its own driver, which start anew when they end.
+    """B envs of DeepTraffic, which reset when their episode ends.
 
     Args:
         num_envs: B
         rules, other_agents, observation, reward, max_steps, others: as for `DeepTrafficEnv`
         threads: CPU threads; None takes DEEPTRAFFIC_THREADS or all cores of this process
-        stagger: shorten the first episodes, so that the games end evenly spread over max_steps steps. Learners
-            bootstrap games that are cut one by one, and would stall on all of them in the same step. Episode returns
-            that are logged are too small until each game has ended once
+        stagger: shorten the first episodes, so that they end evenly spread over max_steps steps. Learners bootstrap
+            truncated episodes one by one, and would stall on all of them in the same step. Episode returns that are
+            logged are too small until each env has ended once
         render_mode: None or "rgb_array"
 
-    A step's info of a game that goes on is empty: one dict that these games share, so do not write into it (their
-    speed_mph, passed, lane, frame and blocked are at hand by `get_attr`). A game that ends has in its info:
+    The info of an env whose episode continues is empty: one dict that these envs share, so do not write into it (get
+    their speed_mph, passed, lane, frame and blocked by `get_attr`). An env whose episode ends has in its info:
     terminal_observation; TimeLimit.truncated (True: nothing terminates); episode, {"r": return, "l": steps, "t":
     seconds since this object was made, "mean_mph": mean speed}; speed_mph, passed, lane, frame, blocked at its end.
 
-    `seed(s)` makes the next `reset` start game b as open run s + b; without it, and when games start anew, runs are
-    drawn from each game's own generator. Every array that is returned is new.
+    `seed(s)` makes the next `reset` start env b as open run s + b; without it, and when envs reset by themselves, runs
+    are drawn from each env's own generator. Every array that is returned is new.
     """
 
+    # parameters: the keywords of gymnasium.make_vec
     def __init__(
         self,
         num_envs: int,
@@ -69,32 +71,32 @@ class DeepTrafficVecEnv(VecEnv):
         threads: int | None = None,
         stagger: bool = False,
     ) -> None:
-        self.batch = GameBatch(num_envs, rules, other_agents, observation, reward, max_steps, others, threads, stagger)
+        self.batch = EnvBatch(num_envs, rules, other_agents, observation, reward, max_steps, others, threads, stagger)
         self.render_mode, self.spec = check_batch_render_mode(render_mode), None
-        self._returns, self._speeds = np.zeros((2, self.batch.rows.size))  # summed since each episode's start
+        self._returns, self._speeds = np.zeros((2, self.batch.env_indices.size))  # summed since each episode's start
         self._given: I64 | None = None
         self._attributes: dict[str, list[Any]] = {}
         self._began = time.monotonic()
-        super().__init__(self.batch.rows.size, self.batch.observer.space, spaces.Discrete(len(Action)))
+        super().__init__(self.batch.env_indices.size, self.batch.observer.space, spaces.Discrete(ACTIONS))
 
     # --- Stable-Baselines3's interface --------------------------------------------------------------------------------
 
     def reset(self) -> Any:
-        """Start all games; return their observations."""
-        rows, official_runs = self.batch.rows, [self._official_run(options) for options in self._options]
+        """Reset all envs; return their observations."""
+        envs, official_runs = self.batch.env_indices, [self._official_run(options) for options in self._options]
         seeds = None if all(seed is None for seed in self._seeds) else self._seeds
         for run in dict.fromkeys(official_runs):
-            some = np.flatnonzero([other == run for other in official_runs]) if any(official_runs) else rows
-            self.batch.reset(some, None if seeds is None else [seeds[row] for row in some], run, first=True)
+            some = np.flatnonzero([other == run for other in official_runs]) if any(official_runs) else envs
+            self.batch.reset(some, None if seeds is None else [seeds[env] for env in some], run, first=True)
         self._returns[:], self._speeds[:], self._given = 0.0, 0.0, None
         self._reset_seeds()
         self._reset_options()
         return self.batch.observe(None, None)
 
     def step_async(self, actions: ArrayLike) -> None:
-        """Take one action per game."""
+        """Take one action per env."""
         if self.batch.steps[0] < 0:
-            raise RuntimeError("these games stand before their first run: call reset() first")
+            raise RuntimeError("these envs have no run yet: call reset() first")
         self._given = self.batch.checked_actions(actions)
 
     def step_wait(self) -> tuple[Any, NDArray[np.float32], NDArray[np.bool_], list[Info]]:
@@ -102,29 +104,29 @@ class DeepTrafficVecEnv(VecEnv):
         given, self._given = self._given, None
         if given is None:
             raise RuntimeError("step_wait() has no actions to carry out: call step_async(actions) first")
-        return self._finish(*self.batch.step(self.batch.rows, given), given)
+        return self._finish(*self.batch.step(self.batch.env_indices, given), given)
 
     def _finish(
         self, rewards: F64, dones: NDArray[np.bool_], given: I64
     ) -> tuple[Any, NDArray[np.float32], NDArray[np.bool_], list[Info]]:
-        """Start games anew that have ended; return what `step_wait` returns."""
+        """Reset envs whose episode has ended; return what `step_wait` returns."""
         self._returns += rewards
         self._speeds += self.batch.mean_speed_mph()
         infos: list[Info] = [{}] * self.num_envs
         ended = np.flatnonzero(dones)
         if ended.size:
-            for row, info in zip(ended.tolist(), self._last_infos(ended, given), strict=True):
-                infos[row] = info
+            for env, info in zip(ended.tolist(), self._last_infos(ended, given), strict=True):
+                infos[env] = info
             self.batch.reset(ended)
             self._returns[ended] = self._speeds[ended] = 0.0
-            given[ended] = CARRIED_OUT_NOTHING
+            given[ended] = JUST_RESET
         return self.batch.observe(None, given), rewards.astype(np.float32), dones, infos
 
     def close(self) -> None:
-        """There is nothing to release."""
+        """Release nothing: there is nothing to release."""
 
     def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
-        """Return a picture (H, W, 3) of every game, smaller ones for more than four; `render` tiles them."""
+        """Return an image (H, W, 3) of every env, smaller ones for more than four; `render` tiles them."""
         return self.batch.paint() if self.render_mode else [None] * self.num_envs
 
     def action_masks(self) -> NDArray[np.bool_]:
@@ -134,7 +136,7 @@ class DeepTrafficVecEnv(VecEnv):
     # --- saving and restoring -----------------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Any]:
-        """Return all that the future of these games depends on, see `GameBatch.get_state`; call it between steps."""
+        """Return all that the future of these envs depends on, see `GameBatch.get_state`; call it between steps."""
         return {"batch": self.batch.get_state(), "returns": self._returns.copy(), "speeds": self._speeds.copy()}
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -142,55 +144,55 @@ class DeepTrafficVecEnv(VecEnv):
         self.batch.set_state(state["batch"])
         self._returns[:], self._speeds[:] = state["returns"], state["speeds"]
 
-    # --- what is asked of single games --------------------------------------------------------------------------------
+    # --- attributes and methods of single envs-------------------------------------------------------------------------
 
     def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
-        """Return an attribute for each index: set by `set_attr`, a game's own (such as speed_mph), or everyone's."""
-        rows = self._rows(indices)
+        """Return an attribute for each index: set by `set_attr`, an env's own (such as speed_mph), or shared by all."""
+        chosen = self._checked_indices(indices)
         if attr_name in self._attributes:
-            return [self._attributes[attr_name][row] for row in rows]
+            return [self._attributes[attr_name][env] for env in chosen]
         own = self.batch.infos()
         if attr_name in own:
-            return [own[attr_name][row].item() for row in rows]
+            return [own[attr_name][env].item() for env in chosen]
         if attr_name.startswith("_") or not (hasattr(self, attr_name) or hasattr(self.batch, attr_name)):
-            raise AttributeError(f"games have no attribute {attr_name!r}; of their own they have {', '.join(own)}")
+            raise AttributeError(f"envs have no attribute {attr_name!r}; of their own they have {', '.join(own)}")
         shared = getattr(self, attr_name) if hasattr(self, attr_name) else getattr(self.batch, attr_name)
-        return [shared for _ in rows]
+        return [shared for _ in chosen]
 
     def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
-        """Note a value under a new name for each index, for `get_attr`; how the games run cannot be changed."""
+        """Keep a value under a new name for each index, for `get_attr`; attributes of the envs cannot be changed."""
         if attr_name.startswith("_") or hasattr(self, attr_name) or hasattr(self.batch, attr_name):
             raise AttributeError(f"{attr_name!r} cannot be changed; make a new DeepTrafficVecEnv with another value")
-        noted = self._attributes.setdefault(attr_name, [None] * self.num_envs)
-        for row in self._rows(indices):
-            noted[row] = value
+        kept = self._attributes.setdefault(attr_name, [None] * self.num_envs)
+        for env in self._checked_indices(indices):
+            kept[env] = value
 
     def env_method(self, method_name: str, *args: Any, indices: Indices = None, **kwargs: Any) -> list[Any]:
-        """Call a method of single games: action_masks, or render."""
+        """Call a method of single envs: action_masks, or render."""
         methods = {"action_masks": self.action_masks, "render": self.get_images}
         if method_name not in methods:
-            raise AttributeError(f"games have no method {method_name!r}; choose one of {', '.join(methods)}")
+            raise AttributeError(f"envs have no method {method_name!r}; choose one of {', '.join(methods)}")
         results: Sequence[Any] = methods[method_name](*args, **kwargs)  # type: ignore[assignment]
-        return [results[row] for row in self._rows(indices)]
+        return [results[env] for env in self._checked_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type, indices: Indices = None) -> list[bool]:
         """Return True for Monitor, whose statistics the infos hold, and False for any other wrapper."""
-        return [wrapper_class is Monitor for _ in self._rows(indices)]
+        return [wrapper_class is Monitor for _ in self._checked_indices(indices)]
 
-    # --- inside -------------------------------------------------------------------------------------------------------
+    # --- parts --------------------------------------------------------------------------------------------------------
 
-    def _rows(self, indices: Indices) -> list[int]:
-        rows = [int(row) for row in self._get_indices(indices)]
-        for row in rows:
-            if not -self.num_envs <= row < self.num_envs:
-                raise IndexError(f"there is no game {row}; games are 0..{self.num_envs - 1}")
-        return rows
+    def _checked_indices(self, indices: Indices) -> list[int]:
+        chosen = [int(env) for env in self._get_indices(indices)]
+        for env in chosen:
+            if not -self.num_envs <= env < self.num_envs:
+                raise IndexError(f"env index must be in [0, {self.num_envs - 1}], got {env}")
+        return chosen
 
     def _official_run(self, options: Mapping[str, Any]) -> Any:
-        return check_options(options, ("official_run",)).get("official_run")
+        return check_options(options, "official_run").get("official_run")
 
     def _last_infos(self, ended: I64, given: I64) -> list[Info]:
-        """Return the infos of games that have just ended."""
+        """Return the infos of envs whose episode has just ended."""
         last, now = self.batch.observe(ended, given[ended]), round(time.monotonic() - self._began, 6)
         columns = {name: values.tolist() for name, values in self.batch.infos(ended).items()}
         steps, returns = self.batch.steps[ended], self._returns[ended]
@@ -199,7 +201,7 @@ class DeepTrafficVecEnv(VecEnv):
             {
                 **{name: values[k] for name, values in columns.items()},
                 "TimeLimit.truncated": True,
-                "terminal_observation": {n: part[k] for n, part in last.items()} if isinstance(last, dict) else last[k],
+                "terminal_observation": select_env(last, k),
                 "episode": {"r": float(returns[k]), "l": int(steps[k]), "t": now, "mean_mph": float(speeds[k])},
             }
             for k in range(ended.size)

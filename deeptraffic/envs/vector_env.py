@@ -1,4 +1,4 @@
-"""Many games as one Gymnasium vector environment, over the batched simulator.
+"""Gymnasium vector environment over the batched simulator.
 
     >>> import gymnasium, deeptraffic
     >>> envs = gymnasium.make_vec("DeepTraffic2018-v0", num_envs=1024, observation="gaps")
@@ -6,7 +6,7 @@
     >>> obs, rewards, terminations, truncations, infos = envs.step(envs.action_space.sample())
 
 Step by step it returns what `gymnasium.vector.SyncVectorEnv` returns for as many single environments, in each of the
-three autoreset modes, but no Python code runs per game.
+three autoreset modes, but no Python code runs per env.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,40 +19,44 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
-from deeptraffic.envs.batch import CARRIED_OUT_NOTHING, GameBatch, check_batch_render_mode
+from deeptraffic.envs.arguments import ACTIONS, MAX_STEPS, check_max_steps, check_options
+from deeptraffic.envs.batch import JUST_RESET, EnvBatch
 from deeptraffic.envs.masks import action_masks
-from deeptraffic.envs.observations import ObservationLike
-from deeptraffic.envs.others import Others
-from deeptraffic.envs.pictures import steps_per_second
-from deeptraffic.envs.settings import MAX_STEPS, check_max_steps, check_options
-from deeptraffic.sim.rules import Action, RoadConfig
+from deeptraffic.envs.observations import ObservationLike, select_env
+from deeptraffic.envs.other_agents import Others
+from deeptraffic.envs.rendering import NO_RENDER_MODE, check_batch_render_mode, steps_per_second
+from deeptraffic.settings import check_choice
+from deeptraffic.sim.rules import RoadConfig
 from deeptraffic.sim.state import F64, I64
 
 Bools = NDArray[np.bool_]
+MODES = [mode.value for mode in AutoresetMode]
 Infos = dict[str, Any]
 
 
 class DeepTrafficVectorEnv(VectorEnv):
-    """B games of DeepTraffic, each with its own driver.
+    """B envs of DeepTraffic.
 
     Args:
         num_envs: B
         rules, other_agents, observation, reward, max_steps, others: as for `DeepTrafficEnv`
         autoreset_mode: NEXT_STEP (Gymnasium's default: the step after an end resets), SAME_STEP (the last observation
-            is in infos["final_obs"]) or DISABLED (call `reset(options={"reset_mask": ended})`); a member or its value
-        max_episode_steps: what `make_vec` calls a limit on top of max_steps; the smaller of both counts
+            is in infos["final_obs"]) or DISABLED (call `reset(options={"reset_mask": truncations})`); a member or its
+            value
+        max_episode_steps: `make_vec`'s limit on top of max_steps; the smaller of both counts
         threads: CPU threads; None takes DEEPTRAFFIC_THREADS or all cores of this process
-        stagger: shorten the first episodes after a reset of everything, so that the games end evenly spread over
-            max_steps steps instead of all in the same one
-        render_mode: None or "rgb_array": `render` returns a picture of every game, smaller ones for more than four
+        stagger: shorten the first episodes after a reset of all envs, so that they end evenly spread over max_steps
+            steps instead of all in the same one
+        render_mode: None or "rgb_array": `render` returns an image of every env, smaller ones for more than four
 
-    `reset(seed=s)` starts game b as open run s + b; `reset()` and the automatic resets draw runs from each game's own
-    generator. `options={"reset_mask": (B,) bool}` resets some games only, `options={"official_run": k}` is as for
+    `reset(seed=s)` starts env b as open run s + b; `reset()` and the automatic resets draw runs from each env's own
+    generator. `options={"reset_mask": (B,) bool}` resets some envs only, `options={"official_run": k}` is as for
     `DeepTrafficEnv`. Every array that is returned is new.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "autoreset_mode": AutoresetMode.NEXT_STEP}
 
+    # parameters: the keywords of gymnasium.make_vec
     def __init__(
         self,
         num_envs: int = 1,
@@ -71,35 +75,35 @@ class DeepTrafficVectorEnv(VectorEnv):
     ) -> None:
         limits = [check_max_steps(limit) for limit in (max_steps, max_episode_steps) if limit is not None]
         limit = min((limit for limit in limits if limit is not None), default=None)
-        self.batch = GameBatch(num_envs, rules, other_agents, observation, reward, limit, others, threads, stagger)
+        self.batch = EnvBatch(num_envs, rules, other_agents, observation, reward, limit, others, threads, stagger)
         self.num_envs = self.batch.sim.num_envs
         self.autoreset_mode = check_autoreset_mode(autoreset_mode)
         self.render_mode = check_batch_render_mode(render_mode)
         fps = steps_per_second(self.batch.rules)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode, "render_fps": fps}
         self.single_observation_space = self.batch.observer.space
-        self.single_action_space = spaces.Discrete(len(Action))
+        self.single_action_space = spaces.Discrete(ACTIONS)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._ended = np.zeros(self.num_envs, np.bool_)  # games that ended in the last step and were not reset in it
+        self._ended = np.zeros(self.num_envs, np.bool_)  # envs that ended in the last step and were not reset in it
 
     # --- Gymnasium's interface ----------------------------------------------------------------------------------------
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[Any, Infos]:
-        """Start all games, or those of options["reset_mask"]; return (observations, infos) at their first decisions."""
+        """Reset all envs, or those of options["reset_mask"]; return (observations, infos) at their first decisions."""
         self._check_open()
-        known = check_options(options, ("reset_mask", "official_run"))
+        known = check_options(options, "reset_mask", "official_run")
         mask = self._checked_mask(known["reset_mask"]) if "reset_mask" in known else None
-        rows = self.batch.rows if mask is None else np.flatnonzero(mask)
-        seeds = None if seed is None else [self._checked_seeds(seed)[row] for row in rows]
-        self.batch.reset(rows, seeds, known.get("official_run"), first=mask is None)
-        self._ended[rows] = False
+        chosen = self.batch.env_indices if mask is None else np.flatnonzero(mask)
+        seeds = None if seed is None else [self._checked_seeds(seed)[env] for env in chosen]
+        self.batch.reset(chosen, seeds, known.get("official_run"), first=mask is None)
+        self._ended[chosen] = False
         return self.batch.observe(None, None), self._masked(self.batch.infos(), mask)
 
     def step(self, actions: ArrayLike) -> tuple[Any, F64, Bools, Bools, Infos]:
-        """Carry out one action per game; return (observations, rewards, terminations, truncations, infos)."""
+        """Carry out one action per env; return (observations, rewards, terminations, truncations, infos)."""
         self._check_open()
         self._check_started()
         given = self.batch.checked_actions(actions)
@@ -107,7 +111,7 @@ class DeepTrafficVectorEnv(VectorEnv):
         if self._ended.any():
             rewards, truncations = self._step_some(given)
         else:
-            rewards, truncations = self.batch.step(self.batch.rows, given)
+            rewards, truncations = self.batch.step(self.batch.env_indices, given)
         if self.autoreset_mode is not AutoresetMode.SAME_STEP:
             self._ended = truncations.copy()
         elif truncations.any():
@@ -117,11 +121,11 @@ class DeepTrafficVectorEnv(VectorEnv):
         return obs, rewards, np.zeros(self.num_envs, np.bool_), truncations, infos
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
-        """Return a picture (H, W, 3) of every game."""
+        """Return an image (H, W, 3) of every env."""
         self._check_open()
         self._check_started()
         if self.render_mode is None:
-            gymnasium.logger.warn('no render_mode was chosen: make the environment with render_mode="rgb_array"')
+            gymnasium.logger.warn(NO_RENDER_MODE)
             return None
         return tuple(self.batch.paint())
 
@@ -131,42 +135,42 @@ class DeepTrafficVectorEnv(VectorEnv):
 
     @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]  # as SyncVectorEnv
-        """The generator of each game, from which it draws its runs."""
+        """The generator of each env, from which it draws its runs."""
         return self.batch.seeds.generators
 
     @property
     def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]  # as SyncVectorEnv
-        """What each game's generator was seeded with."""
+        """The seed of each env's generator."""
         return self.batch.seeds.seeds
 
-    # --- resetting games that ended -----------------------------------------------------------------------------------
+    # --- resetting envs that ended ------------------------------------------------------------------------------------
 
     def _step_some(self, given: I64) -> tuple[F64, Bools]:
-        """NEXT_STEP: reset the games that ended in the step before, step the others; `given` loses what was ignored."""
+        """NEXT_STEP: reset the envs that ended in the step before, step the others; `given` loses what was ignored."""
         if self.autoreset_mode is AutoresetMode.DISABLED:
             raise gymnasium.error.ResetNeeded(
-                f"games {np.flatnonzero(self._ended).tolist()} have ended; before the next step call "
+                f"the episodes of envs {np.flatnonzero(self._ended).tolist()} have ended; before the next step call "
                 'reset(options={"reset_mask": truncations})'
             )
         rewards, truncations = np.zeros(self.num_envs), np.zeros(self.num_envs, np.bool_)
-        going = np.flatnonzero(~self._ended)
-        if going.size:
-            rewards[going], truncations[going] = self.batch.step(going, given[going])
+        running = np.flatnonzero(~self._ended)
+        if running.size:
+            rewards[running], truncations[running] = self.batch.step(running, given[running])
         ended = np.flatnonzero(self._ended)
         self.batch.reset(ended)
-        given[ended] = CARRIED_OUT_NOTHING
+        given[ended] = JUST_RESET
         return rewards, truncations
 
     def _reset_ended(self, truncations: Bools, given: I64) -> Infos:
-        """SAME_STEP: reset games in the step that ended them; return their last observations and infos."""
+        """SAME_STEP: reset envs in the step that ended them; return their last observations and infos."""
         ended = np.flatnonzero(truncations)
         last = self.batch.observe(ended, given[ended])
         infos = self._masked(self.batch.infos(), truncations)
         final_obs = np.full(self.num_envs, None, object)
-        for k, row in enumerate(ended):
-            final_obs[row] = {name: part[k] for name, part in last.items()} if isinstance(last, dict) else last[k]
+        for k, env in enumerate(ended):
+            final_obs[env] = select_env(last, k)
         self.batch.reset(ended)
-        given[ended] = CARRIED_OUT_NOTHING
+        given[ended] = JUST_RESET
         return {
             "final_obs": final_obs,
             "_final_obs": truncations.copy(),
@@ -175,7 +179,7 @@ class DeepTrafficVectorEnv(VectorEnv):
         }
 
     def _masked(self, infos: Infos, mask: Bools | None) -> Infos:
-        """Add to each info which games have it; the others' entries become 0."""
+        """Add to each info which envs have it; the others' entries become 0."""
         has = np.ones(self.num_envs, np.bool_) if mask is None else mask
         masked: Infos = {}
         for name, values in infos.items():
@@ -184,7 +188,7 @@ class DeepTrafficVectorEnv(VectorEnv):
             masked[name], masked[f"_{name}"] = values, has.copy()
         return masked
 
-    # --- checks at the door -------------------------------------------------------------------------------------------
+    # --- checks -------------------------------------------------------------------------------------------------------
 
     def _check_open(self) -> None:
         if self.closed:
@@ -192,29 +196,25 @@ class DeepTrafficVectorEnv(VectorEnv):
 
     def _check_started(self) -> None:
         if (self.batch.steps < 0).any():
-            raise gymnasium.error.ResetNeeded("these games stand before their first run: call reset() first")
+            raise gymnasium.error.ResetNeeded("these envs have no run yet: call reset() first")
 
     def _checked_mask(self, mask: Any) -> Bools:
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (self.num_envs,):
-            raise ValueError(f"reset_mask={mask!r} is not possible; give a bool array of shape ({self.num_envs},)")
+            raise ValueError(f"reset_mask must be a bool array of shape ({self.num_envs},), got {mask!r:.80}")
         if not mask.any():
-            raise ValueError("reset_mask resets no game; set at least one entry to True")
+            raise ValueError("reset_mask resets no env; set at least one entry to True")
         if (self.batch.steps[~mask] < 0).any():
-            raise gymnasium.error.ResetNeeded("the first reset must start all games: leave reset_mask out")
+            raise gymnasium.error.ResetNeeded("the first reset must reset all envs: leave reset_mask out")
         return mask
 
     def _checked_seeds(self, seed: int | Sequence[int | None]) -> list[int | None]:
         if isinstance(seed, int | np.integer):
-            return [int(seed) + row for row in range(self.num_envs)]
+            return [int(seed) + env for env in range(self.num_envs)]
         if len(seed) != self.num_envs:
-            raise ValueError(f"{len(seed)} seeds for {self.num_envs} games; give one number, or one per game")
+            raise ValueError(f"seed must be one integer, or {self.num_envs}, one per env, got {len(seed)} of them")
         return list(seed)
 
 
 def check_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
     """Return the mode from itself or its value."""
-    try:
-        return AutoresetMode(mode)
-    except ValueError:
-        names = ", ".join(repr(m.value) for m in AutoresetMode)
-        raise ValueError(f"autoreset_mode={mode!r} does not exist; choose one of {names}") from None
+    return AutoresetMode(mode if isinstance(mode, AutoresetMode) else check_choice("autoreset_mode", mode, MODES))

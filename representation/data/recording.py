@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.envs.observations import ObservationLike, Observer, make_observation
-from deeptraffic.envs.settings import reward_of
+from deeptraffic.envs.reward import mean_speed_mph
 from deeptraffic.evaluation.seeds import SEED_SETS
 from deeptraffic.policies.builtin import BUILTINS, make_builtin
 from deeptraffic.run_dir import write_atomically
@@ -35,7 +35,6 @@ from deeptraffic.sim.rules import Action, RoadConfig, Rules, Sensor
 
 SPLITS = {"train": "training", "validation": "tuning", "test": "reporting"}
 DRIVERS = ("gap", "accelerate", "random", "gap", "idle")
-FULL_SPEED_MPH = 80.0  # the unit of the reward "speed"
 CHUNK = 4096  # games observed at a time
 CACHE_VERSION = 1  # to be raised when the same configuration would give another recording
 
@@ -140,7 +139,7 @@ def _drive(config: RecordingConfig, rules: Rules) -> dict[str, NDArray[Any]]:
         sim.step(actions[:, t])
         rewards[:, t] = sim.games["reward"]
     states[:, -1] = sim.games
-    speeds = FULL_SPEED_MPH * reward_of("speed", rewards, None)
+    speeds = mean_speed_mph(rewards)
     return {"states": states, "actions": actions, "rewards": rewards, "speeds": speeds}
 
 

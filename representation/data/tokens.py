@@ -12,9 +12,9 @@ Letters in shapes: R runs, T decisions, (S...) any batch shape, H stretches, L l
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.envs.settings import reward_of
-from deeptraffic.sim.rules import LANE_WIDTH, VEHICLE_WIDTH, Rules
-from representation.data.recording import FULL_SPEED_MPH, Recording
+from deeptraffic.envs.reward import mean_speed_mph
+from deeptraffic.sim.rules import FULL_SPEED_MPH, LANE_WIDTH, VEHICLE_WIDTH, Rules
+from representation.data.recording import Recording
 
 I64 = NDArray[np.int64]
 
@@ -39,7 +39,7 @@ def scene_tokens(recording: Recording) -> I64:
         here = stretch[..., 1:] == place
         for k in range(LANES):
             tokens[..., 1 + place] |= (here & (lane[..., 1:] == k)).any(-1).astype(np.int64) << k
-    speed = np.clip(FULL_SPEED_MPH * reward_of("speed", states["reward"], None), 0.0, FULL_SPEED_MPH - 1e-6)
+    speed = np.clip(mean_speed_mph(states["reward"]), 0.0, FULL_SPEED_MPH - 1e-6)
     tokens[..., 0] = PATTERNS + SPEEDS * lane[..., 0] + (speed // SPEED_CLASS).astype(np.int64)
     return tokens
 

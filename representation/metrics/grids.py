@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
-from deeptraffic.sim.rules import FULL_SPEED
+from deeptraffic.sim.rules import FULL_SPEED, FULL_SPEED_MPH
 
 Grids = NDArray[np.float32]
 THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7)
-FULL_SPEED_MPH = 80.0
 FILTERS = ((3, 1), (5, 1), (7, 1), (3, 3))  # cells along and across the road that a median is taken of
 
 

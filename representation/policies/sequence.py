@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deeptraffic.envs.observations import make_observation
-from deeptraffic.envs.settings import reward_of
+from deeptraffic.envs.reward import mean_speed_mph
 from deeptraffic.evaluation.play import PolicyRunner
 from deeptraffic.policies.base import Policy
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.state import I64
-from representation.data.recording import FULL_SPEED_MPH, Recording, RecordingConfig
+from representation.data.recording import Recording, RecordingConfig
 from representation.data.sequences import NO_ACTION, SensorConfig, lane_features, step_inputs
 from representation.paradigms.recurrent import StatefulEncoder
 from representation.paradigms.sequence_model import ActionModel
@@ -97,4 +97,4 @@ def record_policy(policy: Policy, config: RecordingConfig) -> Recording:
         sim.step(actions[:, t])
         rewards[:, t] = sim.games["reward"]
     states[:, -1] = sim.games
-    return Recording(config, rules, states, actions, rewards, FULL_SPEED_MPH * reward_of("speed", rewards, None))
+    return Recording(config, rules, states, actions, rewards, mean_speed_mph(rewards))

@@ -16,7 +16,7 @@ from agents.lane_network import CANDIDATES
 from agents.run import load_policy
 from agents.sb3 import make_games, make_model, network_weights
 from agents.training import train
-from deeptraffic.envs.batch import GameBatch
+from deeptraffic.envs.batch import EnvBatch
 from deeptraffic.envs.masks import action_masks
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.sim.rules import Action
@@ -182,7 +182,7 @@ def test_it_learns_to_drive_from_what_it_sees_and_nothing_from_zeros(
     tmp_path: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sighted = short_training(tmp_path / "sighted", quiet)
-    observe = GameBatch.observe
-    monkeypatch.setattr(GameBatch, "observe", lambda *given: np.zeros_like(observe(*given)))
+    observe = EnvBatch.observe
+    monkeypatch.setattr(EnvBatch, "observe", lambda *given: np.zeros_like(observe(*given)))
     blind = short_training(tmp_path / "blind", quiet)
     assert sighted > 66.0 and blind < 60.0

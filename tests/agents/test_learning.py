@@ -21,7 +21,7 @@ from agents.sb3 import PerGameDQN
 from agents.training import train
 from agents.world_model_agent import WorldModelAgent
 from agents.world_model_config import WorldModelConfig
-from deeptraffic.envs.batch import GameBatch
+from deeptraffic.envs.batch import EnvBatch
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.sim.rules import RoadConfig
@@ -156,6 +156,6 @@ def test_an_agent_passes_its_bar_on_the_road(tmp_path: Path, quiet: Console, alg
 def test_an_agent_that_sees_nothing_stays_below_its_bar(
     tmp_path: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch, algo: str
 ) -> None:
-    observe = GameBatch.observe
-    monkeypatch.setattr(GameBatch, "observe", lambda *arguments: 0.0 * observe(*arguments))
+    observe = EnvBatch.observe
+    monkeypatch.setattr(EnvBatch, "observe", lambda *arguments: 0.0 * observe(*arguments))
     assert mean_of_500_runs(algo, tmp_path, quiet) < BARS[algo][1] - 3.0

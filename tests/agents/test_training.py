@@ -16,7 +16,7 @@ from agents.config import TrainConfig, build_config
 from agents.export import read_weights
 from agents.run import RunFolder, load_policy
 from agents.training import Trainer, crosses, train
-from deeptraffic.envs.batch import GameBatch
+from deeptraffic.envs.batch import EnvBatch
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.run_dir import Interrupted
 
@@ -209,8 +209,8 @@ def test_ppo_learns_to_drive_within_30_000_decisions(tmp_path: Path, quiet: Cons
 
 
 def test_a_blind_driver_does_not_learn(tmp_path: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch) -> None:
-    observe = GameBatch.observe
-    monkeypatch.setattr(GameBatch, "observe", lambda *arguments: 0.0 * observe(*arguments))
+    observe = EnvBatch.observe
+    monkeypatch.setattr(EnvBatch, "observe", lambda *arguments: 0.0 * observe(*arguments))
     config = build_config("ppo", settings=["total_timesteps=32768", "num_envs=128", "evaluate_every=16384"])
     result = train(config, tmp_path, quiet)
     assert result.mean_mph is not None and result.mean_mph < 64.0

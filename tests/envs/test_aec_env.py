@@ -158,7 +158,7 @@ def test_copy_goes_on_as_the_original_does(clone: Any) -> None:
         ({"reward": "passed"}, "ego car alone"),
         ({"rules": 2017}, "2017 rules"),
         ({"observation": "pixels"}, "agent 1"),
-        ({"render_mode": "ansi"}, "human, rgb_array"),
+        ({"render_mode": "ansi"}, "None, 'human', 'rgb_array'"),
     ],
 )
 def test_impossible_settings_are_refused_with_a_remedy(settings: dict[str, Any], message: str) -> None:

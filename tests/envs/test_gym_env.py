@@ -270,9 +270,9 @@ def test_step_and_render_before_reset_ask_for_a_reset() -> None:
         ({"rules": 2019}, "one of 2017, 2018"),
         ({"other_agents": 11}, r"\[0, 10\], got 11"),
         ({"rules": 2017, "other_agents": 1}, "2017 rules"),
-        ({"reward": "mph"}, "mit, speed, passed"),
-        ({"max_steps": 0}, "whole number from 1"),
-        ({"render_mode": "ansi"}, "human, rgb_array"),
+        ({"reward": "mph"}, "'mit', 'speed', 'passed'"),
+        ({"max_steps": 0}, "integer of at least 1 or None, got 0"),
+        ({"render_mode": "ansi"}, "None, 'human', 'rgb_array'"),
         ({"observation": "lidar"}, "vector"),
         ({"others": 3}, "act"),
     ],
@@ -284,7 +284,7 @@ def test_impossible_settings_are_refused_with_a_remedy(options: dict[str, Any], 
 
 @pytest.mark.parametrize("run", [0, -1, 1.5, "1", True])
 def test_impossible_official_run_is_refused(run: Any) -> None:
-    with pytest.raises(ValueError, match="whole number from 1"):
+    with pytest.raises(ValueError, match="official_run must be an integer of at least 1, got"):
         DeepTrafficEnv().reset(options={"official_run": run})
 
 

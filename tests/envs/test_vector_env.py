@@ -148,13 +148,13 @@ def test_official_run_2_needs_run_1_before_it() -> None:
     envs.reset(seed=0)
     with pytest.raises(ValueError, match="outside the official chain"):
         envs.reset(options={"official_run": 2})
-    with pytest.raises(ValueError, match="official_run=0 is not possible"):
+    with pytest.raises(ValueError, match="official_run must be an integer of at least 1, got 0"):
         envs.reset(options={"official_run": 0})
     envs.reset(options={"official_run": 1})
-    with pytest.raises(ValueError, match="resets after official run 1; drive run 2 first"):
+    with pytest.raises(ValueError, match="resets after official run 1; play run 2 first"):
         envs.reset(options={"official_run": 3})
     envs.reset(seed=0, options={"reset_mask": np.array([False, True])})
-    with pytest.raises(ValueError, match="game 1 resets outside the official chain"):
+    with pytest.raises(ValueError, match="env 1 resets outside the official chain"):
         envs.reset(options={"official_run": 2})
 
 
@@ -308,12 +308,12 @@ def test_render_returns_a_picture_of_every_game() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_envs": 0}, "num_envs=0"),
-        ({"num_envs": 2.5}, "num_envs=2.5 is not possible"),
-        ({"autoreset_mode": "Never"}, "'Never' does not exist; choose one of 'NextStep'"),
+        ({"num_envs": 0}, "num_envs must be an integer of at least 1, got 0"),
+        ({"num_envs": 2.5}, "num_envs must be an integer .* got 2.5"),
+        ({"autoreset_mode": "Never"}, "must be one of 'NextStep', .* got 'Never'"),
         ({"stagger": True, "max_steps": None}, "give max_steps"),
-        ({"render_mode": "human"}, "choose 'rgb_array' or None"),
-        ({"max_episode_steps": 0}, "give a whole number from 1"),
+        ({"render_mode": "human"}, "render_mode must be 'rgb_array' or None for many envs, got 'human'"),
+        ({"max_episode_steps": 0}, "integer of at least 1 or None, got 0"),
         ({"observation": "radar"}, "must be one of gaps, .*, got 'radar'"),
         ({"threads": 0}, "give at least 1"),
     ],
@@ -326,10 +326,10 @@ def test_impossible_options_are_refused(options: dict[str, Any], message: str) -
 @pytest.mark.parametrize(
     ("actions", "message"),
     [
-        ([1, 2], r"shape \(2,\) .* for 3 games; give 3 whole numbers"),
-        ([1, 2, 5], "action 5 for game 2 is not possible; give one of 0 nothing"),
-        ([-1, 2, 3], "action -1 for game 0"),
-        ([1.0, 2.0, 3.0], "type float64"),
+        ([1, 2], r"integers of shape \(3,\), one per env, got int64 of shape \(2,\)"),
+        ([1, 2, 5], "action of env 2 must be one of 0 nothing, .* got 5"),
+        ([-1, 2, 3], "action of env 0 .* got -1"),
+        ([1.0, 2.0, 3.0], "got float64"),
     ],
 )
 def test_impossible_actions_are_refused(actions: list[Any], message: str) -> None:
@@ -342,10 +342,10 @@ def test_impossible_actions_are_refused(actions: list[Any], message: str) -> Non
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        ([True, False], "give a bool array"),
-        (np.array([1, 0]), "give a bool array"),
+        ([True, False], "must be a bool array"),
+        (np.array([1, 0]), "must be a bool array"),
         (np.array([True]), r"shape \(2,\)"),
-        (np.zeros(2, np.bool_), "resets no game"),
+        (np.zeros(2, np.bool_), "resets no env"),
     ],
 )
 def test_impossible_reset_masks_are_refused(mask: Any, message: str) -> None:
@@ -357,11 +357,11 @@ def test_impossible_reset_masks_are_refused(mask: Any, message: str) -> None:
 
 def test_impossible_seeds_and_options_are_refused() -> None:
     envs = DeepTrafficVectorEnv(2, observation=SMALL)
-    with pytest.raises(gymnasium.error.Error, match="seed=-3 is not possible"):
+    with pytest.raises(gymnasium.error.Error, match="seed must be an integer of at least 0 or None, got -3"):
         envs.reset(seed=[1, -3])
-    with pytest.raises(ValueError, match="3 seeds for 2 games"):
+    with pytest.raises(ValueError, match="one integer, or 2, one per env, got 3"):
         envs.reset(seed=[1, 2, 3])
-    with pytest.raises(ValueError, match="unknown reset option 'mask'"):
+    with pytest.raises(ValueError, match="reset option must be one of 'reset_mask', 'official_run', got 'mask'"):
         envs.reset(options={"mask": 1})
 
 
@@ -373,7 +373,7 @@ def test_nothing_runs_before_the_first_reset_after_an_end_or_when_closed() -> No
         envs.reset(options={"reset_mask": np.array([True, False])})
     envs.reset(seed=0)
     envs.step(np.zeros(2, np.int64))
-    with pytest.raises(ResetNeeded, match=r"games \[0, 1\] have ended"):
+    with pytest.raises(ResetNeeded, match=r"envs \[0, 1\] have ended"):
         envs.step(np.zeros(2, np.int64))
     envs.close()
     with pytest.raises(ClosedEnvironmentError):

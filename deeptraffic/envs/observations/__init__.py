@@ -15,9 +15,18 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from deeptraffic.envs.observations.observation import Observation, Observer
+from deeptraffic.envs.observations.observation import Observation, Observer, select_env
 
-__all__ = ["OBSERVATIONS", "OPTIONS", "Observation", "ObservationLike", "Observer", "describe", "make_observation"]
+__all__ = [
+    "OBSERVATIONS",
+    "OPTIONS",
+    "Observation",
+    "ObservationLike",
+    "Observer",
+    "describe",
+    "make_observation",
+    "select_env",
+]
 
 ObservationLike = Observation | Mapping[str, Any] | str
 

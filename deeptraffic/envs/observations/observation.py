@@ -207,6 +207,11 @@ class Observer:
             self._history.last[:], self._history.entries[:] = state["last"], state["entries"]
 
 
+def select_env(obs: Any, k: int) -> Any:
+    """Return entry k of a batch of observations, an array or a dict of arrays."""
+    return {name: part[k] for name, part in obs.items()} if isinstance(obs, dict) else obs[k]
+
+
 class History:
     """Previous observations and actions of B envs, for a temporal window of T.
 

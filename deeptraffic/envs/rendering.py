@@ -1,8 +1,7 @@
-"""What `render_mode` asks for: a picture on request, or a window that shows every frame at the game's own speed.
+"""Render modes: an image on request ("rgb_array"), or a window that shows every frame at the game's speed ("human").
 
-Who closes the window has the game go on unseen.
-
-pygame is loaded when the first run with a render mode starts, so that nothing else needs it.
+A user who closes the window lets the env run on unseen. pygame is loaded when the first run with a render mode starts,
+so that nothing else needs it.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.envs.settings import RENDER_FPS, check_render_mode
+from deeptraffic.settings import check_choice
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Rules, Sensor
 
@@ -19,7 +18,11 @@ if TYPE_CHECKING:
     from deeptraffic.render.window import Window
 
 RENDER_MODES = ["human", "rgb_array"]
-SMALLEST = 200  # [pixels] side of a window that a picture is fitted to
+RENDER_FPS = 60  # frames of the game per second, as the original runs
+SMALLEST = 200  # [pixels] side of a window that an image is fitted to
+FULL_SIZE_ENVS = 4  # of a batch, that are painted at full size; more envs are painted smaller
+MIN_IMAGE = 32  # [pixels] side of an image in a large batch
+NO_RENDER_MODE = 'no render_mode was chosen: make the environment with render_mode="rgb_array"'
 
 
 def steps_per_second(rules: Rules) -> int:
@@ -27,8 +30,18 @@ def steps_per_second(rules: Rules) -> int:
     return max(1, round(RENDER_FPS / rules.decision_period))
 
 
-class Pictures:
-    """Paints game 0 of a simulator; painter and window are left behind when it is copied or pickled.
+def check_batch_render_mode(render_mode: str | None) -> str | None:
+    """Return the render mode if a vector environment has it."""
+    if render_mode not in (None, "rgb_array"):
+        raise ValueError(
+            f"render_mode must be 'rgb_array' or None for many envs, got {render_mode!r}; "
+            "gymnasium.wrappers.vector.HumanRendering shows 'rgb_array' in a window"
+        )
+    return render_mode
+
+
+class EnvRenderer:
+    """Renders env 0 of a simulator; painter and window are left behind when it is copied or pickled.
 
     Args:
         rules: of the simulator
@@ -37,7 +50,8 @@ class Pictures:
     """
 
     def __init__(self, rules: Rules, sensor: Sensor, render_mode: str) -> None:
-        self.rules, self.sensor, self.render_mode = rules, sensor, check_render_mode(render_mode, RENDER_MODES)
+        check_choice("render_mode", render_mode, [None, *RENDER_MODES])
+        self.rules, self.sensor, self.render_mode = rules, sensor, render_mode
         self._painter: Painter | None = None
         self._window: Window | None = None
 
@@ -54,7 +68,7 @@ class Pictures:
             self._show(sim)
 
     def render(self, sim: Simulator) -> NDArray[np.uint8] | None:
-        """Return a new picture (H, W, 3) in mode "rgb_array", None where the window shows it."""
+        """Return a new image (H, W, 3) in mode "rgb_array", None where the window shows it."""
         return self.painter.paint(sim.state, 0) if self.render_mode == "rgb_array" else None
 
     def close(self) -> None:
@@ -99,3 +113,12 @@ class Pictures:
     def __getstate__(self) -> dict[str, Any]:
         """A copy makes its own painter and window."""
         return {**self.__dict__, "_painter": None, "_window": None}
+
+
+def batch_painter(rules: Rules, sensor: Sensor, num_envs: int) -> "Painter":
+    """Return a painter for many envs; the more envs, the smaller the image of each."""
+    from deeptraffic.render.painter import Painter, default_size
+
+    scale = min(1.0, (FULL_SIZE_ENVS / num_envs) ** 0.5)
+    width, height = (max(MIN_IMAGE, round(side * scale)) for side in default_size(rules))
+    return Painter(rules, (width, height), sensor=sensor)

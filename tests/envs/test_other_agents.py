@@ -8,7 +8,7 @@ import pytest
 
 from deeptraffic.envs.gym_env import DeepTrafficEnv
 from deeptraffic.envs.observations import make_observation
-from deeptraffic.envs.others import OtherDrivers
+from deeptraffic.envs.other_agents import OtherDrivers
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.sim.engine import Simulator
@@ -126,5 +126,5 @@ def test_policy_that_answers_for_too_many_is_refused() -> None:
     policy.act = lambda obs, rows: np.zeros(2)
     env = DeepTrafficEnv(other_agents=2, others=policy)
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="one action from 0 to 4 per game"):
+    with pytest.raises(ValueError, match="one action in .0, 4. per env"):
         env.step(0)

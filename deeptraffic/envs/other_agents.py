@@ -1,0 +1,91 @@
+"""Drivers of the other agents in a single-agent environment: copies of a policy, or a plain function."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from deeptraffic.envs.arguments import ACTIONS, check_action
+from deeptraffic.envs.observations import Observation, Observer, select_env
+from deeptraffic.envs.observations.vector import VectorObservation
+from deeptraffic.policies.base import Policy
+from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.state import I64
+
+Others = Policy | Callable[[Any], Any]
+
+
+class OtherDrivers:
+    """Decides for the other agents of a simulator's envs.
+
+    Args:
+        others: a policy, which observes what its own `observation` says, or a function from one observation to an
+            action
+        sim: the simulator that they drive in
+        observation: of a plain function
+
+    The policy knows agent i of env b by agent index b * (A + 1) + i. Agent 10 never decides.
+    """
+
+    def __init__(self, others: Others, sim: Simulator, observation: Observation) -> None:
+        self.policy = others if isinstance(others, Policy) else None
+        self.function: Any = others
+        if self.policy is None and not callable(others):
+            raise ValueError(
+                "others must be a deeptraffic.policies.base.Policy, a function from an observation to an action, or "
+                f"None, got {others!r:.80}"
+            )
+        if self.policy is not None:
+            observation = policy_observation(self.policy)
+            self.policy.attach(sim)
+        agents = range(1, sim.rules.other_agents + 1)
+        self.observers = [Observer(sim.rules, observation, sim.num_envs, agent) for agent in agents]
+        self.taken = np.full((len(agents) + 1, sim.num_envs), -1)
+
+    def reset(self, env_indices: I64) -> None:
+        """Forget everything of these envs."""
+        self.taken[:, env_indices] = -1
+        for observer in self.observers:
+            observer.reset(env_indices)
+        if self.policy is not None:
+            agent_indices = env_indices[:, None] * len(self.taken) + np.arange(1, len(self.taken))
+            self.policy.reset(agent_indices.ravel())
+
+    def decide(self, sim: Simulator, agent: int, env_indices: I64) -> I64:
+        """Return the actions of `agent` in these envs, which are all at its decision, (len(env_indices),)."""
+        obs = self.observers[agent - 1].observe(sim, env_indices, self.taken[agent, env_indices])
+        if self.policy is not None:
+            actions = np.asarray(self.policy.act(obs, env_indices * len(self.taken) + agent), np.int64)
+        else:
+            actions = np.array([self._ask(agent, select_env(obs, k)) for k in range(env_indices.size)])
+        if actions.shape != env_indices.shape or actions.min() < 0 or actions.max() >= ACTIONS:
+            raise ValueError(
+                f"others must return one action in [0, {ACTIONS - 1}] per env, got {actions!r:.80} for agent {agent}"
+            )
+        self.taken[agent, env_indices] = actions
+        return actions
+
+    def get_state(self) -> dict[str, Any]:
+        """Return copies of what is kept of each env, but for the policy's own memory."""
+        return {
+            "taken": self.taken.copy(),
+            "observers": {str(k): observer.get_state() for k, observer in enumerate(self.observers)},
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from what `get_state` returned."""
+        self.taken[:] = state["taken"]
+        for k, observer in enumerate(self.observers):
+            observer.set_state(state["observers"][str(k)])
+
+    def _ask(self, agent: int, obs: Any) -> int:
+        try:
+            return check_action(self.function(obs))
+        except ValueError as error:
+            raise ValueError(f"others, for agent {agent}: {error}") from error
+
+
+def policy_observation(policy: Policy) -> Observation:
+    """Return what a policy observes."""
+    seen = policy.observation
+    return seen if isinstance(seen, Observation) else VectorObservation(*seen)
