@@ -56,11 +56,11 @@ def test_submission_is_driven_by_its_own_file_name(run: Run, submission: Path) -
 
 
 def test_inspect_shows_and_draws_a_policy(run: Run, submission: Path, tmp_path: Path) -> None:
-    picture = tmp_path / "first.png"
-    code, out, _ = run("inspect", submission, "--picture", picture)
+    plot = tmp_path / "first.png"
+    code, out, _ = run("inspect", submission, "--plot", plot)
     assert code == 0
     assert "365" in out
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert plot.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("name", POLICY_NAMES)
@@ -77,11 +77,11 @@ def test_inspect_takes_every_name_of_a_policy(run: Run, name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("inspect", "gap", "--picture", "x.png"), "no network"),
+        (("inspect", "gap", "--plot", "x.png"), "no policy file"),
         (("export", "gap", "-o", "x.safetensors"), "no network"),
         (("export", "gap"), "give one of"),
         (("import", __file__, "-o", "x.safetensors"), "no weights"),
-        (("import", __file__, "-o", "x.zip"), "end it in .safetensors"),
+        (("import", __file__, "-o", "x.zip"), "does not end in .safetensors"),
         (("inspect", __file__), ""),
         (("evaluate", __file__), ""),
     ],

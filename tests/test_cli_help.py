@@ -13,6 +13,8 @@ from typer.core import TyperCommand, TyperGroup
 from typer.testing import CliRunner
 
 from deeptraffic.cli.app import LazyCommand, app
+from deeptraffic.render.overlays import OVERLAYS
+from deeptraffic.render.theme import THEMES, TRAIL_COLOURS
 
 WIDTH = 80  # [columns]
 DEFAULT_IN_WORDS = re.compile(r"\[default|\(default|\bdefaults?:|\bby default\b", re.IGNORECASE)
@@ -85,6 +87,14 @@ def test_a_default_is_shown_once_where_there_is_one() -> None:
 )
 def test_bad_help_is_found(text: str | None) -> None:
     assert len(complaints("--runs", text)) == 1
+
+
+def test_appearance_options_name_every_choice() -> None:
+    shown = plain(CliRunner().invoke(app, ["watch", "--help"], env={"COLUMNS": str(WIDTH)}).stdout)
+    overlay, theme = (shown.partition(f"--{name} <str>")[2].partition(" --")[0] for name in ("overlay", "theme"))
+    assert set(re.findall(r"[a-z]+", overlay)) >= set(OVERLAYS)
+    assert set(re.findall(r"[a-z]+", theme)) >= set(THEMES)
+    assert "one of the contest's thirteen" in shown and len(TRAIL_COLOURS) == 13
 
 
 def test_markup_swallows_a_default_that_plain_help_shows() -> None:

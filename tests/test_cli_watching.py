@@ -133,7 +133,7 @@ def test_showcase_is_a_video_of_its_own_size(run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["record", "gap", "-o", "x.trace", "--style", "showcase"], "holds no pictures"),
+        (["record", "gap", "-o", "x.trace", "--style", "showcase"], "holds no images"),
         (["record", "gap", "-o", "x.mp4", "--style", "showcase", "--overlay", "map"], "--overlay"),
         (["record", "gap", "-o", "x.mp4", "--rank", "3"], "--style showcase"),
         (["record", "gap", "-o", "no/folder/x.trace"], "does not exist"),
@@ -141,7 +141,7 @@ def test_showcase_is_a_video_of_its_own_size(run, tmp_path: Path) -> None:
         (["record", "gap", "-o", "x.png", "--trail", "pink"], "fuchsia"),
         (["watch", "gap", "--theme", "blue"], "dark, light"),
         (["watch", "gap", "--overlay", "radar"], "safety"),
-        (["watch", "gap", "--vehicle", "README.md"], "no readable PNG"),
+        (["watch", "gap", "--vehicle", "README.md"], "not a readable PNG"),
         (["watch", "gap", "--ghost"], "--beside"),
         (["watch", "gap", "--caption", "README.md"], "no weights file"),
         (["play", "--ghost"], "--against"),

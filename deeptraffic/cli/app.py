@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent
 PLAIN: dict[str, Any] = {"rich_markup_mode": None}
 
 
-class Group(NamedTuple):
+class CommandGroup(NamedTuple):
     """A command with subcommands.
 
     help: one line
@@ -27,7 +27,7 @@ class Group(NamedTuple):
     commands: tuple[str, ...]
 
 
-COMMANDS: tuple[str | Group, ...] = (
+COMMANDS: tuple[str | CommandGroup, ...] = (
     "train.demo",
     "train.train",
     "evaluate.evaluate",
@@ -48,12 +48,12 @@ COMMANDS: tuple[str | Group, ...] = (
     "serve.worker",
     "submit.submit",
     "measure.bench",
-    Group(
+    CommandGroup(
         "report",
         "Reports: where drivers lose speed, the perception models, the encoders.",
         ("report.losses", "report.representation", "report.driving"),
     ),
-    Group(
+    CommandGroup(
         "competition",
         "Organise a competition: settings, people, scores, the final, backups.",
         (
@@ -120,7 +120,7 @@ class LazyGroup(TyperGroup):
     def __init__(self, commands: Any = None, **attributes: Any) -> None:
         super().__init__(**attributes)
         for item in commands or COMMANDS:
-            if isinstance(item, Group):
+            if isinstance(item, CommandGroup):
                 self.add_command(
                     LazyGroup(item.commands, name=item.name, help=item.help, no_args_is_help=True, **PLAIN)
                 )

@@ -1,15 +1,19 @@
-"""What `record`, `watch` and `play` show: a policy's drive, or a kept trace."""
+"""Episodes that `record`, `watch` and `play` show, of a policy or from a trace, and the options of their appearance."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
 
 from deeptraffic.cli.policies import POLICY_HELP, resolve_policy, trained_for
 
 if TYPE_CHECKING:
     from deeptraffic.policies.base import Policy
+    from deeptraffic.render.controls import Controls
     from deeptraffic.render.dashboard import Insight
     from deeptraffic.render.episode import Episode
+    from deeptraffic.render.sprites import VehicleImage
     from deeptraffic.render.trace import Trace
     from deeptraffic.sim.engine import Simulator
     from deeptraffic.sim.rules import Rules, Sensor
@@ -19,15 +23,25 @@ if TYPE_CHECKING:
 EPISODE_HELP = POLICY_HELP.removesuffix(".") + ", or an episode trace."
 DEFAULT_SEED = 1
 RUN_FRAMES = 2000
+SEED_HELP = "Random seed of the run."
+
+Overlay = Annotated[
+    str | None, typer.Option(help="Overlay on the road: none, input, safety or map.", show_default="none")
+]
+Theme = Annotated[str | None, typer.Option(help="Theme: dark or light.", show_default="dark")]
+Trail = Annotated[str, typer.Option(help="Colour of the trail, one of the contest's thirteen.")]
+VehiclePath = Annotated[
+    Path | None, typer.Option("--vehicle", help="Image (png) of the ego car, seen from above, its front up.")
+]
 
 
-class Found(NamedTuple):
-    """A drive that can be made anew.
+class EpisodeSource(NamedTuple):
+    """Source of episodes of one policy, or of the one episode of a trace.
 
-    rules: of its road
-    make: seed -> the episode from its start, the policy's memory empty (a trace ignores the seed)
-    sensor: what the policy sees, for the input overlay
-    insight: what went on in the policy at the ego car's last decision; None for a trace
+    rules: rules of its road
+    make: seed -> the episode from its start, with an empty memory of the policy (a trace ignores the seed)
+    sensor: cells that the policy observes, for the input overlay
+    insight: network activity at the ego car's last step; None for a trace
     """
 
     rules: "Rules"
@@ -44,16 +58,16 @@ def find_episode(
     road: "Rules | None" = None,
     beside: "Trace | None" = None,
     caption: "Caption | None" = None,
-) -> Found:
-    """Return the drive of a policy or trace by its name.
+) -> EpisodeSource:
+    """Return the source of episodes that a policy's or a trace's name stands for.
 
     rules, other_agents: of a policy's road; None for its own
-    frames: how long; None for a whole run, or all of a trace
+    frames: length; None for a whole run, or all of a trace
     road: in place of rules and other_agents
-    beside: a trace whose road, traffic and length a policy meets, whatever the seed
-    caption: puts each decision of a policy into words
+    beside: a trace whose road, traffic and length a policy gets, whatever the seed
+    caption: describes each decision of a policy in a sentence
 
-    Raises ValueError if there is no such drive, or if a trace is asked to change.
+    Raises ValueError if there is no such policy or trace, or if options would change a trace.
     """
     from deeptraffic.evaluation.episodes import policy_episode
     from deeptraffic.render.trace import Start
@@ -61,42 +75,42 @@ def find_episode(
     trace = find_trace(name)
     if trace is not None:
         if caption is not None:
-            raise ValueError(f"{name!r} is a trace, whose decisions are not put into words; name a policy")
+            raise ValueError(f"{name!r} is a trace, whose decisions have no captions; name a policy")
         for flag, given in (("--rules", rules), ("--other-agents", other_agents)):
             if given is not None:
-                raise ValueError(f"{flag} {given}: the road of trace {name!r} is as it was driven on; leave it out")
+                raise ValueError(f"{flag} {given}: the road of trace {name!r} was recorded with it; leave {flag} out")
         return found_trace(trace, frames)
     driver = resolve_policy(name, rules if road is None else road.year)
     if beside is not None:
         road, frames = beside.rules, beside.frames if frames is None else frames
     ground = road_of(driver, rules, other_agents) if road is None else road
-    insight = DriverInsight(driver, caption)
+    insight = PolicyInsight(driver, caption)
 
     def make(seed: int) -> "Episode":
         start = Start.open(seed) if beside is None else beside.start
-        return insight.noting(policy_episode(driver, ground, start, RUN_FRAMES if frames is None else frames))
+        return insight.recording(policy_episode(driver, ground, start, RUN_FRAMES if frames is None else frames))
 
-    return Found(ground, make, driver.sensor, insight)
+    return EpisodeSource(ground, make, driver.sensor, insight)
 
 
 def find_trace(name: str | None) -> "Trace | None":
-    """Return the trace of that name, None if it names something else."""
+    """Return the trace in a file of this name; None if there is none."""
     from deeptraffic.render.trace import Trace, is_trace
 
     path = Path(name or ".")
     return Trace.load(path) if path.is_file() and (is_trace(path) or path.suffix == ".trace") else None
 
 
-def found_trace(trace: "Trace", frames: int | None = None) -> Found:
-    """Return a trace's drive, or so many of its first frames."""
+def found_trace(trace: "Trace", frames: int | None = None) -> EpisodeSource:
+    """Return the episode of a trace, or its first `frames` frames."""
     from deeptraffic.render.episode import Episode
     from deeptraffic.sim.rules import Sensor
 
-    return Found(trace.rules, lambda seed: Episode.replay(trace, frames), trace.sensor or Sensor())
+    return EpisodeSource(trace.rules, lambda seed: Episode.replay(trace, frames), trace.sensor or Sensor())
 
 
 def road_of(driver: "Policy", rules: int | None, other_agents: int | None) -> "Rules":
-    """Return the road that a policy drives on, its own where nothing else is asked for."""
+    """Return the road for a policy: as given, and its own where None is given."""
     from deeptraffic.sim.rules import RoadConfig
 
     own_rules, own_others = trained_for(driver)
@@ -105,10 +119,10 @@ def road_of(driver: "Policy", rules: int | None, other_agents: int | None) -> "R
     return RoadConfig(rules=rules, other_agents=other_agents).build()
 
 
-class DriverInsight:
-    """What went on in a driver at the ego car's last decision: its action, its network if it has one, and in words.
+class PolicyInsight:
+    """Recorder of the ego car's last step: its action, the activity of its network, and its caption.
 
-    caption: (simulator with one game, action) -> a sentence; None for none
+    caption: (simulator with one env, action) -> a sentence; None for none
     """
 
     def __init__(self, driver: "Policy", caption: "Caption | None" = None) -> None:
@@ -116,12 +130,12 @@ class DriverInsight:
         self.action: int | None = None
         self.caption, self.sentence = caption, ""
 
-    def noting(self, episode: "Episode") -> "Episode":
-        """Return the episode, whose decisions are noted from now on."""
+    def recording(self, episode: "Episode") -> "Episode":
+        """Return the episode, whose steps are recorded from now on."""
         decide, self.action = episode.decide, None
         self.driver.activity = []
 
-        def noted(sim: Any, agent: int) -> int:
+        def recorded(sim: Any, agent: int) -> int:
             assert decide is not None
             action = decide(sim, agent)
             if agent == 0:
@@ -129,11 +143,11 @@ class DriverInsight:
                 self.sentence = self.caption(sim, action) if self.caption is not None else ""
             return action
 
-        episode.decide = noted
+        episode.decide = recorded
         return episode
 
     def __call__(self) -> "Insight | None":
-        """Return it; None before the first decision."""
+        """Return the record; None before the first step."""
         from deeptraffic.render.dashboard import Insight
 
         if self.action is None:
@@ -144,3 +158,21 @@ class DriverInsight:
         sensor = self.driver.sensor
         cells = layers[0][: sensor.size].reshape(-1, sensor.columns)
         return Insight([cells, *layers[1:]], layers[-1], self.action, self.sentence)
+
+
+def read_vehicle(path: Path | None) -> "VehicleImage | None":
+    """Return the image in a file; None for no file."""
+    from deeptraffic.render.sprites import VehicleImage
+
+    return None if path is None else VehicleImage(path)
+
+
+def make_controls(vehicles: int, overlay: str | None, theme: str | None, trail: str) -> "Controls":
+    """Return the viewer's initial controls; ValueError for an overlay, theme or colour that does not exist."""
+    from deeptraffic.render.controls import Controls
+    from deeptraffic.render.overlays import check_overlay
+    from deeptraffic.render.theme import theme_by_name, trail_colour_by_name
+
+    theme = theme or "dark"
+    theme_by_name(theme), trail_colour_by_name(trail)
+    return Controls(vehicles, check_overlay(overlay or "none"), trail, theme)

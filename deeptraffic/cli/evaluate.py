@@ -1,4 +1,4 @@
-"""`deeptraffic evaluate`: the contest's official score, or a score over open runs, of one policy or of many."""
+"""The command `evaluate`: official score of the contest, or score over open runs, of one policy or of many."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -13,13 +13,14 @@ from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, resolve_poli
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 
 if TYPE_CHECKING:
+    from deeptraffic.evaluation.batch import Plan
     from deeptraffic.evaluation.score import Score
 
 OPEN_RUNS, OPEN_SEED_SET = 1000, "tuning"
 
 
 class ProtocolName(StrEnum):
-    """How to evaluate."""
+    """Evaluation protocol."""
 
     official = "official"
     open = "open"
@@ -32,7 +33,7 @@ def evaluate(
     rules: int | None = typer.Option(None, help="Rules of the contest: 2018 or 2017.", show_default=OWN),
     other_agents: int | None = typer.Option(None, help=OTHERS_HELP, show_default=OWN),
     protocol: ProtocolName = typer.Option(
-        ProtocolName.official, help="official: the contest's 500 runs (2017: 10). open: independent runs."
+        ProtocolName.official, help="Protocol. official: the contest's 500 runs (2017: 10). open: independent runs."
     ),
     runs: int | None = typer.Option(None, help="Number of open runs.", show_default=str(OPEN_RUNS)),
     seed_set: str | None = typer.Option(
@@ -40,45 +41,37 @@ def evaluate(
     ),
     seed: int = typer.Option(0, help="Random seed of a stochastic policy, such as random."),
     output: Path | None = typer.Option(
-        None, "--output", "-o", help="A CSV file of the scores; what it holds already is not evaluated again."
+        None, "--output", "-o", help="CSV file of the scores; a rerun evaluates only what is missing in it."
     ),
-    ray: str = typer.Option("", metavar="ADDRESS", help="Ray cluster that evaluates: auto, HOST:PORT, or local."),
+    ray: str = typer.Option(
+        "", metavar="ADDRESS", help="Address of a Ray cluster to evaluate on: auto, HOST:PORT or local."
+    ),
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of a table."),
 ) -> None:
     """Score policies by the official score of the contest, or by open runs."""
     if protocol == ProtocolName.official and not (runs is None and seed_set is None):
         raise ValueError("--runs and --seed-set belong to --protocol open; the official evaluation has its own runs")
-    if output is None and not ray and not is_many(policy):
-        _evaluate_one(policy[0], rules, other_agents, protocol, runs, seed_set, seed, json)
-        return
     from deeptraffic.evaluation.batch import Plan
 
     plan = Plan(protocol.value, rules, other_agents, OPEN_RUNS if runs is None else runs, seed_set or OPEN_SEED_SET)
-    evaluate_all(policy, plan, seed, output, json, ray)
+    if output is None and not ray and not is_many(policy):
+        _evaluate_one(policy[0], plan, seed, json)
+    else:
+        evaluate_all(policy, plan, seed, output, json, ray)
 
 
-def _evaluate_one(
-    policy: str,
-    rules: int | None,
-    other_agents: int | None,
-    protocol: ProtocolName,
-    runs: int | None,
-    seed_set: str | None,
-    seed: int,
-    json: bool,
-) -> None:
+def _evaluate_one(name: str, plan: "Plan", seed: int, json: bool) -> None:
     from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 
-    driver = resolve_policy(policy, rules, seed)
-    own_rules, own_others = trained_for(driver)
-    rules = own_rules if rules is None else rules
-    other_agents = (own_others if rules == own_rules else 0) if other_agents is None else other_agents
-    with progress_bar(f"scoring {driver.label}") as progress:
-        if protocol == ProtocolName.official:
-            score = evaluate_official(driver, rules, other_agents, progress)
+    policy = resolve_policy(name, plan.rules, seed)
+    own_rules, own_others = trained_for(policy)
+    rules = own_rules if plan.rules is None else plan.rules
+    other_agents = (own_others if rules == own_rules else 0) if plan.other_agents is None else plan.other_agents
+    with progress_bar(f"scoring {policy.label}") as progress:
+        if plan.protocol == ProtocolName.official:
+            score = evaluate_official(policy, rules, other_agents, progress)
         else:
-            runs = OPEN_RUNS if runs is None else runs
-            score = evaluate_open(driver, rules, other_agents, runs, seed_set or OPEN_SEED_SET, progress=progress)
+            score = evaluate_open(policy, rules, other_agents, plan.runs, plan.seed_set, progress=progress)
     if json:
         print_json(score.to_json())
     else:
@@ -110,4 +103,4 @@ def print_score(score: "Score") -> None:
     table.add_row("time", f"{score.seconds:.1f} s")
     results.print(table)
     if score.access != "contest":
-        messages.print(f"This policy is {score.access}: it knows more than a contest's entrant could. Do not compare.")
+        messages.print(f"This policy is {score.access}: it observes more than a contest entry may. Do not compare.")

@@ -1,4 +1,4 @@
-"""`deeptraffic export`, `import` and `inspect`: policies as files, ours and the original game's."""
+"""The commands `export`, `import` and `inspect`: policy files, and files of the original game."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,12 @@ SUFFIX = ".safetensors"
 
 
 def import_(
-    submission: Path = typer.Argument(..., help="A file of the original game, JavaScript text with its weights."),
+    submission: Path = typer.Argument(..., help="JavaScript file of the original game, with its weights."),
     output: Path = typer.Option(..., "--output", "-o", help="The policy file to write (.safetensors)."),
-    author: str = typer.Option("", help="Who trained it."),
+    author: str = typer.Option("", help="Author of the policy."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object about the file."),
 ) -> None:
-    """Turn an original game's submission into a policy file; its text is parsed, never executed."""
+    """Convert a submission to the original game into a policy file; its text is parsed, never executed."""
     from deeptraffic.policies.file import pack_convnetjs, write_policy
 
     _check_suffix(output)
@@ -34,56 +34,54 @@ def import_(
 def export(
     policy: str = typer.Argument(..., help=POLICY_HELP),
     output: Path | None = typer.Option(None, "--output", "-o", help="The policy file to write (.safetensors)."),
-    original: Path | None = typer.Option(None, help="A file for the original game to write (.js)."),
+    original: Path | None = typer.Option(None, help="The file of the original game to write (.js)."),
     label: str | None = typer.Option(None, help="Name of the written policy.", show_default=OWN),
-    author: str = typer.Option("", help="Who trained it."),
-    check: bool = typer.Option(True, help="Score the original game's file, read back, beside the policy."),
+    author: str = typer.Option("", help="Author of the policy."),
+    check: bool = typer.Option(True, help="Score the written file of the original game and the policy."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object about the file."),
 ) -> None:
-    """Write a trained policy as a policy file, or as a file that the original game loads and drives with."""
+    """Write a policy as a policy file, or as a file that the original game loads."""
     from deeptraffic.policies.file import write_policy
 
     if (output is None) == (original is None):
         raise ValueError("give one of -o FILE.safetensors and --original FILE.js")
-    driver = _network_policy(policy)
+    network_policy = _network_policy(policy)
     if output is not None:
         _check_suffix(output)
-        packed = _pack(driver, label, author)
+        packed = _pack(network_policy, label, author)
         write_policy(output, packed)
         _report(output, packed, json)
     elif original is not None:
-        _export_original(driver, original, label, check, json)
+        _export_original(network_policy, original, label, check, json)
 
 
 def inspect(
     policy: str = typer.Argument(..., help=POLICY_HELP),
-    picture: Path | None = typer.Option(None, help="Draw the first layer's weights over the sensor into this png."),
+    plot: Path | None = typer.Option(None, help="File (png) for a plot of the first layer's weights."),
     json: bool = typer.Option(False, "--json", help="Print the manifest as one JSON object."),
 ) -> None:
-    """Show what a policy holds: manifest, layers, parameters, and an image of its first layer."""
+    """Show the contents of a policy: manifest, layers, parameters, and a plot of its first layer."""
     from deeptraffic.policies.file import PolicyFile
     from deeptraffic.policies.inspection import describe, draw_first_layer
 
     found = _find_file(policy)
     if not isinstance(found, PolicyFile):
-        if picture is not None:
-            raise ValueError(
-                f"{policy!r} has no network in a policy file whose weights could be drawn; leave --picture out"
-            )
+        if plot is not None:
+            raise ValueError(f"{policy!r} has no policy file whose weights could be plotted; leave --plot out")
         _print_facts(found, json)
         return
-    if picture is not None:
-        draw_first_layer(found, picture)
+    if plot is not None:
+        draw_first_layer(found, plot)
     if json:
         print_json(found.manifest.to_json() | {"parameters": found.network.parameters})
         return
     results.print(describe(found))
-    if picture is not None:
-        results.print(f"First layer: {picture}", highlight=False, soft_wrap=True)
+    if plot is not None:
+        results.print(f"First layer: {plot}", highlight=False, soft_wrap=True)
 
 
 def _find_file(name: str) -> "PolicyFile | Policy":
-    """Return the policy file that a name stands for or that could be written of it; the policy where none can."""
+    """Return the policy file that a name stands for or that can be made of it; the policy itself where none can."""
     from agents.champions import registry
     from deeptraffic.policies.file import pack_convnetjs, read_policy
     from deeptraffic.policies.network_policy import NetworkPolicy
@@ -97,7 +95,7 @@ def _find_file(name: str) -> "PolicyFile | Policy":
 
 
 def _print_facts(policy: "Policy", json: bool) -> None:
-    """Print what a policy without a policy file says about itself."""
+    """Print the properties of a policy that no policy file holds."""
     sensor = policy.sensor
     window = {name: getattr(sensor, name) for name in ("lanes_side", "patches_ahead", "patches_behind")}
     facts = {"label": policy.label, "rules": policy.rules, "other_agents": policy.other_agents, "access": policy.access}
@@ -114,33 +112,33 @@ def _print_facts(policy: "Policy", json: bool) -> None:
 
 def _check_suffix(output: Path) -> None:
     if output.suffix != SUFFIX:
-        raise ValueError(f"{output} is no name for a policy file; end it in {SUFFIX}")
+        raise ValueError(f"{output} does not end in {SUFFIX}, as the name of a policy file must")
 
 
 def _network_policy(name: str) -> "NetworkPolicy":
     from deeptraffic.policies.network_policy import NetworkPolicy
 
-    driver = resolve_policy(name)
-    if not isinstance(driver, NetworkPolicy):
+    policy = resolve_policy(name)
+    if not isinstance(policy, NetworkPolicy):
         raise ValueError(
-            f"{name!r} is no network that reads the sensor's cells, so no file can hold it; export an agent trained on "
+            f"{name!r} has no network over the sensor's cells, so no file can hold it; export an agent trained on "
             "the observation vector or gaps"
         )
-    return driver
+    return policy
 
 
-def _pack(driver: "NetworkPolicy", label: str | None, author: str) -> "PolicyFile":
+def _pack(policy: "NetworkPolicy", label: str | None, author: str) -> "PolicyFile":
     import deeptraffic
     from deeptraffic.policies.file import pack_policy
 
-    facts = {"package_version": deeptraffic.__version__} | dict(driver.notes)
+    facts = {"package_version": deeptraffic.__version__} | dict(policy.notes)
     return pack_policy(
-        driver.network,
-        driver.observation,
-        label or driver.label,
-        driver.temporal_window,
-        driver.rules,
-        driver.other_agents,
+        policy.network,
+        policy.observation,
+        label or policy.label,
+        policy.temporal_window,
+        policy.rules,
+        policy.other_agents,
         author=author,
         training=facts,
     )
@@ -155,23 +153,23 @@ def _report(path: Path, packed: "PolicyFile", json: bool) -> None:
         results.print(text, highlight=False, soft_wrap=True)
 
 
-def _export_original(driver: "NetworkPolicy", path: Path, label: str | None, check: bool, json: bool) -> None:
+def _export_original(policy: "NetworkPolicy", path: Path, label: str | None, check: bool, json: bool) -> None:
     from deeptraffic.policies.convnetjs.read import read_convnetjs
     from deeptraffic.policies.convnetjs.write import write_convnetjs
     from deeptraffic.render.recorder import whole_file
 
     if path.suffix != ".js":
-        raise ValueError(f"{path} is no name for a file of the original game; end it in .js")
-    if driver.rules != 2018:
+        raise ValueError(f"{path} does not end in .js, as the name of a file of the original game must")
+    if policy.rules != 2018:
         raise ValueError("the original game's files belong to the 2018 rules; this policy was trained for 2017's")
-    name = label or driver.label
-    text = write_convnetjs(driver.network, driver.observation, driver.temporal_window, driver.other_agents, name)
+    name = label or policy.label
+    text = write_convnetjs(policy.network, policy.observation, policy.temporal_window, policy.other_agents, name)
     again = read_convnetjs(text, name).policy()
     with whole_file(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
     facts: dict[str, Any] = {"path": str(path), "bytes": len(text.encode())}
     if check:
-        facts |= {"score": _score(driver), "score_of_file": _score(again), "other_agents": driver.other_agents}
+        facts |= {"score": _score(policy), "score_of_file": _score(again), "other_agents": policy.other_agents}
     if json:
         print_json(facts)
         return
@@ -179,11 +177,11 @@ def _export_original(driver: "NetworkPolicy", path: Path, label: str | None, che
     if check:
         results.print(f"official score {facts['score_of_file']:.2f} mph; of the policy itself {facts['score']:.2f} mph")
         if facts["score"] != facts["score_of_file"]:
-            messages.print("Folding layers changed the last bits of some sums: the file is a driver of its own.")
+            messages.print("Folding layers changed the last bits of some sums, so the file scores differently.")
 
 
-def _score(driver: Any) -> float:
+def _score(policy: Any) -> float:
     from deeptraffic.evaluation.protocol import evaluate_official
 
-    with progress_bar(f"scoring {driver.label}") as progress:
-        return evaluate_official(driver, driver.rules, driver.other_agents, progress).score
+    with progress_bar(f"scoring {policy.label}") as progress:
+        return evaluate_official(policy, policy.rules, policy.other_agents, progress).score

@@ -2,7 +2,7 @@
 
 Other distributions use the name `agents`, too: openai-agents installs a package of that name into the same folder. The
 two stay top-level packages because static tools (mypy, editors) do not follow the import hook by which an editable
-install would present the folders as `deeptraffic.agents` and `deeptraffic.representation`.
+install would present the two folders as subpackages of deeptraffic.
 """
 
 from importlib.util import find_spec

@@ -1,4 +1,4 @@
-"""`deeptraffic bench`: how fast everything is on this machine."""
+"""The command `bench`: throughput of simulator, environments, evaluation and training on this machine."""
 
 from typing import TYPE_CHECKING
 
@@ -19,13 +19,15 @@ RATE_SECONDS, TRAINING_SECONDS = 0.15, 2.0
 
 def bench(
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of a table."),
-    train: bool = typer.Option(False, "--train", help="Measure how fast every agent trains instead, in two minutes."),
+    train: bool = typer.Option(
+        False, "--train", help="Measure the training speed of every algorithm instead, in two minutes."
+    ),
     seconds: float | None = typer.Option(
         None, help="Duration of each measurement.", show_default="0.15, the best of three; with --train 2"
     ),
     highway_env: bool = typer.Option(True, help="Measure highway-env too, if it is installed."),
 ) -> None:
-    """Measure frames, decisions, environment steps and evaluations, in about half a minute."""
+    """Measure throughput: frames, steps, observations and evaluations, in about half a minute."""
     from deeptraffic.bench import Bench, describe_machine
 
     if seconds is None:

@@ -1,4 +1,4 @@
-"""`deeptraffic record`: a drive as mp4 or gif, as a contact sheet, or as an episode trace."""
+"""The command `record`: an episode as a video (mp4, gif), a contact sheet (png) or an episode trace."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from deeptraffic.cli.appearance import Overlay, Theme, Trail, VehiclePath, read_vehicle
-from deeptraffic.cli.episodes import DEFAULT_SEED, EPISODE_HELP, find_episode, find_trace
+from deeptraffic.cli.episodes import (
+    DEFAULT_SEED,
+    EPISODE_HELP,
+    SEED_HELP,
+    Overlay,
+    Theme,
+    Trail,
+    VehiclePath,
+    find_episode,
+    find_trace,
+    read_vehicle,
+)
 from deeptraffic.cli.policies import OTHERS_HELP, OWN
 from deeptraffic.cli.terminal import print_json, progress_bar, results
 
@@ -22,7 +32,7 @@ TRACE = ".trace"
 
 
 class Style(StrEnum):
-    """How a drive is filmed."""
+    """Style of a video."""
 
     plain = "plain"
     showcase = "showcase"
@@ -30,15 +40,17 @@ class Style(StrEnum):
 
 def record(
     policy: str = typer.Argument(..., help=EPISODE_HELP),
-    output: Path = typer.Option(..., "--output", "-o", help="What to write: .mp4, .gif, .png or .trace."),
+    output: Path = typer.Option(..., "--output", "-o", help="File to write: .mp4, .gif, .png or .trace."),
     rules: int | None = typer.Option(None, help="Rules of the contest: 2018 or 2017.", show_default=OWN),
     other_agents: int | None = typer.Option(None, help=OTHERS_HELP, show_default=OWN),
-    seed: int | None = typer.Option(None, help="Seed of the run. A trace has its own.", show_default=str(DEFAULT_SEED)),
+    seed: int | None = typer.Option(None, help=f"{SEED_HELP} A trace has its own.", show_default=str(DEFAULT_SEED)),
     seconds: float | None = typer.Option(None, help="Length of the recording [s].", show_default="the whole run"),
     fps: int | None = typer.Option(
         None, help="Frames per second: 60, or a divisor of it.", show_default=str(DEFAULT_FPS)
     ),
-    style: Style = typer.Option(Style.plain, help="showcase: half a minute, in the manner of the contest's videos."),
+    style: Style = typer.Option(
+        Style.plain, help="Style. showcase: half a minute in the style of the contest's videos."
+    ),
     overlay: Overlay = None,
     theme: Theme = None,
     trail: Trail = "yellow",
@@ -48,33 +60,33 @@ def record(
     rank: int | None = typer.Option(None, min=1, help="Showcase: the rank to show."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object about the file."),
 ) -> None:
-    """Film a drive."""
+    """Record an episode as a video, a contact sheet or a trace."""
     from deeptraffic.render.recorder import SUFFIXES, check_recording_path, record_frames
 
     check_recording_path(output, (*SUFFIXES, TRACE))
     to_trace, showcase = output.suffix.lower() == TRACE, style == Style.showcase
     replayed = find_trace(policy) is not None
-    look = {"--overlay": overlay, "--theme": theme, "--fps": fps}
+    appearance = {"--overlay": overlay, "--theme": theme, "--fps": fps}
     card = {"name": name, "best_mph": best_mph, "rank": rank}
-    _refuse("a film in --style showcase has its own", showcase, look)
+    _refuse("a showcase has its own", showcase, appearance)
     _refuse("only --style showcase shows it", not showcase, {"--" + key.replace("_", "-"): card[key] for key in card})
-    _refuse("a trace holds no pictures", to_trace, look | {"--vehicle": vehicle, "--style": showcase or None})
+    _refuse("a trace holds no images", to_trace, appearance | {"--vehicle": vehicle, "--style": showcase or None})
     _refuse("a trace has its own", replayed, {"--seed": seed})
     seed = None if replayed else DEFAULT_SEED if seed is None else seed
     found = find_episode(policy, rules, other_agents, _frames(seconds))
-    every, image = _frames_per_picture(fps), read_vehicle(vehicle)
+    every, image = _frames_per_image(fps), read_vehicle(vehicle)
     episode = found.make(seed or 0)
     if to_trace:
         episode.finish().trace().save(output)
     else:
-        with progress_bar(f"filming {episode.label}") as progress:
+        with progress_bar(f"recording {episode.label}") as progress:
             colours: dict[str, Any] = {"trail": trail, "image": image}
             if showcase:
-                pictures = _showcase(episode, card | colours)
+                images = _showcase(episode, card | colours)
             else:
                 colours |= {"theme": theme or "dark", "overlay": overlay or "none", "sensor": found.sensor}
-                pictures = _plain(episode, every, colours, progress)
-            record_frames(pictures, output, FRAMES_PER_SECOND // every)
+                images = _plain(episode, every, colours, progress)
+            record_frames(images, output, FRAMES_PER_SECOND // every)
     _print_facts(output, episode, seed, json)
 
 
@@ -92,22 +104,22 @@ def _frames(seconds: float | None) -> int | None:
     return None if seconds is None else max(1, round(seconds * FRAMES_PER_SECOND))
 
 
-def _frames_per_picture(fps: int | None) -> int:
+def _frames_per_image(fps: int | None) -> int:
     fps = DEFAULT_FPS if fps is None else fps
     if fps < 1 or FRAMES_PER_SECOND % fps:
         raise ValueError(f"--fps {fps} does not divide {FRAMES_PER_SECOND}; give 60, 30, 20, 15, 12 or 10")
     return FRAMES_PER_SECOND // fps
 
 
-def _plain(episode: "Episode", every: int, look: dict[str, Any], progress: Any) -> Iterator[Any]:
+def _plain(episode: "Episode", every: int, appearance: dict[str, Any], progress: Any) -> Iterator[Any]:
     from deeptraffic.evaluation.episodes import film
     from deeptraffic.render.painter import Painter
 
-    return film(episode, Painter(episode.rules, label=episode.label, **look), every, progress)
+    return film(episode, Painter(episode.rules, label=episode.label, **appearance), every, progress)
 
 
 def _showcase(episode: "Episode", card: dict[str, Any]) -> Iterator[Any]:
-    """Give the video's pictures; a shorter drive makes a shorter video."""
+    """Yield the images of the showcase; a shorter episode makes a shorter one."""
     from deeptraffic.render.showcase import SECONDS, Showcase, showcase_frames
 
     card["name"] = card["name"] or episode.label

@@ -1,4 +1,4 @@
-"""`deeptraffic pretrain` and `probe`: the command lines of `representation`."""
+"""The commands `pretrain` and `probe`: perception experiments and linear probes of encoders."""
 
 from pathlib import Path
 
@@ -8,17 +8,19 @@ from deeptraffic.cli.terminal import messages, print_json, results
 
 
 def pretrain(
-    name: str = typer.Argument(..., help="The experiment; `deeptraffic pretrain list` names them all."),
-    set_: list[str] = typer.Option([], "--set", help="A setting of the training loop, key=value, such as epochs=5."),
-    scale: float = typer.Option(1.0, help="Share of the full data and epochs."),
-    device: str | None = typer.Option(None, help="cpu or cuda."),
+    name: str = typer.Argument(..., help="Name of the experiment; `deeptraffic pretrain list` lists all."),
+    set_: list[str] = typer.Option(
+        [], "--set", help="Hyperparameter of the training loop as key=value, such as epochs=5."
+    ),
+    scale: float = typer.Option(1.0, help="Fraction of the full data and epochs."),
+    device: str | None = typer.Option(None, help="Device: cpu or cuda."),
     output: Path | None = typer.Option(
         None, "--output", "-o", help="The output folder.", show_default="runs/pretrain/NAME"
     ),
-    cache: Path | None = typer.Option(None, help="A folder that keeps recorded driving."),
+    cache: Path | None = typer.Option(None, help="Folder that caches the recorded data."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
-    """Train one perception model on simulated driving and measure it beside its baselines; resumes."""
+    """Train a perception model and measure it against its baselines; resumes."""
     from dataclasses import asdict
 
     from representation import catalog
@@ -39,11 +41,11 @@ def pretrain(
 
 
 def probe(
-    weights: Path = typer.Argument(..., help="An encoder's weights file."),
-    runs: int = typer.Option(200, help="Recorded runs that the probes learn from; a third as many test them."),
+    weights: Path = typer.Argument(..., help="Weights file of an encoder."),
+    runs: int = typer.Option(200, help="Recorded runs to fit the probes on; a third as many test them."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
-    """Ask an encoder's features what they know: linear probes beside PCA of the same size and a random encoder."""
+    """Fit linear probes on an encoder's features, beside PCA of the same size and a random encoder."""
     from dataclasses import asdict
 
     from representation.probe import probe

@@ -1,4 +1,4 @@
-"""What goes to the terminal: tables and JSON to standard output, progress and errors to standard error."""
+"""Terminal output: tables and JSON on standard output, progress and errors on standard error."""
 
 import functools
 import json
@@ -20,7 +20,7 @@ messages = Console(stderr=True)
 
 
 def reported(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn a command's errors into one sentence on standard error and an exit code."""
+    """Wrap a command: its errors become one sentence on standard error and an exit code."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -38,7 +38,7 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def exit_code(error: BaseException) -> int:
-    """Return what a command ends with after an error."""
+    """Return the exit code for an error."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
     return BAD_INPUT if isinstance(error, ValueError | FileNotFoundError | IsADirectoryError) else FAILED
@@ -60,7 +60,7 @@ def print_json(value: dict[str, Any]) -> None:
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on standard error, if that is a terminal; give the function (done, total) that moves it."""
+    """Show a progress bar on standard error, if that is a terminal; yield its update function (done, total)."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,12 +1,23 @@
-"""`deeptraffic watch` and `deeptraffic play`: a window to look at a drive, or to drive in."""
+"""The commands `watch` and `play`: a window that shows an episode, or that a person drives in."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from deeptraffic.cli.appearance import Overlay, Theme, Trail, VehiclePath, make_controls, read_vehicle
-from deeptraffic.cli.episodes import DEFAULT_SEED, EPISODE_HELP, find_episode, find_trace
+from deeptraffic.cli.episodes import (
+    DEFAULT_SEED,
+    EPISODE_HELP,
+    SEED_HELP,
+    Overlay,
+    Theme,
+    Trail,
+    VehiclePath,
+    find_episode,
+    find_trace,
+    make_controls,
+    read_vehicle,
+)
 from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, resolve_policy
 from deeptraffic.cli.terminal import messages, print_json, results
 
@@ -16,29 +27,27 @@ if TYPE_CHECKING:
     from deeptraffic.render.play import PlayResult
     from deeptraffic.sim.engine import Simulator
 
-SEED_HELP = "Of the open run."
-
 
 def watch(
     policy: str = typer.Argument(..., help=EPISODE_HELP),
     rules: int | None = typer.Option(None, help="Rules of the contest: 2018 or 2017.", show_default=OWN),
     other_agents: int | None = typer.Option(None, help=OTHERS_HELP, show_default=OWN),
     seed: int = typer.Option(DEFAULT_SEED, help=f"{SEED_HELP} A trace has its own."),
-    beside: str | None = typer.Option(None, help="A second policy or trace, shown beside the first on the same seed."),
-    ghost: bool = typer.Option(False, help="Show the second one's ego car as a ghost on the first one's road."),
+    beside: str | None = typer.Option(None, help="Second policy or trace, shown beside the first with the same seed."),
+    ghost: bool = typer.Option(False, help="Show the second ego car as a ghost on the first road."),
     caption: Path | None = typer.Option(
-        None, help="A captioner's weights, which puts each decision into words (`deeptraffic pretrain captioner`)."
+        None, help="Weights of a captioner (`deeptraffic pretrain captioner`) that describes each step in a sentence."
     ),
     overlay: Overlay = None,
     theme: Theme = None,
     trail: Trail = "yellow",
     vehicle: VehiclePath = None,
 ) -> None:
-    """Look at a drive in a window; F1 or H shows the keys."""
+    """Watch an episode in a window; F1 or H lists the keys."""
     from deeptraffic.render.viewer import Viewer, ViewerOptions
 
     if ghost and beside is None:
-        raise ValueError("--ghost needs a second driver: name a policy or trace with --beside")
+        raise ValueError("--ghost needs a second policy: name a policy or trace with --beside")
     trace = find_trace(policy) or find_trace(beside)
     found = find_episode(policy, rules, other_agents, beside=trace, caption=_read_caption(caption))
     rival = find_episode(beside, road=found.rules, beside=trace).make if beside else None
@@ -49,24 +58,24 @@ def watch(
 
 
 def play(
-    against: str | None = typer.Option(None, help=f"Drive against: {POLICY_HELP}"),
-    rules: int = typer.Option(2018, help="2018 or 2017."),
+    against: str | None = typer.Option(None, help=f"Opponent. {POLICY_HELP}"),
+    rules: int = typer.Option(2018, help="Rules of the contest: 2018 or 2017."),
     other_agents: int = typer.Option(
-        0, help="Other agents on the road; the policy of --against drives them, or nobody."
+        0, help="Other agents on the road, 0 to 10; the policy of --against drives them, if given."
     ),
     seed: int = typer.Option(DEFAULT_SEED, help=SEED_HELP),
-    name: str = typer.Option("you", help="Yours, for the local table."),
+    name: str = typer.Option("you", help="Your name in the local table of results."),
     ghost: bool = typer.Option(False, help="Show the policy's ego car as a ghost on your road."),
     keep: Path | None = typer.Option(
-        None, help="Folder for what you drove: a demonstration to learn from (.npz) and a trace to watch."
+        None, help="Folder to save the demonstration (.npz) and the trace of your run in."
     ),
     overlay: Overlay = None,
     theme: Theme = None,
     trail: Trail = "yellow",
     vehicle: VehiclePath = None,
-    json: bool = typer.Option(False, "--json", help="Print one JSON object about the drive."),
+    json: bool = typer.Option(False, "--json", help="Print one JSON object about the run."),
 ) -> None:
-    """Drive by the arrow keys, for a score as the contest counts it."""
+    """Drive with the arrow keys, scored as in the contest."""
     from deeptraffic.evaluation.episodes import decide_anywhere, policy_episode
     from deeptraffic.render.play import Play
     from deeptraffic.render.trace import Start
@@ -74,7 +83,7 @@ def play(
     from deeptraffic.sim.rules import RoadConfig
 
     if ghost and against is None:
-        raise ValueError("--ghost needs a second driver: name a policy with --against")
+        raise ValueError("--ghost needs a second policy: name a policy with --against")
     road = RoadConfig(rules=rules, other_agents=other_agents).build()
     rival = others = None
     if against is not None:
@@ -103,9 +112,9 @@ def _print_result(result: "PlayResult", seed: int, keep: Path | None, json: bool
 
 
 def _keep(result: "PlayResult", folder: Path) -> dict[str, str]:
-    """Write the drive under the first free number; return the paths by what they are."""
+    """Write demonstration and trace under the first free number; return their paths."""
     if len(result.demonstration) == 0:
-        messages.print("Nothing is kept: the drive was closed before its second decision.")
+        messages.print("Nothing is saved: the window was closed before the second step.")
         return {}
     number = 1
     while any(folder.glob(f"drive-{number}.*")):
@@ -128,5 +137,5 @@ def _need_display() -> None:
     from deeptraffic.render.window import has_display
 
     if not has_display():
-        messages.print("There is no display: `deeptraffic record POLICY -o drive.mp4` films a drive instead.")
+        messages.print("There is no display: record a video instead by `deeptraffic record POLICY -o run.mp4`.")
         raise RuntimeError("no display to open a window on")
