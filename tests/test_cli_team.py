@@ -38,7 +38,7 @@ def test_others_names_the_best_number_and_draws_it(tmp_path: Path) -> None:
 
 def test_numbers_are_read_and_others_are_refused() -> None:
     assert parse_numbers("0, 3,10") == [0, 3, 10]
-    with pytest.raises(ValueError, match="'x' in '0,x' is no whole number"):
+    with pytest.raises(ValueError, match="'x' in '0,x' is no integer"):
         parse_numbers("0,x")
 
 

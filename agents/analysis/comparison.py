@@ -1,9 +1,9 @@
-"""Comparing drivers: the same runs for all, intervals, learning curves with the spread of seeds, as PNG and JSON.
+"""Comparison of policies on the same runs: intervals, distributions and learning curves, as PNG and JSON.
 
     deeptraffic compare runs/ppo-0 runs/ppo-1 runs/pqn-0 gap --runs 5000
 
-Run folders whose settings differ in the seed alone are one group, and so one curve with its spread. The statistics are
-those of `deeptraffic.evaluation.comparison`.
+Run directories whose settings differ only in the seed are one group, drawn as one curve with the range of its seeds.
+The statistics are those of `deeptraffic.evaluation.comparison`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,9 +27,9 @@ F64 = NDArray[np.float64]
 
 @dataclass
 class Group:
-    """Policies that one way of training made with different seeds, or a single driver.
+    """Policies of one training configuration with different seeds, or a single policy.
 
-    scores: one entry per policy; folders: their run folders, where they have some
+    scores: one per policy; folders: their run directories, if they have any
     """
 
     name: str
@@ -44,32 +44,30 @@ class Group:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was found, and the files that show it."""
+    """Statistics, and the files that show them."""
 
     groups: list[GroupStatistics]
     pairs: list[PairStatistics]
     files: list[Path]
 
 
-def group_drivers(drivers: Sequence[tuple[str, Score]]) -> list[Group]:
-    """Return groups from (what was typed, its score): run folders of one configuration but for the seed together."""
-    groups: list[Group] = []
-    plans: list[TrainConfig | None] = []
-    for typed, score in drivers:
-        plan = _seedless(typed)
-        place = next((k for k, other in enumerate(plans) if plan is not None and plan == other), None)
-        if place is None:
-            place = len(groups)
-            groups.append(Group(_free_name(Path(typed).name or typed, groups)))
-            plans.append(plan)
-        groups[place].scores.append(score)
-        if plan is not None:
-            groups[place].folders.append(Path(typed))
-    return groups
+def group_policies(scored: Sequence[tuple[str, Score]]) -> list[Group]:
+    """Return groups of (POLICY argument, its score): run directories that differ only in the seed together."""
+    groups: list[tuple[TrainConfig | None, Group]] = []
+    for policy, score in scored:
+        config = _seedless_config(policy)
+        group = next((group for other, group in groups if config is not None and config == other), None)
+        if group is None:
+            group = Group(_free_name(Path(policy).name or policy, {group.name for _, group in groups}))
+            groups.append((config, group))
+        group.scores.append(score)
+        if config is not None:
+            group.folders.append(Path(policy))
+    return [group for _, group in groups]
 
 
 def write_comparison(groups: Sequence[Group], folder: Path) -> Comparison:
-    """Compare groups and write comparison.json, scores.png, intervals.png and, of run folders, curves.png."""
+    """Compare groups and write comparison.json, scores.png, intervals.png and, for run directories, curves.png."""
     folder.mkdir(parents=True, exist_ok=True)
     singles, pairs = compare({group.name: group.speeds for group in groups})
     files = [
@@ -89,18 +87,17 @@ def write_comparison(groups: Sequence[Group], folder: Path) -> Comparison:
     return Comparison(singles, pairs, [*files, folder / "comparison.json"])
 
 
-def _seedless(typed: str) -> TrainConfig | None:
-    """A run folder's configuration with one seed for all; None for what is no run folder of this kind."""
-    if not is_run_folder(typed):
+def _seedless_config(policy: str) -> TrainConfig | None:
+    """Return a run directory's configuration with seed 0; None for any other policy."""
+    if not is_run_folder(policy):
         return None
     try:
-        return replace(RunFolder(typed).config(), seed=0)
+        return replace(RunFolder(policy).config(), seed=0)
     except ValueError:  # deepqlearn has a configuration of its own
         return None
 
 
-def _free_name(name: str, groups: Sequence[Group]) -> str:
-    taken = {group.name for group in groups}
+def _free_name(name: str, taken: set[str]) -> str:
     return next(free for free in (name, *(f"{name} ({k})" for k in range(2, 1000))) if free not in taken)
 
 
@@ -108,9 +105,9 @@ def _free_name(name: str, groups: Sequence[Group]) -> str:
 
 
 def save_intervals(groups: Sequence[GroupStatistics], path: Path) -> Path:
-    """Draw each group's interquartile mean, mean, median and worst tenth with their 95% intervals."""
+    """Draw each group's interquartile mean, mean, median and 10% quantile with 95% intervals."""
     figure = empty_figure((9.0, 1.2 + 0.45 * len(groups)))
-    names = {"iqm": "interquartile mean", "mean": "mean", "median": "median", "p10": "worst tenth below"}
+    names = {"iqm": "interquartile mean", "mean": "mean", "median": "median", "p10": "10% quantile"}
     for k, (key, title) in enumerate(names.items()):
         axes = figure.add_subplot(1, len(names), k + 1)
         style_axes(axes, title)
@@ -127,21 +124,21 @@ def save_intervals(groups: Sequence[GroupStatistics], path: Path) -> Path:
 
 
 def save_distributions(groups: Sequence[Group], path: Path) -> Path:
-    """Draw the share of runs that are faster than each speed, a step curve per group: higher is better."""
-    figure, axes = new_figure("Share of runs faster than a speed")
+    """Draw the fraction of runs faster than each speed, a step curve per group: higher is better."""
+    figure, axes = new_figure("Fraction of runs faster than a speed")
     for k, group in enumerate(groups):
         speeds = np.sort(group.speeds.ravel())
-        share = 1.0 - np.arange(speeds.size) / speeds.size
-        axes.step(speeds, share, where="post", label=group.name, lw=2.0, **curve_style(k) | {"marker": ""})
+        fraction = 1.0 - np.arange(speeds.size) / speeds.size
+        axes.step(speeds, fraction, where="post", label=group.name, lw=2.0, **curve_style(k) | {"marker": ""})
     axes.set_xlabel("mean speed of a run [mph]")
-    axes.set_ylabel("share of runs")
+    axes.set_ylabel("fraction of runs")
     axes.set_ylim(0.0, 1.0)
     axes.legend(frameon=False, loc="lower left")
     return save_figure(figure, path)
 
 
 def save_curves(groups: Sequence[Group], path: Path) -> Path:
-    """Draw the mean on tuning seeds over decisions and over CPU seconds: each group's mean, and its seeds' range."""
+    """Draw the mean speed on tuning seeds over decisions and CPU seconds: mean and range over each group's seeds."""
     figure = empty_figure((9.0, 4.2))
     for k, (key, label) in enumerate({"decisions": "decisions of training", "cpu_seconds": "CPU seconds"}.items()):
         axes = figure.add_subplot(1, 2, k + 1)

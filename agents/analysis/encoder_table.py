@@ -1,15 +1,12 @@
-"""Which encoders help to drive: every one in front of the same PPO with the same budget, beside plain dense layers.
+"""Comparison of encoders for driving: the same PPO with the same budget on each encoder, and without one.
 
-    deeptraffic report driving            # a run per encoder, way and seed under runs/driving; the same command resumes
+    deeptraffic report driving            # a run per encoder, training and seed; the same command resumes
 
-Each encoder sees the observation that suits it, and is trained from scratch and, where a recipe of `deeptraffic
-pretrain` makes one, pretrained: frozen, and fine-tuned. The best checkpoint of a run on tuning seeds is scored on
-reporting seeds.
-The table is a CSV with one line per run, and the commit it was made from.
+Each encoder has the observation that suits it. It is trained from scratch and, where an experiment of `deeptraffic
+pretrain` provides weights, also pretrained: frozen, and fine-tuned. A run's best checkpoint on tuning seeds is scored
+on reporting seeds. The table is a CSV with one line per run, and the commit that made it.
 """
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +16,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from agents.analysis.tables import csv_content
 from agents.config import TrainConfig, build_config
 from agents.perception import encoder_settings
 from agents.run import RunFolder, load_policy
@@ -27,14 +25,14 @@ from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.run_dir import source_commit, write_atomically, write_json
 
 DECISIONS, SEEDS, TUNING_RUNS, RUNS = 300_000, 3, 200, 1000
-Configurer = Callable[[int], TrainConfig]  # of a seed
-WEIGHTS = "encoder.safetensors"  # in a recipe's folder
+Configurer = Callable[[int], TrainConfig]  # seed -> configuration
+WEIGHTS = "encoder.safetensors"  # in an experiment's folder
 SCORE = "reporting.json"  # in a run's evaluation folder
 SMALL_GRID = {"observation.kind": "grid", "patches_ahead": 30, "patches_behind": 5}
 FRAMES = {"observation.kind": "pixels", "height": 56, "width": 28}
-PAST = 3  # earlier decisions that encoders of sequences see
+PAST = 3  # earlier decisions in the observations of recurrent encoders
 WINDOW = {"temporal_window": PAST, "encoder.architecture": {"temporal_window": PAST}}
-CHEAP = {"n_epochs": 2}  # for networks of which a pass costs most of the time
+CHEAP = {"n_epochs": 2}  # for networks that take most of the training time
 COLUMNS = (
     "encoder",
     "way",
@@ -51,34 +49,33 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Entry:
+class EncoderSetup:
     """One encoder of the table.
 
-    encoder: how the table names it
-    settings: of `agents.config`
-    recipe: whose encoder.safetensors brings architecture, observation and pretrained weights; "" for none
+    encoder: its name in the table; settings: of the training
+    experiment: whose encoder.safetensors has architecture, observation and pretrained weights; "" for none
     """
 
     encoder: str
     settings: dict[str, Any] = field(default_factory=dict)
-    recipe: str = ""
+    experiment: str = ""
 
 
-ENTRIES = (
-    Entry("none, on lane gaps"),
-    Entry("none, on the grid", SMALL_GRID),
-    Entry("dense", {**SMALL_GRID, "encoder.name": "dense"}),
-    Entry("conv", {**SMALL_GRID, **CHEAP, "encoder.name": "conv"}),
-    Entry("recurrent", {**WINDOW, **CHEAP, "encoder.name": "recurrent"}),
-    Entry("memory", {**WINDOW, **CHEAP, "encoder.name": "memory"}),
-    Entry("capsules", {**SMALL_GRID, **CHEAP, "encoder.name": "capsules"}),
-    Entry("combined", {"observation.kind": "kinematics", "encoder.name": "combined"}),
-    Entry("attention, taught lanes", CHEAP, "attention-lanes"),
-    Entry("dense, taught scenes", {}, "dense-scene"),
-    Entry("conv, taught three tasks", CHEAP, "multi-task"),
-    Entry("autoencoder", {}, "autoencoder"),
-    Entry("variational autoencoder", {}, "vae"),
-    Entry("conv, on frames", {**FRAMES, **CHEAP, "encoder.name": "conv"}),
+SETUPS = (
+    EncoderSetup("none, on lane gaps"),
+    EncoderSetup("none, on the grid", SMALL_GRID),
+    EncoderSetup("dense", {**SMALL_GRID, "encoder.name": "dense"}),
+    EncoderSetup("conv", {**SMALL_GRID, **CHEAP, "encoder.name": "conv"}),
+    EncoderSetup("recurrent", {**WINDOW, **CHEAP, "encoder.name": "recurrent"}),
+    EncoderSetup("memory", {**WINDOW, **CHEAP, "encoder.name": "memory"}),
+    EncoderSetup("capsules", {**SMALL_GRID, **CHEAP, "encoder.name": "capsules"}),
+    EncoderSetup("combined", {"observation.kind": "kinematics", "encoder.name": "combined"}),
+    EncoderSetup("attention, taught lanes", CHEAP, "attention-lanes"),
+    EncoderSetup("dense, taught scenes", {}, "dense-scene"),
+    EncoderSetup("conv, taught three tasks", CHEAP, "multi-task"),
+    EncoderSetup("autoencoder", {}, "autoencoder"),
+    EncoderSetup("variational autoencoder", {}, "vae"),
+    EncoderSetup("conv, on frames", {**FRAMES, **CHEAP, "encoder.name": "conv"}),
 )
 
 
@@ -88,7 +85,7 @@ def driving_table(
     pretrained: str | Path = "runs/pretrain",
     decisions: int = DECISIONS,
     seeds: int = SEEDS,
-    entries: Sequence[Entry] = ENTRIES,
+    setups: Sequence[EncoderSetup] = SETUPS,
     device: str = "cpu",
     console: Console | None = None,
 ) -> list[dict[str, Any]]:
@@ -97,40 +94,40 @@ def driving_table(
     Args:
         output: the CSV
         folder: of the runs
-        pretrained: folder of the recipes' results
+        pretrained: folder of the experiments' results
         decisions: of training, for each run
-        seeds: runs of each entry and way
-        device: of the networks: cpu, cuda or auto
+        seeds: runs of each encoder and way of training
+        device: cpu, cuda or auto
 
-    Raises ValueError where an entry's recipe has not been run.
+    Raises ValueError if an encoder's experiment has not been run.
     """
     console = console or Console(stderr=True)
     lines = []
-    for entry, way, config_of in _ways(entries, Path(pretrained), decisions, device):
+    for setup, way, config_of in _trainings(setups, Path(pretrained), decisions, device):
         for seed in range(seeds):
-            run = RunFolder(Path(folder) / f"{_slug(entry.encoder)}-{_slug(way)}-{seed}")
-            line = {"encoder": entry.encoder, "way": way, **_one_run(run, config_of(seed), console)}
-            console.print(f"{entry.encoder}, {way}, seed {seed}: mean {line['mean_mph']:.2f} mph", highlight=False)
+            run = RunFolder(Path(folder) / f"{_slug(setup.encoder)}-{_slug(way)}-{seed}")
+            line = {"encoder": setup.encoder, "way": way, **_one_run(run, config_of(seed), console)}
+            console.print(f"{setup.encoder}, {way}, seed {seed}: mean {line['mean_mph']:.2f} mph", highlight=False)
             lines.append(line)
-            write_atomically(Path(output), _as_csv(lines).encode())
+            write_atomically(Path(output), csv_content(lines, COLUMNS))
     return lines
 
 
-def _ways(
-    entries: Sequence[Entry], pretrained: Path, decisions: int, device: str
-) -> Iterator[tuple[Entry, str, Configurer]]:
-    """Yield (entry, way, seed -> configuration)."""
+def _trainings(
+    setups: Sequence[EncoderSetup], pretrained: Path, decisions: int, device: str
+) -> Iterator[tuple[EncoderSetup, str, Configurer]]:
+    """Yield (setup, way of training, seed -> configuration)."""
     budget = {"total_timesteps": decisions, "device": device}
-    for entry in entries:
-        settings = {**budget, **entry.settings}
-        if not entry.recipe:
-            yield entry, "from scratch", _configurer(settings)
+    for setup in setups:
+        settings = {**budget, **setup.settings}
+        if not setup.experiment:
+            yield setup, "from scratch", _configurer(settings)
             continue
-        trained = {**settings, **encoder_settings(pretrained / entry.recipe / WEIGHTS)}
+        trained = {**settings, **encoder_settings(pretrained / setup.experiment / WEIGHTS)}
         new = {name: value for name, value in trained.items() if name not in ("encoder.weights", "encoder.fingerprint")}
-        yield entry, "from scratch", _configurer(new)
-        yield entry, "frozen", _configurer(trained)
-        yield entry, "fine-tuned", _configurer({**trained, "encoder.trainable": True})
+        yield setup, "from scratch", _configurer(new)
+        yield setup, "frozen", _configurer(trained)
+        yield setup, "fine-tuned", _configurer({**trained, "encoder.trainable": True})
 
 
 def _configurer(settings: dict[str, Any]) -> Configurer:
@@ -140,7 +137,7 @@ def _configurer(settings: dict[str, Any]) -> Configurer:
 
 
 def _one_run(run: RunFolder, config: TrainConfig, console: Console) -> dict[str, Any]:
-    """Return what a run scores, trained and scored now if it has not been."""
+    """Return a run's score, after training and scoring it if that is missing."""
     path = run.evaluation / SCORE
     if not path.exists():
         result = train(config, run.path, console)
@@ -161,14 +158,6 @@ def _one_run(run: RunFolder, config: TrainConfig, console: Console) -> dict[str,
             },
         )
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _as_csv(lines: Sequence[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
 
 
 def _slug(text: str) -> str:

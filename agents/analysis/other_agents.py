@@ -1,11 +1,11 @@
-"""With how many copies of itself in the traffic does a policy score best? The number that an entrant then asks for.
+"""Number of other agents, driven by copies of a policy, with which it scores best.
 
-In the 2018 contest an entrant chose how many other agents drive with copies of the entry, from 0 to 10, and the score
-is the mean speed over all of them. The choice is made on tuning seeds, never on those that a result is reported on.
+In the 2018 contest an entrant chose from 0 to 10 other agents, and the score is the mean speed of all agents. Choose on
+tuning seeds, never on those that a result is reported on.
 
     $ deeptraffic others runs/team -o best.png
-    >>> numbers = score_numbers(load_policy("runs/team"))
-    >>> numbers.best.other_agents, numbers.best.median_mph
+    >>> scored = score_numbers(load_policy("runs/team"))
+    >>> scored.best.other_agents, scored.best.median_mph
 """
 
 from collections.abc import Callable, Sequence
@@ -19,21 +19,19 @@ from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.evaluation.score import Score
 from deeptraffic.figure import BLUE, GREEN, ORANGE, new_figure, save_figure
 from deeptraffic.policies.base import Policy
+from deeptraffic.settings import check_integer
 from deeptraffic.sim.rules import MAX_OTHER_AGENTS
-
-EVERY_NUMBER = tuple(range(MAX_OTHER_AGENTS + 1))
-RUNS = 1000
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """The scores of one policy with several numbers of copies, on the same seeds."""
+class ScoresByNumber:
+    """Scores of one policy with several numbers of other agents, on the same seeds."""
 
     scores: tuple[Score, ...]
 
     @property
     def best(self) -> Score:
-        """The one with the greatest median, the contest's headline; of equal ones that with the greater mean."""
+        """The score with the greatest median; of equal ones that with the greater mean."""
         return max(self.scores, key=lambda score: (score.median_mph, score.mean_mph))
 
     def to_json(self) -> dict[str, Any]:
@@ -44,32 +42,31 @@ class Numbers:
 
 def score_numbers(
     policy: Policy,
-    numbers: Sequence[int] = EVERY_NUMBER,
-    runs: int = RUNS,
+    numbers: Sequence[int] = range(MAX_OTHER_AGENTS + 1),
+    runs: int = 1000,
     seed_set: str = "tuning",
     progress: Callable[[Score], None] | None = None,
-) -> Numbers:
-    """Return a policy's open scores with each number of copies, by the 2018 rules.
+) -> ScoresByNumber:
+    """Return a policy's scores in open runs with each number of other agents, by the 2018 rules.
 
-    progress: is called with each score. Raises ValueError for numbers that the contest did not have.
+    progress: called with each score. Raises ValueError for numbers that the contest did not allow.
     """
     for number in numbers:
-        if not 0 <= number <= MAX_OTHER_AGENTS:
-            raise ValueError(f"other_agents={number} is not possible; give numbers from 0 to {MAX_OTHER_AGENTS}")
+        check_integer("other_agents", number, 0, MAX_OTHER_AGENTS)
     if not numbers:
-        raise ValueError("there is no number of other agents to score; give at least one")
+        raise ValueError("numbers must have at least one number of other agents, got none")
     scores = []
     for number in dict.fromkeys(numbers):
         scores.append(evaluate_open(policy, other_agents=number, runs=runs, seed_set=seed_set))
         if progress:
             progress(scores[-1])
-    return Numbers(tuple(scores))
+    return ScoresByNumber(tuple(scores))
 
 
-def save_numbers(numbers: Numbers, path: str | Path) -> Path:
-    """Draw median and mean over the number of copies, with their 95% intervals and the best marked; return the path."""
-    scores, best = sorted(numbers.scores, key=lambda score: score.other_agents), numbers.best
-    figure, axes = new_figure(f"{best.policy}: speed with copies of itself in the traffic")
+def save_scores(scored: ScoresByNumber, path: str | Path) -> Path:
+    """Draw median and mean by number of other agents, with 95% intervals and the best marked; return the path."""
+    scores, best = sorted(scored.scores, key=lambda score: score.other_agents), scored.best
+    figure, axes = new_figure(f"{best.policy}: speed by number of other agents")
     x = [score.other_agents for score in scores]
     for values, intervals, colour, marker, name in (
         ([s.median_mph for s in scores], [s.median_interval for s in scores], BLUE, "o", "median"),
@@ -89,8 +86,8 @@ def save_numbers(numbers: Numbers, path: str | Path) -> Path:
         fontweight="bold",
     )
     axes.set_xticks(x)
-    axes.set_xlabel("other agents, driven by copies")
-    axes.set_ylabel(f"speed of all driven cars [mph], {best.runs:,} {best.seed_set} runs")
+    axes.set_xlabel("other agents")
+    axes.set_ylabel(f"speed of all agents [mph], {best.runs:,} {best.seed_set} runs")
     axes.margins(y=0.15)
     axes.legend(frameon=False, loc="lower right")
     return save_figure(figure, path)

@@ -1,8 +1,8 @@
-"""How fast agents train on this machine: `deeptraffic bench --train`, ours beside Stable-Baselines3's own defaults.
+"""Benchmark of training: every algorithm, beside the defaults of Stable-Baselines3 (`deeptraffic bench --train`).
 
-Every agent trains as `deeptraffic train NAME` does, without evaluations and checkpoints, from its first update on, for
-whole rounds of experience and updates. SB3's PPO and DQN are measured the way their documentation starts them: their
-default settings, one game behind a Gymnasium environment.
+Every algorithm trains as with `deeptraffic train NAME`, without evaluations and checkpoints. Whole iterations of
+rollout and update are measured, from the first update on. SB3's PPO and DQN run as in their documentation: with default
+settings on one Gymnasium environment.
 
     >>> for speed in measure_training(seconds=1.0):
     ...     print(speed.name, speed.decisions_per_second, speed.decisions_per_cpu_second)
@@ -24,16 +24,16 @@ from agents.sb3 import make_games, make_model
 from agents.training import torch_threads
 
 SB3_DEFAULTS: dict[str, type[PPO] | type[DQN]] = {"ppo": PPO, "dqn": DQN}
-ENDLESS = 10**9  # [decisions] the time ends a measurement
+ENDLESS = 10**9  # [decisions] a measurement ends by time
 
 
 @dataclass(frozen=True)
 class TrainingSpeed:
-    """How fast one agent trained.
+    """Training speed of one algorithm.
 
-    name: of the algorithm; defaults: whose settings, "deeptraffic" or "stable-baselines3"
-    num_envs: games side by side; other_agents: in each
-    decisions: that were measured; seconds, cpu_seconds: that they took, all threads together
+    name: of the algorithm; defaults: source of its settings, "deeptraffic" or "stable-baselines3"
+    num_envs: environments; other_agents: in each
+    decisions: measured; seconds, cpu_seconds: their wall time, and CPU time of all threads
     """
 
     name: str
@@ -46,12 +46,12 @@ class TrainingSpeed:
 
     @property
     def decisions_per_second(self) -> float:
-        """By the clock on the wall."""
+        """Decisions per second of wall time."""
         return self.decisions / self.seconds
 
     @property
     def decisions_per_cpu_second(self) -> float:
-        """By the processor's."""
+        """Decisions per second of CPU time."""
         return self.decisions / self.cpu_seconds
 
     def to_json(self) -> dict[str, Any]:
@@ -61,33 +61,33 @@ class TrainingSpeed:
 
 
 class Stopwatch(BaseCallback):
-    """Ends training after some seconds of it, and measures whole rounds from the first update on."""
+    """Ends training after some seconds, and measures whole iterations from the first update on."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
-        self.wanted = seconds
-        self.began: tuple[int, float, float] | None = None
+        self.limit = seconds
+        self.started: tuple[int, float, float] | None = None
         self.ended = (0, 0.0, 0.0)
 
     def _on_step(self) -> bool:
-        return self.began is None or self.ended[1] - self.began[1] < self.wanted
+        return self.started is None or self.ended[1] - self.started[1] < self.limit
 
     def _on_rollout_start(self) -> None:
         now = (self.model.num_timesteps, time.perf_counter(), time.process_time())
-        if self.began is None:
-            self.began = now if getattr(self.model, "_n_updates", 0) else None
+        if self.started is None:
+            self.started = now if getattr(self.model, "_n_updates", 0) else None
         self.ended = now
 
     def measured(self) -> tuple[int, float, float]:
-        """Return (decisions, seconds, CPU seconds) from the first update to the last round's start."""
-        assert self.began is not None, "training ended before its first update"
-        return tuple(end - begin for begin, end in zip(self.began, self.ended, strict=True))  # type: ignore[return-value]
+        """Return (decisions, seconds, CPU seconds) from the first update to the start of the last iteration."""
+        assert self.started is not None, "training ended before its first update"
+        return tuple(end - begin for begin, end in zip(self.started, self.ended, strict=True))  # type: ignore[return-value]
 
 
 def measure_training(seconds: float = 2.0, names: Sequence[str] = ()) -> Iterator[TrainingSpeed]:
-    """Yield the speed of each agent, SB3's own defaults right after ours where there are some.
+    """Yield the speed of each algorithm, followed by that of SB3's defaults if there are any.
 
-    seconds: of each measurement, at least; names: of `agents.config.AGENTS`, all by default
+    seconds: of each measurement, at least; names: of algorithms, all by default
     """
     for name in names or AGENTS:
         yield _measure(name, "deeptraffic", seconds, lambda name=name: _ours(name))  # type: ignore[misc]

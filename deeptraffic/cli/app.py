@@ -50,7 +50,7 @@ COMMANDS: tuple[str | CommandGroup, ...] = (
     "measure.bench",
     CommandGroup(
         "report",
-        "Reports: where drivers lose speed, the perception models, the encoders.",
+        "Reports: where policies lose speed, the perception models, the encoders.",
         ("report.losses", "report.representation", "report.driving"),
     ),
     CommandGroup(

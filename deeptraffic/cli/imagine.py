@@ -1,4 +1,4 @@
-"""`deeptraffic imagine`: what a trained world model foresees, and what planning in it is worth."""
+"""`deeptraffic imagine`: predictions of a trained world model, and the value of planning in it."""
 
 from pathlib import Path
 from typing import Any
@@ -9,20 +9,20 @@ from deeptraffic.cli.terminal import print_json, results
 
 
 def imagine(
-    run: Path = typer.Argument(..., help="The run folder of a world_model."),
+    run: Path = typer.Argument(..., help="Folder of a world_model's training run."),
     output: Path | None = typer.Option(
-        None, "--output", "-o", help="The output folder.", show_default="the run's evaluation folder"
+        None, "--output", "-o", help="Output folder.", show_default="the run's evaluation folder"
     ),
-    ahead: int = typer.Option(6, help="Decisions imagined ahead in the picture."),
+    ahead: int = typer.Option(6, help="Decisions predicted in the figure."),
     runs: int = typer.Option(
-        0, help="Open runs that measure what planning is worth in the model and in the true game; 0 for none."
+        0, help="Open runs that compare planning in the model and in the true simulator; 0 for none."
     ),
-    depth: int = typer.Option(3, help="Decisions that the planning looks ahead."),
-    rollouts: int = typer.Option(16, help="Clones of the true game that try each action."),
+    depth: int = typer.Option(3, help="Decisions that the planner looks ahead."),
+    rollouts: int = typer.Option(16, help="Clones of the true simulator for each action."),
     seed_set: str = typer.Option("tuning", help="Seeds of the runs: tuning or reporting."),
-    json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+    json: bool = typer.Option(False, "--json", help="Print one JSON object instead of text."),
 ) -> None:
-    """Draw what a world model imagines beside what really came; measure planning in it beside the true simulator."""
+    """Draw a world model's predictions beside the observations; compare planning in it and in the true simulator."""
     from agents.analysis.imagination import save_imagination
     from agents.analysis.planning_gap import Search, load_world_model, write_gap
 

@@ -1,4 +1,4 @@
-"""`deeptraffic sweep` and `deeptraffic figures`: the command lines of sweep.py and study_figures.py in agents/study."""
+"""`deeptraffic sweep` and `deeptraffic figures`: hyperparameter sweeps, and figures and findings of their tables."""
 
 import importlib.util
 from pathlib import Path
@@ -14,45 +14,45 @@ from deeptraffic.cli.terminal import messages, print_json, results
 if TYPE_CHECKING:
     from agents.study.sweep import SweepResult
 
-TABLE_WIDTH = 170  # [columns] that no line of the findings is broken in
-FINDINGS_HELP = "The CSV of a study, or a sweep's folder; several are drawn together."
+TABLE_WIDTH = 170  # [columns] so that no line of the findings wraps
+STUDIES_HELP = "Folders of sweeps, or their study.csv; several are drawn together."
 
 
 def sweep(
-    config: Path = typer.Argument(..., help="The sweep's TOML or JSON file: algorithm, space, sampler, trials, ..."),
-    workers: int | None = typer.Option(None, help="Processes; with --ray, trials at once.", show_default="1"),
-    ray: str | None = typer.Option(None, help="Run trials on a Ray cluster: its address, or auto."),
-    trials: int | None = typer.Option(None, help="Trials in all, in place of the file's number."),
+    config: Path = typer.Argument(..., help="TOML or JSON file of the sweep: algorithm, space, sampler, trials, ..."),
+    workers: int | None = typer.Option(None, help="Worker processes; with --ray, trials at once.", show_default="1"),
+    ray: str | None = typer.Option(None, help="Run trials on a Ray cluster: its address, auto or local."),
+    trials: int | None = typer.Option(None, help="Number of trials, instead of the file's."),
     output: Path | None = typer.Option(
-        None, "--output", "-o", help="The sweep's folder.", show_default="runs/NAME of the file"
+        None, "--output", "-o", help="Folder of the sweep.", show_default="runs/NAME of the file"
     ),
     json: bool = typer.Option(False, "--json", help="Print one JSON object about the finished sweep."),
 ) -> None:
-    """Try settings from a space, many trainings; the same command goes on where it stopped, after a kill too."""
+    """Run many trainings with settings drawn from a space. The same command resumes, also after a kill."""
     require_optuna()
     from agents.study.config import read_sweep
     from agents.study.sweep import BackendMaker, run_sweep
 
-    told = read_sweep(config, trials=trials)
+    sweep_config = read_sweep(config, trials=trials)
     make_backend: BackendMaker | None = None
     if ray is not None:
         from agents.study.ray_trials import RayTrials
 
         make_backend = lambda sweep: RayTrials(sweep, ray, workers)  # noqa: E731
     folder, processes = output or Path("runs") / config.stem, 1 if workers is None else workers
-    result = run_sweep(told, folder, processes, make_backend, messages)
+    result = run_sweep(sweep_config, folder, processes, make_backend, messages)
     if json:
         print_json(result.to_json())
         return
-    _print(result, told.algorithm, told.preset)
+    _print(result, sweep_config.algorithm, sweep_config.preset)
 
 
 def figures(
-    studies: list[Path] = typer.Argument(..., help=FINDINGS_HELP),
+    studies: list[Path] = typer.Argument(..., help=STUDIES_HELP),
     output: Path = typer.Option(Path("runs/figures"), "--output", "-o", help="Folder of the figures."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of tables."),
 ) -> None:
-    """Draw a study's figures, those of the DeepTraffic paper among them, and print what it found."""
+    """Draw a study's figures, including those of the DeepTraffic paper, and print its findings."""
     from agents.study.figures import draw_figures
     from agents.study.findings import check_claims, claim_rows
     from agents.study.table import read_tables
@@ -78,7 +78,7 @@ def figures(
 def require_optuna() -> None:
     """Raise ImportError with the remedy where Optuna is not installed."""
     if importlib.util.find_spec("optuna") is None:
-        raise ImportError("sweeps need Optuna, which is not installed: pip install '.[sweep]'")
+        raise ImportError("sweeps need Optuna, which is not installed; pip install '.[sweep]'")
 
 
 def _print(result: "SweepResult", algorithm: str, preset: str) -> None:
@@ -88,7 +88,7 @@ def _print(result: "SweepResult", algorithm: str, preset: str) -> None:
     ends = f"{result.failed} failed, {result.stopped} stopped early"
     say(f"{result.trials:,} trials ({ends}): {result.folder / 'study.csv'}")
     if result.best is None or result.score is None:
-        say("No trial has a score; the table says why each failed.")
+        say("No trial has a score; the table has the reasons.")
         return
     say(f"Best: trial {result.best}, {result.score:.2f} mph on tuning seeds")
     for name, value in result.params.items():

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from agents.analysis.comparison import group_drivers, write_comparison
+from agents.analysis.comparison import group_policies, write_comparison
 from agents.config import TrainConfig
 from agents.run import load_policy
 from agents.training import train
@@ -30,7 +30,7 @@ def test_runs_that_differ_in_the_seed_alone_are_one_group_with_a_curve(
     for name, settings in {"a-0": {"seed": 0}, "a-1": {"seed": 1}, "b": {"seed": 0, "gamma": 0.5}}.items():
         train(small_config("ppo", **settings), tmp_path / name, quiet)
         drivers.append((str(tmp_path / name), evaluate_open(load_policy(tmp_path / name), runs=12)))
-    groups = group_drivers([*drivers, ("gap", gap_score)])  # type: ignore[list-item]
+    groups = group_policies([*drivers, ("gap", gap_score)])  # type: ignore[list-item]
     assert [(group.name, len(group.scores)) for group in groups] == [("a-0", 2), ("b", 1), ("gap", 1)]
     comparison = write_comparison(groups, tmp_path / "out")
     assert [file.name for file in comparison.files] == ["intervals.png", "scores.png", "curves.png", "comparison.json"]
@@ -41,7 +41,7 @@ def test_runs_that_differ_in_the_seed_alone_are_one_group_with_a_curve(
     assert content["groups"][0]["mean"]["value"] == pytest.approx(mean)
 
 
-def test_the_command_compares_built_in_drivers(tmp_path: Path) -> None:
+def test_the_command_compares_built_in_policies(tmp_path: Path) -> None:
     arguments = ["compare", "gap", "idle", "--runs", "12", "-o", str(tmp_path / "out"), "--json"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
@@ -50,8 +50,8 @@ def test_the_command_compares_built_in_drivers(tmp_path: Path) -> None:
     assert pair["difference"]["interval"][0] > 5.0
 
 
-def test_a_driver_named_twice_is_two_lines_and_one_alone_is_refused(tmp_path: Path, gap_score: object) -> None:
-    groups = group_drivers([("gap", gap_score), ("gap", gap_score)])  # type: ignore[list-item]
+def test_a_policy_named_twice_is_two_lines_and_one_alone_is_refused(tmp_path: Path, gap_score: object) -> None:
+    groups = group_policies([("gap", gap_score), ("gap", gap_score)])  # type: ignore[list-item]
     assert [group.name for group in groups] == ["gap", "gap (2)"]
     alone = CliRunner().invoke(app, ["compare", "gap"])
     assert alone.exit_code == 2

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from rich.console import Console
 
 from agents.analysis import encoder_table
-from agents.analysis.encoder_table import COLUMNS, ENTRIES, Entry, driving_table
+from agents.analysis.encoder_table import COLUMNS, SETUPS, EncoderSetup, driving_table
 from agents.config import build_config
 from representation.registry import make_encoder
 
@@ -33,10 +33,10 @@ def test_every_run_is_a_line_and_is_not_made_twice(
 ) -> None:
     monkeypatch.setattr(encoder_table, "RUNS", 20)
     monkeypatch.setattr(encoder_table, "TUNING_RUNS", 4)
-    entries = (Entry("none", SMALL), Entry("dense", SMALL, "speed"))
+    setups = (EncoderSetup("none", SMALL), EncoderSetup("dense", SMALL, "speed"))
 
     def table() -> list[dict[str, object]]:
-        return driving_table(tmp_path / "t.csv", tmp_path / "runs", pretrained, 128, 2, entries, console=quiet)
+        return driving_table(tmp_path / "t.csv", tmp_path / "runs", pretrained, 128, 2, setups, console=quiet)
 
     lines = table()
     made = [(line["encoder"], line["way"], line["seed"]) for line in lines]
@@ -49,6 +49,6 @@ def test_every_run_is_a_line_and_is_not_made_twice(
     assert table() == lines
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.encoder)
-def test_every_line_of_the_table_can_be_configured(entry: Entry) -> None:
-    assert build_config("ppo", settings=entry.settings).algo == "ppo"
+@pytest.mark.parametrize("setup", SETUPS, ids=lambda setup: setup.encoder)
+def test_every_line_of_the_table_can_be_configured(setup: EncoderSetup) -> None:
+    assert build_config("ppo", settings=setup.settings).algo == "ppo"

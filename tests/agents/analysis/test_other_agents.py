@@ -1,4 +1,4 @@
-"""The best number of other agents: every number on the same seeds, the greatest median wins, a picture of it."""
+"""The best number of other agents: every number on the same seeds, the greatest median wins, a plot of it."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agents.analysis.other_agents import Numbers, save_numbers, score_numbers
+from agents.analysis.other_agents import ScoresByNumber, save_scores, score_numbers
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.evaluation.score import Score
 from deeptraffic.policies.builtin import make_builtin
@@ -18,16 +18,16 @@ def score(others: int, speeds: list[float]) -> Score:
 
 
 def test_each_number_is_scored_on_the_same_tuning_seeds() -> None:
-    told: list[int] = []
-    found = score_numbers(make_builtin("gap"), [0, 3], runs=5, progress=lambda s: told.append(s.other_agents))
-    assert told == [0, 3] == [s.other_agents for s in found.scores]
+    reported: list[int] = []
+    found = score_numbers(make_builtin("gap"), [0, 3], runs=5, progress=lambda s: reported.append(s.other_agents))
+    assert reported == [0, 3] == [s.other_agents for s in found.scores]
     alone = evaluate_open(make_builtin("gap"), other_agents=3, runs=5, seed_set="tuning")
     np.testing.assert_array_equal(found.scores[1].run_scores, alone.run_scores)
     assert {s.seed_set for s in found.scores} == {"tuning"}
 
 
 def test_the_greatest_median_is_best_and_the_mean_decides_between_equal_ones() -> None:
-    numbers = Numbers((score(0, [60.0, 90.0, 90.0]), score(1, [91.0, 91.0, 10.0]), score(2, [50.0, 91.0, 92.0])))
+    numbers = ScoresByNumber((score(0, [60.0, 90.0, 90.0]), score(1, [91.0, 91.0, 10.0]), score(2, [50.0, 91.0, 92.0])))
     assert numbers.best.other_agents == 2
     listed = numbers.to_json()
     assert listed["best"] == 2 and [line["median_mph"] for line in listed["scores"]] == [90.0, 91.0, 91.0]
@@ -35,11 +35,11 @@ def test_the_greatest_median_is_best_and_the_mean_decides_between_equal_ones() -
 
 @pytest.mark.parametrize("numbers", [[], [0, 11], [-1]])
 def test_impossible_numbers_are_refused(numbers: list[int]) -> None:
-    with pytest.raises(ValueError, match="give (at least one|numbers from 0 to 10)"):
+    with pytest.raises(ValueError, match="at least one|must be an integer in .0, 10."):
         score_numbers(make_builtin("idle"), numbers, runs=1)
 
 
-def test_a_picture_is_drawn(tmp_path: Path) -> None:
-    numbers = Numbers(tuple(score(n, [60.0 + n, 61.0 + n, 65.0 + n]) for n in (3, 0, 10)))
-    with Image.open(save_numbers(numbers, tmp_path / "best.png")) as picture:
+def test_a_plot_is_drawn(tmp_path: Path) -> None:
+    numbers = ScoresByNumber(tuple(score(n, [60.0 + n, 61.0 + n, 65.0 + n]) for n in (3, 0, 10)))
+    with Image.open(save_scores(numbers, tmp_path / "best.png")) as picture:
         assert picture.width > 800 and len(picture.getcolors(1 << 20) or []) > 20

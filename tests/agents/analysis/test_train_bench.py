@@ -1,4 +1,4 @@
-"""The training bench: whole rounds, from the first update on, ours beside SB3's defaults."""
+"""The training bench: whole iterations, from the first update on, ours beside SB3's defaults."""
 
 import itertools
 import time
@@ -22,7 +22,7 @@ def test_an_agent_is_measured_beside_the_defaults_of_stable_baselines3(monkeypat
         ("ppo", "deeptraffic", 8),
         ("ppo", "stable-baselines3", 1),
     ]
-    assert ours.decisions % 64 == 0 and theirs.decisions % 128 == 0  # whole rounds
+    assert ours.decisions % 64 == 0 and theirs.decisions % 128 == 0  # whole iterations
     assert ours.decisions >= 64 and ours.seconds >= 0.05
     assert ours.decisions_per_cpu_second > theirs.decisions_per_cpu_second
 
