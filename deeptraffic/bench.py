@@ -1,43 +1,52 @@
-"""How fast everything is on this machine: `deeptraffic bench`, side by side with highway-env where that is installed.
+"""Benchmark of simulator, environments and evaluations: `deeptraffic bench`, beside highway-env where it is installed.
 
-Each rate is the best of three short measurements, so that what else the machine does counts less. Compiling is not part
-of them: each body is called once before it is timed.
+Each rate is the best of three short measurements, so that other work of the machine counts less. Compiling does not
+count: each function is called once before it is timed.
 
     >>> from deeptraffic.bench import Bench
-    >>> for result in Bench().run():
-    ...     print(result.name, result.num_envs, result.value, result.unit)
+    >>> for row in Bench().run():
+    ...     print(row.name, row.num_envs, row.value, row.unit)
 """
 
 import importlib.util
 import os
 import platform
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from deeptraffic.evaluation.batch import Plan, PolicySource, evaluate_many, headline_interval
+from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.builtin import make_builtin
+from deeptraffic.policies.file import PolicyFile, pack_policy, policy_content, read_policy
 from deeptraffic.policies.layers import Layer
+from deeptraffic.policies.network import Network
+from deeptraffic.policies.vocabulary import Dense, Relu
 from deeptraffic.sim.engine import Simulator
-from deeptraffic.sim.rules import RoadConfig, Rules, Sensor
+from deeptraffic.sim.rules import Action, RoadConfig, Sensor
 
-GAMES = ((2018, 0), (2018, 10), (2017, 0))  # (rules, other agents)
+ROADS = (RoadConfig(), RoadConfig(other_agents=10), RoadConfig(rules=2017))
 BATCHES = (1, 64, 4096)
-VECTOR_GAMES = 1024
-PERIOD = 30  # [frames] per decision
+VECTOR_ENVS = 1024
+PERIOD = RoadConfig().decision_period  # [frames]
 FILES, FILES_ALONE, FILES_OFFICIAL = 1000, 100, 16  # policy files in one evaluation, those scored one by one
 OPEN_RUNS, RUN_DECISIONS = 10, 67  # of each file; decisions of a run of 2,000 frames
-MLP_HIDDEN = (36, 24, 24)
+BASIC = Sensor(lanes_side=1, patches_ahead=10, patches_behind=0)  # of MIT's basic network, 30-10-5
 OPPONENT = "highway-env"
 
 
 @dataclass(frozen=True)
-class Result:
-    """One measurement; rules, other_agents are None where it is not of this package."""
+class BenchRow:
+    """One measurement; rules and other_agents are None where it is not of this package."""
 
     name: str
     value: float
@@ -52,19 +61,14 @@ class Result:
         return asdict(self)
 
 
-def available_threads() -> int:
-    """Return how many threads a simulator takes by default."""
-    return Simulator(RoadConfig().build()).threads
-
-
 def describe_machine() -> dict[str, Any]:
-    """Return what the numbers belong to."""
+    """Return the machine and the versions that the measurements are of."""
     import numba
 
     return {
         "processor": processor_name(),
         "cores": os.cpu_count(),
-        "threads": available_threads(),
+        "threads": Simulator(RoadConfig().build()).threads,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "numba": numba.__version__,
@@ -91,18 +95,18 @@ class Bench:
 
     def __init__(self, seconds: float = 0.15, opponent: bool = True) -> None:
         self.seconds, self.opponent = seconds, opponent and importlib.util.find_spec("highway_env") is not None
-        self.threads = sorted({1, available_threads()})
+        self.threads = sorted({1, Simulator(RoadConfig().build()).threads})
 
-    def run(self) -> Iterator[Result]:
+    def run(self) -> Iterator[BenchRow]:
         """Measure one thing after another."""
         yield from self.frames()
         yield from self.decisions()
         yield from self.single_env()
         yield from self.vector_envs()
-        yield from self.pictures()
+        yield from self.images()
         yield from self.official()
         yield from self.many_policies()
-        yield memory_per_game()
+        yield BenchRow("memory per env", Simulator(RoadConfig().build()).games.itemsize, "bytes")
         if self.opponent:
             yield from self.highway_env()
 
@@ -120,23 +124,21 @@ class Bench:
 
     # --- the simulator --------------------------------------------------------------------------------------------
 
-    def frames(self) -> Iterator[Result]:
-        """Frames of idle driving."""
-        for rules, others in GAMES:
+    def frames(self) -> Iterator[BenchRow]:
+        """Frames without actions."""
+        for road in ROADS:
             for threads in self.threads:
-                for games in BATCHES:
-                    sim = started(RoadConfig(rules=rules, other_agents=others).build(), games, threads)
-                    periods = max(1, 1024 // games)
-                    units = periods * PERIOD * games
-                    value = self.rate(lambda sim=sim, periods=periods: sim.step(sim.idle, periods=periods), units)  # type: ignore[misc]
-                    yield Result("frames", value, "frames/s", rules, others, threads, games)
+                for num_envs in BATCHES:
+                    sim, periods = running(road, num_envs, threads), max(1, 1024 // num_envs)
+                    value = self.rate(partial(sim.step, sim.idle, periods=periods), periods * PERIOD * num_envs)
+                    yield BenchRow("frames", value, "frames/s", road.rules, road.other_agents, threads, num_envs)
 
-    def decisions(self) -> Iterator[Result]:
-        """Decisions: 30 frames and an observation of 7 x 60 cells for every game."""
-        sensor = Sensor(3, 50, 10)
-        for rules, others in GAMES:
+    def decisions(self) -> Iterator[BenchRow]:
+        """Decisions: 30 frames and an observation of 7 x 60 cells for every env."""
+        sensor = Sensor()
+        for road in ROADS:
             for threads in self.threads:
-                sim = started(RoadConfig(rules=rules, other_agents=others).build(), BATCHES[-1], threads)
+                sim = running(road, BATCHES[-1], threads)
                 obs = np.empty((sim.num_envs, sensor.size))
 
                 def decide(sim: Simulator = sim, obs: np.ndarray = obs) -> None:
@@ -144,121 +146,92 @@ class Bench:
                     sim.sense(sensor, out=obs)
 
                 value = self.rate(decide, sim.num_envs)
-                yield Result("decisions", value, "decisions/s", rules, others, threads, sim.num_envs)
+                yield BenchRow("decisions", value, "decisions/s", road.rules, road.other_agents, threads, sim.num_envs)
 
     # --- environments ---------------------------------------------------------------------------------------------
 
-    def single_env(self) -> Iterator[Result]:
-        """`env.step` of one game: bare, and through the wrappers that `gymnasium.make` puts around it."""
+    def single_env(self) -> Iterator[BenchRow]:
+        """`env.step` of one env: bare, and through the wrappers that `gymnasium.make` puts around it."""
         import gymnasium
 
         for rules in (2018, 2017):
             made = gymnasium.make(f"deeptraffic:DeepTraffic{rules}-v0", max_episode_steps=-1)
             for name, env in (("env.step (gymnasium.make)", made), ("env.step (unwrapped)", made.unwrapped)):
                 env.reset(seed=0)
-                yield Result(name, self.rate(lambda env=env: env.step(0), 1), "steps/s", rules)  # type: ignore[misc]
+                yield BenchRow(name, self.rate(partial(env.step, 0), 1), "steps/s", rules)
 
-    def vector_envs(self) -> Iterator[Result]:
-        """Steps of all games of the native vector environments, resets included."""
+    def vector_envs(self) -> Iterator[BenchRow]:
+        """Steps of all envs of the native vector environments, resets included."""
         from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
         from deeptraffic.envs.vector_env import DeepTrafficVectorEnv
 
-        actions = np.zeros(VECTOR_GAMES, np.int64)
+        actions = np.zeros(VECTOR_ENVS, np.int64)
         for observation in ("vector", "gaps"):
             for threads in self.threads:
                 options: dict[str, Any] = {"observation": observation, "threads": threads, "stagger": True}
-                native, sb3 = DeepTrafficVectorEnv(VECTOR_GAMES, **options), DeepTrafficVecEnv(VECTOR_GAMES, **options)
+                native, sb3 = DeepTrafficVectorEnv(VECTOR_ENVS, **options), DeepTrafficVecEnv(VECTOR_ENVS, **options)
                 native.reset(seed=0)
                 sb3.reset()
                 for name, step in (("VectorEnv.step", native.step), ("SB3 VecEnv.step", sb3.step)):
-                    value = self.rate(lambda step=step: step(actions), VECTOR_GAMES)  # type: ignore[misc]
-                    yield Result(f"{name}, {observation}", value, "steps/s", threads=threads, num_envs=VECTOR_GAMES)
+                    value = self.rate(partial(step, actions), VECTOR_ENVS)
+                    yield BenchRow(f"{name}, {observation}", value, "steps/s", threads=threads, num_envs=VECTOR_ENVS)
 
-    def pictures(self) -> Iterator[Result]:
-        """Pictures of the road for people (`rgb_array`) and for networks (`pixels`)."""
+    def images(self) -> Iterator[BenchRow]:
+        """Images of the road for people (`rgb_array`) and for networks (`pixels`)."""
         from deeptraffic.render.painter import Painter
         from deeptraffic.render.pixels import PixelPainter
 
-        sim = started(RoadConfig().build(), 64, 1)
+        sim = running(RoadConfig(), 64, 1)
         painter, pixels = Painter(sim.rules), PixelPainter(sim.rules, 84, 84)
-        yield Result("pictures (rgb_array)", self.rate(lambda: painter.paint(sim.state), 1), "pictures/s")
-        yield Result(
-            "pictures (pixels, 84 x 84)", self.rate(lambda: pixels.paint(sim.state), 64), "pictures/s", num_envs=64
-        )
+        yield BenchRow("images (rgb_array)", self.rate(lambda: painter.paint(sim.state), 1), "images/s")
+        value = self.rate(lambda: pixels.paint(sim.state), sim.num_envs)
+        yield BenchRow("images (pixels, 84 x 84)", value, "images/s", num_envs=sim.num_envs)
 
     # --- evaluation -----------------------------------------------------------------------------------------------
 
-    def official(self) -> Iterator[Result]:
+    def official(self) -> Iterator[BenchRow]:
         """Seconds of an official evaluation, for the idle policy and for a network of 420-36-24-24-5."""
-        from deeptraffic.evaluation.protocol import evaluate_official
-
-        for policy in (make_builtin("idle"), random_network()):
+        for policy in (make_builtin("idle"), random_policy(Sensor(), (36, 24, 24), 0).policy()):
             for others in (0, 10):
                 seconds = evaluate_official(policy, 2018, others).seconds
-                yield Result(f"official evaluation, {policy.label}", seconds, "s", other_agents=others)
+                yield BenchRow(f"official evaluation, {policy.label}", seconds, "s", other_agents=others)
 
-    def many_policies(self) -> Iterator[Result]:
+    def many_policies(self) -> Iterator[BenchRow]:
         """Small policy files read and scored, one by one and side by side: files per minute, decisions per second."""
-        from deeptraffic.evaluation import throughput
-        from deeptraffic.evaluation.batch import Plan
-
         for plan, count, alone in ((Plan("open", runs=OPEN_RUNS), FILES, FILES_ALONE), (Plan(), FILES_OFFICIAL, 4)):
             kind = "official" if plan.protocol == "official" else f"{plan.runs} open runs"
-            with throughput.policy_files(count) as files:
-                throughput.side_by_side(files[:2], plan, 1)  # compiles
-                seconds = throughput.one_by_one(files[:alone], plan)
-                yield Result(f"policy files one by one, {kind}", 60 * alone / seconds, "files/min")
+            with policy_files(count) as files:
+                side_by_side(files[:2], plan, 1)  # compiles
+                seconds = one_by_one(files[:alone], plan)
+                yield BenchRow(f"policy files one by one, {kind}", 60 * alone / seconds, "files/min")
                 for threads in self.threads:
-                    seconds = throughput.side_by_side(files, plan, threads)
-                    yield Result(
-                        f"policy files side by side, {kind}", 60 * count / seconds, "files/min", threads=threads
-                    )
+                    seconds = side_by_side(files, plan, threads)
+                    rate = 60 * count / seconds
+                    yield BenchRow(f"policy files side by side, {kind}", rate, "files/min", threads=threads)
                     if plan.protocol == "open":
                         decisions = count * plan.runs * RUN_DECISIONS / seconds
-                        yield Result(f"their decisions, {kind}", decisions, "decisions/s", threads=threads)
+                        yield BenchRow(f"their decisions, {kind}", decisions, "decisions/s", threads=threads)
 
     # --- highway-env ----------------------------------------------------------------------------------------------
 
-    def highway_env(self) -> Iterator[Result]:
+    def highway_env(self) -> Iterator[BenchRow]:
         """highway-env with as many lanes, vehicles and frames per decision, and how many times faster we are."""
         theirs = self.rate(highway_step(), 1)
-        yield Result(f"{OPPONENT}: frames", theirs * PERIOD, "frames/s", None, None)
-        yield Result(f"{OPPONENT}: env.step", theirs, "steps/s", None, None)
-        sim = started(RoadConfig().build(), 64, 1)
-        frames = self.rate(lambda: sim.step(sim.idle, periods=16), 16 * PERIOD * 64)
-        yield Result(f"frames per frame of {OPPONENT}", frames / (theirs * PERIOD), "x", num_envs=64)
+        yield BenchRow(f"{OPPONENT}: frames", theirs * PERIOD, "frames/s", None, None)
+        yield BenchRow(f"{OPPONENT}: env.step", theirs, "steps/s", None, None)
+        sim = running(RoadConfig(), 64, 1)
+        frames = self.rate(partial(sim.step, sim.idle, periods=16), 16 * PERIOD * sim.num_envs)
+        yield BenchRow(f"frames per frame of {OPPONENT}", frames / (theirs * PERIOD), "x", num_envs=sim.num_envs)
         step = next(self.single_env()).value
-        yield Result(f"env.step per env.step of {OPPONENT}", step / theirs, "x")
+        yield BenchRow(f"env.step per env.step of {OPPONENT}", step / theirs, "x")
 
 
-def started(rules: Rules, games: int, threads: int) -> Simulator:
-    """Return a simulator whose games have run for half a minute of game time each and wait for a decision."""
-    sim = Simulator(rules, games, threads)
-    sim.reset_open(range(games))
+def running(road: RoadConfig, num_envs: int, threads: int) -> Simulator:
+    """Return a simulator whose envs have run for ten decision periods and are at a decision."""
+    sim = Simulator(road.build(), num_envs, threads)
+    sim.reset_open(range(num_envs))
     sim.step(sim.idle, periods=10)
     return sim
-
-
-def memory_per_game() -> Result:
-    """Bytes of one game's record."""
-    return Result("memory per game", Simulator(RoadConfig().build()).games.itemsize, "bytes")
-
-
-def random_network() -> Policy:
-    """Return a policy of dense layers on 7 x 60 cells, with random weights."""
-    from deeptraffic.policies.network import Network
-    from deeptraffic.policies.network_policy import NetworkPolicy
-    from deeptraffic.policies.vocabulary import Dense, Relu
-
-    sizes, random = (Sensor().size, *MLP_HIDDEN, 5), np.random.default_rng(0)
-    layers: list[Layer] = []
-    tensors: dict[str, Any] = {}
-    for inputs, outputs in pairwise(sizes):
-        layers += [Dense(outputs=outputs), Relu()]
-        tensors[f"{len(layers) - 1}.weight"] = random.normal(0.0, inputs**-0.5, (outputs, inputs))
-        tensors[f"{len(layers) - 1}.bias"] = np.zeros(outputs)
-    network = Network(sizes[0], tuple(layers[:-1]), tensors)
-    return NetworkPolicy("MLP " + "-".join(map(str, sizes)), network, Sensor())
 
 
 def highway_step() -> Callable[[], object]:
@@ -276,3 +249,56 @@ def highway_step() -> Callable[[], object]:
             env.reset()
 
     return step
+
+
+# --- policy files ---------------------------------------------------------------------------------------------------
+
+
+def random_policy(sensor: Sensor, hidden: Sequence[int], seed: int) -> PolicyFile:
+    """Return a policy of dense layers over the sensor's cells, with random weights."""
+    sizes, random = (sensor.size, *hidden, len(Action)), np.random.default_rng(seed)
+    layers: list[Layer] = []
+    tensors: dict[str, Any] = {}
+    for inputs, outputs in pairwise(sizes):
+        layers += [Dense(outputs=outputs), Relu()]
+        tensors[f"{len(layers) - 1}.weight"] = random.normal(0.0, inputs**-0.5, (outputs, inputs)).astype(np.float32)
+        tensors[f"{len(layers) - 1}.bias"] = np.zeros(outputs, np.float32)
+    network = Network(sensor.size, tuple(layers[:-1]), tensors)
+    return pack_policy(network, sensor, f"MLP {'-'.join(map(str, sizes))}")
+
+
+@contextmanager
+def policy_files(count: int) -> Iterator[list[Path]]:
+    """Yield so many files of networks of the size of MIT's basic one; they are deleted in the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{seed}.safetensors" for seed in range(count)]
+        for seed, file in enumerate(files):
+            file.write_bytes(policy_content(random_policy(BASIC, (10,), seed)))
+        yield files
+
+
+def one_by_one(files: Sequence[Path], plan: Plan) -> float:
+    """Return the seconds in which these files are read and scored by the protocols, one after another."""
+    started = time.perf_counter()
+    for file in files:
+        policy = read_file(file)
+        is_open = plan.protocol == "open"
+        headline_interval(evaluate_open(policy, runs=plan.runs) if is_open else evaluate_official(policy))
+    return time.perf_counter() - started
+
+
+def side_by_side(files: Sequence[Path], plan: Plan, threads: int) -> float:
+    """Return the seconds in which these files are read and scored in one batched evaluation."""
+    sources = [PolicySource(str(file), partial(read_file, file)) for file in files]
+    started = time.perf_counter()
+    outcomes = list(evaluate_many(sources, plan, threads))
+    seconds = time.perf_counter() - started
+    errors = [f"{outcome.name}: {outcome.error}" for outcome in outcomes if outcome.error]
+    if errors:
+        raise RuntimeError(f"{len(errors)} of {len(files)} files were not evaluated, {errors[0]}")
+    return seconds
+
+
+def read_file(file: Path) -> Policy:
+    """Return the policy in a policy file."""
+    return read_policy(file).policy()

@@ -1,4 +1,4 @@
-"""The command `bench`: throughput of simulator, environments, evaluation and training on this machine."""
+"""Command `bench`: throughput on this machine."""
 
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,9 @@ from deeptraffic.cli.measure_training import bench_training
 from deeptraffic.cli.terminal import messages, print_json, results
 
 if TYPE_CHECKING:
-    from deeptraffic.bench import Result
+    from deeptraffic.bench import BenchRow
 
-TABLE_WIDTH = 100  # [columns] that no value is cut in
+TABLE_WIDTH = 100  # [columns] in which every value fits
 RATE_SECONDS, TRAINING_SECONDS = 0.15, 2.0
 
 
@@ -33,7 +33,7 @@ def bench(
     if seconds is None:
         seconds = TRAINING_SECONDS if train else RATE_SECONDS
     if not 0 < seconds <= 60:
-        raise ValueError(f"--seconds {seconds:g} is not possible; give a number above 0, at most 60")
+        raise ValueError(f"--seconds must be a number above 0, at most 60, got {seconds:g}")
     if train:
         bench_training(seconds, json)
         return
@@ -50,11 +50,11 @@ def bench(
     Console(width=max(results.width, TABLE_WIDTH)).print(table)
 
 
-def table_of(measured: "list[Result]", title: str) -> Table:
-    """Return a table with a line per result; a name is written once for the results that share it."""
+def table_of(measured: "list[BenchRow]", title: str) -> Table:
+    """Return a table with a line per measurement; a name is written once for those that share it."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("what", no_wrap=True)
-    for heading in ("rules", "others", "threads", "games", "value"):
+    for heading in ("rules", "others", "threads", "envs", "value"):
         table.add_column(heading, justify="right", no_wrap=True)
     last = ""
     for result in measured:
@@ -70,7 +70,7 @@ def table_of(measured: "list[Result]", title: str) -> Table:
     return table
 
 
-def format_value(result: "Result") -> str:
+def format_value(result: "BenchRow") -> str:
     """Return the value with its unit."""
     digits = 2 if result.value < 10 else 0
     return f"{result.value:,.{digits}f} {result.unit}"

@@ -136,7 +136,7 @@ class DeepTrafficVecEnv(VecEnv):
     # --- saving and restoring -----------------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Any]:
-        """Return all that the future of these envs depends on, see `GameBatch.get_state`; call it between steps."""
+        """Return all that the future of these envs depends on, see `EnvBatch.get_state`; call it between steps."""
         return {"batch": self.batch.get_state(), "returns": self._returns.copy(), "speeds": self._speeds.copy()}
 
     def set_state(self, state: dict[str, Any]) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from agents.study import ray_cluster
 from agents.study.ray_evaluation import evaluate_on_ray, evaluate_pack, policy_as_data, policy_from_data
+from deeptraffic.bench import BASIC, random_policy
 from deeptraffic.evaluation.batch import Plan, score_policy
-from deeptraffic.evaluation.throughput import basic_network
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.policies.file import policy_content, read_policy
@@ -44,7 +44,7 @@ def on_fake_ray(monkeypatch: pytest.MonkeyPatch) -> Any:
 def write_files(folder: Path, count: int) -> list[str]:
     paths = [folder / f"{number}.safetensors" for number in range(count)]
     for number, path in enumerate(paths):
-        path.write_bytes(policy_content(basic_network(number)))
+        path.write_bytes(policy_content(random_policy(BASIC, (10,), number)))
     return [str(path) for path in paths]
 
 
@@ -76,9 +76,9 @@ def test_what_is_no_policy_or_lost_with_its_machines_is_a_fault_by_name(on_fake_
 
     outcomes = {Path(outcome.name).stem: outcome for outcome in evaluate_on_ray(names, find, PLAN, "here")}
     assert {stem for stem, outcome in outcomes.items() if outcome.score} == {"0", "2"}
-    assert "lost with the machines that evaluated it (node died)" in (outcomes["1"].fault or "")
-    assert "breaks off" in (outcomes["torn"].fault or "")
-    assert outcomes["gone"].fault == "there is no such policy"
+    assert "lost with the machines that evaluated it (node died)" in (outcomes["1"].error or "")
+    assert "breaks off" in (outcomes["torn"].error or "")
+    assert outcomes["gone"].error == "there is no such policy"
 
 
 def test_few_calls_are_under_way_at_once(on_fake_ray: Any, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_few_calls_are_under_way_at_once(on_fake_ray: Any, tmp_path: Path) -> No
 
 
 def test_network_policy_of_any_kind_is_the_same_driver_after_its_journey() -> None:
-    packed = basic_network(5)
+    packed = random_policy(BASIC, (10,), 5)
     drawn = NetworkPolicy("draws", packed.network, packed.manifest.observation.sensor, 0, 2018, 2, seed=9)
     content = policy_as_data("a-run", lambda name: drawn)
     back = policy_from_data(content, None, 0)
@@ -107,7 +107,7 @@ def test_policy_that_is_more_than_data_stays_here() -> None:
 
 def test_pack_is_evaluated_with_faults_in_their_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEEPTRAFFIC_THREADS", "2")
-    outcomes = evaluate_pack([("good", policy_content(basic_network(1))), ("bad", b"bad")], PLAN, 0)
+    outcomes = evaluate_pack([("good", policy_content(random_policy(BASIC, (10,), 1))), ("bad", b"bad")], PLAN, 0)
     assert {outcome.name: outcome.score is None for outcome in outcomes} == {"good": False, "bad": True}
 
 
