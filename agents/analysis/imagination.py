@@ -25,9 +25,9 @@ from agents.world_model_agent import WorldModelAgent
 from deeptraffic.envs.observations import Observation, Observer
 from deeptraffic.evaluation.seeds import choose_seeds
 from deeptraffic.figure import BLUE, GREEN, INK, ORANGE, empty_figure, save_figure, style_axes
-from deeptraffic.policies.gaps import GAP_FEATURES, OWN_ROWS
+from deeptraffic.policies.gaps import GAP_FEATURES
 from deeptraffic.sim.engine import Simulator
-from deeptraffic.sim.rules import Action, Sensor
+from deeptraffic.sim.rules import VEHICLE_CELLS, Action, Sensor
 
 F32 = NDArray[np.float32]
 GAMES, WARM_UP = 200, 20  # games that are imagined, and decisions that they drive before
@@ -108,10 +108,10 @@ def gap_cells(gaps: F32, sensor: Sensor) -> NDArray[np.float64]:
     shades = np.full((rows, sensor.columns), FREE)
     for lane, (free, _, free_behind, _, _, on_road) in enumerate(gaps):
         first = ahead - 1 - round(float(np.clip(free, 0.0, 1.0)) * ahead)  # row of the first occupied cell
-        shades[max(0, first - OWN_ROWS + 1) : max(0, first + 1), lane] = CAR
-        start = ahead + (OWN_ROWS if lane == sensor.lanes_side else 0)
+        shades[max(0, first - VEHICLE_CELLS + 1) : max(0, first + 1), lane] = CAR
+        start = ahead + (VEHICLE_CELLS if lane == sensor.lanes_side else 0)
         last = start + round(float(np.clip(free_behind, 0.0, 1.0)) * sensor.patches_behind)
-        shades[last : last + OWN_ROWS, lane] = CAR
+        shades[last : last + VEHICLE_CELLS, lane] = CAR
         if on_road < 0.5:
             shades[:, lane] = OFF_ROAD
     return shades
@@ -150,7 +150,7 @@ def _draw_cells(axes: Any, shades: NDArray[np.float64], sensor: Sensor) -> None:
     """Draw cells, with the own car in its lane."""
     axes.imshow(shades, cmap=SHADES, vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
     box = np.array([-0.4, 0.4]) + sensor.lanes_side
-    axes.fill_between(box, sensor.patches_ahead - 0.5, sensor.patches_ahead + OWN_ROWS - 0.5, color=ORANGE)
+    axes.fill_between(box, sensor.patches_ahead - 0.5, sensor.patches_ahead + VEHICLE_CELLS - 0.5, color=ORANGE)
     axes.set_xticks(np.arange(sensor.columns - 1) + 0.5, [])
     axes.grid(axis="x", color="#cccccc", linewidth=0.6)
     axes.set_yticks([])

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from deeptraffic.envs.masks import may_turn
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.kernel import drive
-from deeptraffic.sim.rules import CELL_LENGTH, LANE_MARGIN, LANE_WIDTH, VEHICLE_WIDTH, Rules
+from deeptraffic.sim.rules import CELL_LENGTH, FULL_SPEED, LANE_MARGIN, LANE_WIDTH, VEHICLE_WIDTH, Rules
 from deeptraffic.sim.state import I64, NOBODY, Game, Games
 
 CAUSES = (
@@ -38,8 +38,6 @@ CAUSES = (
 )
 THROTTLE, BOXED, BOXED_BY_COPY, VIEW_EDGE, NO_FASTER, PASSED_UP, TOO_LATE, CHANGING, MOVED = range(len(CAUSES))
 CLOSED, CLEAR, FASTER = range(3)  # of the better neighbouring lane
-
-FULL_SPEED = 4.0  # [px/frame], 80 mph
 FULL_FACTOR = 2.0
 FASTER_BY = 0.05  # [px/frame], 1 mph: less is no reason to change lanes
 SLOW = 3.0  # [px/frame], 60 mph; traffic drives 40 to 54

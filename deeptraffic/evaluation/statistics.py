@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deeptraffic.sim.rules import MPH_PER_PX
+
 F64 = NDArray[np.float64]
 QUANTILES = (5, 10, 25, 50, 75, 90, 95)  # [%]
 
@@ -50,7 +52,7 @@ def run_score(speed_sum: float | F64, frames: int) -> F64:
 
 def mean_speed(speed_sum: float | F64, frames: int) -> F64:
     """Return the mean speed [mph], not rounded, for speeds [px/frame] summed over the frames of a run."""
-    return np.asarray(speed_sum) / frames * 20.0
+    return np.asarray(speed_sum) / frames * MPH_PER_PX
 
 
 def bootstrap_interval(

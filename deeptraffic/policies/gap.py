@@ -13,16 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.sim.compiled import compiled
-from deeptraffic.sim.rules import Action
+from deeptraffic.sim.rules import CELL_LENGTH, FULL_SPEED, RULES_2018, VEHICLE_CELLS, Action
 from deeptraffic.sim.state import F64, I64
 
 HORIZON = 14  # [decision periods]
-PERIOD = 30.0  # [frames]
-FULL_SPEED = 4.0  # [px/frame]
+PERIOD = float(RULES_2018.decision_period)  # [frames]
 CLEAR_AHEAD, CLEAR_BEHIND = 45.0, 30.0  # [px] from the ego car's front; free beside it when it changes lane
 FOLLOWING_GAP = 40.0  # [px] at which a car ahead slows the ego car to its own speed
 LANE_CHANGE_COST = 0.5  # [px]
-OWN_ROWS = 4  # cells that the ego car covers
 MOST_VEHICLES = 200
 NOWHERE = -1e9
 ACCELERATE, LEFT, RIGHT = int(Action.ACCELERATE), int(Action.LEFT), int(Action.RIGHT)
@@ -48,11 +46,11 @@ def find_vehicles(cells: F64, columns: int, patches_ahead: int, empty: float, ve
             if not ends and not (s == own and r == patches_ahead):
                 continue
             reading = cells[start * columns + s]
-            is_ego = s == own and patches_ahead <= start < patches_ahead + OWN_ROWS
+            is_ego = s == own and patches_ahead <= start < patches_ahead + VEHICLE_CELLS
             if reading < 1.0 and start < r and not is_ego and found < vehicles.shape[0]:
                 vehicles[found, 0] = s
-                vehicles[found, 1] = 10.0 * (start - patches_ahead)
-                vehicles[found, 2] = 10.0 * (r - patches_ahead)
+                vehicles[found, 1] = CELL_LENGTH * (start - patches_ahead)
+                vehicles[found, 2] = CELL_LENGTH * (r - patches_ahead)
                 vehicles[found, 3] = reading * empty
                 found += 1
             start = r

@@ -20,11 +20,10 @@ written as dense layers with relu (`convnetjs_export.py`).
 import numpy as np
 
 from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.rules import FULL_SPEED, VEHICLE_CELLS
 
 GAP_FEATURES = 6
-OWN_ROWS = 4  # rows 0..3 hold the own car
 SAFETY_AHEAD = 6  # rows before the own one which a lane change at full throttle needs free
-FULL_SPEED = 4.0  # [px/frame], 80 mph
 
 
 @compiled
@@ -40,7 +39,7 @@ def gap_features(
         k = first_occupied(cells, columns, s, patches_ahead - 1, -1, -1)
         out[at] = (patches_ahead - 1 - k) / max(patches_ahead, 1)
         out[at + 1] = 1.0 if k < 0 else max(0.0, cells[k * columns + s]) * (empty / FULL_SPEED)
-        start = patches_ahead + (OWN_ROWS if own else 0)
+        start = patches_ahead + (VEHICLE_CELLS if own else 0)
         k = first_occupied(cells, columns, s, start, rows, 1)
         out[at + 2] = max(0, k - start) / max(patches_behind, 1)
         out[at + 3] = 0.0 if k >= rows else max(0.0, cells[k * columns + s]) * (empty / FULL_SPEED)
@@ -60,7 +59,7 @@ def first_occupied(cells: np.ndarray, columns: int, s: int, start: int, stop: in
 @compiled
 def lane_is_clear(cells: np.ndarray, columns: int, s: int, patches_ahead: int, rows: int, own: bool) -> float:
     """1.0 if every safety row that the sensor shows is free in column s, else 0.0."""
-    last = patches_ahead + (0 if own else OWN_ROWS)
+    last = patches_ahead + (0 if own else VEHICLE_CELLS)
     for k in range(max(0, patches_ahead - SAFETY_AHEAD), min(rows, last)):
         if cells[k * columns + s] < 1.0:
             return 0.0

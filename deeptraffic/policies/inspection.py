@@ -17,9 +17,9 @@ from rich.text import Text
 
 from deeptraffic.policies import vocabulary as v
 from deeptraffic.policies.file import PolicyFile
-from deeptraffic.policies.gaps import GAP_FEATURES, OWN_ROWS
+from deeptraffic.policies.gaps import GAP_FEATURES
 from deeptraffic.policies.layers import Layer, size
-from deeptraffic.sim.rules import Sensor
+from deeptraffic.sim.rules import VEHICLE_CELLS, Sensor
 
 MAX_PANELS = 36
 GAP_NAMES = ("ahead", "its speed", "behind", "its speed", "clear", "on road")
@@ -208,7 +208,7 @@ def _mark(axes: Any, found: FirstLayer, sensor: Sensor) -> None:
 
     if found.over == "sensor":
         corner = (sensor.lanes_side - 0.5, sensor.patches_ahead - 0.5)
-        axes.add_patch(Rectangle(corner, 1, min(OWN_ROWS, sensor.patches_behind), fill=False, lw=0.9, ec="black"))
+        axes.add_patch(Rectangle(corner, 1, min(VEHICLE_CELLS, sensor.patches_behind), fill=False, lw=0.9, ec="black"))
         axes.axhline(sensor.patches_ahead - 0.5, lw=0.4, color="grey")
     elif found.over == "gaps":
         axes.add_patch(Rectangle((sensor.lanes_side - 0.5, -0.5), 1, GAP_FEATURES, fill=False, lw=0.9, ec="black"))

@@ -1,12 +1,10 @@
-"""The original game's agent ("Brain"): a network with a window of past observations and actions, and its copies.
+"""Network policy: a neural network with a window of past observations and actions, as the original game drives it.
 
-Source: RULES of the published game, "The original agent". It answers action 0 until it has been called more than T
-times, T its temporal window; it takes the first of equal outputs; it is never reset between runs. Every other agent has
-a copy with a window of its own; the copies are made anew from the ego car's Brain once that was called more than T
-times.
+Source: `deeptraffic/sim/RULES.md`, "The original agent". It takes action 0 until it has been called more than T times,
+T its temporal window; it takes the first of equal outputs; it is never reset between official runs. Every other agent
+is a copy with a window of its own; the copies are renewed from the ego car's once that was called more than T times.
 
-A policy file of any agent of this package drives as a Brain: without a window it is a plain network, and recurrent
-layers keep their state in the same memory.
+Every policy file drives so: without a window it is a plain network, and recurrent layers keep their state per agent.
 
     >>> policy = NetworkPolicy("mine", network, Sensor(3, 50, 10))
     >>> evaluate_official(policy)               # simulator and network in one compiled loop
@@ -33,7 +31,7 @@ MAX_SEED = 2**53 - 1  # what every language's JSON reader keeps exactly
 
 
 def input_size(sensor: Sensor, temporal_window: int) -> int:
-    """Numbers that a network reads: the sensor's D, and for each past decision D again and the action taken."""
+    """Return the size of a network's input: the sensor's D, and per past decision D again and the action taken."""
     return sensor.size + temporal_window * (sensor.size + ACTIONS)
 
 
@@ -46,7 +44,7 @@ def uniform(seed: int, stream: int, calls: int) -> float:
 
 @compiled
 def sample(scores: F64, u: float) -> int:
-    """Draw an index with the softmax of scores as chances: the first whose running sum exceeds u times the total."""
+    """Draw an index with the softmax of scores as probabilities: the first whose running sum exceeds u * total."""
     largest = scores[0]
     for i in range(1, scores.size):
         if scores[i] > largest:
@@ -63,7 +61,7 @@ def sample(scores: F64, u: float) -> int:
 
 
 class Driver(NamedTuple):
-    """A network at the wheel of S agents, as compiled code takes it.
+    """A network that drives S agents, as compiled code takes it.
 
     net: the assembled network
     sensor: what it observes
@@ -156,15 +154,16 @@ def decide_all(driver: Driver, agent_indices: I64, obs: F64, actions: I64) -> No
 
 
 class NetworkPolicy(Policy):
-    """A network that drives from the sensor's cells.
+    """A policy that feeds a sensor's cells to a network.
 
     Args:
-        label: what tables call it
-        network: reads `input_size(sensor, temporal_window)` numbers, gives 5
-        sensor: what it sees
-        temporal_window: past decisions it remembers
-        rules, other_agents: what it was made for
-        seed: draws actions with the softmax of the outputs as chances; None takes the first of the largest outputs
+        label: name in tables and scores
+        network: has `input_size(sensor, temporal_window)` inputs and 5 outputs
+        sensor: what it observes
+        temporal_window: T, past decisions in its input
+        rules, other_agents: the contest and the number of other agents that it was made for
+        seed: of actions drawn with the softmax of the outputs as probabilities; None takes the first of the largest
+            outputs
     """
 
     def __init__(
@@ -180,15 +179,15 @@ class NetworkPolicy(Policy):
         expected = input_size(sensor, temporal_window)
         if network.inputs != expected:
             raise ValueError(
-                f"a network of {network.inputs} inputs behind a sensor of {sensor.size} cells and a temporal window of "
-                f"{temporal_window}, which give {expected}; make them agree"
+                f"the network has {network.inputs} inputs, but {sensor.size} cells and a temporal window of "
+                f"{temporal_window} give {expected}; make them agree"
             )
         if network.outputs != ACTIONS:
             raise ValueError(
-                f"a network of {network.outputs} outputs; there are {ACTIONS} actions, one output for each"
+                f"the network must have one output for each of the {ACTIONS} actions, got {network.outputs}"
             )
         if seed is not None and not 0 <= seed <= MAX_SEED:
-            raise ValueError(f"seed={seed}: give a whole number from 0 to {MAX_SEED}")
+            raise ValueError(f"seed must be an integer in [0, {MAX_SEED}], got {seed}")
         self.label, self.observation, self.network, self.temporal_window = label, sensor, network, temporal_window
         self.rules, self.other_agents, self.seed = rules, other_agents, seed
         self.program: Program = network.assemble()

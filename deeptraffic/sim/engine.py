@@ -24,7 +24,7 @@ from deeptraffic.sim.kernel import drive
 from deeptraffic.sim.observation import sense
 from deeptraffic.sim.random import open_run_streams, seed_stream
 from deeptraffic.sim.reset import reset_run, start_program
-from deeptraffic.sim.rules import Action, Rules, Sensor
+from deeptraffic.sim.rules import MPH_PER_PX, Action, Rules, Sensor
 from deeptraffic.sim.state import F64, I64, Game, Games, State, make_games, rules_record
 
 FOREVER = np.iinfo(np.int64).max
@@ -191,7 +191,7 @@ class Simulator:
     def speed_mph(self, rows: ArrayLike | None = None) -> F64:
         """Current speed of the ego car of each row [mph], (B,)."""
         rows = self._rows(rows)
-        return 20.0 * self.games["following_speed"][rows, 0] * self.games["speed_factor"][rows, 0]
+        return MPH_PER_PX * self.games["following_speed"][rows, 0] * self.games["speed_factor"][rows, 0]
 
     # --- saving and restoring -------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
-"""THE SIMULATOR: one function per phase of a frame, over one game record.
+"""The simulator: one function for each step of a frame, over one game record.
 
-Read `drive` first: it is the game. Each function mutates `game` in place and allocates nothing; Numba compiles them as
-they stand. All arithmetic is float64 in the order written, for the published game's results to the last bit.
+Source: `RULES.md`, "One frame"; the steps are its steps. Read `drive` first: it is the game. Each function mutates
+`game` in place and allocates nothing; Numba compiles them as they stand. All arithmetic is float64 in the order
+written, for the published game's results to the last bit.
 
 The speed map holds vehicle numbers instead of speeds (`Game.cells`), one byte a cell, a lane's cells side by side:
 marking a vehicle is four bytes in a row, and looking four cells ahead is one load.
@@ -13,10 +14,29 @@ import numpy as np
 
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.random import JUMP, MODULUS, SPAN, advance_stream, draw
-from deeptraffic.sim.rules import Action, Rules
+from deeptraffic.sim.rules import (
+    BASE_SCROLL,
+    CELL_LENGTH,
+    LANE_MARGIN,
+    LANE_WIDTH,
+    MAX_FOLLOWING_SPEED,
+    MAX_SPEED_FACTOR,
+    THROTTLE,
+    TURN_TOLERANCE,
+    VEHICLE_LENGTH,
+    VEHICLE_WIDTH,
+    Action,
+    Rules,
+)
 from deeptraffic.sim.state import NOBODY, PAD, SLOW_ROW, U8, Game
 
-SIDE_STEP = 20.0 / 30.0  # [px/frame] sideways
+SIDE_STEP = LANE_WIDTH / 30.0  # [px/frame] sideways
+HALF_WIDTH = VEHICLE_WIDTH / 2.0  # [px]
+OUT_OF_VIEW = 2.0 * VEHICLE_LENGTH  # [px] beyond the road's end, where a vehicle leaves it
+AHEAD = 4  # cells that a vehicle looks ahead
+TURN_AHEAD = 3.0  # [cells per unit of speed factor] before its front that a lane change needs free
+TURN_BEHIND = 4.0  # [cells] behind its front that a lane change needs free
+LANES_PER_PX, CELLS_PER_PX = 1.0 / LANE_WIDTH, 1.0 / CELL_LENGTH
 EDGE = 1e-6  # [cells] a y nearer to a cell's edge than this is computed exactly
 NOTHING, ACCELERATE, DECELERATE = int(Action.NOTHING), int(Action.ACCELERATE), int(Action.DECELERATE)
 LEFT, RIGHT = int(Action.LEFT), int(Action.RIGHT)
@@ -47,7 +67,7 @@ def begin_frame(rules: Rules, game: Game) -> None:
     """Steps 1 to 3: everything moves, is marked, follows the traffic ahead, and traffic may change lanes."""
     move(rules, game)
     mark_all(rules, game)
-    game.scroll = 1.5 - (game.y[0] - rules.ego_y)
+    game.scroll = BASE_SCROLL - (game.y[0] - rules.ego_y)
     any_negative = follow(rules, game)
     wander(rules, game, any_negative)
     if not rules.action_persists:
@@ -69,7 +89,7 @@ def let_agents_act(rules: Rules, game: Game, first: int) -> int:
     game.speed_sum += game.following_speed[0] * game.speed_factor[0]
     if clock == 0:
         period = rules.decision_period
-        game.reward = (game.speed_sum - 2.0 * period) / (2.0 * period / 3.0)
+        game.reward = (game.speed_sum - 2.0 * period) / (2.0 * period / 3.0)  # 0 at a mean of 2 px/frame, 40 mph
         game.speed_sum = 0.0
         return 0
     finish_frame(rules, game)
@@ -106,9 +126,9 @@ def finish_frame(rules: Rules, game: Game) -> bool:
 
 @compiled
 def move(rules: Rules, game: Game) -> None:
-    """Step 1, first half: each vehicle moves with its speed of the frame before, which is also what it will mark."""
-    scroll, ego_y, rear_end = game.scroll, rules.ego_y, rules.rows * 10.0
-    passed, left_the_picture, changing_lanes = 0, False, False
+    """Step 1a: each vehicle moves with its speed of the frame before, which is also what it will mark."""
+    scroll, ego_y, rear_end = game.scroll, rules.ego_y, rules.rows * CELL_LENGTH
+    passed, any_out_of_view, changing_lanes = 0, False, False
     for i in range(game.x.size):
         speed = game.following_speed[i] * game.speed_factor[i]
         y_before = game.y[i]
@@ -118,19 +138,25 @@ def move(rules: Rules, game: Game) -> None:
         game.row[i] = y_cell(y)
         passed += (i > 0) & (y_before < ego_y) & (ego_y <= y)
         passed -= (i > 0) & (y_before > ego_y) & (ego_y >= y)
-        left_the_picture |= (0.0 > y + 68.0) | (rear_end < y - 68.0)
-        changing_lanes |= game.x[i] != 20.0 * game.lane[i] + 4.0
+        any_out_of_view |= (0.0 > y + OUT_OF_VIEW) | (rear_end < y - OUT_OF_VIEW)
+        changing_lanes |= game.x[i] != lane_middle(game.lane[i])
     game.passed += passed
     if changing_lanes:
         move_sideways(game)
-    if left_the_picture:
+    if any_out_of_view:
         re_enter(rules, game)
+
+
+@compiled
+def lane_middle(lane: int) -> float:
+    """Return x [px] of a vehicle in the middle of its lane."""
+    return LANE_WIDTH * lane + LANE_MARGIN
 
 
 @compiled
 def y_cell(y: float) -> int:
     """floor(y / 10), or SLOW_ROW where y is so near a cell's edge that rounding of y + 10 k might matter."""
-    cell = y * 0.1
+    cell = y * CELLS_PER_PX
     row = np.floor(cell)
     inside = cell - row
     return np.int32(row) if (inside > EDGE) & (inside < 1.0 - EDGE) else np.int32(SLOW_ROW)
@@ -140,7 +166,7 @@ def y_cell(y: float) -> int:
 def move_sideways(game: Game) -> None:
     """Vehicles between two lanes move on toward the middle of theirs."""
     for i in range(game.x.size):
-        middle = 20.0 * game.lane[i] + 4.0
+        middle = lane_middle(game.lane[i])
         t = middle - game.x[i]
         if abs(t) < SIDE_STEP:
             game.x[i] = middle
@@ -150,12 +176,12 @@ def move_sideways(game: Game) -> None:
 
 @compiled
 def re_enter(rules: Rules, game: Game) -> None:
-    """Vehicles that left the picture come back at the other end, in a random lane."""
-    rear_end = rules.rows * 10.0
+    """Vehicles beyond one end of the road re-enter at the other, in a random lane."""
+    rear_end = rules.rows * CELL_LENGTH
     for i in range(game.x.size):
         y = game.y[i]
-        if 0.0 > y + 68.0 or rear_end < y - 68.0:
-            game.y[i] = rear_end + 34.0 if 0.0 > y + 68.0 else -34.0
+        if 0.0 > y + OUT_OF_VIEW or rear_end < y - OUT_OF_VIEW:
+            game.y[i] = rear_end + VEHICLE_LENGTH if 0.0 > y + OUT_OF_VIEW else -VEHICLE_LENGTH
             game.row[i] = y_cell(game.y[i])
             spawn(rules, game, i)
             game.map_speed[i + 1] = game.following_speed[i] * game.speed_factor[i]
@@ -164,10 +190,10 @@ def re_enter(rules: Rules, game: Game) -> None:
 @compiled
 def spawn(rules: Rules, game: Game, i: int) -> None:
     """Put vehicle i into a random lane; traffic gets a new speed factor."""
-    width = 20.0 * rules.lanes
-    lane = math.floor(width * draw(game) / 20.0)
+    width = LANE_WIDTH * rules.lanes
+    lane = math.floor(width * draw(game) / LANE_WIDTH)
     game.lane[i] = lane
-    game.x[i] = 20.0 * lane + 4.0
+    game.x[i] = lane_middle(lane)
     if i > rules.other_agents or not rules.controlled_keep_factor:
         game.speed_factor[i] = draw_traffic_factor(rules, game)
 
@@ -184,7 +210,7 @@ def draw_traffic_factor(rules: Rules, game: Game) -> float:
 
 @compiled
 def mark_all(rules: Rules, game: Game) -> None:
-    """Step 1, second half: an empty map, then every vehicle in order; a later mark overwrites an earlier one."""
+    """Step 1b: an empty map, then every vehicle in order; a later mark overwrites an earlier one."""
     cells = game.cells
     for px in range(cells.shape[0]):
         for py in range(cells.shape[1]):
@@ -203,11 +229,11 @@ def mark(rules: Rules, game: Game, i: int) -> None:
     row, x = game.row[i], game.x[i]
     if row == SLOW_ROW:
         mark_exactly(rules, game, i)
-    elif x == 20.0 * game.lane[i] + 4.0:
+    elif x == lane_middle(game.lane[i]):
         put_four(game.cells, game.lane[i], PAD + row, i + 1)
     else:
-        put_four(game.cells, int(x / 20.0), PAD + row, i + 1)
-        put_four(game.cells, int((x + 10.0) / 20.0), PAD + row, i + 1)
+        put_four(game.cells, int(x / LANE_WIDTH), PAD + row, i + 1)
+        put_four(game.cells, int((x + 10.0) / LANE_WIDTH), PAD + row, i + 1)
 
 
 @compiled
@@ -215,9 +241,9 @@ def mark_exactly(rules: Rules, game: Game, i: int) -> None:
     """`mark` by the rules' own arithmetic, cell by cell."""
     x, y = game.x[i], game.y[i]
     for dx in range(0, 11, 10):
-        px = math.floor((x + dx) / 20.0)
+        px = math.floor((x + dx) / LANE_WIDTH)
         for dy in range(0, 31, 5):
-            py = np.floor((y + dy) / 10.0)
+            py = np.floor((y + dy) / CELL_LENGTH)
             if 0.0 <= py < rules.rows:
                 game.cells[px, PAD + int(py)] = np.uint8(i + 1)
 
@@ -226,7 +252,7 @@ def mark_exactly(rules: Rules, game: Game, i: int) -> None:
 def mark_ego(rules: Rules, game: Game) -> None:
     """Step 5: the ego car marks itself again, over whatever was there, with its new speed."""
     game.map_speed[1] = (rules.ego_mark_gain * game.following_speed[0]) * game.speed_factor[0]
-    mark(rules, game, 0)  # beyond the road's ends nobody looks, and the next frame empties the map
+    mark(rules, game, 0)  # beyond the road's ends nothing reads the map, and the next frame empties the map
 
 
 # --- four cells at once; unsigned indices spare the compiler Python's rule for negative ones ------------------------
@@ -263,12 +289,12 @@ def follow(rules: Rules, game: Game) -> bool:
     any_negative = False
     for i in range(game.x.size):
         row = game.row[i]
-        v = 2.0
+        v = MAX_FOLLOWING_SPEED
         if row == SLOW_ROW:
             v = follow_exactly(rules, game, i)
         else:
-            px = int((game.x[i] + 7.5) * 0.05)  # exact as / 20: lane changes step over the edges
-            ahead = get_four(game.cells, px, PAD + row - 4)
+            px = int((game.x[i] + HALF_WIDTH) * LANES_PER_PX)  # exact as / 20: lane changes step over the edges
+            ahead = get_four(game.cells, px, PAD + row - AHEAD)
             if ahead != 0:
                 v = brake_for(game, i, ahead)
         game.following_speed[i] = v
@@ -279,8 +305,8 @@ def follow(rules: Rules, game: Game) -> bool:
 @compiled
 def brake_for(game: Game, i: int, ahead: int) -> float:
     """Vehicle i's following speed for the four cells ahead of it, the nearest in the highest byte."""
-    v, seen = 2.0, 0
-    for k in range(1, 5):
+    v, seen = MAX_FOLLOWING_SPEED, 0
+    for k in range(1, AHEAD + 1):
         number = (ahead >> 24) & 255
         if number != seen:  # the second cell of the same vehicle asks for nothing more
             v = brake(game, i, v, k, number)
@@ -303,10 +329,10 @@ def brake(game: Game, i: int, v: float, k: int, number: int) -> float:
 @compiled
 def follow_exactly(rules: Rules, game: Game, i: int) -> float:
     """`follow` for a vehicle on a cell's edge."""
-    px = math.floor((game.x[i] + 7.5) / 20.0)
-    v = 2.0
-    for k in range(1, 5):
-        py = np.floor((game.y[i] - 10.0 * k) / 10.0)
+    px = math.floor((game.x[i] + HALF_WIDTH) / LANE_WIDTH)
+    v = MAX_FOLLOWING_SPEED
+    for k in range(1, AHEAD + 1):
+        py = np.floor((game.y[i] - CELL_LENGTH * k) / CELL_LENGTH)
         if 0.0 <= py < rules.rows:
             v = brake(game, i, v, k, game.cells[px, PAD + int(py)])
     return v
@@ -323,12 +349,12 @@ def is_free(rules: Rules, game: Game, px: float, py: float) -> bool:
 @compiled
 def turn(rules: Rules, game: Game, i: int, side: int) -> bool:
     """Start a lane change to side -1 (left) or +1 (right) if the safety system allows it."""
-    if not abs(game.x[i] - (20.0 * game.lane[i] + 4.0)) < 0.5:
+    if not abs(game.x[i] - lane_middle(game.lane[i])) < TURN_TOLERANCE:
         return False
-    px = np.floor((game.x[i] + 7.5) / 20.0 + side)
-    f = -3.0 * game.speed_factor[i]
-    while f < 4.0:
-        if not is_free(rules, game, px, np.floor(game.y[i] / 10.0 + f)):
+    px = np.floor((game.x[i] + HALF_WIDTH) / LANE_WIDTH + side)
+    f = -TURN_AHEAD * game.speed_factor[i]
+    while f < TURN_BEHIND:
+        if not is_free(rules, game, px, np.floor(game.y[i] / CELL_LENGTH + f)):
             return False
         f += 1.0
     game.lane[i] += side
@@ -340,7 +366,7 @@ def turn(rules: Rules, game: Game, i: int, side: int) -> bool:
 
 @compiled
 def wander(rules: Rules, game: Game, any_negative: bool) -> None:
-    """Step 3b: every traffic car draws, and now and then tries a lane change.
+    """Step 3b: every traffic car draws, and occasionally tries a lane change.
 
     A draw above the threshold is rare, so the frame's draws are first looked at all together by jumping ahead in the
     stream; only if one of them might count are they taken one by one. (Negative following speeds lower the threshold.)
@@ -372,11 +398,11 @@ def execute(rules: Rules, game: Game, i: int) -> bool:
     """Vehicle i carries out the pending action; False if the safety system refused a lane change."""
     action = game.action
     if action == ACCELERATE:
-        if game.speed_factor[i] < 2.0:
-            game.speed_factor[i] += 0.02
+        if game.speed_factor[i] < MAX_SPEED_FACTOR:
+            game.speed_factor[i] += THROTTLE
     elif action == DECELERATE:
         if game.speed_factor[i] > 0.0:
-            game.speed_factor[i] -= 0.02
+            game.speed_factor[i] -= THROTTLE
     elif action >= LEFT:
         return turn(rules, game, i, -1 if action == LEFT else 1)
     return True

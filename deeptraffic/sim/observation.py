@@ -1,10 +1,13 @@
-"""What an agent sees: the window of map cells around it, as the original game hands it to a network."""
+"""The sensor: the window of map cells around an agent, as the original game gives it to a network.
+
+Source: `RULES.md`, "sense".
+"""
 
 import math
 
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.kernel import get_four
-from deeptraffic.sim.rules import Rules, Sensor
+from deeptraffic.sim.rules import CELL_LENGTH, Rules, Sensor
 from deeptraffic.sim.state import F64, PAD, Game
 
 
@@ -16,11 +19,11 @@ def observation_size(sensor: Sensor) -> int:
 
 @compiled
 def sense(rules: Rules, sensor: Sensor, game: Game, agent: int, out: F64) -> None:
-    """Write what `agent` sees into out, ((2 L + 1) * (P + Q),): free road 1, off the road 0, a car its speed."""
-    row = math.floor(rules.ego_y / 10.0)
+    """Write what `agent` observes into out, ((2 L + 1) * (P + Q),): free road 1, off the road 0, a car its speed."""
+    row = math.floor(rules.ego_y / CELL_LENGTH)
     if rules.sense_from_own_row:
         y = game.y[agent]
-        row = math.floor(math.floor(y) / 10.0) if abs(y) < 1e6 else -1000000
+        row = math.floor(math.floor(y) / CELL_LENGTH) if abs(y) < 1e6 else -1000000
     columns, rows = 2 * sensor.lanes_side + 1, sensor.patches_ahead + sensor.patches_behind
     first_px, first_py = game.lane[agent] - sensor.lanes_side, row - sensor.patches_ahead
     begin, end = max(0, min(rows, -first_py)), max(0, min(rows, rules.rows - first_py))  # the sensor's rows on the grid

@@ -1,7 +1,7 @@
-"""The game's random numbers: a Lehmer generator whose state is one integer, and the hash that opens independent runs.
+"""Lehmer random number generator of the game, and the hash that seeds independent runs.
 
-Sources: Park and Miller, "Random number generators: good ones are hard to find", CACM 31(10), 1988 (the generator);
-Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014 (SplitMix64).
+Sources: `RULES.md`, "Randomness"; Park and Miller, "Random number generators: good ones are hard to find", CACM 31(10),
+1988 (the generator); Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014 (SplitMix64).
 """
 
 from typing import Any

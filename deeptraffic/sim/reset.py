@@ -1,14 +1,19 @@
-"""How a game starts: construction of the vehicles and the two contests' layouts."""
+"""Resets: construction of the vehicles and the two contests' layouts.
+
+Source: `RULES.md`, "Randomness".
+"""
 
 import math
 
 import numpy as np
 
 from deeptraffic.sim.compiled import compiled
-from deeptraffic.sim.kernel import draw_traffic_factor, spawn
+from deeptraffic.sim.kernel import draw_traffic_factor, lane_middle, spawn
 from deeptraffic.sim.random import MODULUS, MULTIPLIER, SPAN, advance_stream, draw
-from deeptraffic.sim.rules import Rules
+from deeptraffic.sim.rules import BASE_SCROLL, CELL_LENGTH, Rules
 from deeptraffic.sim.state import NOBODY, Game
+
+TAKEN_AHEAD, TAKEN_BEHIND = 4, 12  # cells of its lane that a vehicle of the grid layout takes away
 
 
 @compiled
@@ -28,7 +33,7 @@ def reset_run(rules: Rules, game: Game, run: int) -> None:
         lay_out_grid(rules, game, seeded(run))
         game.action = 0
     game.map_speed[0] = rules.empty
-    game.scroll = 1.5
+    game.scroll = BASE_SCROLL
     game.frame = 0
     game.passed = 0
     game.speed_sum = 0.0
@@ -52,10 +57,10 @@ def construct(rules: Rules, game: Game) -> None:
         game.following_speed[i] = 1.0
         spawn(rules, game, i)
         if i <= rules.other_agents and rules.controlled_keep_factor:
-            draw_traffic_factor(rules, game)  # nobody is driven while under construction: the draw is made
+            draw_traffic_factor(rules, game)  # no vehicle is controlled while it is constructed: the draw is made
         if not rules.grid_layout:
-            length = rules.rows * 10.0
-            game.y[i] = 10.0 * math.floor(length * draw(game) / 10.0)
+            length = rules.rows * CELL_LENGTH
+            game.y[i] = CELL_LENGTH * math.floor(length * draw(game) / CELL_LENGTH)
 
 
 @compiled
@@ -72,10 +77,10 @@ def lay_out_grid(rules: Rules, game: Game, stream: int) -> None:
             layout = advance_stream(layout, MULTIPLIER)
             entry = nth_legal(legal, math.floor(left * ((layout - 1) / SPAN)))
             row, column = entry // rules.lanes, entry % rules.lanes
-            game.y[i] = math.floor(row / rules.rows * (rules.rows * 10.0))
-        game.x[i] = 20.0 * column + 4.0
+            game.y[i] = math.floor(row / rules.rows * (rules.rows * CELL_LENGTH))
+        game.x[i] = lane_middle(column)
         game.lane[i] = column
-        for r in range(row - 4, row + 12):
+        for r in range(row - TAKEN_AHEAD, row + TAKEN_BEHIND):
             entry = rules.lanes * r + column
             if not (0 <= entry < size and legal[entry]):
                 while last >= 0 and not legal[last]:

@@ -1,4 +1,4 @@
-"""The Brain that drives a policy: its window, its copies, and drawn actions."""
+"""The network policy: its window, its copies, and drawn actions."""
 
 import numpy as np
 import pytest
@@ -145,9 +145,9 @@ def test_uniform_numbers_are_those_that_the_format_documents() -> None:
 
 def test_what_does_not_fit_is_named() -> None:
     network = Network(2, (Dense(outputs=5, bias=False),), {"1.weight": np.zeros((5, 2))})
-    with pytest.raises(ValueError, match="2 inputs behind a sensor of 3 cells"):
+    with pytest.raises(ValueError, match="2 inputs, but 3 cells"):
         NetworkPolicy("x", network, Sensor(0, 3, 0))
-    with pytest.raises(ValueError, match="seed=-1"):
+    with pytest.raises(ValueError, match="seed must be .*, got -1"):
         NetworkPolicy("x", network, SENSOR, seed=-1)
 
 

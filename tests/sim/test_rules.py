@@ -1,9 +1,12 @@
 """The numbers of both contests, and the door through which research roads come in."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import pytest
 
+import deeptraffic
 from deeptraffic.sim.rules import CONTESTS, RULES_2017, RULES_2018, Action, RoadConfig, Sensor
 
 
@@ -132,3 +135,20 @@ def test_sensible_sensor_is_accepted(sensor: Sensor) -> None:
 def test_senseless_sensor_is_refused_with_the_limit(sensor: Sensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         sensor.check(RULES_2018)
+
+
+def test_sections_and_steps_of_the_rules_that_docstrings_cite_exist() -> None:
+    package = Path(deeptraffic.__file__).parent
+    rules = (package / "sim/RULES.md").read_text(encoding="utf-8")
+    headings = [line.lstrip("# ") for line in rules.splitlines() if line.startswith("#")]
+    cited = 0
+    for source in package.rglob("*.py"):
+        for section in re.findall(r'RULES\.md`,\s+"([^"]+)"', source.read_text(encoding="utf-8")):
+            cited += 1
+            assert any(heading.startswith(section) for heading in headings), (source, section)
+    kernel = (package / "sim/kernel.py").read_text(encoding="utf-8")
+    for step in re.findall(r'"""Steps? (\d[ab]?)', kernel):
+        cited += 1
+        assert any(heading.startswith(f"Step {step[0]}:") for heading in headings)
+        assert step.isdigit() or f"({step})" in rules
+    assert cited >= 12

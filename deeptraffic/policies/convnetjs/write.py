@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.policies import vocabulary as v
-from deeptraffic.policies.gaps import FULL_SPEED, GAP_FEATURES, OWN_ROWS, SAFETY_AHEAD
+from deeptraffic.policies.gaps import GAP_FEATURES, SAFETY_AHEAD
 from deeptraffic.policies.layers import Layer
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import ACTIONS, input_size
-from deeptraffic.sim.rules import Sensor
+from deeptraffic.sim.rules import FULL_SPEED, VEHICLE_CELLS, Sensor
 
 MAX_WEIGHTS = 2_000_000  # about 16 bytes each in the file
 EMPTY = 100.0  # the published game's rule set
@@ -244,8 +244,8 @@ def _gap_units(layer: v.Gaps) -> tuple[Matrix, Matrix, Matrix]:
             all_free(ahead, at + 1, 1.0)
         else:
             constant[at + 1] = 1.0
-        first(lane[layer.patches_ahead + (OWN_ROWS if own else 0) :], at + 2, max(layer.patches_behind, 1))
-        last = layer.patches_ahead + (0 if own else OWN_ROWS)
+        first(lane[layer.patches_ahead + (VEHICLE_CELLS if own else 0) :], at + 2, max(layer.patches_behind, 1))
+        last = layer.patches_ahead + (0 if own else VEHICLE_CELLS)
         safety = lane[max(0, layer.patches_ahead - SAFETY_AHEAD) : last]
         if safety:
             all_free(safety, at + 4, 1.0)
