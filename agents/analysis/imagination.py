@@ -1,13 +1,13 @@
-"""A picture of what a world model imagines: its decoder's view of the next decisions, beside what really came.
+"""Figure of a world model's predictions: decoded latent states beside the observations of the next decisions.
 
-Upper row: what the sensor really saw, decision by decision, while the policy head drove. Lower row: what the model
-makes of the first observation and the decisions alone. Below: how far off it is in many games, beside a driver who
-expects that nothing changes, and one who expects the mean of everything seen.
+Upper row: observations, decision by decision, while the policy head acts. Lower row: predictions from the first
+observation and the actions alone. Below: the prediction error in many environments, beside those of two baselines, the
+first observation and the mean of all observations.
 
     >>> agent, config = load_world_model("runs/world")
     >>> save_imagination(agent, config, "imagined.png")
 
-Letters in shapes: K decisions ahead, B games, N numbers of an observation, L lanes of the sensor, H rows of cells.
+Letters in shapes: K decisions ahead, B envs, N features of an observation, L lanes of the sensor, H rows of cells.
 """
 
 from dataclasses import dataclass
@@ -30,113 +30,114 @@ from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import VEHICLE_CELLS, Action, Sensor
 
 F32 = NDArray[np.float32]
-GAMES, WARM_UP = 200, 20  # games that are imagined, and decisions that they drive before
+ENVS, WARM_UP = 200, 20  # environments, and decisions before the first prediction
 DRAWN = ("vector", "gaps")  # kinds of observation that can be drawn as cells
-SHADES = LinearSegmentedColormap.from_list("cells", ["#3b3b3b", BLUE, "#ffffff"])  # beside the road, a car, free
-OFF_ROAD, CAR, FREE = 0.0, 0.5, 1.0
-ON_ROAD = 0.2  # a lane of the road reads more in the mean of its cells, for most of them are free
+SHADES = LinearSegmentedColormap.from_list("cells", ["#3b3b3b", BLUE, "#ffffff"])  # beside the road, vehicle, free
+OFF_ROAD, VEHICLE, FREE = 0.0, 0.5, 1.0
+ON_ROAD = 0.2  # mean value of a lane's cells; less is beside the road, since most cells of a lane are free
 
 
 @dataclass(frozen=True)
-class Journey:
-    """What came and what was imagined from the first observation on.
+class Prediction:
+    """Observations, and their predictions from the first one on.
 
-    seen, imagined: (K + 1, B, N); actions: (K, B)
+    observed, predicted: (K + 1, B, N); actions: (K, B)
     """
 
-    seen: F32
-    imagined: F32
+    observed: F32
+    predicted: F32
     actions: NDArray[np.int64]
 
     def errors(self) -> dict[str, NDArray[np.float64]]:
-        """Return root mean squared errors by decisions ahead, (K + 1,): the model's, and of two simple forecasts.
+        """Return root mean squared errors by decisions ahead, (K + 1,), of the model and of the baselines.
 
-        Squared, for the model learned to say the mean of what may come.
+        Squared, because the model is trained to predict the mean.
         """
-        still = np.broadcast_to(self.seen[0], self.seen.shape)
-        mean = self.seen.mean((0, 1))
-        forecasts = {"the model": self.imagined, "nothing changes": still, "the mean of all": mean}
-        return {name: np.sqrt(np.square(self.seen - forecast).mean((1, 2))) for name, forecast in forecasts.items()}
+        first = np.broadcast_to(self.observed[0], self.observed.shape)
+        mean = self.observed.mean((0, 1))
+        predictions = {"model": self.predicted, "first observation": first, "mean observation": mean}
+        return {name: np.sqrt(np.square(self.observed - made).mean((1, 2))) for name, made in predictions.items()}
 
 
 @torch.no_grad()
-def imagine_journey(agent: WorldModelAgent, config: TrainConfig, ahead: int = 6, games: int = GAMES) -> Journey:
-    """Drive open runs on tuning seeds by the policy head, and imagine the last `ahead` decisions from their start."""
+def predict(agent: WorldModelAgent, config: TrainConfig, ahead: int = 6, envs: int = ENVS) -> Prediction:
+    """Play open runs on tuning seeds with the policy head, and predict their last `ahead` decisions."""
     model: WorldModel = agent.policy
     model.set_training_mode(False)
-    sim = Simulator(config.road.build(), games)
-    sim.reset_open(choose_seeds("tuning", games))
-    observer = Observer(sim.rules, config.observation, games)
+    sim = Simulator(config.road.build(), envs)
+    sim.reset_open(choose_seeds("tuning", envs))
+    observer = Observer(sim.rules, config.observation, envs)
     sim.step(sim.idle)  # to the first decision
-    seen: list[torch.Tensor] = []
+    observed: list[torch.Tensor] = []
     actions: list[NDArray[np.int64]] = []
     for _ in range(WARM_UP + ahead + 1):
         obs = model.obs_to_tensor(observer.observe(sim, actions=actions[-1] if actions else None))[0]
-        seen.append(model.flat(obs))
+        observed.append(model.flat(obs))
         actions.append(model(obs).argmax(1).cpu().numpy())
-        if len(seen) == WARM_UP + 1:
+        if len(observed) == WARM_UP + 1:
             latents = [model.encode(obs)]
-        if len(seen) <= WARM_UP + ahead:
+        if len(observed) <= WARM_UP + ahead:
             sim.step(actions[-1])
-    driven = np.stack(actions[WARM_UP:-1])  # (K, B)
-    for chosen in driven:
+    taken = np.stack(actions[WARM_UP:-1])  # (K, B)
+    for chosen in taken:
         latents.append(model.imagine(latents[-1], torch.from_numpy(chosen).to(agent.device)))
-    imagined = torch.stack([model.decoder(latent) for latent in latents])
-    return Journey(torch.stack(seen[WARM_UP:]).cpu().numpy(), imagined.cpu().numpy(), driven)
+    predicted = torch.stack([model.decoder(latent) for latent in latents])
+    return Prediction(torch.stack(observed[WARM_UP:]).cpu().numpy(), predicted.cpu().numpy(), taken)
 
 
-def typical_game(journey: Journey) -> int:
-    """Return the game whose error is the median of those that change lanes twice or more, or of all if none does."""
-    turns = np.isin(journey.actions, (Action.LEFT, Action.RIGHT)).sum(0)
-    games = np.flatnonzero(turns >= min(2, turns.max()))
-    errors = np.abs(journey.seen - journey.imagined).mean((0, 2))[games]
-    return int(games[np.argsort(errors)[len(games) // 2]])
+def typical_env(prediction: Prediction) -> int:
+    """Return the env with the median error of those with two lane changes or more, or of all if none has."""
+    turns = np.isin(prediction.actions, (Action.LEFT, Action.RIGHT)).sum(0)
+    envs = np.flatnonzero(turns >= min(2, turns.max()))
+    errors = np.abs(prediction.observed - prediction.predicted).mean((0, 2))[envs]
+    return int(envs[np.argsort(errors)[len(envs) // 2]])
 
 
-def cell_picture(flat: F32, observation: Observation) -> NDArray[np.float64]:
-    """Return an observation as shades (H, L): 0 beside the road, about half for a car, 1 free; row 0 farthest ahead."""
+def cell_shades(flat: F32, observation: Observation) -> NDArray[np.float64]:
+    """Return an observation as shades (H, L): 0 beside the road, about half a vehicle, 1 free; row 0 farthest ahead."""
     sensor = observation.sensor
     if observation.kind == "vector":
         cells = np.clip(flat.reshape(-1, sensor.columns).astype(np.float64), 0.0, 1.0)
-        return np.where(cells.mean(0) < ON_ROAD, OFF_ROAD, CAR + (FREE - CAR) * cells)
+        return np.where(cells.mean(0) < ON_ROAD, OFF_ROAD, VEHICLE + (FREE - VEHICLE) * cells)
     return gap_cells(flat.reshape(sensor.columns, GAP_FEATURES), sensor)
 
 
 def gap_cells(gaps: F32, sensor: Sensor) -> NDArray[np.float64]:
-    """Return shades (H, L) of lane gaps (L, 6): each lane is free up to its first car ahead and behind, of 4 cells."""
+    """Return shades (H, L) of lane gaps (L, 6): each lane is free up to its first vehicles ahead and behind."""
     ahead, rows = sensor.patches_ahead, sensor.length
     shades = np.full((rows, sensor.columns), FREE)
     for lane, (free, _, free_behind, _, _, on_road) in enumerate(gaps):
         first = ahead - 1 - round(float(np.clip(free, 0.0, 1.0)) * ahead)  # row of the first occupied cell
-        shades[max(0, first - VEHICLE_CELLS + 1) : max(0, first + 1), lane] = CAR
+        shades[max(0, first - VEHICLE_CELLS + 1) : max(0, first + 1), lane] = VEHICLE
         start = ahead + (VEHICLE_CELLS if lane == sensor.lanes_side else 0)
         last = start + round(float(np.clip(free_behind, 0.0, 1.0)) * sensor.patches_behind)
-        shades[last : last + VEHICLE_CELLS, lane] = CAR
+        shades[last : last + VEHICLE_CELLS, lane] = VEHICLE
         if on_road < 0.5:
             shades[:, lane] = OFF_ROAD
     return shades
 
 
 def save_imagination(agent: WorldModelAgent, config: TrainConfig, path: str | Path, ahead: int = 6) -> Path:
-    """Draw a typical journey, really and as imagined, and the errors of all; ValueError where there are no cells."""
-    seen = config.observation
-    if seen.kind not in DRAWN or seen.temporal_window:
-        raise ValueError(f"observation kind {seen.kind!r} cannot be drawn as cells; train on {' or '.join(DRAWN)}")
-    journey = imagine_journey(agent, config, ahead)
-    game = typical_game(journey)
+    """Draw the predictions in a typical env, and the errors in all; ValueError for observations without cells."""
+    observation = config.observation
+    if observation.kind not in DRAWN or observation.temporal_window:
+        raise ValueError(f"observation.kind must be {' or '.join(DRAWN)} to be drawn, got {observation.kind!r}")
+    prediction = predict(agent, config, ahead)
+    env = typical_env(prediction)
     figure = empty_figure((1.5 * (ahead + 1) + 0.5, 9.5))
     grid = figure.add_gridspec(3, ahead + 1, height_ratios=(3, 3, 2))
-    for row, (name, numbers) in enumerate({"what came": journey.seen, "imagined": journey.imagined}.items()):
+    rows = {"observed": prediction.observed, "predicted": prediction.predicted}
+    for row, (name, values) in enumerate(rows.items()):
         for k in range(ahead + 1):
             axes = figure.add_subplot(grid[row, k])
-            _draw_cells(axes, cell_picture(numbers[k, game], seen), seen.sensor)
-            axes.set_title(_moment(k, journey.actions[:, game]) if row == 0 else "", fontsize=9, color=INK)
+            _draw_cells(axes, cell_shades(values[k, env], observation), observation.sensor)
+            axes.set_title(_step_title(k, prediction.actions[:, env]) if row == 0 else "", fontsize=9, color=INK)
             if k == 0:
                 axes.set_ylabel(name, fontsize=12, fontweight="bold", color=INK)
     axes = figure.add_subplot(grid[2, :])
-    style_axes(axes, f"Error in {journey.seen.shape[1]} games")
+    style_axes(axes, f"Prediction error in {prediction.observed.shape[1]} environments")
     for (name, errors), colour, style in zip(
-        journey.errors().items(), (BLUE, ORANGE, GREEN), ("-", "--", ":"), strict=True
+        prediction.errors().items(), (BLUE, ORANGE, GREEN), ("-", "--", ":"), strict=True
     ):
         axes.plot(errors, color=colour, ls=style, lw=2.0, marker="o", label=name)
     axes.set_xlabel("decisions ahead")
@@ -147,7 +148,7 @@ def save_imagination(agent: WorldModelAgent, config: TrainConfig, path: str | Pa
 
 
 def _draw_cells(axes: Any, shades: NDArray[np.float64], sensor: Sensor) -> None:
-    """Draw cells, with the own car in its lane."""
+    """Draw cells, with the ego car in its lane."""
     axes.imshow(shades, cmap=SHADES, vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
     box = np.array([-0.4, 0.4]) + sensor.lanes_side
     axes.fill_between(box, sensor.patches_ahead - 0.5, sensor.patches_ahead + VEHICLE_CELLS - 0.5, color=ORANGE)
@@ -157,6 +158,6 @@ def _draw_cells(axes: Any, shades: NDArray[np.float64], sensor: Sensor) -> None:
     axes.tick_params(length=0)
 
 
-def _moment(k: int, actions: NDArray[np.int64]) -> str:
+def _step_title(k: int, actions: NDArray[np.int64]) -> str:
     done = f"after {Action(int(actions[k - 1])).name.lower()}" if k else "now"
     return f"+{k}\n{done}" if k else f"{done}\n"

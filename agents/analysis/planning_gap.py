@@ -1,19 +1,19 @@
-"""What planning is worth in the learned model and in the true simulator: the same shallow search, once in each.
+"""Value of planning in a learned model and in the true simulator: the same shallow search in each.
 
-The search looks, for every action, `depth` decisions ahead: the action first, then the policy head's own; it adds up
-what they earn and what the critics say of the state at the end. It takes the action with the greatest
+For every action the search looks `depth` decisions ahead: the action first, then those of the policy head. The return
+is the sum of the rewards and of the critics' value of the last state. The search takes the action with the greatest
 
     return / temperature + log p(a | z)
 
-so that the policy head decides between actions of equal returns. In the learned model one look ahead per action is all
-there is, for the model is deterministic. In the true simulator every action is tried in `rollouts` clones of the game,
-each of which goes on with a random stream drawn anew (it may not see the future), the same for every action. The model
-sees the clones' true observations, and the true rewards count: what differs is the world alone.
+so that the policy head decides between actions of equal returns. The learned model is deterministic and needs one
+rollout per action. In the true simulator every action is tried in `rollouts` clones of the game with new random streams
+(a clone may not see the future), the same for every action. There the model encodes the clones' true observations and
+the true rewards count, so that only the dynamics differ.
 
-    >>> gap = measure_gap(load_world_model("runs/world"), runs=500)
+    >>> gap = measure_gap(*load_world_model("runs/world"), runs=500)
     >>> for group in gap.groups: print(group.name, group.mean)
 
-Letters in shapes: B games, A actions, R rollouts, C = B * A * R clones, D latent numbers.
+Letters in shapes: B games, A actions, R rollouts, C = B * A * R clones, D latent dimensions.
 """
 
 from dataclasses import asdict, dataclass
@@ -38,41 +38,38 @@ from deeptraffic.evaluation.comparison import Estimate, GroupStatistics, PairSta
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.policies.base import Access, Policy
 from deeptraffic.run_dir import write_json
+from deeptraffic.settings import Checked, integer
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.random import MODULUS
 from deeptraffic.sim.state import I64
 
 ALONE, LEARNED, TRUE = "no planning", "in learned model", "in true simulator"
-CERTAIN = 1e-9  # chances are taken for at least this much before their logarithm
+LEAST_PROBABILITY = 1e-9  # probabilities are clipped to it before their logarithm
 
 
 @dataclass(frozen=True)
-class Search:
-    """How far it looks.
+class Search(Checked):
+    """Configuration of the search.
 
-    depth: decisions looked ahead
+    depth: decisions ahead
     rollouts: R, clones of each action in the true simulator
     seed: of the clones' traffic
     """
 
-    depth: int = 3
-    rollouts: int = 16
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.depth < 1 or self.rollouts < 1:
-            raise ValueError(f"depth={self.depth}, rollouts={self.rollouts} search nothing; give at least 1 of each")
+    depth: int = integer(3, 1, 100)
+    rollouts: int = integer(16, 1, 10_000)
+    seed: int = integer(0, 0, 2**31 - 1)
 
 
 @dataclass(frozen=True)
 class PlanningGap:
-    """What came out: groups with means and intervals, pairs with their differences on the same runs [mph]."""
+    """Means with intervals, and paired differences on the same runs [mph]."""
 
     groups: list[GroupStatistics]
     pairs: list[PairStatistics]
 
     def sentences(self) -> list[str]:
-        """Say it: a line for each driver, and one for each pair."""
+        """Return a line for each policy, and one for each pair."""
         lines = [_sentence(group.name, group.mean, "") for group in self.groups]
         return lines + [_sentence(f"{pair.first} - {pair.second}", pair.difference, "+") for pair in self.pairs]
 
@@ -83,13 +80,13 @@ def _sentence(name: str, mph: Estimate, sign: str) -> str:
 
 
 def load_world_model(folder: str | Path) -> tuple[WorldModelAgent, TrainConfig]:
-    """Return the model of a run's newest checkpoint; ValueError if the run trains something else, or has none yet."""
+    """Return the model of a run's latest checkpoint; ValueError if the run trains something else, or has none yet."""
     run = RunFolder(folder)
     config, checkpoint = run.config(), run.newest_checkpoint()
     if not isinstance(config.agent, WorldModelConfig):
-        raise ValueError(f"the run in {str(folder)!r} trains {config.algo}, which imagines nothing; name a world_model")
+        raise ValueError(f"the run in {str(folder)!r} trains {config.algo}; name the run of a world_model")
     if checkpoint is None:
-        raise ValueError(f"the run in {str(folder)!r} has no checkpoint yet; let it train until its first")
+        raise ValueError(f"the run in {str(folder)!r} has no checkpoint yet; train until its first one")
     games = make_games(config)
     model = make_model(config, games, is_new=False)
     assert isinstance(model, WorldModelAgent)
@@ -100,21 +97,21 @@ def load_world_model(folder: str | Path) -> tuple[WorldModelAgent, TrainConfig]:
 def measure_gap(
     agent: WorldModelAgent, config: TrainConfig, search: Search | None = None, runs: int = 500, seed_set: str = "tuning"
 ) -> PlanningGap:
-    """Drive the same open runs by the policy head alone, by planning in the learned model, and in the true simulator.
+    """Score the policy head alone, planning in the learned model and planning in the true simulator on the same runs.
 
-    Raises ValueError on a road with other agents, whose decisions no clone knows, or with a temporal window.
+    Raises ValueError for roads with other agents, whose decisions a clone does not know, or for a temporal window.
     """
     if config.road.other_agents or config.observation.temporal_window:
-        raise ValueError("a road with other agents, or observations with a temporal window, cannot be cloned here")
+        raise ValueError("roads with other agents, and observations with a temporal window, cannot be cloned")
     search = search or Search()
     agent.policy.set_training_mode(False)
-    drivers = {
-        ALONE: SearchingDriver(agent.policy, config),
-        LEARNED: SearchingDriver(agent.policy, config, LearnedWorld(agent.policy, agent.config, search)),
-        TRUE: SearchingDriver(agent.policy, config, TrueWorld(agent.policy, agent.config, search, config.observation)),
+    policies = {
+        ALONE: SearchPolicy(agent.policy, config),
+        LEARNED: SearchPolicy(agent.policy, config, LearnedWorld(agent.policy, agent.config, search)),
+        TRUE: SearchPolicy(agent.policy, config, TrueWorld(agent.policy, agent.config, search, config.observation)),
     }
     scores = {
-        name: evaluate_open(driver, config.road, runs=runs, seed_set=seed_set) for name, driver in drivers.items()
+        name: evaluate_open(policy, config.road, runs=runs, seed_set=seed_set) for name, policy in policies.items()
     }
     return PlanningGap(*compare({name: score.run_scores[None] for name, score in scores.items()}))
 
@@ -129,29 +126,29 @@ def write_gap(
     return content, gap.sentences(), [folder / "planning.json", save_intervals(gap.groups, folder / "planning.png")]
 
 
-# --- where the search takes place ---------------------------------------------------------------------------------
+# --- search ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class LearnedWorld:
-    """Looks ahead in latent states."""
+    """Rollouts in the learned dynamics."""
 
     model: WorldModel
     config: WorldModelConfig
     search: Search
 
     def attach(self, sim: Simulator) -> None:
-        """The games themselves are not looked at."""
+        """The simulator is not used."""
 
     def returns(self, latents: Tensor) -> Tensor:
-        """Return what each action leads to, (B, A), as imagined."""
+        """Return the predicted return of each action, (B, A)."""
         actions = self.model.num_actions
         states = latents.repeat_interleave(actions, 0)  # (B * A, D)
         chosen = torch.arange(actions, device=latents.device).repeat(len(latents))
         total = torch.zeros(len(states), device=latents.device)
         for step in range(self.search.depth):
-            earned = self.model.reward_head(states).gather(1, chosen[:, None])[:, 0]
-            total += self.config.gamma**step * earned
+            reward = self.model.reward_head(states).gather(1, chosen[:, None])[:, 0]
+            total += self.config.gamma**step * reward
             states = self.model.imagine(states, chosen)
             chosen = self.model.policy_head(states).argmax(1)
         total += self.config.gamma**self.search.depth * state_values(self.model, states, self.config.temperature)
@@ -159,7 +156,7 @@ class LearnedWorld:
 
 
 class TrueWorld:
-    """Looks ahead in clones of the games."""
+    """Rollouts in clones of the true simulator."""
 
     def __init__(self, model: WorldModel, config: WorldModelConfig, search: Search, observation: Observation) -> None:
         self.model, self.config, self.search, self.observation = model, config, search, observation
@@ -167,14 +164,14 @@ class TrueWorld:
         self.sim: Simulator | None = None
 
     def attach(self, sim: Simulator) -> None:
-        """Take the games that are cloned."""
+        """Use a simulator, whose games are cloned."""
         self.sim = sim
         self.clones = Simulator(sim.rules, sim.num_envs * self.model.num_actions * self.search.rollouts, sim.threads)
         self.observer = Observer(sim.rules, self.observation, self.clones.num_envs)
 
     def returns(self, latents: Tensor) -> Tensor:
-        """Return what each action led to, (B, A), in the mean of its clones."""
-        assert self.sim is not None, "attach the games first"
+        """Return the mean return of each action's clones, (B, A)."""
+        assert self.sim is not None, "attach a simulator first"
         shape = (len(latents), self.model.num_actions, self.search.rollouts)
         streams = self.random.integers(1, MODULUS - 1, size=(shape[0], 1, shape[2]))  # common to all actions
         self.clones.games[:] = self.sim.games[np.arange(shape[0]).repeat(shape[1] * shape[2])]
@@ -192,13 +189,13 @@ class TrueWorld:
 
 
 def state_values(model: WorldModel, latents: Tensor, temperature: float) -> Tensor:
-    """Return what the critics expect of states (B, D) under the driver's preferences, (B,)."""
+    """Return the critics' values of states (B, D) under the policy of their preferences, (B,)."""
     values = model.target_values(latents)
     return (preferences(values, temperature) * values).sum(1)
 
 
-class SearchingDriver(Policy):
-    """A driver for evaluations: the policy head, improved by a search where one is given."""
+class SearchPolicy(Policy):
+    """The policy head, improved by a search if there is one."""
 
     def __init__(self, model: WorldModel, config: TrainConfig, world: LearnedWorld | TrueWorld | None = None) -> None:
         assert isinstance(config.agent, WorldModelConfig)
@@ -207,7 +204,7 @@ class SearchingDriver(Policy):
         self.label = "world model" if world is None else f"world model in a {type(world).__name__}"
 
     def attach(self, sim: Simulator) -> None:
-        """Take the games."""
+        """Use a simulator."""
         if self.world is not None:
             self.world.attach(sim)
 
@@ -218,9 +215,9 @@ class SearchingDriver(Policy):
 
     @torch.no_grad()
     def act(self, obs: Any, rows: I64) -> I64:
-        """Return the actions (B,) for observations (B, ...) of all games."""
+        """Return the actions (B,) for observations (B, ...) of all environments."""
         latents = self.model.encode(self.model.obs_to_tensor(obs)[0])
-        scores = torch.softmax(self.model.policy_head(latents), 1).clamp(min=CERTAIN).log()  # (B, A)
+        scores = torch.softmax(self.model.policy_head(latents), 1).clamp(min=LEAST_PROBABILITY).log()  # (B, A)
         if self.world is not None:
             scores = scores + self.world.returns(latents) / self.temperature
         return scores.argmax(1).cpu().numpy()

@@ -89,7 +89,7 @@ def run_sweep(
         with SweepProgress(config.total_trials, len(storage.finished()), console) as progress:
             for number in reclaimed:
                 progress.say(f"trial {number} was left by a kill and will run again")
-            driver = Driver(storage, backend, Networks(folder), progress)
+            driver = SweepDriver(storage, backend, Networks(folder), progress)
             driver.run(stop)
         return _conclude(storage, driver.networks, folder)
 
@@ -130,7 +130,7 @@ class SweepProgress(CountedProgress):
             self.say(f"{self.done:>6,} trials: best {score:.2f} mph on tuning seeds, trial {number}")
 
 
-class Driver:
+class SweepDriver:
     """Runs the trials of a storage on a backend until there are enough."""
 
     def __init__(self, storage: TrialStorage, backend: Backend, networks: Networks, progress: SweepProgress) -> None:

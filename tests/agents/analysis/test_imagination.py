@@ -1,4 +1,4 @@
-"""The picture of what is imagined: real observations beside decoded ones, and errors that can be checked."""
+"""Figure of predictions: observations beside decoded ones, and errors that can be checked."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from agents.analysis.imagination import (
-    Journey,
-    cell_picture,
+    Prediction,
+    cell_shades,
     gap_cells,
-    imagine_journey,
+    predict,
     save_imagination,
-    typical_game,
+    typical_env,
 )
 from agents.config import TrainConfig
 from agents.sb3 import make_games, make_model
@@ -32,10 +32,10 @@ def new_agent(config: TrainConfig) -> WorldModelAgent:
     return model
 
 
-def test_a_journey_holds_what_the_driver_saw(small_config: Config) -> None:
+def test_a_prediction_holds_what_the_driver_saw(small_config: Config) -> None:
     config = small_config("world_model")
-    journey = imagine_journey(new_agent(config), config, ahead=3, games=5)
-    assert journey.seen.shape == journey.imagined.shape == (4, 5, 42) and journey.actions.shape == (3, 5)
+    prediction = predict(new_agent(config), config, ahead=3, envs=5)
+    assert prediction.observed.shape == prediction.predicted.shape == (4, 5, 42) and prediction.actions.shape == (3, 5)
     sim = Simulator(config.road.build(), 5)
     sim.reset_open(choose_seeds("tuning", 5))
     observer, agent = Observer(sim.rules, config.observation, 5), new_agent(config)
@@ -43,17 +43,17 @@ def test_a_journey_holds_what_the_driver_saw(small_config: Config) -> None:
     for _ in range(20):
         sim.step(agent.predict(observer.observe(sim), deterministic=True)[0])
     for k in range(4):
-        np.testing.assert_array_equal(journey.seen[k], observer.observe(sim))
+        np.testing.assert_array_equal(prediction.observed[k], observer.observe(sim))
         if k < 3:
-            sim.step(journey.actions[k])
+            sim.step(prediction.actions[k])
 
 
-def test_errors_are_those_of_the_model_and_of_simple_forecasts() -> None:
+def test_errors_are_those_of_the_model_and_of_the_baselines() -> None:
     seen = np.array([[[0.0]], [[1.0]], [[5.0]]], np.float32)
-    errors = Journey(seen, seen + np.float32(0.5), np.zeros((2, 1), np.int64)).errors()
-    np.testing.assert_allclose(errors["the model"], [0.5, 0.5, 0.5])
-    np.testing.assert_allclose(errors["nothing changes"], [0.0, 1.0, 5.0])
-    np.testing.assert_allclose(errors["the mean of all"], [2.0, 1.0, 3.0])
+    errors = Prediction(seen, seen + np.float32(0.5), np.zeros((2, 1), np.int64)).errors()
+    np.testing.assert_allclose(errors["model"], [0.5, 0.5, 0.5])
+    np.testing.assert_allclose(errors["first observation"], [0.0, 1.0, 5.0])
+    np.testing.assert_allclose(errors["mean observation"], [2.0, 1.0, 3.0])
 
 
 def test_the_game_that_is_shown_is_neither_the_best_nor_the_worst() -> None:
@@ -61,7 +61,7 @@ def test_the_game_that_is_shown_is_neither_the_best_nor_the_worst() -> None:
     actions[:, 5] = 0  # it keeps its lane, and is not chosen
     imagined = np.zeros((3, 6, 1), np.float32)
     imagined[:, :, 0] = [4.0, 1.0, 3.0, 5.0, 2.0, 0.0]
-    assert typical_game(Journey(np.zeros((3, 6, 1), np.float32), imagined, actions)) == 2
+    assert typical_env(Prediction(np.zeros((3, 6, 1), np.float32), imagined, actions)) == 2
 
 
 def test_lane_gaps_are_drawn_as_cells() -> None:
@@ -79,7 +79,7 @@ def test_cells_are_drawn_as_the_sensor_shows_them() -> None:
     cells = np.ones((60, 7), np.float32)
     cells[:, 0] = 0.0
     cells[10:14, 2] = 0.02
-    shades = cell_picture(cells.ravel(), make_observation("vector"))
+    shades = cell_shades(cells.ravel(), make_observation("vector"))
     assert (shades[:, 0] == 0.0).all() and (shades[:, 1] == 1.0).all()
     np.testing.assert_allclose(shades[10:14, 2], 0.51)
 
@@ -93,5 +93,5 @@ def test_the_picture_is_written(small_config: Config, tmp_path: Path, kind: str)
 
 def test_what_has_no_cells_is_refused(small_config: Config, tmp_path: Path) -> None:
     config = small_config("world_model", kind="grid")
-    with pytest.raises(ValueError, match="'grid' cannot be drawn as cells; train on vector or gaps"):
+    with pytest.raises(ValueError, match="must be vector or gaps to be drawn, got 'grid'"):
         save_imagination(new_agent(config), config, tmp_path / "a.png")

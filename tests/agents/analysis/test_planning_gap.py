@@ -15,7 +15,7 @@ from agents.analysis.planning_gap import (
     TRUE,
     LearnedWorld,
     Search,
-    SearchingDriver,
+    SearchPolicy,
     TrueWorld,
     load_world_model,
     measure_gap,
@@ -106,7 +106,7 @@ def test_without_a_world_it_drives_by_its_policy_head(small_config: Config) -> N
     for weight in agent.policy.parameters():
         torch.nn.init.normal_(weight, std=0.5)
     obs = agent.env.reset()  # type: ignore[union-attr]
-    driver = SearchingDriver(agent.policy, config)
+    driver = SearchPolicy(agent.policy, config)
     np.testing.assert_array_equal(driver.act(obs, np.arange(32)), agent.predict(obs, deterministic=True)[0])
     assert driver.access == "contest"
 
@@ -126,7 +126,7 @@ def test_the_gap_is_measured_on_the_same_runs(small_config: Config, tmp_path: Pa
 
 def test_runs_that_imagine_nothing_are_refused(small_config: Config, tmp_path: Path, quiet: Console) -> None:
     train(small_config("a2c", total_timesteps=64, evaluation_runs=0), tmp_path / "a2c", quiet)
-    with pytest.raises(ValueError, match="trains a2c, which imagines nothing; name a world_model"):
+    with pytest.raises(ValueError, match="trains a2c; name the run of a world_model"):
         load_world_model(tmp_path / "a2c")
-    with pytest.raises(ValueError, match="depth=0, rollouts=16 search nothing; give at least 1"):
+    with pytest.raises(ValueError, match="depth must be an integer in .1, 100., got 0"):
         Search(depth=0)
