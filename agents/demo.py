@@ -1,8 +1,8 @@
-"""The demonstration: train a driver, score it as the contest did, show the score beside known ones, film a run.
+"""Demonstration: train a policy, score it officially, compare it with known scores, and record a run as video.
 
     $ deeptraffic demo
 
-It works in one run folder and may be interrupted at any time: the same command goes on where it stopped.
+It works in one run folder and may be interrupted at any time: the same command resumes.
 """
 
 from dataclasses import dataclass
@@ -24,11 +24,10 @@ from deeptraffic.policies.base import Policy
 from deeptraffic.run_dir import write_json
 
 FOLDER = Path("runs/demo")
-GOAL_MPH = 70.0
-TYPICAL_OF = 200  # open runs among which the filmed one is the most typical
-SECONDS = 30.0  # of film
+TYPICAL_OF = 200  # open runs, of which the one with the median score is recorded
+SECONDS = 30.0  # of video
 
-# Official 2018 scores [mph] with the number of other agents, as published for the contest; idle is measured.
+# (name, other agents, official 2018 score [mph]), as published for the contest; that of idle is measured.
 KNOWN_SCORES = (
     ("all-time contest record", 10, 76.45),
     ("best published entry with no other agents", 0, 73.1),
@@ -40,9 +39,9 @@ KNOWN_SCORES = (
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demonstration made.
+    """Result of the demonstration.
 
-    training: see `TrainResult`; score: official; files: pictures and film by what they show
+    training: see `TrainResult`; score: official; files: plots and video by name
     """
 
     training: TrainResult
@@ -55,16 +54,16 @@ def run_demo(
     settings: tuple[str, ...] = (),
     console: Console | None = None,
     progress: Console | None = None,
-    film_seconds: float = SECONDS,
+    video_seconds: float = SECONDS,
 ) -> DemoResult:
-    """Train with the preset `demo`, evaluate, print the table, save figures and film; return it all.
+    """Train with the preset `demo`, evaluate, print the table, and save plots and video.
 
     Args:
         folder: run folder
-        settings: "key=value", to try something else
-        console: where the table goes; None for standard output
-        progress: where progress goes; None for standard error
-        film_seconds: length of the film
+        settings: "key=value", to vary the training
+        console: for the table; None for standard output
+        progress: for progress; None for standard error
+        video_seconds: length of the video
 
     Raises what `agents.training.train` raises; after `Interrupted` the same call resumes.
     """
@@ -75,9 +74,9 @@ def run_demo(
     policy = load_policy(run.path)
     score = score_officially(policy, config, progress)
     write_json(run.evaluation / "official.json", score.to_json())
-    files = save_figures(run, config, score)
-    progress.print("[bold]Filming[/] a typical run")
-    files["film"] = film_typical_run(policy, config, score, run.path / "episode.mp4", film_seconds)
+    files = save_plots(run, config, score)
+    progress.print("[bold]Recording[/] a typical run")
+    files["video"] = record_typical_run(policy, config, score, run.path / "episode.mp4", video_seconds)
     show_scores(console, score, training)
     show_files(console, run, files)
     return DemoResult(training, score, files)
@@ -87,7 +86,7 @@ def run_demo(
 
 
 def score_officially(policy: Policy, config: TrainConfig, console: Console) -> Score:
-    """Return the official score, with a progress bar."""
+    """Return the official score; show a progress bar."""
     console.print("[bold]Scoring[/] as the contest did")
     columns = (TextColumn("scoring"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -103,7 +102,7 @@ def score_officially(policy: Policy, config: TrainConfig, console: Console) -> S
 def show_scores(console: Console, score: Score, training: TrainResult) -> None:
     """Print the score among the known ones, best first."""
     table = Table(title=f"DeepTraffic {score.rules}, official scores", title_justify="left")
-    table.add_column("driver")
+    table.add_column("policy")
     table.add_column("other agents", justify="right")
     table.add_column("mph", justify="right")
     yours = f"yours: PPO, {training.decisions:,} decisions, {training.seconds:.0f} s"
@@ -115,16 +114,16 @@ def show_scores(console: Console, score: Score, training: TrainResult) -> None:
     quantiles = score.quantiles_mph
     console.print(
         f"Mean {score.mean_mph:.2f} mph over {score.runs} runs; the slowest tenth below {quantiles['p10']:.2f}, "
-        f"the fastest above {quantiles['p90']:.2f}. Training games, tuning runs and official runs are different ones.",
+        f"the fastest above {quantiles['p90']:.2f}. Training, tuning and official runs have different seeds.",
         highlight=False,
         soft_wrap=True,
     )
 
 
-# --- pictures -----------------------------------------------------------------------------------------------------
+# --- plots and video ----------------------------------------------------------------------------------------------
 
 
-def save_figures(run: RunFolder, config: TrainConfig, score: Score) -> dict[str, Path]:
+def save_plots(run: RunFolder, config: TrainConfig, score: Score) -> dict[str, Path]:
     """Save the learning curve and the score histogram in the run folder."""
     from agents.analysis.plots import save_learning_curve, save_score_histogram
 
@@ -137,8 +136,8 @@ def save_figures(run: RunFolder, config: TrainConfig, score: Score) -> dict[str,
     return {"learning curve": curve, "score histogram": histogram}
 
 
-def film_typical_run(policy: Policy, config: TrainConfig, score: Score, path: Path, seconds: float = SECONDS) -> Path:
-    """Film the open run whose speed is nearest to the median; return the path."""
+def record_typical_run(policy: Policy, config: TrainConfig, score: Score, path: Path, seconds: float = SECONDS) -> Path:
+    """Record the open run whose score is nearest to the median; return the path."""
     from deeptraffic.render.recorder import record_frames
     from deeptraffic.render.showcase import SHOWCASE_FPS, Showcase, showcase_frames
     from deeptraffic.render.trace import Start
@@ -155,14 +154,14 @@ def film_typical_run(policy: Policy, config: TrainConfig, score: Score, path: Pa
 
 
 def show_files(console: Console, run: RunFolder, files: dict[str, Path]) -> None:
-    """Say where everything is, and what to try next."""
-    trials = {
-        f"deeptraffic evaluate {run.path} --other-agents 10": "the same driver in eleven cars",
+    """Print the paths of all files, and what to try next."""
+    suggestions = {
+        f"deeptraffic evaluate {run.path} --other-agents 10": "the same policy, with ten other agents",
         "deeptraffic train ppo --set hidden=[128,128]": "a larger network",
-        "deeptraffic train dqn --preset quick": "another way to learn",
+        "deeptraffic train dqn --preset quick": "another algorithm",
         f"tensorboard --logdir {run.tensorboard}": "the training in detail",
     }
-    width = max(len(command) for command in trials)
+    width = max(len(command) for command in suggestions)
     lines = ["", *(f"  {name:<16} {path}" for name, path in {"run folder": run.path, **files}.items())]
-    lines += ["", "What to try next", *(f"  {command:<{width}}  {what}" for command, what in trials.items())]
+    lines += ["", "What to try next", *(f"  {command:<{width}}  {what}" for command, what in suggestions.items())]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)

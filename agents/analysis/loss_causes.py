@@ -22,7 +22,17 @@ from numpy.typing import NDArray
 from deeptraffic.envs.masks import may_turn
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.kernel import drive
-from deeptraffic.sim.rules import CELL_LENGTH, FULL_SPEED, LANE_MARGIN, LANE_WIDTH, VEHICLE_WIDTH, Rules
+from deeptraffic.sim.rules import (
+    CELL_LENGTH,
+    FULL_SPEED,
+    LANE_MARGIN,
+    LANE_WIDTH,
+    MAX_FOLLOWING_SPEED,
+    TURN_TOLERANCE,
+    VEHICLE_CELLS,
+    VEHICLE_WIDTH,
+    Rules,
+)
 from deeptraffic.sim.state import I64, NOBODY, Game, Games
 
 CAUSES = (
@@ -38,7 +48,6 @@ CAUSES = (
 )
 THROTTLE, BOXED, BOXED_BY_COPY, VIEW_EDGE, NO_FASTER, PASSED_UP, TOO_LATE, CHANGING, MOVED = range(len(CAUSES))
 CLOSED, CLEAR, FASTER = range(3)  # of the better neighbouring lane
-FULL_FACTOR = 2.0
 FASTER_BY = 0.05  # [px/frame], 1 mph: less is no reason to change lanes
 SLOW = 3.0  # [px/frame], 60 mph; traffic drives 40 to 54
 BIN = 20  # [frames] whose losses are added up
@@ -112,9 +121,9 @@ def count_streak(streak: I64, continues: bool) -> None:
 @compiled
 def find_cause(rules: Rules, game: Game, i: int, was_open: int, mover: int) -> int:
     """Return why agent i is not at full speed (THROTTLE where it is); the causes are those of the module."""
-    if game.following_speed[i] >= FULL_FACTOR:
+    if game.following_speed[i] >= MAX_FOLLOWING_SPEED:
         return THROTTLE
-    if abs(game.x[i] - (LANE_WIDTH * game.lane[i] + LANE_MARGIN)) >= 0.5:
+    if abs(game.x[i] - (LANE_WIDTH * game.lane[i] + LANE_MARGIN)) >= TURN_TOLERANCE:
         return CHANGING if mover == i else MOVED
     lane = outlook(rules, game, i)
     if lane == FASTER:
@@ -122,7 +131,7 @@ def find_cause(rules: Rules, game: Game, i: int, was_open: int, mover: int) -> i
     if lane == CLEAR:
         return NO_FASTER
     cell = game.y[i] / CELL_LENGTH
-    if cell - 3.0 * game.speed_factor[i] < 0.0 or cell + 4.0 > rules.rows:
+    if cell - 3.0 * game.speed_factor[i] < 0.0 or cell + VEHICLE_CELLS > rules.rows:
         return VIEW_EDGE
     ahead = next_ahead(game, i, int((game.x[i] + VEHICLE_WIDTH / 2.0) / LANE_WIDTH))
     return BOXED_BY_COPY if 0 <= ahead <= rules.other_agents else BOXED
