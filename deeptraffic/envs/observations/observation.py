@@ -178,9 +178,9 @@ class Observer:
             )
         self.observation, self.agent = observation, agent
         self.space: spaces.Space = observation.space(rules)
-        self._history: History | None = None
+        self._history: ObservationHistory | None = None
         if isinstance(observation, FlatObservation) and observation.temporal_window:
-            self._history = History(num_envs, observation)
+            self._history = ObservationHistory(num_envs, observation)
 
     def reset(self, env_indices: ArrayLike | None = None) -> None:
         """Empty the history of these envs (all by default): call it when they start a new episode."""
@@ -212,7 +212,7 @@ def select_env(obs: Any, k: int) -> Any:
     return {name: part[k] for name, part in obs.items()} if isinstance(obs, dict) else obs[k]
 
 
-class History:
+class ObservationHistory:
     """Previous observations and actions of B envs, for a temporal window of T.
 
     last: (B, size) the latest observation
