@@ -1,74 +1,22 @@
 """What every layer of a policy file has in common: its inputs, its parameters and their limits, its JSON form.
 
-The layers themselves are in `vocabulary.py`. A layer is a frozen dataclass; a parameter is a dataclass field made by
-one of the functions below, which carry its limits, so that check, JSON form and JSON schema have one source.
+The layers themselves are in `deeptraffic/policies/vocabulary.py`. A layer is a frozen dataclass; a parameter is a field
+with limits (`deeptraffic/settings.py`), so that check, JSON form and JSON schema have one source.
 
 Shapes of values: (n,) a vector; (K, D) a set of K tokens; (H, W, C) an image, rows first, channels last. Values lie in
 memory in that order, the last axis fastest.
 """
 
 import math
-from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any, ClassVar, get_args
+from dataclasses import MISSING, Field, dataclass, fields
+from typing import Any, ClassVar
+
+from deeptraffic.settings import check_value, integers
 
 Shape = tuple[int, ...]
 
 MAX_AXIS = 1 << 20  # entries along one axis
 MAX_VALUE = 1 << 20  # numbers in one value
-
-
-def whole(low: int, high: int, default: Any = MISSING) -> Any:
-    """A parameter that is a whole number from low to high."""
-    return field(default=default, metadata={"schema": {"type": "integer", "minimum": low, "maximum": high}})
-
-
-def number(low: float, high: float, default: Any = MISSING) -> Any:
-    """A parameter that is a finite number from low to high."""
-    return field(default=default, metadata={"schema": {"type": "number", "minimum": low, "maximum": high}})
-
-
-def choice(kind: Any, default: Any = MISSING) -> Any:
-    """A parameter that is one of the strings of a Literal type."""
-    return field(default=default, metadata={"schema": {"enum": list(get_args(kind))}})
-
-
-def flag(default: Any = MISSING) -> Any:
-    """A parameter that is true or false."""
-    return field(default=default, metadata={"schema": {"type": "boolean"}})
-
-
-def wholes(low: int, high: int, at_least: int, at_most: int, default: Any = MISSING) -> Any:
-    """A parameter that is a list of whole numbers from low to high."""
-    items = {"type": "integer", "minimum": low, "maximum": high}
-    schema = {"type": "array", "items": items, "minItems": at_least, "maxItems": at_most}
-    return field(default=default, metadata={"schema": schema})
-
-
-def check_parameter(where: str, value: Any, schema: dict[str, Any]) -> Any:
-    """Return value in its canonical type, or raise ValueError with the value, the limit and the place."""
-    if "enum" in schema:
-        if value not in schema["enum"] or not isinstance(value, str):
-            raise ValueError(f"{where}={value!r:.80}: give one of {', '.join(schema['enum'])}")
-        return value
-    kind = schema["type"]
-    if kind == "array":
-        if not isinstance(value, list | tuple) or not schema["minItems"] <= len(value) <= schema["maxItems"]:
-            raise ValueError(f"{where}={value!r:.80}: give {schema['minItems']} to {schema['maxItems']} whole numbers")
-        return tuple(check_parameter(where, item, schema["items"]) for item in value)
-    if kind == "boolean":
-        if not isinstance(value, bool):
-            raise ValueError(f"{where}={value!r:.80}: give true or false")
-        return value
-    return _check_number(where, value, schema)
-
-
-def _check_number(where: str, value: Any, schema: dict[str, Any]) -> int | float:
-    whole_only = schema["type"] == "integer"
-    low, high = schema["minimum"], schema["maximum"]
-    right_type = isinstance(value, int if whole_only else int | float) and not isinstance(value, bool)
-    if not right_type or not low <= value <= high:
-        raise ValueError(f"{where}={value!r:.80}: give a {'whole ' if whole_only else ''}number from {low} to {high}")
-    return value if whole_only else float(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +29,11 @@ class Layer:
     kind: ClassVar[str]
     arity: ClassVar[tuple[int, int]] = (1, 1)  # fewest and most inputs
 
-    inputs: tuple[int, ...] = wholes(0, 255, 0, 64, default=())
+    inputs: tuple[int, ...] = integers((), 0, 255, 0, 64)
 
     def __post_init__(self) -> None:
         for f in fields(self):
-            value = check_parameter(f"{self.kind}.{f.name}", getattr(self, f.name), f.metadata["schema"])
+            value = check_value(f"{self.kind}.{f.name}", getattr(self, f.name), f.metadata["schema"])
             object.__setattr__(self, f.name, value)
 
     def output_shape(self, shapes: list[Shape]) -> Shape:

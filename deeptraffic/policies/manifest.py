@@ -14,10 +14,11 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import datetime
 from typing import Any, ClassVar, Literal, NoReturn
 
-from deeptraffic.policies.layers import Layer, check_keys, check_parameter, choice, layer_from_json, whole
+from deeptraffic.policies.layers import Layer, check_keys, layer_from_json
 from deeptraffic.policies.network import MAX_LAYERS
 from deeptraffic.policies.network_policy import MAX_SEED, input_size
 from deeptraffic.policies.vocabulary import BIG, LAYER_KINDS
+from deeptraffic.settings import REQUIRED, check_value, choice, integer
 from deeptraffic.sim.rules import CONTESTS, MAX_LANES, MAX_OTHER_AGENTS, MAX_ROWS, Sensor
 
 FORMAT_VERSION = 1
@@ -45,14 +46,8 @@ def text(limit: int, pattern: str = PRINTABLE, at_least: int = 0, default: Any =
 
 
 def _check(where: str, value: Any, schema: dict[str, Any]) -> Any:
-    """As `check_parameter`, for strings and for enumerated whole numbers too."""
-    if schema.get("type") == "string":
-        return _check_text(where, value, schema)
-    if "enum" in schema and not isinstance(schema["enum"][0], str):
-        if isinstance(value, bool) or not isinstance(value, int) or value not in schema["enum"]:
-            raise ValueError(f"{where}={value!r:.80}: give one of {', '.join(map(str, schema['enum']))}")
-        return value
-    return check_parameter(where, value, schema)
+    """As `check_value`, for texts too."""
+    return _check_text(where, value, schema) if schema.get("type") == "string" else check_value(where, value, schema)
 
 
 def _check_text(where: str, value: Any, schema: dict[str, Any]) -> str:
@@ -93,11 +88,11 @@ class ObservationRecord(_Section):
 
     where: ClassVar[str] = "observation"
 
-    kind: Literal["vector"] = choice(Literal["vector"], default="vector")
-    lanes_side: int = whole(0, MAX_LANES - 1)
-    patches_ahead: int = whole(0, MAX_ROWS)
-    patches_behind: int = whole(0, MAX_ROWS)
-    temporal_window: int = whole(0, 100, default=0)
+    kind: Literal["vector"] = choice("vector", "vector")
+    lanes_side: int = integer(REQUIRED, 0, MAX_LANES - 1)
+    patches_ahead: int = integer(REQUIRED, 0, MAX_ROWS)
+    patches_behind: int = integer(REQUIRED, 0, MAX_ROWS)
+    temporal_window: int = integer(0, 0, 100)
 
     @property
     def sensor(self) -> Sensor:
@@ -120,8 +115,8 @@ class ActionRecord(_Section):
 
     where: ClassVar[str] = "action"
 
-    rule: Literal["argmax", "sample"] = choice(Literal["argmax", "sample"], default="argmax")
-    seed: int = whole(0, MAX_SEED, default=0)
+    rule: Literal["argmax", "sample"] = choice("argmax", "argmax", "sample")
+    seed: int = integer(0, 0, MAX_SEED)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -143,9 +138,9 @@ class PolicyManifest:
     Raises ValueError with the field, its value and the limit.
     """
 
-    format_version: int = whole(1, FORMAT_VERSION, default=FORMAT_VERSION)
-    rules: int = field(default=2018, metadata={"schema": {"enum": sorted(CONTESTS)}})
-    other_agents: int = whole(0, MAX_OTHER_AGENTS, default=0)
+    format_version: int = integer(FORMAT_VERSION, 1, FORMAT_VERSION)
+    rules: int = choice(2018, *sorted(CONTESTS))
+    other_agents: int = integer(0, 0, MAX_OTHER_AGENTS)
     observation: ObservationRecord = field(metadata={"section": ObservationRecord})
     layers: tuple[Layer, ...] = field(metadata={"section": Layer})
     action: ActionRecord = field(default=ActionRecord(), metadata={"section": ActionRecord})
@@ -204,11 +199,11 @@ def check_facts(facts: Any) -> dict[str, Any]:
             _check_text(where, value, FACT_TEXT)
         elif isinstance(value, list) and len(value) <= 64:
             for number in value:
-                check_parameter(where, number, FACT_NUMBER)
+                check_value(where, number, FACT_NUMBER)
         elif not isinstance(value, bool | int | float):
             raise ValueError(f"{where}={value!r:.80}: give a text, a number, true, false or at most 64 numbers")
         elif not isinstance(value, bool):
-            check_parameter(where, value, FACT_NUMBER)
+            check_value(where, value, FACT_NUMBER)
     return facts
 
 

@@ -15,14 +15,10 @@ from deeptraffic.policies.layers import (
     MAX_VALUE,
     Layer,
     Shape,
-    choice,
     expect_axes,
-    flag,
-    number,
     size,
-    whole,
-    wholes,
 )
+from deeptraffic.settings import REQUIRED, boolean, choice, integer, integers, real
 
 LOWEST = -1.7976931348623157e308  # the lowest finite float64
 BIG = 1e300
@@ -36,7 +32,7 @@ class Reshape(Layer):
     """The same numbers in another shape."""
 
     kind: ClassVar[str] = "reshape"
-    shape: tuple[int, ...] = wholes(1, MAX_AXIS, 1, 3)
+    shape: tuple[int, ...] = integers(REQUIRED, 1, MAX_AXIS, 1, 3)
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         if size(self.shape) != size(shapes[0]):
@@ -49,7 +45,7 @@ class Flatten(Layer):
     """Any shape to a vector; order "chw" reads an image channel by channel, as PyTorch's flatten does."""
 
     kind: ClassVar[str] = "flatten"
-    order: Literal["hwc", "chw"] = choice(Literal["hwc", "chw"], default="hwc")
+    order: Literal["hwc", "chw"] = choice("hwc", "hwc", "chw")
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         if self.order == "chw":
@@ -88,8 +84,8 @@ class Slice(Layer):
     """Entries start..stop-1 of the last axis."""
 
     kind: ClassVar[str] = "slice"
-    start: int = whole(0, MAX_AXIS)
-    stop: int = whole(1, MAX_AXIS)
+    start: int = integer(REQUIRED, 0, MAX_AXIS)
+    stop: int = integer(REQUIRED, 1, MAX_AXIS)
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         if not self.start < self.stop <= shapes[0][-1]:
@@ -105,8 +101,8 @@ class Dense(Layer):
     """Along the last axis: y[o] = sum over i of weight[o, i] * x[i], + bias[o]."""
 
     kind: ClassVar[str] = "dense"
-    outputs: int = whole(1, MAX_AXIS)
-    bias: bool = flag(default=True)
+    outputs: int = integer(REQUIRED, 1, MAX_AXIS)
+    bias: bool = boolean(True)
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         return (*shapes[0][:-1], self.outputs)
@@ -127,11 +123,11 @@ class Conv2d(Layer):
     """
 
     kind: ClassVar[str] = "conv2d"
-    filters: int = whole(1, 4096)
-    kernel: tuple[int, ...] = wholes(1, 256, 2, 2)
-    stride: tuple[int, ...] = wholes(1, 256, 2, 2, default=(1, 1))
-    padding: tuple[int, ...] = wholes(0, 256, 2, 2, default=(0, 0))
-    bias: bool = flag(default=True)
+    filters: int = integer(REQUIRED, 1, 4096)
+    kernel: tuple[int, ...] = integers(REQUIRED, 1, 256, 2, 2)
+    stride: tuple[int, ...] = integers((1, 1), 1, 256, 2, 2)
+    padding: tuple[int, ...] = integers((0, 0), 0, 256, 2, 2)
+    bias: bool = boolean(True)
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         expect_axes(self, shapes[0], (3,))
@@ -150,10 +146,10 @@ class MaxPool(Layer):
     """Largest value of each window and channel, at least `floor`; cells outside are skipped (ConvNetJS: -99999)."""
 
     kind: ClassVar[str] = "maxpool"
-    kernel: tuple[int, ...] = wholes(1, 256, 2, 2)
-    stride: tuple[int, ...] = wholes(1, 256, 2, 2)
-    padding: tuple[int, ...] = wholes(0, 256, 2, 2, default=(0, 0))
-    floor: float = number(LOWEST, BIG, default=LOWEST)
+    kernel: tuple[int, ...] = integers(REQUIRED, 1, 256, 2, 2)
+    stride: tuple[int, ...] = integers(REQUIRED, 1, 256, 2, 2)
+    padding: tuple[int, ...] = integers((0, 0), 0, 256, 2, 2)
+    floor: float = real(LOWEST, LOWEST, BIG)
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         expect_axes(self, shapes[0], (3,))
@@ -184,7 +180,7 @@ class Scale(Layer):
     """x * factor + offset, one pair for "all" or one per entry of the last axis ("feature"); a folded batch norm."""
 
     kind: ClassVar[str] = "scale"
-    per: Literal["all", "feature"] = choice(Literal["all", "feature"], default="feature")
+    per: Literal["all", "feature"] = choice("feature", "all", "feature")
 
     def tensor_shapes(self, shapes: list[Shape]) -> dict[str, Shape]:
         shape = (1,) if self.per == "all" else shapes[0][-1:]
@@ -196,8 +192,8 @@ class Clip(Layer):
     """Values below `low` become low, above `high` high."""
 
     kind: ClassVar[str] = "clip"
-    low: float = number(-BIG, BIG)
-    high: float = number(-BIG, BIG)
+    low: float = real(REQUIRED, -BIG, BIG)
+    high: float = real(REQUIRED, -BIG, BIG)
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         if self.low > self.high:
@@ -210,7 +206,7 @@ class LayerNorm(Layer):
     """Along the last axis: (x - mean) / sqrt(variance + epsilon) * weight + bias (Ba et al. 2016, arXiv:1607.06450)."""
 
     kind: ClassVar[str] = "layer_norm"
-    epsilon: float = number(0.0, 1.0, default=1e-5)
+    epsilon: float = real(1e-5, 0.0, 1.0)
 
     def tensor_shapes(self, shapes: list[Shape]) -> dict[str, Shape]:
         return {"weight": shapes[0][-1:], "bias": shapes[0][-1:]}
@@ -221,10 +217,10 @@ class Lrn(Layer):
     """ConvNetJS's response normalisation: x / (k + alpha / n * sum of squares over n neighbouring depths) ** beta."""
 
     kind: ClassVar[str] = "lrn"
-    n: int = whole(1, 4097)
-    k: float = number(-BIG, BIG)
-    alpha: float = number(-BIG, BIG)
-    beta: float = number(-BIG, BIG)
+    n: int = integer(REQUIRED, 1, 4097)
+    k: float = real(REQUIRED, -BIG, BIG)
+    alpha: float = real(REQUIRED, -BIG, BIG)
+    beta: float = real(REQUIRED, -BIG, BIG)
 
     def operations(self, shapes: list[Shape]) -> int:
         return size(shapes[0]) * self.n
@@ -245,7 +241,7 @@ class LeakyRelu(Layer):
     """slope * x where x < 0, else x."""
 
     kind: ClassVar[str] = "leaky_relu"
-    slope: float = number(-1e3, 1e3, default=0.01)
+    slope: float = real(0.01, -1e3, 1e3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,7 +249,7 @@ class Elu(Layer):
     """alpha * (exp(x) - 1) where x < 0, else x."""
 
     kind: ClassVar[str] = "elu"
-    alpha: float = number(-1e3, 1e3, default=1.0)
+    alpha: float = real(1.0, -1e3, 1e3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,7 +257,7 @@ class Tanh(Layer):
     """tanh; form "convnetjs" is (y - 1) / (y + 1) with y = exp(2 x), which is NaN once y overflows (x > 354.89)."""
 
     kind: ClassVar[str] = "tanh"
-    form: Literal["standard", "convnetjs"] = choice(Literal["standard", "convnetjs"], default="standard")
+    form: Literal["standard", "convnetjs"] = choice("standard", "standard", "convnetjs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,7 +272,7 @@ class Gelu(Layer):
     """0.5 x (1 + erf(x / sqrt 2)), or its tanh approximation (Hendrycks and Gimpel 2016, arXiv:1606.08415)."""
 
     kind: ClassVar[str] = "gelu"
-    approximate: Literal["none", "tanh"] = choice(Literal["none", "tanh"], default="none")
+    approximate: Literal["none", "tanh"] = choice("none", "none", "tanh")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,7 +287,7 @@ class Maxout(Layer):
     """Along the last axis: the largest of each consecutive group (Goodfellow et al. 2013, arXiv:1302.4389)."""
 
     kind: ClassVar[str] = "maxout"
-    group: int = whole(1, MAX_AXIS)
+    group: int = integer(REQUIRED, 1, MAX_AXIS)
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         if shapes[0][-1] < self.group:
@@ -307,7 +303,7 @@ class Dropout(Layer):
     """x * factor: ConvNetJS multiplies by drop_prob at test time (PyTorch's dropout does nothing, so is no layer)."""
 
     kind: ClassVar[str] = "dropout"
-    factor: float = number(0.0, 1.0)
+    factor: float = real(REQUIRED, 0.0, 1.0)
 
 
 # --- memory -------------------------------------------------------------------------------------------------------
@@ -318,7 +314,7 @@ class _Recurrent(Layer):
     """A cell whose state lives with the vehicle: zero when its memory is cleared, updated once per decision."""
 
     gates: ClassVar[int]
-    hidden: int = whole(1, 4096)
+    hidden: int = integer(REQUIRED, 1, 4096)
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         expect_axes(self, shapes[0], (1,))
@@ -390,7 +386,7 @@ class Attention(Layer):
 
     kind: ClassVar[str] = "attention"
     arity: ClassVar[tuple[int, int]] = (1, 2)
-    heads: int = whole(1, 256, default=1)
+    heads: int = integer(1, 1, 256)
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         expect_mask(self, shapes)
@@ -417,7 +413,7 @@ class SetPool(Layer):
 
     kind: ClassVar[str] = "set_pool"
     arity: ClassVar[tuple[int, int]] = (1, 2)
-    mode: Literal["mean", "max", "sum"] = choice(Literal["mean", "max", "sum"], default="mean")
+    mode: Literal["mean", "max", "sum"] = choice("mean", "mean", "max", "sum")
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         expect_mask(self, shapes)
@@ -446,10 +442,10 @@ class Gaps(Layer):
     """Lane-gap features (`gaps.py`) of a sensor's cells; `empty` is the rule set's reading of a free cell, 100 or 7."""
 
     kind: ClassVar[str] = "gaps"
-    lanes_side: int = whole(0, 15)
-    patches_ahead: int = whole(0, 1000)
-    patches_behind: int = whole(0, 1000)
-    empty: float = number(1e-3, 1e6, default=100.0)
+    lanes_side: int = integer(REQUIRED, 0, 15)
+    patches_ahead: int = integer(REQUIRED, 0, 1000)
+    patches_behind: int = integer(REQUIRED, 0, 1000)
+    empty: float = real(100.0, 1e-3, 1e6)
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         columns = 2 * self.lanes_side + 1
