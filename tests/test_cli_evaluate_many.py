@@ -1,4 +1,4 @@
-"""`deeptraffic evaluate` of many policies: what arguments stand for, what is kept, what is reported."""
+"""`deeptraffic evaluate` of many policies: arguments, kept scores, reported errors."""
 
 import json
 import shutil
@@ -70,12 +70,12 @@ def test_scores_equal_those_of_single_files_and_come_best_first(run: Run, folder
         assert [line["low"], line["high"]] == alone["median_interval"]
 
 
-def test_faulty_files_are_named_and_do_not_stop_the_others(run: Run, folder: Path) -> None:
+def test_broken_files_are_named_and_do_not_stop_the_others(run: Run, folder: Path) -> None:
     outcome = run(folder, *OPEN, "--json")
     found = json.loads(outcome.out)
     assert outcome.code == 1
-    assert [fault["file"] for fault in found["faults"]] == [str(folder / "torn.safetensors")]
-    assert "breaks off" in found["faults"][0]["fault"]
+    assert [error["file"] for error in found["errors"]] == [str(folder / "torn.safetensors")]
+    assert "breaks off" in found["errors"][0]["error"]
     assert "1 of 5 could not be evaluated" in outcome.err
     assert "twin.safetensors has the content of" in outcome.err
     assert len(found["results"]) == 3
@@ -95,13 +95,13 @@ def test_rerun_evaluates_what_the_file_lacks(run: Run, folder: Path, tmp_path: P
     kept = from_csv(scores.read_text(), scores)[0]
     shutil.move(folder / "net0.safetensors", folder / "renamed.safetensors")
     outcome = run(folder, *OPEN, "-o", scores, "--json")
-    assert "1 of 4 are scored" in outcome.err.replace("\n", " ")
+    assert "1 of 4 are already scored" in outcome.err.replace("\n", " ")
     lines = from_csv(scores.read_text(), scores)
     assert kept in lines  # its seconds included: it was not evaluated again
     assert len(lines) == len(json.loads(outcome.out)["results"]) == 3
 
 
-def test_interrupted_evaluation_keeps_its_scores_and_goes_on(tmp_path: Path) -> None:
+def test_interrupted_evaluation_keeps_its_scores_and_resumes(tmp_path: Path) -> None:
     nets, scores = tmp_path / "nets", tmp_path / "scores.csv"
     nets.mkdir()
     for number in range(300):

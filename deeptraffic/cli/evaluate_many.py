@@ -1,7 +1,7 @@
-"""`deeptraffic evaluate` of many policies: which files are meant, one batched evaluation, one table.
+"""`deeptraffic evaluate` of many policies: files, folders and patterns, one batch evaluation, one table.
 
-A folder stands for the policy files, original games' files and training runs in it; a pattern such as `nets/*.js` for
-what it matches. What cannot be evaluated is reported by name and ends nothing but the command's exit code.
+A folder stands for the policy files, original .js files and training runs in it; a pattern such as `nets/*.js` for what
+it matches. A policy that cannot be evaluated is reported by name; the others are evaluated, and the exit code is 1.
 """
 
 import glob
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".safetensors", ".js")
 LINES = 100  # of the table; a file or --json has all
-NAMES = 5  # of what could not be evaluated that the last sentence names
+NAMES = 5  # of policies that the last error message lists
 
 
 def is_many(names: Sequence[str]) -> bool:
@@ -34,12 +34,12 @@ def is_many(names: Sequence[str]) -> bool:
 
 
 def is_pattern(name: str) -> bool:
-    """Whether a name is a pattern, and not that of a file which happens to have such characters."""
+    """Whether a name is a pattern, and not of an existing file with such characters."""
     return glob.has_magic(name) and not Path(name).exists()
 
 
 def find_policies(names: Sequence[str]) -> list[str]:
-    """Return the policies that the arguments stand for, each once; ValueError for one that stands for none."""
+    """Return the policies that the arguments stand for, each once; ValueError for an argument without any."""
     found: dict[str, None] = {}
     for name in names:
         path = Path(name)
@@ -50,13 +50,13 @@ def find_policies(names: Sequence[str]) -> list[str]:
         elif name in POLICY_NAMES or path.exists():
             matches = [name]
         else:
-            resolve_policy(name)  # says what there is
+            resolve_policy(name)  # raises an error that lists the choices
             matches = []
         if not matches:
             what = "pattern" if is_pattern(name) else "folder"
             raise ValueError(
-                f"{what} {name!r} holds no training run (no config.json) and no policy file ({', '.join(SUFFIXES)}); "
-                "name a folder that does"
+                f"{what} {name!r} has no training run (no config.json) and no policy file ({', '.join(SUFFIXES)}); "
+                "name a folder that has"
             )
         found |= dict.fromkeys(matches)
     return list(found)
@@ -71,7 +71,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def content_hash(name: str, seed: int) -> str:
-    """Return the SHA-256 of what a policy is: a file's bytes, a run's settings and best network, a name and seed."""
+    """Return the SHA-256 of a policy's content: a file's bytes, a run's settings and best network, a name and seed."""
     path = Path(name)
     if path.is_dir():
         content = b"".join(part.read_bytes() for part in (path / "config.json", path / "best.safetensors"))
@@ -85,10 +85,10 @@ def evaluate_all(
 ) -> None:
     """Score all policies that the names stand for, and print them best first.
 
-    seed: of built-in policies that draw; output: a CSV file that keeps the scores, and what a rerun need not repeat
-    ray: address of a Ray cluster that does the work; "" for the threads of this process
+    seed: of random built-in policies; output: CSV file of the scores, which a rerun does not repeat
+    ray: address of a Ray cluster; "" for the threads of this process
 
-    Raises RuntimeError in the end if some could not be evaluated.
+    Raises RuntimeError in the end if any could not be evaluated.
     """
     from deeptraffic.evaluation.scores_file import ScoresFile, best_first
 
@@ -98,36 +98,36 @@ def evaluate_all(
         try:
             batch.evaluate(plan, ray)
         except KeyboardInterrupt:
-            kept = f"{len(file.lines)} scores are kept in {output}; the same command goes on" if output else ""
+            kept = f"{len(file.lines)} scores are kept in {output}; the same command resumes" if output else ""
             raise KeyboardInterrupt(f"interrupted; {kept}" if kept else "interrupted") from None
         lines = best_first(file.lines[sha256] for sha256 in batch.hashes.values() if sha256 in file.lines)
     if json:
-        faults = [{"file": name, "fault": fault} for name, fault in batch.faults.items()]
-        print_json({"results": [line.to_json() for line in lines], "faults": faults})
+        errors = [{"file": name, "error": error} for name, error in batch.errors.items()]
+        print_json({"results": [line.to_json() for line in lines], "errors": errors})
     else:
         print_lines(lines)
-    if batch.faults:
-        named = ", ".join(list(batch.faults)[:NAMES]) + (", ..." if len(batch.faults) > NAMES else "")
-        raise RuntimeError(f"{len(batch.faults)} of {len(found)} could not be evaluated: {named}")
+    if batch.errors:
+        named = ", ".join(list(batch.errors)[:NAMES]) + (", ..." if len(batch.errors) > NAMES else "")
+        raise RuntimeError(f"{len(batch.errors)} of {len(found)} could not be evaluated: {named}")
 
 
 class Batch:
-    """The policies of one command, and what became of them.
+    """Policies of one command, and their results.
 
-    hashes: name -> SHA-256 of those to be scored, a content under one name alone
-    faults: name -> what is wrong with it
+    hashes: name -> SHA-256 of those to be scored; equal contents under the first name only
+    errors: name -> message
     """
 
     def __init__(self, names: Sequence[str], seed: int, file: "ScoresFile") -> None:
         self.seed, self.file = seed, file
         self.hashes: dict[str, str] = {}
-        self.faults: dict[str, str] = {}
+        self.errors: dict[str, str] = {}
         first: dict[str, str] = {}
         for name in names:
             try:
                 sha256 = content_hash(name, seed)
             except OSError as error:
-                self.refuse(name, sentence(error))
+                self.fail(name, sentence(error))
                 continue
             if sha256 in first:
                 _say(f"{name} has the content of {first[sha256]}, and its score")
@@ -135,16 +135,16 @@ class Batch:
                 first[sha256] = name
                 self.hashes[name] = sha256
 
-    def refuse(self, name: str, fault: str) -> None:
-        """Note and report what cannot be evaluated."""
-        self.faults[name] = fault
-        _say(f"{name}: {fault}")
+    def fail(self, name: str, error: str) -> None:
+        """Record and report a policy that cannot be evaluated."""
+        self.errors[name] = error
+        _say(f"{name}: {error}")
 
     def evaluate(self, plan: "Plan", ray: str) -> None:
-        """Score what the file does not hold yet."""
+        """Score the policies that the file lacks."""
         waiting = [name for name, sha256 in self.hashes.items() if sha256 not in self.file.lines]
         if before := len(self.hashes) - len(waiting):
-            _say(f"{before} of {len(self.hashes)} are scored in {self.file.path} already")
+            _say(f"{before} of {len(self.hashes)} are already scored in {self.file.path}")
         with progress_bar(f"scoring {len(waiting)} policies") as progress:
             outcomes = on_ray(waiting, plan, self.seed, ray) if ray else on_threads(waiting, plan, self.seed)
             for finished, outcome in enumerate(outcomes, start=1):
@@ -152,11 +152,11 @@ class Batch:
                 progress(finished, len(waiting))
 
     def keep(self, outcome: "Outcome") -> None:
-        """Write an outcome down."""
+        """Record an outcome."""
         from deeptraffic.evaluation.scores_file import Line
 
         if outcome.score is None:
-            self.refuse(outcome.name, outcome.error or "")
+            self.fail(outcome.name, outcome.error or "")
         else:
             self.file.add(Line.of(outcome.name, self.hashes[outcome.name], outcome.score))
 
@@ -169,7 +169,7 @@ def on_threads(names: Sequence[str], plan: "Plan", seed: int) -> Iterator["Outco
 
 
 def on_ray(names: Sequence[str], plan: "Plan", seed: int, address: str) -> Iterator["Outcome"]:
-    """Score policies on a Ray cluster: they are read here, and travel as data."""
+    """Score policies on a Ray cluster: they are loaded here and sent as data."""
     from agents.study.ray_evaluation import evaluate_on_ray
 
     return evaluate_on_ray(names, partial(resolve_policy, rules=plan.rules, seed=seed), plan, address, seed)
@@ -183,12 +183,12 @@ def print_lines(lines: Sequence["Line"]) -> None:
     official = first.protocol == "official"
     games = {(line.rules, line.other_agents) for line in lines}
     kind = "official scores" if official else f"scores of {first.runs} runs on {first.seed_set} seeds"
-    game = f"{first.rules} rules, {first.other_agents} other agents" if len(games) == 1 else "each in its own game"
+    game = f"{first.rules} rules, {first.other_agents} other agents" if len(games) == 1 else "each under its own"
     table = Table(title=f"{kind}, {game} [mph]", title_justify="left", box=box.SIMPLE_HEAD)
     for heading in ("policy", "file"):
         table.add_column(heading, overflow="fold")
     numbers = ("score", "mean", "95% of the mean" if official else "95% of the score", "sd")
-    for heading in (*(("rules", "others") if len(games) > 1 else ()), *numbers):
+    for heading in (*(("rules", "other agents") if len(games) > 1 else ()), *numbers):
         table.add_column(heading, justify="right", no_wrap=True)
     names = _short_names(lines)
     for line in lines[:LINES]:
@@ -205,11 +205,11 @@ def print_lines(lines: Sequence["Line"]) -> None:
     if len(lines) > LINES:
         _say(f"... and {len(lines) - LINES} more; -o FILE.csv and --json have them all")
     if any(line.access != "contest" for line in lines):
-        _say("Policies marked open or privileged know more than a contest's entrant could. Do not compare.")
+        _say("Policies marked open or privileged observe more than a contest entry may. Do not compare.")
 
 
 def _short_names(lines: Sequence["Line"]) -> dict[str, str]:
-    """Return for each file its last part, or all of it where several files end alike."""
+    """Return each file's name, or its whole path if several have that name."""
     ends = Counter(Path(line.file).name for line in lines)
     return {line.file: line.file if ends[Path(line.file).name] > 1 else Path(line.file).name for line in lines}
 
