@@ -143,7 +143,7 @@ def test_interruption_has_exit_code_130() -> None:
     assert "Traceback" not in process.stderr
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".gif", ".png"])
+@pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp", ".png"])
 def test_record_writes_a_film(run, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"gap{suffix}"
     outcome = run("record", "gap", "-o", str(path), "--seconds", "1", "--other-agents", "2", "--seed", "3", "--json")

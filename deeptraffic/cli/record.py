@@ -1,4 +1,4 @@
-"""The command `record`: an episode as a video (mp4, gif), a contact sheet (png) or an episode trace."""
+"""The command `record`: an episode as a video (mp4, gif, webp), a contact sheet (png) or an episode trace."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -40,7 +40,9 @@ class Style(StrEnum):
 
 def record(
     policy: str = typer.Argument(..., help=EPISODE_HELP),
-    output: Path = typer.Option(..., "--output", "-o", help="File to write: .mp4, .gif, .png or .trace."),
+    output: Path = typer.Option(
+        ..., "--output", "-o", help="File to write: .mp4, .gif, .webp, .png (a contact sheet) or .trace."
+    ),
     rules: int | None = typer.Option(None, help="Rules of the contest: 2018 or 2017.", show_default=OWN),
     other_agents: int | None = typer.Option(None, help=OTHERS_HELP, show_default=OWN),
     seed: int | None = typer.Option(None, help=f"{SEED_HELP} A trace has its own.", show_default=str(DEFAULT_SEED)),

@@ -1,4 +1,4 @@
-"""Recording of images to files: mp4 (H.264), gif, or a contact sheet as png.
+"""Recording of images to files: mp4 (H.264), gif, animated webp, or a contact sheet as png.
 
 A file is written under a temporary name and renamed when it is complete, so that a broken encoder, a full disk or an
 interruption leaves no partial file.
@@ -19,7 +19,7 @@ from PIL import Image
 
 from deeptraffic.render.drawing import ByteArray
 
-SUFFIXES = (".mp4", ".gif", ".png")
+SUFFIXES = (".mp4", ".gif", ".webp", ".png")
 GIF_FPS = 50 / 3  # a third of 50, the highest rate that all browsers support, keeps files small
 GIF_COLOURS = 96
 SHEET_IMAGES = 12
@@ -44,7 +44,7 @@ def record_frames(frames: Iterable[ByteArray], path: str | Path, fps: float = 60
     """Write images (H, W, 3) uint8, all of one size, in the format of the path's suffix; return the path.
 
     mp4: H.264, yuv420p; a side of odd length loses one pixel
-    gif: subsampled in time, played at the same speed as the mp4
+    gif, webp: subsampled in time, played at the same speed as the mp4, in a loop; webp is a third as large
     png: a contact sheet of 12 evenly spaced images
 
     Raises ValueError for an invalid path, fps or image, RecordingError if the file could not be written.
@@ -52,7 +52,7 @@ def record_frames(frames: Iterable[ByteArray], path: str | Path, fps: float = 60
     path = check_recording_path(path)
     if not 1 <= fps <= 240:
         raise ValueError(f"fps must be in [1, 240] frames per second, got {fps}")
-    write = {".mp4": _write_mp4, ".gif": _write_gif, ".png": _write_sheet}[path.suffix.lower()]
+    write = {".mp4": _write_mp4, ".gif": _write_gif, ".webp": _write_webp, ".png": _write_sheet}[path.suffix.lower()]
     with whole_file(path) as unfinished:
         write(_checked(frames), unfinished, fps)
     return path
@@ -149,6 +149,13 @@ def _write_gif(frames: Iterator[ByteArray], path: Path, fps: float) -> None:
     small = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in itertools.chain([first], later)]
     duration = max(20, round(1000 * every / fps / 10) * 10)
     small[0].save(path, "GIF", save_all=True, append_images=small[1:], duration=duration, loop=0, optimize=False)
+
+
+def _write_webp(frames: Iterator[ByteArray], path: Path, fps: float) -> None:
+    every = max(1, round(fps / GIF_FPS))
+    first, *later = (Image.fromarray(frame) for frame in itertools.islice(frames, 0, None, every))
+    duration = round(1000 * every / fps)
+    first.save(path, "WEBP", save_all=True, append_images=later, duration=duration, loop=0, quality=60, method=4)
 
 
 def _write_sheet(frames: Iterator[ByteArray], path: Path, fps: float) -> None:

@@ -27,8 +27,10 @@ def test_a_side_of_odd_length_loses_one_pixel(tmp_path):
     assert meta["size"] == (64, 32)
 
 
-def test_a_gif_lasts_as_long_as_the_mp4(tmp_path, noise_frames):
-    with Image.open(record_frames(noise_frames * 4, tmp_path / "a.gif", fps=60)) as gif:
+@pytest.mark.parametrize("suffix", ["gif", "webp"])
+def test_a_loop_lasts_as_long_as_the_mp4(tmp_path, noise_frames, suffix):
+    with Image.open(record_frames(noise_frames * 4, tmp_path / f"a.{suffix}", fps=60)) as gif:
+        gif.load()
         seconds = gif.n_frames * gif.info["duration"] / 1000
         assert gif.size == (60, 40) and seconds == pytest.approx(2.0, rel=0.15)
 
@@ -52,7 +54,7 @@ def test_paths_that_cannot_be_written_are_refused_before_painting(tmp_path, name
         record_frames(noise_frames, tmp_path / name)
 
 
-@pytest.mark.parametrize("suffix", ["mp4", "gif", "png"])
+@pytest.mark.parametrize("suffix", ["mp4", "gif", "webp", "png"])
 def test_a_painter_that_fails_midway_leaves_no_file(tmp_path, suffix, noise_frames):
     def failing():
         yield from noise_frames[:10]
@@ -63,7 +65,7 @@ def test_a_painter_that_fails_midway_leaves_no_file(tmp_path, suffix, noise_fram
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("suffix", ["mp4", "gif", "png"])
+@pytest.mark.parametrize("suffix", ["mp4", "gif", "webp", "png"])
 def test_pictures_of_changing_size_or_none_at_all_are_refused(tmp_path, suffix, noise_frames):
     with pytest.raises(ValueError, match="one size"):
         record_frames([*noise_frames, np.zeros((8, 8, 3), np.uint8)], tmp_path / f"a.{suffix}")
@@ -81,7 +83,7 @@ def test_a_broken_encoder_is_told_and_keeps_the_earlier_file(tmp_path, noise_fra
     assert path.read_bytes() == earlier and list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("suffix", ["mp4", "gif", "png"])
+@pytest.mark.parametrize("suffix", ["mp4", "gif", "webp", "png"])
 def test_a_full_disk_is_told_and_leaves_no_half_file(tmp_path, suffix):
     resource = pytest.importorskip("resource")
     rng = np.random.default_rng(0)
