@@ -15,7 +15,7 @@ INPUTS = pyproject.toml constraints.txt
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
-demo: $(VENV)/.installed ## set up, train a driver, score it officially and film it
+demo: $(VENV)/.installed ## set up, train a policy, score it officially, record a video
 	@$(BIN)/deeptraffic demo
 
 test: lint ## lint, then the quick tests with their coverage floor

@@ -61,10 +61,16 @@ def test_no_tracked_file_is_large() -> None:
     assert large == []
 
 
-@pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md"])
-def test_links_to_files_exist(page: str) -> None:
-    links = local_links((ROOT / page).read_text(encoding="utf-8"))
-    assert [link for link in links if not (ROOT / link).exists()] == []
+PAGES = [
+    *ROOT.glob("*.md"),
+    *(page for top in ("deeptraffic", "agents", "representation") for page in (ROOT / top).rglob("*.md")),
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_to_files_exist(page: Path) -> None:
+    links = local_links(page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 def test_local_links_are_found_in_markdown_and_html() -> None:

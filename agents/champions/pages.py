@@ -1,4 +1,4 @@
-"""Table of the champions in README.md and CHAMPIONS.md.
+"""Table of the champions in CHAMPIONS.md.
 
 $ python -m agents.champions pages
 """
@@ -10,7 +10,7 @@ from agents.analysis.tables import markdown_table, replace_section
 from agents.champions.registry import CHAMPIONS, FOLDER, Champion
 
 CHAMPIONS_PAGE = FOLDER / "CHAMPIONS.md"
-PAGES = (CHAMPIONS_PAGE, FOLDER.parents[1] / "README.md")  # of the source checkout, with a table of champions
+PAGES = (CHAMPIONS_PAGE,)  # with a table of champions
 BEGIN, END = "<!-- table of champions -->", "<!-- end of the table -->"
 
 

@@ -1,0 +1,165 @@
+"""The pages: their commands exist, their code runs, and their tables are those of the registries.
+
+`python tests/test_pages.py` writes the tables.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer.main
+from PIL import Image
+
+from agents.analysis.tables import markdown_table, replace_section
+from agents.champions.registry import CHAMPIONS
+from deeptraffic.cli.app import LazyCommand, app
+from deeptraffic.cli.episodes import find_episode
+from deeptraffic.envs.observations import OBSERVATIONS, describe
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("deeptraffic", "agents", "representation")
+README = ROOT / "README.md"
+PAGES = [*ROOT.glob("*.md"), *(page for package in PACKAGES for page in sorted((ROOT / package).rglob("*.md")))]
+MAX_WORDS = 1500
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`(deeptraffic [^`\n]+)`")
+COMMENT = re.compile(r"\s+#.*")
+END = "<!-- end of the table -->"
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [code for kind, code in BLOCK.findall(page.read_text(encoding="utf-8")) if kind == language]
+
+
+def commands(page: Path) -> Iterator[str]:
+    """Every `deeptraffic ...` of a page, in a block of shell or between backticks."""
+    for code in blocks(page, "sh"):
+        for line in code.replace("\\\n", " ").splitlines():
+            command = COMMENT.sub("", line).strip().removeprefix("$ ")
+            if command.startswith("deeptraffic "):
+                yield command
+    yield from INLINE.findall(page.read_text(encoding="utf-8"))
+
+
+def complaint(command: str) -> str | None:
+    """What is wrong with a command: no such command, or no such option of it."""
+    words = shlex.split(command, posix=False)[1:]
+    found: Any = typer.main.get_command(app)
+    while words and hasattr(found, "commands") and not words[0].startswith("-"):
+        name = words.pop(0)
+        if name in ("COMMAND", "..."):
+            return None
+        if name not in found.commands:
+            return f"{command}: there is no command {name}"
+        found = found.commands[name]
+    loaded = found.load() if isinstance(found, LazyCommand) else found
+    options = {name for parameter in loaded.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    unknown = [word for word in words if re.match(r"--?[a-z]", word) and word not in options | {"--help", "-h"}]
+    return f"{command}: there is no option {unknown[0]}" if unknown else None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_commands_and_their_options_exist(page: Path) -> None:
+    assert [found for command in commands(page) if (found := complaint(command))] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "fault"),
+    [
+        ("deeptraffic train ppo --preset fast", None),
+        ("deeptraffic competition finalize --reveal", None),
+        ("deeptraffic COMMAND --help", None),
+        ("deeptraffic drive ppo", "no command drive"),
+        ("deeptraffic train ppo --pace fast", "no option --pace"),
+    ],
+)
+def test_a_command_that_does_not_exist_is_found(command: str, fault: str | None) -> None:
+    found = complaint(command)
+    assert found is None if fault is None else fault in str(found)
+
+
+def test_the_first_page_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").split()) < MAX_WORDS
+
+
+@pytest.mark.parametrize(
+    "page", [README, ROOT / "deeptraffic" / "envs" / "README.md"], ids=lambda page: page.parent.name
+)
+def test_the_first_code_runs(page: Path) -> None:
+    code = blocks(page, "python")[0]
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+    assert page != README or re.fullmatch(r"-?\d+ cars passed, \d+ mph\n", run.stdout)
+
+
+def test_the_image_in_motion_is_what_its_command_records() -> None:
+    text = README.read_text(encoding="utf-8")
+    (command,) = [line for line in commands(README) if ".webp" in line and " -o " in line]
+    words = shlex.split(command)
+    options = dict(zip(words[3::2], words[4::2], strict=True))
+    path = ROOT / options["-o"]
+    assert text.index(f'src="{options["-o"]}"') < text.index("```")
+    episode = find_episode(words[2], frames=round(60 * float(options["--seconds"]))).make(int(options["--seed"]))
+    with Image.open(path) as image:
+        durations = []
+        for number in range(image.n_frames):  # type: ignore[attr-defined]
+            image.seek(number)
+            image.load()
+            durations.append(image.info["duration"])
+        assert image.info["loop"] == 0 and sum(durations) == pytest.approx(1000 * float(options["--seconds"]), rel=0.05)
+        last = np.asarray(image.convert("RGB"), np.float64)
+    assert np.abs(last - last_image(episode)).mean() < 4.0
+
+
+def last_image(episode: Any) -> Any:
+    """The last image that `record` writes of an episode, at 15 images per second."""
+    from deeptraffic.evaluation.episodes import film
+    from deeptraffic.render.painter import Painter
+
+    *_, last = film(episode, Painter(episode.rules, label=episode.label), 4)
+    return last
+
+
+def test_scores_of_the_champions_are_those_of_the_registry() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert (
+        f"**`champion-solo`**, trained by expert iteration | **{CHAMPIONS['champion-solo'].official_mph:.2f}** |"
+        in text
+    )
+    assert f"**`champion` scores {CHAMPIONS['champion'].official_mph:.2f}**" in text
+
+
+def observations_table() -> str:
+    rows = [
+        (f"`{name}`", describe(name), "contest" if kind.contest_kind else "open") for name, kind in OBSERVATIONS.items()
+    ]
+    return markdown_table([["kind", "observation", "access"], *map(list, rows)], left=3)
+
+
+TABLES: dict[str, tuple[Path, Callable[[], str]]] = {
+    "<!-- table of observations -->": (ROOT / "deeptraffic" / "envs" / "README.md", observations_table),
+}
+
+
+@pytest.mark.parametrize("begin", TABLES, ids=lambda begin: begin.strip("<!- >"))
+def test_tables_are_those_of_the_registries(begin: str) -> None:
+    page, table = TABLES[begin]
+    assert f"{begin}\n{table()}{END}" in page.read_text(encoding="utf-8"), "python tests/test_pages.py writes it"
+
+
+def test_the_paradigms_of_perception_are_all_named() -> None:
+    from representation.catalog import PARADIGMS
+
+    text = (ROOT / "representation" / "README.md").read_text(encoding="utf-8")
+    assert [name for name in PARADIGMS if f" {name} |" not in text] == []
+
+
+if __name__ == "__main__":
+    for marker, (path, make) in TABLES.items():
+        replace_section(path, marker, END, make())
