@@ -34,10 +34,9 @@ from agents.deepqlearn_learning import TALLY, Brain, epsilon_at, train_block
 from agents.deepqlearn_network import BIASES, INPUTS, LINEAR, OUTPUTS, RELU, WEIGHTS, LearningSettings
 from deeptraffic.policies.convnetjs.write import write_convnetjs
 from deeptraffic.policies.file import PolicyFile, pack_policy
-from deeptraffic.policies.layers import Layer
+from deeptraffic.policies.layers import Dense, Layer, Relu, Sigmoid, Tanh
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import input_size
-from deeptraffic.policies.vocabulary import Dense, Relu, Sigmoid, Tanh
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import MPH_PER_PX, Action
 from deeptraffic.sim.state import F64, I64

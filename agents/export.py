@@ -20,10 +20,9 @@ from agents.config import TrainConfig
 from agents.lane_layers import lane_layers
 from agents.perception import NONE
 from deeptraffic.policies.base import Policy
-from deeptraffic.policies.layers import Layer
+from deeptraffic.policies.layers import Dense, Layer, LayerNorm, Relu, Tanh
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import NetworkPolicy
-from deeptraffic.policies.vocabulary import Dense, LayerNorm, Relu, Tanh
 from deeptraffic.sim.state import F64, I64
 
 Weights = dict[str, NDArray[np.float32]]

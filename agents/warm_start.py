@@ -20,10 +20,9 @@ from torch import nn
 from agents.lane_layers import SPEED_GAIN, lane_layers
 from agents.lane_network import LaneDriver, LaneFeatures, driver_of
 from deeptraffic.policies.file import read_policy
-from deeptraffic.policies.layers import Layer
+from deeptraffic.policies.layers import Conv2d, Dense, Gaps, Layer, Relu, Tanh
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import NetworkPolicy
-from deeptraffic.policies.vocabulary import Conv2d, Dense, Gaps, Relu, Tanh
 from deeptraffic.sim.rules import Sensor
 
 ACTIVATIONS: dict[type[Layer], str] = {Tanh: "tanh", Relu: "relu"}

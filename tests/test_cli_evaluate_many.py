@@ -17,8 +17,8 @@ from deeptraffic.cli import main
 from deeptraffic.cli.evaluate_many import content_hash, find_policies, is_many
 from deeptraffic.evaluation.scores_file import from_csv
 from deeptraffic.policies.file import pack_policy, policy_content
+from deeptraffic.policies.layers import Dense
 from deeptraffic.policies.network import Network
-from deeptraffic.policies.vocabulary import Dense
 from deeptraffic.sim.rules import Sensor
 
 OPEN = ("--protocol", "open", "--runs", "4")

@@ -19,8 +19,8 @@ from deeptraffic.evaluation.replays import pack_decisions
 from deeptraffic.evaluation.score import Score
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.file import PolicyFile, pack_policy, policy_content
+from deeptraffic.policies.layers import Dense
 from deeptraffic.policies.network import Network
-from deeptraffic.policies.vocabulary import Dense
 from deeptraffic.sim.rules import RoadConfig, Sensor
 
 LIMITS = replace(EVALUATION, cpu_seconds=1200, wall_seconds=1800.0)  # of one evaluation

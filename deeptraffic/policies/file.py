@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.policies.convnetjs.read import ConvNetJSFile
+from deeptraffic.policies.layers import Tensors
 from deeptraffic.policies.manifest import (
     MAX_FACTS,
     ActionRecord,
@@ -32,7 +33,7 @@ from deeptraffic.policies.manifest import (
     read_manifest,
     write_manifest,
 )
-from deeptraffic.policies.network import Network, Tensors
+from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import ACTIONS, NetworkPolicy
 from deeptraffic.run_dir import write_atomically
 from deeptraffic.sim.rules import Sensor

@@ -15,7 +15,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from deeptraffic.policies import vocabulary as v
+from deeptraffic.policies import layers as v
 from deeptraffic.policies.file import PolicyFile
 from deeptraffic.policies.gaps import GAP_FEATURES
 from deeptraffic.policies.layers import Layer, size

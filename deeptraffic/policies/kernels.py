@@ -1,12 +1,13 @@
-"""The compiled layers. Each reads and writes the scratch buffer `s` at offsets that its row `op` of the table holds.
+"""Compiled kernels of the layers. Each works on the scratch buffer `s` at offsets that its row `op` of the table holds.
 
 Sums start at 0.0 and take their inputs in index order, the bias last. Where a layer has many outputs the loop over the
 outputs is the inner one and weights are stored input by input: each output still adds up in its own order, but a vector
 unit adds several at once. Nothing here reorders a sum, skips a zero or fuses a multiplication with an addition.
 
-Columns of the table (`network.py` fills them): CODE the layer kind, X and N offset and count of the first input, Y and
-M of the output, W the layer's place in the weights, U the second input, H the vehicle's memory, T room for intermediate
-results, then A..F, whole numbers of the layer's own.
+Columns of the table (`network.py` fills them): CODE, the layer's kind; INPUT and OUTPUT, where they start in `s`, and
+their sizes; WEIGHTS, where the layer's start in `w`; SECOND, where a second input starts; STATE, where the layer's
+starts in the agent's memory; WORK, room in `s` for intermediate results; and A to G, the operands that its class gives
+(`Layer.operands` in `layers.py`), which each kernel names in its first line.
 """
 
 import math
@@ -17,7 +18,7 @@ from deeptraffic.policies.exponential import erf, exp, sigmoid, tanh, tanh_convn
 from deeptraffic.policies.gaps import gap_features
 from deeptraffic.sim.compiled import compiled
 
-CODE, X, N, Y, M, W, U, H, T, A, B, C, D, E, F, G = range(16)
+CODE, INPUT, INPUT_SIZE, OUTPUT, OUTPUT_SIZE, WEIGHTS, SECOND, STATE, WORK, A, B, C, D, E, F, G = range(16)
 COLUMNS = 16
 
 
@@ -26,76 +27,79 @@ COLUMNS = 16
 
 @compiled
 def copy_columns(op: np.ndarray, s: np.ndarray) -> None:
-    """A rows of B numbers, apart by C in the input and by D in the output (concat, slice, flatten)."""
-    for k in range(op[A]):
-        x, y = op[X] + k * op[C], op[Y] + k * op[D]
-        for i in range(op[B]):
+    """Rows of `count` numbers, which lie `in_step` apart in the input and `out_step` in the output."""
+    rows, count, in_step, out_step = op[A], op[B], op[C], op[D]
+    for k in range(rows):
+        x, y = op[INPUT] + k * in_step, op[OUTPUT] + k * out_step
+        for i in range(count):
             s[y + i] = s[x + i]
 
 
 @compiled
 def transpose(op: np.ndarray, s: np.ndarray) -> None:
-    """(A, B) to (B, A)."""
-    for i in range(op[A]):
-        for j in range(op[B]):
-            s[op[Y] + j * op[A] + i] = s[op[X] + i * op[B] + j]
+    """(rows, columns) to (columns, rows)."""
+    rows, columns = op[A], op[B]
+    for i in range(rows):
+        for j in range(columns):
+            s[op[OUTPUT] + j * rows + i] = s[op[INPUT] + i * columns + j]
 
 
 @compiled
 def add(op: np.ndarray, s: np.ndarray) -> None:
     """Output plus first input, into the output."""
-    for i in range(op[M]):
-        s[op[Y] + i] += s[op[X] + i]
+    for i in range(op[OUTPUT_SIZE]):
+        s[op[OUTPUT] + i] += s[op[INPUT] + i]
 
 
 # --- weighted sums ------------------------------------------------------------------------------------------------
 
 
 @compiled
-def matmul(s: np.ndarray, x: int, y: int, w: np.ndarray, weight: int, bias: int, inputs: int, outputs: int) -> None:
-    """y[o] = sum over i of w[weight + i * outputs + o] * s[x + i], + w[bias + o] if bias >= 0."""
-    result = s[y : y + outputs]
+def matmul(x: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> None:
+    """y[o] = sum over i of weight[i * O + o] * x[i], + bias[o]; x (I,), y (O,), weight (I * O,), bias (O,) or (0,)."""
+    outputs = y.size
     for o in range(outputs):
-        result[o] = 0.0
-    for i in range(inputs):
-        xi = s[x + i]
-        row = w[weight + i * outputs : weight + (i + 1) * outputs]
+        y[o] = 0.0
+    for i in range(x.size):
+        xi = x[i]
+        row = weight[i * outputs : (i + 1) * outputs]
         for o in range(outputs):
-            result[o] += xi * row[o]
-    if bias >= 0:
-        row = w[bias : bias + outputs]
-        for o in range(outputs):
-            result[o] += row[o]
+            y[o] += xi * row[o]
+    for o in range(bias.size):
+        y[o] += bias[o]
 
 
 @compiled
 def dense(op: np.ndarray, s: np.ndarray, w: np.ndarray) -> None:
-    """A tokens of B inputs to C outputs; D says whether a bias follows the weights."""
-    bias = op[W] + op[B] * op[C] if op[D] else -1
-    for k in range(op[A]):
-        matmul(s, op[X] + k * op[B], op[Y] + k * op[C], w, op[W], bias, op[B], op[C])
+    """Weights: weight, then bias if there is one."""
+    tokens, inputs, outputs, has_bias = op[A], op[B], op[C], op[D]
+    end = op[WEIGHTS] + inputs * outputs
+    weight, bias = w[op[WEIGHTS] : end], w[end : end + (outputs if has_bias else 0)]
+    for k in range(tokens):
+        x, y = op[INPUT] + k * inputs, op[OUTPUT] + k * outputs
+        matmul(s[x : x + inputs], s[y : y + outputs], weight, bias)
 
 
 @compiled
 def conv2d(op: np.ndarray, s: np.ndarray, w: np.ndarray) -> None:
-    """Image and window sizes, strides and paddings come first in the weights' integer table: see `_window`."""
+    """Weights: stride (2), padding (2), whether there is a bias (1), weight, bias."""
     rows, columns, channels, filters = op[A], op[B], op[C], op[D]
-    kh, kw, out_columns = op[E], op[F], op[G]
-    place = op[W]
-    sh, sw, ph, pw = int(w[place]), int(w[place + 1]), int(w[place + 2]), int(w[place + 3])
+    kernel_rows, kernel_columns, out_columns = op[E], op[F], op[G]
+    place = op[WEIGHTS]
+    stride_y, stride_x, pad_y, pad_x = int(w[place]), int(w[place + 1]), int(w[place + 2]), int(w[place + 3])
     has_bias = w[place + 4] != 0.0
     weight = place + 5
-    bias = weight + kh * kw * channels * filters
-    for window in range(op[M] // filters):
-        top, left = window // out_columns * sh - ph, window % out_columns * sw - pw
-        result = s[op[Y] + window * filters : op[Y] + (window + 1) * filters]
+    bias = weight + kernel_rows * kernel_columns * channels * filters
+    for window in range(op[OUTPUT_SIZE] // filters):
+        top, left = window // out_columns * stride_y - pad_y, window % out_columns * stride_x - pad_x
+        result = s[op[OUTPUT] + window * filters : op[OUTPUT] + (window + 1) * filters]
         for o in range(filters):
             result[o] = 0.0
-        for i in range(max(0, -top), min(kh, rows - top)):
-            for j in range(max(0, -left), min(kw, columns - left)):
+        for i in range(max(0, -top), min(kernel_rows, rows - top)):
+            for j in range(max(0, -left), min(kernel_columns, columns - left)):
                 for c in range(channels):
-                    x = s[op[X] + ((top + i) * columns + left + j) * channels + c]
-                    at = weight + ((i * kw + j) * channels + c) * filters
+                    x = s[op[INPUT] + ((top + i) * columns + left + j) * channels + c]
+                    at = weight + ((i * kernel_columns + j) * channels + c) * filters
                     row = w[at : at + filters]
                     for o in range(filters):
                         result[o] += x * row[o]
@@ -106,21 +110,21 @@ def conv2d(op: np.ndarray, s: np.ndarray, w: np.ndarray) -> None:
 
 @compiled
 def maxpool(op: np.ndarray, s: np.ndarray, w: np.ndarray) -> None:
-    """As conv2d, with the largest value; the fifth number of the window is the floor."""
+    """Weights: stride (2), padding (2), floor (1)."""
     rows, columns, channels = op[A], op[B], op[C]
-    kh, kw, out_columns = op[E], op[F], op[G]
-    place = op[W]
-    sh, sw, ph, pw = int(w[place]), int(w[place + 1]), int(w[place + 2]), int(w[place + 3])
-    for window in range(op[M] // channels):
-        top, left = window // out_columns * sh - ph, window % out_columns * sw - pw
+    kernel_rows, kernel_columns, out_columns = op[D], op[E], op[F]
+    place = op[WEIGHTS]
+    stride_y, stride_x, pad_y, pad_x = int(w[place]), int(w[place + 1]), int(w[place + 2]), int(w[place + 3])
+    for window in range(op[OUTPUT_SIZE] // channels):
+        top, left = window // out_columns * stride_y - pad_y, window % out_columns * stride_x - pad_x
         for c in range(channels):
             largest = w[place + 4]
-            for i in range(max(0, -top), min(kh, rows - top)):
-                for j in range(max(0, -left), min(kw, columns - left)):
-                    x = s[op[X] + ((top + i) * columns + left + j) * channels + c]
+            for i in range(max(0, -top), min(kernel_rows, rows - top)):
+                for j in range(max(0, -left), min(kernel_columns, columns - left)):
+                    x = s[op[INPUT] + ((top + i) * columns + left + j) * channels + c]
                     if x > largest:
                         largest = x
-            s[op[Y] + window * channels + c] = largest
+            s[op[OUTPUT] + window * channels + c] = largest
 
 
 # --- normalising --------------------------------------------------------------------------------------------------
@@ -128,28 +132,29 @@ def maxpool(op: np.ndarray, s: np.ndarray, w: np.ndarray) -> None:
 
 @compiled
 def scale(op: np.ndarray, s: np.ndarray, w: np.ndarray) -> None:
-    """x * factor + offset with A pairs in turn: all factors, then all offsets."""
-    for i in range(op[N]):
-        k = op[W] + i % op[A]
-        s[op[Y] + i] = s[op[X] + i] * w[k] + w[k + op[A]]
+    """x * factor + offset with `pairs` of them in turn; weights: all factors, then all offsets."""
+    pairs = op[A]
+    for i in range(op[INPUT_SIZE]):
+        k = op[WEIGHTS] + i % pairs
+        s[op[OUTPUT] + i] = s[op[INPUT] + i] * w[k] + w[k + pairs]
 
 
 @compiled
 def clip(op: np.ndarray, s: np.ndarray, w: np.ndarray) -> None:
     """Weights: low, high."""
-    low, high = w[op[W]], w[op[W] + 1]
-    for i in range(op[N]):
-        x = s[op[X] + i]
-        s[op[Y] + i] = low if x < low else (high if x > high else x)
+    low, high = w[op[WEIGHTS]], w[op[WEIGHTS] + 1]
+    for i in range(op[INPUT_SIZE]):
+        x = s[op[INPUT] + i]
+        s[op[OUTPUT] + i] = low if x < low else (high if x > high else x)
 
 
 @compiled
 def layer_norm(op: np.ndarray, s: np.ndarray, w: np.ndarray) -> None:
-    """A tokens of B features; weights: epsilon, weight, bias."""
-    n = op[B]
-    weight, bias = op[W] + 1, op[W] + 1 + n
-    for k in range(op[A]):
-        x, y = op[X] + k * n, op[Y] + k * n
+    """Weights: epsilon, weight, bias."""
+    tokens, n = op[A], op[B]
+    weight, bias = op[WEIGHTS] + 1, op[WEIGHTS] + 1 + n
+    for k in range(tokens):
+        x, y = op[INPUT] + k * n, op[OUTPUT] + k * n
         total = 0.0
         for i in range(n):
             total += s[x + i]
@@ -157,23 +162,24 @@ def layer_norm(op: np.ndarray, s: np.ndarray, w: np.ndarray) -> None:
         total = 0.0
         for i in range(n):
             total += (s[x + i] - mean) * (s[x + i] - mean)
-        spread = math.sqrt(total / n + w[op[W]])
+        deviation = math.sqrt(total / n + w[op[WEIGHTS]])
         for i in range(n):
-            s[y + i] = (s[x + i] - mean) / spread * w[weight + i] + w[bias + i]
+            s[y + i] = (s[x + i] - mean) / deviation * w[weight + i] + w[bias + i]
 
 
 @compiled
 def lrn(op: np.ndarray, s: np.ndarray, w: np.ndarray) -> None:
-    """A tokens of B depths, C neighbours; weights: k, alpha, beta."""
-    depths, reach = op[B], op[C] // 2
-    k, alpha, beta = w[op[W]], w[op[W] + 1], w[op[W] + 2]
-    for token in range(op[A]):
-        x = op[X] + token * depths
+    """Weights: k, alpha, beta."""
+    tokens, depths, neighbours = op[A], op[B], op[C]
+    reach = neighbours // 2
+    k, alpha, beta = w[op[WEIGHTS]], w[op[WEIGHTS] + 1], w[op[WEIGHTS] + 2]
+    for token in range(tokens):
+        x = op[INPUT] + token * depths
         for i in range(depths):
             total = 0.0
             for j in range(max(0, i - reach), min(i + reach, depths - 1) + 1):
                 total += s[x + j] * s[x + j]
-            s[op[Y] + token * depths + i] = s[x + i] / (k + alpha / op[C] * total) ** beta
+            s[op[OUTPUT] + token * depths + i] = s[x + i] / (k + alpha / neighbours * total) ** beta
 
 
 # --- nonlinearities -----------------------------------------------------------------------------------------------
@@ -182,50 +188,52 @@ def lrn(op: np.ndarray, s: np.ndarray, w: np.ndarray) -> None:
 @compiled
 def relu(op: np.ndarray, s: np.ndarray) -> None:
     """0 where x < 0."""
-    for i in range(op[N]):
-        x = s[op[X] + i]
-        s[op[Y] + i] = 0.0 if x < 0.0 else x
+    for i in range(op[INPUT_SIZE]):
+        x = s[op[INPUT] + i]
+        s[op[OUTPUT] + i] = 0.0 if x < 0.0 else x
 
 
 @compiled
 def leaky_relu(op: np.ndarray, s: np.ndarray, w: np.ndarray) -> None:
     """Weight: slope."""
-    for i in range(op[N]):
-        x = s[op[X] + i]
-        s[op[Y] + i] = w[op[W]] * x if x < 0.0 else x
+    for i in range(op[INPUT_SIZE]):
+        x = s[op[INPUT] + i]
+        s[op[OUTPUT] + i] = w[op[WEIGHTS]] * x if x < 0.0 else x
 
 
 @compiled
 def elu(op: np.ndarray, s: np.ndarray, w: np.ndarray) -> None:
     """Weight: alpha."""
-    for i in range(op[N]):
-        x = s[op[X] + i]
-        s[op[Y] + i] = w[op[W]] * (exp(x) - 1.0) if x < 0.0 else x
+    for i in range(op[INPUT_SIZE]):
+        x = s[op[INPUT] + i]
+        s[op[OUTPUT] + i] = w[op[WEIGHTS]] * (exp(x) - 1.0) if x < 0.0 else x
 
 
 @compiled
 def tanh_layer(op: np.ndarray, s: np.ndarray) -> None:
-    """A = 1: ConvNetJS's form."""
-    for i in range(op[N]):
-        x = s[op[X] + i]
-        s[op[Y] + i] = tanh_convnetjs(x) if op[A] == 1 else tanh(x)
+    """tanh, in ConvNetJS's form where that is asked for."""
+    is_convnetjs = op[A]
+    for i in range(op[INPUT_SIZE]):
+        x = s[op[INPUT] + i]
+        s[op[OUTPUT] + i] = tanh_convnetjs(x) if is_convnetjs == 1 else tanh(x)
 
 
 @compiled
 def sigmoid_layer(op: np.ndarray, s: np.ndarray) -> None:
     """1 / (1 + exp(-x))."""
-    for i in range(op[N]):
-        s[op[Y] + i] = sigmoid(s[op[X] + i])
+    for i in range(op[INPUT_SIZE]):
+        s[op[OUTPUT] + i] = sigmoid(s[op[INPUT] + i])
 
 
 @compiled
 def gelu(op: np.ndarray, s: np.ndarray) -> None:
-    """A = 1: the tanh approximation."""
-    for i in range(op[N]):
-        x = s[op[X] + i]
+    """GELU, or its tanh approximation."""
+    is_approximate = op[A]
+    for i in range(op[INPUT_SIZE]):
+        x = s[op[INPUT] + i]
         smooth = math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)
-        gate = tanh(smooth) if op[A] == 1 else erf(x / math.sqrt(2.0))
-        s[op[Y] + i] = 0.5 * x * (1.0 + gate)
+        gate = tanh(smooth) if is_approximate == 1 else erf(x / math.sqrt(2.0))
+        s[op[OUTPUT] + i] = 0.5 * x * (1.0 + gate)
 
 
 @compiled
@@ -246,30 +254,32 @@ def softmax_at(s: np.ndarray, x: int, y: int, n: int) -> None:
 
 @compiled
 def softmax(op: np.ndarray, s: np.ndarray) -> None:
-    """A tokens of B features."""
-    for k in range(op[A]):
-        softmax_at(s, op[X] + k * op[B], op[Y] + k * op[B], op[B])
+    """Softmax of each token."""
+    tokens, n = op[A], op[B]
+    for k in range(tokens):
+        softmax_at(s, op[INPUT] + k * n, op[OUTPUT] + k * n, n)
 
 
 @compiled
 def maxout(op: np.ndarray, s: np.ndarray) -> None:
-    """A tokens of B features in groups of C; a last incomplete group is left out."""
-    groups = op[B] // op[C]
-    for k in range(op[A]):
+    """Largest of each group; a last incomplete group is left out."""
+    tokens, features, group = op[A], op[B], op[C]
+    groups = features // group
+    for k in range(tokens):
         for g in range(groups):
-            x = op[X] + k * op[B] + g * op[C]
+            x = op[INPUT] + k * features + g * group
             largest = s[x]
-            for i in range(1, op[C]):
+            for i in range(1, group):
                 if s[x + i] > largest:
                     largest = s[x + i]
-            s[op[Y] + k * groups + g] = largest
+            s[op[OUTPUT] + k * groups + g] = largest
 
 
 @compiled
 def dropout(op: np.ndarray, s: np.ndarray, w: np.ndarray) -> None:
     """Weight: factor."""
-    for i in range(op[N]):
-        s[op[Y] + i] = s[op[X] + i] * w[op[W]]
+    for i in range(op[INPUT_SIZE]):
+        s[op[OUTPUT] + i] = s[op[INPUT] + i] * w[op[WEIGHTS]]
 
 
 # --- memory -------------------------------------------------------------------------------------------------------
@@ -277,57 +287,58 @@ def dropout(op: np.ndarray, s: np.ndarray, w: np.ndarray) -> None:
 
 @compiled
 def _gate_sums(op: np.ndarray, s: np.ndarray, w: np.ndarray, memory: np.ndarray, gates: int) -> None:
-    """Input sums to T, hidden sums behind them. Weights: weight_input, weight_hidden, bias_input, bias_hidden."""
-    hidden = op[M]
-    rows = gates * hidden
-    weight_hidden = op[W] + op[N] * rows
-    bias = weight_hidden + hidden * rows
-    matmul(s, op[X], op[T], w, op[W], bias, op[N], rows)
-    for i in range(hidden):
-        s[op[Y] + i] = memory[op[H] + i]
-    matmul(s, op[Y], op[T] + rows, w, weight_hidden, bias + rows, hidden, rows)
+    """Input sums to WORK, hidden sums behind them. Weights: weight_input, weight_hidden, bias_input, bias_hidden."""
+    x, hidden = s[op[INPUT] : op[INPUT] + op[INPUT_SIZE]], s[op[OUTPUT] : op[OUTPUT] + op[OUTPUT_SIZE]]
+    rows = gates * hidden.size
+    weight_hidden = op[WEIGHTS] + x.size * rows
+    bias = weight_hidden + hidden.size * rows
+    matmul(x, s[op[WORK] : op[WORK] + rows], w[op[WEIGHTS] : weight_hidden], w[bias : bias + rows])
+    for i in range(hidden.size):
+        hidden[i] = memory[op[STATE] + i]
+    sums = s[op[WORK] + rows : op[WORK] + 2 * rows]
+    matmul(hidden, sums, w[weight_hidden:bias], w[bias + rows : bias + 2 * rows])
 
 
 @compiled
 def rnn(op: np.ndarray, s: np.ndarray, w: np.ndarray, memory: np.ndarray) -> None:
     """h' = tanh(i + h)."""
     _gate_sums(op, s, w, memory, 1)
-    n, i, h = op[M], op[T], op[T] + op[M]
+    n, i, h = op[OUTPUT_SIZE], op[WORK], op[WORK] + op[OUTPUT_SIZE]
     for k in range(n):
         value = tanh(s[i + k] + s[h + k])
-        memory[op[H] + k] = value
-        s[op[Y] + k] = value
+        memory[op[STATE] + k] = value
+        s[op[OUTPUT] + k] = value
 
 
 @compiled
 def gru(op: np.ndarray, s: np.ndarray, w: np.ndarray, memory: np.ndarray) -> None:
     """Gates r, z, n."""
     _gate_sums(op, s, w, memory, 3)
-    n, i, h = op[M], op[T], op[T] + 3 * op[M]
+    n, i, h = op[OUTPUT_SIZE], op[WORK], op[WORK] + 3 * op[OUTPUT_SIZE]
     for k in range(n):
         r = sigmoid(s[i + k] + s[h + k])
         z = sigmoid(s[i + n + k] + s[h + n + k])
         candidate = tanh(s[i + 2 * n + k] + r * s[h + 2 * n + k])
-        value = (1.0 - z) * candidate + z * memory[op[H] + k]
-        memory[op[H] + k] = value
-        s[op[Y] + k] = value
+        value = (1.0 - z) * candidate + z * memory[op[STATE] + k]
+        memory[op[STATE] + k] = value
+        s[op[OUTPUT] + k] = value
 
 
 @compiled
 def lstm(op: np.ndarray, s: np.ndarray, w: np.ndarray, memory: np.ndarray) -> None:
     """Gates i, f, g, o; memory: h, then c."""
     _gate_sums(op, s, w, memory, 4)
-    n, i, h = op[M], op[T], op[T] + 4 * op[M]
+    n, i, h = op[OUTPUT_SIZE], op[WORK], op[WORK] + 4 * op[OUTPUT_SIZE]
     for k in range(n):
         enter = sigmoid(s[i + k] + s[h + k])
         forget = sigmoid(s[i + n + k] + s[h + n + k])
         candidate = tanh(s[i + 2 * n + k] + s[h + 2 * n + k])
         out = sigmoid(s[i + 3 * n + k] + s[h + 3 * n + k])
-        cell = forget * memory[op[H] + n + k] + enter * candidate
-        memory[op[H] + n + k] = cell
+        cell = forget * memory[op[STATE] + n + k] + enter * candidate
+        memory[op[STATE] + n + k] = cell
         value = out * tanh(cell)
-        memory[op[H] + k] = value
-        s[op[Y] + k] = value
+        memory[op[STATE] + k] = value
+        s[op[OUTPUT] + k] = value
 
 
 # --- sets of vehicles, heads, features ----------------------------------------------------------------------------
@@ -335,31 +346,35 @@ def lstm(op: np.ndarray, s: np.ndarray, w: np.ndarray, memory: np.ndarray) -> No
 
 @compiled
 def attention(op: np.ndarray, s: np.ndarray, w: np.ndarray) -> None:
-    """A tokens of B features, C heads, D = 1: with mask. Weights: weight_in, bias_in, weight_out, bias_out."""
+    """Weights: weight_in, bias_in, weight_out, bias_out."""
     tokens, d, heads = op[A], op[B], op[C]
     width = d // heads
-    qkv = op[T]
+    qkv = op[WORK]
     mixed = qkv + 3 * tokens * d
     scores = mixed + tokens * d
-    bias_in = op[W] + 3 * d * d
+    bias_in = op[WEIGHTS] + 3 * d * d
     weight_out = bias_in + 3 * d
+    bias_out = weight_out + d * d
     for k in range(tokens):
-        matmul(s, op[X] + k * d, qkv + 3 * k * d, w, op[W], bias_in, d, 3 * d)
+        x, y = op[INPUT] + k * d, qkv + 3 * k * d
+        matmul(s[x : x + d], s[y : y + 3 * d], w[op[WEIGHTS] : bias_in], w[bias_in:weight_out])
     for k in range(tokens):
         for head in range(heads):
             attend(op, s, qkv + 3 * k * d + head * width, qkv + head * width, scores, mixed + k * d + head * width)
-        matmul(s, mixed + k * d, op[Y] + k * d, w, weight_out, weight_out + d * d, d, d)
+        x, y = mixed + k * d, op[OUTPUT] + k * d
+        matmul(s[x : x + d], s[y : y + d], w[weight_out:bias_out], w[bias_out : bias_out + d])
 
 
 @compiled
 def attend(op: np.ndarray, s: np.ndarray, query: int, first: int, scores: int, out: int) -> None:
     """One token's query against the keys of the tokens shown by the mask, in one head."""
-    d, width = op[B], op[B] // op[C]
+    tokens, d, heads, has_mask = op[A], op[B], op[C], op[D]
+    width = d // heads
     for i in range(width):
         s[out + i] = 0.0
     shown = 0
-    for k in range(op[A]):
-        if is_shown(op, s, k):
+    for k in range(tokens):
+        if is_shown(op, s, has_mask, k):
             total = 0.0
             for i in range(width):
                 total += s[query + i] * s[first + 3 * k * d + d + i]
@@ -369,51 +384,54 @@ def attend(op: np.ndarray, s: np.ndarray, query: int, first: int, scores: int, o
         return
     softmax_at(s, scores, scores, shown)
     shown = 0
-    for k in range(op[A]):
-        if is_shown(op, s, k):
+    for k in range(tokens):
+        if is_shown(op, s, has_mask, k):
             for i in range(width):
                 s[out + i] += s[scores + shown] * s[first + 3 * k * d + 2 * d + i]
             shown += 1
 
 
 @compiled
-def is_shown(op: np.ndarray, s: np.ndarray, k: int) -> bool:
-    """Whether token k takes part: there is no mask (D = 0), or its entry is above 0."""
-    return op[D] == 0 or s[op[U] + k] > 0.0
+def is_shown(op: np.ndarray, s: np.ndarray, has_mask: int, k: int) -> bool:
+    """Whether token k takes part: there is no mask, or its entry is above 0."""
+    return has_mask == 0 or s[op[SECOND] + k] > 0.0
 
 
 @compiled
 def set_pool(op: np.ndarray, s: np.ndarray) -> None:
-    """A tokens of B features, C: 0 mean, 1 max, 2 sum, D = 1: with mask."""
+    """Mean (mode 0), max (1) or sum (2) over the tokens."""
+    tokens, d, mode, has_mask = op[A], op[B], op[C], op[D]
     shown = 0
-    for i in range(op[B]):
-        s[op[Y] + i] = 0.0
-    for k in range(op[A]):
-        if is_shown(op, s, k):
-            for i in range(op[B]):
-                x = s[op[X] + k * op[B] + i]
-                if op[C] != 1:
-                    s[op[Y] + i] += x
-                elif shown == 0 or x > s[op[Y] + i]:
-                    s[op[Y] + i] = x
+    for i in range(d):
+        s[op[OUTPUT] + i] = 0.0
+    for k in range(tokens):
+        if is_shown(op, s, has_mask, k):
+            for i in range(d):
+                x = s[op[INPUT] + k * d + i]
+                if mode != 1:
+                    s[op[OUTPUT] + i] += x
+                elif shown == 0 or x > s[op[OUTPUT] + i]:
+                    s[op[OUTPUT] + i] = x
             shown += 1
-    if op[C] == 0 and shown > 0:
-        for i in range(op[B]):
-            s[op[Y] + i] /= shown
+    if mode == 0 and shown > 0:
+        for i in range(d):
+            s[op[OUTPUT] + i] /= shown
 
 
 @compiled
 def dueling(op: np.ndarray, s: np.ndarray) -> None:
     """First input the value, second the M advantages."""
     total = 0.0
-    for i in range(op[M]):
-        total += s[op[U] + i]
-    mean = total / op[M]
-    for i in range(op[M]):
-        s[op[Y] + i] = s[op[X]] + (s[op[U] + i] - mean)
+    for i in range(op[OUTPUT_SIZE]):
+        total += s[op[SECOND] + i]
+    mean = total / op[OUTPUT_SIZE]
+    for i in range(op[OUTPUT_SIZE]):
+        s[op[OUTPUT] + i] = s[op[INPUT]] + (s[op[SECOND] + i] - mean)
 
 
 @compiled
 def gaps(op: np.ndarray, s: np.ndarray, w: np.ndarray) -> None:
-    """Sensor A, B, C; weight: empty."""
-    gap_features(s[op[X] : op[X] + op[N]], op[A], op[B], op[C], w[op[W]], s[op[Y] : op[Y] + op[M]])
+    """Lane-gap features of a sensor's cells; weight: empty."""
+    lanes_side, patches_ahead, patches_behind = op[A], op[B], op[C]
+    cells, features = s[op[INPUT] : op[INPUT] + op[INPUT_SIZE]], s[op[OUTPUT] : op[OUTPUT] + op[OUTPUT_SIZE]]
+    gap_features(cells, lanes_side, patches_ahead, patches_behind, w[op[WEIGHTS]], features)

@@ -14,10 +14,9 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import datetime
 from typing import Any, ClassVar, Literal, NoReturn
 
-from deeptraffic.policies.layers import Layer, check_keys, layer_from_json
+from deeptraffic.policies.layers import BIG, LAYER_KINDS, Layer, check_keys, layer_from_json
 from deeptraffic.policies.network import MAX_LAYERS
 from deeptraffic.policies.network_policy import MAX_SEED, input_size
-from deeptraffic.policies.vocabulary import BIG, LAYER_KINDS
 from deeptraffic.settings import REQUIRED, check_value, choice, integer
 from deeptraffic.sim.rules import CONTESTS, MAX_LANES, MAX_OTHER_AGENTS, MAX_ROWS, Sensor
 
@@ -46,7 +45,7 @@ def text(limit: int, pattern: str = PRINTABLE, at_least: int = 0, default: Any =
 
 
 def _check(where: str, value: Any, schema: dict[str, Any]) -> Any:
-    """As `check_value`, for texts too."""
+    """As `check_value`, for strings too."""
     return _check_text(where, value, schema) if schema.get("type") == "string" else check_value(where, value, schema)
 
 

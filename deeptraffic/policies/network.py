@@ -1,4 +1,4 @@
-"""A network of the fixed vocabulary: checked as a whole, laid out in flat arrays, and run by compiled code.
+"""Neural network of a fixed set of layers: checked as a whole, laid out in flat arrays, and run by compiled code.
 
     >>> network = Network(420, (Dense(outputs=24), Relu(), Dense(outputs=5)), tensors)
     >>> program = network.assemble()
@@ -9,14 +9,13 @@ input from the start of the scratch buffer and leaves the output at `Net.out`.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deeptraffic.policies import kernels as k
-from deeptraffic.policies import vocabulary as v
-from deeptraffic.policies.layers import Layer, Shape, size
+from deeptraffic.policies import layers as v
+from deeptraffic.policies.layers import LAYER_KINDS, Layer, Shape, Tensors, size
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.state import F64, I64
 
@@ -25,28 +24,8 @@ MAX_SCRATCH = 4_000_000  # [numbers] all values and intermediate results of one 
 MAX_OPERATIONS = 50_000_000  # multiplications of one decision
 MAX_MEMORY = 65_536  # [numbers] per vehicle
 
-Tensors = dict[str, NDArray[Any]]
-
-# What `forward` does for each kind of layer; 0 copies, the first step of a concat, add, slice or flatten.
-COPY, TRANSPOSE, ADD = 0, 1, 2
-KINDS = (
-    *(
-        "dense",
-        "conv2d",
-        "maxpool",
-        "scale",
-        "clip",
-        "layer_norm",
-        "lrn",
-        "relu",
-        "leaky_relu",
-        "elu",
-        "tanh",
-        "sigmoid",
-    ),
-    *("gelu", "softmax", "maxout", "dropout", "rnn", "gru", "lstm", "attention", "set_pool", "dueling", "gaps"),
-)
-CODES = {kind: code for code, kind in enumerate(KINDS, start=3)}
+COPY, TRANSPOSE, ADD = 0, 1, 2  # what `forward` does for concat, slice, flatten and add
+CODES = {kind: code for code, kind in enumerate(LAYER_KINDS, start=3)}  # and for each other kind of layer
 
 
 class Net(NamedTuple):
@@ -220,16 +199,16 @@ class _Assembler:
         place = self.reserve(size(shape))
         self.at.append(place)
         row = np.zeros(k.COLUMNS, np.int64)
-        row[[k.X, k.N, k.Y, k.M]] = self.at[sources[0]], size(given[0]), place, size(shape)
+        row[[k.INPUT, k.INPUT_SIZE, k.OUTPUT, k.OUTPUT_SIZE]] = self.at[sources[0]], size(given[0]), place, size(shape)
         if isinstance(layer, v.Concat | v.Add | v.Slice | v.Flatten):
             self.arrange(layer, row, sources, given, shape)
             return
-        row[k.U] = self.at[sources[1]] if len(sources) > 1 else 0
-        row[k.CODE], row[k.W], row[k.H] = CODES[layer.kind], self.used_weights, self.memory
-        row[k.T] = self.reserve(layer.work(given))
+        row[k.SECOND] = self.at[sources[1]] if len(sources) > 1 else 0
+        row[k.CODE], row[k.WEIGHTS], row[k.STATE] = CODES[layer.kind], self.used_weights, self.memory
+        row[k.WORK] = self.reserve(layer.work(given))
         tensors = {name: self.network.tensors[f"{number}.{name}"] for name in layer.tensor_shapes(given)}
-        own, weights = _parameters(layer, given, shape, tensors)
-        row[k.A : k.A + len(own)] = own
+        operands, weights = layer.operands(given), layer.weights(tensors)
+        row[k.A : k.A + len(operands)] = operands
         self.rows.append(row)
         self.memory += layer.memory(given)
         flat = np.concatenate([np.empty(0), *(np.ravel(w) for w in weights)]).astype(np.float64)
@@ -240,16 +219,16 @@ class _Assembler:
         width, start = shape[-1], 0
         for i, (source, g) in enumerate(zip(sources, given, strict=True)):
             step = row.copy()
-            step[k.X] = self.at[source]
+            step[k.INPUT] = self.at[source]
             if isinstance(layer, v.Add) and i > 0:
                 step[k.CODE] = ADD
             elif isinstance(layer, v.Flatten):
                 step[[k.CODE, k.A, k.B]] = TRANSPOSE, g[0] * g[1], g[2]
             elif isinstance(layer, v.Slice):
-                step[k.X] += layer.start
+                step[k.INPUT] += layer.start
                 step[[k.A, k.B, k.C, k.D]] = size(shape) // width, width, g[-1], width
             else:
-                step[k.Y] += start
+                step[k.OUTPUT] += start
                 step[[k.A, k.B, k.C, k.D]] = size(g) // g[-1], g[-1], g[-1], width
                 start += g[-1] if isinstance(layer, v.Concat) else 0
             self.rows.append(step)
@@ -260,55 +239,12 @@ class _Assembler:
         return place
 
 
-def _parameters(layer: Layer, given: list[Shape], shape: Shape, t: Tensors) -> tuple[list[int], list[Any]]:
-    """The layer's own columns A, B, ... and its weights in the order in which its kernel reads them."""
-    first, last = given[0], given[0][-1]
-    tokens = size(first) // last
-    match layer:
-        case v.Dense():
-            bias = [t["bias"]] if layer.bias else []
-            return [tokens, last, layer.outputs, int(layer.bias)], [t["weight"].T, *bias]
-        case v.Conv2d():
-            bias = [t["bias"]] if layer.bias else []
-            window = [[*layer.stride, *layer.padding, float(layer.bias)]]
-            columns = [*first, layer.filters, *layer.kernel, shape[1]]
-            return columns, [*window, np.transpose(t["weight"], (1, 2, 3, 0)), *bias]
-        case v.MaxPool():
-            return [*first, 0, *layer.kernel, shape[1]], [[*layer.stride, *layer.padding, layer.floor]]
-        case v.Scale():
-            return [t["factor"].size], [t["factor"], t["offset"]]
-        case v.Clip():
-            return [], [[layer.low, layer.high]]
-        case v.LayerNorm():
-            return [tokens, last], [[layer.epsilon], t["weight"], t["bias"]]
-        case v.Lrn():
-            return [tokens, last, layer.n], [[layer.k, layer.alpha, layer.beta]]
-        case v.LeakyRelu():
-            return [], [[layer.slope]]
-        case v.Elu():
-            return [], [[layer.alpha]]
-        case v.Tanh():
-            return [int(layer.form == "convnetjs")], []
-        case v.Gelu():
-            return [int(layer.approximate == "tanh")], []
-        case v.Maxout():
-            return [tokens, last, layer.group], []
-        case v.Dropout():
-            return [], [[layer.factor]]
-        case v.Rnn() | v.Gru() | v.Lstm():
-            return [], [t["weight_input"].T, t["weight_hidden"].T, t["bias_input"], t["bias_hidden"]]
-        case v.Attention():
-            weights = [t["weight_in"].T, t["bias_in"], t["weight_out"].T, t["bias_out"]]
-            return [*first, layer.heads, int(len(given) > 1)], weights
-        case v.SetPool():
-            return [*first, ("mean", "max", "sum").index(layer.mode), int(len(given) > 1)], []
-        case v.Gaps():
-            return [layer.lanes_side, layer.patches_ahead, layer.patches_behind], [[layer.empty]]
-    return [tokens, last], []  # relu, sigmoid, softmax, dueling
-
-
-DENSE, CONV2D, MAXPOOL, SCALE, CLIP, LAYER_NORM, LRN, RELU, LEAKY_RELU, ELU, TANH, SIGMOID = range(3, 15)
-GELU, SOFTMAX, MAXOUT, DROPOUT, RNN, GRU, LSTM, ATTENTION, SET_POOL, DUELING, GAPS = range(15, 26)
+DENSE, CONV2D, MAXPOOL, SCALE = (CODES[kind] for kind in ("dense", "conv2d", "maxpool", "scale"))
+CLIP, LAYER_NORM, LRN, RELU = (CODES[kind] for kind in ("clip", "layer_norm", "lrn", "relu"))
+LEAKY_RELU, ELU, TANH, SIGMOID = (CODES[kind] for kind in ("leaky_relu", "elu", "tanh", "sigmoid"))
+GELU, SOFTMAX, MAXOUT, DROPOUT = (CODES[kind] for kind in ("gelu", "softmax", "maxout", "dropout"))
+RNN, GRU, LSTM, ATTENTION = (CODES[kind] for kind in ("rnn", "gru", "lstm", "attention"))
+SET_POOL, DUELING, GAPS = (CODES[kind] for kind in ("set_pool", "dueling", "gaps"))
 PLAIN = (COPY, DENSE, RELU, TANH, SIGMOID, MAXOUT, DROPOUT, SCALE, GAPS)  # what `forward` knows where `extra` is None
 
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.policies import vocabulary as v
-from deeptraffic.policies.layers import Layer, Shape
-from deeptraffic.policies.network import Network, Tensors
+from deeptraffic.policies import layers as v
+from deeptraffic.policies.layers import Layer, Shape, Tensors
+from deeptraffic.policies.network import Network
 
 if TYPE_CHECKING:
     from torch import nn

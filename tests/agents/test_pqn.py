@@ -19,7 +19,7 @@ from agents.pqn import PQN, lambda_returns
 from agents.pqn_policy import PQNPolicy
 from agents.sb3 import make_games, make_model, network_weights
 from agents.training import train
-from deeptraffic.policies.vocabulary import LayerNorm
+from deeptraffic.policies.layers import LayerNorm
 
 Config = Callable[..., TrainConfig]
 CHI_SQUARE_1 = 15.1  # one degree of freedom: exceeded once in 10,000 by independent coins

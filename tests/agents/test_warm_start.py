@@ -17,8 +17,8 @@ from agents.train_command import train_command
 from agents.training import train
 from agents.warm_start import init_settings
 from deeptraffic.policies.file import pack_policy, read_policy, write_policy
+from deeptraffic.policies.layers import Dense, Elu, Relu
 from deeptraffic.policies.network import Network
-from deeptraffic.policies.vocabulary import Dense, Elu, Relu
 from deeptraffic.sim.rules import Sensor
 
 Config = Callable[..., TrainConfig]

@@ -39,8 +39,8 @@ from deeptraffic.competition.web.settings import Rate, WebSettings
 from deeptraffic.competition.worker import Pace, Worker
 from deeptraffic.evaluation.score import Score
 from deeptraffic.policies.file import pack_policy, policy_content
+from deeptraffic.policies.layers import Dense, Relu
 from deeptraffic.policies.network import Network
-from deeptraffic.policies.vocabulary import Dense, Relu
 from deeptraffic.sim.rules import Sensor
 
 WORKERS = 2

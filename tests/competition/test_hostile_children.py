@@ -22,8 +22,8 @@ from deeptraffic.competition.sandbox.policy import SandboxedPolicy
 from deeptraffic.evaluation.protocol import OFFICIAL, Protocol, evaluate_official
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.policies.file import pack_policy, policy_content, read_policy
+from deeptraffic.policies.layers import Dense
 from deeptraffic.policies.network import Network
-from deeptraffic.policies.vocabulary import Dense
 from deeptraffic.sim.rules import Sensor
 
 SHORT = replace(EVALUATION, memory=128 * MEGABYTE, cpu_seconds=1, answer_seconds=20.0)

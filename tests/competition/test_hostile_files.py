@@ -29,8 +29,8 @@ from deeptraffic.competition.sandbox.validation import Upload, validate, validat
 from deeptraffic.evaluation.protocol import OFFICIAL, Protocol, evaluate_official
 from deeptraffic.policies.convnetjs.write import write_convnetjs
 from deeptraffic.policies.file import KEY, pack_policy, policy_content, read_policy
+from deeptraffic.policies.layers import Concat, Dense, Gru, Relu, Tanh
 from deeptraffic.policies.network import Network
-from deeptraffic.policies.vocabulary import Concat, Dense, Gru, Relu, Tanh
 from deeptraffic.sim.rules import Sensor
 
 SENSOR = Sensor(1, 4, 1)

@@ -11,8 +11,8 @@ from gymnasium import spaces
 from deeptraffic.envs import observations
 from deeptraffic.envs.observations import OBSERVATIONS, OPTIONS, Observation, Observer, describe, make_observation
 from deeptraffic.envs.observations.observation import SensorObservation
+from deeptraffic.policies.layers import Flatten
 from deeptraffic.policies.network import Network
-from deeptraffic.policies.vocabulary import Flatten
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2017, RULES_2018, RoadConfig, Rules, Sensor
 

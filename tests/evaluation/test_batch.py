@@ -13,9 +13,9 @@ from deeptraffic.evaluation.protocol import OFFICIAL, Protocol, evaluate_officia
 from deeptraffic.evaluation.score import Score
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.builtin import make_builtin
+from deeptraffic.policies.layers import Dense, Gru, Relu
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import NetworkPolicy, input_size
-from deeptraffic.policies.vocabulary import Dense, Gru, Relu
 from deeptraffic.sim.rules import Sensor
 
 SENSOR = Sensor(1, 10, 0)

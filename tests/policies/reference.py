@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from deeptraffic.policies import vocabulary as v
+from deeptraffic.policies import layers as v
 from deeptraffic.policies.layers import Layer
 from deeptraffic.policies.network import Network
 

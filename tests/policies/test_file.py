@@ -27,9 +27,8 @@ from deeptraffic.policies.file import (
     read_policy,
     write_policy,
 )
-from deeptraffic.policies.layers import Layer
+from deeptraffic.policies.layers import LAYER_KINDS, MAX_VALUE, Dense, Gru, Layer, Relu
 from deeptraffic.policies.network import MAX_MEMORY, MAX_OPERATIONS, MAX_SCRATCH, Network
-from deeptraffic.policies.vocabulary import LAYER_KINDS, MAX_VALUE, Dense, Gru, Relu
 from deeptraffic.sim.rules import Sensor
 
 SENSOR = Sensor(1, 4, 0)

@@ -9,9 +9,8 @@ from rich.console import Console
 
 from deeptraffic.policies.file import PolicyFile, pack_policy
 from deeptraffic.policies.inspection import describe, draw_first_layer, first_layer, summarise
-from deeptraffic.policies.layers import Layer
+from deeptraffic.policies.layers import Clip, Conv2d, Dense, Gaps, Layer, Relu, Reshape, Scale, Slice
 from deeptraffic.policies.network import Network
-from deeptraffic.policies.vocabulary import Clip, Conv2d, Dense, Gaps, Relu, Reshape, Scale, Slice
 from deeptraffic.sim.rules import Sensor
 
 SENSOR = Sensor(1, 3, 2)  # 15 cells

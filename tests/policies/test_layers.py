@@ -8,8 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeptraffic.policies.layers import Layer, layer_from_json
-from deeptraffic.policies.vocabulary import LAYER_KINDS, Clip, Conv2d, Dense, Lstm, MaxPool, Reshape, Slice
+from deeptraffic.policies.layers import (
+    LAYER_KINDS,
+    Clip,
+    Conv2d,
+    Dense,
+    Layer,
+    Lstm,
+    MaxPool,
+    Reshape,
+    Slice,
+    layer_from_json,
+)
 
 
 def values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
@@ -50,13 +60,13 @@ def lowest_value(schema: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize("value", [0, -1, 2**20 + 1, 1.0, True, "5", None, math.nan, [5]])
 def test_a_size_beyond_its_limits_is_named(value: Any) -> None:
-    with pytest.raises(ValueError, match=r"dense\.outputs must be an integer in \[1, 1048576\], got"):
+    with pytest.raises(ValueError, match=r"dense\.outputs must be an integer in \[1, 1048576\]"):
         Dense(outputs=value)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e301, True, "1"])
 def test_a_number_that_is_not_finite_is_named(value: Any) -> None:
-    with pytest.raises(ValueError, match=r"clip\.high must be a number in .* got"):
+    with pytest.raises(ValueError, match=r"clip\.high must be"):
         Clip(low=0.0, high=value)
 
 
@@ -72,9 +82,9 @@ FAULTS = [
     ({"type": ["dense"]}, "unknown layer type"),
     ({"type": "dense"}, "outputs is missing"),
     ({"type": "dense", "outputs": 5, "units": 5}, "unknown key 'units'"),
-    ({"type": "tanh", "form": "fast"}, "tanh.form must be one of 'standard', 'convnetjs', got 'fast'"),
-    ({"type": "dense", "outputs": 5, "bias": 1}, "dense.bias must be true or false, got 1"),
-    ({"type": "relu", "inputs": [-1]}, r"relu\.inputs\[0\] must be an integer in \[0, 255\], got -1"),
+    ({"type": "tanh", "form": "fast"}, "must be one of 'standard', 'convnetjs'"),
+    ({"type": "dense", "outputs": 5, "bias": 1}, "must be true or false"),
+    ({"type": "relu", "inputs": [-1]}, "must be an integer in \\[0, 255\\]"),
 ]
 
 

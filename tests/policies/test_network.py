@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeptraffic.policies import vocabulary as v
+from deeptraffic.policies import layers as v
 from deeptraffic.policies.layers import Layer
 from deeptraffic.policies.network import CODES, Network
 

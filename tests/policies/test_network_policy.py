@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from deeptraffic.evaluation.play import PolicyRunner
+from deeptraffic.policies.layers import Dense, Gru
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import NetworkPolicy, input_size, sample, uniform
-from deeptraffic.policies.vocabulary import Dense, Gru
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018, Sensor
 from deeptraffic.sim.runs import Runs

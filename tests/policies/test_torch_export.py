@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from deeptraffic.policies.layers import Gaps, Reshape
 from deeptraffic.policies.torch_export import compare, from_torch
-from deeptraffic.policies.vocabulary import Gaps, Reshape
 
 CELLS = 60 * 7
 

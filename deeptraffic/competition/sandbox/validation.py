@@ -20,8 +20,8 @@ from deeptraffic.competition.sandbox.limits import EVALUATION, VALIDATION, Limit
 from deeptraffic.policies.convnetjs.parse import ConvNetJSError
 from deeptraffic.policies.convnetjs.read import read_convnetjs
 from deeptraffic.policies.file import PolicyFile, PolicyFileError, pack_convnetjs, policy_content, read_policy
+from deeptraffic.policies.layers import LAYER_KINDS
 from deeptraffic.policies.network_policy import NetworkPolicy
-from deeptraffic.policies.vocabulary import LAYER_KINDS
 from deeptraffic.sim.rules import CONTESTS, MAX_LANES, MAX_OTHER_AGENTS, MAX_ROWS, Sensor
 
 if TYPE_CHECKING:

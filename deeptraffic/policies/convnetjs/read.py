@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.policies import vocabulary as v
+from deeptraffic.policies import layers as v
 from deeptraffic.policies.convnetjs.parse import (
     MAX_CHARACTERS,
     MAX_DEPTH,
@@ -25,8 +25,8 @@ from deeptraffic.policies.convnetjs.parse import (
     is_number,
     tokenize,
 )
-from deeptraffic.policies.layers import Layer
-from deeptraffic.policies.network import Network, Tensors
+from deeptraffic.policies.layers import Layer, Tensors
+from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import ACTIONS, NetworkPolicy, input_size
 from deeptraffic.sim.rules import MAX_LANES, MAX_OTHER_AGENTS, MAX_ROWS, Sensor
 

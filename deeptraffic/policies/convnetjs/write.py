@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.policies import vocabulary as v
+from deeptraffic.policies import layers as v
 from deeptraffic.policies.gaps import GAP_FEATURES, SAFETY_AHEAD
 from deeptraffic.policies.layers import Layer
 from deeptraffic.policies.network import Network

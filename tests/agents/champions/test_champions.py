@@ -24,8 +24,8 @@ from deeptraffic.cli import policies
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.policies.file import pack_policy, read_policy, write_policy
+from deeptraffic.policies.layers import Dense
 from deeptraffic.policies.network import Network
-from deeptraffic.policies.vocabulary import Dense
 from deeptraffic.sim.rules import Sensor
 
 

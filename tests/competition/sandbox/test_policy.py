@@ -10,8 +10,8 @@ from deeptraffic.competition.sandbox.policy import SandboxedPolicy
 from deeptraffic.evaluation.protocol import OFFICIAL, Protocol, evaluate_official, evaluate_open
 from deeptraffic.evaluation.replays import ActionLog
 from deeptraffic.policies.file import PolicyFile, pack_policy, policy_content, read_policy
+from deeptraffic.policies.layers import Dense, Gru, Relu, Tanh
 from deeptraffic.policies.network import Network
-from deeptraffic.policies.vocabulary import Dense, Gru, Relu, Tanh
 from deeptraffic.sim.rules import Sensor
 
 SENSOR = Sensor(1, 6, 2)

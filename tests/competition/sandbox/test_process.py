@@ -18,8 +18,8 @@ from deeptraffic.competition.sandbox.fork_server import ForkServer, fork_server
 from deeptraffic.competition.sandbox.limits import EVALUATION, Limits
 from deeptraffic.competition.sandbox.process import ChildProcess, SharedCore
 from deeptraffic.policies.file import pack_policy, policy_content
+from deeptraffic.policies.layers import Dense
 from deeptraffic.policies.network import Network
-from deeptraffic.policies.vocabulary import Dense
 from deeptraffic.sim.rules import Sensor
 
 NETWORK = Network(1, (Dense(outputs=5),), {"1.weight": np.ones((5, 1)), "1.bias": np.ones(5)})

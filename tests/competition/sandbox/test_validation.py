@@ -9,8 +9,8 @@ from deeptraffic.competition.evaluation import idle_policy
 from deeptraffic.competition.sandbox.errors import InvalidSubmission
 from deeptraffic.competition.sandbox.validation import SIGNATURES, is_policy_file, refused_file_type, validate
 from deeptraffic.policies.file import pack_policy, policy_content
+from deeptraffic.policies.layers import Dense
 from deeptraffic.policies.network import Network
-from deeptraffic.policies.vocabulary import Dense
 from deeptraffic.sim.rules import Sensor
 
 CONTENT = policy_content(idle_policy())

@@ -20,8 +20,8 @@ import pytest
 
 from deeptraffic.competition.store import accounts, queue
 from deeptraffic.policies.file import pack_policy, write_policy
+from deeptraffic.policies.layers import Dense
 from deeptraffic.policies.network import Network
-from deeptraffic.policies.vocabulary import Dense
 from deeptraffic.sim.rules import Sensor
 
 CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]

@@ -15,8 +15,8 @@ from deeptraffic.cli import main
 from deeptraffic.competition.store import accounts, competitions, evaluations, queue
 from deeptraffic.evaluation.protocol import evaluate_official
 from deeptraffic.policies.file import pack_policy, read_policy, write_policy
+from deeptraffic.policies.layers import Dense
 from deeptraffic.policies.network import Network
-from deeptraffic.policies.vocabulary import Dense
 from deeptraffic.sim.rules import Sensor
 
 

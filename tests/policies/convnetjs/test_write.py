@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeptraffic.policies import vocabulary as v
+from deeptraffic.policies import layers as v
 from deeptraffic.policies.convnetjs.read import network_from_json, read_convnetjs
 from deeptraffic.policies.convnetjs.write import write_convnetjs
 from deeptraffic.policies.layers import Layer
