@@ -7,14 +7,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from deeptraffic.cli.measure_training import bench_training
 from deeptraffic.cli.terminal import messages, print_json, results
 
 if TYPE_CHECKING:
+    from agents.analysis.train_bench import TrainingSpeed
     from deeptraffic.bench import BenchRow
 
 TABLE_WIDTH = 100  # [columns] in which every value fits
 RATE_SECONDS, TRAINING_SECONDS = 0.15, 2.0
+SETTINGS = {"deeptraffic": "ours", "stable-baselines3": "SB3's own"}  # short, to fit 80 columns
 
 
 def bench(
@@ -74,3 +75,37 @@ def format_value(result: "BenchRow") -> str:
     """Return the value with its unit."""
     digits = 2 if result.value < 10 else 0
     return f"{result.value:,.{digits}f} {result.unit}"
+
+
+# --- training -------------------------------------------------------------------------------------------------------
+
+
+def bench_training(seconds: float, json: bool) -> None:
+    """Measure the training speed of every algorithm, beside Stable-Baselines3's defaults, and print it."""
+    from agents.analysis.train_bench import measure_training
+    from deeptraffic.bench import describe_machine
+
+    measured = []
+    with messages.status("training") as status:
+        for speed in measure_training(seconds):
+            measured.append(speed)
+            status.update(f"trained {speed.name}: {speed.decisions_per_cpu_second:,.0f} decisions per CPU second")
+    machine = describe_machine()
+    if json:
+        print_json({"machine": machine, "training": [speed.to_json() for speed in measured]})
+    else:
+        results.print(table_of_training(measured, machine["processor"]))
+
+
+def table_of_training(measured: "list[TrainingSpeed]", title: str) -> Table:
+    """Return a table with a line per algorithm and source of its settings."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in ("algorithm", "settings"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("envs", "others", "decisions/s", "per CPU s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for speed in measured:
+        rates = (f"{rate:,.0f}" for rate in (speed.decisions_per_second, speed.decisions_per_cpu_second))
+        counts = (f"{speed.num_envs:,}", str(speed.other_agents))
+        table.add_row(speed.name, SETTINGS.get(speed.defaults, speed.defaults), *counts, *rates)
+    return table
