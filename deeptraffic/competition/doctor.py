@@ -140,8 +140,8 @@ def _killed(name: str, limits: Limits, targets: AttackTargets) -> Protection:
         with ChildProcess("attempt escapes", limits) as child:
             _ask(child, [name], targets)
     except InvalidSubmission as error:
-        return Protection(f"cannot {name} for ever", error.code == "time", str(error))
-    return Protection(f"cannot {name} for ever", False, "IT SUCCEEDED")
+        return Protection(f"cannot {name} forever", error.code == "time", str(error))
+    return Protection(f"cannot {name} forever", False, "IT SUCCEEDED")
 
 
 def _ask(child: ChildProcess, names: list[str], targets: AttackTargets) -> dict[str, object]:
