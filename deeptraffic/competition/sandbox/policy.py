@@ -27,10 +27,10 @@ MOST_ACTION = max(Action)
 
 
 class SandboxedPolicy(Policy):
-    """A `Policy` (deeptraffic/policies/base.py) in a child process; a context manager.
+    """A policy in a child process; a context manager.
 
     Args:
-        content: a policy file, as `validation.validate` returns it
+        content: a policy file, as `validate` returns it
         limits: of its child process
 
     `decisions` holds what it decided since the last reset wherever it drove in one game: of all agents, in the order in
@@ -89,9 +89,9 @@ class SandboxedPolicy(Policy):
     def _play(self, runs: Runs) -> None:
         most = runs.passed.size * self.agents * (runs.frames // self.period + 2)
         nonces, decisions = np.frombuffer(os.urandom(8 * most), np.int64), np.empty(most, np.uint8)
-        line = self.child.compiled_line()
+        endpoint = self.child.endpoint()
         with self.core.held():
-            status, count = play_asking(runs, self.observation, line, nonces, decisions)
+            status, count = play_asking(runs, self.observation, endpoint, nonces, decisions)
         self.child.check(status)
         self.decisions += decisions[:count].tobytes()
 

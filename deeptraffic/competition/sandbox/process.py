@@ -18,7 +18,7 @@ from typing import Self
 from deeptraffic.competition.sandbox import messages
 from deeptraffic.competition.sandbox.errors import ErrorCode, InvalidSubmission, PlatformError
 from deeptraffic.competition.sandbox.fork_server import fork_server
-from deeptraffic.competition.sandbox.ipc import GONE, LATE, WRONG, line_to
+from deeptraffic.competition.sandbox.ipc import CLOSED, INVALID, TIMED_OUT, make_endpoint
 from deeptraffic.competition.sandbox.limits import Limits
 from deeptraffic.competition.sandbox.lockdown import Protection
 from deeptraffic.sim.state import I64
@@ -85,18 +85,18 @@ class ChildProcess:
             raise self._end_of_child() from None
         return self._answer(nonce, most)
 
-    def compiled_line(self) -> I64:
-        """Return the pipes and timeouts for compiled code (`ipc.py`); pass the status that it returns to `check`."""
+    def endpoint(self) -> I64:
+        """Return the endpoint for compiled code (`ipc.py`); pass the status that it returns to `check`."""
         self._check_open()
-        return line_to(self.source, self.sink, self.timeout, self.deadline)
+        return make_endpoint(self.source, self.sink, self.timeout, self.deadline)
 
     def check(self, status: int) -> None:
-        """Raise the error that a status of compiled code stands for."""
-        if status == LATE:
+        """Raise the error of a status of compiled code."""
+        if status == TIMED_OUT:
             raise self._late("answer")
-        if status == GONE:
+        if status == CLOSED:
             raise self._end_of_child()
-        if status == WRONG:
+        if status == INVALID:
             raise self.wrong_answer()
 
     def _check_open(self) -> None:
