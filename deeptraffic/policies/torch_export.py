@@ -1,12 +1,12 @@
-"""PyTorch modules as a network of the policy file, on the author's own machine; torch is needed only here.
+"""Export of PyTorch modules as policy files, on the author's own machine; torch is needed only here.
 
-    >>> trunk = nn.Sequential(nn.Linear(420, 64), nn.ReLU(), nn.Linear(64, 5))
-    >>> network = from_torch(trunk, inputs=420)
-    >>> compare(network, trunk, observations)           # largest difference, other actions
-    >>> write_policy("mine.safetensors", pack_policy(network, Sensor(3, 50, 10), label="mine"))
+    >>> module = nn.Sequential(nn.Linear(420, 64), nn.ReLU(), nn.Linear(64, 5))
+    >>> policy_file = export_torch(module, Sensor(3, 50, 10), label="mine")
+    >>> compare(policy_file.network, module, observations)      # largest difference, other actions
+    >>> write_policy("mine.safetensors", policy_file)
 
-A sensor's cells are an image (rows, columns, 1) after `before=(Reshape(shape=(60, 7, 1)),)`, which PyTorch knows as
-(1, 60, 7); lane gaps are `before=(Gaps(...),)`.
+FORMAT.md has a whole example. A sensor's cells are an image (rows, columns, 1) after
+`before=(Reshape(shape=(60, 7, 1)),)`, which PyTorch knows as (1, 60, 7); lane gaps are `before=(Gaps(...),)`.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,8 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.policies import layers as v
+from deeptraffic.policies.file import PolicyFile, pack_policy
 from deeptraffic.policies.layers import Layer, Shape, Tensors
 from deeptraffic.policies.network import Network
+from deeptraffic.policies.network_policy import input_size
+from deeptraffic.sim.rules import Sensor
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,6 +41,30 @@ class Difference(NamedTuple):
     near_ties: int
 
 
+def export_torch(
+    module: "nn.Module",
+    sensor: Sensor,
+    label: str,
+    temporal_window: int = 0,
+    rules: int = 2018,
+    other_agents: int = 0,
+    before: Iterable[Layer] = (),
+) -> PolicyFile:
+    """Return a module that maps observations (B, D) to outputs (B, 5), one for each action, as a policy file.
+
+    Args:
+        module: a Sequential, nested at will, or a single module; the largest output is the action
+        sensor: what it observes; with a temporal window as `input_size` says
+        label: name of the policy
+        temporal_window, rules, other_agents: as in `NetworkPolicy`
+        before: layers in front of it, without tensors
+
+    Raises ValueError, with the module's name, for what no layer of a policy file can say.
+    """
+    network = from_torch(module, input_size(sensor, temporal_window), before)
+    return pack_policy(network, sensor, label, temporal_window, rules, other_agents)
+
+
 def from_torch(
     trunk: "nn.Module",
     inputs: int,
@@ -49,11 +76,11 @@ def from_torch(
 
     Args:
         trunk: a Sequential, nested at will, or a single module
-        inputs: numbers that the network reads
+        inputs: size of the network's input
         before: layers in front of it, without tensors
         advantage, value: both heads of a dueling network, on the trunk's output
 
-    Raises ValueError, with the module's name, for what the vocabulary cannot say.
+    Raises ValueError, with the module's name, for what no layer can say.
     """
     if (advantage is None) != (value is None):
         raise ValueError("a dueling network has two heads; give advantage and value, or neither")

@@ -1,5 +1,6 @@
 """PyTorch modules become networks that give the same numbers, or an error that names the module."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+import deeptraffic.policies
+from deeptraffic.policies.file import read_policy
 from deeptraffic.policies.layers import Gaps, Reshape
-from deeptraffic.policies.torch_export import compare, from_torch
+from deeptraffic.policies.torch_export import NOTHING, READERS, SIMPLE, compare, from_torch
+from deeptraffic.sim.rules import Sensor
 
 CELLS = 60 * 7
 
@@ -53,6 +57,34 @@ def test_network_gives_what_the_module_gives(name: str) -> None:
     difference = compare(from_torch(module, CELLS), module, cells())
     assert difference.largest < 1e-5
     assert difference.other_actions == difference.near_ties
+
+
+def pytorch_page() -> str:
+    page = (Path(deeptraffic.policies.__file__).parent / "FORMAT.md").read_text()
+    return page[page.index("## From PyTorch") :]
+
+
+def test_example_of_the_page_writes_a_policy_that_drives_as_the_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(pytorch_page().split("```python")[1].split("```")[0], names)
+    policy = read_policy("mine.safetensors").policy()
+    assert (policy.label, policy.observation) == ("mine", Sensor(3, 50, 10))
+    seen = cells()
+    policy.reset(np.arange(len(seen)))
+    with torch.no_grad():
+        outputs = names["module"](torch.from_numpy(seen))
+    clear = outputs.sort(1).values.diff(dim=1)[:, -1].numpy() > 1e-5
+    actions = policy.act(seen.astype(np.float64), np.arange(len(seen)))
+    np.testing.assert_array_equal(actions[clear], outputs.argmax(1).numpy()[clear])
+    assert clear.any()
+
+
+def test_page_lists_the_modules_that_are_read() -> None:
+    listed = set(pytorch_page().split("The modules that it takes:")[1].replace(",", " ").replace(";", " ").split())
+    assert {*SIMPLE, *READERS, *NOTHING} <= listed
 
 
 def test_dueling_heads_are_joined() -> None:
