@@ -1,14 +1,14 @@
-"""What a training run is told, as data: frozen, checked at the door, the same in JSON, TOML, `--set` and Python.
+"""Configuration of a training run: frozen, checked when it is made, the same in JSON, TOML, `--set` and Python.
 
     >>> from agents.config import build_config
     >>> config = build_config("ppo", preset="quick", settings=["gamma=0.9", "road.other_agents=3"])
     >>> config.agent.gamma, config.road.other_agents
     (0.9, 3)
 
-A run is an algorithm (`agent`), the road it drives on (`road`), what it sees there (`observation`), the encoder between
-the two if there is one (`encoder`), and how many games run side by side (`games`). A setting is named by its section
-and name, `agent.gamma`, or by the name alone where only one section has it. Later settings win: the algorithm's
-defaults, the preset, the file, then `--set`.
+A run is an algorithm with its hyperparameters (`agent`), the road (`road`), the observation (`observation`), the
+encoder between observation and agent if there is one (`encoder`), and the environments (`games`). A setting is named by
+its section and name, `agent.gamma`, or by the name alone where only one section has it. Later settings win: the
+algorithm's defaults, the preset, the file, then `--set`.
 """
 
 import difflib
@@ -19,12 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agents.agent_config import AgentConfig
-from agents.algorithms import AGENTS, DQNConfig, PPOConfig, PQNConfig, RecurrentPPOConfig, TeamPPOConfig
-from agents.expert_config import ExpertConfig
-from agents.perception import NONE, EncoderConfig
-from agents.presets import DEFAULTS, PRESETS
-from agents.world_model_config import WorldModelConfig
+from agents.algorithm import AgentConfig
+from agents.perception import EncoderConfig
+from agents.registry import STARTING_FROM_POLICY, entry_of
 from deeptraffic.envs.observations import OPTIONS, Observation, make_observation
 from deeptraffic.envs.reward import REWARDS
 from deeptraffic.settings import (
@@ -35,20 +32,24 @@ from deeptraffic.settings import (
     integer,
     parse_setting,
     read_settings,
-    real,
 )
 from deeptraffic.sim.rules import RoadConfig
+
+# settings by preset that all algorithms share; an algorithm's own come after them
+SHARED_PRESETS: dict[str, Settings] = {
+    "quick": {"total_timesteps": 120_000, "evaluate_every": 40_000, "checkpoint_every": 40_000},
+}
 
 # --- sections -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class GamesConfig(Checked):
-    """The games that training plays.
+    """The environments.
 
     num_envs: games side by side
     reward: "mit", "speed" or "passed", see `deeptraffic.envs.gym_env.DeepTrafficEnv`
-    max_steps: [decisions] of one game; 67 is a run of the 2018 contest
+    max_steps: [decisions] of an episode; 67 is a run of the 2018 contest
     """
 
     num_envs: int = integer(256, 1, 65_536)
@@ -56,27 +57,22 @@ class GamesConfig(Checked):
     max_steps: int = integer(67, 1, 100_000)
 
 
-WARM = ("ppo", "team_ppo", "expert_iteration")  # can begin from a network that drives already
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig(Checked):
     """One training run.
 
-    algo: one of `AGENTS`
-    total_timesteps: decisions of training, all games together
-    seed: of the network, the exploration and the games; training games never are those of an evaluation
+    algo: name of the algorithm, see `agents.registry.ALGORITHMS`
+    total_timesteps: decisions of training, over all games
+    seed: random seed of the network, the exploration and the games; training games never are those of an evaluation
     device: of the network: "cpu", "cuda" or "auto"
     torch_threads: CPU threads of the network; small ones are fastest on one
-    evaluate_every: [decisions] between evaluations on tuning seeds, by which the best checkpoint is chosen
+    evaluate_every: [decisions] between evaluations on tuning seeds, by which the best network is chosen
     evaluation_runs: open runs of such an evaluation; 0 for none
     checkpoint_every: [decisions] between checkpoints, from which a killed run resumes
-    init: run folder or policy file that one of `WARM` begins from, see `agents.warm_start`; "" for a new network
-    init_gain: times which that network's outputs are the actor's
-    critic_first: [decisions] of such a run in which only the critic learns
+    init: run folder or policy file that the network is initialised from, see `agents.warm_start`; "" for random weights
     """
 
-    algo: str = choice("ppo", *AGENTS)
+    algo: str
     total_timesteps: int = integer(1_000_000, 1, 10**12)
     seed: int = integer(0, 0, 999_000_000)  # games start as open runs seed, seed + 1, ...: the training seeds
     device: str = choice("cpu", "cpu", "cuda", "auto")
@@ -85,61 +81,22 @@ class TrainConfig(Checked):
     evaluation_runs: int = integer(500, 0, 100_000)
     checkpoint_every: int = integer(200_000, 1, 10**12)
     init: str = ""
-    init_gain: float = real(1.0, 1e-3, 1e4)
-    critic_first: int = integer(0, 0, 10**12)
     road: RoadConfig = field(default_factory=RoadConfig)
     observation: Observation = field(default_factory=lambda: make_observation("gaps"))
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     games: GamesConfig = field(default_factory=GamesConfig)
-    agent: AgentConfig = field(default_factory=PPOConfig)
+    agent: AgentConfig
 
     def check(self) -> None:
-        """Raise ValueError if the parts do not fit together."""
+        """Raise ValueError if the sections do not fit together."""
         if self.observation.kind == "full":
             raise ValueError("observation.kind='full' is no input for a network; choose gaps, vector or kinematics")
-        self._check_lanes()
-        if (self.init or self.critic_first) and (self.algo not in WARM or self.encoder.name != NONE):
+        if self.init and (self.algo not in STARTING_FROM_POLICY or self.encoder.is_used):
             raise ValueError(
-                f"init={self.init!r}, critic_first={self.critic_first}: only {', '.join(WARM)} without an encoder "
-                "begin from a network that drives already; leave them out"
+                f"init={self.init!r}: only {', '.join(STARTING_FROM_POLICY)} without an encoder can be initialised "
+                "from a policy; leave init out"
             )
-        if isinstance(self.agent, TeamPPOConfig) and self.observation.ego_only:
-            kind = self.observation.kind
-            raise ValueError(f"observation.kind={kind!r} does not show which car decides; choose another for team_ppo")
-        drivers = 1 + min(self.road.other_agents, 9) if isinstance(self.agent, TeamPPOConfig) else 1  # 10 never decides
-        rollout = getattr(self.agent, "n_steps", 0) * self.games.num_envs * drivers
-        if isinstance(self.agent, PPOConfig | PQNConfig) and (self.agent.batch_size > rollout or rollout < 2):
-            raise ValueError(
-                f"batch_size={self.agent.batch_size} is more than n_steps={self.agent.n_steps} x "
-                f"num_envs={self.games.num_envs}{f' x {drivers} drivers' if drivers > 1 else ''} = {rollout} decisions "
-                "hold; lower batch_size or raise n_steps"
-            )
-        if isinstance(self.agent, DQNConfig) and self.games.num_envs > self.agent.buffer_size:
-            raise ValueError(
-                f"buffer_size={self.agent.buffer_size} is less than num_envs={self.games.num_envs}; raise buffer_size"
-            )
-
-    def _check_lanes(self) -> None:
-        """Raise ValueError if a network that reads lanes cannot read this observation."""
-        seen, agent = self.observation, self.agent
-        if not agent.lane_units:
-            return
-        if seen.kind != "vector" or seen.temporal_window or self.encoder.name != NONE or self.road.rules != 2018:
-            raise ValueError(
-                f"lane_units={agent.lane_units} reads the cells of the 2018 contest's sensor, not "
-                f"kind={seen.kind!r}, temporal_window={seen.temporal_window}, encoder={self.encoder.name!r}, "
-                f"rules={self.road.rules}; set kind=vector and leave the others out"
-                f"{'' if isinstance(agent, ExpertConfig) else ', or set lane_units=0'}"
-            )
-        if isinstance(agent, RecurrentPPOConfig | WorldModelConfig):
-            raise ValueError(f"lane_units={agent.lane_units} is not for {self.algo}; set lane_units=0")
-        if isinstance(agent, ExpertConfig) and self.games.reward != "mit":
-            raise ValueError(f"reward={self.games.reward!r}: expert_iteration learns from 'mit'; leave reward out")
-        if isinstance(agent, ExpertConfig) and self.road.other_agents and agent.value_coef:
-            raise ValueError(
-                f"value_coef={agent.value_coef} with other_agents={self.road.other_agents}: a team learns from "
-                "rollouts alone; set value_coef=0 and rollout_lambda=1"
-            )
+        self.agent.check_run(self)
 
     def to_json(self) -> dict[str, Any]:
         """The configuration as nested plain values, as a config file holds it."""
@@ -151,25 +108,27 @@ class TrainConfig(Checked):
 
 def build_config(
     algo: str = "ppo",
-    preset: str = "default",
+    preset: str | None = None,
     file: str | Path | None = None,
     settings: Iterable[str] | Settings = (),
 ) -> TrainConfig:
     """Return a run's configuration: defaults, then the preset, the JSON or TOML file, then settings.
 
+    preset: one of the algorithm's (`agents.registry.Entry.presets`); None for its first
     settings: "key=value" strings, or a mapping (nested by section, or flat)
 
     Raises ValueError for whatever is unknown or impossible, with the value, the limit and the remedy.
     """
-    if algo not in AGENTS:
-        raise ValueError(f"algorithm {algo!r} does not exist; choose one of {', '.join(AGENTS)}")
-    if preset not in PRESETS:
-        raise ValueError(f"preset {preset!r} does not exist; choose one of {', '.join(PRESETS)}")
+    entry = entry_of(algo)
+    chosen_preset = entry.presets[0] if preset is None else preset
+    if chosen_preset not in entry.presets:
+        raise ValueError(f"preset {preset!r} does not exist for {algo}; choose one of {', '.join(entry.presets)}")
     if not isinstance(settings, Mapping):
         settings = dict(parse_setting(setting) for setting in settings)
-    layers = [DEFAULTS[algo], PRESETS[preset][algo], read_settings(file) if file else {}, settings]
+    algorithm = entry.load()
+    presets = (SHARED_PRESETS.get(chosen_preset, {}), algorithm.presets.get(chosen_preset, {}))
     chosen: dict[str, Any] = {}
-    for layer in layers:
+    for layer in (algorithm.defaults, *presets, read_settings(file) if file else {}, settings):
         for key, value in flatten(layer):
             chosen[resolve_key(algo, key)] = value
     if chosen.pop("algo", algo) != algo:
@@ -179,7 +138,8 @@ def build_config(
 
 def _sections(algo: str) -> dict[str, tuple[Iterable[str], Callable[..., Any]]]:
     """Names of each section's settings, and what makes the section from them."""
-    classes = {"road": RoadConfig, "encoder": EncoderConfig, "games": GamesConfig, "agent": AGENTS[algo]}
+    agent = entry_of(algo).load().config
+    classes = {"road": RoadConfig, "encoder": EncoderConfig, "games": GamesConfig, "agent": agent}
     sections = {name: ([each.name for each in fields(kind)], kind) for name, kind in classes.items()}
     return sections | {"observation": (OPTIONS, partial(make_observation, "gaps"))}
 

@@ -14,8 +14,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from agents.config import TrainConfig, build_config
-from agents.run import RunFolder, load_policy
-from agents.training import TrainResult, train
+from agents.loader import load_policy
+from agents.run import RunFolder
+from agents.trainer import TrainResult, train
 from deeptraffic.evaluation.episodes import policy_episode
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 from deeptraffic.evaluation.score import Score
@@ -65,7 +66,7 @@ def run_demo(
         progress: for progress; None for standard error
         video_seconds: length of the video
 
-    Raises what `agents.training.train` raises; after `Interrupted` the same call resumes.
+    Raises what `agents.trainer.train` raises; after `Interrupted` the same call resumes.
     """
     console, progress = console or Console(), progress or Console(stderr=True)
     run, config = RunFolder(folder), build_config("ppo", "demo", settings=settings)

@@ -1,4 +1,4 @@
-"""Exploration with a coin for each game, for the value-based algorithms: ours, SB3's and sb3-contrib's."""
+"""Epsilon-greedy exploration of each game for itself, for value-based algorithms: ours, SB3's and sb3-contrib's."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def explore(greedy: NDArray[np.int64], rate: float, num_actions: int) -> NDArray[np.int64]:
-    """Return actions (B,): each game's own coin turns its greedy action into a random one with probability `rate`."""
-    random = np.random.random(greedy.shape) < rate
+def explore(greedy: NDArray[np.int64], epsilon: float, num_actions: int) -> NDArray[np.int64]:
+    """Return actions (B,): each game's greedy action, or with probability `epsilon` a random one."""
+    random = np.random.random(greedy.shape) < epsilon
     return np.where(random, np.random.randint(num_actions, size=greedy.shape), greedy)
 
 
 class PerGameExploration:
-    """Put before a value-based algorithm: tosses an exploration coin for each game, where SB3 tosses one for all."""
+    """Base of a value-based algorithm that decides to explore for each game, where SB3 decides once for all."""
 
     policy: Any
     action_space: Any

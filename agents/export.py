@@ -1,10 +1,10 @@
-"""From a run's weights to a driver: the networks of policy files where dense layers suffice, torch for any other shape.
+"""Export of trained weights: a network of dense layers over the sensor's cells, as a policy file holds it.
 
-The weights are those of `best.safetensors` in a run folder: numbers, nothing that is executed. A network that reads the
-sensor's cells, or lane gaps computed from them, becomes a `deeptraffic.policies.network.Network`, which needs no torch,
-plays official runs in one compiled loop, and can be written as a policy file or for the original game.
+A network that reads the sensor's cells, or lane gaps computed from them, becomes a
+`deeptraffic.policies.network.Network`, which needs no torch, plays official runs in one compiled loop, and can be
+written as a policy file or for the original game. Its weights are those of `best.safetensors` in a run folder.
 
-    >>> from agents.run import load_policy
+    >>> from agents.loader import load_policy
     >>> policy = load_policy("runs/ppo-20260101-120000")
     >>> policy.act(cells, np.arange(2))                  # cells (2, 420) float64 -> (2,) int64
 """
@@ -15,31 +15,46 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.algorithms import RecurrentPPOConfig
-from agents.config import TrainConfig
+from agents.algorithm import Notes
 from agents.lane_layers import lane_layers
-from agents.perception import NONE
-from deeptraffic.policies.base import Policy
+from agents.perception import EncoderConfig
+from deeptraffic.envs.observations import Observation
 from deeptraffic.policies.layers import Dense, Layer, LayerNorm, Relu, Tanh
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import NetworkPolicy
+from deeptraffic.sim.rules import RoadConfig
 from deeptraffic.sim.state import F64, I64
 
 Weights = dict[str, NDArray[np.float32]]
 
+TORCH = "policy."  # begins the names of the weights of a whole torch network
 ACTIVATIONS: dict[str, type[Layer]] = {"tanh": Tanh, "relu": Relu}
 
 
 class TrainedPolicy(NetworkPolicy):
-    """A network that a run trained, as a driver.
+    """Policy of a network that a run trained, from its weights.
 
-    config: of the run; notes: facts about the network, such as the decisions it was trained for
+    Args:
+        label: name in tables
+        weights: see `to_network`
+        road: that it was trained on; observation: that it reads
+        activation: after each hidden layer, "tanh" or "relu"
+
+    notes: short facts about the network
     """
 
-    def __init__(self, config: TrainConfig, weights: Weights, label: str, notes: dict[str, str]) -> None:
-        road, seen = config.road, config.observation
-        super().__init__(label, to_network(config, weights), seen.sensor, 0, road.rules, road.other_agents)
-        self.config, self.notes = config, notes
+    def __init__(
+        self,
+        label: str,
+        weights: Weights,
+        road: RoadConfig,
+        observation: Observation,
+        activation: str,
+        notes: Notes | None = None,
+    ) -> None:
+        network = to_network(weights, road, observation, activation)
+        super().__init__(label, network, observation.sensor, 0, road.rules, road.other_agents)
+        self.notes = notes or {}
 
     def act(self, obs: F64, rows: I64) -> I64:
         """Return the actions (B,) for cells (B, D); there is no memory, so `reset` need not come first."""
@@ -48,36 +63,25 @@ class TrainedPolicy(NetworkPolicy):
         return super().act(obs, rows)
 
 
-def reads_cells(config: TrainConfig) -> bool:
-    """Whether a run's network can be a `Network` over the sensor's cells: dense layers that see them, or lane gaps."""
-    seen = config.observation
-    is_plain = config.encoder.name == NONE and not isinstance(config.agent, RecurrentPPOConfig)
-    return is_plain and seen.layers(config.road.build()) is not None and seen.temporal_window == 0
+def reads_cells(road: RoadConfig, observation: Observation, encoder: EncoderConfig) -> bool:
+    """Return whether dense layers behind this observation can be a `Network` over the sensor's cells."""
+    is_plain = not encoder.is_used and observation.temporal_window == 0
+    return is_plain and observation.layers(road.build()) is not None
 
 
-def make_policy(config: TrainConfig, weights: Weights, label: str, notes: dict[str, str] | None = None) -> Policy:
-    """Return the driver that a network's weights make (`agents.sb3.network_weights` says which)."""
-    if reads_cells(config):
-        return TrainedPolicy(config, weights, label, notes or {})
-    from agents.torch_policy import TorchPolicy
-
-    return TorchPolicy(config, weights, label, notes or {})
-
-
-def to_network(config: TrainConfig, weights: Weights) -> Network:
+def to_network(weights: Weights, road: RoadConfig, observation: Observation, activation: str) -> Network:
     """Return dense layers k = 0, 1, ..., `k.weight` (outputs, inputs) and `k.bias`, as a network over the cells.
 
-    Before them comes a layer that all lanes share where there is a `lanes.weight` (`agents.lane_network`).
+    Before them comes a layer shared by all lanes where there is a `lanes.weight` (`agents.lane_network`). A layer is
+    normalised (Ba et al. 2016, arXiv:1607.06450) before its activation where there is a `k.norm_weight`.
 
-    A layer is normalised (Ba et al. 2016, arXiv:1607.06450) before its activation where there is a `k.norm_weight`.
-
-    Raises ValueError if the weights are not those of this configuration's sensor.
+    Raises ValueError if the weights are not those of this sensor.
     """
-    seen = config.observation
-    layers: list[Layer] = [*(seen.layers(config.road.build()) or ())]
+    sensor = observation.sensor
+    layers: list[Layer] = [*(observation.layers(road.build()) or ())]
     tensors: Weights = {}
     if "lanes.weight" in weights:
-        for layer, named in lane_layers(seen.sensor, weights["lanes.weight"], weights["lanes.bias"]):
+        for layer, named in lane_layers(sensor, weights["lanes.weight"], weights["lanes.bias"]):
             layers.append(layer)
             tensors |= {f"{len(layers)}.{part}": tensor for part, tensor in named.items()}
     count = sum(name.endswith(".weight") and name.split(".")[0].isdigit() for name in weights)
@@ -90,28 +94,42 @@ def to_network(config: TrainConfig, weights: Weights) -> Network:
             for part in ("weight", "bias"):
                 tensors[f"{len(layers)}.{part}"] = weights[f"{k}.norm_{part}"]
         if k < count - 1:
-            layers.append(ACTIVATIONS[config.agent.activation]())
-    return Network(seen.sensor.size, tuple(layers), tensors)
+            layers.append(ACTIVATIONS[activation]())
+    return Network(sensor.size, tuple(layers), tensors)
 
 
 # --- weights on disk ----------------------------------------------------------------------------------------------
 
 
-def weights_content(weights: Weights, notes: dict[str, str]) -> bytes:
-    """Return the content of a weights file; notes are short facts about the network, such as its decisions."""
+def weights_content(weights: Weights, notes: Notes) -> bytes:
+    """Return the content of a weights file: the same bytes for the same weights and notes."""
     from safetensors.numpy import save
 
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in weights.items()}
     return save(tensors, metadata={"notes": json.dumps(notes)})  # one entry: the file's order of several is random
 
 
-def read_weights(path: str | Path) -> tuple[Weights, dict[str, str]]:
-    """Return (weights, notes) of a weights file; ValueError if it is damaged."""
-    from safetensors import SafetensorError, safe_open
+def read_weights(source: str | Path | bytes) -> tuple[Weights, Notes]:
+    """Return (weights, notes) of a weights file or of its content; ValueError if it is damaged."""
+    weights, metadata = read_tensors(source)
+    return weights, json.loads(metadata.get("notes", "{}"))
 
+
+def read_tensors(source: str | Path | bytes) -> tuple[Weights, dict[str, str]]:
+    """Return (tensors, metadata) of a safetensors file or of its content; ValueError if it is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    name = "these bytes" if isinstance(source, bytes) else repr(str(source))
     try:
-        with safe_open(str(path), "np") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dict
-            return weights, json.loads((file.metadata() or {}).get("notes", "{}"))
+        content = source if isinstance(source, bytes) else Path(source).read_bytes()
+        tensors = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"weights file {str(path)!r} cannot be read ({error}); train again in a new folder") from error
+        raise ValueError(f"weights file {name} cannot be read ({error}); train again in a new folder") from error
+    return tensors, header.get("__metadata__", {})
+
+
+def is_torch_network(weights: Weights) -> bool:
+    """Return whether weights are those of a whole torch network, not of layers that a policy file holds."""
+    return any(name.startswith(TORCH) for name in weights)

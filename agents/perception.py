@@ -53,6 +53,11 @@ class EncoderConfig(Checked):
             raise ValueError(f"encoder.name={self.name!r} does not exist; choose one of none, {', '.join(ENCODERS)}")
 
     @property
+    def is_used(self) -> bool:
+        """Whether there is an encoder."""
+        return self.name != NONE
+
+    @property
     def is_frozen(self) -> bool:
         """Whether the agent's training leaves the encoder as it is."""
         return bool(self.weights) and not self.trainable

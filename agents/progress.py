@@ -1,4 +1,4 @@
-"""What a person sees while an agent trains: a bar with decisions, mph and the time left, a line per evaluation.
+"""Progress bar of a training: decisions, mph and the time left, and a line per evaluation.
 
 On a terminal the bar moves; written to a file, only the lines appear. Everything goes to standard error.
 """
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class CountedProgress:
-    """A progress bar over things that are counted, with a note beside the count.
+    """Progress bar over things that are counted, with a note beside the count.
 
     Args:
         name: in front of the bar
@@ -56,7 +56,7 @@ class CountedProgress:
 
 
 class TrainingProgress(CountedProgress):
-    """A progress bar over decisions.
+    """Progress bar over decisions.
 
     Args:
         total: decisions of the whole training
@@ -68,7 +68,7 @@ class TrainingProgress(CountedProgress):
         super().__init__("training", "decisions", "... mph", total, done, console)
 
     def advance(self, decisions: int, mph: float) -> None:
-        """Show the decisions made so far and how fast the exploring driver goes."""
+        """Show the decisions made so far and the speed of the exploring policy."""
         self.bar.update(self.task, completed=decisions, note=f"{mph:.1f} mph")
 
     def report(self, decisions: int, mean_mph: float, median_mph: float, is_best: bool) -> None:

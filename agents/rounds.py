@@ -1,6 +1,6 @@
-"""What our own algorithms have in common: rounds of playing and learning, behind Stable-Baselines3's interface.
+"""Base class of our own algorithms: rounds of a rollout and an update, with Stable-Baselines3's interface.
 
-An algorithm says how a round is played and how it learns from it; `learn`, `predict`, `save` and `load` are SB3's.
+A subclass implements the rollout and the update; `learn`, `predict`, `save` and `load` are SB3's.
 """
 
 from abc import abstractmethod
@@ -16,13 +16,14 @@ from stable_baselines3.common.vec_env import VecEnv
 
 
 class RoundLearner(BaseAlgorithm):
-    """Plays a round in all games, learns from it, and plays the next; subclasses say how.
+    """Alternates a rollout in all games and an update.
 
     Args:
         policy, env, policy_kwargs, seed, device, verbose, tensorboard_log: as for SB3's algorithms
-        learning_rate: a number, or a function of the share of training that remains
+        learning_rate: a constant, or a function of the fraction of training that remains
     """
 
+    # parameters: the keywords of SB3's algorithms
     def __init__(
         self,
         policy: str | type[BasePolicy],
@@ -52,13 +53,13 @@ class RoundLearner(BaseAlgorithm):
 
     @abstractmethod
     def _collect(self, callback: BaseCallback) -> Any:
-        """Play a round; return what there is to learn from, or None if the callback ends the training."""
+        """Play a rollout and return the experience; None if the callback ends the training."""
 
     @abstractmethod
     def _train(self, experience: Any) -> None:
-        """Learn from a round."""
+        """Update the network from a rollout."""
 
-    def learn(  # type: ignore[override]  # SB3's types leave more open
+    def learn(  # type: ignore[override]  # SB3's types are wider
         self,
         total_timesteps: int,
         callback: BaseCallback | None = None,
@@ -67,7 +68,7 @@ class RoundLearner(BaseAlgorithm):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
-        """Make this many decisions, all games together, rounded up to whole rounds, and learn from them.
+        """Train for this many decisions over all games, rounded up to whole rounds.
 
         log_interval: rounds between lines of the log; None if the callback writes them
         tb_log_name: of the run in TensorBoard; the algorithm's name if empty

@@ -1,32 +1,28 @@
-"""The run folder: what one training run was told, where it stands and what came of it.
+"""Run folder of one training: configuration, checkpoints, metrics and the network.
 
     runs/ppo-20260101-120000/
       config.json             every setting, as `agents.config.TrainConfig`
-      versions.json           versions, commit and command of every session that worked on it
+      versions.json           versions, commit and command of every session that trained in it
       metrics.jsonl           one line per evaluation or report: decisions, mph, losses, seconds
       checkpoints/            the last two checkpoints; training resumes from the newest
-      best.safetensors        the network that drove best on tuning seeds, weights only
+      best.safetensors        the network that scored best on tuning seeds, weights only
       evaluation/*.json       scores of the best network
       tensorboard/            for `tensorboard --logdir runs`
 
 Files appear whole or not at all: each is written under another name, flushed to disk and moved. So a run that is killed
 at any instant resumes from its newest checkpoint by the command that started it.
-
-    >>> from agents.run import load_policy
-    >>> policy = load_policy("runs/ppo-20260101-120000")     # drives: `deeptraffic evaluate`, `record`, `watch`
 """
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from agents.config import TrainConfig, build_config, difference
-from agents.export import make_policy, read_weights
-from deeptraffic.policies.base import Policy
+from agents.config import TrainConfig, build_config, difference, resolve_key
 from deeptraffic.run_dir import UNFINISHED, lock_folder, versions, write_atomically, write_json
+from deeptraffic.settings import Settings, flatten, parse_setting
 
 KEPT_CHECKPOINTS = 2
 EXTENDABLE = {"total_timesteps"}  # the settings that may change when a run is resumed: a longer run of the same kind
@@ -61,7 +57,7 @@ class RunFolder:
             raise ValueError(f"{str(self.path)!r} is a file; name a folder for the run")
 
     def begin(self, config: TrainConfig) -> None:
-        """Write what the run is told and who works on it; to be called when checked and locked."""
+        """Write the configuration and the versions; to be called when checked and locked."""
         for folder in (self.checkpoints, self.evaluation):
             folder.mkdir(parents=True, exist_ok=True)
         for left_by_a_kill in self.path.rglob(f"{UNFINISHED}*"):
@@ -80,15 +76,28 @@ class RunFolder:
                 "resume it with its own, or name another folder for a new run"
             )
 
-    def config(self) -> TrainConfig:
-        """Read the run's configuration; ValueError if this is no run folder."""
+    def settings(self) -> dict[str, Any]:
+        """Read the run's settings, nested as in `TrainConfig.to_json`; ValueError if this is no run folder."""
         try:
             settings = json.loads(self.config_file.read_text(encoding="utf-8"))
-            return build_config(settings["algo"], settings=settings)
+            if not isinstance(settings, dict) or "algo" not in settings:
+                raise ValueError("it names no algorithm")
         except OSError as error:
             raise ValueError(f"{str(self.path)!r} is no run folder: it has no readable config.json") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{str(self.config_file)!r} is damaged ({error}); train again in a new folder") from error
+        except ValueError as error:
+            raise self._damaged(error) from error
+        return settings
+
+    def config(self) -> TrainConfig:
+        """Read the run's configuration; ValueError if this is no run folder."""
+        settings = self.settings()
+        try:
+            return build_config(settings["algo"], settings=settings)
+        except (ValueError, TypeError) as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> ValueError:
+        return ValueError(f"{str(self.config_file)!r} is damaged ({error}); train again in a new folder")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -100,7 +109,7 @@ class RunFolder:
     # --- checkpoints ----------------------------------------------------------------------------------------------
 
     def save_checkpoint(self, decisions: int, content: bytes) -> Path:
-        """Write a checkpoint, then remove those before the last two."""
+        """Write a checkpoint, then remove all but the last two."""
         path = self.checkpoints / f"checkpoint-{decisions:015d}.pt"
         write_atomically(path, content)
         for old in self._checkpoint_files()[:-KEPT_CHECKPOINTS]:
@@ -123,7 +132,7 @@ class RunFolder:
             file.write(json.dumps(record) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Read all whole lines; a kill may have cut the last one."""
+        """Read all whole lines; a kill may have truncated the last one."""
         if not self.metrics_file.exists():
             return []
         records = []
@@ -148,15 +157,23 @@ def is_run_folder(path: str | Path) -> bool:
     return RunFolder(path).config_file.is_file()
 
 
-def load_policy(path: str | Path) -> Policy:
-    """Return the best network of a run as a driver (`deeptraffic.policies.base.Policy`).
+def configure(
+    algo: str,
+    folder: Path,
+    preset: str | None = None,
+    config_file: Path | None = None,
+    settings: Iterable[str] | Settings = (),
+) -> TrainConfig:
+    """Return a run's configuration: a new one, or that of the run in the folder with these settings changed.
 
-    Its `rules` and `other_agents` say what it was trained for, its `notes` when it was taken. Raises ValueError if
-    there is no network yet.
+    Settings win over the config file, that over the preset, that over the algorithm's defaults. Raises ValueError for
+    whatever is unknown or impossible, or if the folder holds a run of another algorithm.
     """
-    run = RunFolder(path)
-    config = run.config()
-    if not run.best_file.exists():
-        raise ValueError(f"the run in {str(path)!r} has no network yet; let it train until its first evaluation")
-    weights, notes = read_weights(run.best_file)
-    return make_policy(config, weights, f"{config.algo} {run.path.resolve().name}", notes)
+    given = settings if isinstance(settings, Mapping) else dict(parse_setting(setting) for setting in settings)
+    if not is_run_folder(folder) or preset or config_file:
+        return build_config(algo, preset, config_file, given)
+    begun = RunFolder(folder).config()
+    if begun.algo != algo:
+        raise ValueError(f"the run in {str(folder)!r} trains {begun.algo}, not {algo}; name another folder")
+    changed = {resolve_key(algo, key): value for key, value in given.items()}
+    return build_config(algo, settings={**dict(flatten(begun.to_json())), **changed})

@@ -1,4 +1,4 @@
-"""Stable-Baselines3's algorithms on the native vector environment: how they are made, saved to the last bit, and read.
+"""Algorithms that are Stable-Baselines3 models: how a model is made from a configuration, and its network read.
 
     >>> from agents.config import build_config
     >>> from agents.sb3 import make_games, make_model
@@ -6,54 +6,120 @@
     >>> model = make_model(config, make_games(config))           # a stable_baselines3.PPO: learn(), predict(), save()
     >>> model.learn(config.total_timesteps)
 
-`agents.training.train` runs such a model in a run folder, with checkpoints and evaluations.
+`agents.trainer.train` trains such a model in a run folder, with checkpoints and evaluations.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3 import A2C, DQN
 from stable_baselines3.common.base_class import BaseAlgorithm
+from torch import Tensor, nn
 
-from agents.algorithms import A2CConfig, DQNConfig, PPOConfig, PQNConfig, QRDQNConfig, ReinforceConfig, TeamPPOConfig
+from agents.algorithm import Algorithm, Learner, NetworkConfig, Notes
 from agents.config import TrainConfig
-from agents.contrib import make_maskable_ppo, make_qrdqn, make_recurrent_ppo, mean_values
-from agents.expert_config import ExpertConfig
-from agents.expert_iteration import ExpertIteration
-from agents.exploration import PerGameExploration
-from agents.export import Weights, reads_cells
-from agents.lane_network import LaneFeatures, LanePolicy
+from agents.export import TORCH, TrainedPolicy, Weights, reads_cells
+from agents.lane_network import LaneFeatures
 from agents.perception import encoder_kwargs
-from agents.pqn import PQN
-from agents.pqn_policy import driving_weights
-from agents.reinforce import Reinforce
-from agents.team import TeamPPO
-from agents.team_games import TeamVecEnv
-from agents.warm_start import WarmPPO, load_lane_driver, warm_start
-from agents.world_model import encoder_and_policy
-from agents.world_model_agent import WorldModelAgent
-from agents.world_model_config import WorldModelConfig
+from agents.registry import ALGORITHMS
+from agents.sb3_learner import SB3Learner
+from agents.team_env import TeamVecEnv
+from agents.torch_policy import TorchPolicy
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
+from deeptraffic.policies.base import Policy
+from deeptraffic.policies.network_policy import NetworkPolicy
+from deeptraffic.sim.rules import RoadConfig
 
-ACTIVATIONS: dict[str, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
+PARTS = ("weight", "bias")
 
 
-class PerGameDQN(PerGameExploration, DQN):
-    """DQN that tosses an exploration coin for each game."""
+@dataclass(frozen=True, kw_only=True)
+class SB3Algorithm(Algorithm):
+    """An algorithm whose learner is a Stable-Baselines3 model; the arguments are the rest of what is its own.
+
+    make: (hyperparameters, games, common) -> model; `common` are the keyword arguments that SB3's algorithms share
+    weights: model -> the weights that drive from the sensor's cells: `k.weight`, `k.bias` of dense layers k = 0, 1, ...
+        and what else `agents.export.to_network` reads
+    start: (model, policy) -> None: initialises a new model's network from a policy
+    is_recurrent: whether the network has a memory, so that it is no network of a policy file
+    plays_team: road -> whether the learner decides for every driven agent (`agents.team_env.TeamVecEnv`)
+    state: model -> what a checkpoint holds beside networks, optimiser, counters and games
+    restore: (model, state) -> None: the way back
+    """
+
+    make: Callable[[Any, DeepTrafficVecEnv, dict[str, Any]], BaseAlgorithm]
+    weights: Callable[[Any], Weights]
+    start: Callable[[Any, NetworkPolicy], None] | None = None
+    is_recurrent: bool = False
+    plays_team: Callable[[RoadConfig], bool] = lambda road: False
+    state: Callable[[Any], dict[str, Any]] = lambda model: {}
+    restore: Callable[[Any, dict[str, Any]], None] = lambda model, state: None
+
+    def learner(self, config: TrainConfig, start: NetworkPolicy | None, is_new: bool) -> Learner:
+        """Return a learner for a run; see `Algorithm.learner`."""
+        env = make_games(config)
+        return SB3Learner(config, self, env, self.model(config, env, start, is_new))
+
+    def model(
+        self, config: TrainConfig, env: DeepTrafficVecEnv, start: NetworkPolicy | None, is_new: bool
+    ) -> BaseAlgorithm:
+        """Return the model with its networks; arguments as for `learner`."""
+        model = self.make(config.agent, env, _common(config, env.observation_space, is_new))
+        if start and self.start:
+            self.start(model, start)
+        return model
+
+    def network_weights(self, model: BaseAlgorithm, config: TrainConfig) -> Weights:
+        """Return the weights that drive; a network that is none of a policy file's, whole, as `policy.*`."""
+        if self.reads_cells(config):
+            return self.weights(model)
+        return {f"{TORCH}{name}": array for name, array in arrays(model.policy.state_dict()).items()}
+
+    def reads_cells(self, config: TrainConfig) -> bool:
+        """Return whether a run's network can be a `deeptraffic.policies.network.Network`."""
+        return reads_cells(config.road, config.observation, config.encoder) and not self.is_recurrent
+
+    def policy(self, model: BaseAlgorithm, config: TrainConfig, label: str, notes: Notes) -> Policy:
+        """Return a model's network as it is now, as a policy."""
+        weights, agent = self.network_weights(model, config), config.agent
+        if not self.reads_cells(config):
+            return self.torch_policy(config, weights, label, notes)
+        assert isinstance(agent, NetworkConfig)
+        return TrainedPolicy(label, weights, config.road, config.observation, agent.activation, notes)
+
+    def torch_policy(self, config: TrainConfig, weights: Weights, label: str, notes: Notes) -> TorchPolicy:
+        """Return a policy of `policy.*` weights; the global random streams stay as they are."""
+        streams = torch.get_rng_state(), np.random.get_state()  # a new model seeds them
+        network: Any = self.model(config, make_games(config), None, is_new=False).policy
+        torch.set_rng_state(streams[0])
+        np.random.set_state(streams[1])
+        network.load_state_dict({name.removeprefix(TORCH): torch.from_numpy(w) for name, w in weights.items()})
+        return TorchPolicy(config, network, label, notes)
+
+
+def sb3_names() -> list[str]:
+    """Return the names of the algorithms that are Stable-Baselines3 models."""
+    return [name for name, entry in ALGORITHMS.items() if isinstance(entry.load(), SB3Algorithm)]
+
+
+def sb3_algorithm(name: str) -> SB3Algorithm:
+    """Return an algorithm by name; ValueError if it is no Stable-Baselines3 model."""
+    algorithm = ALGORITHMS[name].load()
+    if not isinstance(algorithm, SB3Algorithm):
+        raise ValueError(f"{name} is no Stable-Baselines3 model; train it with agents.trainer.train")
+    return algorithm
 
 
 # --- making -------------------------------------------------------------------------------------------------------
 
 
 def make_games(config: TrainConfig) -> DeepTrafficVecEnv:
-    """Return the games of a run, seeded; their ends are spread out, because learners treat ended games one by one."""
-    is_team = isinstance(config.agent, TeamPPOConfig) or (
-        isinstance(config.agent, ExpertConfig) and config.road.other_agents > 0
-    )
-    kind = TeamVecEnv if is_team else DeepTrafficVecEnv
+    """Return the games of a run, seeded; their ends are staggered, since learners treat ended games one by one."""
+    kind = TeamVecEnv if sb3_algorithm(config.algo).plays_team(config.road) else DeepTrafficVecEnv
     env = kind(
         config.games.num_envs,
         rules=config.road,
@@ -66,139 +132,55 @@ def make_games(config: TrainConfig) -> DeepTrafficVecEnv:
     return env
 
 
-def make_model(config: TrainConfig, env: DeepTrafficVecEnv, is_new: bool = True) -> BaseAlgorithm:
-    """Return the algorithm that a run's configuration names, with its networks.
+def make_model(
+    config: TrainConfig, env: DeepTrafficVecEnv, start: NetworkPolicy | None = None, is_new: bool = True
+) -> BaseAlgorithm:
+    """Return the model of a run's configuration.
 
-    is_new: whether training begins, with the pretrained encoder if one is named; otherwise the weights will be set
+    start: policy that the network is initialised from; None for random weights
+    is_new: whether training begins, with the pretrained encoder if one is named; otherwise weights will be restored
     """
-    model = ALGORITHMS[config.algo](config, _common(config, env, is_new))
-    if config.init and is_new and isinstance(model, ExpertIteration):
-        model.policy.begin_from(load_lane_driver(config.init))
-    elif config.init and is_new:
-        assert isinstance(model, WarmPPO), "only such models are configured to begin from a network"
-        warm_start(model, config.init, config.init_gain)
-    return model
+    return sb3_algorithm(config.algo).model(config, env, start, is_new)
 
 
-def _make_ppo(config: TrainConfig, settings: dict[str, Any]) -> WarmPPO:
+def network_weights(model: BaseAlgorithm, config: TrainConfig) -> Weights:
+    """Return the weights of a model's network that drive, see `SB3Algorithm.network_weights`."""
+    return sb3_algorithm(config.algo).network_weights(model, config)
+
+
+def make_policy(model: BaseAlgorithm, config: TrainConfig, label: str) -> Policy:
+    """Return a model's network as it is now, as a policy."""
+    return sb3_algorithm(config.algo).policy(model, config, label, {})
+
+
+def _common(config: TrainConfig, space: spaces.Space, is_new: bool) -> dict[str, Any]:
+    """Return the keyword arguments that all algorithms share."""
     agent = config.agent
-    assert isinstance(agent, PPOConfig)
-    model = WarmPPO(**settings, **agent.ppo_settings())
-    model.critic_first = config.critic_first
-    return model
-
-
-def _make_team_ppo(config: TrainConfig, settings: dict[str, Any]) -> TeamPPO:
-    agent = config.agent
-    assert isinstance(agent, TeamPPOConfig)
-    model = TeamPPO(**settings, **agent.ppo_settings(), team_share=agent.team_share)
-    model.critic_first = config.critic_first
-    return model
-
-
-def _make_a2c(config: TrainConfig, settings: dict[str, Any]) -> A2C:
-    agent = config.agent
-    assert isinstance(agent, A2CConfig)
-    return A2C(
-        **settings,
-        n_steps=agent.n_steps,
-        gae_lambda=agent.gae_lambda,
-        ent_coef=agent.ent_coef,
-        vf_coef=agent.vf_coef,
-    )
-
-
-def _make_reinforce(config: TrainConfig, settings: dict[str, Any]) -> Reinforce:
-    agent = config.agent
-    assert isinstance(agent, ReinforceConfig)
-    return Reinforce(**settings, n_steps=agent.n_steps, ent_coef=agent.ent_coef)
-
-
-def _make_dqn(config: TrainConfig, settings: dict[str, Any]) -> DQN:
-    agent = config.agent
-    assert isinstance(agent, DQNConfig)
-    return PerGameDQN(**settings, **agent.off_policy_settings(config.games.num_envs))
-
-
-def _make_pqn(config: TrainConfig, settings: dict[str, Any]) -> PQN:
-    agent = config.agent
-    assert isinstance(agent, PQNConfig)
-    settings["policy_kwargs"] |= {"layer_norm": agent.layer_norm, "dueling": agent.dueling}
-    return PQN(
-        **settings,
-        n_steps=agent.n_steps,
-        batch_size=agent.batch_size,
-        n_epochs=agent.n_epochs,
-        q_lambda=agent.q_lambda,
-        exploration_initial_eps=agent.exploration_initial_eps,
-        exploration_final_eps=agent.exploration_final_eps,
-        exploration_fraction=agent.exploration_fraction,
-    )
-
-
-def _make_world_model(config: TrainConfig, settings: dict[str, Any]) -> WorldModelAgent:
-    agent = config.agent
-    assert isinstance(agent, WorldModelConfig)
-    named = {name: settings[name] for name in ("policy", "env", "learning_rate", "policy_kwargs", "seed", "device")}
-    return WorldModelAgent(**named, config=agent, mirror=config.observation.mirror() if agent.mirror else None)
-
-
-def _make_expert_iteration(config: TrainConfig, settings: dict[str, Any]) -> ExpertIteration:
-    agent, sensor = config.agent, config.observation.sensor
-    assert isinstance(agent, ExpertConfig)
-    named = {name: settings[name] for name in ("env", "learning_rate", "seed", "device")}
-    network = {
-        "net_arch": list(agent.hidden),
-        "activation_fn": ACTIVATIONS[agent.activation],
-        "columns": sensor.columns,
-        "lane_units": agent.lane_units,
-    }
-    return ExpertIteration(LanePolicy, **named, sensor=sensor, config=agent, policy_kwargs=network)
-
-
-ALGORITHMS: dict[str, Callable[[TrainConfig, dict[str, Any]], BaseAlgorithm]] = {
-    "reinforce": _make_reinforce,
-    "a2c": _make_a2c,
-    "ppo": _make_ppo,
-    "team_ppo": _make_team_ppo,
-    "maskable_ppo": make_maskable_ppo,
-    "recurrent_ppo": make_recurrent_ppo,
-    "dqn": _make_dqn,
-    "qrdqn": make_qrdqn,
-    "pqn": _make_pqn,
-    "world_model": _make_world_model,
-    "expert_iteration": _make_expert_iteration,
-}
-
-
-def _common(config: TrainConfig, env: DeepTrafficVecEnv, is_new: bool) -> dict[str, Any]:
-    """Arguments that all algorithms have."""
-    agent = config.agent
+    assert isinstance(agent, NetworkConfig)
     first, last = agent.learning_rate, agent.learning_rate_end
+    encoder = _lane_kwargs(config, agent) if agent.lane_units else encoder_kwargs(config.encoder, is_new)
     return {
-        "policy": network_kind(env.observation_space),
-        "env": env,
-        "learning_rate": lambda left: last + (first - last) * left,  # left: share of training that remains
+        "policy": network_kind(space),
+        "learning_rate": lambda remaining: last + (first - last) * remaining,  # remaining: fraction of training
         "gamma": agent.gamma,
         "max_grad_norm": agent.max_grad_norm,
         "policy_kwargs": {
             "net_arch": list(agent.hidden),
             "activation_fn": ACTIVATIONS[agent.activation],
-            **(lane_kwargs(config) if agent.lane_units else encoder_kwargs(config.encoder, is_new)),
+            **encoder,
         },
         "seed": config.seed,
         "device": config.device,
     }
 
 
-def lane_kwargs(config: TrainConfig) -> dict[str, Any]:
-    """Return what a layer that all lanes share adds to SB3's `policy_kwargs`."""
-    kwargs = {"columns": config.observation.sensor.columns, "units": config.agent.lane_units}
+def _lane_kwargs(config: TrainConfig, agent: NetworkConfig) -> dict[str, Any]:
+    kwargs = {"columns": config.observation.sensor.columns, "units": agent.lane_units}
     return {"features_extractor_class": LaneFeatures, "features_extractor_kwargs": kwargs}
 
 
 def network_kind(space: spaces.Space) -> str:
-    """The name of SB3's network for an observation: dense for numbers, convolutional for pictures, both for dicts."""
+    """Return the name of SB3's network for a space: dense for vectors, convolutional for images, both for dicts."""
     if isinstance(space, spaces.Dict):
         return "MultiInputPolicy"
     return "CnnPolicy" if space.dtype == np.uint8 and len(space.shape or ()) == 3 else "MlpPolicy"
@@ -207,32 +189,36 @@ def network_kind(space: spaces.Space) -> str:
 # --- reading the network ------------------------------------------------------------------------------------------
 
 
-def network_weights(model: BaseAlgorithm, config: TrainConfig) -> Weights:
-    """Return the weights that drive: `k.weight`, `k.bias` of dense layers, `lanes.*` of one before them that all lanes
-    share; where there are other layers, the whole network under its names.
+def arrays(tensors: dict[str, Tensor]) -> Weights:
+    """Return tensors as arrays."""
+    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+
+
+def dense_weights(modules: Iterable[nn.Module]) -> Weights:
+    """Return `k.weight`, `k.bias` of the linear layers among modules, and `k.norm_*` of the LayerNorms after them."""
+    tensors: dict[str, Tensor] = {}
+    k = -1
+    for module in modules:
+        if isinstance(module, nn.Linear):
+            k += 1
+            tensors |= {f"{k}.{part}": getattr(module, part) for part in PARTS}
+        elif isinstance(module, nn.LayerNorm):
+            tensors |= {f"{k}.norm_{part}": getattr(module, part) for part in PARTS}
+    return arrays(tensors)
+
+
+def lane_weights(network: Any) -> Weights:
+    """Return `lanes.weight`, `lanes.bias` of the layer shared by all lanes in front of a network, nothing without one.
+
+    network: an SB3 policy, or the part of one that has the features extractor
     """
-    state = {name: tensor.detach().cpu().numpy() for name, tensor in model.policy.state_dict().items()}
-    if not reads_cells(config):
-        return {f"policy.{name}": tensor for name, tensor in state.items()}
-    if isinstance(model, ExpertIteration):
-        return model.policy.average.weights()
-    if isinstance(model, PQN):
-        return driving_weights(model.policy) | lane_weights(model.policy)
-    if isinstance(model, WorldModelAgent):
-        return encoder_and_policy(model.policy)
-    if isinstance(config.agent, QRDQNConfig):
-        return mean_values(state, config.agent.n_quantiles) | lane_weights(vars(model)["quantile_net"])
-    trunk = "q_net.q_net." if isinstance(model, DQN) else "mlp_extractor.policy_net."
-    layers = [name.removesuffix(".weight") for name in state if name.startswith(trunk) and name.endswith(".weight")]
-    if not isinstance(model, DQN):
-        layers.append("action_net")
-    weights = {f"{k}.{part}": state[f"{layer}.{part}"] for k, layer in enumerate(layers) for part in ("weight", "bias")}
-    return weights | lane_weights(model.q_net if isinstance(model, DQN) else model.policy)
-
-
-def lane_weights(policy: torch.nn.Module) -> Weights:
-    """Return `lanes.weight` and `lanes.bias` of the layer that all lanes share, nothing if there is none."""
-    features = getattr(policy, "features_extractor", None)
-    if not isinstance(features, LaneFeatures):
+    extractor = network.features_extractor
+    if not isinstance(extractor, LaneFeatures):
         return {}
-    return {f"lanes.{name}": tensor.detach().cpu().numpy() for name, tensor in features.lane.named_parameters()}
+    return arrays({f"lanes.{part}": getattr(extractor.lane, part) for part in PARTS})
+
+
+def actor_weights(model: Any) -> Weights:
+    """Return the weights of an SB3 actor: the policy's branch of the hidden layers, and the action head."""
+    policy = model.policy
+    return dense_weights([*policy.mlp_extractor.policy_net, policy.action_net]) | lane_weights(policy)

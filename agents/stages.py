@@ -1,12 +1,12 @@
-"""A curriculum over the number of other agents: each stage goes on with the network of the one before.
+"""Curriculum over the number of other agents: each stage starts from the network of the one before.
 
     $ deeptraffic train team_ppo --stages 0,3,10 -o runs/staged
     >>> train_in_stages(build_config("team_ppo"), (0, 3, 10), "runs/staged").folder
     runs/staged/others-10
 
-Every stage is a run of its own, in its own folder, with an equal share of the decisions: what resumes, evaluates and
-exports runs does so with stages too, and a stage that is finished is not trained again. A stage begins from the best
-network of the one before (`agents.warm_start`), and lets its new critic learn alone for `CRITIC_SHARE` of its time.
+Every stage is a run of its own, in its own folder, with an equal part of the decisions: what resumes, evaluates and
+exports runs does so with stages too, and a stage that is finished is not trained again. A stage is initialised from the
+best network of the one before (`agents.warm_start`).
 """
 
 from collections.abc import Sequence
@@ -15,27 +15,30 @@ from pathlib import Path
 
 from rich.console import Console
 
-from agents.config import WARM, TrainConfig
-from agents.training import TrainResult, train
-
-CRITIC_SHARE = 0.05
+from agents.config import TrainConfig
+from agents.registry import STARTING_FROM_POLICY
+from agents.trainer import TrainResult, train
 
 
 def stage_folder(folder: str | Path, others: int) -> Path:
-    """Where the stage with so many other agents lies."""
+    """Return the folder of the stage with so many other agents."""
     return Path(folder) / f"others-{others:02d}"
 
 
 def stage_configs(config: TrainConfig, stages: Sequence[int], folder: str | Path) -> list[TrainConfig]:
     """Return each stage's configuration; total_timesteps is of all of them together.
 
-    Raises ValueError for stages that cannot follow each other, or an algorithm that cannot begin from a network.
+    Raises ValueError for stages that cannot follow each other, or an algorithm that cannot be initialised from a
+    policy.
     """
-    if config.algo not in WARM:
-        raise ValueError(f"{config.algo} has no stages, for it cannot begin from a network; train {' or '.join(WARM)}")
+    if config.algo not in STARTING_FROM_POLICY:
+        raise ValueError(
+            f"{config.algo} has no stages, for it cannot be initialised from a policy; train "
+            f"{' or '.join(STARTING_FROM_POLICY)}"
+        )
     if not stages or len(set(stages)) != len(stages):
         raise ValueError(
-            f"stages={list(stages)} is not possible; give different numbers of other agents, such as 0,3,10"
+            f"stages must be different numbers of other agents, got {list(stages)}; give for example 0,3,10"
         )
     budget = config.total_timesteps // len(stages)
     if budget < 1:
@@ -46,7 +49,7 @@ def stage_configs(config: TrainConfig, stages: Sequence[int], folder: str | Path
         stage = replace(config, road=road, total_timesteps=budget, seed=config.seed + k)
         if k:
             before = str(stage_folder(folder, stages[k - 1]))
-            stage = replace(stage, init=before, critic_first=int(CRITIC_SHARE * budget))
+            stage = replace(stage, init=before, agent=stage.agent.for_later_stage(budget))
         configs.append(stage)
     return configs
 
@@ -54,9 +57,9 @@ def stage_configs(config: TrainConfig, stages: Sequence[int], folder: str | Path
 def train_in_stages(
     config: TrainConfig, stages: Sequence[int], folder: str | Path, console: Console | None = None
 ) -> TrainResult:
-    """Train one stage after another, or go on where that stopped; return what came of the last one.
+    """Train one stage after another, or resume where that stopped; return the result of the last one.
 
-    Its decisions and seconds are those of the last stage alone. Raises what `agents.training.train` raises.
+    Its decisions and seconds are those of the last stage alone. Raises what `agents.trainer.train` raises.
     """
     for others, stage in zip(stages, stage_configs(config, stages, folder), strict=True):
         result = train(stage, stage_folder(folder, others), console)

@@ -1,32 +1,30 @@
-"""A trained network of any shape as a driver, through torch: for pictures and vehicle lists, where dense layers end."""
+"""Policy of any torch network, for images, vehicle lists and recurrent networks, which no policy file holds."""
 
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from stable_baselines3.common.policies import BasePolicy
 
+from agents.algorithm import Notes
 from agents.config import TrainConfig
-from agents.export import Weights
-from agents.sb3 import make_games, make_model
 from deeptraffic.policies.base import Policy
 from deeptraffic.sim.state import I64
 
 
 class TorchPolicy(Policy):
-    """Drives by the network's most likely action; arguments and attributes as `agents.export.TrainedPolicy`."""
+    """Takes the network's most likely action.
 
-    def __init__(self, config: TrainConfig, weights: Weights, label: str, notes: dict[str, str]) -> None:
-        self.config, self.label, self.notes = config, label, notes
+    config: of the run that trained the network; notes: short facts about the network
+    observation: the `Observation` that it reads
+    """
+
+    def __init__(self, config: TrainConfig, network: BasePolicy, label: str, notes: Notes) -> None:
+        self.network, self.label, self.notes = network, label, notes
         self.rules, self.other_agents = config.road.rules, config.road.other_agents
         self.observation = config.observation
-        random = torch.get_rng_state(), np.random.get_state()  # making a model seeds them
-        self.network = make_model(config, make_games(config), is_new=False).policy
-        torch.set_rng_state(random[0])
-        np.random.set_state(random[1])
         self.memory: tuple[NDArray[np.float32], ...] = ()  # (layers, slots, units) each
-        self.is_new = np.ones(0, np.bool_)  # (slots,) whether nothing was seen yet
-        self.network.load_state_dict({name.removeprefix("policy."): torch.from_numpy(w) for name, w in weights.items()})
+        self.is_new = np.ones(0, np.bool_)  # (slots,) whether nothing was observed yet
 
     def reset(self, rows: I64) -> None:
         """Empty the memories of these slots."""
@@ -42,7 +40,7 @@ class TorchPolicy(Policy):
         return np.asarray(actions, np.int64)
 
     def _remember(self, rows: I64, after: tuple[NDArray[np.float32], ...] | None) -> None:
-        """Keep what recurrent networks remember, hidden state and cell."""
+        """Keep the hidden state and the cell of a recurrent network."""
         if after is None:
             return
         if not self.memory:

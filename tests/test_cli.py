@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from agents.loader import load_policy
 from deeptraffic.cli import main
-from deeptraffic.cli.policies import resolve_policy
 from deeptraffic.sim.compiled import NOTICE
 
 
@@ -168,5 +168,5 @@ def test_train_evaluate_and_record_go_through_one_run_folder(run, tmp_path: Path
 
 
 def test_builtin_drives_by_the_rules_it_is_asked_for() -> None:
-    assert resolve_policy("gap", 2017).empty == 7.0  # type: ignore[attr-defined]
-    assert resolve_policy("gap").empty == 100.0  # type: ignore[attr-defined]
+    assert load_policy("gap", 2017).empty == 7.0  # type: ignore[attr-defined]
+    assert load_policy("gap").empty == 100.0  # type: ignore[attr-defined]

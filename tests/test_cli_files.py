@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from agents.loader import POLICY_NAMES, load_policy
 from deeptraffic.cli import main
-from deeptraffic.cli.policies import POLICY_NAMES, resolve_policy
 from deeptraffic.policies.convnetjs.read import network_from_json
 from deeptraffic.policies.convnetjs.write import write_convnetjs
 from deeptraffic.policies.network_policy import NetworkPolicy
@@ -69,7 +69,7 @@ def test_inspect_takes_every_name_of_a_policy(run: Run, name: str) -> None:
     assert (code, error) == (0, "")
     assert name in out
     facts = json.loads(run("inspect", name, "--json")[1])
-    policy = resolve_policy(name)
+    policy = load_policy(name)
     assert (facts["label"], facts["rules"], facts["other_agents"]) == (policy.label, policy.rules, policy.other_agents)
     assert ("parameters" in facts) == isinstance(policy, NetworkPolicy)
 
@@ -96,7 +96,7 @@ def test_what_cannot_be_done_is_said_in_a_sentence(run: Run, arguments: tuple[st
 
 def test_the_originals_own_learner_trains_drives_and_is_written_for_its_game(run: Run, tmp_path: Path) -> None:
     folder, original = tmp_path / "run", tmp_path / "learned.js"
-    short = ("--set", "iterations=1200", "--set", "evaluation_runs=2", "-o", folder)
+    short = ("--set", "total_timesteps=1200", "--set", "evaluation_runs=2", "-o", folder)
     code, out, _ = run("train", "deepqlearn", "--preset", "mit-default", *short, "--json")
     assert (code, json.loads(out)["decisions"]) == (0, 1200)
     assert run("evaluate", folder, "--protocol", "open", "--runs", "3")[0] == 0

@@ -10,7 +10,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from agents.config import build_config
-from agents.training import train
+from agents.trainer import train
 from deeptraffic.cli.imagine import imagine
 from deeptraffic.cli.terminal import reported
 

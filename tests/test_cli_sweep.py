@@ -16,7 +16,7 @@ trials = 2
 tuning_runs = 2
 reporting_runs = 2
 [settings]
-iterations = 60
+total_timesteps = 60
 start_learn_threshold = 20
 learning_steps_burnin = 10
 learning_steps_total = 50

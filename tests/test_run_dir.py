@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from agents.run import RunFolder
-from agents.train_command import train_command
+from agents.run import RunFolder, configure
+from agents.trainer import train
 from deeptraffic.run_dir import stop_requests
 
 SETTINGS = [
@@ -27,10 +27,11 @@ SETTINGS += ["checkpoint_every=640", "max_steps=9"]
 PROGRAM = """
 import sys
 from pathlib import Path
-from agents.train_command import train_command
-from agents.training import Interrupted
+from agents.run import configure
+from agents.trainer import Interrupted, train
 try:
-    train_command("ppo", settings=sys.argv[2:], output=Path(sys.argv[1]))
+    folder = Path(sys.argv[1])
+    train(configure("ppo", folder, settings=sys.argv[2:]), folder)
 except Interrupted:
     sys.exit(130)
 """
@@ -60,7 +61,8 @@ def test_killed_and_interrupted_processes_leave_a_run_that_ends_as_an_undisturbe
     assert train_and_signal(tmp_path / "run", signal.SIGINT) == 130
     assert train_and_signal(tmp_path / "run", signal.SIGTERM) == 130
     for name in ("run", "whole"):
-        assert train_command("ppo", settings=SETTINGS, output=tmp_path / name, console=quiet).decisions == 12800
+        config = configure("ppo", tmp_path / name, settings=SETTINGS)
+        assert train(config, tmp_path / name, quiet).decisions == 12800
     best = [RunFolder(tmp_path / name).best_file.read_bytes() for name in ("run", "whole")]
     assert best[0] == best[1]
     assert not list((tmp_path / "run").rglob(".unfinished-*"))

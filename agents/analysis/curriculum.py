@@ -26,9 +26,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.config import TrainConfig, build_config
-from agents.export import make_policy
-from agents.sb3 import make_games, make_model, network_weights
-from agents.training import crosses, torch_threads
+from agents.sb3 import make_games, make_model, make_policy
+from agents.trainer import crosses, torch_threads
 from deeptraffic.envs.observations import Observation, Observer
 from deeptraffic.envs.reward import reward_of
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
@@ -256,7 +255,7 @@ def train_and_score(
     """Return the speeds of official runs and of open runs on reporting seeds [mph], and the searches."""
     curriculum = CurriculumConfig(every=max(1, config.total_timesteps // 8))
     model, searches = train_on_worst_scenes(config, draw, curriculum)
-    policy = make_policy(config, network_weights(model, config), "curriculum study")
+    policy = make_policy(model, config, "curriculum study")
     official = evaluate_official(policy)
     score = evaluate_open(policy, config.road, runs=job.scaled(2000, least=100), seed_set="reporting")
     return official.run_scores, score.run_scores, searches

@@ -19,9 +19,9 @@ import torch
 from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 
+from agents.algorithms.world_model.agent import WorldModelAgent
+from agents.algorithms.world_model.networks import WorldModel
 from agents.config import TrainConfig
-from agents.world_model import WorldModel
-from agents.world_model_agent import WorldModelAgent
 from deeptraffic.envs.observations import Observation, Observer
 from deeptraffic.evaluation.seeds import choose_seeds
 from deeptraffic.figure import BLUE, GREEN, INK, ORANGE, empty_figure, save_figure, style_axes

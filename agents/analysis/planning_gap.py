@@ -24,15 +24,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agents.algorithms.world_model.agent import WorldModelAgent
+from agents.algorithms.world_model.config import WorldModelConfig
+from agents.algorithms.world_model.losses import softmax_policy
+from agents.algorithms.world_model.networks import WorldModel
 from agents.analysis.comparison import save_intervals
-from agents.checkpoint import restore_checkpoint
 from agents.config import TrainConfig
 from agents.run import RunFolder
-from agents.sb3 import make_games, make_model
-from agents.world_model import WorldModel
-from agents.world_model_agent import WorldModelAgent
-from agents.world_model_config import WorldModelConfig
-from agents.world_model_losses import preferences
+from agents.sb3_learner import SB3Learner
+from agents.trainer import make_learner, restore_checkpoint
 from deeptraffic.envs.observations import Observation, Observer
 from deeptraffic.evaluation.comparison import Estimate, GroupStatistics, PairStatistics, compare
 from deeptraffic.evaluation.protocol import evaluate_open
@@ -87,11 +87,10 @@ def load_world_model(folder: str | Path) -> tuple[WorldModelAgent, TrainConfig]:
         raise ValueError(f"the run in {str(folder)!r} trains {config.algo}; name the run of a world_model")
     if checkpoint is None:
         raise ValueError(f"the run in {str(folder)!r} has no checkpoint yet; train until its first one")
-    games = make_games(config)
-    model = make_model(config, games, is_new=False)
-    assert isinstance(model, WorldModelAgent)
-    restore_checkpoint(checkpoint, model, games)
-    return model, config
+    learner = make_learner(config, is_new=False)
+    restore_checkpoint(checkpoint, learner)
+    assert isinstance(learner, SB3Learner) and isinstance(learner.model, WorldModelAgent)
+    return learner.model, config
 
 
 def measure_gap(
@@ -191,7 +190,7 @@ class TrueWorld:
 def state_values(model: WorldModel, latents: Tensor, temperature: float) -> Tensor:
     """Return the critics' values of states (B, D) under the policy of their preferences, (B,)."""
     values = model.target_values(latents)
-    return (preferences(values, temperature) * values).sum(1)
+    return (softmax_policy(values, temperature) * values).sum(1)
 
 
 class SearchPolicy(Policy):

@@ -18,10 +18,9 @@ from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
-from agents.algorithms import AGENTS
 from agents.config import build_config
-from agents.sb3 import make_games, make_model
-from agents.training import torch_threads
+from agents.sb3 import make_games, make_model, sb3_names
+from agents.trainer import torch_threads
 
 SB3_DEFAULTS: dict[str, type[PPO] | type[DQN]] = {"ppo": PPO, "dqn": DQN}
 ENDLESS = 10**9  # [decisions] a measurement ends by time
@@ -89,7 +88,7 @@ def measure_training(seconds: float = 2.0, names: Sequence[str] = ()) -> Iterato
 
     seconds: of each measurement, at least; names: of algorithms, all by default
     """
-    for name in names or AGENTS:
+    for name in names or sb3_names():
         yield _measure(name, "deeptraffic", seconds, lambda name=name: _ours(name))  # type: ignore[misc]
         if name in SB3_DEFAULTS:
             yield _measure(name, "stable-baselines3", seconds, lambda name=name: _theirs(name))  # type: ignore[misc]

@@ -18,8 +18,9 @@ from typer import Argument, Option, echo
 import deeptraffic
 from agents.champions.registry import FOLDER, KINDS, REGISTRY_FILE, Champion, read_champions
 from agents.export import read_weights, weights_content
+from agents.loader import load_policy
 from agents.planner import PlannerConfig, load_planner
-from agents.run import RunFolder, is_run_folder, load_policy
+from agents.run import RunFolder, is_run_folder
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.file import PolicyFile, pack_policy, policy_content, read_policy
@@ -126,7 +127,7 @@ def read_facts(source: Path) -> TrainingFacts:
 
 def _policy_candidate(name: str, source: Path) -> Candidate:
     """Return a run's best network, or a file's, as the policy file to ship: float32, or float16 where that is large."""
-    policy = load_policy(source) if is_run_folder(source) else read_policy(source).policy()
+    policy = load_policy(source)
     if not isinstance(policy, NetworkPolicy):
         raise ValueError(f"{str(source)!r} is no network that reads the sensor's cells, so no policy file can hold it")
     packed = _pack(name, policy)

@@ -8,7 +8,7 @@ pruner = "median"                # see PRUNERS
 evaluations = 4                  # of each training, for the pruner
 
 [settings]                       # the same for all trials, as `deeptraffic train --set` takes them
-iterations = 20000
+total_timesteps = 20000
 
 [space]                          # what varies, see `agents.study.space`
 gamma = { float = [0.5, 0.99] }
@@ -25,8 +25,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from agents.config import TrainConfig, build_config
+from agents.registry import ALGORITHMS
 from agents.study.space import Parameter, Params, parse_space
-from agents.study.trial_training import ALGORITHMS, RunConfig, configure
 from deeptraffic.settings import Checked, choice, flatten, integer, read_settings
 
 JOURNAL = "journal"  # the storage in the sweep's own folder
@@ -105,9 +106,10 @@ class SweepConfig(Checked):
 
     # --- trials -------------------------------------------------------------------------------------------------------
 
-    def run_config(self, params: Params, seed: int = 0) -> RunConfig:
+    def run_config(self, params: Params, seed: int = 0) -> TrainConfig:
         """Return the configuration of a training: fixed and drawn settings; ValueError for contradictions."""
-        return configure(self.algorithm, self.preset, {**self.settings, **self._drawn(params), "seed": seed})
+        settings = {**self.settings, **self._drawn(params), "seed": seed}
+        return build_config(self.algorithm, self.preset or None, settings=settings)
 
     def seeds(self, number: int) -> list[int]:
         """Seeds of a trial's trainings, which depend on its number alone."""
@@ -168,7 +170,7 @@ class SweepConfig(Checked):
     def _error_of(self, drawn: Mapping[str, Any]) -> ValueError | None:
         """The error in a trial of these settings, None if it is possible."""
         try:
-            configure(self.algorithm, self.preset, {**self.settings, **drawn})
+            build_config(self.algorithm, self.preset or None, settings={**self.settings, **drawn})
         except ValueError as error:
             return error
         return None

@@ -3,7 +3,7 @@
 Policies are sent as data, several in each call, and each machine scores them with `evaluate_many`: on processors of one
 kind, the same scores as on this machine to the last bit.
 
-    >>> for outcome in evaluate_on_ray(names, resolve_policy, Plan("open", runs=100), "auto"):
+    >>> for outcome in evaluate_on_ray(names, load_policy, Plan("open", runs=100), "auto"):
     ...     print(outcome.name, outcome.error or outcome.score.score)
 """
 

@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from agents.config import TrainConfig
+from agents.loader import load_network
 from agents.study.config import SweepConfig
 from agents.study.space import Params
-from agents.study.trial_training import RunConfig, Trained, read_network, train_trial
+from agents.study.trial_training import TrainedNetwork, train_trial
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.evaluation.score import Score
 from deeptraffic.policies.base import Policy
@@ -41,7 +43,7 @@ class TrialResult:
     failure: the error message of a failed training, else ""
     stopped: whether `report` asked to stop
     facts: JSON values: settings, evaluations, networks, CPU time
-    networks: weights, one per seed, as `agents.study.trial_training.read_network` reads them
+    networks: weights, one per seed, as `agents.loader.load_network` reads them
     """
 
     score: float | None
@@ -57,7 +59,7 @@ def run_trial(config: SweepConfig, number: int, params: Params, report: Report =
     report: called with every evaluation of the first seed's training but the last; may stop the trial
     """
     started = time.process_time()
-    trained: list[Trained] = []
+    trained: list[TrainedNetwork] = []
     scores: list[Score] = []
     settings: dict[str, Any] = {}
     try:
@@ -79,12 +81,12 @@ def score_networks(config: SweepConfig, number: int, params: Params, networks: t
     scores = []
     for seed, network in zip(config.seeds(number), networks, strict=True):
         run = config.run_config(params, seed)
-        policy = read_network(run, network, f"{config.algorithm} of trial {number}")
+        policy = load_network(network, run.to_json(), f"{config.algorithm} of trial {number}")
         scores.append(evaluate_open(policy, run.road, runs=config.reporting_runs, seed_set="reporting"))
     return scores
 
 
-def _train(config: SweepConfig, run: RunConfig, report: Report) -> Trained:
+def _train(config: SweepConfig, run: TrainConfig, report: Report) -> TrainedNetwork:
     def on_stage(stage: int, policy: Policy) -> bool:
         score = evaluate_open(policy, run.road, runs=config.evaluation_runs)
         return report(stage, objective(config, score.run_scores))
@@ -122,10 +124,10 @@ def spread(runs: F64, count: int) -> float:
     return float(np.median(runs[draws], axis=1).std(ddof=1))
 
 
-def _network_facts(trained: list[Trained]) -> dict[str, Any]:
+def _network_facts(trained: list[TrainedNetwork]) -> dict[str, Any]:
     one = trained[0]
     return {"parameters": one.parameters, "layers": one.layers, "decisions": one.decisions}
 
 
-def _cost(started: float, trained: list[Trained]) -> dict[str, Any]:
+def _cost(started: float, trained: list[TrainedNetwork]) -> dict[str, Any]:
     return {"cpu_seconds": round(time.process_time() - started, 2), "trainings": len(trained)}

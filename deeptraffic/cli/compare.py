@@ -7,7 +7,8 @@ import typer
 from rich import box
 from rich.table import Table
 
-from deeptraffic.cli.policies import OTHERS_HELP, POLICY_HELP, resolve_policy
+from agents.loader import load_policy
+from deeptraffic.cli.policies import OTHERS_HELP, POLICY_HELP
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def compare(
         raise ValueError(f"{policies[0]!r} alone cannot be compared; name two policies or more")
     scored = []
     for name in policies:
-        policy = resolve_policy(name, rules)
+        policy = load_policy(name, rules)
         with progress_bar(f"scoring {policy.label}") as progress:
             scored.append((name, evaluate_open(policy, rules, other_agents, runs, seed_set, progress=progress)))
     comparison = write_comparison(group_policies(scored), output)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from deeptraffic.cli.policies import POLICY_HELP, resolve_policy, trained_for
+from agents.loader import load_policy
+from deeptraffic.cli.policies import POLICY_HELP
 
 if TYPE_CHECKING:
     from deeptraffic.policies.base import Policy
@@ -80,7 +81,7 @@ def find_episode(
             if given is not None:
                 raise ValueError(f"{flag} {given}: the road of trace {name!r} was recorded with it; leave {flag} out")
         return found_trace(trace, frames)
-    driver = resolve_policy(name, rules if road is None else road.year)
+    driver = load_policy(name, rules if road is None else road.year)
     if beside is not None:
         road, frames = beside.rules, beside.frames if frames is None else frames
     ground = road_of(driver, rules, other_agents) if road is None else road
@@ -113,7 +114,7 @@ def road_of(driver: "Policy", rules: int | None, other_agents: int | None) -> "R
     """Return the road for a policy: as given, and its own where None is given."""
     from deeptraffic.sim.rules import RoadConfig
 
-    own_rules, own_others = trained_for(driver)
+    own_rules, own_others = driver.rules, driver.other_agents
     rules = own_rules if rules is None else rules
     other_agents = (own_others if rules == own_rules else 0) if other_agents is None else other_agents
     return RoadConfig(rules=rules, other_agents=other_agents).build()

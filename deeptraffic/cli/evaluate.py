@@ -8,8 +8,9 @@ import typer
 from rich import box
 from rich.table import Table
 
+from agents.loader import load_policy
 from deeptraffic.cli.evaluate_many import evaluate_all, is_many
-from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, resolve_policy, trained_for
+from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ def evaluate(
 def _evaluate_one(name: str, plan: "Plan", seed: int, json: bool) -> None:
     from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 
-    policy = resolve_policy(name, plan.rules, seed)
-    own_rules, own_others = trained_for(policy)
+    policy = load_policy(name, plan.rules, seed)
+    own_rules, own_others = policy.rules, policy.other_agents
     rules = own_rules if plan.rules is None else plan.rules
     other_agents = (own_others if rules == own_rules else 0) if plan.other_agents is None else plan.other_agents
     with progress_bar(f"scoring {policy.label}") as progress:

@@ -16,7 +16,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from deeptraffic.cli.policies import POLICY_NAMES, resolve_policy
+from agents.loader import POLICY_NAMES, load_policy
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results, sentence
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def find_policies(names: Sequence[str]) -> list[str]:
         elif name in POLICY_NAMES or path.exists():
             matches = [name]
         else:
-            resolve_policy(name)  # raises an error that lists the choices
+            load_policy(name)  # raises an error that lists the choices
             matches = []
         if not matches:
             what = "pattern" if is_pattern(name) else "folder"
@@ -165,14 +165,14 @@ def on_threads(names: Sequence[str], plan: "Plan", seed: int) -> Iterator["Outco
     """Score policies in this process."""
     from deeptraffic.evaluation.batch import PolicySource, evaluate_many
 
-    return evaluate_many([PolicySource(name, partial(resolve_policy, name, plan.rules, seed)) for name in names], plan)
+    return evaluate_many([PolicySource(name, partial(load_policy, name, plan.rules, seed)) for name in names], plan)
 
 
 def on_ray(names: Sequence[str], plan: "Plan", seed: int, address: str) -> Iterator["Outcome"]:
     """Score policies on a Ray cluster: they are loaded here and sent as data."""
     from agents.study.ray_evaluation import evaluate_on_ray
 
-    return evaluate_on_ray(names, partial(resolve_policy, rules=plan.rules, seed=seed), plan, address, seed)
+    return evaluate_on_ray(names, partial(load_policy, rules=plan.rules, seed=seed), plan, address, seed)
 
 
 def print_lines(lines: Sequence["Line"]) -> None:

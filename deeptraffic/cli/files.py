@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from deeptraffic.cli.policies import OWN, POLICY_HELP, read_original, resolve_policy
+from agents.loader import load_policy, read_original
+from deeptraffic.cli.policies import OWN, POLICY_HELP
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _find_file(name: str) -> "PolicyFile | Policy":
     path = registry.FOLDER / champion.file if champion and champion.planner is None else Path(name)
     if path.is_file():
         return pack_convnetjs(read_original(path)) if path.suffix == ".js" else read_policy(path)
-    policy = resolve_policy(name)
+    policy = load_policy(name)
     return _pack(policy, None, "") if isinstance(policy, NetworkPolicy) else policy
 
 
@@ -118,7 +119,7 @@ def _check_suffix(output: Path) -> None:
 def _network_policy(name: str) -> "NetworkPolicy":
     from deeptraffic.policies.network_policy import NetworkPolicy
 
-    policy = resolve_policy(name)
+    policy = load_policy(name)
     if not isinstance(policy, NetworkPolicy):
         raise ValueError(
             f"{name!r} has no network over the sensor's cells, so no file can hold it; export an agent trained on "

@@ -6,7 +6,8 @@ import typer
 from rich import box
 from rich.table import Table
 
-from deeptraffic.cli.policies import POLICY_HELP, resolve_policy
+from agents.loader import load_policy
+from deeptraffic.cli.policies import POLICY_HELP
 from deeptraffic.cli.terminal import messages, print_json, results
 
 
@@ -21,7 +22,7 @@ def others(
     """Find the number of other agents, driven by copies of a policy, with which it scores best."""
     from agents.analysis.other_agents import save_scores, score_numbers
 
-    resolved = resolve_policy(policy)
+    resolved = load_policy(policy)
     with messages.status("scoring") as status:
         scored = score_numbers(
             resolved,

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import typer
 
-from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, resolve_policy, trained_for
+from agents.loader import load_policy
+from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP
 from deeptraffic.cli.represent import run_all_experiments
 from deeptraffic.cli.terminal import print_json, progress_bar, results
 
@@ -56,8 +57,8 @@ def losses(
 
     measured = []
     for name in policies:
-        policy = resolve_policy(name)
-        rules, own_others = trained_for(policy)
+        policy = load_policy(name)
+        rules, own_others = policy.rules, policy.other_agents
         others = own_others if other_agents is None else other_agents
         with progress_bar(f"evaluating {policy.label}") as progress:
             measured.append(measure_losses(policy, rules, others, runs, seed_set, progress))

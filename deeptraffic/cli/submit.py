@@ -63,10 +63,10 @@ def _read(file: Path) -> bytes:
 
 def _score_here(file: Path, rules: int, other_agents: int) -> float:
     """Return the official score, as `deeptraffic evaluate` gives it."""
-    from deeptraffic.cli.policies import load_policy_file
+    from agents.loader import load_file
     from deeptraffic.evaluation.protocol import evaluate_official
 
-    policy = load_policy_file(file)
+    policy = load_file(file)
     with progress_bar(f"scoring {policy.label}") as progress:
         return evaluate_official(policy, rules, other_agents, progress).score
 

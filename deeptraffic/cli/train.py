@@ -1,70 +1,63 @@
-"""`deeptraffic train` and `deeptraffic demo`: the command lines of `agents/train_command.py` and `agents/demo.py`."""
+"""`deeptraffic train` and `deeptraffic demo`."""
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
+from agents.registry import ALGORITHMS, ENTRIES, PRESETS, STARTING_FROM_POLICY
 from deeptraffic.cli.others import parse_numbers
 from deeptraffic.cli.terminal import messages, print_json, results
+from deeptraffic.settings import parse_setting
 
-ORIGINAL = "deepqlearn"
-ALGORITHMS = (
-    "reinforce, a2c, ppo, team_ppo, maskable_ppo, recurrent_ppo, dqn, qrdqn, pqn, world_model, or deepqlearn, the "
-    "original's own."
-)
+OWN_PRESETS = "".join(f"; of {e.name}: {', '.join(e.presets)}" for e in ENTRIES if e.presets != PRESETS)
 
 
 def train(
-    algo: str = typer.Argument(..., help=ALGORITHMS),
+    algo: str = typer.Argument(..., help=f"Algorithm: {', '.join(ALGORITHMS)}."),
     obs: str | None = typer.Option(None, help="Kind of observation: vector, gaps, grid, ..."),
-    encoder: str | None = typer.Option(None, help="An encoder's name, or a weights file of `deeptraffic pretrain`."),
-    init: Path | None = typer.Option(
-        None, help="A run folder or policy file whose network ppo or team_ppo begins from."
+    encoder: str | None = typer.Option(None, help="Name of an encoder, or a weights file of `deeptraffic pretrain`."),
+    init: str | None = typer.Option(
+        None, help=f"Policy that the network of {', '.join(STARTING_FROM_POLICY)} is initialised from."
     ),
-    stages: str | None = typer.Option(None, help="Other agents to train with one after another, such as 0,3,10."),
-    config: Path | None = typer.Option(None, help="A JSON or TOML file of settings."),
-    set_: list[str] = typer.Option([], "--set", help="A setting, key=value; may be given several times."),
-    preset: str | None = typer.Option(None, help="default, demo or quick; of deepqlearn mit-basic or mit-default."),
-    rules: int | None = typer.Option(None, help="2018 or 2017."),
+    stages: str | None = typer.Option(None, help="Curriculum: numbers of other agents in order, such as 0,3,10."),
+    config: Path | None = typer.Option(None, help="JSON or TOML file of settings."),
+    set_: list[str] = typer.Option([], "--set", help="Setting, key=value; may be given several times."),
+    preset: str | None = typer.Option(None, help=f"Preset of settings: {', '.join(PRESETS)}{OWN_PRESETS}."),
+    rules: int | None = typer.Option(None, help="Rules of the contest: 2018 or 2017."),
     other_agents: int | None = typer.Option(None, help="Other agents on the road, 0 to 10."),
-    seed: int | None = typer.Option(None, help="Of the network, the exploration and the games."),
-    device: str | None = typer.Option(None, help="Of the network: cpu, cuda or auto."),
+    seed: int | None = typer.Option(None, help="Random seed of the network, the exploration and the games."),
+    device: str | None = typer.Option(None, help="Device of the network: cpu, cuda or auto."),
     output: Path | None = typer.Option(
-        None, "--output", "-o", help="The run folder.", show_default="a new one under runs/"
+        None, "--output", "-o", help="Run folder.", show_default="a new one under runs/"
     ),
     json: bool = typer.Option(False, "--json", help="Print one JSON object about the finished run."),
 ) -> None:
-    """Train an agent in a run folder; the same command on the same folder goes on where it stopped."""
-    from agents.train_command import to_json, train_command
+    """Train an agent in a run folder; the same command on the same folder resumes where it stopped.
 
-    if algo == ORIGINAL:
-        if obs not in (None, "vector") or device not in (None, "cpu", "auto"):
-            raise ValueError(f"{ORIGINAL} learns from the game's own vector, on the CPU; leave --obs and --device out")
-        if encoder or init or stages:
-            raise ValueError(f"{ORIGINAL} has no encoder, beginning or stages; leave --encoder, --init, --stages out")
-        from agents import deepqlearn_run
+    Options win over the config file, that over the preset, that over the algorithm's defaults. On a folder that holds a
+    run already, what is not given is that of the run.
+    """
+    from agents.run import configure, default_folder
+    from agents.stages import train_in_stages
+    from agents.trainer import train as train_run
 
-        typed = {"rules": rules, "other_agents": other_agents, "seed": seed}
-        result = deepqlearn_run.train_command(typed, config, set_, preset, output, messages)
+    given: dict[str, Any] = {
+        "observation.kind": obs,
+        "road.rules": rules,
+        "road.other_agents": other_agents,
+        "seed": seed,
+        "device": device,
+    }
+    settings = _network_settings(encoder, init) | {name: value for name, value in given.items() if value is not None}
+    folder = output or default_folder(algo)
+    run = configure(algo, folder, preset, config, settings | dict(parse_setting(setting) for setting in set_))
+    if stages:
+        result = train_in_stages(run, parse_numbers(stages), folder, messages)
     else:
-        result = train_command(
-            algo,
-            observation=obs,
-            encoder=encoder,
-            init=init,
-            stages=parse_numbers(stages) if stages else (),
-            config_file=config,
-            settings=set_,
-            preset=preset,
-            rules=rules,
-            other_agents=other_agents,
-            seed=seed,
-            device=device,
-            output=output,
-            console=messages,
-        )
+        result = train_run(run, folder, messages)
     if json:
-        print_json(to_json(result))
+        print_json(result.to_json())
         return
     results.print(f"Trained {result.decisions:,} decisions in {result.seconds:.0f} s: {result.folder}", highlight=False)
     if result.mean_mph is not None and result.median_mph is not None:
@@ -73,16 +66,28 @@ def train(
     results.print(f"Score it officially: deeptraffic evaluate {result.folder}", highlight=False, soft_wrap=True)
 
 
+def _network_settings(encoder: str | None, init: str | None) -> dict[str, Any]:
+    """Return the settings that `--encoder` and `--init` stand for."""
+    from agents.loader import load_policy
+    from agents.perception import encoder_settings
+    from agents.warm_start import init_settings, network_policy
+
+    settings = encoder_settings(encoder) if encoder else {}
+    if init:
+        settings |= {"init": init, **init_settings(network_policy(load_policy(init), init))}
+    return settings
+
+
 def demo(
     output: Path = typer.Option(Path("runs/demo"), "--output", "-o", help="The run folder."),
     set_: list[str] = typer.Option([], "--set", help="A setting of the training, key=value."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of tables."),
 ) -> None:
     """Train a driver in about two minutes, score it officially beside known scores, and film it."""
+
     from agents.demo import run_demo
-    from agents.train_command import to_json
 
     result = run_demo(output, tuple(set_), messages if json else results)
     if json:
         files = {name: str(path) for name, path in result.files.items()}
-        print_json({"training": to_json(result.training), "score": result.score.to_json(), "files": files})
+        print_json({"training": result.training.to_json(), "score": result.score.to_json(), "files": files})

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from agents.loader import load_policy
 from deeptraffic.cli.episodes import (
     DEFAULT_SEED,
     EPISODE_HELP,
@@ -18,7 +19,7 @@ from deeptraffic.cli.episodes import (
     make_controls,
     read_vehicle,
 )
-from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, resolve_policy
+from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP
 from deeptraffic.cli.terminal import messages, print_json, results
 
 if TYPE_CHECKING:
@@ -87,9 +88,9 @@ def play(
     road = RoadConfig(rules=rules, other_agents=other_agents).build()
     rival = others = None
     if against is not None:
-        driver = resolve_policy(against, rules)
+        driver = load_policy(against, rules)
         rival = lambda seed: policy_episode(driver, road, Start.open(seed))  # noqa: E731
-        others = decide_anywhere(resolve_policy(against, rules)) if other_agents else None
+        others = decide_anywhere(load_policy(against, rules)) if other_agents else None
     options, controls = ViewerOptions(image=read_vehicle(vehicle)), make_controls(road.vehicles, overlay, theme, trail)
     _need_display()
     if keep is not None:

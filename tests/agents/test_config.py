@@ -6,14 +6,12 @@ from typing import Any
 
 import pytest
 
-from agents.algorithms import AGENTS
-from agents.config import TrainConfig, build_config, difference, setting_names
-from agents.presets import PRESETS
+from agents.config import SHARED_PRESETS, build_config, difference, setting_names
+from agents.registry import ALGORITHMS
 from deeptraffic.settings import parse_setting
 
 
-@pytest.mark.parametrize("algo", AGENTS)
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(("algo", "preset"), [(name, p) for name, entry in ALGORITHMS.items() for p in entry.presets])
 def test_every_preset_builds_for_every_algorithm_and_survives_json(algo: str, preset: str) -> None:
     config = build_config(algo, preset)
     again = build_config(algo, settings=json.loads(json.dumps(config.to_json())))
@@ -25,7 +23,7 @@ def test_later_settings_win(tmp_path: Path) -> None:
     file.write_text("gamma = 0.5\nseed = 4\n[games]\nnum_envs = 128\n")
     config = build_config("ppo", "quick", file, ["gamma=0.75"])
     assert (config.agent.gamma, config.seed, config.games.num_envs) == (0.75, 4, 128)
-    assert config.total_timesteps == PRESETS["quick"]["ppo"]["total_timesteps"]
+    assert config.total_timesteps == SHARED_PRESETS["quick"]["total_timesteps"]
 
 
 def test_json_and_toml_files_mean_the_same(tmp_path: Path) -> None:
@@ -117,12 +115,12 @@ def test_a_difference_names_settings_in_full() -> None:
 
 
 def test_short_names_are_unique() -> None:
-    for algo in AGENTS:
+    for algo in ALGORITHMS:
         short = [name.rpartition(".")[2] for name in setting_names(algo)]
         assert sorted(short) == sorted(set(short))
 
 
 def test_a_configuration_cannot_be_changed() -> None:
-    config = TrainConfig()
+    config = build_config()
     with pytest.raises(AttributeError):
         config.seed = 1  # type: ignore[misc]

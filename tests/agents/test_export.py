@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from agents.algorithm import NetworkConfig
 from agents.config import TrainConfig
-from agents.export import Weights, make_policy, read_weights, to_network, weights_content
+from agents.export import TrainedPolicy, Weights, read_weights, to_network, weights_content
 from deeptraffic.evaluation.play import PolicyRunner
 from deeptraffic.policies.gaps import gap_features
 from deeptraffic.policies.network import Network
@@ -17,6 +18,21 @@ from deeptraffic.sim.rules import RoadConfig
 from deeptraffic.sim.runs import Runs
 
 Config = Callable[..., TrainConfig]
+
+
+def make_policy(
+    config: TrainConfig, weights: Weights, label: str, notes: dict[str, str] | None = None
+) -> TrainedPolicy:
+    return TrainedPolicy(label, weights, config.road, config.observation, activation_of(config), notes)
+
+
+def activation_of(config: TrainConfig) -> str:
+    assert isinstance(config.agent, NetworkConfig)
+    return config.agent.activation
+
+
+def network_of(config: TrainConfig, weights: Weights) -> Network:
+    return to_network(weights, config.observation, config.road.rules, activation_of(config))
 
 
 def random_weights(*sizes: int) -> Weights:
@@ -47,7 +63,7 @@ def test_a_network_equals_torch_on_lane_gaps(
         values = weight @ values + bias
         if k < len(hidden):
             values = torch.tanh(values) if activation == "tanh" else torch.relu(values)
-    found = to_network(config, weights).assemble().run(cells)
+    found = network_of(config, weights).assemble().run(cells)
     np.testing.assert_allclose(found, values.numpy(), rtol=1e-12, atol=1e-12)
 
 
@@ -81,8 +97,8 @@ def test_a_driver_says_what_it_knows_and_what_it_was_trained_for(small_config: C
 
 def test_weights_of_another_sensor_are_refused(small_config: Config) -> None:
     with pytest.raises(ValueError, match=r"shape \(5, 41\); its layer needs \(5, 42\)"):
-        to_network(small_config("ppo"), random_weights(41, 5))
-    assert isinstance(to_network(small_config("ppo"), random_weights(42, 5)), Network)
+        network_of(small_config("ppo"), random_weights(41, 5))
+    assert isinstance(network_of(small_config("ppo"), random_weights(42, 5)), Network)
 
 
 def test_weights_and_notes_survive_the_file_whose_bytes_depend_on_nothing_else(tmp_path: Path) -> None:

@@ -13,14 +13,14 @@ from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
+from agents.algorithms.dqn import PerGameDQN
+from agents.algorithms.pqn import PQN
+from agents.algorithms.reinforce import Reinforce
+from agents.algorithms.world_model.agent import WorldModelAgent
+from agents.algorithms.world_model.config import WorldModelConfig
 from agents.config import build_config
-from agents.pqn import PQN
-from agents.reinforce import Reinforce
-from agents.run import load_policy
-from agents.sb3 import PerGameDQN
-from agents.training import train
-from agents.world_model_agent import WorldModelAgent
-from agents.world_model_config import WorldModelConfig
+from agents.loader import load_policy
+from agents.trainer import train
 from deeptraffic.envs.batch import EnvBatch
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.policies.builtin import make_builtin

@@ -9,17 +9,18 @@ import pytest
 import torch
 from rich.console import Console
 
-from agents.algorithms import AGENTS
 from agents.config import TrainConfig, build_config
+from agents.loader import load_policy
 from agents.perception import EncoderConfig, encoder_settings
-from agents.run import RunFolder, load_policy
+from agents.registry import ALGORITHMS
+from agents.run import RunFolder
 from agents.sb3 import make_games, make_model
-from agents.train_command import train_command
-from agents.training import Trainer, train
+from agents.sb3_learner import SB3Learner
+from agents.trainer import train
 from representation.encoder import Encoder
 from representation.registry import ENCODERS, load_encoder, make_encoder
 
-WITH_ENCODERS = [algo for algo in AGENTS if algo != "expert_iteration"]  # that one has a network of its own
+WITH_ENCODERS = [algo for algo in ALGORITHMS if algo != "expert_iteration"]  # that one has a network of its own
 
 
 @pytest.fixture
@@ -85,13 +86,12 @@ def test_a_killed_run_with_a_pretrained_encoder_resumes_without_its_file(
     config = small_config("ppo", **encoder_settings(weights), **{"encoder.trainable": True})
     train(config, tmp_path / "whole", quiet)
 
-    def die(self: Trainer) -> bool:
-        if self.model.num_timesteps > 200:
+    def die(self: SB3Learner, dones: Any) -> None:
+        if self.decisions > 200:
             raise OSError("killed")
-        return True
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="killed"):
-        patch.setattr(Trainer, "_on_step", die)
+        patch.setattr(SB3Learner, "count_speeds", die)
         train(config, tmp_path / "parts", quiet)
     weights.unlink()
     train(config, tmp_path / "parts", quiet)
@@ -99,11 +99,11 @@ def test_a_killed_run_with_a_pretrained_encoder_resumes_without_its_file(
     assert contents[0] == contents[1]
 
 
-def test_the_command_takes_a_name_or_a_file_which_brings_its_observation(
+def test_an_encoder_is_a_name_or_a_file_which_brings_its_observation(
     weights: Path, tmp_path: Path, quiet: Console
 ) -> None:
-    small = ("num_envs=8", "n_steps=8", "batch_size=32", "total_timesteps=64", "evaluation_runs=4")
-    result = train_command("ppo", encoder=str(weights), settings=small, output=tmp_path / "file", console=quiet)
+    small = {"num_envs": 8, "n_steps": 8, "batch_size": 32, "total_timesteps": 64, "evaluation_runs": 4}
+    result = train(build_config("ppo", settings=encoder_settings(weights) | small), tmp_path / "file", quiet)
     config = RunFolder(result.folder).config()
     assert (config.encoder.name, config.encoder.features_dim, config.encoder.architecture["hidden"]) == (
         "dense",
@@ -112,9 +112,8 @@ def test_the_command_takes_a_name_or_a_file_which_brings_its_observation(
     )
     assert config.observation.kind == "gaps"
     assert load_policy(result.folder).act(np.zeros((2, 42), np.float32), np.arange(2)).shape == (2,)
-    named = train_command(
-        "ppo", encoder="dense", observation="grid", settings=small, output=tmp_path / "name", console=quiet
-    )
+    grid = encoder_settings("dense") | small | {"kind": "grid"}
+    named = train(build_config("ppo", settings=grid), tmp_path / "name", quiet)
     assert RunFolder(named.folder).config().encoder == EncoderConfig("dense")
 
 

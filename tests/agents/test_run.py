@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from agents.config import TrainConfig, build_config
-from agents.run import RunFolder, is_run_folder, load_policy
+from agents.loader import load_policy
+from agents.run import RunFolder, is_run_folder
 from deeptraffic.run_dir import versions, write_atomically
 
 
@@ -53,7 +54,7 @@ def test_a_damaged_configuration_is_reported(tmp_path: Path, content: str) -> No
 
 
 def test_loading_needs_a_run_with_a_network(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no run folder"):
+    with pytest.raises(ValueError, match="no training run"):
         load_policy(tmp_path)
     run = begun(tmp_path, build_config("ppo"))
     with pytest.raises(ValueError, match="no network yet"):
@@ -123,7 +124,7 @@ def test_loading_a_policy_of_dense_layers_needs_no_torch(
     weights = {"0.weight": np.ones((5, 42), np.float32), "0.bias": np.arange(5, dtype=np.float32)}
     write_atomically(run.best_file, weights_content(weights, {"decisions": "7"}))
     program = (
-        "import sys, numpy as np\nfrom agents.run import load_policy\n"
+        "import sys, numpy as np\nfrom agents.loader import load_policy\n"
         f"policy = load_policy({str(tmp_path)!r})\n"
         "print(policy.act(np.ones((2, 420)), np.arange(2)), policy.notes, 'torch' in sys.modules)"
     )

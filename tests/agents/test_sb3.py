@@ -9,9 +9,10 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import DQN
 
+from agents.algorithms.dqn import PerGameDQN
 from agents.config import TrainConfig
-from agents.export import TrainedPolicy, make_policy
-from agents.sb3 import PerGameDQN, make_games, make_model, network_kind, network_weights
+from agents.export import TrainedPolicy
+from agents.sb3 import make_games, make_model, make_policy, network_kind, network_weights
 
 Config = Callable[..., TrainConfig]
 
@@ -26,7 +27,7 @@ def test_the_compiled_driver_acts_as_the_network_does(
     model = make_model(config, env)
     for weight in model.policy.parameters():
         torch.nn.init.normal_(weight, std=0.3)  # a new network prefers one action everywhere
-    policy = make_policy(config, network_weights(model, config), "new")
+    policy = make_policy(model, config, "new")
     assert isinstance(policy, TrainedPolicy)
     obs = env.reset()
     cells = env.batch.sim.sense(config.observation.sensor)
@@ -42,7 +43,7 @@ def test_a_layer_that_lanes_share_is_driven_with_by_every_algorithm(small_config
     model = make_model(config, env)
     for weight in model.policy.parameters():
         torch.nn.init.normal_(weight, std=0.3)
-    policy = make_policy(config, network_weights(model, config), "new")
+    policy = make_policy(model, config, "new")
     obs: Any = env.reset()
     cells = env.batch.sim.sense(config.observation.sensor)
     np.testing.assert_array_equal(policy.act(cells, np.arange(64)), model.predict(obs, deterministic=True)[0])
@@ -55,7 +56,7 @@ def test_a_driver_is_made_from_any_observation(small_config: Config, kind: str, 
     config = small_config("ppo", num_envs=4, batch_size=16, kind=kind, **settings)
     env = make_games(config)
     model = make_model(config, env)
-    policy = make_policy(config, network_weights(model, config), kind)
+    policy = make_policy(model, config, kind)
     obs = env.reset()
     np.testing.assert_array_equal(policy.act(obs, np.arange(4)), model.predict(obs, deterministic=True)[0])
     assert policy.observation.kind == kind

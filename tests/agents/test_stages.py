@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from agents.config import TrainConfig
+from agents.config import TrainConfig, build_config
 from agents.run import RunFolder
 from agents.stages import stage_configs, train_in_stages
-from agents.train_command import train_command
 
 Config = Callable[..., TrainConfig]
 
@@ -20,7 +19,7 @@ def test_every_stage_goes_on_with_the_network_of_the_one_before(small_config: Co
     assert [stage.road.other_agents for stage in (first, second, third)] == [0, 3, 10]
     assert [stage.total_timesteps for stage in (first, second, third)] == [100, 100, 100]
     assert (first.init, second.init, third.init) == ("", "runs/staged/others-00", "runs/staged/others-03")
-    assert (first.critic_first, third.critic_first) == (0, 5)
+    assert (first.agent.critic_first, third.agent.critic_first) == (0, 5)  # type: ignore[attr-defined]
 
 
 def test_stages_are_trained_once_each_and_a_stopped_one_goes_on(
@@ -35,15 +34,19 @@ def test_stages_are_trained_once_each_and_a_stopped_one_goes_on(
     assert RunFolder(tmp_path / "others-00").metrics() == metrics
 
 
-def test_stages_are_trained_by_the_command(tmp_path: Path, quiet: Console) -> None:
+def test_stages_are_trained_by_ppo_too(tmp_path: Path, quiet: Console) -> None:
     small = ["num_envs=4", "n_steps=4", "batch_size=8", "total_timesteps=64", "evaluation_runs=0", "hidden=[4]"]
-    result = train_command("ppo", settings=small, stages=(0, 1), output=tmp_path, console=quiet)
+    result = train_in_stages(build_config("ppo", settings=small), (0, 1), tmp_path, quiet)
     assert RunFolder(result.folder).config().road.other_agents == 1
 
 
 @pytest.mark.parametrize(
     ("algo", "stages", "words"),
-    [("a2c", (0, 3), "train ppo or team_ppo"), ("ppo", (3, 3), "different numbers"), ("ppo", (), "different numbers")],
+    [
+        ("a2c", (0, 3), "train ppo or team_ppo or expert_iteration"),
+        ("ppo", (3, 3), "different numbers"),
+        ("ppo", (), "different numbers"),
+    ],
 )
 def test_impossible_stages_are_refused(small_config: Config, algo: str, stages: tuple[int, ...], words: str) -> None:
     with pytest.raises(ValueError, match=words):

@@ -10,15 +10,15 @@ import torch
 from rich.console import Console
 
 from agents.config import TrainConfig, build_config
-from agents.export import make_policy
-from agents.run import load_policy
-from agents.sb3 import make_games, make_model, network_weights
-from agents.train_command import train_command
-from agents.training import train
-from agents.warm_start import init_settings
+from agents.loader import load_policy
+from agents.run import configure
+from agents.sb3 import make_games, make_model, make_policy
+from agents.trainer import train
+from agents.warm_start import init_settings, network_policy
 from deeptraffic.policies.file import pack_policy, read_policy, write_policy
 from deeptraffic.policies.layers import Dense, Elu, Relu
 from deeptraffic.policies.network import Network
+from deeptraffic.settings import parse_setting
 from deeptraffic.sim.rules import Sensor
 
 Config = Callable[..., TrainConfig]
@@ -44,11 +44,12 @@ def policy_file(path: Path, activation: Any = Relu, bias: bool = True) -> Path:
 
 @pytest.mark.parametrize("algo", ["ppo", "team_ppo"])
 def test_a_new_agent_drives_as_the_run_it_begins_from(trained: Path, small_config: Config, algo: str) -> None:
-    settings = init_settings(trained)
+    start = network_policy(load_policy(trained), "trained")
+    settings = init_settings(start)
     assert settings["agent.hidden"] == [16, 8] and settings["agent.activation"] == "relu"
     config = small_config(algo, **{k: v for k, v in settings.items() if k != "agent.hidden"}, hidden=[16, 8])
-    model = make_model(config, make_games(config))
-    driver = make_policy(config, network_weights(model, config), "new")
+    model = make_model(config, make_games(config), start)
+    driver = make_policy(model, config, "new")
     sensor = config.observation.sensor
     assert sensor.lanes_side == 2
     cells = np.random.default_rng(1).choice([0.0, 0.02, 0.04, 1.0], size=(200, sensor.size))
@@ -63,11 +64,12 @@ def test_a_new_agent_drives_as_the_run_it_begins_from(trained: Path, small_confi
 def test_a_layer_that_lanes_share_is_begun_from_too(tmp_path: Path, small_config: Config, quiet: Console) -> None:
     settings = {"kind": "vector", "dtype": "float32", "lane_units": 4, "hidden": [8], "activation": "relu"}
     train(small_config("pqn", layer_norm=False, **settings), tmp_path / "first", quiet)
-    found = init_settings(tmp_path / "first")
+    start = network_policy(load_policy(tmp_path / "first"), "first")
+    found = init_settings(start)
     assert (found["agent.lane_units"], found["agent.hidden"], found["observation.kind"]) == (4, [8], "vector")
-    config = small_config("team_ppo", init=found["init"], init_gain=25.0, **settings)
-    model = make_model(config, make_games(config))
-    driver = make_policy(config, network_weights(model, config), "new")
+    config = small_config("team_ppo", init_gain=25.0, **settings)
+    model = make_model(config, make_games(config), start)
+    driver = make_policy(model, config, "new")
     cells = np.random.default_rng(1).choice([0.0, 0.02, 0.04, 1.0], size=(200, 420))
     expected = load_policy(tmp_path / "first")
     np.testing.assert_array_equal(driver.act(cells, np.arange(200)), expected.act(cells, np.arange(200)))
@@ -83,10 +85,12 @@ def logits(policy: Any, cells: Any) -> Any:
 def test_a_policy_file_is_begun_from_by_the_command(tmp_path: Path, quiet: Console) -> None:
     file = policy_file(tmp_path / "mine.safetensors")
     small = ["num_envs=4", "n_steps=4", "batch_size=8", "total_timesteps=16", "evaluation_runs=0", "critic_first=1000"]
-    train_command("ppo", init=file, settings=small, output=tmp_path / "run", console=quiet)
+    start = init_settings(network_policy(load_policy(file), "file"))
+    given = {"init": str(file), **start, **dict(parse_setting(setting) for setting in small)}
+    train(configure("ppo", tmp_path / "run", settings=given), tmp_path / "run", quiet)
     cells = np.random.default_rng(1).choice([0.0, 0.02, 0.04, 1.0], size=(200, 42))
     file.unlink()  # a run that has begun needs it no more
-    again = train_command("ppo", settings=["total_timesteps=48"], output=tmp_path / "run", console=quiet)
+    again = train(configure("ppo", tmp_path / "run", settings=["total_timesteps=48"]), tmp_path / "run", quiet)
     assert again.decisions == 48
     rows = np.arange(200)
     expected = policy_file(tmp_path / "same.safetensors")
@@ -122,12 +126,15 @@ def test_a_network_of_another_kind_is_refused(
 ) -> None:
     path = policy_file(tmp_path / "mine.safetensors", **file)
     with pytest.raises(ValueError, match=words):
-        config = build_config("ppo", settings=init_settings(path) | {"agent.hidden": hidden})
-        make_model(config, make_games(config))
+        start = network_policy(load_policy(path), "mine")
+        config = build_config("ppo", settings=init_settings(start) | {"agent.hidden": hidden})
+        make_model(config, make_games(config), start)
 
 
 def test_what_cannot_be_begun_from_is_named(tmp_path: Path, small_config: Config) -> None:
-    with pytest.raises(ValueError, match="begin from a network that drives already"):
+    with pytest.raises(ValueError, match="ppo, team_ppo, expert_iteration without an encoder can be initialised"):
         small_config("a2c", init="runs/first")
     with pytest.raises(ValueError, match="nothing.safetensors"):
-        init_settings(tmp_path / "nothing.safetensors")
+        load_policy(tmp_path / "nothing.safetensors")
+    with pytest.raises(ValueError, match="init='gap' is no network"):
+        network_policy(load_policy("gap"), "gap")

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from agents.analysis.comparison import group_policies, write_comparison
 from agents.config import TrainConfig
-from agents.run import load_policy
-from agents.training import train
+from agents.loader import load_policy
+from agents.trainer import train
 from deeptraffic.cli.app import app
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.policies.builtin import make_builtin

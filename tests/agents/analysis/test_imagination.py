@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from agents.algorithms.world_model.agent import WorldModelAgent
 from agents.analysis.imagination import (
     Prediction,
     cell_shades,
@@ -17,7 +18,6 @@ from agents.analysis.imagination import (
 )
 from agents.config import TrainConfig
 from agents.sb3 import make_games, make_model
-from agents.world_model_agent import WorldModelAgent
 from deeptraffic.envs.observations import Observer, make_observation
 from deeptraffic.evaluation.seeds import choose_seeds
 from deeptraffic.sim.engine import Simulator

@@ -9,6 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from agents.algorithms.world_model.agent import WorldModelAgent
 from agents.analysis.planning_gap import (
     ALONE,
     LEARNED,
@@ -23,8 +24,7 @@ from agents.analysis.planning_gap import (
 )
 from agents.config import TrainConfig
 from agents.sb3 import make_games, make_model
-from agents.training import train
-from agents.world_model_agent import WorldModelAgent
+from agents.trainer import train
 from deeptraffic.envs.observations import Observer
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Action

@@ -18,8 +18,8 @@ from agents.champions.shipping import MAX_BYTES, ship_champion, to_float16
 from agents.config import TrainConfig
 from agents.export import weights_content
 from agents.lane_network import LaneDriver, LaneFeatures
-from agents.run import load_policy
-from agents.training import train
+from agents.loader import load_policy
+from agents.trainer import train
 from deeptraffic.cli import policies
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 from deeptraffic.policies.builtin import make_builtin
@@ -154,9 +154,9 @@ def test_a_champion_is_a_policy_of_the_command_line(monkeypatch: pytest.MonkeyPa
     champions = {"champion-solo": make_builtin("idle")}
     monkeypatch.setattr(policies, "CHAMPIONS", champions)
     monkeypatch.setattr(policies, "load_champion", champions.get)
-    assert policies.resolve_policy("champion-solo") is champions["champion-solo"]
+    assert policies.load_policy("champion-solo") is champions["champion-solo"]
     with pytest.raises(ValueError, match=f"no built-in name .idle, .*gap, {', '.join(CHAMPIONS)}"):
-        policies.resolve_policy("champion-flying")
+        policies.load_policy("champion-flying")
 
 
 def test_the_table_tells_what_is_not_known_by_a_dash() -> None:

@@ -14,9 +14,11 @@ def build(space: dict[str, Any] = GAMMA, settings: dict[str, Any] | None = None,
 
 
 def test_a_trials_configuration_is_the_fixed_settings_and_what_was_drawn() -> None:
-    config = build({"layers": {"layers": [1, 2], "units": [5, 9], "activation": "relu"}, **GAMMA}, {"iterations": 700})
+    space = {"layers": {"layers": [1, 2], "units": [5, 9], "activation": "relu"}, **GAMMA}
+    config = build(space, {"total_timesteps": 700})
     run: Any = config.run_config({"gamma": 0.75, "layers.count": 2, "layers.units": 6}, seed=5)
-    assert (run.gamma, run.iterations, run.layers, run.seed) == (0.75, 700, ((6, "relu"), (6, "relu")), 5)
+    assert (run.agent.gamma, run.total_timesteps, run.seed) == (0.75, 700, 5)
+    assert run.agent.layers == ((6, "relu"), (6, "relu"))
 
 
 def test_settings_are_named_as_for_training() -> None:
@@ -31,7 +33,7 @@ def test_settings_are_named_as_for_training() -> None:
     ("changes", "message"),
     [
         ({"space": {}}, "nothing varies; name a setting under"),
-        ({"space": {"gama": {"float": [0.5, 0.9]}}}, "did you mean 'gamma'"),
+        ({"space": {"gama": {"float": [0.5, 0.9]}}}, "did you mean 'agent.gamma'"),
         ({"space": {"gamma": {"float": [0.5, 1.5]}}}, "space.gamma contains 1.5: .*must be a number in .0, 1."),
         ({"space": {"batch_size": {"choices": [32, "many"]}}}, "contains 'many'"),
         ({"space": {"lanes_side": {"int": [0, 9]}}}, "contains 9"),

@@ -29,7 +29,7 @@ fake_ray: Any = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fake_ray)
 
 SPACE = {"gamma": {"float": [0.5, 0.99]}, "lanes_side": {"int": [0, 1]}}
-FEW = {"iterations": 60, "start_learn_threshold": 20, "learning_steps_burnin": 10, "learning_steps_total": 50}
+FEW = {"total_timesteps": 60, "start_learn_threshold": 20, "learning_steps_burnin": 10, "learning_steps_total": 50}
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra ray: ray")
 
 
@@ -169,7 +169,7 @@ def kill_machine(machine: Any, while_it_runs: str) -> list[str]:
 def test_machine_killed_in_the_midst_of_a_trial_loses_none_and_none_counts_twice(
     cluster: Any, tmp_path: Path, quiet: Console
 ) -> None:
-    config = tiny(settings={**FEW, "iterations": 30_000}, tuning_runs=100, trials=6)
+    config = tiny(settings={**FEW, "total_timesteps": 30_000}, tuning_runs=100, trials=6)
     killed: list[str] = []
     events: list[Any] = []
 

@@ -14,7 +14,8 @@ import pytest
 from rich.console import Console
 from safetensors.numpy import load
 
-from agents.deepqlearn_run import load_policy, train_command
+from agents.loader import load_policy
+from agents.run import configure
 from agents.study import workers as trial_workers
 from agents.study.config import SweepConfig, build_sweep
 from agents.study.storage import TrialStorage
@@ -22,11 +23,12 @@ from agents.study.sweep import run_sweep
 from agents.study.table import read_tables
 from agents.study.trial import TrialResult, run_trial
 from agents.study.workers import Died, Event, Finished, Reported
+from agents.trainer import train
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.run_dir import Interrupted
 
 SPACE = {"gamma": {"float": [0.5, 0.99]}, "lanes_side": {"int": [0, 1]}}
-FEW = {"iterations": 60, "start_learn_threshold": 20, "learning_steps_burnin": 10, "learning_steps_total": 50}
+FEW = {"total_timesteps": 60, "start_learn_threshold": 20, "learning_steps_burnin": 10, "learning_steps_total": 50}
 TINY: dict[str, Any] = {"settings": FEW, "space": SPACE, "tuning_runs": 2, "reporting_runs": 3, "evaluation_runs": 2}
 
 
@@ -89,7 +91,8 @@ def test_a_sweep_leaves_a_table_the_winners_settings_and_its_score(tmp_path: Pat
 
 def test_the_winners_settings_train_the_network_that_was_scored(tmp_path: Path, quiet: Console) -> None:
     result, _ = sweep_inline(tiny(), tmp_path / "s", quiet)
-    trained = train_command({"seed": None}, tmp_path / "s" / "best.toml", [], "mit-basic", tmp_path / "run", quiet)
+    config = configure("deepqlearn", tmp_path / "run", config_file=tmp_path / "s" / "best.toml")
+    trained = train(config, tmp_path / "run", quiet)
     policy = load_policy(trained.folder)
     again = evaluate_open(policy, 2018, 0, runs=3, seed_set="reporting")
     assert again.median_mph == result.winner.score
@@ -137,7 +140,7 @@ def test_a_trial_that_kills_every_process_is_given_up(tmp_path: Path, quiet: Con
 
 def test_settings_that_diverge_are_a_failed_trial_not_an_error(tmp_path: Path, quiet: Console) -> None:
     space = {"learning_rate": {"choices": [10.0]}}
-    config = tiny(space=space, settings={**FEW, "iterations": 400}, trials=2)
+    config = tiny(space=space, settings={**FEW, "total_timesteps": 400}, trials=2)
     result, _ = sweep_inline(config, tmp_path, quiet)
     assert (result.trials, result.failed, result.best, result.winner) == (2, 2, None, None)
     assert "lower learning_rate=10" in read_tables([tmp_path]).texts("failure")[0]
@@ -158,7 +161,8 @@ def test_seeds_of_a_trial_are_averaged(tmp_path: Path, quiet: Console) -> None:
     single = []
     for seed in config.seeds(0):
         folder = tmp_path / f"run-{seed}"
-        train_command({"seed": seed}, tmp_path / "best.toml", [], "mit-basic", folder, quiet)
+        run = configure("deepqlearn", folder, config_file=tmp_path / "best.toml", settings={"seed": seed})
+        train(run, folder, quiet)
         single.append(evaluate_open(load_policy(folder), runs=2).median_mph)
     assert result.score == pytest.approx(sum(single) / 2, abs=1e-3) and single[0] != single[1]
 
@@ -185,7 +189,7 @@ def test_the_pruner_sees_evaluations_on_the_way_and_stops_trials(tmp_path: Path,
 
 
 def test_a_report_stops_a_training_where_it_is() -> None:
-    config = tiny(evaluations=3, settings={**FEW, "iterations": 3000})
+    config = tiny(evaluations=3, settings={**FEW, "total_timesteps": 3000})
     steps: list[int] = []
 
     def stop_second(step: int, score: float) -> bool:
@@ -253,7 +257,7 @@ def running_children(parent: int) -> list[int]:
 
 
 def test_a_killed_sweep_resumes_without_losing_or_repeating_a_trial(tmp_path: Path, quiet: Console) -> None:
-    given = {**TINY, "settings": {**FEW, "iterations": 4000}, "trials": 8}
+    given = {**TINY, "settings": {**FEW, "total_timesteps": 4000}, "trials": 8}
     config, folder = build_sweep(given), tmp_path / "killed"
     (tmp_path / "program.py").write_text(PROGRAM)
     command = [sys.executable, str(tmp_path / "program.py"), json.dumps(given), str(folder)]

@@ -6,20 +6,22 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
+from agents.config import TrainConfig, build_config
+from agents.loader import load_network
 from agents.study.config import build_sweep
 from agents.study.trial import objective, run_trial, score_networks, spread
-from agents.study.trial_training import RunConfig, configure, read_network, train_trial
+from agents.study.trial_training import train_trial
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.policies.base import Policy
 
-ORIGINAL = {"iterations": 3000, "layers": [[4, "relu"]]}
+ORIGINAL = {"total_timesteps": 3000, "layers": [[4, "relu"]]}
 PQN = {"num_envs": 8, "n_steps": 8, "batch_size": 32, "n_epochs": 1, "total_timesteps": 384, "hidden": [16, 8]}
 SENSOR = {"lanes_side": 1, "patches_ahead": 6, "patches_behind": 2}
 
 
-def small(algorithm: str) -> RunConfig:
+def small(algorithm: str) -> TrainConfig:
     own = ORIGINAL if algorithm == "deepqlearn" else PQN
-    return configure(algorithm, "", {**own, **SENSOR})
+    return build_config(algorithm, settings={**own, **SENSOR})
 
 
 def go_on(stage: int, policy: Policy) -> bool:
@@ -41,7 +43,7 @@ def test_a_training_tells_its_networks_size_and_keeps_it(algorithm: str, paramet
     config = small(algorithm)
     trained = train_trial(config, 1, go_on)
     assert (trained.parameters, trained.layers, trained.stopped) == (parameters, layers, False)
-    again = read_network(config, trained.network, "again")
+    again = load_network(trained.network, config.to_json(), "again")
     scores = [evaluate_open(policy, config.road, runs=3).run_scores for policy in (trained.policy, again)]
     np.testing.assert_array_equal(*scores)
 
@@ -59,7 +61,7 @@ def test_a_training_is_looked_at_after_each_stage_and_stops_when_asked(algorithm
 
 def sweep(**given: Any) -> Any:
     space = {"gamma": {"float": [0.5, 0.99]}}
-    tiny = {"settings": {**ORIGINAL, **SENSOR, "iterations": 1000}, "tuning_runs": 12, "reporting_runs": 4}
+    tiny = {"settings": {**ORIGINAL, **SENSOR, "total_timesteps": 1000}, "tuning_runs": 12, "reporting_runs": 4}
     return build_sweep({"space": space, **tiny, **given})
 
 
@@ -75,11 +77,11 @@ def test_a_trials_facts_are_those_of_its_evaluation() -> None:
     config = sweep()
     result = run_trial(config, 0, {"gamma": 0.8})
     run = config.run_config({"gamma": 0.8}, config.seeds(0)[0])
-    runs = evaluate_open(read_network(run, result.networks[0], "x"), runs=12).run_scores
+    runs = evaluate_open(load_network(result.networks[0], run.to_json(), "x"), runs=12).run_scores
     assert result.score == pytest.approx(np.median(runs), abs=1e-4)
     assert result.facts["mean"] == pytest.approx(runs.mean(), abs=1e-4)
     assert result.facts["first_10"] == pytest.approx(np.median(runs[:10]), abs=1e-4)
-    assert result.facts["settings"]["gamma"] == 0.8 and "first_100" not in result.facts
+    assert result.facts["settings"]["agent.gamma"] == 0.8 and "first_100" not in result.facts
     (reported,) = score_networks(config, 0, {"gamma": 0.8}, result.networks)
     assert (reported.seed_set, reported.runs) == ("reporting", 4)
 

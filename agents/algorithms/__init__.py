@@ -1,0 +1,1 @@
+"""Algorithms, one module or package each, listed in `agents.registry`."""

@@ -1,0 +1,390 @@
+"""Expert iteration: learn from paired rollouts in the true simulator which action is better, act by it, and repeat.
+
+The simulator is used only while training: the resulting network sees the sensor's cells alone and is as legal in a
+contest as any other. It plays many games; in a fraction of the states where a lane change is possible, every candidate
+action is tried out on copies of the game (`agents.paired_rollouts`), with the network driving on. The network is
+regressed on the differences (by how much a candidate exceeds the mean of the candidates): one rollout says little, but
+a regression over many thousand averages the randomness of the traffic away. State values are learned from the games'
+own rewards.
+
+With other agents, all of them are the network's copies, and each one's candidates are valued by the team's return. A
+lane change may then matter though the deciding car cannot make it: by the rules of 2018, the vehicles that come after
+it in a frame's order execute it too.
+
+Sources: Anthony, Tian and Barber 2017, "Thinking Fast and Slow with Deep Learning and Tree Search", arXiv:1705.08439
+(a search improves a network that guides the search); Lagoudakis and Parr 2003, "Reinforcement Learning as
+Classification" (rollouts improve a policy, a learner generalises them).
+
+    >>> config = build_config("expert_iteration", settings=["total_timesteps=1000000"])
+    >>> model = make_model(config, make_games(config))           # learn(), predict(), save() and load(), as SB3's
+    >>> model.learn(config.total_timesteps)
+
+Letters in shapes: T decisions of each game in a round, B games, N labelled states, D cells, K candidate actions.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor, nn
+
+from agents.algorithm import NetworkConfig
+from agents.algorithms.pqn import lambda_returns
+from agents.exploration import explore
+from agents.export import Weights
+from agents.lane_network import CANDIDATES, MIRRORED, LanePolicy, driver_of, mirror_cells
+from agents.paired_rollouts import PairedRollouts, draw_streams, worth_trying
+from agents.rounds import RoundLearner
+from agents.sb3 import ACTIVATIONS, SB3Algorithm
+from agents.team_env import TeamVecEnv
+from agents.warm_start import policy_weights
+from deeptraffic.policies.network_policy import NetworkPolicy
+from deeptraffic.settings import Settings, choice, integer, integers, real
+from deeptraffic.sim.rules import Sensor
+from deeptraffic.sim.state import I64
+
+if TYPE_CHECKING:
+    from agents.config import TrainConfig
+
+Pair = tuple[Tensor, Tensor]
+TO_72_MPH: Settings = {
+    "num_envs": 1024,
+    "torch_threads": 2,
+    "total_timesteps": 960_000,
+    "evaluate_every": 140_000,
+    "checkpoint_every": 480_000,
+}
+
+
+@dataclass(frozen=True)
+class ExpertConfig(NetworkConfig):
+    """Hyperparameters of expert iteration.
+
+    gamma, max_grad_norm, hidden, activation, lane_units: as in `NetworkConfig`, with this algorithm's own defaults
+    n_steps: decisions of each game in a round
+    label_share: fraction of the states with a choice in which the candidate actions are tried out
+    rollouts: of each candidate in such a state
+    depth: decisions of a rollout
+    rollout_lambda: weight of longer returns in a rollout, see `agents.paired_rollouts`
+    value_lambda: weight of longer returns in what states are worth
+    exploration_eps: probability of a random candidate, for each game
+    rounds_kept: rounds whose labelled states are learned from
+    batch_size: labelled states, and as many other states, of one gradient step
+    n_epochs: passes over the labelled states, after each round
+    advantage_coef, value_coef: weights of the losses; value_coef=0: rollouts count their own rewards alone
+    advantage_scale: [reward] error of an advantage up to which its loss is quadratic, beyond it linear (Huber)
+    average_rate: rate of the moving average of the network that drives, per gradient step
+    """
+
+    gamma: float = real(0.95, 0.0, 1.0)
+    max_grad_norm: float = real(1.0, 1e-6, 1e6)
+    hidden: tuple[int, ...] = integers((256, 128), 1, 4096, 0, 8)
+    activation: str = choice("relu", "tanh", "relu")
+    lane_units: int = integer(64, 1, 1024)
+    n_steps: int = integer(67, 1, 4096)
+    label_share: float = real(1.0, 1e-6, 1.0)
+    rollouts: int = integer(1, 1, 4096)
+    depth: int = integer(6, 1, 200)
+    rollout_lambda: float = real(0.8, 0.0, 1.0)
+    value_lambda: float = real(0.8, 0.0, 1.0)
+    exploration_eps: float = real(0.05, 0.0, 1.0)
+    rounds_kept: int = integer(8, 1, 1000)
+    batch_size: int = integer(512, 1, 1_000_000)
+    n_epochs: int = integer(1, 1, 100)
+    advantage_coef: float = real(4.0, 0.0, 1000.0)
+    value_coef: float = real(0.075, 0.0, 1000.0)
+    advantage_scale: float = real(1.0, 1e-6, 1000.0)
+    average_rate: float = real(0.002, 1e-6, 1.0)
+
+    def check(self) -> None:
+        """Raise ValueError if rollouts would use values that are not learned."""
+        if not self.value_coef and self.rollout_lambda < 1.0:
+            raise ValueError(
+                f"rollout_lambda={self.rollout_lambda} weighs values that are not learned with value_coef=0; "
+                "set rollout_lambda=1 or a greater value_coef"
+            )
+
+    def check_run(self, run: "TrainConfig") -> None:
+        """Raise ValueError if the observation, the reward or a team does not fit."""
+        self.check_lanes(run)
+        if run.games.reward != "mit":
+            raise ValueError(f"reward={run.games.reward!r}: expert_iteration learns from 'mit'; leave reward out")
+        if run.road.other_agents and self.value_coef:
+            raise ValueError(
+                f"value_coef={self.value_coef} with other_agents={run.road.other_agents}: a team learns from "
+                "rollouts alone; set value_coef=0 and rollout_lambda=1"
+            )
+
+
+@dataclass
+class LabelledStates:
+    """Labelled states of the last rounds, the oldest first.
+
+    cells: (N, D) float16 of each round; free road and no road are exact, speeds to 0.05%
+    returns: (N, K) float32 of each candidate
+    """
+
+    cells: list[Tensor] = field(default_factory=list)
+    returns: list[Tensor] = field(default_factory=list)
+
+    def add(self, cells: Tensor, returns: Tensor, keep: int) -> None:
+        """Add a round, and drop all but the newest `keep`."""
+        self.cells, self.returns = [*self.cells, cells.half()][-keep:], [*self.returns, returns.float()][-keep:]
+
+    def state(self) -> dict[str, Any]:
+        """Return the states and their labels, for a checkpoint."""
+        return {"cells": self.cells, "returns": self.returns}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Continue from a checkpoint."""
+        self.cells, self.returns = list(saved["cells"]), list(saved["returns"])
+
+
+@dataclass
+class ExpertRollout:
+    """A rollout of all games, one entry per decision.
+
+    labelled: (N, D) float16 of states in which candidates were tried out; returns: (N, K) of the candidates
+    cells: (B, D) float32 that were decided on; rewards: (B,) float32; next_values: (B,) of the states they led to
+    dones: (B,) whether the game ended
+    """
+
+    labelled: list[Tensor] = field(default_factory=list)
+    returns: list[Tensor] = field(default_factory=list)
+    cells: list[Tensor] = field(default_factory=list)
+    rewards: list[Tensor] = field(default_factory=list)
+    next_values: list[Tensor] = field(default_factory=list)
+    dones: list[Tensor] = field(default_factory=list)
+
+
+class ExpertIteration(RoundLearner):
+    """Expert iteration by paired rollouts, with Stable-Baselines3's interface.
+
+    Args:
+        policy, env, common (policy_kwargs, seed, device, verbose, tensorboard_log): as for `RoundLearner`; env is a
+            `DeepTrafficVecEnv` of the sensor's cells, policy_kwargs are those of `LanePolicy`
+        sensor: of the cells
+        config: see `ExpertConfig`
+        learning_rate: a constant, or a function of the fraction of training that remains
+    """
+
+    policy: LanePolicy
+
+    # parameters: the keywords of SB3's algorithms
+    def __init__(
+        self,
+        policy: str | type[LanePolicy],
+        env: VecEnv | None,
+        sensor: Sensor | None = None,
+        config: ExpertConfig | None = None,
+        learning_rate: float | Callable[[float], float] = 1e-3,
+        **common: Any,
+    ) -> None:
+        super().__init__(policy, env, learning_rate, **common)
+        self.config, self.sensor = config or ExpertConfig(), sensor or Sensor()
+        self.labelled = LabelledStates()
+        self.rollouts: PairedRollouts | None = None
+
+    # --- one round ------------------------------------------------------------------------------------------------
+
+    def _make_rollouts(self) -> PairedRollouts:
+        config, batch = self.config, self._batch()
+        settings = (config.depth, config.gamma, config.rollout_lambda)
+        return PairedRollouts(batch.rules, self.sensor, self._drive, *settings, batch.sim.threads)
+
+    def _batch(self) -> Any:
+        """The games as a `EnvBatch`, whose simulator the rollouts copy."""
+        assert self.env is not None
+        return self.env.get_attr("batch", [0])[0]
+
+    def _drive(self, cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.float32]]:
+        """Return (actions (B,), values (B,)) of the averaged network."""
+        advantages, values = self.policy.average.judge(cells)
+        return CANDIDATES[advantages.argmax(1)], values if self.config.value_coef else np.zeros_like(values)
+
+    def _collect(self, callback: BaseCallback) -> ExpertRollout | None:
+        """Play n_steps decisions of every agent, and try candidates out; None if the callback ends the training."""
+        assert self.env is not None
+        played, rollouts = ExpertRollout(), self.rollouts or self._make_rollouts()
+        self.rollouts = rollouts
+        self.policy.set_training_mode(False)
+        callback.on_rollout_start()
+        for _ in range(self.config.n_steps):
+            obs: Any = self._last_obs
+            for agent in range(self.num_agents - 1):
+                obs = self._team().take_turn(self._decide(obs, agent, rollouts, played))
+            actions = self._decide(obs, self.num_agents - 1, rollouts, played)
+            self._last_obs, rewards, dones, infos = self.env.step(actions)  # type: ignore[assignment]
+            self._last_episode_starts = dones
+            self.num_timesteps += self.env.num_envs * self.num_agents
+            if self.config.value_coef:
+                self._add(played, obs, rewards, dones, infos)
+            self._update_info_buffer([infos[row] for row in np.flatnonzero(dones)])
+            callback.update_locals(locals())
+            if not callback.on_step():
+                return None
+        self.labelled.add(torch.cat(played.labelled), torch.cat(played.returns), self.config.rounds_kept)
+        callback.on_rollout_end()
+        return played
+
+    @property
+    def num_agents(self) -> int:
+        """Agents of a game that the network drives and learns from."""
+        return self.env.num_agents if isinstance(self.env, TeamVecEnv) else 1
+
+    def _team(self) -> TeamVecEnv:
+        assert isinstance(self.env, TeamVecEnv), "several agents take turns"
+        return self.env
+
+    def _decide(self, obs: Any, agent: int, rollouts: PairedRollouts, played: ExpertRollout) -> I64:
+        """Try candidates out for the agent whose turn it is; return its epsilon-greedy actions (B,)."""
+        rows, returns = self._try_out(agent, rollouts)
+        played.labelled.append(torch.from_numpy(obs[rows]).half())
+        played.returns.append(torch.from_numpy(returns))
+        best = np.searchsorted(CANDIDATES, self._drive(obs)[0])
+        return CANDIDATES[explore(best, self.config.exploration_eps, len(CANDIDATES))]
+
+    def _try_out(self, agent: int, rollouts: PairedRollouts) -> tuple[I64, NDArray[np.float32]]:
+        """Try the candidates out in a fraction of the games with a choice; return (env indices (N,), returns (N, K)).
+
+        The return of a lane change that the safety system would refuse the ego car is that of accelerating.
+        """
+        sim = self._batch().sim
+        possible = worth_trying(sim, sim.rows, CANDIDATES, agent)
+        wanted = np.random.random(len(possible)) < self.config.label_share
+        rows = np.flatnonzero(wanted & (possible.sum(1) > 1))
+        random = np.random.default_rng(np.random.randint(2**31))  # from the stream that checkpoints keep
+        streams = draw_streams(random, rows.size, self.config.rollouts)
+        found = rollouts.returns(sim, rows, possible[rows], CANDIDATES[:, None], streams, agent).mean(2)
+        return rows, np.where(np.isnan(found), found[:, :1], found).astype(np.float32)
+
+    def _add(self, played: ExpertRollout, obs: Any, rewards: Any, dones: Any, infos: list[dict[str, Any]]) -> None:
+        """Add one decision of all games; a truncated one does not terminate: its last state's value counts."""
+        after = np.array(self._last_obs)
+        for row in np.flatnonzero(dones):
+            after[row] = infos[row]["terminal_observation"]
+        values = torch.from_numpy(self._drive(after)[1].copy())
+        played.cells.append(torch.from_numpy(obs))
+        played.rewards.append(torch.from_numpy(rewards))
+        played.next_values.append(values)
+        played.dones.append(torch.from_numpy(dones))
+
+    def _value_targets(self, played: ExpertRollout) -> Tensor:
+        """Return the lambda returns (T, B) of a rollout."""
+        config, dones = self.config, torch.stack(played.dones)
+        rewards, following = torch.stack(played.rewards), torch.stack(played.next_values)
+        if self._n_updates == 0:
+            following += self._centre(rewards.mean(), following.mean())
+        return lambda_returns(rewards, following, dones, config.gamma, config.value_lambda)
+
+    @torch.no_grad()
+    def _centre(self, mean_reward: Tensor, mean_value: Tensor) -> Tensor:
+        """Shift all values so that their mean is that of the mean reward for ever; return the shift.
+
+        A new network has no values; one that was initialised from a policy is near already, and hardly moved.
+        """
+        rise = mean_reward / max(1.0 - self.config.gamma, 1e-3) - mean_value
+        for network in (self.policy.driver, self.policy.average):
+            network.raise_values(rise)
+        return rise
+
+    # --- learning -------------------------------------------------------------------------------------------------
+
+    def _train(self, played: ExpertRollout) -> None:
+        """Take the gradient steps of a round: on all labelled states, and on the values of as many others."""
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        cells, returns = torch.cat(self.labelled.cells), torch.cat(self.labelled.returns)
+        visited = torch.cat(played.cells) if played.cells else None
+        targets = self._value_targets(played).flatten() if played.cells else None
+        for _ in range(self.config.n_epochs):
+            order = torch.from_numpy(np.random.permutation(len(cells)))
+            for batch in order.split(self.config.batch_size):
+                labelled = (cells[batch].float().to(self.device), returns[batch].to(self.device))
+                states = None
+                if visited is not None and targets is not None:
+                    others = torch.from_numpy(np.random.randint(len(visited), size=len(batch)))
+                    states = (visited[others].to(self.device), targets[others].to(self.device))
+                losses = self._descend(labelled, states)
+        self._n_updates += self.config.n_epochs
+        self.logger.record("train/advantage_loss", losses[0])
+        self.logger.record("train/value_loss", losses[1])
+
+    def _descend(self, labelled: Pair, states: Pair | None) -> tuple[float, float]:
+        """Take one gradient step, every second one mirrored; return the losses of advantages and values."""
+        (cells, returns), config = labelled, self.config
+        everything = cells if states is None else torch.cat([cells, states[0]])
+        if np.random.random() < 0.5:
+            everything, returns = mirror_cells(everything, self.sensor.columns), returns[:, MIRRORED]
+        advantages, values = self.policy(everything)
+        loss = nn.functional.smooth_l1_loss(
+            centred(advantages[: len(cells)]), centred(returns), beta=config.advantage_scale
+        )
+        value_loss = torch.zeros(())
+        if states is not None:
+            value_loss = nn.functional.mse_loss(values[len(cells) :], states[1])
+        self.policy.optimizer.zero_grad()
+        (config.advantage_coef * loss + config.value_coef * value_loss).backward()
+        nn.utils.clip_grad_norm_(self.policy.driver.parameters(), config.max_grad_norm)
+        self.policy.optimizer.step()
+        self.policy.follow(config.average_rate)
+        return loss.item(), value_loss.item()
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "labelled", "rollouts"]
+
+
+def centred(values: Tensor) -> Tensor:
+    """Return (N, K) less each row's mean: advantages."""
+    return values - values.mean(1, keepdim=True)
+
+
+# --- making and reading -------------------------------------------------------------------------------------------
+
+
+def make(agent: ExpertConfig, env: Any, common: dict[str, Any]) -> ExpertIteration:
+    """Return a new model."""
+    sensor = env.batch.observation.sensor
+    named = {name: common[name] for name in ("learning_rate", "seed", "device")}
+    network = {
+        "net_arch": list(agent.hidden),
+        "activation_fn": ACTIVATIONS[agent.activation],
+        "columns": sensor.columns,
+        "lane_units": agent.lane_units,
+    }
+    return ExpertIteration(LanePolicy, env=env, sensor=sensor, config=agent, policy_kwargs=network, **named)
+
+
+def weights(model: ExpertIteration) -> Weights:
+    """Return the layers of the averaged network, with its value head for a planner."""
+    return model.policy.average.weights()
+
+
+def start(model: ExpertIteration, policy: NetworkPolicy) -> None:
+    """Initialise a new model from a policy with a layer shared by all lanes; ValueError if it has none."""
+    model.policy.begin_from(driver_of(policy_weights(policy), policy.observation))
+
+
+ALGORITHM = SB3Algorithm(
+    config=ExpertConfig,
+    make=make,
+    weights=weights,
+    start=start,
+    plays_team=lambda road: road.other_agents > 0,
+    state=lambda model: model.labelled.state(),
+    restore=lambda model, saved: model.labelled.restore(saved),
+    defaults={
+        "kind": "vector",
+        "dtype": "float32",
+        "num_envs": 512,
+        "total_timesteps": 1_000_000,
+        "evaluate_every": 100_000,
+        "checkpoint_every": 500_000,
+    },
+    presets={"fast": TO_72_MPH},
+)

@@ -1,0 +1,410 @@
+"""Parallelised Q-network: Q-learning in many games, with lambda returns, without replay buffer and target network.
+
+Source: Gallici et al. 2024, "Simplifying Deep Temporal Difference Learning", arXiv:2407.04811: algorithm 1 with its
+lambda returns. LayerNorm keeps Q-learning stable without a target network (section 4); many games side by side give the
+varied data that a replay buffer would give.
+
+    >>> from agents.config import build_config
+    >>> from agents.sb3 import make_games, make_model
+    >>> config = build_config("pqn", settings=["total_timesteps=100000"])
+    >>> model = make_model(config, make_games(config))           # learn(), predict(), save() and load(), as SB3's
+    >>> model.learn(config.total_timesteps)
+
+One round: every game makes `n_steps` epsilon-greedy decisions; the lambda returns of this rollout are computed once;
+the network is regressed on them in `n_epochs` passes of shuffled minibatches.
+
+Letters in shapes: T decisions of each game in a round, B games, M = T * B, A actions.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, FlattenExtractor, NatureCNN
+from stable_baselines3.common.utils import obs_as_tensor
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor, nn
+
+from agents.algorithm import NetworkConfig
+from agents.algorithms.ppo import check_batch
+from agents.exploration import PerGameExploration, explore
+from agents.export import Weights
+from agents.rounds import RoundLearner
+from agents.sb3 import PARTS, SB3Algorithm, arrays, dense_weights, lane_weights
+from deeptraffic.settings import boolean, choice, integer, real
+
+if TYPE_CHECKING:
+    from agents.config import TrainConfig
+
+Info = dict[str, Any]
+Obs = Tensor | dict[str, Tensor]
+
+# --- hyperparameters ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PQNConfig(NetworkConfig):
+    """Hyperparameters of PQN.
+
+    max_grad_norm, activation: as in `NetworkConfig`, with this algorithm's own defaults
+    n_steps: decisions of each game between two updates
+    batch_size: decisions of one gradient step
+    n_epochs: passes over a rollout
+    q_lambda: weight of longer returns, 0 for one step, 1 for all n_steps
+    exploration_initial_eps, exploration_final_eps: probability of a random action, at the start and later
+    exploration_fraction: fraction of training over which it falls linearly from the one to the other
+    layer_norm: whether hidden layers are normalised; the original game's file format cannot hold that
+    dueling: whether the network's head is a value plus advantages
+    """
+
+    max_grad_norm: float = real(10.0, 1e-6, 1e6)
+    activation: str = choice("relu", "tanh", "relu")
+    n_steps: int = integer(8, 1, 4096)
+    batch_size: int = integer(128, 2, 1_000_000)
+    n_epochs: int = integer(4, 1, 100)
+    q_lambda: float = real(0.65, 0.0, 1.0)
+    exploration_initial_eps: float = real(1.0, 0.0, 1.0)
+    exploration_final_eps: float = real(0.05, 0.0, 1.0)
+    exploration_fraction: float = real(0.3, 0.001, 1.0)
+    layer_norm: bool = boolean(True)
+    dueling: bool = boolean(False)
+
+    def check_run(self, run: "TrainConfig") -> None:
+        """Raise ValueError if a rollout holds less than a batch."""
+        super().check_run(run)
+        check_batch(run, self.n_steps, self.batch_size)
+
+
+# --- network ------------------------------------------------------------------------------------------------------
+
+
+class PQNPolicy(BasePolicy):
+    """Action values from hidden layers of Linear, LayerNorm, activation; the greedy policy.
+
+    Args:
+        observation_space, action_space: of a single game; images and dicts get SB3's own extractors in front
+        lr_schedule: learning rate by the fraction of training that remains
+        net_arch: units of each hidden layer
+        activation_fn: after each hidden layer
+        layer_norm: whether hidden layers are normalised
+        dueling: whether the head is a state's value plus advantages (Wang et al. 2016, arXiv:1511.06581, eq. 9)
+        features_extractor_class, features_extractor_kwargs: an encoder in front; None for SB3's own
+        normalize_images: whether images are divided by 255 before it
+    """
+
+    # parameters: the keywords of SB3's policies
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Discrete,
+        lr_schedule: Callable[[float], float],
+        net_arch: list[int] | None = None,
+        activation_fn: type[nn.Module] = nn.ReLU,
+        layer_norm: bool = True,
+        dueling: bool = False,
+        optimizer_class: type[torch.optim.Optimizer] = torch.optim.RAdam,
+        features_extractor_class: Callable[..., BaseFeaturesExtractor] | None = None,
+        features_extractor_kwargs: dict[str, Any] | None = None,
+        normalize_images: bool = True,
+    ) -> None:
+        super().__init__(
+            observation_space,
+            action_space,
+            features_extractor_class or extractor_of(observation_space),
+            features_extractor_kwargs,
+            normalize_images=normalize_images,
+        )
+        self.optimizer_class = optimizer_class
+        self.net_arch = [64, 64] if net_arch is None else list(net_arch)
+        self.activation_fn, self.layer_norm, self.dueling = activation_fn, layer_norm, dueling
+        self.features_extractor = self.make_features_extractor()
+        sizes = [self.features_extractor.features_dim, *self.net_arch]
+        layers: list[nn.Module] = []
+        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+            layers += (
+                [nn.Linear(inputs, outputs), nn.LayerNorm(outputs)] if layer_norm else [nn.Linear(inputs, outputs)]
+            )
+            layers.append(activation_fn())
+        self.trunk = nn.Sequential(*layers)
+        self.advantage = nn.Linear(sizes[-1], int(action_space.n))  # without dueling: the action values themselves
+        self.value = nn.Linear(sizes[-1], 1) if dueling else None
+        self.optimizer = optimizer_class(self.parameters(), lr=lr_schedule(1.0))  # type: ignore[call-arg]
+
+    def forward(self, obs: Obs) -> Tensor:
+        """Return the action values (B, A) of observations (B, ...)."""
+        assert self.features_extractor is not None
+        hidden = self.trunk(self.extract_features(obs, self.features_extractor))  # (B, net_arch[-1])
+        advantage = self.advantage(hidden)  # (B, A)
+        if self.value is None:
+            return advantage
+        return self.value(hidden) + advantage - advantage.mean(1, keepdim=True)
+
+    @property
+    def head_bias(self) -> nn.Parameter:
+        """What all action values of every state have in common: (A,), with dueling (1,)."""
+        return (self.advantage if self.value is None else self.value).bias
+
+    def _predict(self, observation: Obs, deterministic: bool = True) -> Tensor:
+        """Return the best actions (B,); there is no exploration here."""
+        return self(observation).argmax(1)
+
+
+def extractor_of(space: spaces.Space) -> type[BaseFeaturesExtractor]:
+    """SB3's extractor in front of the hidden layers: for dicts, for images, for vectors."""
+    if isinstance(space, spaces.Dict):
+        return CombinedExtractor
+    return NatureCNN if is_image_space(space) else FlattenExtractor
+
+
+# --- returns ------------------------------------------------------------------------------------------------------
+
+
+def lambda_returns(rewards: Tensor, next_values: Tensor, dones: Tensor, gamma: float, lambda_: float) -> Tensor:
+    """Return the targets (T, B) of a rollout.
+
+    rewards (T, B); next_values (T, B): the greatest action value of the state each decision led to, 0 where the game
+    terminated; dones (T, B): that state was the game's last, so what follows in the array belongs to another game
+
+    G[t] = r[t] + gamma * (lambda * G[t + 1] + (1 - lambda) * next_value[t]), where a game or the rollout ends
+    G[t] = r[t] + gamma * next_value[t] (the paper's section 3, after Peng and Williams 1994).
+    """
+    targets = torch.empty_like(rewards)
+    following = next_values[-1]
+    for t in range(len(rewards) - 1, -1, -1):
+        following = torch.where(dones[t], next_values[t], lambda_ * following + (1.0 - lambda_) * next_values[t])
+        targets[t] = following = rewards[t] + gamma * following
+    return targets
+
+
+class Experience(NamedTuple):
+    """A rollout with its targets.
+
+    obs: (M, ...), or a dict of such
+    actions: (M, 1) int64
+    targets: (M,) float32 lambda returns
+    """
+
+    obs: Obs
+    actions: Tensor
+    targets: Tensor
+
+
+@dataclass
+class PQNRollout:
+    """A rollout, one entry per step; `terminal_obs` and `truncated` have one per game that ended in it.
+
+    obs: (B, ...) tensors, or dicts of such; values: (B,) their greatest action values
+    actions: (B,) int64; rewards: (B,) float32; dones: (B,) whether the game ended
+    terminal_obs: (...) of a game that ended; truncated: whether it was truncated, not terminated
+    """
+
+    obs: list[Obs] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+    actions: list[NDArray[np.int64]] = field(default_factory=list)
+    rewards: list[NDArray[np.float32]] = field(default_factory=list)
+    dones: list[NDArray[np.bool_]] = field(default_factory=list)
+    terminal_obs: list[Any] = field(default_factory=list)
+    truncated: list[bool] = field(default_factory=list)
+
+    def add(
+        self, obs: Obs, values: Tensor, actions: NDArray, rewards: NDArray, dones: NDArray, ended: list[Info]
+    ) -> None:
+        """Add one step of all games; ended: the infos of those that ended."""
+        self.obs.append(obs)
+        self.values.append(values)
+        self.actions.append(actions)
+        self.rewards.append(rewards)
+        self.dones.append(dones)
+        self.terminal_obs += [info["terminal_observation"] for info in ended]
+        self.truncated += [bool(info.get("TimeLimit.truncated", False)) for info in ended]
+
+
+def join(parts: list[Any], by: Callable[[Any], Any]) -> Any:
+    """Join observations by a function of their list, entry by entry where they are dicts."""
+    if isinstance(parts[0], dict):
+        return {name: by([part[name] for part in parts]) for name in parts[0]}
+    return by(parts)
+
+
+# --- the algorithm ------------------------------------------------------------------------------------------------
+
+
+class PQN(PerGameExploration, RoundLearner):
+    """Parallelised Q-network, with Stable-Baselines3's interface.
+
+    Args:
+        policy, env, common (policy_kwargs, seed, device, verbose, tensorboard_log): as for `RoundLearner`;
+            policy_kwargs are those of `PQNPolicy`
+        learning_rate: a constant, or a function of the fraction of training that remains
+        n_steps: T, decisions of each game between two updates
+        batch_size: decisions of one gradient step
+        n_epochs: passes over a rollout
+        gamma: discount per decision
+        q_lambda: weight of longer returns, 0 for one step, 1 for the whole rollout
+        max_grad_norm: gradient-norm clipping threshold
+        exploration_initial_eps, exploration_final_eps: probability of a random action, at the start and later
+        exploration_fraction: fraction of training over which it falls linearly from the one to the other
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": PQNPolicy,
+        "CnnPolicy": PQNPolicy,
+        "MultiInputPolicy": PQNPolicy,
+    }
+    policy: PQNPolicy
+
+    # parameters: the keywords of SB3's algorithms
+    def __init__(
+        self,
+        policy: str | type[PQNPolicy],
+        env: VecEnv | None,
+        learning_rate: float | Callable[[float], float] = 1e-3,
+        n_steps: int = 8,
+        batch_size: int = 128,
+        n_epochs: int = 4,
+        gamma: float = 0.92,
+        q_lambda: float = 0.65,
+        max_grad_norm: float = 10.0,
+        exploration_initial_eps: float = 1.0,
+        exploration_final_eps: float = 0.05,
+        exploration_fraction: float = 0.3,
+        **common: Any,
+    ) -> None:
+        super().__init__(policy, env, learning_rate, **common)
+        self.n_steps, self.batch_size, self.n_epochs = n_steps, batch_size, n_epochs
+        self.gamma, self.q_lambda, self.max_grad_norm = gamma, q_lambda, max_grad_norm
+        self.exploration_initial_eps, self.exploration_final_eps = exploration_initial_eps, exploration_final_eps
+        self.exploration_fraction = exploration_fraction
+
+    @property
+    def exploration_rate(self) -> float:
+        """Epsilon now, the probability of a random action."""
+        fallen = min(1.0, (1.0 - self._current_progress_remaining) / self.exploration_fraction)
+        return self.exploration_initial_eps + fallen * (self.exploration_final_eps - self.exploration_initial_eps)
+
+    @property
+    def num_actions(self) -> int:
+        """A, the number of actions to choose from."""
+        return int(self.action_space.n)
+
+    # --- one round ------------------------------------------------------------------------------------------------
+
+    def _collect(self, callback: BaseCallback) -> Experience | None:
+        """Play n_steps decisions in every game; None if the callback ends the training."""
+        assert self.env is not None
+        played = PQNRollout()
+        self.policy.set_training_mode(False)
+        callback.on_rollout_start()
+        for _ in range(self.n_steps):
+            obs = obs_as_tensor(self._last_obs, self.device)  # type: ignore[arg-type]
+            with torch.no_grad():
+                values, greedy = self.policy(obs).max(1)  # (B,) twice
+            actions = explore(greedy.cpu().numpy(), self.exploration_rate, self.num_actions)
+            self._last_obs, rewards, dones, infos = self.env.step(actions)  # type: ignore[assignment]
+            self._last_episode_starts = dones
+            self.num_timesteps += self.env.num_envs
+            ended = [infos[row] for row in np.flatnonzero(dones)]
+            played.add(obs, values, actions, rewards, dones, ended)
+            self._update_info_buffer(ended)
+            callback.update_locals(locals())
+            if not callback.on_step():
+                return None
+        callback.on_rollout_end()
+        return self._experience(played)
+
+    def _experience(self, played: PQNRollout) -> Experience:
+        """Compute the targets of a rollout."""
+        rewards = torch.from_numpy(np.stack(played.rewards)).to(self.device)  # (T, B)
+        dones = torch.from_numpy(np.stack(played.dones)).to(self.device)  # (T, B)
+        actions = torch.from_numpy(np.concatenate(played.actions)).to(self.device)  # (M,)
+        following = torch.stack([*played.values[1:], self._best_values(self._last_obs)])  # (T, B)
+        if self._n_updates == 0:
+            following += self._centre(rewards.mean())
+        if played.terminal_obs:  # a truncated game does not terminate: bootstrap from its last state
+            truncated = torch.tensor(played.truncated, device=self.device)
+            ends = self._best_values(join(played.terminal_obs, np.stack)) * truncated
+            following[dones] = ends  # both in order of step, then of game
+        targets = lambda_returns(rewards, following, dones, self.gamma, self.q_lambda)
+        return Experience(join(played.obs, torch.cat), actions[:, None], targets.flatten())
+
+    @torch.no_grad()
+    def _centre(self, mean_reward: Tensor) -> Tensor:
+        """Add the value of the mean reward for ever to all values of a new network; return that value.
+
+        Gradient steps would take thousands of decisions to get there, and drown the differences between actions.
+        """
+        rise = mean_reward / max(1.0 - self.gamma, 1e-3)
+        self.policy.head_bias.add_(rise)
+        return rise
+
+    @torch.no_grad()
+    def _best_values(self, obs: Any) -> Tensor:
+        """Return the greatest action value (B,) of observations (B, ...)."""
+        return self.policy(obs_as_tensor(obs, self.device)).amax(1)
+
+    def _train(self, experience: Experience) -> None:
+        """Regress the values of the actions taken on their targets."""
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        size = len(experience.targets)
+        for _ in range(self.n_epochs):
+            order = torch.from_numpy(np.random.permutation(size)).to(self.device)
+            for batch in order.split(self.batch_size):
+                loss = self._descend(experience, batch)
+        self._n_updates += self.n_epochs
+        self.logger.record("train/loss", loss.item())
+        self.logger.record("train/mean_target", experience.targets.mean().item())
+        self.logger.record("train/exploration_rate", self.exploration_rate)
+
+    def _descend(self, experience: Experience, batch: Tensor) -> Tensor:
+        """Take one gradient step on the decisions numbered in `batch`; return half their mean squared error."""
+        obs = join([experience.obs], lambda parts: parts[0][batch])
+        taken = self.policy(obs).gather(1, experience.actions[batch])[:, 0]  # (batch,)
+        loss = 0.5 * nn.functional.mse_loss(taken, experience.targets[batch])
+        self.policy.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+        self.policy.optimizer.step()
+        return loss.detach()
+
+
+# --- making and reading -------------------------------------------------------------------------------------------
+
+
+def make(agent: PQNConfig, env: Any, common: dict[str, Any]) -> PQN:
+    """Return a new model."""
+    common["policy_kwargs"] |= {"layer_norm": agent.layer_norm, "dueling": agent.dueling}
+    return PQN(
+        env=env,
+        n_steps=agent.n_steps,
+        batch_size=agent.batch_size,
+        n_epochs=agent.n_epochs,
+        q_lambda=agent.q_lambda,
+        exploration_initial_eps=agent.exploration_initial_eps,
+        exploration_final_eps=agent.exploration_final_eps,
+        exploration_fraction=agent.exploration_fraction,
+        **common,
+    )
+
+
+def weights(model: PQN) -> Weights:
+    """Return the layers of the Q-network; a dueling head as the one linear layer that it equals."""
+    policy = model.policy
+    found = dense_weights(policy.trunk)
+    head = sum(isinstance(layer, nn.Linear) for layer in policy.trunk)
+    for part in PARTS:
+        last = getattr(policy.advantage, part)
+        if policy.value is not None:
+            last = getattr(policy.value, part) + last - last.mean(0, keepdim=True)
+        found |= arrays({f"{head}.{part}": last})
+    return found | lane_weights(policy)
+
+
+ALGORITHM = SB3Algorithm(config=PQNConfig, make=make, weights=weights, defaults={"num_envs": 128})

@@ -1,0 +1,35 @@
+"""World model: a learned latent model of the game, and a policy that is improved by imagining in it."""
+
+from typing import Any
+
+from agents.algorithms.world_model.agent import WorldModelAgent
+from agents.algorithms.world_model.config import WorldModelConfig
+from agents.export import Weights
+from agents.sb3 import SB3Algorithm, dense_weights
+from deeptraffic.settings import Settings
+
+LONG: Settings = {"total_timesteps": 500_000, "evaluate_every": 50_000, "checkpoint_every": 100_000}
+FEWER_UPDATES: Settings = {"num_envs": 128, "updates_per_decision": 0.05, "learning_rate_end": 5e-5}
+
+
+def make(agent: WorldModelConfig, env: Any, common: dict[str, Any]) -> WorldModelAgent:
+    """Return a new model."""
+    named = {name: common[name] for name in ("policy", "learning_rate", "policy_kwargs", "seed", "device")}
+    mirror = env.batch.observation.mirror() if agent.mirror else None
+    return WorldModelAgent(env=env, config=agent, mirror=mirror, **named)
+
+
+def weights(model: WorldModelAgent) -> Weights:
+    """Return the layers of the encoder and of the policy head."""
+    return dense_weights([*model.policy.encoder, *model.policy.policy_head])
+
+
+ALGORITHM = SB3Algorithm(
+    config=WorldModelConfig,
+    make=make,
+    weights=weights,
+    state=lambda model: model.replay.state(),
+    restore=lambda model, saved: model.replay.restore(saved),
+    defaults={"num_envs": 32, "total_timesteps": 10_000, "evaluate_every": 2_500, "checkpoint_every": 5_000},
+    presets={"demo": {**LONG, **FEWER_UPDATES}, "quick": FEWER_UPDATES},
+)

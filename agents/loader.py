@@ -1,0 +1,96 @@
+"""Loader of policies: a built-in name, a champion, a policy file, an original .js file, or a run folder.
+
+    >>> load_policy("gap")
+    >>> load_policy("runs/ppo-20260101-120000").notes         # rules and other_agents say what it was trained for
+    {'decisions': '401408', 'tuning_mean_mph': '70.310', 'tuning_median_mph': '71.520'}
+
+Torch is loaded only for networks that no policy file holds.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from agents.champions.registry import CHAMPIONS, load_champion
+from agents.config import build_config
+from agents.export import TrainedPolicy, is_torch_network, read_tensors
+from agents.run import RunFolder, is_run_folder
+from deeptraffic.envs.observations import make_observation
+from deeptraffic.policies.base import DEFAULT_RULES, Policy
+from deeptraffic.policies.builtin import BUILTINS, make_builtin
+from deeptraffic.policies.convnetjs.read import ConvNetJSFile, read_convnetjs
+from deeptraffic.policies.file import KEY, read_policy
+from deeptraffic.sim.rules import RoadConfig
+
+POLICY_NAMES = (*BUILTINS, *CHAMPIONS)
+
+
+def load_policy(name: str | Path, rules: int | None = None, seed: int = 0) -> Policy:
+    """Return the policy that a name or a path stands for.
+
+    rules: that it will drive under; None for its own (built-ins: 2018)
+    seed: of built-in policies that sample, such as `random`
+
+    Raises ValueError if there is no such policy, naming what there is, or if its file is damaged.
+    """
+    text, path = str(name), Path(name)
+    if text in CHAMPIONS:
+        return load_champion(text)
+    if text in BUILTINS:
+        return make_builtin(text, DEFAULT_RULES if rules is None else rules, seed)
+    if path.is_dir():
+        return load_run(path)
+    if path.is_file():
+        return load_file(path)
+    raise ValueError(
+        f"there is no policy {text!r}: it is no built-in name ({', '.join(POLICY_NAMES)}), and no file or folder of "
+        "that name exists here"
+    )
+
+
+def load_file(path: Path) -> Policy:
+    """Return the policy in a policy file, or in a submission to the original game."""
+    return read_original(path).policy() if path.suffix == ".js" else read_policy(path).policy()
+
+
+def read_original(path: Path) -> ConvNetJSFile:
+    """Return the submission in an original game's file."""
+    try:
+        return read_convnetjs(path.read_text(encoding="utf-8"), path.stem)
+    except UnicodeDecodeError:
+        raise ValueError(f"{str(path)!r} is no UTF-8 text; save the submission as a text file") from None
+    except ValueError as error:
+        raise ValueError(f"{path}, {error}") from None
+
+
+def load_run(path: Path) -> Policy:
+    """Return the network of a run folder as a policy; ValueError if the folder holds no run, or no network yet."""
+    if not is_run_folder(path):
+        raise ValueError(f"folder {str(path)!r} holds no training run (no config.json); name the folder of a run")
+    run = RunFolder(path)
+    settings = run.settings()
+    if not run.best_file.exists():
+        raise ValueError(f"the run in {str(path)!r} has no network yet; let it train until its first evaluation")
+    label = f"{settings['algo']} {path.resolve().name}"
+    return load_network(run.best_file, settings, label)
+
+
+def load_network(source: Path | bytes, settings: dict[str, Any], label: str) -> Policy:
+    """Return the policy of a trained network, in a file or its content (`agents.algorithm.Learner.content`).
+
+    settings: of the training, nested as in `agents.config.TrainConfig.to_json`
+    label: name in tables, where the file holds none
+
+    Raises ValueError if the file is damaged.
+    """
+    weights, metadata = read_tensors(source)
+    if KEY in metadata:
+        return read_policy(source).policy()
+    notes = json.loads(metadata.get("notes", "{}"))
+    if is_torch_network(weights):
+        from agents.sb3 import sb3_algorithm
+
+        algorithm = sb3_algorithm(settings["algo"])
+        return algorithm.torch_policy(build_config(settings["algo"], settings=settings), weights, label, notes)
+    road, observation = RoadConfig(**settings["road"]), make_observation(settings["observation"])
+    return TrainedPolicy(label, weights, road, observation, settings["agent"]["activation"], notes)

@@ -1,0 +1,65 @@
+"""The registry of algorithms: the names and one line about each; a module is imported only when it is asked for.
+
+    >>> ALGORITHMS["ppo"].load().config                  # imports agents/algorithms/ppo.py, and torch with it
+    <class 'agents.algorithms.ppo.PPOConfig'>
+
+To add an algorithm, write `agents/algorithms/NAME.py` with an `ALGORITHM` (`agents.algorithm.Algorithm`), and one line
+here: `deeptraffic train`, its help, presets, sweeps and tests take it from this list.
+"""
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agents.algorithm import Algorithm
+
+PRESETS = ("default", "demo", "quick", "fast")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the registry.
+
+    name: of the algorithm and of its module
+    kind: policy-based, value-based or model-based
+    summary: one line
+    can_start_from_policy: whether its network can be initialised from a policy (`--init`), and so follow a curriculum
+    presets: names of its presets; the first is taken where none is given
+    """
+
+    name: str
+    kind: str
+    summary: str
+    can_start_from_policy: bool = False
+    presets: tuple[str, ...] = PRESETS
+
+    def load(self) -> "Algorithm":
+        """Import the algorithm's module and return the algorithm."""
+        return importlib.import_module(f"agents.algorithms.{self.name}").ALGORITHM
+
+
+ENTRIES = (
+    Entry("reinforce", "policy-based", "REINFORCE with a mean baseline"),
+    Entry("a2c", "policy-based", "advantage actor-critic"),
+    Entry("ppo", "policy-based", "proximal policy optimisation", can_start_from_policy=True),
+    Entry("team_ppo", "policy-based", "PPO for all driven agents at once", can_start_from_policy=True),
+    Entry("maskable_ppo", "policy-based", "PPO that masks actions without effect"),
+    Entry("recurrent_ppo", "policy-based", "PPO with an LSTM"),
+    Entry("dqn", "value-based", "deep Q-learning with a replay buffer"),
+    Entry("qrdqn", "value-based", "quantile-regression DQN"),
+    Entry("pqn", "value-based", "Q-learning without replay buffer or target network"),
+    Entry("world_model", "model-based", "a learned latent model of the game, and a policy trained in it"),
+    Entry("expert_iteration", "model-based", "learning from rollouts in the simulator", can_start_from_policy=True),
+    Entry("deepqlearn", "value-based", "the original game's own learner", presets=("mit-basic", "mit-default")),
+)
+ALGORITHMS: dict[str, Entry] = {entry.name: entry for entry in ENTRIES}
+STARTING_FROM_POLICY = tuple(entry.name for entry in ENTRIES if entry.can_start_from_policy)
+PRESET_NAMES = tuple(dict.fromkeys(preset for entry in ENTRIES for preset in entry.presets))
+
+
+def entry_of(name: str) -> Entry:
+    """Return an algorithm's entry; ValueError, with the names there are, if there is none."""
+    if name not in ALGORITHMS:
+        raise ValueError(f"algorithm {name!r} does not exist; choose one of {', '.join(ALGORITHMS)}")
+    return ALGORITHMS[name]

@@ -1,0 +1,187 @@
+"""Expert iteration: what it learns from, that it is repeatable, and that the network that drives is the one learned."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from agents.algorithms.expert_iteration import ExpertIteration, ExpertRollout, LabelledStates, centred
+from agents.config import TrainConfig, build_config
+from agents.lane_network import CANDIDATES
+from agents.loader import load_policy
+from agents.sb3 import make_games, make_model, make_policy
+from agents.trainer import train
+from deeptraffic.envs.batch import EnvBatch
+from deeptraffic.envs.masks import action_masks
+from deeptraffic.evaluation.protocol import evaluate_open
+from deeptraffic.sim.rules import Action
+from deeptraffic.sim.state import NOBODY
+
+Config = Callable[..., TrainConfig]
+
+
+def begun(config: TrainConfig) -> ExpertIteration:
+    """A model whose games wait for their first decisions."""
+    model = make_model(config, make_games(config))
+    assert isinstance(model, ExpertIteration)
+    model._setup_learn(10**6, None)
+    return model
+
+
+def learned(config: TrainConfig) -> ExpertIteration:
+    model = make_model(config, make_games(config))
+    assert isinstance(model, ExpertIteration)
+    return model.learn(config.total_timesteps, log_interval=None)
+
+
+def weights_of(model: ExpertIteration) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.policy.state_dict().items()}
+
+
+def test_a_refused_lane_change_is_worth_what_going_on_is_worth(small_config: Config) -> None:
+    model = begun(small_config("expert_iteration", num_envs=60))
+    assert model.env is not None
+    for _ in range(6):
+        model.env.step(np.full(60, int(Action.ACCELERATE)))
+    possible = action_masks(model._batch().sim)[:, CANDIDATES[1:]]
+    rows, returns = model._try_out(0, model._make_rollouts())
+    np.testing.assert_array_equal(rows, np.flatnonzero(possible.any(1)))  # elsewhere there is no choice
+    refused = ~possible[rows]
+    assert refused.any() and not refused.all(1).any()
+    for side in range(2):
+        worth, onward = returns[:, 1 + side], returns[:, 0]
+        np.testing.assert_array_equal(worth[refused[:, side]], onward[refused[:, side]])
+        assert np.any(worth[~refused[:, side]] != onward[~refused[:, side]])
+
+
+def test_a_share_of_the_states_is_tried_out(small_config: Config) -> None:
+    all_rows, some_rows = (
+        begun(small_config("expert_iteration", num_envs=200, label_share=share)) for share in (1.0, 0.25)
+    )
+    count, fewer = (len(model._try_out(0, model._make_rollouts())[0]) for model in (all_rows, some_rows))
+    assert 0.1 < fewer / count < 0.4
+
+
+@pytest.mark.parametrize("is_new", [False, True])
+def test_value_targets_equal_returns_summed_by_hand(small_config: Config, is_new: bool) -> None:
+    model = begun(small_config("expert_iteration", gamma=0.9, value_lambda=0.7))
+    random = np.random.default_rng(0)
+    rewards, values = random.normal(size=(6, 2)), random.normal(size=(6, 2))
+    dones = np.array([[0, 0], [0, 1], [1, 0], [0, 0], [0, 1], [0, 0]], bool)
+    played = ExpertRollout(
+        rewards=list(torch.tensor(rewards)), next_values=list(torch.tensor(values)), dones=list(torch.tensor(dones))
+    )
+    model._n_updates = 0 if is_new else 1
+    found = model._value_targets(played)
+    if is_new:  # the first values are moved to have the mean of earning the mean reward for ever
+        values = values - values.mean() + rewards.mean() / (1.0 - 0.9)
+    for game in range(2):
+        for t in range(6):
+            last = next((k for k in range(t, 6) if dones[k, game]), 5)
+            expected, weight = 0.0, 1.0  # sum over n of (1 - lambda) lambda^(n - 1) times the n-step return
+            for end in range(t, last + 1):
+                steps = [0.9 ** (k - t) * rewards[k, game] for k in range(t, end + 1)]
+                n_step = sum(steps) + 0.9 ** (end - t + 1) * values[end, game]
+                expected += (weight if end == last else weight * 0.3) * n_step
+                weight *= 0.7
+            assert float(found[t, game]) == pytest.approx(expected, abs=1e-9)
+
+
+def test_values_that_training_begins_from_are_not_raised_again(small_config: Config) -> None:
+    model = begun(small_config("expert_iteration", gamma=0.9))
+    before = model.policy.average.value.bias.item()
+    rise = model._centre(torch.tensor(0.5), torch.tensor(0.5 / (1.0 - 0.9)))
+    assert abs(float(rise)) < 1e-5 and model.policy.average.value.bias.item() == pytest.approx(before, abs=1e-5)
+
+
+def test_a_game_that_is_cut_goes_on_in_the_value_of_its_last_state(small_config: Config) -> None:
+    model, played = begun(small_config("expert_iteration")), ExpertRollout()
+    seen: Any = model._last_obs
+    cut = np.zeros(8, bool)
+    cut[3] = True
+    last = np.random.default_rng(0).random(seen.shape[1], np.float32)
+    infos: list[dict[str, Any]] = [{} for _ in range(8)]
+    infos[3] = {"terminal_observation": last}
+    model._note(played, seen, np.zeros(8, np.float32), cut, infos)
+    after = np.array(seen)
+    after[3] = last
+    np.testing.assert_array_equal(played.next_values[0], model._drive(after)[1])
+    assert played.next_values[0][3] != model._drive(seen)[1][3]
+
+
+def test_only_the_newest_rounds_are_kept() -> None:
+    labelled = LabelledStates()
+    for k in range(4):
+        labelled.add(torch.full((2, 3), float(k)), torch.full((2, 3), float(k)), keep=2)
+    assert [float(cells[0, 0]) for cells in labelled.cells] == [2.0, 3.0]
+    again = LabelledStates()
+    again.restore(labelled.state())
+    assert torch.equal(torch.cat(again.returns), torch.cat(labelled.returns))
+
+
+def test_equal_seeds_learn_equally_and_others_do_not(small_config: Config) -> None:
+    first, second, other = (
+        weights_of(learned(small_config("expert_iteration", seed=seed, total_timesteps=128))) for seed in (3, 3, 4)
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_it_is_saved_loaded_and_exported_and_acts_the_same(small_config: Config, tmp_path: Path) -> None:
+    config = small_config("expert_iteration", total_timesteps=128)
+    model = learned(config)
+    model.save(tmp_path / "model.zip")
+    again = ExpertIteration.load(tmp_path / "model.zip", device="cpu")
+    policy = make_policy(model, config, "learned")
+    seen: Any = model._last_obs
+    cells = np.concatenate([seen, np.random.default_rng(0).permuted(seen, axis=1)])
+    actions = model.predict(cells, deterministic=True)[0]
+    np.testing.assert_array_equal(again.predict(cells, deterministic=True)[0], actions)
+    np.testing.assert_array_equal(policy.act(cells.astype(np.float64), np.arange(len(cells))), actions)
+    assert set(actions) <= set(CANDIDATES.tolist())
+
+
+def test_every_driver_of_a_team_gives_lessons(small_config: Config) -> None:
+    config = small_config("expert_iteration", other_agents=2, value_coef=0.0, rollout_lambda=1.0, total_timesteps=64)
+    model = learned(config)
+    assert model.num_agents == 3 and model._batch().sim.rules.other_agents == 2
+    assert np.all(model._batch().sim.games["waiting"] != NOBODY)
+    assert len(model.labelled.cells[-1]) >= 2 * 8  # other agents always have a choice
+
+
+def test_gradient_steps_learn_the_lessons(small_config: Config) -> None:
+    model = begun(small_config("expert_iteration", learning_rate=0.01))
+    seen: Any = model._last_obs
+    cells = torch.from_numpy(seen)
+    returns = torch.from_numpy(np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32))
+    losses = [model._descend((cells, returns), None)[0] for _ in range(150)]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_centred_rows_have_no_mean() -> None:
+    torch.testing.assert_close(centred(torch.tensor([[1.0, 2.0, 6.0]])), torch.tensor([[-2.0, -1.0, 3.0]]))
+
+
+def short_training(folder: Path, quiet: Console) -> float:
+    """The mean speed on 200 tuning runs after 65,536 decisions."""
+    small = {"hidden": [32], "lane_units": 16, "num_envs": 256, "n_steps": 16, "total_timesteps": 65_536}
+    config = build_config(
+        "expert_iteration", settings=small | {"average_rate": 0.02, "evaluate_every": 65_536, "evaluation_runs": 50}
+    )
+    train(config, folder, quiet)
+    return evaluate_open(load_policy(folder), runs=200).mean_mph
+
+
+@pytest.mark.slow
+def test_it_learns_to_drive_from_what_it_sees_and_nothing_from_zeros(
+    tmp_path: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sighted = short_training(tmp_path / "sighted", quiet)
+    observe = EnvBatch.observe
+    monkeypatch.setattr(EnvBatch, "observe", lambda *given: np.zeros_like(observe(*given)))
+    blind = short_training(tmp_path / "blind", quiet)
+    assert sighted > 66.0 and blind < 60.0

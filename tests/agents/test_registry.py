@@ -1,0 +1,50 @@
+"""The registry of algorithms: it is the only list, and it costs nothing to read."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from agents.registry import ALGORITHMS, PRESET_NAMES, STARTING_FROM_POLICY, Entry
+from agents.sb3 import SB3Algorithm
+from deeptraffic.cli.app import app
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "agents" / "algorithms"
+
+
+def test_every_module_of_the_folder_is_listed_and_every_listed_one_is_there() -> None:
+    modules = {path.stem for path in FOLDER.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert modules - {"__init__"} == set(ALGORITHMS)
+
+
+@pytest.mark.parametrize("entry", ALGORITHMS.values(), ids=lambda entry: entry.name)
+def test_an_entry_says_what_its_module_does(entry: Entry) -> None:
+    algorithm = entry.load()
+    assert set(algorithm.presets) <= set(entry.presets)
+    if isinstance(algorithm, SB3Algorithm):
+        assert (algorithm.start is not None) == entry.can_start_from_policy
+    assert algorithm.config.__doc__ and algorithm.config.__doc__.startswith("Hyperparameters of ")
+
+
+def test_help_names_all_algorithms_and_presets() -> None:
+    help_text = " ".join(CliRunner().invoke(app, ["train", "--help"], terminal_width=200).stdout.split())
+    for name in (*ALGORITHMS, *PRESET_NAMES):
+        assert re.search(rf"\b{name}\b", help_text), name
+    assert f"{', '.join(STARTING_FROM_POLICY)} is initialised from" in help_text
+
+
+def test_the_first_page_names_all_algorithms() -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [name for name in ALGORITHMS if f"`{name}`" not in page] == []
+
+
+def test_reading_the_registry_loads_no_heavy_library() -> None:
+    program = (
+        "import sys, deeptraffic.cli.train; print(*(n for n in ('torch', 'stable_baselines3') if n in sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (found.returncode, found.stdout.split()) == (0, []), found.stderr

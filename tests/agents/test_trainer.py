@@ -1,0 +1,224 @@
+"""Training: it learns, it resumes as if never stopped, and it stops when asked to."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from agents.config import TrainConfig, build_config
+from agents.export import read_weights
+from agents.loader import load_policy
+from agents.run import RunFolder
+from agents.sb3_learner import SB3Learner
+from agents.trainer import crosses, train
+from deeptraffic.envs.batch import EnvBatch
+from deeptraffic.evaluation.protocol import evaluate_open
+from deeptraffic.run_dir import Interrupted
+
+Config = Callable[..., TrainConfig]
+
+
+class KilledError(Exception):
+    """Stands for a process that ends without a word."""
+
+
+def die_at(monkeypatch: pytest.MonkeyPatch, decisions: int) -> None:
+    """Make training end abruptly at the first step past `decisions`."""
+    count = SB3Learner.count_speeds
+
+    def count_speeds(self: SB3Learner, dones: Any) -> None:
+        if self.decisions > decisions:
+            raise KilledError
+        count(self, dones)
+
+    monkeypatch.setattr(SB3Learner, "count_speeds", count_speeds)
+
+
+def timeless(folder: Path) -> list[dict[str, Any]]:
+    """The metrics without how long they took."""
+    return [{k: v for k, v in line.items() if "seconds" not in k} for line in RunFolder(folder).metrics()]
+
+
+def final_state(folder: Path) -> dict[str, Any]:
+    """The last checkpoint: networks, optimiser, games, random streams."""
+    checkpoint = RunFolder(folder).newest_checkpoint()
+    assert checkpoint is not None
+    state = torch.load(checkpoint, weights_only=True)
+    notes = json.loads(state.pop("notes"))
+    return state | {"notes": {k: v for k, v in notes.items() if "seconds" not in k}}
+
+
+def assert_equal(a: Any, b: Any, where: str = "") -> None:
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            assert_equal(a[key], b[key], f"{where}.{key}")
+    elif isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), where
+    elif isinstance(a, list):
+        assert len(a) == len(b), where
+        for k, (one, other) in enumerate(zip(a, b, strict=True)):
+            assert_equal(one, other, f"{where}[{k}]")
+    else:
+        assert a == b, where
+
+
+@pytest.mark.parametrize(
+    ("algo", "settings"),
+    [
+        ("ppo", {}),
+        ("a2c", {}),
+        ("dqn", {}),
+        ("pqn", {}),
+        ("reinforce", {}),
+        ("qrdqn", {}),
+        ("maskable_ppo", {}),
+        ("recurrent_ppo", {}),
+        ("world_model", {}),
+        ("expert_iteration", {}),
+        ("team_ppo", {"temporal_window": 2}),
+        ("ppo", {"temporal_window": 2, "other_agents": 2}),
+        ("dqn", {"kind": "kinematics"}),
+    ],
+    ids=[
+        "ppo",
+        "a2c",
+        "dqn",
+        "pqn",
+        "reinforce",
+        "qrdqn",
+        "maskable_ppo",
+        "recurrent_ppo",
+        "world_model",
+        "expert_iteration",
+        "team_ppo",
+        "window",
+        "dict",
+    ],
+)
+def test_a_killed_run_resumes_as_if_it_had_never_stopped(
+    tmp_path: Path, small_config: Config, quiet: Console, monkeypatch: pytest.MonkeyPatch, algo: str, settings: dict
+) -> None:
+    config = small_config(algo, **settings)
+    train(config, tmp_path / "whole", quiet)
+    for decisions in (100, 200, 350):  # before the first checkpoint, and after the first and the second
+        with monkeypatch.context() as patch, pytest.raises(KilledError):
+            die_at(patch, decisions)
+            train(config, tmp_path / "killed", quiet)
+        np.random.seed(decisions)  # a new process has other global streams
+        torch.manual_seed(decisions)
+    result = train(config, tmp_path / "killed", quiet)
+    assert result.decisions == 384
+    assert_equal(final_state(tmp_path / "killed"), final_state(tmp_path / "whole"))
+    assert timeless(tmp_path / "killed") == timeless(tmp_path / "whole")
+    best = [read_weights(RunFolder(tmp_path / name).best_file) for name in ("killed", "whole")]
+    assert best[0][1] == best[1][1]
+    for name, tensor in best[0][0].items():
+        np.testing.assert_array_equal(tensor, best[1][0][name])
+
+
+def test_a_signal_saves_and_the_run_goes_on_from_there(
+    tmp_path: Path, small_config: Config, quiet: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config("ppo", checkpoint_every=10**6)
+    train(config, tmp_path / "whole", quiet)
+    count = SB3Learner.count_speeds
+
+    def count_speeds(self: SB3Learner, dones: Any) -> None:
+        if self.decisions == 200:
+            os.kill(os.getpid(), signal.SIGINT)
+        count(self, dones)
+
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="after 256 of 384.*same command"):
+        patch.setattr(SB3Learner, "count_speeds", count_speeds)
+        train(config, tmp_path / "stopped", quiet)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert isinstance(Interrupted(), KeyboardInterrupt)
+    train(config, tmp_path / "stopped", quiet)
+    assert_equal(final_state(tmp_path / "stopped"), final_state(tmp_path / "whole"))
+
+
+def test_a_finished_run_is_not_trained_again_but_can_be_extended(
+    tmp_path: Path, small_config: Config, quiet: Console
+) -> None:
+    first = train(small_config("ppo"), tmp_path, quiet)
+    metrics = RunFolder(tmp_path).metrics()
+    again = train(small_config("ppo"), tmp_path, quiet)
+    assert (again.decisions, again.mean_mph) == (first.decisions, first.mean_mph)
+    assert RunFolder(tmp_path).metrics() == metrics
+    assert train(small_config("ppo", total_timesteps=512), tmp_path, quiet).decisions == 512
+
+
+def test_the_best_network_on_tuning_seeds_is_kept(tmp_path: Path, small_config: Config, quiet: Console) -> None:
+    config = small_config("dqn")
+    result = train(config, tmp_path, quiet)
+    scores = {
+        line["decisions"]: line["tuning_mean_mph"]
+        for line in RunFolder(tmp_path).metrics()
+        if "tuning_mean_mph" in line
+    }
+    assert list(scores) == [128, 256, 384]
+    assert result.best_at == max(scores, key=lambda decisions: scores[decisions])
+    policy = load_policy(tmp_path)
+    assert evaluate_open(policy, runs=config.evaluation_runs).mean_mph == pytest.approx(result.mean_mph)
+
+
+def test_without_evaluations_the_newest_network_is_kept(tmp_path: Path, small_config: Config, quiet: Console) -> None:
+    result = train(small_config("a2c", evaluation_runs=0), tmp_path, quiet)
+    assert result.mean_mph is None and result.best_at == 384
+    assert load_policy(tmp_path).act(np.ones((1, 420)), np.arange(1)).shape == (1,)
+
+
+def test_a_gpu_that_is_not_there_is_named(
+    tmp_path: Path, small_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="device='cuda'.*use device=cpu"):
+        train(small_config("ppo", device="cuda"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, small_config: Config, quiet: Console) -> None:
+    train(small_config("ppo"), tmp_path, quiet)
+    checkpoint = RunFolder(tmp_path).newest_checkpoint()
+    assert checkpoint is not None
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="checkpoint-.*cannot be read.*delete it"):
+        train(small_config("ppo", total_timesteps=512), tmp_path, quiet)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "every", "expected"),
+    [(0, 0, 10, False), (9, 10, 10, True), (10, 19, 10, False), (8, 40, 10, True)],
+)
+def test_a_multiple_is_crossed_once(before: int, now: int, every: int, expected: bool) -> None:
+    assert crosses(before, now, every) is expected
+
+
+# Idle driving has a mean of about 51 mph, random driving 60.5.
+def test_ppo_learns_to_drive_within_30_000_decisions(tmp_path: Path, quiet: Console) -> None:
+    config = build_config("ppo", settings=["total_timesteps=32768", "num_envs=128", "evaluate_every=16384"])
+    result = train(config, tmp_path, quiet)
+    assert result.mean_mph is not None and result.mean_mph > 66.0
+
+
+def test_a_blind_driver_does_not_learn(tmp_path: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    observe = EnvBatch.observe
+    monkeypatch.setattr(EnvBatch, "observe", lambda *arguments: 0.0 * observe(*arguments))
+    config = build_config("ppo", settings=["total_timesteps=32768", "num_envs=128", "evaluate_every=16384"])
+    result = train(config, tmp_path, quiet)
+    assert result.mean_mph is not None and result.mean_mph < 64.0
+
+
+@pytest.mark.slow
+def test_dqn_learns_to_drive_within_50_000_decisions(tmp_path: Path, quiet: Console) -> None:
+    result = train(build_config("dqn", settings=["total_timesteps=50000"]), tmp_path, quiet)
+    assert result.mean_mph is not None and result.mean_mph > 67.0
