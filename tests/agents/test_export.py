@@ -32,7 +32,7 @@ def activation_of(config: TrainConfig) -> str:
 
 
 def network_of(config: TrainConfig, weights: Weights) -> Network:
-    return to_network(weights, config.observation, config.road.rules, activation_of(config))
+    return to_network(weights, config.road, config.observation, activation_of(config))
 
 
 def random_weights(*sizes: int) -> Weights:

@@ -65,7 +65,7 @@ def test_a_reading_is_split_in_speed_and_free() -> None:
 def test_the_policy_files_network_equals_torch(small_config: Config, activation: str) -> None:
     driver = make_driver(activation={"relu": nn.ReLU, "tanh": nn.Tanh}[activation])
     config = lane_config(small_config, activation=activation)
-    program, cells = to_network(config, driver.weights()).assemble(), random_cells(50)
+    program, cells = to_network(driver.weights(), config.road, config.observation, "relu").assemble(), random_cells(50)
     expected = driver(cells)[0].detach().numpy()
     found = np.stack([program.run(row) for row in cells.double().numpy()])
     np.testing.assert_allclose(found[:, CANDIDATES], expected, rtol=1e-4, atol=1e-4)

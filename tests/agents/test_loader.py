@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from agents.champions.registry import CHAMPIONS
-from agents.config import TrainConfig
+from agents.config import TrainConfig, build_config
 from agents.loader import POLICY_NAMES, load_network, load_policy
 from agents.trainer import make_learner, train
 from deeptraffic.policies.builtin import BUILTINS
@@ -28,7 +28,8 @@ def test_what_is_nothing_is_refused_with_what_there_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("algo", ["pqn", "recurrent_ppo", "deepqlearn"])
 def test_a_learners_content_is_its_policy(small_config: Callable[..., TrainConfig], algo: str) -> None:
-    config = small_config(algo)
+    settings = {"total_timesteps": 128, "temporal_window": 1}
+    config = build_config(algo, settings=settings) if algo == "deepqlearn" else small_config(algo)
     learner = make_learner(config)
     learner.learn(128, lambda: None)
     policy, again = learner.policy("mine", {}), load_network(learner.content("mine", {}), config.to_json(), "mine")
