@@ -12,7 +12,7 @@ import numpy as np
 from agents.export import Weights
 from agents.lane_layers import SPEED_GAIN, lane_layers
 from deeptraffic.policies.base import Policy
-from deeptraffic.policies.layers import Layer
+from deeptraffic.policies.layers import Conv2d, Dense, Gaps, Layer, Relu, Tanh
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.sim.rules import Sensor

@@ -23,6 +23,7 @@ from agents.lane_network import (
 )
 from deeptraffic.policies.convnetjs.read import read_convnetjs
 from deeptraffic.policies.convnetjs.write import write_convnetjs
+from deeptraffic.policies.network import Network
 from deeptraffic.sim.rules import Action, Sensor
 
 Config = Callable[..., TrainConfig]
@@ -61,11 +62,15 @@ def test_a_reading_is_split_in_speed_and_free() -> None:
     torch.testing.assert_close(found, expected)
 
 
+def lane_network(small_config: Config, driver: LaneDriver, activation: str = "relu") -> Network:
+    config = lane_config(small_config)
+    return to_network(driver.weights(), config.road, config.observation, activation)
+
+
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_the_policy_files_network_equals_torch(small_config: Config, activation: str) -> None:
     driver = make_driver(activation={"relu": nn.ReLU, "tanh": nn.Tanh}[activation])
-    config = lane_config(small_config, activation=activation)
-    program, cells = to_network(driver.weights(), config.road, config.observation, "relu").assemble(), random_cells(50)
+    program, cells = lane_network(small_config, driver, activation).assemble(), random_cells(50)
     expected = driver(cells)[0].detach().numpy()
     found = np.stack([program.run(row) for row in cells.double().numpy()])
     np.testing.assert_allclose(found[:, CANDIDATES], expected, rtol=1e-4, atol=1e-4)
@@ -73,7 +78,7 @@ def test_the_policy_files_network_equals_torch(small_config: Config, activation:
 
 
 def test_the_original_games_file_picks_the_same_actions(small_config: Config) -> None:
-    network, cells = to_network(lane_config(small_config), make_driver().weights()), random_cells(200)
+    network, cells = lane_network(small_config, make_driver()), random_cells(200)
     original = read_convnetjs(write_convnetjs(network, SENSOR), "lanes").policy()
     program = network.assemble()
     expected = [int(program.run(row).argmax()) for row in cells.double().numpy()]

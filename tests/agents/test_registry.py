@@ -37,8 +37,8 @@ def test_help_names_all_algorithms_and_presets() -> None:
     assert f"{', '.join(STARTING_FROM_POLICY)} is initialised from" in help_text
 
 
-def test_the_first_page_names_all_algorithms() -> None:
-    page = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_of_agents_names_all_algorithms() -> None:
+    page = (ROOT / "agents" / "README.md").read_text(encoding="utf-8")
     assert [name for name in ALGORITHMS if f"`{name}`" not in page] == []
 
 

@@ -44,7 +44,7 @@ from agents.config import TrainConfig
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.convnetjs.write import write_convnetjs
 from deeptraffic.policies.file import PolicyFile, pack_policy, policy_content
-from deeptraffic.policies.layers import Layer
+from deeptraffic.policies.layers import Dense, Layer, Relu, Sigmoid, Tanh
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import input_size
 from deeptraffic.sim.engine import Simulator
