@@ -239,7 +239,7 @@ class Submission(Base):
     facts: everything that validation found; cells: of its sensor; layers, parameters: of its network
     counted: whether it counts in the quota
     result, replaced: the official result, and the one before the last re-evaluation
-    place: in the queue, from 1; None where it does not wait
+    job: its latest validation or official evaluation; place: in the queue, from 1, None where it does not wait
     """
 
     __tablename__ = "submissions"
@@ -296,21 +296,10 @@ class Submission(Base):
     replaced: Mapped[EvaluationResult | None] = relationship(
         foreign_keys=[replaced_id], viewonly=True, lazy="raise", init=False, repr=False, compare=False
     )
-    jobs: Mapped[list["Evaluation"]] = relationship(
-        primaryjoin="and_(Evaluation.submission_id == Submission.id, Evaluation.kind.in_(('validation', 'official')))",
-        order_by="Evaluation.id",
-        viewonly=True,
-        lazy="raise",
-        init=False,
-        repr=False,
-        compare=False,
+    job: Mapped["Evaluation | None"] = relationship(
+        uselist=False, viewonly=True, lazy="raise", init=False, repr=False, compare=False
     )
     place: int | None = None  # not a column: set when a submission is looked up
-
-    @property
-    def job(self) -> "Evaluation | None":
-        """The latest validation or official evaluation."""
-        return self.jobs[-1] if self.jobs else None
 
     @property
     def score(self) -> float | None:

@@ -113,7 +113,7 @@ class Point:
 
 
 class Boards:
-    """Cache of boards and points, read again when their competition's version has changed."""
+    """Cache of boards and points, read again when the version of their competition has changed."""
 
     def __init__(self, db: Database) -> None:
         self.db = db
@@ -121,27 +121,25 @@ class Boards:
         self._building: dict[tuple[Any, ...], Lock] = {}
         self._lock = Lock()
 
-    def board(self, competition_id: int, final: bool = False) -> Board:
-        """Return the public board, or that of the revealed final."""
-        return self._keep("board", competition_id, final)
+    def board(self, competition: Competition, final: bool = False) -> Board:
+        """Return the public board, or that of the revealed final, as new as the given competition or newer."""
+        return self._keep("board", competition, final)
 
-    def points(self, competition_id: int) -> list[Point]:
+    def points(self, competition: Competition) -> list[Point]:
         """Return all scored submissions for the figures."""
-        return self._keep("points", competition_id, False)
+        return self._keep("points", competition, False)
 
-    def _keep(self, what: str, competition_id: int, final: bool) -> Any:
-        key = (what, competition_id, final)
+    def _keep(self, what: str, competition: Competition, final: bool) -> Any:
+        key = (what, competition.id, final)
         with self._lock:
             building = self._building.setdefault(key, Lock())
         with building:  # of many concurrent requests, one reads and the others wait
+            if key in self._kept and self._kept[key][0] >= competition.version:
+                return self._kept[key][1]
             with self.db.read() as session:
-                query = select(Competition.version).where(Competition.id == competition_id)
-                version = session.execute(query).scalar_one()
-                if key in self._kept and self._kept[key][0] == version:
-                    return self._kept[key][1]
-                competition = competitions.get(session, competition_id)
-                found = _points(session, competition) if what == "points" else _board(session, competition, final)
-            self._kept[key] = (version, found)
+                newest = competitions.get(session, competition.id)
+                found = _points(session, newest) if what == "points" else _board(session, newest, final)
+            self._kept[key] = (newest.version, found)
         return found
 
 

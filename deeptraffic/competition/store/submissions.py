@@ -1,13 +1,21 @@
 """Submissions: accepted by one transaction that stores the file, counts the quota and queues the work; looked up."""
 
-from typing import Any
+from functools import cache
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy.orm import Session, aliased, contains_eager, joinedload
 
 from deeptraffic.competition.config import to_time
-from deeptraffic.competition.models import Competition, Content, EvaluationResult, Member, Person, Submission
+from deeptraffic.competition.models import (
+    Competition,
+    Content,
+    Evaluation,
+    EvaluationResult,
+    Member,
+    Person,
+    Submission,
+)
 from deeptraffic.competition.sandbox.validation import Upload
 from deeptraffic.competition.store import competitions, evaluations, queue
 from deeptraffic.competition.store.database import Database
@@ -52,6 +60,7 @@ def accept(db: Database, competition_id: int, person_id: int, upload: Upload) ->
         session.add(made)
         session.flush()
         evaluations.enqueue(session, db, competition, made, "validation")
+        session.expire(made)  # so that it is loaded with its relationships
         return _load(session, db, Submission.id == made.id)[0]
 
 
@@ -203,17 +212,30 @@ def content_of(db: Database, submission_id: int) -> bytes:
 
 def _load(session: Session, db: Database, condition: ColumnElement[bool]) -> list[Submission]:
     """Return submissions, the newest first, with everything that their pages show."""
-    query = select(Submission).where(condition).order_by(Submission.id.desc())
-    one = (Submission.owner, Submission.competition, Submission.member)
-    results = (Submission.validation, Submission.result, Submission.replaced)
-    options: list[Any] = [joinedload(relation) for relation in (*one, *results)]
-    query = query.options(*options, selectinload(Submission.jobs))
-    found = list(session.scalars(query.execution_options(populate_existing=True)))
+    found = list(session.scalars(_shown().where(condition)))
     if any(submission.state in ("waiting", "validated") for submission in found):
         places = queue.places(session, db)
         for submission in found:
             submission.place = None if submission.job is None else places.get(submission.job.id)
     return found
+
+
+@cache
+def _shown() -> Select[Submission]:
+    """Return the query for submissions with what their pages show of other tables."""
+    job, result = aliased(Evaluation), EvaluationResult
+    short = (Evaluation.submission_id == Submission.id, Evaluation.kind.in_(evaluations.SHORT))
+    latest = select(func.max(Evaluation.id)).where(*short).correlate(Submission).scalar_subquery()
+    options = (
+        joinedload(Submission.owner),
+        joinedload(Submission.competition),
+        joinedload(Submission.member),
+        joinedload(Submission.validation).load_only(result.score),
+        joinedload(Submission.result),
+        joinedload(Submission.replaced).load_only(result.score),
+        contains_eager(Submission.job.of_type(job)),
+    )
+    return select(Submission).outerjoin(job, job.id == latest).options(*options).order_by(Submission.id.desc())
 
 
 # --- choosing for the final ---------------------------------------------------------------------------------------

@@ -210,5 +210,5 @@ def _me(request: Request, wrong: str = "", secret: str = "", secret_words: str =
 
 
 def _standing(request: Request, person: Person, competition: Competition) -> dict[str, object]:
-    board = site_of(request).boards.board(competition.id)
+    board = site_of(request).boards.board(competition)
     return {"competition": competition, "mine": board.of(person.id), "ranked": board.ranked}

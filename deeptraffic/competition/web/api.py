@@ -103,7 +103,7 @@ def board(request: Request) -> Response:
     """The leaderboard, the final's once it is revealed."""
     found = competition_of(request)
     final = found.final == "revealed"
-    return board_as_json(request, site_of(request).boards.board(found.id, final), final)
+    return board_as_json(request, site_of(request).boards.board(found, final), final)
 
 
 @router.post("/competitions/{key}/submissions")

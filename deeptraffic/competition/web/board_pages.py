@@ -109,7 +109,7 @@ def figures_json(request: Request) -> Response:
     mine = None if person is None or member_of(request, competition) is None else person.id
     key = ("figures.json", competition.key, competition.version, mine)
     read = site.boards.points
-    return site.texts.answer(request, key, lambda: to_json(points_record(read(competition.id), mine)), JSON)
+    return site.texts.answer(request, key, lambda: to_json(points_record(read(competition), mine)), JSON)
 
 
 @router.get("/c/{key}/figures.csv")
@@ -117,7 +117,7 @@ def figures_csv(request: Request) -> Response:
     """The data of the figures as CSV."""
     competition, site = competition_of(request), site_of(request)
     key, name = ("figures.csv", competition.key, competition.version), f"{competition.key}-submissions.csv"
-    return site.texts.answer(request, key, lambda: points_csv(site.boards.points(competition.id)), CSV, name)
+    return site.texts.answer(request, key, lambda: points_csv(site.boards.points(competition)), CSV, name)
 
 
 @router.get("/c/{key}/rules")
@@ -129,7 +129,7 @@ def rules(request: Request) -> Response:
 def _shown_board(request: Request, competition: Competition) -> tuple[Board, bool]:
     """Return the requested board, and whether it is the final's."""
     final = competition.final == "revealed" and request.query_params.get("board") != "public"
-    return site_of(request).boards.board(competition.id, final), final
+    return site_of(request).boards.board(competition, final), final
 
 
 def context_of(request: Request, competition: Competition) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def public_entry(request: Request, key: str) -> PublicEntry:
 def entry(request: Request, key: str) -> Response:
     """A submission's result and the distribution of its runs."""
     found = public_entry(request, key)
-    board = site_of(request).boards.board(found.submission.competition_id)
+    board = site_of(request).boards.board(found.submission.competition)
     return page(
         request,
         "entry.html",
@@ -94,7 +94,7 @@ def replay(request: Request, key: str, run: str = "median", beside: str = "") ->
     def address(which: str) -> str:
         return f"/e/{key}/replay?{urlencode({'run': which} | ({'beside': beside} if beside else {}))}"
 
-    board = site_of(request).boards.board(found[0].submission.competition_id)
+    board = site_of(request).boards.board(found[0].submission.competition)
     others = [
         {"key": row.submission, "words": f"{row.rank or '–'}. {row.name}, {row.score:.2f} mph"}
         for row in board.rows[:OTHERS_TO_CHOOSE]
@@ -153,7 +153,7 @@ def _request_video(request: Request, key: str, run: str) -> Response:
     person_of(request)
     found, site = public_entry(request, key), site_of(request)
     _check_run(run)
-    board = site.boards.board(found.submission.competition_id)
+    board = site.boards.board(found.submission.competition)
     row = next((row for row in board.rows if row.submission == key), None)
     card: dict[str, Any] = {"name": found.name, "best_mph": found.result.score}
     if row is not None and row.rank is not None:

@@ -108,7 +108,7 @@ def _competition(request: Request, wrong: str = "", invite: str = "") -> Respons
         422 if wrong else 200,
         **context_of(request, found),
         invites=accounts.invites_of(site.db, found.id),
-        board=site.boards.board(found.id),
+        board=site.boards.board(found),
         queue=queue.counts(site.db),
         workers=queue.seen_workers(site.db),
         wrong=wrong,

@@ -187,17 +187,23 @@ def organiser_of(request: Request) -> Person:
 
 
 def competition_of(request: Request) -> Competition:
-    """Return the competition in the URL; 404 if there is none."""
-    found = find_competition(site_of(request).db, request.path_params["key"])
+    """Return the competition in the URL, looked up once per request; 404 if there is none."""
+    if not hasattr(request.state, "competition"):
+        request.state.competition = find_competition(site_of(request).db, request.path_params["key"])
+    found: Competition | None = request.state.competition
     if found is None:
         raise not_found()
     return found
 
 
 def member_of(request: Request, competition: Competition) -> Member | None:
-    """Return the current user's membership in a competition."""
-    person = user_of(request).person
-    return None if person is None else membership(site_of(request).db, competition.id, person.id)
+    """Return the current user's membership in a competition, looked up once per request."""
+    person, kept = user_of(request).person, request.state
+    if not hasattr(kept, "member") or kept.member[0] != competition.id:
+        found = None if person is None else membership(site_of(request).db, competition.id, person.id)
+        kept.member = (competition.id, found)
+    member: Member | None = kept.member[1]
+    return member
 
 
 def not_found() -> HTTPException:

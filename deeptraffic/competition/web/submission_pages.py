@@ -141,7 +141,7 @@ def mine(request: Request) -> Response:
     competition, site, number = competition_of(request), site_of(request), page_number(request)
     person, member = _participant(request, competition)
     rows, total = history(site.db, competition.id, person.id, PER_PAGE, (number - 1) * PER_PAGE)
-    board = site.boards.board(competition.id)
+    board = site.boards.board(competition)
     used, config = quota(site.db, competition.id, person.id), competition.config
     return page(
         request,
@@ -182,7 +182,7 @@ def own_submission(request: Request, key: str, person: Person) -> Submission:
 def submission(request: Request, key: str) -> Response:
     """A submission with its progress, its result or its error."""
     found = own_submission(request, key, person_of(request))
-    board, group = site_of(request).boards.board(found.competition_id), group_of(found)
+    board, group = site_of(request).boards.board(found.competition), group_of(found)
     return page(
         request,
         "submission.html",

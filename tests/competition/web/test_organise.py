@@ -42,7 +42,7 @@ def test_a_competition_is_made_from_a_config_files_text(world, organiser) -> Non
         ("new", "private_seeds = 9", "must be a list of integers"),
         ("spring", 'title = "X"', "already"),
         ("../x", 'title = "X"', "not a valid name in URLs"),
-        ("new", "title = ", "cannot be read"),
+        ("new", "title = ", "cannot be parsed"),
         ("new", "tile = 3", "there is no setting tile"),
         ("new", "daily_limit = 0", "daily_limit must be an integer"),
         ("new", '{"a":' * 5000, "nested"),
