@@ -8,9 +8,10 @@ on reporting seeds. The table is a CSV with one line per run, and the commit tha
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -84,10 +85,9 @@ def driving_table(
     output: str | Path,
     folder: str | Path = "runs/driving",
     pretrained: str | Path = "runs/pretrain",
-    decisions: int = DECISIONS,
+    settings: Mapping[str, Any] = MappingProxyType({}),
     seeds: int = SEEDS,
     setups: Sequence[EncoderSetup] = SETUPS,
-    device: str = "cpu",
     console: Console | None = None,
 ) -> list[dict[str, Any]]:
     """Train and score what is missing, write the table after every run, and return its lines.
@@ -96,15 +96,14 @@ def driving_table(
         output: the CSV
         folder: of the runs
         pretrained: folder of the experiments' results
-        decisions: of training, for each run
+        settings: of all trainings
         seeds: runs of each encoder and way of training
-        device: cpu, cuda or auto
 
     Raises ValueError if an encoder's experiment has not been run.
     """
     console = console or Console(stderr=True)
     lines = []
-    for setup, way, config_of in _trainings(setups, Path(pretrained), decisions, device):
+    for setup, way, config_of in _trainings(setups, Path(pretrained), {"total_timesteps": DECISIONS, **settings}):
         for seed in range(seeds):
             run = RunFolder(Path(folder) / f"{_slug(setup.encoder)}-{_slug(way)}-{seed}")
             line = {"encoder": setup.encoder, "way": way, **_one_run(run, config_of(seed), console)}
@@ -115,12 +114,11 @@ def driving_table(
 
 
 def _trainings(
-    setups: Sequence[EncoderSetup], pretrained: Path, decisions: int, device: str
+    setups: Sequence[EncoderSetup], pretrained: Path, common: Mapping[str, Any]
 ) -> Iterator[tuple[EncoderSetup, str, Configurer]]:
     """Yield (setup, way of training, seed -> configuration)."""
-    budget = {"total_timesteps": decisions, "device": device}
     for setup in setups:
-        settings = {**budget, **setup.settings}
+        settings = {**common, **setup.settings}
         if not setup.experiment:
             yield setup, "from scratch", _configurer(settings)
             continue

@@ -37,8 +37,8 @@ def driving(runs: Path = RUNS, output: Path = PAGE, scale: float = SCALE, device
     from agents.analysis.encoder_table import DECISIONS, driving_table
 
     output.mkdir(parents=True, exist_ok=True)
-    budget = max(1, round(DECISIONS * scale))
-    driving_table(output / "driving.csv", runs / "driving", runs / "pretrain", budget, device=device or "cpu")
+    settings = {"total_timesteps": max(1, round(DECISIONS * scale)), "device": device or "cpu"}
+    driving_table(output / "driving.csv", runs / "driving", runs / "pretrain", settings)
     results.print(f"{output / 'driving.csv'}", highlight=False)
 
 

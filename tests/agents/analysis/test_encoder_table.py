@@ -36,7 +36,9 @@ def test_every_run_is_a_line_and_is_not_made_twice(
     setups = (EncoderSetup("none", SMALL), EncoderSetup("dense", SMALL, "speed"))
 
     def table() -> list[dict[str, object]]:
-        return driving_table(tmp_path / "t.csv", tmp_path / "runs", pretrained, 128, 2, setups, console=quiet)
+        return driving_table(
+            tmp_path / "t.csv", tmp_path / "runs", pretrained, {"total_timesteps": 128}, 2, setups, console=quiet
+        )
 
     lines = table()
     made = [(line["encoder"], line["way"], line["seed"]) for line in lines]
