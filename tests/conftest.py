@@ -1,9 +1,11 @@
-"""Settings for every test: no display, one torch thread, slow tests on request, system packages on demand."""
+"""Settings and fixtures of all tests: no display, one torch thread, slow tests on request, the command line."""
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import settings
@@ -43,3 +45,25 @@ def requires_system() -> Callable[[str, str], Path]:
         pytest.skip(reason)
 
     return find
+
+
+class Outcome(NamedTuple):
+    """What a command left: its exit code, standard output and standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Give a function that runs `deeptraffic` in this process with the given arguments."""
+    from deeptraffic.cli import main
+
+    def call(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["deeptraffic", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Outcome(int(ended.value.code or 0), *capsys.readouterr())
+
+    return call

@@ -1,14 +1,12 @@
 """The command line's way of policies into and out of files."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from agents.loader import POLICY_NAMES, load_policy
-from deeptraffic.cli import main
 from deeptraffic.policies.convnetjs.read import network_from_json
 from deeptraffic.policies.convnetjs.write import write_convnetjs
 from deeptraffic.policies.network_policy import NetworkPolicy
@@ -16,20 +14,6 @@ from deeptraffic.sim.rules import Sensor
 
 GOLDEN = Path(__file__).parent / "golden" / "submission_networks.json"
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command in this process; give its exit code, standard output and standard error."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["deeptraffic", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

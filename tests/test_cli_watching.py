@@ -12,27 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeptraffic.cli import main
 from deeptraffic.cli.episodes import find_episode
 from deeptraffic.render.trace import Trace
 from deeptraffic.sim.compiled import NOTICE
 from deeptraffic.sim.rules import Sensor
 
 Tool = Callable[..., str]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run the command in this process; give (exit code, standard output, standard error)."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["deeptraffic", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return call
 
 
 @contextmanager
