@@ -1,4 +1,4 @@
-"""A competition's settings: a TOML or JSON file that the organiser writes, checked before anything is made of it.
+"""Settings of a competition, from the organiser's TOML or JSON file, validated.
 
 title = "DeepTraffic at the lab"
 other_agents = [0, 3, 10]
@@ -28,20 +28,20 @@ EVERY_NUMBER = tuple(range(MAX_OTHER_AGENTS + 1))
 
 @dataclass(frozen=True)
 class CompetitionConfig(Checked):
-    """What is asked of the participants.
+    """Rules and limits of a competition.
 
     title, description: for the pages
     rules: of the game, 2018 or 2017
-    other_agents: numbers of other agents that an entry may drive; it drives as many as its file says
-    access: "contest" takes only what the contest's sensor shows, up to 3 lanes a side; "open" takes every policy file
-    joining: by "invite" link, or "open" to everybody who reaches the page
-    opens_at, closes_at: UTC, such as 2026-10-31T23:59:59Z; empty for no limit. A file that comes at closes_at is late
-    daily_limit, total_limit: submissions of a person per day (UTC) and in all
+    other_agents: allowed numbers of other agents; a policy file states its own
+    access: "contest" for the contest's sensor, up to 3 lanes to each side; "open" for every policy file
+    joining: "invite" by link, or "open" to everybody who reaches the page
+    opens_at, closes_at: UTC, such as 2026-10-31T23:59:59Z; empty for no limit. A submission at closes_at is late
+    daily_limit, total_limit: submissions of a person per day (UTC) and in total
     waiting_limit: submissions of a person that may wait for their score at the same time
-    parameter_cap: most numbers in a network; 0 for no cap
+    parameter_cap: most parameters of a network; 0 for no cap
     max_bytes: of an uploaded file
-    validation_runs: independent runs that answer within seconds
-    final_runs: independent runs on the private seeds
+    validation_runs: runs of the validation, which takes seconds
+    final_runs: runs of the final, on private seeds
     anonymous: the board shows an alias in place of each name, except to its owner and to the organiser
     """
 
@@ -120,7 +120,7 @@ def to_milliseconds(name: str, text: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text)
     except (ValueError, TypeError):
-        raise ValueError(f"{name}={text!r:.80} is no time; write it as 2026-10-31T23:59:59Z") from None
+        raise ValueError(f"{name}={text!r:.80} is not a time; write it as 2026-10-31T23:59:59Z") from None
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
@@ -137,5 +137,5 @@ def _numbers(value: Any, rules: int) -> tuple[int, ...]:
         return EVERY_NUMBER[: most + 1]
     wholes = isinstance(value, list | tuple) and all(type(n) is int and 0 <= n <= most for n in value)
     if not wholes or not value:
-        raise ValueError(f"other_agents={value!r:.80} is not possible; give a list of whole numbers from 0 to {most}")
+        raise ValueError(f"other_agents={value!r:.80} must be a list of integers in [0, {most}]")
     return tuple(sorted(set(value)))

@@ -1,8 +1,8 @@
-"""HTTP connections that cannot be held for nothing: a request's head must come in time, its answer be taken in time.
+"""HTTP connections with time limits: for the head of a request to arrive, and for its answer to be read.
 
 >>> uvicorn.Config(app, http=PatientConnection)
 
-The server answers so many connections at once; uvicorn itself waits for ever on one whose head comes byte by byte, or
+The server's number of connections is limited, and uvicorn waits forever on one whose head arrives byte by byte, or
 whose answer is never read. Bodies have their own limits in `guard.py`.
 """
 
@@ -12,39 +12,39 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 15.0
-ANSWER_SECONDS = 600.0  # a film over a slow line
+ANSWER_SECONDS = 600.0  # a video over a slow connection
 
 
 class PatientConnection(H11Protocol):
-    """An HTTP/1.1 connection that is closed when its time is over."""
+    """An HTTP/1.1 connection that is closed when its time limit is exceeded."""
 
     head_seconds, answer_seconds = HEAD_SECONDS, ANSWER_SECONDS
     _timer: asyncio.TimerHandle | None = None
     _waits_for_head = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request's head."""
+        """Start the time limit of the first request's head."""
         super().connection_made(transport)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        """Take in what came, and see what is waited for now."""
+        """Receive data, and update the time limit."""
         super().data_received(data)
         self._watch()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request's head."""
+        """Start the time limit of the next request's head."""
         super().on_response_complete()
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing any more."""
+        """Cancel the time limit."""
         super().connection_lost(exc)
         if self._timer is not None:
             self._timer.cancel()
 
     def _watch(self) -> None:
-        """Start the clock anew when a head turns into an answer, or an answer is over; not for every byte."""
+        """Restart the time limit when a head turns into an answer, or an answer ends; not for every byte."""
         waits = self.conn.their_state is h11.IDLE
         if self._timer is not None and waits == self._waits_for_head:
             return

@@ -1,4 +1,4 @@
-"""How the pages are served: where from, behind which proxies, and how much one caller may send and ask."""
+"""Settings of the web application: data folder, public URL, trusted proxies, size and rate limits."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ MAX_UPLOAD = 17_000_000  # [bytes] a policy file has at most 16,000,000
 
 @dataclass(frozen=True)
 class Rate:
-    """So many requests a second for long, and so many at once."""
+    """A rate limit: requests per second in the long run, and in one burst."""
 
     per_second: float
     burst: float
@@ -22,14 +22,14 @@ class Rate:
 class WebSettings:
     """Settings of the web application.
 
-    data_dir: where films of replays are kept
-    public_url: address that people type, such as https://traffic.example.org; None if the server is reached directly
-    trusted_proxies: addresses or networks of proxies whose X-Forwarded-* headers are believed; of others they are not
+    data_dir: folder of cached tracks and videos
+    public_url: URL that people use, such as https://traffic.example.org; None if the server is reached directly
+    trusted_proxies: addresses or networks of proxies whose X-Forwarded-* headers are trusted, unlike all others'
     max_upload: [bytes] of a submission
     max_form: [bytes] of any other request's body
-    idle_seconds, body_seconds: longest pause within a body, and longest time for the whole of it
-    reads, writes: of one network address; a class may sit behind one, hence so many
-    secrets: wrong tokens and links that one address may try
+    idle_seconds, body_seconds: longest pause within a body, and longest duration of the whole
+    reads, writes: of one network address, behind which a whole class may be
+    secrets: wrong tokens and links of one network address
     uploads: of one account
     """
 
@@ -55,14 +55,14 @@ class WebSettings:
                 or parts.query
             ):
                 raise ValueError(
-                    f"public_url={self.public_url!r} is no address of a site; give one such as https://traffic.example.org"
+                    f"public_url={self.public_url!r} is not the URL of a site; give one such as https://traffic.example.org"
                 )
         for proxy in self.trusted_proxies:
             read_network(proxy)
 
     @cached_property
     def public_origin(self) -> str | None:
-        """The public address as browsers write an Origin, or None."""
+        """The public URL as browsers write an Origin, or None."""
         if self.public_url is None:
             return None
         parts = urlsplit(self.public_url)
@@ -70,7 +70,7 @@ class WebSettings:
 
     @property
     def secure(self) -> bool:
-        """Whether people reach the site by https alone, so that cookies may be Secure."""
+        """Whether the site is reached by https alone, so that cookies may be Secure."""
         return self.public_origin is not None and self.public_origin.startswith("https://")
 
     @cached_property
@@ -80,8 +80,9 @@ class WebSettings:
 
 
 def read_network(text: str) -> Network:
-    """Return an address or network; raise ValueError that says how to write one."""
+    """Return an address or network; ValueError if it is neither."""
     try:
         return ipaddress.ip_network(text, strict=False)
     except ValueError:
-        raise ValueError(f"proxy {text!r} is no address or network; give one such as 127.0.0.1 or 10.0.0.0/8") from None
+        example = "give one such as 127.0.0.1 or 10.0.0.0/8"
+        raise ValueError(f"proxy {text!r} is not an address or network; {example}") from None

@@ -1,4 +1,4 @@
-// The competition's figures, drawn by uPlot from one JSON answer: scores over time, their distribution, and scatter plots.
+// Figures of a competition, drawn by uPlot from one JSON answer: scores over time, their distribution, and scatter plots.
 import uPlot from "./vendor/uplot/uPlot.esm.js";
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -21,7 +21,7 @@ function make(place, options, columns, alone = [1, 1]) {
   const width = place.clientWidth;
   const height = Math.max(220, Math.min(340, Math.round(width * 0.55)));
   const plot = new uPlot({ width, height, padding: [8, 18, 0, 0], legend: { live: true }, cursor: { points: { size: 8 } }, ...options }, columns, place);
-  if (columns[0].length === 1) plot.setScale("x", { min: columns[0][0] - alone[0], max: columns[0][0] + alone[1] }); // uPlot asks no range for one
+  if (columns[0].length === 1) plot.setScale("x", { min: columns[0][0] - alone[0], max: columns[0][0] + alone[1] }); // uPlot calls no range function for one
   plots.push(plot);
 }
 

@@ -1,4 +1,4 @@
-// What every page has: times in the reader's own zone, questions before what cannot be undone, copy buttons.
+// On every page: times in the reader's time zone, confirmation of actions that cannot be undone, copy buttons.
 
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const dayOnly = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
@@ -21,7 +21,7 @@ for (const button of document.querySelectorAll("[data-copy]")) {
       await navigator.clipboard.writeText(text);
       button.textContent = "Copied";
     } catch {
-      button.textContent = "Copy it by hand";
+      button.textContent = "Copy it manually";
     }
   });
 }

@@ -1,4 +1,4 @@
-// A submission's page while it waits or runs: asks the server how far it is, and shows the whole page anew at the end.
+// A submission's page while it waits or runs: polls its progress, and reloads the page at the end.
 
 const panel = document.querySelector("[data-progress]");
 if (panel) {

@@ -1,4 +1,4 @@
-// The road on a canvas: surface, trail, overlays, vehicles. The look is that of the package's own pictures.
+// The road on a canvas: surface, trail, overlays, vehicles. The style is that of the package's own pictures.
 
 const CAR_WIDTH = 15;
 const CAR_LENGTH = 34;
@@ -21,14 +21,14 @@ const LIGHT = {
   agent: "#961e1a", ego: "#ff4830", free: "rgba(20,90,200,0.24)", dot: "rgba(214,232,255,0.95)", slow: [255, 240, 160], fast: [255, 150, 0],
 };
 
-function look() {
+function style() {
   const chosen = document.documentElement.dataset.theme;
   const light = chosen ? chosen === "light" : matchMedia("(prefers-color-scheme: light)").matches;
   return light ? LIGHT : DARK;
 }
 
-function mix(a, b, share) {
-  return `rgb(${a.map((value, k) => Math.round(value + (b[k] - value) * share)).join(",")})`;
+function mix(a, b, fraction) {
+  return `rgb(${a.map((value, k) => Math.round(value + (b[k] - value) * fraction)).join(",")})`;
 }
 
 export class Road {
@@ -62,7 +62,7 @@ export class Road {
   draw(frame) {
     this.fit();
     const { context, canvas, scale } = this;
-    this.colours = look();
+    this.colours = style();
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.fillStyle = this.colours.verge;
     context.fillRect(0, 0, canvas.width, canvas.height);

@@ -1,4 +1,4 @@
-// The leader's median run beside the board, playing by itself; it stands still for those who asked for less motion.
+// The leader's median run beside the board, which plays by itself unless the user prefers reduced motion.
 import { FRAMES_PER_SECOND, Track } from "./track.js";
 import { Road } from "./road.js";
 

@@ -1,4 +1,4 @@
-// Light, dark, or as the system says. Loaded before the page is painted, so that it never flashes.
+// Light, dark, or the system's theme. Loaded before the page is painted, so that it never flashes.
 (() => {
   const root = document.documentElement;
   const key = "deeptraffic-theme";

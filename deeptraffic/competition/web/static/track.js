@@ -40,27 +40,27 @@ export class Track {
     return new Track(await answer.json());
   }
 
-  // Entry before a frame, and how far (0..1) the frame is past it.
+  // Entry before a frame, and the fraction (0..1) of a step that the frame is past it.
   at(frame) {
     const position = Math.min(Math.max(frame / this.step, 0), this.entries - 1);
     const entry = Math.min(Math.floor(position), this.entries - 1);
     return [entry, position - entry];
   }
 
-  between(values, entry, share) {
+  between(values, entry, fraction) {
     const here = values[entry];
     const next = values[Math.min(entry + 1, this.entries - 1)];
-    return Math.abs(next - here) > JUMP ? (share < 0.5 ? here : next) : here + (next - here) * share;
+    return Math.abs(next - here) > JUMP ? (fraction < 0.5 ? here : next) : here + (next - here) * fraction;
   }
 
   place(vehicle, frame) {
-    const [entry, share] = this.at(frame);
-    return [this.between(this.x[vehicle], entry, share), this.between(this.y[vehicle], entry, share)];
+    const [entry, fraction] = this.at(frame);
+    return [this.between(this.x[vehicle], entry, fraction), this.between(this.y[vehicle], entry, fraction)];
   }
 
   groundAt(frame) {
-    const [entry, share] = this.at(frame);
-    return this.between(this.ground, entry, share);
+    const [entry, fraction] = this.at(frame);
+    return this.between(this.ground, entry, fraction);
   }
 
   speed(frame) { return this.speeds[this.at(frame)[0]]; }

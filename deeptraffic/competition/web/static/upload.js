@@ -1,4 +1,4 @@
-// The submit form: drop a file on it, and hear at once if the file is too large.
+// The submit form: drop a file on it, and see at once if the file is too large.
 
 const form = document.querySelector("[data-upload]");
 if (form) {
