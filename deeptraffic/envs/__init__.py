@@ -1,1 +1,1 @@
-"""DeepTraffic as environments: Gymnasium (one game, many games), Stable-Baselines3 and PettingZoo."""
+"""DeepTraffic as environments of Gymnasium (single and vector), Stable-Baselines3 and PettingZoo."""

@@ -136,8 +136,8 @@ class DeepTrafficEnv(gymnasium.Env):
         if self._steps < 0:
             raise gymnasium.error.ResetNeeded("this environment has no run yet: call reset() before step()")
         given = check_action(action)
-        last = self._frame + self.rules.decision_period
-        if self.others is None and self.renderer is None and last < self._run_end:
+        is_plain = self.others is None and self.renderer is None
+        if is_plain and self._frame + self.rules.decision_period < self._run_end:
             self._actions[0] = given
             step_env(self.sim.table, self.sim.games, self._actions, self._report)
         else:

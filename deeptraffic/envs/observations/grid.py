@@ -1,6 +1,7 @@
 """The sensor's cells as an image of four channels."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -62,14 +63,21 @@ class GridObservation(SensorObservation):
 
     def space(self, rules: Rules) -> spaces.Box:
         """Return the space of (4, P+Q, 2L+1) values."""
-        sensor = self.sensor.check(rules)
-        return spaces.Box(0.0, 1.0, (CHANNELS, sensor.length, sensor.columns), np.dtype(self.dtype).type)
+        self.sensor.check(rules)
+        shape, dtype = self._image
+        return spaces.Box(0.0, 1.0, shape, dtype.type)
 
     def observe(self, sim: Simulator, env_indices: I64, agent: int) -> Floats:
         """Return (len(env_indices), 4, P+Q, 2L+1)."""
-        out = np.empty((env_indices.size, CHANNELS, self.sensor.length, self.sensor.columns), self.dtype)
+        shape, dtype = self._image
+        out = np.empty((env_indices.size, *shape), dtype)
         run_loop(write_grid, sim, env_indices, agent, (self.sensor,), (out,))
         return out
+
+    @cached_property
+    def _image(self) -> tuple[tuple[int, int, int], np.dtype]:
+        """Shape and type of the image, worked out once."""
+        return (CHANNELS, self.sensor.length, self.sensor.columns), np.dtype(self.dtype)
 
     def mirror(self) -> I64:
         """Exchange the columns."""

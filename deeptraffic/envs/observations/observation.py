@@ -86,7 +86,7 @@ class Observation(Checked, ABC):
 class SensorObservation(Observation):
     """Observation computed from the sensor's cells.
 
-    lanes_side, patches_ahead, patches_behind: size of the sensor (contests: 0..3, at least 0, within the picture)
+    lanes_side, patches_ahead, patches_behind: size of the sensor [cells] (contests: lanes_side 0..3)
     dtype: "float32" or "float64"
     """
 
@@ -134,9 +134,15 @@ class FlatObservation(SensorObservation):
 
     def observe(self, sim: Simulator, env_indices: I64, agent: int) -> Floats:
         """Return the features (len(env_indices), size), without the temporal window."""
-        out = np.empty((env_indices.size, self.size), self.dtype)
+        size, dtype = self._features
+        out = np.empty((env_indices.size, size), dtype)
         run_loop(self.loop, sim, env_indices, agent, (self.sensor,), (out,))
         return out
+
+    @cached_property
+    def _features(self) -> tuple[int, np.dtype]:
+        """Number and type of the features, worked out once: a single env asks for them in every step."""
+        return self.size, np.dtype(self.dtype)
 
 
 # parameters: those of a compiled loop, and the loop itself
@@ -192,9 +198,9 @@ class Observer:
 
         actions: (B,) just carried out, which move a temporal window on by one step; None or -1 leaves it
         """
-        rows = sim.rows if env_indices is None else np.atleast_1d(np.asarray(env_indices, np.int64))
-        obs = self.observation.observe(sim, rows, self.agent)
-        return obs if self._history is None else self._history.stack(rows, obs, actions)
+        chosen = sim.rows if env_indices is None else np.atleast_1d(np.asarray(env_indices, np.int64))
+        obs = self.observation.observe(sim, chosen, self.agent)
+        return obs if self._history is None else self._history.stack(chosen, obs, actions)
 
     def get_state(self) -> dict[str, NDArray]:
         """Return copies of the arrays that later observations depend on; empty without a temporal window."""
