@@ -268,15 +268,15 @@ class Helpers:
             worker.db.close()
 
 
-def test_all_figures_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(globals(), "Supervisor", Helpers)
-    figures = dict(Load(members=4, entries=12, readers=3, seconds=0.2).run())
-    assert all(value > 0 for value in figures.values())
-    assert all("[" in name for name in figures)
-    assert {"pages with 3 readers, 95% within [ms]", "submissions scored by 2 workers [a minute]"} <= set(figures)
+    measured = dict(Load(members=4, entries=12, readers=3, seconds=0.2).run())
+    assert all(value > 0 for value in measured.values())
+    assert all("[" in name for name in measured)
+    assert {"pages with 3 readers, 95% within [ms]", "submissions scored by 2 workers [a minute]"} <= set(measured)
 
 
-def test_a_page_that_fails_is_no_figure(tmp_path: Path) -> None:
+def test_a_page_that_fails_raises(tmp_path: Path) -> None:
     db = Database.in_folder(tmp_path).migrate()
     with serving(db, tmp_path) as port, pytest.raises(RuntimeError, match="answered 404"):
         get(port, "/c/none")

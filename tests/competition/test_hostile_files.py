@@ -46,7 +46,7 @@ def network() -> Network:
 
 POLICY = policy_content(pack_policy(network(), SENSOR, "honest"))
 HEADER = json.loads(POLICY[8 : 8 + int.from_bytes(POLICY[:8], "little")])
-NUMBERS = POLICY[8 + int.from_bytes(POLICY[:8], "little") :]
+TENSORS = POLICY[8 + int.from_bytes(POLICY[:8], "little") :]
 ORIGINAL = write_convnetjs(network(), SENSOR)
 WEIGHTS = ORIGINAL[ORIGINAL.index("fromJSON(") + 9 : ORIGINAL.rindex(");")]
 
@@ -54,16 +54,16 @@ WEIGHTS = ORIGINAL[ORIGINAL.index("fromJSON(") + 9 : ORIGINAL.rindex(");")]
 # --- making files -------------------------------------------------------------------------------------------------
 
 
-def with_header(header: str | bytes, numbers: bytes = NUMBERS) -> bytes:
+def with_header(header: str | bytes, tensors: bytes = TENSORS) -> bytes:
     raw = header if isinstance(header, bytes) else header.encode()
-    return len(raw).to_bytes(8, "little") + raw + numbers
+    return len(raw).to_bytes(8, "little") + raw + tensors
 
 
-def changed(change: Callable[[dict[str, Any]], object], numbers: bytes = NUMBERS) -> bytes:
+def changed(change: Callable[[dict[str, Any]], object], tensors: bytes = TENSORS) -> bytes:
     """The honest policy file with another header."""
     header = json.loads(json.dumps(HEADER))
     change(header)
-    return with_header(json.dumps(header), numbers)
+    return with_header(json.dumps(header), tensors)
 
 
 def tensor(name: str, **more: Any) -> bytes:
@@ -126,7 +126,7 @@ def weights(change: Callable[[dict[str, Any]], object]) -> bytes:
 
 
 def large(layers: tuple[Any, ...], window: int = 0) -> bytes:
-    """A policy that costs too much, its numbers all 0."""
+    """A policy that costs too much, its weights all 0."""
     inputs = SENSOR.size * (window + 1) + 5 * window
     shapes = Network.tensor_shapes(_Shapes(inputs, layers))
     zeros = {name: np.zeros(shape, np.float16) for name, shape in shapes.items()}
@@ -171,7 +171,7 @@ DAMAGED = [
     Case("one byte", b"\x08", "broken", "breaks off"),
     Case("a header cut off", POLICY[:100], "broken", "breaks off"),
     Case("a tensor cut off", POLICY[:-1], "broken", "the file holds"),
-    Case("half of the tensors", POLICY[: len(POLICY) - len(NUMBERS) // 2], "broken", "the file holds"),
+    Case("half of the tensors", POLICY[: len(POLICY) - len(TENSORS) // 2], "broken", "the file holds"),
     Case("bytes behind the tensors", POLICY + b"\0", "broken", "belong to no tensor"),
     Case("a bit flipped in the length", flipped(0), "broken"),
     Case("a high bit flipped in the length", flipped(7, 7), "broken", "header is said to have"),
@@ -186,7 +186,7 @@ DAMAGED = [
     Case("another program's safetensors", changed(lambda h: h["__metadata__"].clear()), "broken", "no policy file"),
 ]
 HEADERS = [
-    Case("a header as long as the world", b"\xff" * 8 + b"{" + NUMBERS, "broken", "header is said to have"),
+    Case("a header as long as the world", b"\xff" * 8 + b"{" + TENSORS, "broken", "header is said to have"),
     Case("a header of gigabytes", (1 << 40).to_bytes(8, "little") + b"{", "broken", "header is said to have"),
     Case("a header 200,000 deep", with_header('{"a":' + DEEP), "broken", "header is said to have"),
     Case("a header 60,000 deep", with_header('{"a":' + DEEP[:60_000]), "broken", "nested too deeply"),
@@ -207,7 +207,7 @@ HEADERS = [
     Case("tensors that overlap", tensor("1.bias", data_offsets=[0, 24]), "broken"),
     Case("a tensor of objects", tensor("1.weight", dtype="O"), "broken", "dtype"),
     Case("a weight of another shape", tensor("1.weight", shape=[15, 3]), "broken", "its layer needs"),
-    Case("a weight that is missing", changed(lambda h: h.pop("3.bias"), NUMBERS[:-40]), "broken", "missing"),
+    Case("a weight that is missing", changed(lambda h: h.pop("3.bias"), TENSORS[:-40]), "broken", "missing"),
 ]
 MANIFESTS = [
     Case("a label that turns the line around", manifest(label="\u202egpj.exe"), "broken", "printable"),
@@ -243,7 +243,7 @@ KINDS = [
     Case("a tar archive", tarred, "format", "tar"),
     Case("a Keras file", b"\x89HDF\r\n\x1a\n" + bytes(64), "format", "Keras"),
     Case("a program", b"\x7fELF" + bytes(64), "format", "program"),
-    Case("a picture that is also code", b"GIF89a=1;" + ORIGINAL.encode(), "format", "image", "mine.js"),
+    Case("an image that is also code", b"GIF89a=1;" + ORIGINAL.encode(), "format", "image", "mine.js"),
     Case("Python code", b"import os\nos.system('id')\n", "broken", "weights", "mine.py"),
     Case("a web page", b"<!DOCTYPE html><html><script>1</script></html>", "broken", "web page", "mine.js"),
     Case("more than 16 MB", lambda: bytes(17 << 20), "size", "at most 16 MB"),

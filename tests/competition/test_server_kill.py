@@ -26,7 +26,7 @@ POLICIES, SERVER_KILLS, WORKER_KILLS, PATIENCE = 16, 4, 6, 400.0
 
 
 def policy_of(number: int) -> PolicyFile:
-    """Policies that all do nothing, each with numbers of its own."""
+    """Policies that all do nothing, each with weights of its own."""
     idle = idle_policy()
     bias = np.array([1.0 + number, 0, 0, 0, 0], np.float32)
     tensors = dict(idle.network.tensors) | {"1.bias": bias}
@@ -88,7 +88,7 @@ def children_of(pid: int) -> Iterator[int]:
 
 @pytest.mark.slow
 def test_a_killed_server_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    chance, site = random.Random(7), Site(tmp_path)
+    rng, site = random.Random(7), Site(tmp_path)
     db = Database.in_folder(tmp_path)
     secret = accounts.new_invite(db, 1, "test")
     person = accounts.join_by_invite(db, secret, "Ana")[0]
@@ -98,19 +98,19 @@ def test_a_killed_server_loses_and_doubles_nothing(tmp_path: Path) -> None:
     token = accounts.new_submit_token(db, person.id)
     waiting = [policy_content(policy_of(number)) for number in range(POLICIES)]
     acts = ["server"] * SERVER_KILLS + ["worker"] * WORKER_KILLS
-    chance.shuffle(acts)
+    rng.shuffle(acts)
     end = time.monotonic() + PATIENCE
     try:
         while waiting or acts or submissions.quota(db, 1, person.id)["waiting"]:
             assert time.monotonic() < end, submissions.quota(db, 1, person.id)
             if waiting and site.upload(token, waiting[-1]):
                 waiting.pop()
-            time.sleep(chance.uniform(0.0, 1.5))
-            if acts and chance.random() < 0.6:
+            time.sleep(rng.uniform(0.0, 1.5))
+            if acts and rng.random() < 0.6:
                 if acts.pop() == "server":
                     site.kill()
                 elif victims := site.workers():
-                    os.kill(chance.choice(victims), signal.SIGKILL)
+                    os.kill(rng.choice(victims), signal.SIGKILL)
     finally:
         site.process.terminate()
         site.process.wait()

@@ -18,7 +18,7 @@ SENSOR = Sensor(1, 6, 2)
 
 
 def policy_file(window: int = 0, recurrent: bool = False, sample_seed: int | None = None) -> PolicyFile:
-    """A policy of random numbers that uses what it sees, remembers and draws."""
+    """A policy of random weights that uses what it observes, remembers and samples."""
     inputs = SENSOR.size * (window + 1) + 5 * window
     layers = (Gru(hidden=6), Tanh(), Dense(outputs=5)) if recurrent else (Dense(outputs=6), Relu(), Dense(outputs=5))
     network = Network.__new__(Network)

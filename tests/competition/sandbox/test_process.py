@@ -73,7 +73,7 @@ def test_child_killed_from_outside_is_a_platform_error() -> None:
     with ChildProcess("evaluate", EVALUATION) as child:
         child.ask(messages.SUBMISSION, POLICY)
         os.kill(child.pid, signal.SIGKILL)
-        for _ in range(2):  # and what ended it is said again whoever asks
+        for _ in range(2):  # and the cause is raised again at every later call
             with pytest.raises(PlatformError, match="killed from outside"):
                 child.ask(messages.ATTACH)
 
