@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from deeptraffic.sim.rules import MPH_PER_PX
 from representation.data.labels import SCENES, scene_class
 from representation.data.recording import RecordingConfig, observe, record
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
@@ -48,7 +49,7 @@ def examples(job: TrainingJob, split: str, runs: int, kind: str) -> Examples:
     states = recording.states[:, :count]
     obs = observe(recording.rules, states, kind)  # (R, T, n)
     ahead = np.mean([recording.speeds[:, k : k + count] for k in range(HORIZON)], axis=0)
-    now = 20.0 * states["following_speed"][..., 0] * states["speed_factor"][..., 0]
+    now = MPH_PER_PX * states["following_speed"][..., 0] * states["speed_factor"][..., 0]
     return Examples(
         obs.reshape(-1, obs.shape[-1]),
         scene_class(recording.rules, states).ravel(),

@@ -21,12 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deeptraffic.sim.rules import CELL_LENGTH, Rules, Sensor
+from deeptraffic.sim.rules import CELL_LENGTH, FULL_SPEED, Rules, Sensor
 from deeptraffic.sim.state import PAD
 from representation.fit import Batch, Trainable
 
 ROW_PIXELS, LANE_PIXELS = 2, 4  # of a cell; a shoulder of half a lane lies on either side
-FULL_SPEED = 4.0  # [px/frame], 80 mph
 OUTPUTS = 3  # logits of a car and of the own car; speed / full speed
 CHUNK = 512
 

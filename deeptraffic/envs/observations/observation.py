@@ -145,7 +145,6 @@ class FlatObservation(SensorObservation):
         return self.size, np.dtype(self.dtype)
 
 
-# parameters: those of a compiled loop, and the loop itself
 def run_loop(
     loop: Any, sim: Simulator, env_indices: I64, agent: int, fixed: tuple[Any, ...], arrays: tuple[NDArray[Any], ...]
 ) -> None:
