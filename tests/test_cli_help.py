@@ -79,7 +79,7 @@ def test_a_default_is_shown_once_where_there_is_one() -> None:
     others = shown.partition("--other-agents")[2].partition(" --")[0]
     assert others.count("default") == 1 and others.endswith("[default: 0]")
     shown = plain(CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": str(WIDTH)}).stdout)
-    assert "The run folder. [default: (a new one under runs/)]" in shown
+    assert "--output <path> Run folder. [default: (a new one under runs/)]" in shown
 
 
 @pytest.mark.parametrize(

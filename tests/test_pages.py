@@ -18,6 +18,7 @@ from PIL import Image
 
 from agents.analysis.tables import markdown_table, replace_section
 from agents.champions.registry import CHAMPIONS
+from agents.registry import ENTRIES
 from deeptraffic.cli.app import LazyCommand, app
 from deeptraffic.cli.episodes import find_episode
 from deeptraffic.envs.observations import OBSERVATIONS, describe
@@ -25,7 +26,11 @@ from deeptraffic.envs.observations import OBSERVATIONS, describe
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("deeptraffic", "agents", "representation")
 README = ROOT / "README.md"
-PAGES = [*ROOT.glob("*.md"), *(page for package in PACKAGES for page in sorted((ROOT / package).rglob("*.md")))]
+PAGES = [
+    README,
+    ROOT / "CONTRIBUTING.md",
+    *(page for package in PACKAGES for page in sorted((ROOT / package).rglob("*.md"))),
+]
 MAX_WORDS = 1500
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(deeptraffic [^`\n]+)`")
@@ -142,8 +147,14 @@ def observations_table() -> str:
     return markdown_table([["kind", "observation", "access"], *map(list, rows)], left=3)
 
 
+def algorithms_table() -> str:
+    rows = [[f"`{entry.name}`", entry.kind, entry.summary] for entry in ENTRIES]
+    return markdown_table([["algorithm", "kind", "summary"], *rows], left=3)
+
+
 TABLES: dict[str, tuple[Path, Callable[[], str]]] = {
     "<!-- table of observations -->": (ROOT / "deeptraffic" / "envs" / "README.md", observations_table),
+    "<!-- table of algorithms -->": (ROOT / "agents" / "README.md", algorithms_table),
 }
 
 

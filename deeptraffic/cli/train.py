@@ -15,7 +15,7 @@ OWN_PRESETS = "".join(f"; of {e.name}: {', '.join(e.presets)}" for e in ENTRIES 
 
 def train(
     algo: str = typer.Argument(..., help=f"Algorithm: {', '.join(ALGORITHMS)}."),
-    obs: str | None = typer.Option(None, help="Kind of observation: vector, gaps, grid, ..."),
+    obs: str | None = typer.Option(None, help="Kind of observation, such as vector, gaps or grid."),
     encoder: str | None = typer.Option(None, help="Name of an encoder, or a weights file of `deeptraffic pretrain`."),
     init: str | None = typer.Option(
         None, help=f"Policy that the network of {', '.join(STARTING_FROM_POLICY)} is initialised from."
@@ -79,12 +79,11 @@ def _network_settings(encoder: str | None, init: str | None) -> dict[str, Any]:
 
 
 def demo(
-    output: Path = typer.Option(Path("runs/demo"), "--output", "-o", help="The run folder."),
-    set_: list[str] = typer.Option([], "--set", help="A setting of the training, key=value."),
+    output: Path = typer.Option(Path("runs/demo"), "--output", "-o", help="Run folder."),
+    set_: list[str] = typer.Option([], "--set", help="Setting of the training, key=value."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of tables."),
 ) -> None:
-    """Train a driver in about two minutes, score it officially beside known scores, and film it."""
-
+    """Train a policy in about two minutes, score it officially beside known scores, and record a video."""
     from agents.demo import run_demo
 
     result = run_demo(output, tuple(set_), messages if json else results)

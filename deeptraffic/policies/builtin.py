@@ -117,7 +117,7 @@ class RandomPolicy(Policy):
 
 @dataclass
 class GapPolicy(Policy):
-    """Changes lane toward the gap that gets it farthest, else accelerates: `gap_policy.py`."""
+    """Changes lane toward the gap that gets it farthest, else accelerates: `gap.py`."""
 
     empty: float  # [px/frame] what a free cell stands for under the rules it drives by
     label: str = "gap"

@@ -11,7 +11,7 @@ For each lane s = -L..L that the sensor shows, GAP_FEATURES numbers in this orde
 
 A cell is free if it reads at least 1, as in the sensor's vector; off the grid it reads 0, an occupied cell of speed 0.
 Divisors of 0 count as 1. Every feature is a sum of thresholds and products with 0 or 1, so that the layer can be
-written as dense layers with relu (`convnetjs_export.py`).
+written as dense layers with relu (`convnetjs/write.py`).
 
     >>> from deeptraffic.policies.gaps import gap_features
     >>> gap_features(obs, 3, 50, 10, 100.0, out)        # obs (420,) -> out (42,)

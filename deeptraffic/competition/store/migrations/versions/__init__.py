@@ -1,1 +1,1 @@
-"""One script for each step; the newest gives the tables of `schema.py`, which a test compares."""
+"""One script for each step; the newest gives the tables of `models.py`, which a test compares."""
