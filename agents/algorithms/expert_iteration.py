@@ -255,7 +255,7 @@ class ExpertIteration(RoundLearner):
         The return of a lane change that the safety system would refuse the ego car is that of accelerating.
         """
         sim = self._batch().sim
-        possible = worth_trying(sim, sim.rows, CANDIDATES, agent)
+        possible = worth_trying(sim, sim.env_indices, CANDIDATES, agent)
         wanted = np.random.random(len(possible)) < self.config.label_share
         rows = np.flatnonzero(wanted & (possible.sum(1) > 1))
         random = np.random.default_rng(np.random.randint(2**31))  # from the stream that checkpoints keep

@@ -156,7 +156,7 @@ class LossRecorder:
     def step(self, actions: I64) -> int:
         """Give the waiting agent its actions (B,); return which agent waits next in all games, NOBODY at the end."""
         sim = self.sim
-        run_in_chunks(sim, drive_and_record, sim.rows, (actions, self.records), scalars=(OPEN_FRAMES,))
+        run_in_chunks(sim, drive_and_record, sim.env_indices, (actions, self.records), scalars=(OPEN_FRAMES,))
         now, longest = self.records["boxed"].T
         is_longest = (now > 0) & (now == longest)
         self.scenes[is_longest] = sim.games[is_longest]

@@ -82,7 +82,7 @@ class EnvBatch:
         self.others = OtherDrivers(others, self.sim, self.observation) if others is not None else None
         self.seeds = OpenSeeds(num_envs)
         self.chain = OfficialChain(num_envs, self.rules.year)
-        self.env_indices = self.sim.rows
+        self.env_indices = self.sim.env_indices
         self.steps = np.full(num_envs, -1)
         self.limits = np.full(num_envs, FOREVER)
         self.report = np.zeros((num_envs, REPORT))

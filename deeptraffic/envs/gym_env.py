@@ -115,14 +115,14 @@ class DeepTrafficEnv(gymnasium.Env):
         known = check_options(options, "official_run")
         super().reset(seed=seed)
         if "official_run" in known:
-            self._chain.start(self.sim, self.sim.rows, known["official_run"])
+            self._chain.start(self.sim, self.sim.env_indices, known["official_run"])
         else:
             self.sim.reset_open([open_run(seed, self.np_random)])
-            self._chain.leave(self.sim.rows)
+            self._chain.leave(self.sim.env_indices)
         self._run_end, self._steps = int(self._chain.end[0]), 0
         self.observer.reset()
         if self.others:
-            self.others.reset(self.sim.rows)
+            self.others.reset(self.sim.env_indices)
         if self.renderer:
             self.renderer.start()
         self._drive_watched(0)
@@ -179,11 +179,11 @@ class DeepTrafficEnv(gymnasium.Env):
             given = 0
             frame = int(sim.state.frame[0])
             if agent != NOBODY:
-                given = int(self.others.decide(sim, agent, sim.rows)[0]) if self.others else 0
+                given = int(self.others.decide(sim, agent, sim.env_indices)[0]) if self.others else 0
             elif self.renderer is not None:
                 self.renderer.watch(sim)
             if agent == NOBODY and frame == self._run_end:
-                self._chain.mark_end(sim, sim.rows)
+                self._chain.mark_end(sim, sim.env_indices)
 
     def _observe(self, action: int | None) -> Any:
         return select_env(self.observer.observe(self.sim, actions=None if action is None else (action,)), 0)

@@ -40,7 +40,7 @@ def action_masks(sim: Simulator, agent: int = 0, env_indices: I64 | None = None)
     Valid at this agent's decision: a lane change off the road, or one that the safety system would refuse, is False,
     and so is a throttle that is at its end. Doing nothing is always possible.
     """
-    env_indices = sim.rows if env_indices is None else env_indices
+    env_indices = sim.env_indices if env_indices is None else env_indices
     out = np.empty((env_indices.size, len(Action)), np.bool_)
     write_masks(sim.table, sim.games, env_indices, agent, out)
     return out

@@ -94,7 +94,7 @@ def test_equal_returns_leave_the_choice_to_the_network(
     prior = np.tile(np.array(advantages, np.float32), (40, 1))
     free = action_masks(sim)[:, CANDIDATES[1:]].all(1)
     assert free.sum() >= 3
-    assert np.all(planner.plan(sim.rows, prior)[free] == favourite)
+    assert np.all(planner.plan(sim.env_indices, prior)[free] == favourite)
 
 
 @pytest.mark.parametrize("plan_length", [1, 2])
@@ -110,7 +110,7 @@ def test_a_clear_lead_outweighs_the_network_and_a_doubtful_one_does_not(
     # the network prefers going on by 1 / 0.2 = 5 in the logarithm: a lead must exceed 5 * 0.1
     for lead, expected in ((0.6, LEFT), (0.4, ONWARD)):
         give_returns(planner, monkeypatch, lead * begins_left)
-        assert np.all(planner.plan(sim.rows, prior)[free] == expected)
+        assert np.all(planner.plan(sim.env_indices, prior)[free] == expected)
 
 
 def test_scores_are_labelled_privileged_and_repeat() -> None:

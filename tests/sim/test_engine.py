@@ -171,7 +171,7 @@ def test_speed_is_given_in_miles_per_hour() -> None:
     sim = opened(RULES_2018, 3)
     speeds = 20 * sim.state.following_speed[:, 0] * sim.state.speed_factor[:, 0]
     assert np.array_equal(sim.speed_mph(), speeds)
-    assert np.array_equal(sim.speed_mph(rows=[2]), speeds[2:])
+    assert np.array_equal(sim.speed_mph(env_indices=[2]), speeds[2:])
 
 
 def test_score_sums_the_clamped_speed_of_the_ego_car() -> None:
@@ -201,7 +201,7 @@ def test_threads_change_nothing(rules: Rules) -> None:
 def test_stepping_some_rows_leaves_the_others_alone() -> None:
     sim = opened(RULES_2018, 5)
     before = sim.get_state()
-    sim.step([1, 3], rows=[4, 1])
+    sim.step([1, 3], env_indices=[4, 1])
     assert sim.state.frame.tolist() == [0, 30, 0, 0, 30]
     untouched = [0, 2, 3]
     assert differing_fields(sim.games[untouched], before[untouched]) == []
@@ -210,8 +210,8 @@ def test_stepping_some_rows_leaves_the_others_alone() -> None:
 def test_results_come_in_the_order_of_the_rows_asked_for() -> None:
     sim = opened(RULES_2018, 5)
     everything = sim.sense(Sensor())
-    assert np.array_equal(sim.sense(Sensor(), rows=[4, 0, 2]), everything[[4, 0, 2]])
-    assert sim.run_to_frame([10, 20], rows=[3, 1]).tolist() == [NOBODY, NOBODY]
+    assert np.array_equal(sim.sense(Sensor(), env_indices=[4, 0, 2]), everything[[4, 0, 2]])
+    assert sim.run_to_frame([10, 20], env_indices=[3, 1]).tolist() == [NOBODY, NOBODY]
     assert sim.state.frame.tolist() == [0, 20, 0, 10, 0]
 
 
@@ -272,9 +272,9 @@ def test_copied_state_continues_as_the_original_does(rules: Rules) -> None:
 
 def test_state_of_one_row_can_be_written_into_many() -> None:
     sim, many = opened(RULES_2018, 3), Simulator(RULES_2018, 10)
-    many.set_state(sim.get_state(rows=[1]))
+    many.set_state(sim.get_state(env_indices=[1]))
     assert all(many.games[row] == sim.games[1] for row in range(10))
-    many.set_state(sim.get_state(rows=[0, 2]), rows=[9, 4])
+    many.set_state(sim.get_state(env_indices=[0, 2]), env_indices=[9, 4])
     assert many.games[9] == sim.games[0]
     assert many.games[4] == sim.games[2]
     assert many.games[5] == sim.games[1]
@@ -355,13 +355,13 @@ def test_senseless_sensor_is_refused() -> None:
 
 
 CALLS: dict[str, Callable[[Simulator, Any], Any]] = {
-    "start_program": lambda sim, rows: sim.start_program(rows=rows),
-    "reset": lambda sim, rows: sim.reset(1, rows=rows),
-    "reset_open": lambda sim, rows: sim.reset_open([1], rows=rows),
-    "run_to_decision": lambda sim, rows: sim.run_to_decision(rows=rows),
-    "step_frame": lambda sim, rows: sim.step_frame(rows=rows),
-    "step": lambda sim, rows: sim.step([0], rows=rows),
-    "sense": lambda sim, rows: sim.sense(Sensor(), rows=rows),
+    "start_program": lambda sim, rows: sim.start_program(env_indices=rows),
+    "reset": lambda sim, rows: sim.reset(1, env_indices=rows),
+    "reset_open": lambda sim, rows: sim.reset_open([1], env_indices=rows),
+    "run_to_decision": lambda sim, rows: sim.run_to_decision(env_indices=rows),
+    "step_frame": lambda sim, rows: sim.step_frame(env_indices=rows),
+    "step": lambda sim, rows: sim.step([0], env_indices=rows),
+    "sense": lambda sim, rows: sim.sense(Sensor(), env_indices=rows),
     "get_state": lambda sim, rows: sim.get_state(rows),
     "set_state": lambda sim, rows: sim.set_state(sim.get_state([0]), rows),
 }
@@ -369,8 +369,8 @@ CALLS: dict[str, Callable[[Simulator, Any], Any]] = {
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("row", [2, -1])
-def test_row_that_does_not_exist_is_refused(call: Callable[[Simulator, Any], Any], row: int) -> None:
-    with pytest.raises(IndexError, match=rf"row {row} .*rows 0\.\.1"):
+def test_env_that_does_not_exist_is_refused(call: Callable[[Simulator, Any], Any], row: int) -> None:
+    with pytest.raises(IndexError, match=rf"env_indices must lie in \[0, 1\], got {row}"):
         call(opened(RULES_2018, 2), [row])
 
 
@@ -384,13 +384,13 @@ def test_sensing_into_an_array_that_does_not_fit_is_refused(out: NDArray[Any]) -
         opened(RULES_2018, 2).sense(Sensor(), out=out)
 
 
-def test_mask_in_place_of_row_numbers_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"rows of type bool are no row numbers; for a mask give np.flatnonzero"):
-        opened(RULES_2018, 2).step([0, 0], rows=[True, False])
+def test_mask_in_place_of_env_indices_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"env_indices must be integers, got type bool; for a mask give np.flatnonzero"):
+        opened(RULES_2018, 2).step([0, 0], env_indices=[True, False])
 
 
 def test_no_rows_at_all_are_stepped_without_ado() -> None:
     sim = opened(RULES_2018, 2)
     before = sim.get_state()
-    sim.step(np.zeros(0), rows=[])
+    sim.step(np.zeros(0), env_indices=[])
     assert differing_fields(sim.games, before) == []

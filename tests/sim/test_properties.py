@@ -222,7 +222,7 @@ def test_the_order_of_calls_and_of_rows_does_not_matter(
         at_once.step(given)
     for rows in (order[:cut], order[cut:]):
         for action in actions:
-            in_pieces.step((action + np.array(rows, np.int64)) % 5, rows=rows)
+            in_pieces.step((action + np.array(rows, np.int64)) % 5, env_indices=rows)
     assert differing_fields(at_once.games, in_pieces.games) == []
 
 
@@ -234,10 +234,10 @@ def test_a_clone_made_anywhere_continues_as_the_original(
     for _ in range(frames):
         original.step_frame(actions[0])
     other.reset_open(range(num_envs))
-    other.set_state(original.get_state(), rows=[num_envs - 1])
+    other.set_state(original.get_state(), env_indices=[num_envs - 1])
     for action in actions:
         original.step([action])
-        other.step([action], rows=[num_envs - 1])
+        other.step([action], env_indices=[num_envs - 1])
     assert differing_fields(original.games, other.games[-1:]) == []
 
 

@@ -204,7 +204,7 @@ def test_opening_some_rows_leaves_the_others_alone() -> None:
     sim.reset_open(range(4))
     sim.step([0, 1, 2, 3], periods=3)
     before = sim.get_state()
-    sim.reset_open([77], rows=[2])
+    sim.reset_open([77], env_indices=[2])
     for row in (0, 1, 3):
         assert sim.games[row] == before[row]
     assert sim.state.frame[2] == 0
@@ -215,7 +215,7 @@ def test_as_many_seeds_as_rows_are_asked_for() -> None:
     with pytest.raises(ValueError, match="3 seeds for 4 games; give one seed per game"):
         sim.reset_open(range(3))
     with pytest.raises(ValueError, match="2 seeds for 1 games"):
-        sim.reset_open([1, 2], rows=[0])
+        sim.reset_open([1, 2], env_indices=[0])
 
 
 def test_a_full_road_can_be_laid_out() -> None:

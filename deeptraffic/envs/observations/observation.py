@@ -197,7 +197,7 @@ class Observer:
 
         actions: (B,) just carried out, which move a temporal window on by one step; None or -1 leaves it
         """
-        chosen = sim.rows if env_indices is None else np.atleast_1d(np.asarray(env_indices, np.int64))
+        chosen = sim.env_indices if env_indices is None else np.atleast_1d(np.asarray(env_indices, np.int64))
         obs = self.observation.observe(sim, chosen, self.agent)
         return obs if self._history is None else self._history.stack(chosen, obs, actions)
 

@@ -29,7 +29,7 @@ def test_the_exported_network_decides_as_the_algorithm(algo: str, small_config: 
     sim.reset_open(range(64))
     sim.step(sim.idle, periods=5)
     policy: Any = make_policy(model, config, "mine")
-    policy.reset(sim.rows)
+    policy.reset(sim.env_indices)
     cells = sim.sense(Sensor())
     gaps = np.stack([policy.network.assemble().run(row) for row in cells])
     assert gaps.shape == (64, 5)
@@ -37,7 +37,7 @@ def test_the_exported_network_decides_as_the_algorithm(algo: str, small_config: 
 
     obs = Observer(RULES_2018, make_observation("gaps"), 64).observe(sim)
     decided = model.policy.predict(obs, deterministic=True)[0]
-    assert np.array_equal(policy.act(cells, sim.rows), decided)
+    assert np.array_equal(policy.act(cells, sim.env_indices), decided)
 
 
 def test_masked_ppo_never_explores_an_action_without_an_effect(small_config: Config) -> None:
