@@ -10,12 +10,13 @@ from gymnasium import spaces
 from rich.console import Console
 from torch import nn
 
+from agents import loader
 from agents.analysis.tables import replace_section
 from agents.champions import shipping
 from agents.champions.pages import BEGIN, END, PAGES, champions_table
 from agents.champions.registry import CHAMPIONS, FOLDER, Champion, load_champion, read_champions
 from agents.champions.shipping import MAX_BYTES, ship_champion, to_float16
-from agents.config import TrainConfig
+from agents.config import TrainConfig, build_config
 from agents.export import weights_content
 from agents.lane_network import LaneDriver, LaneFeatures
 from agents.loader import load_policy
@@ -133,6 +134,12 @@ def test_shipped_files_are_small_and_drive_as_the_registry_says() -> None:
     assert {path.name for path in FOLDER.glob("*.safetensors")} == {shipped.file for shipped in CHAMPIONS.values()}
 
 
+@pytest.mark.parametrize("name", CHAMPIONS)
+def test_settings_of_a_champions_training_are_those_of_today(name: str) -> None:
+    config = CHAMPIONS[name].config
+    assert build_config(config["algo"], settings=config).to_json() == config
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages_hold_the_table_of_the_registry(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
@@ -152,11 +159,11 @@ def test_a_page_without_a_place_for_the_table_is_refused(tmp_path: Path) -> None
 def test_a_champion_is_a_policy_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(name in policies.POLICY_HELP for name in CHAMPIONS)
     champions = {"champion-solo": make_builtin("idle")}
-    monkeypatch.setattr(policies, "CHAMPIONS", champions)
-    monkeypatch.setattr(policies, "load_champion", champions.get)
-    assert policies.load_policy("champion-solo") is champions["champion-solo"]
+    monkeypatch.setattr(loader, "CHAMPIONS", champions)
+    monkeypatch.setattr(loader, "load_champion", champions.get)
+    assert load_policy("champion-solo") is champions["champion-solo"]
     with pytest.raises(ValueError, match=f"no built-in name .idle, .*gap, {', '.join(CHAMPIONS)}"):
-        policies.load_policy("champion-flying")
+        load_policy("champion-flying")
 
 
 def test_the_table_tells_what_is_not_known_by_a_dash() -> None:
