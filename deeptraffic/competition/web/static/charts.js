@@ -22,6 +22,9 @@ function make(place, options, columns, alone = [1, 1]) {
   const height = Math.max(220, Math.min(340, Math.round(width * 0.55)));
   const plot = new uPlot({ width, height, padding: [8, 18, 0, 0], legend: { live: true }, cursor: { points: { size: 8 } }, ...options }, columns, place);
   if (columns[0].length === 1) plot.setScale("x", { min: columns[0][0] - alone[0], max: columns[0][0] + alone[1] }); // uPlot calls no range function for one
+  const canvas = plot.root.querySelector("canvas");
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", place.closest("section").querySelector("h2").textContent);
   plots.push(plot);
 }
 
