@@ -87,7 +87,7 @@ class Videos:
         return self.folder / f"{name}.mp4"
 
     def state(self, name: str) -> str:
-        """Return ready, working, failed, or none for a video that nobody has requested."""
+        """Return ready, working, failed, or none for a video that was not requested."""
         if self.path(name).is_file():
             return "ready"
         with self._lock:

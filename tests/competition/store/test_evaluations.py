@@ -14,7 +14,7 @@ def fail_once(lab: Any) -> bool:
     return True
 
 
-def test_three_faults_of_ours_are_a_platform_failure_with_the_quota_returned(any_lab: Any) -> None:
+def test_three_platform_errors_are_a_failure_that_the_quota_does_not_count(any_lab: Any) -> None:
     ana = any_lab.member("Ana")
     made = any_lab.submit(ana, "a")
     assert [fail_once(any_lab) for _ in range(4)] == [True, True, True, False]

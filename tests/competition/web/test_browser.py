@@ -27,18 +27,18 @@ from deeptraffic.sim.rules import Sensor
 CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 # What is wrong with a page for people who cannot see it, or use a narrow screen.
-FAULTS = """() => {
-  const faults = [];
+DEFECTS = """() => {
+  const defects = [];
   const named = (node) => node.getAttribute("aria-label") || node.textContent.trim() || node.title
     || (node.labels && node.labels.length) || node.type === "hidden";
   for (const node of document.querySelectorAll("input, select, textarea, button, a, canvas, svg[role]"))
-    if (!named(node) && !node.closest("[aria-hidden]")) faults.push("no name: " + node.outerHTML.slice(0, 120));
+    if (!named(node) && !node.closest("[aria-hidden]")) defects.push("no name: " + node.outerHTML.slice(0, 120));
   const ids = [...document.querySelectorAll("[id]")].map((node) => node.id);
-  for (const id of ids) if (ids.filter((other) => other === id).length > 1) faults.push("twice: #" + id);
-  if (document.querySelectorAll("h1").length !== 1) faults.push("h1");
-  if (!document.documentElement.lang || !document.title) faults.push("lang or title");
-  if (document.documentElement.scrollWidth > innerWidth + 1) faults.push("wider than the screen");
-  return faults;
+  for (const id of ids) if (ids.filter((other) => other === id).length > 1) defects.push("twice: #" + id);
+  if (document.querySelectorAll("h1").length !== 1) defects.push("h1");
+  if (!document.documentElement.lang || !document.title) defects.push("lang or title");
+  if (document.documentElement.scrollWidth > innerWidth + 1) defects.push("wider than the screen");
+  return defects;
 }"""
 
 
@@ -71,10 +71,10 @@ class Tab:
             route.abort()
 
     def visit(self, path: str) -> Any:
-        """Go to a page and look for faults."""
+        """Go to a page and look for defects."""
         answer = self.page.goto(self.address + path)
         assert answer.status == 200, path
-        assert self.page.evaluate(FAULTS) == [], path
+        assert self.page.evaluate(DEFECTS) == [], path
         return self.page
 
 
