@@ -50,7 +50,7 @@ def write_report(results: str | Path, folder: str | Path) -> Path:
             pages.append(f"## {paradigm[0].upper()}{paradigm[1:]}\n")
             pages += [_section(result, content, source, folder) for result, content, source in own]
     if (folder / TABLE).exists():
-        pages.append(_driving_section((folder / TABLE).read_text(encoding="utf-8")))
+        pages.append(driving_section((folder / TABLE).read_text(encoding="utf-8")))
     write_json(folder / JSON, {content["experiment"]: _as_json(content) for _, content, _ in experiments})
     write_atomically(folder / PAGE, "\n".join(pages).encode())
     return folder / PAGE
@@ -72,7 +72,7 @@ def _summary(experiments: Sequence[Section]) -> str:
     ]
     for result, content, _ in experiments:
         metric = replace(result.metrics[0], note="")
-        lines.append(f"| [`{content['experiment']}`](#{content['experiment']}) {_row(metric)}")
+        lines.append(f"| [`{content['experiment']}`](#{content['experiment']}) {row(metric)}")
     return "\n".join([*lines, ""])
 
 
@@ -84,7 +84,7 @@ def _section(result: ExperimentResult, content: dict[str, Any], source: Path, fo
         f"{content['summary']} Source: {content['source']}. Training and evaluation: {minutes:.1f} CPU minutes.\n",
         "| on held-out runs | this model | baselines | goal |",
         "| --- | --- | --- | --- |",
-        *(_row(metric) for metric in result.metrics),
+        *(row(metric) for metric in result.metrics),
         "",
     ]
     for plot in result.plots:
@@ -95,7 +95,8 @@ def _section(result: ExperimentResult, content: dict[str, Any], source: Path, fo
     return "\n".join(lines)
 
 
-def _row(metric: Metric) -> str:
+def row(metric: Metric) -> str:
+    """Return a metric as a line of a table: name and note, value, baselines, goal."""
     unit = f" {metric.unit}" if metric.unit else ""
     value = f"{metric.value:.4g}{unit}"
     if metric.baselines and metric.beats_baselines:
@@ -115,7 +116,8 @@ def _as_json(content: dict[str, Any]) -> dict[str, Any]:
 # --- driving scores of the encoders ---------------------------------------------------------------------------------
 
 
-def _driving_section(text: str) -> str:
+def driving_section(text: str) -> str:
+    """Return the section on the encoders' driving scores, from the content of driving.csv."""
     lines = list(csv.DictReader(text.splitlines()))
     first = lines[0]
     return "\n".join(

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from representation.catalog import EXPERIMENTS, find_experiment
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob, run_experiment
-from representation.report import write_report
+from representation.report import HEAD, driving_section, row, write_report
+
+FOLDER = Path(__file__).resolve().parents[2] / "representation"
 
 METRICS = [
     Metric("error", 2.0, {"mean": 3.0}, "mph", higher_is_better=False, goal=2.5, note="10 runs"),
@@ -63,3 +66,19 @@ def test_the_driving_table_has_one_row_per_encoder_and_way(page: Path) -> None:
 def test_a_page_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there are no results under"):
         write_report(tmp_path, tmp_path)
+
+
+def test_the_stored_page_shows_the_metrics_of_report_json() -> None:
+    page, content = (FOLDER / "REPORT.md").read_text(), json.loads((FOLDER / "report.json").read_text())
+    for name, section in content.items():
+        assert f"### `{name}`\n\n{section['summary']} Source: {section['source']}." in page
+        for metric in section["metrics"]:
+            assert row(Metric(**metric)) in page
+    assert page.startswith(HEAD)
+    assert driving_section((FOLDER / "driving.csv").read_text()) in page
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_stored_page_describes_experiments_as_the_catalogue_does(name: str) -> None:
+    section, experiment = json.loads((FOLDER / "report.json").read_text())[name], find_experiment(name)
+    assert (section["summary"], section["source"]) == (experiment.summary, experiment.source)
