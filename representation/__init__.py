@@ -1,1 +1,1 @@
-"""Perception: encoders that learn compact features from DeepTraffic observations, and the data they are trained on."""
+"""Representation learning: encoders of DeepTraffic observations, and their training data."""

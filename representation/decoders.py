@@ -1,7 +1,7 @@
-"""From features back to something: numbers, pictures, sequences. Any decoder stands on any encoder.
+"""Decoders: networks from features to vectors, images or sequences. Any decoder fits any encoder.
 
     >>> decoder = make_decoder("conv", features_dim=64, output_shape=(4, 60, 7))
-    >>> decoder(encoder(obs)).shape                        # (B, 4, 60, 7), no activation at the end
+    >>> decoder(encoder(obs)).shape                        # (B, 4, 60, 7), without a final activation
 
 Letters in shapes: B observations, D features, (...) the shape of one output.
 """
@@ -28,12 +28,12 @@ class Decoder(nn.Module):
     def __init__(self, features_dim: int, output_shape: tuple[int, ...]) -> None:
         super().__init__()
         if not output_shape or min(output_shape) < 1 or math.prod(output_shape) > MAX_OUTPUTS:
-            raise ValueError(f"output_shape={output_shape!r} is not possible; give 1 to {MAX_OUTPUTS:,} numbers in all")
+            raise ValueError(f"output_shape must have 1 to {MAX_OUTPUTS:,} values in all, got {output_shape!r}")
         self.features_dim, self.output_shape = features_dim, tuple(output_shape)
 
 
 class DenseDecoder(Decoder):
-    """Dense layers, for outputs without neighbourhood: classes, a speed, the next observation as a row."""
+    """Dense layers, for outputs without spatial structure: classes, a speed, the next observation as a vector."""
 
     def __init__(self, features_dim: int, output_shape: tuple[int, ...], hidden: tuple[int, ...] = (128,)) -> None:
         super().__init__(features_dim, output_shape)
@@ -45,30 +45,30 @@ class DenseDecoder(Decoder):
 
 
 class ConvDecoder(Decoder):
-    """Transposed convolutions, for pictures (C, H, W): a small picture of many channels doubles its sides twice.
+    """Transposed convolutions, for images (C, H, W): a small image of many channels doubles its sides twice.
 
     Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic", arXiv:1603.07285, section 4. Other shapes are
-    drawn as a picture of one channel and as many columns as their last side.
+    drawn as an image of one channel and as many columns as their last side.
     """
 
     def __init__(self, features_dim: int, output_shape: tuple[int, ...], width: int = 32) -> None:
         super().__init__(features_dim, output_shape)
-        picture = self.output_shape if len(output_shape) == 3 else (1, math.prod(output_shape[:-1]), output_shape[-1])
-        self.picture = picture
-        self.small = (2 * width, math.ceil(picture[1] / 4), math.ceil(picture[2] / 4))
+        image = self.output_shape if len(output_shape) == 3 else (1, math.prod(output_shape[:-1]), output_shape[-1])
+        self.image = image
+        self.small = (2 * width, math.ceil(image[1] / 4), math.ceil(image[2] / 4))
         self.start = nn.Linear(features_dim, math.prod(self.small))
         self.layers = nn.Sequential(
             nn.ReLU(),
             nn.ConvTranspose2d(2 * width, width, 4, 2, 1),
             nn.ReLU(),
-            nn.ConvTranspose2d(width, picture[0], 4, 2, 1),
+            nn.ConvTranspose2d(width, image[0], 4, 2, 1),
         )
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (B, *output_shape)."""
         small = self.start(features).unflatten(1, self.small)  # (B, 2W, h, w)
         large = self.layers(small)  # (B, C, 4h, 4w)
-        return large[:, :, : self.picture[1], : self.picture[2]].reshape(-1, *self.output_shape)
+        return large[:, :, : self.image[1], : self.image[2]].reshape(-1, *self.output_shape)
 
 
 class RecurrentDecoder(Decoder):

@@ -1,15 +1,15 @@
-"""What every encoder is: a network from an observation to a short vector of features, which any agent can stand on.
+"""Encoder interface: a network from observations to a feature vector, usable as feature extractor by any agent.
 
 Source of the idea: Bengio, Courville and Vincent 2013, "Representation Learning", arXiv:1206.5538. An encoder is a
-Stable-Baselines3 features extractor, so that it drives unchanged in PPO, A2C, DQN and ours:
+Stable-Baselines3 features extractor, so that it works unchanged in PPO, A2C, DQN and the algorithms of `agents`:
 
     >>> encoder = DenseEncoder(env.observation_space, features_dim=64)
     >>> PPO("MlpPolicy", env, policy_kwargs=encoder.policy_kwargs())       # these weights, frozen
     >>> encoder.save("dense.safetensors")
     >>> features = load_encoder("dense.safetensors").encode(observations)  # (B, 64) float32
 
-The file is numbers with a JSON header (`representation/weights.py`): architecture, observation, normalisation, and how
-it was trained. Reading it runs no code.
+A weights file (`representation/weights.py`) holds the parameters and a JSON header: architecture, observation,
+normalisation and a summary of the training. Reading it runs no code.
 
 Letters in shapes: B observations, D features, (...) the shape of one observation.
 """
@@ -34,23 +34,23 @@ from representation.weights import module_content, read_weights
 FORMAT, VERSION = "deeptraffic-encoder", 1
 Observation = Tensor | dict[str, Tensor]
 CHUNK = 4096  # observations that `encode` has in memory at a time
-SMALLEST_SCALE = 1e-3  # a feature that never changes is not blown up
+SMALLEST_SCALE = 1e-3  # least deviation, for a constant feature
 
 
 class Encoder(BaseFeaturesExtractor):
     """A network from observations to (B, features_dim) float32.
 
-    A subclass hands its own keyword arguments to this constructor, builds its layers, and writes `features`.
+    A subclass passes its own keyword arguments to this constructor, builds its layers, and defines `features`.
 
     Args:
-        observation_space: of one observation; pictures (H, W, C) of uint8 are taken channels first, as SB3 gives them
+        observation_space: of one observation; images (H, W, C) of uint8 are taken channels first, as by SB3
         features_dim: D
-        architecture: the subclass's keyword arguments, from which `save` and `load_encoder` make it again
+        architecture: the subclass's keyword arguments, from which `load` makes the network again
 
     name: of the architecture, its key in `representation.registry.ENCODERS`
-    observed: what to observe to feed it, the kind and options of an `Observation`, where that is known
-    summary: JSON values about its training
-    is_pretrained: whether its weights were trained before; is_frozen: whether they may not change any more
+    observed: fields of the observation's configuration, if known
+    summary: JSON values about the training
+    is_pretrained: whether the weights were trained before; is_frozen: whether they may no longer change
     """
 
     name: ClassVar[str]
@@ -60,7 +60,7 @@ class Encoder(BaseFeaturesExtractor):
 
     def __init__(self, observation_space: spaces.Space, features_dim: int = 64, **architecture: Any) -> None:
         if isinstance(features_dim, bool) or not isinstance(features_dim, int) or not 1 <= features_dim <= 65_536:
-            raise ValueError(f"features_dim={features_dim!r} is not possible; give a whole number from 1 to 65,536")
+            raise ValueError(f"features_dim must be an integer in [1, 65536], got {features_dim!r}")
         super().__init__(observation_space, features_dim)
         self.observation_space = channels_first(observation_space)
         self.architecture = architecture
@@ -74,11 +74,11 @@ class Encoder(BaseFeaturesExtractor):
         self.register_load_state_dict_post_hook(_trust)
 
     def features(self, obs: Any) -> Tensor:
-        """Return (B, D) for observations in float32, normalised: the subclass's network."""
+        """Return (B, D) for normalised float32 observations; defined by the subclass."""
         raise NotImplementedError
 
     def forward(self, observations: Observation) -> Tensor:
-        """Return (B, D) for a batch of observations; whole numbers from 0 to 255 become 0..1, once."""
+        """Return (B, D) for a batch of observations; integers in 0..255 are scaled to 0..1, once."""
         if self._loaded_digest is not None:
             self._check_intact()
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
@@ -87,7 +87,7 @@ class Encoder(BaseFeaturesExtractor):
         return features
 
     def encode(self, observations: NDArray[Any] | Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """Return (B, D) float32 for a batch of NumPy observations, without gradients and as at test time."""
+        """Return (B, D) float32 for a batch of NumPy observations, in evaluation mode without gradients."""
         was_training, device = self.training, self.offset.device
         self.eval()
         count = len(next(iter(observations.values())) if isinstance(observations, Mapping) else observations)
@@ -99,34 +99,34 @@ class Encoder(BaseFeaturesExtractor):
         self.train(was_training)
         return out
 
-    # --- weights that were trained before -----------------------------------------------------------------------------
+    # --- pretrained weights -------------------------------------------------------------------------------------------
 
     def freeze(self) -> Self:
-        """Keep the weights as they are: no gradients, and layers behave as at test time."""
+        """Freeze the weights: no gradients, and evaluation mode."""
         self.is_frozen = True
         for parameter in self.parameters():
             parameter.requires_grad = False
         return self.eval()
 
     def train(self, mode: bool = True) -> Self:
-        """Switch layers between training and test, which a frozen encoder refuses."""
+        """Switch between training and evaluation mode; a frozen encoder stays in evaluation mode."""
         return super().train(mode and not self.is_frozen)
 
     def apply(self, fn: Callable[[nn.Module], Any]) -> Self:
-        """Call fn on every module, except where SB3 would draw pretrained weights anew.
+        """Call fn on every module, but keep SB3 from re-initialising pretrained weights.
 
-        PPO and A2C initialise the extractor after it was made (`ortho_init=True`) and so would erase what it knows.
+        PPO and A2C initialise the features extractor after it was made (`ortho_init=True`), which would erase training.
         """
         if self.is_pretrained and getattr(fn, "func", fn) is BasePolicy.init_weights:
             return self
         return super().apply(fn)
 
     def fit_normalisation(self, observations: NDArray[Any]) -> Self:
-        """Take each number's mean and standard deviation from (B, n) observations; for observations of shape (n,)."""
+        """Set mean and standard deviation from (B, n) observations; for vectors (n,) only."""
         if observations.shape[1:] != tuple(self.offset.shape):
             raise ValueError(
-                f"observations of shape {observations.shape} cannot normalise numbers of shape "
-                f"{tuple(self.offset.shape)}; only rows of numbers are normalised, pictures lie in 0..1"
+                f"observations of shape {observations.shape} cannot normalise vectors of shape "
+                f"{tuple(self.offset.shape)}; only vectors are normalised, images lie in 0..1"
             )
         values = np.asarray(observations, np.float64)
         self.offset.copy_(torch.from_numpy(values.mean(0)))
@@ -134,13 +134,13 @@ class Encoder(BaseFeaturesExtractor):
         return self
 
     def mark_pretrained(self) -> Self:
-        """Note that these weights are worth keeping: they are watched until they have been used once."""
+        """Mark the weights as pretrained: they are checked for changes until their first use."""
         self.is_pretrained = True
         self._loaded_digest = self.digest()
         return self
 
     def digest(self) -> str:
-        """Return a fingerprint of all weights."""
+        """Return the SHA-256 of all weights."""
         sha = hashlib.sha256()
         for name, tensor in sorted(self.state_dict().items()):
             sha.update(name.encode())
@@ -150,7 +150,7 @@ class Encoder(BaseFeaturesExtractor):
     def policy_kwargs(self, trainable: bool = False) -> dict[str, Any]:
         """Return `policy_kwargs` with which any SB3 algorithm starts from a copy of these weights.
 
-        trainable: whether the agent goes on training them (fine-tuning)
+        trainable: whether the agent fine-tunes them
         """
         kwargs = {"weights": self.content(), "trainable": trainable}
         class_ = type(self).pretrained
@@ -219,11 +219,11 @@ class Encoder(BaseFeaturesExtractor):
             return {name: as_float(observations[name], part) for name, part in parts.items()}
         obs, shape = as_float(observations, self.observation_space), self.observation_space.shape or ()
         if obs.shape[1:] != shape and (*obs.shape[3:], *obs.shape[1:3]) == shape:
-            obs = obs.permute(0, 3, 1, 2)  # a picture with its channels last
+            obs = obs.permute(0, 3, 1, 2)  # an image with its channels last
         if obs.shape[1:] != shape:
             raise ValueError(
                 f"observations of shape {tuple(observations.shape)} are not (B, {', '.join(map(str, shape))}), "
-                f"what this {type(self).__name__} was made for"
+                f"the input of this {type(self).__name__}"
             )
         return (obs - self.offset) / self.scale
 
@@ -238,7 +238,7 @@ class Encoder(BaseFeaturesExtractor):
 
 
 def _trust(encoder: nn.Module, _: Any) -> None:
-    """Weights that come by `load_state_dict`, such as those of a saved agent, are no accident."""
+    """Accept weights that come by `load_state_dict`, such as those of a saved agent, as intended."""
     encoder._loaded_digest = None  # type: ignore[assignment]
 
 
@@ -256,12 +256,12 @@ def architecture_name(facts: Mapping[str, Any]) -> Any:
 
 
 def is_image(space: spaces.Space) -> bool:
-    """Whether one observation is a picture of uint8."""
+    """Whether one observation is an image of uint8."""
     return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
 
 
 def channels_first(space: spaces.Space) -> spaces.Space:
-    """Return the space with pictures (H, W, C) as (C, H, W); a picture whose last side is the smallest has it last."""
+    """Return the space with images (H, W, C) as (C, H, W), where the last side is the smallest."""
     if not is_image(space) or not isinstance(space, spaces.Box) or space.shape[2] >= min(space.shape[:2]):
         return space
     height, width, channels = space.shape
@@ -269,7 +269,7 @@ def channels_first(space: spaces.Space) -> spaces.Space:
 
 
 def describe_space(space: spaces.Space) -> dict[str, Any]:
-    """Return a space as JSON values: its shape and type; a dict's parts by name."""
+    """Return a space as JSON values: shape and dtype, or the parts of a dict by name."""
     if isinstance(space, spaces.Dict):
         return {name: describe_space(part) for name, part in space.spaces.items()}
     return {"shape": list(space.shape or ()), "dtype": "uint8" if space.dtype == np.uint8 else "float32"}
@@ -286,16 +286,16 @@ def space_of(described: Mapping[str, Any]) -> spaces.Space:
 
 
 def as_float(part: Tensor, space: spaces.Space) -> Tensor:
-    """Return float32; what a space has as 0..255 becomes 0..1, unless SB3 has divided it already.
+    """Return float32; values in 0..255 become 0..1, unless SB3 has divided them already.
 
-    SB3 turns everything into float32 before an extractor sees it, and divides what `is_image_space` holds for.
+    SB3 turns everything into float32 before an extractor gets it, and divides where `is_image_space` holds.
     """
     is_raw = part.dtype == torch.uint8 or (space.dtype == np.uint8 and not is_image_space(space))
     return part.float() / 255.0 if is_raw else part.float()
 
 
 def to_tensors(observations: Any, piece: slice | NDArray[np.int64], device: Any = "cpu") -> Any:
-    """Return a piece of a batch of NumPy observations as tensors."""
+    """Return a slice of a batch of NumPy observations as tensors."""
     if isinstance(observations, Mapping):
         return {name: to_tensors(part, piece, device) for name, part in observations.items()}
     return torch.from_numpy(np.ascontiguousarray(observations[piece])).to(device)

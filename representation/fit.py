@@ -1,15 +1,15 @@
-"""The one training loop of this package: minibatches, progress, error plot, early stopping, checkpoints.
+"""Training loop of all models: minibatches, early stopping, checkpoints, learning curves.
 
     >>> result = fit(model, train_arrays, validation_arrays, FitConfig(epochs=20), folder="runs/pretrain/dense")
     >>> result.best_epoch, result.validation_loss
 
-A model says what its loss is (`Trainable`). One with opponents, as a GAN, names several players, each with parameters
-and a loss of its own; they move in turn on each minibatch. The model is left with the weights of its best epoch on the
-validation data, or of its last where `patience` is 0.
+A model defines its loss (`Trainable`). One with adversaries, such as a GAN, names several players, each with parameters
+and a loss of its own; they are updated in turn on each minibatch. The model is left with the weights of its best epoch
+on the validation data, or of its last where `patience` is 0.
 
-In a folder the loop keeps metrics.jsonl, curves.png (the error plot: training and validation), tensorboard/ and
-checkpoint.pt. The same call on the same folder goes on after a kill and ends with the weights of an uninterrupted run;
-on one CPU thread the same seed gives the same bits.
+In a folder the loop keeps metrics.jsonl, curves.png (learning curves of training and validation), tensorboard/ and
+checkpoint.pt. The same call on the same folder resumes after an interruption and ends with the weights of an
+uninterrupted run; on one CPU thread the same seed gives the same bits.
 """
 
 import io
@@ -41,36 +41,36 @@ VALIDATION_BATCH = 512
 
 
 class Trainable(nn.Module):
-    """What the loop trains: a network with its loss."""
+    """A network with its loss."""
 
-    players: tuple[str, ...] = ("model",)  # who moves on each minibatch, in turn
+    players: tuple[str, ...] = ("model",)  # updated in turn on each minibatch
 
     def player_parameters(self, player: str) -> Iterable[nn.Parameter]:
-        """Return the parameters that a player moves: all, where there is one player."""
+        """Return the parameters of a player: all, where there is one player."""
         return self.parameters()
 
     def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
-        """Return (the player's loss, numbers to watch by name) on a minibatch."""
+        """Return (the player's loss, further metrics by name) on a minibatch."""
         raise NotImplementedError
 
     def validation(self, batch: Batch) -> dict[str, Tensor]:
-        """Return numbers to watch on validation data, `loss` among them: the lowest is the best epoch."""
+        """Return validation metrics, `loss` among them: the lowest determines the best epoch."""
         loss, watched = self.loss(batch, self.players[-1])
         return {"loss": loss, **watched}
 
 
 @dataclass(frozen=True)
 class FitConfig(Checked):
-    """How to train.
+    """Hyperparameters of training.
 
-    epochs: passes over the training data, at most
-    batch_size: examples of one step
+    epochs: maximum passes over the training data
+    batch_size: examples per step
     learning_rate, learning_rate_end: of Adam, at the start and the end, linear in between
     beta1: of Adam (Kingma and Ba 2014, arXiv:1412.6980); GANs take 0.5 or 0
     weight_decay: decoupled (AdamW, Loshchilov and Hutter 2017, arXiv:1711.05101)
-    max_grad_norm: longest gradient
-    patience: epochs without a better validation loss after which training stops; 0 never stops, and keeps the last
-    seed: of shuffling, noise and dropout; the weights are those that the model came with
+    max_grad_norm: gradient-norm clipping threshold
+    patience: epochs without a better validation loss before training stops; 0 never stops, and keeps the last
+    seed: of shuffling, noise and dropout; not of the initial weights, which come with the model
     device: cpu or cuda
     """
 
@@ -88,12 +88,12 @@ class FitConfig(Checked):
 
 @dataclass(frozen=True)
 class FitResult:
-    """What came of a training.
+    """Result of a training.
 
-    epochs: passes made; best_epoch: the one whose weights are kept, from 1
+    epochs: completed passes; best_epoch: the one whose weights are kept, from 1
     validation_loss: of those weights
-    curves: one dict per epoch, train_* and validation_* numbers by name
-    seconds, cpu_seconds: all sessions together; earlier_seconds, earlier_cpu_seconds: those before this one
+    curves: one dict per epoch, metrics train_* and validation_* by name
+    seconds, cpu_seconds: of all sessions; earlier_seconds, earlier_cpu_seconds: of those before this one
     """
 
     epochs: int
@@ -106,7 +106,7 @@ class FitResult:
     earlier_cpu_seconds: float = 0.0
 
     def summary(self, experiment: str) -> dict[str, Any]:
-        """Return what a weights file says of the training behind it."""
+        """Return the summary of the training for a weights file."""
         return {"experiment": experiment, "epochs": self.best_epoch, "validation_loss": self.validation_loss}
 
 
@@ -119,18 +119,18 @@ def fit(
     console: Console | None = None,
     title: str = "training",
 ) -> FitResult:
-    """Train a model in place and return what came of it.
+    """Train a model in place and return the result.
 
     Args:
-        model: comes with its first weights; leaves with the best ones, on its device
+        model: with its initial weights; ends with the best ones, on its device
         train, validation: arrays by name, all of the same length along their first axis
         config: see `FitConfig`
-        folder: for checkpoint, metrics, curves and TensorBoard; None for none, and then nothing is resumed
+        folder: for checkpoint, metrics, curves and TensorBoard; None for none, without resuming
         console: for progress; None for standard error
         title: of the progress bar and of curves.png
 
-    Raises ValueError for arrays that do not fit each other or a checkpoint of another training; Interrupted after
-    Ctrl-C or a kill signal.
+    Raises ValueError for arrays of unequal lengths or a checkpoint of another training; Interrupted after Ctrl-C or
+    SIGTERM.
     """
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device='cuda': torch finds no GPU here; use device=cpu")
@@ -147,28 +147,28 @@ def fit(
 
 
 def batches(arrays: Arrays, order: NDArray[np.int64], size: int, device: str = "cpu") -> Iterator[Batch]:
-    """Yield minibatches of tensors in an order of row numbers."""
+    """Yield minibatches of tensors in a given order of indices."""
     for start in range(0, len(order), size):
         piece = order[start : start + size]
         yield {name: to_tensors(array, piece, device) for name, array in arrays.items()}
 
 
 def length_of(arrays: Arrays) -> int:
-    """Return how many examples the arrays hold."""
+    """Return the number of examples in arrays."""
     first = next(iter(arrays.values()))
     return len(next(iter(first.values()))) if isinstance(first, Mapping) else len(first)
 
 
 def check_arrays(*sets: Arrays) -> None:
-    """Raise ValueError unless each set's arrays are equally long and not empty."""
+    """Raise ValueError unless each set's arrays have one length above 0."""
     for arrays in sets:
         lengths = {name: length_of({name: array}) for name, array in arrays.items()}
         if not lengths or len(set(lengths.values())) != 1 or not min(lengths.values()):
-            raise ValueError(f"data of lengths {lengths} cannot be trained on; give arrays of one length from 1 on")
+            raise ValueError(f"arrays must have one length above 0, got {lengths}")
 
 
 class _Loop:
-    """A training under way: what is in memory between two epochs is what the checkpoint holds."""
+    """A training in progress; its state between two epochs is what the checkpoint holds."""
 
     def __init__(
         self, model: Trainable, train: Arrays, validation: Arrays, config: FitConfig, folder: Path | None, stop: Stop
@@ -197,12 +197,12 @@ class _Loop:
 
     @property
     def is_finished(self) -> bool:
-        """Whether all epochs are made, or none has been better for too long."""
+        """Whether all epochs are completed, or the patience is exhausted."""
         waited = self.epoch - self.best_epoch
         return self.epoch >= self.config.epochs or 0 < self.config.patience <= waited
 
     def run_epoch(self) -> None:
-        """Train on all examples once, validate, and save; stop here if asked to."""
+        """Train on all examples once, validate and save; stop here if requested."""
         line = {f"train_{name}": value for name, value in self._train().items()}
         line |= {f"validation_{name}": value for name, value in self._validate().items()}
         self.epoch += 1
@@ -212,7 +212,7 @@ class _Loop:
         if self.folder:
             self._save(self.folder)
         if self.stop.requested and not self.is_finished:
-            where = f"; the same command goes on from there ({self.folder})" if self.folder else ""
+            where = f"; the same command resumes from there ({self.folder})" if self.folder else ""
             raise Interrupted(f"stopped after {self.epoch} of {self.config.epochs} epochs{where}")
 
     def _train(self) -> dict[str, float]:
@@ -238,7 +238,7 @@ class _Loop:
     def _validate(self) -> dict[str, float]:
         self.model.eval()
         sums = _Means()
-        with torch.no_grad(), torch.random.fork_rng():  # the noise of validation is the same in every epoch
+        with torch.no_grad(), torch.random.fork_rng():  # the same noise in every epoch
             torch.manual_seed(self.config.seed)
             order = np.arange(length_of(self.validation))
             for batch in batches(self.validation, order, VALIDATION_BATCH, self.config.device):
@@ -251,7 +251,7 @@ class _Loop:
         for optimizer in self.optimizers.values():
             optimizer.param_groups[0]["lr"] = rate
 
-    # --- keeping and going on -------------------------------------------------------------------------------------
+    # --- saving and resuming --------------------------------------------------------------------------------------
 
     def _save(self, folder: Path) -> None:
         self._note_time()
@@ -273,7 +273,7 @@ class _Loop:
         write_atomically(folder / "metrics.jsonl", lines.encode())
 
     def resume(self) -> None:
-        """Go on from the folder's checkpoint, if there is one."""
+        """Resume from the folder's checkpoint, if there is one."""
         path = self.folder / "checkpoint.pt" if self.folder else None
         if path is None or not path.exists():
             return
@@ -286,7 +286,7 @@ class _Loop:
         except (RuntimeError, KeyError, EOFError, OSError) as error:
             raise ValueError(
                 f"checkpoint {str(path)!r} cannot be read or is of another model ({str(error).splitlines()[0]:.200}); "
-                "delete it to begin anew, or name another folder"
+                "delete it to start over, or name another folder"
             ) from error
         self.epoch, self.best_epoch, self.best_loss, self.seconds, self.cpu_seconds = json.loads(state["notes"])
         self.earlier = (self.seconds, self.cpu_seconds)
@@ -302,7 +302,7 @@ class _Loop:
             raise ValueError(f"the training in {str(path.parent)!r} has other settings ({listed}); name another folder")
 
     def finish(self, title: str) -> None:
-        """Give the model its best weights, and draw the curves."""
+        """Restore the best weights, and plot the learning curves."""
         self.model.load_state_dict(self.best_weights)
         self.model.eval()
         self._note_time()
@@ -314,7 +314,7 @@ class _Loop:
                         writer.add_scalar(name.replace("_", "/", 1), value, epoch)
 
     def result(self) -> FitResult:
-        """Return what came of it."""
+        """Return the result of the training."""
         best = self.curves[self.best_epoch - 1]["validation_loss"]
         return FitResult(self.epoch, self.best_epoch, best, self.curves, self.seconds, self.cpu_seconds, *self.earlier)
 
@@ -326,14 +326,14 @@ class _Loop:
 
 
 class _Means:
-    """Means of named numbers over minibatches, each weighed by its examples."""
+    """Means of named metrics over minibatches, weighted by their numbers of examples."""
 
     def __init__(self) -> None:
         self.sums: dict[str, float] = {}
         self.counts: dict[str, int] = {}
 
     def add(self, values: Mapping[str, Tensor], count: int) -> None:
-        """Take in one minibatch."""
+        """Add one minibatch."""
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + float(value.detach()) * count
             self.counts[name] = self.counts.get(name, 0) + count
@@ -345,7 +345,7 @@ class _Means:
 
 @contextmanager
 def epoch_bar(console: Console | None, epochs: int, title: str) -> Iterator[Callable[[int, Curve], None]]:
-    """Show a bar on standard error, if that is a terminal; give (epochs made, last curve) -> None, which moves it."""
+    """Show a progress bar on standard error, if it is a terminal; yield (epoch, metrics) -> None, which updates it."""
     console = console or Console(stderr=True)
     columns = (
         TextColumn(title),

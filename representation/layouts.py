@@ -1,15 +1,15 @@
-"""Three forms that any observation can take, so that any encoder reads any observation: a row, a picture, a sequence.
+"""Layouts of observations: any observation as a vector, an image or a sequence, so that every encoder reads every kind.
 
-| observation                     | row (B, n) | picture (B, C, H, W)     | sequence (B, T, n)                  |
-|---------------------------------|------------|--------------------------|-------------------------------------|
-| row of numbers (n,)             | itself     | one line, (1, 1, n)      | one step                            |
-| window or list (T, n)           | flattened  | one channel, (1, T, n)   | itself                              |
-| picture, grid (C, H, W)         | flattened  | itself                   | its lines, far ones first, (H, C*W) |
-| window of pictures (T, C, H, W) | flattened  | channels of all, (T*C)   | its pictures, flattened             |
-| dict, with `vehicles` (K, n)    | all parts  | one line of all parts    | its vehicles                        |
-| dict, without                   | all parts  | one line of all parts    | one step of all parts               |
+| observation                   | vector (B, n) | image (B, C, H, W)      | sequence (B, T, n)                 |
+|-------------------------------|---------------|-------------------------|------------------------------------|
+| vector (n,)                   | itself        | one row, (1, 1, n)      | one step                           |
+| window or list (T, n)         | flattened     | one channel, (1, T, n)  | itself                             |
+| image, grid (C, H, W)         | flattened     | itself                  | its rows, far ones first, (H, C*W) |
+| window of images (T, C, H, W) | flattened     | channels of all, (T*C)  | its images, flattened              |
+| dict, with `vehicles` (K, n)  | all parts     | one row of all parts    | its vehicles                       |
+| dict, without                 | all parts     | one row of all parts    | one step of all parts              |
 
-Each function has a companion that tells the shape from the space, for building layers.
+Each function has a companion that returns the shape for a space, for building layers.
 """
 
 import math
@@ -22,7 +22,7 @@ VEHICLES, MASK = "vehicles", "mask"  # parts of the observation kind kinematics
 
 
 def vector_size(space: spaces.Space) -> int:
-    """Numbers of one observation as a row."""
+    """Number of values of one observation."""
     if isinstance(space, spaces.Dict):
         return sum(vector_size(part) for part in space.spaces.values())
     return math.prod(shape_of(space))
@@ -36,7 +36,7 @@ def as_vector(obs: Any) -> Tensor:
 
 
 def image_shape(space: spaces.Space) -> tuple[int, int, int]:
-    """(C, H, W) of one observation as a picture."""
+    """(C, H, W) of one observation as an image."""
     if isinstance(space, spaces.Dict) or len(shape_of(space)) < 2:
         return (1, 1, vector_size(space))
     shape = shape_of(space)
@@ -72,10 +72,10 @@ def as_sequence(obs: Any) -> Tensor:
 
 
 def shape_of(space: spaces.Space) -> tuple[int, ...]:
-    """Shape of one observation that is no dict; ValueError for a space that no network reads."""
+    """Shape of one observation that is not a dict; ValueError for a space that no network reads."""
     if not isinstance(space, spaces.Box | spaces.MultiBinary) or not space.shape:
         raise ValueError(
-            f"observations of {space} are no input for an encoder; choose a kind of numbers, such as gaps, grid, "
+            f"observations of {space} cannot be the input of an encoder; choose a numeric kind, such as gaps, grid, "
             "pixels or kinematics"
         )
     return tuple(space.shape)

@@ -1,6 +1,6 @@
-"""Pictures of how good predictions are: what was taken for what, predicted against true, a value beside its baselines.
+"""Plots of the report: confusion matrices, predictions, learning curves, clips, feature maps and grids.
 
-All are small files (about 30 kB), for a report page with many of them.
+All are small files (about 30 kB), for a page with many of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,25 +33,25 @@ REPORT_DPI = 80
 
 
 def save_confusion(table: NDArray[np.int64], names: Sequence[str], path: str | Path, title: str) -> Path:
-    """Draw counts (K true classes, K named classes) as shares of each line's sum."""
+    """Plot a confusion matrix (K true classes, K predicted classes), rows normalised to 1."""
     figure, axes = new_figure(title, (1.1 * len(names) + 2.0, 0.8 * len(names) + 1.2))
-    share = table / np.maximum(table.sum(1, keepdims=True), 1)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    fraction = table / np.maximum(table.sum(1, keepdims=True), 1)
+    axes.imshow(fraction, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axes.grid(visible=False)
     for line in range(len(names)):
         for column in range(len(names)):
-            colour = "white" if share[line, column] > 0.5 else INK
-            axes.text(column, line, f"{100 * share[line, column]:.1f}%", ha="center", va="center", color=colour)
+            colour = "white" if fraction[line, column] > 0.5 else INK
+            axes.text(column, line, f"{100 * fraction[line, column]:.1f}%", ha="center", va="center", color=colour)
     axes.set_xticks(range(len(names)), names)
     counts = zip(names, table.sum(1), strict=True)
     axes.set_yticks(range(len(names)), [f"{name}\n(n = {count:,})" for name, count in counts])
-    axes.set_xlabel("named by the network")
+    axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     return save_figure(figure, path, REPORT_DPI)
 
 
 def draw_bars(axes: Axes, values: Mapping[str, float], best: str, label: str, limit: float | None = None) -> None:
-    """Draw one bar per name with its number, the one named `best` in colour; `limit` is where the axis ends."""
+    """Draw a bar with its value per name, `best` in colour; `limit` is the end of the axis."""
     places = np.arange(len(values))[::-1]
     colours = [BLUE if name == best else GREY for name in values]
     bars = axes.barh(places, list(values.values()), color=colours, height=0.6)
@@ -65,7 +65,7 @@ def draw_bars(axes: Axes, values: Mapping[str, float], best: str, label: str, li
 def save_speeds(
     predicted: NDArray[np.floating], true: NDArray[np.floating], errors: Mapping[str, float], path: str | Path
 ) -> Path:
-    """Draw predicted over true speed [mph], (N,) each, and the errors [mph] beside each other, the network's first."""
+    """Plot predicted over true speed [mph], (N,) each, and the errors [mph] by method, the network's first."""
     figure = empty_figure((9.0, 3.8))
     left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.0))
     style_axes(left, "Predicted and true")
@@ -81,16 +81,16 @@ def save_speeds(
 
 def save_morph(
     frames: NDArray[np.uint8],
-    chances: NDArray[np.floating],
+    probabilities: NDArray[np.floating],
     labels: NDArray[np.integer[Any]],
     names: Sequence[str],
     path: str | Path,
     shown: int = 11,
 ) -> Path:
-    """Draw pictures of a film (F, 3, H, W) above the chance of each class (F, K) and the true class (F,)."""
+    """Plot frames of a video (F, 3, H, W) above the class probabilities (F, K) and the true class (F,)."""
     figure = empty_figure((9.5, 5.2))
     grid = figure.add_gridspec(2, shown, height_ratios=(1.0, 1.15))
-    figure.suptitle("Scenes between those of the data set, and what the network says", fontsize=12, fontweight="bold")
+    figure.suptitle("Scenes outside the data set, and class probabilities", fontsize=12, fontweight="bold")
     picked = np.linspace(0, len(frames) - 1, shown).round().astype(int)
     for place, k in enumerate(picked):
         axes = figure.add_subplot(grid[0, place])
@@ -100,71 +100,71 @@ def save_morph(
         axes.set_xlabel(f"{k}\n{names[labels[k]]}", fontsize=8)
     axes = figure.add_subplot(grid[1, :])
     style_axes(axes)
-    axes.stackplot(np.arange(len(frames)), chances.T, labels=names, colors=PALETTE, alpha=0.9)
+    axes.stackplot(np.arange(len(frames)), probabilities.T, labels=names, colors=PALETTE, alpha=0.9)
     axes.vlines(np.flatnonzero(np.diff(labels)) + 0.5, 0, 1, color=INK, ls="--", lw=1.2, label="true class changes")
     axes.set_xlim(0, len(frames) - 1)
     axes.set_ylim(0, 1)
-    axes.set_xlabel("picture of the film (the true class stands below the pictures above)")
-    axes.set_ylabel("chance of each class")
+    axes.set_xlabel("frame (the true class is below the frames above)")
+    axes.set_ylabel("probability of each class")
     axes.legend(frameon=False, ncols=len(names) + 1, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8)
     return save_figure(figure, path, REPORT_DPI)
 
 
 def save_clips(
-    films: NDArray[np.uint8],
-    chances: NDArray[np.floating],
+    clips: NDArray[np.uint8],
+    probabilities: NDArray[np.floating],
     labels: NDArray[np.integer[Any]],
     names: Sequence[str],
     path: str | Path,
 ) -> Path:
-    """Draw films (K, T, H, W), two to a line, each with the chance of each class (K, C) beside its pictures."""
-    count, pictures = films.shape[:2]
+    """Plot clips (K, T, H, W), two per row, each beside its class probabilities (K, C)."""
+    count, images = clips.shape[:2]
     figure = empty_figure((9.0, 2.5 * -(-count // 2)))
     figure.set_layout_engine("constrained", h_pad=0.14)
-    figure.suptitle("Films, and the chance that the network gives to each manoeuvre", fontsize=11, fontweight="bold")
-    grid = figure.add_gridspec(-(-count // 2), 2 * (pictures + 2), width_ratios=2 * [*[1.0] * pictures, 0.9, 1.5])
+    figure.suptitle("Clips and the network's class probabilities", fontsize=11, fontweight="bold")
+    grid = figure.add_gridspec(-(-count // 2), 2 * (images + 2), width_ratios=2 * [*[1.0] * images, 0.9, 1.5])
     for k in range(count):
-        first = k % 2 * (pictures + 2)
-        for t in range(pictures):
+        first = k % 2 * (images + 2)
+        for t in range(images):
             axes = figure.add_subplot(grid[k // 2, first + t])
-            axes.imshow(films[k, t], cmap="gray", vmin=0, vmax=255, aspect=1.6)
+            axes.imshow(clips[k, t], cmap="gray", vmin=0, vmax=255, aspect=1.6)
             axes.set_axis_off()
             if t == 0:
                 title = axes.text(0.0, 1.03, f"true: {names[labels[k]]}", transform=axes.transAxes, color=INK)
-                title.set_in_layout(False)  # it is wider than the picture below it
-        axes = figure.add_subplot(grid[k // 2, first + pictures + 1])
+                title.set_in_layout(False)  # it is wider than the image below it
+        axes = figure.add_subplot(grid[k // 2, first + images + 1])
         style_axes(axes)
-        shares = np.round(chances[k].astype(np.float64), 2).tolist()
-        draw_bars(axes, dict(zip(names, shares, strict=True)), names[labels[k]], "chance", limit=1.35)
+        fractions = np.round(probabilities[k].astype(np.float64), 2).tolist()
+        draw_bars(axes, dict(zip(names, fractions, strict=True)), names[labels[k]], "probability", limit=1.35)
         axes.tick_params(labelsize=8)
         axes.set_xticks([0, 1])
     return save_figure(figure, path, 64)
 
 
 def save_detection(
-    picture: NDArray[np.uint8],
+    image: NDArray[np.uint8],
     true: NDArray[np.bool_],
     seen: NDArray[np.bool_],
     speeds: Mapping[str, float],
     path: str | Path,
 ) -> Path:
-    """Draw a picture (3, H, W), its true cells (R, L), what was seen right and wrong, and mph by what a driver sees."""
+    """Plot a frame (3, H, W), its true cells (R, L), detections right and wrong, and scores [mph] by perception."""
     figure = empty_figure((9.0, 4.6))
     grid = figure.add_gridspec(1, 5, width_ratios=(1.0, 1.0, 1.0, 0.1, 2.2))
     mistakes = np.ones((*true.shape, 3))
     for cells, colour in ((true & seen, BLUE), (true & ~seen, ORANGE), (seen & ~true, PURPLE)):
         mistakes[cells] = to_rgb(colour)
     plain = np.where(true[..., None], to_rgb(INK), 1.0)
-    pictures = {"picture": picture.transpose(1, 2, 0), "true cells": plain, "seen cells": mistakes}
-    for place, (title, content) in enumerate(pictures.items()):
+    images = {"frame": image.transpose(1, 2, 0), "true cells": plain, "detected cells": mistakes}
+    for place, (title, content) in enumerate(images.items()):
         axes = figure.add_subplot(grid[place])
         axes.imshow(content, aspect="auto", interpolation="nearest")
         axes.set_title(title, fontsize=10, color=INK)
         axes.set_xticks([], [])
         axes.set_yticks([], [])
-    axes.set_xlabel("blue right, orange missed,\npurple not there", fontsize=8)
+    axes.set_xlabel("blue correct, orange missed,\npurple false", fontsize=8)
     axes = figure.add_subplot(grid[4])
-    style_axes(axes, "Score, by what it sees")
+    style_axes(axes, "Score by perception")
     draw_bars(axes, speeds, next(iter(speeds)), "median [mph]")
     return save_figure(figure, path, REPORT_DPI)
 
@@ -176,7 +176,7 @@ def save_invariance(
     changes: Mapping[str, Sequence[float]],
     path: str | Path,
 ) -> Path:
-    """Draw the occupied cells of a grid (4, H, W) and of a moved one, and each network's change over the shifts."""
+    """Plot the occupied cells of a grid (4, H, W) and of a moved one, and each network's change over the shifts."""
     figure = empty_figure((9.0, 4.2))
     parts = figure.add_gridspec(1, 4, width_ratios=(1.0, 1.0, 0.1, 4.0))
     for place, (title, content) in enumerate({"a scene": grid, "all moved": moved}.items()):
@@ -186,7 +186,7 @@ def save_invariance(
         axes.set_xticks([], [])
         axes.set_yticks([], [])
     axes = figure.add_subplot(parts[3])
-    style_axes(axes, "How far features move with the traffic")
+    style_axes(axes, "Change of features with moved traffic")
     for (name, values), colour, dash in zip(changes.items(), PALETTE, ("-", "--", ":"), strict=False):
         axes.plot(shifts, values, dash, color=colour, marker="o", ms=4, label=name)
     axes.axhline(1.0, color=GREY, lw=1.0)
@@ -202,7 +202,7 @@ Curve = dict[str, float]  # the numbers of one epoch, train_* and validation_*
 
 
 def save_curves(curves: Sequence[Curve], path: str | Path, title: str, best_epoch: int) -> Path:
-    """Draw the error plot: loss over epochs on training and on validation data, the kept epoch marked."""
+    """Plot training and validation loss over epochs, the kept epoch marked."""
     figure, axes = new_figure(title)
     epochs = np.arange(1, len(curves) + 1)
     axes.plot(epochs, [line["train_loss"] for line in curves], color=BLUE, marker="o", ms=3, label="training data")
@@ -219,12 +219,12 @@ Labels = tuple[str, NDArray[np.int64], Sequence[str]]  # title, (N,) classes, th
 
 
 def project(features: NDArray[np.float32], method: str = "tsne") -> NDArray[np.float32]:
-    """Return places (N, 2) of features (N, D): by t-SNE (van der Maaten and Hinton 2008), or the first two of PCA."""
+    """Project features (N, D) to (N, 2): by t-SNE (van der Maaten and Hinton 2008, JMLR 9) or PCA."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
     if method not in ("tsne", "pca"):
-        raise ValueError(f"there is no map {method!r}; choose tsne or pca")
+        raise ValueError(f"there is no projection {method!r}; choose tsne or pca")
     if method == "tsne" and len(features) > 10:
         perplexity = min(30.0, (len(features) - 1) / 3)
         return np.asarray(TSNE(2, perplexity=perplexity, init="pca", random_state=0).fit_transform(features))
@@ -232,7 +232,7 @@ def project(features: NDArray[np.float32], method: str = "tsne") -> NDArray[np.f
 
 
 def save_map(places: NDArray[np.float32], labels: Sequence[Labels], path: str | Path) -> Path:
-    """Draw one map of embeddings (N, 2) per label: (title, (N,) classes, their names)."""
+    """Plot projected features (N, 2) once per labelling: (title, (N,) classes, their names)."""
     figure = empty_figure((4.4 * len(labels), 4.2))
     for axes, (title, classes, names) in zip(figure.subplots(1, len(labels), squeeze=False)[0], labels, strict=True):
         style_axes(axes, title)
@@ -247,17 +247,17 @@ def save_map(places: NDArray[np.float32], labels: Sequence[Labels], path: str | 
 
 
 ROAD, BESIDE, OWN_CAR = (0.91, 0.91, 0.91), (0.66, 0.74, 0.62), (0.0, 0.0, 0.0)
-SPEEDS = "plasma"  # a colour map that grey prints and colour-blind readers order the same way
+SPEEDS = "plasma"  # perceptually uniform
 Column = tuple[str, NDArray[np.float32] | Sequence[NDArray[np.float32]]]  # heading, grids from top to bottom
 
 
 def grid_image(grid: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (W, H, 3) RGB of one grid, its chances of being occupied as opacity."""
+    """Return (W, H, 3) RGB of one grid, occupancy probabilities as opacity."""
     occupied, off = np.clip(grid[OCCUPIED], 0, 1)[..., None], np.clip(grid[OFF_ROAD], 0, 1)[..., None]  # (H, W, 1)
     cars = colormaps[SPEEDS](np.clip(grid[SPEED], 0, 1))[..., :3]
-    picture = occupied * cars + (1 - occupied) * (off * BESIDE + (1 - off) * np.array(ROAD))
-    picture = np.where((grid[OWN] > 0.5)[..., None], OWN_CAR, picture)
-    return picture[::-1].transpose(1, 0, 2).astype(np.float32)  # row 0, the farthest ahead, to the right
+    image = occupied * cars + (1 - occupied) * (off * BESIDE + (1 - off) * np.array(ROAD))
+    image = np.where((grid[OWN] > 0.5)[..., None], OWN_CAR, image)
+    return image[::-1].transpose(1, 0, 2).astype(np.float32)  # row 0, the farthest ahead, to the right
 
 
 def save_grids(
@@ -266,7 +266,7 @@ def save_grids(
     title: str,
     names: Sequence[str] = (),
 ) -> Path:
-    """Draw columns of grids, (heading, grids) each, row by row; names: of the rows."""
+    """Plot columns of grids, (heading, grids) each; names: of the rows."""
     rows = max(len(grids) for _, grids in columns)
     figure = empty_figure((3.6 * len(columns) + 1.0, 0.55 * rows + 1.3))
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK)

@@ -1,9 +1,9 @@
-"""Linear probes: what do an encoder's features know? Whatever a linear model can read off them.
+"""Linear probes: how much of a scene's facts can a linear model read from an encoder's features?
 
-    >>> for figure in probe(load_encoder("autoencoder.safetensors")): print(figure.describe())
+    >>> for metric in probe(load_encoder("autoencoder.safetensors")): print(metric.describe())
 
 Source: Alain and Bengio 2016, "Understanding intermediate layers using linear classifier probes", arXiv:1610.01644. A
-linear model learns each fact from the features of recorded driving and is tested on held-out runs, beside the same
+linear model is trained on the features of recorded driving for each fact and tested on held-out runs, against the same
 model on PCA of the same size and on the features of an encoder of the same architecture with random weights.
 
 Letters in shapes: N scenes, D features.
@@ -28,8 +28,8 @@ from representation.metrics.grids import Pca
 from representation.metrics.predictions import macro_f1, rmse
 from representation.registry import make_encoder
 
-DECISIONS = 20  # of each run: scenes that follow each other are alike, so more runs teach more than longer ones
-SPEED = "own speed"
+DECISIONS = 20  # of each run: consecutive scenes are similar, so more runs help more than longer ones
+SPEED = "ego speed"
 F32 = NDArray[np.float32]
 Facts = dict[str, NDArray[Any]]
 
@@ -45,15 +45,15 @@ class ProbeData:
 def probe(
     encoder: Encoder, runs: int = 200, cache: str | Path | None = None, road: RoadConfig | None = None
 ) -> list[Metric]:
-    """Return one figure per fact: own lane, blocked, best lane (macro-F1), own speed (RMSE).
+    """Return one metric per fact: ego lane, blocked ahead, best lane (macro-F1), ego speed (RMSE).
 
     Args:
-        encoder: observes what its `observed` says
-        runs: that the probes learn from; a third as many test them
-        cache: a folder for recordings
-        road: the rules of the driving
+        encoder: its `observed` must be set
+        runs: of the training set; a third as many for the test set
+        cache: folder of cached recordings
+        road: rules of the recordings
 
-    Raises ValueError for an encoder of which it is not known what it observes, or that other observations are made of.
+    Raises ValueError for an encoder whose observation is unknown or of another shape.
     """
     road = road or RoadConfig()
     config = RecordingConfig(runs=runs, decisions=DECISIONS, road=road)
@@ -69,7 +69,7 @@ def probe(
 
 
 def scenes_for(encoder: Encoder, recording: Recording) -> ProbeData:
-    """Return a recording as the encoder observes it, with what is true of each scene."""
+    """Return a recording as the encoder's observations, with the facts of each scene."""
     states = recording.states[:, :-1].ravel()
     obs = observe(recording.rules, states, observed_by(encoder))
     _check_shape(encoder, obs)
@@ -77,12 +77,12 @@ def scenes_for(encoder: Encoder, recording: Recording) -> ProbeData:
 
 
 def facts_of(recording: Recording, states: NDArray[Any]) -> Facts:
-    """Return what is true of states (N,): own lane, whether a car within 100 px is ahead, best lane, speed [mph]."""
+    """Return the facts of states (N,): ego lane, whether a car is within 100 px ahead, best lane, speed [mph]."""
     lane = states["lane"][:, 0].astype(np.int64)
     ahead = np.take_along_axis(free_ahead(recording.rules, states), lane[:, None], -1)[:, 0]
     speed = MPH_PER_PX * states["following_speed"][:, 0] * states["speed_factor"][:, 0]
     return {
-        "own lane": lane,
+        "ego lane": lane,
         "blocked ahead": (ahead < LOOK_AHEAD).astype(np.int64),
         "best lane": best_lane(recording.rules, states),
         SPEED: speed,
@@ -90,10 +90,10 @@ def facts_of(recording: Recording, states: NDArray[Any]) -> Facts:
 
 
 def observed_by(encoder: Encoder) -> Settings:
-    """Return what an encoder observes; ValueError if its file does not say."""
+    """Return the observation of an encoder; ValueError if its file does not say."""
     if not encoder.observed:
         raise ValueError(
-            f"this {type(encoder).__name__} does not say what it observes, so that nothing can be shown to it; "
+            f"this {type(encoder).__name__} has no known observation; "
             'set encoder.observed, such as {"kind": "grid"}, before it is saved'
         )
     return encoder.observed
@@ -118,7 +118,7 @@ def as_vectors(obs: Any) -> F32:
 
 
 def linear_probe(train: F32, truth: NDArray[Any], test: F32) -> NDArray[Any]:
-    """Return what a linear model that learned `truth` (N,) from features (N, D) says of others: classes or numbers."""
+    """Return predictions for test features by a linear model of `truth` (N,) trained on features (N, D)."""
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -144,13 +144,13 @@ def _encoded(encoder: Encoder, train: ProbeData, test: ProbeData) -> tuple[F32, 
 
 
 def _check_shape(encoder: Encoder, obs: Any) -> None:
-    """Raise ValueError where an encoder sees several observations at once, which single scenes cannot show it."""
+    """Raise ValueError for an encoder of windows of observations, which single scenes cannot fill."""
     described: dict[str, Any] = describe_space(encoder.observation_space)
     shapes = {"": obs.shape[1:]} if "shape" in described else {name: part.shape[1:] for name, part in obs.items()}
     for name, shape in shapes.items():
         expected = tuple((described[name] if name else described)["shape"])
         if sorted(shape) != sorted(expected):
             raise ValueError(
-                f"this encoder reads observations of shape {expected}, a scene shows {tuple(shape)}; probes are for "
+                f"this encoder reads observations of shape {expected}, a scene has {tuple(shape)}; probes are for "
                 "encoders of a single observation"
             )

@@ -1,10 +1,9 @@
-"""Networks that are kept whole: what they were built from goes into the weights file beside the numbers.
+"""Networks that are saved with their constructor's arguments in the weights file's header.
 
     >>> net.save("segmentation.safetensors")
     >>> again = SegmentationNet.load("segmentation.safetensors")           # the same outputs, bit for bit
 
-The file is that of `representation/weights.py`; reading it runs no code. Encoders have a format of their own, which
-agents read.
+The file is that of `representation/weights.py`; reading it runs no code. Encoders have a format of their own.
 """
 
 from pathlib import Path
@@ -15,11 +14,11 @@ from representation.weights import read_weights, save_module
 
 
 class SavedModel(Trainable):
-    """A trainable network that can be written to a file and made again from it.
+    """A trainable network that can be saved and loaded.
 
-    A subclass hands its own arguments to this constructor and then builds its layers from them.
+    A subclass passes its keyword arguments to this constructor and then builds its layers from them.
 
-    kind: what it is, its key in the file; architecture: JSON values, the subclass's keyword arguments
+    kind: key of the class in its files; architecture: the keyword arguments, JSON values
     """
 
     kind: ClassVar[str]
@@ -34,12 +33,12 @@ class SavedModel(Trainable):
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Return the model in a file, ready for use; ValueError for a file of another model, or a corrupted one."""
+        """Return the model in a file, in evaluation mode; ValueError for another model or a damaged file."""
         tensors, facts = read_weights(path)
         if facts.get("format") != cls.kind or facts.get("version") != 1:
             raise ValueError(
                 f"{str(path)!r} holds {facts.get('format')!r} version {facts.get('version')!r}, not {cls.kind!r} "
-                "version 1; name a file that this model's experiment wrote"
+                "version 1; name a file that `save` of this class wrote"
             )
         try:
             model = cls(**facts["architecture"])

@@ -1,8 +1,8 @@
-"""Supervised learning on any encoder: a number to predict (regression), or a class to name (classification).
+"""Supervised learning on any encoder: regression of a value, or classification.
 
     >>> model = Classifier(encoder, classes=5)
     >>> fit(model, {"obs": obs, "label": labels}, {"obs": more_obs, "label": more_labels}, FitConfig())
-    >>> model.predict(held_out_obs)                        # (N, 5) float32: the chance of each class
+    >>> model.predict(held_out_obs)                        # (N, 5) float32: class probabilities
 
 Letters in shapes: N examples, B of a minibatch, D features, K classes.
 """
@@ -22,11 +22,11 @@ F32 = NDArray[np.float32]
 
 
 class Regressor(Trainable):
-    """Encoder, then one dense layer to a number, trained on the mean squared error.
+    """Encoder and a linear head for one value, trained on the mean squared error.
 
     Args:
         encoder: of the observations
-        mean, deviation: of the targets in training, in which the network counts
+        mean, deviation: of the training targets, for standardisation
     """
 
     def __init__(self, encoder: Encoder, mean: float = 0.0, deviation: float = 1.0) -> None:
@@ -51,7 +51,7 @@ class Regressor(Trainable):
 
 
 class Classifier(Trainable):
-    """Encoder, then one dense layer to the classes' scores, trained on the cross-entropy -log p(label | observation).
+    """Encoder and a linear head for class logits, trained on the cross-entropy -log p(label | observation).
 
     Args:
         encoder: of the observations
@@ -64,7 +64,7 @@ class Classifier(Trainable):
         self.head = nn.Linear(encoder.features_dim, classes)
 
     def forward(self, obs: Any) -> Tensor:
-        """Return the classes' scores (B, K); their softmax is p."""
+        """Return the logits (B, K); their softmax is p."""
         return self.head(self.encoder(obs))
 
     def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:

@@ -59,5 +59,5 @@ def read_weights(source: str | Path | bytes) -> tuple[dict[str, Tensor], dict[st
 
 
 def parameter_count(module: torch.nn.Module) -> int:
-    """Return how many numbers a module learns."""
+    """Return the number of trainable parameters of a module."""
     return sum(parameter.numel() for parameter in module.parameters())

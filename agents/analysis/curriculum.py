@@ -46,7 +46,7 @@ Draw = Callable[[F64], Games]  # noise (B, Z) -> games before frame 0, (B,)
 Play = Callable[[Games], F64]  # games -> speed of the agent in the next decisions [mph], (B,)
 
 DPI = 80  # of plots in the report
-ALONE, DRAWN, RECORDED = "without it", "worst drawn scenes", "worst recorded scenes"
+ALONE, DRAWN, RECORDED = "without it", "worst generated scenes", "worst recorded scenes"
 SEEDS = (0, 1, 2)
 DECISIONS = 150_000
 
@@ -202,7 +202,7 @@ class GanCurriculum(Experiment):
     """
 
     name, paradigm = "gan-curriculum", "generative adversarial network"
-    summary = "Trains PPO on scenes that a GAN draws and a search finds the driver weakest in; judged on normal starts."
+    summary = "Trains PPO on generated scenes in which a search finds the policy weakest; evaluated on normal starts."
     source = "Volz et al. 2018, arXiv:1805.00728; Jiang et al. 2021, arXiv:2010.03934, section 3"
 
     def run(self, job: TrainingJob) -> ExperimentResult:
@@ -284,7 +284,7 @@ def draw_study(path: Path, runs: Mapping[str, Sequence[F64]], searches: Sequence
     right.legend(frameon=False)
     save_figure(figure, path, DPI)
     return Plot(
-        path.name, "The same budget with and without the curriculum, and how slow the driver is where it looks."
+        path.name, "The same budget with and without the curriculum, and the policy's speed in the scenes found."
     )
 
 
@@ -309,6 +309,6 @@ def _metric(name: str, values: Mapping[str, Sequence[float]], note: str) -> Metr
 
 def _found(searches: Sequence[tuple[int, WorstScenes]]) -> Metric:
     last = searches[-1][1]
-    first = {"scenes drawn without a search": float(last.first_speeds.mean())}
+    first = {"scenes without a search": float(last.first_speeds.mean())}
     note = "mean speed over 10 decisions, last search of training"
-    return Metric("the driver in the worst scenes found", float(last.speeds.mean()), first, "mph", False, note=note)
+    return Metric("mean speed in the worst scenes found", float(last.speeds.mean()), first, "mph", False, note=note)

@@ -1,1 +1,1 @@
-"""What the lecture names beyond its paradigms: attention, joined senses, memory, capsules, transfer, meta-learning."""
+"""Models beyond the six paradigms: attention, multimodal fusion, memory, capsules, transfer, meta-learning."""

@@ -1,16 +1,15 @@
-"""Attention: every vehicle looks at every other, in whatever order they are listed.
+"""Self-attention over the set of vehicles, in any order.
 
-Source: Vaswani et al. 2017, "Attention is all you need", arXiv:1706.03762. Each vehicle asks a question q, offers a key
-k and a value v, and takes softmax(q k^T / sqrt(d)) v (equation 1), several times side by side (section 3.2.2). As a set
-has no order, nothing says where in the list a vehicle stands (Zaheer et al. 2017, "Deep sets", arXiv:1703.06114):
-shuffling the vehicles does not change the features.
+Source: Vaswani et al. 2017, "Attention is all you need", arXiv:1706.03762. Each vehicle has a query q, a key k and a
+value v, and takes softmax(q k^T / sqrt(d)) v (equation 1), in several heads (section 3.2.2). Without positional
+encoding the features are invariant to permutations of the vehicles (Zaheer et al. 2017, "Deep sets", arXiv:1703.06114).
 
     >>> encoder = AttentionEncoder(env.observation_space, 64)      # observation kind kinematics
-    >>> encoder.weights_of(obs)                                    # (B, K): how much the own car looks at each vehicle
+    >>> encoder.weights_of(obs)                                    # (B, K): the ego vehicle's attention on each vehicle
 
-Observations that are no set of vehicles are read as sequences, whose steps do carry their place (section 3.5).
+Observations that are not a set of vehicles are read as sequences with positional encoding (section 3.5).
 
-Letters in shapes: B observations, K vehicles or steps, n numbers of one, D features, E heads.
+Letters in shapes: B observations, K vehicles or steps, n values of one, D features, E heads.
 """
 
 import math
@@ -25,10 +24,10 @@ from representation.layouts import MASK, VEHICLES, as_sequence, as_vector, seque
 
 
 class AttentionEncoder(Encoder):
-    """Layers of self-attention over the vehicles and the own car, whose view of all of them is the features.
+    """Layers of self-attention over the ego vehicle and the others; the features are the ego vehicle's output.
 
     Args:
-        observation_space: kinematics, a dict of `vehicles` (K, n), `mask` (K,) and what is known of the own car; or any
+        observation_space: kinematics, a dict of `vehicles` (K, n), `mask` (K,) and the ego vehicle's state; or any
         features_dim: D
         heads: E, must divide D rounded up to a multiple of it
         layers: of self-attention
@@ -56,10 +55,10 @@ class AttentionEncoder(Encoder):
         tokens, absent = self._tokens(obs)  # (B, 1 + K, W), (B, 1 + K)
         for block in self.blocks:
             tokens, _ = block(tokens, absent)
-        return torch.relu(self.out(tokens[:, 0]))  # (B, D), the own car's
+        return torch.relu(self.out(tokens[:, 0]))  # (B, D), the ego car's
 
     def weights_of(self, obs: Observation) -> Tensor:
-        """Return how much the own car looks at each vehicle in the last layer, (B, K), mean of the heads."""
+        """Return the ego vehicle's attention weights in the last layer, (B, K), mean of the heads."""
         weights = torch.empty(0)
         with torch.no_grad():
             tokens, absent = self._tokens(self._prepared(obs))
@@ -68,14 +67,14 @@ class AttentionEncoder(Encoder):
         return weights[:, 0, 1:]
 
     def _own_space(self) -> spaces.Space | None:
-        """Return the space of what is known of the own car beside the set of vehicles; None if nothing is."""
+        """Return the space of the ego vehicle's state beside the set of vehicles; None without one."""
         if not self.is_set or not isinstance(self.observation_space, spaces.Dict):
             return None
         parts = _own_parts(self.observation_space.spaces)
         return spaces.Dict(parts) if parts else None
 
     def _tokens(self, obs: Observation) -> tuple[Tensor, Tensor]:
-        """Return (the own car, then the vehicles (B, 1 + K, W); which of them are not there (B, 1 + K))."""
+        """Return (tokens of the ego vehicle and the others (B, 1 + K, W); which are absent (B, 1 + K))."""
         sequence = as_sequence(obs)  # (B, K, n)
         each = self.each(sequence)  # (B, K, W)
         absent = torch.zeros(len(each), each.shape[1] + 1, dtype=torch.bool, device=each.device)
@@ -87,12 +86,12 @@ class AttentionEncoder(Encoder):
             if self._own_space():
                 own = as_vector(_own_parts(obs))
         else:
-            each = each + places(*each.shape[1:]).to(each)
+            each = each + positional_encoding(*each.shape[1:]).to(each)
         return torch.cat([self.own(own)[:, None], each], 1), absent
 
 
 class _Block(nn.Module):
-    """Attention, then a dense layer for each vehicle; both add to what there was (section 3.1), normalised before."""
+    """Self-attention, then a dense layer for each vehicle, both residual (section 3.1) with pre-normalisation."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -101,15 +100,15 @@ class _Block(nn.Module):
         self.dense = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
 
     def forward(self, tokens: Tensor, absent: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (tokens (B, 1 + K, W), weights (B, 1 + K, 1 + K)); the own car is always there, so no row is empty."""
+        """Return (tokens (B, 1 + K, W), weights (B, 1 + K, 1 + K)); the ego vehicle is always present."""
         normed = self.before(tokens)
         seen, weights = self.attention(normed, normed, normed, key_padding_mask=absent)
         tokens = tokens + seen
         return tokens + self.dense(self.between(tokens)), weights
 
 
-def places(steps: int, width: int) -> Tensor:
-    """Return a number for each place in a sequence, (T, W): sines and cosines of section 3.5."""
+def positional_encoding(steps: int, width: int) -> Tensor:
+    """Return the positional encoding (T, W): sines and cosines of section 3.5."""
     place, k = torch.arange(steps)[:, None], torch.arange(width)[None]
     angle = place / 10_000.0 ** (2 * (k // 2) / width)
     return torch.where(k % 2 == 0, angle.sin(), angle.cos())

@@ -1,13 +1,13 @@
-"""Capsules: small groups of numbers whose length says whether something is there, and whose direction says how.
+"""Capsule networks: small vectors whose length is the probability of an entity and whose direction is its pose.
 
 Source: Sabour, Frosst and Hinton 2017, "Dynamic routing between capsules", arXiv:1710.09829.
 
 1. Convolutions give primary capsules u_i, squashed to a length below 1 (equation 1).
 2. Each predicts every output capsule: u_hat_ij = W_ij u_i (equation 2).
 3. Routing by agreement (procedure 1): an output capsule is the squashed sum of predictions, weighted by
-   c_ij = softmax over j of b_ij; whoever agrees with the sum, gains weight: b_ij += u_hat_ij . v_j.
+   c_ij = softmax over j of b_ij; predictions that agree with the sum gain weight: b_ij += u_hat_ij . v_j.
 
-Letters in shapes: B observations, I primary and J output capsules, P and Q numbers of one, D features.
+Letters in shapes: B observations, I primary and J output capsules, P and Q values of one, D features.
 """
 
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ TINY = 1e-8
 
 
 class CapsuleEncoder(Encoder):
-    """Primary capsules over the observation as a picture, routed to output capsules, all of which are the features.
+    """Primary capsules over the observation as an image, routed to output capsules, all of which are the features.
 
     Args:
         observation_space: any
-        features_dim: D; J is as many capsules of 8 numbers as D needs, and a dense layer takes them to D
+        features_dim: D; J is the number of capsules of 8 values that D needs; a dense layer maps them to D
         channels: filters of each convolution, the last a multiple of 8
         routings: rounds of routing by agreement
     """
@@ -71,8 +71,8 @@ class CapsuleEncoder(Encoder):
         agreement = predicted.new_zeros(predicted.shape[:3])  # b, (B, I, J)
         output = predicted.new_zeros(1)
         for number in range(self.routings):
-            share = torch.softmax(agreement, 2)  # c, over the output capsules
-            output = squash(torch.einsum("bij,bijq->bjq", share, predicted) + self.bias)  # (B, J, Q)
+            fraction = torch.softmax(agreement, 2)  # c, over the output capsules
+            output = squash(torch.einsum("bij,bijq->bjq", fraction, predicted) + self.bias)  # (B, J, Q)
             if number + 1 < self.routings:
                 agreement = agreement + torch.einsum("bijq,bjq->bij", predicted, output)
         return output

@@ -1,8 +1,8 @@
-"""Several senses at once: an encoder for each part of a dict observation, and a dense layer that joins them.
+"""Multimodal encoder: an encoder for each part of a dict observation, fused by a dense layer.
 
-Source: Ngiam et al. 2011, "Multimodal deep learning", ICML, section 3; it is what SB3 calls CombinedExtractor.
+Source: Ngiam et al. 2011, "Multimodal deep learning", ICML, section 3; SB3's CombinedExtractor is of the same form.
 
-    >>> CombinedEncoder(space, 64, parts={"picture": "conv", "lanes": {"name": "recurrent", "cell": "gru"}})
+    >>> CombinedEncoder(space, 64, parts={"image": "conv", "lanes": {"name": "recurrent", "cell": "gru"}})
 
 Letters in shapes: B observations, D features, P parts.
 """
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from representation.encoder import Encoder, Observation, is_image
 from representation.registry import make_encoder
 
-WHOLE = "whole"  # the one part of an observation that has none
+WHOLE = "whole"  # name of the only part of an observation that is not a dict
 
 
 class CombinedEncoder(Encoder):
@@ -27,7 +27,7 @@ class CombinedEncoder(Encoder):
         observation_space: a dict of anything, or anything, which is then one part
         features_dim: D
         parts: for parts by name, an encoder's name in `representation.registry.ENCODERS` or a dict of `name` and its
-            arguments; for others, conv for pictures and grids, dense for the rest
+            arguments; for others, conv for images and grids, dense for the rest
         part_dim: features of each part
     """
 
@@ -42,14 +42,14 @@ class CombinedEncoder(Encoder):
     ) -> None:
         chosen = {name: dict(part) if isinstance(part, Mapping) else part for name, part in (parts or {}).items()}
         super().__init__(observation_space, features_dim, parts=chosen, part_dim=part_dim)
-        senses = _senses(self.observation_space)
-        unknown = [name for name in chosen if name not in senses]
+        spaces_ = _parts_of(self.observation_space)
+        unknown = [name for name in chosen if name not in spaces_]
         if unknown:
-            raise ValueError(f"parts {unknown} are not in the observation; it has {', '.join(senses)}")
+            raise ValueError(f"parts {unknown} are not in the observation; it has {', '.join(spaces_)}")
         self.encoders = nn.ModuleDict(
-            {name: _part_encoder(space, chosen.get(name), part_dim) for name, space in senses.items()}
+            {name: _part_encoder(space, chosen.get(name), part_dim) for name, space in spaces_.items()}
         )
-        self.join = nn.Linear(part_dim * len(senses), features_dim)
+        self.join = nn.Linear(part_dim * len(spaces_), features_dim)
 
     def features(self, obs: Observation) -> Tensor:
         """Return (B, D)."""
@@ -61,11 +61,11 @@ class CombinedEncoder(Encoder):
         encoder = self.encoders[name]
         assert isinstance(encoder, Encoder)
         if part.shape[1:] != encoder.observation_space.shape and part.dim() == 4:
-            part = part.permute(0, 3, 1, 2)  # a picture with its channels last
-        return encoder.features(part)  # it is float32 and divided already, see `Encoder.forward`
+            part = part.permute(0, 3, 1, 2)  # an image with its channels last
+        return encoder.features(part)  # already float32 in 0..1, see `Encoder.forward`
 
 
-def _senses(space: spaces.Space) -> dict[str, spaces.Space]:
+def _parts_of(space: spaces.Space) -> dict[str, spaces.Space]:
     """Return the parts of a space by name, in their order."""
     return dict(sorted(space.spaces.items())) if isinstance(space, spaces.Dict) else {WHOLE: space}
 

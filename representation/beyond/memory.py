@@ -1,15 +1,15 @@
-"""External memory: a small neural Turing machine, a controller that reads and writes lines of a memory matrix.
+"""External memory: a neural Turing machine, a controller that reads and writes rows of a memory matrix.
 
-Source: Graves, Wayne and Danihelka 2014, "Neural Turing Machines", arXiv:1410.5401; a GRU is its controller. In each
+Source: Graves, Wayne and Danihelka 2014, "Neural Turing Machines", arXiv:1410.5401; the controller is a GRU. In each
 step, for each head (one reads, one writes):
 
-1. content addressing, equation 5-6: w = softmax(beta * cosine(key, line)) over the M lines;
-2. interpolation with where the head was, equation 7: w = g w + (1 - g) w_before;
-3. shift by -1, 0 or 1 lines, equation 8, a circular convolution; 4. sharpening, equation 9: w = w^gamma / sum;
-5. the writing head erases, then adds, equations 3-4: line = line * (1 - w e) + w a; the reading head reads, equation 2:
-   r = sum of w * line.
+1. content addressing, equation 5-6: w = softmax(beta * cosine(key, row)) over the M rows;
+2. interpolation with the previous weights, equation 7: w = g w + (1 - g) w_before;
+3. shift by -1, 0 or 1 rows, equation 8, a circular convolution; 4. sharpening, equation 9: w = w^gamma / sum;
+5. the write head erases, then adds, equations 3-4: row = row * (1 - w e) + w a; the read head reads, equation 2:
+   r = sum of w * row.
 
-Letters in shapes: B observations, T steps, D features, M lines of W numbers, S numbers of one state.
+Letters in shapes: B observations, T steps, D features, M rows of W values, S values of one state.
 """
 
 from typing import NamedTuple
@@ -26,7 +26,7 @@ TINY = 1e-6
 
 
 class MemoryEncoder(StatefulEncoder):
-    """A neural Turing machine of one reading and one writing head; the features are the controller's and what is read.
+    """A neural Turing machine with one read and one write head; the features are a dense layer on state and reading.
 
     Args:
         observation_space, features_dim, temporal_window: see `StatefulEncoder`
@@ -44,7 +44,7 @@ class MemoryEncoder(StatefulEncoder):
         temporal_window: int = 0,
     ) -> None:
         if lines < 3 or width < 1:
-            raise ValueError(f"lines={lines}, width={width} is no memory; give at least 3 lines of 1 number")
+            raise ValueError(f"lines={lines}, width={width} is not possible; give at least 3 lines of width 1")
         super().__init__(observation_space, features_dim, temporal_window, lines=lines, width=width)
         self.controller = nn.GRUCell(features_dim + width, features_dim)
         self.reader, self.writer = _Head(features_dim, lines, width), _Head(features_dim, lines, width)
@@ -78,7 +78,7 @@ class MemoryEncoder(StatefulEncoder):
 
 
 class _Address(NamedTuple):
-    """What a controller says to a head: key (B, W); beta, g, gamma (B, 1); shift (B, 3)."""
+    """Parameters of a head: key (B, W); beta, g, gamma (B, 1); shift (B, 3)."""
 
     key: Tensor
     beta: Tensor
@@ -88,7 +88,7 @@ class _Address(NamedTuple):
 
 
 class _Head(nn.Module):
-    """Moves over the lines of the memory."""
+    """Addresses the rows of the memory."""
 
     def __init__(self, features_dim: int, lines: int, width: int) -> None:
         super().__init__()

@@ -1,14 +1,14 @@
-"""Meta-learning: first weights from which a new task is learned in a few steps.
+"""Meta-learning (Reptile): initial weights from which a new task is learned in a few steps.
 
     >>> reptile(model, tasks, ReptileConfig(), progress)   # tasks: one set of arrays per density of traffic
     >>> quick = adapted(model, few_episodes, steps=16)     # a copy, after 16 steps on the new density
     >>> evaluate_open(ClonedPolicy(quick), RoadConfig(vehicles=30))
 
-Source: Nichol, Achiam and Schulman 2018, "On first-order meta-learning algorithms", arXiv:1803.02999, algorithm 1
-(Reptile): go k steps on one task, from w to w', then move the first weights a part of the way, w <- w + e (w' - w).
+Source: Nichol, Achiam and Schulman 2018, "On first-order meta-learning algorithms", arXiv:1803.02999, algorithm 1: take
+k steps on one task, from w to w', then move the initial weights a part of the way, w <- w + e (w' - w).
 
-The task here is to drive as the built-in policy `gap` does: a network of lane gaps learns that policy's decisions
-(behaviour cloning, Pomerleau 1991) on roads with few to many vehicles.
+The task is to imitate the built-in policy `gap` (behaviour cloning, Pomerleau 1991) from lane gaps, on roads with few
+to many vehicles.
 
 Letters in shapes: N examples, B of a minibatch.
 """
@@ -39,7 +39,7 @@ OBSERVED = {"kind": "gaps"}
 
 @dataclass(frozen=True)
 class ReptileConfig(Checked):
-    """How to meta-learn.
+    """Hyperparameters of meta-learning.
 
     rounds: tasks visited, one after another
     inner_steps: k, minibatches on each
@@ -58,7 +58,7 @@ class ReptileConfig(Checked):
 
 
 def reptile(model: Classifier, tasks: Sequence[Arrays], config: ReptileConfig) -> None:
-    """Move a model's weights, in place, to where each of the tasks is near."""
+    """Meta-train a model's weights in place."""
     random = np.random.default_rng(config.seed)
     for done in range(config.rounds):
         task = tasks[int(random.integers(len(tasks)))]
@@ -78,7 +78,7 @@ def adapted(
     batch_size: int = 64,
     seed: int = 0,
 ) -> Classifier:
-    """Return a copy of a model after so many steps on a few episodes."""
+    """Return a copy of a model after `steps` on a few episodes."""
     quick = copy.deepcopy(model)
     take_steps(quick, episodes, steps, learning_rate, batch_size, np.random.default_rng(seed))
     return quick.eval()
@@ -100,24 +100,24 @@ def take_steps(
         optimizer.step()
 
 
-# --- the task: to drive as `gap` does ---------------------------------------------------------------------------------
+# --- the task: to imitate `gap` ---------------------------------------------------------------------------------------
 
 
 def gap_demonstrations(config: RecordingConfig, cache: Any = None) -> dict[str, NDArray[Any]]:
-    """Return scenes of recorded driving: obs (N, n), lane gaps; label (N,), what the policy `gap` would decide."""
+    """Return scenes of recorded driving: obs (N, n), lane gaps; label (N,), the actions of the policy `gap`."""
     recording = record(config, cache)
     states = recording.states[:, :-1].ravel()
     return {"obs": observe(recording.rules, states, OBSERVED), "label": gap_decisions(recording, states)}
 
 
 def gap_decisions(recording: Recording, states: NDArray[Any]) -> I64:
-    """Return what the policy `gap` decides in states (N,)."""
+    """Return the actions of the policy `gap` in states (N,)."""
     cells = observe(recording.rules, states, make_observation("vector"))  # (N, 420) float64
     return make_builtin("gap", recording.rules.year).act(np.ascontiguousarray(cells), np.arange(len(cells)))
 
 
 def density(vehicles: int, **fields: Any) -> RecordingConfig:
-    """Return the recording of a road with so many vehicles (the contest's has 20)."""
+    """Return the configuration of recordings with a number of vehicles (the contest's road has 20)."""
     return RecordingConfig(road=RoadConfig(vehicles=vehicles), **fields)
 
 

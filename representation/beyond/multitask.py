@@ -1,13 +1,13 @@
-"""Multi-task learning: one encoder, several questions. What one question teaches, the others may use.
+"""Multi-task learning: one encoder shared by several tasks.
 
     >>> tasks = (Task("scene", 5), Task("best lane", 7), Task("speed ahead"))
     >>> model = MultiTask(encoder, tasks)
     >>> fit(model, {"obs": obs, "scene": ..., "best lane": ..., "speed ahead": ...}, validation, FitConfig())
-    >>> model.answers(held_out_obs)["scene"]               # (N, 5) scores; of a number (N,) in its unit
+    >>> model.answers(held_out_obs)["scene"]               # (N, 5) logits; (N,) for a regression
 
-Source: Caruana 1997, "Multitask learning", doi:10.1023/A:1007379606734: hard sharing, every head reads the same
-features. The tasks' losses are weighed by what the model finds hard in each (Kendall, Gal and Cipolla 2018, "Multi-task
-learning using uncertainty to weigh losses", arXiv:1705.07115, equation 10).
+Source: Caruana 1997, "Multitask learning", doi:10.1023/A:1007379606734: hard parameter sharing. The tasks' losses are
+weighted by learned uncertainties (Kendall, Gal and Cipolla 2018, "Multi-task learning using uncertainty to weigh
+losses", arXiv:1705.07115, equation 10).
 
 Letters in shapes: N examples, B of a minibatch, D features, K classes.
 """
@@ -28,12 +28,12 @@ from representation.encoder import Encoder
 from representation.fit import Batch, Trainable
 
 HORIZON = 5  # [decisions] over which "speed ahead" is a mean: 2.5 seconds at 60 frames a second
-SPEED_MEAN, SPEED_DEVIATION = 60.0, 10.0  # [mph] in which the head of a speed counts
+SPEED_MEAN, SPEED_DEVIATION = 60.0, 10.0  # [mph] for the standardisation of speeds
 
 
 @dataclass(frozen=True)
 class Task:
-    """A question. name: of its labels in a batch; classes: K, or 0 for a number; mean, deviation: of that number."""
+    """A task. name: of its labels in a batch; classes: K, or 0 for regression; mean, deviation: of its targets."""
 
     name: str
     classes: int = 0
@@ -42,13 +42,13 @@ class Task:
 
 
 def driving_tasks(lanes: int = 7) -> tuple[Task, ...]:
-    """Return the three questions of this package: which scene, which lane is best, how fast shall we be."""
+    """Return three driving tasks: class of the scene, best lane, speed ahead."""
     speed = Task("speed ahead", 0, SPEED_MEAN, SPEED_DEVIATION)
     return (Task("scene", len(SCENES)), Task("best lane", lanes), speed)
 
 
 def driving_labels(recording: Recording) -> dict[str, NDArray[Any]]:
-    """Return the answers for all decisions with a driven future, (R * (T - 4),) each; see `driven_states`."""
+    """Return the labels of all decisions with a recorded future, (R * (T - 4),) each; see `driven_states`."""
     states = driven_states(recording)
     count = states.shape[1]
     ahead = np.mean([recording.speeds[:, k : k + count] for k in range(HORIZON)], axis=0)
@@ -67,8 +67,8 @@ def driven_states(recording: Recording) -> NDArray[Any]:
 class MultiTask(Trainable):
     """An encoder with one dense layer per task.
 
-    loss = sum over tasks of exp(-s) * L + s / 2, where L is the cross-entropy or half the squared error, and s, which
-    is learned, the logarithm of the task's noise. One task alone is weighed 1 and learns no s.
+    loss = sum over tasks of exp(-s) * L + s / 2, where L is the cross-entropy or half the squared error, and s the
+    learned logarithm of the task's noise. A single task has weight 1.
 
     Args:
         encoder: shared
@@ -82,7 +82,7 @@ class MultiTask(Trainable):
         self.log_noise = nn.Parameter(torch.zeros(len(self.tasks)), requires_grad=len(self.tasks) > 1)
 
     def forward(self, obs: Any) -> dict[str, Tensor]:
-        """Return each task's answer: scores (B, K), or the number (B,) in its unit."""
+        """Return each task's answer: logits (B, K), or the value (B,) in its unit."""
         features = self.encoder(obs)  # (B, D)
         answers = {}
         for task, head in zip(self.tasks, self.heads, strict=True):
@@ -91,7 +91,7 @@ class MultiTask(Trainable):
         return answers
 
     def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
-        """Return (the weighed sum, each task's own loss) on obs (B, ...) and each task's labels (B,)."""
+        """Return (the weighted sum, each task's own loss) on obs (B, ...) and each task's labels (B,)."""
         losses = self._losses(batch)
         stacked = torch.stack(list(losses.values()))  # (tasks,)
         return (torch.exp(-self.log_noise) * stacked + 0.5 * self.log_noise).sum(), losses
@@ -102,7 +102,7 @@ class MultiTask(Trainable):
         return {"loss": torch.stack(list(losses.values())).sum(), **losses}
 
     def answers(self, obs: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
-        """Return the answers to NumPy observations (N, ...): scores (N, K), or numbers (N,)."""
+        """Return the answers to NumPy observations (N, ...): logits (N, K), or values (N,)."""
         with torch.no_grad():
             features = torch.from_numpy(self.encoder.encode(obs))  # (N, D)
             out = {}

@@ -1,12 +1,11 @@
-"""Transfer: what was learned in one place, used in another where there is little to learn from.
+"""Transfer learning: a pretrained encoder on a target task with few labels.
 
-    >>> source = train(encoder, on="the 2017 rules")
-    >>> labelled = LabelledScenes(obs, labels)                   # a few runs under the 2018 rules
-    >>> adapted = adapt(source, labelled, validation, FitConfig(), frozen=False)
+    >>> few = labelled_scenes(config, observed).first(runs=3)
+    >>> tuned = adapt(source, few, validation, FitConfig(), frozen=False)
 
-Source: Yosinski et al. 2014, "How transferable are features in deep neural networks?", arXiv:1411.1792. From one kind
-of observation to another, where weights do not fit, the new encoder learns the old one's features on pairs that need no
-labels (`Distillation`; Gupta, Hoffman and Malik 2016, "Cross modal distillation", arXiv:1507.00448).
+Source: Yosinski et al. 2014, "How transferable are features in deep neural networks?", arXiv:1411.1792. Between kinds
+of observation, where weights do not fit, the new encoder learns the old one's features from unlabelled pairs
+(`Distillation`; Gupta, Hoffman and Malik 2016, "Cross modal distillation", arXiv:1507.00448).
 
 Letters in shapes: N examples, B of a minibatch, D features.
 """
@@ -30,23 +29,23 @@ from representation.supervised import Classifier
 
 @dataclass(frozen=True)
 class LabelledScenes:
-    """Scenes and their classes. obs: (N, ...); label: (N,) int64; per_run: of these, one run's."""
+    """Scenes and their classes. obs: (N, ...); label: (N,) int64; per_run: number of scenes of one run."""
 
     obs: NDArray[Any]
     label: NDArray[np.int64]
     per_run: int
 
     def first(self, runs: int) -> Self:
-        """Return the first runs alone."""
+        """Return the scenes of the first runs."""
         return type(self)(self.obs[: runs * self.per_run], self.label[: runs * self.per_run], self.per_run)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what `Classifier` learns from."""
+        """Return the training data of `Classifier`."""
         return {"obs": self.obs, "label": self.label}
 
 
 def labelled_scenes(config: RecordingConfig, observed: Mapping[str, Any], cache: Any = None) -> LabelledScenes:
-    """Return recorded scenes as they are observed, with their classes."""
+    """Return recorded scenes as observations, with their classes."""
     recording = record(config, cache)
     states = recording.states[:, :-1].ravel()
     obs = observe(recording.rules, states, observed)
@@ -54,7 +53,7 @@ def labelled_scenes(config: RecordingConfig, observed: Mapping[str, Any], cache:
 
 
 def copy_of(encoder: Encoder) -> Encoder:
-    """Return the same encoder once more, through its file's content."""
+    """Return a copy of an encoder."""
     copied = load_encoder(encoder.content())
     copied.is_pretrained = False
     return copied
@@ -63,9 +62,9 @@ def copy_of(encoder: Encoder) -> Encoder:
 def adapt(
     start: Classifier, train: LabelledScenes, validation: LabelledScenes, config: FitConfig, frozen: bool = False
 ) -> Classifier:
-    """Return a copy of a classifier of scenes, head included, that goes on learning from other scenes.
+    """Return a copy of a classifier of scenes, head included, trained on other scenes.
 
-    frozen: whether the encoder keeps its weights, so that the head alone learns
+    frozen: whether the encoder keeps its weights, so that only the head is trained
     """
     model = Classifier(copy_of(start.encoder), len(SCENES))
     model.head.load_state_dict(start.head.state_dict())
@@ -83,9 +82,9 @@ def compare_ways(
     runs: int,
     config: FitConfig,
 ) -> dict[str, Classifier]:
-    """Return classifiers by way, each from the first `runs` runs of labels: fine-tuned, frozen, from scratch.
+    """Return classifiers trained on the labels of the first `runs` runs, by method: fine-tuned, frozen, from scratch.
 
-    fresh: one of the same architecture before any training; validation: of the target, which chooses the epoch
+    fresh: untrained, of the same architecture; validation: of the target, for early stopping
     """
     few = train.first(runs)
     return {
@@ -96,11 +95,11 @@ def compare_ways(
 
 
 class Distillation(Trainable):
-    """A student encoder that learns a teacher's features: minimise |student(seen) - teacher features|^2 / deviation^2.
+    """A student encoder that learns a teacher's features: minimise |student(obs) - teacher features|^2 / deviation^2.
 
     Args:
         student: of the new observations, with as many features as the teacher
-        features: (N, D) of the teacher on training data, from which each feature's deviation is taken
+        features: (N, D) of the teacher on training data, for the standardisation of each feature
     """
 
     deviation: Tensor

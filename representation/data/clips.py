@@ -1,15 +1,15 @@
-"""Short films of the ego car from a camera that follows it, and which manoeuvre each of them shows.
+"""Video clips from a camera that follows the ego vehicle, labelled with their manoeuvre.
 
     >>> clips = cut_clips(record(RecordingConfig(runs=100)), ClipConfig(clips=1000))
-    >>> films = render_clips(clips)                          # (1000, 4, 88, 32) uint8, luminance
+    >>> videos = render_clips(clips)                       # (1000, 4, 88, 32) uint8, luminance
     >>> MANOEUVRES[clips.labels[0]]
     'change left'
 
-A decision is carried out over 30 frames of the game; a clip takes a few of them, from anywhere in between, so that no
-place in the lane tells which way the car goes. The camera keeps the car in the middle of its picture from side to side:
-in one picture a car between two lanes may come from either of them. In several, the lane marks move.
+A decision is carried out over 30 frames of the game; a clip takes a few of them, at a random offset, so that the
+position in the lane does not reveal the manoeuvre. The camera keeps the vehicle in the middle from side to side: in a
+single frame, a vehicle between two lanes may come from either; in several, the lane marks move.
 
-Letters in shapes: (S...) any batch shape of states, K clips, T pictures of a clip, H rows and W columns of pixels.
+Letters in shapes: (S...) any batch shape of states, K clips, T frames of a clip, H rows and W columns of pixels.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ MANOEUVRES = ("keep", "change left", "change right", "brake")
 KEEP, CHANGE_LEFT, CHANGE_RIGHT, BRAKE = range(len(MANOEUVRES))
 PERIOD = 30  # frames from one decision to the next
 VIEW = (88, 32)  # H, W: at zoom 2, 4 pixels a cell and 8 a lane
-ZOOM, DOWN_PX = 2.0, 150.0  # shows 200 px ahead of the own front and 150 px behind it, four lanes wide
+ZOOM, DOWN_PX = 2.0, 150.0  # shows 200 px ahead of the ego front and 150 px behind it, four lanes wide
 CHUNK = 1024  # clips in work at a time
 
 I64 = NDArray[np.int64]
@@ -38,32 +38,32 @@ I64 = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ClipConfig(Checked):
-    """What to cut from recorded driving.
+    """Selection of clips from recorded driving.
 
-    clips: K at most; a quarter of them of each manoeuvre where there are so many
-    pictures: T; spacing: frames of the game between two of them
-    moved_px: how far the car has to move sideways in a clip to be changing lane; a whole change is 20 px
-    slowed_mph: how much it has to slow down to be braking
+    clips: K at most; a quarter of them of each manoeuvre, if there are so many
+    frames: T; spacing: frames of the game between two of them
+    moved_px: least sideways motion of a lane change in a clip; a whole change is 20 px
+    slowed_mph: least loss of speed of braking
     """
 
     clips: int = integer(4000, 4, 1_000_000)
-    pictures: int = integer(4, 1, 16)
+    frames: int = integer(4, 1, 16)
     spacing: int = integer(5, 1, 15)
     moved_px: float = real(3.0, 0.1, 20.0)
     slowed_mph: float = real(6.0, 0.1, 80.0)
 
     def check(self) -> None:
         """Raise ValueError for a clip that is longer than the time between two decisions."""
-        if (self.pictures - 1) * self.spacing >= PERIOD:
+        if (self.frames - 1) * self.spacing >= PERIOD:
             raise ValueError(
-                f"pictures={self.pictures} with spacing={self.spacing} take {(self.pictures - 1) * self.spacing} "
+                f"frames={self.frames} with spacing={self.spacing} take {(self.frames - 1) * self.spacing} "
                 f"frames; give fewer than {PERIOD}"
             )
 
 
 @dataclass(frozen=True)
 class Clips:
-    """What was cut.
+    """Clips as game records.
 
     states: (K, T) game records, between two frames
     labels: (K,) int64 indices of `MANOEUVRES`
@@ -75,7 +75,7 @@ class Clips:
 
 
 def cut_clips(recording: Recording, config: ClipConfig, seed: int = 0) -> Clips:
-    """Return clips from all over a recording, in random order; the same for the same arguments."""
+    """Return clips from all over a recording, in random order; deterministic."""
     random = np.random.default_rng(seed)
     decisions = recording.actions[:, :-1]  # a clip may last into the period after the next decision
     room = np.full(len(MANOEUVRES), config.clips // len(MANOEUVRES))
@@ -102,8 +102,8 @@ def _drive(recording: Recording, run: I64, decision: I64, offsets: I64, config: 
     sim = Simulator(recording.rules, run.size)
     sim.games[:] = recording.states[run, decision]
     begin = sim.games["frame"] + offsets
-    out = np.empty((run.size, config.pictures), sim.games.dtype)
-    for k in range(config.pictures):
+    out = np.empty((run.size, config.frames), sim.games.dtype)
+    for k in range(config.frames):
         _run_to(sim, begin + k * config.spacing, recording.actions, run, decision)
         out[:, k] = sim.games
     return out
@@ -119,7 +119,7 @@ def _run_to(sim: Simulator, end: I64, actions: I64, run: I64, decision: I64) -> 
 
 
 def _manoeuvre(states: NDArray[Any], config: ClipConfig) -> I64:
-    """Return what each clip (K, T) shows from its first picture to its last, (K,)."""
+    """Return the manoeuvre of each clip (K, T) from its first frame to its last, (K,)."""
     first, last = states[:, 0], states[:, -1]
     right = last["x"][:, 0] - first["x"][:, 0]  # [px]
     speeds = [MPH_PER_PX * state["following_speed"][:, 0] * state["speed_factor"][:, 0] for state in (first, last)]
@@ -130,26 +130,26 @@ def _manoeuvre(states: NDArray[Any], config: ClipConfig) -> I64:
     )
 
 
-# --- films ------------------------------------------------------------------------------------------------------------
+# --- video ------------------------------------------------------------------------------------------------------------
 
 
 def follow_camera(
     rules: Rules, states: NDArray[Any], zoom: float = ZOOM, down_px: float = DOWN_PX
 ) -> NDArray[np.float64]:
-    """Return cameras (S..., 3) for `paint_frames` that hold the ego car in the middle from side to side.
+    """Return cameras (S..., 3) for `paint_frames` that hold the ego vehicle in the middle from side to side.
 
-    down_px: how far below the middle of the simulated road the camera looks
+    down_px: distance of the camera's centre below the middle of the simulated road
     """
     right = states["x"][..., 0] + VEHICLE_WIDTH / 2 - rules.road_width / 2
     return np.stack([np.full(states.shape, zoom), right, np.full(states.shape, down_px)], -1)
 
 
 def render_clips(clips: Clips, styles: str = "clean", seed: int = 0) -> NDArray[np.uint8]:
-    """Return the clips' pictures in luminance alone, (K, T, H, W) uint8; styles, seed: as for `paint_frames`."""
-    films = np.empty((*clips.states.shape, *VIEW), np.uint8)
-    for start in range(0, len(films), CHUNK):
+    """Return the luminance of clips, (K, T, H, W) uint8; styles, seed: as for `paint_frames`."""
+    out = np.empty((*clips.states.shape, *VIEW), np.uint8)
+    for start in range(0, len(out), CHUNK):
         piece = clips.states[start : start + CHUNK]
         cameras = follow_camera(clips.rules, piece)
         colour = paint_frames(clips.rules, piece, *VIEW, styles, seed + start, cameras=cameras, clips=True)
-        films[start : start + CHUNK] = np.einsum("ktchw,c->kthw", colour.astype(np.float32), LUMINANCE) + 0.5
-    return films
+        out[start : start + CHUNK] = np.einsum("ktchw,c->kthw", colour.astype(np.float32), LUMINANCE) + 0.5
+    return out

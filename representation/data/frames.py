@@ -1,16 +1,16 @@
-"""Pictures of many scenes at once as a camera above the road might give them, and what every pixel of them shows.
+"""Camera frames of many scenes at once from above the road, with a label for every pixel.
 
     >>> frames = paint_frames(rules, states, 96, 40, "train", seed=1)      # (S..., 3, 96, 40) uint8
     >>> labels = label_maps(rules, states, 96, 40)                         # (S..., 96, 40) uint8, indices of CLASSES
 
-The picture holds the whole simulated road with a shoulder of 10 px on either side. A pixel takes each colour by the
-share of it that is covered (as in `deeptraffic/render/pixels.py`); its class is the vehicle that covers at least half
-of it, else what lies below. A lane mark is at least one pixel wide, so that small pictures have it too.
+A frame shows the whole simulated road with a shoulder of 10 px on either side. Pixels are anti-aliased by covered area
+(as in `deeptraffic/render/pixels.py`); the class of a pixel is the vehicle that covers at least half of it, else what
+lies below. A lane mark is at least one pixel wide, so that small frames show it too.
 
-Looks are drawn from `representation/data/styles.py`, in the order: paint, blur, patches that hide something, noise.
-Labels are what is there, also behind a patch.
+Appearance is drawn from `representation/data/styles.py` and applied in the order: colours, blur, occluding patches,
+noise. Labels ignore patches.
 
-Letters in shapes: (S...) any batch shape of states, F pictures, H rows and W columns of pixels, N vehicles, K inks.
+Letters in shapes: (S...) any batch shape of states, F frames, H rows and W columns of pixels, N vehicles, K colours.
 """
 
 from collections.abc import Iterator
@@ -29,9 +29,9 @@ from representation.data.styles import RoadStyle, styles_by_name
 
 CLASSES = ("road", "lane mark", "shoulder", "vehicle", "ego")
 ROAD, MARK, SHOULDER, VEHICLE, EGO = range(len(CLASSES))
-PLAIN_INKS = 5  # asphalt, mark, shoulder, glass, stripe; then the bodies of the vehicles
+PLAIN_COLOURS = 5  # asphalt, mark, shoulder, glass, stripe; then the bodies of the vehicles
 STRIPE_WIDTH = 4.0  # [px] along the ego car's roof
-CHUNK = 512  # pictures in memory as float at a time
+CHUNK = 512  # frames in memory as float at a time
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -49,29 +49,32 @@ def paint_frames(
     cameras: F64 | None = None,
     clips: bool = False,
 ) -> U8:
-    """Return pictures of states, (S..., 3, H, W) uint8: the same for the same arguments on every machine.
+    """Return frames of states, (S..., 3, H, W) uint8: deterministic on every machine.
 
     Args:
         rules: of the states
         states: (S...) game records
-        height, width: of a picture, 16..1024 pixels
-        styles: a set of `STYLE_SETS`, from which each picture draws one, or one style's name
+        height, width: of a frame, 16..1024 pixels
+        styles: a set of `STYLE_SETS`, from which each frame draws one, or a style's name
         seed: of styles, colours, noise, blur and patches
-        cameras: (S..., 3), as `draw_cameras` gives them; None for the whole road in the middle of every picture
-        clips: one look for each entry of the first axis, so that the pictures of a clip belong together; noise and
-            patches are still each picture's own
+        cameras: (S..., 3), as from `draw_cameras`; None to centre the whole road
+        clips: one appearance per entry of the first axis, so that the frames of a clip match; noise and patches still
+            differ from frame to frame
     """
     flat, views = _flat(rules, states, height, width, cameras)
     (x, y), random, known = _places(flat), np.random.default_rng(seed), styles_by_name(styles)
-    share = flat.size // max(1, len(states)) if clips else 1  # pictures of one look
-    looks = list(_draw_appearances(random, known, rules, -(-flat.size // max(1, share))))
+    fraction = flat.size // max(1, len(states)) if clips else 1  # frames of one appearance
+    appearances = list(_draw_appearances(random, known, rules, -(-flat.size // max(1, fraction))))
     out = np.empty((flat.size, 3, height, width), np.uint8)
     for start in range(0, flat.size, CHUNK):
         rows = np.arange(start, min(start + CHUNK, flat.size))
-        which = [looks[row // share] for row in rows]
-        inks, blur = np.stack([look[1] for look in which]), np.array([look[2] for look in which], np.float32)
-        noise, patches, covers = _draw_noise(random, [look[0] for look in which], (height, width))
-        _paint(x, y, rows, views, rules.lanes, inks, blur, patches, covers, noise, out)
+        which = [appearances[row // fraction] for row in rows]
+        colours, blur = (
+            np.stack([appearance[1] for appearance in which]),
+            np.array([appearance[2] for appearance in which], np.float32),
+        )
+        noise, patches, covers = _draw_noise(random, [appearance[0] for appearance in which], (height, width))
+        _paint(x, y, rows, views, rules.lanes, colours, blur, patches, covers, noise, out)
     return out.reshape(*states.shape, 3, height, width)
 
 
@@ -84,16 +87,18 @@ def label_maps(rules: Rules, states: NDArray[Any], height: int, width: int, *, c
 
 
 def draw_cameras(shape: tuple[int, ...], seed: int, zoom: float = 0.1, shift_px: float = 8.0) -> F64:
-    """Return cameras that are not held still, (*shape, 3): zoom, shift right and shift down [px].
+    """Return shaking cameras, (*shape, 3): zoom, shift right and shift down [px].
 
-    zoom, shift_px: how far they go from 1 and from 0, four times as far down as right
+    zoom, shift_px: largest deviations from 1 and from 0, four times as large down as right
     """
     spread = np.random.default_rng(seed).uniform(-1.0, 1.0, (*shape, 3))
     return np.array([1.0, 0.0, 0.0]) + spread * np.array([zoom, shift_px, 4 * shift_px])
 
 
-def film(rules: Rules, states: NDArray[Any], actions: NDArray[np.int64], frames: int, every: int = 1) -> NDArray[Any]:
-    """Return what follows each state (S,) under its decision (S,), (S, frames) game records, `every` frames apart."""
+def rollout(
+    rules: Rules, states: NDArray[Any], actions: NDArray[np.int64], frames: int, every: int = 1
+) -> NDArray[Any]:
+    """Return the game records (S, frames) after states (S,) under actions (S,), `every` frames apart."""
     sim = Simulator(rules, len(states))
     sim.set_state(states.view(np.recarray))
     out = np.empty((len(states), frames), states.dtype)
@@ -105,14 +110,12 @@ def film(rules: Rules, states: NDArray[Any], actions: NDArray[np.int64], frames:
 
 
 def _flat(rules: Rules, states: NDArray[Any], height: int, width: int, cameras: F64 | None) -> tuple[NDArray[Any], F64]:
-    """Return states as (F,) and what each picture shows, (F, 4): pixels per px down and across; left and top [px]."""
+    """Return states as (F,) and the view of each frame, (F, 4): pixels per px down and across; left and top [px]."""
     for name, side in (("height", height), ("width", width)):
         if not MIN_SIDE <= side <= MAX_SIDE:
-            raise ValueError(f"{name}={side} pixels cannot be painted; give {MIN_SIDE} to {MAX_SIDE}")
+            raise ValueError(f"{name} must be in [{MIN_SIDE}, {MAX_SIDE}] pixels, got {side}")
     if cameras is not None and cameras.shape != (*states.shape, 3):
-        raise ValueError(
-            f"cameras of shape {cameras.shape} do not fit states {states.shape}; give {(*states.shape, 3)}"
-        )
+        raise ValueError(f"cameras must have shape {(*states.shape, 3)}, got {cameras.shape}")
     zoom, right, down = np.moveaxis(np.array([[1.0, 0.0, 0.0]]) if cameras is None else cameras.reshape(-1, 3), 1, 0)
     size = np.array([rules.road_length, rules.road_width + 2 * SHOULDER_WIDTH])
     views = np.empty((states.size, 4))
@@ -123,13 +126,13 @@ def _flat(rules: Rules, states: NDArray[Any], height: int, width: int, cameras: 
 
 
 def _places(flat: NDArray[Any]) -> tuple[F64, F64]:
-    """Return x and y, (F, N) each, in one layout, for which the compiled loops are compiled once."""
+    """Return x and y, (F, N) each, in one memory layout, so that the loops are compiled once."""
     return np.ascontiguousarray(flat["x"]), np.ascontiguousarray(flat["y"])
 
 
-# --- looks ------------------------------------------------------------------------------------------------------------
+# --- appearance -------------------------------------------------------------------------------------------------------
 
-Appearance = tuple[RoadStyle, F32, float]  # style, inks (K, 3), blur
+Appearance = tuple[RoadStyle, F32, float]  # style, colours (K, 3), blur
 
 
 def _draw_appearances(
@@ -186,7 +189,7 @@ def _paint(
     rows: NDArray,
     views: F64,
     lanes: int,
-    inks: F32,
+    colours: F32,
     blur: F32,
     patches: NDArray,
     covers: F32,
@@ -194,63 +197,63 @@ def _paint(
     out: U8,
 ) -> None:
     height, width = out.shape[2], out.shape[3]
-    picture = np.empty((height, width, 3), np.float32)
+    image = np.empty((height, width, 3), np.float32)
     for k in range(len(rows)):
         view = views[rows[k]]
         for column in range(width):
-            _lay_plain(picture, 0, column, height, column + 1, inks[k, _ground(column, view, lanes)])
+            _lay_plain(image, 0, column, height, column + 1, colours[k, _ground(column, view, lanes)])
         for vehicle in range(x.shape[1] - 1, -1, -1):  # the ego car last, so that nothing hides it
-            _paint_vehicle(picture, view, vehicle, x[rows[k], vehicle], y[rows[k], vehicle], inks[k])
-        _blur(picture, blur[k])
+            _paint_vehicle(image, view, vehicle, x[rows[k], vehicle], y[rows[k], vehicle], colours[k])
+        _blur(image, blur[k])
         for p in range(patches.shape[1]):
             top, left, bottom, right = patches[k, p]
-            _lay_plain(picture, top, left, bottom, right, covers[k, p])
+            _lay_plain(image, top, left, bottom, right, covers[k, p])
         for channel in range(3):
             for row in range(height):
                 for column in range(width):
-                    level = picture[row, column, channel] + noise[k, channel, row, column] + np.float32(0.5)
+                    level = image[row, column, channel] + noise[k, channel, row, column] + np.float32(0.5)
                     out[rows[k], channel, row, column] = np.uint8(min(max(level, 0), 255))
 
 
 @compiled
-def _lay_plain(picture: F32, top: int, left: int, bottom: int, right: int, ink: F32) -> None:
+def _lay_plain(image: F32, top: int, left: int, bottom: int, right: int, ink: F32) -> None:
     for row in range(top, bottom):
         for column in range(left, right):
             for channel in range(3):
-                picture[row, column, channel] = ink[channel]
+                image[row, column, channel] = ink[channel]
 
 
 @compiled
-def _paint_vehicle(picture: F32, view: F64, vehicle: int, x: float, y: float, inks: F32) -> None:
+def _paint_vehicle(image: F32, view: F64, vehicle: int, x: float, y: float, colours: F32) -> None:
     left, top, scale = x - view[2], y - view[3], (view[0], view[1])
-    if not -VEHICLE_LENGTH < top < picture.shape[0] / view[0]:
+    if not -VEHICLE_LENGTH < top < image.shape[0] / view[0]:
         return
-    lay_box(picture, scale, left, top, VEHICLE_WIDTH, VEHICLE_LENGTH, inks[PLAIN_INKS + vehicle])
+    lay_box(image, scale, left, top, VEHICLE_WIDTH, VEHICLE_LENGTH, colours[PLAIN_COLOURS + vehicle])
     for middle, half_width, half_length in GLASS:
         at_x, at_y = left + HALF[0] - half_width, top + HALF[1] + middle - half_length
-        lay_box(picture, scale, at_x, at_y, 2 * half_width, 2 * half_length, inks[3])
+        lay_box(image, scale, at_x, at_y, 2 * half_width, 2 * half_length, colours[3])
     if vehicle == 0:
-        lay_box(picture, scale, left + HALF[0] - STRIPE_WIDTH / 2, top, STRIPE_WIDTH, VEHICLE_LENGTH, inks[4])
+        lay_box(image, scale, left + HALF[0] - STRIPE_WIDTH / 2, top, STRIPE_WIDTH, VEHICLE_LENGTH, colours[4])
 
 
 @compiled
-def _blur(picture: F32, share: float) -> None:
-    """Let each pixel give a share of its light to each of its neighbours, first across, then down."""
-    if share == 0:
+def _blur(image: F32, fraction: float) -> None:
+    """Mix each pixel with a fraction of its neighbours, first across, then down."""
+    if fraction == 0:
         return
-    height, width = picture.shape[0], picture.shape[1]
+    height, width = image.shape[0], image.shape[1]
     for channel in range(3):
         for row in range(height):
-            before = picture[row, 0, channel]
+            before = image[row, 0, channel]
             for column in range(width):
-                here, after = picture[row, column, channel], picture[row, min(column + 1, width - 1), channel]
-                picture[row, column, channel] = here + share * (before + after - 2 * here)
+                here, after = image[row, column, channel], image[row, min(column + 1, width - 1), channel]
+                image[row, column, channel] = here + fraction * (before + after - 2 * here)
                 before = here
         for column in range(width):
-            before = picture[0, column, channel]
+            before = image[0, column, channel]
             for row in range(height):
-                here, after = picture[row, column, channel], picture[min(row + 1, height - 1), column, channel]
-                picture[row, column, channel] = here + share * (before + after - 2 * here)
+                here, after = image[row, column, channel], image[min(row + 1, height - 1), column, channel]
+                image[row, column, channel] = here + fraction * (before + after - 2 * here)
                 before = here
 
 

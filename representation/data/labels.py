@@ -1,7 +1,7 @@
-"""What is true of a scene, computed from the state: its class, the free space around the ego car, the best lane.
+"""Ground-truth labels computed from the state: class of the scene, free road around the ego vehicle, best lane.
 
-A vehicle stands in the columns that it marks in the game's speed map: those of its x and of its x + 10 px. All
-distances are from bumper to bumper [px]; 10 px are one cell, 20 px one lane.
+A vehicle occupies the columns that it marks in the game's speed map: those of its x and of its x + 10 px. All distances
+are from bumper to bumper [px]; 10 px are one cell, 20 px one lane.
 
 Letters in shapes: (S...) any batch shape of states, N vehicles, L lanes.
 """
@@ -16,7 +16,7 @@ from deeptraffic.sim.rules import LANE_WIDTH, VEHICLE_LENGTH, Rules
 SCENES = ("free", "following", "boxed in", "gap left", "gap right")
 FREE, FOLLOWING, BOXED_IN, GAP_LEFT, GAP_RIGHT = range(len(SCENES))
 LOOK_AHEAD = 100.0  # [px] a car nearer than this ahead is followed
-GAP_AHEAD, GAP_BEHIND = 60.0, 10.0  # [px] free road beside the own car that makes a gap
+GAP_AHEAD, GAP_BEHIND = 60.0, 10.0  # [px] free road beside the ego car that makes a gap
 FAR = 1000.0  # [px] stands for no car at all
 
 F64 = NDArray[np.float64]
@@ -26,8 +26,8 @@ I64 = NDArray[np.int64]
 def scene_class(rules: Rules, states: NDArray[Any]) -> I64:
     """Return the class of each scene, (S...), an index of `SCENES`.
 
-    free: no car within 100 px ahead in the own lane. Otherwise by which neighbouring lanes have a gap, from 60 px ahead
-    of the own front to 10 px behind the own tail: both or, on following, a choice of sides; one; or none (boxed in).
+    free: no car within 100 px ahead in the ego lane. Otherwise by which neighbouring lanes have a gap, from 60 px ahead
+    of the ego front to 10 px behind the ego tail: both or, on following, a choice of sides; one; or none (boxed in).
     """
     lane = states["lane"][..., 0].astype(np.int64)
     ahead = np.take_along_axis(free_ahead(rules, states), lane[..., None], -1)[..., 0]
@@ -37,12 +37,12 @@ def scene_class(rules: Rules, states: NDArray[Any]) -> I64:
 
 
 def free_ahead(rules: Rules, states: NDArray[Any]) -> F64:
-    """Return the free road ahead of the own front in each lane, (S..., L) [px]; at most the road up to its end.
+    """Return the free road ahead of the ego front in each lane, (S..., L) [px]; at most the road up to its end.
 
-    A car beside the own one leaves none.
+    A car beside the ego car leaves none.
     """
     front = states["y"][..., 0]
-    distance = front[..., None] - (states["y"] + VEHICLE_LENGTH)  # (S..., N) own front to their tails
+    distance = front[..., None] - (states["y"] + VEHICLE_LENGTH)  # (S..., N) ego front to their tails
     passed = states["y"] >= front[..., None] + VEHICLE_LENGTH
     distance = np.where(passed, FAR, np.maximum(distance, 0.0))
     distance[..., 0] = FAR
@@ -57,7 +57,7 @@ def best_lane(rules: Rules, states: NDArray[Any]) -> I64:
 
 
 def _has_gap(rules: Rules, states: NDArray[Any], lane: I64) -> NDArray[np.bool_]:
-    """Whether a lane exists and is free beside the own car, (S...)."""
+    """Whether a lane exists and is free beside the ego car, (S...)."""
     front = states["y"][..., :1]
     near = (states["y"] + VEHICLE_LENGTH > front - GAP_AHEAD) & (states["y"] < front + VEHICLE_LENGTH + GAP_BEHIND)
     near[..., 0] = False

@@ -1,11 +1,11 @@
-"""Where the cars of a grid will be if everybody goes on as now: the forecast that a learned one has to beat.
+"""Constant-velocity forecasts of grids, the baseline of learned forecasts, and windows of recorded driving.
 
     >>> rows = windows(record(RecordingConfig(runs=100)), history=3, steps=8)
     >>> rows["past"].shape, rows["plan"].shape, rows["future"].shape       # (B, 3, 4, 60, 7), (B, 8), (B, 8, 4, 60, 7)
     >>> constant_velocity(rows["past"][:, -1], rows["plan"])               # (B, 8, 2, 60, 7): occupied, speed
 
-A grid is the observation of that kind (`deeptraffic/envs/scene.py`), centred on the own car: what is slower comes
-nearer, and when the own car changes lanes, everything moves the other way.
+A grid is the observation of that kind (`deeptraffic/envs/scene.py`), centred on the ego car: what is slower comes
+nearer, and when the ego car changes lanes, everything moves the other way.
 
 Letters in shapes: B windows, T steps of the past, K steps ahead [decisions], H rows and W columns of cells.
 """
@@ -28,10 +28,10 @@ I64 = NDArray[np.int64]
 
 
 def windows(recording: Recording, history: int, steps: int, every: int = 4) -> dict[str, Any]:
-    """Return pieces of recorded driving, one from each `every` decisions of a run.
+    """Return windows of recorded driving, one from each `every` decisions of a run.
 
-    past: (B, T, 4, H, W) float32 the last T grids, the present one last
-    before: (B, T) int64 the decision that led to each of them; 0 where the run had just begun
+    past: (B, T, 4, H, W) float32 the last T grids, the current one last
+    before: (B, T) int64 the decision that led to each of them; 0 at the start of a run
     plan: (B, K) int64 the decisions of the next K steps
     future: (B, K, 4, H, W) float32 the grid after each of them
     """
@@ -54,11 +54,11 @@ def windows(recording: Recording, history: int, steps: int, every: int = 4) -> d
 
 
 def constant_velocity(grids: F32, plan: I64, frames: int = 30) -> F32:
-    """Return where cars will be if each keeps its speed and lane, (B, K, 2, H, W): occupied, and speed there.
+    """Return the forecast (B, K, 2, H, W) if each car keeps its speed and lane: occupied, and speed.
 
     Args:
-        grids: (B, 4, H, W) the present
-        plan: (B, K) the own car's decisions; a lane change onto the road is taken to succeed
+        grids: (B, 4, H, W) the current ones
+        plan: (B, K) the ego vehicle's decisions; a lane change onto the road is assumed to succeed
         frames: of one step
     """
     out = np.zeros((*plan.shape, len(FORECAST), *grids.shape[2:]), np.float32)
@@ -67,13 +67,13 @@ def constant_velocity(grids: F32, plan: I64, frames: int = 30) -> F32:
 
 
 def persistence(grids: F32, steps: int) -> F32:
-    """Return the present as the forecast of every step, (B, K, 2, H, W)."""
+    """Return the current grid as the forecast of every step, (B, K, 2, H, W)."""
     return np.repeat(grids[:, None, list(FORECAST)], steps, 1)
 
 
 @compiled
 def _shift(grids: F32, plan: I64, reach: float, out: F32) -> None:
-    """Move cells; reach: how many cells full speed covers in one step."""
+    """Move cells; reach: cells per step at full speed."""
     height, width = grids.shape[2:]
     middle = width // 2
     for b in range(len(grids)):

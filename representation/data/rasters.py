@@ -1,23 +1,23 @@
-"""The whole road as a small picture, and back: from what a network draws to a game that the simulator continues.
+"""Scene rasters: the whole road as a small grid of channels, and back to a game that the simulator continues.
 
-    >>> pictures = rasterise(recording.rules, states)             # (B, 5, 20, 7) float32 in -1..1
-    >>> scenes = decode_rasters(recording.rules, pictures, seed=0)       # states, and what was wrong with each picture
-    >>> sim.set_state(scenes.states); sim.step(sim.idle)               # the real game goes on from there
+    >>> rasters = rasterise(recording.rules, states)             # (B, 5, 20, 7) float32 in -1..1
+    >>> scenes = decode_rasters(recording.rules, rasters, seed=0)       # states, and the defects of each raster
+    >>> sim.set_state(scenes.states); sim.step(sim.idle)               # the game continues from there
 
 A cell is 35 px of one lane, a little more than a car's 34 px, so that a cell holds the front of one car at most. The
-road is moved so that the own front stands at y = 525 exactly, where the scrolling holds it: the own car is always in
-row 15. Cars that lie between two lanes are drawn in the lane they are moving to. Cars beyond the picture's ends are not
-drawn; on the way back they are put behind the road's end, where the game itself puts cars that come anew.
+road is moved so that the ego front stands at y = 525 exactly, where the scrolling holds it: the ego car is always in
+row 15. Vehicles between two lanes are drawn in the lane they are moving to. Vehicles beyond the raster's ends are not
+drawn; in decoding they are placed behind the road's end, where the game itself places new ones.
 
 | channel   | -1 .. 1                                                                               |
 |-----------|---------------------------------------------------------------------------------------|
 | vehicle   | -1 an empty cell, 1 the front of a car                                                |
-| own       | 1 the own car, else -1                                                                |
-| place     | of the front in its cell, -1 at its far end, 1 at its near one                        |
-| wanted    | speed factor: of traffic 1 .. 1.35 (2018), of the own car 0 .. 2                      |
+| own       | 1 the ego car, else -1                                                                |
+| position  | of the front in its cell, -1 at its far end, 1 at its near one                        |
+| factor    | speed factor: of traffic 1 .. 1.35 (2018), of the ego car 0 .. 2                      |
 | following | following speed 0 .. 2; 1 is a free road                                              |
 
-In empty cells place, wanted and following are 0. Letters in shapes: B scenes, R rows, L lanes, N vehicles.
+In empty cells position, factor and following are 0. Letters in shapes: B scenes, R rows, L lanes, N vehicles.
 """
 
 from dataclasses import dataclass
@@ -30,12 +30,12 @@ from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import LANE_MARGIN, LANE_WIDTH, VEHICLE_LENGTH, Rules
 from deeptraffic.sim.state import make_games
 
-CHANNELS = ("vehicle", "own", "place", "wanted", "following")
+CHANNELS = ("vehicle", "own", "position", "factor", "following")
 VEHICLE, OWN, POSITION, SPEED_FACTOR, FOLLOWING = range(len(CHANNELS))
 CELL = 35.0  # [px]
-EGO_POSITION = -1.0  # the own front stands at the far end of its cell
+EGO_POSITION = -1.0  # the ego front stands at the far end of its cell
 SCROLL_LINE = (
-    526.5  # [px] the own front stands this minus its speed of the frame before: y - (v - E), E = 1.5 - (y - 525)
+    526.5  # [px] the ego front stands this minus its speed of the frame before: y - (v - E), E = 1.5 - (y - 525)
 )
 
 F32 = NDArray[np.float32]
@@ -46,12 +46,12 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class DecodedScenes:
-    """Games that were read out of pictures.
+    """Games decoded from rasters.
 
     states: (B,) game records before frame 0, as after a reset; `Simulator.step` runs them to the first decision
-    overlapping: (B,) int64 cars that were left out because they stood in another one
-    surplus: (B,) int64 cars left out because the road has no more
-    ego_count: (B,) int64 own cars that were drawn; the likeliest was taken
+    overlapping: (B,) int64 vehicles dropped because they overlapped another one
+    surplus: (B,) int64 vehicles dropped because the road has no more
+    ego_count: (B,) int64 ego vehicles in the raster; the most probable one was taken
     """
 
     states: NDArray[Any]
@@ -60,32 +60,32 @@ class DecodedScenes:
     ego_count: I64
 
     @property
-    def is_legal(self) -> Bools:
-        """Whether each picture was a legal scene as it was drawn, (B,): nothing had to be left out or chosen."""
+    def is_valid(self) -> Bools:
+        """Whether each raster was a valid scene, (B,): nothing had to be dropped or chosen."""
         return (self.overlapping == 0) & (self.surplus == 0) & (self.ego_count == 1)
 
 
 def raster_rows(rules: Rules) -> int:
-    """R, rows of a scene's picture; ValueError for a road that it does not fit."""
+    """R, rows of a scene's raster; ValueError for a road of another size."""
     if rules.road_length % CELL or rules.ego_y % CELL or rules.other_agents:
         raise ValueError(
-            f"a road of {rules.rows} rows with {rules.other_agents} other agents cannot be drawn in cells of "
+            f"a road of {rules.rows} rows with {rules.other_agents} other agents has no raster of cells of "
             f"{CELL:g} px; use rows=70 and other_agents=0"
         )
     return int(rules.road_length / CELL)
 
 
 def rasterise(rules: Rules, states: NDArray[Any]) -> F32:
-    """Return the pictures of states (B,), (B, 5, R, L) float32; of two cars in one cell the nearer one's."""
+    """Return the rasters of states (B,), (B, 5, R, L) float32; of two vehicles in one cell, the nearer one's."""
     rows, ego_row = raster_rows(rules), int(rules.ego_y / CELL)
-    pictures = np.zeros((len(states), len(CHANNELS), rows, rules.lanes), np.float32)
-    pictures[:, [VEHICLE, OWN]] = -1.0
+    rasters = np.zeros((len(states), len(CHANNELS), rows, rules.lanes), np.float32)
+    rasters[:, [VEHICLE, OWN]] = -1.0
     along = (states["y"] - states["y"][:, :1] + rules.ego_y) / CELL  # (B, N) [cells]
     wanted = _scaled(states["speed_factor"], *_wanted_range(rules))
     wanted[:, 0] = states["speed_factor"][:, 0] - 1.0
     following = np.clip(states["following_speed"] - 1.0, -1.0, 1.0)
     order = np.argsort(states["y"], axis=1)
-    for k in (*order.T, np.zeros(len(states), np.int64)):  # the own car last
+    for k in (*order.T, np.zeros(len(states), np.int64)):  # the ego car last
         scene = np.arange(len(states))
         row = np.floor(along[scene, k]).astype(np.int64)
         seen = (row >= 0) & (row < rows)
@@ -100,30 +100,30 @@ def rasterise(rules: Rules, states: NDArray[Any]) -> F32:
             ],
             1,
         )
-        pictures[scene, :, row, states["lane"][scene, k]] = values
-    assert (pictures[:, OWN, ego_row].max(1) == 1.0).all()
-    return pictures
+        rasters[scene, :, row, states["lane"][scene, k]] = values
+    assert (rasters[:, OWN, ego_row].max(1) == 1.0).all()
+    return rasters
 
 
-def decode_rasters(rules: Rules, pictures: NDArray[np.floating], seed: int = 0) -> DecodedScenes:
-    """Return the legal games nearest to pictures (B, 5, R, L).
+def decode_rasters(rules: Rules, rasters: NDArray[np.floating], seed: int = 0) -> DecodedScenes:
+    """Return the valid games nearest to rasters (B, 5, R, L).
 
-    The own car is the likeliest cell of row 15. The other cars are cells above 0, likeliest first, as long as they
-    stand in no car that was taken before and the road has cars left. Each game's random stream starts at a draw of
-    `seed`.
+    The ego vehicle is the most probable cell of row 15. The other vehicles are cells above 0, most probable first, as
+    long as they overlap none that was placed before and the road has vehicles left. Each game's random stream is drawn
+    from `seed`.
     """
     rows, lanes = raster_rows(rules), rules.lanes
-    if pictures.shape[1:] != (len(CHANNELS), rows, lanes):
-        raise ValueError(f"pictures of shape {pictures.shape} are not (B, {len(CHANNELS)}, {rows}, {lanes})")
-    count, random = len(pictures), np.random.default_rng(seed)
+    if rasters.shape[1:] != (len(CHANNELS), rows, lanes):
+        raise ValueError(f"rasters of shape {rasters.shape} are not (B, {len(CHANNELS)}, {rows}, {lanes})")
+    count, random = len(rasters), np.random.default_rng(seed)
     games = make_games(rules, count)
-    chance, ego_count = _likelihood(rules, pictures)
-    order = np.argsort(-chance, axis=1, kind="stable")  # (B, R * L) the own car first
-    flat = pictures.reshape(count, len(CHANNELS), -1)
+    probability, ego_count = _likelihood(rules, rasters)
+    order = np.argsort(-probability, axis=1, kind="stable")  # (B, R * L) the ego car first
+    flat = rasters.reshape(count, len(CHANNELS), -1)
     taken, overlapping, surplus = np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count, np.int64)
     games["y"] = np.inf
-    for cell in order.T[: int((chance > 0.0).sum(1).max(initial=1))]:
-        scene = np.flatnonzero(chance[np.arange(count), cell] > 0.0)
+    for cell in order.T[: int((probability > 0.0).sum(1).max(initial=1))]:
+        scene = np.flatnonzero(probability[np.arange(count), cell] > 0.0)
         values = flat[scene, :, cell[scene]]  # (b, 5)
         lane = cell[scene] % lanes
         y = CELL * (cell[scene] // lanes + 0.5 * (np.clip(values[:, POSITION], -1.0, 1.0) + 1.0))
@@ -142,7 +142,7 @@ def decode_rasters(rules: Rules, pictures: NDArray[np.floating], seed: int = 0) 
 
 
 def settle(rules: Rules, states: NDArray[Any]) -> NDArray[Any]:
-    """Return games run to the ego car's first decision, where it can be observed, (B,)."""
+    """Return games run to the ego vehicle's first decision, where they can be observed, (B,)."""
     sim = Simulator(rules, len(states))
     sim.games[:] = states
     sim.step(sim.idle)
@@ -163,18 +163,18 @@ def _scaled(values: F64, low: float, high: float) -> F64:
     return 2.0 * (values - low) / max(high - low, 1e-9) - 1.0
 
 
-def _likelihood(rules: Rules, pictures: NDArray[np.floating]) -> tuple[F64, I64]:
-    """Return (how surely each cell holds a car, above 0 where it does, (B, R * L), own cars drawn (B,))."""
+def _likelihood(rules: Rules, rasters: NDArray[np.floating]) -> tuple[F64, I64]:
+    """Return (how surely each cell holds a car, above 0 where it does, (B, R * L), ego cars drawn (B,))."""
     ego_row = int(rules.ego_y / CELL)
-    chance = pictures[:, VEHICLE].astype(np.float64)  # (B, R, L)
-    own = np.argmax(pictures[:, OWN, ego_row], 1)
-    chance[np.arange(len(pictures)), ego_row, own] = np.inf
-    drawn = (pictures[:, OWN] > 0.0) & (pictures[:, VEHICLE] > 0.0)
-    return chance.reshape(len(pictures), -1), drawn.sum((1, 2))
+    probability = rasters[:, VEHICLE].astype(np.float64)  # (B, R, L)
+    own = np.argmax(rasters[:, OWN, ego_row], 1)
+    probability[np.arange(len(rasters)), ego_row, own] = np.inf
+    drawn = (rasters[:, OWN] > 0.0) & (rasters[:, VEHICLE] > 0.0)
+    return probability.reshape(len(rasters), -1), drawn.sum((1, 2))
 
 
 def _put(rules: Rules, games: NDArray[Any], scene: I64, k: I64, lane: I64, y: F64, values: NDArray[Any]) -> None:
-    """Make vehicle k of each scene: the own car is number 0."""
+    """Place vehicle k of each scene; 0 is the ego vehicle."""
     low, high = _wanted_range(rules)
     wanted = np.clip(values[:, SPEED_FACTOR].astype(np.float64), -1.0, 1.0)
     games["lane"][scene, k] = lane
@@ -184,7 +184,7 @@ def _put(rules: Rules, games: NDArray[Any], scene: I64, k: I64, lane: I64, y: F6
 
 
 def _fill_up(rules: Rules, games: NDArray[Any], taken: I64, random: np.random.Generator) -> None:
-    """Put the vehicles that nobody drew where the game puts cars that come anew, out of sight."""
+    """Place the remaining vehicles where the game places new ones, out of sight."""
     waiting = np.arange(rules.vehicles) >= taken[:, None]  # (B, N)
     shape, (low, high) = waiting.shape, _wanted_range(rules)
     rear = random.random(shape) < 0.5
@@ -195,7 +195,7 @@ def _fill_up(rules: Rules, games: NDArray[Any], taken: I64, random: np.random.Ge
 
 
 def _start(rules: Rules, games: NDArray[Any], random: np.random.Generator) -> None:
-    """Set what a game has beside its cars, as where the scrolling holds the own car at its speed."""
+    """Set the remaining fields of a game, as where the scrolling holds the ego vehicle at its speed."""
     speed = games["following_speed"][:, 0] * games["speed_factor"][:, 0]
     games["y"] += (SCROLL_LINE - speed - rules.ego_y)[:, None]
     games["x"] = LANE_WIDTH * games["lane"] + LANE_MARGIN

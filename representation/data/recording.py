@@ -1,13 +1,13 @@
-"""Recorded driving: the whole state of every game at every decision, from which all data sets are made.
+"""Recorded driving: the complete state of every game at every decision, from which all data sets are made.
 
     >>> config = RecordingConfig(split="train", runs=300)
     >>> recording = record(config)                         # 300 runs x 60 decisions in about a second
     >>> grids = observe(recording.rules, recording.states, "grid")      # (300, 61, 4, 60, 7)
     >>> labels = scene_class(recording.rules, recording.states)         # representation/data/labels.py
 
-Behaviour is a mixture: run r is driven by policy r % len(drivers), which acts at random now and then. The three splits
-take their runs from disjoint seeds (`deeptraffic.evaluation.seeds`): training from the training seeds, validation from
-the tuning seeds, test from the reporting seeds. So no frame of a run that was trained on is ever tested on.
+The behaviour policy is a mixture: run r is driven by policy r % len(drivers), with random actions at a fixed rate. The
+three splits take their runs from disjoint seeds (`deeptraffic.evaluation.seeds`): training from the training seeds,
+validation from the tuning seeds, test from the reporting seeds. So no run of the training data is ever tested on.
 
 Letters in shapes: R runs, T decisions, N vehicles.
 """
@@ -36,18 +36,18 @@ from deeptraffic.sim.rules import Action, RoadConfig, Rules, Sensor
 SPLITS = {"train": "training", "validation": "tuning", "test": "reporting"}
 DRIVERS = ("gap", "accelerate", "random", "gap", "idle")
 CHUNK = 4096  # games observed at a time
-CACHE_VERSION = 1  # to be raised when the same configuration would give another recording
+CACHE_VERSION = 1  # increase it when the same configuration gives another recording
 
 
 @dataclass(frozen=True)
 class RecordingConfig(Checked):
-    """Which driving to record.
+    """Configuration of a recording.
 
     split: train, validation or test
     runs: R
     decisions: T of each run, 30 frames each
-    first: runs of the split that are skipped, so that two recordings of a split can be disjoint
-    exploration: chance of a random action
+    first: runs of the split to skip, so that two recordings of a split can be disjoint
+    exploration: probability of a random action
     drivers: built-in policies, which take turns from run to run
     road: the rules
     """
@@ -75,11 +75,11 @@ class RecordingConfig(Checked):
 
 @dataclass(frozen=True)
 class Recording:
-    """What was driven.
+    """A recording.
 
     states: (R, T + 1) game records, each where the ego car waits for a decision
     actions: (R, T) int64 the decisions
-    rewards: (R, T) float64 what each earned, (N - 60) / 20
+    rewards: (R, T) float64 of the decisions, (N - 60) / 20
     speeds: (R, T) float64 [mph] mean speed until the next decision
     """
 
@@ -92,9 +92,9 @@ class Recording:
 
 
 def record(config: RecordingConfig, cache: str | Path | None = None) -> Recording:
-    """Drive, and return what was driven; the same for the same configuration on every machine.
+    """Return a recording, deterministic on every machine.
 
-    cache: a folder in which recordings are kept and looked for; None for none
+    cache: folder of cached recordings; None for none
     """
     rules = config.road.build()
     arrays = _read_cache(config, rules, cache)
@@ -105,7 +105,7 @@ def record(config: RecordingConfig, cache: str | Path | None = None) -> Recordin
 
 
 def observe(rules: Rules, states: NDArray[Any], observation: ObservationLike) -> Any:
-    """Return what the ego car sees in states (S...): an array (S..., *observation), or a dict of such arrays."""
+    """Return the ego vehicle's observations in states (S...): an array (S..., *observation), or a dict of arrays."""
     config = make_observation(observation)
     flat = states.reshape(-1)
     sim = Simulator(rules, min(CHUNK, max(1, flat.size)))
@@ -144,7 +144,7 @@ def _drive(config: RecordingConfig, rules: Rules) -> dict[str, NDArray[Any]]:
 
 
 class _Drivers:
-    """The mixture of policies at the wheel of R games."""
+    """The mixture of policies that drives R games."""
 
     def __init__(self, config: RecordingConfig, rules: Rules) -> None:
         self.random = np.random.default_rng([config.seeds.start, config.runs])
@@ -168,7 +168,7 @@ class _Drivers:
 
 
 def _sensor_for(rules: Rules) -> Sensor:
-    """The sensor of the built-in policies, which is the contest's widest."""
+    """Return the sensor of the built-in policies, the contest's widest."""
     return Sensor().check(rules)
 
 
@@ -190,7 +190,7 @@ def _write_cache(config: RecordingConfig, arrays: dict[str, NDArray[Any]], cache
 
 
 def _read_cache(config: RecordingConfig, rules: Rules, cache: str | Path | None) -> dict[str, NDArray[Any]] | None:
-    """Return a kept recording; one that cannot be read is made again."""
+    """Return a cached recording; None if it is missing or cannot be read."""
     if cache is None or not _cache_file(config, cache).is_file():
         return None
     try:

@@ -1,18 +1,17 @@
-"""Driving as sequences under a poor sensor: occupancy without speeds, and frames that fail to arrive.
+"""Driving as sequences under a degraded sensor: occupancy without speeds, and lost frames.
 
-A single frame of such a sensor does not tell how fast anybody drives; several do. So it is where memory is needed.
+A single frame of such a sensor does not reveal speeds; several do. So it is a task for memory.
 
     >>> recording = record(RecordingConfig(runs=100))
-    >>> rows = sequence_inputs(recording, DEGRADED, seed=0)            # (100, 60, 41) float32
+    >>> inputs = sequence_inputs(recording, DEGRADED, seed=0)     # (100, 60, 41) float32
     >>> speeds, known = hidden_speeds(recording)                  # (100, 60, 7) [mph] of the car ahead in each lane
 
-One step is what a driver has at a decision: of each lane, how far away the next three cars ahead and the next one
-behind are, all computed from the cells of the contest's sensor (observation kind grid), and with a full sensor the
-speeds of those ahead; all 0 if the frame failed to arrive. Then the action before, one-hot; and whether the frame
-arrived.
+The input of a step is, for each lane, the distances of the next three cars ahead and of the next one behind, all
+computed from the cells of the contest's sensor (observation kind grid), and with a full sensor the speeds of those
+ahead; all 0 if the frame was lost. Then the previous action, one-hot; and whether the frame arrived.
 
-Letters in shapes: R runs, T decisions, (S...) any batch shape, L lanes and H rows that the sensor shows, n numbers of
-one step, N vehicles.
+Letters in shapes: R runs, T decisions, (S...) any batch shape, L lanes and H rows of the sensor, n values of one step,
+N vehicles.
 """
 
 from dataclasses import dataclass
@@ -32,21 +31,21 @@ F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-LANES, AHEAD = Sensor().columns, Sensor().patches_ahead  # L; rows ahead of the own bonnet
+LANES, AHEAD = Sensor().columns, Sensor().patches_ahead  # L; rows ahead of the ego bonnet
 CARS = 3  # cars ahead that are listed in each lane
 CELLS_PER_LENGTH = 4.0  # distances are counted in lengths of a car
 NO_ACTION = -1  # before the first decision
 VIEW = 500.0  # [px] how far the contest's sensor sees
-LARGEST_CHANGE = 100.0  # [mph] a car that seems to be faster than that has left the road and come back elsewhere
+LARGEST_CHANGE = 100.0  # [mph] beyond it, a car has left the road and re-entered elsewhere
 RUNS_AT_A_TIME = 50
 LABEL_CHUNK = 4096  # states
 
 
 @dataclass(frozen=True)
 class SensorConfig(Checked):
-    """How good the sensor is.
+    """Quality of the sensor.
 
-    drop_rate: chance that a frame fails to arrive
+    drop_rate: probability that a frame is lost
     shows_speeds: whether it shows speeds beside occupancy
     """
 
@@ -55,12 +54,12 @@ class SensorConfig(Checked):
 
     @property
     def size(self) -> int:
-        """Numbers of one step, n."""
+        """Size of one step, n."""
         return LANES * (CARS * (1 + self.shows_speeds) + 2) + len(Action) + 1
 
     @property
     def space(self) -> spaces.Box:
-        """Of one step."""
+        """Space of one step."""
         return spaces.Box(0.0, AHEAD / CELLS_PER_LENGTH, (self.size,), np.float32)
 
 
@@ -68,14 +67,14 @@ DEGRADED = SensorConfig()
 FULL = SensorConfig(drop_rate=0.0, shows_speeds=True)
 
 
-# --- what a step holds ------------------------------------------------------------------------------------------------
+# --- inputs ------------------------------------------------------------------------------------------------
 
 
 def lane_features(grid: NDArray[np.floating]) -> F32:
-    """Return what there is in each lane, (S..., L, 8), from grids (S..., 4, H, L).
+    """Return the features of each lane, (S..., L, 8), from grids (S..., 4, H, L).
 
-    Free road up to the first, second and third car ahead and to the first behind [lengths of a car], whether the lane
-    exists, then the speeds of the three ahead [80 mph], 0 where there is none. A car beside counts as behind, at 0.
+    Free road up to the first, second and third car ahead and to the first behind [car lengths], whether the lane
+    exists, then the speeds of the three ahead [80 mph], 0 where there is none. A car alongside counts as behind, at 0.
     """
     occupied = grid[..., OCCUPIED, :, :] > 0.5
     ahead = occupied[..., AHEAD - 1 :: -1, :]  # (S..., P, L), nearest first
@@ -89,7 +88,7 @@ def lane_features(grid: NDArray[np.floating]) -> F32:
         distances.append(free)
         found_speeds.append(np.where(there, np.take_along_axis(speeds, at[..., None, :], -2)[..., 0, :], 0.0))
     behind = occupied[..., AHEAD:, :].copy()
-    behind[..., :VEHICLE_CELLS, LANES // 2] = False  # the own car
+    behind[..., :VEHICLE_CELLS, LANES // 2] = False  # the ego car
     exists = ~(grid[..., OFF_ROAD, :, :] > 0.5).all(-2)
     return np.stack([*distances, _first(behind)[0], exists, *found_speeds], -1).astype(np.float32)
 
@@ -101,7 +100,7 @@ def _first(found: Flags) -> tuple[NDArray[np.float64], I64, Flags]:
 
 
 def step_inputs(config: SensorConfig, lists: F32, before: I64, arrived: Flags) -> F32:
-    """Return steps (S..., n) from lane lists (S..., L, 8), actions before (S...) and which frames arrived (S...)."""
+    """Return inputs (S..., n) of lane features (S..., L, 8), previous actions (S...) and arrivals of frames (S...)."""
     shown = lists if config.shows_speeds else lists[..., : CARS + 2]
     seen = shown.reshape(*before.shape, -1) * arrived[..., None]
     one_hot = before[..., None] == np.arange(len(Action))
@@ -109,7 +108,7 @@ def step_inputs(config: SensorConfig, lists: F32, before: I64, arrived: Flags) -
 
 
 def sequence_inputs(recording: Recording, config: SensorConfig, seed: int) -> F32:
-    """Return what the driver had at each decision, (R, T, n); seed: of the frames that fail to arrive."""
+    """Return the inputs at each decision, (R, T, n); seed: of the lost frames."""
     states, shape = recording.states[:, :-1], recording.actions.shape
     pieces = [states[start : start + RUNS_AT_A_TIME] for start in range(0, len(states), RUNS_AT_A_TIME)]
     lists = np.concatenate([lane_features(observe(recording.rules, piece, "grid")) for piece in pieces])
@@ -119,16 +118,16 @@ def sequence_inputs(recording: Recording, config: SensorConfig, seed: int) -> F3
     return step_inputs(config, lists, before, arrived)
 
 
-# --- what is to be told -----------------------------------------------------------------------------------------------
+# --- targets -----------------------------------------------------------------------------------------------
 
 
 def hidden_speeds(recording: Recording) -> tuple[F32, Flags]:
-    """Return (speed of the first car ahead in each lane minus the own [mph], whether it is known), both (R, T, L).
+    """Return (relative speed of the first car ahead in each lane [mph], whether it is known), (R, T, L) each.
 
     It is the mean over the decision period that has just ended, which the first decision does not have.
     """
     states, shape = recording.states[:, :-1], (*recording.actions.shape, LANES)
-    ahead = states["y"][..., :1] - states["y"]  # (R, T, N) [px] from own front to theirs
+    ahead = states["y"][..., :1] - states["y"]  # (R, T, N) [px] from ego front to theirs
     period = recording.rules.decision_period
     speed = np.diff(ahead, axis=1) / period * MPH_PER_PX  # (R, T - 1, N) [mph] relative
     nearest = np.stack([_nearest(states, ahead, lane - LANES // 2) for lane in range(LANES)], -1)  # (R, T, L)
@@ -139,7 +138,7 @@ def hidden_speeds(recording: Recording) -> tuple[F32, Flags]:
 
 
 def _nearest(states: NDArray[Any], ahead: NDArray[np.float64], side: int) -> I64:
-    """Return the first vehicle ahead, so many lanes to the right of the own car's, (R, T); -1 for none in view."""
+    """Return the first vehicle ahead, `side` lanes to the right of the ego lane, (R, T); -1 for none in view."""
     lane = states["lane"][..., :1] + side
     here = np.zeros(ahead.shape, np.bool_)
     for mark in (0.0, 10.0):  # a vehicle stands in up to two columns, see `representation/data/labels.py`
@@ -151,7 +150,7 @@ def _nearest(states: NDArray[Any], ahead: NDArray[np.float64], side: int) -> I64
 
 
 def expert_actions(rules: Rules, states: NDArray[Any], expert: str = "gap") -> I64:
-    """Return what a built-in policy, which sees the contest's whole sensor, would do in states (S...)."""
+    """Return the actions of a built-in policy with the contest's full sensor in states (S...)."""
     policy, flat = make_builtin(expert, rules.year), states.reshape(-1)
     actions = np.empty(flat.size, np.int64)
     for start in range(0, flat.size, LABEL_CHUNK):

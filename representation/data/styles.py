@@ -1,8 +1,7 @@
-"""How a road can look: named styles, in sets of which training and test have none in common.
+"""Road styles: named appearances for domain randomisation, in disjoint sets for training and test.
 
-A style is a palette and what may go wrong with a picture. Drawing every picture in a style of its own is domain
-randomisation (Tobin et al. 2017, arXiv:1703.06907): what a network learns from many looks, it can expect to find in one
-that it has never seen.
+A style is a palette and image degradations. Rendering every frame in a random style is domain randomisation (Tobin et
+al. 2017, arXiv:1703.06907): a network trained on many styles can generalise to unseen ones.
 
     >>> STYLE_SETS["unseen"]                               # ("neon", "snow", "mars")
 """
@@ -14,15 +13,15 @@ from deeptraffic.render.theme import DARK, Colour
 
 @dataclass(frozen=True)
 class RoadStyle:
-    """One look. Colours are (red, green, blue), 0..255.
+    """A palette and image degradations. Colours are (red, green, blue), 0..255.
 
-    asphalt, mark, shoulder, glass, agent, ego, stripe: the marks stand between lanes and at the road's edges; agents
-        are driven copies of the policy; the stripe runs along the ego car's roof
-    traffic: shades that vehicles take
-    jitter: standard deviation of each colour from picture to picture [levels]
-    noise: largest standard deviation of each pixel [levels]
-    blur: largest share of its light that a pixel gives to each neighbour, 0..0.3
-    patches: most patches that hide something; patch_side: their longest side, as a share of the picture's
+    asphalt, mark, shoulder, glass, agent, ego, stripe: marks are lane marks and edge lines; agent is for copies of the
+        policy; the stripe runs along the ego vehicle's roof
+    traffic: shades of other vehicles
+    jitter: standard deviation of each colour between frames [levels]
+    noise: largest standard deviation of pixel noise [levels]
+    blur: largest fraction of its value that a pixel gives to each neighbour, 0..0.3
+    patches: most occluding patches; patch_side: their longest side, as a fraction of the frame's
     """
 
     asphalt: Colour = DARK.asphalt
@@ -43,7 +42,7 @@ class RoadStyle:
 def _rough(
     asphalt: Colour, mark: Colour, shoulder: Colour, glass: Colour, ego: Colour, stripe: Colour, *traffic: Colour
 ) -> RoadStyle:
-    """Return a palette with all that may go wrong."""
+    """Return a palette with all degradations."""
     return RoadStyle(
         asphalt, mark, shoulder, glass, ego, ego, stripe, traffic, jitter=9.0, noise=9.0, blur=0.12, patches=1
     )
@@ -91,7 +90,7 @@ STYLE_SETS: dict[str, tuple[str, ...]] = {
 
 
 def styles_by_name(name: str) -> list[RoadStyle]:
-    """Return the styles of a set, or the one style of that name; ValueError that lists the names for any other."""
+    """Return the styles of a set, or the style of that name; ValueError for a name that does not exist."""
     if name not in STYLE_SETS and name not in STYLES:
         raise ValueError(f"there are no styles {name!r}; choose one of {', '.join([*STYLE_SETS, *STYLES])}")
     return [STYLES[style] for style in STYLE_SETS.get(name, (name,))]

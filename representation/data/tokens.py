@@ -1,12 +1,12 @@
-"""A scene of traffic as a short text: 21 tokens that a model of language can learn to write.
+"""Tokens of traffic: a scene as 21 tokens, for a language model.
 
-Token 0 is the own car: its lane, and how fast it drove in the last period. Tokens 1 to 20 are stretches of 35 px,
-the farthest ahead first: which of the seven lanes have the front of another vehicle there, as a number of 7 bits.
+Token 0 is the ego vehicle: its lane and its speed in the last period. Tokens 1 to 20 are segments of 35 px, the
+farthest ahead first: which of the seven lanes hold the front of another vehicle, as 7 bits.
 
     >>> tokens = scene_tokens(recording)                           # (R, T, 21) int64, 0..183
     >>> cars, lane, speed = scene_of(tokens)                       # (R, T, 20, 7) bool, (R, T), (R, T) [mph]
 
-Letters in shapes: R runs, T decisions, (S...) any batch shape, H stretches, L lanes.
+Letters in shapes: R runs, T decisions, (S...) any batch shape, H segments, L lanes.
 """
 
 import numpy as np
@@ -20,9 +20,9 @@ I64 = NDArray[np.int64]
 
 LANES, SEGMENTS = 7, 20  # L, H
 SEGMENT_LENGTH = 35.0  # [px], a little more than a vehicle is long
-SPEEDS = 8  # classes of the own speed
+SPEEDS = 8  # classes of the ego speed
 SPEED_CLASS = FULL_SPEED_MPH / SPEEDS  # [mph]
-PATTERNS = 2**LANES  # tokens 0..127 are stretches, those from 128 on the own car
+PATTERNS = 2**LANES  # tokens 0..127 are stretches, those from 128 on the ego car
 TOKENS = SEGMENTS + 1  # of one scene
 VOCABULARY = PATTERNS + LANES * SPEEDS
 BITS = (np.arange(PATTERNS)[:, None] >> np.arange(LANES)) & 1  # (128, L) lanes of each pattern
@@ -45,7 +45,7 @@ def scene_tokens(recording: Recording) -> I64:
 
 
 def scene_of(tokens: I64) -> tuple[NDArray[np.bool_], I64, NDArray[np.float64]]:
-    """Return (where vehicles are (S..., H, L), own lane (S...), own speed (S...) [mph]) of tokens (S..., 21)."""
+    """Return (where vehicles are (S..., H, L), ego lane (S...), ego speed (S...) [mph]) of tokens (S..., 21)."""
     own = tokens[..., 0] - PATTERNS
     cars = BITS[tokens[..., 1:]].astype(np.bool_)
     return cars, own // SPEEDS, (own % SPEEDS + 0.5) * SPEED_CLASS

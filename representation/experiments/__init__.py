@@ -1,1 +1,1 @@
-"""How each model is trained and measured, one module per paradigm."""
+"""Training and evaluation of each model, one module per paradigm."""

@@ -30,7 +30,7 @@ Observations = dict[str, NDArray[Any]]
 
 
 def vehicle_scenes(job: TrainingJob, split: str, runs: int, shuffled: bool) -> tuple[Observations, NDArray[np.int64]]:
-    """Return vehicles (N, 12, 6), nearest first or shuffled, with mask and own car; which lanes are taken ahead (N,).
+    """Return vehicles (N, 12, 6), nearest first or shuffled, with mask and ego car; which lanes are taken ahead (N,).
 
     The class is a number of three bits: whether a car is near ahead in the lane to the left, in the own, to the right.
     """
@@ -60,7 +60,7 @@ class AttentionLanes(Experiment):
 
     name, paradigm = "attention-lanes", "beyond"
     summary = (
-        "Tells from a list of vehicles, in any order, whether a car is near ahead to the left, ahead, to the right."
+        "Classifies, from an unordered set of vehicles, which of the left, ego and right lanes are occupied ahead."
     )
     source = "Vaswani et al. 2017, arXiv:1706.03762, equation 1; Zaheer et al. 2017, arXiv:1703.06114"
     config = FitConfig(epochs=10, batch_size=32, learning_rate=3e-3, learning_rate_end=2e-4, patience=0)
@@ -89,14 +89,14 @@ class AttentionLanes(Experiment):
                 encoder.observed = {"kind": "kinematics", "nearest": NEAREST}
                 encoder.save(job.folder / WEIGHTS)
                 self._draw(job, encoder, obs)
-                commonest = np.bincount(train["label"]).argmax()  # type: ignore[arg-type]
-                scores["commonest answer"] = accuracy(np.full_like(label, commonest), label)
+                majority = np.bincount(train["label"]).argmax()  # type: ignore[arg-type]
+                scores["majority class"] = accuracy(np.full_like(label, majority), label)
         baselines = {name: score for name, score in scores.items() if name != "attention"}
-        note = "all three answers right at once"
-        metrics = [Metric("accuracy of which lanes are taken ahead", scores["attention"], baselines, note=note)]
+        note = "all three lanes must be correct"
+        metrics = [Metric("accuracy of the occupied lanes ahead", scores["attention"], baselines, note=note)]
         caption = (
-            "What the own car (orange) looks at in three held-out scenes: the darker a vehicle, the more of the last "
-            "layer's attention it has. Ahead is up."
+            "Attention of the ego car (orange) in three held-out scenes: the darker a vehicle, the higher its weight "
+            "in the last layer. Ahead is up."
         )
         return ExperimentResult(metrics, [Plot("attention-lanes.png", caption)], [WEIGHTS])
 
@@ -120,10 +120,10 @@ class AttentionLanes(Experiment):
 
 
 class CombinedSpeed(Experiment):
-    """How fast shall we be? From the road without speeds and the own car's instruments: together, and each alone."""
+    """How fast shall we be? From the road without speeds and the ego car's instruments: together, and each alone."""
 
     name, paradigm = "combined-speed", "beyond"
-    summary = "Predicts the mean speed of the next five decisions from a picture of the road and the own instruments."
+    summary = "Predicts the mean speed over the next five decisions from a grid of the road and the ego car's state."
     source = "Ngiam et al. 2011, Multimodal deep learning, ICML, section 3"
     config = FitConfig(epochs=8, batch_size=64, learning_rate=2e-3, learning_rate_end=2e-4, patience=0)
     horizon = 5  # [decisions]
@@ -131,7 +131,7 @@ class CombinedSpeed(Experiment):
     def run(self, job: TrainingJob) -> ExperimentResult:
         """Train on both senses and on each alone; measure on held-out runs."""
         sets = [self._examples(job, split, runs) for split, runs in (("train", 500), ("validation", 80), ("test", 200))]
-        senses = {"both": ("instruments", "road"), "road alone": ("road",), "instruments alone": ("instruments",)}
+        senses = {"both": ("instruments", "road"), "road alone": ("road",), "ego state alone": ("instruments",)}
         errors: dict[str, float] = {}
         for name, parts in senses.items():
             chosen = [({part: obs[part] for part in parts}, target) for obs, target in sets]
@@ -151,9 +151,7 @@ class CombinedSpeed(Experiment):
         save_figure(figure, job.folder / "combined-speed.png", REPORT_DPI)
         baselines = {name: error for name, error in errors.items() if name != "both"}
         result = Metric("RMSE of the next five decisions' mean speed", errors["both"], baselines, "mph", False)
-        caption = (
-            "What a picture of the road without speeds and the own car's instruments tell together, and each alone."
-        )
+        caption = "Errors with a grid of the road without speeds and the ego car's state, together and each alone."
         return ExperimentResult([result], [Plot("combined-speed.png", caption)], [WEIGHTS])
 
     def _examples(self, job: TrainingJob, split: str, runs: int) -> tuple[Observations, NDArray[np.float32]]:

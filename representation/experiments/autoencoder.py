@@ -70,7 +70,7 @@ class AutoencoderExperiment(Experiment):
     """The plain autoencoder, against PCA, which is the best linear one."""
 
     name, paradigm = "autoencoder", "autoencoder"
-    summary = "Squeezes a grid of 1,120 numbers through 32 and gives it back, without a label."
+    summary = "Compresses a grid of 1,120 values to 32 and reconstructs it, without labels."
     source = "Hinton and Salakhutdinov 2006, doi:10.1126/science.1127647"
     code = 32
 
@@ -87,8 +87,8 @@ class AutoencoderExperiment(Experiment):
         ways: Mapping[str, Callable[[Grids], Grids]] = {"autoencoder": model.reconstruct, "PCA": pca.reconstruct}
         metrics = self._metrics(ways, train, validation, test)
         metrics += probe(model.encoder, job.scaled(200, 20), job.cache)
-        pictures = [self._reconstructions(job, ways, validation, test), self._map(job, model, test_recording)]
-        return ExperimentResult(metrics, pictures, weights)
+        images = [self._reconstructions(job, ways, validation, test), self._map(job, model, test_recording)]
+        return ExperimentResult(metrics, images, weights)
 
     def _metrics(
         self, ways: Mapping[str, Callable[[Grids], Grids]], train: Grids, validation: Grids, test: Grids
@@ -99,10 +99,10 @@ class AutoencoderExperiment(Experiment):
             returned = give_back(test)
             iou[name], speed[name] = occupancy_iou(returned, test, threshold), speed_rmse(returned, test)
         speed["mean speed"] = speed_rmse(mean_speeds(train, test), test)
-        note = f"{len(test):,} scenes of held-out runs, {self.code} numbers each; thresholds chosen on validation runs"
+        note = f"{len(test):,} scenes of held-out runs, {self.code} values each; thresholds chosen on validation runs"
         return [
-            Metric("IoU of occupied cells given back", iou.pop("autoencoder"), iou, note=note),
-            Metric("RMSE of speeds given back", speed.pop("autoencoder"), speed, "mph", higher_is_better=False),
+            Metric("IoU of reconstructed occupied cells", iou.pop("autoencoder"), iou, note=note),
+            Metric("RMSE of reconstructed speeds", speed.pop("autoencoder"), speed, "mph", higher_is_better=False),
         ]
 
     def _reconstructions(
@@ -112,7 +112,7 @@ class AutoencoderExperiment(Experiment):
         columns: list[Column] = [("true", chosen)]
         columns += [(f"{name}, {self.code} numbers", give_back(chosen)) for name, give_back in ways.items()]
         save_grids(columns, job.folder / "autoencoder.png", "The road given back from a short code, ahead to the right")
-        return Plot("autoencoder.png", "Held-out scenes and what comes back of them; the black car is the own one.")
+        return Plot("autoencoder.png", "Held-out scenes and their reconstructions; the ego car is black.")
 
     def _map(self, job: TrainingJob, model: Autoencoder, recording: Recording) -> Plot:
         states = recording.states[:, 1:].ravel()
@@ -122,14 +122,14 @@ class AutoencoderExperiment(Experiment):
         labels: list[Labels] = [("Scene", scene_class(recording.rules, chosen), SCENES)]
         labels.append(("Own lane", chosen["lane"][:, 0].astype(np.int64), lanes))
         save_map(project(features), labels, job.folder / "autoencoder-map.png")
-        return Plot("autoencoder-map.png", "The codes of held-out scenes, laid out by t-SNE; no label was learned.")
+        return Plot("autoencoder-map.png", "The codes of held-out scenes, projected by t-SNE; training used no labels.")
 
 
 class Denoising(Experiment):
-    """The denoising autoencoder: a sensor that errs, mended."""
+    """The denoising autoencoder: a sensor that errs, denoised."""
 
     name, paradigm = "denoising", "autoencoder"
-    summary = "Gives back the true grid from a sensor that misses 30% of the cells and sees ghosts in 5%."
+    summary = "Reconstructs the true grid from a sensor with misses in 30% and ghosts in 5% of the cells."
     source = "Vincent et al. 2008, doi:10.1145/1390156.1390294"
     code = 64
 
@@ -144,23 +144,25 @@ class Denoising(Experiment):
         seen, tested = (corrupted(grids, seed) for seed, grids in enumerate((validation, test)))
         size = max(FILTERS, key=lambda size: occupancy_iou(median_filtered(seen, size), validation))
         ways: dict[str, Denoiser] = {
-            "denoising autoencoder": mending(model.reconstruct, seen, validation),
+            "denoising autoencoder": make_denoiser(model.reconstruct, seen, validation),
             f"median filter {size[0]} x {size[1]}": Denoiser(lambda grids: median_filtered(grids, size)),
-            "PCA of the noisy grid": mending(Pca.of(corrupted(train, 2), self.code).reconstruct, seen, validation),
+            "PCA of the noisy grid": make_denoiser(
+                Pca.of(corrupted(train, 2), self.code).reconstruct, seen, validation
+            ),
         }
         metrics = [*self._metrics(ways, tested, test), self._driving(job, ways)]
         return ExperimentResult(metrics, [self._plot(job, ways, tested, test)], weights)
 
     def _metrics(self, ways: Mapping[str, Denoiser], tested: Grids, test: Grids) -> list[Metric]:
-        mended = {"as the sensor says": tested, **{name: way.cleaned(tested) for name, way in ways.items()}}
-        iou = {name: occupancy_iou(grids, test) for name, grids in mended.items()}
-        speed = {name: speed_rmse(grids, test) for name, grids in mended.items()}
+        denoised = {"noisy sensor": tested, **{name: way.cleaned(tested) for name, way in ways.items()}}
+        iou = {name: occupancy_iou(grids, test) for name, grids in denoised.items()}
+        speed = {name: speed_rmse(grids, test) for name, grids in denoised.items()}
         own = "denoising autoencoder"
         note = f"{len(test):,} scenes; misses {NOISE.miss:.0%}, ghosts {NOISE.ghost:.0%}, speeds +-{NOISE.speed_sd:.0%}"
-        speeds = "a cell that is held to be free counts as speed 0"
+        speeds = "cells classified as free count as speed 0"
         return [
-            Metric("IoU of occupied cells, mended", iou.pop(own), iou, note=note),
-            Metric("RMSE of speeds, mended", speed.pop(own), speed, "mph", higher_is_better=False, note=speeds),
+            Metric("IoU of occupied cells, denoised", iou.pop(own), iou, note=note),
+            Metric("RMSE of speeds, denoised", speed.pop(own), speed, "mph", higher_is_better=False, note=speeds),
         ]
 
     def _driving(self, job: TrainingJob, ways: Mapping[str, Denoiser]) -> Metric:
@@ -168,27 +170,27 @@ class Denoising(Experiment):
             driver = NoisySensorPolicy(noise, way, OBSERVED)
             return evaluate_open(driver, runs=job.scaled(EVALUATION_RUNS, 10), seed_set="reporting").mean_mph
 
-        values = {"sensor errs": mph(NOISE), **{name: mph(NOISE, way) for name, way in ways.items()}}
+        values = {"noisy sensor": mph(NOISE), **{name: mph(NOISE, way) for name, way in ways.items()}}
         exact, value = mph(None), values.pop("denoising autoencoder")
-        regained = (value - values["sensor errs"]) / (exact - values["sensor errs"])
+        regained = (value - values["noisy sensor"]) / (exact - values["noisy sensor"])
         note = (
             f"policy gap, {job.scaled(EVALUATION_RUNS, 10)} runs; exact sensor {exact:.2f} mph; {regained:.0%} regained"
         )
-        return Metric("mean speed behind the sensor that errs", value, values, "mph", note=note)
+        return Metric("mean speed with the noisy sensor", value, values, "mph", note=note)
 
     def _plot(self, job: TrainingJob, ways: Mapping[str, Denoiser], tested: Grids, test: Grids) -> Plot:
         chosen = slice(None, None, max(1, len(test) // SHOWN))
-        columns: list[Column] = [("true", test[chosen][:SHOWN]), ("as the sensor says", tested[chosen][:SHOWN])]
+        columns: list[Column] = [("true", test[chosen][:SHOWN]), ("noisy sensor", tested[chosen][:SHOWN])]
         columns += [(name, way.cleaned(tested[chosen][:SHOWN])) for name, way in list(ways.items())[:2]]
-        save_grids(columns, job.folder / "denoising.png", "A sensor that errs, mended; ahead to the right")
-        return Plot("denoising.png", "Held-out scenes, what the sensor says of them, and two ways to mend it.")
+        save_grids(columns, job.folder / "denoising.png", "A sensor that errs, denoised; ahead to the right")
+        return Plot("denoising.png", "Held-out scenes, the readings of the noisy sensor, and two ways to denoise them.")
 
 
 class Variational(Experiment):
     """The variational autoencoder: a code from which new roads can be drawn."""
 
     name, paradigm = "vae", "autoencoder"
-    summary = "Learns a distribution of roads: new ones are drawn from it, and one turns into another step by step."
+    summary = "Learns a distribution of road scenes, to sample new ones and to interpolate between them."
     source = "Kingma and Welling 2013, arXiv:1312.6114, equation 10; Burda et al. 2016, arXiv:1509.00519, appendix C"
     latents = 32
 
@@ -204,12 +206,12 @@ class Variational(Experiment):
     def _metrics(self, model: VariationalAutoencoder, train: Grids, test: Grids) -> list[Metric]:
         bound, kl = model.bound(test)
         baselines = {
-            "each cell by its frequency": frequency_nats(train, test),
-            "the same, own lane known": frequency_nats(train, test, by_lane=True),
+            "independent cell frequencies": frequency_nats(train, test),
+            "the same, given the ego lane": frequency_nats(train, test, by_lane=True),
         }
         active = int(model.active_units(test).sum())
         note = f"{kl:.1f} nats of it are KL; speeds to {80 * SPEED_SD:.0f} mph; {len(test):,} scenes of held-out runs"
-        name = "-ELBO, code length of a road"
+        name = "-ELBO, code length of a scene"
         return [
             Metric(name, bound, baselines, "nats", higher_is_better=False, note=note),
             Metric("active latents", active, unit=f"of {self.latents}", note="variance of the mean above 0.01"),
@@ -228,8 +230,8 @@ class Variational(Experiment):
         names = ["true", *(f"{k / 6:.2f}" for k in range(7)), "true"]
         save_grids([ends], job.folder / "vae-path.png", "On the way from code to code", names)
         return [
-            Plot("vae-samples.png", "Expected roads of codes drawn from the prior; a car half seen is a car in doubt."),
-            Plot("vae-path.png", "Two held-out roads and the roads on the straight line between their codes."),
+            Plot("vae-samples.png", "Expected scenes of codes sampled from the prior; faint cars are uncertain ones."),
+            Plot("vae-path.png", "Two held-out scenes and the linear interpolation between their codes."),
         ]
 
 
@@ -238,8 +240,8 @@ def corrupted(grids: Grids, seed: int) -> Grids:
     return NOISE.corrupt(torch.from_numpy(grids), torch.Generator().manual_seed(seed)).numpy()
 
 
-def mending(restore: Callable[[Grids], Grids], seen: Grids, truth: Grids) -> Denoiser:
-    """Return a way to mend with the threshold that is best on validation scenes."""
+def make_denoiser(restore: Callable[[Grids], Grids], seen: Grids, truth: Grids) -> Denoiser:
+    """Return a way to denoise with the threshold that is best on validation scenes."""
     return Denoiser(restore, best_threshold(restore(seen), truth))
 
 

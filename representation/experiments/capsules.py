@@ -45,7 +45,7 @@ class CapsuleScene(Experiment):
             model = Classifier(encoder, len(SCENES))
             result = job.fit(name.replace(" ", "-"), model, train, validation, self.config)
             scores[name] = macro_f1(model.predict(test["obs"]).argmax(1), test["label"], len(SCENES))
-            notes.append(f"{name}: {parameter_count(encoder):,} weights, {result.cpu_seconds:.0f} CPU s")
+            notes.append(f"{name}: {parameter_count(encoder):,} parameters, {result.cpu_seconds:.0f} CPU s")
             if name == "capsules":
                 encoder.observed = OBSERVATION
                 encoder.summary = result.summary(self.name)
@@ -53,7 +53,7 @@ class CapsuleScene(Experiment):
         self._draw(job, scores)
         others = {name: score for name, score in scores.items() if name != "capsules"}
         figure = Metric("macro-F1 of the scene's class", scores["capsules"], others, note="; ".join(notes))
-        caption = "Scene classification from a grid on held-out runs: capsules beside the networks they are to better."
+        caption = "Scene classification from a grid on held-out runs: capsules and the baselines."
         return ExperimentResult([figure], [Plot("capsule-scene.png", caption)], [WEIGHTS])
 
     def _scenes(self, job: TrainingJob, split: str, runs: int) -> Arrays:

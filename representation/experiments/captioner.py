@@ -28,7 +28,7 @@ class Captioner(Experiment):
     """A sentence for a scene and a decision."""
 
     name, paradigm = "captioner", "encoder-decoder"
-    summary = 'Says what the driver saw and did: "slow car two cells ahead, left lane free, changing left".'
+    summary = 'Describes the scene and the decision: "slow car two cells ahead, left lane free, changing left".'
     source = "Vinyals et al. 2015, arXiv:1411.4555, equations 10 to 12"
 
     def run(self, job: TrainingJob) -> ExperimentResult:
@@ -47,8 +47,8 @@ class Captioner(Experiment):
             "sentence of the nearest training scene": nearest(train, test),
         }
         draw_captions(job.folder / "captioner.png", test, written)
-        picture = Plot("captioner.png", "CaptionData of held-out runs with the captioner's sentences.")
-        return ExperimentResult(_metrics(written, true, ways), [picture], [WEIGHTS])
+        image = Plot("captioner.png", "CaptionData of held-out runs with the captioner's sentences.")
+        return ExperimentResult(_metrics(written, true, ways), [image], [WEIGHTS])
 
 
 def scenes(job: TrainingJob, split: str, runs: int) -> CaptionData:
@@ -88,13 +88,13 @@ def nearest(train: CaptionData, test: CaptionData) -> list[str]:
 
 
 def _metrics(written: list[str], true: list[str], ways: dict[str, list[str]]) -> list[Metric]:
-    count = f"{len(true):,} scenes of held-out runs, {len(set(true))} different right sentences"
+    count = f"{len(true):,} scenes of held-out runs, {len(set(true))} different true sentences"
     exact = {name: exact_match(texts, true) for name, texts in ways.items()}
     own, beside = slot_f1(written, true), {name: slot_f1(texts, true) for name, texts in ways.items()}
-    metrics = [Metric("sentences right word for word", exact_match(written, true), exact, note=count)]
+    metrics = [Metric("exact match of sentences", exact_match(written, true), exact, note=count)]
     notes = {
-        "all": "car, distance, lanes and doing together",
-        "doing": "the decision is given, so this is the easy part",
+        "all": "car, distance, lanes and action together",
+        "action": "the decision is given, so this is the easy part",
     }
     for slot, value in own.items():
         others = {name: scores[slot] for name, scores in beside.items()}
@@ -110,9 +110,9 @@ def draw_captions(path: Path, rows: CaptionData, written: list[str], count: int 
     for axes, k in zip(figure.subplots(1, len(chosen), squeeze=False)[0], chosen, strict=True):
         grid = rows["obs"][k]
         shade = np.where(grid[OFF_ROAD] > 0, 0.5, 0.15) + 0.55 * grid[OCCUPIED] * (grid[OFF_ROAD] == 0)
-        picture = np.repeat(shade[..., None], 3, -1)
-        picture[grid[OWN] > 0] = (1.0, 0.33, 0.24)
-        axes.imshow(picture[30:], cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        image = np.repeat(shade[..., None], 3, -1)
+        image[grid[OWN] > 0] = (1.0, 0.33, 0.24)
+        axes.imshow(image[30:], cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
         axes.set_xticks([])
         axes.set_yticks([])
         axes.set_xlabel(written[k].replace(", ", ",\n"), fontsize=6.8)

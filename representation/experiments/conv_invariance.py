@@ -50,7 +50,7 @@ class ConvInvariance(Experiment):
     """The same task, how dense is traffic, for two convolutional networks and an MLP; then all traffic is moved."""
 
     name, paradigm = "conv-invariance", "convolutional network"
-    summary = "Shows how much features change when all traffic is moved along the road, against an MLP."
+    summary = "Measures the change of features when all traffic is moved along the road, against an MLP."
     source = "LeCun et al. 1998, doi:10.1109/5.726791, section II.A; Goodfellow et al. 2016, Deep Learning, section 9.3"
     config = FitConfig(epochs=12, batch_size=64, learning_rate=2e-3, learning_rate_end=1e-5, patience=0)
 
@@ -107,13 +107,13 @@ class ConvInvariance(Experiment):
         ]
 
     def _plot(self, path: Path) -> Plot:
-        return Plot(path.name, "A scene, the same traffic moved by five cells, and how far features move with it.")
+        return Plot(path.name, "A scene, the same traffic moved by five cells, and the change of features.")
 
 
 def move_traffic(grids: F32, cells: int) -> F32:
     """Return grids (N, 4, H, W) with all cars moved ahead, around the window's end; the road and its edges stay.
 
-    The own car is the mark of channel `OWN`; as a car among others it moves with them.
+    The ego car is the mark of channel `OWN`; as a car among others it moves with them.
     """
     moved = grids.copy()
     moved[:, [OCCUPIED, SPEED]] = np.roll(grids[:, [OCCUPIED, SPEED]], -cells, axis=2)

@@ -40,9 +40,9 @@ U8 = NDArray[np.uint8]
 
 
 def scene_frames(rules: Rules, states: NDArray[Any], seed: int | None = None) -> U8:
-    """Return what a camera that follows the ego car sees in states (S...), (S..., 3, 88, 32).
+    """Return the frames of a camera that follows the ego vehicle in states (S...), (S..., 3, 88, 32).
 
-    seed: of the camera's shaking, up to 6 px sideways and 24 px along the road; None holds it still
+    seed: of the camera's shaking, up to 6 px sideways and 24 px along the road; None for a still camera
     """
     cameras = follow_camera(rules, states)
     if seed is not None:
@@ -59,8 +59,8 @@ def scenes(job: TrainingJob, split: str, runs: int, shaking: bool = False) -> Ar
 
 
 @dataclass(frozen=True)
-class Naming:
-    """What the networks made of the same held-out pictures.
+class Predictions:
+    """Predictions on the same held-out frames.
 
     named: by network, (N,) indices of `SCENES`; label: (N,) the truth
     model: the convolutional network
@@ -72,26 +72,26 @@ class Naming:
 
 
 class ConvScene(Experiment):
-    """Scene classification from pictures, beside a feed-forward network on the same pictures; a film of morphs."""
+    """Scene classification from frames, against a feed-forward network; a video of morphs."""
 
     name, paradigm = "conv-scene", "convolutional network"
-    summary = "Names the scene in a colour picture of 88 x 32 pixels from a camera that follows the car."
+    summary = "Classifies the scene in a colour frame of 88 x 32 pixels from a camera that follows the ego car."
     source = "LeCun, Bottou, Bengio and Haffner 1998, doi:10.1109/5.726791"
     config = FitConfig(epochs=10, batch_size=64, learning_rate=1.5e-3, learning_rate_end=1e-5, patience=0)
 
     def run(self, job: TrainingJob) -> ExperimentResult:
-        """Train on a still and on a shaking camera; the still camera's network watches the film."""
+        """Train on a still and on a shaking camera; the still camera's network also labels the video."""
         still, shaking = (self._name(job, shakes) for shakes in (False, True))
         still.model.encoder.save(job.folder / WEIGHTS)
-        pictures = [self._confusion(job.folder, still), self._film(job.folder, still.model)]
+        plots = [self._confusion(job.folder, still), self._morph(job.folder, still.model)]
         metrics = [
             *self._metrics(still, "scene's class", 0.97),
             *self._metrics(shaking, "scene's class, shaking camera", None),
         ]
-        return ExperimentResult(metrics, pictures, [WEIGHTS])
+        return ExperimentResult(metrics, plots, [WEIGHTS])
 
-    def _name(self, job: TrainingJob, shaking: bool) -> Naming:
-        """Train both networks on one camera's pictures, and let them name those of held-out runs."""
+    def _name(self, job: TrainingJob, shaking: bool) -> Predictions:
+        """Train both networks on one camera's frames, and predict those of held-out runs."""
         train, validation, test = (
             scenes(job, split, runs, shaking) for split, runs in (("train", 600), ("validation", 60), ("test", 300))
         )
@@ -104,8 +104,8 @@ class ConvScene(Experiment):
             "feed-forward": self._train(job, f"dense-{camera}", dense, train, validation),
         }
         named = {name: model.predict(test["obs"]).argmax(1) for name, model in models.items()}
-        named["commonest class"] = np.full_like(test["label"], np.bincount(train["label"]).argmax())
-        return Naming(named, test["label"], models[CONV])
+        named["majority class"] = np.full_like(test["label"], np.bincount(train["label"]).argmax())
+        return Predictions(named, test["label"], models[CONV])
 
     def _train(self, job: TrainingJob, title: str, encoder: Encoder, train: Arrays, validation: Arrays) -> Classifier:
         model = Classifier(encoder, len(SCENES))
@@ -113,33 +113,33 @@ class ConvScene(Experiment):
         encoder.summary = result.summary(self.name)
         return model
 
-    def _metrics(self, naming: Naming, what: str, goal: float | None) -> list[Metric]:
+    def _metrics(self, naming: Predictions, what: str, goal: float | None) -> list[Metric]:
         label = naming.label
         right = {name: accuracy(guess, label) for name, guess in naming.named.items()}
         f1 = {name: macro_f1(guess, label, len(SCENES)) for name, guess in naming.named.items()}
         by_class = class_f1(confusion(naming.named[CONV], label, len(SCENES)))
         each = ", ".join(f"{name} {value:.3f}" for name, value in zip(SCENES, by_class, strict=True))
-        note = f"{label.size:,} pictures of held-out runs; F1 by class: {each}"
+        note = f"{label.size:,} frames of held-out runs; F1 by class: {each}"
         return [
             Metric(f"accuracy of the {what}", right.pop(CONV), right, goal=goal, note=note),
             Metric(f"macro-F1 of the {what}", f1.pop(CONV), f1),
         ]
 
-    def _confusion(self, folder: Path, naming: Naming) -> Plot:
+    def _confusion(self, folder: Path, naming: Predictions) -> Plot:
         path = folder / "conv-scene.png"
         table = confusion(naming.named[CONV], naming.label, len(SCENES))
-        save_confusion(table, SCENES, path, "Which scene is taken for which (pictures)")
-        return Plot(path.name, "Scenes of held-out runs, named from a still camera's pictures.")
+        save_confusion(table, SCENES, path, "Confusion matrix of scenes (frames)")
+        return Plot(path.name, "Confusion matrix of scenes of held-out runs, classified in frames of a still camera.")
 
-    def _film(self, folder: Path, model: Classifier) -> Plot:
+    def _morph(self, folder: Path, model: Classifier) -> Plot:
         rules = RecordingConfig().road.build()
         states = morph(rules, TOUR, steps=16)
         frames, path = scene_frames(rules, states), folder / "conv-scene-morph.png"
         save_morph(frames, model.predict(frames), scene_class(rules, states), SCENES, path)
-        return Plot(path.name, "A film through scenes outside the data set, and what the network says to each.")
+        return Plot(path.name, "A video through scenes outside the data set, and the network's class probabilities.")
 
 
-Placing = tuple[float, float]  # lanes to the right of the own one; free road from the own front to its tail [px]
+Placing = tuple[float, float]  # lanes to the right of the ego car; free road from the ego front to its tail [px]
 OUT_OF_SIGHT = 5000.0  # [px] y of vehicles that take no part
 
 # Three vehicles: free, then one comes near, then boxed in step by step, a gap opens, and one slides out of the way.
@@ -154,17 +154,17 @@ TOUR: tuple[tuple[Placing, Placing, Placing], ...] = (
 
 
 def morph(rules: Rules, placings: Sequence[Sequence[Placing]], steps: int) -> NDArray[Any]:
-    """Return states (F,) on straight ways between placings of the same vehicles, `steps` from one to the next.
+    """Return states (F,) on straight lines between arrangements of the same vehicles, `steps` from one to the next.
 
-    The ego car stays in the middle lane, at its usual place. F = steps * (placings - 1) + 1.
+    The ego vehicle stays in the middle lane, at its usual position. F = steps * (arrangements - 1) + 1.
     """
     if len(placings) < 2 or len({len(placing) for placing in placings}) != 1:
-        raise ValueError("a film needs at least two placings of the same number of vehicles")
+        raise ValueError("a video needs at least two arrangements of the same vehicles")
     table = np.asarray(placings, np.float64)  # (P, vehicles, 2)
     at = np.linspace(0.0, len(table) - 1.0, steps * (len(table) - 1) + 1)
     before = np.minimum(at.astype(np.int64), len(table) - 2)
-    share = (at - before)[:, None, None]
-    ways = (1.0 - share) * table[before] + share * table[before + 1]  # (F, vehicles, 2)
+    fraction = (at - before)[:, None, None]
+    ways = (1.0 - fraction) * table[before] + fraction * table[before + 1]  # (F, vehicles, 2)
     states = make_games(rules, len(at))
     own = rules.lanes // 2
     count = ways.shape[1] + 1

@@ -72,11 +72,11 @@ class DenseSpeed(Experiment):
     """Regression: the mean speed over the next five decisions, from one observation of the present."""
 
     name, paradigm = "dense-speed", "feed-forward network"
-    summary = "Predicts the ego car's mean speed over the next five decisions from one row of lane gaps."
+    summary = "Predicts the ego car's mean speed over the next five decisions from one observation of lane gaps."
     source = "Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0"
 
     def run(self, job: TrainingJob) -> ExperimentResult:
-        """Train on the own speed and lane gaps, and once more on lane gaps alone."""
+        """Train on the ego speed and lane gaps, and once more on lane gaps alone."""
         error, baselines, test, predicted = self._error(job, "gaps_ego")
         blind, blind_baselines, _, _ = self._error(job, "gaps")
         better = min(baselines["the mean"], baselines["current speed persists"])
@@ -87,8 +87,8 @@ class DenseSpeed(Experiment):
         gain = 1.0 - error / better
         metrics = [
             Metric("RMSE of mean speed over the next five decisions", error, baselines, "mph", False, goal, note),
-            Metric("share of the better baseline's RMSE that is gone", gain, goal=0.25, note="mean or persistence"),
-            Metric("RMSE from lane gaps without the own speed", blind, blind_baselines, "mph", False, None, note),
+            Metric("relative reduction of the better baseline's RMSE", gain, goal=0.25, note="mean or persistence"),
+            Metric("RMSE from lane gaps without the ego speed", blind, blind_baselines, "mph", False, None, note),
         ]
         caption = "Mean speed over the next 2.5 seconds: predictions on held-out runs, and the error beside baselines."
         return ExperimentResult(metrics, [Plot(path.name, caption)], [WEIGHTS])
@@ -119,12 +119,12 @@ class DenseScene(Experiment):
     """Classification: free, following, boxed in, gap left or gap right, from one row of lane gaps."""
 
     name, paradigm = "dense-scene", "feed-forward network"
-    summary = "Names the scene (free, following, boxed in, gap left, gap right) from one row of lane gaps."
+    summary = "Classifies the scene (free, following, boxed in, gap left, gap right) from one observation of lane gaps."
     source = "Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0"
     kind = "gaps"
 
     def run(self, job: TrainingJob) -> ExperimentResult:
-        """Train, and compare with the commonest class and with a linear model of the same numbers."""
+        """Train, and compare with the majority class and with a linear model of the same numbers."""
         train, validation, test = (
             examples(job, split, runs, self.kind)
             for split, runs in (("train", 1200), ("validation", 150), ("test", 300))
@@ -138,7 +138,7 @@ class DenseScene(Experiment):
         encoder.save(job.folder / WEIGHTS)
         named = {
             "network": model.predict(test.obs).argmax(1),
-            "commonest class": np.full_like(test.label, np.bincount(train.label).argmax()),
+            "majority class": np.full_like(test.label, np.bincount(train.label).argmax()),
             "linear model": _linear(train).predict(test.obs),
         }
         return self._outcome(job, named, test.label)

@@ -41,7 +41,7 @@ def recorded(job: TrainingJob, split: str, runs: int) -> Any:
 
 
 def others(cells: F32, grids: F32) -> F32:
-    """Return cells (..., H, W) without those of the own car, which every grid (..., 4, H, W) has in the same place."""
+    """Return cells (..., H, W) without those of the ego car, which every grid (..., 4, H, W) has in the same place."""
     return cells * (grids[..., OWN, :, :] == 0)
 
 
@@ -96,33 +96,37 @@ class GridPrediction(Experiment):
             STILL: speed_rmse_mph(filled(now[:, SPEED], now[:, OCCUPIED], mean), true),
             MOVING: speed_rmse_mph(filled(moved[:, 1], moved[:, 0], mean), true),
         }
-        note = f"{len(true):,} transitions of held-out runs, the own car's cells left out; a cell counts as taken from "
+        note = (
+            f"{len(true):,} transitions of held-out runs, the ego car's cells excluded; a cell counts as occupied from "
+        )
         rmse = speed_rmse_mph(expected[:, SPEED], true)
         return [
-            Metric("IoU of the next grid's taken cells", value, iou, note=f"{note}a chance of {chosen:.2f}"),
-            Metric("error of speeds in the next grid", rmse, errors, unit="mph", higher_is_better=False),
+            Metric("IoU of the next grid's occupied cells", value, iou, note=f"{note}a probability of {chosen:.2f}"),
+            Metric("RMSE of speeds in the next grid", rmse, errors, unit="mph", higher_is_better=False),
         ]
 
 
 def _bits(train: Rows, test: Rows, expected: F32) -> Metric:
-    """Return what chances leave open, the baselines' calibrated on training data; all cells but the own car's."""
-    chances = {
+    """Return what probabilities leave open, the baselines' calibrated on training data; all cells but the ego car's."""
+    probabilities = {
         STILL: calibrated(test["obs"][:, OCCUPIED], train["obs"][:, OCCUPIED], train["next_obs"][:, OCCUPIED]),
         MOVING: calibrated(test["expected"][:, 0], train["expected"][:, 0], train["next_obs"][:, OCCUPIED]),
     }
     true = test["next_obs"]
     elsewhere = true[:, OWN] == 0
-    bits = {name: occupied_bits(cells[elsewhere], true[:, OCCUPIED][elsewhere]) for name, cells in chances.items()}
+    bits = {
+        name: occupied_bits(cells[elsewhere], true[:, OCCUPIED][elsewhere]) for name, cells in probabilities.items()
+    }
     value = occupied_bits(expected[:, OCCUPIED][elsewhere], true[:, OCCUPIED][elsewhere])
-    note = "cross-entropy; baselines turned into chances by how often they were right in training"
-    return Metric("uncertainty left", value, bits, unit="bits per cell", higher_is_better=False, note=note)
+    note = "baselines calibrated to probabilities on training data"
+    return Metric("cross-entropy of occupancy", value, bits, unit="bits per cell", higher_is_better=False, note=note)
 
 
 class Forecast(Experiment):
     """The road after each of the next eight decisions."""
 
     name, paradigm = "forecaster", "encoder-decoder"
-    summary = "Reads three grids and a plan of eight decisions, writes the eight grids that will follow."
+    summary = "Reads three grids and a plan of eight decisions, predicts the eight grids that follow."
     source = "Sutskever, Vinyals and Le 2014, arXiv:1409.3215; Shi et al. 2015, arXiv:1506.04214, equation 3"
 
     def run(self, job: TrainingJob) -> ExperimentResult:
@@ -153,26 +157,26 @@ class Forecast(Experiment):
             [f"{k + 1} {'decision' if k == 0 else 'decisions'} ahead" for k in steps],
         )
         pictures = [
-            Plot("forecaster-horizons.png", "How well taken cells are foretold, by how far ahead."),
-            Plot("forecaster.png", "One scene: now, what came, what was foretold, and by constant velocity."),
+            Plot("forecaster-horizons.png", "IoU of predicted occupied cells over the horizon."),
+            Plot("forecaster.png", "One scene: now, the true future, the prediction, and constant velocity."),
         ]
         metrics = [*_horizon_metrics(test, expected, curves), *(_horizon_bits(train, test, expected, k) for k in steps)]
         return ExperimentResult(metrics, pictures, ["forecaster.safetensors"])
 
 
 def _horizon_bits(train: Rows, test: Rows, expected: F32, k: int) -> Metric:
-    """Return what chances leave open k + 1 decisions ahead, constant velocity's calibrated on training data."""
+    """Return what probabilities leave open k + 1 decisions ahead, constant velocity's calibrated on training data."""
     true = test["future"][:, k]
     elsewhere, cells = true[:, OWN] == 0, true[:, OCCUPIED]
     moved = calibrated(test["expected"][:, k, 0], train["expected"][:, k, 0], train["future"][:, k, OCCUPIED])
     beside = {MOVING: occupied_bits(moved[elsewhere], cells[elsewhere])}
     value = occupied_bits(expected[:, k, 0][elsewhere], cells[elsewhere])
-    name = f"uncertainty left, {k + 1} {'decision' if k == 0 else 'decisions'} ahead"
+    name = f"cross-entropy of occupancy, {k + 1} {'decision' if k == 0 else 'decisions'} ahead"
     return Metric(name, value, beside, unit="bits per cell", higher_is_better=False)
 
 
 def horizon_ious(rows: Rows, expected: F32, thresholds: list[float]) -> dict[str, list[float]]:
-    """Return the IoU of taken cells at each horizon, (K,), of the network and of both baselines."""
+    """Return the IoU of occupied cells at each horizon, (K,), of the network and of both baselines."""
     still = persistence(rows["past"][:, -1], STEPS)
     ways: dict[str, tuple[F32, list[float]]] = {
         "network": (expected, thresholds),
@@ -193,8 +197,8 @@ def _horizon_metrics(test: Rows, expected: F32, curves: dict[str, list[float]]) 
     for k in range(STEPS):
         beside = {name: curve[k] for name, curve in curves.items() if name != "network"}
         ahead = f"{k + 1} {'decision' if k == 0 else 'decisions'} ahead"
-        note = f"{count:,} windows of held-out runs, the own car's cells left out"
-        metrics.append(Metric(f"IoU of taken cells, {ahead}", curves["network"][k], beside, note=note))
+        note = f"{count:,} windows of held-out runs, the ego car's cells excluded"
+        metrics.append(Metric(f"IoU of occupied cells, {ahead}", curves["network"][k], beside, note=note))
     mean = _mean_speed(test["past"][:, -1])
     for k in (0, STEPS - 1):
         true, moved = test["future"][:, k], test["expected"][:, k]
@@ -204,7 +208,7 @@ def _horizon_metrics(test: Rows, expected: F32, curves: dict[str, list[float]]) 
             MOVING: speed_rmse_mph(filled(moved[:, 1], moved[:, 0], mean), true),
         }
         value = speed_rmse_mph(expected[:, k, 1], true)
-        name = f"error of speeds, {k + 1} {'decision' if k == 0 else 'decisions'} ahead"
+        name = f"RMSE of speeds, {k + 1} {'decision' if k == 0 else 'decisions'} ahead"
         metrics.append(Metric(name, value, errors, unit="mph", higher_is_better=False))
     return metrics
 
@@ -230,7 +234,7 @@ def draw_horizons(path: Path, curves: dict[str, list[float]]) -> None:
     for (name, curve), colour, mark in zip(curves.items(), (BLUE, ORANGE, GREY), "os^", strict=True):
         axes.plot(range(1, STEPS + 1), curve, color=colour, marker=mark, ms=5, label=name)
     axes.set_xlabel("decisions ahead (half a second each)")
-    axes.set_ylabel("IoU of taken cells, held-out runs")
+    axes.set_ylabel("IoU of occupied cells, held-out runs")
     axes.set_ylim(0, 1)
     axes.legend(frameon=False)
     save_figure(figure, path, REPORT_DPI)
@@ -250,7 +254,7 @@ def draw_steps(path: Path, strips: list[list[F32]], titles: list[str] | None = N
 
 
 def _draw_cells(axes: Axes, cells: F32, name: str) -> None:
-    """Draw chances that cells are taken as darkness."""
+    """Draw probabilities that cells are taken as darkness."""
     axes.imshow(cells[0], cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     axes.set_title(name, fontsize=7)
     axes.set_xticks(np.arange(0.5, cells.shape[2] - 1), [])

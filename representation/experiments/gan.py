@@ -33,7 +33,7 @@ from representation.paradigms.gan import ConditionalSceneGAN, SceneGAN, interpol
 from representation.plots import REPORT_DPI
 
 JUDGED = 2000  # scenes in each set that is compared
-TILE, TILE_DPI = (140, 32), 64  # [pixels] of a scene in a picture, [pixels per inch] of many scenes
+TILE, TILE_DPI = (140, 32), 64  # [pixels] of a scene in a image, [pixels per inch] of many scenes
 PAPER = "Radford et al. 2015, arXiv:1511.06434; Miyato et al. 2018, arXiv:1802.05957, equations 8, 16 and 17"
 TRUNCATIONS = (0.5, 0.75, 1.0, 1.5, np.inf)
 
@@ -42,21 +42,21 @@ F32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class RoadData:
-    """Recorded roads as pictures.
+    """Recorded roads as rasters.
 
-    pictures: (N, 5, R, L) float32, of legal scenes
+    rasters: (N, 5, R, L) float32, of legal scenes
     states: (N,) the games that they show; label: (N,) int64 of `SCENES`
     """
 
     rules: Rules
-    pictures: F32
+    rasters: F32
     states: NDArray[Any]
     label: NDArray[np.int64]
 
     def some(self, count: int, seed: int = 0) -> "RoadData":
         """Return `count` of them, or all if there are fewer."""
-        chosen = np.random.default_rng(seed).permutation(len(self.pictures))[:count]
-        return RoadData(self.rules, self.pictures[chosen], self.states[chosen], self.label[chosen])
+        chosen = np.random.default_rng(seed).permutation(len(self.rasters))[:count]
+        return RoadData(self.rules, self.rasters[chosen], self.states[chosen], self.label[chosen])
 
 
 def road_data(job: TrainingJob, split: str, runs: int) -> RoadData:
@@ -66,9 +66,9 @@ def road_data(job: TrainingJob, split: str, runs: int) -> RoadData:
     return as_drawn(recording.rules, drawn)
 
 
-def as_drawn(rules: Rules, pictures: F32) -> RoadData:
-    """Return pictures with what was left out of their scenes to make them legal."""
-    states = decode_rasters(rules, pictures).states
+def as_drawn(rules: Rules, rasters: F32) -> RoadData:
+    """Return rasters with what was left out of their scenes to make them legal."""
+    states = decode_rasters(rules, rasters).states
     return RoadData(rules, rasterise(rules, states), states, scene_class(rules, states))
 
 
@@ -78,7 +78,7 @@ def fit_gan(job: TrainingJob, gan: SceneGAN, train: RoadData, validation: RoadDa
         epochs=8, batch_size=64, learning_rate=5e-4, learning_rate_end=1e-4, beta1=0.0, max_grad_norm=1e3, patience=0
     )
     some = validation.some(512)
-    pair = [{"picture": data.pictures} | ({"scene": data.label} if gan.classes else {}) for data in (train, some)]
+    pair = [{"image": data.rasters} | ({"scene": data.label} if gan.classes else {}) for data in (train, some)]
     return job.fit("gan", gan, pair[0], pair[1], config)
 
 
@@ -86,32 +86,32 @@ class SceneGan(Experiment):
     """Draws whole roads, which are snapped to legal games that the simulator continues."""
 
     name, paradigm = "scene-gan", "generative adversarial network"
-    summary = "Draws whole roads from noise: every car's place, lane, wanted and actual speed."
+    summary = "Generates road scenes from noise: position, lane, desired and actual speed of every car."
     source = PAPER
     weights = "scene-gan.safetensors"
 
     def run(self, job: TrainingJob) -> ExperimentResult:
-        """Train, compare drawn scenes with held-out ones beside cells drawn independently, and draw."""
+        """Train, compare drawn scenes with held-out ones beside independent cells, and draw."""
         train, validation, test = (
             road_data(job, split, runs) for split, runs in (("train", 200), ("validation", 40), ("test", 80))
         )
         rules = train.rules
         torch.manual_seed(0)
-        gan = SceneGAN(train.pictures.shape[1:], width=16, ego_row=int(rules.ego_y / CELL))
+        gan = SceneGAN(train.rasters.shape[1:], width=16, ego_row=int(rules.ego_y / CELL))
         result = fit_gan(job, gan, train, validation)
         gan.save(job.folder / self.weights, result.summary(self.name))
-        count = min(JUDGED, len(test.pictures))
+        count = min(JUDGED, len(test.rasters))
         sets = {
             "gan": decode_rasters(rules, gan.sample(count, seed=1)),
-            "cells drawn independently": decode_rasters(rules, independent_scenes(train.pictures, count, seed=2)),
+            "independent cells": decode_rasters(rules, independent_scenes(train.rasters, count, seed=2)),
         }
         metrics = compare_sets(rules, sets, train, test.some(count), f"{count:,} scenes of each kind")
-        pictures = [
+        plots = [
             draw_examples(job.folder / "scenes.png", rules, test.some(8).states, sets),
             draw_marginals(job.folder / "marginals.png", rules, test.states, {n: s.states for n, s in sets.items()}),
             draw_future(job.folder / "continued.png", rules, sets["gan"].states[:1]),
         ]
-        return ExperimentResult(metrics, pictures, [self.weights])
+        return ExperimentResult(metrics, plots, [self.weights])
 
 
 def compare_sets(
@@ -121,17 +121,17 @@ def compare_sets(
 
     train: to measure copies and what real scenes of other runs reach; real: held-out scenes
     """
-    reference = train.some(len(real.pictures), seed=3)
+    reference = train.some(len(real.rasters), seed=3)
     known = descriptors(rules, real.states)
     values: dict[str, list[float]] = {}
     for name, scenes in [*sets.items(), ("real scenes", None)]:
         states = reference.states if scenes is None else scenes.states
-        pictures = rasterise(rules, states)
-        legal = 1.0 if scenes is None else float(scenes.is_legal.mean())
+        rasters = rasterise(rules, states)
+        legal = 1.0 if scenes is None else float(scenes.is_valid.mean())
         precision, recall = precision_recall(known, descriptors(rules, states))
-        copied = 1.0 if scenes is None else copied_ratio(pictures, real.pictures, train.pictures)
+        copied = 1.0 if scenes is None else copied_ratio(rasters, real.rasters, train.rasters)
         away = marginal_distances(rules, states, real.states).values()
-        told = two_sample_accuracy(real.pictures, pictures)
+        told = two_sample_accuracy(real.rasters, rasters)
         values[name] = [told, precision, recall, legal, abrupt_fraction(rules, states), copied, *away]
     first, *others = sets
     out = []
@@ -144,15 +144,15 @@ def compare_sets(
 
 # name, unit, whether higher is better, goal
 MEASURES = (
-    ("accuracy of a network that tells drawn from real", "", False, 0.6),
-    ("precision: drawn scenes among real ones", "", True, None),
-    ("recall: real scenes among drawn ones", "", True, None),
-    ("legal scenes as drawn", "", True, None),
-    ("cars whose speed does not fit the road ahead", "", False, None),
-    ("distance to the training data, over that of held-out scenes", "", True, None),
-    ("difference in cars per scene", "cars", False, None),
-    ("difference in gaps", "px", False, None),
-    ("difference in speeds", "mph", False, None),
+    ("two-sample accuracy, real or generated", "", False, 0.6),
+    ("precision of generated scenes", "", True, None),
+    ("recall of real scenes", "", True, None),
+    ("fraction of valid scenes", "", True, None),
+    ("fraction of cars with an implausible speed", "", False, None),
+    ("distance to the training data, relative to held-out scenes", "", True, None),
+    ("Wasserstein distance of cars per scene", "cars", False, None),
+    ("Wasserstein distance of gaps", "px", False, None),
+    ("Wasserstein distance of speeds", "mph", False, None),
 )
 
 
@@ -160,7 +160,7 @@ class ConditionalGan(Experiment):
     """Draws roads of an asked class."""
 
     name, paradigm = "conditional-gan", "generative adversarial network"
-    summary = "Draws roads of the class that is asked for: free, following, boxed in, gap left, gap right."
+    summary = "Generates road scenes of a requested class: free, following, boxed in, gap left, gap right."
     source = "Mirza and Osindero 2014, arXiv:1411.1784; Miyato and Koyama 2018, arXiv:1802.05637, equation 3"
     weights = "conditional-gan.safetensors"
 
@@ -171,45 +171,50 @@ class ConditionalGan(Experiment):
         )
         rules, kinds = train.rules, len(SCENES)
         torch.manual_seed(0)
-        gan = ConditionalSceneGAN(train.pictures.shape[1:], 16, int(rules.ego_y / CELL), kinds)
+        gan = ConditionalSceneGAN(train.rasters.shape[1:], 16, int(rules.ego_y / CELL), kinds)
         result = fit_gan(job, gan, train, validation)
         gan.save(job.folder / self.weights, result.summary(self.name))
-        count = min(JUDGED, len(test.pictures))
+        count = min(JUDGED, len(test.rasters))
         asked = np.arange(count) % kinds
         named = scene_class(rules, decode_rasters(rules, gan.sample(count, 1, classes=asked)).states)
         right = [float((named == asked)[asked == k].mean()) for k in range(kinds)]
         each = ", ".join(f"{name} {value:.2f}" for name, value in zip(SCENES, right, strict=True))
         some = test.some(count)
         alike = decode_rasters(rules, gan.sample(count, 1, classes=some.label))
-        told = two_sample_accuracy(some.pictures, rasterise(rules, alike.states))
-        blind = decode_rasters(rules, independent_scenes(train.pictures, count, seed=2))
-        told_blind = two_sample_accuracy(some.pictures, rasterise(rules, blind.states))
-        share = {"a real scene at random": 1.0 / kinds}
+        told = two_sample_accuracy(some.rasters, rasterise(rules, alike.states))
+        blind = decode_rasters(rules, independent_scenes(train.rasters, count, seed=2))
+        told_blind = two_sample_accuracy(some.rasters, rasterise(rules, blind.states))
+        fraction = {"random real scenes": 1.0 / kinds}
         metrics = [
-            Metric("scenes of the class asked for", float(np.mean(right)), share, note=f"{count:,} scenes; {each}"),
             Metric(
-                "accuracy of a network that tells drawn from real",
+                "fraction of scenes of the requested class",
+                float(np.mean(right)),
+                fraction,
+                note=f"{count:,} scenes; {each}",
+            ),
+            Metric(
+                "two-sample accuracy, real or generated",
                 told,
-                {"cells drawn independently": told_blind},
+                {"independent cells": told_blind},
                 "",
                 False,
                 0.6,
-                "classes as often as in held-out runs; 0.5 is chance",
+                "classes in the proportions of held-out runs; 0.5 is chance level",
             ),
         ]
-        pictures = [
+        plots = [
             draw_classes(job.folder / "classes.png", rules, gan),
             draw_truncation(job.folder / "truncation.png", rules, gan, some),
             draw_interpolation(job.folder / "interpolation.png", rules, gan),
         ]
-        return ExperimentResult(metrics, pictures, [self.weights])
+        return ExperimentResult(metrics, plots, [self.weights])
 
 
-# --- pictures ---------------------------------------------------------------------------------------------------------
+# --- plots ---------------------------------------------------------------------------------------------------------
 
 
 def show_road(axes: Axes, rules: Rules, state: NDArray[Any], title: str = "") -> None:
-    """Draw one game as a picture from above, the road's far end on top."""
+    """Draw one game as a image from above, the road's far end on top."""
     axes.imshow(paint_frames(rules, state[None], *TILE)[0].transpose(1, 2, 0), aspect="auto", interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -234,7 +239,7 @@ def draw_examples(path: Path, rules: Rules, real: NDArray[Any], sets: Mapping[st
     lines = {"held-out runs": real, "drawn by the GAN": next(iter(sets.values())).states[:8]}
     lines |= {name: scenes.states[:8] for name, scenes in list(sets.items())[1:]}
     save_tiles(path, rules, lines)
-    return Plot(path.name, "Roads from above (the red car is the ego car): real, drawn by the GAN, and the baseline.")
+    return Plot(path.name, "Road scenes from above (the ego car is red): real, generated, and the baseline.")
 
 
 def draw_marginals(path: Path, rules: Rules, real: NDArray[Any], drawn: Mapping[str, NDArray[Any]]) -> Plot:
@@ -254,7 +259,7 @@ def draw_marginals(path: Path, rules: Rules, real: NDArray[Any], drawn: Mapping[
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside upper center", ncols=3)
     save_figure(figure, path, REPORT_DPI)
-    return Plot(path.name, "How often counts of cars, gaps and speeds occur in real and in drawn scenes.")
+    return Plot(path.name, "Distributions of car counts, gaps and speeds in real and in generated scenes.")
 
 
 def draw_future(path: Path, rules: Rules, start: NDArray[Any]) -> Plot:
@@ -266,7 +271,7 @@ def draw_future(path: Path, rules: Rules, start: NDArray[Any]) -> Plot:
         moments.append(np.array(sim.games[0]))
         sim.step(sim.idle, periods=2)
     save_tiles(path, rules, {"continued": np.array(moments)}, [f"{k} s" for k in range(8)])
-    return Plot(path.name, "A drawn scene and how the real simulator continues it, a second from one to the next.")
+    return Plot(path.name, "A generated scene and its continuation by the simulator, in steps of one second.")
 
 
 def draw_classes(path: Path, rules: Rules, gan: SceneGAN) -> Plot:
@@ -274,7 +279,7 @@ def draw_classes(path: Path, rules: Rules, gan: SceneGAN) -> Plot:
     noise = truncated_noise(5, seed=5)
     lines = {name: decode_rasters(rules, gan.draw(noise, k)).states for k, name in enumerate(SCENES)}
     save_tiles(path, rules, lines)
-    return Plot(path.name, "Five points of noise, each drawn as every class.")
+    return Plot(path.name, "Five noise vectors, each generated as every class.")
 
 
 def draw_interpolation(path: Path, rules: Rules, gan: SceneGAN) -> Plot:
@@ -283,7 +288,7 @@ def draw_interpolation(path: Path, rules: Rules, gan: SceneGAN) -> Plot:
     noise = interpolate([ends[0], ends[1]], 9)
     lines = {SCENES[k]: decode_rasters(rules, gan.draw(noise, k)).states for k in (0, 2)}
     save_tiles(path, rules, lines, [f"{k / 8:.2g}" for k in range(9)])
-    return Plot(path.name, "From one point of noise to another on the sphere, as free and as boxed-in scenes.")
+    return Plot(path.name, "Spherical interpolation between two noise vectors, as free and as boxed-in scenes.")
 
 
 def draw_truncation(path: Path, rules: Rules, gan: SceneGAN, real: RoadData) -> Plot:
@@ -305,4 +310,4 @@ def draw_truncation(path: Path, rules: Rules, gan: SceneGAN, real: RoadData) -> 
     axes.set_ylim(0, 1)
     axes.legend(frameon=False)
     save_figure(figure, path, REPORT_DPI)
-    return Plot(path.name, "Truncation: less noise gives more typical scenes and fewer kinds of them.")
+    return Plot(path.name, "Truncation: less noise gives more typical and less diverse scenes.")

@@ -81,7 +81,7 @@ class LabelsToFrames(Experiment):
     """Paints label maps in any of eight styles, and in looks between them."""
 
     name, paradigm = "pix2pix", "generative adversarial network"
-    summary = "Paints label maps (road, lane mark, shoulder, vehicle, ego) as camera frames in eight styles."
+    summary = "Translates label maps (road, lane mark, shoulder, vehicle, ego) to camera frames in eight styles."
     source = "Isola et al. 2017, arXiv:1611.07004, equation 4 and section 3.2"
     weights = "pix2pix.safetensors"
 
@@ -119,17 +119,17 @@ class LabelsToFrames(Experiment):
         note = f"{len(test.maps):,} held-out label maps"
         return [
             Metric(
-                "re-segmentation: mIoU of a segmentation network on painted frames",
+                "mIoU of a segmentation network on generated frames",
                 read.pop("pix2pix"),
                 read,
                 note=f"{note}; on real frames of the same scenes {real:.3f}",
             ),
             Metric(
-                "accuracy of a network that tells painted frames from real ones",
+                "two-sample accuracy, real or generated frames",
                 told.pop("pix2pix"),
                 told,
                 higher_is_better=False,
-                note=f"{note}; 0.5 is chance",
+                note=f"{note}; 0.5 is chance level",
             ),
         ]
 
@@ -158,7 +158,7 @@ class LabelsToFrames(Experiment):
         save_figure(figure, job.folder / "pix2pix.png", 56, colours=64)  # noise makes large files
         return Plot(
             "pix2pix.png",
-            "Held-out label maps painted in three of the eight styles of training, and in looks between them.",
+            "Held-out label maps rendered in three of the eight training styles, and in mixtures of styles.",
         )
 
 
@@ -166,7 +166,7 @@ class GanPerception(Experiment):
     """Does perception that also learns from drawn scenes and painted frames see better?"""
 
     name, paradigm = "gan-perception", "generative adversarial network"
-    summary = "Names the scene from few labelled examples, with and without what GANs draw, paint and look at."
+    summary = "Classifies scenes from few labels, with and without the data and features of GANs."
     source = "Radford et al. 2015, arXiv:1511.06434, section 5.1; Shrivastava et al. 2017, arXiv:1612.07828"
     weights = "encoder.safetensors"
 
@@ -175,7 +175,7 @@ class GanPerception(Experiment):
         frames = self._frames(job)
         grids = self._grids(job)
         draw_scores(job.folder / "gan-perception.png", {"frames": frames, "grids": grids})
-        metrics = [*_as_metrics(frames, "with drawn and painted"), *_as_metrics(grids, "discriminator's features")]
+        metrics = [*_as_metrics(frames, "with generated data"), *_as_metrics(grids, "discriminator's features")]
         caption = "Macro-F1 of the scene's class on held-out runs, with and without the GAN: mean and range of 3 seeds."
         return ExperimentResult(metrics, [Plot("gan-perception.png", caption)], [self.weights])
 
@@ -195,7 +195,7 @@ class GanPerception(Experiment):
         rules, states = some_states(job, "test", 1800)
         tests = frames_by_condition(rules, states)
         out: dict[str, dict[str, list[float]]] = {name: {} for name in tests}
-        for way, arrays in (("real alone", more), ("with drawn and painted", together)):
+        for way, arrays in (("real data only", more), ("with generated data", together)):
             for seed in SEEDS:
                 model = _classifier(ConvEncoder(spaces.Box(0, 255, (3, *SIZE), np.uint8), channels=(16, 32, 32)), seed)
                 job.fit(f"{way} {seed}".replace(" ", "-"), model, arrays, held_out, _few(seed))
@@ -251,7 +251,7 @@ class GanPerception(Experiment):
         torch.manual_seed(0)
         gan = SceneGAN(grids.shape[1:], width=16)
         config = FitConfig(epochs=4, batch_size=64, learning_rate=6e-4, beta1=0.0, max_grad_norm=1e3, patience=0)
-        job.fit("grid-gan", gan, {"picture": grids}, {"picture": grids[:256]}, config)
+        job.fit("grid-gan", gan, {"image": grids}, {"image": grids[:256]}, config)
         encoder = gan.discriminator.encoder
         encoder.observed = dict(GRID)
         encoder.summary = {"experiment": self.name, "role": "discriminator of observed grids"}

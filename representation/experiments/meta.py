@@ -42,7 +42,9 @@ class MetaLearning(Experiment):
     """First weights for every density of traffic, found on light traffic, tried on dense."""
 
     name, paradigm = "meta-learning", "beyond"
-    summary = f"Learns on {KNOWN[0]} to {KNOWN[-1]} vehicles to adapt to {NEW} in a few steps on two short drives."
+    summary = (
+        f"Learns on {KNOWN[0]} to {KNOWN[-1]} vehicles to adapt to {NEW} in a few steps on two short demonstrations."
+    )
     source = "Nichol, Achiam and Schulman 2018, arXiv:1803.02999, algorithm 1 (Reptile)"
 
     def run(self, job: TrainingJob) -> ExperimentResult:
@@ -53,7 +55,9 @@ class MetaLearning(Experiment):
         road, runs = density(NEW).road, job.scaled(EVALUATION_RUNS, 5)
         gap = evaluate_open(make_builtin("gap"), road, runs=runs, seed_set="reporting").mean_mph
         save_adaptation(speeds, gap, job)
-        caption = f"Mean speed with {NEW} vehicles over steps on {EPISODES} short drives there; mean of {DRAWS} draws."
+        caption = (
+            f"Mean speed with {NEW} vehicles over steps on {EPISODES} short demonstrations; mean of {DRAWS} draws."
+        )
         return ExperimentResult(self._metrics(speeds, gap, runs), [Plot("meta-learning.png", caption)], [WEIGHTS])
 
     def _starts(self, job: TrainingJob) -> dict[str, Classifier]:
@@ -87,7 +91,7 @@ class MetaLearning(Experiment):
         metrics = []
         for steps in (0, SHOWN, STEPS[-1]):
             at = {way: values[STEPS.index(steps)] for way, values in speeds.items()}
-            note = f"{runs} open runs; the teacher, gap, drives {gap:.2f} mph there"
+            note = f"{runs} open runs; the expert, gap, scores {gap:.2f} mph there"
             metrics.append(Metric(f"{NEW} vehicles, after {steps} steps", at.pop(REPTILE), at, "mph", note=note))
         return metrics
 

@@ -40,7 +40,7 @@ class MultiTaskExperiment(Experiment):
     """Three questions about a grid: which scene, which lane is best, how fast shall we be."""
 
     name, paradigm = "multi-task", "beyond"
-    summary = "One encoder with three heads (scene, best lane, speed ahead) against an encoder for each question."
+    summary = "One encoder with three heads (scene, best lane, speed ahead) against an encoder for each task."
     source = "Caruana 1997, doi:10.1023/A:1007379606734; Kendall et al. 2018, arXiv:1705.07115, equation 10"
 
     def run(self, job: TrainingJob) -> ExperimentResult:
@@ -56,7 +56,9 @@ class MultiTaskExperiment(Experiment):
             metrics += self._metrics(amount, len(data["obs"]), scores[amount], train, test)
         metrics += self._costs(ways)
         save_scores(scores, job)
-        caption = "Answers on held-out runs from many scenes and from few: one encoder with three heads, or three."
+        caption = (
+            "Scores on held-out runs after training on many and on few scenes: one encoder with three heads, or three."
+        )
         return ExperimentResult(metrics, [Plot("multi-task.png", caption)], [WEIGHTS])
 
     def _ways(
@@ -101,7 +103,7 @@ class MultiTaskExperiment(Experiment):
         for task in driving_tasks():
             mean = {way: float(np.mean([one[task.name] for one in each])) for way, each in scores.items()}
             what = "macro-F1" if task.classes else "RMSE"
-            simple = "commonest class" if task.classes else "the mean"
+            simple = "majority class" if task.classes else "the mean"
             metrics.append(
                 Metric(
                     f"{task.name}, {what}, from {amount} scenes",
@@ -109,7 +111,7 @@ class MultiTaskExperiment(Experiment):
                     {SEPARATE: mean[SEPARATE], simple: plain[task.name]},
                     "" if task.classes else "mph",
                     higher_is_better=bool(task.classes),
-                    note=f"{count:,} scenes to learn from; mean of {len(scores[SHARED])} seeds",
+                    note=f"{count:,} training scenes; mean of {len(scores[SHARED])} seeds",
                 )
             )
         return metrics
@@ -118,9 +120,9 @@ class MultiTaskExperiment(Experiment):
         one, three = ways[SHARED][0], ways[SEPARATE][0]
         seconds = {way: float(np.mean([each.cpu_seconds for each in trained])) for way, trained in ways.items()}
         return [
-            Metric("numbers learned", one.parameters, {SEPARATE: three.parameters}, higher_is_better=False),
+            Metric("parameters", one.parameters, {SEPARATE: three.parameters}, higher_is_better=False),
             Metric(
-                "CPU time of learning from few scenes",
+                "CPU time of training on few scenes",
                 seconds[SHARED],
                 {SEPARATE: seconds[SEPARATE]},
                 "s",
@@ -148,7 +150,7 @@ def grade(answers: Arrays, test: Arrays) -> dict[str, float]:
 
 
 def simplest_answers(train: Arrays, test: Arrays) -> dict[str, NDArray]:
-    """Return the commonest class of training, as scores, and the mean of a number, for every test scene."""
+    """Return the majority class of training, as scores, and the mean of a number, for every test scene."""
     answers: dict[str, NDArray] = {}
     for task in driving_tasks():
         truth, count = train[task.name], len(test["obs"])

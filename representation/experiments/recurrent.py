@@ -84,7 +84,7 @@ class RecurrentSpeed(Experiment):
     """How fast do the cars ahead come nearer, where no frame shows speeds and three in ten do not arrive?"""
 
     name, paradigm = "recurrent-speed", "recurrent network"
-    summary = "Tells the speed of the car ahead in each lane from occupancy alone, while 30% of frames are lost."
+    summary = "Estimates the speed of the car ahead in each lane from occupancy alone, with 30% of frames lost."
     source = "Elman 1990; Hochreiter and Schmidhuber 1997; Cho et al. 2014, arXiv:1406.1078"
     config = FitConfig(epochs=15, batch_size=8, learning_rate=3e-3, learning_rate_end=2e-4)
 
@@ -117,7 +117,7 @@ class RecurrentSpeed(Experiment):
         self, errors: dict[str, float], baselines: dict[str, float], cell: str, answers: dict[str, F32], test: Sequences
     ) -> list[Metric]:
         count = f"{test['known'].sum():,} cars ahead in {len(test['rows'])} held-out runs"
-        note = f"{count}; of the cells {cell} had the least validation loss"
+        note = f"{count}; of the cells, {cell} had the lowest validation loss"
         metrics = [Metric(f"RMSE of hidden speeds ({cell})", errors[cell], baselines, "mph", False, None, note)]
         for other in CELLS:
             if other != cell:
@@ -136,20 +136,20 @@ class RecurrentSpeed(Experiment):
         left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.25))
         style_axes(left, "Error on held-out runs")
         draw_bars(left, errors, cell, "RMSE of hidden speeds [mph], lower is better")
-        style_axes(right, "One run: the car ahead in the own lane")
+        style_axes(right, "One run: the car ahead in the ego lane")
         draw_run(right, answers[cell], answers["MLP, 1 frame"], cell, test)
         save_figure(figure, folder / "recurrent-speed.png", REPORT_DPI)
 
     def _plots(self) -> list[Plot]:
         caption = (
-            "Speeds that no frame shows. Left: error of three recurrent cells and of feed-forward networks that see 1, "
+            "Hidden speeds. Left: error of three recurrent cells and of feed-forward networks on 1, "
             "4 or 12 frames. Right: one held-out run; ticks at the bottom are frames that were lost."
         )
         return [Plot("recurrent-speed.png", caption)]
 
 
 def draw_run(axes: Axes, answer: F32, single: F32, cell: str, test: Sequences) -> None:
-    """Draw one run's true and told relative speed of the car ahead in the own lane: that with most cars ahead."""
+    """Draw one run's true and told relative speed of the car ahead in the ego lane: that with most cars ahead."""
     lane = LANES // 2
     run = int(test["known"][..., lane].sum(1).argmax())
     known = test["known"][run, :, lane]
@@ -177,7 +177,7 @@ class RecurrentDrive(Experiment):
     """
 
     name, paradigm = "recurrent-drive", "recurrent network"
-    summary = "Drives from occupancy alone, while 30% of frames are lost; imitates a driver that sees everything."
+    summary = "Drives from occupancy alone, with 30% of frames lost; imitates a policy with the full sensor."
     source = "Cho et al. 2014, arXiv:1406.1078; DAgger: Ross et al. 2011, arXiv:1011.0686"
     config = FitConfig(epochs=4, batch_size=16, learning_rate=3e-3, learning_rate_end=2e-4)
     last_epochs = 15  # of the last round, on all that was driven
@@ -199,8 +199,8 @@ class RecurrentDrive(Experiment):
         students[-1][2].save(job.folder / WEIGHTS)
         self._draw(job.folder, scores)
         caption = (
-            "Mean speed of drivers that imitate `gap`: with the full sensor, and with one that shows no speeds and "
-            "loses 30% of frames, seen by a feed-forward network (1 or 4 frames) and by a GRU."
+            "Mean speed of policies that imitate `gap`: with the full sensor, and with one that shows no speeds and "
+            "loses 30% of frames, read by a feed-forward network (1 or 4 frames) and by a GRU."
         )
         return ExperimentResult(self._metrics(scores), [Plot("recurrent-drive.png", caption)], [WEIGHTS])
 
@@ -233,11 +233,11 @@ class RecurrentDrive(Experiment):
             f"{scores['gru'].runs} open runs on reporting seeds; 95% interval of the GRU's mean {low:.2f} to {high:.2f}"
         )
         beside = {name: mph[name] for name in ("1 frame", "4 frames")}
-        full = f"full sensor {mph['full sensor']:.2f} mph, one frame of the poor sensor {mph['1 frame']:.2f} mph"
+        full = f"full sensor {mph['full sensor']:.2f} mph, one frame of the degraded sensor {mph['1 frame']:.2f} mph"
         return [
-            Metric("mean speed under the poor sensor (gru)", mph["gru"], beside, "mph", True, None, note),
+            Metric("mean speed under the degraded sensor (gru)", mph["gru"], beside, "mph", True, None, note),
             Metric(
-                "share of the gap to the full sensor closed",
+                "fraction of the gap to the full sensor that is closed",
                 closed["gru"],
                 {"4 frames": closed["4 frames"]},
                 "",

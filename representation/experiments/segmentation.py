@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeClassifier
 
 from deeptraffic.figure import empty_figure, save_figure
-from representation.data.frames import CLASSES, draw_cameras, film, label_maps, paint_frames
+from representation.data.frames import CLASSES, draw_cameras, label_maps, paint_frames, rollout
 from representation.data.recording import Recording, RecordingConfig, record
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
 from representation.fit import FitConfig
@@ -30,7 +30,7 @@ Frames = dict[str, U8]
 
 
 def framed(recording: Recording, styles: str, seed: int, count: int) -> Frames:
-    """Return so many frames (B, 3, H, W) and labels (B, H, W) under a camera that is not held still, from all runs."""
+    """Return frames (B, 3, H, W) and labels (B, H, W) of evenly spaced states under a shaking camera."""
     states = recording.states.reshape(-1)
     states = states[np.linspace(0, len(states) - 1, count).astype(int)]
     cameras = draw_cameras(states.shape, seed)
@@ -46,7 +46,7 @@ def joined(*sets: Frames) -> Frames:
 
 
 class PixelTree:
-    """The baseline: names a pixel by its own colour and place, with a decision tree, and sees no neighbour."""
+    """Baseline: a decision tree on the colour and position of each pixel alone."""
 
     def __init__(self, frames: Frames, seed: int = 0) -> None:
         rows, labels = self._rows(frames["frame"]), frames["labels"].ravel()
@@ -64,10 +64,10 @@ class PixelTree:
 
 
 class Segmentation(Experiment):
-    """A small U-Net, trained on eight looks and tested on three others."""
+    """A small U-Net, trained on eight styles and tested on three others."""
 
     name, paradigm = "segmentation", "encoder-decoder"
-    summary = "Names every pixel of a frame: road, lane mark, shoulder, vehicle or ego."
+    summary = "Labels every pixel of a frame: road, lane mark, shoulder, vehicle or ego."
     source = "Ronneberger, Fischer and Brox 2015, arXiv:1505.04597, figure 1"
 
     def run(self, job: TrainingJob) -> ExperimentResult:
@@ -92,17 +92,17 @@ class Segmentation(Experiment):
         return ExperimentResult(metrics, _draw(job.folder, sets, named), [WEIGHTS])
 
     def _smoothing(self, net: SegmentationNet, test: Recording, count: int) -> Metric:
-        """Measure clips of six frames that follow each other, one look each, smoothed and not."""
+        """Measure clips of six frames that follow each other, one style each, smoothed and not."""
         chosen = np.linspace(0, test.actions.size - 1, count).astype(int)
-        states = film(test.rules, test.states[:, :-1].reshape(-1)[chosen], test.actions.ravel()[chosen], CLIP_FRAMES)
+        states = rollout(test.rules, test.states[:, :-1].reshape(-1)[chosen], test.actions.ravel()[chosen], CLIP_FRAMES)
         cameras = np.repeat(draw_cameras((count, 1), 6), CLIP_FRAMES, 1)
         frames = paint_frames(test.rules, states, HEIGHT, WIDTH, "unseen", 6, cameras=cameras, clips=True)
         labels = label_maps(test.rules, states, HEIGHT, WIDTH, cameras=cameras)
-        chances = [net.probabilities(clip) for clip in frames]  # (T, K, H, W) each
+        probabilities = [net.probabilities(clip) for clip in frames]  # (T, K, H, W) each
         last = labels[:, -1]
         alone, smooth = (
             mean_iou(np.stack([clip[-1].argmax(0) for clip in clips]), last)
-            for clips in (chances, [smoothed(clip) for clip in chances])
+            for clips in (probabilities, [smoothed(clip) for clip in probabilities])
         )
         note = f"{count} clips of {CLIP_FRAMES} frames at 60 frames a second, measured on the last one"
         return Metric("mIoU, smoothed over time", smooth, {"each frame alone": alone}, note=note)
@@ -110,14 +110,14 @@ class Segmentation(Experiment):
 
 def _metrics(sets: Mapping[str, Frames], named: Mapping[str, U8], by_tree: Mapping[str, U8]) -> list[Metric]:
     metrics, goals = [], {"clean": 0.95, "unseen": 0.85}
-    words = {"clean": "clean frames", "unseen": "unseen looks"}
+    words = {"clean": "clean frames", "unseen": "unseen styles"}
     for name, frames in sets.items():
         true = frames["labels"]
-        other = {"colour and place of each pixel (tree)": mean_iou(by_tree[name], true)}
+        other = {"colour and position of each pixel (tree)": mean_iou(by_tree[name], true)}
         note = f"{len(true)} frames of held-out runs, {words[name]}"
         metrics.append(Metric(f"mIoU, {words[name]}", mean_iou(named[name], true), other, goal=goals[name], note=note))
     for name, frames in sets.items():
-        other = {"colour and place of each pixel (tree)": accuracy(by_tree[name], frames["labels"])}
+        other = {"colour and position of each pixel (tree)": accuracy(by_tree[name], frames["labels"])}
         value = accuracy(named[name], frames["labels"])
         metrics.append(Metric(f"pixel accuracy, {words[name]}", value, other, note=LECTURE))
     for name, frames in sets.items():
@@ -131,21 +131,21 @@ def _table(named: U8, true: U8) -> NDArray[np.int64]:
     return confusion(named.astype(np.int64), true.astype(np.int64), len(CLASSES))
 
 
-# --- pictures ---------------------------------------------------------------------------------------------------------
+# --- plots ---------------------------------------------------------------------------------------------------------
 
 
 def _draw(folder: Path, sets: Mapping[str, Frames], named: Mapping[str, U8]) -> list[Plot]:
     draw_frames(folder / "segmentation.png", sets, named)
     table = _table(named["unseen"], sets["unseen"]["labels"])
-    save_confusion(table, CLASSES, folder / "segmentation-confusion.png", "Pixels of unseen looks")
+    save_confusion(table, CLASSES, folder / "segmentation-confusion.png", "Pixels of unseen styles")
     return [
-        Plot("segmentation.png", "Held-out frames, what is in them, what the network names, and where it errs."),
-        Plot("segmentation-confusion.png", "What pixels of unseen looks are taken for."),
+        Plot("segmentation.png", "Held-out frames, their true labels, the network's labels and its errors."),
+        Plot("segmentation-confusion.png", "Confusion matrix of the pixels of unseen styles."),
     ]
 
 
 def draw_frames(path: Path, sets: Mapping[str, Frames], named: Mapping[str, U8]) -> None:
-    """Draw six frames, two clean and four of unseen looks: the frame, the truth, the answer, the errors."""
+    """Draw six frames, two clean and four of unseen styles: the frame, the truth, the answer, the errors."""
     shown = [("clean", 0), ("clean", 1), *(("unseen", k) for k in range(4))]
     figure = empty_figure((7.0, 6.0))
     axes = figure.subplots(1, len(shown))
@@ -154,9 +154,9 @@ def draw_frames(path: Path, sets: Mapping[str, Frames], named: Mapping[str, U8])
         wrong = np.where((true != answer)[..., None], np.uint8(255), (COLOURS[true] * 0.25).astype(np.uint8))
         tiles = [frame, COLOURS[true], COLOURS[answer], wrong]
         white = np.full((4, WIDTH, 3), 255, np.uint8)
-        stack = np.concatenate([part for tile in tiles for part in (tile[20:92], white)])  # the own car's part
+        stack = np.concatenate([part for tile in tiles for part in (tile[20:92], white)])  # the ego car's part
         at.imshow(stack, interpolation="nearest")
-        at.set_title(name if name == "clean" else "unseen look", fontsize=8)
+        at.set_title(name if name == "clean" else "unseen style", fontsize=8)
         at.set_xticks([])
         at.set_yticks([36 + 76 * k for k in range(4)], ["frame", "truth", "network", "errors\n(white)"])
         at.tick_params(length=0, labelleft=at is axes[0])

@@ -34,7 +34,7 @@ class Traffic(Experiment):
     """A model of language whose language is traffic: 21 tokens a scene, one scene each decision."""
 
     name, paradigm = "traffic-model", "recurrent network"
-    summary = "Writes the next scene of traffic token by token; sampled traffic goes on for 30 decisions."
+    summary = "Generates the next scene of traffic token by token; sampled traffic continues for 30 decisions."
     source = "Graves 2013, arXiv:1308.0850, section 2; n-grams: Shannon 1948, section 3"
     config = FitConfig(epochs=9, batch_size=4, learning_rate=4e-3, learning_rate_end=2e-4)
 
@@ -58,8 +58,8 @@ class Traffic(Experiment):
 
     def _plot(self) -> Plot:
         caption = (
-            "Two held-out runs after ten given scenes each: what happened, and what the model lets happen, 1 to 17 "
-            "decisions later. Ahead is up; the own car is orange."
+            "Two held-out runs after ten given scenes each: the true and the sampled continuation, 1 to 17 decisions "
+            "later. Ahead is up; the ego car is orange."
         )
         return Plot("traffic-model.png", caption)
 
@@ -97,7 +97,7 @@ def closeness(true: I64, sampled: I64) -> list[Metric]:
     count, sampled_count = (float(part.sum((2, 3)).mean()) for part in (cars, sampled_cars))
     drawn = cars[np.random.default_rng(0).permutation(len(cars))]  # each scene followed by one of another run
     unrelated = steadiness(cars[:, :-1], drawn[:, 1:])
-    speeds = f"own speed true {speed.mean():.1f} mph, sampled {sampled_speed.mean():.1f} mph"
+    speeds = f"ego speed true {speed.mean():.1f} mph, sampled {sampled_speed.mean():.1f} mph"
     note = f"true {count:.2f}, sampled {sampled_count:.2f} vehicles in view; {speeds}"
     steady = steadiness(sampled_cars[:, :-1], sampled_cars[:, 1:])
     true_steady = f"true traffic {steadiness(cars[:, :-1], cars[:, 1:]):.3f}"

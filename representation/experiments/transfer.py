@@ -48,7 +48,7 @@ class TransferExperiment(Experiment):
     """Across rules, across roads, and across senses."""
 
     name, paradigm = "transfer", "beyond"
-    summary = "Scenes named from few labels: encoders from the 2017 rules, from 5 lanes and from grids, moved over."
+    summary = "Scene classification from few labels, with encoders from the 2017 rules, from 5 lanes and from grids."
     source = "Yosinski et al. 2014, arXiv:1411.1792; Gupta, Hoffman and Malik 2016, arXiv:1507.00448"
 
     def run(self, job: TrainingJob) -> ExperimentResult:
@@ -66,7 +66,7 @@ class TransferExperiment(Experiment):
         reader.head.load_state_dict(teacher.head.state_dict())
         moves["grids to frames"] = self._scores(job, reader, frames, new_frame_encoder)
         save_moves(moves, self._amounts(job), job)
-        caption = "Macro-F1 of the scene's class on held-out runs over the labelled runs that the target gave."
+        caption = "Macro-F1 of the scene's class on held-out runs over the number of labelled runs of the target."
         return ExperimentResult(self._metrics(job, moves), [Plot("transfer.png", caption)], [WEIGHTS])
 
     def _amounts(self, job: TrainingJob) -> list[int]:
@@ -126,7 +126,7 @@ class TransferExperiment(Experiment):
             for place in (0, len(FEW) - 1):
                 runs = self._amounts(job)[place]
                 beside = {way: values[place] for way, values in scores.items() if way != "fine-tuned"}
-                note = f"{runs * DECISIONS:,} scenes of {runs} runs with labels, same validation runs for all ways"
+                note = f"{runs * DECISIONS:,} scenes of {runs} runs with labels, same validation runs for all methods"
                 name = f"{title}: macro-F1, fine-tuned on {runs} runs"
                 metrics.append(Metric(name, scores["fine-tuned"][place], beside, note=note))
         return metrics

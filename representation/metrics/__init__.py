@@ -1,1 +1,1 @@
-"""How good models are, and the pictures that show it."""
+"""Evaluation metrics."""

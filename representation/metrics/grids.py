@@ -1,7 +1,7 @@
-"""How well grids (B, 4, H, W) were given back, and the simple ways to give them back: PCA, a median filter.
+"""Metrics of reconstructed grids (B, 4, H, W), and simple baselines: PCA and a median filter.
 
-A grid that is given back has chances of being occupied where the true one has 0 and 1; a cell counts as occupied above
-a threshold, which each way may choose for itself on validation data (`best_threshold`).
+A reconstruction holds occupancy probabilities where the true grid has 0 and 1; a cell counts as occupied above a
+threshold, which each method may choose on validation data (`best_threshold`).
 """
 
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ FILTERS = ((3, 1), (5, 1), (7, 1), (3, 3))  # cells along and across the road th
 
 
 def occupancy_iou(grids: Grids, truth: Grids, threshold: float = 0.5) -> float:
-    """Return intersection over union of the occupied cells of all grids, the own car's cells left out."""
+    """Return the intersection over union of the occupied cells of all grids, without the ego vehicle's cells."""
     guess, true = grids[:, OCCUPIED] > threshold, truth[:, OCCUPIED] > 0.5
     counted = truth[:, OWN] < 0.5
     return float((guess & true & counted).sum() / max(1, ((guess | true) & counted).sum()))
 
 
 def best_threshold(grids: Grids, truth: Grids) -> float:
-    """Return the threshold of the best intersection over union."""
+    """Return the threshold with the best intersection over union."""
     return max(THRESHOLDS, key=lambda threshold: occupancy_iou(grids, truth, threshold))
 
 
@@ -38,7 +38,7 @@ def speed_rmse(grids: Grids, truth: Grids) -> float:
 
 @dataclass(frozen=True)
 class Pca:
-    """The best linear code of its size: centre (n,), axes (D, n), of flattened observations (Pearson 1901)."""
+    """Principal component analysis: centre (n,), axes (D, n), of flattened observations (Pearson 1901)."""
 
     centre: Grids
     axes: Grids
@@ -58,7 +58,7 @@ class Pca:
         return np.asarray((observations.reshape(len(observations), -1) - self.centre) @ self.axes.T, np.float32)
 
     def reconstruct(self, observations: NDArray[np.float32]) -> Grids:
-        """Return what comes back of observations, in their shape."""
+        """Return the reconstructions of observations, in their shape."""
         return (self.encode(observations) @ self.axes + self.centre).reshape(observations.shape)
 
 
@@ -81,7 +81,7 @@ def median_filtered(grids: Grids, size: tuple[int, int]) -> Grids:
 
 
 def _windows(planes: Grids, size: tuple[int, int]) -> Grids:
-    """Return the cells around each cell of (B, H, W), (B, H, W, K); beside the window are zeros."""
+    """Return the neighbourhoods (B, H, W, K) of cells (B, H, W), padded with zeros."""
     along, across = size[0] // 2, size[1] // 2
     padded = np.pad(planes, ((0, 0), (along, along), (across, across)))
     seen = np.lib.stride_tricks.sliding_window_view(padded, size, axis=(1, 2))  # (B, H, W, along, across)
@@ -89,9 +89,9 @@ def _windows(planes: Grids, size: tuple[int, int]) -> Grids:
 
 
 def grid_to_cells(grids: Grids, empty: float) -> NDArray[np.float64]:
-    """Return the contest's sensor cells (B, H * W) of grids: free 1, off the road 0, a car its speed.
+    """Return the contest sensor's cells (B, H * W) of grids: free 1, off the road 0, a vehicle its speed.
 
-    empty [px/frame]: what a free cell stands for, `Rules.empty`
+    empty [px/frame]: reading of a free cell, `Rules.empty`
     """
     speed = grids[:, SPEED].astype(np.float64) * (FULL_SPEED / empty)
     cells = np.where(grids[:, OCCUPIED] > 0.5, speed, 1.0)

@@ -1,12 +1,12 @@
-"""How good drawn scenes are: could anybody tell, is everything there, is it physics, is it copied?
+"""Metrics of generated scenes: indistinguishability, precision and recall, physical plausibility, copies.
 
-Every number is taken on pictures of legal scenes (`data/rasters.py`), real ones and drawn ones treated
-alike, so that it is about traffic and not about traces of a network.
+All are taken on rasters of valid scenes (`representation/data/rasters.py`), real and generated ones treated alike, so
+that they measure traffic rather than artefacts of a network.
 
-    >>> two_sample_accuracy(real, drawn)                   # 0.5 if nobody could tell, 1 if everybody can
+    >>> two_sample_accuracy(real, drawn)                   # 0.5 if indistinguishable, 1 if always told apart
     >>> precision_recall(descriptors(rules, real_states), descriptors(rules, drawn_states))
 
-Letters in shapes: B scenes, N vehicles, L lanes, K numbers that describe a scene.
+Letters in shapes: B scenes, N vehicles, L lanes, K features that describe a scene.
 """
 
 from collections.abc import Mapping
@@ -30,59 +30,57 @@ F64 = NDArray[np.float64]
 NEIGHBOURS = 3  # k of the manifolds, as in the paper
 QUANTILES = np.linspace(0.0025, 0.9975, 200)
 ABRUPT_MPH = 5.0
-JUDGE = FitConfig(epochs=12, batch_size=128, learning_rate=2e-3, learning_rate_end=2e-4, patience=4)
+CLASSIFIER = FitConfig(epochs=12, batch_size=128, learning_rate=2e-3, learning_rate_end=2e-4, patience=4)
 
 
-def independent_scenes(pictures: F32, count: int, seed: int = 0) -> F32:
-    """Return the baseline of a traffic model: each cell drawn by itself from that cell's values in real scenes.
+def independent_scenes(rasters: F32, count: int, seed: int = 0) -> F32:
+    """Return the baseline: every cell drawn independently from that cell's values in real scenes.
 
-    So every cell is right and nothing fits together. pictures: (B, 5, R, L); the own car is that of one scene.
+    rasters: (B, 5, R, L); the ego vehicle is that of one scene
     """
     random = np.random.default_rng(seed)
-    rows, lanes = pictures.shape[2:]
-    which = random.integers(len(pictures), size=(count, rows, lanes))
-    drawn = pictures[which, :, np.arange(rows)[:, None], np.arange(lanes)]  # (count, R, L, 5)
+    rows, lanes = rasters.shape[2:]
+    which = random.integers(len(rasters), size=(count, rows, lanes))
+    drawn = rasters[which, :, np.arange(rows)[:, None], np.arange(lanes)]  # (count, R, L, 5)
     drawn[drawn[..., OWN] > 0.0] = (-1.0, -1.0, 0.0, 0.0, 0.0)
-    whose = pictures[random.integers(len(pictures), size=count)]
+    whose = rasters[random.integers(len(rasters), size=count)]
     scene, row, lane = np.nonzero(whose[:, OWN] > 0.0)
     drawn[scene, row, lane] = whose[scene, :, row, lane]
     return np.ascontiguousarray(drawn.transpose(0, 3, 1, 2))
 
 
 def two_sample_accuracy(real: F32, drawn: F32, seed: int = 0) -> float:
-    """Return how often a convolutional network that was trained to tell real from drawn is right on others.
+    """Return the held-out accuracy of a convolutional network that classifies images as real or generated.
 
-    The classifier two-sample test (Lopez-Paz and Oquab 2017, arXiv:1610.06545, section 3): 0.5 is chance. It trains on
-    60% of both, stops on 10% and judges 30%; the sets are taken equally large.
+    The classifier two-sample test (Lopez-Paz and Oquab 2017, arXiv:1610.06545, section 3): 0.5 is chance level. It
+    trains on 60% of both sets, validates on 10% and tests on 30%; the sets are cut to equal sizes.
     """
     size = min(len(real), len(drawn))
     random = np.random.default_rng(seed)
-    pictures = np.concatenate(
-        [real[random.permutation(len(real))[:size]], drawn[random.permutation(len(drawn))[:size]]]
-    )
+    rasters = np.concatenate([real[random.permutation(len(real))[:size]], drawn[random.permutation(len(drawn))[:size]]])
     labels = np.repeat([1, 0], size)
     order = random.permutation(2 * size)
     parts = np.split(order, [int(1.2 * size), int(1.4 * size)])
-    train, validation, test = ({"obs": pictures[part], "label": labels[part]} for part in parts)
+    train, validation, test = ({"obs": rasters[part], "label": labels[part]} for part in parts)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        encoder = ConvEncoder(spaces.Box(-1.0, 1.0, pictures.shape[1:], np.float32), channels=(16, 32))
+        encoder = ConvEncoder(spaces.Box(-1.0, 1.0, rasters.shape[1:], np.float32), channels=(16, 32))
     judge = Classifier(encoder, 2)
-    fit(judge, train, validation, JUDGE, title="two-sample test")
+    fit(judge, train, validation, CLASSIFIER, title="two-sample test")
     return accuracy(judge.predict(test["obs"]).argmax(1), test["label"])
 
 
 def precision_recall(real: F64, drawn: F64) -> tuple[float, float]:
-    """Return (precision, recall): shares of drawn scenes among the real ones, and of real ones among the drawn.
+    """Return (precision, recall) of the generated scenes' manifold.
 
-    Source: Kynkaanniemi et al. 2019, arXiv:1904.06991, equations 1 and 2. A point is among others if it is nearer to
-    one of them than that one's third neighbour. real, drawn: (B, K) descriptors, of equally many scenes.
+    Source: Kynkaanniemi et al. 2019, arXiv:1904.06991, equations 1 and 2. A point is within a manifold if it is nearer
+    to one of its points than that point's third neighbour. real, drawn: (B, K) descriptors, of equally many scenes.
     """
     return _fraction_within(real, drawn), _fraction_within(drawn, real)
 
 
 def _fraction_within(points: F64, asked: F64) -> float:
-    """Share of `asked` that lie in the union of balls around `points` to their k-th neighbours."""
+    """Return the fraction of `asked` within the balls around `points` up to their k-th neighbours."""
     radius = np.sort(_distances(points, points), 1)[:, NEIGHBOURS]  # the nearest is the point itself
     return float((_distances(asked, points) <= radius).any(1).mean())
 
@@ -92,9 +90,10 @@ def _distances(first: NDArray[np.floating], second: NDArray[np.floating]) -> F64
 
 
 def descriptors(rules: Rules, states: NDArray[Any]) -> F64:
-    """Return what matters to a driver, in units that compare, (B, K).
+    """Return features that matter to a driver, in comparable units, (B, K).
 
-    Per lane: cars in view, free road ahead, mean speed (0 without cars), and whether it is the own one; own speed.
+    Per lane: vehicles in view, free road ahead, mean speed (0 without vehicles), and whether it is the ego lane; ego
+    speed.
     """
     seen, lane, speed = in_view(rules, states), states["lane"], speeds_mph(states)
     lanes = seen[..., None] & (lane[..., None] == np.arange(rules.lanes))  # (B, N, L)
@@ -107,7 +106,7 @@ def descriptors(rules: Rules, states: NDArray[Any]) -> F64:
 
 
 def marginals(rules: Rules, states: NDArray[Any]) -> dict[str, F64]:
-    """Return all cars in view per scene, all gaps from a front to the tail ahead [px] and all speeds [mph], by name."""
+    """Return vehicles in view per scene, gaps from a front to the tail ahead [px] and speeds [mph], by name."""
     seen = in_view(rules, states)
     along = np.where(seen, states["lane"] * 1e6 + states["y"], np.nan)
     ordered = np.sort(along, axis=1)  # lane by lane, front to rear; those out of view last
@@ -120,20 +119,20 @@ def marginals(rules: Rules, states: NDArray[Any]) -> dict[str, F64]:
 
 
 def distance_between(first: F64, second: F64) -> float:
-    """Return the mean difference of two marginals' quantiles, in their unit (Wasserstein's distance of order 1)."""
+    """Return the 1-Wasserstein distance of two marginals, in their unit, by their quantiles."""
     return float(np.abs(np.quantile(first, QUANTILES) - np.quantile(second, QUANTILES)).mean())
 
 
 def marginal_distances(rules: Rules, states: NDArray[Any], real: NDArray[Any]) -> Mapping[str, float]:
-    """Return how far each marginal of states is from that of real ones, by name."""
+    """Return the distance of each marginal to that of real states, by name."""
     wanted = marginals(rules, real)
     return {name: distance_between(values, wanted[name]) for name, values in marginals(rules, states).items()}
 
 
 def abrupt_fraction(rules: Rules, states: NDArray[Any]) -> float:
-    """Return the share of cars in view whose speed the simulator changes by more than 5 mph in its first frame.
+    """Return the fraction of vehicles in view whose speed the simulator changes by more than 5 mph in its first frame.
 
-    A car's speed must fit the road ahead of it; states: games before their first frame, as of `decode_rasters`.
+    A vehicle's speed must fit the road ahead of it; states: games before their first frame, as from `decode_rasters`.
     """
     after = settle(rules, states)
     change = np.abs(speeds_mph(after) - speeds_mph(states))
@@ -141,20 +140,20 @@ def abrupt_fraction(rules: Rules, states: NDArray[Any]) -> float:
 
 
 def copied_ratio(drawn: F32, held_out: F32, training: F32) -> float:
-    """Return how much nearer drawn scenes are to the training data than held-out real ones, as a ratio of medians.
+    """Return the median distance of generated scenes to the training data, relative to that of held-out real scenes.
 
-    1: as far as real scenes of other runs. 0: copies. Distances are between whole pictures.
+    1: as far as real scenes of other runs. 0: copies. Distances are between whole rasters.
     """
-    flat = [pictures.reshape(len(pictures), -1) for pictures in (drawn, held_out, training)]
+    flat = [rasters.reshape(len(rasters), -1) for rasters in (drawn, held_out, training)]
     nearest = [_distances(some, flat[2]).min(1) for some in flat[:2]]
     return float(np.median(nearest[0]) / np.median(nearest[1]))
 
 
-# --- what a scene is made of ------------------------------------------------------------------------------------------
+# --- vehicles ------------------------------------------------------------------------------------------
 
 
 def in_view(rules: Rules, states: NDArray[Any]) -> NDArray[np.bool_]:
-    """Whether each car's front is in the picture, (B, N)."""
+    """Whether each car's front is in the raster, (B, N)."""
     along = (states["y"] - states["y"][:, :1] + rules.ego_y) / CELL
     return (along >= 0) & (along < raster_rows(rules))
 

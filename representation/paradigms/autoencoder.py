@@ -1,14 +1,14 @@
-"""Paradigm 5, autoencoders: a code short enough that only what matters fits in, learned without a single label.
+"""Autoencoders (paradigm 5): plain, denoising and variational; a compressed code, learned without labels.
 
     >>> model = Autoencoder(ConvEncoder(space, features_dim=64), "conv", "grid")
     >>> fit(model, {"obs": grids}, {"obs": other_grids}, FitConfig())
-    >>> model.encoder.save("autoencoder.safetensors")      # a plain encoder: any agent drives with it
-    >>> model.reconstruct(grids)                           # (B, 4, 60, 7), what the code still knows
+    >>> model.encoder.save("autoencoder.safetensors")      # a plain encoder, for any agent
+    >>> model.reconstruct(grids)                           # (B, 4, 60, 7)
 
 Plain (Hinton and Salakhutdinov 2006, doi:10.1126/science.1127647), denoising (Vincent et al. 2008,
 doi:10.1145/1390156.1390294) and variational (Kingma and Welling 2013, arXiv:1312.6114).
 
-Letters in shapes: B observations, D features, Z latent numbers, (...) the shape of one observation.
+Letters in shapes: B observations, D features, Z latents, (...) the shape of one observation.
 """
 
 from collections.abc import Callable
@@ -29,12 +29,12 @@ LOGVAR_RANGE = (-10.0, 10.0)  # of the logarithm of a latent's variance
 
 
 class Autoencoder(Trainable):
-    """An encoder and a decoder that learn to give back what went in: minimise -log p(x | decode(encode(x))).
+    """An encoder and a decoder trained to reconstruct the input: minimise -log p(x | decode(encode(x))).
 
     Args:
         encoder: its features are the code
         decoder: a name in `representation.decoders.DECODERS`
-        likelihood: what p is, a name in `representation.metrics.likelihood.LIKELIHOODS`
+        likelihood: of p, a name in `representation.metrics.likelihood.LIKELIHOODS`
         architecture: the decoder's further arguments
     """
 
@@ -50,7 +50,7 @@ class Autoencoder(Trainable):
 
     @property
     def code_size(self) -> int:
-        """Numbers that the decoder reads."""
+        """Size of the code."""
         return self.encoder.features_dim
 
     def code(self, obs: Any) -> Tensor:
@@ -58,25 +58,25 @@ class Autoencoder(Trainable):
         return self.encoder(obs)
 
     def output(self, obs: Any) -> Tensor:
-        """Return what the likelihood reads, (B, ...)."""
+        """Return the parameters of the likelihood, (B, ...)."""
         return self.decoder(self.code(obs))
 
     def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean negative log-likelihood of batch["obs"] [nats], and nothing else to watch."""
+        """Return (mean negative log-likelihood of batch["obs"] [nats], no further metrics)."""
         return self.nats(self.output(batch["obs"]), target_of(self.encoder, batch["obs"])).mean(), {}
 
     def decode(self, code: Tensor) -> Tensor:
-        """Return the observations that a code stands for, (B, ...), as the encoder's network sees observations."""
+        """Return the reconstructions of codes, (B, ...), in the encoder's normalised input."""
         return self.expected(self.decoder(code))
 
     def expected(self, output: Tensor) -> Tensor:
-        """Return the observations that an output stands for, (B, ...)."""
+        """Return the expected observations of an output, (B, ...)."""
         if self.likelihood == "gaussian":
             return output
         return expected_grid(output) if self.likelihood == "grid" else torch.sigmoid(output)
 
     def reconstruct(self, observations: Any) -> NDArray[np.float32]:
-        """Return what comes back of NumPy observations, (B, ...) float32, without gradients and as at test time."""
+        """Return the reconstructions of NumPy observations, (B, ...) float32, in evaluation mode."""
         return self._in_pieces(observations, lambda obs: self.expected(self.output(obs)))
 
     def _in_pieces(self, observations: Any, work: Callable[[Any], Tensor]) -> NDArray[np.float32]:
@@ -91,15 +91,15 @@ class Autoencoder(Trainable):
 
 
 class DenoisingAutoencoder(Autoencoder):
-    """Sees a corrupted observation and gives back the whole one: minimise -log p(x | decode(encode(corrupted x))).
+    """Reconstructs the clean observation from a corrupted one: minimise -log p(x | decode(encode(corrupt(x)))).
 
-    What is corrupted cell by cell is best judged by the cells around. For pictures (C, H, W) a local path of two
-    convolutions therefore adds what it sees there to what the code says of the whole, as in the residual learning of
-    Zhang et al. 2017, "Beyond a Gaussian denoiser", arXiv:1608.03981.
+    Noise that is independent per cell is best judged by the cells around. For images (C, H, W) a local path of two
+    convolutions therefore adds its output to the decoder's, as in the residual learning of Zhang et al. 2017, "Beyond a
+    Gaussian denoiser", arXiv:1608.03981.
 
     Args:
         encoder, decoder, likelihood, architecture: as for `Autoencoder`
-        corrupt: observations (B, ...) float32 -> corrupted ones, drawing from torch's random numbers
+        corrupt: observations (B, ...) float32 -> corrupted ones, with torch's global random numbers
         local: channels of the local path; 0 for none
     """
 
@@ -118,27 +118,27 @@ class DenoisingAutoencoder(Autoencoder):
         self.local = local_path(target_shape(encoder.observation_space), local) if local else None
 
     def output(self, obs: Any) -> Tensor:
-        """Return what the likelihood reads, (B, ...), of corrupted observations."""
+        """Return the parameters of the likelihood, (B, ...), for corrupted observations."""
         whole = super().output(obs)
         return whole if self.local is None else whole + self.local(target_of(self.encoder, obs))
 
     def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean negative log-likelihood of the undamaged batch["obs"] [nats]."""
+        """Return the mean negative log-likelihood of the clean batch["obs"] [nats]."""
         output = self.output(self.corrupt(batch["obs"]))  # (B, ...)
         return self.nats(output, target_of(self.encoder, batch["obs"])).mean(), {}
 
 
 def local_path(shape: tuple[int, ...], channels: int) -> nn.Sequential:
-    """Return two convolutions from a picture (C, H, W) to another; each cell sees 9 lines and 5 columns around it."""
+    """Return two convolutions between images (C, H, W); each cell sees 9 rows and 5 columns around it."""
     if len(shape) != 3:
-        raise ValueError(f"observations of shape {shape} are no pictures (C, H, W), which a local path is for; local=0")
+        raise ValueError(f"observations of shape {shape} are not images (C, H, W), as a local path needs; use local=0")
     inner = nn.Conv2d(shape[0], channels, (5, 3), padding=(2, 1))
     outer = nn.Conv2d(channels, shape[0], (5, 3), padding=(2, 1))
     return nn.Sequential(inner, nn.ReLU(), outer)
 
 
 class VariationalAutoencoder(Autoencoder):
-    """A code that is a normal distribution, held near the standard one, from which new observations can be drawn.
+    """An autoencoder whose code is a normal distribution, regularised towards the standard one, for sampling.
 
     Maximise the evidence lower bound (Kingma and Welling 2013, equations 3 and 10, with one sample of z):
 
@@ -168,7 +168,7 @@ class VariationalAutoencoder(Autoencoder):
 
     @property
     def code_size(self) -> int:
-        """Numbers that the decoder reads: Z."""
+        """Size of the code: Z."""
         return self.latents
 
     def distribution(self, obs: Any) -> tuple[Tensor, Tensor]:
@@ -181,7 +181,7 @@ class VariationalAutoencoder(Autoencoder):
         return self.distribution(obs)[0]
 
     def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
-        """Return (mean of -log p(x | z) + beta * KL, and watch -ELBO and KL) [nats]."""
+        """Return (mean of -log p(x | z) + beta * KL, metrics -ELBO and KL) [nats]."""
         mean, logvar = self.distribution(batch["obs"])
         z = mean + torch.exp(0.5 * logvar) * torch.randn_like(mean)  # (B, Z)
         nats = self.nats(self.decoder(z), target_of(self.encoder, batch["obs"])).mean()
@@ -201,18 +201,18 @@ class VariationalAutoencoder(Autoencoder):
         return float(means[0]), float(means[1])
 
     def sample(self, count: int, seed: int = 0) -> NDArray[np.float32]:
-        """Return `count` observations drawn from the prior, (count, ...) float32: their expected values given z."""
+        """Return `count` samples from the prior, (count, ...) float32: their expected values given z."""
         z = torch.randn(count, self.latents, generator=torch.Generator().manual_seed(seed))
         return self._in_pieces(z.numpy(), self.decode)
 
     def interpolate(self, first: Any, last: Any, steps: int) -> NDArray[np.float32]:
-        """Return observations on the straight line between two observations' mean codes, (steps, ...) float32."""
+        """Return the linear interpolation of two observations' mean codes, (steps, ...) float32."""
         ends = self._in_pieces(np.stack([first, last]), self.code)  # (2, Z)
-        share = np.linspace(0.0, 1.0, steps, dtype=np.float32)[:, None]  # (steps, 1)
-        return self._in_pieces((1.0 - share) * ends[0] + share * ends[1], self.decode)
+        fraction = np.linspace(0.0, 1.0, steps, dtype=np.float32)[:, None]  # (steps, 1)
+        return self._in_pieces((1.0 - fraction) * ends[0] + fraction * ends[1], self.decode)
 
     def active_units(self, observations: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return which latents say anything, (Z,): those whose mean varies over the observations.
+        """Return which latents are active, (Z,): those whose mean varies over the observations.
 
         Burda, Grosse and Salakhutdinov 2016, arXiv:1509.00519, appendix C: A_u = Cov_x(E[u | x]) > 0.01.
         """

@@ -1,9 +1,9 @@
-"""Paradigm 4, encoder-decoder from picture to words: a sentence that says what the driver saw and did.
+"""Captioning (paradigm 4, encoder-decoder): a sentence that describes the scene and the decision.
 
 Source: Vinyals, Toshev, Bengio and Erhan 2015, "Show and tell: A neural image caption generator", arXiv:1411.4555,
-equations 10 to 12: a convolutional encoder's features start a recurrent decoder, which reads its own last word and
-writes the next, trained on -log p(word | words before, scene). It sees the features again at every word, as in Cho et
-al. 2014, arXiv:1406.1078, equation 1.
+equations 10 to 12: the features of a convolutional encoder initialise a recurrent decoder, which reads the previous
+word and predicts the next, trained on -log p(word | words before, scene). It gets the features again at every word, as
+in Cho et al. 2014, arXiv:1406.1078, equation 1.
 
     >>> captioner = SceneCaptioner()
     >>> fit(captioner, {"obs": grids, "action": actions, "words": describe(grids, actions)}, ..., FitConfig())
@@ -40,14 +40,14 @@ GRID = (4, 60, 7)
 
 
 class SceneCaptioner(SavedModel):
-    """An encoder of the scene, the decision beside it, and a GRU that writes words.
+    """An encoder of the scene, the decision as a further input, and a GRU that generates words.
 
     Args:
         shape: of one observation, a grid of the contest's sensor by default
         encoder: name of its architecture in `representation.registry.ENCODERS`
         features_dim: D
         units: U
-        words: W, the longest sentence, its end mark included
+        words: W, the longest sentence, including its end mark
         architecture: the encoder's further arguments
     """
 
@@ -75,7 +75,7 @@ class SceneCaptioner(SavedModel):
         self.read = nn.Linear(units, len(VOCABULARY))
 
     def context(self, obs: Observation, actions: Tensor) -> Tensor:
-        """Return (B, U): what was seen, and what was decided (B,)."""
+        """Return the context (B, U) of scenes and decisions (B,)."""
         features = self.level(self.encoder(obs))  # (B, D)
         decided = functional.one_hot(actions, len(Action)).to(features.dtype)  # (B, 5)
         return torch.tanh(self.start(torch.cat([features, decided], 1)))
@@ -86,7 +86,7 @@ class SceneCaptioner(SavedModel):
         return self.read(state), state
 
     def forward(self, obs: Observation, actions: Tensor, words: Tensor) -> Tensor:
-        """Return the scores of each word given the true words before it, (B, W, V)."""
+        """Return the logits of each word given the true words before it, (B, W, V)."""
         context, before, scores = self.context(obs, actions), torch.full_like(words[:, 0], START), []
         state = context
         for position in range(words.shape[1]):
@@ -96,7 +96,7 @@ class SceneCaptioner(SavedModel):
         return torch.stack(scores, 1)  # (B, W, V)
 
     def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
-        """Return (nats per word up to the end mark, share of those words that are right) on obs, action, words."""
+        """Return (nats per word up to the end mark, accuracy of those words) on obs, action, words."""
         words = batch["words"]  # (B, W)
         scores = self(batch["obs"], batch["action"], words)
         ended = (words == TOKEN["."]).cumsum(1) - (words == TOKEN["."]).long()  # marks before each word
@@ -106,7 +106,7 @@ class SceneCaptioner(SavedModel):
         return (nats * counts).sum() / counts.sum(), {"words_right": right}
 
     def write(self, obs: Any, actions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the likeliest words one by one, (B, W), for NumPy observations and decisions (B,)."""
+        """Return greedily decoded words, (B, W), for NumPy observations and decisions (B,)."""
         self.eval()
         out, device = np.zeros((len(actions), self.words), np.int64), self.read.weight.device
         with torch.no_grad():
@@ -126,7 +126,7 @@ class SceneCaptioner(SavedModel):
 
 
 def narrator(path: str | Path) -> Callable[[Simulator, int], str]:
-    """Return (simulator with one game that waits for a decision, the decision) -> its sentence, by the file's model."""
+    """Return a function (simulator with one game at a decision, the decision) -> sentence, by a captioner's file."""
     captioner = SceneCaptioner.load(path)
 
     def say(sim: Simulator, action: int) -> str:
@@ -135,18 +135,18 @@ def narrator(path: str | Path) -> Callable[[Simulator, int], str]:
     return say
 
 
-# --- how good it is ---------------------------------------------------------------------------------------------------
+# --- metrics ----------------------------------------------------------------------------------------------------------
 
 
 def exact_match(written: Sequence[str], true: Sequence[str]) -> float:
-    """Return the share of sentences that are right word for word."""
+    """Return the fraction of sentences that match word for word."""
     return float(np.mean([a == b for a, b in zip(written, true, strict=True)]))
 
 
 def slot_f1(written: Sequence[str], true: Sequence[str]) -> dict[str, float]:
-    """Return F1 of what sentences state (`data.captions.slots`), for each slot and, as "all", for all together.
+    """Return F1 of the slots that sentences state (`data.captions.slots`), by slot and, as "all", together.
 
-    F1 = 2 * right / (stated + true), where a statement is right if the true sentence makes it too.
+    F1 = 2 * correct / (stated + true), where a statement is correct if the true sentence makes it too.
     """
     right, stated = Counter[str](), Counter[str]()
     for one, other in zip(written, true, strict=True):

@@ -1,17 +1,17 @@
-"""Paradigm 2, convolutional networks: small filters that look for the same thing everywhere in a picture.
+"""Convolutional networks (paradigm 2): filters with shared weights at every position of an image.
 
 Source: LeCun, Bottou, Bengio and Haffner 1998, "Gradient-based learning applied to document recognition",
-doi:10.1109/5.726791, section II. A layer computes, with the same weights w at every place (i, j),
+doi:10.1109/5.726791, section II. A layer computes, with the same weights w at every position (i, j),
 
     y[k, i, j] = f(b[k] + sum over c, u, v of w[k, c, u, v] * x[c, s * i + u - p, s * j + v - p])
 
-with stride s and padding p; beside the picture x is 0. What moves in the picture moves in y, and nothing has to be
-learned twice. Halving by stride in place of pooling: Springenberg et al. 2015, arXiv:1412.6806.
+with stride s and zero padding p. A translated input gives a translated output. Stride in place of pooling: Springenberg
+et al. 2015, arXiv:1412.6806.
 
     >>> encoder = ConvEncoder(spaces.Box(0, 1, (4, 60, 7)), features_dim=64)
     >>> encoder.encode(grids)                              # (B, 64)
 
-Letters in shapes: B observations, C channels, H lines, W columns, D features.
+Letters in shapes: B observations, C channels, H rows, W columns, D features.
 """
 
 from collections.abc import Sequence
@@ -30,15 +30,15 @@ READINGS = ("flat", "max", "mean")
 def conv_layers(
     shape: tuple[int, int, int], channels: Sequence[int], kernel_size: int = 3
 ) -> tuple[nn.Sequential, tuple[int, int, int]]:
-    """Return (layers, shape of their output) for pictures of a shape (C, H, W).
+    """Return (layers, shape of their output) for images of a shape (C, H, W).
 
-    Each layer is a convolution and relu. It halves every side longer than 8; on a side of length 1 there is nothing
-    beside a place, so that its filters have length 1 there.
+    Each layer is a convolution and relu. It halves every side longer than 8; along a side of length 1, filters have
+    length 1 as well.
     """
     if not channels or min(channels) < 1:
-        raise ValueError(f"channels={tuple(channels)!r} is not possible; give one number from 1 per layer")
+        raise ValueError(f"channels={tuple(channels)!r} is not possible; give at least 1 filter per layer")
     if kernel_size < 1 or kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size={kernel_size} has no middle; give an odd number from 1")
+        raise ValueError(f"kernel_size must be odd and at least 1, got {kernel_size}")
     layers: list[nn.Module] = []
     inputs, height, width = shape
     for outputs in channels:
@@ -54,16 +54,14 @@ def _kernel(side: int, kernel_size: int) -> int:
 
 
 class ConvEncoder(Encoder):
-    """Convolutions over the observation as one picture, then one dense layer.
+    """Convolutions over the observation as an image, then one dense layer.
 
     Args:
-        observation_space: any; a stack of pictures becomes one picture with all their channels, which is how the first
-            layer sees motion
+        observation_space: any; a stack of images becomes one image with all their channels, which shows motion
         features_dim: D
         channels: filters of each layer
         kernel_size: side of a filter, odd
-        reading: what the dense layer reads of the last layer's maps: "flat" every number, so that places matter; "max"
-            or "mean" one number per map, so that they do not
+        reading: input of the dense layer: "flat" for the last maps, flattened; "max" or "mean" for global pooling
     """
 
     name = "conv"
@@ -89,8 +87,8 @@ class ConvEncoder(Encoder):
 
     def features(self, obs: Observation) -> Tensor:
         """Return (B, D)."""
-        picture = as_image(obs)  # (B, C, H, W)
-        maps = self.layers(picture)  # (B, K, h, w)
+        image = as_image(obs)  # (B, C, H, W)
+        maps = self.layers(image)  # (B, K, h, w)
         if self.reading == "flat":
             read = maps.flatten(1)  # (B, K * h * w)
         else:

@@ -1,4 +1,4 @@
-"""Paradigm 1, feed-forward networks: every number of the observation, through layers of weighted sums.
+"""Feed-forward networks (paradigm 1): dense layers over the observation as a vector.
 
 Source: Rumelhart, Hinton and Williams 1986, "Learning representations by back-propagating errors",
 doi:10.1038/323533a0. A layer computes y = f(W x + b).
@@ -27,7 +27,7 @@ def dense_layers(inputs: int, hidden: Sequence[int], outputs: int, activation: s
 
 
 class DenseEncoder(Encoder):
-    """Dense layers over the observation as one row of numbers.
+    """Dense layers over the observation as a vector.
 
     Args:
         observation_space: any

@@ -1,14 +1,14 @@
-"""Vehicles found in pictures: from two camera pictures to the cells of the game's grid, and a driver that uses them.
+"""Vehicle detection: from two camera frames to the cells of the game's grid, by a fully convolutional network.
 
-A network of convolutions alone: what it answers for a cell depends on the pixels around that cell, by the same weights
-everywhere. Source: Long, Shelhamer and Darrell 2015, "Fully convolutional networks", arXiv:1411.4038, section 3; cells
-that each say what is in them: Redmon et al. 2016, "You only look once", arXiv:1506.02640, section 2.
+The output for a cell depends on the pixels around that cell, with the same weights everywhere. Source: Long, Shelhamer
+and Darrell 2015, "Fully convolutional networks", arXiv:1411.4038, section 3; predictions per cell: Redmon et al. 2016,
+"You only look once", arXiv:1506.02640, section 2.
 
     >>> detector = GridDetector(rows=70, lanes=7)
-    >>> seen = detector.detect(pictures)                   # pictures (N, 2, 3, 140, 32) uint8
-    >>> cells = sensor_cells(whole_vehicles(seen), Sensor(), RULES_2018)    # (N, 420) what the game's sensor shows
+    >>> detections = detector.detect(frames)               # frames (N, 2, 3, 140, 32) uint8
+    >>> cells = sensor_cells(whole_vehicles(detections), Sensor(), RULES_2018)    # (N, 420), as the contest's sensor
 
-Letters in shapes: N scenes, B of a minibatch, T pictures, H x W pixels, R rows and L lanes of the road's grid.
+Letters in shapes: N scenes, B of a minibatch, T frames, H x W pixels, R rows and L lanes of the road's grid.
 """
 
 import math
@@ -26,7 +26,7 @@ from deeptraffic.sim.state import PAD
 from representation.fit import Batch, Trainable
 
 ROW_PIXELS, LANE_PIXELS = 2, 4  # of a cell; a shoulder of half a lane lies on either side
-OUTPUTS = 3  # logits of a car and of the own car; speed / full speed
+OUTPUTS = 3  # logits of a vehicle and of the ego vehicle; speed / full speed
 CHUNK = 512
 
 Bools = NDArray[np.bool_]
@@ -34,11 +34,11 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Detections:
-    """What is in every cell of the road.
+    """Content of every cell of the road.
 
-    occupied: (N, R, L) whether a car marks the cell, the own one included
-    own: (N, R, L) whether the own car does
-    speed: (N, R, L) [px/frame] of that car, meaningless in a free cell
+    occupied: (N, R, L) whether a vehicle marks the cell, the ego vehicle included
+    own: (N, R, L) whether the ego vehicle does
+    speed: (N, R, L) [px/frame] of that vehicle, undefined in a free cell
     """
 
     occupied: Bools
@@ -47,24 +47,24 @@ class Detections:
 
 
 def image_size(rows: int, lanes: int) -> tuple[int, int]:
-    """Return (H, W) of the pictures that a grid of R x L cells is found in."""
+    """Return (H, W) of the frames for a grid of R x L cells."""
     return rows * ROW_PIXELS, (lanes + 1) * LANE_PIXELS
 
 
 class GridDetector(Trainable):
-    """From T pictures, the last of them of this moment, to what is in each cell.
+    """From T frames, the last of them of this moment, to what is in each cell.
 
     Args:
         rows, lanes: R, L
-        pictures: T
+        frames: T
         width: channels of the layers
     """
 
-    def __init__(self, rows: int = 70, lanes: int = 7, pictures: int = 2, width: int = 24) -> None:
+    def __init__(self, rows: int = 70, lanes: int = 7, frames: int = 2, width: int = 24) -> None:
         super().__init__()
-        self.shape, self.pictures = (rows, lanes), pictures
+        self.shape, self.frames = (rows, lanes), frames
         self.pixels = nn.Sequential(
-            nn.Conv2d(3 * pictures, width // 2, 3, padding=1),  # (B, w/2, 2R, 4L)
+            nn.Conv2d(3 * frames, width // 2, 3, padding=1),  # (B, w/2, 2R, 4L)
             nn.ReLU(),
             nn.Conv2d(width // 2, width, 3, (ROW_PIXELS, 2), 1),  # (B, w, R, 2L)
             nn.ReLU(),
@@ -77,20 +77,20 @@ class GridDetector(Trainable):
             nn.Conv2d(2 * width, OUTPUTS, 1),  # (B, 3, R, L)
         )
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Return logits of car and own car, and speed / full speed, (B, 3, R, L), for (B, T, 3, H, W) uint8."""
+    def forward(self, frames: Tensor) -> Tensor:
+        """Return logits of car and ego car, and speed / full speed, (B, 3, R, L), for (B, T, 3, H, W) uint8."""
         size = image_size(*self.shape)
-        assert pictures.shape[1:] == (self.pictures, 3, *size), f"{tuple(pictures.shape)} is not (B, T, 3, {size})"
-        channels = pictures.flatten(1, 2).float() / 255.0 - 0.5  # (B, 3T, H, W)
+        assert frames.shape[1:] == (self.frames, 3, *size), f"{tuple(frames.shape)} is not (B, T, 3, {size})"
+        channels = frames.flatten(1, 2).float() / 255.0 - 0.5  # (B, 3T, H, W)
         road = channels[..., LANE_PIXELS // 2 : -LANE_PIXELS // 2]  # without the shoulders, (B, 3T, 2R, 4L)
         return self.cells(self.pixels(road))
 
     def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
         """Return (cross-entropies of both marks + squared error of cars' speeds, what it is made of).
 
-        Batch: pictures; occupied, own (B, R, L) bool; speed (B, R, L) [px/frame].
+        Batch: frames; occupied, own (B, R, L) bool; speed (B, R, L) [px/frame].
         """
-        out = self(batch["pictures"])
+        out = self(batch["frames"])
         occupied = batch["occupied"].float()
         marks = functional.binary_cross_entropy_with_logits(out[:, 0], occupied)
         own = functional.binary_cross_entropy_with_logits(out[:, 1], batch["own"].float())
@@ -98,36 +98,36 @@ class GridDetector(Trainable):
         speed = error.sum() / occupied.sum().clamp(min=1.0)
         return marks + own + speed, {"marks": marks, "own": own, "speed": speed}
 
-    def detect(self, pictures: NDArray[np.uint8]) -> Detections:
-        """Return what is in the cells of (N, T, 3, H, W) pictures."""
+    def detect(self, frames: NDArray[np.uint8]) -> Detections:
+        """Return the detections in (N, T, 3, H, W) frames."""
         self.eval()
         pieces = []
         with torch.no_grad():
-            for start in range(0, len(pictures), CHUNK):
-                pieces.append(self(torch.from_numpy(pictures[start : start + CHUNK])).numpy())
+            for start in range(0, len(frames), CHUNK):
+                pieces.append(self(torch.from_numpy(frames[start : start + CHUNK])).numpy())
         out = np.concatenate(pieces)
         return Detections(out[:, 0] > 0, out[:, 1] > 0, FULL_SPEED * out[:, 2])
 
 
 def true_cells(states: NDArray[Any]) -> Detections:
-    """Return what the game has marked in states (N,) that wait for a decision."""
+    """Return the game's own marks in states (N,) at a decision."""
     marks = states["cells"][:, :, PAD:-PAD].transpose(0, 2, 1)  # (N, R, L) vehicle + 1
     speeds = np.take_along_axis(states["map_speed"], marks.reshape(len(marks), -1).astype(np.int64), 1)
     return Detections(marks > 0, marks == 1, speeds.reshape(marks.shape))
 
 
-# --- what a driver's sensor would show --------------------------------------------------------------------------------
+# --- the contest's sensor --------------------------------------------------------------------------------
 
 
 def own_lanes(seen: Detections) -> NDArray[np.int64]:
-    """Return the own car's lane, (N,): the one with most of its cells."""
+    """Return the ego lane, (N,): the one with most of the ego cells."""
     return seen.own.sum(1).argmax(1)
 
 
 def whole_vehicles(seen: Detections) -> Detections:
-    """Return the same with one speed along each run of occupied cells of a lane: the mean of theirs.
+    """Return detections with one speed along each run of occupied cells of a lane: the mean of theirs.
 
-    A driver that tells vehicles apart by their speeds then sees one vehicle per run; cars that touch are taken for one.
+    A policy that tells vehicles apart by their speeds then sees one vehicle per run; touching vehicles are merged.
     """
     occupied = np.moveaxis(seen.occupied, 1, 2)  # (N, L, R): the cells of a run lie together
     starts = occupied.copy()
@@ -141,9 +141,9 @@ def whole_vehicles(seen: Detections) -> Detections:
 
 
 def sensor_cells(seen: Detections, sensor: Sensor, rules: Rules) -> NDArray[np.float64]:
-    """Return what the contest's sensor would show, (N, sensor.size): free 1, beside the road 0, a car its speed."""
+    """Return the reading of the contest's sensor, (N, sensor.size): free 1, off the road 0, a vehicle its speed."""
     count, rows, lanes = seen.occupied.shape
-    ego_row = math.floor(rules.ego_y / CELL_LENGTH)  # the own car keeps near there
+    ego_row = math.floor(rules.ego_y / CELL_LENGTH)  # the ego car keeps near there
     reading = np.where(seen.occupied, np.clip(seen.speed, 0.0, FULL_SPEED) / rules.empty, 1.0)
     wide = np.zeros((count, sensor.length, lanes + 2 * sensor.lanes_side))
     first = ego_row - sensor.patches_ahead

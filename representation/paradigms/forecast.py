@@ -1,13 +1,13 @@
-"""Paradigm 4, encoder-decoder in time: what will the road look like after this decision, and after the next eight?
+"""Forecasting of grids (paradigm 4, encoder-decoder): the road after one decision, and after each of the next eight.
 
-`GridPredictor` answers (o, a) -> o' in one go: Oh et al. 2015, "Action-conditional video prediction using deep networks
-in Atari games", arXiv:1507.08750, section 3. `Forecaster` reads the past into a state and writes the future out of it:
-Sutskever, Vinyals and Le 2014, "Sequence to sequence learning with neural networks", arXiv:1409.3215, with convolutions
-in the recurrent cell, as in Shi et al. 2015, "Convolutional LSTM network", arXiv:1506.04214, equation 3.
+`GridPredictor` maps (o, a) to o' in one step: Oh et al. 2015, "Action-conditional video prediction using deep networks
+in Atari games", arXiv:1507.08750, section 3. `Forecaster` encodes the past into a state and decodes the future from it:
+Sutskever, Vinyals and Le 2014, "Sequence to sequence learning with neural networks", arXiv:1409.3215, with a
+convolutional recurrent cell, as in Shi et al. 2015, "Convolutional LSTM network", arXiv:1506.04214, equation 3.
 
     >>> model = Forecaster()
     >>> fit(model, with_prior(windows(recording, 3, 8)), with_prior(windows(others, 3, 8)), FitConfig())
-    >>> model.predict(rows)                                # (B, 8, 2, 60, 7): chance that a cell is taken, speed
+    >>> model.predict(rows)                                # (B, 8, 2, 60, 7): probability of occupancy, speed
 
 Letters in shapes: B examples, T past and K future steps, H rows and W columns of cells, C channels, A = 5 actions.
 """
@@ -30,16 +30,16 @@ from representation.saved_model import SavedModel
 
 ACTIONS = len(Action)
 CHUNK = 256  # examples predicted at a time
-PRIOR_LOGIT = 2.0  # of a cell that constant velocity takes: a chance of 0.88, of others 0.12
-TYPICAL_SPEED = 0.57  # of full speed, where constant velocity has no car
+PRIOR_LOGIT = 2.0  # of a cell in the constant-velocity forecast: probability 0.88, of others 0.12
+TYPICAL_SPEED = 0.57  # of full speed, where the constant-velocity forecast is empty
 
 F32 = NDArray[np.float32]
 
 
 class GridPredictor(SavedModel):
-    """(o, a) -> o': a convolutional encoder that halves the road and knows the action, and a decoder with a bridge.
+    """(o, a) -> o': a convolutional encoder-decoder with a skip connection, conditioned on the action.
 
-    It is shown what constant velocity expects of o and a, and answers with where the road departs from that.
+    It takes the constant-velocity forecast of o and a as an input, and predicts the residual.
 
     Args:
         width: channels C
@@ -70,22 +70,22 @@ class GridPredictor(SavedModel):
         return over_prior(self.read(fine), expected)  # (B, 4, H, W)
 
     def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
-        """Return (nats of the next grid, share of its cars' cells that are found) on rows of `transitions`."""
+        """Return (nats of the next grid, recall of its occupied cells) on rows of `transitions`."""
         output, target = self(batch["obs"], batch["action"], batch["expected"]), batch["next_obs"]
         found = ((output[:, OCCUPIED] > 0) & (target[:, OCCUPIED] > 0)).sum() / target[:, OCCUPIED].sum().clamp(min=1)
         return grid_nats(output, target).mean(), {"found": found}
 
     def predict(self, grids: F32, actions: NDArray[np.int64]) -> F32:
-        """Return the expected next grids (B, 4, H, W): chances of marks, and speeds."""
+        """Return the expected next grids (B, 4, H, W): probabilities of marks, and speeds."""
         rows = {"obs": grids, "action": actions, "expected": constant_velocity(grids, actions[:, None])[:, 0]}
         return _in_pieces(self, rows, lambda b: expected_grid(self(b["obs"], b["action"], b["expected"])))
 
 
 class Forecaster(SavedModel):
-    """Reads T grids and the decisions between them; writes the next K grids under a plan of K decisions.
+    """Encodes T grids and the decisions between them; decodes the next K grids under a plan of K decisions.
 
-    At each step ahead it is shown what constant velocity expects (`data.motion.constant_velocity`), and its own answer
-    for the step before; what it learns is where the road departs from that: who has to brake, who is let in.
+    Each step takes the constant-velocity forecast (`data.motion.constant_velocity`) and the previous prediction as
+    inputs, and predicts the residual.
 
     Args:
         width: channels C of the recurrent state
@@ -119,13 +119,13 @@ class Forecaster(SavedModel):
         return torch.stack(outputs, 1)  # (B, K, 4, H, W)
 
     def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
-        """Return (nats of one step's grid, the mean over the steps; and those of the first and the last step)."""
+        """Return (nats of one step's grid, mean over the steps; metrics of the first and the last step)."""
         output, target = self(batch), batch["future"]  # (B, K, 4, H, W)
         nats = grid_nats(output.flatten(0, 1), target.flatten(0, 1)).view(output.shape[:2]).mean(0)  # (K,)
         return nats.mean(), {"first": nats[0], "last": nats[-1]}
 
     def predict(self, rows: Mapping[str, Any]) -> F32:
-        """Return (B, K, 2, H, W): the chance that a cell is taken, and the speed there, for rows of `windows`."""
+        """Return (B, K, 2, H, W), probabilities of occupancy and speeds, for rows of `windows`."""
 
         def work(batch: Batch) -> Tensor:
             output = self(batch)
@@ -157,18 +157,18 @@ class ConvGRUCell(nn.Module):
 
 
 def with_prior(rows: Mapping[str, Any]) -> dict[str, Any]:
-    """Return rows of `windows` with `expected`, what constant velocity expects, (B, K, 2, H, W)."""
+    """Return rows of `windows` with `expected`, the constant-velocity forecast, (B, K, 2, H, W)."""
     return {**rows, "expected": constant_velocity(rows["past"][:, -1], rows["plan"])}
 
 
 def transitions(grids: F32, actions: NDArray[np.int64], next_grids: F32) -> dict[str, Any]:
-    """Return rows that a `GridPredictor` is trained on: obs, action, next_obs, and what constant velocity expects."""
+    """Return training data of `GridPredictor`: obs, action, next_obs and the constant-velocity forecast."""
     expected = constant_velocity(grids, actions[:, None])[:, 0]  # (B, 2, H, W)
     return {"obs": grids, "action": actions, "expected": expected, "next_obs": next_grids}
 
 
 def zero_initialised(layer: nn.Conv2d) -> nn.Conv2d:
-    """Return the layer with weights of 0, so that a network begins with the answer that it departs from."""
+    """Return the layer with weights of 0, so that a network starts with its prior as output."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -176,7 +176,7 @@ def zero_initialised(layer: nn.Conv2d) -> nn.Conv2d:
 
 
 def over_prior(output: Tensor, expected: Tensor) -> Tensor:
-    """Return outputs (B, 4, H, W) counted from what constant velocity expects, (B, 2, H, W)."""
+    """Return outputs (B, 4, H, W) as residuals of the constant-velocity forecast (B, 2, H, W)."""
     prior = torch.zeros_like(output)
     prior[:, OCCUPIED] = PRIOR_LOGIT * (2.0 * expected[:, 0] - 1.0)
     prior[:, SPEED] = torch.where(expected[:, 0] > 0, expected[:, 1], TYPICAL_SPEED)
@@ -184,7 +184,7 @@ def over_prior(output: Tensor, expected: Tensor) -> Tensor:
 
 
 def action_planes(actions: Tensor, like: Tensor) -> Tensor:
-    """Return actions (B,) as planes (B, A, H, W): 1 everywhere in the plane of the action that was taken."""
+    """Return actions (B,) as one-hot planes (B, A, H, W)."""
     one_hot = functional.one_hot(actions, ACTIONS).to(like.dtype)  # (B, A)
     return one_hot[:, :, None, None].expand(-1, -1, *like.shape[2:])
 
@@ -200,37 +200,37 @@ def _in_pieces(model: nn.Module, arrays: Mapping[str, Any], work: Any) -> F32:
     return torch.cat(pieces).cpu().numpy()
 
 
-# --- how good it is ---------------------------------------------------------------------------------------------------
+# --- metrics ----------------------------------------------------------------------------------------------------------
 
 
-def occupied_iou(chance: F32, true: F32, threshold: float = 0.5) -> float:
-    """Return intersection over union of the cells that are taken, over all examples together; arrays of one shape."""
-    named, taken = chance >= threshold, true >= 0.5
+def occupied_iou(probability: F32, true: F32, threshold: float = 0.5) -> float:
+    """Return the intersection over union of occupied cells, over all examples; arrays of one shape."""
+    named, taken = probability >= threshold, true >= 0.5
     return float((named & taken).sum() / max(1, (named | taken).sum()))
 
 
-def occupied_bits(chance: F32, true: F32) -> float:
-    """Return how much chances leave open [bits per cell]: the cross-entropy of cells being taken, lower is better."""
-    sure = np.clip(chance, 1e-4, 1 - 1e-4)
+def occupied_bits(probability: F32, true: F32) -> float:
+    """Return the cross-entropy of occupancy [bits per cell]."""
+    sure = np.clip(probability, 1e-4, 1 - 1e-4)
     return float(-np.mean(np.where(true >= 0.5, np.log2(sure), np.log2(1.0 - sure))))
 
 
 def calibrated(expected: F32, known: F32, true: F32) -> F32:
-    """Return a forecast of cells that are taken (1) or not (0) as chances: how often each came true in known ones.
+    """Return a binary forecast of occupancy as probabilities: the frequencies with which it was true in training.
 
-    expected: to be turned; known, true: of one shape, forecasts and what came, on training data
+    expected: forecast to calibrate; known, true: forecasts and true grids of training data, of one shape
     """
     free, taken = (float(true[(known > 0.5) == is_taken].mean()) for is_taken in (False, True))
     return np.where(expected > 0.5, np.float32(taken), np.float32(free))
 
 
-def best_threshold(chance: F32, true: F32) -> float:
-    """Return the chance from which a cell is best called taken, on validation data: of 0.1, 0.15, ... 0.6."""
+def best_threshold(probability: F32, true: F32) -> float:
+    """Return the probability threshold of occupancy with the best IoU: of 0.1, 0.15, ... 0.6."""
     options = np.linspace(0.1, 0.6, 11)
-    return float(options[np.argmax([occupied_iou(chance, true, option) for option in options])])
+    return float(options[np.argmax([occupied_iou(probability, true, option) for option in options])])
 
 
 def speed_rmse_mph(speeds: F32, true: F32) -> float:
-    """Return the error [mph] of speeds (B, H, W) where there are cars in the true grids (B, 4, H, W)."""
+    """Return the RMSE [mph] of speeds (B, H, W) in the occupied cells of true grids (B, 4, H, W)."""
     cars = true[:, OCCUPIED] > 0.5
     return float(80.0 * np.sqrt(np.mean((speeds[cars] - true[:, SPEED][cars]) ** 2)))

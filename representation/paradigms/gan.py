@@ -1,20 +1,20 @@
-"""Paradigm 6, generative adversarial networks: one network draws, another says what gives the drawing away.
+"""Generative adversarial networks (paradigm 6) for scene rasters, unconditional and class-conditional.
 
-Source: Goodfellow et al. 2014, "Generative adversarial nets", arXiv:1406.2661. A generator G turns noise z into a
-picture, a discriminator D gives a picture a number, high for real ones. Here in the form of DCGAN (Radford, Metz and
-Chintala 2015, arXiv:1511.06434, section 3): strided convolutions, no pooling, batch normalisation in G. D's weights
-are held at spectral norm 1 (Miyato et al. 2018, arXiv:1802.05957, equation 8), which bounds how steep D can be, and
-the game is the hinge loss (their equations 16 and 17):
+Source: Goodfellow et al. 2014, "Generative adversarial nets", arXiv:1406.2661. A generator G maps noise z to an image,
+a discriminator D maps an image to a score, high for real ones. Here in the form of DCGAN (Radford, Metz and Chintala
+2015, arXiv:1511.06434, section 3): strided convolutions, no pooling, batch normalisation in G. D's weights are
+constrained to spectral norm 1 (Miyato et al. 2018, arXiv:1802.05957, equation 8), which bounds its Lipschitz constant,
+and the objective is the hinge loss (their equations 16 and 17):
 
     loss of D = mean max(0, 1 - D(real)) + mean max(0, 1 + D(G(z)))          loss of G = -mean D(G(z))
 
-What is sampled is a running mean of G's weights (Yazici et al. 2018, arXiv:1806.04498): steadier than the last ones.
+Samples come from an exponential moving average of G's weights (Yazici et al. 2018, arXiv:1806.04498).
 
-    >>> gan = SceneGAN(picture=(5, 20, 7))
-    >>> fit(gan, {"picture": pictures}, {"picture": held_out}, FitConfig(beta1=0.0, patience=0))
-    >>> gan.sample(1000, seed=1)                           # (1000, 5, 20, 7) float32, to be read by decode_rasters
+    >>> gan = SceneGAN(shape=(5, 20, 7))
+    >>> fit(gan, {"image": rasters}, {"image": held_out}, FitConfig(beta1=0.0, patience=0))
+    >>> gan.sample(1000, seed=1)                           # (1000, 5, 20, 7) float32, for `decode_rasters`
 
-Letters in shapes: B pictures, C channels, H rows, W lanes, Z numbers of noise, K classes, D features.
+Letters in shapes: B images, C channels, H rows, W lanes, Z values of noise, K classes, D features.
 """
 
 import copy
@@ -37,27 +37,28 @@ from representation.fit import Batch, Trainable
 from representation.layouts import as_image, image_shape
 from representation.weights import read_weights, save_module
 
-NOISE, HALVINGS = 32, 2  # Z; how often the generator doubles a picture's height and the discriminator halves it
-STEEPNESS = 4.0  # how steep D may be: at 1 it hardly notices one car too many
-CLASS_GAIN = 10.0  # how fast D learns what a class looks like
-BLUR = 0.1  # standard deviation of the noise on what the discriminator sees
-MEMORY = 0.995  # of the running mean of the generator's weights
-CHUNK = 2048  # pictures drawn at a time
-WIDE = 14  # pictures wider than this are halved across as well
+NOISE, HALVINGS = 32, 2  # Z; how often the generator doubles an image's height and the discriminator halves it
+LIPSCHITZ = 4.0  # of D: at 1 it hardly notices one additional vehicle
+CLASS_GAIN = 10.0  # scale of D's class embedding
+INSTANCE_NOISE = 0.1  # standard deviation of the noise on the discriminator's input
+EMA_DECAY = 0.995  # of the running mean of the generator's weights
+CHUNK = 2048  # images drawn at a time
+WIDE = 14  # images wider than this are halved across as well
 
 F32 = NDArray[np.float32]
 
 
 class SceneGenerator(nn.Module):
-    """Noise (and a class, if there are any) to pictures (C, H, W) in -1..1; the lanes stay, the rows double twice.
+    """Noise (and a class, if any) to images (C, H, W) in -1..1; the lanes stay, the rows double twice.
 
-    In pictures of scenes (`ego_row`) the own car is one cell of its row, and only cells with cars have numbers.
+    In scene rasters (`ego_row`) the ego vehicle is one cell of its row, and only cells with vehicles have further
+    values.
     """
 
-    def __init__(self, picture: tuple[int, int, int], width: int, classes: int, ego_row: int | None) -> None:
+    def __init__(self, shape: tuple[int, int, int], width: int, classes: int, ego_row: int | None) -> None:
         super().__init__()
-        self.picture, self.ego_row = picture, ego_row
-        self.small = (4 * width, math.ceil(picture[1] / 4), picture[2])
+        self.shape, self.ego_row = shape, ego_row
+        self.small = (4 * width, math.ceil(shape[1] / 4), shape[2])
         self.embedding = nn.Embedding(classes, NOISE) if classes else None
         self.start = nn.Linear(NOISE * (2 if classes else 1), math.prod(self.small))
         self.layers = nn.Sequential(
@@ -69,22 +70,22 @@ class SceneGenerator(nn.Module):
             nn.ConvTranspose2d(2 * width, width, (4, 3), (2, 1), 1),  # (B, w, 4h, W)
             nn.BatchNorm2d(width),
             nn.ReLU(),
-            nn.Conv2d(width, picture[0], 3, 1, 1),
+            nn.Conv2d(width, shape[0], 3, 1, 1),
         )
 
     def forward(self, noise: Tensor, classes: Tensor | None = None) -> Tensor:
         """Return (B, C, H, W) for noise (B, Z) and classes (B,)."""
         if self.embedding is not None:
-            assert classes is not None, "this generator draws classes; say which"
+            assert classes is not None, "a conditional generator needs classes"
             noise = torch.cat([noise, self.embedding(classes)], 1)  # (B, 2Z)
         small = self.start(noise).unflatten(1, self.small)  # (B, 4w, h, W)
-        drawn = torch.tanh(self.layers(small)[:, :, : self.picture[1]])  # (B, C, H, W)
+        drawn = torch.tanh(self.layers(small)[:, :, : self.shape[1]])  # (B, C, H, W)
         return drawn if self.ego_row is None else self._as_scene(drawn)
 
     def _as_scene(self, drawn: Tensor) -> Tensor:
-        """Make whole decisions of vehicle and own car, with the gradient of half ones (Bengio 2013, arXiv:1308.3432).
+        """Binarise vehicle and ego channels, with straight-through gradients (Bengio 2013, arXiv:1308.3432).
 
-        A real cell holds a car or none: else the discriminator would need to look no further.
+        A real cell holds a vehicle or none, so soft values would give a generated image away.
         """
         own = torch.full_like(drawn[:, OWN], -1.0)  # (B, H, W)
         own[:, self.ego_row] = _decided(2.0 * drawn[:, OWN, self.ego_row].mul(4.0).softmax(1) - 1.0, one_of_all=True)
@@ -95,19 +96,19 @@ class SceneGenerator(nn.Module):
 
 
 def _decided(values: Tensor, one_of_all: bool = False) -> Tensor:
-    """Return -1 or 1 for values in between, the largest of a line alone if `one_of_all`; backward passes through."""
+    """Return -1 or 1 for values in between, if `one_of_all` 1 for a row's maximum alone; straight-through backward."""
     chosen = values >= values.amax(-1, keepdim=True) if one_of_all else values > 0
     return (2.0 * chosen - 1.0) + (values - values.detach())  # exactly -1 or 1
 
 
 class DiscriminatorEncoder(Encoder):
-    """The discriminator up to its last layer: what it looks at to tell real scenes from drawn ones, as features.
+    """The discriminator up to its last layer, as an encoder.
 
-    Source of the use: Radford et al. 2015, section 5.1. Every layer is held at spectral norm 1. The last one also reads
-    the sums of each column, a lane of a road: how many cars there are is seen by nobody who looks at corners only.
+    Source of the use: Radford et al. 2015, section 5.1. Every layer has spectral norm 1. The last one also reads the
+    sums of each column, a lane of a road, which local filters cannot count.
 
     Args:
-        observation_space: any, read as one picture
+        observation_space: any, read as an image
         features_dim: D
         width: filters of the first layer
     """
@@ -130,106 +131,106 @@ class DiscriminatorEncoder(Encoder):
 
     def features(self, obs: Observation) -> Tensor:
         """Return (B, D)."""
-        picture = as_image(obs)  # (B, C, H, W)
-        lanes = picture.sum(2) / math.sqrt(picture.shape[2])  # (B, C, W)
-        picture = pad(picture, (0, 0, 0, self.height - picture.shape[2]))  # (B, C, 4h, W)
-        maps = self.layers(picture)  # (B, 4w, h, W)
+        image = as_image(obs)  # (B, C, H, W)
+        lanes = image.sum(2) / math.sqrt(image.shape[2])  # (B, C, W)
+        image = pad(image, (0, 0, 0, self.height - image.shape[2]))  # (B, C, 4h, W)
+        maps = self.layers(image)  # (B, 4w, h, W)
         return nn.functional.leaky_relu(self.dense(torch.cat([maps.flatten(1), lanes.flatten(1)], 1)), 0.2)  # (B, D)
 
 
 class SceneDiscriminator(nn.Module):
-    """Pictures to numbers, high for real ones.
+    """Images to scores, high for real ones.
 
     With classes, by projection (Miyato and Koyama 2018, arXiv:1802.05637, equation 3): D(x, k) = w f(x) + v_k f(x).
     """
 
-    def __init__(self, picture: tuple[int, int, int], width: int, classes: int) -> None:
+    def __init__(self, shape: tuple[int, int, int], width: int, classes: int) -> None:
         super().__init__()
-        self.encoder = DiscriminatorEncoder(spaces.Box(-1.0, 1.0, picture, np.float32), width=width)
+        self.encoder = DiscriminatorEncoder(spaces.Box(-1.0, 1.0, shape, np.float32), width=width)
         self.read = spectral_norm(nn.Linear(self.encoder.features_dim, 1))
         self.embedding = nn.Embedding(classes, self.encoder.features_dim) if classes else None
-        if self.embedding is not None:  # not held at norm 1, at which it would hardly count; nothing is known at first
+        if self.embedding is not None:  # without spectral norm, at which it would hardly count
             nn.init.zeros_(self.embedding.weight)
 
-    def forward(self, pictures: Tensor, classes: Tensor | None = None) -> Tensor:
-        """Return (B,) for pictures (B, C, H, W) and their classes (B,)."""
-        features = self.encoder(pictures)  # (B, D)
+    def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Return (B,) for images (B, C, H, W) and their classes (B,)."""
+        features = self.encoder(images)  # (B, D)
         score = self.read(features)[:, 0]  # (B,)
         if self.embedding is not None:
             score = score + CLASS_GAIN * (self.embedding(classes) * features).sum(1)
-        return STEEPNESS * score
+        return LIPSCHITZ * score
 
 
 class SceneGAN(Trainable):
-    """Generator and discriminator, trained on arrays {"picture": (N, C, H, W) float32 in -1..1}.
+    """Generator and discriminator, trained on arrays {"image": (N, C, H, W) float32 in -1..1}.
 
     Args:
-        picture: (C, H, W)
+        shape: (C, H, W) of an image
         width: filters of the networks' widest rows
-        ego_row: row of the own car where the pictures are scenes of `legal.py`; None for other pictures
+        ego_row: row of the ego car where the images are scene rasters; None for other images
     """
 
     players = ("discriminator", "generator")
     classes = 0
     steps: Tensor
 
-    def __init__(self, picture: tuple[int, int, int], width: int = 32, ego_row: int | None = None) -> None:
+    def __init__(self, shape: tuple[int, int, int], width: int = 32, ego_row: int | None = None) -> None:
         super().__init__()
-        self.facts = {"picture": list(picture), "width": width, "ego_row": ego_row, "classes": self.classes}
-        self.generator = SceneGenerator(picture, width, self.classes, ego_row)
-        self.discriminator = SceneDiscriminator(picture, width, self.classes)
-        self.average = copy.deepcopy(self.generator).requires_grad_(False)
+        self.facts = {"shape": list(shape), "width": width, "ego_row": ego_row, "classes": self.classes}
+        self.generator = SceneGenerator(shape, width, self.classes, ego_row)
+        self.discriminator = SceneDiscriminator(shape, width, self.classes)
+        self.ema = copy.deepcopy(self.generator).requires_grad_(False)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     # --- training -----------------------------------------------------------------------------------------------------
 
     def player_parameters(self, player: str) -> Iterable[nn.Parameter]:
-        """Return the parameters of one of the two."""
+        """Return the parameters of one player."""
         return (self.generator if player == "generator" else self.discriminator).parameters()
 
     def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the hinge loss of one of the two."""
-        real, classes = batch["picture"], batch.get("scene")
+        """Return the hinge loss of one player."""
+        real, classes = batch["image"], batch.get("scene")
         noise = torch.randn(len(real), NOISE, device=real.device)
         if player == "generator":
-            self._remember()
-            loss = -self.discriminator(_blurred(self.generator(noise, classes)), classes).mean()
+            self._update_ema()
+            loss = -self.discriminator(_with_noise(self.generator(noise, classes)), classes).mean()
             return loss, {}
         with torch.no_grad():
             drawn = self.generator(noise, classes)
-        score_real = self.discriminator(_blurred(real), classes)
-        score_drawn = self.discriminator(_blurred(drawn), classes)
+        score_real = self.discriminator(_with_noise(real), classes)
+        score_drawn = self.discriminator(_with_noise(drawn), classes)
         right = torch.cat([score_real > 0, score_drawn < 0]).float().mean()
         return relu(1.0 - score_real).mean() + relu(1.0 + score_drawn).mean(), {"discriminator_right": right}
 
     def validation(self, batch: Batch) -> dict[str, Tensor]:
-        """Return how far drawn pictures are from real ones as a set: 0 if nobody could tell the sets apart.
+        """Return the energy distance between generated and real images: 0 for equal distributions.
 
-        The energy distance (Szekely and Rizzo 2013, doi:10.1016/j.jspi.2013.03.018, equation 1).
+        Szekely and Rizzo 2013, doi:10.1016/j.jspi.2013.03.018, equation 1.
         """
-        real = batch["picture"]
+        real = batch["image"]
         noise = torch.randn(len(real), NOISE, device=real.device)
-        drawn = self.average(noise, batch.get("scene"))
+        drawn = self.ema(noise, batch.get("scene"))
         return {"loss": energy_distance(real.flatten(1), drawn.flatten(1))}
 
     @torch.no_grad()
-    def _remember(self) -> None:
-        """Move the running mean of the generator's weights on by one step; the first steps count for less and less."""
+    def _update_ema(self) -> None:
+        """Update the moving average of the generator's weights, with a lower decay in the first steps."""
         if not self.generator.training:
             return
         self.steps += 1
-        memory = min(MEMORY, float(self.steps) / (10.0 + float(self.steps)))
+        memory = min(EMA_DECAY, float(self.steps) / (10.0 + float(self.steps)))
         now = self.generator.state_dict()
-        for name, kept in self.average.state_dict().items():
+        for name, kept in self.ema.state_dict().items():
             if kept.is_floating_point():
                 kept.lerp_(now[name], 1.0 - memory)
             else:
                 kept.copy_(now[name])
 
-    # --- drawing ------------------------------------------------------------------------------------------------------
+    # --- sampling -----------------------------------------------------------------------------------------------------
 
     def draw(self, noise: NDArray[np.floating], classes: ArrayLike | None = None) -> F32:
-        """Return the pictures (B, C, H, W) of noise (B, Z)."""
+        """Return the images (B, C, H, W) of noise (B, Z)."""
         device = next(self.parameters()).device
         self.eval()
         asked = None if classes is None else torch.as_tensor(np.broadcast_to(classes, len(noise)).copy()).to(device)
@@ -238,14 +239,14 @@ class SceneGAN(Trainable):
             for start in range(0, len(noise), CHUNK):
                 some = slice(start, start + CHUNK)
                 z = torch.as_tensor(noise[some], dtype=torch.float32, device=device)
-                pieces.append(self.average(z, None if asked is None else asked[some]).cpu().numpy())
+                pieces.append(self.ema(z, None if asked is None else asked[some]).cpu().numpy())
         return np.concatenate(pieces)
 
     def sample(self, count: int, seed: int = 0, truncation: float = np.inf, classes: ArrayLike | None = None) -> F32:
-        """Return `count` pictures; classes: one or one per picture, where there are any.
+        """Return `count` images; classes: one, or one per image, for a conditional GAN.
 
-        truncation: noise beyond this is drawn again (Brock, Donahue and Simonyan 2019, arXiv:1809.11096, section 3.1):
-            the smaller, the more typical and the more alike are the pictures
+        truncation: noise beyond it is redrawn (Brock, Donahue and Simonyan 2019, arXiv:1809.11096, section 3.1): the
+            smaller, the more typical and the less diverse are the images
         """
         return self.draw(truncated_noise(count, seed, truncation), classes)
 
@@ -256,7 +257,7 @@ class SceneGAN(Trainable):
 
 
 class ConditionalSceneGAN(SceneGAN):
-    """A GAN that is told which class to draw; trained on "picture" and "scene" (N,) int64, numbers of classes.
+    """A class-conditional GAN; trained on "image" and "scene" (N,) int64, class indices.
 
     Source: Mirza and Osindero 2014, arXiv:1411.1784.
 
@@ -264,15 +265,15 @@ class ConditionalSceneGAN(SceneGAN):
     """
 
     def __init__(
-        self, picture: tuple[int, int, int], width: int = 32, ego_row: int | None = None, classes: int = 5
+        self, shape: tuple[int, int, int], width: int = 32, ego_row: int | None = None, classes: int = 5
     ) -> None:
         if classes < 1:
-            raise ValueError(f"classes={classes} cannot be told apart; give at least 1, or take SceneGAN")
+            raise ValueError(f"classes must be at least 1, got {classes}; use SceneGAN without classes")
         self.classes = classes
-        super().__init__(picture, width, ego_row)
+        super().__init__(shape, width, ego_row)
 
     def sample(self, count: int, seed: int = 0, truncation: float = np.inf, classes: ArrayLike | None = None) -> F32:
-        """As `SceneGAN.sample`; classes that are not given are drawn, all as often."""
+        """As `SceneGAN.sample`; classes are uniform by default."""
         if classes is None:
             classes = np.random.default_rng([seed, self.classes]).integers(self.classes, size=count)
         return super().sample(count, seed, truncation, classes)
@@ -283,8 +284,8 @@ def load_gan(path: str | Path) -> SceneGAN:
     tensors, facts = read_weights(path)
     plan = dict(facts.get("architecture", {}))
     if plan.pop("name", None) not in ("scene-gan", "conditional-scene-gan"):
-        raise ValueError(f"{str(path)!r} holds no GAN of scenes; `deeptraffic pretrain scene-gan` writes one")
-    plan["picture"] = tuple(plan["picture"])
+        raise ValueError(f"{str(path)!r} does not hold a GAN of scenes; `deeptraffic pretrain scene-gan` writes one")
+    plan["shape"] = tuple(plan["shape"])
     if not plan["classes"]:
         del plan["classes"]
     gan = ConditionalSceneGAN(**plan) if "classes" in plan else SceneGAN(**plan)
@@ -292,9 +293,9 @@ def load_gan(path: str | Path) -> SceneGAN:
     return gan.eval()
 
 
-def _blurred(pictures: Tensor) -> Tensor:
-    """Pictures with a little noise, so that no exact number gives a picture away (Sonderby 2016, arXiv:1610.04490)."""
-    return pictures + BLUR * torch.randn_like(pictures)
+def _with_noise(images: Tensor) -> Tensor:
+    """Add instance noise (Sonderby 2016, arXiv:1610.04490)."""
+    return images + INSTANCE_NOISE * torch.randn_like(images)
 
 
 # --- noise and distance -----------------------------------------------------------------------------------------------
@@ -303,7 +304,7 @@ def _blurred(pictures: Tensor) -> Tensor:
 def truncated_noise(count: int, seed: int = 0, truncation: float = np.inf) -> NDArray[np.float64]:
     """Return (count, Z) normal draws, none further from 0 than `truncation`."""
     if not truncation > 0.0:
-        raise ValueError(f"truncation={truncation} leaves no noise; give a number above 0, such as 1")
+        raise ValueError(f"truncation must be above 0, got {truncation}")
     random = np.random.default_rng(seed)
     noise = random.normal(size=(count, NOISE))
     while (far := np.abs(noise) > truncation).any():
@@ -312,16 +313,16 @@ def truncated_noise(count: int, seed: int = 0, truncation: float = np.inf) -> ND
 
 
 def interpolate(ends: Sequence[NDArray[np.floating]], steps: int) -> NDArray[np.float64]:
-    """Return noise on the way through several points (Z,), `steps` from each to the next, (..., Z).
+    """Return the spherical interpolation through several noise vectors (Z,), `steps` from each to the next, (..., Z).
 
-    On the sphere, where normal noise lies (White 2016, arXiv:1609.04468, section 2.1).
+    White 2016, arXiv:1609.04468, section 2.1.
     """
     pieces = []
     for first, last in zip(ends, ends[1:], strict=False):
         lengths = np.linalg.norm(first), np.linalg.norm(last)
         angle = np.arccos(np.clip(np.dot(first, last) / (lengths[0] * lengths[1]), -1.0, 1.0))
-        share = np.linspace(0.0, 1.0, steps)[:, None]
-        pieces.append((np.sin((1 - share) * angle) * first + np.sin(share * angle) * last) / np.sin(angle))
+        fraction = np.linspace(0.0, 1.0, steps)[:, None]
+        pieces.append((np.sin((1 - fraction) * angle) * first + np.sin(fraction * angle) * last) / np.sin(angle))
     return np.concatenate(pieces)
 
 

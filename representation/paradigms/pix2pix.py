@@ -1,15 +1,15 @@
-"""Paradigm 6 with a picture as its input: from what is where (a label map) to how it looks (a frame in a style).
+"""Image-to-image translation (paradigm 6): from label maps to camera frames in several styles.
 
 Source: Isola, Zhu, Zhou and Efros 2017, "Image-to-image translation with conditional adversarial networks",
-arXiv:1611.07004. The generator is a U-Net; the discriminator sees label map and frame together and judges patches, not
-the whole (their section 3.2.2). The generator's loss is equation 4, here with the hinge loss of
-`representation/paradigms/gan.py` in place of the logarithms: -mean D(x, G(x)) + weight * mean |y - G(x)|.
+arXiv:1611.07004. The generator is a U-Net; the discriminator takes label map and frame and classifies patches (their
+section 3.2.2). The generator's loss is equation 4, here with the hinge loss of `representation/paradigms/gan.py` in
+place of the logarithms: -mean D(x, G(x)) + weight * mean |y - G(x)|.
 
-One network knows several styles: a style is a vector of weights over those of training, so that mixed weights give
-looks between them. The frame's noise is drawn too, hence noise at the input.
+One network renders several styles: a style is a vector of weights over the training styles, so that mixed weights
+interpolate between them. Noise channels at the input model the frame's noise.
 
     >>> net = Pix2Pix(styles=8)
-    >>> fit(net, {"labels": maps, "style": numbers, "frame": frames}, ..., FitConfig(beta1=0.5, patience=0))
+    >>> fit(net, {"labels": maps, "style": indices, "frame": frames}, ..., FitConfig(beta1=0.5, patience=0))
     >>> net.paint(maps, mixed_styles(len(maps), 8, seed=0))                # (B, 3, H, W) uint8
 
 Letters in shapes: B frames, H and W pixels (multiples of 4), K classes of pixels, S styles, C channels.
@@ -40,7 +40,7 @@ U8 = NDArray[np.uint8]
 
 
 class StyledConv(nn.Module):
-    """A convolution whose bias is a style's, then relu."""
+    """A convolution with style-conditioned instance normalisation, then relu."""
 
     def __init__(self, layer: nn.Module, channels: int, styles: int) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class StyledConv(nn.Module):
 
 
 class UNetGenerator(nn.Module):
-    """The generator: a U-Net that halves the map twice; its last layer has colours of each style."""
+    """The generator: a U-Net with two levels of downsampling, and a colour per class and style at its output."""
 
     def __init__(self, styles: int, width: int) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class UNetGenerator(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """Judges patches of about a fifth of the frame's height, each by a number, high for real ones."""
+    """Classifies patches of about a fifth of the frame's height, high for real ones."""
 
     def __init__(self, styles: int, width: int) -> None:
         super().__init__()
@@ -119,11 +119,11 @@ class Pix2Pix(Trainable):
         self.discriminator = PatchDiscriminator(styles, width)
 
     def player_parameters(self, player: str) -> Iterable[nn.Parameter]:
-        """Return the parameters of one of the two."""
+        """Return the parameters of one player."""
         return (self.generator if player == "generator" else self.discriminator).parameters()
 
     def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of one of the two."""
+        """Return the loss of one player."""
         classes = one_hot(batch["labels"].long(), len(CLASSES)).permute(0, 3, 1, 2).float()  # (B, K, H, W)
         style = one_hot(batch["style"], self.styles).float()  # (B, S)
         frames = batch["frame"].float() / 127.5 - 1.0  # (B, 3, H, W)
@@ -162,33 +162,33 @@ def load_pix2pix(path: str | Path) -> Pix2Pix:
     tensors, facts = read_weights(path)
     plan = dict(facts.get("architecture", {}))
     if plan.pop("name", None) != KIND:
-        raise ValueError(f"{str(path)!r} holds no pix2pix network; `deeptraffic pretrain pix2pix` writes one")
+        raise ValueError(f"{str(path)!r} does not hold a pix2pix network; `deeptraffic pretrain pix2pix` writes one")
     net = Pix2Pix(**plan)
     net.load_state_dict(tensors)
     return net.eval()
 
 
 def pure_styles(numbers: NDArray[np.integer[Any]], styles: int) -> F32:
-    """Return style weights (B, S) of style numbers (B,)."""
+    """Return style weights (B, S) of style indices (B,)."""
     return np.eye(styles, dtype=np.float32)[numbers]
 
 
 def mixed_styles(count: int, styles: int, seed: int = 0) -> F32:
-    """Return style weights (count, S) of looks between two or more of training's: flat on the simplex's edges."""
+    """Return style weights (count, S) of mixtures of training styles, Dirichlet-distributed."""
     return np.random.default_rng(seed).dirichlet(np.full(styles, 0.3), count).astype(np.float32)
 
 
 def flat_colours(labels: U8, frames: U8, numbers: NDArray[np.integer[Any]], styles: int) -> F32:
-    """Return the mean colour of each class in each style, (S, K, 3): all that a painter by numbers knows."""
+    """Return the mean colour of each class in each style, (S, K, 3)."""
     out = np.zeros((styles, len(CLASSES), 3), np.float32)
     for style in range(styles):
-        maps, pictures = labels[numbers == style], frames[numbers == style].transpose(0, 2, 3, 1)
+        maps, pixels = labels[numbers == style], frames[numbers == style].transpose(0, 2, 3, 1)
         for k in range(len(CLASSES)):
-            out[style, k] = pictures[maps == k].mean(0) if (maps == k).any() else 0.0
+            out[style, k] = pixels[maps == k].mean(0) if (maps == k).any() else 0.0
     return out
 
 
 def paint_flat(labels: U8, numbers: NDArray[np.integer[Any]], colours: F32) -> U8:
-    """Return frames (B, 3, H, W) of label maps, each class in its one colour: the baseline."""
+    """Return frames (B, 3, H, W) of label maps with one colour per class: the baseline."""
     painted = colours[numbers[:, None, None], labels]  # (B, H, W, 3)
     return np.ascontiguousarray(painted.round().astype(np.uint8).transpose(0, 3, 1, 2))

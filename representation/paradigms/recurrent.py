@@ -1,24 +1,24 @@
-"""Paradigm 3, recurrent networks: one observation after another, and a state that remembers those before.
+"""Recurrent networks (paradigm 3): one observation after another, with a state that carries the past.
 
-At step t the observation o_t becomes an input x_t = relu(W o_t + b), and a cell moves its state h on:
+At step t the observation o_t becomes an input x_t = relu(W o_t + b), and a cell updates its state h:
 
 - rnn: h_t = tanh(W x_t + U h_{t-1} + b). Source: Elman 1990, "Finding structure in time",
-  doi:10.1207/s15516709cog1402_1. Its gradients fade over long times.
-- gru: h_t = (1 - z) n + z h_{t-1}, where gates z and r are learnt. Source: Cho et al. 2014, arXiv:1406.1078,
+  doi:10.1207/s15516709cog1402_1. Its gradients vanish over long times.
+- gru: h_t = (1 - z) n + z h_{t-1}, with learned gates z and r. Source: Cho et al. 2014, arXiv:1406.1078,
   equations 5-8.
 - lstm: c_t = f c_{t-1} + i g, h_t = o tanh(c_t). Source: Hochreiter and Schmidhuber 1997,
   doi:10.1162/neco.1997.9.8.1735; forget gate f: Gers et al. 2000, doi:10.1162/089976600300015015.
 
-The same weights drive in two ways. As a window, for any SB3 algorithm: an observation holds the last T steps, and the
-features are the last state. Stateful, one observation at a time: what came before is in the state alone.
+The same weights work in two modes. Windowed, for any SB3 algorithm: an observation holds the last T steps, and the
+features are the last state. Stateful: one observation at a time, with the past in the state alone.
 
-    >>> encoder = RecurrentEncoder(space, 64, cell="gru")          # space of one row (n,) or of a window (T, n)
+    >>> encoder = RecurrentEncoder(space, 64, cell="gru")          # space of a vector (n,) or of a window (T, n)
     >>> features, state = encoder.step(obs, encoder.initial_state(len(obs)))
     >>> window = encoder.over_window(16)                           # for observations (16, n), with these weights
 
-`representation/paradigms/recurrent_policy.py` hands an LSTM over to RecurrentPPO of sb3-contrib.
+`representation/paradigms/recurrent_policy.py` transfers an LSTM to RecurrentPPO of sb3-contrib.
 
-Letters in shapes: B observations, T steps, n numbers of one step, D features, S numbers of one state.
+Letters in shapes: B observations, T steps, n values of one step, D features, S values of one state.
 """
 
 from collections.abc import Callable
@@ -37,13 +37,13 @@ CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "ls
 
 
 class StatefulEncoder(Encoder):
-    """An encoder that reads a sequence step by step; a subclass writes `run` and says how large its state is.
+    """An encoder that reads a sequence step by step; a subclass defines `run` and the size of its state.
 
     Args:
-        observation_space: any; see `representation/layouts.py` for how it is a sequence
+        observation_space: any; see `representation/layouts.py` for its layout as a sequence
         features_dim: D, also the size of each step's input
-        temporal_window: T where the observation is a row with a temporal window of T (`Observation`), which is
-            then read as T + 1 steps, each with the action before it; 0 reads a row as one step
+        temporal_window: T for vectors with a temporal window of T, which are read as T + 1 steps, each with the action
+            before it; 0 reads a vector as one step
         architecture: see `Encoder`
 
     state_size: S, set by the subclass
@@ -66,7 +66,7 @@ class StatefulEncoder(Encoder):
         raise NotImplementedError
 
     def initial_state(self, count: int) -> Tensor:
-        """Return the state of those who have seen nothing, (count, S)."""
+        """Return the states before the first observation, (count, S)."""
         return self.embed.weight.new_zeros(count, self.state_size)
 
     def features(self, obs: Tensor | dict[str, Tensor]) -> Tensor:
@@ -75,21 +75,21 @@ class StatefulEncoder(Encoder):
         return self.unroll(sequence)[:, -1]  # (B, D)
 
     def unroll(self, sequence: Tensor) -> Tensor:
-        """Return the features after each step, (B, T, D), of normalised sequences (B, T, n) from their beginning."""
+        """Return the features after each step, (B, T, D), of normalised sequences (B, T, n) from their start."""
         features, _ = self.run(torch.relu(self.embed(sequence)), self.initial_state(len(sequence)))
         return features
 
     def step(self, obs: Tensor | dict[str, Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
-        """Go on from states (B, S) by one observation each: return (features (B, D), states (B, S))."""
+        """Advance states (B, S) by one observation each: return (features (B, D), states (B, S))."""
         sequence = self._sequence(self._prepared(obs))  # (B, T, n), T = 1 for a row
         features, state = self.run(torch.relu(self.embed(sequence)), state)
         return features[:, -1], state
 
     def over_window(self, steps: int) -> Self:
-        """Return an encoder with these weights for windows of rows, (steps, n), oldest first; from one of rows (n,)."""
+        """Return an encoder with these weights for windows of vectors, (steps, n), oldest first."""
         shape = self.observation_space.shape
         if shape is None or len(shape) != 1 or self.temporal_window or steps < 1:
-            raise ValueError(f"a window of {steps} steps is made from 1 or more rows (n,), not from {shape}")
+            raise ValueError(f"a window must have 1 or more steps of vectors (n,), got {steps} of {shape}")
         space = spaces.Box(-np.inf, np.inf, (steps, *shape), np.float32)
         window = type(self)(space, self.features_dim, **self.architecture)
         weights = self.state_dict()
@@ -131,10 +131,10 @@ class RecurrentEncoder(StatefulEncoder):
 
 
 def unstack_window(rows: Tensor, temporal_window: int) -> Tensor:
-    """Return rows with a temporal window of T, (B, n (T + 1) + 5 T), as steps oldest first, (B, T + 1, n + 5).
+    """Return vectors with a temporal window of T, (B, n (T + 1) + 5 T), as steps oldest first, (B, T + 1, n + 5).
 
-    Each step is an observation and the action that led to it, as a one-hot vector of 0 and 1; a row holds the newest
-    observation first, and its actions times n.
+    Each step is an observation and the action that led to it, one-hot; a vector holds the newest observation first, and
+    its actions times n.
     """
     actions = len(Action)
     size = (rows.shape[1] - actions * temporal_window) // (temporal_window + 1)
@@ -145,12 +145,12 @@ def unstack_window(rows: Tensor, temporal_window: int) -> Tensor:
 
 
 def _step_size(steps: int, numbers: int, temporal_window: int) -> int:
-    """Numbers of one step of a row that holds a temporal window."""
+    """Values of one step of a vector with a temporal window."""
     actions = len(Action)
     size, rest = divmod(numbers - actions * temporal_window, temporal_window + 1)
     if steps != 1 or rest or size < 1:
         raise ValueError(
-            f"temporal_window={temporal_window} does not fit observations of {steps} x {numbers} numbers; give the "
+            f"temporal_window={temporal_window} does not fit observations of {steps} x {numbers} values; give the "
             "temporal_window of the observation, or 0"
         )
     return size + actions

@@ -1,13 +1,12 @@
-"""An LSTM of ours as the memory of RecurrentPPO (sb3-contrib), which carries its state from decision to decision.
+"""Transfer of a trained LSTM encoder to RecurrentPPO (sb3-contrib), which carries its state from decision to decision.
 
     >>> encoder = RecurrentEncoder(env.observation_space, 64, cell="lstm")       # of one observation, no window
     >>> model = RecurrentPPO("MlpLstmPolicy", env, policy_kwargs=recurrent_policy_kwargs(encoder))
-    >>> copy_lstm(model.policy, encoder)                                  # its trained LSTM, for actor and critic
+    >>> copy_lstm(model.policy, encoder)                                    # its trained LSTM, for actor and critic
 
 RecurrentPPO has a features extractor and, behind it, LSTMs of its own (Schulman et al. 2017, arXiv:1707.06347, with
-truncated back-propagation through time). So the encoder is handed over in two parts: what each observation becomes is
-the extractor, what remembers are the LSTMs. Any other encoder can be the extractor as well: its features are then what
-is remembered.
+truncated back-propagation through time). So the encoder is transferred in two parts: its input layer becomes the
+extractor, its LSTM is copied. Any other encoder can be the extractor as well.
 """
 
 from typing import Any
@@ -23,10 +22,10 @@ from representation.paradigms.recurrent import RecurrentEncoder
 def recurrent_policy_kwargs(encoder: Encoder, trainable: bool = True, units: int = 64) -> dict[str, Any]:
     """Return `policy_kwargs` with which RecurrentPPO starts from a copy of this encoder.
 
-    trainable: whether the agent goes on training what each observation becomes
-    units: of the LSTM behind an encoder that brings none; one that does has its own
+    trainable: whether the agent fine-tunes the extractor
+    units: of the LSTM behind an encoder without one
 
-    Raises ValueError for a recurrent encoder that no LSTM can take over.
+    Raises ValueError for a recurrent encoder that is not an LSTM on vectors.
     """
     if isinstance(encoder, RecurrentEncoder):
         encoder, units = input_encoder(encoder), encoder.features_dim
@@ -34,13 +33,13 @@ def recurrent_policy_kwargs(encoder: Encoder, trainable: bool = True, units: int
 
 
 def input_encoder(encoder: RecurrentEncoder) -> DenseEncoder:
-    """Return what a recurrent encoder does to each observation before its cell, as an encoder: relu(W o + b)."""
+    """Return the input layer of a recurrent encoder as an encoder: relu(W o + b)."""
     shape = encoder.observation_space.shape
     if not isinstance(encoder.cell, nn.LSTM) or shape is None or len(shape) != 1 or encoder.temporal_window:
         raise ValueError(
-            f"RecurrentPPO takes over an LSTM that sees rows of numbers one at a time, not cell="
+            f"RecurrentPPO needs an LSTM on vectors, one at a time, not cell="
             f"{encoder.architecture['cell']!r} on observations of {shape} with temporal_window="
-            f"{encoder.temporal_window}; make a RecurrentEncoder with cell='lstm' for one row (n,)"
+            f"{encoder.temporal_window}; make a RecurrentEncoder with cell='lstm' for vectors (n,)"
         )
     dense = DenseEncoder(encoder.observation_space, encoder.features_dim, hidden=())
     weights = {name: tensor for name, tensor in encoder.state_dict().items() if name in ("offset", "scale")}

@@ -1,8 +1,8 @@
-"""Paradigm 4, encoder-decoder: every pixel of a frame is named road, lane mark, shoulder, vehicle or ego.
+"""Semantic segmentation (paradigm 4, encoder-decoder): road, lane mark, shoulder, vehicle or ego for every pixel.
 
 Source: Ronneberger, Fischer and Brox 2015, "U-Net: Convolutional networks for biomedical image segmentation",
-arXiv:1505.04597, figure 1. The encoder halves the picture and learns what is there; the decoder doubles it again and
-says where; bridges hand the encoder's fine maps over, since halving forgets places.
+arXiv:1505.04597, figure 1. The encoder downsamples the frame, the decoder upsamples it again; skip connections pass the
+fine maps on.
 
     >>> net = SegmentationNet(width=8)
     >>> fit(net, {"frame": frames, "labels": maps}, {"frame": more_frames, "labels": more_maps}, FitConfig())
@@ -26,20 +26,20 @@ from representation.saved_model import SavedModel
 
 CHUNK = 128  # frames predicted at a time
 PLACES = 2  # channels that say where a pixel is
-SMALLEST_DEVIATION = 0.02  # of a picture's levels, so that an even one is not blown up
+SMALLEST_DEVIATION = 0.02  # of an image's levels, so that an even one is not blown up
 
 F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
 
 
 class SegmentationNet(SavedModel):
-    """A U-Net that halves its picture twice.
+    """A U-Net with two levels of downsampling.
 
     Args:
         width: maps of the first level; the second has twice, the third four times as many
-        recolour: whether training shows every picture with its colours mixed at random, so that the network trusts
-            shapes and contrasts more than colours
-        ego_weight: how much a pixel of the ego car, one car of twenty, counts in training
+        recolour: whether training mixes the colours of every frame at random, so that the network relies on shape and
+            contrast
+        ego_weight: weight of an ego pixel in the loss, as one vehicle of twenty
     """
 
     kind = "deeptraffic-segmentation"
@@ -61,14 +61,14 @@ class SegmentationNet(SavedModel):
         self.read = nn.Conv2d(width, len(CLASSES), 1)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Return the classes' scores (B, K, H, W) of frames (B, 3, H, W), uint8 or as `standardised` gives them."""
+        """Return the logits (B, K, H, W) of frames (B, 3, H, W), uint8 or from `standardised`."""
         assert frames.dim() == 4 and frames.shape[1] == 3, f"{tuple(frames.shape)} is not (B, 3, H, W)"
         height, width = frames.shape[2:]
-        picture = standardised(frames) if frames.dtype == torch.uint8 else frames
-        picture = with_places(picture)  # (B, 5, H, W)
-        picture = functional.pad(picture, (0, -width % 4, 0, -height % 4), mode="replicate")  # both sides 4n
-        picture = picture.contiguous(memory_format=torch.channels_last)  # half as fast again on CPUs
-        fine = self.first(picture)  # (B, C, H, W)
+        image = standardised(frames) if frames.dtype == torch.uint8 else frames
+        image = with_places(image)  # (B, 5, H, W)
+        image = functional.pad(image, (0, -width % 4, 0, -height % 4), mode="replicate")  # both sides 4n
+        image = image.contiguous(memory_format=torch.channels_last)  # half as fast again on CPUs
+        fine = self.first(image)  # (B, C, H, W)
         middle = self.second(functional.max_pool2d(fine, 2))  # (B, 2C, H/2, W/2)
         coarse = self.third(functional.max_pool2d(middle, 2))  # (B, 4C, H/4, W/4)
         middle = self.down_second(torch.cat([middle, self.up_second(coarse)], 1))  # (B, 2C, H/2, W/2)
@@ -77,14 +77,14 @@ class SegmentationNet(SavedModel):
 
     def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
         """Return (cross-entropy of the pixels [nats], pixel accuracy) on frame (B, 3, H, W) and labels (B, H, W)."""
-        picture = standardised(batch["frame"])
-        scores = self(recoloured(picture) if self.recolour and self.training else picture)  # (B, K, H, W)
+        image = standardised(batch["frame"])
+        scores = self(recoloured(image) if self.recolour and self.training else image)  # (B, K, H, W)
         labels = batch["labels"].long()
         loss = functional.cross_entropy(scores, labels, self.weights)
         return loss, {"accuracy": (scores.argmax(1) == labels).float().mean()}
 
     def probabilities(self, frames: U8) -> NDArray[np.float32]:
-        """Return each pixel's chance of each class, (B, K, H, W), for frames (B, 3, H, W)."""
+        """Return the class probabilities of each pixel, (B, K, H, W), for frames (B, 3, H, W)."""
         return np.concatenate([scores.softmax(1).numpy() for scores in self._scores(frames)])
 
     def predict(self, frames: U8) -> U8:
@@ -100,7 +100,7 @@ class SegmentationNet(SavedModel):
 
 
 def _twice(inputs: int, outputs: int) -> nn.Sequential:
-    """Return two convolutions that keep the picture's size, with batch normalisation (arXiv:1502.03167)."""
+    """Return two convolutions that keep the size, with batch normalisation (arXiv:1502.03167)."""
     layers: list[nn.Module] = []
     for channels in (inputs, outputs):
         layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
@@ -108,31 +108,31 @@ def _twice(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def standardised(frames: Tensor) -> Tensor:
-    """Return frames (B, 3, H, W) of uint8 with each picture's own brightness and contrast taken out."""
+    """Return frames (B, 3, H, W) of uint8, standardised by each frame's brightness and contrast."""
     levels = frames.float() / 255.0
     middle = levels.mean((2, 3), keepdim=True)  # (B, 3, 1, 1)
     deviation = levels.std((1, 2, 3), keepdim=True)  # (B, 1, 1, 1)
     return (levels - middle) / deviation.clamp(min=SMALLEST_DEVIATION)
 
 
-def with_places(pictures: Tensor) -> Tensor:
-    """Return pictures (B, C, H, W) with each pixel's place, down and across from -1 to 1, as two further channels.
+def with_places(images: Tensor) -> Tensor:
+    """Return images (B, C, H, W) with two further channels of the pixel's coordinates in -1..1.
 
-    A convolution does the same everywhere; with these it can know where it is: Liu et al. 2018, arXiv:1807.03247.
+    They make a convolution aware of position: Liu et al. 2018, arXiv:1807.03247.
     """
-    down, across = (torch.linspace(-1.0, 1.0, side, device=pictures.device) for side in pictures.shape[2:])
+    down, across = (torch.linspace(-1.0, 1.0, side, device=images.device) for side in images.shape[2:])
     places = torch.stack(torch.meshgrid(down, across, indexing="ij"))  # (2, H, W)
-    return torch.cat([pictures, places.expand(len(pictures), -1, -1, -1)], 1)
+    return torch.cat([images, places.expand(len(images), -1, -1, -1)], 1)
 
 
-def recoloured(pictures: Tensor) -> Tensor:
-    """Return standardised pictures (B, 3, H, W) with channels mixed: a random rotation of each picture's colours."""
-    random = torch.randn(len(pictures), 3, 3, device=pictures.device)
+def recoloured(images: Tensor) -> Tensor:
+    """Return standardised frames (B, 3, H, W) with channels mixed by a random rotation per frame."""
+    random = torch.randn(len(images), 3, 3, device=images.device)
     rotation, _ = torch.linalg.qr(random)  # (B, 3, 3), mirrored ones among them
-    return torch.einsum("bij,bjhw->bihw", rotation, pictures)
+    return torch.einsum("bij,bjhw->bihw", rotation, images)
 
 
-# --- how good it is ---------------------------------------------------------------------------------------------------
+# --- metrics ----------------------------------------------------------------------------------------------------------
 
 
 def class_iou(table: NDArray[np.int64]) -> F64:
@@ -146,15 +146,12 @@ def class_iou(table: NDArray[np.int64]) -> F64:
 
 
 def mean_iou(predicted: U8, labels: U8) -> float:
-    """Return the mean of the classes' intersections over unions, over all pixels of all frames together."""
+    """Return the mean IoU of the classes, over all pixels of all frames."""
     return float(np.nanmean(class_iou(confusion(predicted.astype(np.int64), labels.astype(np.int64), len(CLASSES)))))
 
 
 def smoothed(probabilities: NDArray[np.float32], keep: float = 0.4) -> NDArray[np.float32]:
-    """Return a clip's chances (T, K, H, W) averaged over time: `keep` of the frame before and the rest of this one.
-
-    Frames of a clip follow each other quickly; what flickers from one to the next is noise. Looks back only.
-    """
+    """Return a clip's probabilities (T, K, H, W), exponentially smoothed over time with weight `keep` on the past."""
     out = probabilities.copy()
     for t in range(1, len(out)):
         out[t] = keep * out[t - 1] + (1.0 - keep) * probabilities[t]

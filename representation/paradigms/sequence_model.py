@@ -1,11 +1,11 @@
-"""A network that answers after every step of a sequence, as the loop of `representation/fit.py` trains it.
+"""Sequence models: a prediction after every step of a sequence, by a stateful encoder or on stacked steps.
 
     >>> model = SequenceModel(RecurrentEncoder(space, 64), outputs=7)
     >>> model(rows).shape                                          # rows (B, T, n) -> (B, T, 7)
 
-An encoder without a state sees the last `stack` steps side by side instead, zeros where there is no past yet.
+An encoder without a state gets the last `stack` steps side by side instead, zeros before the start.
 
-Letters in shapes: B runs, T steps, K stacked steps, n numbers of one step, D features.
+Letters in shapes: B runs, T steps, K stacked steps, n values of one step, D features.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class SequenceModel(Trainable):
 
     Args:
         encoder: a `StatefulEncoder` of rows (n,), or any encoder of stacks (K, n)
-        outputs: numbers after each step
+        outputs: values after each step
         hidden: units of the layers between features and outputs
     """
 
@@ -45,17 +45,17 @@ class SequenceModel(Trainable):
         return self.head(self.encoder(stacks.flatten(0, 1)).unflatten(0, rows.shape[:2]))
 
     def predict(self, rows: Tensor) -> Tensor:
-        """Return the answers after every step, (B, T, outputs), without gradients."""
+        """Return the outputs after every step, (B, T, outputs), without gradients."""
         self.eval()
         with torch.no_grad():
             return torch.cat([self(piece.to(self.encoder.offset.device)).cpu() for piece in rows.split(RUNS_AT_A_TIME)])
 
 
 class SpeedModel(SequenceModel):
-    """Regression after every step: `target` (B, T, outputs), counted where `known` (B, T, outputs) is true."""
+    """Regression after every step: `target` (B, T, outputs), masked by `known` (B, T, outputs)."""
 
     def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
-        """Return (mean squared error over what is known, nothing more)."""
+        """Return (mean squared error over the known targets, no further metrics)."""
         known = batch["known"].float()
         error = (self(batch["rows"]) - batch["target"]).square() * known
         return error.sum() / known.sum().clamp(min=1.0), {}
@@ -65,7 +65,7 @@ class ActionModel(SequenceModel):
     """Behaviour cloning: after every step a class, `action` (B, T) int64."""
 
     def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
-        """Return (cross-entropy, share of right answers)."""
+        """Return (cross-entropy, accuracy)."""
         logits, action = self(batch["rows"]).flatten(0, 1), batch["action"].flatten()
         return cross_entropy(logits, action), {"accuracy": (logits.argmax(1) == action).float().mean()}
 

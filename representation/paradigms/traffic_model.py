@@ -1,15 +1,15 @@
-"""An autoregressive model of traffic: it reads scenes and writes the next one, token by token.
+"""Autoregressive traffic model: generates the next scene token by token.
 
-p(next scene | scenes before) = product over its 21 tokens of p(token | tokens before it, scenes before). One GRU reads
-scenes and remembers how traffic moves; another writes a scene along the road, and at each stretch looks at the same
-place in the scene before and at the stretches near it in the last two. Source: Graves 2013, "Generating sequences with
-recurrent neural networks", arXiv:1308.0850, section 2, for predicting and sampling one token at a time.
+p(next scene | scenes before) = product over its 21 tokens of p(token | tokens before it, scenes before). One GRU
+encodes the scenes over time; another decodes a scene along the road, and at each segment also reads the same place in
+the previous scene and the segments near it in the last two. Source: Graves 2013, "Generating sequences with recurrent
+neural networks", arXiv:1308.0850, section 2, for predicting and sampling one token at a time.
 
     >>> model = TrafficModel()
     >>> model.bits(tokens)                                         # tokens (R, T, 21) -> mean bits per token
-    >>> model.generate(tokens[:, :10], scenes=8, seed=0)              # (R, 8, 21), sampled
+    >>> model.generate(tokens[:, :10], scenes=8, seed=0)           # (R, 8, 21), sampled
 
-Letters in shapes: B runs, T scenes, H stretches, L lanes, V vocabulary, D units, W stretches in view.
+Letters in shapes: B runs, T scenes, H segments, L lanes, V vocabulary, D units, W segments in view.
 """
 
 import math
@@ -113,7 +113,7 @@ class TrafficModel(Trainable):
         before = pad(near, (0, 0, 0, 0, 1, 0))[:, : near.shape[1]]  # the first scene has none before it
         both = torch.cat([near, before], -1)  # (B, T, H, W)
         assert both.shape[2] == SEGMENTS
-        return pad(both, (0, 0, 1, 0))  # the own car's token looks at nothing
+        return pad(both, (0, 0, 1, 0))  # the ego car's token looks at nothing
 
 
 def _repeated(memory: Tensor) -> Tensor:

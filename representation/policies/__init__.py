@@ -1,1 +1,1 @@
-"""Drivers that see by a perception model: what is it worth in mph?"""
+"""Policies that drive by a perception model."""

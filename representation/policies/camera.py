@@ -1,4 +1,4 @@
-"""A driver that sees the road through a camera: pictures, then a perceived grid, then the decision of a grid driver.
+"""A driver that sees the road through a camera: frames, then a perceived grid, then the decision of a grid driver.
 
     >>> scores = drive(RULES_2018, range(100), camera_perception(detector, RULES_2018))      # (100,) mph of each run
 
@@ -31,7 +31,7 @@ from representation.paradigms.detection import (
     whole_vehicles,
 )
 
-SPACING = 6  # frames of the game between the two pictures
+SPACING = 6  # frames of the game between the two frames
 
 F64 = NDArray[np.float64]
 Perception = Callable[[NDArray[Any], NDArray[Any]], F64]  # (states before (B,), states now (B,)) -> cells (B, D)
@@ -40,13 +40,13 @@ Perception = Callable[[NDArray[Any], NDArray[Any]], F64]  # (states before (B,),
 def camera_frames(
     rules: Rules, before: NDArray[Any], now: NDArray[Any], styles: str = "clean", seed: int = 0
 ) -> NDArray[np.uint8]:
-    """Return two pictures of each scene, (N, 2, 3, H, W), of the whole road."""
+    """Return two frames of each scene, (N, 2, 3, H, W), of the whole road."""
     states = np.stack([before, now], 1)
     return paint_frames(rules, states, *image_size(rules.rows, rules.lanes), styles, seed, clips=True)
 
 
 def states_before(recording: Recording) -> NDArray[Any]:
-    """Return the games SPACING frames before every decision but the first, (R, T - 1), as they were recorded."""
+    """Return the games SPACING frames before every decision but the first, (R, T - 1), as recorded."""
     period = recording.rules.decision_period
     before = np.empty_like(recording.states[:, 1:-1])
     sim = Simulator(recording.rules, len(before))
@@ -58,16 +58,16 @@ def states_before(recording: Recording) -> NDArray[Any]:
 
 
 def true_perception(rules: Rules, sensor: Sensor) -> Perception:
-    """Return the sight of the true grid."""
+    """Return the perception of the true grid."""
     return lambda before, now: sensor_cells(true_cells(now), sensor, rules)
 
 
 def camera_perception(
     detector: GridDetector, rules: Rules, sensor: Sensor, assumed_speed: float | None = None
 ) -> Perception:
-    """Return the sight of what a detector finds in pictures.
+    """Return the perception by a detector's output on camera frames.
 
-    assumed_speed: [px/frame] of every car, in place of the speeds that it finds
+    assumed_speed: [px/frame] of every car, in place of the detected speeds
     """
 
     def see(before: NDArray[Any], now: NDArray[Any]) -> F64:

@@ -1,9 +1,9 @@
-"""A driver whose sensor errs, with or without something that mends what it sees: what is mending worth in mph?
+"""Policy with a noisy sensor, with or without a denoiser: what is denoising worth in mph?
 
-    >>> mended = NoisySensorPolicy(SensorNoise(), Denoiser(lambda grids: model.reconstruct(grids), threshold=0.45))
-    >>> evaluate_open(mended, runs=200, seed_set="reporting").mean_mph
+    >>> policy = NoisySensorPolicy(SensorNoise(), Denoiser(lambda grids: model.reconstruct(grids), threshold=0.45))
+    >>> evaluate_open(policy, runs=200, seed_set="reporting").mean_mph
 
-Behind the sensor sits the built-in policy `gap`, which reads vehicles off cells.
+The policy behind the sensor is the built-in `gap`.
 """
 
 from collections.abc import Callable
@@ -26,13 +26,13 @@ from representation.metrics.grids import Grids, grid_to_cells
 
 @dataclass(frozen=True)
 class Denoiser:
-    """What guesses the true grids (B, 4, H, W) from corrupted ones, and from which chance on a cell is taken."""
+    """Estimates the true grids (B, 4, H, W) from corrupted ones; cells above the threshold count as occupied."""
 
     restore: Callable[[Grids], Grids]
     threshold: float = 0.5
 
     def cleaned(self, corrupted: Grids) -> Grids:
-        """Return grids whose occupied cells are 0 or 1; what is known without the sensor is as it was."""
+        """Return grids with occupancies 0 or 1; cells known without the sensor are unchanged."""
         guess = self.restore(corrupted)
         out = corrupted.copy()
         known = (corrupted[:, OFF_ROAD] > 0.5) | (corrupted[:, OWN] > 0.5)  # (B, H, W)
@@ -46,8 +46,8 @@ class NoisySensorPolicy(Policy):
     """The policy `gap` behind a sensor that errs.
 
     Args:
-        noise: of the sensor; None for a sensor that does not err
-        mending: None to believe what the sensor says
+        noise: of the sensor; None for an exact sensor
+        denoiser: None to believe what the sensor says
         observed: the kind grid and its window
         seed: of the noise
     """
@@ -55,12 +55,14 @@ class NoisySensorPolicy(Policy):
     def __init__(
         self,
         noise: SensorNoise | None,
-        mending: Denoiser | None = None,
+        denoiser: Denoiser | None = None,
         observed: ObservationLike = "grid",
         seed: int = 0,
     ) -> None:
-        self.noise, self.mending, self.seed = noise, mending, seed
-        self.label = "gap, " + ("sensor exact" if noise is None else "sensor errs" + (", mended" if mending else ""))
+        self.noise, self.denoiser, self.seed = noise, denoiser, seed
+        self.label = "gap, " + (
+            "exact sensor" if noise is None else "noisy sensor" + (", denoised" if denoiser else "")
+        )
         self.observation = make_observation(observed)
         self.driver = GapPolicy(RULES_2018.empty, observation=self.observation.sensor)
         self.random = torch.Generator().manual_seed(seed)
@@ -74,6 +76,6 @@ class NoisySensorPolicy(Policy):
         grids = obs
         if self.noise is not None:
             grids = self.noise.corrupt(torch.from_numpy(grids), self.random).numpy()
-        if self.mending is not None:
-            grids = self.mending.cleaned(grids)
+        if self.denoiser is not None:
+            grids = self.denoiser.cleaned(grids)
         return self.driver.act(grid_to_cells(grids, RULES_2018.empty), rows)

@@ -55,10 +55,10 @@ class SequencePolicy(Policy):
 
     def act(self, obs: NDArray[np.floating], rows: I64) -> I64:
         """Return the actions (B,) for grids (B, 4, H, L) of the drivers with slots `rows` (B,)."""
-        coins = np.random.default_rng([self.seed, self.decisions]).random(self.before.size)[rows]
+        draws = np.random.default_rng([self.seed, self.decisions]).random(self.before.size)[rows]
         self.decisions += 1
         step = step_inputs(
-            self.sensor_config, lane_features(obs), self.before[rows], coins >= self.sensor_config.drop_rate
+            self.sensor_config, lane_features(obs), self.before[rows], draws >= self.sensor_config.drop_rate
         )  # (B, n)
         with torch.no_grad():
             logits = self._answer(torch.from_numpy(step), torch.from_numpy(rows))  # (B, 5)

@@ -1,4 +1,4 @@
-"""What tests of perception share: a little recorded driving, small observations, and one torch thread."""
+"""What tests of perception fraction: a little recorded driving, small observations, and one torch thread."""
 
 from collections.abc import Iterator
 

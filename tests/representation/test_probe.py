@@ -20,8 +20,8 @@ def test_facts_are_read_from_the_state(driving: Recording) -> None:
     states = driving.states[0, :3]
     facts = facts_of(driving, states)
     speed = 20.0 * states["following_speed"][:, 0] * states["speed_factor"][:, 0]
-    assert facts["own lane"].tolist() == states["lane"][:, 0].tolist()
-    assert np.allclose(facts["own speed"], speed)
+    assert facts["ego lane"].tolist() == states["lane"][:, 0].tolist()
+    assert np.allclose(facts["ego speed"], speed)
     assert set(facts["blocked ahead"]) <= {0, 1}
 
 
@@ -37,7 +37,7 @@ def test_a_linear_fact_is_read_and_a_shuffled_one_is_not() -> None:
 def test_each_fact_is_measured_beside_pca_and_a_random_encoder() -> None:
     encoder = gaps_encoder()
     metrics = probe(encoder, runs=15)
-    facts = ["own lane", "blocked ahead", "best lane", "own speed"]
+    facts = ["ego lane", "blocked ahead", "best lane", "ego speed"]
     assert [metric.name.split(", ")[0] for metric in metrics] == [f"probe: {fact}" for fact in facts]
     assert all(list(metric.baselines) == ["PCA of the same size", "random encoder"] for metric in metrics)
     assert [metric.higher_is_better for metric in metrics] == [True, True, True, False]

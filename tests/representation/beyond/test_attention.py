@@ -8,7 +8,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from representation.beyond.attention import AttentionEncoder, places
+from representation.beyond.attention import AttentionEncoder, positional_encoding
 from representation.data.labels import FAR, free_ahead
 from representation.data.recording import Recording, observe
 from representation.encoder import Encoder
@@ -80,7 +80,7 @@ def test_steps_of_a_sequence_keep_their_order() -> None:
 def test_places_are_those_of_the_paper() -> None:
     # section 3.5 with pos = 2, d_model = 4: sin(2 / 1), cos(2 / 1), sin(2 / 100), cos(2 / 100)
     expected = [np.sin(2.0), np.cos(2.0), np.sin(0.02), np.cos(0.02)]
-    np.testing.assert_allclose(places(3, 4)[2].numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(positional_encoding(3, 4)[2].numpy(), expected, rtol=1e-5)
 
 
 def test_no_heads_are_refused() -> None:

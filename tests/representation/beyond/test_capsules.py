@@ -44,5 +44,5 @@ def test_it_overfits_sixty_four_pictures_and_does_not_learn_from_shuffled_labels
     torch.manual_seed(0)
     model = Classifier(CapsuleEncoder(SPACE, 32, channels=(16, 16)), 4)
     assert fit(model, data, data, config).curves[-1]["validation_accuracy"] > 0.95
-    unseen, labels = random.random(obs.shape, np.float32), random.integers(0, 4, 64)  # noise: chance is 0.25
+    unseen, labels = random.random(obs.shape, np.float32), random.integers(0, 4, 64)  # noise: probability is 0.25
     assert (model.predict(unseen).argmax(1) == labels).mean() < 0.5

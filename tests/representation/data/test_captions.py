@@ -9,7 +9,7 @@ from representation.data.recording import Recording, observe
 
 
 def scene(*cars: tuple[int, int, float], edge: int | None = None) -> np.ndarray:
-    """A grid with cars at (column from the own one, cells between, mph); no road in the column `edge` from the own."""
+    """A grid with cars at (column from the ego car, cells between, mph); no road in the column `edge` from the own."""
     grid = np.zeros((1, 4, 60, 7), np.float32)
     grid[0, 3, 50:54, 3] = grid[0, 0, 50:54, 3] = 1.0
     for side, cells, mph in cars:
@@ -51,9 +51,9 @@ def test_slots_are_what_a_sentence_states() -> None:
         ("car", "slow"),
         ("distance", "two"),
         ("lanes", "left lane free"),
-        ("doing", "changing left"),
+        ("action", "changing left"),
     }
-    assert slots("road ahead free, free car, keeping on") == {("car", "none"), ("doing", "keeping on")}
+    assert slots("road ahead free, free car, keeping on") == {("car", "none"), ("action", "keeping on")}
 
 
 def test_a_grid_that_shows_too_little_is_refused() -> None:

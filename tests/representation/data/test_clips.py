@@ -50,7 +50,7 @@ def test_pictures_are_taken_between_frames_as_far_apart_as_asked(clips: Clips) -
 
 def test_a_clip_goes_on_as_the_game_was_recorded(driving: Recording) -> None:
     # a clip that straddles a decision carries on with the recorded action: its states lead to the recorded one
-    config = ClipConfig(clips=400, pictures=2, spacing=15)
+    config = ClipConfig(clips=400, frames=2, spacing=15)
     cut = cut_clips(driving, config).states[:, -1]
     sim = Simulator(driving.rules, len(cut))
     sim.games[:] = cut
@@ -80,14 +80,14 @@ def test_the_camera_keeps_the_car_in_the_middle_and_shows_its_lane_marks_moving(
     assert marks[0].tolist() != marks[-1].tolist()
 
 
-def test_films_are_luminance_and_change_from_picture_to_picture(clips: Clips) -> None:
-    films = render_clips(replace(clips, states=clips.states[:6], labels=clips.labels[:6]))
-    assert films.shape == (6, 4, *VIEW)
-    assert films.dtype == np.uint8
-    assert films.max() > 200
-    assert not np.array_equal(films[:, 0], films[:, 3])
+def test_videos_are_luminance_and_change_from_picture_to_picture(clips: Clips) -> None:
+    videos = render_clips(replace(clips, states=clips.states[:6], labels=clips.labels[:6]))
+    assert videos.shape == (6, 4, *VIEW)
+    assert videos.dtype == np.uint8
+    assert videos.max() > 200
+    assert not np.array_equal(videos[:, 0], videos[:, 3])
 
 
 def test_clips_longer_than_a_decision_are_refused() -> None:
-    with pytest.raises(ValueError, match="pictures=4 with spacing=10 take 30 frames; give fewer than 30"):
+    with pytest.raises(ValueError, match="frames=4 with spacing=10 take 30 frames; give fewer than 30"):
         ClipConfig(spacing=10)

@@ -5,7 +5,7 @@ import pytest
 
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018, RoadConfig
-from representation.data.frames import EGO, MARK, SHOULDER, VEHICLE, draw_cameras, film, label_maps, paint_frames
+from representation.data.frames import EGO, MARK, SHOULDER, VEHICLE, draw_cameras, label_maps, paint_frames, rollout
 from representation.data.recording import Recording, RecordingConfig, record
 from representation.data.styles import STYLE_SETS, STYLES
 
@@ -103,17 +103,17 @@ def test_other_agents_and_other_roads_are_painted() -> None:
 
 
 def test_what_cannot_be_painted_is_refused(states: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="height=8 pixels cannot be painted; give 16 to 1024"):
+    with pytest.raises(ValueError, match=r"height must be in \[16, 1024\] pixels, got 8"):
         paint_frames(RULES_2018, states, 8, 40)
     with pytest.raises(ValueError, match="there are no styles 'sepia'; choose one of clean, train, unseen"):
         paint_frames(RULES_2018, states, 48, 24, "sepia")
-    with pytest.raises(ValueError, match="do not fit states"):
+    with pytest.raises(ValueError, match="cameras must have shape"):
         label_maps(RULES_2018, states, 48, 24, cameras=np.zeros((3, 3)))
 
 
 def test_a_film_goes_on_from_its_state_frame_by_frame(driving: Recording) -> None:
     first, last = driving.states[:4, 0], driving.states[:4, 1]
-    shots = film(RULES_2018, first, driving.actions[:4, 0], frames=11, every=3)
+    shots = rollout(RULES_2018, first, driving.actions[:4, 0], frames=11, every=3)
     assert shots.shape == (4, 11) and np.array_equal(shots[:, 0], first)
     assert (np.diff(shots["frame"], axis=1) == 3).all()
     sim = Simulator(RULES_2018, 4)

@@ -11,7 +11,7 @@ from representation.data.recording import Recording
 
 @pytest.fixture
 def grid() -> np.ndarray:
-    """The own car at 80 mph in the middle, a car at 60 mph 20 cells ahead in the same lane, no road on the far left."""
+    """The ego car at 80 mph in the middle, a car at 60 mph 20 cells ahead in the same lane, no road on the far left."""
     grid = np.zeros((1, 4, 60, 7), np.float32)
     grid[0, [OCCUPIED, OWN], 50:54, 3], grid[0, SPEED, 50:54, 3] = 1.0, 1.0
     grid[0, OCCUPIED, 26:30, 3], grid[0, SPEED, 26:30, 3] = 1.0, 0.75

@@ -27,14 +27,14 @@ def runs() -> Recording:
 def test_lane_lists_tell_what_stands_where() -> None:
     grid = np.zeros((4, 60, 7))
     grid[2, :, 6] = 1.0  # the rightmost column is off the road
-    grid[0, 50:54, 3] = 1.0  # the own car
-    for nearest, speed in ((45, 0.5), (30, 0.6), (10, 0.7)):  # three cars of four cells in the own lane
+    grid[0, 50:54, 3] = 1.0  # the ego car
+    for nearest, speed in ((45, 0.5), (30, 0.6), (10, 0.7)):  # three cars of four cells in the ego lane
         grid[0, nearest - 3 : nearest + 1, 3], grid[1, nearest - 3 : nearest + 1, 3] = 1.0, speed
-    grid[0, 56:60, 3] = 1.0  # two cells behind the own car
+    grid[0, 56:60, 3] = 1.0  # two cells behind the ego car
     grid[0, 51:55, 2] = 1.0  # beside it
     lists = lane_features(grid)
     assert lists.shape == (LANES, 8)
-    # free cells ahead: 49 - 45, 49 - 30, 49 - 10; behind, from the own bonnet: 6; in lengths of four cells
+    # free cells ahead: 49 - 45, 49 - 30, 49 - 10; behind, from the ego bonnet: 6; in lengths of four cells
     np.testing.assert_allclose(lists[3], [1.0, 19 / 4, 39 / 4, 6 / 4, 1.0, 0.5, 0.6, 0.7], rtol=1e-6)
     np.testing.assert_allclose(lists[2], [12.5, 12.5, 12.5, 1 / 4, 1.0, 0.0, 0.0, 0.0])
     assert lists[6, 4] == 0.0

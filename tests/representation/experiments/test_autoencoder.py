@@ -26,8 +26,8 @@ def run(experiment: Experiment, folder: Path, scale: float = 0.008) -> Experimen
     ("experiment", "rivals"),
     [
         (AutoencoderExperiment(), {"PCA"}),
-        (Denoising(), {"as the sensor says", "median filter 3 x 1", "PCA of the noisy grid"}),
-        (Variational(), {"each cell by its frequency", "the same, own lane known"}),
+        (Denoising(), {"noisy sensor", "median filter 3 x 1", "PCA of the noisy grid"}),
+        (Variational(), {"independent cell frequencies", "the same, given the ego lane"}),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
@@ -39,7 +39,7 @@ def test_an_autoencoder_is_measured_beside_its_rivals(experiment: Experiment, ri
 def test_one_encoder_is_measured_beside_three(tmp_path: Path) -> None:
     metrics = run(multitask.MultiTaskExperiment(), tmp_path).metrics
     assert all(multitask.SEPARATE in metric.baselines for metric in metrics)
-    assert metrics[-2].value < 0.4 * metrics[-2].baselines[multitask.SEPARATE]  # numbers learned
+    assert metrics[-2].value < 0.4 * metrics[-2].baselines[multitask.SEPARATE]  # parameters
 
 
 @pytest.mark.slow  # other roads than the contest's are compiled anew

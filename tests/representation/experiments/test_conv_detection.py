@@ -12,7 +12,7 @@ from representation.weights import read_weights
 
 def test_contrast_finds_most_cells_which_makes_it_a_baseline_to_beat() -> None:
     data = scenes(TrainingJob(Path(), 0.1), "validation", 30)
-    contrast = cell_contrast(data.pictures)
+    contrast = cell_contrast(data.frames)
     assert contrast.shape == data.cells.occupied.shape
     assert 0.9 < cell_f1(contrast > 20.0, data.cells.occupied) < 0.98
 

@@ -16,14 +16,14 @@ def test_pictures_and_labels_belong_to_the_same_scenes() -> None:
     assert data["obs"].shape == (6 * 20, 3, 88, 32)
     free = data["obs"][data["label"] == SCENES.index("free")]
     boxed_in = data["obs"][data["label"] == SCENES.index("boxed in")]
-    ahead = np.s_[:, :, 25:50, 13:19]  # the own lane for 100 px before the own car, which begins in line 50
+    ahead = np.s_[:, :, 25:50, 13:19]  # the ego lane for 100 px before the ego car, which begins in line 50
     assert boxed_in[ahead].astype(float).std() > 3 * free[ahead].astype(float).std()
 
 
 def test_it_leaves_figures_pictures_and_an_encoder(tmp_path: Path) -> None:
     outcome = run_experiment(find_experiment("conv-scene"), TrainingJob(tmp_path, 0.01, {"epochs": 1}))
     assert outcome.metrics[0].goal == 0.97
-    assert set(outcome.metrics[0].baselines) == {"feed-forward", "commonest class"}
+    assert set(outcome.metrics[0].baselines) == {"feed-forward", "majority class"}
     for plot in outcome.plots:
         assert 5_000 < (tmp_path / plot.file).stat().st_size < 60_000
     encoder = load_encoder(tmp_path / outcome.weights[0])

@@ -7,14 +7,14 @@ import numpy as np
 from representation.catalog import find_experiment
 from representation.data.clips import MANOEUVRES
 from representation.experiment import TrainingJob, run_experiment
-from representation.experiments.conv_video import films, last_picture
+from representation.experiments.conv_video import clip_data, last_frame
 from representation.registry import load_encoder
 
 
 def test_a_single_picture_is_the_last_of_the_film() -> None:
-    data = films(TrainingJob(Path(), 0.1), "validation", 100, 240)
+    data = clip_data(TrainingJob(Path(), 0.1), "validation", 100, 240)
     assert data["obs"].shape == (24, 4, 88, 32)
-    single = last_picture(data)
+    single = last_frame(data)
     assert single["obs"].shape == (24, 1, 88, 32)
     assert np.array_equal(single["obs"][:, 0], data["obs"][:, 3])
     assert single["label"] is data["label"]
@@ -22,7 +22,7 @@ def test_a_single_picture_is_the_last_of_the_film() -> None:
 
 def test_it_leaves_figures_a_picture_and_an_encoder(tmp_path: Path) -> None:
     outcome = run_experiment(find_experiment("conv-manoeuvre"), TrainingJob(tmp_path, 0.01, {"epochs": 1}))
-    assert set(outcome.metrics[0].baselines) == {"single picture", "commonest class"}
+    assert set(outcome.metrics[0].baselines) == {"single frame", "majority class"}
     assert all(name in outcome.metrics[0].note for name in MANOEUVRES)
     assert 5_000 < (tmp_path / outcome.plots[0].file).stat().st_size < 60_000
     encoder = load_encoder(tmp_path / outcome.weights[0])

@@ -23,7 +23,7 @@ def test_the_speed_ahead_is_that_of_the_five_periods_after_the_observation() -> 
     recording = record(RecordingConfig(split="validation", runs=5))
     assert data.obs.shape == (5 * 56, 44)
     assert data.speed[56 + 7] == pytest.approx(recording.speeds[1, 7:12].mean(), rel=1e-6)
-    # the own speed stands in the row: speed factor / 2 and following speed / 2, [px/frame], 20 mph each
+    # the ego speed stands in the row: speed factor / 2 and following speed / 2, [px/frame], 20 mph each
     assert data.now == pytest.approx(20.0 * 4.0 * data.obs[:, -1] * data.obs[:, -2], abs=1e-3)
 
 
@@ -41,6 +41,6 @@ def test_scenes_are_named_better_than_by_the_commonest_class(tmp_path: Path) -> 
     outcome = small_run("dense-scene", tmp_path)
     f1 = outcome.metrics[0]
     assert f1.value > 0.85
-    assert f1.baselines["commonest class"] < 0.15
+    assert f1.baselines["majority class"] < 0.15
     assert (tmp_path / outcome.plots[0].file).stat().st_size < 60_000
     assert load_encoder(tmp_path / outcome.weights[0]).observed == {"kind": "gaps"}

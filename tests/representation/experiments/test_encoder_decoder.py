@@ -16,13 +16,17 @@ from representation.experiments.segmentation import PixelTree, framed, joined
 PROMISED = {
     "segmentation": [
         "mIoU, clean frames",
-        "mIoU, unseen looks",
+        "mIoU, unseen styles",
         "mIoU, smoothed over time",
         "IoU of ego, clean frames",
     ],
-    "grid-predictor": ["IoU of the next grid's taken cells", "uncertainty left", "error of speeds in the next grid"],
-    "forecaster": ["IoU of taken cells, 1 decision ahead", "IoU of taken cells, 8 decisions ahead"],
-    "captioner": ["sentences right word for word", "slot F1, all", "slot F1, distance"],
+    "grid-predictor": [
+        "IoU of the next grid's occupied cells",
+        "cross-entropy of occupancy",
+        "RMSE of speeds in the next grid",
+    ],
+    "forecaster": ["IoU of occupied cells, 1 decision ahead", "IoU of occupied cells, 8 decisions ahead"],
+    "captioner": ["exact match of sentences", "slot F1, all", "slot F1, distance"],
 }
 
 

@@ -19,9 +19,9 @@ def roads() -> RoadData:
 
 
 def test_roads_are_legal_and_carry_the_class_of_what_is_drawn(roads: RoadData) -> None:
-    assert roads.pictures.shape == (610, 5, 20, 7)
-    again = decode_rasters(roads.rules, roads.pictures)
-    assert again.is_legal.all()
+    assert roads.rasters.shape == (610, 5, 20, 7)
+    again = decode_rasters(roads.rules, roads.rasters)
+    assert again.is_valid.all()
     np.testing.assert_array_equal(np.bincount(roads.label, minlength=5) > 0, np.ones(5, bool))
     assert len(roads.some(7).states) == 7
 
@@ -29,19 +29,19 @@ def test_roads_are_legal_and_carry_the_class_of_what_is_drawn(roads: RoadData) -
 def test_held_out_roads_look_better_than_cells_drawn_independently(roads: RoadData) -> None:
     real = road_data(TrainingJob(Path(), 0.1), "validation", 100).some(300)
     sets = {
-        "others": decode_rasters(roads.rules, roads.some(300, seed=4).pictures),
-        "cells drawn independently": decode_rasters(roads.rules, independent_scenes(roads.pictures, 300, seed=2)),
+        "others": decode_rasters(roads.rules, roads.some(300, seed=4).rasters),
+        "independent cells": decode_rasters(roads.rules, independent_scenes(roads.rasters, 300, seed=2)),
     }
     metrics = compare_sets(roads.rules, sets, roads, real, "300 scenes")
     assert [metric.name for metric in metrics] == [measure[0] for measure in MEASURES]
     by_name = {metric.name: metric for metric in metrics}
     for name in (
-        "legal scenes as drawn",
-        "cars whose speed does not fit the road ahead",
-        "difference in cars per scene",
+        "fraction of valid scenes",
+        "fraction of cars with an implausible speed",
+        "Wasserstein distance of cars per scene",
     ):
         assert by_name[name].beats_baselines, by_name[name].describe()
-    assert by_name["distance to the training data, over that of held-out scenes"].value == 0.0  # they are copies
+    assert by_name["distance to the training data, relative to held-out scenes"].value == 0.0  # they are copies
 
 
 def small_run(name: str, folder: Path) -> ExperimentResult:

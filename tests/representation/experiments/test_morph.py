@@ -1,4 +1,4 @@
-"""The film: it begins and ends where it is told, in even steps, and passes through the scenes that it names."""
+"""The morphing video: it begins and ends where it should, in even steps, and passes through its scenes."""
 
 import numpy as np
 import pytest
@@ -23,6 +23,6 @@ def test_vehicles_move_in_even_steps_between_their_placings() -> None:
     assert free_ahead(RULES_2018, states)[0].tolist() == [525.0, 525.0, 50.0, 100.0, 525.0, 525.0, 525.0]
 
 
-def test_a_film_needs_two_placings_of_the_same_vehicles() -> None:
-    with pytest.raises(ValueError, match="at least two placings of the same number of vehicles"):
+def test_a_video_needs_two_arrangements_of_the_same_vehicles() -> None:
+    with pytest.raises(ValueError, match="at least two arrangements of the same vehicles"):
         morph(RULES_2018, [[(0, 1.0)], [(0, 1.0), (1, 1.0)]], steps=4)

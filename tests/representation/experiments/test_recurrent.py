@@ -52,10 +52,10 @@ def test_the_share_of_the_gap_is_that_between_one_frame_and_the_full_sensor() ->
             self.mean_mph, self.mean_interval, self.runs = mean, (mean - 1, mean + 1), 10
 
     means = {"full sensor": 72.0, "1 frame": 68.0, "4 frames": 69.0, "gru": 71.0}
-    speed, share = RecurrentDrive()._metrics({name: Scored(mean) for name, mean in means.items()})  # type: ignore[misc]
+    speed, fraction = RecurrentDrive()._metrics({name: Scored(mean) for name, mean in means.items()})  # type: ignore[misc]
     assert (speed.value, speed.baselines) == (71.0, {"1 frame": 68.0, "4 frames": 69.0})
-    assert (share.value, share.baselines["4 frames"], share.goal) == (0.75, 0.25, 0.7)
-    assert share.reaches_goal
+    assert (fraction.value, fraction.baselines["4 frames"], fraction.goal) == (0.75, 0.25, 0.7)
+    assert fraction.reaches_goal
 
 
 def test_the_better_n_gram_is_chosen_on_validation() -> None:

@@ -1,4 +1,4 @@
-"""Measures of grids, the sensor that errs, and the simple ways to mend what it says."""
+"""Measures of grids, the sensor that errs, and the simple ways to denoise what it says."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ from representation.policies.noisy_sensor import Denoiser, NoisySensorPolicy
 
 
 def empty_grid() -> Grids:
-    """One grid of 6 x 3 cells: the right column off the road, the own car in the middle of the last row."""
+    """One grid of 6 x 3 cells: the right column off the road, the ego car in the middle of the last row."""
     grid = np.zeros((1, 4, 6, 3), np.float32)
     grid[0, OFF_ROAD, :, 2] = 1.0
     grid[0, [OCCUPIED, OWN], 5, 1] = 1.0
@@ -67,11 +67,11 @@ def test_a_median_removes_ghosts_and_fills_holes() -> None:
     grid = with_car(slice(1, 5))
     grid[0, OCCUPIED, 3, 0] = grid[0, SPEED, 3, 0] = 0.0  # a hole in the car
     grid[0, OCCUPIED, 2, 1] = 1.0  # a ghost
-    mended = median_filtered(grid, (3, 1))
-    assert mended[0, OCCUPIED, :, 0].tolist() == [0, 1, 1, 1, 0, 0]
-    assert mended[0, OCCUPIED, 2, 1] == 0.0
-    assert mended[0, SPEED, 3, 0] == pytest.approx(0.5)
-    assert mended[0, OCCUPIED, 5, 1] == 1.0  # the own car
+    denoised = median_filtered(grid, (3, 1))
+    assert denoised[0, OCCUPIED, :, 0].tolist() == [0, 1, 1, 1, 0, 0]
+    assert denoised[0, OCCUPIED, 2, 1] == 0.0
+    assert denoised[0, SPEED, 3, 0] == pytest.approx(0.5)
+    assert denoised[0, OCCUPIED, 5, 1] == 1.0  # the ego car
 
 
 def test_noise_comes_at_its_rates_and_spares_what_is_known(driving: Recording) -> None:

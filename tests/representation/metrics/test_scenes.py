@@ -19,22 +19,22 @@ from representation.metrics.scenes import (
 
 
 @pytest.fixture(scope="module")
-def pictures(driving: Recording) -> np.ndarray:
+def rasters(driving: Recording) -> np.ndarray:
     return rasterise(driving.rules, driving.states.reshape(-1))
 
 
-def test_independent_cells_have_the_right_cells_and_one_own_car(pictures: np.ndarray) -> None:
-    drawn = independent_scenes(pictures, 800, seed=1)
+def test_independent_cells_have_the_right_cells_and_one_own_car(rasters: np.ndarray) -> None:
+    drawn = independent_scenes(rasters, 800, seed=1)
     own = drawn[:, OWN] > 0
     assert (own.sum((1, 2)) == 1).all()
     assert (drawn[:, VEHICLE][own] == 1).all()
-    share, wanted = ((some[:, VEHICLE, :15] > 0).mean() for some in (drawn, pictures))
-    assert share == pytest.approx(wanted, rel=0.05)
+    fraction, wanted = ((some[:, VEHICLE, :15] > 0).mean() for some in (drawn, rasters))
+    assert fraction == pytest.approx(wanted, rel=0.05)
 
 
-def test_a_judge_tells_independent_cells_from_traffic_but_not_traffic_from_traffic(pictures: np.ndarray) -> None:
-    assert two_sample_accuracy(pictures[::2], pictures[1::2]) < 0.6
-    assert two_sample_accuracy(pictures, independent_scenes(pictures, len(pictures))) > 0.66
+def test_a_judge_tells_independent_cells_from_traffic_but_not_traffic_from_traffic(rasters: np.ndarray) -> None:
+    assert two_sample_accuracy(rasters[::2], rasters[1::2]) < 0.6
+    assert two_sample_accuracy(rasters, independent_scenes(rasters, len(rasters))) > 0.66
 
 
 def test_precision_and_recall_are_those_of_arithmetic() -> None:
@@ -46,11 +46,11 @@ def test_precision_and_recall_are_those_of_arithmetic() -> None:
 
 
 def test_marginals_are_those_of_the_game() -> None:
-    picture = np.zeros((1, 5, 20, 7), np.float32)
-    picture[:, [VEHICLE, OWN]] = -1
+    raster = np.zeros((1, 5, 20, 7), np.float32)
+    raster[:, [VEHICLE, OWN]] = -1
     for row, own in ((15, 1.0), (10, -1.0), (8, -1.0)):
-        picture[0, :, row, 3] = (1.0, own, -1.0, 1.0 if own > 0 else 0.0, 1.0)
-    states = decode_rasters(RULES_2018, picture).states
+        raster[0, :, row, 3] = (1.0, own, -1.0, 1.0 if own > 0 else 0.0, 1.0)
+    states = decode_rasters(RULES_2018, raster).states
     found = marginals(RULES_2018, states)
     assert found["cars in view"].tolist() == [3.0]
     assert found["gaps [px]"] == pytest.approx([2 * 35 - 34, 5 * 35 - 34])
@@ -69,7 +69,7 @@ def test_speeds_that_the_road_ahead_does_not_allow_are_found(driving: Recording)
     assert abrupt_fraction(driving.rules, wild) > 0.5
 
 
-def test_copies_are_nearer_to_the_training_data_than_other_runs(pictures: np.ndarray, held_out: Recording) -> None:
+def test_copies_are_nearer_to_the_training_data_than_other_runs(rasters: np.ndarray, held_out: Recording) -> None:
     others = rasterise(held_out.rules, held_out.states.reshape(-1))
-    assert copied_ratio(pictures[:50], others[:50], pictures) == 0.0
-    assert copied_ratio(others[50:], others[:50], pictures) == pytest.approx(1.0, abs=0.25)
+    assert copied_ratio(rasters[:50], others[:50], rasters) == 0.0
+    assert copied_ratio(others[50:], others[:50], rasters) == pytest.approx(1.0, abs=0.25)

@@ -132,7 +132,7 @@ def test_a_denoising_autoencoder_mends_more_than_a_median_filter(grids: dict[str
 
 def test_a_local_path_is_for_pictures() -> None:
     encoder = DenseEncoder(spaces.Box(-1.0, 1.0, (5,), np.float32), 3)
-    with pytest.raises(ValueError, match=r"observations of shape \(5,\) are no pictures.*local=0"):
+    with pytest.raises(ValueError, match=r"observations of shape \(5,\) are not images.*local=0"):
         DenoisingAutoencoder(encoder, corrupt=lambda obs: obs, local=8)
 
 

@@ -129,4 +129,4 @@ def test_scores_count_right_words_and_right_statements() -> None:
     written = ["slow car three cells ahead, left lane free, changing left", true[1]]
     assert exact_match(written, true) == 0.5
     scores = slot_f1(written, true)
-    assert scores == {"all": 6 / 7, "car": 1.0, "distance": 0.0, "lanes": 1.0, "doing": 1.0}
+    assert scores == {"all": 6 / 7, "car": 1.0, "distance": 0.0, "lanes": 1.0, "action": 1.0}

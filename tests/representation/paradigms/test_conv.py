@@ -74,7 +74,7 @@ def test_a_filter_costs_as_little_on_a_large_picture_as_on_a_small_one() -> None
 def test_layers_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match=r"channels=\(\) is not possible"):
         ConvEncoder(box(4, 8, 8), channels=())
-    with pytest.raises(ValueError, match="kernel_size=4 has no middle"):
+    with pytest.raises(ValueError, match="kernel_size must be odd and at least 1, got 4"):
         ConvEncoder(box(4, 8, 8), kernel_size=4)
     with pytest.raises(ValueError, match="reading='sum' does not exist; choose one of flat, max, mean"):
         ConvEncoder(box(4, 8, 8), reading="sum")

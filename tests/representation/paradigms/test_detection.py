@@ -1,4 +1,4 @@
-"""Detection: the network finds cars, a driver gets the game's own cells, and runs of cells are vehicles."""
+"""Detection: the network finds cars, a driver gets the game's ego cells, and runs of cells are vehicles."""
 
 import numpy as np
 import pytest
@@ -27,9 +27,9 @@ def scenes(recording: Recording, runs: int) -> Scenes:
     before = states_before(recording)[:runs, ::5].reshape(-1)
     now = recording.states[:runs, 1:-1:5].reshape(-1)
     cells = true_cells(now)
-    pictures = camera_frames(recording.rules, before, now)
+    frames = camera_frames(recording.rules, before, now)
     speed = cells.speed.astype(np.float32)
-    return {"pictures": pictures, "occupied": cells.occupied, "own": cells.own, "speed": speed}, cells
+    return {"frames": frames, "occupied": cells.occupied, "own": cells.own, "speed": speed}, cells
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def sixty_four(driving: Recording) -> Scenes:
 
 def hits(detector: GridDetector, data: Arrays, cells: Detections) -> float:
     """F1 of occupied cells: 2 hits / (found + true)."""
-    found = detector.detect(data["pictures"]).occupied
+    found = detector.detect(data["frames"]).occupied
     return 2.0 * float((found & cells.occupied).sum()) / float(found.sum() + cells.occupied.sum())
 
 
@@ -61,10 +61,10 @@ def test_cars_are_found_after_sixty_four_scenes_but_not_from_shuffled_cells(
     assert hits(detector, data, cells) > 0.95
     everywhere = 2.0 * test_cells.occupied.mean() / (1.0 + test_cells.occupied.mean())  # F1 of "a car in every cell"
     assert hits(detector, test_data, test_cells) > everywhere + 0.5
-    seen = detector.detect(test_data["pictures"])
+    seen = detector.detect(test_data["frames"])
     assert (own_lanes(seen) == own_lanes(test_cells)).mean() > 0.9
     order = np.random.default_rng(0).permutation(len(cells.own))
-    shuffled = {name: array if name == "pictures" else array[order] for name, array in data.items()}
+    shuffled = {name: array if name == "frames" else array[order] for name, array in data.items()}
     assert hits(trained(shuffled), test_data, test_cells) < everywhere
 
 
@@ -72,10 +72,10 @@ def test_every_cell_is_answered_by_the_pixels_around_it() -> None:
     torch.manual_seed(0)
     detector, size = GridDetector(rows=20, lanes=5), image_size(20, 5)
     assert size == (40, 24)
-    picture = torch.zeros(1, 2, 3, *size, dtype=torch.uint8)
-    changed = picture.clone()
+    frame = torch.zeros(1, 2, 3, *size, dtype=torch.uint8)
+    changed = frame.clone()
     changed[..., 20:22, 10:14] = 255  # the pixels of cell (10, 2)
-    difference = (detector(picture) - detector(changed)).abs().sum(1)[0]  # (20, 5)
+    difference = (detector(frame) - detector(changed)).abs().sum(1)[0]  # (20, 5)
     touched = torch.nonzero(difference > 1e-7)
     assert [10, 2] in touched.tolist()
     assert touched[:, 0].min() >= 5

@@ -28,16 +28,16 @@ Rows = dict[str, Any]
 
 
 def steps_of(recording: Recording) -> Rows:
-    """Transitions of the road just around the own car: 24 rows of cells."""
+    """Transitions of the road just around the ego car: 24 rows of cells."""
     grids = observe(recording.rules, recording.states, {"kind": "grid", "patches_ahead": 16, "patches_behind": 8})
     before, after = (part.reshape(-1, *grids.shape[2:]) for part in (grids[:, :-1], grids[:, 1:]))
     return transitions(before, recording.actions.ravel(), after)
 
 
-def bits(chance: np.ndarray, rows: Rows) -> float:
-    """Bits per cell that chances (B, H, W) leave open, the own car's cells left out."""
+def bits(probability: np.ndarray, rows: Rows) -> float:
+    """Bits per cell that probabilities (B, H, W) leave open, the ego car's cells excluded."""
     elsewhere = rows["next_obs"][:, OWN] == 0
-    return occupied_bits(chance[elsewhere], rows["next_obs"][:, OCCUPIED][elsewhere])
+    return occupied_bits(probability[elsewhere], rows["next_obs"][:, OCCUPIED][elsewhere])
 
 
 def bits_of(model: GridPredictor, rows: Rows) -> float:
@@ -88,8 +88,8 @@ def test_it_learns_64_transitions_by_heart(train: Rows) -> None:
     torch.manual_seed(0)
     model = GridPredictor(width=24)
     fit(model, few, few, FitConfig(epochs=150, batch_size=16, learning_rate=1e-2, learning_rate_end=5e-4, patience=0))
-    chance = model.predict(few["obs"], few["action"])[:, OCCUPIED]
-    assert occupied_iou(chance, few["next_obs"][:, OCCUPIED]) > 0.9  # constant velocity: 0.52
+    probability = model.predict(few["obs"], few["action"])[:, OCCUPIED]
+    assert occupied_iou(probability, few["next_obs"][:, OCCUPIED]) > 0.9  # constant velocity: 0.52
 
 
 def test_a_saved_predictor_expects_the_same(trained: GridPredictor, validation: Rows, tmp_path: Path) -> None:
@@ -103,9 +103,9 @@ def test_a_saved_predictor_expects_the_same(trained: GridPredictor, validation: 
 def test_a_forecaster_writes_every_step_and_begins_at_constant_velocity(held_out: Recording) -> None:
     rows = with_prior(windows(held_out, history=2, steps=3, every=9))
     torch.manual_seed(0)
-    chances = Forecaster(width=8).predict(rows)
-    assert chances.shape == (len(rows["plan"]), 3, 2, 60, 7)
-    assert np.array_equal(chances[:, :, 0] > 0.5, rows["expected"][:, :, 0] > 0)
+    probabilities = Forecaster(width=8).predict(rows)
+    assert probabilities.shape == (len(rows["plan"]), 3, 2, 60, 7)
+    assert np.array_equal(probabilities[:, :, 0] > 0.5, rows["expected"][:, :, 0] > 0)
 
 
 def test_a_forecaster_learns_and_gives_the_same_weights_again(driving: Recording) -> None:
@@ -128,9 +128,9 @@ def test_the_plan_decides_what_is_foretold(held_out: Recording) -> None:
 
 
 def test_measures_count_cells_and_speeds() -> None:
-    chance, true = np.array([0.9, 0.4, 0.2, 0.1], np.float32), np.array([1, 1, 0, 0], np.float32)
-    assert occupied_iou(chance, true) == 0.5 and occupied_iou(chance, true, 0.15) == pytest.approx(2 / 3)
-    assert 0.2 < best_threshold(chance, true) < 0.41
+    probability, true = np.array([0.9, 0.4, 0.2, 0.1], np.float32), np.array([1, 1, 0, 0], np.float32)
+    assert occupied_iou(probability, true) == 0.5 and occupied_iou(probability, true, 0.15) == pytest.approx(2 / 3)
+    assert 0.2 < best_threshold(probability, true) < 0.41
     grid = np.zeros((1, 4, 2, 2), np.float32)
     grid[0, :2, 0, 0] = 1.0, 0.5
     assert occupied_bits(np.array([0.5, 0.25], np.float32), true[1:3]) == pytest.approx((1 + np.log2(4 / 3)) / 2)

@@ -30,7 +30,7 @@ CONFIG = FitConfig(
 
 @pytest.fixture(scope="module")
 def pictures(driving: Recording) -> np.ndarray:
-    """Roads with the own car on the left half or on the right half, all equally many."""
+    """Roads with the ego car on the left half or on the right half, all equally many."""
     all_pictures = rasterise(driving.rules, driving.states.reshape(-1))
     lane = all_pictures[:, OWN].max(1).argmax(1)
     sides = [all_pictures[some] for some in (lane < 3, lane > 3)]
@@ -38,10 +38,10 @@ def pictures(driving: Recording) -> np.ndarray:
     return np.concatenate([side[:count] for side in sides])
 
 
-def new_gan(classes: int = 0, picture: tuple[int, int, int] = PICTURE) -> SceneGAN:
+def new_gan(classes: int = 0, shape: tuple[int, int, int] = PICTURE) -> SceneGAN:
     torch.manual_seed(0)
-    ego_row = 15 if picture == PICTURE else None
-    return ConditionalSceneGAN(picture, 8, ego_row, classes) if classes else SceneGAN(picture, 8, ego_row)
+    ego_row = 15 if shape == PICTURE else None
+    return ConditionalSceneGAN(shape, 8, ego_row, classes) if classes else SceneGAN(shape, 8, ego_row)
 
 
 def test_drawn_scenes_are_whole_decisions() -> None:
@@ -50,7 +50,7 @@ def test_drawn_scenes_are_whole_decisions() -> None:
     assert drawn.dtype == np.float32
     assert set(np.unique(drawn[:, [VEHICLE, OWN]])) == {-1.0, 1.0}
     own = drawn[:, OWN] > 0
-    assert (own[:, 15].sum(1) == 1).all()  # one own car, in its row
+    assert (own[:, 15].sum(1) == 1).all()  # one ego car, in its row
     assert own.sum() == 50
     assert (drawn[:, VEHICLE][own] == 1).all()
     assert (drawn[:, POSITION][own] == -1).all()
@@ -60,7 +60,7 @@ def test_drawn_scenes_are_whole_decisions() -> None:
 
 def test_the_whole_decisions_let_gradients_through() -> None:
     gan = new_gan()
-    loss, _ = gan.loss({"picture": torch.zeros(4, *PICTURE)}, "generator")
+    loss, _ = gan.loss({"image": torch.zeros(4, *PICTURE)}, "generator")
     loss.backward()
     last = gan.generator.layers[-1]
     assert isinstance(last, torch.nn.Conv2d)
@@ -68,27 +68,27 @@ def test_the_whole_decisions_let_gradients_through() -> None:
     assert (last.weight.grad.abs().amax((1, 2, 3)) > 0).all()  # of all five channels
 
 
-@pytest.mark.parametrize("picture", [(4, 40, 7), (1, 1, 12), (3, 36, 24)])
-def test_other_pictures_than_scenes_have_a_gan_too(picture: tuple[int, int, int]) -> None:
-    gan = new_gan(picture=picture)
-    assert gan.sample(3).shape == (3, *picture)
+@pytest.mark.parametrize("shape", [(4, 40, 7), (1, 1, 12), (3, 36, 24)])
+def test_other_pictures_than_scenes_have_a_gan_too(shape: tuple[int, int, int]) -> None:
+    gan = new_gan(shape=shape)
+    assert gan.sample(3).shape == (3, *shape)
     for player in gan.players:
-        loss, _ = gan.loss({"picture": torch.zeros(4, *picture)}, player)
+        loss, _ = gan.loss({"image": torch.zeros(4, *shape)}, player)
         assert torch.isfinite(loss)
 
 
 def test_a_few_scenes_are_learned_by_heart(pictures: np.ndarray) -> None:
     few = np.repeat(pictures[:64:8], 40, 0)
     gan = new_gan()
-    validation = {"picture": few[::40]}
-    result = fit(gan, {"picture": few}, validation, CONFIG)
+    validation = {"image": few[::40]}
+    result = fit(gan, {"image": few}, validation, CONFIG)
     first, last = (result.curves[k]["validation_loss"] for k in (0, -1))
     assert last < 0.5 * first
 
 
 @pytest.fixture(scope="module")
 def sides(pictures: np.ndarray) -> dict[str, np.ndarray]:
-    return {"picture": pictures, "scene": np.repeat([0, 1], len(pictures) // 2)}
+    return {"image": pictures, "scene": np.repeat([0, 1], len(pictures) // 2)}
 
 
 def share_on_the_side_asked_for(data: dict[str, np.ndarray]) -> float:
@@ -109,7 +109,7 @@ def test_a_class_that_is_asked_for_is_drawn(sides: dict[str, np.ndarray]) -> Non
 def test_the_same_seed_gives_the_same_network_and_another_file_gives_it_back(
     pictures: np.ndarray, tmp_path: Path
 ) -> None:
-    data = {"picture": pictures[:64]}
+    data = {"image": pictures[:64]}
     gans = [new_gan() for _ in range(2)]
     for gan in gans:
         fit(gan, data, data, FitConfig(epochs=1, batch_size=32, patience=0))
@@ -126,17 +126,17 @@ def test_the_same_seed_gives_the_same_network_and_another_file_gives_it_back(
 def test_files_of_something_else_and_impossible_wishes_are_refused(tmp_path: Path) -> None:
     encoder = DiscriminatorEncoder(spaces.Box(-1, 1, PICTURE, np.float32))
     encoder.save(tmp_path / "encoder.safetensors")
-    with pytest.raises(ValueError, match="holds no GAN of scenes"):
+    with pytest.raises(ValueError, match="does not hold a GAN of scenes"):
         load_gan(tmp_path / "encoder.safetensors")
-    with pytest.raises(ValueError, match="truncation=0 leaves no noise"):
+    with pytest.raises(ValueError, match="truncation must be above 0, got 0"):
         truncated_noise(3, truncation=0)
-    with pytest.raises(ValueError, match="classes=0 cannot be told apart"):
+    with pytest.raises(ValueError, match="classes must be at least 1, got 0"):
         ConditionalSceneGAN(PICTURE, classes=0)
 
 
 def test_what_the_discriminator_looks_at_is_an_encoder(pictures: np.ndarray, tmp_path: Path) -> None:
     gan = new_gan()
-    fit(gan, {"picture": pictures[:64]}, {"picture": pictures[:64]}, FitConfig(epochs=1, batch_size=32, patience=0))
+    fit(gan, {"image": pictures[:64]}, {"image": pictures[:64]}, FitConfig(epochs=1, batch_size=32, patience=0))
     encoder = gan.discriminator.encoder.eval()
     features = encoder.encode(pictures[:10])
     assert features.shape == (10, 64)

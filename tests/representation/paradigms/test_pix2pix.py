@@ -115,7 +115,7 @@ def test_a_file_gives_the_network_back_and_others_are_refused(
         painted(load_pix2pix(tmp_path / "net.safetensors"), held_out_data), painted(net, held_out_data)
     )
     save_module(tmp_path / "other.safetensors", {}, {"architecture": {"name": "segmentation"}})
-    with pytest.raises(ValueError, match="holds no pix2pix network"):
+    with pytest.raises(ValueError, match="does not hold a pix2pix network"):
         load_pix2pix(tmp_path / "other.safetensors")
 
 

@@ -114,7 +114,7 @@ def test_an_impossible_cell_or_window_is_refused_with_a_remedy() -> None:
         RecurrentEncoder(ROW, cell="qrnn")
     with pytest.raises(ValueError, match="temporal_window of the observation"):
         RecurrentEncoder(ROW, temporal_window=2)
-    with pytest.raises(ValueError, match="1 or more rows"):
+    with pytest.raises(ValueError, match="1 or more steps"):
         make("gru").over_window(3).over_window(3)
 
 

@@ -64,8 +64,8 @@ def trained(train: Frames, validation: Frames) -> SegmentationNet:
 def test_every_pixel_gets_scores_whatever_the_size() -> None:
     net = new_net().eval()
     assert net(torch.zeros(2, 3, 33, 18, dtype=torch.uint8)).shape == (2, len(CLASSES), 33, 18)
-    chances = net.probabilities(np.zeros((2, 3, 20, 20), np.uint8))
-    assert chances.shape == (2, 5, 20, 20) and np.allclose(chances.sum(1), 1, atol=1e-5)
+    probabilities = net.probabilities(np.zeros((2, 3, 20, 20), np.uint8))
+    assert probabilities.shape == (2, 5, 20, 20) and np.allclose(probabilities.sum(1), 1, atol=1e-5)
 
 
 def test_a_small_run_beats_the_empty_road(trained: SegmentationNet, validation: Frames) -> None:

@@ -1,4 +1,4 @@
-"""The camera's driver: on true cells it is the built-in driver, to the last digit; pictures are of the right time."""
+"""The camera's driver: on true cells it is the built-in driver, to the last digit; frames are of the right time."""
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def test_pictures_before_a_decision_are_of_the_recorded_game(driving: Recording)
     before, now = states_before(driving), driving.states[:, 1:-1]
     assert (now["frame"] - before["frame"] == SPACING).all()
     moved = now["y"][..., 0] - before["y"][..., 0]
-    assert np.abs(moved).max() < 10.0  # the own car hardly moves in the picture
-    pictures = camera_frames(driving.rules, before[0, :2], now[0, :2])
-    assert pictures.shape == (2, 2, 3, 140, 32)
-    assert not np.array_equal(pictures[:, 0], pictures[:, 1])
+    assert np.abs(moved).max() < 10.0  # the ego car hardly moves in the frame
+    frames = camera_frames(driving.rules, before[0, :2], now[0, :2])
+    assert frames.shape == (2, 2, 3, 140, 32)
+    assert not np.array_equal(frames[:, 0], frames[:, 1])
