@@ -89,11 +89,11 @@ def test_a_saved_encoder_comes_back_the_same(
 def test_features_that_do_not_exist_are_refused_with_what_there_is(dense: Encoder) -> None:
     with pytest.raises(ValueError, match="there is no encoder 'resnet'; choose one of dense"):
         make_encoder("resnet", dense.observation_space)
-    with pytest.raises(ValueError, match="features_dim=0 is not possible"):
+    with pytest.raises(ValueError, match="features_dim must be an integer in"):
         make_encoder("dense", dense.observation_space, 0)
     with pytest.raises(ValueError, match="cannot be made with"):
         make_encoder("dense", dense.observation_space, 16, colour="red")
-    with pytest.raises(ValueError, match="are no input for an encoder"):
+    with pytest.raises(ValueError, match="cannot be the input of an encoder"):
         make_encoder("dense", spaces.Discrete(3))
 
 

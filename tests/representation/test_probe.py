@@ -56,7 +56,7 @@ def test_a_random_twin_has_the_normalisation_but_not_the_weights(driving: Record
 def test_an_encoder_that_does_not_say_what_it_observes_is_refused(driving: Recording) -> None:
     encoder = gaps_encoder()
     encoder.observed = None
-    with pytest.raises(ValueError, match="does not say what it observes.*set encoder.observed"):
+    with pytest.raises(ValueError, match="has no known observation.*set encoder.observed"):
         scenes_for(encoder, driving)
     encoder.observed = {"kind": "grid"}
     with pytest.raises(ValueError, match=r"reads observations of shape \(42,\), a scene shows \(4, 60, 7\)"):
