@@ -78,7 +78,7 @@ def test_a_stopped_training_goes_on_to_the_weights_of_an_uninterrupted_one(
 
     with monkeypatch.context() as patch:
         patch.setattr(loop._Loop, "_validate", stop_in_the_second_epoch)
-        with pytest.raises(Interrupted, match="stopped after 2 of 4 epochs; the same command goes on"):
+        with pytest.raises(Interrupted, match="stopped after 2 of 4 epochs; the same command resumes"):
             fit(Line(), line_data(0), line_data(1), QUICK, tmp_path)
     resumed = Line()
     result = fit(resumed, line_data(0), line_data(1), QUICK, tmp_path)
@@ -142,13 +142,13 @@ def test_other_settings_and_other_models_are_refused_on_the_same_folder(tmp_path
         fit(Line(), line_data(0), line_data(1), replace(QUICK, batch_size=16), tmp_path)
     other = Line()
     other.layer = nn.Linear(2, 2)
-    with pytest.raises(ValueError, match="delete it to begin anew"):
+    with pytest.raises(ValueError, match="delete it to start over"):
         fit(other, line_data(0), line_data(1), QUICK, tmp_path)
 
 
 @pytest.mark.parametrize(("arrays", "lengths"), [({}, "{}"), ({"x": np.zeros(3), "y": np.zeros(2)}, "'x': 3, 'y': 2")])
 def test_data_that_do_not_fit_are_refused(arrays: dict[str, Any], lengths: str) -> None:
-    with pytest.raises(ValueError, match=f"data of lengths .*{lengths}.* cannot be trained on"):
+    with pytest.raises(ValueError, match=f"arrays must have one length above 0, got .*{lengths}"):
         fit(Line(), arrays, line_data(1), QUICK)
 
 
