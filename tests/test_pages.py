@@ -140,6 +140,14 @@ def test_scores_of_the_champions_are_those_of_the_registry() -> None:
     assert f"**`champion` scores {CHAMPIONS['champion'].official_mph:.2f}**" in text
 
 
+def test_numbers_of_the_first_page_are_those_of_the_registries() -> None:
+    words = dict(zip(("Six", "Seven", "Eleven", "Twelve", "Thirteen"), (6, 7, 11, 12, 13), strict=True))
+    text = README.read_text(encoding="utf-8")
+    for what, registry in (("algorithms", ENTRIES), ("trained", CHAMPIONS), ("observations,", OBSERVATIONS)):
+        (number,) = re.findall(rf"(\w+)\s+{what}", text)[:1]
+        assert words[number.capitalize()] == len(registry)
+
+
 def observations_table() -> str:
     rows = [
         (f"`{name}`", describe(name), "contest" if kind.contest_kind else "open") for name, kind in OBSERVATIONS.items()
