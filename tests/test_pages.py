@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,13 @@ def test_numbers_of_the_first_page_are_those_of_the_registries() -> None:
     for what, registry in (("algorithms", ENTRIES), ("trained", CHAMPIONS), ("observations,", OBSERVATIONS)):
         (number,) = re.findall(rf"(\w+)\s+{what}", text)[:1]
         assert words[number.capitalize()] == len(registry)
+
+
+def test_extras_are_those_of_the_distribution() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    table = README.read_text(encoding="utf-8").partition("| extra |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(extras)
 
 
 def observations_table() -> str:
