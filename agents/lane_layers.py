@@ -1,4 +1,4 @@
-"""The layer that all lanes share (`agents.lane_network`), as layers of a policy file; no torch is needed.
+"""Layers of a policy file for the layer shared by all lanes (`agents.lane_network`); no torch is needed.
 
 Letters in shapes: H rows of the sensor, U units.
 """
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from deeptraffic.policies.layers import Conv2d, Flatten, Layer, Relu, Reshape
 from deeptraffic.sim.rules import RULES_2018, Sensor
 
-SPEED_GAIN = RULES_2018.empty / 4.0  # a cell's reading times this is a car's speed in units of 80 mph
+SPEED_GAIN = RULES_2018.empty / 4.0  # a cell's value times this is a car's speed in units of 80 mph
 
 Weights = dict[str, NDArray[np.float32]]
 

@@ -1,9 +1,9 @@
-"""Networks that look at each lane with the same eyes: a layer shared by all lanes of the sensor, then dense layers.
+"""Networks with weight sharing over lanes: one layer applied to each lane of the sensor, then dense layers.
 
-Where a car stands in a lane means the same in every lane, so one layer reads each lane's cells, and the layers after it
-compare the lanes. A cell's reading x is first split in two, its speed and whether it is free: a car reads 0 to 0.04 and
-free road 1, and a layer that saw x itself would hardly tell one car's speed from another's. All of it is sums and relu,
-so `agents.lane_layers` writes it with the layers of a policy file, and the original game gets it as dense layers.
+A car's place in a lane means the same in every lane, so one layer reads each lane's cells, and the layers after it
+compare the lanes. A cell's value x is first split into two features, its speed and whether it is free: a car gives 0 to
+0.04 and free road 1, and a layer with x as input would hardly distinguish the speeds of two cars. All of it is sums and
+relu, so `agents.lane_layers` writes it with the layers of a policy file, and the original game gets it as dense layers.
 
 Letters in shapes: B games, D cells, H rows of the sensor, W columns, U units, K candidate actions.
 """
@@ -24,7 +24,7 @@ from deeptraffic.sim.rules import Action, Sensor
 
 CANDIDATES = np.array([Action.ACCELERATE, Action.LEFT, Action.RIGHT], np.int64)  # full throttle, or a lane change
 MIRRORED = [0, 2, 1]  # the candidates with left and right exchanged
-NEVER = -1000.0  # value of the actions that are no candidates
+NEVER = -1000.0  # output of the actions that are no candidates
 PARTS = ("weight", "bias")
 VALUE_SCALE = 4.0  # spread of state values, so that the head's output is of order 1
 
@@ -62,14 +62,14 @@ class LaneFeatures(BaseFeaturesExtractor):
 
 
 class LanePolicy(BasePolicy):
-    """What each candidate action is worth beside the others, and what the state is worth.
+    """Advantages of the candidate actions, and the value of the state.
 
     Args:
         observation_space, action_space, lr_schedule: as for SB3's policies
         net_arch: units of each layer behind the shared one
         columns, lane_units: of the shared layer
 
-    average: a copy whose weights are a running mean of this network's; it drives
+    average: a copy with the moving average of this network's weights; it drives
     """
 
     average: "LaneDriver"
@@ -95,15 +95,15 @@ class LanePolicy(BasePolicy):
 
     @torch.no_grad()
     def follow(self, rate: float) -> None:
-        """Move the average a share of the way towards the network."""
+        """Update the moving average of the weights."""
         torch._foreach_lerp_(list(self.average.parameters()), list(self.driver.parameters()), rate)
 
-    def begin_from(self, driver: "LaneDriver") -> None:
-        """Take the weights of a network of the same sizes; ValueError if its sizes are others."""
+    def initialise_from(self, driver: "LaneDriver") -> None:
+        """Copy the weights of a network of the same sizes; ValueError if its sizes are others."""
         try:
             self.driver.load_state_dict(driver.state_dict())
         except RuntimeError as error:
-            raise ValueError(f"the network to begin from has layers of other sizes: {error}") from None
+            raise ValueError(f"init: the policy's network has layers of other sizes: {error}") from None
         self.average.load_state_dict(driver.state_dict())
 
     def _predict(self, observation: Tensor | dict[str, Tensor], deterministic: bool = True) -> Tensor:
@@ -132,18 +132,18 @@ class LaneDriver(nn.Module):
         return self.advantage(hidden), VALUE_SCALE * self.value(hidden)[:, 0]
 
     @torch.no_grad()
-    def judge(self, cells: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def evaluate(self, cells: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return (advantages (B, K), values (B,)) of cells (B, D), as arrays."""
         advantages, values = self(torch.from_numpy(cells).to(self.value.bias.device))
         return advantages.cpu().numpy(), values.cpu().numpy()
 
     @torch.no_grad()
-    def raise_values(self, rise: Tensor) -> None:
-        """Make every state worth this much more."""
-        self.value.bias.add_(rise / VALUE_SCALE)
+    def shift_values(self, shift: Tensor) -> None:
+        """Add a constant to the values of all states."""
+        self.value.bias.add_(shift / VALUE_SCALE)
 
     def weights(self) -> Weights:
-        """Return what drives, as a run's weights: `lanes.*`, dense layers `k.*`, and `value.*` for a planner."""
+        """Return the weights of a run: `lanes.*`, dense layers `k.*`, and `value.*` for a planner."""
         dense = [layer for layer in self.trunk if isinstance(layer, nn.Linear)]
         named: dict[str, nn.Module] = {"lanes": self.features.lane, "value": self.value}
         named |= {str(k): layer for k, layer in enumerate(dense)}
@@ -166,7 +166,7 @@ def driver_of(weights: Weights, sensor: Sensor, activation: type[nn.Module] = nn
     lanes = weights.get("lanes.weight")
     if lanes is None or lanes.shape[1] != 2 * rows:
         raise ValueError(
-            f"these weights ({', '.join(weights)}) hold no network with a layer that the lanes of {sensor} share; "
+            f"these weights ({', '.join(weights)}) hold no network with a layer shared by the lanes of {sensor}; "
             "take those of a run of expert_iteration"
         )
     count = sum(name.split(".")[0].isdigit() and name.endswith(".weight") for name in weights)

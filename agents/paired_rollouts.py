@@ -1,11 +1,11 @@
-"""What each action of a waiting driver would lead to: rollouts of a game's copies in the true simulator.
+"""Paired rollouts: returns of an agent's candidate plans on copies of the game, with common random numbers.
 
-A rollout carries out a plan of one or more actions, lets the network go on driving (the other agents always) for some
-decisions of this driver, and adds the values of what it comes to. Its rewards are the mean speed over all driven cars,
-which is what the contest counts, in the game's own units: (mean - 60 mph) / 20 mph for each period between decisions.
+A rollout carries out a plan of one or more actions, then continues with the network's policy (the other agents always
+do) for some decisions of this agent, and adds the value of the state it reaches. Its rewards are the mean speed over
+all driven cars, which is what the contest counts, in the game's own units: (mean - 60 mph) / 20 mph for each period.
 
-The future is not known to it: traffic goes on with random numbers drawn anew. All actions of a game share these numbers
-(common random numbers), so that a difference between two of them is less the luck of the traffic.
+The future is not known to it: traffic continues with newly drawn random numbers. All plans of a game share these
+numbers (common random numbers), which reduces the variance of their differences.
 
 A return is the lambda return of the rollout's rewards and values (Sutton and Barto 2018, equation 12.9).
 
@@ -36,7 +36,7 @@ def draw_streams(random: np.random.Generator, games: int, rollouts: int) -> I64:
 
 
 def worth_trying(sim: Simulator, rows: I64, candidates: I64, agent: int = 0) -> NDArray[np.bool_]:
-    """Return which candidates may differ from the first, which is to go on, in games that wait for `agent`, (B, K).
+    """Return which candidates may differ from the first (accelerate) in games that wait for `agent`, (B, K).
 
     A lane change that the safety system would refuse the ego car is nothing else; that of another agent is executed by
     those that come after it, too.
@@ -53,7 +53,7 @@ class PairedRollouts:
     Args:
         rules: of the games
         sensor: of the driver
-        driver: who goes on driving, and says what a state is worth
+        driver: drives on after the plan, and values states
         depth: decisions of a rollout, those of the plan included
         gamma: discount per decision
         lambda_: weight of longer returns, 0 for the value one decision ahead, 1 for the one at the end
@@ -77,7 +77,7 @@ class PairedRollouts:
     def returns(
         self, sim: Simulator, rows: I64, tried: NDArray[np.bool_], plans: I64, streams: I64, agent: int = 0
     ) -> F64:
-        """Return what each plan is worth in games that wait for `agent`, (B, K, R); NaN where it is not tried.
+        """Return the return of each plan in games that wait for `agent`, (B, K, R); NaN where it is not tried.
 
         rows: (B,) of `sim`, all in the same frame of their decision period; tried: (B, K)
         plans: (K, L) actions as the game numbers them; streams: (B, R), `draw_streams`
@@ -92,29 +92,29 @@ class PairedRollouts:
             results[b, k, r] = self._play(np.arange(b.size), plans[k], agent)
         return results
 
-    def look(self, sim: Simulator, rows: I64, agent: int = 0) -> tuple[I64, NDArray[np.floating]]:
-        """Return what the driver does in place of `agent`, and what it thinks the state is worth, (B,) each."""
+    def decide(self, sim: Simulator, rows: I64, agent: int = 0) -> tuple[I64, NDArray[np.floating]]:
+        """Return the driver's actions for `agent`, and its values of the states, (B,) each."""
         cells = self.cells[: rows.size]
         sim.sense(self.sensor, agent, rows, out=cells)
         return self.driver(cells)
 
     def _play(self, rows: I64, plans: I64, agent: int) -> F64:
         """Play the copies on, first by the plans (C, L) of `agent`; return their lambda returns (C,)."""
-        earned, result = np.zeros(rows.size), np.zeros(rows.size)
+        rewards, result = np.zeros(rows.size), np.zeros(rows.size)
         counted = self.sim.games["score_sum"][rows]
         discount = weight = 1.0
         actions = plans[:, 0]
         for step in range(1, self.depth + 1):
             self._to_next_decision(rows, actions, agent)
             before, counted = counted, self.sim.games["score_sum"][rows]
-            earned += discount * (counted - before - STANDARD) / (STANDARD / 3.0)
+            rewards += discount * (counted - before - STANDARD) / (STANDARD / 3.0)
             discount *= self.gamma
-            actions, values = self.look(self.sim, rows, agent)
-            if step < plans.shape[1]:  # values speak of the network's driving, not of a plan's rest
+            actions, values = self.decide(self.sim, rows, agent)
+            if step < plans.shape[1]:  # values are of the network's policy, not of the rest of a plan
                 actions = plans[:, step]
                 continue
-            share = 1.0 - self.lambda_ if step < self.depth else 1.0
-            result += weight * share * (earned + discount * values)
+            last = 1.0 - self.lambda_ if step < self.depth else 1.0
+            result += weight * last * (rewards + discount * values)
             weight *= self.lambda_
         return result
 
@@ -122,4 +122,4 @@ class PairedRollouts:
         """Carry out the actions of `agent` and run to its next decision; the copies keep step with each other."""
         waiting = int(self.sim.run_to_decision(actions, rows)[0])
         while waiting != agent:
-            waiting = int(self.sim.run_to_decision(self.look(self.sim, rows, waiting)[0], rows)[0])
+            waiting = int(self.sim.run_to_decision(self.decide(self.sim, rows, waiting)[0], rows)[0])

@@ -30,7 +30,7 @@ class EncoderConfig(Checked):
     architecture: the encoder's own settings, by name
     weights: file that training begins from; "" for new weights
     fingerprint: SHA-256 of that file
-    trainable: whether pretrained weights go on learning (fine-tuning), or stay as they are (frozen)
+    trainable: whether pretrained weights are fine-tuned, or frozen
     """
 
     name: str = NONE
@@ -59,7 +59,7 @@ class EncoderConfig(Checked):
 
     @property
     def is_frozen(self) -> bool:
-        """Whether the agent's training leaves the encoder as it is."""
+        """Whether training leaves the encoder as it is."""
         return bool(self.weights) and not self.trainable
 
     def _check_nothing_else(self) -> None:

@@ -1,17 +1,17 @@
-"""A planner on the true simulator: it tries out what each action would lead to, and weighs that against a prior.
+"""Planner on the true simulator: policy improvement of a network by rollouts, weighed against its prior.
 
 Privileged: it copies the game, which no entrant could, so its scores are labelled so everywhere and it has no policy
-file. It may not see the future: every rollout goes on with random numbers of its own, the same for all actions of a
-state (`agents.paired_rollouts`). A learned network drives on in the rollouts and values what they come to.
+file. It does not see the future: every rollout draws its own random numbers, the same for all actions of a state
+(`agents.paired_rollouts`). A learned network acts in the rollouts and values the states they reach.
 
-The choice improves on the network's own (its prior) instead of trusting a few noisy returns, whose best would lose to
-the prior: the action with the greatest
+The maximum of a few noisy returns would be worse than the network's own choice (its prior). So the planner takes the
+action with the greatest
 
     log prior(a) + (q(a) - q(a*)) / (temperature + standard error of that difference)
 
 where a* is the prior's own action and q the mean return: the policy improvement of Danihelka et al. 2022, "Policy
 improvement by planning with Gumbel" (section 3, equation 8, without the Gumbel noise, which is for training), with a
-transformation of q that grows with how sure it is. An action is worth what the best plan is worth that begins with it:
+transformation of q that grows with its certainty. The value of an action is that of the best plan that begins with it:
 plans are all sequences of `plan_length` actions, after which the network drives on. Half of the rollouts go to all
 plans whose first action could have an effect, the other half to the best `BEST` of them (sequential halving, Karnin et
 al. 2013).
@@ -40,12 +40,12 @@ from deeptraffic.sim.rules import Sensor
 from deeptraffic.sim.state import F64, I64
 
 BEST = 3  # plans left for the second half of the rollouts
-NEVER = -1e9  # stands for the logarithm of no chance
+NEVER = -1e9  # stands for the logarithm of probability 0
 
 
 @dataclass(frozen=True)
 class PlannerConfig(Checked):
-    """How much to think, and how much to trust it.
+    """Settings of the planner.
 
     rollouts: of each plan in the first half; the best get as many again
     plan_length: actions of a plan, before the network drives on
@@ -54,7 +54,7 @@ class PlannerConfig(Checked):
     prior_temperature: [reward, 1 is 20 mph for one decision] differences of the prior's values that count as one in its
         logarithm
     temperature: [reward] differences of returns that count as one, however sure
-    seed: of the planner's own randomness
+    seed: random seed of the planner
     """
 
     rollouts: int = integer(16, 1, 4096)
@@ -71,12 +71,12 @@ class Planner(Policy):
     """Drives the ego car, and its copies in the traffic, by planning; in rollouts the network drives all of them.
 
     Args:
-        network: prior and values, for the sensor's cells
+        network: prior and values, from the sensor's cells
         sensor: of the network
         config: see `PlannerConfig`
 
     plans: (K, L) of candidates by number
-    searched: after `plan`, (B, K) what each plan was found to be worth, NaN where it was not tried
+    searched: after `plan`, (B, K) the mean return of each plan, NaN where it was not tried
     """
 
     access: Access = "privileged"
@@ -93,7 +93,7 @@ class Planner(Policy):
         self._rollouts: PairedRollouts | None = None
 
     def attach(self, sim: Simulator) -> None:
-        """Take the games that it will drive in."""
+        """Take the simulator of the games."""
         config = self.config
         self._sim = sim
         settings = (config.depth, config.gamma, config.rollout_lambda, sim.threads)
@@ -104,7 +104,7 @@ class Planner(Policy):
         """Return the actions (B,) of drivers with slots `rows` for cells (B, D)."""
         assert self._sim is not None, "attach the games first"
         agents = self._sim.rules.other_agents + 1
-        prior, _ = self.network.judge(obs.astype(np.float32))
+        prior, _ = self.network.evaluate(obs.astype(np.float32))
         chosen = np.zeros(rows.size, np.int64)
         for agent in np.unique(rows % agents):
             asked = np.flatnonzero(rows % agents == agent)
@@ -112,11 +112,11 @@ class Planner(Policy):
         return CANDIDATES[chosen]
 
     def plan(self, games: I64, prior: NDArray[np.float32], agent: int = 0) -> I64:
-        """Return the better candidates (B,) in games that wait for `agent`; prior (B, A): what the network says."""
+        """Return improved candidates (B,) in games that wait for `agent`; prior (B, A): the network's advantages."""
         assert self._sim is not None and self._rollouts is not None, "attach the games first"
         possible = worth_trying(self._sim, games, CANDIDATES, agent)
         first = self.plans[:, 0]
-        log_prior = log_chances(prior / self.config.prior_temperature, possible)[:, first]
+        log_prior = log_probabilities(prior / self.config.prior_temperature, possible)[:, first]
         choice = possible.sum(1) > 1
         chosen, self.searched = np.zeros(games.size, np.int64), np.full(log_prior.shape, np.nan)
         if choice.any():
@@ -126,15 +126,15 @@ class Planner(Policy):
         return chosen
 
     def _search(self, games: I64, log_prior: F64, tried: NDArray[np.bool_], agent: int) -> tuple[I64, F64]:
-        """Return (best plans (B,), what each was found to be worth (B, K)) in games where there is a choice."""
+        """Return (best plans (B,), mean return of each plan (B, K)) in games where there is a choice."""
         early = self._returns(games, tried, agent)
-        favourite = np.where(tried, mean_of(early) + NEVER * (log_prior < log_prior.max(1, keepdims=True)), -np.inf)
-        scores = log_prior + evidence(early, np.nanargmax(favourite, axis=1), self.config.temperature)
+        baseline = np.where(tried, mean_of(early) + NEVER * (log_prior < log_prior.max(1, keepdims=True)), -np.inf)
+        scores = log_prior + evidence(early, np.nanargmax(baseline, axis=1), self.config.temperature)
         left = np.zeros_like(tried)
         np.put_along_axis(left, np.argsort(-scores, axis=1)[:, :BEST], True, axis=1)
         returns = np.concatenate([early, self._returns(games, left & tried, agent)], axis=2)
-        favourite = np.where(left, log_prior, NEVER).argmax(1)
-        scores = np.where(left, log_prior + evidence(returns, favourite, self.config.temperature), NEVER)
+        baseline = np.where(left, log_prior, NEVER).argmax(1)
+        scores = np.where(left, log_prior + evidence(returns, baseline, self.config.temperature), NEVER)
         return scores.argmax(1), mean_of(returns)
 
     def _returns(self, games: I64, tried: NDArray[np.bool_], agent: int) -> F64:
@@ -144,7 +144,7 @@ class Planner(Policy):
 
     def _drive(self, cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.float32]]:
         """Return (actions (C,), values (C,)) of the network."""
-        advantages, values = self.network.judge(cells)
+        advantages, values = self.network.evaluate(cells)
         return CANDIDATES[advantages.argmax(1)], values
 
 
@@ -162,8 +162,8 @@ def load_planner(path: str | Path, config: PlannerConfig | None = None, label: s
     return Planner(driver_of(weights, Sensor()), Sensor(), config, label)
 
 
-def log_chances(scores: NDArray[Any], tried: NDArray[np.bool_]) -> F64:
-    """Return the logarithm of softmax chances (B, K) among what is tried."""
+def log_probabilities(scores: NDArray[Any], tried: NDArray[np.bool_]) -> F64:
+    """Return the log softmax (B, K) over the actions that are tried."""
     masked = np.where(tried, scores.astype(np.float64), NEVER)
     masked -= masked.max(1, keepdims=True)
     return masked - np.log(np.exp(masked).sum(1, keepdims=True))
@@ -175,12 +175,12 @@ def mean_of(returns: F64) -> F64:
     return np.where(count > 0, np.nansum(returns, 2) / np.maximum(count, 1), np.nan)
 
 
-def evidence(returns: F64, favourite: I64, temperature: float) -> F64:
-    """Return by how much each action beats the favourite (B,), in units of what that is known to, (B, K).
+def evidence(returns: F64, baseline: I64, temperature: float) -> F64:
+    """Return by how much each plan exceeds the baseline (B,), in units of the standard error, (B, K).
 
     returns: (B, K, R), paired by common random numbers along R; NaN where it was not tried: NEVER
     """
-    lead = returns - np.take_along_axis(returns, favourite[:, None, None], 1)
+    lead = returns - np.take_along_axis(returns, baseline[:, None, None], 1)
     mean = mean_of(lead)
     count = np.maximum((~np.isnan(lead)).sum(2), 1)
     spread = np.sqrt(np.nansum(np.square(lead - mean[:, :, None]), 2) / count)

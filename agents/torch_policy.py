@@ -23,11 +23,11 @@ class TorchPolicy(Policy):
         self.network, self.label, self.notes = network, label, notes
         self.rules, self.other_agents = config.road.rules, config.road.other_agents
         self.observation = config.observation
-        self.memory: tuple[NDArray[np.float32], ...] = ()  # (layers, slots, units) each
-        self.is_new = np.ones(0, np.bool_)  # (slots,) whether nothing was observed yet
+        self.memory: tuple[NDArray[np.float32], ...] = ()  # (layers, agents, units) each
+        self.is_new = np.ones(0, np.bool_)  # (agents,) whether nothing was observed yet
 
     def reset(self, rows: I64) -> None:
-        """Empty the memories of these slots."""
+        """Empty the memories of these agents."""
         self._grow(int(rows.max(initial=-1)) + 1)
         self.is_new[rows] = True
 
@@ -49,9 +49,9 @@ class TorchPolicy(Policy):
             kept[:, rows] = part
         self.is_new[rows] = False
 
-    def _grow(self, slots: int) -> None:
-        """Have at least so many slots of memory; new ones are empty."""
-        missing = slots - self.is_new.size
+    def _grow(self, agents: int) -> None:
+        """Have at least so many agents of memory; new ones are empty."""
+        missing = agents - self.is_new.size
         if missing > 0:
             self.is_new = np.concatenate([self.is_new, np.ones(missing, np.bool_)])
             self.memory = tuple(np.pad(part, ((0, 0), (0, missing), (0, 0))) for part in self.memory)

@@ -204,7 +204,7 @@ class ExpertIteration(RoundLearner):
 
     def _drive(self, cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.float32]]:
         """Return (actions (B,), values (B,)) of the averaged network."""
-        advantages, values = self.policy.average.judge(cells)
+        advantages, values = self.policy.average.evaluate(cells)
         return CANDIDATES[advantages.argmax(1)], values if self.config.value_coef else np.zeros_like(values)
 
     def _collect(self, callback: BaseCallback) -> ExpertRollout | None:
@@ -288,10 +288,10 @@ class ExpertIteration(RoundLearner):
 
         A new network has no values; one that was initialised from a policy is near already, and hardly moved.
         """
-        rise = mean_reward / max(1.0 - self.config.gamma, 1e-3) - mean_value
+        shift = mean_reward / max(1.0 - self.config.gamma, 1e-3) - mean_value
         for network in (self.policy.driver, self.policy.average):
-            network.raise_values(rise)
-        return rise
+            network.shift_values(shift)
+        return shift
 
     # --- learning -------------------------------------------------------------------------------------------------
 
@@ -367,7 +367,7 @@ def weights(model: ExpertIteration) -> Weights:
 
 def start(model: ExpertIteration, policy: NetworkPolicy) -> None:
     """Initialise a new model from a policy with a layer shared by all lanes; ValueError if it has none."""
-    model.policy.begin_from(driver_of(policy_weights(policy), policy.observation))
+    model.policy.initialise_from(driver_of(policy_weights(policy), policy.observation))
 
 
 ALGORITHM = SB3Algorithm(

@@ -340,9 +340,9 @@ class PQN(PerGameExploration, RoundLearner):
 
         Gradient steps would take thousands of decisions to get there, and drown the differences between actions.
         """
-        rise = mean_reward / max(1.0 - self.gamma, 1e-3)
-        self.policy.head_bias.add_(rise)
-        return rise
+        shift = mean_reward / max(1.0 - self.gamma, 1e-3)
+        self.policy.head_bias.add_(shift)
+        return shift
 
     @torch.no_grad()
     def _best_values(self, obs: Any) -> Tensor:

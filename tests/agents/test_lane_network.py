@@ -121,6 +121,6 @@ def test_values_that_weights_do_not_hold_are_0() -> None:
 def test_raising_values_leaves_advantages_alone() -> None:
     driver, cells = make_driver(), random_cells(5)
     advantages, values = driver(cells)
-    driver.raise_values(torch.tensor(3.0))
+    driver.shift_values(torch.tensor(3.0))
     torch.testing.assert_close(driver(cells)[1], values + 3.0)
     assert torch.equal(driver(cells)[0], advantages)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from agents.lane_network import CANDIDATES
-from agents.planner import NEVER, Planner, PlannerConfig, evidence, log_chances, mean_of
+from agents.planner import NEVER, Planner, PlannerConfig, evidence, log_probabilities, mean_of
 from deeptraffic.envs.masks import action_masks
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.policies.builtin import make_builtin
@@ -26,7 +26,7 @@ class Fixed(nn.Module):
         super().__init__()
         self.advantages, self.value = torch.tensor(advantages), value
 
-    def judge(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self.advantages.expand(len(cells), 3).numpy(), np.full(len(cells), self.value, np.float32)
 
 
@@ -52,8 +52,8 @@ def give_returns(planner: Planner, monkeypatch: pytest.MonkeyPatch, worth: F64) 
     monkeypatch.setattr(planner._rollouts, "returns", returns)
 
 
-def test_chances_are_a_softmax_of_what_is_tried() -> None:
-    found = log_chances(np.array([[1.0, 2.0, 3.0]]), np.array([[True, False, True]]))
+def test_probabilities_are_a_softmax_of_what_is_tried() -> None:
+    found = log_probabilities(np.array([[1.0, 2.0, 3.0]]), np.array([[True, False, True]]))
     # e^1 / (e^1 + e^3) and e^3 / (e^1 + e^3)
     np.testing.assert_allclose(np.exp(found[0, [0, 2]]), [0.11920292, 0.88079708], rtol=1e-6)
     assert found[0, 1] < -1e8
