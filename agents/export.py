@@ -24,6 +24,7 @@ from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.sim.rules import RoadConfig
 from deeptraffic.sim.state import F64, I64
+from deeptraffic.weights import pack_tensors, unpack_tensors
 
 Weights = dict[str, NDArray[np.float32]]
 
@@ -103,10 +104,7 @@ def to_network(weights: Weights, road: RoadConfig, observation: Observation, act
 
 def weights_content(weights: Weights, notes: Notes) -> bytes:
     """Return the content of a weights file: the same bytes for the same weights and notes."""
-    from safetensors.numpy import save
-
-    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in weights.items()}
-    return save(tensors, metadata={"notes": json.dumps(notes)})  # one entry: the file's order of several is random
+    return pack_tensors(weights, "notes", notes)
 
 
 def read_weights(source: str | Path | bytes) -> tuple[Weights, Notes]:
@@ -116,18 +114,12 @@ def read_weights(source: str | Path | bytes) -> tuple[Weights, Notes]:
 
 
 def read_tensors(source: str | Path | bytes) -> tuple[Weights, dict[str, str]]:
-    """Return (tensors, metadata) of a safetensors file or of its content; ValueError if it is damaged."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
+    """Return (tensors, metadata) of a weights file, or of a policy file; ValueError if it is damaged."""
     name = "these bytes" if isinstance(source, bytes) else repr(str(source))
     try:
-        content = source if isinstance(source, bytes) else Path(source).read_bytes()
-        tensors = load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    except (SafetensorError, OSError, ValueError) as error:
+        return unpack_tensors(source)
+    except (OSError, ValueError) as error:
         raise ValueError(f"weights file {name} cannot be read ({error}); train again in a new folder") from error
-    return tensors, header.get("__metadata__", {})
 
 
 def is_torch_network(weights: Weights) -> bool:

@@ -17,16 +17,14 @@ import torch
 from torch import Tensor
 
 from deeptraffic.run_dir import write_atomically
+from deeptraffic.weights import pack_tensors, unpack_tensors
 
 KEY = "deeptraffic_representation"  # of the facts in the header's metadata
 
 
 def module_content(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
     """Return the content of a weights file: the same bytes for the same weights and facts."""
-    from safetensors.torch import save
-
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return save(plain, metadata={KEY: json.dumps(facts, sort_keys=True)})  # one entry: the order of several is random
+    return pack_tensors({name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}, KEY, facts)
 
 
 def save_module(path: str | Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -39,23 +37,18 @@ def read_weights(source: str | Path | bytes) -> tuple[dict[str, Tensor], dict[st
 
     Raises ValueError if it cannot be read or is no file of this package.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     name = "these bytes" if isinstance(source, bytes) else repr(str(source))
     try:
-        content = source if isinstance(source, bytes) else Path(source).read_bytes()
-        tensors = load(content)
-        length = int.from_bytes(content[:8], "little")
-        facts = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][KEY])
+        tensors, metadata = unpack_tensors(source)
+        facts = json.loads(metadata[KEY])
     except FileNotFoundError:
         raise ValueError(f"there is no weights file {name}; `deeptraffic pretrain NAME` writes one") from None
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{name} is no weights file of this package, or a corrupted one ({type(error).__name__}: {error}); "
             "write it again with `deeptraffic pretrain`"
         ) from error
-    return tensors, facts
+    return {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}, facts
 
 
 def parameter_count(module: torch.nn.Module) -> int:
