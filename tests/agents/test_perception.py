@@ -12,15 +12,14 @@ from rich.console import Console
 from agents.config import TrainConfig, build_config
 from agents.loader import load_policy
 from agents.perception import EncoderConfig, encoder_settings
-from agents.registry import ALGORITHMS
 from agents.run import RunFolder
-from agents.sb3 import make_games, make_model
+from agents.sb3 import make_games, make_model, sb3_names
 from agents.sb3_learner import SB3Learner
 from agents.trainer import train
 from representation.encoder import Encoder
 from representation.registry import ENCODERS, load_encoder, make_encoder
 
-WITH_ENCODERS = [algo for algo in ALGORITHMS if algo != "expert_iteration"]  # that one has a network of its own
+WITH_ENCODERS = [algo for algo in sb3_names() if algo != "expert_iteration"]  # that one has a network of its own
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ def test_a_game_that_is_cut_goes_on_in_the_value_of_its_last_state(small_config:
     last = np.random.default_rng(0).random(seen.shape[1], np.float32)
     infos: list[dict[str, Any]] = [{} for _ in range(8)]
     infos[3] = {"terminal_observation": last}
-    model._note(played, seen, np.zeros(8, np.float32), cut, infos)
+    model._add(played, seen, np.zeros(8, np.float32), cut, infos)
     after = np.array(seen)
     after[3] = last
     np.testing.assert_array_equal(played.next_values[0], model._drive(after)[1])

@@ -162,14 +162,14 @@ def test_turns_are_taken_in_order(small_config: Config) -> None:
     assert isinstance(env, TeamVecEnv) and env.num_agents == 10  # agent 10 never decides
     env.reset()
     idle = np.zeros(8, np.int64)
-    with pytest.raises(RuntimeError, match="driver 0 of 10 is next"):
+    with pytest.raises(RuntimeError, match="agent 0 of 10 is next"):
         env.step(idle)
     env.reset()
     for driver in range(1, 10):
         env.take_turn(idle)
         assert env.turn == driver
         assert (env.batch.sim.games["waiting"] == driver).all()
-    with pytest.raises(RuntimeError, match="driver 9 is the last of 10"):
+    with pytest.raises(RuntimeError, match="agent 9 is the last of 10"):
         env.take_turn(idle)
     env.step(idle)
     assert (env.batch.sim.games["waiting"] == 0).all() and env.turn == 0
