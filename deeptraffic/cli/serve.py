@@ -50,7 +50,9 @@ def serve(
     )
     with open_server(settings) as server:
         if server.first_start is not None:
-            results.print("New competition. This link makes you its organiser; it works once, within two days:")
+            results.print(
+                "New competition. This link makes you its organiser; it works once, within two days:", soft_wrap=True
+            )
             results.print(f"  {server.url}/link/{server.first_start.link}", highlight=False, soft_wrap=True)
             results.print("This link lets anyone join:")
             results.print(f"  {server.url}/join/{server.first_start.invite}", highlight=False, soft_wrap=True)

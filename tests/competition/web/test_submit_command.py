@@ -123,6 +123,18 @@ def test_a_file_is_checked_before_anything_is_sent(
     assert run(str(tmp_path / "none.js"), *server)[0] == 2
 
 
+def test_its_own_file_is_read_without_a_sandbox(
+    world: Any, net: Path, server: Any, run: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a child process, which needs Linux")
+
+    monkeypatch.setattr("deeptraffic.competition.sandbox.process.ChildProcess", refuse)
+    competitions.change_config(world.db, world.competition.id, {"parameter_cap": 10}, "test")
+    code, _, err = run(str(net), *server)
+    assert code == 2 and "at most 10 are allowed" in err
+
+
 def test_several_competitions_have_to_be_named(world: Any, net: Path, server: Any, run: Callable) -> None:
     competitions.create(world.db, "spring", world.competition.config, "test")
     code, _, err = run(str(net), *server, "--no-score")
