@@ -125,10 +125,10 @@ def test_the_image_in_motion_is_what_its_command_records() -> None:
 
 def last_image(episode: Any) -> Any:
     """The last image that `record` writes of an episode, at 15 images per second."""
-    from deeptraffic.evaluation.episodes import film
+    from deeptraffic.evaluation.episodes import episode_frames
     from deeptraffic.render.painter import Painter
 
-    *_, last = film(episode, Painter(episode.rules, label=episode.label), 4)
+    *_, last = episode_frames(episode, Painter(episode.rules, label=episode.label), 4)
     return last
 
 

@@ -114,10 +114,10 @@ def _frames_per_image(fps: int | None) -> int:
 
 
 def _plain(episode: "Episode", every: int, appearance: dict[str, Any], progress: Any) -> Iterator[Any]:
-    from deeptraffic.evaluation.episodes import film
+    from deeptraffic.evaluation.episodes import episode_frames
     from deeptraffic.render.painter import Painter
 
-    return film(episode, Painter(episode.rules, label=episode.label, **appearance), every, progress)
+    return episode_frames(episode, Painter(episode.rules, label=episode.label, **appearance), every, progress)
 
 
 def _showcase(episode: "Episode", card: dict[str, Any]) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""Comparing drivers on the same runs: interquartile means, paired differences, probability of improvement.
+"""Comparison of policies on the same runs: interquartile means, paired differences, probability of improvement.
 
 Source: Agarwal, Schwarzer, Castro, Courville and Bellemare 2021, "Deep Reinforcement Learning at the Edge of the
 Statistical Precipice", arXiv:2108.13264, section 4 and appendix A. What they call tasks are here the evaluation runs,

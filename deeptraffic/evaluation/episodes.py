@@ -1,7 +1,7 @@
-"""A policy's drive as an episode that can be watched, wound back, kept as a trace, or filmed.
+"""Episodes driven by a policy, to be watched, rewound, saved as traces, or rendered.
 
 >>> episode = policy_episode(make_builtin("gap"), RULES_2018, Start.open(1))
->>> record_frames(film(episode, Painter(RULES_2018)), "gap.mp4", fps=30)
+>>> record_frames(episode_frames(episode, Painter(RULES_2018)), "gap.mp4", fps=30)
 """
 
 from collections.abc import Callable, Iterator
@@ -19,20 +19,20 @@ from deeptraffic.sim.rules import Rules
 
 
 def policy_episode(policy: Policy, rules: Rules, start: Start, frames: int = DEFAULT_FRAMES) -> Episode:
-    """Return a game that the policy drives, with an empty memory at its start."""
+    """Return an episode that the policy drives, with an empty memory at its start."""
     episode = Episode(rules, start, frames=frames, label=policy.label, sensor=policy.sensor)
     episode.decide = decide_with(policy, episode.sim)
     return episode
 
 
 def decide_with(policy: Policy, sim: Simulator) -> Callable[[Simulator, int], int]:
-    """Return what asks the policy for the decision of an agent of `sim`, a simulator with one game."""
+    """Return a function that asks the policy for the decision of an agent of `sim`, a simulator with one env."""
     runner = PolicyRunner(policy, sim)
     return lambda _, agent: int(runner.decide(agent)[0])
 
 
 def decide_anywhere(policy: Policy) -> Callable[[Simulator, int], int]:
-    """Return the same for whichever simulator asks; a new one finds the policy's memory empty."""
+    """Return the same for any simulator; a new one finds the policy's memory empty."""
     asked: list[tuple[Simulator, Callable[[Simulator, int], int]]] = []
 
     def decide(sim: Simulator, agent: int) -> int:
@@ -43,10 +43,10 @@ def decide_anywhere(policy: Policy) -> Callable[[Simulator, int], int]:
     return decide
 
 
-def film(
+def episode_frames(
     episode: Episode, painter: Painter, every: int = 2, progress: Progress | None = None
 ) -> Iterator[NDArray[np.uint8]]:
-    """Drive an episode to its end and give pictures (H, W, 3) of every so-many-th frame and of the last."""
+    """Play an episode to its end and yield images (H, W, 3) of every `every`-th frame and of the last."""
     while episode.advance():
         if episode.frame % every == 0 or episode.frame == episode.frames:
             yield painter.paint(episode.state)

@@ -1,11 +1,11 @@
-"""An evaluation kept as its decisions, from which any of its runs can be watched again without the policy.
+"""Replays of official evaluations from their decisions, without the policy.
 
 >>> log = ActionLog(policy)
 >>> score = evaluate_official(log, 2018, other_agents=3)
 >>> traces = official_traces(log.packed(), 2018, 3, notable_runs(score.run_scores, score.score).values(), policy.label)
 
 An official evaluation is one chain of runs, and its course depends on decisions alone, so these (33,500 bytes without
-other agents, some 10 kB packed) are all that has to be kept.
+other agents, some 10 kB packed) are all that has to be stored.
 """
 
 import zlib
@@ -30,11 +30,11 @@ NOTABLE = ("best", "median", "worst")
 
 
 class ReplayError(ValueError):
-    """Kept decisions do not fit the evaluation that they are said to come from."""
+    """Stored decisions do not fit the evaluation that they are said to come from."""
 
 
 class ActionLog(Policy):
-    """A policy that answers as the one inside and keeps each decision; for one game at a time, as in official runs."""
+    """Wrapper of a policy that logs its decisions; for one env at a time, as in official runs."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
@@ -109,9 +109,9 @@ def _unpack(packed: bytes) -> NDArray[np.uint8]:
     try:
         actions = np.frombuffer(unpack.decompress(packed, MAX_DECISIONS), np.uint8)
     except zlib.error as error:
-        raise ReplayError(f"the decisions cannot be unpacked ({error}); score the entry anew") from None
+        raise ReplayError(f"the decisions cannot be unpacked ({error}); score the entry again") from None
     if unpack.unconsumed_tail or (actions > max(Action)).any():
-        raise ReplayError("these are no decisions of an official evaluation; score the entry anew")
+        raise ReplayError("these are no decisions of an official evaluation; score the entry again")
     return actions
 
 

@@ -1,4 +1,4 @@
-"""The result of an evaluation, as a value that tables print and `--json` writes."""
+"""Score: the result of an evaluation, which tables print and `--json` writes."""
 
 from dataclasses import dataclass, field
 from functools import cached_property

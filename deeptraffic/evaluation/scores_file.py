@@ -1,11 +1,11 @@
-"""A CSV file of policies' scores that grows line by line, so that an interrupted evaluation goes on where it stopped.
+"""CSV file of policies' scores, appended to line by line, so that an interrupted evaluation resumes where it stopped.
 
     >>> with ScoresFile("scores.csv").opened(Plan("open", runs=100)) as file:
     ...     if sha256 not in file.lines:
     ...         file.add(Line.of(name, sha256, score))
 
-A policy is known by the SHA-256 of its content, whatever its file is called. A line that a kill cut off is forgotten.
-In the end the lines are sorted, best first.
+A policy is identified by the SHA-256 of its content, not by its file name. A line that a kill cut off is dropped.
+At the end the lines are sorted, best first.
 """
 
 import csv

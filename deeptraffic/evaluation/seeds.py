@@ -1,6 +1,6 @@
-"""Seeds of open runs: which belong to training, which to tuning, and which to reported results.
+"""Seed sets of open runs: for training, for tuning and for reported results.
 
-The three ranges are disjoint, so that a reported number was neither trained nor tuned on. Take the first N of a range:
+The three ranges are disjoint, so that a reported score was neither trained nor tuned on. Take the first N of a range:
 results on the same N are then paired. `env.reset(seed=s)` is open run s. A competition's final has private seeds, drawn
 from a range of their own.
 """
@@ -13,7 +13,7 @@ SEED_SETS = {
     "tuning": range(1_000_000_000, 1_001_000_000),
     "reporting": range(2_000_000_000, 2_001_000_000),
 }
-PRIVATE = range(1 << 40, 1 << 50)  # so many that nobody meets a final's by chance; JSON numbers keep them exactly
+PRIVATE = range(1 << 40, 1 << 50)  # so many that a final's are not met by chance; JSON numbers keep them exactly
 MAX_SEED = 2**53 - 1  # what every reader of JSON keeps exactly
 MAX_RUNS = 100_000
 
@@ -23,7 +23,7 @@ def choose_seeds(seed_set: str, runs: int) -> range:
     if seed_set not in SEED_SETS:
         raise ValueError(f"there is no seed set {seed_set!r}; choose one of {', '.join(SEED_SETS)}")
     if not 1 <= runs <= MAX_RUNS:
-        raise ValueError(f"runs={runs} is not possible; give 1 to {MAX_RUNS}")
+        raise ValueError(f"runs={runs}: give an integer in [1, {MAX_RUNS}]")
     return SEED_SETS[seed_set][:runs]
 
 

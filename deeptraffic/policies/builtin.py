@@ -31,7 +31,7 @@ def make_builtin(name: str, rules: int = 2018, seed: int = 0) -> Policy:
     return BUILTINS[name](rules, seed)
 
 
-# --- one action for ever ------------------------------------------------------------------------------------------
+# --- one action -----------------------------------------------------------------------------------------------
 
 
 @compiled
@@ -43,7 +43,7 @@ def play_constant(runs: Runs, action: int) -> None:
 
 @dataclass
 class ConstantPolicy(Policy):
-    """Always the same action, whatever it sees."""
+    """Always the same action."""
 
     label: str
     action: Action
@@ -73,14 +73,14 @@ def mix(z: np.uint64) -> np.uint64:
 
 @compiled
 def open_streams(seed: int, streams: U64, rows: I64) -> None:
-    """Start the stream of each slot by hashing seed and slot."""
+    """Start the stream of each agent by hashing the seed and its index."""
     for k in range(rows.size):
         streams[rows[k]] = mix(mix(np.uint64(seed) + np.uint64(1)) + np.uint64(rows[k]))
 
 
 @compiled
 def draw_actions(streams: U64, rows: I64, out: I64) -> None:
-    """Draw one of the five actions for each slot from its own SplitMix64 stream."""
+    """Draw one of the five actions for each agent from its own SplitMix64 stream."""
     for k in range(rows.size):
         streams[rows[k]] += np.uint64(0x9E3779B97F4A7C15)
         out[k] = np.int64(mix(streams[rows[k]]) % np.uint64(ACTIONS))
@@ -88,7 +88,7 @@ def draw_actions(streams: U64, rows: I64, out: I64) -> None:
 
 @dataclass
 class RandomPolicy(Policy):
-    """Each of the five actions with the same chance; a slot's actions depend on `seed` >= 0 and the slot alone."""
+    """Each of the five actions with the same probability; an agent's depend on `seed` >= 0 and its index alone."""
 
     seed: int = 0
     label: str = "random"
@@ -97,7 +97,7 @@ class RandomPolicy(Policy):
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed={self.seed} is not possible; give a whole number from 0 to 2**63 - 1")
+            raise ValueError(f"seed must be an integer in [0, 2**63 - 1], got {self.seed}")
 
     def reset(self, agent_indices: I64) -> None:
         """Start the streams of these agents."""
@@ -119,7 +119,7 @@ class RandomPolicy(Policy):
 class GapPolicy(Policy):
     """Changes lane toward the gap that gets it farthest, else accelerates: `gap.py`."""
 
-    empty: float  # [px/frame] what a free cell stands for under the rules it drives by
+    empty: float  # [px/frame] speed that a free cell stands for under its rules
     label: str = "gap"
     observation: Sensor = Sensor()
 

@@ -4,9 +4,9 @@
     >>> write_policy("mine.safetensors", policy_file)
     >>> evaluate_official(read_policy("mine.safetensors").policy())
 
-Files come from strangers. So the header is read by this module, strictly and within fixed limits, before anything else
-happens; every check of sizes comes before the array it speaks of; nothing outside the file is read; and whatever is
-wrong is a `PolicyFileError` that names the fault. FORMAT.md documents the format.
+Files are untrusted input. So the header is read by this module, strictly and within fixed limits, before anything else
+happens; every size is checked before its array is made; nothing outside the file is read; and whatever is wrong is a
+`PolicyFileError` that names it. FORMAT.md documents the format.
 """
 
 import json
@@ -51,7 +51,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 
 
 class PolicyFileError(ValueError):
-    """A file is no policy file, or a damaged one; the message names the fault."""
+    """A file is no policy file, or a damaged one; the message says how."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class PolicyFile:
             raise ValueError(f"a network of {self.network.outputs} outputs; there are {ACTIONS} actions, one for each")
 
     def policy(self) -> NetworkPolicy:
-        """Return the driver."""
+        """Return the policy."""
         m = self.manifest
         return NetworkPolicy(
             m.label,
@@ -86,6 +86,7 @@ class PolicyFile:
         )
 
 
+# parameters: the fields of a manifest, of which three are required
 def pack_policy(
     network: Network,
     sensor: Sensor,

@@ -1,7 +1,7 @@
-"""A hand-written driver that looks for gaps: where could the ego car be in seven seconds, lane by lane?
+"""Rule-based gap policy: plans lane changes for the next seven seconds by dynamic programming over the lanes.
 
-It reads the vehicles off the sensor's cells, lets each of them go on at its present speed, and finds by dynamic
-programming over the lanes how far the ego car gets in HORIZON decision periods at full throttle: per period it stays or
+It detects the vehicles in the sensor's cells, assumes that each keeps its present speed, and finds how far the ego car
+gets in HORIZON decision periods at full throttle: per period it stays or
 changes to a neighbouring lane that is clear beside it. Of two ways into the same lane the one that got farther counts.
 It takes the first action of the best way; ties stay in lane.
 
@@ -59,7 +59,7 @@ def find_vehicles(cells: F64, columns: int, patches_ahead: int, empty: float, ve
 
 @compiled
 def first_action(cells: F64, columns: int, vehicles: F64) -> int:
-    """Return the first action of the way that gets farthest."""
+    """Return the first action of the plan that gets farthest."""
     own = columns // 2
     travelled, action = np.full(columns, NOWHERE), np.full(columns, ACCELERATE)
     travelled[own] = 0.0

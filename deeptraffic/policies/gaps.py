@@ -1,8 +1,8 @@
-"""Lane-gap features: what a driver needs to know of each lane, computed from the sensor's cells alone.
+"""Lane-gap features: distances and speeds of the nearest vehicles per lane, computed from the sensor's cells alone.
 
-For each lane s = -L..L that the sensor shows, GAP_FEATURES numbers in this order:
+For each lane s = -L..L that the sensor shows, GAP_FEATURES values in this order:
 
-0. ahead: free cells before the first occupied one, counted from the row before the bonnet (r = -1, -2, ..., -P), / P
+0. ahead: free cells before the first occupied one, from the row in front of the own car (r = -1, -2, ..., -P), / P
 1. ahead speed: of that occupied cell, / 80 mph; 1 if the lane is free as far as the sensor sees
 2. behind: free cells from r = 0 backwards (own lane: from r = 4, the first row behind the own car), / Q
 3. behind speed: of the first occupied cell there, / 80 mph; 0 if there is none

@@ -1,4 +1,4 @@
-"""Look into a policy file: what it says of itself, its layers, and a picture of its first weights over the sensor.
+"""Inspection of a policy file: its manifest, its layers, and a plot of its first weights over the sensor.
 
 >>> rich.print(describe(read_policy("mine.safetensors")))
 >>> draw_first_layer(read_policy("mine.safetensors"), "mine.png")

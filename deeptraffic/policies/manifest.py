@@ -1,4 +1,4 @@
-"""The manifest of a policy file: everything about a policy but its numbers, as JSON that is checked field by field.
+"""Manifest of a policy file: everything about a policy but its weights, as JSON that is checked field by field.
 
     >>> manifest = read_manifest(text)                      # ValueError names the field, the value and the remedy
     >>> write_manifest(manifest)                            # the same text again

@@ -103,7 +103,7 @@ class Simulator:
         self._pool_process = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the threads, and `state`, which must go on sharing memory with `games`."""
+        """Leave out the threads, and `state`, which must keep sharing memory with `games`."""
         return {"rules": self.rules, "num_envs": self.num_envs, "threads": self.threads, "games": self.games}
 
     def __setstate__(self, saved: dict[str, Any]) -> None:

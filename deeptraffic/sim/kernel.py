@@ -78,7 +78,7 @@ def begin_frame(rules: Rules, game: Game) -> None:
 def let_agents_act(rules: Rules, game: Game, first: int) -> int:
     """Steps 4 to 7 from other agent `first` on; returns the agent whose decision is due, or NOBODY at the frame's end.
 
-    The pending action is one variable for all: whoever follows an agent that decided in this frame executes its action.
+    The pending action is one variable for all: agents behind one that decided in this frame execute its action.
     """
     clock = game.frame % rules.decision_period
     for i in range(first, rules.other_agents + 1):
@@ -98,7 +98,7 @@ def let_agents_act(rules: Rules, game: Game, first: int) -> int:
 
 @compiled
 def resume_frame(rules: Rules, game: Game, agent: int) -> int:
-    """Go on with the frame in which `agent` has just decided; returns what `let_agents_act` returns."""
+    """Continue the frame in which `agent` has just decided; returns what `let_agents_act` returns."""
     if agent == 0:
         game.blocked = not finish_frame(rules, game)
         return NOBODY
@@ -164,7 +164,7 @@ def y_cell(y: float) -> int:
 
 @compiled
 def move_sideways(game: Game) -> None:
-    """Vehicles between two lanes move on toward the middle of theirs."""
+    """Vehicles between two lanes move toward the middle of theirs."""
     for i in range(game.x.size):
         middle = lane_middle(game.lane[i])
         t = middle - game.x[i]

@@ -1,8 +1,8 @@
-"""The state of B independent games: one record per game, so that copying a row is copying a few hundred bytes.
+"""State of B independent games: one record per game, so that copying a game is copying a few hundred bytes.
 
 Everything that a game's future depends on is in its record, its random stream included, so a copied record continues
 exactly as the original does. Derived values (`row`, `cells`, `map_speed`) are kept because a game pauses inside a
-frame, where a driver senses what the frame has marked so far.
+frame, where an agent observes what the frame has marked so far.
 
 Compiled code gets one record (`game.x[i]`) by reference, with sizes the compiler knows; from Python, the records of a
 simulator read as arrays with the batch axis first (`sim.state.x` is (B, N)).
@@ -30,11 +30,11 @@ class Game(Protocol):
     """One game of N vehicles on L lanes of H rows; `State` has the same fields with a batch axis B in front.
 
     x: (N,) float64 [px] left side, from the road's left edge
-    y: (N,) float64 [px] front, from the picture's top; ahead is smaller
+    y: (N,) float64 [px] front, from the far end of the road; ahead is smaller
     following_speed: (N,) float64 c, what the traffic ahead allows, at most 2
-    speed_factor: (N,) float64 a, what the driver wants; c * a [px/frame] is the speed, 20 * c * a [mph]
+    speed_factor: (N,) float64 a, what its driver wants; c * a [px/frame] is the speed, 20 * c * a [mph]
     map_speed: (N + 1,) float64 what a map cell holding number k reads; entry 0 is the empty cell
-    scroll: float64 E [px/frame] how fast the road moves under the picture
+    scroll: float64 E [px/frame] how fast the view moves along the road
     speed_sum: float64 N, the ego car's speed summed since its last decision [px/frame]
     reward: float64 the ego car's reward at its last decision
     score_sum: float64 mean speed of the driven vehicles, summed over the run's frames [px/frame]
