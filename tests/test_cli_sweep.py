@@ -44,7 +44,7 @@ def test_a_sweep_prints_its_winner_and_how_to_train_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("gama = { float = [0.5, 0.9] }", "did you mean 'gamma'"),
+        ("gama = { float = [0.5, 0.9] }", "did you mean 'agent.gamma'"),
         ("batch_size = { int = [1, 99999999] }", "space.batch_size contains 99999999"),
     ],
 )
