@@ -59,5 +59,5 @@ def test_an_encoder_that_does_not_say_what_it_observes_is_refused(driving: Recor
     with pytest.raises(ValueError, match="has no known observation.*set encoder.observed"):
         scenes_for(encoder, driving)
     encoder.observed = {"kind": "grid"}
-    with pytest.raises(ValueError, match=r"reads observations of shape \(42,\), a scene shows \(4, 60, 7\)"):
+    with pytest.raises(ValueError, match=r"reads observations of shape \(42,\), a scene has \(4, 60, 7\)"):
         scenes_for(encoder, driving)
