@@ -24,7 +24,7 @@ def test_impossible_outputs_and_names_are_refused() -> None:
     with pytest.raises(ValueError, match="there is no decoder 'oracle'; choose one of dense, conv, recurrent"):
         make_decoder("oracle", 8, (3,))
     for shape in ((), (0,), (3000, 3000)):
-        with pytest.raises(ValueError, match="is not possible; give 1 to 4,000,000 numbers"):
+        with pytest.raises(ValueError, match="must have 1 to 4,000,000 values in all"):
             make_decoder("dense", 8, shape)
     with pytest.raises(ValueError, match="cannot be made with"):
         make_decoder("dense", 8, (3,), depth=2)
