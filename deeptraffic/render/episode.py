@@ -47,6 +47,7 @@ class Episode:
         sensor: of the policy, for the trace; None if unknown
     """
 
+    # parameters: an episode is driven by a policy or replays a trace; each way has keywords of its own
     def __init__(
         self,
         rules: Rules,

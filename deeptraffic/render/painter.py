@@ -68,6 +68,7 @@ class Painter:
         panel: whether read-outs stand beside the road where there is room, else a short one on it
     """
 
+    # parameters: options of the image, each with a default and given by name
     def __init__(
         self,
         rules: Rules,

@@ -42,7 +42,7 @@ class PixelPainter:
         self._scale = (height / rules.road_length, width / rules.road_width)
         bodies = [DARK.traffic[i % len(DARK.traffic)] for i in range(rules.vehicles)]
         bodies[: rules.other_agents + 1] = [DARK.ego] + [DARK.agent] * rules.other_agents
-        self._bodies, self._glass = self._ink(bodies), self._ink([DARK.glass])[0]
+        self._inks = self._ink([*bodies, DARK.glass])
         self._background = self._road()
 
     def paint(self, state: State, rows: NDArray[np.int64] | None = None, out: U8 | None = None) -> U8:
@@ -52,7 +52,7 @@ class PixelPainter:
             out = np.empty((len(rows), *self.shape), np.uint8)
         elif out.shape != (len(rows), *self.shape) or out.dtype != np.uint8:
             raise ValueError(f"out must be uint8 of shape {(len(rows), *self.shape)}, got {out.dtype} of {out.shape}")
-        _paint_rows(state["x"], state["y"], rows, self._scale, self._background, self._bodies, self._glass, out)
+        _paint_rows(state["x"], state["y"], rows, self._scale, self._background, self._inks, out)
         return out
 
     def _ink(self, colours: list[Colour]) -> F32:
@@ -76,15 +76,16 @@ class PixelPainter:
 
 @compiled
 def _paint_rows(
-    x: NDArray, y: NDArray, rows: NDArray, scale: tuple[float, float], background: F32, bodies: F32, glass: F32, out: U8
+    x: NDArray, y: NDArray, rows: NDArray, scale: tuple[float, float], background: F32, inks: F32, out: U8
 ) -> None:
+    """Write images of rows to `out`; inks: (N + 1, C) of the vehicles' bodies, then of their glass."""
     image = np.empty_like(background)
     for k in range(len(rows)):
         image[:] = background
         for vehicle in range(x.shape[1] - 1, -1, -1):  # the ego vehicle last, so that nothing hides it
             left, top = x[rows[k], vehicle], y[rows[k], vehicle]
             if -VEHICLE_LENGTH < top < out.shape[1] / scale[0]:
-                lay_box(image, scale, left, top, VEHICLE_WIDTH, VEHICLE_LENGTH, bodies[vehicle])
+                lay_box(image, scale, left, top, VEHICLE_WIDTH, VEHICLE_LENGTH, inks[vehicle])
                 for middle, half_width, half_length in GLASS:
                     lay_box(
                         image,
@@ -93,7 +94,7 @@ def _paint_rows(
                         top + HALF[1] + middle - half_length,
                         2 * half_width,
                         2 * half_length,
-                        glass,
+                        inks[-1],
                     )
         for row in range(out.shape[1]):
             for column in range(out.shape[2]):

@@ -54,6 +54,7 @@ class Play:
         options, controls: of the viewer
     """
 
+    # parameters: options of the window, each with a default and given by name
     def __init__(
         self,
         rules: Rules,

@@ -14,7 +14,7 @@ Letters in shapes: (S...) any batch shape of states, F frames, H rows and W colu
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
 
 
+# parameters: options of the images, each with a default and given by name
 def paint_frames(
     rules: Rules,
     states: NDArray[Any],
@@ -74,7 +75,7 @@ def paint_frames(
             np.array([appearance[2] for appearance in which], np.float32),
         )
         noise, patches, covers = _draw_noise(random, [appearance[0] for appearance in which], (height, width))
-        _paint(x, y, rows, views, rules.lanes, colours, blur, patches, covers, noise, out)
+        _paint(x, y, rows, views, rules.lanes, Looks(colours, blur, patches, covers, noise), out)
     return out.reshape(*states.shape, 3, height, width)
 
 
@@ -182,20 +183,19 @@ def _ground(column: int, view: F64, lanes: int) -> int:
     return ROAD if 0 <= at < lanes * LANE_WIDTH else SHOULDER
 
 
+class Looks(NamedTuple):
+    """Appearance of K frames: colours (K, C, 3), blur (K,), patches (K, P, 4), their covers, noise (K, 3, H, W)."""
+
+    colours: F32
+    blur: F32
+    patches: NDArray[Any]
+    covers: F32
+    noise: F32
+
+
 @compiled
-def _paint(
-    x: F64,
-    y: F64,
-    rows: NDArray,
-    views: F64,
-    lanes: int,
-    colours: F32,
-    blur: F32,
-    patches: NDArray,
-    covers: F32,
-    noise: F32,
-    out: U8,
-) -> None:
+def _paint(x: F64, y: F64, rows: NDArray, views: F64, lanes: int, looks: Looks, out: U8) -> None:
+    colours, blur, patches, covers, noise = looks
     height, width = out.shape[2], out.shape[3]
     image = np.empty((height, width, 3), np.float32)
     for k in range(len(rows)):

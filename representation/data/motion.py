@@ -4,8 +4,8 @@
     >>> rows["past"].shape, rows["plan"].shape, rows["future"].shape       # (B, 3, 4, 60, 7), (B, 8), (B, 8, 4, 60, 7)
     >>> constant_velocity(rows["past"][:, -1], rows["plan"])               # (B, 8, 2, 60, 7): occupied, speed
 
-A grid is the observation of that kind (`deeptraffic/envs/scene.py`), centred on the ego car: what is slower comes
-nearer, and when the ego car changes lanes, everything moves the other way.
+A grid is the observation of that kind (`deeptraffic/envs/observations/grid.py`), centred on the ego car: what is
+slower comes nearer, and when the ego car changes lanes, everything moves the other way.
 
 Letters in shapes: B windows, T steps of the past, K steps ahead [decisions], H rows and W columns of cells.
 """

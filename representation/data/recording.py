@@ -34,6 +34,7 @@ from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Action, RoadConfig, Rules, Sensor
 
 SPLITS = {"train": "training", "validation": "tuning", "test": "reporting"}
+# of the registry: the policies that drive recordings, the best one twice as often
 DRIVERS = ("gap", "accelerate", "random", "gap", "idle")
 CHUNK = 4096  # games observed at a time
 CACHE_VERSION = 1  # increase it when the same configuration gives another recording
