@@ -124,7 +124,7 @@ def test_interruption_has_exit_code_130() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp", ".png"])
-def test_record_writes_a_film(run, tmp_path: Path, suffix: str) -> None:
+def test_record_writes_every_kind_of_file(run, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"gap{suffix}"
     outcome = run("record", "gap", "-o", str(path), "--seconds", "1", "--other-agents", "2", "--seed", "3", "--json")
     facts = json.loads(outcome.out)
