@@ -6,7 +6,7 @@
     (0.9, 3)
 
 A run is an algorithm with its hyperparameters (`agent`), the road (`road`), the observation (`observation`), the
-encoder between observation and agent if there is one (`encoder`), and the environments (`games`). A setting is named by
+encoder between observation and agent if there is one (`encoder`), and the environments (`envs`). A setting is named by
 its section and name, `agent.gamma`, or by the name alone where only one section has it. Later settings win: the
 algorithm's defaults, the preset, the file, then `--set`.
 """
@@ -44,10 +44,10 @@ SHARED_PRESETS: dict[str, Settings] = {
 
 
 @dataclass(frozen=True)
-class GamesConfig(Checked):
+class VecEnvConfig(Checked):
     """The environments.
 
-    num_envs: games side by side
+    num_envs: number of parallel environments
     reward: "mit", "speed" or "passed", see `deeptraffic.envs.gym_env.DeepTrafficEnv`
     max_steps: [decisions] of an episode; 67 is a run of the 2018 contest
     """
@@ -84,7 +84,7 @@ class TrainConfig(Checked):
     road: RoadConfig = field(default_factory=RoadConfig)
     observation: Observation = field(default_factory=lambda: make_observation("gaps"))
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    games: GamesConfig = field(default_factory=GamesConfig)
+    envs: VecEnvConfig = field(default_factory=VecEnvConfig)
     agent: AgentConfig
 
     def check(self) -> None:
@@ -139,7 +139,7 @@ def build_config(
 def _sections(algo: str) -> dict[str, tuple[Iterable[str], Callable[..., Any]]]:
     """Names of each section's settings, and what makes the section from them."""
     agent = entry_of(algo).load().config
-    classes = {"road": RoadConfig, "encoder": EncoderConfig, "games": GamesConfig, "agent": agent}
+    classes = {"road": RoadConfig, "encoder": EncoderConfig, "envs": VecEnvConfig, "agent": agent}
     sections = {name: ([each.name for each in fields(kind)], kind) for name, kind in classes.items()}
     return sections | {"observation": (OPTIONS, partial(make_observation, "gaps"))}
 

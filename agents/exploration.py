@@ -12,7 +12,7 @@ def explore(greedy: NDArray[np.int64], epsilon: float, num_actions: int) -> NDAr
     return np.where(random, np.random.randint(num_actions, size=greedy.shape), greedy)
 
 
-class PerGameExploration:
+class PerEnvExploration:
     """Base of a value-based algorithm that decides to explore for each game, where SB3 decides once for all."""
 
     policy: Any

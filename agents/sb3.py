@@ -1,9 +1,9 @@
 """Algorithms that are Stable-Baselines3 models: how a model is made from a configuration, and its network read.
 
     >>> from agents.config import build_config
-    >>> from agents.sb3 import make_games, make_model
+    >>> from agents.sb3 import make_model, make_vec_env
     >>> config = build_config("ppo", settings=["total_timesteps=100000"])
-    >>> model = make_model(config, make_games(config))           # a stable_baselines3.PPO: learn(), predict(), save()
+    >>> model = make_model(config, make_vec_env(config))         # a stable_baselines3.PPO: learn(), predict(), save()
     >>> model.learn(config.total_timesteps)
 
 `agents.trainer.train` trains such a model in a run folder, with checkpoints and evaluations.
@@ -61,7 +61,7 @@ class SB3Algorithm(Algorithm):
 
     def learner(self, config: TrainConfig, start: NetworkPolicy | None, is_new: bool) -> Learner:
         """Return a learner for a run; see `Algorithm.learner`."""
-        env = make_games(config)
+        env = make_vec_env(config)
         return SB3Learner(config, self, env, self.model(config, env, start, is_new))
 
     def model(
@@ -94,7 +94,7 @@ class SB3Algorithm(Algorithm):
     def torch_policy(self, config: TrainConfig, weights: Weights, label: str, notes: Notes) -> TorchPolicy:
         """Return a policy of `policy.*` weights; the global random streams stay as they are."""
         streams = torch.get_rng_state(), np.random.get_state()  # a new model seeds them
-        network: Any = self.model(config, make_games(config), None, is_new=False).policy
+        network: Any = self.model(config, make_vec_env(config), None, is_new=False).policy
         torch.set_rng_state(streams[0])
         np.random.set_state(streams[1])
         network.load_state_dict({name.removeprefix(TORCH): torch.from_numpy(w) for name, w in weights.items()})
@@ -117,15 +117,15 @@ def sb3_algorithm(name: str) -> SB3Algorithm:
 # --- making -------------------------------------------------------------------------------------------------------
 
 
-def make_games(config: TrainConfig) -> DeepTrafficVecEnv:
+def make_vec_env(config: TrainConfig) -> DeepTrafficVecEnv:
     """Return the games of a run, seeded; their ends are staggered, since learners treat ended games one by one."""
     kind = TeamVecEnv if sb3_algorithm(config.algo).plays_team(config.road) else DeepTrafficVecEnv
     env = kind(
-        config.games.num_envs,
+        config.envs.num_envs,
         rules=config.road,
         observation=config.observation,
-        reward=config.games.reward,
-        max_steps=config.games.max_steps,
+        reward=config.envs.reward,
+        max_steps=config.envs.max_steps,
         stagger=True,
     )
     env.seed(config.seed)

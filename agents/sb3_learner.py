@@ -95,7 +95,7 @@ class SB3Learner:
             "last_obs": as_tensors(model._last_obs),
             "last_episode_starts": torch.from_numpy(np.array(model._last_episode_starts)),
             "random": random_state(model),
-            "games": as_tensors(self.env.get_state()),
+            "envs": as_tensors(self.env.get_state()),
             "algorithm": self.algorithm.state(model),
             "speeds": [self.speed_sum, self.speed_count],
         }
@@ -110,7 +110,7 @@ class SB3Learner:
         self.algorithm.restore(model, state["algorithm"])
         model._last_obs = as_arrays(state["last_obs"])
         model._last_episode_starts = state["last_episode_starts"].numpy()
-        self.env.set_state(as_arrays(state["games"]))
+        self.env.set_state(as_arrays(state["envs"]))
         self.speed_sum, self.speed_count = state["speeds"]
         restore_random(model, state["random"])
 

@@ -1,6 +1,6 @@
 """Warm start: the weights of a policy, from which a new network of the same shape is initialised.
 
-    $ deeptraffic train team_ppo --init runs/expert --set init_gain=20 --set critic_first=100000
+    $ deeptraffic train team_ppo --init runs/expert --set init_gain=20 --set critic_warmup=100000
 
 The policy is that of another run or of a policy file: a network of dense layers over the sensor's cells.
 """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stable_baselines3 import DQN
 
 from agents.algorithm import NetworkConfig
-from agents.exploration import PerGameExploration
+from agents.exploration import PerEnvExploration
 from agents.export import Weights
 from agents.sb3 import SB3Algorithm, dense_weights, lane_weights
 from agents.sb3_learner import as_arrays, as_tensors
@@ -68,9 +68,9 @@ class DQNConfig(NetworkConfig):
     def check_run(self, run: "TrainConfig") -> None:
         """Raise ValueError if the replay buffer is too small for the games."""
         super().check_run(run)
-        if run.games.num_envs > self.buffer_size:
+        if run.envs.num_envs > self.buffer_size:
             raise ValueError(
-                f"buffer_size={self.buffer_size} is less than num_envs={run.games.num_envs}; raise buffer_size"
+                f"buffer_size={self.buffer_size} is less than num_envs={run.envs.num_envs}; raise buffer_size"
             )
 
     def settings(self, num_envs: int) -> dict[str, Any]:
@@ -81,13 +81,13 @@ class DQNConfig(NetworkConfig):
         return {name: getattr(self, name) for name in names} | {"target_update_interval": interval}
 
 
-class PerGameDQN(PerGameExploration, DQN):
+class PerEnvDQN(PerEnvExploration, DQN):
     """DQN that explores in each game independently."""
 
 
-def make(agent: DQNConfig, env: Any, common: dict[str, Any]) -> PerGameDQN:
+def make(agent: DQNConfig, env: Any, common: dict[str, Any]) -> PerEnvDQN:
     """Return a new model."""
-    return PerGameDQN(env=env, **common, **agent.settings(env.num_envs))
+    return PerEnvDQN(env=env, **common, **agent.settings(env.num_envs))
 
 
 def weights(model: Any) -> Weights:

@@ -16,7 +16,7 @@ Sources: Anthony, Tian and Barber 2017, "Thinking Fast and Slow with Deep Learni
 Classification" (rollouts improve a policy, a learner generalises them).
 
     >>> config = build_config("expert_iteration", settings=["total_timesteps=1000000"])
-    >>> model = make_model(config, make_games(config))           # learn(), predict(), save() and load(), as SB3's
+    >>> model = make_model(config, make_vec_env(config))         # learn(), predict(), save() and load(), as SB3's
     >>> model.learn(config.total_timesteps)
 
 Letters in shapes: T decisions of each game in a round, B games, N labelled states, D cells, K candidate actions.
@@ -67,13 +67,13 @@ class ExpertConfig(NetworkConfig):
 
     gamma, max_grad_norm, hidden, activation, lane_units: as in `NetworkConfig`, with this algorithm's own defaults
     n_steps: decisions of each game in a round
-    label_share: fraction of the states with a choice in which the candidate actions are tried out
+    label_fraction: fraction of the states with a choice in which the candidate actions are tried out
     rollouts: of each candidate in such a state
     depth: decisions of a rollout
     rollout_lambda: weight of longer returns in a rollout, see `agents.paired_rollouts`
     value_lambda: weight of longer returns in what states are worth
     exploration_eps: probability of a random candidate, for each game
-    rounds_kept: rounds whose labelled states are learned from
+    buffer_rounds: rounds whose labelled states are learned from
     batch_size: labelled states, and as many other states, of one gradient step
     n_epochs: passes over the labelled states, after each round
     advantage_coef, value_coef: weights of the losses; value_coef=0: rollouts count their own rewards alone
@@ -87,13 +87,13 @@ class ExpertConfig(NetworkConfig):
     activation: str = choice("relu", "tanh", "relu")
     lane_units: int = integer(64, 1, 1024)
     n_steps: int = integer(67, 1, 4096)
-    label_share: float = real(1.0, 1e-6, 1.0)
+    label_fraction: float = real(1.0, 1e-6, 1.0)
     rollouts: int = integer(1, 1, 4096)
     depth: int = integer(6, 1, 200)
     rollout_lambda: float = real(0.8, 0.0, 1.0)
     value_lambda: float = real(0.8, 0.0, 1.0)
     exploration_eps: float = real(0.05, 0.0, 1.0)
-    rounds_kept: int = integer(8, 1, 1000)
+    buffer_rounds: int = integer(8, 1, 1000)
     batch_size: int = integer(512, 1, 1_000_000)
     n_epochs: int = integer(1, 1, 100)
     advantage_coef: float = real(4.0, 0.0, 1000.0)
@@ -112,8 +112,8 @@ class ExpertConfig(NetworkConfig):
     def check_run(self, run: "TrainConfig") -> None:
         """Raise ValueError if the observation, the reward or a team does not fit."""
         self.check_lanes(run)
-        if run.games.reward != "mit":
-            raise ValueError(f"reward={run.games.reward!r}: expert_iteration learns from 'mit'; leave reward out")
+        if run.envs.reward != "mit":
+            raise ValueError(f"reward={run.envs.reward!r}: expert_iteration learns from 'mit'; leave reward out")
         if run.road.other_agents and self.value_coef:
             raise ValueError(
                 f"value_coef={self.value_coef} with other_agents={run.road.other_agents}: a team learns from "
@@ -228,7 +228,7 @@ class ExpertIteration(RoundLearner):
             callback.update_locals(locals())
             if not callback.on_step():
                 return None
-        self.labelled.add(torch.cat(played.labelled), torch.cat(played.returns), self.config.rounds_kept)
+        self.labelled.add(torch.cat(played.labelled), torch.cat(played.returns), self.config.buffer_rounds)
         callback.on_rollout_end()
         return played
 
@@ -256,7 +256,7 @@ class ExpertIteration(RoundLearner):
         """
         sim = self._batch().sim
         possible = worth_trying(sim, sim.env_indices, CANDIDATES, agent)
-        wanted = np.random.random(len(possible)) < self.config.label_share
+        wanted = np.random.random(len(possible)) < self.config.label_fraction
         rows = np.flatnonzero(wanted & (possible.sum(1) > 1))
         random = np.random.default_rng(np.random.randint(2**31))  # from the stream that checkpoints keep
         streams = draw_streams(random, rows.size, self.config.rollouts)

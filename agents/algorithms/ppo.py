@@ -2,11 +2,11 @@
 
 Source: Schulman et al. 2017, "Proximal Policy Optimization Algorithms", arXiv:1707.06347.
 
-    $ deeptraffic train ppo --init runs/expert --set init_gain=20 --set critic_first=100000
+    $ deeptraffic train ppo --init runs/expert --set init_gain=20 --set critic_warmup=100000
 
 With `--init` the actor is that policy's network. A network of action values has outputs that may lie so close together
 that sampling from their softmax would be nearly uniform: `init_gain` scales them. The critic takes over the hidden
-layers, but its head is new, and its wrong advantages would spoil the actor: for `critic_first` decisions only the
+layers, but its head is new, and its wrong advantages would spoil the actor: for `critic_warmup` decisions only the
 critic learns.
 """
 
@@ -69,10 +69,10 @@ class ClippedConfig(NetworkConfig):
 
 def check_batch(run: "TrainConfig", n_steps: int, batch_size: int, agents: int = 1) -> None:
     """Raise ValueError if n_steps of all games, each with so many agents that learn, hold less than a batch."""
-    rollout = n_steps * run.games.num_envs * agents
+    rollout = n_steps * run.envs.num_envs * agents
     if batch_size > rollout or rollout < 2:
         raise ValueError(
-            f"batch_size={batch_size} is more than n_steps={n_steps} x num_envs={run.games.num_envs}"
+            f"batch_size={batch_size} is more than n_steps={n_steps} x num_envs={run.envs.num_envs}"
             f"{f' x {agents} agents' if agents > 1 else ''} = {rollout} decisions hold; "
             "lower batch_size or raise n_steps"
         )
@@ -83,50 +83,50 @@ class PPOConfig(ClippedConfig):
     """Hyperparameters of PPO, see `ClippedConfig`.
 
     init_gain: factor on the outputs of the network that the actor is initialised from
-    critic_first: [decisions] from the start of training in which only the critic learns
+    critic_warmup: [decisions] from the start of training in which only the critic learns
     """
 
     init_gain: float = real(1.0, 1e-3, 1e4)
-    critic_first: int = integer(0, 0, 10**12)
+    critic_warmup: int = integer(0, 0, 10**12)
 
     def settings(self) -> dict[str, Any]:
-        """Return the arguments of `CriticFirstPPO`."""
-        return super().settings() | {"init_gain": self.init_gain, "critic_first": self.critic_first}
+        """Return the arguments of `CriticWarmupPPO`."""
+        return super().settings() | {"init_gain": self.init_gain, "critic_warmup": self.critic_warmup}
 
     def for_later_stage(self, decisions: int) -> Self:
         """Let only the critic learn at first."""
-        return replace(self, critic_first=int(CRITIC_FRACTION * decisions))
+        return replace(self, critic_warmup=int(CRITIC_FRACTION * decisions))
 
 
-class CriticFirstPPO(PPO):
+class CriticWarmupPPO(PPO):
     """PPO whose critic may learn for a while before its actor does.
 
-    init_gain, critic_first: see `PPOConfig`
+    init_gain, critic_warmup: see `PPOConfig`
     """
 
-    def __init__(self, *arguments: Any, init_gain: float = 1.0, critic_first: int = 0, **settings: Any) -> None:
+    def __init__(self, *arguments: Any, init_gain: float = 1.0, critic_warmup: int = 0, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self.init_gain, self.critic_first = init_gain, critic_first
+        self.init_gain, self.critic_warmup = init_gain, critic_warmup
 
     def train(self) -> None:
         """Take the gradient steps of a rollout."""
-        if self.critic_first:
-            policy, learns = self.policy, self.num_timesteps > self.critic_first
+        if self.critic_warmup:
+            policy, learns = self.policy, self.num_timesteps > self.critic_warmup
             for module in (policy.features_extractor, policy.mlp_extractor.policy_net, policy.action_net):
                 module.requires_grad_(learns)
         super().train()
 
 
-def make(agent: PPOConfig, env: Any, common: dict[str, Any]) -> CriticFirstPPO:
+def make(agent: PPOConfig, env: Any, common: dict[str, Any]) -> CriticWarmupPPO:
     """Return a new model."""
-    return CriticFirstPPO(env=env, **common, **agent.settings())
+    return CriticWarmupPPO(env=env, **common, **agent.settings())
 
 
 # --- initialising from a policy -----------------------------------------------------------------------------------
 
 
 @torch.no_grad()
-def start(model: CriticFirstPPO, policy: NetworkPolicy) -> None:
+def start(model: CriticWarmupPPO, policy: NetworkPolicy) -> None:
     """Copy a policy's layers into a new model's actor, the hidden ones into its critic too.
 
     Raises ValueError if the network is not made of layers of the model's sizes.

@@ -5,9 +5,9 @@ lambda returns. LayerNorm keeps Q-learning stable without a target network (sect
 varied data that a replay buffer would give.
 
     >>> from agents.config import build_config
-    >>> from agents.sb3 import make_games, make_model
+    >>> from agents.sb3 import make_model, make_vec_env
     >>> config = build_config("pqn", settings=["total_timesteps=100000"])
-    >>> model = make_model(config, make_games(config))           # learn(), predict(), save() and load(), as SB3's
+    >>> model = make_model(config, make_vec_env(config))         # learn(), predict(), save() and load(), as SB3's
     >>> model.learn(config.total_timesteps)
 
 One round: every game makes `n_steps` epsilon-greedy decisions; the lambda returns of this rollout are computed once;
@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from agents.algorithm import NetworkConfig
 from agents.algorithms.ppo import check_batch
-from agents.exploration import PerGameExploration, explore
+from agents.exploration import PerEnvExploration, explore
 from agents.export import Weights
 from agents.rounds import RoundLearner
 from agents.sb3 import PARTS, SB3Algorithm, arrays, dense_weights, lane_weights
@@ -236,7 +236,7 @@ def join(parts: list[Any], by: Callable[[Any], Any]) -> Any:
 # --- the algorithm ------------------------------------------------------------------------------------------------
 
 
-class PQN(PerGameExploration, RoundLearner):
+class PQN(PerEnvExploration, RoundLearner):
     """Parallelised Q-network, with Stable-Baselines3's interface.
 
     Args:

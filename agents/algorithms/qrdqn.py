@@ -9,7 +9,7 @@ from typing import Any
 from sb3_contrib import QRDQN
 
 from agents.algorithms.dqn import DEFAULTS, DQNConfig, restore, state
-from agents.exploration import PerGameExploration
+from agents.exploration import PerEnvExploration
 from agents.export import Weights
 from agents.sb3 import PARTS, SB3Algorithm, dense_weights, lane_weights
 from deeptraffic.settings import integer
@@ -26,14 +26,14 @@ class QRDQNConfig(DQNConfig):
     n_quantiles: int = integer(25, 1, 1000)
 
 
-class PerGameQRDQN(PerGameExploration, QRDQN):
+class PerEnvQRDQN(PerEnvExploration, QRDQN):
     """QR-DQN that explores in each game independently."""
 
 
-def make(agent: QRDQNConfig, env: Any, common: dict[str, Any]) -> PerGameQRDQN:
+def make(agent: QRDQNConfig, env: Any, common: dict[str, Any]) -> PerEnvQRDQN:
     """Return a new model."""
     common["policy_kwargs"]["n_quantiles"] = agent.n_quantiles
-    return PerGameQRDQN(env=env, **common, **agent.settings(env.num_envs))
+    return PerEnvQRDQN(env=env, **common, **agent.settings(env.num_envs))
 
 
 def weights(model: Any) -> Weights:

@@ -11,7 +11,7 @@ no expectation and removes most of the variance. There is no value network: acto
 b, and can then bootstrap beyond the end of the rollout.
 
     >>> config = build_config("reinforce", settings=["total_timesteps=300000"])
-    >>> make_model(config, make_games(config)).learn(config.total_timesteps)
+    >>> make_model(config, make_vec_env(config)).learn(config.total_timesteps)
 
 Letters in shapes: T decisions of each game in a rollout, B games.
 """

@@ -6,9 +6,9 @@ network that was trained alone obstructs itself there. Here every agent that dec
 frames, and each one's decisions are learned from.
 
     >>> config = build_config("team_ppo", settings={"road.other_agents": 10})
-    >>> make_model(config, make_games(config)).learn(config.total_timesteps)
+    >>> make_model(config, make_vec_env(config)).learn(config.total_timesteps)
 
-The reward of an agent's decision, until its next one, is `team_share` times the mean speed over all driven cars, which
+The reward of an agent's decision, until its next one, is `team_weight` times the mean speed over all driven cars, which
 is what the contest counts, plus the rest times its own speed; both in units of the game's own reward, (N - 60) / 20
 with N the speed summed over 30 frames [px/frame]. One agent moves the mean by an eleventh only, amid the luck of ten
 others: with half of each, a team of eleven needed a quarter of the decisions that the mean alone took.
@@ -32,7 +32,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.algorithms.ppo import CriticFirstPPO, PPOConfig, start
+from agents.algorithms.ppo import CriticWarmupPPO, PPOConfig, start
 from agents.sb3 import SB3Algorithm, actor_weights
 from agents.team_env import TeamVecEnv, deciding_agents
 from deeptraffic.settings import real
@@ -50,10 +50,10 @@ class TeamPPOConfig(PPOConfig):
     """Hyperparameters of PPO for a team, see `PPOConfig`.
 
     n_steps, batch_size, ...: as for PPO; every deciding agent of a game decides in each of its n_steps rounds
-    team_share: weight of the team's mean speed in an agent's reward; the rest is its own
+    team_weight: weight of the team's mean speed in an agent's reward; the rest is its own
     """
 
-    team_share: float = real(0.5, 0.0, 1.0)
+    team_weight: float = real(0.5, 0.0, 1.0)
 
     def check_run(self, run: "TrainConfig") -> None:
         """Raise ValueError if the observation does not show whose it is, or a rollout holds less than a batch."""
@@ -67,13 +67,13 @@ class TeamPPOConfig(PPOConfig):
         return deciding_agents(run.road.build())
 
 
-class TeamPPO(CriticFirstPPO):
+class TeamPPO(CriticWarmupPPO):
     """PPO on a `TeamVecEnv`.
 
     Args:
         policy, env, settings: as for PPO; n_steps are rounds, in each of which every deciding agent decides once
         batch_size: decisions of one gradient step, of all agents of all games
-        team_share: weight of the team's mean speed in the reward, from 0 to 1
+        team_weight: weight of the team's mean speed in the reward, from 0 to 1
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class TeamPPO(CriticFirstPPO):
         env: Any,
         n_steps: int = 16,
         batch_size: int = 1024,
-        team_share: float = 0.5,
+        team_weight: float = 0.5,
         **settings: Any,
     ) -> None:
-        self.team_share = team_share
+        self.team_weight = team_weight
         rows = env.num_envs * n_steps if env is not None else batch_size  # SB3 knows of one agent a game
         super().__init__(policy, env, n_steps=n_steps, batch_size=rows, **settings)
         self.batch_size = batch_size
@@ -114,7 +114,7 @@ class TeamPPO(CriticFirstPPO):
         rollout_buffer.reset()
         callback.on_rollout_start()
         env.begin_rollout()
-        rollout = TeamRollout(env, rollout_buffer, self.team_share, self.gamma)
+        rollout = TeamRollout(env, rollout_buffer, self.team_weight, self.gamma)
         for step in range(n_rollout_steps):
             ended = self._play_round(env, rollout, step)
             self.num_timesteps += env.num_agents * env.num_envs
@@ -158,8 +158,8 @@ class TeamRollout:
     dones: (B,) games that the last round ended
     """
 
-    def __init__(self, env: TeamVecEnv, buffer: RolloutBuffer, team_share: float, gamma: float) -> None:
-        self.env, self.buffer, self.team_share, self.gamma = env, buffer, team_share, gamma
+    def __init__(self, env: TeamVecEnv, buffer: RolloutBuffer, team_weight: float, gamma: float) -> None:
+        self.env, self.buffer, self.team_weight, self.gamma = env, buffer, team_weight, gamma
         self.dones: Dones = np.zeros(env.num_envs, np.bool_)
         self.period = env.batch.rules.decision_period
         self.discounts = gamma**env.played_fractions  # (D,) of what follows a decision that was cut short
@@ -195,7 +195,7 @@ class TeamRollout:
         """
         self.dones = dones
         team = self._reward(self._team() - self._speeds[0], 1.0)
-        self._rewards(step, 0)[:] = self.team_share * team + (1.0 - self.team_share) * own
+        self._rewards(step, 0)[:] = self.team_weight * team + (1.0 - self.team_weight) * own
         if values_at_end is not None:
             for agent in range(self.env.num_agents):
                 if agent:
@@ -228,7 +228,7 @@ class TeamRollout:
         """Speed that an agent is rewarded for, summed until now, (B,) [px/frame]; of the ego car the team's alone."""
         if agent == 0:
             return self._team()
-        return self.team_share * self._team() + (1.0 - self.team_share) * self.env.speed_sums[:, agent]
+        return self.team_weight * self._team() + (1.0 - self.team_weight) * self.env.speed_sums[:, agent]
 
     def _reward_so_far(self, agent: int) -> F64:
         played = float(self.env.played_fractions[agent])
@@ -242,7 +242,7 @@ class TeamRollout:
 
 def make(agent: TeamPPOConfig, env: Any, common: dict[str, Any]) -> TeamPPO:
     """Return a new model."""
-    return TeamPPO(env=env, **common, **agent.settings(), team_share=agent.team_share)
+    return TeamPPO(env=env, **common, **agent.settings(), team_weight=agent.team_weight)
 
 
 ALGORITHM = SB3Algorithm(

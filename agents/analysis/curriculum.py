@@ -26,7 +26,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.config import TrainConfig, build_config
-from agents.sb3 import make_games, make_model, make_policy
+from agents.sb3 import make_model, make_policy, make_vec_env
 from agents.trainer import crosses, torch_threads
 from deeptraffic.envs.observations import Observation, Observer
 from deeptraffic.envs.reward import reward_of
@@ -181,7 +181,7 @@ def train_on_worst_scenes(
     draw: draws scenes; None for the usual starts only, in otherwise the same training
     """
     with torch_threads(config.torch_threads):
-        env = make_games(config)
+        env = make_vec_env(config)
         model = make_model(config, env)
         callback = None if draw is None else Curriculum(draw, config, curriculum)
         model.learn(config.total_timesteps, callback, log_interval=None)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.config import build_config
-from agents.sb3 import make_games, make_model, sb3_names
+from agents.sb3 import make_model, make_vec_env, sb3_names
 from agents.trainer import torch_threads
 
 SB3_DEFAULTS: dict[str, type[PPO] | type[DQN]] = {"ppo": PPO, "dqn": DQN}
@@ -96,7 +96,7 @@ def measure_training(seconds: float = 2.0, names: Sequence[str] = ()) -> Iterato
 
 def _ours(name: str) -> tuple[BaseAlgorithm, int]:
     config = build_config(name)
-    return make_model(config, make_games(config)), config.road.other_agents
+    return make_model(config, make_vec_env(config)), config.road.other_agents
 
 
 def _theirs(name: str) -> tuple[BaseAlgorithm, int]:

@@ -11,11 +11,11 @@ from agents.config import TrainConfig, build_config
 SMALL: dict[str, dict[str, Any]] = {
     "ppo": {"n_steps": 8, "batch_size": 32, "n_epochs": 2},
     "team_ppo": {"n_steps": 8, "batch_size": 32, "n_epochs": 2, "other_agents": 2},
-    "expert_iteration": {"n_steps": 8, "batch_size": 32, "lane_units": 3, "depth": 2, "rounds_kept": 2},
+    "expert_iteration": {"n_steps": 8, "batch_size": 32, "lane_units": 3, "depth": 2, "buffer_rounds": 2},
     "a2c": {"n_steps": 4},
     "pqn": {"n_steps": 8, "batch_size": 32, "n_epochs": 2},
     "reinforce": {"n_steps": 8},
-    "world_model": {"learning_starts": 64, "batch_size": 16, "unroll": 3, "updates_per_decision": 0.125},
+    "world_model": {"learning_starts": 64, "batch_size": 16, "unroll_steps": 3, "updates_per_decision": 0.125},
     "maskable_ppo": {"n_steps": 8, "batch_size": 32, "n_epochs": 2},
     "recurrent_ppo": {"n_steps": 8, "batch_size": 32, "n_epochs": 2, "lstm_units": 8},
     "qrdqn": {

@@ -20,9 +20,9 @@ def test_every_preset_builds_for_every_algorithm_and_survives_json(algo: str, pr
 
 def test_later_settings_win(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    file.write_text("gamma = 0.5\nseed = 4\n[games]\nnum_envs = 128\n")
+    file.write_text("gamma = 0.5\nseed = 4\n[envs]\nnum_envs = 128\n")
     config = build_config("ppo", "quick", file, ["gamma=0.75"])
-    assert (config.agent.gamma, config.seed, config.games.num_envs) == (0.75, 4, 128)
+    assert (config.agent.gamma, config.seed, config.envs.num_envs) == (0.75, 4, 128)
     assert config.total_timesteps == SHARED_PRESETS["quick"]["total_timesteps"]
 
 
@@ -63,7 +63,7 @@ def test_whole_numbers_may_be_written_as_floats() -> None:
         ("hidden=64", ["hidden must be a list of 0 to 8 integers", "got 64"]),
         ("hidden=[0]", ["hidden[0] must be an integer in [1, 4096]", "got 0"]),
         ("gama=0.9", ["'gama'", "did you mean 'agent.gamma'"]),
-        ("games.gamma=0.9", ["'games.gamma'", "did you mean 'agent.gamma'"]),
+        ("envs.gamma=0.9", ["'envs.gamma'", "did you mean 'agent.gamma'"]),
         ("buffer_size=100", ["'buffer_size' for ppo"]),
         ("gamma", ["'gamma'", "key=value"]),
         ("batch_size=100000", ["batch_size=100000", "n_steps=16 x num_envs=256 = 4096", "lower batch_size"]),

@@ -13,7 +13,7 @@ from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.algorithms.dqn import PerGameDQN
+from agents.algorithms.dqn import PerEnvDQN
 from agents.algorithms.pqn import PQN
 from agents.algorithms.reinforce import Reinforce
 from agents.algorithms.world_model.agent import WorldModelAgent
@@ -84,7 +84,7 @@ LEARNERS: dict[str, Callable[[VecEnv], BaseAlgorithm]] = {
     "reinforce": lambda task: Reinforce("MlpPolicy", task, 0.02, n_steps=10, **deepcopy(STEADY)),
     "a2c": lambda task: A2C("MlpPolicy", task, 0.005, **deepcopy(STEADY)),
     "ppo": lambda task: PPO("MlpPolicy", task, 0.005, n_steps=32, batch_size=64, n_epochs=4, **deepcopy(STEADY)),
-    "dqn": lambda task: PerGameDQN("MlpPolicy", task, 0.002, gradient_steps=2, **DQN_SETTINGS, **deepcopy(STEADY)),
+    "dqn": lambda task: PerEnvDQN("MlpPolicy", task, 0.002, gradient_steps=2, **DQN_SETTINGS, **deepcopy(STEADY)),
     "pqn": lambda task: PQN("MlpPolicy", task, 0.005, n_steps=4, batch_size=32, **deepcopy(STEADY)),
     "world_model": lambda task: WorldModelAgent("MlpPolicy", task, IMAGINING, 0.003, **deepcopy(NETWORK)),
 }

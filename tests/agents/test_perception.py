@@ -13,7 +13,7 @@ from agents.config import TrainConfig, build_config
 from agents.loader import load_policy
 from agents.perception import EncoderConfig, encoder_settings
 from agents.run import RunFolder
-from agents.sb3 import make_games, make_model, sb3_names
+from agents.sb3 import make_model, make_vec_env, sb3_names
 from agents.sb3_learner import SB3Learner
 from agents.trainer import train
 from representation.encoder import Encoder
@@ -26,7 +26,7 @@ WITH_ENCODERS = [algo for algo in sb3_names() if algo != "expert_iteration"]  # 
 def weights(tmp_path: Path) -> Path:
     """A pretrained encoder of lane gaps."""
     torch.manual_seed(3)
-    games = make_games(build_config("ppo", settings={"num_envs": 1, "batch_size": 16}))
+    games = make_vec_env(build_config("ppo", settings={"num_envs": 1, "batch_size": 16}))
     encoder = make_encoder("dense", games.observation_space, 10, hidden=[12])
     encoder.observed = {"kind": "gaps"}
     encoder.save(tmp_path / "gaps.safetensors")
@@ -55,7 +55,7 @@ def test_every_algorithm_trains_with_an_encoder_from_scratch(
 def test_every_encoder_is_trained_by_its_name(algo: str, name: str, small_config: Callable[..., TrainConfig]) -> None:
     kind = "kinematics" if name in ("attention", "combined") else "gaps"
     config = small_config(algo, **{"encoder.name": name, "observation.kind": kind, "total_timesteps": 128})
-    model = make_model(config, make_games(config))
+    model = make_model(config, make_vec_env(config))
     before = encoder_of(model.policy).digest()
     model.learn(128)
     assert encoder_of(model.policy).name == name
@@ -69,7 +69,7 @@ def test_frozen_weights_stay_and_fine_tuned_ones_move_in_every_algorithm(
     for trainable in (False, True):
         settings = encoder_settings(weights) | {"encoder.trainable": trainable}
         config = small_config(algo, **settings, total_timesteps=256)
-        model = make_model(config, make_games(config))
+        model = make_model(config, make_vec_env(config))
         assert encoder_of(model.policy).digest() == load_encoder(weights).digest()
         model.learn(256)
         assert (encoder_of(model.policy).digest() != load_encoder(weights).digest()) == trainable
@@ -118,9 +118,9 @@ def test_an_encoder_is_a_name_or_a_file_which_brings_its_observation(
 
 def test_a_weights_file_that_changed_is_refused(small_config: Callable[..., TrainConfig], weights: Path) -> None:
     config = small_config("ppo", **encoder_settings(weights))
-    make_encoder("dense", make_games(config).observation_space, 10, hidden=[12]).save(weights)
+    make_encoder("dense", make_vec_env(config).observation_space, 10, hidden=[12]).save(weights)
     with pytest.raises(ValueError, match="has changed since this run began"):
-        make_model(config, make_games(config))
+        make_model(config, make_vec_env(config))
 
 
 def test_impossible_encoders_are_refused_with_what_there_is() -> None:

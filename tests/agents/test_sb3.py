@@ -9,10 +9,10 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import DQN
 
-from agents.algorithms.dqn import PerGameDQN
+from agents.algorithms.dqn import PerEnvDQN
 from agents.config import TrainConfig
 from agents.export import TrainedPolicy
-from agents.sb3 import make_games, make_model, make_policy, network_kind, network_weights
+from agents.sb3 import make_model, make_policy, make_vec_env, network_kind, network_weights
 
 Config = Callable[..., TrainConfig]
 
@@ -23,7 +23,7 @@ def test_the_compiled_driver_acts_as_the_network_does(
     small_config: Config, algo: str, settings: dict[str, Any]
 ) -> None:
     config = small_config(algo, num_envs=64, **settings)
-    env = make_games(config)
+    env = make_vec_env(config)
     model = make_model(config, env)
     for weight in model.policy.parameters():
         torch.nn.init.normal_(weight, std=0.3)  # a new network prefers one action everywhere
@@ -39,7 +39,7 @@ def test_the_compiled_driver_acts_as_the_network_does(
 @pytest.mark.parametrize("algo", ["reinforce", "a2c", "ppo", "maskable_ppo", "dqn", "qrdqn", "pqn"])
 def test_a_layer_that_lanes_share_is_driven_with_by_every_algorithm(small_config: Config, algo: str) -> None:
     config = small_config(algo, num_envs=64, kind="vector", dtype="float32", lane_units=3)
-    env = make_games(config)
+    env = make_vec_env(config)
     model = make_model(config, env)
     for weight in model.policy.parameters():
         torch.nn.init.normal_(weight, std=0.3)
@@ -54,7 +54,7 @@ def test_a_layer_that_lanes_share_is_driven_with_by_every_algorithm(small_config
 )
 def test_a_driver_is_made_from_any_observation(small_config: Config, kind: str, settings: dict[str, Any]) -> None:
     config = small_config("ppo", num_envs=4, batch_size=16, kind=kind, **settings)
-    env = make_games(config)
+    env = make_vec_env(config)
     model = make_model(config, env)
     policy = make_policy(model, config, kind)
     obs = env.reset()
@@ -64,8 +64,8 @@ def test_a_driver_is_made_from_any_observation(small_config: Config, kind: str, 
 
 def test_each_game_tosses_its_own_exploration_coin(small_config: Config) -> None:
     config = small_config("dqn", num_envs=200)
-    model = make_model(config, make_games(config))
-    assert isinstance(model, PerGameDQN) and isinstance(model, DQN)
+    model = make_model(config, make_vec_env(config))
+    assert isinstance(model, PerEnvDQN) and isinstance(model, DQN)
     obs = np.tile(model.observation_space.sample(), (200, 1))
     greedy = model.predict(obs[:1], deterministic=True)[0][0]
     model.exploration_rate = 0.5
@@ -80,13 +80,13 @@ def test_each_game_tosses_its_own_exploration_coin(small_config: Config) -> None
 
 def test_the_learning_rate_falls_in_a_line(small_config: Config) -> None:
     config = small_config("ppo", learning_rate=0.01, learning_rate_end=0.001)
-    model = make_model(config, make_games(config))
+    model = make_model(config, make_vec_env(config))
     assert [model.lr_schedule(left) for left in (1.0, 0.5, 0.0)] == pytest.approx([0.01, 0.0055, 0.001])
 
 
 def test_equal_seeds_make_equal_networks_and_games(small_config: Config) -> None:
     first, same, other = (small_config("ppo", seed=seed) for seed in (5, 5, 6))
-    made = [(make_games(config), config) for config in (first, same, other)]
+    made = [(make_vec_env(config), config) for config in (first, same, other)]
     obs = []
     weights = []
     for env, config in made:

@@ -19,7 +19,7 @@ def test_every_stage_goes_on_with_the_network_of_the_one_before(small_config: Co
     assert [stage.road.other_agents for stage in (first, second, third)] == [0, 3, 10]
     assert [stage.total_timesteps for stage in (first, second, third)] == [100, 100, 100]
     assert (first.init, second.init, third.init) == ("", "runs/staged/others-00", "runs/staged/others-03")
-    assert (first.agent.critic_first, third.agent.critic_first) == (0, 5)  # type: ignore[attr-defined]
+    assert (first.agent.critic_warmup, third.agent.critic_warmup) == (0, 5)  # type: ignore[attr-defined]
 
 
 def test_stages_are_trained_once_each_and_a_stopped_one_goes_on(

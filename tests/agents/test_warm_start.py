@@ -12,7 +12,7 @@ from rich.console import Console
 from agents.config import TrainConfig, build_config
 from agents.loader import load_policy
 from agents.run import configure
-from agents.sb3 import make_games, make_model, make_policy
+from agents.sb3 import make_model, make_policy, make_vec_env
 from agents.trainer import train
 from agents.warm_start import init_settings, network_policy
 from deeptraffic.policies.file import pack_policy, read_policy, write_policy
@@ -48,7 +48,7 @@ def test_a_new_agent_drives_as_the_run_it_begins_from(trained: Path, small_confi
     settings = init_settings(start)
     assert settings["agent.hidden"] == [16, 8] and settings["agent.activation"] == "relu"
     config = small_config(algo, **{k: v for k, v in settings.items() if k != "agent.hidden"}, hidden=[16, 8])
-    model = make_model(config, make_games(config), start)
+    model = make_model(config, make_vec_env(config), start)
     driver = make_policy(model, config, "new")
     sensor = config.observation.sensor
     assert sensor.lanes_side == 2
@@ -68,7 +68,7 @@ def test_a_layer_that_lanes_share_is_begun_from_too(tmp_path: Path, small_config
     found = init_settings(start)
     assert (found["agent.lane_units"], found["agent.hidden"], found["observation.kind"]) == (4, [8], "vector")
     config = small_config("team_ppo", init_gain=25.0, **settings)
-    model = make_model(config, make_games(config), start)
+    model = make_model(config, make_vec_env(config), start)
     driver = make_policy(model, config, "new")
     cells = np.random.default_rng(1).choice([0.0, 0.02, 0.04, 1.0], size=(200, 420))
     expected = load_policy(tmp_path / "first")
@@ -84,7 +84,7 @@ def logits(policy: Any, cells: Any) -> Any:
 
 def test_a_policy_file_is_begun_from_by_the_command(tmp_path: Path, quiet: Console) -> None:
     file = policy_file(tmp_path / "mine.safetensors")
-    small = ["num_envs=4", "n_steps=4", "batch_size=8", "total_timesteps=16", "evaluation_runs=0", "critic_first=1000"]
+    small = ["num_envs=4", "n_steps=4", "batch_size=8", "total_timesteps=16", "evaluation_runs=0", "critic_warmup=1000"]
     start = init_settings(network_policy(load_policy(file), "file"))
     given = {"init": str(file), **start, **dict(parse_setting(setting) for setting in small)}
     train(configure("ppo", tmp_path / "run", settings=given), tmp_path / "run", quiet)
@@ -103,8 +103,8 @@ def test_the_critic_learns_alone_at_first(small_config: Config) -> None:
     def weights(model: Any, part: str) -> list[torch.Tensor]:
         return [tensor.clone() for name, tensor in model.policy.named_parameters() if part in name]
 
-    config = small_config("team_ppo", critic_first=2 * 192)  # rounds of 8 decisions of 3 drivers of 8 games
-    model = make_model(config, make_games(config))
+    config = small_config("team_ppo", critic_warmup=2 * 192)  # rounds of 8 decisions of 3 drivers of 8 games
+    model = make_model(config, make_vec_env(config))
     actor, critic = (weights(model, part) for part in ("policy_net", "value_net"))
     model.learn(2 * 192)
     assert all(torch.equal(a, b) for a, b in zip(actor, weights(model, "policy_net"), strict=True))
@@ -128,7 +128,7 @@ def test_a_network_of_another_kind_is_refused(
     with pytest.raises(ValueError, match=words):
         start = network_policy(load_policy(path), "mine")
         config = build_config("ppo", settings=init_settings(start) | {"agent.hidden": hidden})
-        make_model(config, make_games(config), start)
+        make_model(config, make_vec_env(config), start)
 
 
 def test_what_cannot_be_begun_from_is_named(tmp_path: Path, small_config: Config) -> None:

@@ -69,15 +69,15 @@ class DeepQLearnConfig(AgentConfig):
 
     def check_run(self, run: "TrainConfig") -> None:
         """Raise ValueError if the run is not one of the original game, or its network or replay buffer is too large."""
-        seen, games = run.observation, run.games
+        seen, envs = run.observation, run.envs
         if seen.kind != "vector" or run.encoder.is_used or run.device == "cuda":
             raise ValueError(
                 f"deepqlearn learns from the game's own vector, on the CPU, not from kind={seen.kind!r}, "
                 f"encoder={run.encoder.name!r}, device={run.device!r}; leave --obs, --encoder and --device out"
             )
-        if (games.num_envs, games.reward) != (1, "mit"):
+        if (envs.num_envs, envs.reward) != (1, "mit"):
             raise ValueError(
-                f"num_envs={games.num_envs}, reward={games.reward!r}: deepqlearn plays one game for the game's own "
+                f"num_envs={envs.num_envs}, reward={envs.reward!r}: deepqlearn plays one game for the game's own "
                 "reward; leave both out"
             )
         seen.sensor.check(run.road.build())

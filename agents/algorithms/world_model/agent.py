@@ -4,9 +4,9 @@ Few decisions, many gradient steps: from a replay buffer, mirrored, too, a model
 action values and a policy.
 
     >>> from agents.config import build_config
-    >>> from agents.sb3 import make_games, make_model
+    >>> from agents.sb3 import make_model, make_vec_env
     >>> config = build_config("world_model", settings=["total_timesteps=10000"])
-    >>> model = make_model(config, make_games(config))           # learn(), predict(), save() and load(), as SB3's
+    >>> model = make_model(config, make_vec_env(config))         # learn(), predict(), save() and load(), as SB3's
     >>> model.learn(config.total_timesteps)
 
 One round: every game makes one decision, sampled from a softmax of action values that are partly imagined; then
@@ -117,7 +117,7 @@ class WorldModelAgent(RoundLearner):
     def _train(self, experience: SegmentReplayBuffer) -> None:
         """Take the gradient steps that are due."""
         config = self.config
-        if self.num_timesteps <= config.learning_starts or experience.filled <= config.unroll:
+        if self.num_timesteps <= config.learning_starts or experience.filled <= config.unroll_steps:
             return
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
@@ -128,13 +128,13 @@ class WorldModelAgent(RoundLearner):
     def _descend(self) -> None:
         """Take one gradient step, and let the target network follow."""
         config, model = self.config, self.policy
-        segments = self.replay.draw(config.batch_size, config.unroll, np.random, self.device)
+        segments = self.replay.draw(config.batch_size, config.unroll_steps, np.random, self.device)
         losses = model_losses(model, segments, make_targets(model, segments, config))
         model.optimizer.zero_grad()
         total_loss(losses, config).backward()
         nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
         model.optimizer.step()
-        model.move_target(config.target_rate)
+        model.move_target(config.tau)
         self._n_updates += 1
         for name, loss in losses.items():
             self.logger.record(f"train/{name}_loss", loss.item())

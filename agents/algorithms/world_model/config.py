@@ -19,13 +19,13 @@ class WorldModelConfig(NetworkConfig):
     buffer_size: replay capacity [transitions]
     learning_starts: random decisions before the first gradient step
     batch_size: segments of one gradient step
-    unroll: decisions of a segment, over which the model is unrolled
+    unroll_steps: decisions of a segment, over which the model is unrolled
     updates_per_decision: gradient steps for each decision
     gae_lambda: weight of longer returns, traces of which are cut where the policy would now decide otherwise
     temperature: [reward; 1 is 13.3 mph for one decision] of the softmax of action values
     imagination: weight of the action values that the model imagines one decision ahead; the rest is the critics'
     exploration_eps: probability of a random action, for each game
-    target_rate: rate of the moving average of the target network, per gradient step
+    tau: rate of the moving average of the target network, per gradient step
     consistency_coef, reward_coef, value_coef, policy_coef, decoder_coef: weights of the losses
     mirror: whether half of the segments are mirrored, left and right exchanged
     """
@@ -36,13 +36,13 @@ class WorldModelConfig(NetworkConfig):
     buffer_size: int = integer(200_000, 100, 100_000_000)
     learning_starts: int = integer(500, 0, 100_000_000)
     batch_size: int = integer(128, 1, 1_000_000)
-    unroll: int = integer(3, 1, 100)
+    unroll_steps: int = integer(3, 1, 100)
     updates_per_decision: float = real(0.2, 0.0001, 100.0)
     gae_lambda: float = real(0.8, 0.0, 1.0)
     temperature: float = real(0.1, 1e-4, 100.0)
     imagination: float = real(0.5, 0.0, 1.0)
     exploration_eps: float = real(0.02, 0.0, 1.0)
-    target_rate: float = real(0.03, 1e-5, 1.0)
+    tau: float = real(0.03, 1e-5, 1.0)
     consistency_coef: float = real(2.0, 0.0, 1000.0)
     reward_coef: float = real(1.0, 0.0, 1000.0)
     value_coef: float = real(0.1, 0.0, 1000.0)

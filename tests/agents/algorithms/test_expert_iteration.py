@@ -13,7 +13,7 @@ from agents.algorithms.expert_iteration import ExpertIteration, ExpertRollout, L
 from agents.config import TrainConfig, build_config
 from agents.lane_network import CANDIDATES
 from agents.loader import load_policy
-from agents.sb3 import make_games, make_model, make_policy
+from agents.sb3 import make_model, make_policy, make_vec_env
 from agents.trainer import train
 from deeptraffic.envs.batch import EnvBatch
 from deeptraffic.envs.masks import action_masks
@@ -26,14 +26,14 @@ Config = Callable[..., TrainConfig]
 
 def begun(config: TrainConfig) -> ExpertIteration:
     """A model whose games wait for their first decisions."""
-    model = make_model(config, make_games(config))
+    model = make_model(config, make_vec_env(config))
     assert isinstance(model, ExpertIteration)
     model._setup_learn(10**6, None)
     return model
 
 
 def learned(config: TrainConfig) -> ExpertIteration:
-    model = make_model(config, make_games(config))
+    model = make_model(config, make_vec_env(config))
     assert isinstance(model, ExpertIteration)
     return model.learn(config.total_timesteps, log_interval=None)
 
@@ -60,7 +60,7 @@ def test_a_refused_lane_change_is_worth_what_going_on_is_worth(small_config: Con
 
 def test_a_share_of_the_states_is_tried_out(small_config: Config) -> None:
     all_rows, some_rows = (
-        begun(small_config("expert_iteration", num_envs=200, label_share=share)) for share in (1.0, 0.25)
+        begun(small_config("expert_iteration", num_envs=200, label_fraction=share)) for share in (1.0, 0.25)
     )
     count, fewer = (len(model._try_out(0, model._make_rollouts())[0]) for model in (all_rows, some_rows))
     assert 0.1 < fewer / count < 0.4

@@ -15,7 +15,7 @@ from agents.algorithms.pqn import PQN, PQNConfig, PQNPolicy, lambda_returns
 from agents.config import TrainConfig, build_config
 from agents.exploration import explore
 from agents.export import TrainedPolicy
-from agents.sb3 import make_games, make_model, make_policy
+from agents.sb3 import make_model, make_policy, make_vec_env
 from agents.trainer import train
 from deeptraffic.policies.layers import LayerNorm
 
@@ -228,7 +228,7 @@ def test_the_exported_network_acts_as_the_trained_one(
     small_config: Config, layer_norm: bool, dueling: bool, kind: str, hidden: list[int]
 ) -> None:
     config = small_config("pqn", num_envs=64, kind=kind, layer_norm=layer_norm, dueling=dueling, hidden=hidden)
-    env = make_games(config)
+    env = make_vec_env(config)
     model = make_model(config, env)
     obs = env.reset()
     for weight in model.policy.parameters():

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from agents.config import TrainConfig
 from agents.loader import load_policy
-from agents.sb3 import make_games, make_model, make_policy, network_weights
+from agents.sb3 import make_model, make_policy, make_vec_env, network_weights
 from agents.trainer import train
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.sim.engine import Simulator
@@ -23,7 +23,7 @@ Config = Callable[..., TrainConfig]
 @pytest.mark.parametrize("algo", ["qrdqn", "maskable_ppo", "reinforce"])
 def test_the_exported_network_decides_as_the_algorithm(algo: str, small_config: Config) -> None:
     config = small_config(algo)
-    model = make_model(config, make_games(config))
+    model = make_model(config, make_vec_env(config))
     model.learn(128)
     sim = Simulator(RULES_2018, 64)
     sim.reset_open(range(64))
@@ -42,7 +42,7 @@ def test_the_exported_network_decides_as_the_algorithm(algo: str, small_config: 
 
 def test_masked_ppo_never_explores_an_action_without_an_effect(small_config: Config) -> None:
     config = small_config("maskable_ppo")
-    env = make_games(config)
+    env = make_vec_env(config)
     model = make_model(config, env)
     step, useless = env.step_async, []
 
@@ -88,7 +88,7 @@ def test_a_recurrent_driver_is_scored_the_same_each_time(small_config: Config, t
 
 def test_mean_quantiles_are_the_action_values(small_config: Config) -> None:
     config = small_config("qrdqn")
-    model: Any = make_model(config, make_games(config))
+    model: Any = make_model(config, make_vec_env(config))
     obs = torch.rand(7, 42)
     with torch.no_grad():
         expected = model.policy.quantile_net(obs).mean(1).numpy()

@@ -11,7 +11,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 
 from agents.algorithms.team_ppo import TeamPPO
 from agents.config import TrainConfig
-from agents.sb3 import make_games, make_model
+from agents.sb3 import make_model, make_vec_env
 from agents.team_env import TeamVecEnv
 from deeptraffic.envs.observations import Observer
 from deeptraffic.sim.engine import Simulator
@@ -23,7 +23,7 @@ Decision = dict[str, Any]
 
 def collect(config: TrainConfig) -> tuple[TeamPPO, RolloutBuffer]:
     """One rollout of a new model, not learned from yet."""
-    model = make_model(config, make_games(config))
+    model = make_model(config, make_vec_env(config))
     assert isinstance(model, TeamPPO) and model.env is not None
     _, callback = model._setup_learn(10**6, None)
     model.collect_rollouts(model.env, callback, model.rollout_buffer, model.n_steps)
@@ -35,7 +35,7 @@ def replay(buffer: RolloutBuffer, sim: Simulator, config: TrainConfig, game: int
 
     Each decision is {"obs", "speeds" of all driven cars summed until the driver's next decision or the end, "frames"}.
     """
-    num_envs, drivers = config.games.num_envs, buffer.n_envs // config.games.num_envs
+    num_envs, drivers = config.envs.num_envs, buffer.n_envs // config.envs.num_envs
     observers = [Observer(sim.rules, config.observation, 1, agent) for agent in range(others + 1)]
     found: list[list[Decision]] = [[] for _ in range(drivers)]
     waiting, action = NOBODY, 0
@@ -60,7 +60,7 @@ def replay(buffer: RolloutBuffer, sim: Simulator, config: TrainConfig, game: int
 def test_every_driver_sees_its_own_frame_and_is_paid_for_its_own_period(
     small_config: Config, others: int, share: float
 ) -> None:
-    config = small_config("team_ppo", other_agents=others, max_steps=67, n_steps=6, team_share=share, num_envs=3)
+    config = small_config("team_ppo", other_agents=others, max_steps=67, n_steps=6, team_weight=share, num_envs=3)
     _, buffer = collect(config)
     drivers = min(others, 9) + 1
     assert buffer.rewards.shape == (6, drivers * 3)
@@ -82,7 +82,7 @@ def test_every_driver_sees_its_own_frame_and_is_paid_for_its_own_period(
 
 
 def test_the_teams_pay_is_the_contests_score(small_config: Config) -> None:
-    config = small_config("team_ppo", other_agents=4, max_steps=67, n_steps=8, num_envs=2, team_share=1.0)
+    config = small_config("team_ppo", other_agents=4, max_steps=67, n_steps=8, num_envs=2, team_weight=1.0)
     model, buffer = collect(config)
     assert isinstance(model.env, TeamVecEnv)
     sim = model.env.batch.sim
@@ -97,7 +97,7 @@ def test_returns_look_past_the_end_with_the_value_of_what_is_seen_there(small_co
     settings = {"gamma": gamma, "gae_lambda": lambda_, "other_agents": 2, "n_steps": 5, "num_envs": 3}
     config = small_config("team_ppo", max_steps=max_steps, **settings)
     seen: list[tuple[int, Any, Any]] = []
-    games = make_games(config)
+    games = make_vec_env(config)
     assert isinstance(games, TeamVecEnv)
     model = make_model(config, games)
     assert isinstance(model, TeamPPO)
@@ -144,9 +144,9 @@ def test_returns_look_past_the_end_with_the_value_of_what_is_seen_there(small_co
 
 def test_a_team_of_one_collects_and_learns_as_ppo_does(small_config: Config) -> None:
     settings = {"num_envs": 8, "max_steps": 9}
-    team = small_config("team_ppo", other_agents=0, team_share=0.0, **settings)
+    team = small_config("team_ppo", other_agents=0, team_weight=0.0, **settings)
     alone = small_config("ppo", **settings)
-    models = [make_model(config, make_games(config)) for config in (team, alone)]
+    models = [make_model(config, make_vec_env(config)) for config in (team, alone)]
     for model in models:
         model.set_random_seed(5)
         model.learn(3 * 64)
@@ -158,7 +158,7 @@ def test_a_team_of_one_collects_and_learns_as_ppo_does(small_config: Config) -> 
 
 
 def test_turns_are_taken_in_order(small_config: Config) -> None:
-    env = make_games(small_config("team_ppo", other_agents=10))
+    env = make_vec_env(small_config("team_ppo", other_agents=10))
     assert isinstance(env, TeamVecEnv) and env.num_agents == 10  # agent 10 never decides
     env.reset()
     idle = np.zeros(8, np.int64)

@@ -17,7 +17,7 @@ from agents.analysis.imagination import (
     typical_env,
 )
 from agents.config import TrainConfig
-from agents.sb3 import make_games, make_model
+from agents.sb3 import make_model, make_vec_env
 from deeptraffic.envs.observations import Observer, make_observation
 from deeptraffic.evaluation.seeds import choose_seeds
 from deeptraffic.sim.engine import Simulator
@@ -27,7 +27,7 @@ Config = Callable[..., TrainConfig]
 
 
 def new_agent(config: TrainConfig) -> WorldModelAgent:
-    model = make_model(config, make_games(config))
+    model = make_model(config, make_vec_env(config))
     assert isinstance(model, WorldModelAgent)
     return model
 

@@ -23,7 +23,7 @@ from agents.analysis.planning_gap import (
     state_values,
 )
 from agents.config import TrainConfig
-from agents.sb3 import make_games, make_model
+from agents.sb3 import make_model, make_vec_env
 from agents.trainer import train
 from deeptraffic.envs.observations import Observer
 from deeptraffic.sim.engine import Simulator
@@ -33,7 +33,7 @@ Config = Callable[..., TrainConfig]
 
 
 def new_agent(config: TrainConfig) -> WorldModelAgent:
-    model = make_model(config, make_games(config))
+    model = make_model(config, make_vec_env(config))
     assert isinstance(model, WorldModelAgent)
     return model
 

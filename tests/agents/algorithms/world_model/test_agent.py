@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from agents.algorithms.world_model.agent import WorldModelAgent
 from agents.algorithms.world_model.config import WorldModelConfig
 from agents.config import TrainConfig, build_config
-from agents.sb3 import make_games, make_model
+from agents.sb3 import make_model, make_vec_env
 from agents.trainer import train
 from deeptraffic.evaluation.protocol import evaluate_open
 
@@ -68,7 +68,7 @@ class WalkToTheLight(VecEnv):
 
 
 SETTINGS = WorldModelConfig(
-    hidden=(16,), learning_starts=320, batch_size=64, updates_per_decision=0.06, gamma=0.8, target_rate=0.1
+    hidden=(16,), learning_starts=320, batch_size=64, updates_per_decision=0.06, gamma=0.8, tau=0.1
 )
 
 
@@ -99,7 +99,7 @@ def test_it_learns_what_can_be_seen_and_nothing_in_the_dark() -> None:
 
 
 def test_what_it_imagines_is_where_the_walk_leads() -> None:
-    wanderer = walker(temperature=100.0, imagination=0.0, batch_size=128, unroll=1, decoder_coef=20.0)
+    wanderer = walker(temperature=100.0, imagination=0.0, batch_size=128, unroll_steps=1, decoder_coef=20.0)
     model = wanderer.learn(3000).policy  # at random, and so everywhere
     places = torch.eye(PLACES)
     with torch.no_grad():
@@ -153,7 +153,7 @@ def test_it_trains_on_any_observation(
 def test_the_mirror_is_a_setting() -> None:
     for mirror in (True, False):
         config = build_config("world_model", settings={"mirror": mirror, "num_envs": 2})
-        model = make_model(config, make_games(config))
+        model = make_model(config, make_vec_env(config))
         assert isinstance(model, WorldModelAgent)
         assert (model.replay.mirror is not None) == mirror
 

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from agents.algorithms.world_model.networks import WorldModel
 from agents.config import TrainConfig
 from agents.export import TrainedPolicy
-from agents.sb3 import make_games, make_model, make_policy
+from agents.sb3 import make_model, make_policy, make_vec_env
 
 
 def small_model(seed: int = 0) -> WorldModel:
@@ -61,7 +61,7 @@ def test_the_exported_network_acts_as_the_policy_head(
     small_config: Callable[..., TrainConfig], kind: str, hidden: list[int], activation: str
 ) -> None:
     config = small_config("world_model", num_envs=64, kind=kind, hidden=hidden, activation=activation)
-    env = make_games(config)
+    env = make_vec_env(config)
     model = make_model(config, env)
     obs = env.reset()
     for weight in model.policy.parameters():
