@@ -1,22 +1,120 @@
-"""Experiment on vehicle detection in camera frames, and on driving with the detections."""
+"""Experiment on vehicle detection in camera frames, and on driving with the detections.
 
-from dataclasses import dataclass
+The camera policy paints frames, perceives the sensor's cells in them, and decides from the cells.
+
+    >>> scores = drive(RULES_2018, range(100), camera_perception(detector, RULES_2018))      # (100,) mph of each run
+
+The policy is the built-in `gap`, which knows nothing but the sensor's cells: the speed that it loses with perceived
+cells in place of true ones is the cost of perception. With `true_perception` it scores as `evaluate_open` does.
+
+Letters in shapes: B games, D numbers of the sensor.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from deeptraffic.evaluation.protocol import OPEN_FRAMES
 from deeptraffic.evaluation.seeds import SEED_SETS
+from deeptraffic.evaluation.statistics import run_score
+from deeptraffic.policies.builtin import make_builtin
+from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import MPH_PER_PX, Rules, Sensor
-from representation.data.recording import RecordingConfig, record
+from representation.data.frames import paint_frames
+from representation.data.recording import Recording, RecordingConfig, record
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
 from representation.fit import Arrays, FitConfig
 from representation.metrics.predictions import accuracy, class_f1, confusion, rmse
-from representation.paradigms.detection import LANE_PIXELS, ROW_PIXELS, Detections, GridDetector, own_lanes, true_cells
+from representation.paradigms.detection import (
+    LANE_PIXELS,
+    ROW_PIXELS,
+    Detections,
+    GridDetector,
+    image_size,
+    own_lanes,
+    sensor_cells,
+    true_cells,
+    whole_vehicles,
+)
 from representation.plots import save_detection
-from representation.policies.camera import camera_frames, camera_perception, drive, states_before, true_perception
 from representation.weights import save_module
+
+SPACING = 6  # frames of the game between the two frames
+
+F64 = NDArray[np.float64]
+Perception = Callable[[NDArray[Any], NDArray[Any]], F64]  # (states before (B,), states now (B,)) -> cells (B, D)
+
+
+def camera_frames(
+    rules: Rules, before: NDArray[Any], now: NDArray[Any], styles: str = "clean", seed: int = 0
+) -> NDArray[np.uint8]:
+    """Return two frames of each scene, (N, 2, 3, H, W), of the whole road."""
+    states = np.stack([before, now], 1)
+    return paint_frames(rules, states, *image_size(rules.rows, rules.lanes), styles, seed, clips=True)
+
+
+def states_before(recording: Recording) -> NDArray[Any]:
+    """Return the games SPACING frames before every decision but the first, (R, T - 1), as recorded."""
+    period = recording.rules.decision_period
+    before = np.empty_like(recording.states[:, 1:-1])
+    sim = Simulator(recording.rules, len(before))
+    for t in range(before.shape[1]):
+        sim.games[:] = recording.states[:, t]
+        sim.run_to_frame(sim.games["frame"] + period - SPACING, recording.actions[:, t])
+        before[:, t] = sim.games
+    return before
+
+
+def true_perception(rules: Rules, sensor: Sensor) -> Perception:
+    """Return the perception of the true grid."""
+    return lambda before, now: sensor_cells(true_cells(now), sensor, rules)
+
+
+def camera_perception(
+    detector: GridDetector, rules: Rules, sensor: Sensor, assumed_speed: float | None = None
+) -> Perception:
+    """Return the perception by a detector's output on camera frames.
+
+    assumed_speed: [px/frame] of every car, in place of the detected speeds
+    """
+
+    def see(before: NDArray[Any], now: NDArray[Any]) -> F64:
+        seen = detector.detect(camera_frames(rules, before, now))
+        if assumed_speed is not None:
+            seen = _with_speed(seen, assumed_speed)
+        return sensor_cells(whole_vehicles(seen), sensor, rules)
+
+    return see
+
+
+def drive(rules: Rules, seeds: Iterable[int], see: Perception | None, frames: int = OPEN_FRAMES) -> F64:
+    """Return the score of each open run [mph], (B,), driven by `gap` on what `see` shows it.
+
+    see: None drives blindly at full throttle. The game of one driver, no other agents.
+    """
+    policy = make_builtin("gap" if see else "accelerate", rules.year)
+    seeds = list(seeds)
+    sim = Simulator(rules, len(seeds))
+    sim.reset_open(seeds)
+    actions = np.zeros(len(seeds), np.int64)
+    for decision in range(0, frames, rules.decision_period):
+        if decision:
+            sim.run_to_frame(decision - SPACING, actions)
+        before = sim.games.copy()
+        sim.run_to_frame(frames)  # to the decision
+        cells = see(before if decision else sim.games, sim.games) if see else np.empty((len(seeds), 0))
+        actions = policy.act(cells, np.arange(len(seeds)))
+    sim.run_to_frame(frames, actions)
+    return run_score(sim.games["score_sum"], frames)
+
+
+def _with_speed(seen: Detections, speed: float) -> Detections:
+    return replace(seen, speed=np.full_like(seen.speed, speed))
+
 
 EVERY = 3  # [decisions]
 WEIGHTS = "detector.safetensors"
@@ -28,7 +126,6 @@ PERCEIVED, TRUE, ASSUMED, DEGRADED = (
     "nothing (full throttle)",
 )  # what the driver sees
 
-F64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 

@@ -10,6 +10,7 @@ from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.sim.rules import RULES_2018
 from representation.data.recording import Recording, observe
 from representation.data.sensor_noise import SensorNoise
+from representation.experiments.autoencoder import Denoiser, NoisySensorPolicy
 from representation.metrics.grids import (
     Grids,
     Pca,
@@ -19,7 +20,6 @@ from representation.metrics.grids import (
     occupancy_iou,
     speed_rmse,
 )
-from representation.policies.noisy_sensor import Denoiser, NoisySensorPolicy
 
 
 def empty_grid() -> Grids:

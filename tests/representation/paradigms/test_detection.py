@@ -7,6 +7,7 @@ import torch
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018, Sensor
 from representation.data.recording import Recording
+from representation.experiments.conv_detection import camera_frames, states_before
 from representation.fit import Arrays, FitConfig, fit
 from representation.paradigms.detection import (
     Detections,
@@ -17,7 +18,6 @@ from representation.paradigms.detection import (
     true_cells,
     whole_vehicles,
 )
-from representation.policies.camera import camera_frames, states_before
 
 Scenes = tuple[Arrays, Detections]
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from representation.beyond.multitask import MultiTask, Task, driven_states, driving_labels, driving_tasks
 from representation.data.recording import Recording, observe
+from representation.experiments.multitask import MultiTask, Task, driven_states, driving_labels, driving_tasks
 from representation.fit import FitConfig, fit
 from representation.metrics.predictions import macro_f1, rmse
 from representation.paradigms.dense import DenseEncoder

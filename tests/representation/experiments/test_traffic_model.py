@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from representation.data.recording import RecordingConfig, record
 from representation.data.tokens import PATTERNS, TOKENS, VOCABULARY, scene_tokens
-from representation.experiments.traffic import NGram, contexts_in_stream
+from representation.experiments.traffic import NGram, TrafficModel, contexts_in_stream
 from representation.fit import FitConfig, fit
-from representation.paradigms.traffic_model import TrafficModel
 
 
 @pytest.fixture(scope="module")

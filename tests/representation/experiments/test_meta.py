@@ -11,7 +11,8 @@ from torch import nn
 
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.policies.builtin import make_builtin
-from representation.beyond.meta import (
+from representation.data.recording import Recording, RecordingConfig
+from representation.experiments.meta import (
     ClonedPolicy,
     ReptileConfig,
     adapted,
@@ -21,7 +22,6 @@ from representation.beyond.meta import (
     reptile,
     take_steps,
 )
-from representation.data.recording import Recording, RecordingConfig
 from representation.paradigms.dense import DenseEncoder
 from representation.supervised import Classifier
 

@@ -9,8 +9,7 @@ from deeptraffic.evaluation.seeds import SEED_SETS
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.sim.rules import RULES_2018, RoadConfig, Sensor
 from representation.data.recording import Recording
-from representation.paradigms.detection import GridDetector
-from representation.policies.camera import (
+from representation.experiments.conv_detection import (
     SPACING,
     camera_frames,
     camera_perception,
@@ -18,6 +17,7 @@ from representation.policies.camera import (
     states_before,
     true_perception,
 )
+from representation.paradigms.detection import GridDetector
 
 SEEDS = SEED_SETS["tuning"][:6]
 FRAMES = 310  # ends between two decisions

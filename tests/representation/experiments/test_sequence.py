@@ -6,10 +6,9 @@ import torch
 
 from representation.data.recording import RecordingConfig, observe, record
 from representation.data.sequences import DEGRADED, FULL, SensorConfig, sequence_inputs
-from representation.experiments.recurrent import stack_encoder
+from representation.experiments.recurrent import SequencePolicy, record_policy, stack_encoder
 from representation.paradigms.recurrent import RecurrentEncoder
 from representation.paradigms.sequence_model import ActionModel
-from representation.policies.sequence import SequencePolicy, record_policy
 
 CLEAR = SensorConfig(drop_rate=0.0)
 RUNS = RecordingConfig(split="validation", runs=5, decisions=8)

@@ -5,10 +5,17 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from representation.beyond.transfer import Distillation, LabelledScenes, adapt, compare_ways, copy_of, labelled_scenes
 from representation.data.labels import SCENES
 from representation.data.recording import RecordingConfig, observe, record
 from representation.encoder import Encoder
+from representation.experiments.transfer import (
+    Distillation,
+    LabelledScenes,
+    adapt,
+    compare_ways,
+    copy_of,
+    labelled_scenes,
+)
 from representation.fit import FitConfig, fit
 from representation.metrics.predictions import macro_f1
 from representation.paradigms.dense import DenseEncoder

@@ -1,1 +1,0 @@
-"""Policies that drive by a perception model."""
