@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
+from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor, nn
 
 from agents.algorithm import Algorithm, Learner, NetworkConfig, Notes
@@ -27,11 +29,57 @@ from agents.perception import encoder_kwargs
 from agents.registry import ALGORITHMS
 from agents.sb3_learner import SB3Learner
 from agents.team_env import TeamVecEnv
-from agents.torch_policy import TorchPolicy
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.sim.rules import RoadConfig
+from deeptraffic.sim.state import I64
+
+
+class TorchPolicy(Policy):
+    """Takes the most likely action of a network that no policy file holds: of images or vehicle lists, or recurrent.
+
+    config: of the run that trained the network; notes: short facts about the network
+    observation: the `Observation` that it reads
+    """
+
+    def __init__(self, config: TrainConfig, network: BasePolicy, label: str, notes: Notes) -> None:
+        self.network, self.label, self.notes = network, label, notes
+        self.rules, self.other_agents = config.road.rules, config.road.other_agents
+        self.observation = config.observation
+        self.memory: tuple[NDArray[np.float32], ...] = ()  # (layers, agents, units) each
+        self.is_new = np.ones(0, np.bool_)  # (agents,) whether nothing was observed yet
+
+    def reset(self, rows: I64) -> None:
+        """Empty the memories of these agents."""
+        self._grow(int(rows.max(initial=-1)) + 1)
+        self.is_new[rows] = True
+
+    def act(self, obs: NDArray[Any] | dict[str, NDArray[Any]], rows: I64) -> I64:
+        """Return the actions (B,) for observations (B, ...) of kind `observation`."""
+        self._grow(int(rows.max(initial=-1)) + 1)
+        memory = tuple(part[:, rows] for part in self.memory) or None  # (layers, B, units) each
+        actions, after = self.network.predict(obs, memory, self.is_new[rows], deterministic=True)
+        self._remember(rows, after)
+        return np.asarray(actions, np.int64)
+
+    def _remember(self, rows: I64, after: tuple[NDArray[np.float32], ...] | None) -> None:
+        """Keep the hidden state and the cell of a recurrent network."""
+        if after is None:
+            return
+        if not self.memory:
+            self.memory = tuple(np.zeros((len(part), self.is_new.size, part.shape[2]), np.float32) for part in after)
+        for kept, part in zip(self.memory, after, strict=True):
+            kept[:, rows] = part
+        self.is_new[rows] = False
+
+    def _grow(self, agents: int) -> None:
+        """Have at least so many agents of memory; new ones are empty."""
+        missing = agents - self.is_new.size
+        if missing > 0:
+            self.is_new = np.concatenate([self.is_new, np.ones(missing, np.bool_)])
+            self.memory = tuple(np.pad(part, ((0, 0), (0, missing), (0, 0))) for part in self.memory)
+
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
 PARTS = ("weight", "bias")

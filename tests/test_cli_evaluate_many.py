@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from deeptraffic.cli import main
-from deeptraffic.cli.evaluate_many import content_hash, find_policies, is_many
+from deeptraffic.cli.evaluate import content_hash, find_policies, is_many
 from deeptraffic.evaluation.scores_file import from_csv
 from deeptraffic.policies.file import pack_policy, policy_content
 from deeptraffic.policies.layers import Dense

@@ -1,23 +1,37 @@
-"""The command `evaluate`: official score of the contest, or score over open runs, of one policy or of many."""
+"""The command `evaluate`: official score of the contest, or score over open runs, of one policy or of many.
 
+Many policies are evaluated in one batch and printed as one table. A folder stands for the policy files, original .js
+files and training runs in it; a pattern such as `nets/*.js` for what it matches. A policy that cannot be evaluated is
+reported by name; the others are evaluated, and the exit code is 1.
+"""
+
+import glob
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
-from agents.loader import load_policy
-from deeptraffic.cli.evaluate_many import evaluate_all, is_many
+from agents.loader import POLICY_NAMES, load_policy
 from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP
-from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
+from deeptraffic.cli.terminal import messages, print_json, progress_bar, results, sentence
 
 if TYPE_CHECKING:
-    from deeptraffic.evaluation.batch import Plan
+    from deeptraffic.evaluation.batch import Outcome, Plan
     from deeptraffic.evaluation.score import Score
+    from deeptraffic.evaluation.scores_file import Line, ScoresFile
 
 OPEN_RUNS, OPEN_SEED_SET = 1000, "tuning"
+SUFFIXES = (".safetensors", ".js")
+LINES = 100  # of the table; a file or --json has all
+NAMES = 5  # of policies that the last error message lists
 
 
 class ProtocolName(StrEnum):
@@ -105,3 +119,196 @@ def print_score(score: "Score") -> None:
     results.print(table)
     if score.access != "contest":
         messages.print(f"This policy is {score.access}: it observes more than a contest entry may. Do not compare.")
+
+
+# --- many policies --------------------------------------------------------------------------------------------------
+
+
+def is_many(names: Sequence[str]) -> bool:
+    """Whether these arguments may stand for several policies."""
+    return len(names) > 1 or is_pattern(names[0]) or (Path(names[0]).is_dir() and not _is_run(Path(names[0])))
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a name is a pattern, and not of an existing file with such characters."""
+    return glob.has_magic(name) and not Path(name).exists()
+
+
+def find_policies(names: Sequence[str]) -> list[str]:
+    """Return the policies that the arguments stand for, each once; ValueError for an argument without any."""
+    found: dict[str, None] = {}
+    for name in names:
+        path = Path(name)
+        if is_pattern(name):
+            matches = [match for match in sorted(glob.glob(name, recursive=True)) if _may_be_policy(Path(match))]
+        elif path.is_dir() and not _is_run(path):
+            matches = [str(child) for child in sorted(path.iterdir()) if _may_be_policy(child)]
+        elif name in POLICY_NAMES or path.exists():
+            matches = [name]
+        else:
+            load_policy(name)  # raises an error that lists the choices
+            matches = []
+        if not matches:
+            what = "pattern" if is_pattern(name) else "folder"
+            raise ValueError(
+                f"{what} {name!r} has no training run (no config.json) and no policy file ({', '.join(SUFFIXES)}); "
+                "name a folder that has"
+            )
+        found |= dict.fromkeys(matches)
+    return list(found)
+
+
+def _may_be_policy(path: Path) -> bool:
+    return _is_run(path) if path.is_dir() else path.suffix in SUFFIXES
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "config.json").is_file()
+
+
+def content_hash(name: str, seed: int) -> str:
+    """Return the SHA-256 of a policy's content: a file's bytes, a run's settings and best network, a name and seed."""
+    path = Path(name)
+    if path.is_dir():
+        content = b"".join(part.read_bytes() for part in (path / "config.json", path / "best.safetensors"))
+    else:
+        content = path.read_bytes() if path.is_file() else f"{name} {seed}".encode()
+    return hashlib.sha256(content).hexdigest()
+
+
+def evaluate_all(
+    names: Sequence[str], plan: "Plan", seed: int = 0, output: Path | None = None, json: bool = False, ray: str = ""
+) -> None:
+    """Score all policies that the names stand for, and print them best first.
+
+    seed: of random built-in policies; output: CSV file of the scores, which a rerun does not repeat
+    ray: address of a Ray cluster; "" for the threads of this process
+
+    Raises RuntimeError in the end if any could not be evaluated.
+    """
+    from deeptraffic.evaluation.scores_file import ScoresFile, best_first
+
+    found = find_policies(names)
+    with ScoresFile(output).opened(plan) as file:
+        batch = Batch(found, seed, file)
+        try:
+            batch.evaluate(plan, ray)
+        except KeyboardInterrupt:
+            kept = f"{len(file.lines)} scores are kept in {output}; the same command resumes" if output else ""
+            raise KeyboardInterrupt(f"interrupted; {kept}" if kept else "interrupted") from None
+        lines = best_first(file.lines[sha256] for sha256 in batch.hashes.values() if sha256 in file.lines)
+    if json:
+        errors = [{"file": name, "error": error} for name, error in batch.errors.items()]
+        print_json({"results": [line.to_json() for line in lines], "errors": errors})
+    else:
+        print_lines(lines)
+    if batch.errors:
+        named = ", ".join(list(batch.errors)[:NAMES]) + (", ..." if len(batch.errors) > NAMES else "")
+        raise RuntimeError(f"{len(batch.errors)} of {len(found)} could not be evaluated: {named}")
+
+
+class Batch:
+    """Policies of one command, and their results.
+
+    hashes: name -> SHA-256 of those to be scored; equal contents under the first name only
+    errors: name -> message
+    """
+
+    def __init__(self, names: Sequence[str], seed: int, file: "ScoresFile") -> None:
+        self.seed, self.file = seed, file
+        self.hashes: dict[str, str] = {}
+        self.errors: dict[str, str] = {}
+        first: dict[str, str] = {}
+        for name in names:
+            try:
+                sha256 = content_hash(name, seed)
+            except OSError as error:
+                self.fail(name, sentence(error))
+                continue
+            if sha256 in first:
+                _say(f"{name} has the content of {first[sha256]}, and its score")
+            else:
+                first[sha256] = name
+                self.hashes[name] = sha256
+
+    def fail(self, name: str, error: str) -> None:
+        """Record and report a policy that cannot be evaluated."""
+        self.errors[name] = error
+        _say(f"{name}: {error}")
+
+    def evaluate(self, plan: "Plan", ray: str) -> None:
+        """Score the policies that the file lacks."""
+        waiting = [name for name, sha256 in self.hashes.items() if sha256 not in self.file.lines]
+        if before := len(self.hashes) - len(waiting):
+            _say(f"{before} of {len(self.hashes)} are already scored in {self.file.path}")
+        with progress_bar(f"scoring {len(waiting)} policies") as progress:
+            outcomes = on_ray(waiting, plan, self.seed, ray) if ray else on_threads(waiting, plan, self.seed)
+            for finished, outcome in enumerate(outcomes, start=1):
+                self.keep(outcome)
+                progress(finished, len(waiting))
+
+    def keep(self, outcome: "Outcome") -> None:
+        """Record an outcome."""
+        from deeptraffic.evaluation.scores_file import Line
+
+        if outcome.score is None:
+            self.fail(outcome.name, outcome.error or "")
+        else:
+            self.file.add(Line.of(outcome.name, self.hashes[outcome.name], outcome.score))
+
+
+def on_threads(names: Sequence[str], plan: "Plan", seed: int) -> Iterator["Outcome"]:
+    """Score policies in this process."""
+    from deeptraffic.evaluation.batch import PolicySource, evaluate_many
+
+    return evaluate_many([PolicySource(name, partial(load_policy, name, plan.rules, seed)) for name in names], plan)
+
+
+def on_ray(names: Sequence[str], plan: "Plan", seed: int, address: str) -> Iterator["Outcome"]:
+    """Score policies on a Ray cluster: they are loaded here and sent as data."""
+    from agents.study.ray_evaluation import evaluate_on_ray
+
+    return evaluate_on_ray(names, partial(load_policy, rules=plan.rules, seed=seed), plan, address, seed)
+
+
+def print_lines(lines: Sequence["Line"]) -> None:
+    """Print the best of these lines as a table."""
+    if not lines:
+        return
+    first = lines[0]
+    official = first.protocol == "official"
+    games = {(line.rules, line.other_agents) for line in lines}
+    kind = "official scores" if official else f"scores of {first.runs} runs on {first.seed_set} seeds"
+    game = f"{first.rules} rules, {first.other_agents} other agents" if len(games) == 1 else "each under its own"
+    table = Table(title=f"{kind}, {game} [mph]", title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in ("policy", "file"):
+        table.add_column(heading, overflow="fold")
+    numbers = ("score", "mean", "95% of the mean" if official else "95% of the score", "sd")
+    for heading in (*(("rules", "other agents") if len(games) > 1 else ()), *numbers):
+        table.add_column(heading, justify="right", no_wrap=True)
+    names = _short_names(lines)
+    for line in lines[:LINES]:
+        label = line.policy if line.access == "contest" else f"{line.policy} ({line.access})"
+        own = (str(line.rules), str(line.other_agents)) if len(games) > 1 else ()
+        values = (
+            f"{line.score:.2f}",
+            f"{line.mean_mph:.2f}",
+            f"{line.low:.2f} to {line.high:.2f}",
+            f"{line.sd_mph:.2f}",
+        )
+        table.add_row(escape(label), escape(names[line.file]), *own, *values)
+    results.print(table)
+    if len(lines) > LINES:
+        _say(f"... and {len(lines) - LINES} more; -o FILE.csv and --json have them all")
+    if any(line.access != "contest" for line in lines):
+        _say("Policies marked open or privileged observe more than a contest entry may. Do not compare.")
+
+
+def _short_names(lines: Sequence["Line"]) -> dict[str, str]:
+    """Return each file's name, or its whole path if several have that name."""
+    ends = Counter(Path(line.file).name for line in lines)
+    return {line.file: line.file if ends[Path(line.file).name] > 1 else Path(line.file).name for line in lines}
+
+
+def _say(text: str) -> None:
+    messages.print(text, highlight=False, markup=False, soft_wrap=True)

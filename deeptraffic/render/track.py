@@ -13,7 +13,6 @@ File format, version 1: gzip over JSON,
 
 import gzip
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from numpy.typing import NDArray
 
 from deeptraffic.render.episode import Episode
 from deeptraffic.render.history import History
-from deeptraffic.render.recorder import whole_file
 from deeptraffic.render.trace import Trace
 
 FORMAT, VERSION = "deeptraffic-track", 1
@@ -71,14 +69,6 @@ def pack_track(trace: Trace) -> bytes:
     """Return the content of a trace's track file, deterministically."""
     text = json.dumps(make_track(trace), separators=(",", ":"))
     return gzip.compress(text.encode(), compresslevel=9, mtime=0)
-
-
-def write_track(trace: Trace, path: str | Path) -> Path:
-    """Write a trace's track to a file; return its path."""
-    path = Path(path)
-    with whole_file(path) as unfinished:
-        unfinished.write_bytes(pack_track(trace))
-    return path
 
 
 def _steps(values: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -7,14 +7,14 @@ import numpy as np
 
 from deeptraffic.render.episode import Episode
 from deeptraffic.render.trace import Start
-from deeptraffic.render.track import pack_track, write_track
+from deeptraffic.render.track import pack_track
 from deeptraffic.sim.rules import RULES_2018
 
 
-def test_a_track_holds_every_second_frames_positions(tmp_path):
+def test_a_track_holds_every_second_frames_positions():
     episode = Episode(RULES_2018, Start.open(9), lambda sim, agent: sim.state.frame[0] // 30 % 5, frames=101)
     trace = episode.finish().trace()
-    track = json.loads(gzip.decompress(write_track(trace, tmp_path / "t.gz").read_bytes()))
+    track = json.loads(gzip.decompress(pack_track(trace)))
     assert (track["frames"], track["frame_step"], track["vehicles"]) == (101, 2, 20)
     y, x = np.cumsum(track["y"], axis=1) * track["unit"], np.cumsum(track["x"], axis=1) * track["unit"]
     assert y.shape == (20, 51)

@@ -42,7 +42,6 @@ from agents.algorithms.deepqlearn.network import (
 )
 from agents.config import TrainConfig
 from deeptraffic.policies.base import Policy
-from deeptraffic.policies.convnetjs.write import write_convnetjs
 from deeptraffic.policies.file import PolicyFile, pack_policy, policy_content
 from deeptraffic.policies.layers import Dense, Layer, Relu, Sigmoid, Tanh
 from deeptraffic.policies.network import Network
@@ -164,12 +163,6 @@ class DeepQLearn:
             road.other_agents,
             training=facts,
         )
-
-    def export_original(self, label: str = "deepqlearn") -> str:
-        """Return the network as a file that the original game loads and drives with."""
-        seen, others = self.config.observation, self.config.road.other_agents
-        facts = {"gamma": self.agent.gamma, "trainIterations": self.config.total_timesteps}
-        return write_convnetjs(self.network(), seen.sensor, seen.temporal_window, others, label, facts)
 
     # --- saving and restoring -----------------------------------------------------------------------------------------
 

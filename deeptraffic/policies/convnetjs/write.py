@@ -55,7 +55,6 @@ def write_convnetjs(
     temporal_window: int = 0,
     other_agents: int = 0,
     label: str = "policy",
-    facts: dict[str, Any] | None = None,
 ) -> str:
     """Return the text of a complete original file; ValueError, with what to do instead, where none can be written."""
     if network.inputs != input_size(sensor, temporal_window) or network.outputs != ACTIONS:
@@ -65,7 +64,7 @@ def write_convnetjs(
         )
     stages = dense_stages(network)
     weights = {"layers": _layer_records(network.inputs, stages)}
-    settings = _settings(stages, sensor, temporal_window, other_agents, label, facts or {})
+    settings = _settings(stages, sensor, temporal_window, other_agents, label)
     return f"{settings}\n/*###########*/\nif (brain) {{\nbrain.value_net.fromJSON({json.dumps(weights)});\n}}\n"
 
 
@@ -288,9 +287,7 @@ def _layer_records(inputs: int, stages: list[Stage]) -> list[dict[str, Any]]:
     return records
 
 
-def _settings(
-    stages: list[Stage], sensor: Sensor, window: int, other_agents: int, label: str, facts: dict[str, Any]
-) -> str:
+def _settings(stages: list[Stage], sensor: Sensor, window: int, other_agents: int, label: str) -> str:
     name = "".join(c if c.isprintable() and c not in "<>*/\\" else " " for c in label)[:80]
     hidden = []
     for stage in stages[:-1]:
@@ -298,12 +295,11 @@ def _settings(
         more = f", group_size: {group}" if group else ""
         neurons = len(stage.weight)
         hidden.append(f"layer_defs.push({{ type: 'fc', num_neurons: {neurons}, activation: '{kind}'{more} }});")
-    gamma = facts.get("gamma", 0.9)
     return f"""// {name}
 lanesSide = {sensor.lanes_side};
 patchesAhead = {sensor.patches_ahead};
 patchesBehind = {sensor.patches_behind};
-trainIterations = {int(facts.get("trainIterations", 10000))};
+trainIterations = 10000;
 otherAgents = {other_agents};
 
 var num_inputs = (lanesSide * 2 + 1) * (patchesAhead + patchesBehind);
@@ -322,7 +318,7 @@ var opt = {{}};
 opt.temporal_window = temporal_window;
 opt.experience_size = 3000;
 opt.start_learn_threshold = 500;
-opt.gamma = {float(gamma)};
+opt.gamma = 0.9;
 opt.learning_steps_total = 10000;
 opt.learning_steps_burnin = 1000;
 opt.epsilon_min = 0.0;

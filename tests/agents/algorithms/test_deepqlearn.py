@@ -20,6 +20,7 @@ from agents.algorithms.deepqlearn.network import (
 from agents.config import TrainConfig, build_config
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 from deeptraffic.policies.convnetjs.read import read_convnetjs
+from deeptraffic.policies.convnetjs.write import write_convnetjs
 from deeptraffic.policies.file import policy_content, read_policy
 
 DEEP = {"layers": [[7, "tanh"], [6, "sigmoid"], [5, "relu"]], "patches_ahead": 3}
@@ -367,8 +368,10 @@ def test_policy_file_says_what_was_trained_and_drives_as_the_learner() -> None:
 def test_file_for_the_original_game_scores_what_the_network_scores() -> None:
     learner = DeepQLearn(build_config("deepqlearn", "mit-default", settings={"total_timesteps": 1200, "seed": 2}))
     train(learner)
-    again = read_convnetjs(learner.export_original(), "again").policy()
-    first, second = evaluate_official(learner.export().policy()), evaluate_official(again)
+    trained = learner.export().policy()
+    text = write_convnetjs(trained.network, trained.observation, trained.temporal_window, trained.other_agents, "again")
+    again = read_convnetjs(text, "again").policy()
+    first, second = evaluate_official(trained), evaluate_official(again)
     np.testing.assert_array_equal(first.run_scores, second.run_scores)
 
 

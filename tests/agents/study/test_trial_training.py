@@ -9,8 +9,7 @@ from safetensors.numpy import load
 from agents.config import TrainConfig, build_config
 from agents.loader import load_network
 from agents.study.config import build_sweep
-from agents.study.trial import objective, run_trial, score_networks, spread
-from agents.study.trial_training import train_trial
+from agents.study.trial import objective, run_trial, score_networks, spread, train_trial
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.policies.base import Policy
 
