@@ -64,8 +64,8 @@ class DeepTrafficAECEnv(AECEnv):
         render_mode: None, "rgb_array" or "human"
 
     Agents are "car_0", the ego car, and "car_1", ... The tenth other vehicle never decides, so it is no agent: it only
-    carries out the pending action. The ego car's rewards are the game's own; another agent's N is its speed summed over
-    the ends of 30 frames.
+    carries out the pending action. The ego car's rewards are the contest's own; another agent's N is its speed
+    summed over the ends of 30 frames.
 
     `observe` returns the observation of the agent's latest turn. `reset(seed=s)` is open run s, and `reset()` draws
     one.

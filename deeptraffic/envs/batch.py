@@ -1,7 +1,7 @@
-"""Batch of envs: what the vector environments of Gymnasium and Stable-Baselines3 are made of.
+"""Batch of envs: the part that the vector environments of Gymnasium and Stable-Baselines3 share.
 
 A step is three compiled loops over all envs, spread over threads: drive to the next decision, reset where an episode
-ended, observe. Nothing terminates, so which episodes end is known by counting. Only envs that reset cost Python time,
+ended, observe. Nothing terminates, so counting steps tells which episodes end. Only envs that reset cost Python time,
 for each draws its next run from its own generator.
 """
 
@@ -201,7 +201,7 @@ class EnvBatch:
     # --- saving and restoring ---------------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Any]:
-        """Return all that the future of these envs depends on, as nested dicts of arrays and JSON texts (copies).
+        """Return the whole state of these envs, as nested dicts of arrays and JSON strings (copies).
 
         Not held: `starts`, and the memory of a policy that drives the other agents.
         """

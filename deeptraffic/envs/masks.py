@@ -14,7 +14,7 @@ Masks = NDArray[np.bool_]
 
 @compiled
 def may_turn(rules: Rules, game: Game, agent: int, side: int) -> bool:
-    """Return whether the agent's lane change would be allowed at this instant; the game is left as it was."""
+    """Return whether the agent's lane change would be allowed at this instant; the state is left as it was."""
     lane = game.lane[agent]
     allowed = turn(rules, game, agent, side)
     game.lane[agent] = lane

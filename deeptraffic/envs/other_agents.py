@@ -43,7 +43,7 @@ class OtherDrivers:
         self.taken = np.full((len(agents) + 1, sim.num_envs), -1)
 
     def reset(self, env_indices: I64) -> None:
-        """Forget everything of these envs."""
+        """Reset the memories of these envs."""
         self.taken[:, env_indices] = -1
         for observer in self.observers:
             observer.reset(env_indices)
@@ -66,7 +66,7 @@ class OtherDrivers:
         return actions
 
     def get_state(self) -> dict[str, Any]:
-        """Return copies of what is kept of each env, but for the policy's own memory."""
+        """Return copies of the state kept per env, except the policy's own memory."""
         return {
             "taken": self.taken.copy(),
             "observers": {str(k): observer.get_state() for k, observer in enumerate(self.observers)},

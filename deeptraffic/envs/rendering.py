@@ -1,6 +1,6 @@
-"""Render modes: an image on request ("rgb_array"), or a window that shows every frame at the game's speed ("human").
+"""Render modes: an image on request ("rgb_array"), or a window that shows every frame in real time ("human").
 
-A user who closes the window lets the env run on unseen. pygame is loaded when the first run with a render mode starts,
+An env whose window is closed runs on without rendering. pygame is loaded when the first run with a render mode starts,
 so that nothing else needs it.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from deeptraffic.render.window import Window
 
 RENDER_MODES = ["human", "rgb_array"]
-RENDER_FPS = 60  # frames of the game per second, as the original runs
+RENDER_FPS = 60  # frames of the simulation per second, as in the original game
 SMALLEST = 200  # [pixels] side of a window that an image is fitted to
 FULL_SIZE_ENVS = 4  # of a batch, that are painted at full size; more envs are painted smaller
 MIN_IMAGE = 32  # [pixels] side of an image in a large batch
@@ -26,7 +26,7 @@ NO_RENDER_MODE = 'no render_mode was chosen: make the environment with render_mo
 
 
 def steps_per_second(rules: Rules) -> int:
-    """Return the decisions per second at the game's own speed, for `metadata["render_fps"]`."""
+    """Return the decisions per second in real time, for `metadata["render_fps"]`."""
     return max(1, round(RENDER_FPS / rules.decision_period))
 
 
@@ -56,12 +56,12 @@ class EnvRenderer:
         self._window: Window | None = None
 
     def start(self) -> None:
-        """Forget the run before."""
+        """Forget the previous run."""
         if self._painter is not None:
             self._painter.forget(0)
 
     def watch(self, sim: Simulator) -> None:
-        """Take notice of a frame that has just ended, and show it where there is a window."""
+        """Record a frame that has just ended, and show it where there is a window."""
         if self.render_mode == "rgb_array":
             self.painter.observe(sim.state, 0)
         elif self.window.is_open:

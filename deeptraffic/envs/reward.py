@@ -15,7 +15,7 @@ REPORT = 6  # entries: reward, speed_mph, passed, lane, frame, blocked
 
 @compiled
 def write_report(game: Game, report: F64) -> None:
-    """Write the game's own reward and what an info holds to report (6,): see `REPORT`."""
+    """Write the contest's reward and the values of an info to report (6,): see `REPORT`."""
     report[0] = game.reward
     report[1] = MPH_PER_PX * game.following_speed[0] * game.speed_factor[0]
     report[2] = game.passed
@@ -38,7 +38,7 @@ def infos_of(report: F64) -> dict[str, NDArray[Any]]:
 def reward_of(reward: str, mit: Any, passed: Any) -> Any:
     """Return the chosen reward, of one env or (B,) of many.
 
-    reward: one of `REWARDS`; mit: the game's own, (N - 60) / 20; passed: vehicles passed in the period
+    reward: one of `REWARDS`; mit: the contest's own, (N - 60) / 20; passed: vehicles passed in the period
     """
     if reward == "mit":
         return mit
@@ -48,5 +48,5 @@ def reward_of(reward: str, mit: Any, passed: Any) -> Any:
 
 
 def mean_speed_mph(mit: Any) -> Any:
-    """Return the mean speed [mph] in the period of the game's own reward `mit`."""
+    """Return the mean speed [mph] in the period of the contest's reward `mit`."""
     return FULL_SPEED_MPH * reward_of("speed", mit, None)

@@ -5,7 +5,7 @@
     >>> venv = DeepTrafficVecEnv(512, observation="gaps", stagger=True)
     >>> PPO("MlpPolicy", venv, n_steps=16, batch_size=2048).learn(200_000)
 
-The vector observation is float64 as in the game; learners do as well with half the memory,
+The vector observation is float64 as in the original game; learners do as well with half the memory,
 observation={"kind": "vector", "dtype": "float32"}.
 
 It needs no Monitor or VecMonitor around it: episode statistics are in the infos of envs whose episode ends. Import it
@@ -136,7 +136,7 @@ class DeepTrafficVecEnv(VecEnv):
     # --- saving and restoring -----------------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Any]:
-        """Return all that the future of these envs depends on, see `EnvBatch.get_state`; call it between steps."""
+        """Return the whole state of these envs, see `EnvBatch.get_state`; call it between steps."""
         return {"batch": self.batch.get_state(), "returns": self._returns.copy(), "speeds": self._speeds.copy()}
 
     def set_state(self, state: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from deeptraffic.sim.engine import FOREVER, Simulator
 from deeptraffic.sim.state import I64
 
 OFFICIAL_FRAMES = {2017: 100_000, 2018: 2_000}  # length of an official run, by contest
-FIRST_DRAWN_SEED = 1 << 32  # below, seeds are left to people and to evaluations
+FIRST_DRAWN_SEED = 1 << 32  # below, seeds are reserved for users and evaluations
 
 
 def open_run(seed: int | None, np_random: np.random.Generator) -> int:
@@ -96,7 +96,7 @@ class OpenSeeds:
 class OfficialChain:
     """Place of B envs in the chain of official runs.
 
-    run: (B,) int64 number of the official run that is being played, 0 for an open run
+    run: (B,) int64 index of the official run that is being played, from 1; 0 for an open run
     end: (B,) int64 [frames] where it ends; never, in an open run
     """
 
@@ -137,7 +137,7 @@ class OfficialChain:
         self._ended[env_indices] = True
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """Return copies of the arrays that say where each env is."""
+        """Return copies of the arrays that hold each env's place."""
         return {name: getattr(self, name).copy() for name in ("run", "end", "_left", "_ended")}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:

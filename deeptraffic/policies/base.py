@@ -33,7 +33,7 @@ class Policy(ABC):
     """Chooses actions from observations.
 
     label: name in tables and scores
-    observation: what it observes: a `Sensor` (the game's own vector, float64), or an
+    observation: what it observes: a `Sensor` (its cells as a vector, float64), or an
         `deeptraffic.envs.observations.Observation`
     rules, other_agents: the contest and the number of other agents that it was made for
     notes: facts about it that are kept with it, such as the decisions that it was trained for

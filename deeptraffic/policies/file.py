@@ -51,7 +51,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 
 
 class PolicyFileError(ValueError):
-    """A file is no policy file, or a damaged one; the message says how."""
+    """A file is not a policy file, or is damaged; the message gives the reason."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def policy_content(policy_file: PolicyFile) -> bytes:
         header[name] = {"dtype": code, "shape": tensor.shape, "data_offsets": [at, at + tensor.nbytes]}
         at += tensor.nbytes
     text = json.dumps(header, separators=(",", ":")).encode("ascii")
-    text += b" " * (-len(text) % 8)  # so that the numbers start at a multiple of 8
+    text += b" " * (-len(text) % 8)  # so that the data start at a multiple of 8
     content = b"".join([len(text).to_bytes(8, "little"), text, *data])
     read_policy(content)  # whatever is written can be read
     return content
@@ -199,28 +199,30 @@ def _parse(content: bytes) -> PolicyFile:
     header, start = _read_header(content)
     metadata = header.pop("__metadata__", None)
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise PolicyFileError("the header has no __metadata__ of texts: it is no policy file")
+        raise PolicyFileError("the header has no __metadata__ of strings: this is not a policy file")
     if KEY not in metadata:
-        raise PolicyFileError(f"the header's __metadata__ has no {KEY}: it is a safetensors file, but no policy file")
+        raise PolicyFileError(
+            f"the header's __metadata__ has no {KEY}: this is a safetensors file, but not a policy file"
+        )
     manifest = read_manifest(metadata[KEY])
     network = Network(manifest.observation.inputs, manifest.layers, _tensors(header, memoryview(content)[start:]))
     return PolicyFile(manifest, network)
 
 
 def _read_header(content: bytes) -> tuple[dict[str, Any], int]:
-    """The header's object, and where the numbers start."""
+    """The header's object, and where the data start."""
     if len(content) > MAX_FILE:
         raise PolicyFileError(f"the file has {len(content)} bytes; a policy file has at most {MAX_FILE}")
     if len(content) < 8:
         raise PolicyFileError(f"the file has {len(content)} bytes; it breaks off before the length of its header")
     length = int.from_bytes(content[:8], "little")
     if length > MAX_HEADER:
-        raise PolicyFileError(f"the header is said to have {length} bytes; at most {MAX_HEADER}: it is no policy file")
+        raise PolicyFileError(f"the header is said to have {length} bytes, at most {MAX_HEADER}: not a policy file")
     if 8 + length > len(content):
         raise PolicyFileError(f"the file breaks off in its header: {len(content) - 8} of {length} bytes are there")
     raw = content[8 : 8 + length]
     if not raw.startswith(b"{"):
-        raise PolicyFileError("the header does not start with {: it is no policy file")
+        raise PolicyFileError("the header does not start with {: this is not a policy file")
     try:
         header = read_json(raw.decode("utf-8"), "the header")
     except UnicodeDecodeError as error:
@@ -255,19 +257,23 @@ def _entry(name: str, record: Any) -> tuple[int, int, np.dtype, tuple[int, ...]]
         raise PolicyFileError(f"{where} is not described by dtype, shape and data_offsets alone")
     code, shape, offsets = record["dtype"], record["shape"], record["data_offsets"]
     if not isinstance(code, str) or code not in DTYPES:
-        raise PolicyFileError(f"{where} has dtype {code!r:.40}; give one of {', '.join(DTYPES)}")
-    if not _are_wholes(shape, 1, MAX_AXES):
-        raise PolicyFileError(f"{where} has shape {shape!r:.80}; give 1 to {MAX_AXES} whole numbers")
-    if not _are_wholes(offsets, 2, 2):
-        raise PolicyFileError(f"{where} has data_offsets {offsets!r:.80}; give its first byte and the one after it")
+        raise PolicyFileError(f"{where}: dtype must be one of {', '.join(DTYPES)}, got {code!r:.40}")
+    if not _are_sizes(shape, 1, MAX_AXES):
+        raise PolicyFileError(
+            f"{where}: shape must be a list of 1 to {MAX_AXES} integers in [0, {MAX_FILE}], got {shape!r:.80}"
+        )
+    if not _are_sizes(offsets, 2, 2):
+        raise PolicyFileError(
+            f"{where}: data_offsets must be its first byte and the one after its last, got {offsets!r:.80}"
+        )
     begin, end = offsets
     if end - begin != math.prod(shape) * DTYPES[code].itemsize:
         raise PolicyFileError(f"{where}: {end - begin} bytes for shape {shape!r:.80} of {code}; sizes do not agree")
     return begin, end, DTYPES[code], tuple(shape)
 
 
-def _are_wholes(value: Any, at_least: int, at_most: int) -> bool:
-    """Whether value is a list of at_least to at_most whole numbers from 0 to MAX_FILE."""
+def _are_sizes(value: Any, at_least: int, at_most: int) -> bool:
+    """Whether value is a list of at_least to at_most integers in [0, MAX_FILE]."""
     return (
         isinstance(value, list)
         and at_least <= len(value) <= at_most

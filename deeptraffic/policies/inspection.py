@@ -37,8 +37,8 @@ def summarise(policy_file: PolicyFile) -> dict[str, Any]:
 
 
 def storage(policy_file: PolicyFile) -> str:
-    """Types that the numbers are stored in, such as "float32"; computed with is float64 always."""
-    return ", ".join(sorted({str(t.dtype) for t in policy_file.network.tensors.values()})) or "no numbers"
+    """Types in which the tensors are stored, such as "float32"; computation is always in float64."""
+    return ", ".join(sorted({str(t.dtype) for t in policy_file.network.tensors.values()})) or "no tensors"
 
 
 def _rows(policy_file: PolicyFile) -> list[tuple[dict[str, Any], tuple[int, ...], int, int]]:
@@ -61,7 +61,7 @@ def describe(policy_file: PolicyFile) -> Group:
         "created": m.created or "unknown",
         "made for": f"rules of {m.rules}, {m.other_agents} other agents",
         "sees": f"{seen.lanes_side} lanes a side, {seen.patches_ahead} cells ahead, {seen.patches_behind} behind "
-        f"({seen.sensor.size} numbers, {m.access}), {seen.temporal_window} past decisions",
+        f"({seen.sensor.size} cells, {m.access}), {seen.temporal_window} earlier decisions",
         "action": f"drawn by the softmax, seed {m.action.seed}" if drawn else "the first of the largest outputs",
         "network": f"{network.inputs} inputs, {network.parameters:,} parameters stored as {storage(policy_file)}",
         **{f"training: {name}": json.dumps(fact, ensure_ascii=False) for name, fact in m.training.items()},
@@ -93,7 +93,7 @@ def _layer_table(policy_file: PolicyFile) -> Table:
 class FirstLayer:
     """The first weights over what the network sees.
 
-    number, kind: of the layer
+    number, kind: index of the layer, from 1, and its type
     weight: (units, rows, columns) float64
     over: "sensor", rows P + Q and columns 2L + 1; "gaps", the six lane features by the lanes; or "window", a kernel's
     """
@@ -107,7 +107,7 @@ class FirstLayer:
 def first_layer(policy_file: PolicyFile) -> FirstLayer:
     """Return the first weights that meet the sensor's present cells; ValueError if no layer's do."""
     network, sensor = policy_file.network, policy_file.manifest.observation.sensor
-    starts: dict[int, int] = {0: 0}  # values that are cells still: number, and where the cells start
+    starts: dict[int, int] = {0: 0}  # values that are still cells: index, and where the cells start
     gaps: dict[int, int] = {}  # values that are lane-gap features
     for number, layer in enumerate(network.layers, start=1):
         source = network.sources(number)[0]
@@ -133,7 +133,7 @@ def first_layer(policy_file: PolicyFile) -> FirstLayer:
 
 
 def _keeps_places(layer: Layer) -> bool:
-    """Whether a layer leaves every number where it was, one by one."""
+    """Whether a layer acts element by element."""
     if isinstance(layer, v.Flatten):
         return layer.order == "hwc"
     return isinstance(layer, v.Reshape | v.Scale | v.Clip | v.Dropout)
@@ -148,7 +148,7 @@ def _dense_weight(policy_file: PolicyFile, number: int, layer: Layer) -> NDArray
 
 
 def draw_first_layer(policy_file: PolicyFile, path: str | Path) -> None:
-    """Write a picture (PNG) of the first weights, a panel per unit: ahead is up, the own car is framed.
+    """Write a plot (PNG) of the first weights, a panel per unit: ahead is up, the own car is framed.
 
     All panels share one scale, red above 0 and blue below. Of more than 36 units the strongest are drawn.
     """

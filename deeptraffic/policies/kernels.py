@@ -27,7 +27,7 @@ COLUMNS = 16
 
 @compiled
 def copy_columns(op: np.ndarray, s: np.ndarray) -> None:
-    """Rows of `count` numbers, which lie `in_step` apart in the input and `out_step` in the output."""
+    """Rows of `count` values, which lie `in_step` apart in the input and `out_step` in the output."""
     rows, count, in_step, out_step = op[A], op[B], op[C], op[D]
     for k in range(rows):
         x, y = op[INPUT] + k * in_step, op[OUTPUT] + k * out_step

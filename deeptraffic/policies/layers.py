@@ -120,7 +120,7 @@ def size(shape: Shape) -> int:
 
 
 def expect_axes(layer: Layer, shape: Shape, axes: tuple[int, ...]) -> None:
-    """Raise ValueError unless the shape has one of these numbers of axes."""
+    """Raise ValueError unless the number of axes is one of `axes`."""
     names = {1: "a vector (n,)", 2: "a set (K, D)", 3: "an image (H, W, C)"}
     if len(shape) not in axes:
         wanted = " or ".join(names[n] for n in axes)
@@ -132,14 +132,14 @@ def expect_axes(layer: Layer, shape: Shape, axes: tuple[int, ...]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Reshape(Layer):
-    """The same numbers in another shape."""
+    """The same values in another shape."""
 
     kind: ClassVar[str] = "reshape"
     shape: tuple[int, ...] = integers(REQUIRED, 1, MAX_AXIS, 1, 3)
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         if size(self.shape) != size(shapes[0]):
-            raise ValueError(f"reshape to {self.shape} needs {size(self.shape)} numbers, not {size(shapes[0])}")
+            raise ValueError(f"reshape to {self.shape} needs {size(self.shape)} values, not {size(shapes[0])}")
         return self.shape
 
 
@@ -604,7 +604,7 @@ class Dueling(Layer):
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         if size(shapes[0]) != 1:
-            raise ValueError(f"dueling: the first input is the state's value, one number, not shape {shapes[0]}")
+            raise ValueError(f"dueling: the first input must be the state's value, shape (1,), got {shapes[0]}")
         expect_axes(self, shapes[1], (1,))
         return shapes[1]
 

@@ -52,11 +52,11 @@ def _check(where: str, value: Any, schema: dict[str, Any]) -> Any:
 def _check_text(where: str, value: Any, schema: dict[str, Any]) -> str:
     low, high = schema.get("minLength", 0), schema["maxLength"]
     if not isinstance(value, str) or not low <= len(value) <= high:
-        raise ValueError(f"{where}={value!r:.80}: give a text of {low} to {high} characters")
+        raise ValueError(f"{where} must be a string of {low} to {high} characters, got {value!r:.80}")
     lone_surrogates = any("\ud800" <= character <= "\udfff" for character in value)
     if lone_surrogates or not re.fullmatch(schema["pattern"], value):
-        wanted = "a time such as 2026-01-31T12:00:00Z" if UTC_TIME in schema["pattern"] else "printable characters only"
-        raise ValueError(f"{where}={value!r:.80}: give {wanted}")
+        wanted = "a time such as 2026-01-31T12:00:00Z" if UTC_TIME in schema["pattern"] else "printable characters"
+        raise ValueError(f"{where} must be {wanted}, got {value!r:.80}")
     return value
 
 
@@ -82,7 +82,7 @@ class ObservationRecord(_Section):
 
     kind: "vector", the sensor's cells; features computed from them, such as lane gaps, are layers of the network
     lanes_side, patches_ahead, patches_behind: the sensor
-    temporal_window: T past decisions behind the present observation, as the original Brain stacks them
+    temporal_window: T earlier decisions behind the present observation, as the original Brain stacks them
     """
 
     where: ClassVar[str] = "observation"
@@ -100,7 +100,7 @@ class ObservationRecord(_Section):
 
     @property
     def inputs(self) -> int:
-        """Numbers that the network reads."""
+        """Size of the network's input."""
         return input_size(self.sensor, self.temporal_window)
 
 
@@ -108,7 +108,7 @@ class ObservationRecord(_Section):
 class ActionRecord(_Section):
     """How outputs become an action.
 
-    rule: "argmax", the first of the largest outputs; "sample", drawn with the softmax of the outputs as chances
+    rule: "argmax", the first of the largest outputs; "sample", drawn with the softmax of the outputs as probabilities
     seed: of the draws of "sample"; 0 with argmax
     """
 
@@ -120,18 +120,18 @@ class ActionRecord(_Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.rule == "argmax" and self.seed != 0:
-            raise ValueError(f"action.seed={self.seed} has no meaning for argmax; give 0, or the rule sample")
+            raise ValueError(f"action.seed must be 0 with the rule argmax, got {self.seed}; or use the rule sample")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyManifest:
-    """Everything about a policy but its numbers.
+    """Everything about a policy but its weights.
 
     format_version: of the policy file
     rules: the contest it was made for, 2017 or 2018; other_agents: copies that it drove with
     observation, layers, action: what the network reads, its layers, and how its outputs become an action
     label, author: what tables call it, and who made it
-    training: facts by name: texts, numbers, truth values, lists of numbers
+    training: facts by name: strings, numbers, booleans, lists of numbers
     created: UTC, such as 2026-01-31T12:00:00Z; empty if unknown
 
     Raises ValueError with the field, its value and the limit.
@@ -153,12 +153,12 @@ class PolicyManifest:
             if "schema" in f.metadata:
                 object.__setattr__(self, f.name, _check(f.name, getattr(self, f.name), f.metadata["schema"]))
         if not isinstance(self.observation, ObservationRecord) or not isinstance(self.action, ActionRecord):
-            raise ValueError("observation and action are an ObservationRecord and an ActionRecord")
+            raise ValueError("observation must be an ObservationRecord, action an ActionRecord")
         object.__setattr__(self, "layers", tuple(self.layers))
         if not 1 <= len(self.layers) <= MAX_LAYERS or not all(isinstance(layer, Layer) for layer in self.layers):
-            raise ValueError(f"layers: {len(self.layers)} of them; give 1 to {MAX_LAYERS} layers")
+            raise ValueError(f"layers must be 1 to {MAX_LAYERS} layers, got {len(self.layers)}")
         if self.rules == 2017 and self.other_agents:
-            raise ValueError(f"other_agents={self.other_agents} with the 2017 rules, which have none; give 0")
+            raise ValueError(f"other_agents must be 0 with the 2017 rules, got {self.other_agents}")
         if self.observation.sensor.length == 0:
             raise ValueError("observation: patches_ahead=0 and patches_behind=0 see nothing; raise one of them")
         object.__setattr__(self, "training", dict(check_facts(self.training)))
@@ -184,13 +184,13 @@ def _check_time(value: str) -> None:
         try:
             datetime.fromisoformat(value)
         except ValueError as error:
-            raise ValueError(f"created={value!r}: no such time ({error})") from None
+            raise ValueError(f"created={value!r} is not a valid time ({error})") from None
 
 
 def check_facts(facts: Any) -> dict[str, Any]:
     """Return facts about a training, or raise ValueError naming the one that a manifest cannot hold."""
     if not isinstance(facts, dict) or len(facts) > MAX_FACTS:
-        raise ValueError(f"training: give an object of at most {MAX_FACTS} facts")
+        raise ValueError(f"training must be an object of at most {MAX_FACTS} facts")
     for name, value in facts.items():
         _check_text("training: name of a fact", name, {"minLength": 1, "maxLength": 64, "pattern": PRINTABLE})
         where = f"training.{name}"
@@ -200,7 +200,9 @@ def check_facts(facts: Any) -> dict[str, Any]:
             for number in value:
                 check_value(where, number, FACT_NUMBER)
         elif not isinstance(value, bool | int | float):
-            raise ValueError(f"{where}={value!r:.80}: give a text, a number, true, false or at most 64 numbers")
+            raise ValueError(
+                f"{where} must be a string, number, boolean or list of up to 64 numbers, got {value!r:.80}"
+            )
         elif not isinstance(value, bool):
             check_value(where, value, FACT_NUMBER)
     return facts
@@ -221,9 +223,9 @@ def read_json(source: str, what: str) -> Any:
             raise ValueError(f"{what} holds the number {digits:.40}, which is out of range")
         return value
 
-    def whole_number(digits: str) -> int:
+    def parse_integer(digits: str) -> int:
         if len(digits) > 400:
-            raise ValueError(f"{what} holds a whole number of {len(digits)} digits")
+            raise ValueError(f"{what} holds an integer of {len(digits)} digits")
         return int(digits)
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -236,7 +238,7 @@ def read_json(source: str, what: str) -> Any:
 
     try:
         return json.loads(
-            source, parse_constant=refuse, parse_float=finite, parse_int=whole_number, object_pairs_hook=unique
+            source, parse_constant=refuse, parse_float=finite, parse_int=parse_integer, object_pairs_hook=unique
         )
     except json.JSONDecodeError as error:
         raise ValueError(f"{what} is not valid JSON: {error.msg} at character {error.pos}") from None
@@ -274,7 +276,7 @@ def _section(kind: type[_Section], record: Any) -> _Section:
 
 def _layers(records: Any) -> tuple[Layer, ...]:
     if not isinstance(records, list) or not 1 <= len(records) <= MAX_LAYERS:
-        raise ValueError(f"layers: give a list of 1 to {MAX_LAYERS} layers")
+        raise ValueError(f"layers must be a list of 1 to {MAX_LAYERS} layers")
     return tuple(layer_from_json(record, LAYER_KINDS, f"layers[{i}]") for i, record in enumerate(records))
 
 

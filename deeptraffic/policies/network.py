@@ -20,9 +20,9 @@ from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.state import F64, I64
 
 MAX_LAYERS = 255
-MAX_SCRATCH = 4_000_000  # [numbers] all values and intermediate results of one decision
+MAX_SCRATCH = 4_000_000  # [floats] all values and intermediate results of one decision
 MAX_OPERATIONS = 50_000_000  # multiplications of one decision
-MAX_MEMORY = 65_536  # [numbers] per vehicle
+MAX_MEMORY = 65_536  # [floats] per vehicle
 
 COPY, TRANSPOSE, ADD = 0, 1, 2  # what `forward` does for concat, slice, flatten and add
 CODES = {kind: code for code, kind in enumerate(LAYER_KINDS, start=3)}  # and for each other kind of layer
@@ -76,7 +76,7 @@ class Program(NamedTuple):
 
 @dataclass(frozen=True)
 class Network:
-    """Layers over an input vector of `inputs` numbers; tensors are named `<number of the layer, from 1>.<name>`.
+    """Layers over an input vector of `inputs` values; tensors are named `<index of the layer, from 1>.<name>`.
 
     Raises ValueError where shapes do not fit, a tensor is missing, superfluous, of another shape or not finite, or the
     network is too large to run.
@@ -88,9 +88,9 @@ class Network:
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.layers) <= MAX_LAYERS:
-            raise ValueError(f"{len(self.layers)} layers; give 1 to {MAX_LAYERS}")
+            raise ValueError(f"number of layers must be in [1, {MAX_LAYERS}], got {len(self.layers)}")
         if not 1 <= self.inputs <= v.MAX_VALUE:
-            raise ValueError(f"{self.inputs} inputs; give 1 to {v.MAX_VALUE}")
+            raise ValueError(f"inputs must be an integer in [1, {v.MAX_VALUE}], got {self.inputs}")
         self._check_size()
         self._check_tensors()
 
@@ -101,13 +101,13 @@ class Network:
             given = [shapes[i] for i in self.sources(number)]
             low, high = layer.arity
             if not low <= len(given) <= high:
-                raise ValueError(f"layer {number} ({layer.kind}) has {len(given)} inputs; give {low} to {high}")
+                raise ValueError(f"layer {number} ({layer.kind}) must have {low} to {high} inputs, got {len(given)}")
             try:
                 shape = layer.output_shape(given)
             except ValueError as error:
                 raise ValueError(f"layer {number}: {error}") from None
             if not 0 < size(shape) <= v.MAX_VALUE:
-                raise ValueError(f"layer {number} ({layer.kind}) gives {size(shape)} numbers; at most {v.MAX_VALUE}")
+                raise ValueError(f"layer {number} ({layer.kind}) has {size(shape)} outputs, at most {v.MAX_VALUE}")
             shapes.append(shape)
         return shapes
 
@@ -133,25 +133,25 @@ class Network:
 
     @property
     def outputs(self) -> int:
-        """Numbers that the network gives."""
+        """Size of the output."""
         return size(self.shapes()[-1])
 
     @property
     def parameters(self) -> int:
-        """Numbers in all tensors."""
+        """Number of parameters of all layers."""
         return sum(size(shape) for shape in self.tensor_shapes().values())
 
     def _check_size(self) -> None:
         shapes, given = self.shapes(), self.given_shapes()
         pairs = list(zip(self.layers, given, strict=True))
         limits = {
-            "scratch numbers": (sum(map(size, shapes)) + sum(layer.work(g) for layer, g in pairs), MAX_SCRATCH),
+            "values of scratch": (sum(map(size, shapes)) + sum(layer.work(g) for layer, g in pairs), MAX_SCRATCH),
             "multiplications": (sum(layer.operations(g) for layer, g in pairs), MAX_OPERATIONS),
-            "memory numbers": (sum(layer.memory(g) for layer, g in pairs), MAX_MEMORY),
+            "values of memory": (sum(layer.memory(g) for layer, g in pairs), MAX_MEMORY),
         }
         for what, (value, limit) in limits.items():
             if value > limit:
-                raise ValueError(f"the network needs {value} {what}; at most {limit}: make its layers smaller")
+                raise ValueError(f"the network needs {value} {what}, at most {limit}: make its layers smaller")
 
     def _check_tensors(self) -> None:
         needed = self.tensor_shapes()
@@ -163,7 +163,7 @@ class Network:
             if self.tensors[name].shape != shape:
                 raise ValueError(f"tensor {name!r} has shape {self.tensors[name].shape}; its layer needs {shape}")
             if not np.isfinite(self.tensors[name]).all():
-                raise ValueError(f"tensor {name!r} holds a number that is not finite")
+                raise ValueError(f"tensor {name!r} holds a value that is not finite")
 
     def assemble(self) -> Program:
         """Return the network as flat arrays."""

@@ -1,10 +1,10 @@
-"""Network policy: a neural network with a window of past observations and actions, as the original game drives it.
+"""Network policy: a neural network that reads a window of observations and actions, as the original game runs it.
 
 Source: `deeptraffic/sim/RULES.md`, "The original agent". It takes action 0 until it has been called more than T times,
 T its temporal window; it takes the first of equal outputs; it is never reset between official runs. Every other agent
 is a copy with a window of its own; the copies are renewed from the ego car's once that was called more than T times.
 
-Every policy file drives so: without a window it is a plain network, and recurrent layers keep their state per agent.
+Every policy file is run this way: without a window it is a plain network; recurrent layers keep their state per agent.
 
     >>> policy = NetworkPolicy("mine", network, Sensor(3, 50, 10))
     >>> evaluate_official(policy)               # simulator and network in one compiled loop
@@ -31,13 +31,13 @@ MAX_SEED = 2**53 - 1  # what every language's JSON reader keeps exactly
 
 
 def input_size(sensor: Sensor, temporal_window: int) -> int:
-    """Return the size of a network's input: the sensor's D, and per past decision D again and the action taken."""
+    """Return the size of a network's input: the sensor's D, and per earlier decision D again and the action taken."""
     return sensor.size + temporal_window * (sensor.size + ACTIONS)
 
 
 @compiled
 def uniform(seed: int, stream: int, calls: int) -> float:
-    """Draw number `calls` of a SplitMix64 stream, in [0, 1)."""
+    """Return draw `calls` of a SplitMix64 stream, in [0, 1)."""
     start = mix(mix(np.uint64(seed) + np.uint64(1)) + np.uint64(stream))
     return np.float64(mix(start + np.uint64(calls) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(11)) * 2.0**-53
 
@@ -84,7 +84,7 @@ class Driver(NamedTuple):
 def decide(driver: Driver, agent_index: int, stream: int) -> int:
     """Return the agent's action for the observation at the start of the network's scratch, and remember both.
 
-    stream: number of the random stream that an action is drawn from
+    stream: index of the random stream that an action is drawn from
 
     The one place where the other agents' copies are renewed: once the ego car was called more than T times.
     """
@@ -104,7 +104,7 @@ def choose(driver: Driver, history: F64, memory: F64, stream: int) -> int:
     net, size = driver.net, observation_size(driver.sensor)
     scratch, window = net.scratch, (history.size - 1) // (size + 1)
     action = 0
-    if history[0] >= window:  # this is call number history[0] + 1
+    if history[0] >= window:  # this is call history[0] + 1
         for t in range(window):
             then, x = 1 + t * (size + 1), size + t * (size + ACTIONS)
             scratch[x : x + size] = history[then : then + size]
@@ -160,7 +160,7 @@ class NetworkPolicy(Policy):
         label: name in tables and scores
         network: has `input_size(sensor, temporal_window)` inputs and 5 outputs
         sensor: what it observes
-        temporal_window: T, past decisions in its input
+        temporal_window: T, earlier decisions in its input
         rules, other_agents: the contest and the number of other agents that it was made for
         seed: of actions drawn with the softmax of the outputs as probabilities; None takes the first of the largest
             outputs

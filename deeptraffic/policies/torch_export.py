@@ -160,7 +160,7 @@ class _Builder:
             raise ValueError(f"Softmax over axis {module.dim}; use the last one")
         self.add(v.Softmax(), {})
 
-    # --- modules with numbers -------------------------------------------------------------------------------------
+    # --- modules with weights -------------------------------------------------------------------------------------
 
     def linear(self, module: Any) -> None:
         self.refuse_image(module)
@@ -171,7 +171,7 @@ class _Builder:
         if module.groups != 1 or _pair(module.dilation) != (1, 1) or module.padding_mode != "zeros":
             raise ValueError("Conv2d with groups, dilation or a padding mode; use plain zero padding")
         if isinstance(module.padding, str):
-            raise ValueError(f"Conv2d with padding={module.padding!r}; give the padding as numbers")
+            raise ValueError(f"Conv2d with padding={module.padding!r}; give the padding as integers")
         layer = v.Conv2d(filters=module.out_channels, bias=module.bias is not None, **_window(module))
         tensors = _numbers(module, weight="weight", bias="bias")
         self.add(layer, tensors | {"weight": tensors["weight"].transpose(0, 2, 3, 1)})  # channels last

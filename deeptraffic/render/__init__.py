@@ -1,1 +1,1 @@
-"""Images of games: `painter` draws a State row, `recorder` writes files, `viewer` opens a window, `trace` replays."""
+"""Rendering of episodes: `painter` draws an env, `recorder` writes files, `viewer` opens a window, `trace` replays."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from deeptraffic.render.overlays import OVERLAYS
 from deeptraffic.render.theme import TRAIL_COLOURS
 
-PACES = {"slow": 0.25, "normal": 1.0, "fast": 10.0}  # frames of the game per 1/60 s
+PACES = {"slow": 0.25, "normal": 1.0, "fast": 10.0}  # frames of the episode per 1/60 s
 PAGE_FRAMES = 100
 MAX_DIGITS = 12
 
@@ -49,7 +49,7 @@ class Command(NamedTuple):
 class Controls:
     """The state of the viewer's keys.
 
-    paused, pace: of the game
+    paused, pace: of the episode
     overlay, follow, trail, theme: of the image
     dashboard, help: whether they are shown
     prompt: "frame" or "seed" while a number is typed into `typed`

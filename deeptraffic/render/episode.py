@@ -1,4 +1,4 @@
-"""Episode: one game that is driven or replayed frame by frame, with seeking in both directions, saved as a trace.
+"""Episode: one run that is driven or replayed frame by frame, with seeking in both directions, saved as a trace.
 
     >>> episode = Episode(RULES_2018, Start.open(7), decide=lambda sim, agent: 1, label="accelerate")
     >>> while episode.advance():
@@ -25,11 +25,11 @@ KEY_FRAMES = 100  # [frames] between two saved states to rewind to
 DEFAULT_FRAMES = 2000
 
 Decide = Callable[[Simulator, int], int]
-"""(simulator with one game, agent whose decision is due) -> action 0..4."""
+"""(simulator of one env, agent whose decision is due) -> action 0..4."""
 
 
 class KeyFrame(NamedTuple):
-    """A saved game: its state, the number of decisions so far, and the checksum of positions so far."""
+    """A saved state: the scene, the number of decisions so far, and the checksum of positions so far."""
 
     state: State
     decisions: int
@@ -37,7 +37,7 @@ class KeyFrame(NamedTuple):
 
 
 class Episode:
-    """A game under `rules` from `start`, of `frames` frames.
+    """An episode under `rules` from `start`, of `frames` frames.
 
     Args:
         decide: chooses actions after the given ones; None for a replay of `actions` alone
@@ -87,7 +87,7 @@ class Episode:
 
     @property
     def state(self) -> State:
-        """The game, (1,) record."""
+        """The state of the env, (1,) record."""
         return self.sim.state
 
     @property
@@ -159,9 +159,9 @@ class Episode:
     def _check(self) -> None:
         """Record every 10th frame's positions at first; compare a replay's with its trace's."""
         at = self.frame // CHECK_FRAMES - 1
-        game = self.state[0]
-        self._checksum = zlib.crc32(np.stack([game["x"], game["y"]]).tobytes(), self._checksum)
-        positions = rounded_positions(game)
+        scene = self.state[0]
+        self._checksum = zlib.crc32(np.stack([scene["x"], scene["y"]]).tobytes(), self._checksum)
+        positions = rounded_positions(scene)
         if at == len(self._positions):
             self._positions.append(positions)
         if self._expected is not None and not self._meets(self._expected, at, positions):

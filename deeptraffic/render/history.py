@@ -1,6 +1,6 @@
-"""History of a game for its rendering: positions for the trail, speeds for the read-out, distance of the road.
+"""History of an episode for its rendering: positions for the trail, speeds for the read-out, distance of the road.
 
-Kept by the painter, one `History` per row, so that rendering never changes State or its random streams.
+Kept by the painter, one `History` per env, so that rendering never changes State or its random streams.
 """
 
 from typing import NamedTuple
@@ -28,10 +28,10 @@ class Trail(NamedTuple):
 
 
 class History:
-    """The last frames of one row; restarts when the frame number falls or jumps by more than a trail.
+    """The last frames of one env; restarts when the frame number falls or jumps by more than a trail.
 
     Rings of K = 101 observed frames: `_x`, `_y`, `_speed` (K, N), `_ground` (K,) [px], `_frame` (K,). A frame counts
-    as soon as its moves are done: a game that waits for a decision has moved but not ended its frame.
+    as soon as its moves are done: an env that waits for a decision has moved but not ended its frame.
 
     Args:
         vehicles: N
@@ -50,10 +50,10 @@ class History:
         """Distance [px] that the road has moved to the rear since the first observed frame."""
         return float(self._ground[self._newest])
 
-    def observe(self, state: State, row: int) -> None:
-        """Record the row's current frame; a frame that was recorded before changes nothing."""
-        game = state[row]
-        frame = int(game["frame"]) + int(game["waiting"] != NOBODY)
+    def observe(self, state: State, env_index: int) -> None:
+        """Record the env's current frame; a frame that was recorded before changes nothing."""
+        scene = state[env_index]
+        frame = int(scene["frame"]) + int(scene["waiting"] != NOBODY)
         new_frames = frame - int(self._frame[self._newest])
         ground = self.ground
         if self._count == 0 or not 0 <= new_frames <= TRAIL_FRAMES:
@@ -63,10 +63,10 @@ class History:
             self._count = min(self._count + 1, KEPT)
             ground += self._scroll * new_frames
         at = self._newest
-        self._x[at], self._y[at] = game["x"], game["y"]
-        self._speed[at] = game["following_speed"] * game["speed_factor"]
+        self._x[at], self._y[at] = scene["x"], scene["y"]
+        self._speed[at] = scene["following_speed"] * scene["speed_factor"]
         self._ground[at], self._frame[at] = ground, frame
-        self._scroll = float(game["scroll"])
+        self._scroll = float(scene["scroll"])
 
     def mean_speed_mph(self, vehicle: int) -> float:
         """Return the mean speed over the last 60 observed frames [mph]; 0 before the first."""

@@ -80,7 +80,7 @@ class Demonstration:
         self._observations: list[np.ndarray] = []
         self._actions: list[int] = []
         self._rewards: list[float] = []
-        self._game: tuple[int, int] = (0, 0)
+        self._contest: tuple[int, int] = (0, 0)
 
     def __call__(self, sim: Simulator, agent: int) -> int:
         """Return the policy's action, and record it if it is the ego vehicle's."""
@@ -90,7 +90,7 @@ class Demonstration:
                 self._rewards.append(float(sim.state.reward[0]))
             self._observations.append(sim.sense(self.sensor)[0].astype(np.float32))
             self._actions.append(int(action))
-            self._game = (sim.rules.year, sim.rules.other_agents)
+            self._contest = (sim.rules.year, sim.rules.other_agents)
         return action
 
     def __len__(self) -> int:
@@ -101,7 +101,7 @@ class Demonstration:
         if len(self) == 0:
             raise ValueError("a demonstration needs at least two decisions; drive for longer")
         path, steps = Path(path), len(self)
-        year, other_agents = self._game
+        year, other_agents = self._contest
         meta = {
             "format": "deeptraffic-demonstration",
             "version": 1,

@@ -1,10 +1,10 @@
-"""Painter: renders a game as an (H, W, 3) image, for windows, files and `rgb_array`.
+"""Painter: renders a scene as an (H, W, 3) image, for windows, files and `rgb_array`.
 
     >>> painter = Painter(RULES_2018, sensor=Sensor(3, 50, 10))
-    >>> image = painter.paint(simulator.state, row=0, overlay="input")  # (700, 400, 3) uint8
+    >>> image = painter.paint(simulator.state, env_index=0, overlay="input")  # (700, 400, 3) uint8
 
 Needs no display: pygame draws into memory that NumPy shares. Painting reads State and never changes it; the history
-for trail and speed read-out is kept here, per row.
+for trail and speed read-out is kept here, per env.
 """
 
 from typing import NamedTuple
@@ -54,7 +54,7 @@ def lay_out(rules: Rules, size: tuple[int, int], panel: bool = True) -> Layout:
 
 
 class Painter:
-    """Paints games under one set of rules.
+    """Paints the scenes of envs under one set of rules.
 
     Args:
         rules: sizes of the road, and which vehicles are driven
@@ -101,33 +101,33 @@ class Painter:
     def paint(
         self,
         state: State,
-        row: int = 0,
+        env_index: int = 0,
         *,
         overlay: str | None = None,
         follow: int = 0,
         note: str = "",
         ghost: State | None = None,
     ) -> ByteArray:
-        """Return a new image of one game, (H, W, 3) uint8.
+        """Return a new image of one scene, (H, W, 3) uint8.
 
         overlay: none, input, safety or map; None for the painter's
         follow: index of the vehicle for camera, read-outs, trail and overlay
         note: a line above the label
-        ghost: another run (its row 0), whose ego vehicle is shown at its lead in distance since both were first
+        ghost: another run (its env 0), whose ego vehicle is shown at its lead in distance since both were first
             painted or observed
         """
         if not 0 <= follow < self.rules.vehicles:
             raise ValueError(f"follow must be in [0, {self.rules.vehicles - 1}], got {follow}")
-        history, game = self.observe(state, row, ghost), state[row]
-        camera = self._road.camera(game, follow)
+        history, scene = self.observe(state, env_index, ghost), state[env_index]
+        camera = self._road.camera(scene, follow)
         self._canvas.set_clip(self.layout.road)
         self._road.draw_surface(self._canvas, camera, history.ground)
         overlay = check_overlay(overlay or self.overlay)
-        cells = self._overlay_cells(game, overlay, follow)
+        cells = self._overlay_cells(scene, overlay, follow)
         if cells is not None:
             self._road.draw_cells(self._canvas, cells, camera, overlay)
         self._road.draw_trail(self._pixels, history.trail(follow), camera, self.trail_colour)
-        self._road.draw_vehicles(self._canvas, game, camera)
+        self._road.draw_vehicles(self._canvas, scene, camera)
         if cells is not None and overlay == "input":
             self._road.draw_cells(self._canvas, cells, camera, "number")
         if ghost is not None:
@@ -135,49 +135,49 @@ class Painter:
             self._road.draw_ghost(self._canvas, ghost[0], lead, camera)
         speed = int(history.mean_speed_mph(follow) // 1)
         label = self.label if follow == 0 else f"vehicle {follow}"
-        readout = Readout(speed, int(game["passed"]), overlay, int(game["frame"]), label, note)
+        readout = Readout(speed, int(scene["passed"]), overlay, int(scene["frame"]), label, note)
         if self.layout.panel.width == 0:
             self._caption.draw(self._canvas, readout)
         self._canvas.set_clip(None)
         self._panel.draw(self._canvas, readout)
         return self._pixels.copy()
 
-    def observe(self, state: State, row: int = 0, ghost: State | None = None) -> History:
-        """Record a row's current frame for trail and read-out without painting it; return the row's history.
+    def observe(self, state: State, env_index: int = 0, ghost: State | None = None) -> History:
+        """Record an env's current frame for trail and read-out without painting it; return its history.
 
         ghost: another run whose distance is recorded too
         """
         if ghost is not None:
             self._ghost_history.observe(ghost, 0)
-        history = self._histories.get(row)
+        history = self._histories.get(env_index)
         if history is None:
-            history = self._histories[row] = History(self.rules.vehicles)
-        history.observe(state, row)
+            history = self._histories[env_index] = History(self.rules.vehicles)
+        history.observe(state, env_index)
         return history
 
     def take_over(self, other: "Painter") -> None:
-        """Take over the histories of another painter of the same games, as when a window is resized."""
+        """Take over the histories of another painter of the same envs, as when a window is resized."""
         self._histories, self._ghost_history = other._histories, other._ghost_history
 
-    def forget(self, row: int | None = None) -> None:
-        """Clear the history of one row, or of all; call it when a row starts a new game."""
+    def forget(self, env_index: int | None = None) -> None:
+        """Clear the history of one env, or of all; call it when an env starts a new episode."""
         self._ghost_history = History(self.rules.vehicles)
-        if row is None:
+        if env_index is None:
             self._histories.clear()
         else:
-            self._histories.pop(row, None)
+            self._histories.pop(env_index, None)
 
-    def enter(self, ground: float, ghost_ground: float = 0.0, row: int = 0) -> None:
-        """Restart a row's history at another frame, by which its road has moved `ground` [px]."""
-        self._histories[row] = History(self.rules.vehicles, ground)
+    def enter(self, ground: float, ghost_ground: float = 0.0, env_index: int = 0) -> None:
+        """Restart an env's history at another frame, by which its road has moved `ground` [px]."""
+        self._histories[env_index] = History(self.rules.vehicles, ground)
         self._ghost_history = History(self.rules.vehicles, ghost_ground)
 
-    def _overlay_cells(self, game: np.void, overlay: str, follow: int) -> Cells | None:
+    def _overlay_cells(self, scene: np.void, overlay: str, follow: int) -> Cells | None:
         if overlay == "input":
-            return input_cells(self.rules, game, self.sensor, follow)
+            return input_cells(self.rules, scene, self.sensor, follow)
         if overlay == "safety":
-            return safety_cells(self.rules, game, follow)
-        return map_cells(self.rules, game) if overlay == "map" else None
+            return safety_cells(self.rules, scene, follow)
+        return map_cells(self.rules, scene) if overlay == "map" else None
 
 
 def _checked_size(size: tuple[int, int]) -> tuple[int, int]:

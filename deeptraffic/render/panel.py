@@ -181,5 +181,5 @@ class Panel:
 
 
 def signed(number: int) -> str:
-    """Return a whole number with thousands marked and a true minus sign."""
+    """Return an integer with thousands separators and a true minus sign."""
     return f"{number:,}".replace("-", "\u2212")

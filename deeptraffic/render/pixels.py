@@ -1,4 +1,4 @@
-"""Pixel observations: small images of many games at once, in the painter's palette, rendered without pygame.
+"""Pixel observations: small images of many envs at once, in the painter's palette, rendered without pygame.
 
 The image shows the whole simulated road without verge and panel: at 84 x 84 pixels, a lane is 12 pixels wide and a
 vehicle 9 x 4. Pixels are anti-aliased by the area that a shape covers, so that motion of a fraction of a pixel shows.
@@ -25,7 +25,7 @@ U8 = NDArray[np.uint8]
 
 
 class PixelPainter:
-    """Renders rows of State as small images.
+    """Renders the envs of a State as small images.
 
     Args:
         rules: sizes of the road, and which vehicles are driven
@@ -45,14 +45,16 @@ class PixelPainter:
         self._inks = self._ink([*bodies, DARK.glass])
         self._background = self._road()
 
-    def paint(self, state: State, rows: NDArray[np.int64] | None = None, out: U8 | None = None) -> U8:
-        """Return images of rows (all by default), (B, H, W, C) uint8, or write them into `out` of that shape."""
-        rows = np.arange(len(state["x"])) if rows is None else np.asarray(rows, np.int64)
+    def paint(self, state: State, env_indices: NDArray[np.int64] | None = None, out: U8 | None = None) -> U8:
+        """Return images of envs (all by default), (B, H, W, C) uint8, or write them into `out` of that shape."""
+        env_indices = np.arange(len(state["x"])) if env_indices is None else np.asarray(env_indices, np.int64)
         if out is None:
-            out = np.empty((len(rows), *self.shape), np.uint8)
-        elif out.shape != (len(rows), *self.shape) or out.dtype != np.uint8:
-            raise ValueError(f"out must be uint8 of shape {(len(rows), *self.shape)}, got {out.dtype} of {out.shape}")
-        _paint_rows(state["x"], state["y"], rows, self._scale, self._background, self._inks, out)
+            out = np.empty((len(env_indices), *self.shape), np.uint8)
+        elif out.shape != (len(env_indices), *self.shape) or out.dtype != np.uint8:
+            raise ValueError(
+                f"out must be uint8 of shape {(len(env_indices), *self.shape)}, got {out.dtype} of {out.shape}"
+            )
+        _paint_envs(state["x"], state["y"], env_indices, self._scale, self._background, self._inks, out)
         return out
 
     def _ink(self, colours: list[Colour]) -> F32:
@@ -75,15 +77,15 @@ class PixelPainter:
 
 
 @compiled
-def _paint_rows(
-    x: NDArray, y: NDArray, rows: NDArray, scale: tuple[float, float], background: F32, inks: F32, out: U8
+def _paint_envs(
+    x: NDArray, y: NDArray, env_indices: NDArray, scale: tuple[float, float], background: F32, inks: F32, out: U8
 ) -> None:
-    """Write images of rows to `out`; inks: (N + 1, C) of the vehicles' bodies, then of their glass."""
+    """Write images of envs to `out`; inks: (N + 1, C) of the vehicles' bodies, then of their glass."""
     image = np.empty_like(background)
-    for k in range(len(rows)):
+    for k in range(len(env_indices)):
         image[:] = background
         for vehicle in range(x.shape[1] - 1, -1, -1):  # the ego vehicle last, so that nothing hides it
-            left, top = x[rows[k], vehicle], y[rows[k], vehicle]
+            left, top = x[env_indices[k], vehicle], y[env_indices[k], vehicle]
             if -VEHICLE_LENGTH < top < out.shape[1] / scale[0]:
                 lay_box(image, scale, left, top, VEHICLE_WIDTH, VEHICLE_LENGTH, inks[vehicle])
                 for middle, half_width, half_length in GLASS:

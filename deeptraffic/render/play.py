@@ -41,7 +41,7 @@ class Play:
     """A run that is driven by hand.
 
     Args:
-        rules: the game
+        rules: of the road
         name: of the driver, for the table and the trace
         seed: of the open run
         frames: length of the run; 2,000 for an official one

@@ -45,7 +45,7 @@ class Camera(NamedTuple):
 
 
 class RoadView:
-    """Draws one game's road into `place` of a canvas at `scale` [pixels per px].
+    """Draws one scene's road into `place` of a canvas at `scale` [pixels per px].
 
     Args:
         rules: sizes of the road
@@ -70,14 +70,14 @@ class RoadView:
         self._surfaces = [self._surface(phase / SURFACE_PHASES) for phase in range(SURFACE_PHASES)]
         self._tiles = CellTiles(theme, scale)
 
-    def camera(self, game: np.void, follow: int = 0, fraction: float | None = None) -> Camera:
-        """Return the camera that holds vehicle `follow` at a fraction of the view's height, by default the game's.
+    def camera(self, scene: np.void, follow: int = 0, fraction: float | None = None) -> Camera:
+        """Return the camera that holds vehicle `follow` at a fraction of the view's height, by default the original's.
 
-        The camera of the ego vehicle stands still: the game itself keeps that vehicle near one line.
+        The camera of the ego vehicle stands still: the simulator itself keeps that vehicle near one line.
         """
         visible = self.place.height / self.scale
         fraction = self.rules.ego_y / self.rules.road_length if fraction is None else fraction
-        focus = self.rules.ego_y if follow == 0 else self._finite(game["y"][follow])
+        focus = self.rules.ego_y if follow == 0 else self._finite(scene["y"][follow])
         return Camera(self._left, focus - fraction * visible)
 
     def draw_surface(self, canvas: "pygame.Surface", camera: Camera, ground: float) -> None:
@@ -89,11 +89,11 @@ class RoadView:
         canvas.blit(self._surfaces[phase], place[:2], (0, whole, place.width, place.height))
         self._darken_beyond(canvas, camera)
 
-    def draw_vehicles(self, canvas: "pygame.Surface", game: np.void, camera: Camera) -> None:
+    def draw_vehicles(self, canvas: "pygame.Surface", scene: np.void, camera: Camera) -> None:
         """Draw all vehicles, the ego vehicle last so that nothing hides it."""
         shift_x = self.place.left - camera.left * self.scale
         shift_y = self.place.top - camera.top * self.scale
-        xs, ys = (game["x"] * self.scale + shift_x).tolist(), (game["y"] * self.scale + shift_y).tolist()
+        xs, ys = (scene["x"] * self.scale + shift_x).tolist(), (scene["y"] * self.scale + shift_y).tolist()
         above, below = self.place.top - VEHICLE_LENGTH * self.scale * 1.5, self.place.top + self.place.height
         images = []
         for vehicle in reversed(range(len(xs))):
@@ -137,13 +137,13 @@ class RoadView:
             images.append((tile(value), (round(left), round(top))))
         canvas.blits(images, False)
 
-    def draw_ghost(self, canvas: "pygame.Surface", game: np.void, lead: float, camera: Camera) -> None:
+    def draw_ghost(self, canvas: "pygame.Surface", scene: np.void, lead: float, camera: Camera) -> None:
         """Draw another run's ego vehicle semi-transparent, `lead` [px] ahead of its own position.
 
         Outside the view, an arrow at the edge points to it.
         """
-        x = self.place.left + (game["x"][0] - camera.left) * self.scale
-        y = self.place.top + (self._finite(game["y"][0]) - lead - camera.top) * self.scale
+        x = self.place.left + (scene["x"][0] - camera.left) * self.scale
+        y = self.place.top + (self._finite(scene["y"][0]) - lead - camera.top) * self.scale
         sprite, at = self.sprites.place(EGO, 0, x, y)
         if -sprite.get_height() < at[1] - self.place.top < self.place.height:
             faint = sprite.copy()

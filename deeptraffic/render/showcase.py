@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SIZE = (1280, 720)  # [pixels]
 SHOWCASE_FPS = 30
 SECONDS = 30
-GAME_FRAMES = 2  # [frames] of the game per frame of the video
+SIM_FRAMES = 2  # [frames] of the simulation per frame of the video
 ENLARGED = 2.8  # [pixels per px]
 FADE = 15  # [frames] of the video to fade in and out
 LEFT = 64  # [pixels] left edge of the text
@@ -60,7 +60,7 @@ def showcase_frames(episode: Episode, card: Showcase, seconds: float = SECONDS) 
     painter = _ShowcasePainter(episode, card, images)
     for number in range(images):
         yield _faded(painter.paint(number), number, images)
-        for _ in range(GAME_FRAMES):
+        for _ in range(SIM_FRAMES):
             episode.advance()
             painter.history.observe(episode.state, 0)
 
@@ -95,20 +95,20 @@ class _ShowcasePainter:
 
     def paint(self, number: int) -> ByteArray:
         """Return a new image of the current frame."""
-        game = self.episode.state[0]
+        scene = self.episode.state[0]
         self.speeds.append(self.history.mean_speed_mph(0))
         self.canvas.blit(self.background, (0, 0))
         for view, fraction in ((self.road, 0.56), (self.map, None)):
-            camera = view.camera(game, fraction=fraction)
+            camera = view.camera(scene, fraction=fraction)
             self.canvas.set_clip(view.place)
             view.draw_surface(self.canvas, camera, self.history.ground)
             view.draw_trail(self.pixels, self.history.trail(0), camera, self.trail)
-            view.draw_vehicles(self.canvas, game, camera)
+            view.draw_vehicles(self.canvas, scene, camera)
         self.canvas.set_clip(None)
         self._draw_window_of_map()
         self._draw_counter(int(self.speeds[-1] // 1))
         self._draw_graph()
-        self._draw_facts(int(game["passed"]))
+        self._draw_facts(int(scene["passed"]))
         return self.pixels.copy()
 
     def _background(self) -> "pygame.Surface":
@@ -184,8 +184,8 @@ class _ShowcasePainter:
         """Outline the part of the map that the enlarged road shows."""
         import pygame
 
-        game = self.episode.state[0]
-        close, whole = self.road.camera(game, fraction=0.56), self.map.camera(game)
+        scene = self.episode.state[0]
+        close, whole = self.road.camera(scene, fraction=0.56), self.map.camera(scene)
         top = (close.top - whole.top) * self.map.scale
         height = self.road.place.height / self.road.scale * self.map.scale
         width = self.episode.rules.road_width * self.map.scale + 10

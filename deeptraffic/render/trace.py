@@ -46,7 +46,7 @@ class TraceError(ValueError):
 
 
 class Start(NamedTuple):
-    """Initial conditions of a game.
+    """Initial conditions of an episode.
 
     stream: state of the random stream before the reset, 1..2147483646
     run: the reset number
@@ -70,15 +70,15 @@ class Start(NamedTuple):
         return cls(int(sim.state.rng[0]), 1)
 
     @classmethod
-    def of(cls, sim: Simulator, run: int, row: int = 0) -> "Start":
-        """Return the start of the game that `sim.reset(run, row)` would now begin."""
-        return cls(int(sim.state.rng[row]), run, int(sim.state.action[row]))
+    def of(cls, sim: Simulator, run: int, env_index: int = 0) -> "Start":
+        """Return the start of the episode that `sim.reset(run, env_index)` would now begin."""
+        return cls(int(sim.state.rng[env_index]), run, int(sim.state.action[env_index]))
 
-    def reset(self, sim: Simulator, row: int = 0) -> None:
-        """Start this game in a row of a simulator."""
-        sim.state.rng[row] = self.stream
-        sim.state.action[row] = self.action
-        sim.reset(self.run, [row])
+    def reset(self, sim: Simulator, env_index: int = 0) -> None:
+        """Start this episode in one env of a simulator."""
+        sim.state.rng[env_index] = self.stream
+        sim.state.action[env_index] = self.action
+        sim.reset(self.run, [env_index])
 
 
 class Trace(NamedTuple):
@@ -134,9 +134,9 @@ def is_trace(path: str | Path) -> bool:
         return {"meta.npy", "actions.npy", "checks.npy"} <= set(archive.namelist())
 
 
-def rounded_positions(game: np.void) -> NDArray[np.int16]:
+def rounded_positions(scene: np.void) -> NDArray[np.int16]:
     """Return x and y of all vehicles in the checks' format, (N, 2) int16 [px]."""
-    positions = np.stack([game["x"], game["y"]], axis=1)
+    positions = np.stack([scene["x"], scene["y"]], axis=1)
     return np.rint(np.nan_to_num(positions, nan=FAR_AWAY).clip(-FAR_AWAY, FAR_AWAY)).astype(np.int16)
 
 

@@ -35,11 +35,11 @@ def make_track(trace: Trace) -> dict[str, Any]:
     history.observe(episode.state, 0)
     while True:
         if episode.frame % FRAME_STEP == 0:
-            game = episode.state[0]
-            positions.append(np.stack([game["x"], game["y"]]))
+            scene = episode.state[0]
+            positions.append(np.stack([scene["x"], scene["y"]]))
             ground.append(history.ground)
             speed.append(int(history.mean_speed_mph(0) // 1))
-            passed.append(int(game["passed"]))
+            passed.append(int(scene["passed"]))
         if not episode.advance():
             break
         history.observe(episode.state, 0)

@@ -181,9 +181,9 @@ DAMAGED = [
     Case("a sign flipped in a weight, which is another policy", flipped(len(POLICY) - 1, 7), ACCEPTED),
     Case("NaN among the weights", POLICY[:-8] + NOT_A_NUMBER, "broken", "not finite"),
     Case("infinity among the weights", POLICY[:-8] + INFINITE, "broken", "not finite"),
-    Case("zeros", bytes(4096), "broken", "no policy file"),
+    Case("zeros", bytes(4096), "broken", "not a policy file"),
     Case("noise", np.random.default_rng(0).bytes(4096), "broken"),
-    Case("another program's safetensors", changed(lambda h: h["__metadata__"].clear()), "broken", "no policy file"),
+    Case("another program's safetensors", changed(lambda h: h["__metadata__"].clear()), "broken", "not a policy file"),
 ]
 HEADERS = [
     Case("a header as long as the world", b"\xff" * 8 + b"{" + TENSORS, "broken", "header is said to have"),
@@ -200,8 +200,8 @@ HEADERS = [
     Case("100,000 tensors", lambda: many_tensors(100_000), "broken", "header is said to have"),
     Case("800 tensors", lambda: many_tensors(800), "broken", "at most 256"),
     Case("a tensor of 10^18 numbers", tensor("1.weight", shape=[10**9, 10**9]), "broken"),
-    Case("a tensor with eight axes", tensor("1.weight", shape=[1] * 8), "broken", "1 to 4"),
-    Case("a tensor of negative length", tensor("1.weight", shape=[-3, -15]), "broken", "whole numbers"),
+    Case("a tensor with eight axes", tensor("1.weight", shape=[1] * 8), "broken", "list of 1 to 4"),
+    Case("a tensor of negative length", tensor("1.weight", shape=[-3, -15]), "broken", "integers"),
     Case("a tensor before the file", tensor("1.weight", data_offsets=[-360, 0]), "broken", "first byte"),
     Case("a tensor behind the file", tensor("1.weight", data_offsets=[10**6, 10**6 + 360]), "broken"),
     Case("tensors that overlap", tensor("1.bias", data_offsets=[0, 24]), "broken"),

@@ -225,8 +225,8 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     "duplicate tensor": (rebuilt(swap(b'"1.bias"', b'"1.weight"')), "twice"),
     "duplicate key": (rebuilt(swap(b'"dtype"', b'"dtype": "F32", "dtype"')), "twice"),
     "no metadata": (rebuilt(lambda h: {k: v for k, v in h.items() if k != "__metadata__"}), "no __metadata__"),
-    "metadata of numbers": (rebuilt(lambda h: h["__metadata__"].update(a=1)), "no __metadata__ of texts"),
-    "another safetensors file": (rebuilt(lambda h: h.update(__metadata__={"format": "pt"})), "no policy file"),
+    "metadata of numbers": (rebuilt(lambda h: h["__metadata__"].update(a=1)), "no __metadata__ of strings"),
+    "another safetensors file": (rebuilt(lambda h: h.update(__metadata__={"format": "pt"})), "not a policy file"),
     "manifest is no JSON": (rebuilt(lambda h: h.update(__metadata__={KEY: "{"})), "manifest is not valid JSON"),
     "unknown layer": (with_manifest(layers=[{"type": "pickle"}]), "unknown layer type"),
     "another layer list": (with_manifest(layers=[{"type": "dense", "outputs": 5}]), "belongs to no layer"),
@@ -234,9 +234,9 @@ FAULTS: dict[str, tuple[bytes, str]] = {
         with_manifest(
             observation={"lanes_side": 15, "patches_ahead": 1000, "patches_behind": 1000, "temporal_window": 100}
         ),
-        "inputs; give 1 to",
+        "inputs must be an integer in [1, 1048576]",
     ),
-    "huge layer": (with_manifest(layers=[{"type": "dense", "outputs": 2**20}] * 9), "scratch numbers; at most"),
+    "huge layer": (with_manifest(layers=[{"type": "dense", "outputs": 2**20}] * 9), "values of scratch, at most"),
     "huge image": (
         with_manifest(
             layers=[
@@ -252,14 +252,14 @@ FAULTS: dict[str, tuple[bytes, str]] = {
         "'x' belongs to no layer",
     ),
     "many tensors": (rebuilt(lambda h: h.update({str(i): 0 for i in range(300)})), "307 tensors; at most 256"),
-    "half": (rebuilt(entry("1.bias", dtype="BF16")), "dtype 'BF16'"),
-    "dtype is a list": (rebuilt(entry("1.bias", dtype=["F32"])), "has dtype"),
+    "half": (rebuilt(entry("1.bias", dtype="BF16")), "got 'BF16'"),
+    "dtype is a list": (rebuilt(entry("1.bias", dtype=["F32"])), "dtype must be one of"),
     "wrong shape": (rebuilt(entry("1.weight", shape=[12, 6])), "its layer needs (6, 12)"),
     "wrong size": (rebuilt(entry("1.weight", shape=[12, 7])), "sizes do not agree"),
-    "negative shape": (rebuilt(entry("1.weight", shape=[-6, -12])), "has shape"),
-    "shape of floats": (rebuilt(entry("1.weight", shape=[6.0, 12])), "has shape"),
-    "shape of truth": (rebuilt(entry("1.weight", shape=[True, 72])), "has shape"),
-    "huge shape": (rebuilt(entry("1.weight", shape=[2**40, 2**40])), "has shape"),
+    "negative shape": (rebuilt(entry("1.weight", shape=[-6, -12])), "shape must be a list of 1 to"),
+    "shape of floats": (rebuilt(entry("1.weight", shape=[6.0, 12])), "shape must be a list of 1 to"),
+    "shape of truth": (rebuilt(entry("1.weight", shape=[True, 72])), "shape must be a list of 1 to"),
+    "huge shape": (rebuilt(entry("1.weight", shape=[2**40, 2**40])), "shape must be a list of 1 to"),
     "offsets back": (rebuilt(entry("1.weight", data_offsets=[288, 0])), "sizes do not agree"),
     "overlap": (rebuilt(entry("1.bias", data_offsets=[0, 24])), "overlaps"),
     "gap": (rebuilt(entry("1.weight", data_offsets=[8, 296])), "leaves a gap"),

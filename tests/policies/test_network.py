@@ -209,20 +209,20 @@ def test_activation_equals_pytorchs(activation: str) -> None:
 
 DENSE = v.Dense(outputs=5)
 FAULTS: dict[str, tuple[int, tuple[Layer, ...], dict[str, Any], str]] = {
-    "no layers": (2, (), {}, "0 layers; give 1 to 255"),
-    "no inputs": (0, (DENSE,), {}, "0 inputs"),
+    "no layers": (2, (), {}, r"number of layers must be in \[1, 255\], got 0"),
+    "no inputs": (0, (DENSE,), {}, r"inputs must be an integer in \[1, 1048576\], got 0"),
     "missing": (2, (DENSE,), {"1.weight": np.zeros((5, 2))}, "'1.bias' is missing"),
     "surplus": (2, (v.Relu(),), {"1.weight": np.zeros(2)}, "belongs to no layer"),
     "shape": (2, (v.Dense(outputs=5, bias=False),), {"1.weight": np.zeros((2, 5))}, r"needs \(5, 2\)"),
     "not finite": (1, (v.Dense(outputs=1, bias=False),), {"1.weight": np.array([[np.nan]])}, "not finite"),
     "forward reference": (2, (v.Add(inputs=(0, 1)),), {}, "reads value 1"),
     "add": (3, (v.Slice(start=0, stop=2), v.Add(inputs=(0, 1))), {}, "must be equal"),
-    "arity": (2, (v.Add(),), {}, "has 1 inputs; give 2 to 64"),
-    "reshape": (6, (v.Reshape(shape=(4, 2)),), {}, "needs 8 numbers, not 6"),
+    "arity": (2, (v.Add(),), {}, "must have 2 to 64 inputs, got 1"),
+    "reshape": (6, (v.Reshape(shape=(4, 2)),), {}, "needs 8 values, not 6"),
     "conv of a vector": (6, (v.Conv2d(filters=1, kernel=(1, 1)),), {}, "put a reshape"),
     "window": (60, (IMAGE, v.Conv2d(filters=1, kernel=(6, 1))), {}, "does not fit"),
     "heads": (48, (SET, v.Attention(heads=3)), {}, "do not divide into 3 heads"),
-    "multiplications": (10_000, (v.Dense(outputs=9_000),), {}, "90000000 multiplications; at most 50000000"),
+    "multiplications": (10_000, (v.Dense(outputs=9_000),), {}, "90000000 multiplications, at most 50000000"),
     "memory": (1, tuple(v.Lstm(hidden=4096) for _ in range(9)), {}, "at most"),
 }
 

@@ -37,7 +37,7 @@ class FullObservation(Observation):
 
 
 def field_space(kind: np.dtype) -> spaces.Box:
-    """Return the space of one field of a game's record."""
+    """Return the space of one field of the state's record."""
     shape, base = kind.shape or (1,), kind.base
     if base.kind == "f":
         return spaces.Box(-np.inf, np.inf, shape, base.type)

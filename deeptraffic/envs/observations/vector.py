@@ -1,4 +1,4 @@
-"""The game's own observation vector."""
+"""Observation vector of the original game: the sensor's cells."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -27,8 +27,8 @@ class VectorObservation(FlatObservation):
     """The sensor's cells, from the farthest row ahead: free 1, off the road 0, a vehicle its speed / 100 (2017: / 7).
 
     (D,) float64, D = (2L+1) * (P+Q), in -1..6; a vehicle reads 0..0.04, in 2017 0..0.58 and the own car's cells up to
-    5.8. (By the game's rules, a driver who accelerates right after braking to a speed factor of about -1e-17 can reach
-    any speed; it is not hidden.)
+    5.8. (By the rules, a policy that accelerates right after braking to a speed factor of about -1e-17 can reach
+    any speed; this is not hidden.)
     """
 
     kind: str = field(default="vector", init=False)

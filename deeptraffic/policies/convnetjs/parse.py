@@ -233,9 +233,11 @@ class JSSettings:
             given.append(self._value())
             self._skip(",")
         if len(given) != 3:
-            self._fail(f"deepqlearn.Brain gets {len(given)} arguments; give num_inputs, num_actions and opt", name.line)
+            self._fail(
+                f"deepqlearn.Brain takes 3 arguments (num_inputs, num_actions, opt), got {len(given)}", name.line
+            )
         if name.text != "brain":
-            self._fail(f"the Brain is called {name.text!r}; the game looks for it as brain", name.line)
+            self._fail(f"the Brain is called {name.text!r}; the game expects the name brain", name.line)
         self.brain = BrainSettings(given[0], given[1], given[2], name.line)
         self.lines["brain"] = name.line
 
@@ -264,7 +266,7 @@ class JSSettings:
         self._skip("=>")
         self._take("{")
         if len(parameters) != 2:
-            self._fail(f"learn takes {len(parameters)} parameters; the game gives state and lastReward", line)
+            self._fail(f"learn must take 2 parameters (state, lastReward), got {len(parameters)}", line)
         self._learn_body(*parameters)
         self.has_learn = True
 
@@ -401,14 +403,14 @@ class JSSettings:
         if name == "pow" and len(given) == 2 and all(is_number(x) and abs(x) <= 1000 for x in given):
             return self._arithmetic("*", float(given[0]) ** min(given[1], 64), 1)
         if name not in functions or len(given) != 1 or not is_number(given[0]) or not math.isfinite(given[0]):
-            self._fail(f"Math.{name} of {given!r:.40} is not understood; write the number", line)
+            self._fail(f"Math.{name} of {given!r:.40} is not supported; write its value", line)
         return functions[name](given[0])
 
     def _arithmetic(self, operator: str, left: Any, right: Any) -> Any:
         if operator == "+" and isinstance(left, str) and isinstance(right, str):
             return left + right
         if not is_number(left) or not is_number(right):
-            self._fail(f"{left!r:.40} {operator} {right!r:.40} is no sum of numbers")
+            self._fail(f"{left!r:.40} {operator} {right!r:.40} is not a sum of numbers")
         if operator in "/%" and right == 0:
             self._fail(f"{left} {operator} 0")
         value = {"+": left + right, "-": left - right, "*": left * right}.get(operator)
@@ -420,7 +422,7 @@ class JSSettings:
 
 
 def number(token: JSToken) -> int | float:
-    """The value of a number token; a whole number is an int."""
+    """The value of a number token: an int where it is integral."""
     if token.text[:2] in ("0x", "0X"):
         return int(token.text, 16)
     value = float(token.text)

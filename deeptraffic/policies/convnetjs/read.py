@@ -1,4 +1,4 @@
-"""The original game's files: read a submission, JavaScript text with ConvNetJS weights, as what drove there.
+"""The original game's files: read a submission, JavaScript text with ConvNetJS weights, as the policy that drove there.
 
     >>> submission = read_convnetjs(Path("net.js").read_text("utf-8"), "net")
     >>> evaluate_official(submission.policy(), other_agents=submission.other_agents)
@@ -42,7 +42,7 @@ MAX_VOL = v.MAX_VALUE
 class ConvNetJSFile:
     """What a submission's file says.
 
-    label: its name; network, sensor, temporal_window: what drives; other_agents: copies that its author drove with
+    label: its name; network, sensor, temporal_window: of the policy; other_agents: copies that its author drove with
     facts: settings that driving does not need, as the file gives them
     """
 
@@ -54,7 +54,7 @@ class ConvNetJSFile:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def policy(self) -> NetworkPolicy:
-        """Return the Brain that drives."""
+        """Return the policy."""
         return NetworkPolicy(
             self.label, self.network, self.sensor, self.temporal_window, other_agents=self.other_agents
         )
@@ -64,7 +64,7 @@ def read_convnetjs(text: str, label: str) -> ConvNetJSFile:
     """Read the text of an original game's file.
 
     Raises ConvNetJSError, a ValueError, that names the line and the reason, for whatever the game could not drive with
-    or whatever drives by more than its network.
+    or a file in which more than the network chooses the actions.
     """
     if len(text) > MAX_CHARACTERS:
         raise ConvNetJSError(1, f"the file has {len(text)} characters; at most {MAX_CHARACTERS} are read")
@@ -121,7 +121,7 @@ def _weights_text(text: str, start: int, line: int) -> tuple[str, int]:
 
 def _read_json(body: str, line: int) -> Any:
     def refuse(constant: str) -> NoReturn:
-        raise ConvNetJSError(line, f"the weights hold {constant}, which is no number; train again")
+        raise ConvNetJSError(line, f"the weights hold {constant}, which is not a number; train again")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         record = dict(pairs)
@@ -159,13 +159,13 @@ class _NetworkReader:
         self.tensors: Tensors = {}
         self.shape: tuple[int, ...] = (1, 1, 1)  # rows, columns, channels of the value before
         self.flat = True
-        self.empty = False  # a window larger than the value before it gave no number at all
+        self.empty = False  # a window larger than the value before it gave no value at all
 
     def read(self) -> Network:
         inputs = 0
         for number, record in enumerate(self.records):
             if not isinstance(record, dict):
-                raise ValueError(f"layer {number} is no object")
+                raise ValueError(f"layer {number} is not an object")
             kind = record.get("layer_type")
             if (number == 0) != (kind == "input"):
                 raise ValueError(f"layer {number} is of type {kind!r:.40}; the first, and it alone, must be the input")
@@ -232,7 +232,7 @@ class _NetworkReader:
             weight, self.empty = (
                 np.zeros((outputs, 1)),
                 False,
-            )  # of the one number that stands for none: the bias is left
+            )  # of the one value that stands for none: the bias is left
         self.append(v.Dense(outputs=outputs), weight=weight, bias=self.biases(record, outputs))
         self.shape = (1, 1, outputs)
 
@@ -265,9 +265,9 @@ class _NetworkReader:
         self.after_window(window, self.shape[2])
 
     def swallowed(self, record: dict[str, Any], channels: int) -> bool:
-        """Whether the window does not fit into the value: the library then gives no number, or zeros.
+        """Whether the window does not fit into the value: the library then gives no value, or zeros.
 
-        It computes 0 rows and columns, or a negative number of each, whose product is a count of numbers never written.
+        It computes 0 rows and columns, or a negative number of each, whose product is a count of values never written.
         """
         rows, columns = self.sides(self.window(record))
         if rows > 0 and columns > 0:
@@ -299,7 +299,7 @@ class _NetworkReader:
         said = math.prod(real(record, key) if key in record else side for key, side in now)
         given = 0 if self.empty else math.prod(self.shape)
         if said != given:
-            raise ValueError(f"{self.where} says it gives {said:g} numbers, but it gives {given}")
+            raise ValueError(f"{self.where} declares {said:g} outputs, but has {given}")
 
     def filters(self, record: dict[str, Any], count: int, shape: tuple[int, int, int]) -> NDArray[np.float64]:
         found = record.get("filters")
@@ -314,22 +314,22 @@ class _NetworkReader:
         return self.vol(record.get("biases"), count)
 
     def vol(self, record: Any, count: int) -> NDArray[np.float64]:
-        """The numbers of a Vol: `w` is a list, or an object from index strings to numbers in any order.
+        """The values of a Vol: `w` is a list, or an object from index strings to values in any order.
 
-        A number that was not finite when it was saved stands as null, which the library reads as 0.
+        A value that was not finite when it was saved is stored as null, which the library reads as 0.
         """
         numbers = record.get("w") if isinstance(record, dict) else None
         if isinstance(numbers, dict):
             try:
                 numbers = [numbers[str(i)] for i in range(len(numbers))]
             except KeyError as missing:
-                raise ValueError(f"{self.where} lacks weight number {missing}") from None
+                raise ValueError(f"{self.where} lacks weight {missing}") from None
         if not isinstance(numbers, list) or len(numbers) != count:
             have = len(numbers) if isinstance(numbers, list) else "no"
-            raise ValueError(f"{self.where} has {have} numbers where {count} belong: the sizes do not agree")
+            raise ValueError(f"{self.where} must have {count} weights, got {have}: the sizes do not agree")
         numbers = [0.0 if n is None else n for n in numbers]
         if not all(is_number(n) for n in numbers):
-            raise ValueError(f"{self.where} holds a weight that is no number")
+            raise ValueError(f"{self.where} holds a weight that is not a number")
         values = np.array(numbers, np.float64)
         if not np.isfinite(values).all():
             raise ValueError(f"{self.where} holds a weight that is not finite")
@@ -337,10 +337,10 @@ class _NetworkReader:
 
 
 def whole(record: dict[str, Any], key: str, default: int | None = None) -> int:
-    """Entry `key`, a whole number from 0 to a million."""
+    """Entry `key`, an integer in [0, MAX_VOL]."""
     value: Any = record.get(key, default)
     if not is_number(value) or value != int(value) or not 0 <= value <= MAX_VOL:
-        raise ValueError(f"{key}={value!r:.40} is no size from 0 to {MAX_VOL}")
+        raise ValueError(f"{key} must be an integer in [0, {MAX_VOL}], got {value!r:.40}")
     return int(value)
 
 
@@ -348,7 +348,7 @@ def real(record: dict[str, Any], key: str) -> float:
     """Entry `key`, a finite number."""
     value: Any = record.get(key)
     if not is_number(value) or not math.isfinite(value):
-        raise ValueError(f"{key}={value!r:.40} is no number")
+        raise ValueError(f"{key} must be a finite number, got {value!r:.40}")
     return float(value)
 
 
@@ -371,7 +371,7 @@ def _combine(settings: JSSettings, network: Network, label: str, weights_line: i
     opt = brain.opt if isinstance(brain.opt, dict) else {}
     window = opt.get("temporal_window", DEFAULT_TEMPORAL_WINDOW)
     if not is_number(window) or window != int(window) or not 0 <= window <= 100:
-        raise ConvNetJSError(brain.line, f"temporal_window={window!r:.40} is no whole number from 0 to 100")
+        raise ConvNetJSError(brain.line, f"temporal_window must be an integer in [0, 100], got {window!r:.40}")
     if brain.num_inputs != sensor.size:
         raise ConvNetJSError(
             brain.line,
@@ -379,9 +379,7 @@ def _combine(settings: JSSettings, network: Network, label: str, weights_line: i
             f"patchesAhead={sensor.patches_ahead} and patchesBehind={sensor.patches_behind} give {sensor.size}",
         )
     if brain.num_actions != ACTIONS:
-        raise ConvNetJSError(
-            brain.line, f"the Brain chooses from {brain.num_actions!r:.40} actions; there are {ACTIONS}"
-        )
+        raise ConvNetJSError(brain.line, f"num_actions must be {ACTIONS}, got {brain.num_actions!r:.40}")
     _check_network(network, sensor, int(window), weights_line)
     return ConvNetJSFile(label, network, sensor, int(window), others, _facts(settings, opt))
 
@@ -389,11 +387,9 @@ def _combine(settings: JSSettings, network: Network, label: str, weights_line: i
 def _setting(settings: JSSettings, name: str, limit: int, default: int | None = None) -> int:
     value = settings.names.get(name, default)
     if value is None:
-        raise ConvNetJSError(1, f"{name} is not set; the game needs it")
+        raise ConvNetJSError(1, f"{name} is not set, but the game needs it")
     if not is_number(value) or value != int(value) or not 0 <= value <= limit:
-        raise ConvNetJSError(
-            settings.lines[name], f"{name}={value!r:.40}; the game knows whole numbers from 0 to {limit}"
-        )
+        raise ConvNetJSError(settings.lines[name], f"{name} must be an integer in [0, {limit}], got {value!r:.40}")
     return int(value)
 
 
@@ -406,11 +402,11 @@ def _check_network(network: Network, sensor: Sensor, window: int, line: int) -> 
             f"window {window}) give {expected}: code and weights are of different trainings",
         )
     if network.outputs != ACTIONS:
-        raise ConvNetJSError(line, f"the network has {network.outputs} outputs; there are {ACTIONS} actions")
+        raise ConvNetJSError(line, f"the network must have {ACTIONS} outputs, one per action, got {network.outputs}")
 
 
 def _facts(settings: JSSettings, opt: dict[str, Any]) -> dict[str, Any]:
-    """Settings that driving does not need: numbers and texts, by name."""
+    """Settings that driving does not need: numbers and strings, by name."""
     facts: dict[str, Any] = {}
     if is_number(settings.names.get("trainIterations")):
         facts["trainIterations"] = settings.names["trainIterations"]

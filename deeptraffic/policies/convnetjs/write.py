@@ -1,11 +1,11 @@
 """Write a network as a file that the original game loads, drives with and evaluates.
 
     >>> text = write_convnetjs(network, Sensor(3, 50, 10), label="mine")
-    >>> read_convnetjs(text, "mine").policy()              # drives as the original will
+    >>> read_convnetjs(text, "mine").policy()              # acts as it will in the original game
 
 The original knows dense layers with relu, tanh, sigmoid and maxout. What else is linear is folded into the next
 layer: scales, small convolutions, slices, concatenations and dueling heads; lane gaps become a dense layer with relu.
-Sums are then taken in another order, so the file is judged by what it does itself: import it again and compare.
+Sums are then taken in another order, so check the file by its own decisions: import it again and compare.
 """
 
 import json

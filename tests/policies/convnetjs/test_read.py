@@ -171,7 +171,7 @@ def refused(text: str) -> str:
         ("opt.gamma = 0.7;", "opt.gamma = 1/0;", "1/0", "/ 0"),
         ("num_inputs = (lanesSide", "num_inputs = (7 * lanesSide", "new deepqlearn", "give 30"),
         ("lanesSide = 1;", "lanesSide = 2;", "brain.value_net", "are for 30 inputs"),
-        ("otherAgents = 3;", "otherAgents = 30;", "otherAgents", "0 to 10"),
+        ("otherAgents = 3;", "otherAgents = 30;", "otherAgents", "otherAgents must be an integer in [0, 10], got 30"),
         ("lanesSide = 1;", "<<<<<<< HEAD\nlanesSide = 1;", "<<<<<<<", "merge conflict"),
         ("//<![CDATA[", "<!DOCTYPE html><html>", "<!DOCTYPE", "web page"),
         ("opt.gamma = 0.7;", "@", "@", "not JavaScript"),
