@@ -326,7 +326,7 @@ class _Loop:
 
 
 class _Means:
-    """Means of named metrics over minibatches, weighted by their numbers of examples."""
+    """Means of named metrics over minibatches, weighted by their example counts."""
 
     def __init__(self) -> None:
         self.sums: dict[str, float] = {}

@@ -198,7 +198,7 @@ def save_invariance(
     return save_figure(figure, path, REPORT_DPI)
 
 
-Curve = dict[str, float]  # the numbers of one epoch, train_* and validation_*
+Curve = dict[str, float]  # the metrics of one epoch, train_* and validation_*
 
 
 def save_curves(curves: Sequence[Curve], path: str | Path, title: str, best_epoch: int) -> Path:

@@ -42,11 +42,11 @@ class AttentionEncoder(Encoder):
             raise ValueError(f"heads={heads}, layers={layers} is not possible; give at least 1 of each")
         super().__init__(observation_space, features_dim, heads=heads, layers=layers)
         self.is_set = isinstance(self.observation_space, spaces.Dict) and VEHICLES in self.observation_space.spaces
-        _, numbers = sequence_shape(self.observation_space)
+        _, size = sequence_shape(self.observation_space)
         width = heads * math.ceil(features_dim / heads)
         own = self._own_space()
         self.own = nn.Linear(vector_size(own) if own else 1, width)
-        self.each = nn.Linear(numbers, width)
+        self.each = nn.Linear(size, width)
         self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(layers))
         self.out = nn.Linear(width, features_dim)
 

@@ -51,7 +51,7 @@ class CapsuleEncoder(Encoder):
         super().__init__(observation_space, features_dim, channels=list(channels), routings=routings)
         self.routings = routings
         layers, maps = conv_layers(image_shape(self.observation_space), channels)
-        self.layers = nn.Sequential(*list(layers)[:-1])  # capsules are squashed, not cut off at 0
+        self.layers = nn.Sequential(*list(layers)[:-1])  # capsules are squashed, not clipped at 0
         primary = maps[0] // PRIMARY_SIZE * maps[1] * maps[2]  # I
         outputs = -(-features_dim // OUTPUT_SIZE)  # J
         spread = (2.0 / (PRIMARY_SIZE * primary / outputs)) ** 0.5
@@ -70,10 +70,10 @@ class CapsuleEncoder(Encoder):
         """Return the output capsules (B, J, Q) on which predictions (B, I, J, Q) agree."""
         agreement = predicted.new_zeros(predicted.shape[:3])  # b, (B, I, J)
         output = predicted.new_zeros(1)
-        for number in range(self.routings):
+        for routing in range(self.routings):
             fraction = torch.softmax(agreement, 2)  # c, over the output capsules
             output = squash(torch.einsum("bij,bijq->bjq", fraction, predicted) + self.bias)  # (B, J, Q)
-            if number + 1 < self.routings:
+            if routing + 1 < self.routings:
                 agreement = agreement + torch.einsum("bijq,bjq->bij", predicted, output)
         return output
 

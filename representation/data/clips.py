@@ -5,7 +5,7 @@
     >>> MANOEUVRES[clips.labels[0]]
     'change left'
 
-A decision is carried out over 30 frames of the game; a clip takes a few of them, at a random offset, so that the
+A decision is carried out over 30 frames of the simulation; a clip takes a few of them, at a random offset, so that the
 position in the lane does not reveal the manoeuvre. The camera keeps the vehicle in the middle from side to side: in a
 single frame, a vehicle between two lanes may come from either; in several, the lane marks move.
 
@@ -31,7 +31,7 @@ KEEP, CHANGE_LEFT, CHANGE_RIGHT, BRAKE = range(len(MANOEUVRES))
 PERIOD = 30  # frames from one decision to the next
 VIEW = (88, 32)  # H, W: at zoom 2, 4 pixels a cell and 8 a lane
 ZOOM, DOWN_PX = 2.0, 150.0  # shows 200 px ahead of the ego front and 150 px behind it, four lanes wide
-CHUNK = 1024  # clips in work at a time
+CHUNK = 1024  # clips processed at a time
 
 I64 = NDArray[np.int64]
 
@@ -41,7 +41,7 @@ class ClipConfig(Checked):
     """Selection of clips from recorded driving.
 
     clips: K at most; a quarter of them of each manoeuvre, if there are so many
-    frames: T; spacing: frames of the game between two of them
+    frames: T; spacing: frames of the simulation between two of them
     moved_px: least sideways motion of a lane change in a clip; a whole change is 20 px
     slowed_mph: least loss of speed of braking
     """
@@ -63,9 +63,9 @@ class ClipConfig(Checked):
 
 @dataclass(frozen=True)
 class Clips:
-    """Clips as game records.
+    """Clips as state records.
 
-    states: (K, T) game records, between two frames
+    states: (K, T) state records, between two frames
     labels: (K,) int64 indices of `MANOEUVRES`
     """
 
@@ -110,7 +110,7 @@ def _drive(recording: Recording, run: I64, decision: I64, offsets: I64, config: 
 
 
 def _run_to(sim: Simulator, end: I64, actions: I64, run: I64, decision: I64) -> None:
-    """Drive each game to the frame `end` as recorded; other agents do nothing. Counts `decision` (K,) up in place."""
+    """Run each env to the frame `end` as recorded; other agents do nothing. Counts `decision` (K,) up in place."""
     while ((waiting := sim.games["waiting"].copy()) != NOBODY).any() or (sim.games["frame"] < end).any():
         own = waiting == 0
         given = np.where(own, actions[run, np.minimum(decision, actions.shape[1] - 1)], int(Action.NOTHING))

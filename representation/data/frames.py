@@ -54,7 +54,7 @@ def paint_frames(
 
     Args:
         rules: of the states
-        states: (S...) game records
+        states: (S...) state records
         height, width: of a frame, 16..1024 pixels
         styles: a set of `STYLE_SETS`, from which each frame draws one, or a style's name
         seed: of styles, colours, noise, blur and patches
@@ -75,7 +75,7 @@ def paint_frames(
             np.array([appearance[2] for appearance in which], np.float32),
         )
         noise, patches, covers = _draw_noise(random, [appearance[0] for appearance in which], (height, width))
-        _paint(x, y, rows, views, rules.lanes, Looks(colours, blur, patches, covers, noise), out)
+        _paint(x, y, rows, views, rules.lanes, FrameStyles(colours, blur, patches, covers, noise), out)
     return out.reshape(*states.shape, 3, height, width)
 
 
@@ -99,7 +99,7 @@ def draw_cameras(shape: tuple[int, ...], seed: int, zoom: float = 0.1, shift_px:
 def rollout(
     rules: Rules, states: NDArray[Any], actions: NDArray[np.int64], frames: int, every: int = 1
 ) -> NDArray[Any]:
-    """Return the game records (S, frames) after states (S,) under actions (S,), `every` frames apart."""
+    """Return the state records (S, frames) after states (S,) under actions (S,), `every` frames apart."""
     sim = Simulator(rules, len(states))
     sim.set_state(states.view(np.recarray))
     out = np.empty((len(states), frames), states.dtype)
@@ -183,7 +183,7 @@ def _ground(column: int, view: F64, lanes: int) -> int:
     return ROAD if 0 <= at < lanes * LANE_WIDTH else SHOULDER
 
 
-class Looks(NamedTuple):
+class FrameStyles(NamedTuple):
     """Appearance of K frames: colours (K, C, 3), blur (K,), patches (K, P, 4), their covers, noise (K, 3, H, W)."""
 
     colours: F32
@@ -194,8 +194,8 @@ class Looks(NamedTuple):
 
 
 @compiled
-def _paint(x: F64, y: F64, rows: NDArray, views: F64, lanes: int, looks: Looks, out: U8) -> None:
-    colours, blur, patches, covers, noise = looks
+def _paint(x: F64, y: F64, rows: NDArray, views: F64, lanes: int, styles: FrameStyles, out: U8) -> None:
+    colours, blur, patches, covers, noise = styles
     height, width = out.shape[2], out.shape[3]
     image = np.empty((height, width, 3), np.float32)
     for k in range(len(rows)):

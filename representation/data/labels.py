@@ -1,7 +1,7 @@
 """Ground-truth labels computed from the state: class of the scene, free road around the ego vehicle, best lane.
 
-A vehicle occupies the columns that it marks in the game's speed map: those of its x and of its x + 10 px. All distances
-are from bumper to bumper [px]; 10 px are one cell, 20 px one lane.
+A vehicle occupies the columns that it marks in the simulator's speed map: those of its x and of its x + 10 px. All
+distances are from bumper to bumper [px]; 10 px are one cell, 20 px one lane.
 
 Letters in shapes: (S...) any batch shape of states, N vehicles, L lanes.
 """

@@ -1,13 +1,13 @@
 """Constant-velocity forecasts of grids, the baseline of learned forecasts, and windows of recorded driving.
 
     >>> rows = windows(record(RecordingConfig(runs=100)), history=3, steps=8)
-    >>> rows["past"].shape, rows["plan"].shape, rows["future"].shape       # (B, 3, 4, 60, 7), (B, 8), (B, 8, 4, 60, 7)
-    >>> constant_velocity(rows["past"][:, -1], rows["plan"])               # (B, 8, 2, 60, 7): occupied, speed
+    >>> rows["history"].shape, rows["plan"].shape, rows["future"].shape    # (B, 3, 4, 60, 7), (B, 8), (B, 8, 4, 60, 7)
+    >>> constant_velocity(rows["history"][:, -1], rows["plan"])            # (B, 8, 2, 60, 7): occupied, speed
 
 A grid is the observation of that kind (`deeptraffic/envs/observations/grid.py`), centred on the ego car: what is
 slower comes nearer, and when the ego car changes lanes, everything moves the other way.
 
-Letters in shapes: B windows, T steps of the past, K steps ahead [decisions], H rows and W columns of cells.
+Letters in shapes: B windows, T steps of history, K steps ahead [decisions], H rows and W columns of cells.
 """
 
 from typing import Any
@@ -30,7 +30,7 @@ I64 = NDArray[np.int64]
 def windows(recording: Recording, history: int, steps: int, every: int = 4) -> dict[str, Any]:
     """Return windows of recorded driving, one from each `every` decisions of a run.
 
-    past: (B, T, 4, H, W) float32 the last T grids, the current one last
+    history: (B, T, 4, H, W) float32 the last T grids, the current one last
     before: (B, T) int64 the decision that led to each of them; 0 at the start of a run
     plan: (B, K) int64 the decisions of the next K steps
     future: (B, K, 4, H, W) float32 the grid after each of them
@@ -43,12 +43,12 @@ def windows(recording: Recording, history: int, steps: int, every: int = 4) -> d
             f"runs of {recording.actions.shape[1]} decisions hold no window of {history} grids and {steps} steps; "
             f"record at least {history + steps - 1} decisions"
         )
-    past, future = (slice(1 - history, 1), slice(1, steps + 1))
+    before, future = (slice(1 - history, 1), slice(1, steps + 1))
 
     def cut(array: NDArray[Any], piece: slice) -> NDArray[Any]:
         return np.concatenate([array[:, at + piece.start : at + piece.stop] for at in starts])
 
-    return {"past": cut(grids, past), "before": cut(actions, past), "plan": cut(actions, future)} | {
+    return {"history": cut(grids, before), "before": cut(actions, before), "plan": cut(actions, future)} | {
         "future": cut(grids, future)
     }
 

@@ -1,13 +1,13 @@
-"""Scene rasters: the whole road as a small grid of channels, and back to a game that the simulator continues.
+"""Scene rasters: the whole road as a small grid of channels, and back to a state that the simulator continues.
 
     >>> rasters = rasterise(recording.rules, states)             # (B, 5, 20, 7) float32 in -1..1
     >>> scenes = decode_rasters(recording.rules, rasters, seed=0)       # states, and the defects of each raster
-    >>> sim.set_state(scenes.states); sim.step(sim.idle)               # the game continues from there
+    >>> sim.set_state(scenes.states); sim.step(sim.idle)               # the run continues from there
 
 A cell is 35 px of one lane, a little more than a car's 34 px, so that a cell holds the front of one car at most. The
 road is moved so that the ego front stands at y = 525 exactly, where the scrolling holds it: the ego car is always in
 row 15. Vehicles between two lanes are drawn in the lane they are moving to. Vehicles beyond the raster's ends are not
-drawn; in decoding they are placed behind the road's end, where the game itself places new ones.
+drawn; in decoding they are placed behind the road's end, where the simulator places new ones.
 
 | channel   | -1 .. 1                                                                               |
 |-----------|---------------------------------------------------------------------------------------|
@@ -46,9 +46,9 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class DecodedScenes:
-    """Games decoded from rasters.
+    """States decoded from rasters.
 
-    states: (B,) game records before frame 0, as after a reset; `Simulator.step` runs them to the first decision
+    states: (B,) state records before frame 0, as after a reset; `Simulator.step` runs them to the first decision
     overlapping: (B,) int64 vehicles dropped because they overlapped another one
     surplus: (B,) int64 vehicles dropped because the road has no more
     ego_count: (B,) int64 ego vehicles in the raster; the most probable one was taken
@@ -106,43 +106,43 @@ def rasterise(rules: Rules, states: NDArray[Any]) -> F32:
 
 
 def decode_rasters(rules: Rules, rasters: NDArray[np.floating], seed: int = 0) -> DecodedScenes:
-    """Return the valid games nearest to rasters (B, 5, R, L).
+    """Return the valid states nearest to rasters (B, 5, R, L).
 
     The ego vehicle is the most probable cell of row 15. The other vehicles are cells above 0, most probable first, as
-    long as they overlap none that was placed before and the road has vehicles left. Each game's random stream is drawn
+    long as they overlap none that was placed before and the road has vehicles left. Each state's random stream is drawn
     from `seed`.
     """
     rows, lanes = raster_rows(rules), rules.lanes
     if rasters.shape[1:] != (len(CHANNELS), rows, lanes):
         raise ValueError(f"rasters of shape {rasters.shape} are not (B, {len(CHANNELS)}, {rows}, {lanes})")
     count, random = len(rasters), np.random.default_rng(seed)
-    games = make_games(rules, count)
+    states = make_games(rules, count)
     probability, ego_count = _likelihood(rules, rasters)
     order = np.argsort(-probability, axis=1, kind="stable")  # (B, R * L) the ego car first
     flat = rasters.reshape(count, len(CHANNELS), -1)
     taken, overlapping, surplus = np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count, np.int64)
-    games["y"] = np.inf
+    states["y"] = np.inf
     for cell in order.T[: int((probability > 0.0).sum(1).max(initial=1))]:
         scene = np.flatnonzero(probability[np.arange(count), cell] > 0.0)
         values = flat[scene, :, cell[scene]]  # (b, 5)
         lane = cell[scene] % lanes
         y = CELL * (cell[scene] // lanes + 0.5 * (np.clip(values[:, POSITION], -1.0, 1.0) + 1.0))
         y = np.where(taken[scene] == 0, rules.ego_y, y)
-        near = np.abs(games["y"][scene] - y[:, None]) < VEHICLE_LENGTH
-        overlaps = (near & (games["lane"][scene] == lane[:, None])).any(1)
+        near = np.abs(states["y"][scene] - y[:, None]) < VEHICLE_LENGTH
+        overlaps = (near & (states["lane"][scene] == lane[:, None])).any(1)
         full = ~overlaps & (taken[scene] == rules.vehicles)
         overlapping[scene] += overlaps
         surplus[scene] += full
         fits = ~overlaps & ~full
-        _put(rules, games, scene[fits], taken[scene[fits]], lane[fits], y[fits], values[fits])
+        _put(rules, states, scene[fits], taken[scene[fits]], lane[fits], y[fits], values[fits])
         taken[scene[fits]] += 1
-    _fill_up(rules, games, taken, random)
-    _start(rules, games, random)
-    return DecodedScenes(games, overlapping, surplus, ego_count)
+    _fill_up(rules, states, taken, random)
+    _start(rules, states, random)
+    return DecodedScenes(states, overlapping, surplus, ego_count)
 
 
 def settle(rules: Rules, states: NDArray[Any]) -> NDArray[Any]:
-    """Return games run to the ego vehicle's first decision, where they can be observed, (B,)."""
+    """Return states run to the ego vehicle's first decision, where they can be observed, (B,)."""
     sim = Simulator(rules, len(states))
     sim.games[:] = states
     sim.step(sim.idle)
@@ -173,32 +173,32 @@ def _likelihood(rules: Rules, rasters: NDArray[np.floating]) -> tuple[F64, I64]:
     return probability.reshape(len(rasters), -1), drawn.sum((1, 2))
 
 
-def _put(rules: Rules, games: NDArray[Any], scene: I64, k: I64, lane: I64, y: F64, values: NDArray[Any]) -> None:
+def _put(rules: Rules, states: NDArray[Any], scene: I64, k: I64, lane: I64, y: F64, values: NDArray[Any]) -> None:
     """Place vehicle k of each scene; 0 is the ego vehicle."""
     low, high = _wanted_range(rules)
     wanted = np.clip(values[:, SPEED_FACTOR].astype(np.float64), -1.0, 1.0)
-    games["lane"][scene, k] = lane
-    games["y"][scene, k] = y
-    games["speed_factor"][scene, k] = np.where(k == 0, wanted + 1.0, low + (high - low) * 0.5 * (wanted + 1.0))
-    games["following_speed"][scene, k] = np.clip(values[:, FOLLOWING].astype(np.float64), -1.0, 1.0) + 1.0
+    states["lane"][scene, k] = lane
+    states["y"][scene, k] = y
+    states["speed_factor"][scene, k] = np.where(k == 0, wanted + 1.0, low + (high - low) * 0.5 * (wanted + 1.0))
+    states["following_speed"][scene, k] = np.clip(values[:, FOLLOWING].astype(np.float64), -1.0, 1.0) + 1.0
 
 
-def _fill_up(rules: Rules, games: NDArray[Any], taken: I64, random: np.random.Generator) -> None:
-    """Place the remaining vehicles where the game places new ones, out of sight."""
+def _fill_up(rules: Rules, states: NDArray[Any], taken: I64, random: np.random.Generator) -> None:
+    """Place the remaining vehicles where the simulator places new ones, out of sight."""
     waiting = np.arange(rules.vehicles) >= taken[:, None]  # (B, N)
     shape, (low, high) = waiting.shape, _wanted_range(rules)
     rear = random.random(shape) < 0.5
-    games["lane"] = np.where(waiting, random.integers(rules.lanes, size=shape), games["lane"])
-    games["y"] = np.where(waiting, np.where(rear, rules.road_length + VEHICLE_LENGTH, -VEHICLE_LENGTH), games["y"])
-    games["speed_factor"] = np.where(waiting, low + (high - low) * random.random(shape), games["speed_factor"])
-    games["following_speed"] = np.where(waiting, 2.0, games["following_speed"])
+    states["lane"] = np.where(waiting, random.integers(rules.lanes, size=shape), states["lane"])
+    states["y"] = np.where(waiting, np.where(rear, rules.road_length + VEHICLE_LENGTH, -VEHICLE_LENGTH), states["y"])
+    states["speed_factor"] = np.where(waiting, low + (high - low) * random.random(shape), states["speed_factor"])
+    states["following_speed"] = np.where(waiting, 2.0, states["following_speed"])
 
 
-def _start(rules: Rules, games: NDArray[Any], random: np.random.Generator) -> None:
-    """Set the remaining fields of a game, as where the scrolling holds the ego vehicle at its speed."""
-    speed = games["following_speed"][:, 0] * games["speed_factor"][:, 0]
-    games["y"] += (SCROLL_LINE - speed - rules.ego_y)[:, None]
-    games["x"] = LANE_WIDTH * games["lane"] + LANE_MARGIN
-    games["scroll"] = speed
-    games["map_speed"][:, 0] = rules.empty
-    games["rng"] = random.integers(1, 2**31 - 1, size=len(games))
+def _start(rules: Rules, states: NDArray[Any], random: np.random.Generator) -> None:
+    """Set the remaining fields of a state, as where the scrolling holds the ego vehicle at its speed."""
+    speed = states["following_speed"][:, 0] * states["speed_factor"][:, 0]
+    states["y"] += (SCROLL_LINE - speed - rules.ego_y)[:, None]
+    states["x"] = LANE_WIDTH * states["lane"] + LANE_MARGIN
+    states["scroll"] = speed
+    states["map_speed"][:, 0] = rules.empty
+    states["rng"] = random.integers(1, 2**31 - 1, size=len(states))

@@ -1,4 +1,4 @@
-"""Recorded driving: the complete state of every game at every decision, from which all data sets are made.
+"""Recorded driving: the complete state of every env at every decision, from which all data sets are made.
 
     >>> config = RecordingConfig(split="train", runs=300)
     >>> recording = record(config)                         # 300 runs x 60 decisions in about a second
@@ -36,7 +36,7 @@ from deeptraffic.sim.rules import Action, RoadConfig, Rules, Sensor
 SPLITS = {"train": "training", "validation": "tuning", "test": "reporting"}
 # of the registry: the policies that drive recordings, the best one twice as often
 DRIVERS = ("gap", "accelerate", "random", "gap", "idle")
-CHUNK = 4096  # games observed at a time
+CHUNK = 4096  # states observed at a time
 CACHE_VERSION = 1  # increase it when the same configuration gives another recording
 
 
@@ -78,7 +78,7 @@ class RecordingConfig(Checked):
 class Recording:
     """A recording.
 
-    states: (R, T + 1) game records, each where the ego car waits for a decision
+    states: (R, T + 1) state records, each where the ego car waits for a decision
     actions: (R, T) int64 the decisions
     rewards: (R, T) float64 of the decisions, (N - 60) / 20
     speeds: (R, T) float64 [mph] mean speed until the next decision
@@ -145,7 +145,7 @@ def _drive(config: RecordingConfig, rules: Rules) -> dict[str, NDArray[Any]]:
 
 
 class _Drivers:
-    """The mixture of policies that drives R games."""
+    """The mixture of policies that drives R envs."""
 
     def __init__(self, config: RecordingConfig, rules: Rules) -> None:
         self.random = np.random.default_rng([config.seeds.start, config.runs])

@@ -29,7 +29,7 @@ class SensorNoise(Checked):
     speed_sd: float = real(0.1, 0.0, 10.0)
 
     def corrupt(self, grids: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return noisy grids (B, 4, H, W); generator: None for torch's global random numbers."""
+        """Return noisy grids (B, 4, H, W); generator: None for torch's global generator."""
         occupied = grids[:, OCCUPIED] > 0.5  # (B, H, W)
         known = (grids[:, OFF_ROAD] > 0.5) | (grids[:, OWN] > 0.5)
         probability, any_speed = torch.rand(2, *occupied.shape, generator=generator)

@@ -32,7 +32,7 @@ Observations = dict[str, NDArray[Any]]
 def vehicle_scenes(job: TrainingJob, split: str, runs: int, shuffled: bool) -> tuple[Observations, NDArray[np.int64]]:
     """Return vehicles (N, 12, 6), nearest first or shuffled, with mask and ego car; which lanes are taken ahead (N,).
 
-    The class is a number of three bits: whether a car is near ahead in the lane to the left, in the own, to the right.
+    The class index has three bits: whether a car is near ahead in the lane to the left, in the own, to the right.
     """
     recording = record(RecordingConfig(split=split, runs=job.scaled(runs, least=8)), job.cache)
     states = recording.states[:, ::EVERY].reshape(-1)
@@ -56,7 +56,7 @@ def space_like(obs: Observations) -> spaces.Dict:
 
 
 class AttentionLanes(Experiment):
-    """Which lanes are taken ahead? The vehicles come in no order; a set has none."""
+    """Classification of the occupied lanes ahead from an unordered set of vehicles."""
 
     name, paradigm = "attention-lanes", "beyond"
     summary = (
@@ -120,7 +120,7 @@ class AttentionLanes(Experiment):
 
 
 class CombinedSpeed(Experiment):
-    """How fast shall we be? From the road without speeds and the ego car's instruments: together, and each alone."""
+    """Speed prediction from a grid without speeds and the ego car's state: together, and each alone."""
 
     name, paradigm = "combined-speed", "beyond"
     summary = "Predicts the mean speed over the next five decisions from a grid of the road and the ego car's state."
@@ -129,7 +129,7 @@ class CombinedSpeed(Experiment):
     horizon = 5  # [decisions]
 
     def run(self, job: TrainingJob) -> ExperimentResult:
-        """Train on both senses and on each alone; measure on held-out runs."""
+        """Train on both modalities and on each alone; measure on held-out runs."""
         sets = [self._examples(job, split, runs) for split, runs in (("train", 500), ("validation", 80), ("test", 200))]
         senses = {"both": ("instruments", "road"), "road alone": ("road",), "ego state alone": ("instruments",)}
         errors: dict[str, float] = {}

@@ -65,11 +65,11 @@ class Denoiser:
 
 
 class NoisySensorPolicy(Policy):
-    """The policy `gap` behind a sensor that errs.
+    """The policy `gap` behind a noisy sensor.
 
     Args:
         noise: of the sensor; None for an exact sensor
-        denoiser: None to believe what the sensor says
+        denoiser: None to use the readings as they are
         observed: the kind grid and its window
         seed: of the noise
     """
@@ -89,18 +89,18 @@ class NoisySensorPolicy(Policy):
         self.driver = GapPolicy(RULES_2018.empty, observation=self.observation.sensor)
         self.random = torch.Generator().manual_seed(seed)
 
-    def reset(self, rows: I64) -> None:
-        """Start the noise anew."""
+    def reset(self, agent_indices: I64) -> None:
+        """Restart the noise."""
         self.random.manual_seed(self.seed)
 
-    def act(self, obs: NDArray[Any], rows: I64) -> I64:
+    def act(self, obs: NDArray[Any], agent_indices: I64) -> I64:
         """Return the actions (B,) for true grids (B, 4, P + Q, 7)."""
         grids = obs
         if self.noise is not None:
             grids = self.noise.corrupt(torch.from_numpy(grids), self.random).numpy()
         if self.denoiser is not None:
             grids = self.denoiser.cleaned(grids)
-        return self.driver.act(grid_to_cells(grids, RULES_2018.empty), rows)
+        return self.driver.act(grid_to_cells(grids, RULES_2018.empty), agent_indices)
 
 
 OBSERVED = {"kind": "grid", "patches_ahead": 30, "patches_behind": 10}
@@ -115,7 +115,7 @@ MAPPED = 1500
 
 
 def recorded(job: TrainingJob, split: str) -> Recording:
-    """Return driving of a split at the job's scale."""
+    """Return recorded driving of a split at the job's scale."""
     return record(RecordingConfig(split=split, runs=job.scaled(RUNS[split], 8), decisions=DECISIONS), job.cache)
 
 
@@ -125,7 +125,7 @@ def grids_of(recording: Recording) -> Grids:
 
 
 def new_encoder(features_dim: int, hidden: int = 256) -> DenseEncoder:
-    """Return an encoder of grids with first weights that are always the same."""
+    """Return an encoder of grids with fixed initial weights."""
     torch.manual_seed(0)
     encoder = DenseEncoder(spaces.Box(0.0, 1.0, SHAPE, np.float32), features_dim, hidden=(hidden,), activation="gelu")
     encoder.observed = dict(OBSERVED)
@@ -167,9 +167,9 @@ class AutoencoderExperiment(Experiment):
         self, ways: Mapping[str, Callable[[Grids], Grids]], train: Grids, validation: Grids, test: Grids
     ) -> list[Metric]:
         iou, speed = {}, {}
-        for name, give_back in ways.items():
-            threshold = best_threshold(give_back(validation), validation)
-            returned = give_back(test)
+        for name, reconstruct in ways.items():
+            threshold = best_threshold(reconstruct(validation), validation)
+            returned = reconstruct(test)
             iou[name], speed[name] = occupancy_iou(returned, test, threshold), speed_rmse(returned, test)
         speed["mean speed"] = speed_rmse(mean_speeds(train, test), test)
         note = f"{len(test):,} scenes of held-out runs, {self.code} values each; thresholds chosen on validation runs"
@@ -183,7 +183,7 @@ class AutoencoderExperiment(Experiment):
     ) -> Plot:
         chosen = test[:: max(1, len(test) // SHOWN)][:SHOWN]
         columns: list[Column] = [("true", chosen)]
-        columns += [(f"{name}, {self.code} numbers", give_back(chosen)) for name, give_back in ways.items()]
+        columns += [(f"{name}, {self.code} numbers", reconstruct(chosen)) for name, reconstruct in ways.items()]
         save_grids(columns, job.folder / "autoencoder.png", "The road given back from a short code, ahead to the right")
         return Plot("autoencoder.png", "Held-out scenes and their reconstructions; the ego car is black.")
 
@@ -199,7 +199,7 @@ class AutoencoderExperiment(Experiment):
 
 
 class Denoising(Experiment):
-    """The denoising autoencoder: a sensor that errs, denoised."""
+    """The denoising autoencoder on a noisy sensor."""
 
     name, paradigm = "denoising", "autoencoder"
     summary = "Reconstructs the true grid from a sensor with misses in 30% and ghosts in 5% of the cells."
@@ -207,7 +207,7 @@ class Denoising(Experiment):
     code = 64
 
     def run(self, job: TrainingJob) -> ExperimentResult:
-        """Train, compare with the best median filter, and drive behind the sensor that errs."""
+        """Train, compare with the best median filter, and drive with the noisy sensor."""
         train, validation, test = (grids_of(recorded(job, split)) for split in RUNS)
         encoder = new_encoder(self.code)
         model = DenoisingAutoencoder(encoder, "dense", "grid", corrupt=NOISE.corrupt, local=24, hidden=(256,))
@@ -260,7 +260,7 @@ class Denoising(Experiment):
 
 
 class Variational(Experiment):
-    """The variational autoencoder: a code from which new roads can be drawn."""
+    """The variational autoencoder, whose prior generates new roads."""
 
     name, paradigm = "vae", "autoencoder"
     summary = "Learns a distribution of road scenes, to sample new ones and to interpolate between them."
@@ -309,12 +309,12 @@ class Variational(Experiment):
 
 
 def corrupted(grids: Grids, seed: int) -> Grids:
-    """Return grids as the sensor that errs reads them, the same for the same seed."""
+    """Return grids as the noisy sensor reads them, the same for the same seed."""
     return NOISE.corrupt(torch.from_numpy(grids), torch.Generator().manual_seed(seed)).numpy()
 
 
 def make_denoiser(restore: Callable[[Grids], Grids], seen: Grids, truth: Grids) -> Denoiser:
-    """Return a way to denoise with the threshold that is best on validation scenes."""
+    """Return a denoiser with the threshold that is best on validation scenes."""
     return Denoiser(restore, best_threshold(restore(seen), truth))
 
 

@@ -23,7 +23,7 @@ OBSERVATION = {"kind": "grid", "patches_ahead": 20, "patches_behind": 8}
 
 
 class CapsuleScene(Experiment):
-    """What kind of scene is this, from a grid: capsules, convolutions and dense layers on the same budget."""
+    """Scene classification from a grid: capsules, convolutions and dense layers on the same budget."""
 
     name, paradigm = "capsule-scene", "beyond"
     summary = (

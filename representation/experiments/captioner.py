@@ -25,14 +25,14 @@ CaptionData = dict[str, NDArray[Any]]
 
 
 class Captioner(Experiment):
-    """A sentence for a scene and a decision."""
+    """Captioning of a scene and a decision."""
 
     name, paradigm = "captioner", "encoder-decoder"
     summary = 'Describes the scene and the decision: "slow car two cells ahead, left lane free, changing left".'
     source = "Vinyals et al. 2015, arXiv:1411.4555, equations 10 to 12"
 
     def run(self, job: TrainingJob) -> ExperimentResult:
-        """Train, and compare sentences of held-out runs with the right ones."""
+        """Train, and compare sentences of held-out runs with the reference sentences."""
         train, validation, test = (
             scenes(job, split, runs) for split, runs in (("train", 400), ("validation", 40), ("test", 60))
         )
@@ -52,7 +52,7 @@ class Captioner(Experiment):
 
 
 def scenes(job: TrainingJob, split: str, runs: int) -> CaptionData:
-    """Return grids (B, 4, H, W), decisions (B,) and the right words (B, W) of so many runs of thirty decisions."""
+    """Return grids (B, 4, H, W), decisions (B,) and the reference words (B, W) of `runs` runs of thirty decisions."""
     config = RecordingConfig(split=split, runs=job.scaled(runs, least=10), decisions=30)
     recording = record(config, job.cache)
     grids = observe(recording.rules, recording.states[:, :-1], OBSERVATION)
@@ -62,7 +62,7 @@ def scenes(job: TrainingJob, split: str, runs: int) -> CaptionData:
 
 
 def spelled(rows: CaptionData) -> list[str]:
-    """Return the right sentences of scenes."""
+    """Return the reference sentences of scenes."""
     return [sentence(words) for words in rows["words"]]
 
 

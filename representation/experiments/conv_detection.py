@@ -4,10 +4,10 @@ The camera policy paints frames, perceives the sensor's cells in them, and decid
 
     >>> scores = drive(RULES_2018, range(100), camera_perception(detector, RULES_2018))      # (100,) mph of each run
 
-The policy is the built-in `gap`, which knows nothing but the sensor's cells: the speed that it loses with perceived
+The policy is the built-in `gap`, which observes the sensor's cells alone: the speed that it loses with perceived
 cells in place of true ones is the cost of perception. With `true_perception` it scores as `evaluate_open` does.
 
-Letters in shapes: B games, D numbers of the sensor.
+Letters in shapes: B envs, D cells of the sensor.
 """
 
 from collections.abc import Callable, Iterable
@@ -43,7 +43,7 @@ from representation.paradigms.detection import (
 from representation.plots import save_detection
 from representation.weights import save_module
 
-SPACING = 6  # frames of the game between the two frames
+SPACING = 6  # frames of the simulation between the two camera frames
 
 F64 = NDArray[np.float64]
 Perception = Callable[[NDArray[Any], NDArray[Any]], F64]  # (states before (B,), states now (B,)) -> cells (B, D)
@@ -58,7 +58,7 @@ def camera_frames(
 
 
 def states_before(recording: Recording) -> NDArray[Any]:
-    """Return the games SPACING frames before every decision but the first, (R, T - 1), as recorded."""
+    """Return the states SPACING frames before every decision but the first, (R, T - 1), as recorded."""
     period = recording.rules.decision_period
     before = np.empty_like(recording.states[:, 1:-1])
     sim = Simulator(recording.rules, len(before))
@@ -92,9 +92,9 @@ def camera_perception(
 
 
 def drive(rules: Rules, seeds: Iterable[int], see: Perception | None, frames: int = OPEN_FRAMES) -> F64:
-    """Return the score of each open run [mph], (B,), driven by `gap` on what `see` shows it.
+    """Return the score of each open run [mph], (B,), driven by `gap` on the cells that `see` returns.
 
-    see: None drives blindly at full throttle. The game of one driver, no other agents.
+    see: None drives at full throttle without perception. There are no other agents.
     """
     policy = make_builtin("gap" if see else "accelerate", rules.year)
     seeds = list(seeds)
@@ -124,7 +124,7 @@ PERCEIVED, TRUE, ASSUMED, DEGRADED = (
     "true cells",
     "perceived, speeds assumed",
     "nothing (full throttle)",
-)  # what the driver sees
+)  # what the policy observes
 
 Bools = NDArray[np.bool_]
 
@@ -138,13 +138,13 @@ class DetectionData:
     cells: Detections
 
     def arrays(self) -> Arrays:
-        """Return them for training."""
+        """Return the training batch."""
         speed = self.cells.speed.astype(np.float32)
         return {"frames": self.frames, "occupied": self.cells.occupied, "own": self.cells.own, "speed": speed}
 
 
 def scenes(job: TrainingJob, split: str, runs: int) -> DetectionData:
-    """Return scenes of so many runs at the job's scale."""
+    """Return scenes of `runs` runs at the job's scale."""
     recording = record(RecordingConfig(split=split, runs=job.scaled(runs, least=5)), job.cache)
     before = states_before(recording)[:, ::EVERY].reshape(-1)
     now = recording.states[:, 1:-1:EVERY].reshape(-1)
@@ -222,7 +222,7 @@ class ConvDetection(Experiment):
         ]
 
     def _drive(self, job: TrainingJob, detector: GridDetector, rules: Rules, mean_speed: float) -> dict[str, F64]:
-        """Return the mph of runs of the reporting seeds, by what the driver sees; the same runs for each."""
+        """Return the mph of runs of the reporting seeds, by perception; the same runs for each."""
         seeds, sensor = SEED_SETS["reporting"][: job.scaled(150, least=4)], Sensor()
         sights = {
             PERCEIVED: camera_perception(detector, rules, sensor),

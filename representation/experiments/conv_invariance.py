@@ -40,14 +40,14 @@ F32 = NDArray[np.float32]
 
 
 def grids(job: TrainingJob, split: str, runs: int) -> Arrays:
-    """Return obs (N, 4, 60, 7) and target (N,), the number of occupied cells, of so many runs at the job's scale."""
+    """Return obs (N, 4, 60, 7) and target (N,), the number of occupied cells, of `runs` runs at the job's scale."""
     recording = record(RecordingConfig(split=split, runs=job.scaled(runs, least=10)), job.cache)
     obs = observe(recording.rules, recording.states[:, :-1:EVERY].reshape(-1), OBSERVED)
     return {"obs": obs, "target": count_cells(obs)}
 
 
 class ConvInvariance(Experiment):
-    """The same task, how dense is traffic, for two convolutional networks and an MLP; then all traffic is moved."""
+    """Traffic density estimated by two convolutional networks and an MLP, then measured on translated traffic."""
 
     name, paradigm = "conv-invariance", "convolutional network"
     summary = "Measures the change of features when all traffic is moved along the road, against an MLP."

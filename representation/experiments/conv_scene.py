@@ -3,7 +3,7 @@
 The trained network also labels a video that morphs between scenes outside the data set, after the lecture's clip of a
 digit that turns into another (Lex Fridman, MIT Deep Learning Basics 2019, "Introduction and Overview").
 
-    >>> states = morph(RULES_2018, TOUR, steps=16)         # (81,) game records; only positions are set
+    >>> states = morph(RULES_2018, TOUR, steps=16)         # (81,) state records; only positions are set
     >>> frames = scene_frames(RULES_2018, states)          # (81, 3, 88, 32)
 """
 
@@ -62,7 +62,7 @@ def scenes(job: TrainingJob, split: str, runs: int, shaking: bool = False) -> Ar
 class Predictions:
     """Predictions on the same held-out frames.
 
-    named: by network, (N,) indices of `SCENES`; label: (N,) the truth
+    named: by network, (N,) indices of `SCENES`; label: (N,) the true classes
     model: the convolutional network
     """
 
@@ -140,7 +140,7 @@ class ConvScene(Experiment):
 
 
 Placing = tuple[float, float]  # lanes to the right of the ego car; free road from the ego front to its tail [px]
-OUT_OF_SIGHT = 5000.0  # [px] y of vehicles that take no part
+OUT_OF_SIGHT = 5000.0  # [px] y of vehicles that are not shown
 
 # Three vehicles: free, then one comes near, then boxed in step by step, a gap opens, and one slides out of the way.
 TOUR: tuple[tuple[Placing, Placing, Placing], ...] = (

@@ -1,4 +1,4 @@
-"""Experiment on video classification: which manoeuvre does a short clip show?"""
+"""Experiment on video classification: the manoeuvre of a short clip."""
 
 from pathlib import Path
 

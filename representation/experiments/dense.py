@@ -29,7 +29,7 @@ F32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows of numbers and what is true of them, N each.
+    """Observations as rows, and their labels, N each.
 
     obs: (N, n) float32
     label: (N,) int64 class of the scene
@@ -43,7 +43,7 @@ class Examples:
 
 
 def examples(job: TrainingJob, split: str, runs: int, kind: str) -> Examples:
-    """Return all decisions of so many runs at the job's scale, except the last ones, whose future was not driven."""
+    """Return all decisions of `runs` runs at the job's scale, except the last ones, whose future was not recorded."""
     recording = record(RecordingConfig(split=split, runs=job.scaled(runs, least=5)), job.cache)
     count = recording.speeds.shape[1] - HORIZON + 1
     states = recording.states[:, :count]
@@ -59,7 +59,7 @@ def examples(job: TrainingJob, split: str, runs: int, kind: str) -> Examples:
 
 
 def new_encoder(obs: F32, kind: str, features_dim: int = 64) -> DenseEncoder:
-    """Return an encoder with first weights that are always the same, normalised on these rows."""
+    """Return an encoder with fixed initial weights, normalised on these rows."""
     torch.manual_seed(0)
     space = spaces.Box(-np.inf, np.inf, obs.shape[1:], np.float32)
     encoder = DenseEncoder(space, features_dim, hidden=(128,))
@@ -124,7 +124,7 @@ class DenseScene(Experiment):
     kind = "gaps"
 
     def run(self, job: TrainingJob) -> ExperimentResult:
-        """Train, and compare with the majority class and with a linear model of the same numbers."""
+        """Train, and compare with the majority class and with a linear model of the same features."""
         train, validation, test = (
             examples(job, split, runs, self.kind)
             for split, runs in (("train", 1200), ("validation", 150), ("test", 300))

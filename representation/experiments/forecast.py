@@ -36,7 +36,7 @@ Rows = dict[str, Any]
 
 
 def recorded(job: TrainingJob, split: str, runs: int) -> Any:
-    """Return so many runs of 40 decisions at the job's scale."""
+    """Return `runs` runs of 40 decisions at the job's scale."""
     return record(RecordingConfig(split=split, runs=job.scaled(runs, least=6), decisions=DECISIONS), job.cache)
 
 
@@ -46,7 +46,7 @@ def others(cells: F32, grids: F32) -> F32:
 
 
 def filled(speeds: F32, taken: F32, mean: float) -> F32:
-    """Return forecast speeds, with the mean of training where a forecast has no car, so that it need not guess 0."""
+    """Return forecast speeds, with the mean of training where a forecast has no car, instead of 0."""
     return np.where(taken > 0, speeds, np.float32(mean))
 
 
@@ -72,11 +72,11 @@ class GridPrediction(Experiment):
         expected = model.predict(test["obs"], test["action"])
         metrics = self._metrics(test, expected, chosen, _mean_speed(train["obs"]))
         metrics.insert(1, _bits(train, test, expected))
-        picture = job.folder / "grid-predictor.png"
-        draw_steps(picture, _strips(test["obs"][:4], test["next_obs"][:4], expected[:4], test["expected"][:4]))
+        plot = job.folder / "grid-predictor.png"
+        draw_steps(plot, _strips(test["obs"][:4], test["next_obs"][:4], expected[:4], test["expected"][:4]))
         return ExperimentResult(
             metrics,
-            [Plot(picture.name, "Four scenes: now, after the decision, as predicted, and by constant velocity.")],
+            [Plot(plot.name, "Four scenes: now, after the decision, as predicted, and by constant velocity.")],
             ["grid-predictor.safetensors"],
         )
 
@@ -107,7 +107,7 @@ class GridPrediction(Experiment):
 
 
 def _bits(train: Rows, test: Rows, expected: F32) -> Metric:
-    """Return what probabilities leave open, the baselines' calibrated on training data; all cells but the ego car's."""
+    """Return the cross-entropies of occupancy without the ego car's cells, baselines calibrated on training data."""
     probabilities = {
         STILL: calibrated(test["obs"][:, OCCUPIED], train["obs"][:, OCCUPIED], train["next_obs"][:, OCCUPIED]),
         MOVING: calibrated(test["expected"][:, 0], train["expected"][:, 0], train["next_obs"][:, OCCUPIED]),
@@ -153,19 +153,19 @@ class Forecast(Experiment):
         ]  # of the first window
         draw_steps(
             job.folder / "forecaster.png",
-            [[test["past"][0, -1, :2], *strip] for strip in strips],
+            [[test["history"][0, -1, :2], *strip] for strip in strips],
             [f"{k + 1} {'decision' if k == 0 else 'decisions'} ahead" for k in steps],
         )
-        pictures = [
+        plots = [
             Plot("forecaster-horizons.png", "IoU of predicted occupied cells over the horizon."),
             Plot("forecaster.png", "One scene: now, the true future, the prediction, and constant velocity."),
         ]
         metrics = [*_horizon_metrics(test, expected, curves), *(_horizon_bits(train, test, expected, k) for k in steps)]
-        return ExperimentResult(metrics, pictures, ["forecaster.safetensors"])
+        return ExperimentResult(metrics, plots, ["forecaster.safetensors"])
 
 
 def _horizon_bits(train: Rows, test: Rows, expected: F32, k: int) -> Metric:
-    """Return what probabilities leave open k + 1 decisions ahead, constant velocity's calibrated on training data."""
+    """Return the cross-entropy k + 1 decisions ahead, constant velocity calibrated on training data."""
     true = test["future"][:, k]
     elsewhere, cells = true[:, OWN] == 0, true[:, OCCUPIED]
     moved = calibrated(test["expected"][:, k, 0], train["expected"][:, k, 0], train["future"][:, k, OCCUPIED])
@@ -177,7 +177,7 @@ def _horizon_bits(train: Rows, test: Rows, expected: F32, k: int) -> Metric:
 
 def horizon_ious(rows: Rows, expected: F32, thresholds: list[float]) -> dict[str, list[float]]:
     """Return the IoU of occupied cells at each horizon, (K,), of the network and of both baselines."""
-    still = persistence(rows["past"][:, -1], STEPS)
+    still = persistence(rows["history"][:, -1], STEPS)
     ways: dict[str, tuple[F32, list[float]]] = {
         "network": (expected, thresholds),
         MOVING: (rows["expected"], [0.5] * STEPS),
@@ -199,10 +199,10 @@ def _horizon_metrics(test: Rows, expected: F32, curves: dict[str, list[float]]) 
         ahead = f"{k + 1} {'decision' if k == 0 else 'decisions'} ahead"
         note = f"{count:,} windows of held-out runs, the ego car's cells excluded"
         metrics.append(Metric(f"IoU of occupied cells, {ahead}", curves["network"][k], beside, note=note))
-    mean = _mean_speed(test["past"][:, -1])
+    mean = _mean_speed(test["history"][:, -1])
     for k in (0, STEPS - 1):
         true, moved = test["future"][:, k], test["expected"][:, k]
-        still = test["past"][:, -1]
+        still = test["history"][:, -1]
         errors = {
             STILL: speed_rmse_mph(filled(still[:, SPEED], still[:, OCCUPIED], mean), true),
             MOVING: speed_rmse_mph(filled(moved[:, 1], moved[:, 0], mean), true),
@@ -221,7 +221,7 @@ def _mean_speed(grids: F32) -> float:
     return float(grids[:, SPEED][grids[:, OCCUPIED] > 0].mean())
 
 
-# --- pictures ---------------------------------------------------------------------------------------------------------
+# --- plots ------------------------------------------------------------------------------------------------------------
 
 
 def _strips(now: F32, true: F32, expected: F32, moved: F32) -> list[list[F32]]:
@@ -229,7 +229,7 @@ def _strips(now: F32, true: F32, expected: F32, moved: F32) -> list[list[F32]]:
 
 
 def draw_horizons(path: Path, curves: dict[str, list[float]]) -> None:
-    """Draw IoU over decisions ahead, one line per way."""
+    """Plot IoU over decisions ahead, one line per method."""
     figure, axes = new_figure("Where cars will be", (6.4, 3.6))
     for (name, curve), colour, mark in zip(curves.items(), (BLUE, ORANGE, GREY), "os^", strict=True):
         axes.plot(range(1, STEPS + 1), curve, color=colour, marker=mark, ms=5, label=name)
@@ -254,7 +254,7 @@ def draw_steps(path: Path, strips: list[list[F32]], titles: list[str] | None = N
 
 
 def _draw_cells(axes: Axes, cells: F32, name: str) -> None:
-    """Draw probabilities that cells are taken as darkness."""
+    """Draw occupancy probabilities as darkness."""
     axes.imshow(cells[0], cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     axes.set_title(name, fontsize=7)
     axes.set_xticks(np.arange(0.5, cells.shape[2] - 1), [])

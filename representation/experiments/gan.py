@@ -32,8 +32,8 @@ from representation.metrics.scenes import (
 from representation.paradigms.gan import ConditionalSceneGAN, SceneGAN, interpolate, truncated_noise
 from representation.plots import REPORT_DPI
 
-JUDGED = 2000  # scenes in each set that is compared
-TILE, TILE_DPI = (140, 32), 64  # [pixels] of a scene in a image, [pixels per inch] of many scenes
+COMPARED = 2000  # scenes in each set that is compared
+TILE, TILE_DPI = (140, 32), 64  # [pixels] of a scene in an image, [pixels per inch] of many scenes
 PAPER = "Radford et al. 2015, arXiv:1511.06434; Miyato et al. 2018, arXiv:1802.05957, equations 8, 16 and 17"
 TRUNCATIONS = (0.5, 0.75, 1.0, 1.5, np.inf)
 
@@ -45,7 +45,7 @@ class RoadData:
     """Recorded roads as rasters.
 
     rasters: (N, 5, R, L) float32, of legal scenes
-    states: (N,) the games that they show; label: (N,) int64 of `SCENES`
+    states: (N,) of these scenes; label: (N,) int64 of `SCENES`
     """
 
     rules: Rules
@@ -54,7 +54,7 @@ class RoadData:
     label: NDArray[np.int64]
 
     def some(self, count: int, seed: int = 0) -> "RoadData":
-        """Return `count` of them, or all if there are fewer."""
+        """Return the first `count`, or all if there are fewer."""
         chosen = np.random.default_rng(seed).permutation(len(self.rasters))[:count]
         return RoadData(self.rules, self.rasters[chosen], self.states[chosen], self.label[chosen])
 
@@ -83,7 +83,7 @@ def fit_gan(job: TrainingJob, gan: SceneGAN, train: RoadData, validation: RoadDa
 
 
 class SceneGan(Experiment):
-    """Draws whole roads, which are snapped to legal games that the simulator continues."""
+    """GAN of road scenes, which are projected to valid states that the simulator continues."""
 
     name, paradigm = "scene-gan", "generative adversarial network"
     summary = "Generates road scenes from noise: position, lane, desired and actual speed of every car."
@@ -100,7 +100,7 @@ class SceneGan(Experiment):
         gan = SceneGAN(train.rasters.shape[1:], width=16, ego_row=int(rules.ego_y / CELL))
         result = fit_gan(job, gan, train, validation)
         gan.save(job.folder / self.weights, result.summary(self.name))
-        count = min(JUDGED, len(test.rasters))
+        count = min(COMPARED, len(test.rasters))
         sets = {
             "gan": decode_rasters(rules, gan.sample(count, seed=1)),
             "independent cells": decode_rasters(rules, independent_scenes(train.rasters, count, seed=2)),
@@ -131,8 +131,8 @@ def compare_sets(
         precision, recall = precision_recall(known, descriptors(rules, states))
         copied = 1.0 if scenes is None else copied_ratio(rasters, real.rasters, train.rasters)
         away = marginal_distances(rules, states, real.states).values()
-        told = two_sample_accuracy(real.rasters, rasters)
-        values[name] = [told, precision, recall, legal, abrupt_fraction(rules, states), copied, *away]
+        distinguished = two_sample_accuracy(real.rasters, rasters)
+        values[name] = [distinguished, precision, recall, legal, abrupt_fraction(rules, states), copied, *away]
     first, *others = sets
     out = []
     for k, (name, unit, higher, goal) in enumerate(MEASURES):
@@ -157,7 +157,7 @@ MEASURES = (
 
 
 class ConditionalGan(Experiment):
-    """Draws roads of an asked class."""
+    """Class-conditional GAN of road scenes."""
 
     name, paradigm = "conditional-gan", "generative adversarial network"
     summary = "Generates road scenes of a requested class: free, following, boxed in, gap left, gap right."
@@ -165,7 +165,7 @@ class ConditionalGan(Experiment):
     weights = "conditional-gan.safetensors"
 
     def run(self, job: TrainingJob) -> ExperimentResult:
-        """Train, and have the simulator's own labels judge what was drawn."""
+        """Train, and classify the generated scenes by the simulator's own labels."""
         train, validation, test = (
             road_data(job, split, runs) for split, runs in (("train", 200), ("validation", 40), ("test", 80))
         )
@@ -174,16 +174,16 @@ class ConditionalGan(Experiment):
         gan = ConditionalSceneGAN(train.rasters.shape[1:], 16, int(rules.ego_y / CELL), kinds)
         result = fit_gan(job, gan, train, validation)
         gan.save(job.folder / self.weights, result.summary(self.name))
-        count = min(JUDGED, len(test.rasters))
+        count = min(COMPARED, len(test.rasters))
         asked = np.arange(count) % kinds
         named = scene_class(rules, decode_rasters(rules, gan.sample(count, 1, classes=asked)).states)
         right = [float((named == asked)[asked == k].mean()) for k in range(kinds)]
         each = ", ".join(f"{name} {value:.2f}" for name, value in zip(SCENES, right, strict=True))
         some = test.some(count)
         alike = decode_rasters(rules, gan.sample(count, 1, classes=some.label))
-        told = two_sample_accuracy(some.rasters, rasterise(rules, alike.states))
+        distinguished = two_sample_accuracy(some.rasters, rasterise(rules, alike.states))
         blind = decode_rasters(rules, independent_scenes(train.rasters, count, seed=2))
-        told_blind = two_sample_accuracy(some.rasters, rasterise(rules, blind.states))
+        distinguished_blind = two_sample_accuracy(some.rasters, rasterise(rules, blind.states))
         fraction = {"random real scenes": 1.0 / kinds}
         metrics = [
             Metric(
@@ -194,8 +194,8 @@ class ConditionalGan(Experiment):
             ),
             Metric(
                 "two-sample accuracy, real or generated",
-                told,
-                {"independent cells": told_blind},
+                distinguished,
+                {"independent cells": distinguished_blind},
                 "",
                 False,
                 0.6,
@@ -214,7 +214,7 @@ class ConditionalGan(Experiment):
 
 
 def show_road(axes: Axes, rules: Rules, state: NDArray[Any], title: str = "") -> None:
-    """Draw one game as a image from above, the road's far end on top."""
+    """Draw one scene as an image from above, the road's far end on top."""
     axes.imshow(paint_frames(rules, state[None], *TILE)[0].transpose(1, 2, 0), aspect="auto", interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -222,7 +222,7 @@ def show_road(axes: Axes, rules: Rules, state: NDArray[Any], title: str = "") ->
 
 
 def save_tiles(path: Path, rules: Rules, lines: Mapping[str, NDArray[Any]], titles: Sequence[str] = ()) -> None:
-    """Draw a line of games per name."""
+    """Draw a row of scenes per name."""
     columns = max(len(states) for states in lines.values())
     figure = empty_figure((0.75 * columns + 1.2, 2.3 * len(lines)))
     grid = figure.subplots(len(lines), columns, squeeze=False)
@@ -243,7 +243,7 @@ def draw_examples(path: Path, rules: Rules, real: NDArray[Any], sets: Mapping[st
 
 
 def draw_marginals(path: Path, rules: Rules, real: NDArray[Any], drawn: Mapping[str, NDArray[Any]]) -> Plot:
-    """Draw how often counts, gaps and speeds occur."""
+    """Plot the distributions of counts, gaps and speeds."""
     figure = empty_figure((9.0, 2.8))
     wanted = marginals(rules, real)
     found = [marginals(rules, states) for states in drawn.values()]
@@ -275,7 +275,7 @@ def draw_future(path: Path, rules: Rules, start: NDArray[Any]) -> Plot:
 
 
 def draw_classes(path: Path, rules: Rules, gan: SceneGAN) -> Plot:
-    """Draw the same noise as each class: what changes is what the class means."""
+    """Draw the same noise vectors as each class."""
     noise = truncated_noise(5, seed=5)
     lines = {name: decode_rasters(rules, gan.draw(noise, k)).states for k, name in enumerate(SCENES)}
     save_tiles(path, rules, lines)
@@ -283,7 +283,7 @@ def draw_classes(path: Path, rules: Rules, gan: SceneGAN) -> Plot:
 
 
 def draw_interpolation(path: Path, rules: Rules, gan: SceneGAN) -> Plot:
-    """Draw the way from one point of noise to another, in two classes."""
+    """Draw the interpolation between two noise vectors, in two classes."""
     ends = truncated_noise(2, seed=7)
     noise = interpolate([ends[0], ends[1]], 9)
     lines = {SCENES[k]: decode_rasters(rules, gan.draw(noise, k)).states for k in (0, 2)}
@@ -292,7 +292,7 @@ def draw_interpolation(path: Path, rules: Rules, gan: SceneGAN) -> Plot:
 
 
 def draw_truncation(path: Path, rules: Rules, gan: SceneGAN, real: RoadData) -> Plot:
-    """Draw what truncation does: typical scenes against all scenes."""
+    """Draw the effect of truncation: typical scenes against all scenes."""
     known, size = descriptors(rules, real.states), len(real.states)
     rates = []
     for truncation in TRUNCATIONS:

@@ -46,9 +46,9 @@ U8 = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class FrameData:
-    """Frames in the styles of training, with what they show.
+    """Frames in the training styles, with their states and labels.
 
-    states: (N,); maps: (N, H, W) classes of pixels; style: (N,) numbers of styles; frames: (N, 3, H, W)
+    states: (N,); maps: (N, H, W) classes of pixels; style: (N,) style indices; frames: (N, 3, H, W)
     label: (N,) class of the scene
     """
 
@@ -68,7 +68,7 @@ def some_states(job: TrainingJob, split: str, count: int) -> tuple[Rules, NDArra
 
 
 def frame_data(job: TrainingJob, split: str, count: int, seed: int) -> FrameData:
-    """Return so many frames at the job's scale, each in a random style of training."""
+    """Return so many frames at the job's scale, each in a random training style."""
     rules, states = some_states(job, split, count)
     style = np.random.default_rng(seed).integers(len(STYLES), size=len(states))
     frames = np.empty((len(states), 3, *SIZE), np.uint8)
@@ -78,7 +78,7 @@ def frame_data(job: TrainingJob, split: str, count: int, seed: int) -> FrameData
 
 
 class LabelsToFrames(Experiment):
-    """Paints label maps in any of eight styles, and in looks between them."""
+    """Renders label maps in any of eight styles, and in mixtures of them."""
 
     name, paradigm = "pix2pix", "generative adversarial network"
     summary = "Translates label maps (road, lane mark, shoulder, vehicle, ego) to camera frames in eight styles."
@@ -86,7 +86,7 @@ class LabelsToFrames(Experiment):
     weights = "pix2pix.safetensors"
 
     def run(self, job: TrainingJob) -> ExperimentResult:
-        """Train, have a segmentation network read the painted frames, and a judge tell them from real ones."""
+        """Train, segment the generated frames with a network, and compare them with real ones by a two-sample test."""
         train, validation, test = (
             frame_data(job, split, count, seed)
             for split, count, seed in (("train", 1600, 0), ("validation", 160, 100), ("test", 800, 200))
@@ -103,19 +103,21 @@ class LabelsToFrames(Experiment):
             "one colour per class": paint_flat(test.maps, test.style, colours),
         }
         metrics = self._metrics(job, painted, train, test, validation)
-        picture = self._plot(job, net, painted, test)
-        return ExperimentResult(metrics, [picture], [self.weights])
+        plot = self._plot(job, net, painted, test)
+        return ExperimentResult(metrics, [plot], [self.weights])
 
     def _metrics(
         self, job: TrainingJob, painted: Mapping[str, U8], train: FrameData, test: FrameData, validation: FrameData
     ) -> list[Metric]:
         torch.manual_seed(1)
-        judge = SegmentationNet(width=8)
+        segmenter = SegmentationNet(width=8)
         arrays = [{"frame": d.frames, "labels": d.maps} for d in (train, validation)]
-        job.fit("judge", judge, arrays[0], arrays[1], FitConfig(epochs=5, batch_size=16, learning_rate=4e-3))
-        read = {name: mean_iou(judge.predict(frames), test.maps) for name, frames in painted.items()}
-        real = mean_iou(judge.predict(test.frames), test.maps)
-        told = {name: two_sample_accuracy(_signed(test.frames), _signed(frames)) for name, frames in painted.items()}
+        job.fit("segmentation", segmenter, arrays[0], arrays[1], FitConfig(epochs=5, batch_size=16, learning_rate=4e-3))
+        read = {name: mean_iou(segmenter.predict(frames), test.maps) for name, frames in painted.items()}
+        real = mean_iou(segmenter.predict(test.frames), test.maps)
+        distinguished = {
+            name: two_sample_accuracy(_signed(test.frames), _signed(frames)) for name, frames in painted.items()
+        }
         note = f"{len(test.maps):,} held-out label maps"
         return [
             Metric(
@@ -126,8 +128,8 @@ class LabelsToFrames(Experiment):
             ),
             Metric(
                 "two-sample accuracy, real or generated frames",
-                told.pop("pix2pix"),
-                told,
+                distinguished.pop("pix2pix"),
+                distinguished,
                 higher_is_better=False,
                 note=f"{note}; 0.5 is chance level",
             ),
@@ -163,7 +165,7 @@ class LabelsToFrames(Experiment):
 
 
 class GanPerception(Experiment):
-    """Does perception that also learns from drawn scenes and painted frames see better?"""
+    """Perception trained with and without generated scenes and frames."""
 
     name, paradigm = "gan-perception", "generative adversarial network"
     summary = "Classifies scenes from few labels, with and without the data and features of GANs."
@@ -205,11 +207,11 @@ class GanPerception(Experiment):
         return out
 
     def _restyled(self, job: TrainingJob, real: FrameData) -> U8:
-        """Return the real scenes once more, in looks between the styles."""
+        """Return the real scenes again, in mixtures of the styles."""
         return _painter(job).paint(real.maps, mixed_styles(len(real.maps), len(STYLES), seed=11), seed=11)
 
     def _painted(self, job: TrainingJob, rules: Rules, states: NDArray[Any]) -> U8:
-        """Return drawn scenes: half as the simulator's camera sees them in a style of training, half painted."""
+        """Return generated scenes: half rendered in a training style, half by pix2pix."""
         half = len(states) // 2
         seen = paint_frames(rules, states[:half], *SIZE, "train", seed=12)
         maps = label_maps(rules, states[half:], *SIZE)
@@ -259,11 +261,11 @@ class GanPerception(Experiment):
         return gan
 
 
-# --- what GANs add ----------------------------------------------------------------------------------------------------
+# --- generated data ---------------------------------------------------------------------------------------------------
 
 
 def made_before(job: TrainingJob, experiment: Experiment, weights: str) -> Path:
-    """Return the weights of another experiment, from the folder beside the job's; made now if they are not there."""
+    """Return the weights of another experiment, from the folder beside the job's; trained now if they are missing."""
     folder = job.folder.parent / experiment.name
     if not (folder / weights).exists():
         run_experiment(experiment, replace(job, folder=folder))
@@ -271,7 +273,7 @@ def made_before(job: TrainingJob, experiment: Experiment, weights: str) -> Path:
 
 
 def drawn_states(job: TrainingJob, count: int) -> tuple[NDArray[Any], I64]:
-    """Return (games at the ego car's first decision (count,), their classes), drawn by the GAN of scenes."""
+    """Return (states at the ego car's first decision (count,), their classes), drawn by the GAN of scenes."""
     gan = load_gan(made_before(job, SceneGan(), SceneGan.weights))
     rules = RecordingConfig().road.build()
     states = settle(rules, decode_rasters(rules, gan.sample(count, seed=10)).states)

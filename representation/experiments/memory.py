@@ -7,7 +7,7 @@ from representation.beyond.memory import MemoryEncoder
 from representation.data.sequences import DEGRADED
 from representation.encoder import Encoder
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
-from representation.experiments.recurrent import SPEED_UNIT, Sequences, speed_sequences, told
+from representation.experiments.recurrent import SPEED_UNIT, Sequences, estimated_speeds, speed_sequences
 from representation.fit import FitConfig
 from representation.metrics.predictions import rmse
 from representation.paradigms.recurrent import RecurrentEncoder
@@ -19,7 +19,7 @@ WEIGHTS = "encoder.safetensors"
 
 
 class MemorySpeed(Experiment):
-    """Hidden speeds, as in `recurrent-speed`, told by a neural Turing machine and by a GRU on the same small budget."""
+    """Hidden speeds, as in `recurrent-speed`, by a neural Turing machine and a GRU on the same small budget."""
 
     name, paradigm = "memory-speed", "beyond"
     summary = "A neural Turing machine against a GRU: hidden speeds under a sensor that loses 30% of frames."
@@ -59,4 +59,4 @@ class MemorySpeed(Experiment):
 
     def _error(self, model: SpeedModel, test: Sequences) -> float:
         known = test["known"]
-        return rmse(told(model, test)[known], SPEED_UNIT * test["target"][known])
+        return rmse(estimated_speeds(model, test)[known], SPEED_UNIT * test["target"][known])

@@ -139,14 +139,14 @@ class ClonedPolicy(Policy):
         self.model, self.label = model, label
         self.observation = make_observation(OBSERVED)
 
-    def act(self, obs: NDArray[Any], rows: I64) -> I64:
+    def act(self, obs: NDArray[Any], agent_indices: I64) -> I64:
         """Return the actions (B,) for lane gaps (B, n)."""
         return self.model.predict(obs).argmax(1).astype(np.int64)
 
 
 KNOWN, NEW = (6, 10, 14, 18), 30  # vehicles; the contest's road has 20, and 31 is the most that a reset can place
 TRAINING_RUNS, DECISIONS = 120, 40
-EPISODES, DRAWS = 2, 3  # drives that are adapted to, and how often other ones are tried
+EPISODES, DRAWS = 2, 3  # demonstrations for the adaptation, and how many draws of them are averaged
 STEPS = (0, 4, 16, 64, 256)
 SHOWN = 16  # steps of the figure
 EVALUATION_RUNS = 100
@@ -156,7 +156,7 @@ WEIGHTS = "encoder.safetensors"
 
 
 class MetaLearning(Experiment):
-    """First weights for every density of traffic, found on light traffic, tried on dense."""
+    """Initial weights for every density of traffic, learned on light traffic, tested on dense."""
 
     name, paradigm = "meta-learning", "beyond"
     summary = (
@@ -165,7 +165,7 @@ class MetaLearning(Experiment):
     source = "Nichol, Achiam and Schulman 2018, arXiv:1803.02999, algorithm 1 (Reptile)"
 
     def run(self, job: TrainingJob) -> ExperimentResult:
-        """Find first weights three ways, adapt each to the new density, and drive there."""
+        """Learn initial weights in three ways, adapt each to the new density, and drive there."""
         starts = self._starts(job)
         starts[REPTILE].encoder.save(job.folder / WEIGHTS)
         speeds = {way: self._adaptation(job, model) for way, model in starts.items()}
@@ -178,7 +178,7 @@ class MetaLearning(Experiment):
         return ExperimentResult(self._metrics(speeds, gap, runs), [Plot("meta-learning.png", caption)], [WEIGHTS])
 
     def _starts(self, job: TrainingJob) -> dict[str, Classifier]:
-        """Return first weights by way; both that learn see the same lessons for the same number of minibatches."""
+        """Return initial weights by method; both that learn see the same demonstrations for as many minibatches."""
         runs = job.scaled(TRAINING_RUNS, 4)
         tasks = [gap_demonstrations(density(vehicles, runs=runs, decisions=DECISIONS), job.cache) for vehicles in KNOWN]
         everything = {name: np.concatenate([task[name] for task in tasks]) for name in tasks[0]}
@@ -198,7 +198,7 @@ class MetaLearning(Experiment):
         for steps in STEPS:
             each = []
             for draw in range(DRAWS if steps else 1):
-                driver = ClonedPolicy(adapted(model, new_drives(job, draw), steps, seed=draw))
+                driver = ClonedPolicy(adapted(model, new_demonstrations(job, draw), steps, seed=draw))
                 score = evaluate_open(driver, density(NEW).road, runs=runs, seed_set="reporting")
                 each.append(score.mean_mph)
             speeds.append(float(np.mean(each)))
@@ -214,20 +214,20 @@ class MetaLearning(Experiment):
 
 
 def new_driver() -> Classifier:
-    """Return a network of lane gaps with first weights that are always the same."""
+    """Return a network of lane gaps with fixed initial weights."""
     torch.manual_seed(0)
     encoder = DenseEncoder(spaces.Box(0.0, 1.0, (42,), np.float32), 64, hidden=(64,))
     encoder.observed = dict(OBSERVED)
     return cloning_model(encoder)
 
 
-def new_drives(job: TrainingJob, draw: int) -> Arrays:
-    """Return the lessons of a few drives on the new density, other ones for each draw."""
+def new_demonstrations(job: TrainingJob, draw: int) -> Arrays:
+    """Return a few demonstrations on the new density, different ones for each draw."""
     return gap_demonstrations(density(NEW, runs=EPISODES, decisions=DECISIONS, first=draw * EPISODES), job.cache)
 
 
 def save_adaptation(speeds: Mapping[str, list[float]], gap: float, job: TrainingJob) -> None:
-    """Draw mean speed over steps, one line per way, and the teacher's."""
+    """Plot mean speed over steps, one line per method, and the expert's."""
     figure, axes = new_figure(f"Adapting to {NEW} vehicles from {EPISODES} short drives", (6.4, 3.8))
     places = np.arange(len(STEPS))
     for (way, values), style in zip(speeds.items(), ("-", "--", ":"), strict=True):

@@ -140,7 +140,7 @@ WEIGHTS = "encoder.safetensors"
 
 @dataclass(frozen=True)
 class TaskPredictions:
-    """Answers of a training on test scenes by task, the numbers that were learned, and the CPU time it took [s]."""
+    """Predictions of a training on test scenes by task, the number of parameters, and the CPU time [s]."""
 
     answers: dict[str, NDArray[np.float32]]
     parameters: int
@@ -148,14 +148,14 @@ class TaskPredictions:
 
 
 class MultiTaskExperiment(Experiment):
-    """Three questions about a grid: which scene, which lane is best, how fast shall we be."""
+    """Three tasks on a grid: class of the scene, best lane, speed ahead."""
 
     name, paradigm = "multi-task", "beyond"
     summary = "One encoder with three heads (scene, best lane, speed ahead) against an encoder for each task."
     source = "Caruana 1997, doi:10.1023/A:1007379606734; Kendall et al. 2018, arXiv:1705.07115, equation 10"
 
     def run(self, job: TrainingJob) -> ExperimentResult:
-        """Train both ways on many runs and on few, and compare answers, size and time."""
+        """Train both ways on many runs and on few, and compare predictions, size and time."""
         train, validation, test = (scenes(job, split) for split in RUNS)
         few_runs = job.scaled(FEW, 4)
         per_run = len(train["obs"]) // job.scaled(RUNS["train"], 8)
@@ -243,7 +243,7 @@ class MultiTaskExperiment(Experiment):
 
 
 def scenes(job: TrainingJob, split: str) -> dict[str, NDArray]:
-    """Return grids of a split with the three answers."""
+    """Return grids of a split with the labels of the three tasks."""
     config = RecordingConfig(split=split, runs=job.scaled(RUNS[split], 8), decisions=DECISIONS)
     recording = record(config, job.cache)
     states = driven_states(recording).ravel()
@@ -261,7 +261,7 @@ def grade(answers: Arrays, test: Arrays) -> dict[str, float]:
 
 
 def simplest_answers(train: Arrays, test: Arrays) -> dict[str, NDArray]:
-    """Return the majority class of training, as scores, and the mean of a number, for every test scene."""
+    """Return the majority class of training, as scores, and the mean of a regression target, for every test scene."""
     answers: dict[str, NDArray] = {}
     for task in driving_tasks():
         truth, count = train[task.name], len(test["obs"])
@@ -273,7 +273,7 @@ def simplest_answers(train: Arrays, test: Arrays) -> dict[str, NDArray]:
 
 
 def save_scores(scores: dict[str, dict[str, list[dict[str, float]]]], job: TrainingJob) -> None:
-    """Draw each task's grade, both ways, from many scenes and from few."""
+    """Plot each task's metric, both ways, from many scenes and from few."""
     tasks = driving_tasks()
     figure = empty_figure((3.6 * len(tasks), 3.0))
     for axes, task in zip(figure.subplots(1, len(tasks)), tasks, strict=True):

@@ -1,12 +1,12 @@
 """Experiments with recurrent networks: hidden speeds, and driving under a sensor that loses frames.
 
-    >>> driver = SequencePolicy(model, DEGRADED, "gru")               # model: an `ActionModel`
-    >>> evaluate_open(driver, runs=1000).median_mph
+    >>> policy = SequencePolicy(model, DEGRADED, "gru")               # model: an `ActionModel`
+    >>> evaluate_open(policy, runs=1000).median_mph
 
-The policy corrupts the contest's grid itself: the same frames are lost however many games run side by side. Each
+The policy corrupts the contest's grid itself: the same frames are lost however many envs run side by side. Each
 agent has a recurrent state of its own, reset when its run starts.
 
-Letters in shapes: B games, T decisions, n numbers of one step, S numbers of one state.
+Letters in shapes: B envs, T decisions, n values of one step, S values of one state.
 """
 
 from collections.abc import Callable
@@ -59,7 +59,7 @@ class SequencePolicy(Policy):
 
     Args:
         model: trained on rows (T, n) of this sensor
-        sensor: what is left of each frame
+        sensor: the degraded sensor
         label: name in tables
         seed: of the frames that are lost
     """
@@ -71,36 +71,36 @@ class SequencePolicy(Policy):
         self.before: I64 = np.zeros(0, np.int64)
         self.memory = torch.zeros(0)
 
-    def reset(self, rows: I64) -> None:
-        """Empty the memories of these slots."""
-        missing = int(np.max(rows, initial=-1)) + 1 - self.before.size
+    def reset(self, agent_indices: I64) -> None:
+        """Empty the memories of these agents."""
+        missing = int(np.max(agent_indices, initial=-1)) + 1 - self.before.size
         if missing > 0:
             self.before = np.concatenate([self.before, np.zeros(missing, np.int64)])
             empty = self._empty(missing)
             self.memory = torch.cat([self.memory, empty]) if self.memory.numel() else empty
-        self.before[rows] = NO_ACTION
-        self.memory[torch.from_numpy(rows)] = self._empty(len(rows))
+        self.before[agent_indices] = NO_ACTION
+        self.memory[torch.from_numpy(agent_indices)] = self._empty(len(agent_indices))
 
-    def act(self, obs: NDArray[np.floating], rows: I64) -> I64:
-        """Return the actions (B,) for grids (B, 4, H, L) of the drivers with slots `rows` (B,)."""
-        draws = np.random.default_rng([self.seed, self.decisions]).random(self.before.size)[rows]
+    def act(self, obs: NDArray[np.floating], agent_indices: I64) -> I64:
+        """Return the actions (B,) for grids (B, 4, H, L) of the agents with these indices (B,)."""
+        draws = np.random.default_rng([self.seed, self.decisions]).random(self.before.size)[agent_indices]
         self.decisions += 1
         step = step_inputs(
-            self.sensor_config, lane_features(obs), self.before[rows], draws >= self.sensor_config.drop_rate
+            self.sensor_config, lane_features(obs), self.before[agent_indices], draws >= self.sensor_config.drop_rate
         )  # (B, n)
         with torch.no_grad():
-            logits = self._answer(torch.from_numpy(step), torch.from_numpy(rows))  # (B, 5)
+            logits = self._answer(torch.from_numpy(step), torch.from_numpy(agent_indices))  # (B, 5)
         actions = logits.argmax(1).numpy().astype(np.int64)
-        self.before[rows] = actions
+        self.before[agent_indices] = actions
         return actions
 
-    def _answer(self, step: Tensor, rows: Tensor) -> Tensor:
+    def _answer(self, step: Tensor, agent_indices: Tensor) -> Tensor:
         encoder = self.model.encoder
         if isinstance(encoder, StatefulEncoder):
-            features, self.memory[rows] = encoder.step(step, self.memory[rows])
+            features, self.memory[agent_indices] = encoder.step(step, self.memory[agent_indices])
         else:
-            self.memory[rows] = torch.cat([self.memory[rows][:, 1:], step[:, None]], 1)  # (B, K, n)
-            features = encoder(self.memory[rows])
+            self.memory[agent_indices] = torch.cat([self.memory[agent_indices][:, 1:], step[:, None]], 1)  # (B, K, n)
+            features = encoder(self.memory[agent_indices])
         return self.model.head(features)
 
     def _empty(self, count: int) -> Tensor:
@@ -111,7 +111,7 @@ class SequencePolicy(Policy):
 
 
 def record_policy(policy: Policy, config: RecordingConfig) -> Recording:
-    """Return what a policy drives in the runs that `config` names, whose own drivers are not asked."""
+    """Return a recording of a policy's runs; `config.drivers` is ignored."""
     rules = config.road.build()
     sim = Simulator(rules, config.runs)
     sim.reset_open(config.seeds)
@@ -129,7 +129,7 @@ def record_policy(policy: Policy, config: RecordingConfig) -> Recording:
 
 
 WEIGHTS = "encoder.safetensors"
-SPEED_UNIT = 15.0  # [mph] in which the network counts, about the spread of relative speeds
+SPEED_UNIT = 15.0  # [mph] unit of the network's outputs, about the spread of relative speeds
 UNITS = 64
 HEAD_UNITS = 128
 ARRIVAL_SEEDS = {"train": 1, "validation": 2, "test": 3}  # of the frames that are lost
@@ -138,20 +138,20 @@ F32 = NDArray[np.float32]
 Sequences = dict[str, NDArray]
 
 
-def first_weights(make: Callable[[], Encoder]) -> Encoder:
-    """Return a new encoder whose first weights are always the same."""
+def with_fixed_seed(make: Callable[[], Encoder]) -> Encoder:
+    """Return a new encoder with fixed initial weights."""
     torch.manual_seed(0)
     return make()
 
 
 def stack_encoder(sensor: SensorConfig, steps: int, features_dim: int = 64) -> DenseEncoder:
-    """Return a feed-forward encoder of the last so many steps side by side."""
+    """Return a feed-forward encoder of the last `steps` steps."""
     low, high = float(sensor.space.low.min()), float(sensor.space.high.max())
     return DenseEncoder(spaces.Box(low, high, (steps, sensor.size), np.float32), features_dim, hidden=(256,))
 
 
 def speed_sequences(job: TrainingJob, split: str, runs: int, sensor: SensorConfig = DEGRADED) -> Sequences:
-    """Return rows (R, T, n), what is to be told, target (R, T, 7) [15 mph], and where it is known."""
+    """Return rows (R, T, n), target (R, T, 7) [15 mph], and where the target is known."""
     recording = record(RecordingConfig(split=split, runs=job.scaled(runs, least=8)), job.cache)
     speeds, known = hidden_speeds(recording)
     rows = sequence_inputs(recording, sensor, ARRIVAL_SEEDS[split])
@@ -161,20 +161,20 @@ def speed_sequences(job: TrainingJob, split: str, runs: int, sensor: SensorConfi
 def train_speed(
     job: TrainingJob, name: str, encoder: Encoder, data: dict[str, Sequences], config: FitConfig
 ) -> SpeedModel:
-    """Train one network to tell hidden speeds, in the job's subfolder `name`."""
+    """Train one network to estimate hidden speeds, in the job's subfolder `name`."""
     model = SpeedModel(encoder, LANES)
     result = job.fit(name, model, data["train"], data["validation"], config)
     encoder.summary = result.summary(RecurrentSpeed.name)
     return model
 
 
-def told(model: SpeedModel, data: Sequences) -> F32:
-    """Return the speeds that the network tells, (R, T, 7) [mph]."""
+def estimated_speeds(model: SpeedModel, data: Sequences) -> F32:
+    """Return the network's estimates of the speeds, (R, T, 7) [mph]."""
     return np.float32(SPEED_UNIT) * model.predict(torch.from_numpy(data["rows"])).numpy()
 
 
 class RecurrentSpeed(Experiment):
-    """How fast do the cars ahead come nearer, where no frame shows speeds and three in ten do not arrive?"""
+    """Estimation of hidden speeds from frames without speeds, three in ten of which are lost."""
 
     name, paradigm = "recurrent-speed", "recurrent network"
     summary = "Estimates the speed of the car ahead in each lane from occupancy alone, with 30% of frames lost."
@@ -190,7 +190,7 @@ class RecurrentSpeed(Experiment):
         models: dict[str, SpeedModel] = {}
         for name, encoder in self._encoders():
             models[name] = train_speed(job, name, encoder, data, self.config)
-        answers = {name: told(model, test) for name, model in models.items()}
+        answers = {name: estimated_speeds(model, test) for name, model in models.items()}
         errors = {name: rmse(answer[known], true[known]) for name, answer in answers.items()}
         cell = min(CELLS, key=lambda name: models[name].encoder.summary["validation_loss"])
         models[cell].encoder.save(job.folder / WEIGHTS)
@@ -201,9 +201,9 @@ class RecurrentSpeed(Experiment):
         return ExperimentResult(self._metrics(errors, baselines, cell, answers, test), self._plots(), [WEIGHTS])
 
     def _encoders(self) -> list[tuple[str, Encoder]]:
-        cells = [(cell, first_weights(partial(RecurrentEncoder, DEGRADED.space, UNITS, cell=cell))) for cell in CELLS]
+        cells = [(cell, with_fixed_seed(partial(RecurrentEncoder, DEGRADED.space, UNITS, cell=cell))) for cell in CELLS]
         return cells + [
-            (f"MLP, {k} frame{'s' * (k > 1)}", first_weights(partial(stack_encoder, DEGRADED, k))) for k in (1, 4, 12)
+            (f"MLP, {k} frame{'s' * (k > 1)}", with_fixed_seed(partial(stack_encoder, DEGRADED, k))) for k in (1, 4, 12)
         ]
 
     def _metrics(
@@ -242,7 +242,7 @@ class RecurrentSpeed(Experiment):
 
 
 def draw_run(axes: Axes, answer: F32, single: F32, cell: str, test: Sequences) -> None:
-    """Draw one run's true and told relative speed of the car ahead in the ego lane: that with most cars ahead."""
+    """Draw one run's true and estimated relative speed of the car ahead in the ego lane: that with most cars ahead."""
     lane = LANES // 2
     run = int(test["known"][..., lane].sum(1).argmax())
     known = test["known"][run, :, lane]
@@ -263,28 +263,28 @@ def draw_run(axes: Axes, answer: F32, single: F32, cell: str, test: Sequences) -
 
 
 class RecurrentDrive(Experiment):
-    """Imitate the built-in driver `gap`, seeing less than it sees: how much of the loss does memory make up for?
+    """Imitation of the built-in policy `gap` under a degraded sensor, with and without memory.
 
     Behaviour cloning on recorded driving, then four rounds of DAgger (Ross et al. 2011, arXiv:1011.0686): the network
-    drives, the expert says what it would have done there. The same for every network.
+    acts, the expert labels the visited states. The same for every network.
     """
 
     name, paradigm = "recurrent-drive", "recurrent network"
     summary = "Drives from occupancy alone, with 30% of frames lost; imitates a policy with the full sensor."
     source = "Cho et al. 2014, arXiv:1406.1078; DAgger: Ross et al. 2011, arXiv:1011.0686"
     config = FitConfig(epochs=4, batch_size=16, learning_rate=3e-3, learning_rate_end=2e-4)
-    last_epochs = 15  # of the last round, on all that was driven
+    last_epochs = 15  # of the last round, on all data
     rounds = 5
     test_runs = 2000
 
     def run(self, job: TrainingJob) -> ExperimentResult:
-        """Train with and without memory under the poor sensor, and under the full one; drive on reporting seeds."""
+        """Train with and without memory under the degraded sensor, and under the full one; drive on reporting seeds."""
         scores: dict[str, Score] = {}
         students: list[tuple[str, SensorConfig, Encoder]] = [
-            ("full sensor", FULL, first_weights(partial(stack_encoder, FULL, 1, 128))),
-            ("1 frame", DEGRADED, first_weights(partial(stack_encoder, DEGRADED, 1, 128))),
-            ("4 frames", DEGRADED, first_weights(partial(stack_encoder, DEGRADED, 4, 128))),
-            ("gru", DEGRADED, first_weights(partial(RecurrentEncoder, DEGRADED.space, 96, cell="gru"))),
+            ("full sensor", FULL, with_fixed_seed(partial(stack_encoder, FULL, 1, 128))),
+            ("1 frame", DEGRADED, with_fixed_seed(partial(stack_encoder, DEGRADED, 1, 128))),
+            ("4 frames", DEGRADED, with_fixed_seed(partial(stack_encoder, DEGRADED, 4, 128))),
+            ("gru", DEGRADED, with_fixed_seed(partial(RecurrentEncoder, DEGRADED.space, 96, cell="gru"))),
         ]
         for name, sensor, encoder in students:
             driver = self._taught(job, name, sensor, encoder)
@@ -303,8 +303,8 @@ class RecurrentDrive(Experiment):
         model = ActionModel(encoder, len(Action), hidden)
         runs = job.scaled(300, least=8)
         held_out = record(RecordingConfig(split="validation", runs=job.scaled(60, least=8)), job.cache)
-        validation = lesson(held_out, sensor, seed=2)
-        data = lesson(record(RecordingConfig(runs=runs), job.cache), sensor, seed=1)
+        validation = demonstrations(held_out, sensor, seed=2)
+        data = demonstrations(record(RecordingConfig(runs=runs), job.cache), sensor, seed=1)
         for number in range(self.rounds):
             folder = f"{name.replace(' ', '-')}-round-{number + 1}"
             is_last = number + 1 == self.rounds
@@ -313,7 +313,7 @@ class RecurrentDrive(Experiment):
             if not is_last:
                 own = RecordingConfig(runs=runs, first=100_000 * (number + 1))
                 driven = record_policy(SequencePolicy(model, sensor, name, seed=number + 1), own)
-                more = lesson(driven, sensor, seed=10 + number)
+                more = demonstrations(driven, sensor, seed=10 + number)
                 data = {part: np.concatenate([data[part], more[part]]) for part in data}
         return SequencePolicy(model, sensor, name)
 
@@ -349,7 +349,7 @@ class RecurrentDrive(Experiment):
         save_figure(figure, folder / "recurrent-drive.png", REPORT_DPI)
 
 
-def lesson(recording: Recording, sensor: SensorConfig, seed: int) -> Sequences:
-    """Return rows (R, T, n) that the sensor leaves and what the expert would do, action (R, T)."""
+def demonstrations(recording: Recording, sensor: SensorConfig, seed: int) -> Sequences:
+    """Return rows (R, T, n) under the sensor, and the expert's action (R, T)."""
     action = expert_actions(recording.rules, recording.states[:, :-1])
     return {"rows": sequence_inputs(recording, sensor, seed), "action": action}

@@ -42,8 +42,8 @@ class TrafficModel(Trainable):
     """Two GRUs, over scenes and over the tokens of a scene.
 
     Args:
-        units: D of the one that remembers
-        writer_units: of the one that writes
+        units: D of the GRU over scenes
+        writer_units: of the GRU over tokens
     """
 
     bits_of: Tensor
@@ -87,14 +87,14 @@ class TrafficModel(Trainable):
     def generate(self, tokens: NDArray[np.int64], scenes: int, seed: int) -> NDArray[np.int64]:
         """Return sampled scenes (R, scenes, 21) that follow tokens (R, T, 21)."""
         random = torch.Generator().manual_seed(seed)
-        past = torch.from_numpy(tokens).to(self.bits_of.device)
+        history = torch.from_numpy(tokens).to(self.bits_of.device)
         with torch.no_grad():
-            outputs, state = self.memory(self._scene(past))
+            outputs, state = self.memory(self._scene(history))
             for _ in range(scenes):
-                scene = self._sample(past[:, -2:], outputs[:, -1:], random)  # (B, 1, 21)
-                past = torch.cat([past, scene], 1)
+                scene = self._sample(history[:, -2:], outputs[:, -1:], random)  # (B, 1, 21)
+                history = torch.cat([history, scene], 1)
                 outputs, state = self.memory(self._scene(scene), state)
-        return past[:, tokens.shape[1] :].cpu().numpy()
+        return history[:, tokens.shape[1] :].cpu().numpy()
 
     def _sample(self, scenes: Tensor, memory: Tensor, random: torch.Generator) -> Tensor:
         """Return one scene (B, 1, 21) after the last two (B, 2, 21), from the memory (B, 1, D)."""
@@ -113,7 +113,7 @@ class TrafficModel(Trainable):
         return torch.cat(written, 1)[:, None]
 
     def _scene(self, scenes: Tensor) -> Tensor:
-        """Return what is read of each scene, (B, T, D)."""
+        """Return the embedding of each scene, (B, T, D)."""
         return torch.relu(self.read(self.embed(scenes).flatten(2)))
 
     def _view(self, scenes: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ class TrafficModel(Trainable):
         before = pad(near, (0, 0, 0, 0, 1, 0))[:, : near.shape[1]]  # the first scene has none before it
         both = torch.cat([near, before], -1)  # (B, T, H, W)
         assert both.shape[2] == SEGMENTS
-        return pad(both, (0, 0, 1, 0))  # the ego car's token looks at nothing
+        return pad(both, (0, 0, 1, 0))  # the ego car's token reads no segment
 
 
 def _repeated(memory: Tensor) -> Tensor:
@@ -135,7 +135,7 @@ def _repeated(memory: Tensor) -> Tensor:
 WEIGHTS = "traffic-model.safetensors"
 GIVEN, CONTINUED = 10, 30  # [scenes] that are given, and that are sampled after them
 SHOWN = (0, 2, 4, 6, 8, 12, 16)  # sampled scenes that are drawn
-STRENGTHS = (0.3, 1.0, 3.0, 10.0)  # of the n-grams' smoothing, of which validation chooses
+STRENGTHS = (0.3, 1.0, 3.0, 10.0)  # of the n-grams' smoothing, chosen on validation data
 LENGTHS = (1, 2, 3)
 
 I64 = NDArray[np.int64]
@@ -143,7 +143,7 @@ Contexts = Callable[[I64], tuple[I64, I64]]
 
 
 class Traffic(Experiment):
-    """A model of language whose language is traffic: 21 tokens a scene, one scene each decision."""
+    """Language model of traffic: 21 tokens per scene, one scene per decision."""
 
     name, paradigm = "traffic-model", "recurrent network"
     summary = "Generates the next scene of traffic token by token; sampled traffic continues for 30 decisions."
@@ -204,7 +204,7 @@ def ngrams(train: I64, validation: I64, test: I64) -> dict[str, float]:
 
 
 def closeness(true: I64, sampled: I64) -> list[Metric]:
-    """Return how near sampled traffic comes to what happened: vehicles in view, and lanes that stay as full."""
+    """Return how close sampled traffic is to the true continuation: vehicles in view, occupancy of lanes over time."""
     (cars, _, speed), (sampled_cars, _, sampled_speed) = scene_of(true), scene_of(sampled)
     count, sampled_count = (float(part.sum((2, 3)).mean()) for part in (cars, sampled_cars))
     drawn = cars[np.random.default_rng(0).permutation(len(cars))]  # each scene followed by one of another run
@@ -248,12 +248,12 @@ class NGram:
 
     Args:
         vocabulary: tokens are 0..vocabulary - 1
-        strength: m, how many sightings the shorter context is worth
+        strength: m, pseudo-counts of the shorter context
     """
 
     def __init__(self, vocabulary: int, strength: float = 2.0) -> None:
         self.vocabulary, self.strength = vocabulary, strength
-        self.counts: list[tuple[I64, I64]] = []  # of each length: (sorted keys, how often)
+        self.counts: list[tuple[I64, I64]] = []  # of each length: (sorted keys, counts)
 
     def count(self, contexts: I64, tokens: I64) -> Self:
         """Learn from tokens (N,) that came after contexts (N, K)."""
@@ -275,7 +275,7 @@ class NGram:
         return float(-np.log2(p).mean())
 
     def _keys(self, contexts: I64, tokens: I64, length: int) -> tuple[I64, I64]:
-        """Return (a number for each context of this length, a number for context and token), (N,) each."""
+        """Return (a key of each context of this length, a key of context and token), (N,) each."""
         key = np.zeros(len(tokens), np.int64)
         for k in range(length):
             key = key * self.vocabulary + contexts[:, k]
@@ -290,7 +290,7 @@ class NGram:
 def contexts_across_scenes(tokens: I64) -> tuple[I64, I64]:
     """Return (contexts (N, 3), tokens (N,)) for an n-gram that sees the scene before, of all scenes but the first.
 
-    Most telling first: the same place in the scene before, the place ahead of it there, the token before.
+    Most informative first: the same place in the scene before, the place ahead of it there, the token before.
     """
     before, now = tokens[:, :-1], tokens[:, 1:]
     ahead = np.concatenate([before[..., :1], before[..., :-1]], -1)

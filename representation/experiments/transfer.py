@@ -140,7 +140,7 @@ COLOURS = {"fine-tuned": BLUE, "frozen": GREEN, "from scratch": GREY, "not adapt
 
 @dataclass(frozen=True)
 class Target:
-    """Where an encoder is to be used: training, validation and test scenes with their classes."""
+    """Target of a transfer: training, validation and test scenes with their classes."""
 
     train: LabelledScenes
     validation: LabelledScenes
@@ -151,7 +151,7 @@ Scores = dict[str, list[float]]  # way -> macro-F1 on test runs, one per amount 
 
 
 class TransferExperiment(Experiment):
-    """Across rules, across roads, and across senses."""
+    """Transfer across rules, roads and modalities."""
 
     name, paradigm = "transfer", "beyond"
     summary = "Scene classification from few labels, with encoders from the 2017 rules, from 5 lanes and from grids."
@@ -187,7 +187,7 @@ class TransferExperiment(Experiment):
         return Target(*parts)
 
     def _source(self, job: TrainingJob, title: str, road: RoadConfig) -> Classifier:
-        """Return a classifier of scenes that learned on a road, from many labels."""
+        """Return a classifier of scenes trained on a road with many labels."""
         parts = [
             labelled_scenes(
                 RecordingConfig(split=split, runs=job.scaled(runs, 8), decisions=DECISIONS, road=road), GRID
@@ -200,7 +200,7 @@ class TransferExperiment(Experiment):
         return model
 
     def _student(self, job: TrainingJob, teacher: Encoder) -> Encoder:
-        """Return an encoder of frames that learned the teacher's features from pairs of a frame and a grid."""
+        """Return an encoder of frames distilled from the teacher's features on pairs of a frame and a grid."""
         sets, student, features = [], new_frame_encoder(), None
         for split, runs in (("train", PAIRED_RUNS), ("validation", VALIDATION_RUNS)):
             config = RecordingConfig(split=split, runs=job.scaled(runs, 8), decisions=DECISIONS, first=1000)
@@ -249,7 +249,7 @@ def five_lanes() -> RoadConfig:
 
 
 def new_grid_encoder() -> Encoder:
-    """Return an encoder of grids with first weights that are always the same."""
+    """Return an encoder of grids with fixed initial weights."""
     torch.manual_seed(0)
     encoder = ConvEncoder(GRID_SPACE, 64, channels=(8, 16))
     encoder.observed = dict(GRID)
@@ -257,7 +257,7 @@ def new_grid_encoder() -> Encoder:
 
 
 def new_frame_encoder() -> Encoder:
-    """Return an encoder of frames with first weights that are always the same."""
+    """Return an encoder of frames with fixed initial weights."""
     torch.manual_seed(0)
     encoder = ConvEncoder(FRAME_SPACE, 64, channels=(8, 16, 16))
     encoder.observed = dict(FRAMES)
@@ -265,7 +265,7 @@ def new_frame_encoder() -> Encoder:
 
 
 def save_moves(moves: Mapping[str, Scores], amounts: list[int], job: TrainingJob) -> None:
-    """Draw one panel per move: macro-F1 over labelled runs, one line per way."""
+    """Plot one panel per transfer: macro-F1 over labelled runs, one line per method."""
     figure = empty_figure((4.0 * len(moves), 3.4))
     for axes, (title, scores) in zip(figure.subplots(1, len(moves), sharey=True), moves.items(), strict=True):
         style_axes(axes, title)

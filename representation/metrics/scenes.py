@@ -3,7 +3,7 @@
 All are taken on rasters of valid scenes (`representation/data/rasters.py`), real and generated ones treated alike, so
 that they measure traffic rather than artefacts of a network.
 
-    >>> two_sample_accuracy(real, drawn)                   # 0.5 if indistinguishable, 1 if always told apart
+    >>> two_sample_accuracy(real, drawn)                   # 0.5 if indistinguishable, 1 if always distinguished
     >>> precision_recall(descriptors(rules, real_states), descriptors(rules, drawn_states))
 
 Letters in shapes: B scenes, N vehicles, L lanes, K features that describe a scene.
@@ -65,9 +65,9 @@ def two_sample_accuracy(real: F32, drawn: F32, seed: int = 0) -> float:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         encoder = ConvEncoder(spaces.Box(-1.0, 1.0, rasters.shape[1:], np.float32), channels=(16, 32))
-    judge = Classifier(encoder, 2)
-    fit(judge, train, validation, CLASSIFIER, title="two-sample test")
-    return accuracy(judge.predict(test["obs"]).argmax(1), test["label"])
+    classifier = Classifier(encoder, 2)
+    fit(classifier, train, validation, CLASSIFIER, title="two-sample test")
+    return accuracy(classifier.predict(test["obs"]).argmax(1), test["label"])
 
 
 def precision_recall(real: F64, drawn: F64) -> tuple[float, float]:
@@ -90,7 +90,7 @@ def _distances(first: NDArray[np.floating], second: NDArray[np.floating]) -> F64
 
 
 def descriptors(rules: Rules, states: NDArray[Any]) -> F64:
-    """Return features that matter to a driver, in comparable units, (B, K).
+    """Return features of the traffic around the ego car, in comparable units, (B, K).
 
     Per lane: vehicles in view, free road ahead, mean speed (0 without vehicles), and whether it is the ego lane; ego
     speed.
@@ -132,7 +132,7 @@ def marginal_distances(rules: Rules, states: NDArray[Any], real: NDArray[Any]) -
 def abrupt_fraction(rules: Rules, states: NDArray[Any]) -> float:
     """Return the fraction of vehicles in view whose speed the simulator changes by more than 5 mph in its first frame.
 
-    A vehicle's speed must fit the road ahead of it; states: games before their first frame, as from `decode_rasters`.
+    A vehicle's speed must fit the road ahead of it; states: before their first frame, as from `decode_rasters`.
     """
     after = settle(rules, states)
     change = np.abs(speeds_mph(after) - speeds_mph(states))

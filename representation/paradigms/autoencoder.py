@@ -93,13 +93,13 @@ class Autoencoder(Trainable):
 class DenoisingAutoencoder(Autoencoder):
     """Reconstructs the clean observation from a corrupted one: minimise -log p(x | decode(encode(corrupt(x)))).
 
-    Noise that is independent per cell is best judged by the cells around. For images (C, H, W) a local path of two
-    convolutions therefore adds its output to the decoder's, as in the residual learning of Zhang et al. 2017, "Beyond a
-    Gaussian denoiser", arXiv:1608.03981.
+    Noise that is independent per cell is best estimated from the neighbouring cells. For images (C, H, W) a local path
+    of two convolutions therefore adds its output to the decoder's, as in the residual learning of Zhang et al. 2017,
+    "Beyond a Gaussian denoiser", arXiv:1608.03981.
 
     Args:
         encoder, decoder, likelihood, architecture: as for `Autoencoder`
-        corrupt: observations (B, ...) float32 -> corrupted ones, with torch's global random numbers
+        corrupt: observations (B, ...) float32 -> corrupted ones, with torch's global random generator
         local: channels of the local path; 0 for none
     """
 

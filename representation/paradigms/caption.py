@@ -2,7 +2,7 @@
 
 Source: Vinyals, Toshev, Bengio and Erhan 2015, "Show and tell: A neural image caption generator", arXiv:1411.4555,
 equations 10 to 12: the features of a convolutional encoder initialise a recurrent decoder, which reads the previous
-word and predicts the next, trained on -log p(word | words before, scene). It gets the features again at every word, as
+word and predicts the next, trained on -log p(word | words before, scene). It reads the features again at every word, as
 in Cho et al. 2014, arXiv:1406.1078, equation 1.
 
     >>> captioner = SceneCaptioner()
@@ -126,7 +126,7 @@ class SceneCaptioner(SavedModel):
 
 
 def narrator(path: str | Path) -> Callable[[Simulator, int], str]:
-    """Return a function (simulator with one game at a decision, the decision) -> sentence, by a captioner's file."""
+    """Return a function (simulator of one env at a decision, the decision) -> sentence, by a captioner's file."""
     captioner = SceneCaptioner.load(path)
 
     def say(sim: Simulator, action: int) -> str:

@@ -1,4 +1,4 @@
-"""Vehicle detection: from two camera frames to the cells of the game's grid, by a fully convolutional network.
+"""Vehicle detection: from two camera frames to the cells of the simulator's grid, by a fully convolutional network.
 
 The output for a cell depends on the pixels around that cell, with the same weights everywhere. Source: Long, Shelhamer
 and Darrell 2015, "Fully convolutional networks", arXiv:1411.4038, section 3; predictions per cell: Redmon et al. 2016,
@@ -52,7 +52,7 @@ def image_size(rows: int, lanes: int) -> tuple[int, int]:
 
 
 class GridDetector(Trainable):
-    """From T frames, the last of them of this moment, to what is in each cell.
+    """From T frames, the last one the present, to the content of each cell.
 
     Args:
         rows, lanes: R, L
@@ -110,7 +110,7 @@ class GridDetector(Trainable):
 
 
 def true_cells(states: NDArray[Any]) -> Detections:
-    """Return the game's own marks in states (N,) at a decision."""
+    """Return the simulator's own marks in states (N,) at a decision."""
     marks = states["cells"][:, :, PAD:-PAD].transpose(0, 2, 1)  # (N, R, L) vehicle + 1
     speeds = np.take_along_axis(states["map_speed"], marks.reshape(len(marks), -1).astype(np.int64), 1)
     return Detections(marks > 0, marks == 1, speeds.reshape(marks.shape))

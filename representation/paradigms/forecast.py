@@ -1,7 +1,7 @@
 """Forecasting of grids (paradigm 4, encoder-decoder): the road after one decision, and after each of the next eight.
 
 `GridPredictor` maps (o, a) to o' in one step: Oh et al. 2015, "Action-conditional video prediction using deep networks
-in Atari games", arXiv:1507.08750, section 3. `Forecaster` encodes the past into a state and decodes the future from it:
+in Atari games", arXiv:1507.08750, section 3. `Forecaster` encodes the history and decodes the future:
 Sutskever, Vinyals and Le 2014, "Sequence to sequence learning with neural networks", arXiv:1409.3215, with a
 convolutional recurrent cell, as in Shi et al. 2015, "Convolutional LSTM network", arXiv:1506.04214, equation 3.
 
@@ -9,7 +9,7 @@ convolutional recurrent cell, as in Shi et al. 2015, "Convolutional LSTM network
     >>> fit(model, with_prior(windows(recording, 3, 8)), with_prior(windows(others, 3, 8)), FitConfig())
     >>> model.predict(rows)                                # (B, 8, 2, 60, 7): probability of occupancy, speed
 
-Letters in shapes: B examples, T past and K future steps, H rows and W columns of cells, C channels, A = 5 actions.
+Letters in shapes: B examples, T observed and K future steps, H rows and W columns of cells, C channels, A = 5 actions.
 """
 
 from collections.abc import Mapping
@@ -102,14 +102,16 @@ class Forecaster(SavedModel):
         self.last = zero_initialised(nn.Conv2d(width, CHANNELS, 1))
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return (B, K, 4, H, W), as `likelihood.grid_nats` reads it, for past, before, plan and expected."""
-        past, plan, expected = batch["past"], batch["plan"], batch["expected"]
-        assert past.dim() == 5 and expected.shape[:2] == plan.shape, f"{tuple(past.shape)}, {tuple(expected.shape)}"
-        state = past.new_zeros(len(past), self.width, *past.shape[3:])  # (B, C, H, W)
-        for t in range(past.shape[1]):
-            planes = action_planes(batch["before"][:, t], past[:, t])
-            state = self.encoder(torch.cat([past[:, t], planes], 1), state)
-        answer, outputs = past[:, -1, list(FORECAST)], []  # (B, 2, H, W)
+        """Return (B, K, 4, H, W), as `likelihood.grid_nats` reads it, for history, before, plan and expected."""
+        history, plan, expected = batch["history"], batch["plan"], batch["expected"]
+        assert history.dim() == 5 and expected.shape[:2] == plan.shape, (
+            f"{tuple(history.shape)}, {tuple(expected.shape)}"
+        )
+        state = history.new_zeros(len(history), self.width, *history.shape[3:])  # (B, C, H, W)
+        for t in range(history.shape[1]):
+            planes = action_planes(batch["before"][:, t], history[:, t])
+            state = self.encoder(torch.cat([history[:, t], planes], 1), state)
+        answer, outputs = history[:, -1, list(FORECAST)], []  # (B, 2, H, W)
         for k in range(plan.shape[1]):
             prior = expected[:, k]  # (B, 2, H, W)
             state = self.decoder(torch.cat([prior, answer, action_planes(plan[:, k], answer)], 1), state)
@@ -131,7 +133,7 @@ class Forecaster(SavedModel):
             output = self(batch)
             return expected_grid(output.flatten(0, 1))[:, list(FORECAST)].unflatten(0, output.shape[:2])
 
-        names = ("past", "before", "plan", "expected")
+        names = ("history", "before", "plan", "expected")
         complete = rows if "expected" in rows else with_prior(rows)
         return _in_pieces(self, {name: complete[name] for name in names}, work)
 
@@ -140,7 +142,7 @@ class ConvGRUCell(nn.Module):
     """A gated recurrent unit (Cho et al. 2014, arXiv:1406.1078, equations 5 to 8) whose weighted sums are convolutions.
 
     Args:
-        inputs: channels of what is read at a step
+        inputs: channels of a step's input
         width: channels C of the state
     """
 
@@ -158,7 +160,7 @@ class ConvGRUCell(nn.Module):
 
 def with_prior(rows: Mapping[str, Any]) -> dict[str, Any]:
     """Return rows of `windows` with `expected`, the constant-velocity forecast, (B, K, 2, H, W)."""
-    return {**rows, "expected": constant_velocity(rows["past"][:, -1], rows["plan"])}
+    return {**rows, "expected": constant_velocity(rows["history"][:, -1], rows["plan"])}
 
 
 def transitions(grids: F32, actions: NDArray[np.int64], next_grids: F32) -> dict[str, Any]:

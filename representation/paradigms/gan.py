@@ -38,7 +38,7 @@ from representation.layouts import as_image, image_shape
 from representation.weights import read_weights, save_module
 
 NOISE, HALVINGS = 32, 2  # Z; how often the generator doubles an image's height and the discriminator halves it
-LIPSCHITZ = 4.0  # of D: at 1 it hardly notices one additional vehicle
+LIPSCHITZ = 4.0  # of D: at 1 it is hardly sensitive to one additional vehicle
 CLASS_GAIN = 10.0  # scale of D's class embedding
 INSTANCE_NOISE = 0.1  # standard deviation of the noise on the discriminator's input
 EMA_DECAY = 0.995  # of the running mean of the generator's weights
@@ -91,8 +91,8 @@ class SceneGenerator(nn.Module):
         own[:, self.ego_row] = _decided(2.0 * drawn[:, OWN, self.ego_row].mul(4.0).softmax(1) - 1.0, one_of_all=True)
         here = torch.maximum(_decided(drawn[:, VEHICLE]), own)  # (B, H, W)
         place = torch.where(own > 0, EGO_POSITION, drawn[:, POSITION])
-        numbers = torch.stack([place, *drawn[:, SPEED_FACTOR : FOLLOWING + 1].unbind(1)], 1)  # (B, 3, H, W)
-        return torch.cat([here[:, None], own[:, None], numbers * (0.5 * (here + 1.0))[:, None]], 1)
+        values = torch.stack([place, *drawn[:, SPEED_FACTOR : FOLLOWING + 1].unbind(1)], 1)  # (B, 3, H, W)
+        return torch.cat([here[:, None], own[:, None], values * (0.5 * (here + 1.0))[:, None]], 1)
 
 
 def _decided(values: Tensor, one_of_all: bool = False) -> Tensor:
@@ -149,7 +149,7 @@ class SceneDiscriminator(nn.Module):
         self.encoder = DiscriminatorEncoder(spaces.Box(-1.0, 1.0, shape, np.float32), width=width)
         self.read = spectral_norm(nn.Linear(self.encoder.features_dim, 1))
         self.embedding = nn.Embedding(classes, self.encoder.features_dim) if classes else None
-        if self.embedding is not None:  # without spectral norm, at which it would hardly count
+        if self.embedding is not None:  # without spectral norm, under which it would hardly matter
             nn.init.zeros_(self.embedding.weight)
 
     def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:

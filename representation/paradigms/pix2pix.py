@@ -168,9 +168,9 @@ def load_pix2pix(path: str | Path) -> Pix2Pix:
     return net.eval()
 
 
-def pure_styles(numbers: NDArray[np.integer[Any]], styles: int) -> F32:
+def pure_styles(indices: NDArray[np.integer[Any]], styles: int) -> F32:
     """Return style weights (B, S) of style indices (B,)."""
-    return np.eye(styles, dtype=np.float32)[numbers]
+    return np.eye(styles, dtype=np.float32)[indices]
 
 
 def mixed_styles(count: int, styles: int, seed: int = 0) -> F32:
@@ -178,17 +178,17 @@ def mixed_styles(count: int, styles: int, seed: int = 0) -> F32:
     return np.random.default_rng(seed).dirichlet(np.full(styles, 0.3), count).astype(np.float32)
 
 
-def flat_colours(labels: U8, frames: U8, numbers: NDArray[np.integer[Any]], styles: int) -> F32:
+def flat_colours(labels: U8, frames: U8, indices: NDArray[np.integer[Any]], styles: int) -> F32:
     """Return the mean colour of each class in each style, (S, K, 3)."""
     out = np.zeros((styles, len(CLASSES), 3), np.float32)
     for style in range(styles):
-        maps, pixels = labels[numbers == style], frames[numbers == style].transpose(0, 2, 3, 1)
+        maps, pixels = labels[indices == style], frames[indices == style].transpose(0, 2, 3, 1)
         for k in range(len(CLASSES)):
             out[style, k] = pixels[maps == k].mean(0) if (maps == k).any() else 0.0
     return out
 
 
-def paint_flat(labels: U8, numbers: NDArray[np.integer[Any]], colours: F32) -> U8:
+def paint_flat(labels: U8, indices: NDArray[np.integer[Any]], colours: F32) -> U8:
     """Return frames (B, 3, H, W) of label maps with one colour per class: the baseline."""
-    painted = colours[numbers[:, None, None], labels]  # (B, H, W, 3)
+    painted = colours[indices[:, None, None], labels]  # (B, H, W, 3)
     return np.ascontiguousarray(painted.round().astype(np.uint8).transpose(0, 3, 1, 2))

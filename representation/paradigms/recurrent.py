@@ -1,4 +1,4 @@
-"""Recurrent networks (paradigm 3): one observation after another, with a state that carries the past.
+"""Recurrent networks (paradigm 3): one observation after another, with a state that summarises the history.
 
 At step t the observation o_t becomes an input x_t = relu(W o_t + b), and a cell updates its state h:
 
@@ -10,7 +10,7 @@ At step t the observation o_t becomes an input x_t = relu(W o_t + b), and a cell
   doi:10.1162/neco.1997.9.8.1735; forget gate f: Gers et al. 2000, doi:10.1162/089976600300015015.
 
 The same weights work in two modes. Windowed, for any SB3 algorithm: an observation holds the last T steps, and the
-features are the last state. Stateful: one observation at a time, with the past in the state alone.
+features are the last state. Stateful: one observation at a time, with the history in the state alone.
 
     >>> encoder = RecurrentEncoder(space, 64, cell="gru")          # space of a vector (n,) or of a window (T, n)
     >>> features, state = encoder.step(obs, encoder.initial_state(len(obs)))
@@ -56,10 +56,10 @@ class StatefulEncoder(Encoder):
     ) -> None:
         super().__init__(observation_space, features_dim, temporal_window=temporal_window, **architecture)
         self.temporal_window = temporal_window
-        steps, numbers = sequence_shape(self.observation_space)
+        steps, size = sequence_shape(self.observation_space)
         if temporal_window:
-            numbers = _step_size(steps, numbers, temporal_window)
-        self.embed = nn.Linear(numbers, features_dim)
+            size = _step_size(steps, size, temporal_window)
+        self.embed = nn.Linear(size, features_dim)
 
     def run(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Return (features after each step (B, T, D), the last state (B, S)) for inputs (B, T, D) and a state."""
@@ -138,9 +138,11 @@ def unstack_window(rows: Tensor, temporal_window: int) -> Tensor:
     """
     actions = len(Action)
     size = (rows.shape[1] - actions * temporal_window) // (temporal_window + 1)
-    past = rows[:, size:].unflatten(1, (temporal_window, size + actions))  # (B, T, n + 5): observation, action after it
-    observations = torch.cat([rows[:, None, :size], past[..., :size]], 1)  # (B, T + 1, n), newest first
-    before = torch.cat([past[..., size:] / size, past.new_zeros(len(rows), 1, actions)], 1)  # (B, T + 1, 5)
+    history = rows[:, size:].unflatten(
+        1, (temporal_window, size + actions)
+    )  # (B, T, n + 5): observation, action after it
+    observations = torch.cat([rows[:, None, :size], history[..., :size]], 1)  # (B, T + 1, n), newest first
+    before = torch.cat([history[..., size:] / size, history.new_zeros(len(rows), 1, actions)], 1)  # (B, T + 1, 5)
     return torch.cat([observations, before], 2).flip(1)
 
 

@@ -25,8 +25,8 @@ from representation.metrics.predictions import confusion
 from representation.saved_model import SavedModel
 
 CHUNK = 128  # frames predicted at a time
-PLACES = 2  # channels that say where a pixel is
-SMALLEST_DEVIATION = 0.02  # of an image's levels, so that an even one is not blown up
+PLACES = 2  # channels of the pixel's coordinates
+SMALLEST_DEVIATION = 0.02  # of an image's levels, so that a uniform one is not amplified
 
 F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
@@ -151,7 +151,7 @@ def mean_iou(predicted: U8, labels: U8) -> float:
 
 
 def smoothed(probabilities: NDArray[np.float32], keep: float = 0.4) -> NDArray[np.float32]:
-    """Return a clip's probabilities (T, K, H, W), exponentially smoothed over time with weight `keep` on the past."""
+    """Return a clip's probabilities (T, K, H, W), exponentially smoothed over time; `keep` weighs earlier frames."""
     out = probabilities.copy()
     for t in range(1, len(out)):
         out[t] = keep * out[t - 1] + (1.0 - keep) * probabilities[t]

@@ -107,7 +107,7 @@ def test_sizes_bound_time_and_memory() -> None:
 
 def test_what_does_not_fit_its_input_is_named() -> None:
     for layer, shape, named in (
-        (Reshape(shape=(2, 3)), (5,), "needs 6 numbers, not 5"),
+        (Reshape(shape=(2, 3)), (5,), "needs 6 values, not 5"),
         (Slice(start=2, stop=2), (5,), r"slice 2\.\.2"),
         (Slice(start=2, stop=6), (5,), "last axis of 5"),
         (Clip(low=1, high=0), (5,), "above high"),

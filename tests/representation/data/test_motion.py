@@ -46,8 +46,8 @@ def test_persistence_repeats_the_present(grid: np.ndarray) -> None:
 def test_windows_are_cut_from_runs_in_order(driving: Recording) -> None:
     rows = windows(driving, history=3, steps=8, every=3)
     count = len(driving.states)
-    assert rows["past"].shape == (4 * count, 3, 4, 60, 7) and rows["future"].shape == (4 * count, 8, 4, 60, 7)
-    assert np.array_equal(rows["past"][count : 2 * count, 0], rows["future"][:count, 0])  # 3 on, 2 back: 1 on
+    assert rows["history"].shape == (4 * count, 3, 4, 60, 7) and rows["future"].shape == (4 * count, 8, 4, 60, 7)
+    assert np.array_equal(rows["history"][count : 2 * count, 0], rows["future"][:count, 0])  # 3 on, 2 back: 1 on
     assert np.array_equal(rows["before"][count : 2 * count, 0], rows["plan"][:count, 0])
     assert np.array_equal(rows["plan"][:count], driving.actions[:, 2:10]) and not rows["before"][:count, 0].any()
     with pytest.raises(ValueError, match="record at least 30 decisions"):
@@ -56,6 +56,6 @@ def test_windows_are_cut_from_runs_in_order(driving: Recording) -> None:
 
 def test_constant_velocity_beats_persistence_on_real_traffic(driving: Recording) -> None:
     rows = windows(driving, history=1, steps=3)
-    true, moved = rows["future"][:, 0, OCCUPIED], constant_velocity(rows["past"][:, -1], rows["plan"])[:, 0, 0]
-    still = rows["past"][:, -1, OCCUPIED]
+    true, moved = rows["future"][:, 0, OCCUPIED], constant_velocity(rows["history"][:, -1], rows["plan"])[:, 0, 0]
+    still = rows["history"][:, -1, OCCUPIED]
     assert ((moved > 0) & (true > 0)).sum() > 1.3 * ((still > 0) & (true > 0)).sum()

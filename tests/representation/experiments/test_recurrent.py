@@ -9,7 +9,7 @@ from representation.catalog import find_experiment
 from representation.data.recording import RecordingConfig, record
 from representation.data.sequences import DEGRADED, expert_actions
 from representation.experiment import ExperimentResult, TrainingJob, run_experiment
-from representation.experiments.recurrent import RecurrentDrive, lesson, speed_sequences
+from representation.experiments.recurrent import RecurrentDrive, demonstrations, speed_sequences
 from representation.experiments.traffic import ngrams, steadiness
 from representation.paradigms.recurrent import RecurrentEncoder
 from representation.registry import load_encoder
@@ -30,9 +30,9 @@ def test_splits_lose_different_frames_of_different_runs() -> None:
     assert len({part["target"].tobytes() for part in sets}) == 3
 
 
-def test_a_lesson_is_what_the_sensor_left_and_what_the_expert_would_do() -> None:
+def test_demonstrations_hold_the_degraded_observations_and_the_experts_actions() -> None:
     recording = record(RecordingConfig(split="validation", runs=3, decisions=6))
-    taught = lesson(recording, DEGRADED, seed=0)
+    taught = demonstrations(recording, DEGRADED, seed=0)
     assert taught["rows"].shape == (3, 6, DEGRADED.size)
     np.testing.assert_array_equal(taught["action"], expert_actions(recording.rules, recording.states[:, :-1]))
 
