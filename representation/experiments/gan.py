@@ -54,7 +54,7 @@ class RoadData:
     label: NDArray[np.int64]
 
     def some(self, count: int, seed: int = 0) -> "RoadData":
-        """Return the first `count`, or all if there are fewer."""
+        """Return a random subset of `count` scenes, or all if there are fewer."""
         chosen = np.random.default_rng(seed).permutation(len(self.rasters))[:count]
         return RoadData(self.rules, self.rasters[chosen], self.states[chosen], self.label[chosen])
 
