@@ -31,8 +31,8 @@ class CompetitionConfig(Checked):
     """Rules and limits of a competition.
 
     title, description: for the pages
-    rules: of the game, 2018 or 2017
-    other_agents: allowed numbers of other agents; a policy file states its own
+    rules: 2018 or 2017
+    other_agents: allowed counts of other agents; a policy file states its own
     access: "contest" for the contest's sensor, up to 3 lanes to each side; "open" for every policy file
     joining: "invite" by link, or "open" to everybody who reaches the page
     opens_at, closes_at: UTC, such as 2026-10-31T23:59:59Z; empty for no limit. A submission at closes_at is late
@@ -75,10 +75,10 @@ class CompetitionConfig(Checked):
         for name, most in MAX_TEXT.items():
             text = getattr(self, name)
             if not isinstance(text, str) or len(text) > most or (name == "title" and not text.strip()):
-                raise ValueError(f"{name}={text!r:.80} is not possible; give a text of up to {most} characters")
+                raise ValueError(f"{name} must be a string of up to {most} characters, got {text!r:.80}")
         if self.rules not in CONTESTS:
             raise ValueError(f"rules={self.rules!r} do not exist; choose one of {', '.join(map(str, CONTESTS))}")
-        object.__setattr__(self, "other_agents", _numbers(self.other_agents, self.rules))
+        object.__setattr__(self, "other_agents", _agent_counts(self.other_agents, self.rules))
         if self.opens is not None and self.closes is not None and self.opens >= self.closes:
             raise ValueError(f"closes_at={self.closes_at!r} is not after opens_at={self.opens_at!r}")
 
@@ -130,8 +130,8 @@ def to_time(milliseconds: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _numbers(value: Any, rules: int) -> tuple[int, ...]:
-    """Return the allowed numbers of other agents, in order; under the 2017 rules there is only 0."""
+def _agent_counts(value: Any, rules: int) -> tuple[int, ...]:
+    """Return the allowed counts of other agents, in order; under the 2017 rules there is only 0."""
     most = MAX_OTHER_AGENTS if rules == 2018 else 0
     if value == EVERY_NUMBER:
         return EVERY_NUMBER[: most + 1]

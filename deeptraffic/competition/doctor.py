@@ -65,7 +65,7 @@ class Finding:
 
 
 def examine(db: Database, data: Path) -> Iterator[Finding]:
-    """Test everything; give one finding after another."""
+    """Test everything; yield one finding after another."""
     yield from sandbox_findings()
     checks: list[tuple[str, Callable[[], Finding]]] = [
         ("disk", lambda: disk_finding(data)),
@@ -87,7 +87,7 @@ def examine(db: Database, data: Path) -> Iterator[Finding]:
 
 
 def sandbox_findings() -> Iterator[Finding]:
-    """Give the findings of `check_sandbox`."""
+    """Yield the findings of `check_sandbox`."""
     try:
         protections = check_sandbox()
     except PlatformError as error:

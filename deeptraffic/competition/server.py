@@ -127,7 +127,7 @@ def ignored_signals() -> Iterator[None]:
 
 @contextmanager
 def open_server(settings: ServerSettings) -> Iterator[Server]:
-    """Give a server with tables created, socket bound and workers running."""
+    """Yield a server with tables created, socket bound and workers running."""
     listening = _bind(settings.host, settings.port)
     with listening:
         db = open_database(settings.data, settings.database_url)

@@ -38,7 +38,7 @@ log = logging.getLogger("deeptraffic.worker")
 class Pace:
     """Intervals and time limits of a worker [s].
 
-    poll: between looks for a job; beat: between heartbeats, which renew the lease; lease: until it expires without
+    poll: between polls of the queue; beat: between heartbeats, which renew the lease; lease: until it expires without
     report: between reports that the worker is alive; job: of one job, above the sandbox's own limits
     """
 

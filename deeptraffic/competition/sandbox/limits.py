@@ -17,7 +17,7 @@ class Limits:
     start_seconds: until the child is locked down; the first start on a machine compiles for a minute
     operations: multiplications per decision; 2 million take one or two milliseconds
     activations: values computed per decision, inputs and intermediate results included; each may cost an exponential
-    state_values: values of a vehicle's recurrent state and history; 100 games of 11 vehicles then take 440 MB
+    state_values: values of a vehicle's recurrent state and history; 100 envs of 11 vehicles then take 440 MB
     """
 
     memory: int = 1024 * MEGABYTE

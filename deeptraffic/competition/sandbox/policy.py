@@ -33,7 +33,7 @@ class SandboxedPolicy(Policy):
         content: a policy file, as `validate` returns it
         limits: of its child process
 
-    `decisions` holds what it decided since the last reset wherever it drove in one game: of all agents, in the order in
+    `decisions` holds its decisions since the last reset where it drives in one env: of all agents, in the order in
     which they were due, one byte each.
 
     Raises InvalidSubmission for whatever the submission does wrong, now or in a later call, and PlatformError for every
@@ -54,7 +54,7 @@ class SandboxedPolicy(Policy):
         self.rules, self.other_agents = self.upload.rules, self.upload.other_agents
 
     def attach(self, sim: Any) -> None:
-        """Tell the child how many agents drive in each game."""
+        """Send the child the number of agents per env."""
         agents = sim.rules.other_agents + 1
         needed, room = 8 * self.upload.state_values * sim.num_envs * agents, self.limits.memory // 2
         if needed > room:

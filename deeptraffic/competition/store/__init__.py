@@ -1,1 +1,1 @@
-"""What a competition remembers, in SQLite or PostgreSQL: people, submissions (which are the queue), results, audit."""
+"""Persistent state of a competition in SQLite or PostgreSQL: people, submissions (the queue), results, audit."""

@@ -1,6 +1,6 @@
 """The leaderboard, and the points of the figures; both as records, CSV and JSON.
 
-Order: score, then the mean of the unrounded runs, then the first accepted. Rows equal in both numbers share a rank, and
+Order: score, then the mean of the unrounded runs, then the first accepted. Rows equal in both values share a rank, and
 the ranks after them are skipped: 1, 2, 2, 4. Baselines stand where their score puts them, without a rank. Neighbours
 whose difference is smaller than the two 95% intervals of their scores allow, added as independent errors, are marked.
 
@@ -199,7 +199,7 @@ def _query(competition_id: int, final: bool) -> Select[Any]:
 
 
 def _compare(rows: list[BoardRow]) -> list[BoardRow]:
-    """Mark ties, and neighbours that cannot be told apart."""
+    """Mark ties, and neighbours whose difference is not significant."""
     by_rank: dict[int | None, int] = {}
     for row in rows:
         by_rank[row.rank] = by_rank.get(row.rank, 0) + 1

@@ -57,14 +57,14 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Give a session that reads one state of the database."""
+        """Yield a session that reads one state of the database."""
         with _database_errors(), Session(self.engine, autoflush=False, expire_on_commit=False) as session:
             session.connection()  # begins the transaction
             yield session
 
     @contextmanager
     def write(self, lock: str | None = None) -> Iterator[Session]:
-        """Give a session whose transaction is committed at the end, or rolled back if an exception leaves the block.
+        """Yield a session whose transaction is committed at the end, or rolled back if an exception leaves the block.
 
         lock: "queue" or "schema", to serialise what PostgreSQL must not do concurrently; SQLite serialises all writers
         """

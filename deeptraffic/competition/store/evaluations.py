@@ -61,7 +61,7 @@ def official_protocol(rules: int, other_agents: int) -> str:
 
 
 def validation_protocol(rules: int, other_agents: int, runs: int) -> str:
-    """Return the name of the short evaluation that shows whether a policy drives at all."""
+    """Return the name of the short validation, which checks that a policy runs."""
     return f"validation/{VERSION}/{rules}/{other_agents}/{runs}"
 
 
@@ -120,7 +120,7 @@ def newest_revision(session: Session, sha256: str, protocol: str, applied: bool)
 
 
 def existing_result(session: Session, evaluation: Evaluation) -> EvaluationResult | None:
-    """Return the result that this very evaluation would give, if it is there."""
+    """Return the result that this evaluation would produce, if it exists."""
     query = select(EvaluationResult).where(
         EvaluationResult.sha256 == evaluation.sha256,
         EvaluationResult.protocol == evaluation.protocol,
@@ -134,7 +134,7 @@ def existing_result(session: Session, evaluation: Evaluation) -> EvaluationResul
 
 def complete(db: Database, job: Job, score: Score, decisions: bytes | None = None) -> None:
     """Keep a job's result; LeaseLost if the job is no longer the caller's. decisions: the decisions, for replays."""
-    numbers = _numbers(score)  # the intervals take a while, and others wait for a writing transaction
+    columns = _columns(score)  # the intervals take a while, and others wait for a writing transaction
     with db.write("queue") as session:
         evaluation = _held(session, job)
         result = existing_result(session, evaluation)
@@ -146,7 +146,7 @@ def complete(db: Database, job: Job, score: Score, decisions: bytes | None = Non
                 applied=evaluation.kind != "again",
                 decisions=decisions,
                 created_at=db.now(session),
-                **numbers,
+                **columns,
             )
             session.add(result)
             session.flush()
@@ -218,7 +218,7 @@ def _held(session: Session, job: Job) -> Evaluation:
     return evaluation
 
 
-def _numbers(score: Score) -> dict[str, Any]:
+def _columns(score: Score) -> dict[str, Any]:
     """Return the columns of a result that come from its score."""
     (score_low, score_high), (mean_low, mean_high) = score.median_interval, score.mean_interval
     return {

@@ -110,10 +110,10 @@ def cancel(db: Database, competition_id: int, actor: str) -> None:
 
 
 def hidden_board(db: Database, competition_id: int, actor: str) -> Board:
-    """Return the final's board before it is revealed; the look is written to the audit log."""
+    """Return the final's board before it is revealed; the preview is recorded in the audit log."""
     with db.write() as session:
         competition = get(session, competition_id)
-        audit.note(session, db, actor, "look at final", competition_id)
+        audit.note(session, db, actor, "preview final", competition_id)
         return build_board(session, competition, final=True, anonymous=False)
 
 

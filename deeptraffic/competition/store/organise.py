@@ -307,7 +307,7 @@ def _changes(session: Session, found: list[Evaluation]) -> list[Change]:
 
 
 def _standing(session: Session, competition_id: int) -> tuple[dict[int, int], Standing]:
-    """Return owners and numbers of all submissions that a rank may come from."""
+    """Return owner and standing of each submission that is ranked, by submission id."""
     shown = (Submission.disqualified_at.is_(None), Member.disqualified_at.is_(None), Person.role != "baseline")
     query = select(Submission.id, Submission.person_id, EvaluationResult.score, EvaluationResult.unrounded_mean)
     query = query.join_from(Submission, EvaluationResult, EvaluationResult.id == Submission.result_id)

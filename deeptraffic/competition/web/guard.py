@@ -1,4 +1,4 @@
-"""Request guard, the outermost layer: client address, host, origin, rate limits, body size; and every answer's headers.
+"""Request guard, the outermost layer: client address, host, origin, rate limits, body size; and response headers.
 
 A request that changes something must come from a page of this site (its Origin), or carry a bearer token, which a page
 of another site cannot add. Form tokens are checked besides, where a form is read (`checked_form`). Rate limits are
@@ -190,7 +190,7 @@ def reject(status: int, code: str, sentence: str, headers: dict[str, str] | None
 
 
 def with_headers(send: Send) -> Callable[[Message], Awaitable[None]]:
-    """Return a `send` that adds the headers of every answer."""
+    """Return a `send` that adds the headers of every response."""
 
     async def sending(message: Any) -> None:
         if message["type"] == "http.response.start":

@@ -22,7 +22,7 @@ from deeptraffic.competition.web.site import Form, SentForm, competition_of, org
 
 router = APIRouter(prefix="/organise")
 LOG_ROWS = 100
-MAX_SEED = 2**53  # a JSON number holds those below exactly
+MAX_SEED = 2**53  # integers below are exact in JSON
 EXAMPLE = """title = "DeepTraffic in the autumn course"
 description = "Train a driving policy."
 rules = 2018

@@ -1,4 +1,4 @@
-"""Answers: pages from templates, with their numbers, times and states; JSON; redirects with a note of what was done."""
+"""Responses: pages from templates, with formatted values, times and states; JSON; redirects with a notice."""
 
 import hashlib
 import json

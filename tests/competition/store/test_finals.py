@@ -147,4 +147,4 @@ def test_a_look_at_the_hidden_board_is_written_down(lab: Any) -> None:
     finals.begin(lab.db, lab.competition.id, "test")
     lab.work()
     assert [row.label for row in finals.hidden_board(lab.db, lab.competition.id, "Eve").rows] == ["between", "better"]
-    assert ("Eve", "look at final") in [(entry.actor, entry.action) for entry in audit.entries(lab.db)]
+    assert ("Eve", "preview final") in [(entry.actor, entry.action) for entry in audit.entries(lab.db)]

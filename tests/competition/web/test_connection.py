@@ -12,7 +12,7 @@ from deeptraffic.competition.web.connection import PatientConnection
 
 
 class Hasty(PatientConnection):
-    head_seconds, answer_seconds = 0.4, 0.8
+    head_seconds, response_seconds = 0.4, 0.8
 
 
 async def answer(scope: Any, receive: Any, send: Any) -> None:
