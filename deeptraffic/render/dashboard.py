@@ -95,11 +95,11 @@ class Dashboard:
             self._write(str(mph), (left - 8, y - 7), 13, self.theme.muted, "right")
         first = max(0, frame - GRAPH_FRAMES + 1)
         shown = speeds[first : frame + 1]
-        numbers = np.flatnonzero(np.isfinite(shown))
-        if len(numbers) < 2:
+        frames = np.flatnonzero(np.isfinite(shown))
+        if len(frames) < 2:
             return
-        x = left + (right - left) * numbers / (GRAPH_FRAMES - 1)
-        heights = bottom - (bottom - top) * np.clip(shown[numbers], 0, TOP_SPEED_MPH + 4) / TOP_SPEED_MPH
+        x = left + (right - left) * frames / (GRAPH_FRAMES - 1)
+        heights = bottom - (bottom - top) * np.clip(shown[frames], 0, TOP_SPEED_MPH + 4) / TOP_SPEED_MPH
         mean_y = bottom - (bottom - top) * min(max(score, 0.0), TOP_SPEED_MPH) / TOP_SPEED_MPH
         self._draw_dotted(left, right, mean_y)
         points = [(a * self.unit, b * self.unit) for a, b in zip(x.tolist(), heights.tolist(), strict=True)]

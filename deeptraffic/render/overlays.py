@@ -23,8 +23,8 @@ FAR_AWAY = 1e6  # [px] beyond all cells; braking without end can lead there
 OVERLAYS = ("none", "input", "safety", "map")
 LEVELS = 16  # shades of an occupied cell
 TOP_MARK = 4.0  # [px/frame] the highest speed in the map, except the ego car's in 2017
-NUMBER_ROOM = 13  # [pixels] least height of a cell that shows its value
-NUMBER_INK = (240, 244, 248)
+VALUE_ROOM = 13  # [pixels] least height of a cell that shows its value
+VALUE_INK = (240, 244, 248)
 
 
 class Cells(NamedTuple):
@@ -58,17 +58,17 @@ def input_cells(rules: Rules, scene: np.void, sensor: Sensor, vehicle: int = 0) 
     along = np.arange(-sensor.patches_ahead, sensor.patches_behind) + base
     line, column = (grid.ravel() for grid in np.meshgrid(along, across, indexing="ij"))
     on_road = (column >= 0) & (column < rules.lanes) & (line >= 0) & (line < rules.rows)
-    numbers = scene["cells"][column[on_road], PAD + line[on_road]]
+    indices = scene["cells"][column[on_road], PAD + line[on_road]]
     value = np.zeros(sensor.size)
-    value[on_road] = scene["map_speed"][numbers] / rules.empty
+    value[on_road] = scene["map_speed"][indices] / rules.empty
     return Cells(column, line, value)
 
 
 def map_cells(rules: Rules, scene: np.void) -> Cells:
     """Return the occupied cells of the speed map, with the speed mark / `rules.empty` that a driver reads there."""
-    numbers = scene["cells"][:, PAD : PAD + rules.rows]
-    column, line = np.nonzero(numbers)
-    return Cells(column, line, scene["map_speed"][numbers[column, line]] / rules.empty)
+    indices = scene["cells"][:, PAD : PAD + rules.rows]
+    column, line = np.nonzero(indices)
+    return Cells(column, line, scene["map_speed"][indices[column, line]] / rules.empty)
 
 
 def safety_cells(rules: Rules, scene: np.void, vehicle: int = 0) -> Cells:
@@ -121,8 +121,8 @@ class CellTiles:
         """Return a function from a cell's value to its tile; `empty` is the reading of a free cell [px/frame]."""
         if style == "safety":
             return lambda value: self.tile("blocked" if value else "clear", 0)
-        if style == "number":
-            return lambda value: self.tile("number", 0, f"{value:.3f}".removeprefix("0"))
+        if style == "value":
+            return lambda value: self.tile("value", 0, f"{value:.3f}".removeprefix("0"))
         top = TOP_MARK / empty
 
         def pick(value: float) -> "pygame.Surface":
@@ -134,18 +134,18 @@ class CellTiles:
 
         return pick
 
-    def tile(self, meaning: str, level: int, number: str = "") -> "pygame.Surface":
+    def tile(self, meaning: str, level: int, text: str = "") -> "pygame.Surface":
         """Return the tile of a free, clear, blocked, off-road or occupied cell; `level` 0..15 is a speed.
 
-        Meaning "number" is the background of a value that is written over a vehicle.
+        Meaning "value" is the background of a value that is written over a vehicle.
         """
-        key = meaning, level, number
+        key = meaning, level, text
         if key not in self._made:
             self._made[key] = self._make(meaning, level)
-            if number:
+            if text:
                 size = 0.8 * self.size[1]
                 at = self.size[0] / 2, (self.size[1] - self._text.ascent(size)) / 2
-                self._text.write(self._made[key], number, at, size, NUMBER_INK, "centre")
+                self._text.write(self._made[key], text, at, size, VALUE_INK, "centre")
         return self._made[key]
 
     def _make(self, meaning: str, level: int) -> "pygame.Surface":
@@ -159,7 +159,7 @@ class CellTiles:
             sheet.frame(middle, half, theme.free, radius=1.6, line=1.0, alpha=0.9)
         elif meaning == "off":
             sheet.frame(middle, half, theme.muted, radius=1.6, line=0.8, alpha=0.35)
-        elif meaning == "number":
+        elif meaning == "value":
             sheet.box(middle, half, (14, 16, 20), radius=1.6, alpha=0.72)
         elif meaning == "blocked":
             sheet.box(middle, half, theme.blocked, radius=1.6, alpha=0.78)

@@ -129,7 +129,7 @@ class Painter:
         self._road.draw_trail(self._pixels, history.trail(follow), camera, self.trail_colour)
         self._road.draw_vehicles(self._canvas, scene, camera)
         if cells is not None and overlay == "input":
-            self._road.draw_cells(self._canvas, cells, camera, "number")
+            self._road.draw_cells(self._canvas, cells, camera, "value")
         if ghost is not None:
             lead = self._ghost_history.ground - history.ground  # the two roads have moved by different distances
             self._road.draw_ghost(self._canvas, ghost[0], lead, camera)

@@ -91,11 +91,11 @@ def _umask() -> int:
 def _checked(frames: Iterable[ByteArray]) -> Iterator[ByteArray]:
     """Yield the images; raise ValueError for one of another shape or dtype than the first, or without any."""
     shape = None
-    for number, frame in enumerate(frames):
+    for index, frame in enumerate(frames):
         shape = shape or frame.shape
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.shape != shape:
             raise ValueError(
-                f"image {number} is {frame.dtype} of shape {frame.shape}; give uint8 images (H, W, 3), all of one size"
+                f"image {index} is {frame.dtype} of shape {frame.shape}; give uint8 images (H, W, 3), all of one size"
             )
         yield frame
     if shape is None:
@@ -165,14 +165,14 @@ def _write_sheet(frames: Iterator[ByteArray], path: Path, fps: float) -> None:
 def _thinned(frames: Iterator[ByteArray], most: int) -> list[ByteArray]:
     """Return at most `most` evenly spaced images of a stream of unknown length, the last one included."""
     kept: list[ByteArray] = []
-    every, number = 1, 0
-    for number, frame in enumerate(frames):
+    every, index = 1, 0
+    for index, frame in enumerate(frames):
         last = frame
-        if number % every == 0:
+        if index % every == 0:
             kept.append(frame)
         if len(kept) > most:
             kept, every = kept[::2], 2 * every
-    return kept if number % every == 0 else [*kept, last]
+    return kept if index % every == 0 else [*kept, last]
 
 
 def contact_sheet(frames: list[ByteArray], images: int = SHEET_IMAGES) -> ByteArray:

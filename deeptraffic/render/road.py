@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deeptraffic.render.drawing import ByteArray, surface_from_rgb
 from deeptraffic.render.history import Trail
-from deeptraffic.render.overlays import NUMBER_ROOM, Cells, CellTiles
+from deeptraffic.render.overlays import VALUE_ROOM, Cells, CellTiles
 from deeptraffic.render.sprites import AGENT, EGO, TRAFFIC, SpriteSet
 from deeptraffic.render.theme import DASH_LENGTH, DASH_PERIOD, PATTERN_PERIOD, TRAIL_FRAMES, Colour, Theme
 from deeptraffic.sim.rules import CELL_LENGTH, LANE_WIDTH, VEHICLE_LENGTH, VEHICLE_WIDTH, Rules
@@ -119,12 +119,12 @@ class RoadView:
         _lay_ribbon(pixels, first, centre, age, TRAIL_HALF_WIDTH * self.scale, colour)
 
     def draw_cells(self, canvas: "pygame.Surface", cells: Cells, camera: Camera, style: str) -> None:
-        """Draw overlay cells; `style` is the meaning of their values: input, map, safety, or number.
+        """Draw overlay cells; `style` is the meaning of their values: input, map, safety, or value.
 
-        Style number writes the values of occupied input cells, where a cell is large enough.
+        Style value writes the values of occupied input cells, where a cell is large enough.
         """
-        if style == "number":
-            if self._tiles.size[1] < NUMBER_ROOM:
+        if style == "value":
+            if self._tiles.size[1] < VALUE_ROOM:
                 return
             cells = Cells(*(part[(cells.value != 0.0) & (cells.value != 1.0)] for part in cells))
         tile = self._tiles.picker(style, self.rules.empty)

@@ -58,16 +58,16 @@ def showcase_frames(episode: Episode, card: Showcase, seconds: float = SECONDS) 
     """Yield the frames of the video, (720, 1280, 3) uint8, continuing the episode from its current frame."""
     images = round(seconds * SHOWCASE_FPS)
     painter = _ShowcasePainter(episode, card, images)
-    for number in range(images):
-        yield _faded(painter.paint(number), number, images)
+    for index in range(images):
+        yield _faded(painter.paint(index), index, images)
         for _ in range(SIM_FRAMES):
             episode.advance()
             painter.history.observe(episode.state, 0)
 
 
-def _faded(image: ByteArray, number: int, images: int) -> ByteArray:
+def _faded(image: ByteArray, index: int, images: int) -> ByteArray:
     """Darken the first and the last half second."""
-    light = min(1.0, (number + 1) / FADE, (images - number) / FADE)
+    light = min(1.0, (index + 1) / FADE, (images - index) / FADE)
     return image if light == 1.0 else (image * light).astype(np.uint8)
 
 
@@ -93,7 +93,7 @@ class _ShowcasePainter:
         self.canvas = pygame.image.frombuffer(self.pixels.data, SIZE, "RGB")
         self.background = self._background()
 
-    def paint(self, number: int) -> ByteArray:
+    def paint(self, index: int) -> ByteArray:
         """Return a new image of the current frame."""
         scene = self.episode.state[0]
         self.speeds.append(self.history.mean_speed_mph(0))

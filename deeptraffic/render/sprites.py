@@ -45,11 +45,11 @@ class SpriteSet:
         )
         self._made: dict[tuple[str, int, int, int], pygame.Surface] = {}
 
-    def place(self, kind: str, number: int, x: float, y: float) -> "tuple[pygame.Surface, tuple[int, int]]":
+    def place(self, kind: str, vehicle: int, x: float, y: float) -> "tuple[pygame.Surface, tuple[int, int]]":
         """Return the sprite for a vehicle whose front left corner is at (x, y) [pixels], and where to copy it."""
         column, across = self._split(x - PAD * self.scale)
         line, along = self._split(y - PAD * self.scale)
-        return self._sprite(kind, number % len(self.theme.traffic), across, along), (column, line)
+        return self._sprite(kind, vehicle % len(self.theme.traffic), across, along), (column, line)
 
     def _split(self, position: float) -> tuple[int, int]:
         """Return whole pixels and the nearest phase."""

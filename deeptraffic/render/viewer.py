@@ -195,22 +195,22 @@ class Viewer:
             if self.on_end is not None and not self.message:
                 self.message = self.on_end(self.episode)
             return False
-        for number in range(1, len(self._episodes)):
-            self._roll(number)
+        for index in range(1, len(self._episodes)):
+            self._roll(index)
         if len(painters) > 1:
             painters[1].observe(self._episodes[1].state)
         history = painters[0].observe(self.episode.state, ghost=self._ghost)
         self._speeds[self.episode.frame] = history.mean_speed_mph(0)
         return True
 
-    def _roll(self, number: int) -> bool:
+    def _roll(self, index: int) -> bool:
         """Advance one episode by a frame, recording its road's motion and its policy's insight; False if it is over."""
-        episode, ground = self._episodes[number], self._grounds[number]
+        episode, ground = self._episodes[index], self._grounds[index]
         decisions, moved = episode.decisions, ground[episode.frame] + episode.state.scroll[0]
         if not episode.advance():
             return False
         ground[episode.frame] = moved
-        if number == 0 and episode.decisions != decisions:
+        if index == 0 and episode.decisions != decisions:
             self._note_insight()
         return True
 
@@ -236,10 +236,10 @@ class Viewer:
         here = self.episode.frame
         if not here <= frame <= here + 1000:
             lead_in = max(0, frame - 110)
-            for number, episode in enumerate(self._episodes):
+            for index, episode in enumerate(self._episodes):
                 if lead_in < episode.frame:
                     episode.seek(lead_in)
-                while episode.frame < lead_in and self._roll(number):
+                while episode.frame < lead_in and self._roll(index):
                     pass
             self._enter()
         while self.episode.frame < frame and self._advance():

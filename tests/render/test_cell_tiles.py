@@ -21,7 +21,7 @@ def test_only_the_value_1_looks_free() -> None:
 
 
 def test_numbers_tell_values_apart_that_share_a_shade() -> None:
-    pick = CellTiles(DARK, 1.5).picker("number", empty=100.0)
+    pick = CellTiles(DARK, 1.5).picker("value", empty=100.0)
     assert pixels(pick(0.020)) == pixels(pick(0.0201)) != pixels(pick(0.021))
 
 
@@ -31,5 +31,5 @@ def test_numbers_are_written_only_where_cells_are_large_enough(drive) -> None:
         road = Painter(RULES_2018, (700, height))._road
         canvas = pygame.Surface((700, height), 0, 32)
         cells = input_cells(RULES_2018, sim.state[0], Sensor())
-        road.draw_cells(canvas, cells, road.camera(sim.state[0]), "number")
+        road.draw_cells(canvas, cells, road.camera(sim.state[0]), "value")
         assert bool(pygame.surfarray.array3d(canvas).any()) == written
