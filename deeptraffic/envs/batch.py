@@ -47,7 +47,7 @@ Starts = Callable[[I64], tuple[I64, Games]]
 
 
 class EnvBatch:
-    """B envs with their observers, other drivers, episode lengths and seeds.
+    """B envs with their observers, other agents' policies, episode lengths and seeds.
 
     Args: those of `DeepTrafficVectorEnv`
 

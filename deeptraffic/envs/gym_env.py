@@ -52,7 +52,7 @@ def report_env(games: Games, report: F64) -> None:
 
 
 class DeepTrafficEnv(gymnasium.Env):
-    """DeepTraffic for one driver.
+    """Single-agent environment of the ego car.
 
     Args:
         rules: 2018, 2017, or a RoadConfig for a research road
@@ -169,7 +169,7 @@ class DeepTrafficEnv(gymnasium.Env):
     # --- running --------------------------------------------------------------------------------------------------
 
     def _drive_watched(self, action: int) -> None:
-        """Run to the ego car's next decision, pausing for other drivers, the renderer and an official run's end."""
+        """Run to the ego car's next decision, pausing for other agents, the renderer and an official run's end."""
         sim, given, frame = self.sim, action, int(self.sim.state.frame[0])
         while True:
             end = frame + 1 if self.renderer is not None else self._run_end if frame < self._run_end else FOREVER

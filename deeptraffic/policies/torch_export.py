@@ -270,4 +270,4 @@ READERS: dict[str, Callable[[_Builder, Any], None]] = {
     "Unflatten": _Builder.unflatten,
     **dict.fromkeys(("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell"), _Builder.recurrent),
 }
-NOTHING = ("Identity", "Dropout", "Dropout2d")  # when a policy drives
+NOTHING = ("Identity", "Dropout", "Dropout2d")  # in evaluation mode

@@ -289,8 +289,8 @@ class JSSettings:
                 continue  # a declaration without a value
             else:
                 self._fail(
-                    f"learn does more than the standard call: {' '.join(words)!r:.80}; what drives must be the network "
-                    "alone: brain.backward(lastReward), action = brain.forward(state), return action",
+                    f"learn does more than the standard call: {' '.join(words)!r:.80}; the actions must be the "
+                    "network's alone: brain.backward(lastReward), action = brain.forward(state), return action",
                     line,
                 )
         if not returned:

@@ -3,7 +3,7 @@
     >>> submission = read_convnetjs(Path("net.js").read_text("utf-8"), "net")
     >>> evaluate_official(submission.policy(), other_agents=submission.other_agents)
 
-The text is parsed, never executed (`parse.py`). What counts is what counted in the game: the settings that
+The text is parsed, never executed (`parse.py`). Read are the parts that the game used: the settings that
 the code assigns, a `learn` that hands everything to the network, and the weights, whose JSON brings its own layers.
 """
 
@@ -63,7 +63,7 @@ class ConvNetJSFile:
 def read_convnetjs(text: str, label: str) -> ConvNetJSFile:
     """Read the text of an original game's file.
 
-    Raises ConvNetJSError, a ValueError, that names the line and the reason, for whatever the game could not drive with
+    Raises ConvNetJSError, a ValueError, that names the line and the reason, for a file that the game could not run
     or a file in which more than the network chooses the actions.
     """
     if len(text) > MAX_CHARACTERS:
