@@ -3,7 +3,7 @@
     >>> submission = read_convnetjs(Path("net.js").read_text("utf-8"), "net")
     >>> evaluate_official(submission.policy(), other_agents=submission.other_agents)
 
-The text is parsed, never executed (`parse.py`). Read are the parts that the game used: the settings that
+The text is parsed, never executed (`parse.py`). It reads what the game used: the settings that
 the code assigns, a `learn` that hands everything to the network, and the weights, whose JSON brings its own layers.
 """
 
