@@ -34,7 +34,7 @@ def private_seeds(runs: int, given: list[int] | None = None, before: Sequence[in
     """
     if given is not None:
         if not isinstance(given, list) or not all(type(seed) is int and 0 <= seed <= MAX_SEED for seed in given):
-            raise ValueError(f"private_seeds={given!r:.60} is no list of whole numbers from 0 to {MAX_SEED}")
+            raise ValueError(f"private_seeds must be a list of integers in [0, {MAX_SEED}], got {given!r:.60}")
         public = any(seed in seeds for seed in given for seeds in SEED_SETS.values())
         if len(set(given)) != len(given) or len(given) < runs or public:
             raise ValueError(f"{len(given)} private seeds; give at least {runs} different ones, none of a public set")

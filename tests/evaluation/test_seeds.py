@@ -46,5 +46,5 @@ def test_private_seeds_that_are_few_doubled_or_public_are_refused(given: list[in
     "given", [7, "12", ["1", "2"], [True, 2], [1.0, 2.0], [1 << 41, -1], [1 << 41, 1 << 53], {1: 2}]
 )
 def test_what_is_no_list_of_seeds_is_refused(given: Any) -> None:
-    with pytest.raises(ValueError, match="no list of whole numbers"):
+    with pytest.raises(ValueError, match="private_seeds must be a list of integers in"):
         private_seeds(2, given)

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from deeptraffic.competition.models import Competition, Person
+from deeptraffic.competition.models import AccessToken, Competition, Person
 from deeptraffic.competition.store import accounts
 from deeptraffic.competition.store.competitions import competitions_of, get_competition
 from deeptraffic.competition.store.errors import RequestError
@@ -80,15 +80,19 @@ def join_open(request: Request, form: SentForm) -> Response:
 
 
 def _invited_to(request: Request, secret: str) -> Competition:
+    token = _token(request, secret, "invite")
+    assert token.competition_id is not None
+    return get_competition(site_of(request).db, token.competition_id)
+
+
+def _token(request: Request, secret: str, scope: str) -> AccessToken:
+    """Return the token of a link; wrong ones are counted and limited."""
     check_token_tries(request)
-    site = site_of(request)
     try:
-        token = accounts.look_at(site.db, secret, "invite")
+        return accounts.look_at(site_of(request).db, secret, scope)
     except RequestError:
         count_wrong_token(request)
         raise
-    assert token.competition_id is not None
-    return get_competition(site.db, token.competition_id)
 
 
 def _join_page(request: Request, competition: Competition, wrong: str = "", name: str = "") -> Response:
@@ -108,15 +112,10 @@ def sign_in_page(request: Request) -> Response:
 @router.get("/link/{secret}")
 def link(request: Request, secret: str) -> Response:
     """The page of a one-time link; it is used when its form is sent, not by the preview of a mail program."""
-    check_token_tries(request)
-    site = site_of(request)
-    try:
-        token = accounts.look_at(site.db, secret, "link")
-    except RequestError:
-        count_wrong_token(request)
-        raise
+    token = _token(request, secret, "link")
     assert token.person_id is not None
-    return page(request, "enter.html", secret=secret, name=accounts.get_person(site.db, token.person_id).name, wrong="")
+    name = accounts.get_person(site_of(request).db, token.person_id).name
+    return page(request, "enter.html", secret=secret, name=name, wrong="")
 
 
 @router.post("/enter")

@@ -143,6 +143,12 @@ def context_of(request: Request, competition: Competition) -> dict[str, Any]:
     }
 
 
+def page_links(path: str, number: int, total: int, **query: str) -> dict[str, Any]:
+    """Return what a page of a long list shows about the others; query: kept in the links to them."""
+    links = {"page": number, "pages": max(1, math.ceil(total / PER_PAGE)), "total": total}
+    return links | {"address": lambda other: f"{path}?{urlencode(query | {'page': other})}"}
+
+
 def others_words(numbers: tuple[int, ...]) -> str:
     """Return the allowed numbers of other agents, in words."""
     if len(numbers) == 1:

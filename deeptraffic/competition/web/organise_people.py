@@ -10,7 +10,7 @@ from deeptraffic.competition.store.board import Board, csv_text
 from deeptraffic.competition.store.competitions import membership
 from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.submissions import find_submission, history
-from deeptraffic.competition.web.board_pages import PER_PAGE, context_of
+from deeptraffic.competition.web.board_pages import PER_PAGE, context_of, page_links
 from deeptraffic.competition.web.rendering import page, redirect
 from deeptraffic.competition.web.site import (
     Form,
@@ -46,11 +46,8 @@ def _people(request: Request, wrong: str = "", links: list[tuple[Person, str]] |
         422 if wrong else 200,
         **context_of(request, found),
         rows=[(person, membership(site.db, found.id, person.id)) for person in rows],
-        total=total,
         q=text,
-        page=number,
-        pages=max(1, -(-total // PER_PAGE)),
-        address=lambda other: f"/organise/c/{found.key}/people?q={text}&page={other}",
+        **page_links(f"/organise/c/{found.key}/people", number, total, q=text),
         wrong=wrong,
         links=made,
         links_text=csv_text(
@@ -108,10 +105,7 @@ def submissions(request: Request) -> Response:
         "organise/submissions.html",
         **context_of(request, found),
         rows=rows,
-        total=total,
-        page=number,
-        pages=max(1, -(-total // PER_PAGE)),
-        address=lambda other: f"/organise/c/{found.key}/submissions?page={other}",
+        **page_links(f"/organise/c/{found.key}/submissions", number, total),
     )
 
 

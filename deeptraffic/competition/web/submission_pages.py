@@ -13,7 +13,7 @@ from deeptraffic.competition.sandbox import validation
 from deeptraffic.competition.sandbox.errors import InvalidSubmission, PlatformError
 from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.submissions import accept, choose, content_of, find_submission, history, quota
-from deeptraffic.competition.web.board_pages import PER_PAGE, context_of
+from deeptraffic.competition.web.board_pages import PER_PAGE, context_of, page_links
 from deeptraffic.competition.web.rendering import page, redirect
 from deeptraffic.competition.web.site import (
     Form,
@@ -148,10 +148,7 @@ def mine(request: Request) -> Response:
         "mine.html",
         **context_of(request, competition),
         history=rows,
-        total=total,
-        page=number,
-        pages=max(1, -(-total // PER_PAGE)),
-        address=lambda other: f"/c/{competition.key}/mine?page={other}",
+        **page_links(f"/c/{competition.key}/mine", number, total),
         used=used,
         left=max(0, min(config.daily_limit - used["day"], config.total_limit - used["total"])),
         mine=board.of(person.id),

@@ -213,3 +213,10 @@ def test_no_page_of_the_organisers_is_there_for_anybody_else(world, browse: Call
         for method, address in pages:
             answer = browser.get(address) if method == "GET" else browser.fill(address, page="/enter")
             assert answer.status_code == 404, (method, address)
+
+
+def test_a_search_with_special_characters_is_kept_from_page_to_page(organiser) -> None:
+    people = f"{BASE}/people"
+    organiser.fill(f"{people}/import", page=people, csv="name\n" + "".join(f"A & B {k}\n" for k in range(51)))
+    shown = organiser.get(people, params={"q": "A & B"}).text
+    assert f"{people}?q=A+%26+B&amp;page=2" in shown
