@@ -1,4 +1,4 @@
-"""The interface of an algorithm: hyperparameters, defaults, presets, and the learner that a trainer drives.
+"""Interface of an algorithm: hyperparameters, defaults, presets, and the learner that a trainer trains.
 
 An algorithm is one module, or one package, of `agents.algorithms`, whose `ALGORITHM` is an `Algorithm`;
 `agents.registry` lists it. Most are Stable-Baselines3 models (`agents.sb3.SB3Algorithm`); any other needs only a
@@ -84,7 +84,7 @@ class NetworkConfig(AgentConfig):
 
 
 class Learner(Protocol):
-    """A network, its training state and the games it plays: what `agents.trainer.Trainer` trains."""
+    """A network, its training state and its env, as `agents.trainer.Trainer` trains them."""
 
     @property
     def decisions(self) -> int:
@@ -92,7 +92,7 @@ class Learner(Protocol):
 
     @property
     def parameters(self) -> int:
-        """Weights and biases of the network that drives."""
+        """Number of weights and biases of the acting network."""
 
     def learn(self, total_timesteps: int, between_rounds: Callable[[], None], logger: Any = None) -> None:
         """Train until `total_timesteps` decisions; call `between_rounds` before the first round and after every one.
@@ -107,13 +107,13 @@ class Learner(Protocol):
         """Return metrics of the decisions since the last call; empty if there were none."""
 
     def policy(self, label: str, notes: Notes) -> Policy:
-        """Return the network as it is now, as a policy without exploration."""
+        """Return the current network as a policy without exploration."""
 
     def content(self, label: str, notes: Notes) -> bytes:
-        """Return the network as it is now, as the content of a file that `agents.loader` reads."""
+        """Return the current network as the content of a file that `agents.loader` reads."""
 
     def state(self) -> dict[str, Any]:
-        """Return all that the future of the training depends on: tensors, numbers and texts, nested in dicts."""
+        """Return all that the future of the training depends on: tensors, numbers and strings, nested in dicts."""
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a state of a learner of the same configuration; raises an error of any kind if it is none."""
@@ -135,10 +135,10 @@ class Algorithm:
     presets: Mapping[str, Settings] = field(default_factory=dict)
     keeps_newest: bool = False
 
-    def learner(self, config: "TrainConfig", start: NetworkPolicy | None, is_new: bool) -> Learner:
+    def learner(self, config: "TrainConfig", init_policy: NetworkPolicy | None, is_new: bool) -> Learner:
         """Return a learner for a run.
 
-        start: policy that a new network is initialised from; None for random weights
+        init_policy: policy that a new network is initialised from; None for random weights
         is_new: whether training begins; otherwise a state will be restored
         """
         raise NotImplementedError

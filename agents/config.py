@@ -21,7 +21,7 @@ from typing import Any
 
 from agents.algorithm import AgentConfig
 from agents.perception import EncoderConfig
-from agents.registry import STARTING_FROM_POLICY, entry_of
+from agents.registry import WARM_STARTABLE, entry_of
 from deeptraffic.envs.observations import OPTIONS, Observation, make_observation
 from deeptraffic.envs.reward import REWARDS
 from deeptraffic.settings import (
@@ -62,8 +62,8 @@ class TrainConfig(Checked):
     """One training run.
 
     algo: name of the algorithm, see `agents.registry.ALGORITHMS`
-    total_timesteps: decisions of training, over all games
-    seed: random seed of the network, the exploration and the games; training games never are those of an evaluation
+    total_timesteps: decisions of training, over all envs
+    seed: random seed of the network, the exploration and the envs; training seeds never are those of an evaluation
     device: of the network: "cpu", "cuda" or "auto"
     torch_threads: CPU threads of the network; small ones are fastest on one
     evaluate_every: [decisions] between evaluations on tuning seeds, by which the best network is chosen
@@ -74,7 +74,7 @@ class TrainConfig(Checked):
 
     algo: str
     total_timesteps: int = integer(1_000_000, 1, 10**12)
-    seed: int = integer(0, 0, 999_000_000)  # games start as open runs seed, seed + 1, ...: the training seeds
+    seed: int = integer(0, 0, 999_000_000)  # envs start as open runs seed, seed + 1, ...: the training seeds
     device: str = choice("cpu", "cpu", "cuda", "auto")
     torch_threads: int = integer(1, 1, 1024)
     evaluate_every: int = integer(100_000, 1, 10**12)
@@ -91,9 +91,9 @@ class TrainConfig(Checked):
         """Raise ValueError if the sections do not fit together."""
         if self.observation.kind == "full":
             raise ValueError("observation.kind='full' is no input for a network; choose gaps, vector or kinematics")
-        if self.init and (self.algo not in STARTING_FROM_POLICY or self.encoder.is_used):
+        if self.init and (self.algo not in WARM_STARTABLE or self.encoder.is_used):
             raise ValueError(
-                f"init={self.init!r}: only {', '.join(STARTING_FROM_POLICY)} without an encoder can be initialised "
+                f"init={self.init!r}: only {', '.join(WARM_STARTABLE)} without an encoder can be initialised "
                 "from a policy; leave init out"
             )
         self.agent.check_run(self)
@@ -117,7 +117,7 @@ def build_config(
     preset: one of the algorithm's (`agents.registry.Entry.presets`); None for its first
     settings: "key=value" strings, or a mapping (nested by section, or flat)
 
-    Raises ValueError for whatever is unknown or impossible, with the value, the limit and the remedy.
+    Raises ValueError for an unknown or impossible setting, with the value, the limit and the remedy.
     """
     entry = entry_of(algo)
     chosen_preset = entry.presets[0] if preset is None else preset

@@ -1,4 +1,4 @@
-"""Epsilon-greedy exploration of each game for itself, for value-based algorithms: ours, SB3's and sb3-contrib's."""
+"""Epsilon-greedy exploration per env, for value-based algorithms: ours, SB3's and sb3-contrib's."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 
 def explore(greedy: NDArray[np.int64], epsilon: float, num_actions: int) -> NDArray[np.int64]:
-    """Return actions (B,): each game's greedy action, or with probability `epsilon` a random one."""
+    """Return actions (B,): each env's greedy action, or with probability `epsilon` a random one."""
     random = np.random.random(greedy.shape) < epsilon
     return np.where(random, np.random.randint(num_actions, size=greedy.shape), greedy)
 
 
 class PerEnvExploration:
-    """Base of a value-based algorithm that decides to explore for each game, where SB3 decides once for all."""
+    """Base of a value-based algorithm that explores in each env independently; SB3 decides once for all envs."""
 
     policy: Any
     action_space: Any

@@ -57,11 +57,11 @@ class TrainedPolicy(NetworkPolicy):
         super().__init__(label, network, observation.sensor, 0, road.rules, road.other_agents)
         self.notes = notes or {}
 
-    def act(self, obs: F64, rows: I64) -> I64:
+    def act(self, obs: F64, agent_indices: I64) -> I64:
         """Return the actions (B,) for cells (B, D); there is no memory, so `reset` need not come first."""
-        if int(rows.max()) >= len(self.driver.history):
-            self.reset(np.arange(int(rows.max()) + 1))
-        return super().act(obs, rows)
+        if int(agent_indices.max()) >= len(self.driver.history):
+            self.reset(np.arange(int(agent_indices.max()) + 1))
+        return super().act(obs, agent_indices)
 
 
 def reads_cells(road: RoadConfig, observation: Observation, encoder: EncoderConfig) -> bool:

@@ -1,11 +1,11 @@
-"""Networks with weight sharing over lanes: one layer applied to each lane of the sensor, then dense layers.
+"""Networks with weight sharing over lanes: one layer is applied to each lane of the sensor, then dense layers.
 
 A car's place in a lane means the same in every lane, so one layer reads each lane's cells, and the layers after it
 compare the lanes. A cell's value x is first split into two features, its speed and whether it is free: a car gives 0 to
 0.04 and free road 1, and a layer with x as input would hardly distinguish the speeds of two cars. All of it is sums and
 relu, so `agents.lane_layers` writes it with the layers of a policy file, and the original game gets it as dense layers.
 
-Letters in shapes: B games, D cells, H rows of the sensor, W columns, U units, K candidate actions.
+Letters in shapes: B envs, D cells, H rows of the sensor, W columns, U units, K candidate actions.
 """
 
 import copy
@@ -69,10 +69,10 @@ class LanePolicy(BasePolicy):
         net_arch: units of each layer behind the shared one
         columns, lane_units: of the shared layer
 
-    average: a copy with the moving average of this network's weights; it drives
+    average: a copy with the moving average of this network's weights; it chooses the actions
     """
 
-    average: "LaneDriver"
+    average: "LaneNetwork"
 
     def __init__(
         self,
@@ -85,26 +85,26 @@ class LanePolicy(BasePolicy):
         activation_fn: type[nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__(observation_space, action_space)
-        self.driver = LaneDriver(LaneFeatures(observation_space, columns, lane_units), net_arch, activation_fn)
-        self.average = copy.deepcopy(self.driver).requires_grad_(False)
-        self.optimizer = torch.optim.Adam(self.driver.parameters(), lr=lr_schedule(1.0))
+        self.network = LaneNetwork(LaneFeatures(observation_space, columns, lane_units), net_arch, activation_fn)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=lr_schedule(1.0))
 
     def forward(self, cells: Tensor) -> tuple[Tensor, Tensor]:
         """Return (advantages (B, K), values (B,)) of the network that learns."""
-        return self.driver(cells)
+        return self.network(cells)
 
     @torch.no_grad()
-    def follow(self, rate: float) -> None:
-        """Update the moving average of the weights."""
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.driver.parameters()), rate)
+    def update_average(self, rate: float) -> None:
+        """Update the moving average of the weights (Polyak averaging)."""
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), rate)
 
-    def initialise_from(self, driver: "LaneDriver") -> None:
+    def initialise_from(self, network: "LaneNetwork") -> None:
         """Copy the weights of a network of the same sizes; ValueError if its sizes are others."""
         try:
-            self.driver.load_state_dict(driver.state_dict())
+            self.network.load_state_dict(network.state_dict())
         except RuntimeError as error:
             raise ValueError(f"init: the policy's network has layers of other sizes: {error}") from None
-        self.average.load_state_dict(driver.state_dict())
+        self.average.load_state_dict(network.state_dict())
 
     def _predict(self, observation: Tensor | dict[str, Tensor], deterministic: bool = True) -> Tensor:
         """Return the best actions (B,)."""
@@ -113,7 +113,7 @@ class LanePolicy(BasePolicy):
         return torch.as_tensor(CANDIDATES, device=best.device)[best]
 
 
-class LaneDriver(nn.Module):
+class LaneNetwork(nn.Module):
     """The shared layer, hidden layers, and the two heads."""
 
     def __init__(self, features: LaneFeatures, hidden: list[int], activation: type[nn.Module]) -> None:
@@ -157,8 +157,8 @@ class LaneDriver(nn.Module):
         return weights
 
 
-def driver_of(weights: Weights, sensor: Sensor, activation: type[nn.Module] = nn.ReLU) -> LaneDriver:
-    """Return the network that `LaneDriver.weights` wrote; values are 0 where the weights hold none.
+def load_lane_network(weights: Weights, sensor: Sensor, activation: type[nn.Module] = nn.ReLU) -> LaneNetwork:
+    """Return the network of weights that `LaneNetwork.weights` returned; without `value.*` state values are 0.
 
     Raises ValueError if the weights are not those of such a network for this sensor.
     """
@@ -166,15 +166,15 @@ def driver_of(weights: Weights, sensor: Sensor, activation: type[nn.Module] = nn
     lanes = weights.get("lanes.weight")
     if lanes is None or lanes.shape[1] != 2 * rows:
         raise ValueError(
-            f"these weights ({', '.join(weights)}) hold no network with a layer shared by the lanes of {sensor}; "
+            f"these weights ({', '.join(weights)}) hold no network with a layer shared by all lanes of {sensor}; "
             "take those of a run of expert_iteration"
         )
     count = sum(name.split(".")[0].isdigit() and name.endswith(".weight") for name in weights)
     space = spaces.Box(0.0, 1.0, (sensor.size,), np.float32)
     hidden = [len(weights[f"{k}.bias"]) for k in range(count - 1)]
-    driver = LaneDriver(LaneFeatures(space, sensor.columns, len(lanes)), hidden, activation)
-    dense = [layer for layer in driver.trunk if isinstance(layer, nn.Linear)]
-    named: dict[str, nn.Module] = {"lanes": driver.features.lane, "value": driver.value}
+    network = LaneNetwork(LaneFeatures(space, sensor.columns, len(lanes)), hidden, activation)
+    dense = [layer for layer in network.trunk if isinstance(layer, nn.Linear)]
+    named: dict[str, nn.Module] = {"lanes": network.features.lane, "value": network.value}
     named |= {str(k): layer for k, layer in enumerate(dense)}
     nothing = {"value.weight": np.zeros((1, hidden[-1]), np.float32), "value.bias": np.zeros(1, np.float32)}
     with torch.no_grad():
@@ -182,5 +182,5 @@ def driver_of(weights: Weights, sensor: Sensor, activation: type[nn.Module] = nn
             for part in PARTS:
                 getattr(module, part).copy_(torch.tensor({**nothing, **weights}[f"{name}.{part}"]))
         for part in PARTS:
-            getattr(driver.advantage, part).copy_(torch.tensor(weights[f"{count - 1}.{part}"][CANDIDATES]))
-    return driver
+            getattr(network.advantage, part).copy_(torch.tensor(weights[f"{count - 1}.{part}"][CANDIDATES]))
+    return network

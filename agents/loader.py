@@ -28,7 +28,7 @@ POLICY_NAMES = (*BUILTINS, *CHAMPIONS)
 def load_policy(name: str | Path, rules: int | None = None, seed: int = 0) -> Policy:
     """Return the policy that a name or a path stands for.
 
-    rules: that it will drive under; None for its own (built-ins: 2018)
+    rules: year of the rules it will be run under; None for its own (built-ins: 2018)
     seed: of built-in policies that sample, such as `random`
 
     Raises ValueError if there is no such policy, naming what there is, or if its file is damaged.

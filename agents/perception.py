@@ -3,8 +3,8 @@
     >>> build_config("ppo", settings={"encoder.name": "conv", "observation.kind": "grid"})       # from scratch
     >>> build_config("ppo", settings=encoder_settings("runs/pretrain/autoencoder/encoder.safetensors"))
 
-A run's configuration holds the whole plan of its encoder, so that a run folder is read without the weights file that
-training began from; the file's fingerprint is in it too, so that a run is never begun with another.
+A run's configuration holds the encoder's architecture, so that a run folder is read without the weights file that the
+encoder was initialised from, and that file's fingerprint, so that a run never starts from another one.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from gymnasium import spaces
 
 from deeptraffic.settings import Checked, boolean, integer
 
-NONE = "none"  # no encoder: the agent's own layers see the observation
+NONE = "none"  # no encoder: the agent's own layers read the observation
 WEIGHTS_SUFFIX = ".safetensors"
 
 
@@ -26,9 +26,9 @@ class EncoderConfig(Checked):
     """The network between the observation and the agent.
 
     name: of the architecture, or "none"
-    features_dim: numbers that the agent sees
+    features_dim: size of the feature vector that the agent gets
     architecture: the encoder's own settings, by name
-    weights: file that training begins from; "" for new weights
+    weights: file of pretrained weights; "" for random ones
     fingerprint: SHA-256 of that file
     trainable: whether pretrained weights are fine-tuned, or frozen
     """

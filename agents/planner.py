@@ -1,8 +1,8 @@
 """Planner on the true simulator: policy improvement of a network by rollouts, weighed against its prior.
 
-Privileged: it copies the game, which no entrant could, so its scores are labelled so everywhere and it has no policy
-file. It does not see the future: every rollout draws its own random numbers, the same for all actions of a state
-(`agents.paired_rollouts`). A learned network acts in the rollouts and values the states they reach.
+Privileged: it copies the simulator, which no entrant could, so its scores are labelled as privileged and it has no
+policy file. It does not use the real future: every rollout draws its own random numbers, the same for all actions of a
+state (`agents.paired_rollouts`). A learned network chooses the actions of the rollouts and values their final states.
 
 The maximum of a few noisy returns would be worse than the network's own choice (its prior). So the planner takes the
 action with the greatest
@@ -12,14 +12,14 @@ action with the greatest
 where a* is the prior's own action and q the mean return: the policy improvement of Danihelka et al. 2022, "Policy
 improvement by planning with Gumbel" (section 3, equation 8, without the Gumbel noise, which is for training), with a
 transformation of q that grows with its certainty. The value of an action is that of the best plan that begins with it:
-plans are all sequences of `plan_length` actions, after which the network drives on. Half of the rollouts go to all
+plans are all sequences of `plan_length` actions, after which the network chooses. Half of the rollouts go to all
 plans whose first action could have an effect, the other half to the best `BEST` of them (sequential halving, Karnin et
 al. 2013).
 
     >>> from agents.planner import load_planner
     >>> evaluate_open(load_planner("runs/expert"), runs=100).mean_mph      # its score is labelled privileged
 
-Letters in shapes: B games, C copies, D cells, A candidate actions, K plans, L actions of a plan, R rollouts.
+Letters in shapes: B env_indices, C copies, D cells, A candidate actions, K plans, L actions of a plan, R rollouts.
 """
 
 import itertools
@@ -31,8 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.export import read_weights
-from agents.lane_network import CANDIDATES, LaneDriver, driver_of
-from agents.paired_rollouts import PairedRollouts, draw_streams, worth_trying
+from agents.lane_network import CANDIDATES, LaneNetwork, load_lane_network
+from agents.paired_rollouts import PairedRollouts, candidate_masks, draw_streams
 from deeptraffic.policies.base import Access, Policy
 from deeptraffic.settings import Checked, integer, real
 from deeptraffic.sim.engine import Simulator
@@ -48,7 +48,7 @@ class PlannerConfig(Checked):
     """Settings of the planner.
 
     rollouts: of each plan in the first half; the best get as many again
-    plan_length: actions of a plan, before the network drives on
+    plan_length: actions of a plan, after which the network chooses
     depth: decisions of a rollout, the first included
     gamma, rollout_lambda: of returns, see `agents.paired_rollouts`
     prior_temperature: [reward, 1 is 20 mph for one decision] differences of the prior's values that count as one in its
@@ -68,21 +68,21 @@ class PlannerConfig(Checked):
 
 
 class Planner(Policy):
-    """Drives the ego car, and its copies in the traffic, by planning; in rollouts the network drives all of them.
+    """Plans for the ego car and its self-play copies; in rollouts the network chooses for all of them.
 
     Args:
         network: prior and values, from the sensor's cells
         sensor: of the network
         config: see `PlannerConfig`
 
-    plans: (K, L) of candidates by number
+    plans: (K, L) indices of candidates
     searched: after `plan`, (B, K) the mean return of each plan, NaN where it was not tried
     """
 
     access: Access = "privileged"
 
     def __init__(
-        self, network: LaneDriver, sensor: Sensor, config: PlannerConfig | None = None, label: str = ""
+        self, network: LaneNetwork, sensor: Sensor, config: PlannerConfig | None = None, label: str = ""
     ) -> None:
         self.network, self.observation, self.config = network.eval(), sensor, config or PlannerConfig()
         self.label = label or "planner"
@@ -93,56 +93,56 @@ class Planner(Policy):
         self._rollouts: PairedRollouts | None = None
 
     def attach(self, sim: Simulator) -> None:
-        """Take the simulator of the games."""
+        """Attach the simulator that is copied."""
         config = self.config
         self._sim = sim
         settings = (config.depth, config.gamma, config.rollout_lambda, sim.threads)
-        self._rollouts = PairedRollouts(sim.rules, self.observation, self._drive, *settings)
+        self._rollouts = PairedRollouts(sim.rules, self.observation, self._act, *settings)
         self.random = np.random.default_rng(config.seed)
 
-    def act(self, obs: F64, rows: I64) -> I64:
-        """Return the actions (B,) of drivers with slots `rows` for cells (B, D)."""
-        assert self._sim is not None, "attach the games first"
+    def act(self, obs: F64, agent_indices: I64) -> I64:
+        """Return the actions (B,) of these agents for cells (B, D)."""
+        assert self._sim is not None, "attach a simulator first"
         agents = self._sim.rules.other_agents + 1
         prior, _ = self.network.evaluate(obs.astype(np.float32))
-        chosen = np.zeros(rows.size, np.int64)
-        for agent in np.unique(rows % agents):
-            asked = np.flatnonzero(rows % agents == agent)
-            chosen[asked] = self.plan(rows[asked] // agents, prior[asked], int(agent))
+        chosen = np.zeros(agent_indices.size, np.int64)
+        for agent in np.unique(agent_indices % agents):
+            of_agent = np.flatnonzero(agent_indices % agents == agent)
+            chosen[of_agent] = self.plan(agent_indices[of_agent] // agents, prior[of_agent], int(agent))
         return CANDIDATES[chosen]
 
-    def plan(self, games: I64, prior: NDArray[np.float32], agent: int = 0) -> I64:
-        """Return improved candidates (B,) in games that wait for `agent`; prior (B, A): the network's advantages."""
-        assert self._sim is not None and self._rollouts is not None, "attach the games first"
-        possible = worth_trying(self._sim, games, CANDIDATES, agent)
+    def plan(self, env_indices: I64, prior: NDArray[np.float32], agent: int = 0) -> I64:
+        """Return improved candidates (B,) where `agent` decides next; prior (B, A): the network's advantages."""
+        assert self._sim is not None and self._rollouts is not None, "attach a simulator first"
+        possible = candidate_masks(self._sim, env_indices, CANDIDATES, agent)
         first = self.plans[:, 0]
         log_prior = log_probabilities(prior / self.config.prior_temperature, possible)[:, first]
         choice = possible.sum(1) > 1
-        chosen, self.searched = np.zeros(games.size, np.int64), np.full(log_prior.shape, np.nan)
+        chosen, self.searched = np.zeros(env_indices.size, np.int64), np.full(log_prior.shape, np.nan)
         if choice.any():
-            some, tried = games[choice], possible[choice][:, first]
+            some, tried = env_indices[choice], possible[choice][:, first]
             best, self.searched[choice] = self._search(some, log_prior[choice], tried, agent)
             chosen[choice] = first[best]
         return chosen
 
-    def _search(self, games: I64, log_prior: F64, tried: NDArray[np.bool_], agent: int) -> tuple[I64, F64]:
-        """Return (best plans (B,), mean return of each plan (B, K)) in games where there is a choice."""
-        early = self._returns(games, tried, agent)
+    def _search(self, env_indices: I64, log_prior: F64, tried: NDArray[np.bool_], agent: int) -> tuple[I64, F64]:
+        """Return (best plans (B,), mean return of each plan (B, K)) in envs where there is a choice."""
+        early = self._returns(env_indices, tried, agent)
         baseline = np.where(tried, mean_of(early) + NEVER * (log_prior < log_prior.max(1, keepdims=True)), -np.inf)
         scores = log_prior + evidence(early, np.nanargmax(baseline, axis=1), self.config.temperature)
         left = np.zeros_like(tried)
         np.put_along_axis(left, np.argsort(-scores, axis=1)[:, :BEST], True, axis=1)
-        returns = np.concatenate([early, self._returns(games, left & tried, agent)], axis=2)
+        returns = np.concatenate([early, self._returns(env_indices, left & tried, agent)], axis=2)
         baseline = np.where(left, log_prior, NEVER).argmax(1)
         scores = np.where(left, log_prior + evidence(returns, baseline, self.config.temperature), NEVER)
         return scores.argmax(1), mean_of(returns)
 
-    def _returns(self, games: I64, tried: NDArray[np.bool_], agent: int) -> F64:
+    def _returns(self, env_indices: I64, tried: NDArray[np.bool_], agent: int) -> F64:
         assert self._sim is not None and self._rollouts is not None
-        streams = draw_streams(self.random, games.size, self.config.rollouts)
-        return self._rollouts.returns(self._sim, games, tried, CANDIDATES[self.plans], streams, agent)
+        streams = draw_streams(self.random, env_indices.size, self.config.rollouts)
+        return self._rollouts.returns(self._sim, env_indices, tried, CANDIDATES[self.plans], streams, agent)
 
-    def _drive(self, cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.float32]]:
+    def _act(self, cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.float32]]:
         """Return (actions (C,), values (C,)) of the network."""
         advantages, values = self.network.evaluate(cells)
         return CANDIDATES[advantages.argmax(1)], values
@@ -159,7 +159,7 @@ def load_planner(path: str | Path, config: PlannerConfig | None = None, label: s
 
         path = RunFolder(path).best_file
     weights, _ = read_weights(path)
-    return Planner(driver_of(weights, Sensor()), Sensor(), config, label)
+    return Planner(load_lane_network(weights, Sensor()), Sensor(), config, label)
 
 
 def log_probabilities(scores: NDArray[Any], tried: NDArray[np.bool_]) -> F64:

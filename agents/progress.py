@@ -50,7 +50,7 @@ class CountedProgress:
     ) -> None:
         self.bar.stop()
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """Print a line above the bar."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
@@ -74,4 +74,4 @@ class TrainingProgress(CountedProgress):
     def report(self, decisions: int, mean_mph: float, median_mph: float, is_best: bool) -> None:
         """Print an evaluation on tuning seeds."""
         best = "  best" if is_best else ""
-        self.say(f"{decisions:>11,} decisions: tuning runs {mean_mph:.2f} mph, median {median_mph:.2f}{best}")
+        self.print(f"{decisions:>11,} decisions: tuning runs {mean_mph:.2f} mph, median {median_mph:.2f}{best}")

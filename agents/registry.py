@@ -1,4 +1,4 @@
-"""The registry of algorithms: the names and one line about each; a module is imported only when it is asked for.
+"""Registry of algorithms: name, kind and summary of each; a module is imported only when its algorithm is loaded.
 
     >>> ALGORITHMS["ppo"].load().config                  # imports agents/algorithms/ppo.py, and torch with it
     <class 'agents.algorithms.ppo.PPOConfig'>
@@ -24,14 +24,14 @@ class Entry:
     name: of the algorithm and of its module
     kind: policy-based, value-based or model-based
     summary: one line
-    can_start_from_policy: whether its network can be initialised from a policy (`--init`), and so follow a curriculum
+    can_warm_start: whether its network can be initialised from a policy (`--init`), and so follow a curriculum
     presets: names of its presets; the first is taken where none is given
     """
 
     name: str
     kind: str
     summary: str
-    can_start_from_policy: bool = False
+    can_warm_start: bool = False
     presets: tuple[str, ...] = PRESETS
 
     def load(self) -> "Algorithm":
@@ -42,19 +42,19 @@ class Entry:
 ENTRIES = (
     Entry("reinforce", "policy-based", "REINFORCE with a mean baseline"),
     Entry("a2c", "policy-based", "advantage actor-critic"),
-    Entry("ppo", "policy-based", "proximal policy optimisation", can_start_from_policy=True),
-    Entry("team_ppo", "policy-based", "PPO for all driven agents at once", can_start_from_policy=True),
+    Entry("ppo", "policy-based", "proximal policy optimisation", can_warm_start=True),
+    Entry("team_ppo", "policy-based", "PPO for all agents at once", can_warm_start=True),
     Entry("maskable_ppo", "policy-based", "PPO that masks actions without effect"),
     Entry("recurrent_ppo", "policy-based", "PPO with an LSTM"),
     Entry("dqn", "value-based", "deep Q-learning with a replay buffer"),
     Entry("qrdqn", "value-based", "quantile-regression DQN"),
     Entry("pqn", "value-based", "Q-learning without replay buffer or target network"),
-    Entry("world_model", "model-based", "a learned latent model of the game, and a policy trained in it"),
-    Entry("expert_iteration", "model-based", "learning from rollouts in the simulator", can_start_from_policy=True),
+    Entry("world_model", "model-based", "a learned latent model of the environment, and a policy trained in it"),
+    Entry("expert_iteration", "model-based", "learning from rollouts in the simulator", can_warm_start=True),
     Entry("deepqlearn", "value-based", "the original game's own learner", presets=("mit-basic", "mit-default")),
 )
 ALGORITHMS: dict[str, Entry] = {entry.name: entry for entry in ENTRIES}
-STARTING_FROM_POLICY = tuple(entry.name for entry in ENTRIES if entry.can_start_from_policy)
+WARM_STARTABLE = tuple(entry.name for entry in ENTRIES if entry.can_warm_start)
 PRESET_NAMES = tuple(dict.fromkeys(preset for entry in ENTRIES for preset in entry.presets))
 
 

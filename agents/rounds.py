@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 
 class RoundLearner(BaseAlgorithm):
-    """Alternates a rollout in all games and an update.
+    """Alternates a rollout in all envs and an update.
 
     Args:
         policy, env, policy_kwargs, seed, device, verbose, tensorboard_log: as for SB3's algorithms
@@ -68,7 +68,7 @@ class RoundLearner(BaseAlgorithm):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
-        """Train for this many decisions over all games, rounded up to whole rounds.
+        """Train for this many decisions over all envs, rounded up to whole rounds.
 
         log_interval: rounds between lines of the log; None if the callback writes them
         tb_log_name: of the run in TensorBoard; the algorithm's name if empty

@@ -45,7 +45,7 @@ class RunFolder:
         self.evaluation = self.path / "evaluation"
         self.tensorboard = self.path / "tensorboard"
 
-    # --- beginning and resuming -----------------------------------------------------------------------------------
+    # --- starting and resuming -----------------------------------------------------------------------------------
 
     def check(self, config: TrainConfig) -> None:
         """Raise ValueError if this folder can neither hold a new run of this configuration nor holds one of it."""
@@ -141,8 +141,8 @@ class RunFolder:
                 records.append(json.loads(line))
         return records
 
-    def forget_metrics_after(self, decisions: int) -> None:
-        """Drop the lines that a resumed run will write again."""
+    def truncate_metrics(self, decisions: int) -> None:
+        """Drop the lines after this decision, which a resumed run writes again."""
         kept = [record for record in self.metrics() if record["decisions"] <= decisions]
         write_atomically(self.metrics_file, "".join(json.dumps(record) + "\n" for record in kept).encode())
 
@@ -172,8 +172,8 @@ def configure(
     given = settings if isinstance(settings, Mapping) else dict(parse_setting(setting) for setting in settings)
     if not is_run_folder(folder) or preset or config_file:
         return build_config(algo, preset, config_file, given)
-    begun = RunFolder(folder).config()
-    if begun.algo != algo:
-        raise ValueError(f"the run in {str(folder)!r} trains {begun.algo}, not {algo}; name another folder")
+    existing = RunFolder(folder).config()
+    if existing.algo != algo:
+        raise ValueError(f"the run in {str(folder)!r} trains {existing.algo}, not {algo}; name another folder")
     changed = {resolve_key(algo, key): value for key, value in given.items()}
-    return build_config(algo, settings={**dict(flatten(begun.to_json())), **changed})
+    return build_config(algo, settings={**dict(flatten(existing.to_json())), **changed})

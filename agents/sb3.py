@@ -89,40 +89,40 @@ PARTS = ("weight", "bias")
 class SB3Algorithm(Algorithm):
     """An algorithm whose learner is a Stable-Baselines3 model; the arguments are the rest of what is its own.
 
-    make: (hyperparameters, games, common) -> model; `common` are the keyword arguments that SB3's algorithms share
-    weights: model -> the weights that drive from the sensor's cells: `k.weight`, `k.bias` of dense layers k = 0, 1, ...
-        and what else `agents.export.to_network` reads
-    start: (model, policy) -> None: initialises a new model's network from a policy
-    is_recurrent: whether the network has a memory, so that it is no network of a policy file
-    plays_team: road -> whether the learner decides for every driven agent (`agents.team_env.TeamVecEnv`)
-    state: model -> what a checkpoint holds beside networks, optimiser, counters and games
-    restore: (model, state) -> None: the way back
+    make: (hyperparameters, env, common) -> model; `common` are the keyword arguments that SB3's algorithms share
+    weights: model -> weights of the acting network over the sensor's cells: `k.weight`, `k.bias` of dense layers
+        k = 0, 1, ..., and whatever else `agents.export.to_network` reads
+    initialise: (model, policy) -> None: initialises a new model's network from a policy
+    is_recurrent: whether the network is recurrent, which no policy file can hold
+    plays_team: road -> whether the learner decides for every agent (`agents.team_env.TeamVecEnv`)
+    state: model -> what a checkpoint holds beside networks, optimiser, counters and env
+    restore: (model, state) -> None: restores it
     """
 
     make: Callable[[Any, DeepTrafficVecEnv, dict[str, Any]], BaseAlgorithm]
     weights: Callable[[Any], Weights]
-    start: Callable[[Any, NetworkPolicy], None] | None = None
+    initialise: Callable[[Any, NetworkPolicy], None] | None = None
     is_recurrent: bool = False
     plays_team: Callable[[RoadConfig], bool] = lambda road: False
     state: Callable[[Any], dict[str, Any]] = lambda model: {}
     restore: Callable[[Any, dict[str, Any]], None] = lambda model, state: None
 
-    def learner(self, config: TrainConfig, start: NetworkPolicy | None, is_new: bool) -> Learner:
+    def learner(self, config: TrainConfig, init_policy: NetworkPolicy | None, is_new: bool) -> Learner:
         """Return a learner for a run; see `Algorithm.learner`."""
         env = make_vec_env(config)
-        return SB3Learner(config, self, env, self.model(config, env, start, is_new))
+        return SB3Learner(config, self, env, self.model(config, env, init_policy, is_new))
 
     def model(
-        self, config: TrainConfig, env: DeepTrafficVecEnv, start: NetworkPolicy | None, is_new: bool
+        self, config: TrainConfig, env: DeepTrafficVecEnv, init_policy: NetworkPolicy | None, is_new: bool
     ) -> BaseAlgorithm:
         """Return the model with its networks; arguments as for `learner`."""
         model = self.make(config.agent, env, _common(config, env.observation_space, is_new))
-        if start and self.start:
-            self.start(model, start)
+        if init_policy and self.initialise:
+            self.initialise(model, init_policy)
         return model
 
     def network_weights(self, model: BaseAlgorithm, config: TrainConfig) -> Weights:
-        """Return the weights that drive; a network that is none of a policy file's, whole, as `policy.*`."""
+        """Return the acting network's weights; a network that no policy file can hold, whole, as `policy.*`."""
         if self.reads_cells(config):
             return self.weights(model)
         return {f"{TORCH}{name}": array for name, array in arrays(model.policy.state_dict()).items()}
@@ -132,7 +132,7 @@ class SB3Algorithm(Algorithm):
         return reads_cells(config.road, config.observation, config.encoder) and not self.is_recurrent
 
     def policy(self, model: BaseAlgorithm, config: TrainConfig, label: str, notes: Notes) -> Policy:
-        """Return a model's network as it is now, as a policy."""
+        """Return a model's current network as a policy."""
         weights, agent = self.network_weights(model, config), config.agent
         if not self.reads_cells(config):
             return self.torch_policy(config, weights, label, notes)
@@ -166,7 +166,7 @@ def sb3_algorithm(name: str) -> SB3Algorithm:
 
 
 def make_vec_env(config: TrainConfig) -> DeepTrafficVecEnv:
-    """Return the games of a run, seeded; their ends are staggered, since learners treat ended games one by one."""
+    """Return a run's seeded VecEnv; episode ends are staggered, since SB3 handles ended episodes one by one."""
     kind = TeamVecEnv if sb3_algorithm(config.algo).plays_team(config.road) else DeepTrafficVecEnv
     env = kind(
         config.envs.num_envs,
@@ -181,23 +181,23 @@ def make_vec_env(config: TrainConfig) -> DeepTrafficVecEnv:
 
 
 def make_model(
-    config: TrainConfig, env: DeepTrafficVecEnv, start: NetworkPolicy | None = None, is_new: bool = True
+    config: TrainConfig, env: DeepTrafficVecEnv, init_policy: NetworkPolicy | None = None, is_new: bool = True
 ) -> BaseAlgorithm:
     """Return the model of a run's configuration.
 
-    start: policy that the network is initialised from; None for random weights
+    init_policy: policy that the network is initialised from; None for random weights
     is_new: whether training begins, with the pretrained encoder if one is named; otherwise weights will be restored
     """
-    return sb3_algorithm(config.algo).model(config, env, start, is_new)
+    return sb3_algorithm(config.algo).model(config, env, init_policy, is_new)
 
 
 def network_weights(model: BaseAlgorithm, config: TrainConfig) -> Weights:
-    """Return the weights of a model's network that drive, see `SB3Algorithm.network_weights`."""
+    """Return the weights of a model's acting network, see `SB3Algorithm.network_weights`."""
     return sb3_algorithm(config.algo).network_weights(model, config)
 
 
 def make_policy(model: BaseAlgorithm, config: TrainConfig, label: str) -> Policy:
-    """Return a model's network as it is now, as a policy."""
+    """Return a model's current network as a policy."""
     return sb3_algorithm(config.algo).policy(model, config, label, {})
 
 

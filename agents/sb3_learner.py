@@ -1,7 +1,7 @@
 """Learner of a Stable-Baselines3 model: rounds of training, metrics, and its state to the last bit.
 
-The state holds the networks and the optimiser, SB3's counters, the games with their random streams, the global random
-streams that SB3 draws from, and what the algorithm adds (a replay buffer, the memory of a recurrent network). It is
+The state holds the networks and the optimiser, SB3's counters, the env with its random streams, the global random
+streams that SB3 draws from, and what the algorithm adds (a replay buffer, the states of a recurrent network). It is
 taken between an update and the next rollout, where SB3 keeps nothing else. Not kept: the running means that SB3 prints,
 and what a second GPU or a nondeterministic GPU kernel adds.
 """
@@ -28,9 +28,9 @@ SILENT: Any = None  # SB3 writes no log: the trainer does
 
 
 class SB3Learner:
-    """A model and its games, as `agents.algorithm.Learner`.
+    """A model and its env, as `agents.algorithm.Learner`.
 
-    config: of the run; algorithm: the one that made the model; env: the games; model: the SB3 model
+    config: of the run; algorithm: the one that made the model; env: its vectorised environment; model: the SB3 model
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class SB3Learner:
 
     @property
     def decisions(self) -> int:
-        """Decisions of training made so far, over all games."""
+        """Decisions of training made so far, over all envs."""
         return self.model.num_timesteps
 
     @property
     def parameters(self) -> int:
-        """Weights and biases of the network that drives."""
+        """Number of weights and biases of the acting network."""
         return sum(array.size for array in self.algorithm.network_weights(self.model, self.config).values())
 
     def learn(self, total_timesteps: int, between_rounds: Callable[[], None], logger: Any = None) -> None:
@@ -68,13 +68,13 @@ class SB3Learner:
         return {"train_mph": mph}
 
     def count_speeds(self, dones: Any) -> None:
-        """Note the speeds of one step; the report of a game that ended is of its next episode."""
+        """Add the speeds of one step, without the envs whose episode ended: their report is of the next one."""
         continuing = ~dones
         self.speed_sum += float(self.env.batch.mean_speed_mph()[continuing].sum())
         self.speed_count += int(continuing.sum())
 
     def policy(self, label: str, notes: Notes) -> Policy:
-        """Return the network as it is now, as a policy."""
+        """Return the current network as a policy."""
         return self.algorithm.policy(self.model, self.config, label, notes)
 
     def content(self, label: str, notes: Notes) -> bytes:
@@ -101,7 +101,7 @@ class SB3Learner:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Bring a new model and its games to where a state was taken."""
+        """Restore the state of a new model and its env."""
         model: Any = self.model
         model.policy.load_state_dict(state["policy"])
         model.policy.optimizer.load_state_dict(state["optimizer"])

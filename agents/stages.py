@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from agents.config import TrainConfig
-from agents.registry import STARTING_FROM_POLICY
+from agents.registry import WARM_STARTABLE
 from agents.trainer import TrainResult, train
 
 
@@ -31,10 +31,10 @@ def stage_configs(config: TrainConfig, stages: Sequence[int], folder: str | Path
     Raises ValueError for stages that cannot follow each other, or an algorithm that cannot be initialised from a
     policy.
     """
-    if config.algo not in STARTING_FROM_POLICY:
+    if config.algo not in WARM_STARTABLE:
         raise ValueError(
             f"{config.algo} has no stages, for it cannot be initialised from a policy; train "
-            f"{' or '.join(STARTING_FROM_POLICY)}"
+            f"{' or '.join(WARM_STARTABLE)}"
         )
     if not stages or len(set(stages)) != len(stages):
         raise ValueError(

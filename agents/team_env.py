@@ -1,4 +1,4 @@
-"""Games in which one learner drives the ego car and every other agent that decides, turn by turn.
+"""Vectorised environment in which one learner controls the ego car and every other agent that decides, turn by turn.
 
 By the 2018 rules the ego car (agent 0) decides in frame 0 of each period of 30 and agent i in frame 3 i, so that each
 sees what the ones before it have done; agent 10's frame never comes. An action is executed by every vehicle that comes
@@ -9,7 +9,7 @@ later in the frame's order, too: agent k's action is agents k..A's and the ego c
     >>> obs = env.take_turn(actions)                 # of agents 1, (B, 42), after the ego cars' actions; so for 2 and 3
     >>> obs, rewards, dones, infos = env.step(actions)   # of the ego cars, after the last agents' actions
 
-Letters in shapes: B games, A other agents, D deciding agents (the ego car included).
+Letters in shapes: B envs, A other agents, D deciding agents (the ego car included).
 """
 
 from typing import Any
@@ -28,10 +28,10 @@ from deeptraffic.sim.state import F64, I64, NOBODY, Games
 
 
 @compiled
-def drive_turn(rules: NDArray[Any], speed_sums: F64, games: Games, rows: I64, actions: I64) -> None:
-    """Run each row to the next decision; add what each driven vehicle counts at each frame's end [px/frame]."""
-    for k in range(rows.size):
-        game, sums = games[rows[k]], speed_sums[rows[k]]
+def run_turn(rules: NDArray[Any], speed_sums: F64, games: Games, env_indices: I64, actions: I64) -> None:
+    """Run each env to its next decision; add what each controlled vehicle counts at each frame's end [px/frame]."""
+    for k in range(env_indices.size):
+        game, sums = games[env_indices[k]], speed_sums[env_indices[k]]
         drive(rules[0], game, actions[k], game.frame + 1)
         while game.waiting == NOBODY:
             for i in range(sums.size):
@@ -40,19 +40,19 @@ def drive_turn(rules: NDArray[Any], speed_sums: F64, games: Games, rows: I64, ac
 
 
 def deciding_agents(rules: Rules) -> int:
-    """Return how many agents of a game decide, the ego car included; the frames of further ones never come."""
+    """Return how many agents of an env decide, the ego car included; the decision frames of further ones never come."""
     return 1 + min(rules.other_agents, (rules.decision_period - 1) // rules.agent_stagger)
 
 
 class TeamVecEnv(DeepTrafficVecEnv):
-    """B games whose agents take turns; arguments as for `DeepTrafficVecEnv`, without `others`.
+    """B envs whose agents take turns; arguments as for `DeepTrafficVecEnv`, without `others`.
 
     num_agents: D, at most 10
-    turn: the agent whose decision is due in all games, 0 for the ego car
-    speed_sums: (B, A + 1) float64 [px/frame] what each driven vehicle has counted in the contest's score since
+    turn: the agent whose decision is due in all envs, 0 for the ego car
+    speed_sums: (B, A + 1) float64 [px/frame] what each controlled vehicle has counted in the contest's score since
         `begin_rollout`, summed over frames
     played_fractions: (D,) of an agent's decision period when the ego car decides
-    terminal_obs: the last observation of each agent in the games that the last `step` ended, D of (ended, ...)
+    terminal_obs: the last observation of each agent in the envs that the last `step` ended, D of (ended, ...)
     """
 
     def __init__(self, num_envs: int, *arguments: Any, **options: Any) -> None:
@@ -77,9 +77,9 @@ class TeamVecEnv(DeepTrafficVecEnv):
     # --- Stable-Baselines3's interface ------------------------------------------------------------------------------
 
     def reset(self) -> Any:
-        """Start all games; return the ego cars' observations."""
+        """Start all envs; return the ego cars' observations."""
         self.turn, self.speed_sums[:] = 0, 0.0
-        self._forget(self.batch.env_indices)
+        self._clear_histories(self.batch.env_indices)
         return super().reset()
 
     def step_wait(self) -> tuple[Any, NDArray[np.float32], NDArray[np.bool_], list[Info]]:
@@ -87,15 +87,15 @@ class TeamVecEnv(DeepTrafficVecEnv):
 
         Rewards are the ego cars' own, of the whole round.
         """
-        given, self._given = self._given, None
-        if given is None or self.turn != self.num_agents - 1:
+        actions, self._given = self._given, None
+        if actions is None or self.turn != self.num_agents - 1:
             raise RuntimeError(f"agent {self.turn} of {self.num_agents} is next: take_turn(actions) up to the last one")
-        self._drive(given)
+        self._run_turn(actions)
         self.turn = 0
         run_in_chunks(self.batch.sim, report_envs, self.batch.env_indices, (), (self.batch.report,))
         rewards, dones = self.batch.finish_step(self.batch.env_indices)
         returned = self._finish(rewards, dones, self._taken[0].copy())
-        self._forget(np.flatnonzero(dones))
+        self._clear_histories(np.flatnonzero(dones))
         return returned
 
     def get_state(self) -> dict[str, Any]:
@@ -118,10 +118,10 @@ class TeamVecEnv(DeepTrafficVecEnv):
 
     def take_turn(self, actions: NDArray[Any]) -> Any:
         """Carry out the actions (B,) of the agents whose turn it is; return the next ones' observations, (B, ...)."""
-        given = self.batch.checked_actions(actions)
+        actions = self.batch.checked_actions(actions)
         if self.turn == self.num_agents - 1:
             raise RuntimeError(f"agent {self.turn} is the last of {self.num_agents}: step(actions) ends the round")
-        self._drive(given)
+        self._run_turn(actions)
         self.turn += 1
         return self.observers[self.turn].observe(self.batch.sim, None, self._taken[self.turn])
 
@@ -133,19 +133,19 @@ class TeamVecEnv(DeepTrafficVecEnv):
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _drive(self, given: I64) -> None:
-        self._taken[self.turn] = given
-        run_in_chunks(self.batch.sim, drive_turn, self.batch.env_indices, (given,), (self.speed_sums,))
+    def _run_turn(self, actions: I64) -> None:
+        self._taken[self.turn] = actions
+        run_in_chunks(self.batch.sim, run_turn, self.batch.env_indices, (actions,), (self.speed_sums,))
 
-    def _forget(self, rows: I64) -> None:
+    def _clear_histories(self, env_indices: I64) -> None:
         """Clear the other agents' histories; the batch does so for the ego cars."""
-        self._taken[:, rows] = JUST_RESET
+        self._taken[:, env_indices] = JUST_RESET
         for observer in self.observers[1:]:
-            observer.reset(rows)
+            observer.reset(env_indices)
 
-    def _last_infos(self, ended: I64, given: I64) -> list[Info]:
-        """As of any game; note the terminal observation of each agent."""
-        infos = super()._last_infos(ended, given)
+    def _last_infos(self, ended: I64, actions: I64) -> list[Info]:
+        """As of `DeepTrafficVecEnv`; keep the terminal observation of each agent."""
+        infos = super()._last_infos(ended, actions)
         views = [info["terminal_observation"] for info in infos]
         own = {name: np.stack([v[name] for v in views]) for name in views[0]} if isinstance(views[0], dict) else views
         others = zip(self.observers[1:], self._taken[1:], strict=True)

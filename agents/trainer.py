@@ -9,7 +9,7 @@ The same call on the same folder resumes. Interrupted by Ctrl-C or a kill signal
 `Interrupted`; killed outright it resumes from the newest checkpoint, and the resumed run equals an uninterrupted one:
 same weights, same metrics but for the seconds (on the CPU, with the same number of torch threads).
 
-A checkpoint is tensors, numbers and text: reading it runs no code (`torch.load(weights_only=True)`), so a run folder
+A checkpoint is tensors, numbers and strings: reading it runs no code (`torch.load(weights_only=True)`), so a run folder
 from elsewhere does no harm.
 """
 
@@ -36,7 +36,7 @@ from agents.warm_start import network_policy
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.run_dir import Interrupted, Stop, stop_requests, write_atomically
 
-REPORTS = 500  # lines of metrics that a whole training writes, about
+REPORTS = 500  # approximate number of lines of metrics of a whole training
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class TrainResult:
 
 
 def train(config: TrainConfig, folder: str | Path, console: Console | None = None) -> TrainResult:
-    """Train in a folder, new or begun before, and return the result.
+    """Train in a new or an existing run folder and return the result.
 
     console: for progress; None for standard error
 
@@ -94,8 +94,8 @@ def train(config: TrainConfig, folder: str | Path, console: Console | None = Non
 
 def make_learner(config: TrainConfig, is_new: bool = True) -> Learner:
     """Return the learner of a run; is_new: whether training begins, otherwise a state will be restored."""
-    start = network_policy(load_policy(config.init), config.init) if config.init and is_new else None
-    return ALGORITHMS[config.algo].load().learner(config, start, is_new)
+    init_policy = network_policy(load_policy(config.init), config.init) if config.init and is_new else None
+    return ALGORITHMS[config.algo].load().learner(config, init_policy, is_new)
 
 
 def restore_checkpoint(path: Path, learner: Learner) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def restore_checkpoint(path: Path, learner: Learner) -> dict[str, Any]:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         learner.restore(saved["learner"])
         return json.loads(saved["notes"])
-    except Exception as error:  # whatever a damaged file makes torch raise
+    except Exception as error:  # torch raises many types for a damaged file
         raise ValueError(
             f"checkpoint {str(path)!r} cannot be read ({str(error).splitlines()[0]:.200}); "
             "delete it to resume from the one before, or train in a new folder"
@@ -143,7 +143,7 @@ class Trainer:
         checkpoint = self.run.newest_checkpoint()
         if checkpoint:
             self.notes = restore_checkpoint(checkpoint, self.learner)
-        self.run.forget_metrics_after(self.learner.decisions)
+        self.run.truncate_metrics(self.learner.decisions)
 
     def train(self, progress: TrainingProgress | None = None) -> None:
         """Train to the end."""

@@ -18,7 +18,7 @@ from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.sim.rules import Sensor
 
 ACTIVATIONS: dict[type[Layer], str] = {Tanh: "tanh", Relu: "relu"}
-LANES = "lanes"  # names the layer shared by all lanes, beside the dense layers' numbers
+LANES = "lanes"  # name of the layer shared by all lanes, beside the indices of the dense layers
 PARTS = ("weight", "bias")
 
 

@@ -17,7 +17,7 @@ from deeptraffic.settings import integer, real
 class A2CConfig(NetworkConfig):
     """Hyperparameters of A2C.
 
-    n_steps: decisions of each game between two updates
+    n_steps: decisions of each env between two updates
     gae_lambda: weight of longer returns (Schulman et al. 2015, arXiv:1506.02438)
     ent_coef, vf_coef: weights of the entropy and of the value loss
     """

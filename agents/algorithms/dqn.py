@@ -1,4 +1,4 @@
-"""Deep Q-learning, Stable-Baselines3's DQN, with epsilon-greedy exploration of each game for itself.
+"""Deep Q-learning, Stable-Baselines3's DQN, with epsilon-greedy exploration per env.
 
 Source: Mnih et al. 2015, "Human-level control through deep reinforcement learning", doi:10.1038/nature14236.
 """
@@ -37,7 +37,7 @@ class DQNConfig(NetworkConfig):
     buffer_size: replay capacity [transitions]
     learning_starts: random decisions before the first update
     batch_size: transitions of one gradient step
-    train_freq: decisions of each game between two rounds of updates
+    train_freq: decisions of each env between two rounds of updates
     gradient_steps: gradient steps of one round
     target_update_interval: [decisions] between copies of the network to the target network
     exploration_fraction: fraction of training over which the probability of a random action falls from 1
@@ -66,7 +66,7 @@ class DQNConfig(NetworkConfig):
             )
 
     def check_run(self, run: "TrainConfig") -> None:
-        """Raise ValueError if the replay buffer is too small for the games."""
+        """Raise ValueError if the replay buffer is too small for the envs."""
         super().check_run(run)
         if run.envs.num_envs > self.buffer_size:
             raise ValueError(
@@ -82,7 +82,7 @@ class DQNConfig(NetworkConfig):
 
 
 class PerEnvDQN(PerEnvExploration, DQN):
-    """DQN that explores in each game independently."""
+    """DQN that explores in each env independently."""
 
 
 def make(agent: DQNConfig, env: Any, common: dict[str, Any]) -> PerEnvDQN:

@@ -1,11 +1,11 @@
 """Expert iteration: learn from paired rollouts in the true simulator which action is better, act by it, and repeat.
 
 The simulator is used only while training: the resulting network sees the sensor's cells alone and is as legal in a
-contest as any other. It plays many games; in a fraction of the states where a lane change is possible, every candidate
-action is tried out on copies of the game (`agents.paired_rollouts`), with the network driving on. The network is
-regressed on the differences (by how much a candidate exceeds the mean of the candidates): one rollout says little, but
-a regression over many thousand averages the randomness of the traffic away. State values are learned from the games'
-own rewards.
+contest as any other. It acts in many parallel envs; in a fraction of the states where a lane change is possible, every
+candidate action is tried out on copies of the simulator (`agents.paired_rollouts`), in which the network chooses all
+later actions. The network is regressed on the differences (by how much a candidate exceeds the mean of the candidates):
+one rollout is noisy, but a regression over many thousand averages the randomness of the traffic out. State values are
+learned from the envs' rewards.
 
 With other agents, all of them are the network's copies, and each one's candidates are valued by the team's return. A
 lane change may then matter though the deciding car cannot make it: by the rules of 2018, the vehicles that come after
@@ -19,7 +19,7 @@ Classification" (rollouts improve a policy, a learner generalises them).
     >>> model = make_model(config, make_vec_env(config))         # learn(), predict(), save() and load(), as SB3's
     >>> model.learn(config.total_timesteps)
 
-Letters in shapes: T decisions of each game in a round, B games, N labelled states, D cells, K candidate actions.
+Letters in shapes: T decisions of each env in a round, B envs, N labelled states, D cells, K candidate actions.
 """
 
 from collections.abc import Callable
@@ -37,8 +37,8 @@ from agents.algorithm import NetworkConfig
 from agents.algorithms.pqn import lambda_returns
 from agents.exploration import explore
 from agents.export import Weights
-from agents.lane_network import CANDIDATES, MIRRORED, LanePolicy, driver_of, mirror_cells
-from agents.paired_rollouts import PairedRollouts, draw_streams, worth_trying
+from agents.lane_network import CANDIDATES, MIRRORED, LanePolicy, load_lane_network, mirror_cells
+from agents.paired_rollouts import PairedRollouts, candidate_masks, draw_streams
 from agents.rounds import RoundLearner
 from agents.sb3 import ACTIVATIONS, SB3Algorithm
 from agents.team_env import TeamVecEnv
@@ -66,19 +66,19 @@ class ExpertConfig(NetworkConfig):
     """Hyperparameters of expert iteration.
 
     gamma, max_grad_norm, hidden, activation, lane_units: as in `NetworkConfig`, with this algorithm's own defaults
-    n_steps: decisions of each game in a round
+    n_steps: decisions of each env in a round
     label_fraction: fraction of the states with a choice in which the candidate actions are tried out
     rollouts: of each candidate in such a state
     depth: decisions of a rollout
     rollout_lambda: weight of longer returns in a rollout, see `agents.paired_rollouts`
-    value_lambda: weight of longer returns in what states are worth
-    exploration_eps: probability of a random candidate, for each game
+    value_lambda: weight of longer returns in the targets of state values
+    exploration_eps: probability of a random candidate, for each env
     buffer_rounds: rounds whose labelled states are learned from
     batch_size: labelled states, and as many other states, of one gradient step
     n_epochs: passes over the labelled states, after each round
     advantage_coef, value_coef: weights of the losses; value_coef=0: rollouts count their own rewards alone
     advantage_scale: [reward] error of an advantage up to which its loss is quadratic, beyond it linear (Huber)
-    average_rate: rate of the moving average of the network that drives, per gradient step
+    average_rate: rate of the moving average of the network that chooses the actions, per gradient step
     """
 
     gamma: float = real(0.95, 0.0, 1.0)
@@ -147,11 +147,11 @@ class LabelledStates:
 
 @dataclass
 class ExpertRollout:
-    """A rollout of all games, one entry per decision.
+    """A rollout of all envs, one entry per decision.
 
     labelled: (N, D) float16 of states in which candidates were tried out; returns: (N, K) of the candidates
     cells: (B, D) float32 that were decided on; rewards: (B,) float32; next_values: (B,) of the states they led to
-    dones: (B,) whether the game ended
+    dones: (B,) whether the episode ended
     """
 
     labelled: list[Tensor] = field(default_factory=list)
@@ -195,113 +195,113 @@ class ExpertIteration(RoundLearner):
     def _make_rollouts(self) -> PairedRollouts:
         config, batch = self.config, self._batch()
         settings = (config.depth, config.gamma, config.rollout_lambda)
-        return PairedRollouts(batch.rules, self.sensor, self._drive, *settings, batch.sim.threads)
+        return PairedRollouts(batch.rules, self.sensor, self._act, *settings, batch.sim.threads)
 
     def _batch(self) -> Any:
-        """The games as a `EnvBatch`, whose simulator the rollouts copy."""
+        """The envs as a `EnvBatch`, whose simulator the rollouts copy."""
         assert self.env is not None
         return self.env.get_attr("batch", [0])[0]
 
-    def _drive(self, cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.float32]]:
+    def _act(self, cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.float32]]:
         """Return (actions (B,), values (B,)) of the averaged network."""
         advantages, values = self.policy.average.evaluate(cells)
         return CANDIDATES[advantages.argmax(1)], values if self.config.value_coef else np.zeros_like(values)
 
     def _collect(self, callback: BaseCallback) -> ExpertRollout | None:
-        """Play n_steps decisions of every agent, and try candidates out; None if the callback ends the training."""
+        """Make n_steps decisions of every agent, and try candidates out; None if the callback ends the training."""
         assert self.env is not None
-        played, rollouts = ExpertRollout(), self.rollouts or self._make_rollouts()
+        rollout, rollouts = ExpertRollout(), self.rollouts or self._make_rollouts()
         self.rollouts = rollouts
         self.policy.set_training_mode(False)
         callback.on_rollout_start()
         for _ in range(self.config.n_steps):
             obs: Any = self._last_obs
             for agent in range(self.num_agents - 1):
-                obs = self._team().take_turn(self._decide(obs, agent, rollouts, played))
-            actions = self._decide(obs, self.num_agents - 1, rollouts, played)
+                obs = self._team().take_turn(self._decide(obs, agent, rollouts, rollout))
+            actions = self._decide(obs, self.num_agents - 1, rollouts, rollout)
             self._last_obs, rewards, dones, infos = self.env.step(actions)  # type: ignore[assignment]
             self._last_episode_starts = dones
             self.num_timesteps += self.env.num_envs * self.num_agents
             if self.config.value_coef:
-                self._add(played, obs, rewards, dones, infos)
-            self._update_info_buffer([infos[row] for row in np.flatnonzero(dones)])
+                self._add(rollout, obs, rewards, dones, infos)
+            self._update_info_buffer([infos[env_index] for env_index in np.flatnonzero(dones)])
             callback.update_locals(locals())
             if not callback.on_step():
                 return None
-        self.labelled.add(torch.cat(played.labelled), torch.cat(played.returns), self.config.buffer_rounds)
+        self.labelled.add(torch.cat(rollout.labelled), torch.cat(rollout.returns), self.config.buffer_rounds)
         callback.on_rollout_end()
-        return played
+        return rollout
 
     @property
     def num_agents(self) -> int:
-        """Agents of a game that the network drives and learns from."""
+        """Number of agents of an env that the network controls and learns from."""
         return self.env.num_agents if isinstance(self.env, TeamVecEnv) else 1
 
     def _team(self) -> TeamVecEnv:
         assert isinstance(self.env, TeamVecEnv), "several agents take turns"
         return self.env
 
-    def _decide(self, obs: Any, agent: int, rollouts: PairedRollouts, played: ExpertRollout) -> I64:
+    def _decide(self, obs: Any, agent: int, rollouts: PairedRollouts, rollout: ExpertRollout) -> I64:
         """Try candidates out for the agent whose turn it is; return its epsilon-greedy actions (B,)."""
-        rows, returns = self._try_out(agent, rollouts)
-        played.labelled.append(torch.from_numpy(obs[rows]).half())
-        played.returns.append(torch.from_numpy(returns))
-        best = np.searchsorted(CANDIDATES, self._drive(obs)[0])
+        labelled, returns = self._label_states(agent, rollouts)
+        rollout.labelled.append(torch.from_numpy(obs[labelled]).half())
+        rollout.returns.append(torch.from_numpy(returns))
+        best = np.searchsorted(CANDIDATES, self._act(obs)[0])
         return CANDIDATES[explore(best, self.config.exploration_eps, len(CANDIDATES))]
 
-    def _try_out(self, agent: int, rollouts: PairedRollouts) -> tuple[I64, NDArray[np.float32]]:
-        """Try the candidates out in a fraction of the games with a choice; return (env indices (N,), returns (N, K)).
+    def _label_states(self, agent: int, rollouts: PairedRollouts) -> tuple[I64, NDArray[np.float32]]:
+        """Try the candidates out in a fraction of the envs with a choice; return (env indices (N,), returns (N, K)).
 
         The return of a lane change that the safety system would refuse the ego car is that of accelerating.
         """
         sim = self._batch().sim
-        possible = worth_trying(sim, sim.env_indices, CANDIDATES, agent)
+        possible = candidate_masks(sim, sim.env_indices, CANDIDATES, agent)
         wanted = np.random.random(len(possible)) < self.config.label_fraction
-        rows = np.flatnonzero(wanted & (possible.sum(1) > 1))
+        labelled = np.flatnonzero(wanted & (possible.sum(1) > 1))
         random = np.random.default_rng(np.random.randint(2**31))  # from the stream that checkpoints keep
-        streams = draw_streams(random, rows.size, self.config.rollouts)
-        found = rollouts.returns(sim, rows, possible[rows], CANDIDATES[:, None], streams, agent).mean(2)
-        return rows, np.where(np.isnan(found), found[:, :1], found).astype(np.float32)
+        streams = draw_streams(random, labelled.size, self.config.rollouts)
+        found = rollouts.returns(sim, labelled, possible[labelled], CANDIDATES[:, None], streams, agent).mean(2)
+        return labelled, np.where(np.isnan(found), found[:, :1], found).astype(np.float32)
 
-    def _add(self, played: ExpertRollout, obs: Any, rewards: Any, dones: Any, infos: list[dict[str, Any]]) -> None:
-        """Add one decision of all games; a truncated one does not terminate: its last state's value counts."""
+    def _add(self, rollout: ExpertRollout, obs: Any, rewards: Any, dones: Any, infos: list[dict[str, Any]]) -> None:
+        """Add one decision of all envs; a truncated episode does not terminate: its last state's value counts."""
         after = np.array(self._last_obs)
-        for row in np.flatnonzero(dones):
-            after[row] = infos[row]["terminal_observation"]
-        values = torch.from_numpy(self._drive(after)[1].copy())
-        played.cells.append(torch.from_numpy(obs))
-        played.rewards.append(torch.from_numpy(rewards))
-        played.next_values.append(values)
-        played.dones.append(torch.from_numpy(dones))
+        for env_index in np.flatnonzero(dones):
+            after[env_index] = infos[env_index]["terminal_observation"]
+        values = torch.from_numpy(self._act(after)[1].copy())
+        rollout.cells.append(torch.from_numpy(obs))
+        rollout.rewards.append(torch.from_numpy(rewards))
+        rollout.next_values.append(values)
+        rollout.dones.append(torch.from_numpy(dones))
 
-    def _value_targets(self, played: ExpertRollout) -> Tensor:
+    def _value_targets(self, rollout: ExpertRollout) -> Tensor:
         """Return the lambda returns (T, B) of a rollout."""
-        config, dones = self.config, torch.stack(played.dones)
-        rewards, following = torch.stack(played.rewards), torch.stack(played.next_values)
+        config, dones = self.config, torch.stack(rollout.dones)
+        rewards, following = torch.stack(rollout.rewards), torch.stack(rollout.next_values)
         if self._n_updates == 0:
-            following += self._centre(rewards.mean(), following.mean())
+            following += self._centre_values(rewards.mean(), following.mean())
         return lambda_returns(rewards, following, dones, config.gamma, config.value_lambda)
 
     @torch.no_grad()
-    def _centre(self, mean_reward: Tensor, mean_value: Tensor) -> Tensor:
-        """Shift all values so that their mean is that of the mean reward for ever; return the shift.
+    def _centre_values(self, mean_reward: Tensor, mean_value: Tensor) -> Tensor:
+        """Shift all values so that their mean is the discounted sum of the mean reward; return the shift.
 
         A new network has no values; one that was initialised from a policy is near already, and hardly moved.
         """
         shift = mean_reward / max(1.0 - self.config.gamma, 1e-3) - mean_value
-        for network in (self.policy.driver, self.policy.average):
+        for network in (self.policy.network, self.policy.average):
             network.shift_values(shift)
         return shift
 
     # --- learning -------------------------------------------------------------------------------------------------
 
-    def _train(self, played: ExpertRollout) -> None:
+    def _train(self, rollout: ExpertRollout) -> None:
         """Take the gradient steps of a round: on all labelled states, and on the values of as many others."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         cells, returns = torch.cat(self.labelled.cells), torch.cat(self.labelled.returns)
-        visited = torch.cat(played.cells) if played.cells else None
-        targets = self._value_targets(played).flatten() if played.cells else None
+        visited = torch.cat(rollout.cells) if rollout.cells else None
+        targets = self._value_targets(rollout).flatten() if rollout.cells else None
         for _ in range(self.config.n_epochs):
             order = torch.from_numpy(np.random.permutation(len(cells)))
             for batch in order.split(self.config.batch_size):
@@ -310,12 +310,12 @@ class ExpertIteration(RoundLearner):
                 if visited is not None and targets is not None:
                     others = torch.from_numpy(np.random.randint(len(visited), size=len(batch)))
                     states = (visited[others].to(self.device), targets[others].to(self.device))
-                losses = self._descend(labelled, states)
+                losses = self._gradient_step(labelled, states)
         self._n_updates += self.config.n_epochs
         self.logger.record("train/advantage_loss", losses[0])
         self.logger.record("train/value_loss", losses[1])
 
-    def _descend(self, labelled: Pair, states: Pair | None) -> tuple[float, float]:
+    def _gradient_step(self, labelled: Pair, states: Pair | None) -> tuple[float, float]:
         """Take one gradient step, every second one mirrored; return the losses of advantages and values."""
         (cells, returns), config = labelled, self.config
         everything = cells if states is None else torch.cat([cells, states[0]])
@@ -330,9 +330,9 @@ class ExpertIteration(RoundLearner):
             value_loss = nn.functional.mse_loss(values[len(cells) :], states[1])
         self.policy.optimizer.zero_grad()
         (config.advantage_coef * loss + config.value_coef * value_loss).backward()
-        nn.utils.clip_grad_norm_(self.policy.driver.parameters(), config.max_grad_norm)
+        nn.utils.clip_grad_norm_(self.policy.network.parameters(), config.max_grad_norm)
         self.policy.optimizer.step()
-        self.policy.follow(config.average_rate)
+        self.policy.update_average(config.average_rate)
         return loss.item(), value_loss.item()
 
     def _excluded_save_params(self) -> list[str]:
@@ -340,7 +340,7 @@ class ExpertIteration(RoundLearner):
 
 
 def centred(values: Tensor) -> Tensor:
-    """Return (N, K) less each row's mean: advantages."""
+    """Return (N, K) less each env_index's mean: advantages."""
     return values - values.mean(1, keepdim=True)
 
 
@@ -365,16 +365,16 @@ def weights(model: ExpertIteration) -> Weights:
     return model.policy.average.weights()
 
 
-def start(model: ExpertIteration, policy: NetworkPolicy) -> None:
+def initialise(model: ExpertIteration, policy: NetworkPolicy) -> None:
     """Initialise a new model from a policy with a layer shared by all lanes; ValueError if it has none."""
-    model.policy.initialise_from(driver_of(policy_weights(policy), policy.observation))
+    model.policy.initialise_from(load_lane_network(policy_weights(policy), policy.observation))
 
 
 ALGORITHM = SB3Algorithm(
     config=ExpertConfig,
     make=make,
     weights=weights,
-    start=start,
+    initialise=initialise,
     plays_team=lambda road: road.other_agents > 0,
     state=lambda model: model.labelled.state(),
     restore=lambda model, saved: model.labelled.restore(saved),

@@ -36,7 +36,7 @@ CRITIC_FRACTION = 0.05  # of a later stage of a curriculum in which only the cri
 class ClippedConfig(NetworkConfig):
     """Hyperparameters of every algorithm with PPO's clipped objective, by SB3's names.
 
-    n_steps: decisions of each game between two updates; n_steps * num_envs decisions make one rollout
+    n_steps: decisions of each env between two updates; n_steps * num_envs decisions make one rollout
     batch_size: decisions of one gradient step
     n_epochs: passes over the rollout
     gae_lambda: weight of longer returns (Schulman et al. 2015, arXiv:1506.02438)
@@ -63,12 +63,12 @@ class ClippedConfig(NetworkConfig):
         check_batch(run, self.n_steps, self.batch_size, self.learning_agents(run))
 
     def learning_agents(self, run: "TrainConfig") -> int:
-        """Return how many agents of a game are learned from."""
+        """Return how many agents of an env are learned from."""
         return 1
 
 
 def check_batch(run: "TrainConfig", n_steps: int, batch_size: int, agents: int = 1) -> None:
-    """Raise ValueError if n_steps of all games, each with so many agents that learn, hold less than a batch."""
+    """Raise ValueError if n_steps of all envs, each with so many agents that learn, hold less than a batch."""
     rollout = n_steps * run.envs.num_envs * agents
     if batch_size > rollout or rollout < 2:
         raise ValueError(
@@ -126,7 +126,7 @@ def make(agent: PPOConfig, env: Any, common: dict[str, Any]) -> CriticWarmupPPO:
 
 
 @torch.no_grad()
-def start(model: CriticWarmupPPO, policy: NetworkPolicy) -> None:
+def initialise(model: CriticWarmupPPO, policy: NetworkPolicy) -> None:
     """Copy a policy's layers into a new model's actor, the hidden ones into its critic too.
 
     Raises ValueError if the network is not made of layers of the model's sizes.
@@ -167,6 +167,6 @@ ALGORITHM = SB3Algorithm(
     config=PPOConfig,
     make=make,
     weights=actor_weights,
-    start=start,
+    initialise=initialise,
     presets={"fast": {"total_timesteps": 400_000, "evaluate_every": 100_000, "checkpoint_every": 400_000}},
 )

@@ -1,7 +1,7 @@
-"""Parallelised Q-network: Q-learning in many games, with lambda returns, without replay buffer and target network.
+"""Parallelised Q-network: Q-learning in parallel envs, with lambda returns, without replay buffer or target network.
 
 Source: Gallici et al. 2024, "Simplifying Deep Temporal Difference Learning", arXiv:2407.04811: algorithm 1 with its
-lambda returns. LayerNorm keeps Q-learning stable without a target network (section 4); many games side by side give the
+lambda returns. LayerNorm keeps Q-learning stable without a target network (section 4); many parallel envs give the
 varied data that a replay buffer would give.
 
     >>> from agents.config import build_config
@@ -10,10 +10,10 @@ varied data that a replay buffer would give.
     >>> model = make_model(config, make_vec_env(config))         # learn(), predict(), save() and load(), as SB3's
     >>> model.learn(config.total_timesteps)
 
-One round: every game makes `n_steps` epsilon-greedy decisions; the lambda returns of this rollout are computed once;
+One round: every env makes `n_steps` epsilon-greedy decisions; the lambda returns of this rollout are computed once;
 the network is regressed on them in `n_epochs` passes of shuffled minibatches.
 
-Letters in shapes: T decisions of each game in a round, B games, M = T * B, A actions.
+Letters in shapes: T decisions of each env in a round, B envs, M = T * B, A actions.
 """
 
 from collections.abc import Callable
@@ -54,7 +54,7 @@ class PQNConfig(NetworkConfig):
     """Hyperparameters of PQN.
 
     max_grad_norm, activation: as in `NetworkConfig`, with this algorithm's own defaults
-    n_steps: decisions of each game between two updates
+    n_steps: decisions of each env between two updates
     batch_size: decisions of one gradient step
     n_epochs: passes over a rollout
     q_lambda: weight of longer returns, 0 for one step, 1 for all n_steps
@@ -89,7 +89,7 @@ class PQNPolicy(BasePolicy):
     """Action values from hidden layers of Linear, LayerNorm, activation; the greedy policy.
 
     Args:
-        observation_space, action_space: of a single game; images and dicts get SB3's own extractors in front
+        observation_space, action_space: of a single env; images and dicts get SB3's own extractors in front
         lr_schedule: learning rate by the fraction of training that remains
         net_arch: units of each hidden layer
         activation_fn: after each hidden layer
@@ -169,10 +169,10 @@ def extractor_of(space: spaces.Space) -> type[BaseFeaturesExtractor]:
 def lambda_returns(rewards: Tensor, next_values: Tensor, dones: Tensor, gamma: float, lambda_: float) -> Tensor:
     """Return the targets (T, B) of a rollout.
 
-    rewards (T, B); next_values (T, B): the greatest action value of the state each decision led to, 0 where the game
-    terminated; dones (T, B): that state was the game's last, so what follows in the array belongs to another game
+    rewards (T, B); next_values (T, B): the greatest action value of the state each decision led to, 0 where the
+    episode terminated; dones (T, B): the episode ended, so what follows in the array belongs to another one
 
-    G[t] = r[t] + gamma * (lambda * G[t + 1] + (1 - lambda) * next_value[t]), where a game or the rollout ends
+    G[t] = r[t] + gamma * (lambda * G[t + 1] + (1 - lambda) * next_value[t]), where an episode or the rollout ends
     G[t] = r[t] + gamma * next_value[t] (the paper's section 3, after Peng and Williams 1994).
     """
     targets = torch.empty_like(rewards)
@@ -198,11 +198,11 @@ class Experience(NamedTuple):
 
 @dataclass
 class PQNRollout:
-    """A rollout, one entry per step; `terminal_obs` and `truncated` have one per game that ended in it.
+    """A rollout, one entry per step; `terminal_obs` and `truncated` have one per episode that ended in it.
 
     obs: (B, ...) tensors, or dicts of such; values: (B,) their greatest action values
-    actions: (B,) int64; rewards: (B,) float32; dones: (B,) whether the game ended
-    terminal_obs: (...) of a game that ended; truncated: whether it was truncated, not terminated
+    actions: (B,) int64; rewards: (B,) float32; dones: (B,) whether the episode ended
+    terminal_obs: (...) of an episode that ended; truncated: whether it was truncated, not terminated
     """
 
     obs: list[Obs] = field(default_factory=list)
@@ -216,7 +216,7 @@ class PQNRollout:
     def add(
         self, obs: Obs, values: Tensor, actions: NDArray, rewards: NDArray, dones: NDArray, ended: list[Info]
     ) -> None:
-        """Add one step of all games; ended: the infos of those that ended."""
+        """Add one step of all envs; ended: the infos of those whose episode ended."""
         self.obs.append(obs)
         self.values.append(values)
         self.actions.append(actions)
@@ -243,7 +243,7 @@ class PQN(PerEnvExploration, RoundLearner):
         policy, env, common (policy_kwargs, seed, device, verbose, tensorboard_log): as for `RoundLearner`;
             policy_kwargs are those of `PQNPolicy`
         learning_rate: a constant, or a function of the fraction of training that remains
-        n_steps: T, decisions of each game between two updates
+        n_steps: T, decisions of each env between two updates
         batch_size: decisions of one gradient step
         n_epochs: passes over a rollout
         gamma: discount per decision
@@ -297,9 +297,9 @@ class PQN(PerEnvExploration, RoundLearner):
     # --- one round ------------------------------------------------------------------------------------------------
 
     def _collect(self, callback: BaseCallback) -> Experience | None:
-        """Play n_steps decisions in every game; None if the callback ends the training."""
+        """Make n_steps decisions in every env; None if the callback ends the training."""
         assert self.env is not None
-        played = PQNRollout()
+        rollout = PQNRollout()
         self.policy.set_training_mode(False)
         callback.on_rollout_start()
         for _ in range(self.n_steps):
@@ -310,33 +310,33 @@ class PQN(PerEnvExploration, RoundLearner):
             self._last_obs, rewards, dones, infos = self.env.step(actions)  # type: ignore[assignment]
             self._last_episode_starts = dones
             self.num_timesteps += self.env.num_envs
-            ended = [infos[row] for row in np.flatnonzero(dones)]
-            played.add(obs, values, actions, rewards, dones, ended)
+            ended = [infos[b] for b in np.flatnonzero(dones)]
+            rollout.add(obs, values, actions, rewards, dones, ended)
             self._update_info_buffer(ended)
             callback.update_locals(locals())
             if not callback.on_step():
                 return None
         callback.on_rollout_end()
-        return self._experience(played)
+        return self._experience(rollout)
 
-    def _experience(self, played: PQNRollout) -> Experience:
+    def _experience(self, rollout: PQNRollout) -> Experience:
         """Compute the targets of a rollout."""
-        rewards = torch.from_numpy(np.stack(played.rewards)).to(self.device)  # (T, B)
-        dones = torch.from_numpy(np.stack(played.dones)).to(self.device)  # (T, B)
-        actions = torch.from_numpy(np.concatenate(played.actions)).to(self.device)  # (M,)
-        following = torch.stack([*played.values[1:], self._best_values(self._last_obs)])  # (T, B)
+        rewards = torch.from_numpy(np.stack(rollout.rewards)).to(self.device)  # (T, B)
+        dones = torch.from_numpy(np.stack(rollout.dones)).to(self.device)  # (T, B)
+        actions = torch.from_numpy(np.concatenate(rollout.actions)).to(self.device)  # (M,)
+        following = torch.stack([*rollout.values[1:], self._best_values(self._last_obs)])  # (T, B)
         if self._n_updates == 0:
-            following += self._centre(rewards.mean())
-        if played.terminal_obs:  # a truncated game does not terminate: bootstrap from its last state
-            truncated = torch.tensor(played.truncated, device=self.device)
-            ends = self._best_values(join(played.terminal_obs, np.stack)) * truncated
-            following[dones] = ends  # both in order of step, then of game
+            following += self._centre_values(rewards.mean())
+        if rollout.terminal_obs:  # a truncated episode does not terminate: bootstrap from its last state
+            truncated = torch.tensor(rollout.truncated, device=self.device)
+            ends = self._best_values(join(rollout.terminal_obs, np.stack)) * truncated
+            following[dones] = ends  # both in order of step, then of env
         targets = lambda_returns(rewards, following, dones, self.gamma, self.q_lambda)
-        return Experience(join(played.obs, torch.cat), actions[:, None], targets.flatten())
+        return Experience(join(rollout.obs, torch.cat), actions[:, None], targets.flatten())
 
     @torch.no_grad()
-    def _centre(self, mean_reward: Tensor) -> Tensor:
-        """Add the value of the mean reward for ever to all values of a new network; return that value.
+    def _centre_values(self, mean_reward: Tensor) -> Tensor:
+        """Add the value of the mean reward over an infinite horizon to all values of a new network; return that value.
 
         Gradient steps would take thousands of decisions to get there, and drown the differences between actions.
         """
@@ -357,14 +357,14 @@ class PQN(PerEnvExploration, RoundLearner):
         for _ in range(self.n_epochs):
             order = torch.from_numpy(np.random.permutation(size)).to(self.device)
             for batch in order.split(self.batch_size):
-                loss = self._descend(experience, batch)
+                loss = self._gradient_step(experience, batch)
         self._n_updates += self.n_epochs
         self.logger.record("train/loss", loss.item())
         self.logger.record("train/mean_target", experience.targets.mean().item())
         self.logger.record("train/exploration_rate", self.exploration_rate)
 
-    def _descend(self, experience: Experience, batch: Tensor) -> Tensor:
-        """Take one gradient step on the decisions numbered in `batch`; return half their mean squared error."""
+    def _gradient_step(self, experience: Experience, batch: Tensor) -> Tensor:
+        """Take one gradient step on the decisions of indices `batch`; return half their mean squared error."""
         obs = join([experience.obs], lambda parts: parts[0][batch])
         taken = self.policy(obs).gather(1, experience.actions[batch])[:, 0]  # (batch,)
         loss = 0.5 * nn.functional.mse_loss(taken, experience.targets[batch])

@@ -27,7 +27,7 @@ class QRDQNConfig(DQNConfig):
 
 
 class PerEnvQRDQN(PerEnvExploration, QRDQN):
-    """QR-DQN that explores in each game independently."""
+    """QR-DQN that explores in each env independently."""
 
 
 def make(agent: QRDQNConfig, env: Any, common: dict[str, Any]) -> PerEnvQRDQN:

@@ -1,19 +1,19 @@
 """REINFORCE with a mean baseline: the plainest policy gradient, the first algorithm to read on the way to PPO.
 
 Source: Williams 1992, "Simple statistical gradient-following algorithms for connectionist reinforcement learning",
-doi:10.1007/BF00992696, section 5. Every action's probability is raised by how much better its game went on afterwards
-than the other games did:
+doi:10.1007/BF00992696, section 5. Every action's probability is raised by how much the return after it exceeds that of
+the other envs:
 
-    gradient = mean over games and steps of  (G[t] - b[t]) * gradient of log p(a[t] | o[t])
+    gradient = mean over envs and steps of  (G[t] - b[t]) * gradient of log p(a[t] | o[t])
 
-where G[t] = r[t] + gamma G[t + 1] is the return, and the baseline b[t] is its mean over all games at step t: it changes
+where G[t] = r[t] + gamma G[t + 1] is the return, and the baseline b[t] is its mean over all envs at step t: it changes
 no expectation and removes most of the variance. There is no value network: actor-critic (A2C, PPO) puts one in place of
 b, and can then bootstrap beyond the end of the rollout.
 
     >>> config = build_config("reinforce", settings=["total_timesteps=300000"])
     >>> make_model(config, make_vec_env(config)).learn(config.total_timesteps)
 
-Letters in shapes: T decisions of each game in a rollout, B games.
+Letters in shapes: T decisions of each env in a rollout, B envs.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from deeptraffic.settings import integer, real
 class ReinforceConfig(NetworkConfig):
     """Hyperparameters of REINFORCE.
 
-    n_steps: decisions of each game in a rollout
+    n_steps: decisions of each env in a rollout
     ent_coef: weight of the entropy in the loss
     """
 

@@ -1,4 +1,4 @@
-"""PPO for a team: one network drives the ego car and its copies in the traffic, and learns from all their decisions.
+"""Multi-agent PPO: one network controls the ego car and its copies in the traffic, and learns from all their decisions.
 
 In a contest the other agents are copies of the ego car's network, and the score is the mean speed over all of them. A
 network that was trained alone obstructs itself there. Here every agent that decides uses the network being trained
@@ -8,17 +8,18 @@ frames, and each one's decisions are learned from.
     >>> config = build_config("team_ppo", settings={"road.other_agents": 10})
     >>> make_model(config, make_vec_env(config)).learn(config.total_timesteps)
 
-The reward of an agent's decision, until its next one, is `team_weight` times the mean speed over all driven cars, which
-is what the contest counts, plus the rest times its own speed; both in units of the game's own reward, (N - 60) / 20
-with N the speed summed over 30 frames [px/frame]. One agent moves the mean by an eleventh only, amid the luck of ten
-others: with half of each, a team of eleven needed a quarter of the decisions that the mean alone took.
+The reward of an agent's decision, until its next one, is `team_weight` times the mean speed over all controlled cars,
+which is what the contest counts, plus the rest times its own speed; both in units of the contest's reward,
+(N - 60) / 20 with N the speed summed over 30 frames [px/frame]. One agent moves the mean by an eleventh only, amid the
+randomness of ten others: with half of each, a team of eleven needed a quarter of the decisions that it needed with the
+mean alone.
 
 Where an episode is truncated or a rollout ends, which is at the ego cars' decision, the other agents' last decisions
 have run for a fraction f of a period: their reward is that of the fraction, and the value of what the agent sees at
 that moment follows, discounted by gamma ** f.
 
-Letters in shapes: T rounds, B games, D deciding agents. A column of the rollout buffer is one agent of one game, agent
-d of game b at d * B + b.
+Letters in shapes: T rounds, B envs, D deciding agents. A column of the rollout buffer is one agent of one env, agent
+d of env b at d * B + b.
 """
 
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.algorithms.ppo import CriticWarmupPPO, PPOConfig, start
+from agents.algorithms.ppo import CriticWarmupPPO, PPOConfig, initialise
 from agents.sb3 import SB3Algorithm, actor_weights
 from agents.team_env import TeamVecEnv, deciding_agents
 from deeptraffic.settings import real
@@ -49,21 +50,21 @@ Dones = NDArray[np.bool_]
 class TeamPPOConfig(PPOConfig):
     """Hyperparameters of PPO for a team, see `PPOConfig`.
 
-    n_steps, batch_size, ...: as for PPO; every deciding agent of a game decides in each of its n_steps rounds
+    n_steps, batch_size, ...: as for PPO; every deciding agent of an env decides in each of its n_steps rounds
     team_weight: weight of the team's mean speed in an agent's reward; the rest is its own
     """
 
     team_weight: float = real(0.5, 0.0, 1.0)
 
     def check_run(self, run: "TrainConfig") -> None:
-        """Raise ValueError if the observation does not show whose it is, or a rollout holds less than a batch."""
+        """Raise ValueError if the observation is the same for all agents, or a rollout holds less than a batch."""
         super().check_run(run)
         if run.observation.ego_only:
             kind = run.observation.kind
             raise ValueError(f"observation.kind={kind!r} does not show which car decides; choose another for team_ppo")
 
     def learning_agents(self, run: "TrainConfig") -> int:
-        """Return how many agents of a game decide."""
+        """Return how many agents of an env decide."""
         return deciding_agents(run.road.build())
 
 
@@ -72,7 +73,7 @@ class TeamPPO(CriticWarmupPPO):
 
     Args:
         policy, env, settings: as for PPO; n_steps are rounds, in each of which every deciding agent decides once
-        batch_size: decisions of one gradient step, of all agents of all games
+        batch_size: decisions of one gradient step, of all agents of all envs
         team_weight: weight of the team's mean speed in the reward, from 0 to 1
     """
 
@@ -86,8 +87,8 @@ class TeamPPO(CriticWarmupPPO):
         **settings: Any,
     ) -> None:
         self.team_weight = team_weight
-        rows = env.num_envs * n_steps if env is not None else batch_size  # SB3 knows of one agent a game
-        super().__init__(policy, env, n_steps=n_steps, batch_size=rows, **settings)
+        rollout_size = env.num_envs * n_steps if env is not None else batch_size  # SB3 counts one agent per env
+        super().__init__(policy, env, n_steps=n_steps, batch_size=rollout_size, **settings)
         self.batch_size = batch_size
 
     def _setup_model(self) -> None:
@@ -128,7 +129,7 @@ class TeamPPO(CriticWarmupPPO):
         return True
 
     def _play_round(self, env: TeamVecEnv, rollout: "TeamRollout", step: int) -> list[dict[str, Any]]:
-        """Let every agent decide once, run to the ego cars' next decision; return the infos of games that ended."""
+        """Let every agent decide once, run to the ego cars' next decision; return the infos of ended episodes."""
         obs: Any = self._last_obs
         starts = self._last_episode_starts
         for agent in range(env.num_agents):
@@ -144,7 +145,7 @@ class TeamPPO(CriticWarmupPPO):
         ended = np.flatnonzero(dones)
         values_at_end = np.stack([self._values(view) for view in env.terminal_obs]) if ended.size else None
         rollout.end_round(step, own, dones, values_at_end)
-        return [infos[row] for row in ended]
+        return [infos[b] for b in ended]
 
     def _values(self, obs: Any) -> F32:
         """The critic's values (k,) of observations (k, ...)."""
@@ -155,7 +156,7 @@ class TeamPPO(CriticWarmupPPO):
 class TeamRollout:
     """Fills a rollout buffer (T, D * B), agent by agent.
 
-    dones: (B,) games that the last round ended
+    dones: (B,) whether the last round ended the episode
     """
 
     def __init__(self, env: TeamVecEnv, buffer: RolloutBuffer, team_weight: float, gamma: float) -> None:
@@ -165,10 +166,10 @@ class TeamRollout:
         self.discounts = gamma**env.played_fractions  # (D,) of what follows a decision that was cut short
         self._speeds = np.zeros(
             (env.num_agents, env.num_envs)
-        )  # summed up to each agent's last decision, see `_driven`
+        )  # summed up to each agent's last decision, see `_counted_speed`
 
     def add(self, step: int, agent: int, decision: tuple[Any, Any, Any, torch.Tensor, torch.Tensor]) -> None:
-        """Write a decision of one agent in every game: (obs, actions, episode starts, values, log probabilities)."""
+        """Write a decision of one agent in every env: (obs, actions, episode starts, values, log probabilities)."""
         obs, actions, starts, values, log_probs = decision
         columns = self._columns(agent)
         parts = obs.items() if isinstance(obs, dict) else [(None, obs)]
@@ -182,16 +183,17 @@ class TeamRollout:
 
     def reward_last_decision(self, step: int, agent: int) -> None:
         """Write the reward of an agent's decision of the round before, now that its next one is due."""
-        now = self._driven(agent)
+        now = self._counted_speed(agent)
         if step and agent:  # the ego car's reward was written when its round ended
             continuing = ~self.dones
             self._rewards(step - 1, agent)[continuing] = self._reward(now - self._speeds[agent], 1.0)[continuing]
         self._speeds[agent] = now
 
     def end_round(self, step: int, own: F32, dones: Dones, values_at_end: F32 | None) -> None:
-        """Write the rewards of the ego cars, and of all agents in games that were truncated.
+        """Write the rewards of the ego cars, and of all agents where the episode was truncated.
 
-        own: (B,) the ego cars' own rewards; values_at_end: (D, ended) of what agents saw last, None if no game ended
+        own: (B,) the ego cars' own rewards
+        values_at_end: (D, ended) of the agents' last observations; None if no episode ended
         """
         self.dones = dones
         team = self._reward(self._team() - self._speeds[0], 1.0)
@@ -224,7 +226,7 @@ class TeamRollout:
     def _team(self) -> F64:
         return self.env.speed_sums.mean(axis=1)
 
-    def _driven(self, agent: int) -> F64:
+    def _counted_speed(self, agent: int) -> F64:
         """Speed that an agent is rewarded for, summed until now, (B,) [px/frame]; of the ego car the team's alone."""
         if agent == 0:
             return self._team()
@@ -232,10 +234,10 @@ class TeamRollout:
 
     def _reward_so_far(self, agent: int) -> F64:
         played = float(self.env.played_fractions[agent])
-        return self._reward(self._driven(agent) - self._speeds[agent], played)
+        return self._reward(self._counted_speed(agent) - self._speeds[agent], played)
 
     def _reward(self, speed_sum: F64, fraction: float) -> F64:
-        """The game's reward (N - 60) / 20 for speeds summed over a fraction of a period (`resume` in kernel.py)."""
+        """The contest's reward (N - 60) / 20 for speeds summed over a fraction of a period (`resume` in kernel.py)."""
         standard = 2.0 * self.period  # N at 40 mph
         return (speed_sum - standard * fraction) / (standard / 3.0)
 
@@ -249,7 +251,7 @@ ALGORITHM = SB3Algorithm(
     config=TeamPPOConfig,
     make=make,
     weights=actor_weights,
-    start=start,
+    initialise=initialise,
     plays_team=lambda road: True,
     defaults={"road.other_agents": 10, "num_envs": 64, "total_timesteps": 2_000_000, "evaluate_every": 200_000},
 )

@@ -42,8 +42,8 @@ from representation.experiment import Experiment, ExperimentResult, Metric, Plot
 from representation.experiments.gan import SceneGan
 from representation.paradigms.gan import NOISE, SceneGAN, load_gan
 
-Draw = Callable[[F64], Games]  # noise (B, Z) -> games before frame 0, (B,)
-Play = Callable[[Games], F64]  # games -> speed of the agent in the next decisions [mph], (B,)
+Draw = Callable[[F64], Games]  # noise (B, Z) -> states before frame 0, (B,)
+Play = Callable[[Games], F64]  # states -> speed of the agent in the next decisions [mph], (B,)
 
 DPI = 80  # of plots in the report
 ALONE, DRAWN, RECORDED = "without it", "worst generated scenes", "worst recorded scenes"
@@ -81,21 +81,21 @@ class CurriculumConfig(Checked):
 class WorstScenes:
     """Result of a search, the worst scene first.
 
-    games: (kept,) before frame 0; speeds: (kept,) of the agent [mph]; first_speeds: in the scenes of the first round
+    states: (kept,) before frame 0; speeds: (kept,) of the agent [mph]; first_speeds: in the scenes of the first round
     """
 
-    games: Games
+    states: Games
     speeds: F64
     first_speeds: F64
 
 
 def drawn_scenes(gan: SceneGAN, rules: Rules) -> Draw:
-    """Return a function that draws games from a GAN."""
+    """Return a function that draws states from a GAN."""
     return lambda noise: decode_rasters(rules, gan.draw(noise), seed=_seed_of(noise)).states
 
 
 def recorded_scenes(states: NDArray[Any]) -> Draw:
-    """Return a function that draws among recorded games (n,), the baseline without a GAN; noise seeds the choice."""
+    """Return a function that draws among recorded states (n,), the baseline without a GAN; noise seeds the choice."""
     return lambda noise: states[np.random.default_rng(_seed_of(noise)).integers(len(states), size=len(noise))]
 
 
@@ -106,26 +106,26 @@ def worst_scenes(draw: Draw, play: Play, config: CurriculumConfig, random: np.ra
     noise of the worst quarter so far and e new noise, so that the sum stays normal.
     """
     noise = random.normal(size=(config.scenes, NOISE))
-    games, speeds, places = [], [], []
+    states, speeds, places = [], [], []
     for _ in range(config.rounds):
-        games.append(draw(noise))
-        speeds.append(play(games[-1]))
+        states.append(draw(noise))
+        speeds.append(play(states[-1]))
         places.append(noise)
         worst = np.argsort(np.concatenate(speeds), kind="stable")[: max(1, config.scenes // 4)]
         parents = np.concatenate(places)[random.choice(worst, config.scenes)]
         noise = np.sqrt(1.0 - config.step_size**2) * parents + config.step_size * random.normal(size=parents.shape)
     all_speeds = np.concatenate(speeds)
     kept = np.argsort(all_speeds, kind="stable")[: config.kept]
-    return WorstScenes(np.concatenate(games)[kept], all_speeds[kept], speeds[0])
+    return WorstScenes(np.concatenate(states)[kept], all_speeds[kept], speeds[0])
 
 
 def speed_from(model: BaseAlgorithm, rules: Rules, observation: Observation, decisions: int) -> Play:
-    """Return a function that plays games with a model, deterministically: its mean speed over some decisions [mph]."""
+    """Return a function that plays a model from states, deterministically: its mean speed over some decisions [mph]."""
 
-    def play(games: Games) -> F64:
-        sim = Simulator(rules, len(games))
-        sim.set_state(games.view(np.recarray))
-        observer, total = Observer(rules, observation, len(games)), np.zeros(len(games))
+    def play(states: Games) -> F64:
+        sim = Simulator(rules, len(states))
+        sim.set_state(states.view(np.recarray))
+        observer, total = Observer(rules, observation, len(states)), np.zeros(len(states))
         sim.step(sim.idle)
         actions: I64 | None = None
         for _ in range(decisions):
@@ -153,9 +153,9 @@ class Curriculum(BaseCallback):
 
     def starts(self, rows: I64) -> tuple[I64, Games]:
         """Return the rows that start in scenes found, and these scenes: a `deeptraffic.envs.batch.Starts`."""
-        games = self.searches[-1][1].games
+        states = self.searches[-1][1].states
         some = rows[self.random.random(rows.size) < self.curriculum.fraction]
-        chosen = games[self.random.integers(len(games), size=some.size)]
+        chosen = states[self.random.integers(len(states), size=some.size)]
         chosen["rng"] = self.random.integers(1, 2**31 - 1, size=some.size)  # traffic differs each time
         return some, chosen
 

@@ -34,7 +34,7 @@ class Losses:
     lost: (runs, bins, causes) float64 [mph] mean over the frames of a bin
     run_mph: (runs,) float64 mean speed
     slow, boxed: (runs,) int64 [frames] longest time of the ego agent below 60 mph, and boxed in
-    scenes: (runs,) games at a decision within the longest time that the ego agent was boxed in
+    scenes: (runs,) envs at a decision within the longest time that the ego agent was boxed in
     """
 
     policy: str
@@ -127,7 +127,7 @@ def measure_losses(
     runner = PolicyRunner(policy, sim)
     recorder = LossRecorder(sim)
     agent = recorder.step(np.zeros(runs, np.int64))
-    while agent != NOBODY:  # the games keep step: the same agent decides in all of them
+    while agent != NOBODY:  # the envs keep step: the same agent decides in all of them
         agent = recorder.step(runner.decide(agent))
         if progress:
             progress(int(sim.state.frame[0]) * runs, OPEN_FRAMES * runs)
@@ -146,7 +146,7 @@ def measure_losses(
 
 
 class LossRecorder:
-    """Plays a simulator's games and records their losses (`loss_records`)."""
+    """Plays a simulator's envs and records their losses (`loss_records`)."""
 
     def __init__(self, sim: Simulator) -> None:
         self.sim = sim
@@ -154,7 +154,7 @@ class LossRecorder:
         self.scenes = sim.games.copy()
 
     def step(self, actions: I64) -> int:
-        """Give the waiting agent its actions (B,); return which agent waits next in all games, NOBODY at the end."""
+        """Give the waiting agent its actions (B,); return which agent waits next in all envs, NOBODY at the end."""
         sim = self.sim
         run_in_chunks(sim, drive_and_record, sim.env_indices, (actions, self.records), scalars=(OPEN_FRAMES,))
         now, longest = self.records["boxed"].T

@@ -13,7 +13,7 @@ the true rewards count, so that only the dynamics differ.
     >>> gap = measure_gap(*load_world_model("runs/world"), runs=500)
     >>> for group in gap.groups: print(group.name, group.mean)
 
-Letters in shapes: B games, A actions, R rollouts, C = B * A * R clones, D latent dimensions.
+Letters in shapes: B envs, A actions, R rollouts, C = B * A * R clones, D latent dimensions.
 """
 
 from dataclasses import asdict, dataclass
@@ -163,7 +163,7 @@ class TrueWorld:
         self.sim: Simulator | None = None
 
     def attach(self, sim: Simulator) -> None:
-        """Use a simulator, whose games are cloned."""
+        """Use a simulator, whose envs are cloned."""
         self.sim = sim
         self.clones = Simulator(sim.rules, sim.num_envs * self.model.num_actions * self.search.rollouts, sim.threads)
         self.observer = Observer(sim.rules, self.observation, self.clones.num_envs)
@@ -213,7 +213,7 @@ class SearchPolicy(Policy):
         return "privileged" if isinstance(self.world, TrueWorld) else super().access
 
     @torch.no_grad()
-    def act(self, obs: Any, rows: I64) -> I64:
+    def act(self, obs: Any, agent_indices: I64) -> I64:
         """Return the actions (B,) for observations (B, ...) of all environments."""
         latents = self.model.encode(self.model.obs_to_tensor(obs)[0])
         scores = torch.softmax(self.model.policy_head(latents), 1).clamp(min=LEAST_PROBABILITY).log()  # (B, A)

@@ -205,7 +205,7 @@ def run_sweep(
         reclaimed = storage.reclaim()
         with SweepProgress(config.total_trials, len(storage.finished()), console) as progress:
             for number in reclaimed:
-                progress.say(f"trial {number} was left by a kill and will run again")
+                progress.print(f"trial {number} was left by a kill and will run again")
             driver = SweepDriver(storage, backend, Networks(folder), progress)
             driver.run(stop)
         return _conclude(storage, driver.networks, folder)
@@ -241,10 +241,10 @@ class SweepProgress(CountedProgress):
         self.done += 1
         self.bar.update(self.task, completed=self.done)
         if failure:
-            self.say(f"trial {number} failed: {failure}")
+            self.print(f"trial {number} failed: {failure}")
         if is_best and score is not None:
             self.show_best(number, score)
-            self.say(f"{self.done:>6,} trials: best {score:.2f} mph on tuning seeds, trial {number}")
+            self.print(f"{self.done:>6,} trials: best {score:.2f} mph on tuning seeds, trial {number}")
 
 
 class SweepDriver:
@@ -281,7 +281,7 @@ class SweepDriver:
             self.backend.answer(event.number, self.storage.report(event.number, event.step, event.score))
         elif isinstance(event, Died):
             outcome = "it will run again" if self.storage.died(event.number, event.reason) else "it failed"
-            self.progress.say(f"trial {event.number} died ({event.reason}): {outcome}")
+            self.progress.print(f"trial {event.number} died ({event.reason}): {outcome}")
         else:
             self._finish(event)
 

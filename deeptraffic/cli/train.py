@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from agents.registry import ALGORITHMS, ENTRIES, PRESETS, STARTING_FROM_POLICY
+from agents.registry import ALGORITHMS, ENTRIES, PRESETS, WARM_STARTABLE
 from deeptraffic.cli.others import parse_numbers
 from deeptraffic.cli.terminal import messages, print_json, results
 from deeptraffic.settings import parse_setting
@@ -18,7 +18,7 @@ def train(
     obs: str | None = typer.Option(None, help="Kind of observation, such as vector, gaps or grid."),
     encoder: str | None = typer.Option(None, help="Name of an encoder, or a weights file of `deeptraffic pretrain`."),
     init: str | None = typer.Option(
-        None, help=f"Policy that the network of {', '.join(STARTING_FROM_POLICY)} is initialised from."
+        None, help=f"Policy that the network of {', '.join(WARM_STARTABLE)} is initialised from."
     ),
     stages: str | None = typer.Option(None, help="Curriculum: numbers of other agents in order, such as 0,3,10."),
     config: Path | None = typer.Option(None, help="JSON or TOML file of settings."),

@@ -15,9 +15,9 @@ from agents.lane_network import (
     CANDIDATES,
     MIRRORED,
     NEVER,
-    LaneDriver,
     LaneFeatures,
-    driver_of,
+    LaneNetwork,
+    load_lane_network,
     mirror_cells,
     split_cells,
 )
@@ -30,10 +30,10 @@ Config = Callable[..., TrainConfig]
 SENSOR = Sensor(1, 8, 2)
 
 
-def make_driver(sensor: Sensor = SENSOR, activation: type[nn.Module] = nn.ReLU) -> LaneDriver:
+def make_driver(sensor: Sensor = SENSOR, activation: type[nn.Module] = nn.ReLU) -> LaneNetwork:
     torch.manual_seed(0)
     space = spaces.Box(0.0, 1.0, (sensor.size,), np.float32)
-    driver = LaneDriver(LaneFeatures(space, sensor.columns, 3), [6, 5], activation)
+    driver = LaneNetwork(LaneFeatures(space, sensor.columns, 3), [6, 5], activation)
     for parameter in driver.parameters():
         nn.init.normal_(parameter, 0.0, 0.3)
     with torch.no_grad():  # so that no action is the best everywhere
@@ -62,7 +62,7 @@ def test_a_reading_is_split_in_speed_and_free() -> None:
     torch.testing.assert_close(found, expected)
 
 
-def lane_network(small_config: Config, driver: LaneDriver, activation: str = "relu") -> Network:
+def lane_network(small_config: Config, driver: LaneNetwork, activation: str = "relu") -> Network:
     config = lane_config(small_config)
     return to_network(driver.weights(), config.road, config.observation, activation)
 
@@ -97,7 +97,7 @@ def test_left_and_right_are_exchanged_in_cells_and_candidates() -> None:
 
 def test_a_network_is_read_back_from_its_weights() -> None:
     driver, cells = make_driver(), random_cells(5)
-    again = driver_of(driver.weights(), SENSOR)
+    again = load_lane_network(driver.weights(), SENSOR)
     for found, expected in zip(again(cells), driver(cells), strict=True):
         assert torch.equal(found, expected)
     for name, tensor in again.weights().items():
@@ -108,13 +108,13 @@ def test_weights_of_another_network_or_sensor_are_refused() -> None:
     weights = make_driver().weights()
     for given, sensor in ((weights, Sensor(1, 9, 2)), ({}, SENSOR)):
         with pytest.raises(ValueError, match="take those of a run of expert_iteration"):
-            driver_of(given, sensor)
+            load_lane_network(given, sensor)
 
 
 def test_values_that_weights_do_not_hold_are_0() -> None:
     driver, cells = make_driver(), random_cells(5)
     bare = {name: tensor for name, tensor in driver.weights().items() if not name.startswith("value")}
-    advantages, values = driver_of(bare, SENSOR)(cells)
+    advantages, values = load_lane_network(bare, SENSOR)(cells)
     assert torch.equal(advantages, driver(cells)[0]) and not values.any()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from agents.registry import ALGORITHMS, PRESET_NAMES, STARTING_FROM_POLICY, Entry
+from agents.registry import ALGORITHMS, PRESET_NAMES, WARM_STARTABLE, Entry
 from agents.sb3 import SB3Algorithm
 from deeptraffic.cli.app import app
 
@@ -26,7 +26,7 @@ def test_an_entry_says_what_its_module_does(entry: Entry) -> None:
     algorithm = entry.load()
     assert set(algorithm.presets) <= set(entry.presets)
     if isinstance(algorithm, SB3Algorithm):
-        assert (algorithm.start is not None) == entry.can_start_from_policy
+        assert (algorithm.start is not None) == entry.can_warm_start
     assert algorithm.config.__doc__ and algorithm.config.__doc__.startswith("Hyperparameters of ")
 
 
@@ -34,7 +34,7 @@ def test_help_names_all_algorithms_and_presets() -> None:
     help_text = " ".join(CliRunner().invoke(app, ["train", "--help"], terminal_width=200).stdout.split())
     for name in (*ALGORITHMS, *PRESET_NAMES):
         assert re.search(rf"\b{name}\b", help_text), name
-    assert f"{', '.join(STARTING_FROM_POLICY)} is initialised from" in help_text
+    assert f"{', '.join(WARM_STARTABLE)} is initialised from" in help_text
 
 
 def test_the_page_of_agents_names_all_algorithms() -> None:

@@ -92,7 +92,7 @@ def test_metrics_survive_a_cut_line_and_forget_what_comes_again(tmp_path: Path) 
     with run.metrics_file.open("a") as file:
         file.write('{"decisions": 40')
     assert [line["decisions"] for line in run.metrics()] == [100, 200, 300]
-    run.forget_metrics_after(200)
+    run.truncate_metrics(200)
     run.add_metrics({"decisions": 250})
     assert [line["decisions"] for line in run.metrics()] == [100, 200, 250]
 

@@ -13,7 +13,7 @@ from deeptraffic.policies.network_policy import NetworkPolicy
 class DeepQLearnAlgorithm(Algorithm):
     """deepqlearn, compiled and without torch."""
 
-    def learner(self, config: TrainConfig, start: NetworkPolicy | None, is_new: bool) -> DeepQLearn:
+    def learner(self, config: TrainConfig, init_policy: NetworkPolicy | None, is_new: bool) -> DeepQLearn:
         """Return a new learner."""
         return DeepQLearn(config)
 

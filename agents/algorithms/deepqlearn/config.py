@@ -77,8 +77,8 @@ class DeepQLearnConfig(AgentConfig):
             )
         if (envs.num_envs, envs.reward) != (1, "mit"):
             raise ValueError(
-                f"num_envs={envs.num_envs}, reward={envs.reward!r}: deepqlearn plays one game for the game's own "
-                "reward; leave both out"
+                f"num_envs={envs.num_envs}, reward={envs.reward!r}: deepqlearn learns in one env from the reward "
+                "'mit'; leave both out"
             )
         seen.sensor.check(run.road.build())
         inputs = input_size(seen.sensor, seen.temporal_window)

@@ -15,10 +15,10 @@ with a replay buffer after Mnih et al. 2013 (arXiv:1312.5602), without a target 
 - Weights start as Gaussians of deviation sqrt(1 / inputs), biases as 0.1 before relu, else 0.
 - A random action with probability epsilon, which falls from 1 after `learning_steps_burnin` decisions to `epsilon_min`
   at `learning_steps_total`. The page leaves that at 10,000, also for its basic network's 30,000 decisions, which
-  therefore drives its last 20,000 without exploring: that is why some trainings fail to learn.
+  therefore makes its last 20,000 without exploration: that is why some trainings fail to learn.
 
 Assumed, where the published game is silent: training is one long run without resets, on an open run that the seed
-chooses; other agents drive by the network as it is now, with the same epsilon, and nothing is learned from them; an
+chooses; other agents act by the current network, with the same epsilon, and nothing is learned from them; an
 agent whose temporal window is not yet full acts at random. The original multiplies `l1_decay` by a layer setting that
 is 0 unless a file sets it; here it acts as given.
 """
@@ -61,7 +61,7 @@ MAX_LABEL = 100  # characters
 
 
 class DeepQLearn:
-    """A network that learns as the original's did, and the game that it plays, as `agents.algorithm.Learner`."""
+    """The original's network and learning rule, with its simulator, as `agents.algorithm.Learner`."""
 
     def __init__(self, config: TrainConfig) -> None:
         self.config, self.agent = config, _agent(config)
@@ -79,7 +79,7 @@ class DeepQLearn:
 
     @property
     def parameters(self) -> int:
-        """Weights and biases."""
+        """Number of weights and biases."""
         return self.brain.params.size
 
     def learn(
@@ -93,7 +93,7 @@ class DeepQLearn:
             between_rounds()
 
     def advance(self, decisions: int) -> None:
-        """Let the ego car make so many decisions, and learn after each.
+        """Let the ego car make this many decisions, and learn after each.
 
         Raises RuntimeError if the weights diverge.
         """
@@ -124,7 +124,7 @@ class DeepQLearn:
     # --- the network --------------------------------------------------------------------------------------------------
 
     def network(self) -> Network:
-        """Return the network as it is now."""
+        """Return the current network."""
         neurons = [*self.agent.layers, (len(Action), "")]
         layers: list[Layer] = []
         tensors: dict[str, F64] = {}
@@ -138,11 +138,11 @@ class DeepQLearn:
         return Network(int(self.layers[0, INPUTS]), tuple(layers), tensors)
 
     def policy(self, label: str, notes: Notes) -> Policy:
-        """Return the network as it is now, as a policy."""
+        """Return the current network as a policy."""
         return self.export(label).policy()
 
     def content(self, label: str, notes: Notes) -> bytes:
-        """Return the network as it is now, as the content of a policy file."""
+        """Return the current network as the content of a policy file."""
         return policy_content(self.export(label))
 
     def export(self, label: str = "deepqlearn") -> PolicyFile:

@@ -3,10 +3,10 @@
 The original game's learner, ConvNetJS's deepqlearn with its SGD trainer, in its order of events and of sums
 (`agents/algorithms/deepqlearn/learner.py` says what it is and what is assumed). One decision of the ego car is:
 
-1. `remember` the experience that the last reward completes, one decision late, as the original does;
-2. `learn` from `batch_size` experiences drawn with replacement: their gradients add up, then one step is taken;
+1. `store_transition`: the one that the last reward completes, one decision late, as in the original;
+2. `learn` from `batch_size` transitions drawn with replacement: their gradients add up, then one step is taken;
 3. `decide`: at random with probability `epsilon`, else the action with the largest output;
-4. drive on to the ego car's next decision, the other agents deciding on the way.
+4. run to the ego car's next decision; the other agents decide on the way.
 
 The network is in `agents/algorithms/deepqlearn/network.py`; `layers` is its layer table.
 """
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agents.algorithms.deepqlearn.network import OUTPUTS, TO, LearningSettings, add_gradient, descend, forward, largest
+from agents.algorithms.deepqlearn.network import OUTPUTS, TO, LearningSettings, add_gradient, argmax, forward, sgd_step
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import FOREVER
 from deeptraffic.sim.kernel import drive
@@ -30,7 +30,7 @@ OLD, NEW = 0, 1  # the network's last two inputs, their actions and rewards
 
 
 class Brain(NamedTuple):
-    """Everything that learning changes, but the game. D network inputs, n sensor values, T window, E replay, A agents.
+    """State of the learner, without the simulator. D network inputs, n sensor values, T window, E replay, A agents.
 
     params: (P,) float64 per layer the weights (outputs, inputs), then the biases; `layers` holds where
     velocity: (P,) float64 of the momentum
@@ -99,7 +99,7 @@ def epsilon_at(settings: LearningSettings, age: int) -> float:
 
 
 @compiled
-def remember(brain: Brain, reward: float) -> None:
+def store_transition(brain: Brain, reward: float) -> None:
     """Receive the reward for the last action; store the transition before it, whose next state is known by now.
 
     When the buffer is full, a random entry is replaced.
@@ -109,15 +109,15 @@ def remember(brain: Brain, reward: float) -> None:
     tally = brain.tally[0]
     if brain.calls[0] <= brain.window_actions.shape[1] + 1:
         return
-    slot = tally.stored
-    if slot < brain.actions.size:
+    index = tally.stored
+    if index < brain.actions.size:
         tally.stored += 1
     else:
-        slot = draw_index(tally, brain.actions.size)
-    brain.states[slot] = brain.inputs[OLD]
-    brain.actions[slot] = brain.chosen[OLD]
-    brain.rewards[slot] = brain.received[OLD]
-    brain.next_states[slot] = brain.inputs[NEW]
+        index = draw_index(tally, brain.actions.size)
+    brain.states[index] = brain.inputs[OLD]
+    brain.actions[index] = brain.chosen[OLD]
+    brain.rewards[index] = brain.received[OLD]
+    brain.next_states[index] = brain.inputs[NEW]
 
 
 @compiled
@@ -142,7 +142,7 @@ def learn(
     first_q = layers[-1, TO]
     for b in range(batch):
         q_next = values[first_q:, batch + b]
-        target = brain.rewards[picks[b]] + settings.gamma * q_next[largest(q_next)]
+        target = brain.rewards[picks[b]] + settings.gamma * q_next[argmax(q_next)]
         value[:inputs] = brain.states[picks[b]]
         value[inputs:] = values[inputs:, b]
         action = brain.actions[picks[b]]
@@ -151,7 +151,7 @@ def learn(
         add_gradient(layers, brain.params, gradient, value, delta, action, error)
     tally.losses += batch
     tally.updates += 1
-    descend(layers, settings, brain.params, brain.velocity, gradient)
+    sgd_step(layers, settings, brain.params, brain.velocity, gradient)
 
 
 # --- deciding ---------------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def decide(
         else:
             values[: net_input.size, 0] = net_input
             forward(layers, brain.params, values)
-            action = largest(values[layers[-1, TO] :, 0])
+            action = argmax(values[layers[-1, TO] :, 0])
     for k in range(window - 1, 0, -1):
         brain.window_obs[agent, k] = brain.window_obs[agent, k - 1]
         brain.window_actions[agent, k] = brain.window_actions[agent, k - 1]
@@ -220,7 +220,7 @@ def train_block(
         agent = game.waiting
         sense(rules[0], sensor, game, agent, obs)
         if agent == 0:
-            remember(brain, game.reward)
+            store_transition(brain, game.reward)
             tally.age += 1
             tally.reward_sum += game.reward
             if tally.stored > settings.start_learn_threshold:

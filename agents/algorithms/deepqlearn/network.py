@@ -71,7 +71,7 @@ def activate(kind: int, x: float) -> float:
 
 
 @compiled
-def slope(kind: int, y: float) -> float:
+def activation_derivative(kind: int, y: float) -> float:
     """Derivative of the nonlinearity where its value is y."""
     if kind == RELU:
         return 1.0 if y > 0.0 else 0.0
@@ -83,7 +83,7 @@ def slope(kind: int, y: float) -> float:
 
 
 @compiled
-def largest(q: F64) -> int:
+def argmax(q: F64) -> int:
     """Index of the largest of (5,): the search starts at 0 and moves only on a strictly larger one."""
     best = 0
     for a in range(1, q.size):
@@ -106,7 +106,7 @@ def add_gradient(layers: I64, params: F64, gradient: F64, value: F64, delta: F64
         x = value[layer[FROM] : layer[FROM] + inputs]
         dx = delta[layer[FROM] : layer[FROM] + inputs]
         for o in range(layer[OUTPUTS]):
-            d = delta[layer[TO] + o] * slope(layer[ACTIVATION], value[layer[TO] + o])
+            d = delta[layer[TO] + o] * activation_derivative(layer[ACTIVATION], value[layer[TO] + o])
             if d != 0.0:
                 row = layer[WEIGHTS] + o * inputs
                 add_scaled(gradient[row : row + inputs], d, x)
@@ -116,7 +116,7 @@ def add_gradient(layers: I64, params: F64, gradient: F64, value: F64, delta: F64
 
 
 @compiled
-def descend(layers: I64, settings: LearningSettings, params: F64, velocity: F64, gradient: F64) -> None:
+def sgd_step(layers: I64, settings: LearningSettings, params: F64, velocity: F64, gradient: F64) -> None:
     """Take the trainer's step along the batch's summed gradient (P,), and set that to zero.
 
     As in the original, weight decay is divided by the batch size too, and biases do not decay.

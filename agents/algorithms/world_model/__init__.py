@@ -1,4 +1,4 @@
-"""World model: a learned latent model of the game, and a policy that is improved by imagining in it."""
+"""World model: a learned latent model of the environment, and a policy improved by imagined decisions."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""World-model agent: a learned latent model of the game, with values and a policy that are improved by imagining in it.
+"""World-model agent: a latent model of the environment, and values and a policy improved by imagined decisions.
 
-Few decisions, many gradient steps: from a replay buffer, mirrored, too, a model of the game is learned together with
-action values and a policy.
+Few decisions, many gradient steps: from a replay buffer, with mirrored copies, a model of the environment is learned
+together with action values and a policy.
 
     >>> from agents.config import build_config
     >>> from agents.sb3 import make_model, make_vec_env
@@ -9,10 +9,10 @@ action values and a policy.
     >>> model = make_model(config, make_vec_env(config))         # learn(), predict(), save() and load(), as SB3's
     >>> model.learn(config.total_timesteps)
 
-One round: every game makes one decision, sampled from a softmax of action values that are partly imagined; then
+One round: every env makes one decision, sampled from a softmax of action values that are partly imagined; then
 gradient steps on segments of the replay buffer.
 
-Letters in shapes: B games, A actions.
+Letters in shapes: B envs, A actions.
 """
 
 from collections.abc import Callable
@@ -84,7 +84,7 @@ class WorldModelAgent(RoundLearner):
     # --- one round ------------------------------------------------------------------------------------------------
 
     def _collect(self, callback: BaseCallback) -> SegmentReplayBuffer | None:
-        """Make one decision in every game; return the replay buffer, or None if the callback ends the training."""
+        """Make one decision in every env; return the replay buffer, or None if the callback ends the training."""
         assert self.env is not None
         callback.on_rollout_start()
         obs: Any = self._last_obs
@@ -93,7 +93,7 @@ class WorldModelAgent(RoundLearner):
         self._last_episode_starts = dones
         self.num_timesteps += self.env.num_envs
         self.replay.add(obs, actions, probs, rewards, dones)
-        self._update_info_buffer([infos[row] for row in np.flatnonzero(dones)])
+        self._update_info_buffer([infos[b] for b in np.flatnonzero(dones)])
         callback.update_locals(locals())
         if not callback.on_step():
             return None
@@ -102,17 +102,17 @@ class WorldModelAgent(RoundLearner):
 
     @torch.no_grad()
     def _choose(self, obs: Any) -> tuple[I64, NDArray[np.float32]]:
-        """Sample each game's action; return actions (B,) and their probabilities (B,)."""
-        games, actions, config = self.n_envs, self.policy.num_actions, self.config
-        probs = np.full((games, actions), 1.0 / actions)
+        """Sample each env's action; return actions (B,) and their probabilities (B,)."""
+        num_envs, actions, config = self.n_envs, self.policy.num_actions, self.config
+        probs = np.full((num_envs, actions), 1.0 / actions)
         if self.num_timesteps >= config.learning_starts:
             self.policy.set_training_mode(False)
             latents = self.policy.encode(obs_as_tensor(obs, self.device))
             wanted = softmax_policy(imagined_values(self.policy, latents, config), config.temperature)
             probs = (1.0 - config.exploration_eps) * wanted.cpu().numpy() + config.exploration_eps * probs
-        below = probs.cumsum(1) < np.random.random((games, 1))
+        below = probs.cumsum(1) < np.random.random((num_envs, 1))
         chosen = np.minimum(below.sum(1), actions - 1)
-        return chosen, probs[np.arange(games), chosen].astype(np.float32)
+        return chosen, probs[np.arange(num_envs), chosen].astype(np.float32)
 
     def _train(self, experience: SegmentReplayBuffer) -> None:
         """Take the gradient steps that are due."""
@@ -123,10 +123,10 @@ class WorldModelAgent(RoundLearner):
         self._update_learning_rate(self.policy.optimizer)
         due = int((self.num_timesteps - config.learning_starts) * config.updates_per_decision) - self._n_updates
         for _ in range(due):
-            self._descend()
+            self._gradient_step()
 
-    def _descend(self) -> None:
-        """Take one gradient step, and let the target network follow."""
+    def _gradient_step(self) -> None:
+        """Take one gradient step, and update the target network."""
         config, model = self.config, self.policy
         segments = self.replay.draw(config.batch_size, config.unroll_steps, np.random, self.device)
         losses = model_losses(model, segments, make_targets(model, segments, config))
@@ -134,7 +134,7 @@ class WorldModelAgent(RoundLearner):
         total_loss(losses, config).backward()
         nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
         model.optimizer.step()
-        model.move_target(config.tau)
+        model.update_target(config.tau)
         self._n_updates += 1
         for name, loss in losses.items():
             self.logger.record(f"train/{name}_loss", loss.item())

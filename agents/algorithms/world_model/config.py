@@ -24,7 +24,7 @@ class WorldModelConfig(NetworkConfig):
     gae_lambda: weight of longer returns, traces of which are cut where the policy would now decide otherwise
     temperature: [reward; 1 is 13.3 mph for one decision] of the softmax of action values
     imagination: weight of the action values that the model imagines one decision ahead; the rest is the critics'
-    exploration_eps: probability of a random action, for each game
+    exploration_eps: probability of a random action, for each env
     tau: rate of the moving average of the target network, per gradient step
     consistency_coef, reward_coef, value_coef, policy_coef, decoder_coef: weights of the losses
     mirror: whether half of the segments are mirrored, left and right exchanged

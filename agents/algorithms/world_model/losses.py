@@ -37,7 +37,7 @@ def retrace(rewards: Tensor, taken: Tensor, expected: Tensor, traces: Tensor, ga
     """Return the value targets (T, B) of the decisions of a segment.
 
     rewards (T, B); taken (T, B): present values of the decisions; expected (T + 1, B): of the states, under the policy
-    traces (T, B): trace coefficient of decision t, 0 where it belongs to another game
+    traces (T, B): trace coefficient of decision t, 0 where it belongs to another episode
 
     y[t] = r[t] + gamma * (expected[t + 1] + traces[t + 1] * (y[t + 1] - taken[t + 1])), the segment's last without
     the second term.
@@ -62,8 +62,8 @@ def imagined_values(model: WorldModel, latents: Tensor, config: WorldModelConfig
         return values
     after = model.imagine_all(latents)  # (B, A, D)
     following = model.target_values(after.flatten(0, 1)).view(*after.shape[:2], -1)  # (B, A, A)
-    worth = (softmax_policy(following, config.temperature) * following).sum(-1)  # (B, A)
-    imagined = model.reward_head(latents) + config.gamma * worth
+    state_values = (softmax_policy(following, config.temperature) * following).sum(-1)  # (B, A)
+    imagined = model.reward_head(latents) + config.gamma * state_values
     return torch.lerp(values, imagined, config.imagination)
 
 

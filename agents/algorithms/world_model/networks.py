@@ -1,4 +1,4 @@
-"""Networks of the world-model agent: an encoder into latent states, and a model of the game in latent space.
+"""Networks of the world-model agent: an encoder into latent states, and a model of the environment in latent space.
 
     encoder     z = h(o)               the state behind an observation
     dynamics    z' = g(z, a)           the state one decision later
@@ -42,7 +42,7 @@ class WorldModel(BasePolicy):
     """All networks in one; as an SB3 policy it acts by its policy head.
 
     Args:
-        observation_space, action_space: of a single game
+        observation_space, action_space: of a single env
         lr_schedule: learning rate by the fraction of training that remains
         net_arch: units of each encoder layer; the last is D
         activation_fn: after each hidden layer
@@ -125,7 +125,7 @@ class WorldModel(BasePolicy):
         return torch.stack([critic(latents) for critic in cast(nn.ModuleList, self.target[2])]).mean(0)
 
     @torch.no_grad()
-    def move_target(self, rate: float) -> None:
+    def update_target(self, rate: float) -> None:
         """Move the target network's weights towards the learned ones, as a moving average."""
         learned = nn.ModuleList([cast(nn.Module, self.features_extractor), self.encoder, self.critics])
         torch._foreach_lerp_(list(self.target.parameters()), list(learned.parameters()), rate)

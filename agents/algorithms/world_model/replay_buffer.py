@@ -1,9 +1,9 @@
 """Replay buffer of the world-model agent, from which segments of consecutive decisions are drawn.
 
-A segment is T consecutive decisions of one game. Where an episode ends within it, that decision (whose next state is
+A segment is T consecutive decisions of one env. Where an episode ends within it, that decision (whose next state is
 not stored) and those after it (of the next episode) are marked as invalid.
 
-Letters in shapes: G games, B segments, T decisions of a segment.
+Letters in shapes: G envs, B segments, T decisions of a segment.
 """
 
 from typing import Any, NamedTuple
@@ -38,26 +38,26 @@ class Segments(NamedTuple):
 
 
 class SegmentReplayBuffer:
-    """The last decisions of each of G games.
+    """The last decisions of each of G envs.
 
     Args:
-        size: replay capacity [transitions], over all games
-        games: G
+        size: replay capacity [transitions], over all envs
+        num_envs: G
         space: of one observation
         mirror: (N,) entry k of a mirrored observation is entry mirror[k] of the flat original; None for no mirror
     """
 
-    def __init__(self, size: int, games: int, space: spaces.Space, mirror: I64 | None = None) -> None:
-        self.length, self.games, self.mirror = max(2, size // games), games, mirror
+    def __init__(self, size: int, num_envs: int, space: spaces.Space, mirror: I64 | None = None) -> None:
+        self.length, self.num_envs, self.mirror = max(2, size // num_envs), num_envs, mirror
         parts = space.spaces if isinstance(space, spaces.Dict) else {"": space}
         self.obs = {
-            name: np.zeros((self.length, games, *(part.shape or ())), _stored_dtype(part))
+            name: np.zeros((self.length, num_envs, *(part.shape or ())), _stored_dtype(part))
             for name, part in parts.items()
         }
-        self.actions = np.zeros((self.length, games), np.int64)
-        self.probs, self.rewards = np.ones((2, self.length, games), np.float32)
-        self.ends = np.zeros((self.length, games), np.bool_)
-        self.steps = 0  # ever added
+        self.actions = np.zeros((self.length, num_envs), np.int64)
+        self.probs, self.rewards = np.ones((2, self.length, num_envs), np.float32)
+        self.ends = np.zeros((self.length, num_envs), np.bool_)
+        self.steps = 0  # added since the start
 
     @property
     def filled(self) -> int:
@@ -65,7 +65,7 @@ class SegmentReplayBuffer:
         return min(self.steps, self.length)
 
     def add(self, obs: Any, actions: I64, probs: NDArray, rewards: NDArray, ends: NDArray) -> None:
-        """Add one decision of every game, with the probability of its action; ends: which episodes ended with it."""
+        """Add one decision of every env, with the probability of its action; ends: which episodes ended with it."""
         at = self.steps % self.length
         for name, part in self.obs.items():
             part[at] = obs[name] if name else obs
@@ -80,9 +80,9 @@ class SegmentReplayBuffer:
         oldest = self.steps - self.filled
         first = oldest + random.randint(self.filled - decisions, size=count)
         times = (first[None] + np.arange(decisions + 1)[:, None]) % self.length  # (T + 1, B)
-        rows = random.randint(self.games, size=count)[None]  # (1, B)
-        obs = {name: part[times, rows] for name, part in self.obs.items()}  # (T + 1, B, ...)
-        actions, probs, rewards, ends = (getattr(self, name)[times[:-1], rows] for name in RECORDS)
+        env_indices = random.randint(self.num_envs, size=count)[None]  # (1, B)
+        obs = {name: part[times, env_indices] for name, part in self.obs.items()}  # (T + 1, B, ...)
+        actions, probs, rewards, ends = (getattr(self, name)[times[:-1], env_indices] for name in RECORDS)
         if self.mirror is not None:
             half = count // 2
             flat = obs[""][:, :half].reshape(decisions + 1, half, -1)

@@ -5,7 +5,7 @@ import pytest
 
 from agents.algorithms.deepqlearn.config import DeepQLearnConfig
 from agents.algorithms.deepqlearn.learner import DeepQLearn, layer_table, new_brain
-from agents.algorithms.deepqlearn.loop import NEW, OLD, assemble_input, decide, epsilon_at, learn, remember
+from agents.algorithms.deepqlearn.loop import NEW, OLD, assemble_input, decide, epsilon_at, learn, store_transition
 from agents.algorithms.deepqlearn.network import (
     BIASES,
     LINEAR,
@@ -150,7 +150,7 @@ def test_epsilon_falls_linearly_after_burn_in() -> None:
 
 def tell(brain: Any, decision: int) -> None:
     """Decision number `decision` (from 1) of a window-less brain: reward 10 d, then state d and action d mod 5."""
-    remember(brain, 10.0 * decision)
+    store_transition(brain, 10.0 * decision)
     brain.calls[0] += 1
     for array, value in ((brain.inputs, decision), (brain.chosen, decision % 5)):
         array[OLD] = array[NEW]

@@ -44,10 +44,10 @@ def test_a_search_goes_to_where_driving_is_slower() -> None:
     found = worst_scenes(draw, play, config, np.random.default_rng(0))
     assert found.speeds.shape == (20,)
     assert (np.diff(found.speeds) >= 0).all()
-    np.testing.assert_array_equal(found.games["speed_factor"][:, 0], found.speeds)
+    np.testing.assert_array_equal(found.states["speed_factor"][:, 0], found.speeds)
     assert found.speeds.mean() < np.sort(found.first_speeds)[:20].mean() - 0.5
     blind = worst_scenes(draw, lambda some: np.zeros(len(some)), config, np.random.default_rng(0))
-    assert blind.games["speed_factor"][:, 0].mean() > -0.5  # nothing to go by: no direction
+    assert blind.states["speed_factor"][:, 0].mean() > -0.5  # nothing to go by: no direction
 
 
 def test_scenes_come_from_the_gan_or_the_recording_by_their_noise() -> None:

@@ -18,7 +18,7 @@ from agents.champions.registry import CHAMPIONS, FOLDER, Champion, load_champion
 from agents.champions.shipping import MAX_BYTES, ship_champion, to_float16
 from agents.config import TrainConfig, build_config
 from agents.export import weights_content
-from agents.lane_network import LaneDriver, LaneFeatures
+from agents.lane_network import LaneFeatures, LaneNetwork
 from agents.loader import load_policy
 from agents.trainer import train
 from deeptraffic.cli import policies
@@ -40,7 +40,7 @@ def wide_network(units: int, sensor: Sensor) -> Network:
 def planner_weights(folder: Path) -> Path:
     """A network of lanes with values, as a run of expert iteration keeps it."""
     space = spaces.Box(0.0, 1.0, (Sensor().size,), np.float32)
-    driver = LaneDriver(LaneFeatures(space, Sensor().columns, 2), [4], nn.ReLU)
+    driver = LaneNetwork(LaneFeatures(space, Sensor().columns, 2), [4], nn.ReLU)
     path = folder / "weights.safetensors"
     path.write_bytes(weights_content(driver.weights(), {"decisions": "0"}))
     return path

@@ -34,7 +34,7 @@ def test_the_target_network_follows_by_its_rate_and_is_not_learned() -> None:
     with torch.no_grad():
         model.encoder[0].bias += 1.0
     before, after = model.target[1][0].bias.clone(), model.encoder[0].bias
-    model.move_target(0.25)
+    model.update_target(0.25)
     torch.testing.assert_close(model.target[1][0].bias, before + 0.25 * (after - before))
     learned = {id(weight) for group in model.optimizer.param_groups for weight in group["params"]}
     assert learned.isdisjoint({id(weight) for weight in model.target.parameters()})
