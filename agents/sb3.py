@@ -48,33 +48,33 @@ class TorchPolicy(Policy):
         self.rules, self.other_agents = config.road.rules, config.road.other_agents
         self.observation = config.observation
         self.memory: tuple[NDArray[np.float32], ...] = ()  # (layers, agents, units) each
-        self.is_new = np.ones(0, np.bool_)  # (agents,) whether nothing was observed yet
+        self.is_new = np.ones(0, np.bool_)  # (agents,) whether an episode starts
 
-    def reset(self, rows: I64) -> None:
-        """Empty the memories of these agents."""
-        self._grow(int(rows.max(initial=-1)) + 1)
-        self.is_new[rows] = True
+    def reset(self, agent_indices: I64) -> None:
+        """Clear the recurrent states of these agents."""
+        self._grow(int(agent_indices.max(initial=-1)) + 1)
+        self.is_new[agent_indices] = True
 
-    def act(self, obs: NDArray[Any] | dict[str, NDArray[Any]], rows: I64) -> I64:
+    def act(self, obs: NDArray[Any] | dict[str, NDArray[Any]], agent_indices: I64) -> I64:
         """Return the actions (B,) for observations (B, ...) of kind `observation`."""
-        self._grow(int(rows.max(initial=-1)) + 1)
-        memory = tuple(part[:, rows] for part in self.memory) or None  # (layers, B, units) each
-        actions, after = self.network.predict(obs, memory, self.is_new[rows], deterministic=True)
-        self._remember(rows, after)
+        self._grow(int(agent_indices.max(initial=-1)) + 1)
+        memory = tuple(part[:, agent_indices] for part in self.memory) or None  # (layers, B, units) each
+        actions, after = self.network.predict(obs, memory, self.is_new[agent_indices], deterministic=True)
+        self._store_memory(agent_indices, after)
         return np.asarray(actions, np.int64)
 
-    def _remember(self, rows: I64, after: tuple[NDArray[np.float32], ...] | None) -> None:
-        """Keep the hidden state and the cell of a recurrent network."""
+    def _store_memory(self, agent_indices: I64, after: tuple[NDArray[np.float32], ...] | None) -> None:
+        """Store the hidden and cell states of a recurrent network."""
         if after is None:
             return
         if not self.memory:
             self.memory = tuple(np.zeros((len(part), self.is_new.size, part.shape[2]), np.float32) for part in after)
         for kept, part in zip(self.memory, after, strict=True):
-            kept[:, rows] = part
-        self.is_new[rows] = False
+            kept[:, agent_indices] = part
+        self.is_new[agent_indices] = False
 
     def _grow(self, agents: int) -> None:
-        """Have at least so many agents of memory; new ones are empty."""
+        """Make room for the recurrent states of at least this many agents."""
         missing = agents - self.is_new.size
         if missing > 0:
             self.is_new = np.concatenate([self.is_new, np.ones(missing, np.bool_)])

@@ -1,4 +1,4 @@
-"""Comparison of encoders for driving: the same PPO with the same budget on each encoder, and without one.
+"""Comparison of encoders by the policies trained on them: PPO with the same budget on each encoder, and without one.
 
     deeptraffic report driving            # a run per encoder, training and seed; the same command resumes
 
@@ -32,8 +32,8 @@ WEIGHTS = "encoder.safetensors"  # in an experiment's folder
 SCORE = "reporting.json"  # in a run's evaluation folder
 SMALL_GRID = {"observation.kind": "grid", "patches_ahead": 30, "patches_behind": 5}
 FRAMES = {"observation.kind": "pixels", "height": 56, "width": 28}
-PAST = 3  # earlier decisions in the observations of recurrent encoders
-WINDOW = {"temporal_window": PAST, "encoder.architecture": {"temporal_window": PAST}}
+WINDOW_LENGTH = 3  # earlier decisions in the observations of recurrent encoders
+WINDOW = {"temporal_window": WINDOW_LENGTH, "encoder.architecture": {"temporal_window": WINDOW_LENGTH}}
 CHEAP = {"n_epochs": 2}  # for networks that take most of the training time
 COLUMNS = (
     "encoder",

@@ -1,12 +1,12 @@
 """Attribution of lost speed: one cause for each agent and frame in which it is slower than 80 mph, in compiled code.
 
-The causes are told apart by the game's state at the end of the frame, in this order:
+The causes are distinguished by the state at the end of the frame, in this order:
 
     throttle       nothing is near ahead, but the agent's speed factor is below 2
     moved          it is between two lanes by another agent's decision (`deeptraffic/sim/RULES.md`: those behind the
                    deciding agent execute its action too)
     changing       it is between two lanes by its own decision, and a vehicle is near ahead on the way
-    view's edge    a vehicle is near ahead, and the safety system would look beyond the view, so it allows nothing
+    view's edge    a vehicle is near ahead, and the safety system would need cells beyond the view, so it allows nothing
     boxed in       a vehicle is near ahead, and no lane change is allowed; split by what is ahead, traffic or a copy
     no faster lane a lane change is allowed, but the next vehicle there is not faster than the one ahead
     passed up      a faster lane is clear, and was at the last decision, which did not take it
@@ -49,7 +49,7 @@ CAUSES = (
 THROTTLE, BOXED, BOXED_BY_COPY, VIEW_EDGE, NO_FASTER, PASSED_UP, TOO_LATE, CHANGING, MOVED = range(len(CAUSES))
 CLOSED, CLEAR, FASTER = range(3)  # of the better neighbouring lane
 FASTER_BY = 0.05  # [px/frame], 1 mph: less is no reason to change lanes
-SLOW = 3.0  # [px/frame], 60 mph; traffic drives 40 to 54
+SLOW = 3.0  # [px/frame], 60 mph; traffic has 40 to 54
 BIN = 20  # [frames] whose losses are added up
 NOW, LONGEST = range(2)
 
@@ -57,7 +57,7 @@ Record = np.record  # an entry of `loss_records`
 
 
 def loss_records(envs: int, agents: int, bins: int) -> NDArray[np.void]:
-    """Return empty records of games, (envs,) structured.
+    """Return empty records, (envs,) structured.
 
     lost: (bins, causes) [px/frame] mean over the agents, summed over the frames of a bin
     was_open: (agents,) 1 if a faster lane was clear at each agent's last decision
@@ -72,17 +72,17 @@ def loss_records(envs: int, agents: int, bins: int) -> NDArray[np.void]:
 
 
 @compiled
-def drive_and_record(
-    rules: NDArray, games: Games, rows: I64, end_frame: int, actions: I64, records: NDArray[np.void]
+def run_and_record(
+    rules: NDArray, games: Games, env_indices: I64, end_frame: int, actions: I64, records: NDArray[np.void]
 ) -> None:
-    """Run each row to its next decision or to `end_frame`, and record what every frame on the way lost."""
+    """Run each env to its next decision or to `end_frame`, and record what every frame on the way lost."""
     lanes = np.empty(rules[0].other_agents + 1, np.int32)
-    for k in range(rows.size):
-        game, record, action = games[rows[k]], records[k], actions[k]
+    for k in range(env_indices.size):
+        game, record, action = games[env_indices[k]], records[k], actions[k]
         while True:
             agent = game.waiting
             if agent != NOBODY:
-                record.was_open[agent] = outlook(rules[0], game, agent) == FASTER
+                record.was_open[agent] = better_lane(rules[0], game, agent) == FASTER
             lanes[:] = game.lane[: lanes.size]
             drive(rules[0], game, action, game.frame + 1)
             if agent != NOBODY:  # no vehicle re-enters in this part of a frame: these are lane changes
@@ -125,7 +125,7 @@ def find_cause(rules: Rules, game: Game, i: int, was_open: int, mover: int) -> i
         return THROTTLE
     if abs(game.x[i] - (LANE_WIDTH * game.lane[i] + LANE_MARGIN)) >= TURN_TOLERANCE:
         return CHANGING if mover == i else MOVED
-    lane = outlook(rules, game, i)
+    lane = better_lane(rules, game, i)
     if lane == FASTER:
         return PASSED_UP if was_open else TOO_LATE
     if lane == CLEAR:
@@ -138,7 +138,7 @@ def find_cause(rules: Rules, game: Game, i: int, was_open: int, mover: int) -> i
 
 
 @compiled
-def outlook(rules: Rules, game: Game, i: int) -> int:
+def better_lane(rules: Rules, game: Game, i: int) -> int:
     """Return CLOSED if agent i may not change lanes, CLEAR if it may, FASTER if the next vehicle there is faster.
 
     Faster than the next vehicle in its own lane; an empty lane is faster than any vehicle, an empty own lane the best.

@@ -32,9 +32,9 @@ from deeptraffic.sim.rules import MPH_PER_PX
 
 BEGIN, END = "<!-- table of losses -->", "<!-- end of losses -->"
 COLOURS = dict(zip(CAUSES, ("#bbbbbb", BLUE, SKY, GREY, YELLOW, ORANGE, "#F3B391", GREEN, PURPLE), strict=True))
-DARK = (BLUE, GREY, ORANGE, GREEN)  # numbers on these are white
+DARK = (BLUE, GREY, ORANGE, GREEN)  # values on these are white
 LEAST_SHOWN = 0.005  # [mph] a cause of less is left out of the legends
-LEAST_WRITTEN = 0.25  # [mph] a shorter part of a bar carries no number
+LEAST_WRITTEN = 0.25  # [mph] a shorter part of a bar is not labelled
 COLOURS_KEPT = 96  # of a PNG; these figures need no more
 SCENE = (200, 700)  # [pixels] painted; a strip around the ego car is kept
 SCENE_ROWS = slice(370, 625)

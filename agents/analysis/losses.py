@@ -1,4 +1,4 @@
-"""Where speed is lost: each frame's loss, 80 mph less the agents' mean speed, by its cause.
+"""Speed losses by cause: each frame's loss is 80 mph less the agents' mean speed.
 
     $ deeptraffic report losses gap runs/mine                   # a table, JSON and figures
     >>> losses = measure_losses(make_builtin("gap"), runs=500)
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.analysis.loss_causes import BIN, CAUSES, LONGEST, drive_and_record, loss_records
+from agents.analysis.loss_causes import BIN, CAUSES, LONGEST, loss_records, run_and_record
 from deeptraffic.evaluation.play import PolicyRunner, Progress
 from deeptraffic.evaluation.protocol import OPEN_FRAMES
 from deeptraffic.evaluation.seeds import choose_seeds
@@ -34,7 +34,7 @@ class Losses:
     lost: (runs, bins, causes) float64 [mph] mean over the frames of a bin
     run_mph: (runs,) float64 mean speed
     slow, boxed: (runs,) int64 [frames] longest time of the ego agent below 60 mph, and boxed in
-    scenes: (runs,) envs at a decision within the longest time that the ego agent was boxed in
+    scenes: (runs,) simulator states at a decision within the longest time that the ego agent was boxed in
     """
 
     policy: str
@@ -127,7 +127,7 @@ def measure_losses(
     runner = PolicyRunner(policy, sim)
     recorder = LossRecorder(sim)
     agent = recorder.step(np.zeros(runs, np.int64))
-    while agent != NOBODY:  # the envs keep step: the same agent decides in all of them
+    while agent != NOBODY:  # the envs are in step: the same agent decides in all of them
         agent = recorder.step(runner.decide(agent))
         if progress:
             progress(int(sim.state.frame[0]) * runs, OPEN_FRAMES * runs)
@@ -146,7 +146,7 @@ def measure_losses(
 
 
 class LossRecorder:
-    """Plays a simulator's envs and records their losses (`loss_records`)."""
+    """Steps a simulator and records the losses of its envs (`loss_records`)."""
 
     def __init__(self, sim: Simulator) -> None:
         self.sim = sim
@@ -154,9 +154,9 @@ class LossRecorder:
         self.scenes = sim.games.copy()
 
     def step(self, actions: I64) -> int:
-        """Give the waiting agent its actions (B,); return which agent waits next in all envs, NOBODY at the end."""
+        """Take the deciding agent's actions (B,); return the agent that decides next in all envs, NOBODY at the end."""
         sim = self.sim
-        run_in_chunks(sim, drive_and_record, sim.env_indices, (actions, self.records), scalars=(OPEN_FRAMES,))
+        run_in_chunks(sim, run_and_record, sim.env_indices, (actions, self.records), scalars=(OPEN_FRAMES,))
         now, longest = self.records["boxed"].T
         is_longest = (now > 0) & (now == longest)
         self.scenes[is_longest] = sim.games[is_longest]

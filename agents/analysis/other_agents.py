@@ -1,4 +1,4 @@
-"""Number of other agents, driven by copies of a policy, with which it scores best.
+"""Number of other agents, self-play copies of a policy, with which it scores best.
 
 In the 2018 contest an entrant chose from 0 to 10 other agents, and the score is the mean speed of all agents. Choose on
 tuning seeds, never on those that a result is reported on.

@@ -1,6 +1,6 @@
 """Value of planning in a learned model and in the true simulator: the same shallow search in each.
 
-For every action the search looks `depth` decisions ahead: the action first, then those of the policy head. The return
+For every action the search simulates `depth` decisions: the action first, then those of the policy head. The return
 is the sum of the rewards and of the critics' value of the last state. The search takes the action with the greatest
 
     return / temperature + log p(a | z)
@@ -98,7 +98,7 @@ def measure_gap(
 ) -> PlanningGap:
     """Score the policy head alone, planning in the learned model and planning in the true simulator on the same runs.
 
-    Raises ValueError for roads with other agents, whose decisions a clone does not know, or for a temporal window.
+    Raises ValueError for roads with other agents, whose decisions a clone cannot reproduce, or for a temporal window.
     """
     if config.road.other_agents or config.observation.temporal_window:
         raise ValueError("roads with other agents, and observations with a temporal window, cannot be cloned")
@@ -163,7 +163,7 @@ class TrueWorld:
         self.sim: Simulator | None = None
 
     def attach(self, sim: Simulator) -> None:
-        """Use a simulator, whose envs are cloned."""
+        """Attach the simulator whose envs are cloned."""
         self.sim = sim
         self.clones = Simulator(sim.rules, sim.num_envs * self.model.num_actions * self.search.rollouts, sim.threads)
         self.observer = Observer(sim.rules, self.observation, self.clones.num_envs)
@@ -209,7 +209,7 @@ class SearchPolicy(Policy):
 
     @property
     def access(self) -> Access:
-        """What it knows: the simulator, where the search takes place in it."""
+        """Access to the simulator: privileged if the search runs in it."""
         return "privileged" if isinstance(self.world, TrueWorld) else super().access
 
     @torch.no_grad()

@@ -62,7 +62,7 @@ def ship_champion(
     algorithm: Annotated[str, Option(help="Algorithm in words, for the table.")],
     commands: Annotated[list[str], Option("--command", help="Command that made it; may be repeated.")],
     chosen_on: Annotated[str, Option(help="Runs on which checkpoint and settings were chosen.")] = "tuning runs",
-    other_agents: Annotated[int | None, Option(help="Vehicles that copies drive (as it was trained).")] = None,
+    other_agents: Annotated[int | None, Option(help="Other agents (as it was trained).")] = None,
     decisions: Annotated[int | None, Option(help="Decisions of the training (the run's).")] = None,
     cpu_minutes: Annotated[float | None, Option(help="CPU minutes of the training (the run's).")] = None,
     seeds: Annotated[list[int] | None, Option("--seed", help="Training seed; may be repeated (the run's).")] = None,

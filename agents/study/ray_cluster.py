@@ -68,7 +68,7 @@ def connect(address: str) -> Any:
 
 
 def _check_port(address: str) -> None:
-    """Raise OSError if nothing listens at HOST:PORT, for which Ray would wait minutes."""
+    """Raise OSError if nothing listens at HOST:PORT, on which Ray would block for minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdigit() and "://" not in address:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT).close()
@@ -111,7 +111,7 @@ class Calls:
         self.running[self.remote.remote(*arguments)] = key
 
     def wait(self, seconds: float, other: Any = None) -> list[Done | Lost]:
-        """Return the calls that ended, after waiting up to so long for one, or for `other`, another Ray reference."""
+        """Return the calls that ended, after waiting up to this long for one, or for `other`, another Ray reference."""
         watched = [*self.running, other] if other is not None else list(self.running)
         if not watched:
             time.sleep(seconds)

@@ -46,8 +46,8 @@ def evaluate_on_ray(
         packed: dict[int, list[str]] = {}
         while True:
             while len(calls.running) < QUEUED * max(1, cores(ray)) and (some := list(islice(waiting, size))):
-                pack, faults = _pack(some, load)
-                yield from faults
+                pack, errors = _pack(some, load)
+                yield from errors
                 key = len(packed)
                 packed[key] = [name for name, _ in pack]
                 calls.start(key, pack, plan, seed)
@@ -60,13 +60,13 @@ def evaluate_on_ray(
 def _pack(names: Sequence[str], load: Callable[[str], Policy]) -> tuple[list[tuple[str, Content]], list[Outcome]]:
     """Return policies as data, and the outcomes of those that cannot be sent."""
     pack: list[tuple[str, Content]] = []
-    faults: list[Outcome] = []
+    errors: list[Outcome] = []
     for name in names:
         try:
             pack.append((name, policy_as_data(name, load)))
         except (ValueError, OSError) as error:
-            faults.append(Outcome(name, error=str(error)))
-    return pack, faults
+            errors.append(Outcome(name, error=str(error)))
+    return pack, errors
 
 
 def _lost(names: Sequence[str], reason: str) -> list[Outcome]:

@@ -1,7 +1,7 @@
 """Ray backend of a sweep: `deeptraffic sweep CONFIG --ray ADDRESS`, see `agents/study/CLUSTER.md`.
 
 Only the driver, `agents.study.sweep`, writes the study: it sends a trial's number and draws to a machine and stores the
-result. No trial is lost with a machine, and each counts once however often it was started: Ray repeats the call on
+result. No trial is lost with a machine, and each counts once, however often it was started: Ray repeats the call on
 another machine, with the same draws and seeds, and returns one result.
 
     >>> backend = RayTrials(config, "auto")
@@ -48,7 +48,7 @@ class RayTrials:
         self.calls.start(number, self.config, number, dict(params), self.mailbox)
 
     def wait(self, seconds: float) -> list[Event]:
-        """Return the events since the last call, after waiting up to so long for one."""
+        """Return the events since the last call, after waiting up to this long for one."""
         ended = self.calls.wait(seconds, self.reports)
         events: list[Event] = [*self._collect_reports()]
         for one in ended:
@@ -56,7 +56,7 @@ class RayTrials:
         return events
 
     def answer(self, number: int, stop: bool) -> None:
-        """Tell a trial that reported whether to stop."""
+        """Answer a trial that reported: whether to stop."""
         if self.mailbox is not None:
             self.mailbox.answer.remote(number, stop)
 
@@ -111,7 +111,7 @@ class Mailbox:
 
 
 def open_mailbox(ray: Any) -> Any:
-    """Return a new mailbox on the driver's machine, without which the sweep does not run anyway."""
+    """Return a new mailbox on the driver's machine, which the sweep needs anyway."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)

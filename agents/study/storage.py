@@ -1,9 +1,9 @@
 """Storage of a sweep's trials: an Optuna study that survives kills, with each trial in it exactly once.
 
 One driver at a time works on a sweep's folder, and only the driver writes; workers compute. Trial n is drawn with a
-seed of its own, so that a resumed sweep draws what an undisturbed one would (TPE: given the same earlier results). A
-trial that was running when its driver was killed waits again, under its number and with the same draws. Drivers with
-different folders may share a database: each reclaims its own trials only.
+seed of its own, so that a resumed sweep draws what an uninterrupted one would (TPE: given the same earlier results).
+A trial that was running when its driver was killed is queued again, under its number and with the same draws. Drivers
+with different folders may share a database: each reclaims its own trials only.
 """
 
 import contextlib
@@ -102,7 +102,7 @@ class TrialStorage:
         return bool(trial.should_prune())
 
     def finish(self, number: int, result: TrialResult) -> None:
-        """Store a trial's result; it is finished from now on, whatever happens."""
+        """Store a trial's result; it counts as finished from now on."""
         trial = self.running.pop(number)
         trial.set_user_attr("facts", result.facts)
         if result.failure:
@@ -118,24 +118,24 @@ class TrialStorage:
         if trial.user_attrs["attempts"] >= ATTEMPTS:
             self._fail(trial, f"{ATTEMPTS} attempts: {reason}")
             return False
-        self._wait_again(number)
+        self._requeue(number)
         return True
 
     def release(self) -> None:
-        """Let all running trials of this driver wait again, without counting the attempt: it was asked to stop."""
+        """Queue all running trials of this driver again, without counting the attempt: it was asked to stop."""
         for number, trial in self.running.items():
             trial.set_user_attr("attempts", trial.user_attrs["attempts"] - 1)
-            self._wait_again(number)
+            self._requeue(number)
         self.running = {}
 
     def reclaim(self) -> list[int]:
-        """Let the trials wait again that a killed driver of this folder left running; return their numbers."""
+        """Queue the trials again that a killed driver of this folder left running; return their numbers."""
         left = [trial for trial in self.study.get_trials(deepcopy=False) if self._is_left(trial)]
         for trial in left:
             if trial.user_attrs.get("attempts", 0) >= ATTEMPTS:
                 self._fail(trial.number, f"{ATTEMPTS} attempts: the sweep was killed each time")
             else:
-                self._wait_again(trial.number)
+                self._requeue(trial.number)
         return [trial.number for trial in left]
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ class TrialStorage:
             return trial.datetime_start is None or datetime.now() - trial.datetime_start > UNOWNED
         return owner in (None, self.driver)
 
-    def _wait_again(self, number: int) -> None:
+    def _requeue(self, number: int) -> None:
         from optuna.trial import TrialState
 
         self.storage.set_trial_state_values(self._id_of(number), TrialState.WAITING)

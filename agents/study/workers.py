@@ -56,10 +56,10 @@ class Backend(Protocol):
         """Start a trial."""
 
     def wait(self, seconds: float) -> list[Event]:
-        """Return the events since the last call, after waiting up to so long for one."""
+        """Return the events since the last call, after waiting up to this long for one."""
 
     def answer(self, number: int, stop: bool) -> None:
-        """Tell a trial that reported whether to stop."""
+        """Answer a trial that reported: whether to stop."""
 
     def close(self) -> None:
         """End all trials at once; no event follows."""
@@ -97,12 +97,12 @@ class LocalWorkers:
         worker.pipe.send((number, dict(params)))
 
     def wait(self, seconds: float) -> list[Event]:
-        """Return the events since the last call, after waiting up to so long for one."""
+        """Return the events since the last call, after waiting up to this long for one."""
         busy = {worker.pipe: worker for worker in self.workers if worker.number is not None}
         return [self._receive(busy[pipe]) for pipe in connection.wait(list(busy), seconds)]  # type: ignore[index]
 
     def answer(self, number: int, stop: bool) -> None:
-        """Tell a trial that reported whether to stop."""
+        """Answer a trial that reported: whether to stop."""
         next(worker for worker in self.workers if worker.number == number).pipe.send(stop)
 
     def close(self) -> None:

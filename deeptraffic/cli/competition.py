@@ -195,7 +195,7 @@ def pause(
     database_url: str | None = DATABASE_URL,
     competition: str | None = COMPETITION,
 ) -> None:
-    """Pause submissions; what waits in the queue is still scored."""
+    """Pause submissions; queued submissions are still scored."""
     from deeptraffic.competition.store import competitions
 
     db, found = open_competition(data, database_url, competition)

@@ -81,17 +81,17 @@ def find_episode(
             if given is not None:
                 raise ValueError(f"{flag} {given}: the road of trace {name!r} was recorded with it; leave {flag} out")
         return found_trace(trace, frames)
-    driver = load_policy(name, rules if road is None else road.year)
+    policy = load_policy(name, rules if road is None else road.year)
     if beside is not None:
         road, frames = beside.rules, beside.frames if frames is None else frames
-    ground = road_of(driver, rules, other_agents) if road is None else road
-    insight = PolicyInsight(driver, caption)
+    road_rules = road_of(policy, rules, other_agents) if road is None else road
+    insight = PolicyInsight(policy, caption)
 
     def make(seed: int) -> "Episode":
         start = Start.open(seed) if beside is None else beside.start
-        return insight.recording(policy_episode(driver, ground, start, RUN_FRAMES if frames is None else frames))
+        return insight.recording(policy_episode(policy, road_rules, start, RUN_FRAMES if frames is None else frames))
 
-    return EpisodeSource(ground, make, driver.sensor, insight)
+    return EpisodeSource(road_rules, make, policy.sensor, insight)
 
 
 def find_trace(name: str | None) -> "Trace | None":
@@ -110,11 +110,11 @@ def found_trace(trace: "Trace", frames: int | None = None) -> EpisodeSource:
     return EpisodeSource(trace.rules, lambda seed: Episode.replay(trace, frames), trace.sensor or Sensor())
 
 
-def road_of(driver: "Policy", rules: int | None, other_agents: int | None) -> "Rules":
+def road_of(policy: "Policy", rules: int | None, other_agents: int | None) -> "Rules":
     """Return the road for a policy: as given, and its own where None is given."""
     from deeptraffic.sim.rules import RoadConfig
 
-    own_rules, own_others = driver.rules, driver.other_agents
+    own_rules, own_others = policy.rules, policy.other_agents
     rules = own_rules if rules is None else rules
     other_agents = (own_others if rules == own_rules else 0) if other_agents is None else other_agents
     return RoadConfig(rules=rules, other_agents=other_agents).build()
@@ -126,15 +126,15 @@ class PolicyInsight:
     caption: (simulator with one env, action) -> a sentence; None for none
     """
 
-    def __init__(self, driver: "Policy", caption: "Caption | None" = None) -> None:
-        self.driver = driver
+    def __init__(self, policy: "Policy", caption: "Caption | None" = None) -> None:
+        self.policy = policy
         self.action: int | None = None
         self.caption, self.sentence = caption, ""
 
     def recording(self, episode: "Episode") -> "Episode":
         """Return the episode, whose steps are recorded from now on."""
         decide, self.action = episode.decide, None
-        self.driver.activity = []
+        self.policy.activity = []
 
         def recorded(sim: Any, agent: int) -> int:
             assert decide is not None
@@ -153,10 +153,10 @@ class PolicyInsight:
 
         if self.action is None:
             return None
-        layers = self.driver.activity
+        layers = self.policy.activity
         if not layers:
             return Insight((), None, self.action, self.sentence)
-        sensor = self.driver.sensor
+        sensor = self.policy.sensor
         cells = layers[0][: sensor.size].reshape(-1, sensor.columns)
         return Insight([cells, *layers[1:]], layers[-1], self.action, self.sentence)
 

@@ -17,7 +17,7 @@ def imagine(
     runs: int = typer.Option(
         0, help="Open runs that compare planning in the model and in the true simulator; 0 for none."
     ),
-    depth: int = typer.Option(3, help="Decisions that the planner looks ahead."),
+    depth: int = typer.Option(3, help="Search depth of the planner in decisions."),
     rollouts: int = typer.Option(16, help="Clones of the true simulator for each action."),
     seed_set: str = typer.Option("tuning", help="Seeds of the runs: tuning or reporting."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of text."),

@@ -1,4 +1,4 @@
-"""`deeptraffic others`: the number of other agents, driven by copies of a policy, with which it scores best."""
+"""`deeptraffic others`: the number of other agents, self-play copies of a policy, with which it scores best."""
 
 from pathlib import Path
 
@@ -14,12 +14,12 @@ from deeptraffic.cli.terminal import messages, print_json, results
 def others(
     policy: str = typer.Argument(..., help=POLICY_HELP),
     numbers: str = typer.Option("0,1,2,3,4,5,6,7,8,9,10", help="Numbers of other agents, comma-separated."),
-    runs: int = typer.Option(1000, help="Open runs for each number."),
-    seed_set: str = typer.Option("tuning", help="Seeds of the runs: tuning to choose a number, reporting for results."),
+    runs: int = typer.Option(1000, help="Open runs for each number of other agents."),
+    seed_set: str = typer.Option("tuning", help="Seeds of the runs: tuning to choose, reporting for results."),
     output: Path | None = typer.Option(None, "--output", "-o", help="Plot to write, PNG or SVG."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of a table."),
 ) -> None:
-    """Find the number of other agents, driven by copies of a policy, with which it scores best."""
+    """Find the number of other agents, self-play copies of a policy, with which it scores best."""
     from agents.analysis.other_agents import save_scores, score_numbers
 
     resolved = load_policy(policy)

@@ -25,7 +25,7 @@ from deeptraffic.cli.terminal import print_json, progress_bar, results
 if TYPE_CHECKING:
     from deeptraffic.render.episode import Episode
 
-FRAMES_PER_SECOND = 60  # of the game
+FRAMES_PER_SECOND = 60  # of the simulation
 DEFAULT_FPS = 30
 MAX_SECONDS = 3600
 TRACE = ".trace"
@@ -100,7 +100,7 @@ def _refuse(reason: str, refused: bool, options: dict[str, Any]) -> None:
 
 
 def _frames(seconds: float | None) -> int | None:
-    """Return the length in frames of the game; None for a whole run."""
+    """Return the length in frames of the simulation; None for a whole run."""
     if seconds is not None and not 0 < seconds <= MAX_SECONDS:
         raise ValueError(f"--seconds {seconds:g} is not possible; give a number above 0, at most {MAX_SECONDS}")
     return None if seconds is None else max(1, round(seconds * FRAMES_PER_SECOND))

@@ -60,7 +60,7 @@ def probe(
 
 
 def run_all_experiments(folder: Path, scale: float, device: str | None) -> None:
-    """Run every experiment that has no result yet, in the order of the lecture, then the study that needs a driver."""
+    """Run every experiment that has no result yet, in the order of the lecture, then the study that trains a policy."""
     from agents.analysis.curriculum import study_curriculum
     from representation import catalog
 

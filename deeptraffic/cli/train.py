@@ -26,7 +26,7 @@ def train(
     preset: str | None = typer.Option(None, help=f"Preset of settings: {', '.join(PRESETS)}{OWN_PRESETS}."),
     rules: int | None = typer.Option(None, help="Rules of the contest: 2018 or 2017."),
     other_agents: int | None = typer.Option(None, help="Other agents on the road, 0 to 10."),
-    seed: int | None = typer.Option(None, help="Random seed of the network, the exploration and the games."),
+    seed: int | None = typer.Option(None, help="Random seed of the network, the exploration and the envs."),
     device: str | None = typer.Option(None, help="Device of the network: cpu, cuda or auto."),
     output: Path | None = typer.Option(
         None, "--output", "-o", help="Run folder.", show_default="a new one under runs/"

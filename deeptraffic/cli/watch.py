@@ -1,4 +1,4 @@
-"""The commands `watch` and `play`: a window that shows an episode, or that a person drives in."""
+"""The commands `watch` and `play`: a window that shows an episode, or in which a person plays."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,7 +62,7 @@ def play(
     against: str | None = typer.Option(None, help=f"Opponent. {POLICY_HELP}"),
     rules: int = typer.Option(2018, help="Rules of the contest: 2018 or 2017."),
     other_agents: int = typer.Option(
-        0, help="Other agents on the road, 0 to 10; the policy of --against drives them, if given."
+        0, help="Other agents on the road, 0 to 10; self-play copies of --against, if given."
     ),
     seed: int = typer.Option(DEFAULT_SEED, help=SEED_HELP),
     name: str = typer.Option("you", help="Your name in the local table of results."),
@@ -88,17 +88,17 @@ def play(
     road = RoadConfig(rules=rules, other_agents=other_agents).build()
     rival = others = None
     if against is not None:
-        driver = load_policy(against, rules)
-        rival = lambda seed: policy_episode(driver, road, Start.open(seed))  # noqa: E731
+        opponent = load_policy(against, rules)
+        rival = lambda seed: policy_episode(opponent, road, Start.open(seed))  # noqa: E731
         others = decide_anywhere(load_policy(against, rules)) if other_agents else None
     options, controls = ViewerOptions(image=read_vehicle(vehicle)), make_controls(road.vehicles, overlay, theme, trail)
     _need_display()
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
-    drive = Play(
+    session = Play(
         road, name=name, seed=seed, rival=rival, ghost=ghost, others=others, options=options, controls=controls
     )
-    _print_result(drive.run(), drive.viewer.seed, keep, json)
+    _print_result(session.run(), session.viewer.seed, keep, json)
 
 
 def _print_result(result: "PlayResult", seed: int, keep: Path | None, json: bool) -> None:

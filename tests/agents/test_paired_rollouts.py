@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from agents import paired_rollouts
-from agents.paired_rollouts import Driver, PairedRollouts, draw_streams
+from agents.paired_rollouts import PairedRollouts, RolloutPolicy, draw_streams
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Action, RoadConfig, Rules, Sensor
 from deeptraffic.sim.state import F64, I64
@@ -42,10 +42,10 @@ def try_all(
     depth: int = 3,
     lambda_: float = LAMBDA,
     plans: I64 = SINGLE,
-    driver: Driver = speed_up,
+    policy: RolloutPolicy = speed_up,
     agent: int = 0,
 ) -> F64:
-    rollouts = PairedRollouts(sim.rules, SENSOR, driver, depth, GAMMA, lambda_, threads=1)
+    rollouts = PairedRollouts(sim.rules, SENSOR, policy, depth, GAMMA, lambda_, threads=1)
     rows = np.arange(sim.num_envs)
     return rollouts.returns(sim, rows, np.ones((rows.size, len(plans)), bool), plans, streams, agent)
 
@@ -82,7 +82,7 @@ def test_actions_share_their_random_numbers() -> None:
     sim = waiting_games(20)
     streams = draw_streams(np.random.default_rng(0), 20, 3)
     twice = np.array([[Action.ACCELERATE], [Action.ACCELERATE]])
-    found = try_all(sim, streams, depth=20, plans=twice, driver=value_of_free_road)
+    found = try_all(sim, streams, depth=20, plans=twice, policy=value_of_free_road)
     np.testing.assert_array_equal(found[:, 0], found[:, 1])
     assert np.any(found[:, 0, 0] != found[:, 0, 1])  # another rollout meets other traffic
 
@@ -91,11 +91,11 @@ def test_returns_do_not_depend_on_the_games_own_future_and_leave_it_alone() -> N
     sim = waiting_games(20)
     streams = draw_streams(np.random.default_rng(0), 20, 2)
     before = sim.games.copy()
-    found = try_all(sim, streams, depth=20, driver=value_of_free_road)
+    found = try_all(sim, streams, depth=20, policy=value_of_free_road)
     for name in before.dtype.names or ():
         np.testing.assert_array_equal(sim.games[name], before[name])
     sim.games["rng"] = np.arange(20) + 7
-    np.testing.assert_array_equal(try_all(sim, streams, depth=20, driver=value_of_free_road), found)
+    np.testing.assert_array_equal(try_all(sim, streams, depth=20, policy=value_of_free_road), found)
 
 
 def test_what_is_not_tried_has_no_return() -> None:
@@ -111,9 +111,9 @@ def test_what_is_not_tried_has_no_return() -> None:
 def test_many_copies_are_played_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     sim = waiting_games(5)
     streams = draw_streams(np.random.default_rng(0), 5, 2)
-    together = try_all(sim, streams, driver=value_of_free_road)
+    together = try_all(sim, streams, policy=value_of_free_road)
     monkeypatch.setattr(paired_rollouts, "COPIES", 7)
-    np.testing.assert_array_equal(try_all(sim, streams, driver=value_of_free_road), together)
+    np.testing.assert_array_equal(try_all(sim, streams, policy=value_of_free_road), together)
 
 
 def test_other_agents_are_driven_too_each_by_its_own_view() -> None:
@@ -125,7 +125,7 @@ def test_other_agents_are_driven_too_each_by_its_own_view() -> None:
         return speed_up(cells)
 
     streams = draw_streams(np.random.default_rng(0), 2, 1)
-    try_all(sim, streams, depth=2, plans=SINGLE[:1], driver=watching)
+    try_all(sim, streams, depth=2, plans=SINGLE[:1], policy=watching)
     assert len(seen) == 2 * 3  # two decisions of the ego car's, each after both others'
     assert not np.array_equal(seen[0], seen[1])
 

@@ -13,9 +13,9 @@ from agents.algorithms.deepqlearn.network import (
     TO,
     LearningSettings,
     add_gradient,
-    descend,
+    argmax,
     forward,
-    largest,
+    sgd_step,
 )
 from agents.config import TrainConfig, build_config
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
@@ -96,15 +96,15 @@ def test_step_divides_gradient_and_decay_by_the_batch_and_keeps_momentum() -> No
     layers = np.array([[2, 1, LINEAR, 0, 2, 0, 2]])
     params, velocity, gradient = np.array([2.0, -4.0, 3.0]), np.array([0.1, 0.0, -0.2]), np.array([0.8, 1.0, 0.8])
     settings = settings_of(learning_rate=0.5, momentum=0.9, batch_size=4, l2_decay=0.1, l1_decay=0.2)
-    descend(layers, settings, params, velocity, gradient)
+    sgd_step(layers, settings, params, velocity, gradient)
     np.testing.assert_allclose(params, [1.94, -4.05, 2.72], rtol=1e-14)
     np.testing.assert_allclose(velocity, [-0.06, -0.05, -0.28], rtol=1e-13)
     assert not gradient.any()
 
 
 def test_the_first_of_equal_outputs_is_chosen() -> None:
-    assert largest(np.array([0.0, 2.0, 1.0, 2.0, 2.0])) == 1
-    assert largest(np.zeros(5)) == 0
+    assert argmax(np.array([0.0, 2.0, 1.0, 2.0, 2.0])) == 1
+    assert argmax(np.zeros(5)) == 0
 
 
 def test_weights_start_as_gaussians_and_biases_before_relu_above_zero() -> None:

@@ -48,7 +48,7 @@ def test_a_refused_lane_change_is_worth_what_going_on_is_worth(small_config: Con
     for _ in range(6):
         model.env.step(np.full(60, int(Action.ACCELERATE)))
     possible = action_masks(model._batch().sim)[:, CANDIDATES[1:]]
-    rows, returns = model._try_out(0, model._make_rollouts())
+    rows, returns = model._label_states(0, model._make_rollouts())
     np.testing.assert_array_equal(rows, np.flatnonzero(possible.any(1)))  # elsewhere there is no choice
     refused = ~possible[rows]
     assert refused.any() and not refused.all(1).any()
@@ -62,7 +62,7 @@ def test_a_share_of_the_states_is_tried_out(small_config: Config) -> None:
     all_rows, some_rows = (
         begun(small_config("expert_iteration", num_envs=200, label_fraction=share)) for share in (1.0, 0.25)
     )
-    count, fewer = (len(model._try_out(0, model._make_rollouts())[0]) for model in (all_rows, some_rows))
+    count, fewer = (len(model._label_states(0, model._make_rollouts())[0]) for model in (all_rows, some_rows))
     assert 0.1 < fewer / count < 0.4
 
 
@@ -94,7 +94,7 @@ def test_value_targets_equal_returns_summed_by_hand(small_config: Config, is_new
 def test_values_that_training_begins_from_are_not_raised_again(small_config: Config) -> None:
     model = begun(small_config("expert_iteration", gamma=0.9))
     before = model.policy.average.value.bias.item()
-    rise = model._centre(torch.tensor(0.5), torch.tensor(0.5 / (1.0 - 0.9)))
+    rise = model._centre_values(torch.tensor(0.5), torch.tensor(0.5 / (1.0 - 0.9)))
     assert abs(float(rise)) < 1e-5 and model.policy.average.value.bias.item() == pytest.approx(before, abs=1e-5)
 
 
@@ -109,8 +109,8 @@ def test_a_game_that_is_cut_goes_on_in_the_value_of_its_last_state(small_config:
     model._add(played, seen, np.zeros(8, np.float32), cut, infos)
     after = np.array(seen)
     after[3] = last
-    np.testing.assert_array_equal(played.next_values[0], model._drive(after)[1])
-    assert played.next_values[0][3] != model._drive(seen)[1][3]
+    np.testing.assert_array_equal(played.next_values[0], model._act(after)[1])
+    assert played.next_values[0][3] != model._act(seen)[1][3]
 
 
 def test_only_the_newest_rounds_are_kept() -> None:
@@ -158,7 +158,7 @@ def test_gradient_steps_learn_the_lessons(small_config: Config) -> None:
     seen: Any = model._last_obs
     cells = torch.from_numpy(seen)
     returns = torch.from_numpy(np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32))
-    losses = [model._descend((cells, returns), None)[0] for _ in range(150)]
+    losses = [model._gradient_step((cells, returns), None)[0] for _ in range(150)]
     assert losses[-1] < 0.5 * losses[0]
 
 
