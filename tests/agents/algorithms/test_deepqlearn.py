@@ -409,5 +409,5 @@ def test_presets_are_the_originals_two_networks() -> None:
     "settings", [{"kind": "gaps"}, {"num_envs": 2}, {"reward": "speed"}, {"device": "cuda"}, {"encoder.name": "dense"}]
 )
 def test_a_run_that_the_original_could_not_be_is_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="deepqlearn (learns from|plays one game)"):
+    with pytest.raises(ValueError, match="deepqlearn learns (from|in one env)"):
         build(**settings)
