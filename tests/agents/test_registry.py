@@ -26,7 +26,7 @@ def test_an_entry_says_what_its_module_does(entry: Entry) -> None:
     algorithm = entry.load()
     assert set(algorithm.presets) <= set(entry.presets)
     if isinstance(algorithm, SB3Algorithm):
-        assert (algorithm.start is not None) == entry.can_warm_start
+        assert (algorithm.initialise is not None) == entry.can_warm_start
     assert algorithm.config.__doc__ and algorithm.config.__doc__.startswith("Hyperparameters of ")
 
 
