@@ -277,19 +277,19 @@ def print_lines(lines: Sequence["Line"]) -> None:
         return
     first = lines[0]
     official = first.protocol == "official"
-    games = {(line.rules, line.other_agents) for line in lines}
+    roads = {(line.rules, line.other_agents) for line in lines}
     kind = "official scores" if official else f"scores of {first.runs} runs on {first.seed_set} seeds"
-    game = f"{first.rules} rules, {first.other_agents} other agents" if len(games) == 1 else "each under its own"
-    table = Table(title=f"{kind}, {game} [mph]", title_justify="left", box=box.SIMPLE_HEAD)
+    road = f"{first.rules} rules, {first.other_agents} other agents" if len(roads) == 1 else "each under its own"
+    table = Table(title=f"{kind}, {road} [mph]", title_justify="left", box=box.SIMPLE_HEAD)
     for heading in ("policy", "file"):
         table.add_column(heading, overflow="fold")
-    numbers = ("score", "mean", "95% of the mean" if official else "95% of the score", "sd")
-    for heading in (*(("rules", "other agents") if len(games) > 1 else ()), *numbers):
+    columns = ("score", "mean", "95% of the mean" if official else "95% of the score", "sd")
+    for heading in (*(("rules", "other agents") if len(roads) > 1 else ()), *columns):
         table.add_column(heading, justify="right", no_wrap=True)
     names = _short_names(lines)
     for line in lines[:LINES]:
         label = line.policy if line.access == "contest" else f"{line.policy} ({line.access})"
-        own = (str(line.rules), str(line.other_agents)) if len(games) > 1 else ()
+        own = (str(line.rules), str(line.other_agents)) if len(roads) > 1 else ()
         values = (
             f"{line.score:.2f}",
             f"{line.mean_mph:.2f}",
