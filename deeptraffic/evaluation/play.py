@@ -112,18 +112,23 @@ class PolicyRunner:
     def _play_plain(self, runs: Runs, sensor: Sensor) -> None:
         """`play` with as little as possible between two decisions."""
         act, agent_indices, obs, count, action = self.policy.act, self.agent_indices, self.obs, len(Action), 0
-        while (agent := next_observation(runs, action, sensor, obs)) != NOBODY:
+        parts, window = tuple(runs), tuple(sensor)
+        while (agent := next_observation(parts, action, window, obs)) != NOBODY:
             action = int(act(obs, agent_indices[agent])[0])
             if not 0 <= action < count:
                 raise ValueError(f"policy {self.policy.label} returned {action}; actions are 0 to {count - 1}")
 
 
 @compiled
-def next_observation(runs: Runs, action: int, sensor: Sensor, obs: F64) -> int:
-    """As `next_decision`, and write what the agent that is due observes to obs (1, D)."""
+def next_observation(parts: tuple[Any, ...], action: int, window: tuple[int, int, int], obs: F64) -> int:
+    """As `next_decision`, and write what the agent that is due observes to obs (1, D).
+
+    parts, window: of the runs and the sensor, plain tuples, which Numba takes from Python faster than NamedTuples
+    """
+    runs = Runs(*parts)
     agent = next_decision(runs, action)
     if agent != NOBODY:
-        sense(runs.rules[0], sensor, runs.games[0], agent, obs[0])
+        sense(runs.rules[0], Sensor(*window), runs.games[0], agent, obs[0])
     return agent
 
 
