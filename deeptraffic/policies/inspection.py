@@ -91,7 +91,7 @@ def _layer_table(policy_file: PolicyFile) -> Table:
 
 @dataclass(frozen=True)
 class FirstLayer:
-    """The first weights over what the network sees.
+    """The first weights over the network's input.
 
     number, kind: index of the layer, from 1, and its type
     weight: (units, rows, columns) float64

@@ -48,7 +48,7 @@ class Net(NamedTuple):
 
 
 class Program(NamedTuple):
-    """An assembled network and what is known of it.
+    """An assembled network and its sizes.
 
     net: for compiled code
     inputs: size of the input

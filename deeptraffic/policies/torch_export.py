@@ -189,7 +189,7 @@ class _Builder:
         self.add(v.LayerNorm(epsilon=module.eps), ones | _numbers(module, weight="weight", bias="bias"))
 
     def batch_norm(self, module: Any) -> None:
-        """Folded: what it does once it is trained is a scale."""
+        """Folded: in evaluation mode it is a scale."""
         if module.running_mean is None:
             raise ValueError("a batch norm without running statistics depends on its batch; track them")
         n = _numbers(module, mean="running_mean", variance="running_var", weight="weight", bias="bias")

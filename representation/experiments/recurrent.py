@@ -250,8 +250,8 @@ def draw_run(axes: Axes, answer: F32, single: F32, cell: str, test: Sequences) -
     true = np.where(known, SPEED_UNIT * test["target"][run, :, lane], np.nan)
     axes.plot(time, true, color=GREY, lw=5, alpha=0.5, solid_capstyle="round", label="true")
     axes.plot(time, np.where(known, answer[run, :, lane], np.nan), color=BLUE, marker="o", ms=3, label=cell)
-    told_by_one = np.where(known, single[run, :, lane], np.nan)
-    axes.plot(time, told_by_one, color=ORANGE, ls="--", lw=1.2, label="MLP, 1 frame")
+    by_one = np.where(known, single[run, :, lane], np.nan)
+    axes.plot(time, by_one, color=ORANGE, ls="--", lw=1.2, label="MLP, 1 frame")
     lost = time[test["rows"][run, :, -1] == 0]
     axes.plot(lost, np.full(lost.shape, axes.get_ylim()[0]), "|", color="black", ms=9, label="frame lost")
     axes.set_xlabel("decision")

@@ -43,7 +43,7 @@ class JSToken(NamedTuple):
 
 
 def tokenize(text: str, first_line: int = 1) -> list[JSToken]:
-    """Split JavaScript text into tokens; raise ConvNetJSError at what is none."""
+    """Split JavaScript text into tokens; raise ConvNetJSError at anything else."""
     tokens, at, line = [], 0, first_line
     while at < len(text):
         match = _TOKEN.match(text, at)
