@@ -75,7 +75,8 @@ class CompetitionConfig(Checked):
         for name, most in MAX_TEXT.items():
             text = getattr(self, name)
             if not isinstance(text, str) or len(text) > most or (name == "title" and not text.strip()):
-                raise ValueError(f"{name} must be a string of up to {most} characters, got {text!r:.80}")
+                kind = "non-blank string" if name == "title" else "string"
+                raise ValueError(f"{name} must be a {kind} of up to {most} characters, got {text!r:.80}")
         if self.rules not in CONTESTS:
             raise ValueError(f"rules={self.rules!r} do not exist; choose one of {', '.join(map(str, CONTESTS))}")
         object.__setattr__(self, "other_agents", _agent_counts(self.other_agents, self.rules))

@@ -51,13 +51,11 @@ class MemorySpeed(Experiment):
         axes.legend(frameon=False)
         save_figure(figure, job.folder / "memory-speed.png", REPORT_DPI)
         note = "; ".join(f"{name}: {sizes[name]:,} parameters, {seconds[name]:.0f} CPU s" for name in errors)
-        estimated_by = Metric(
-            "RMSE of hidden speeds", errors["memory"], {"gru": errors["gru"]}, "mph", False, None, note
-        )
+        metric = Metric("RMSE of hidden speeds", errors["memory"], {"gru": errors["gru"]}, "mph", False, None, note)
         caption = (
             "A neural Turing machine and a GRU learn to estimate hidden speeds, on the same runs for the same epochs."
         )
-        return ExperimentResult([estimated_by], [Plot("memory-speed.png", caption)], [WEIGHTS])
+        return ExperimentResult([metric], [Plot("memory-speed.png", caption)], [WEIGHTS])
 
     def _error(self, model: SpeedModel, test: Sequences) -> float:
         known = test["known"]

@@ -26,7 +26,7 @@ def test_a_file_becomes_settings_and_a_record_again(tmp_path: Path) -> None:
     ("record", "message"),
     [
         ({"titel": "x"}, "there is no setting titel; a competition has access,"),
-        ({"title": "  "}, "title="),
+        ({"title": "  "}, "title must be a non-blank string of up to 100 characters, got '  '"),
         ({"title": "x" * 101}, "up to 100 characters"),
         ({"rules": 2019}, "choose one of 2017, 2018"),
         ({"other_agents": [11]}, r"in \[0, 10\]"),
