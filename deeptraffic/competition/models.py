@@ -10,6 +10,7 @@ may report.
 
 import json
 import secrets
+from functools import lru_cache
 from typing import Annotated, Any
 
 import numpy as np
@@ -43,6 +44,11 @@ def new_key() -> str:
     return secrets.token_hex(16)
 
 
+@lru_cache(maxsize=256)
+def _config_of(text: str) -> CompetitionConfig:  # kept, since every row that is joined to a competition reads its text
+    return CompetitionConfig.from_record(json.loads(text))
+
+
 class ConfigText(TypeDecorator[CompetitionConfig]):
     """A competition's settings, kept as JSON text."""
 
@@ -56,7 +62,7 @@ class ConfigText(TypeDecorator[CompetitionConfig]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> CompetitionConfig:
         """Return the settings."""
-        return CompetitionConfig.from_record(json.loads(value))
+        return _config_of(value)
 
 
 class PackedArray(TypeDecorator[NDArray[Any]]):

@@ -227,11 +227,11 @@ def _shown() -> Select[Submission]:
     short = (Evaluation.submission_id == Submission.id, Evaluation.kind.in_(evaluations.SHORT))
     latest = select(func.max(Evaluation.id)).where(*short).correlate(Submission).scalar_subquery()
     options = (
-        joinedload(Submission.owner),
+        joinedload(Submission.owner).load_only(Person.name),
         joinedload(Submission.competition),
-        joinedload(Submission.member),
+        joinedload(Submission.member).load_only(Member.best_id, Member.chosen_id),
         joinedload(Submission.validation).load_only(result.score),
-        joinedload(Submission.result),
+        joinedload(Submission.result).load_only(result.score, result.mean, result.mean_low, result.mean_high),
         joinedload(Submission.replaced).load_only(result.score),
         contains_eager(Submission.job.of_type(job)),
     )
