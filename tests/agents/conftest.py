@@ -1,4 +1,4 @@
-"""Runs small enough for tests: a few games, a small network, updates every few dozen decisions."""
+"""Runs small enough for tests: a few envs, a small network, updates every few dozen decisions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +31,7 @@ SMALL: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def small_config() -> Callable[..., TrainConfig]:
-    """Give a function (algo, **settings) -> a run of 384 decisions in 8 games."""
+    """Give a function (algo, **settings) -> a run of 384 decisions in 8 envs."""
 
     def build(algo: str, **settings: Any) -> TrainConfig:
         small = {"num_envs": 8, "max_steps": 9, "total_timesteps": 384, "hidden": [16], "seed": 3}

@@ -1,4 +1,4 @@
-"""From weights to drivers: the network that drives is the one that was trained, and nothing else is read."""
+"""Export of weights: the policy acts as the network that was trained, and nothing else is read."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -26,24 +26,24 @@ from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.sim.rules import RoadConfig
 
-GAMES, ACTIONS, LENGTH = 16, 4, 5
+NUM_ENVS, ACTIONS, LENGTH = 16, 4, 5
 
 
 class Identity(VecEnv):
-    """One of four numbers is shown; the action of that number earns 1, any other 0. A game lasts five decisions.
+    """One of four digits is shown; the action of that digit earns 1, any other 0. An episode has five decisions.
 
     seen: 1, or 0 to hide the number
     """
 
     def __init__(self, seen: float = 1.0) -> None:
         self.seen, self.random, self.render_mode = seen, np.random.default_rng(0), None
-        self.steps = np.arange(GAMES) % LENGTH
-        super().__init__(GAMES, spaces.Box(0.0, 1.0, (ACTIONS,), np.float32), spaces.Discrete(ACTIONS))
+        self.steps = np.arange(NUM_ENVS) % LENGTH
+        super().__init__(NUM_ENVS, spaces.Box(0.0, 1.0, (ACTIONS,), np.float32), spaces.Discrete(ACTIONS))
         self.obs = self._show()
 
     def _show(self) -> np.ndarray:
-        self.number = self.random.integers(ACTIONS, size=GAMES)
-        return self.seen * np.eye(ACTIONS, dtype=np.float32)[self.number]
+        self.digit = self.random.integers(ACTIONS, size=NUM_ENVS)
+        return self.seen * np.eye(ACTIONS, dtype=np.float32)[self.digit]
 
     def reset(self) -> np.ndarray:
         return self.obs.copy()
@@ -52,7 +52,7 @@ class Identity(VecEnv):
         self.actions = actions
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
-        rewards = (self.actions == self.number).astype(np.float32)
+        rewards = (self.actions == self.digit).astype(np.float32)
         self.obs = self._show()
         self.steps = (self.steps + 1) % LENGTH
         dones = self.steps == 0
@@ -62,7 +62,7 @@ class Identity(VecEnv):
     def close(self) -> None: ...
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        return [getattr(self, attr_name)] * GAMES
+        return [getattr(self, attr_name)] * NUM_ENVS
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None: ...
 
@@ -70,7 +70,7 @@ class Identity(VecEnv):
         raise AttributeError(method_name)
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
-        return [False] * GAMES
+        return [False] * NUM_ENVS
 
 
 NETWORK: dict[str, Any] = {"policy_kwargs": {"net_arch": [16]}, "seed": 0, "device": "cpu"}
@@ -90,8 +90,8 @@ LEARNERS: dict[str, Callable[[VecEnv], BaseAlgorithm]] = {
 }
 
 
-def share_right(learner: str, seen: float) -> float:
-    """Train for 8,000 decisions; return the share of numbers that are then named."""
+def fraction_right(learner: str, seen: float) -> float:
+    """Train for 8,000 decisions; return the fraction of correct actions after it."""
     task = Identity(seen)
     model = LEARNERS[learner](task)
     model.learn(8_000)
@@ -104,12 +104,12 @@ def share_right(learner: str, seen: float) -> float:
 
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_the_number_shown_is_named_without_a_mistake(learner: str) -> None:
-    assert share_right(learner, seen=1.0) == 1.0
+    assert fraction_right(learner, seen=1.0) == 1.0
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_a_number_that_is_hidden_is_only_guessed(learner: str) -> None:
-    assert share_right(learner, seen=0.0) < 0.4  # one in four, and its spread over 640 decisions
+    assert fraction_right(learner, seen=0.0) < 0.4  # one in four, and its spread over 640 decisions
 
 
 # No traffic. Under the 2017 rules a car starts with less than full throttle and repeats its action in every frame: to
@@ -131,7 +131,7 @@ def test_on_an_empty_road_the_best_possible_speed_is_reached(
     assert np.all(found > best - 0.1)
 
 
-# Random driving has a mean of 60.5 mph, a short rule over the lane gaps one of 68.0. With fewer games PPO takes more
+# Random driving has a mean of 60.5 mph, a short rule over the lane gaps one of 68.0. With fewer envs PPO takes more
 # gradient steps on its 30,000 decisions: 67.5 to 68.0 mph with seeds 0 to 2.
 BARS = {"ppo": (30_000, 67.0), "pqn": (100_000, 68.0)}
 SETTINGS: dict[str, dict[str, int]] = {"ppo": {"num_envs": 64, "batch_size": 512}, "pqn": {}}

@@ -1,4 +1,4 @@
-"""Paired rollouts: returns against arithmetic, common random numbers, and no look into the game's own future."""
+"""Paired rollouts: returns against arithmetic, common random numbers, and no use of the simulator's real future."""
 
 from typing import Any
 
@@ -19,16 +19,16 @@ PAIRS = np.array([[Action.ACCELERATE, Action.LEFT], [Action.RIGHT, Action.RIGHT]
 
 
 def speed_up(cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.floating]]:
-    """A driver that goes on at full throttle and thinks that every state is worth the same."""
+    """A policy that accelerates and values every state the same."""
     return np.full(len(cells), int(Action.ACCELERATE)), np.full(len(cells), VALUE)
 
 
 def value_of_free_road(cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.floating]]:
-    """A driver that values what it sees, so that a return depends on where it has come to."""
+    """A policy that values the observation, so that a return depends on the last state."""
     return np.full(len(cells), int(Action.ACCELERATE)), cells.mean(1).astype(np.float64)
 
 
-def waiting_games(count: int, others: int = 0) -> Simulator:
+def waiting_simulator(count: int, others: int = 0) -> Simulator:
     sim = Simulator(RoadConfig(other_agents=others).build(), count, threads=1)
     sim.reset_open(range(count))
     for _ in range(4):
@@ -51,7 +51,7 @@ def try_all(
 
 
 def rewards_of(rules: Rules, game: Any, stream: Any, plan: I64, depth: int) -> list[float]:
-    """What one copy of a game earns, decision by decision, when its random stream is another."""
+    """Rewards of one copy of an env, decision by decision, with another random stream."""
     sim = Simulator(rules, 1, threads=1)
     sim.games[0] = game
     sim.games["rng"][0] = stream
@@ -66,7 +66,7 @@ def rewards_of(rules: Rules, game: Any, stream: Any, plan: I64, depth: int) -> l
 @pytest.mark.parametrize(("plans", "depth"), [(SINGLE, 1), (SINGLE, 4), (PAIRS, 2), (PAIRS, 4)])
 @pytest.mark.parametrize("lambda_", [0.0, LAMBDA, 1.0])
 def test_a_return_is_the_lambda_return_of_its_copy(plans: I64, depth: int, lambda_: float) -> None:
-    sim = waiting_games(3)
+    sim = waiting_simulator(3)
     streams = draw_streams(np.random.default_rng(0), 3, 2)
     found, length = try_all(sim, streams, depth, lambda_, plans), plans.shape[1]
     for b, k, r in np.ndindex(found.shape):
@@ -79,7 +79,7 @@ def test_a_return_is_the_lambda_return_of_its_copy(plans: I64, depth: int, lambd
 
 
 def test_actions_share_their_random_numbers() -> None:
-    sim = waiting_games(20)
+    sim = waiting_simulator(20)
     streams = draw_streams(np.random.default_rng(0), 20, 3)
     twice = np.array([[Action.ACCELERATE], [Action.ACCELERATE]])
     found = try_all(sim, streams, depth=20, plans=twice, policy=value_of_free_road)
@@ -87,8 +87,8 @@ def test_actions_share_their_random_numbers() -> None:
     assert np.any(found[:, 0, 0] != found[:, 0, 1])  # another rollout meets other traffic
 
 
-def test_returns_do_not_depend_on_the_games_own_future_and_leave_it_alone() -> None:
-    sim = waiting_games(20)
+def test_returns_neither_use_nor_change_the_simulators_random_stream() -> None:
+    sim = waiting_simulator(20)
     streams = draw_streams(np.random.default_rng(0), 20, 2)
     before = sim.games.copy()
     found = try_all(sim, streams, depth=20, policy=value_of_free_road)
@@ -99,7 +99,7 @@ def test_returns_do_not_depend_on_the_games_own_future_and_leave_it_alone() -> N
 
 
 def test_what_is_not_tried_has_no_return() -> None:
-    sim = waiting_games(4)
+    sim = waiting_simulator(4)
     tried = np.array([[True, False, True], [True, True, True], [False, False, False], [True, False, False]])
     streams = draw_streams(np.random.default_rng(0), 4, 2)
     rollouts = PairedRollouts(sim.rules, SENSOR, speed_up, 2, GAMMA, LAMBDA, threads=1)
@@ -109,15 +109,15 @@ def test_what_is_not_tried_has_no_return() -> None:
 
 
 def test_many_copies_are_played_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    sim = waiting_games(5)
+    sim = waiting_simulator(5)
     streams = draw_streams(np.random.default_rng(0), 5, 2)
     together = try_all(sim, streams, policy=value_of_free_road)
     monkeypatch.setattr(paired_rollouts, "COPIES", 7)
     np.testing.assert_array_equal(try_all(sim, streams, policy=value_of_free_road), together)
 
 
-def test_other_agents_are_driven_too_each_by_its_own_view() -> None:
-    sim = waiting_games(2, others=2)
+def test_other_agents_act_too_each_by_its_own_observation() -> None:
+    sim = waiting_simulator(2, others=2)
     seen: list[NDArray[np.float32]] = []
 
     def watching(cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.floating]]:
@@ -131,7 +131,7 @@ def test_other_agents_are_driven_too_each_by_its_own_view() -> None:
 
 
 def test_another_agents_plan_is_worth_what_the_team_earns() -> None:
-    sim = waiting_games(2, others=2)
+    sim = waiting_simulator(2, others=2)
     sim.run_to_decision(int(Action.ACCELERATE))
     assert sim.state.waiting.tolist() == [1, 1]
     streams, game = draw_streams(np.random.default_rng(0), 2, 1), sim.get_state([0])

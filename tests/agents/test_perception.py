@@ -26,8 +26,8 @@ WITH_ENCODERS = [algo for algo in sb3_names() if algo != "expert_iteration"]  # 
 def weights(tmp_path: Path) -> Path:
     """A pretrained encoder of lane gaps."""
     torch.manual_seed(3)
-    games = make_vec_env(build_config("ppo", settings={"num_envs": 1, "batch_size": 16}))
-    encoder = make_encoder("dense", games.observation_space, 10, hidden=[12])
+    env = make_vec_env(build_config("ppo", settings={"num_envs": 1, "batch_size": 16}))
+    encoder = make_encoder("dense", env.observation_space, 10, hidden=[12])
     encoder.observed = {"kind": "gaps"}
     encoder.save(tmp_path / "gaps.safetensors")
     return tmp_path / "gaps.safetensors"

@@ -35,7 +35,7 @@ def planner_of(advantages: tuple[float, float, float], **settings: float) -> Pla
     return Planner(Fixed(advantages), SENSOR, config)  # type: ignore[arg-type]
 
 
-def waiting_games(count: int) -> Simulator:
+def waiting_simulator(count: int) -> Simulator:
     sim = Simulator(RULES_2018, count, threads=1)
     sim.reset_open(range(count))
     for _ in range(6):
@@ -72,7 +72,7 @@ def test_means_leave_out_what_was_not_tried_again() -> None:
 
 
 def test_a_lane_change_that_would_be_refused_is_never_picked() -> None:
-    planner, sim = planner_of((0.0, 5.0, 5.0)), waiting_games(60)
+    planner, sim = planner_of((0.0, 5.0, 5.0)), waiting_simulator(60)
     planner.attach(sim)
     cells = sim.sense(SENSOR).astype(np.float64)
     actions = planner.act(cells, np.arange(60))
@@ -88,7 +88,7 @@ def test_a_lane_change_that_would_be_refused_is_never_picked() -> None:
 def test_equal_returns_leave_the_choice_to_the_network(
     monkeypatch: pytest.MonkeyPatch, advantages: tuple[float, float, float], favourite: int, plan_length: int
 ) -> None:
-    planner, sim = planner_of(advantages, plan_length=plan_length), waiting_games(40)
+    planner, sim = planner_of(advantages, plan_length=plan_length), waiting_simulator(40)
     planner.attach(sim)
     give_returns(planner, monkeypatch, np.full(len(planner.plans), 1.5))
     prior = np.tile(np.array(advantages, np.float32), (40, 1))
@@ -102,7 +102,7 @@ def test_a_clear_lead_outweighs_the_network_and_a_doubtful_one_does_not(
     monkeypatch: pytest.MonkeyPatch, plan_length: int
 ) -> None:
     temperatures = {"prior_temperature": 0.2, "temperature": 0.1}
-    planner, sim = planner_of((1.0, 0.0, 0.0), plan_length=plan_length, **temperatures), waiting_games(40)
+    planner, sim = planner_of((1.0, 0.0, 0.0), plan_length=plan_length, **temperatures), waiting_simulator(40)
     planner.attach(sim)
     free = action_masks(sim)[:, CANDIDATES[1:]].all(1)
     prior = np.tile(np.array([1.0, 0.0, 0.0], np.float32), (40, 1))

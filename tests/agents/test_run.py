@@ -14,7 +14,7 @@ from agents.run import RunFolder, is_run_folder
 from deeptraffic.run_dir import versions, write_atomically
 
 
-def begun(path: Path, config: TrainConfig) -> RunFolder:
+def started(path: Path, config: TrainConfig) -> RunFolder:
     run = RunFolder(path)
     run.check(config)
     run.begin(config)
@@ -23,15 +23,15 @@ def begun(path: Path, config: TrainConfig) -> RunFolder:
 
 def test_a_run_can_be_taken_up_with_the_same_configuration(tmp_path: Path) -> None:
     config = build_config("dqn", settings=["gamma=0.5"])
-    run = begun(tmp_path / "run", config)
+    run = started(tmp_path / "run", config)
     assert is_run_folder(run.path) and not is_run_folder(tmp_path)
     assert run.config() == config
-    begun(run.path, config)
+    started(run.path, config)
     assert len(json.loads(run.versions_file.read_text())) == 2
 
 
 def test_other_settings_are_refused_by_name_but_training_may_be_extended(tmp_path: Path) -> None:
-    run = begun(tmp_path, build_config("ppo"))
+    run = started(tmp_path, build_config("ppo"))
     with pytest.raises(ValueError, match="agent.gamma was 0.92, now 0.5.*another folder"):
         run.check(build_config("ppo", settings=["gamma=0.5"]))
     run.check(build_config("ppo", settings=["total_timesteps=2e6"]))
@@ -56,7 +56,7 @@ def test_a_damaged_configuration_is_reported(tmp_path: Path, content: str) -> No
 def test_loading_needs_a_run_with_a_network(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no training run"):
         load_policy(tmp_path)
-    run = begun(tmp_path, build_config("ppo"))
+    run = started(tmp_path, build_config("ppo"))
     with pytest.raises(ValueError, match="no network yet"):
         load_policy(tmp_path)
     run.best_file.write_bytes(b"damaged")
@@ -75,7 +75,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeyp
 
 
 def test_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
-    run = begun(tmp_path, build_config("ppo"))
+    run = started(tmp_path, build_config("ppo"))
     assert run.newest_checkpoint() is None
     with run.locked():
         for decisions in (900, 1000, 11000):
@@ -86,7 +86,7 @@ def test_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
 
 
 def test_metrics_survive_a_cut_line_and_forget_what_comes_again(tmp_path: Path) -> None:
-    run = begun(tmp_path, build_config("ppo"))
+    run = started(tmp_path, build_config("ppo"))
     for decisions in (100, 200, 300):
         run.add_metrics({"decisions": decisions})
     with run.metrics_file.open("a") as file:
@@ -120,7 +120,7 @@ def test_loading_a_policy_of_dense_layers_needs_no_torch(
 
     from agents.export import weights_content
 
-    run = begun(tmp_path, small_config("ppo", hidden=[]))
+    run = started(tmp_path, small_config("ppo", hidden=[]))
     weights = {"0.weight": np.ones((5, 42), np.float32), "0.bias": np.arange(5, dtype=np.float32)}
     write_atomically(run.best_file, weights_content(weights, {"decisions": "7"}))
     program = (

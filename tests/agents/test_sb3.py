@@ -1,4 +1,4 @@
-"""Stable-Baselines3's algorithms as we make them."""
+"""Stable-Baselines3 models: their networks, exploration and export."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ Config = Callable[..., TrainConfig]
 
 @pytest.mark.parametrize("algo", ["ppo", "a2c", "dqn"])
 @pytest.mark.parametrize("settings", [{}, {"kind": "vector"}, {"hidden": []}], ids=["gaps", "vector", "linear"])
-def test_the_compiled_driver_acts_as_the_network_does(
+def test_the_compiled_policy_acts_as_the_network_does(
     small_config: Config, algo: str, settings: dict[str, Any]
 ) -> None:
     config = small_config(algo, num_envs=64, **settings)
@@ -37,7 +37,7 @@ def test_the_compiled_driver_acts_as_the_network_does(
 
 
 @pytest.mark.parametrize("algo", ["reinforce", "a2c", "ppo", "maskable_ppo", "dqn", "qrdqn", "pqn"])
-def test_a_layer_that_lanes_share_is_driven_with_by_every_algorithm(small_config: Config, algo: str) -> None:
+def test_every_algorithm_exports_a_layer_shared_by_lanes(small_config: Config, algo: str) -> None:
     config = small_config(algo, num_envs=64, kind="vector", dtype="float32", lane_units=3)
     env = make_vec_env(config)
     model = make_model(config, env)
@@ -52,7 +52,7 @@ def test_a_layer_that_lanes_share_is_driven_with_by_every_algorithm(small_config
 @pytest.mark.parametrize(
     ("kind", "settings"), [("kinematics", {}), ("pixels", {}), ("grid", {}), ("gaps_ego", {"temporal_window": 1})]
 )
-def test_a_driver_is_made_from_any_observation(small_config: Config, kind: str, settings: dict[str, Any]) -> None:
+def test_a_policy_is_made_for_any_observation(small_config: Config, kind: str, settings: dict[str, Any]) -> None:
     config = small_config("ppo", num_envs=4, batch_size=16, kind=kind, **settings)
     env = make_vec_env(config)
     model = make_model(config, env)
@@ -62,7 +62,7 @@ def test_a_driver_is_made_from_any_observation(small_config: Config, kind: str, 
     assert policy.observation.kind == kind
 
 
-def test_each_game_tosses_its_own_exploration_coin(small_config: Config) -> None:
+def test_each_env_explores_independently(small_config: Config) -> None:
     config = small_config("dqn", num_envs=200)
     model = make_model(config, make_vec_env(config))
     assert isinstance(model, PerEnvDQN) and isinstance(model, DQN)
@@ -70,10 +70,10 @@ def test_each_game_tosses_its_own_exploration_coin(small_config: Config) -> None
     greedy = model.predict(obs[:1], deterministic=True)[0][0]
     model.exploration_rate = 0.5
     np.random.seed(0)
-    share = np.mean([(model.predict(obs)[0] != greedy).mean() for _ in range(50)])
+    fraction = np.mean([(model.predict(obs)[0] != greedy).mean() for _ in range(50)])
     spread = np.std([(model.predict(obs)[0] != greedy).mean() for _ in range(50)])
-    assert share == pytest.approx(0.5 * 0.8, abs=0.02)  # a fifth of the random actions are the greedy one
-    assert spread == pytest.approx((0.4 * 0.6 / 200) ** 0.5, rel=0.4)  # one coin for all would give about 0.4
+    assert fraction == pytest.approx(0.5 * 0.8, abs=0.02)  # a fifth of the random actions are the greedy one
+    assert spread == pytest.approx((0.4 * 0.6 / 200) ** 0.5, rel=0.4)  # one draw for all envs would give about 0.4
     model.exploration_rate = 0.0
     assert (model.predict(obs)[0] == greedy).all()
 
@@ -84,7 +84,7 @@ def test_the_learning_rate_falls_in_a_line(small_config: Config) -> None:
     assert [model.lr_schedule(left) for left in (1.0, 0.5, 0.0)] == pytest.approx([0.01, 0.0055, 0.001])
 
 
-def test_equal_seeds_make_equal_networks_and_games(small_config: Config) -> None:
+def test_equal_seeds_make_equal_networks_and_envs(small_config: Config) -> None:
     first, same, other = (small_config("ppo", seed=seed) for seed in (5, 5, 6))
     made = [(make_vec_env(config), config) for config in (first, same, other)]
     obs = []

@@ -30,7 +30,7 @@ class KilledError(Exception):
 
 
 def die_at(monkeypatch: pytest.MonkeyPatch, decisions: int) -> None:
-    """Make training end abruptly at the first step past `decisions`."""
+    """Make training end abruptly at the first step after `decisions`."""
     count = SB3Learner.count_speeds
 
     def count_speeds(self: SB3Learner, dones: Any) -> None:
@@ -47,7 +47,7 @@ def timeless(folder: Path) -> list[dict[str, Any]]:
 
 
 def final_state(folder: Path) -> dict[str, Any]:
-    """The last checkpoint: networks, optimiser, games, random streams."""
+    """The last checkpoint: networks, optimiser, envs, random streams."""
     checkpoint = RunFolder(folder).newest_checkpoint()
     assert checkpoint is not None
     state = torch.load(checkpoint, weights_only=True)

@@ -1,4 +1,4 @@
-"""Beginning from a network that drives already."""
+"""Warm start: new networks that are initialised from a policy."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,67 +43,67 @@ def policy_file(path: Path, activation: Any = Relu, bias: bool = True) -> Path:
 
 
 @pytest.mark.parametrize("algo", ["ppo", "team_ppo"])
-def test_a_new_agent_drives_as_the_run_it_begins_from(trained: Path, small_config: Config, algo: str) -> None:
-    start = network_policy(load_policy(trained), "trained")
-    settings = init_settings(start)
+def test_a_new_agent_acts_as_the_run_it_is_initialised_from(trained: Path, small_config: Config, algo: str) -> None:
+    init_policy = network_policy(load_policy(trained), "trained")
+    settings = init_settings(init_policy)
     assert settings["agent.hidden"] == [16, 8] and settings["agent.activation"] == "relu"
     config = small_config(algo, **{k: v for k, v in settings.items() if k != "agent.hidden"}, hidden=[16, 8])
-    model = make_model(config, make_vec_env(config), start)
-    driver = make_policy(model, config, "new")
+    model = make_model(config, make_vec_env(config), init_policy)
+    new_policy = make_policy(model, config, "new")
     sensor = config.observation.sensor
     assert sensor.lanes_side == 2
     cells = np.random.default_rng(1).choice([0.0, 0.02, 0.04, 1.0], size=(200, sensor.size))
     expected = load_policy(trained).act(cells, np.arange(200))
-    np.testing.assert_array_equal(driver.act(cells, np.arange(200)), expected)
+    np.testing.assert_array_equal(new_policy.act(cells, np.arange(200)), expected)
     state = model.policy.state_dict()
     for name, tensor in state.items():
         if name.startswith("mlp_extractor.policy_net"):
             torch.testing.assert_close(state[name.replace("policy_net", "value_net")], tensor)
 
 
-def test_a_layer_that_lanes_share_is_begun_from_too(tmp_path: Path, small_config: Config, quiet: Console) -> None:
+def test_a_layer_shared_by_lanes_is_initialised_too(tmp_path: Path, small_config: Config, quiet: Console) -> None:
     settings = {"kind": "vector", "dtype": "float32", "lane_units": 4, "hidden": [8], "activation": "relu"}
     train(small_config("pqn", layer_norm=False, **settings), tmp_path / "first", quiet)
-    start = network_policy(load_policy(tmp_path / "first"), "first")
-    found = init_settings(start)
+    init_policy = network_policy(load_policy(tmp_path / "first"), "first")
+    found = init_settings(init_policy)
     assert (found["agent.lane_units"], found["agent.hidden"], found["observation.kind"]) == (4, [8], "vector")
     config = small_config("team_ppo", init_gain=25.0, **settings)
-    model = make_model(config, make_vec_env(config), start)
-    driver = make_policy(model, config, "new")
+    model = make_model(config, make_vec_env(config), init_policy)
+    new_policy = make_policy(model, config, "new")
     cells = np.random.default_rng(1).choice([0.0, 0.02, 0.04, 1.0], size=(200, 420))
     expected = load_policy(tmp_path / "first")
-    np.testing.assert_array_equal(driver.act(cells, np.arange(200)), expected.act(cells, np.arange(200)))
-    np.testing.assert_allclose(logits(driver, cells), 25.0 * logits(expected, cells), rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(new_policy.act(cells, np.arange(200)), expected.act(cells, np.arange(200)))
+    np.testing.assert_allclose(logits(new_policy, cells), 25.0 * logits(expected, cells), rtol=1e-3, atol=1e-3)
 
 
 def logits(policy: Any, cells: Any) -> Any:
-    """What a driver's network answers to cells (B, D)."""
+    """Outputs of a policy's network for cells (B, D)."""
     program = policy.network.assemble()
     return np.array([program.run(row) for row in cells])
 
 
-def test_a_policy_file_is_begun_from_by_the_command(tmp_path: Path, quiet: Console) -> None:
+def test_the_command_initialises_from_a_policy_file(tmp_path: Path, quiet: Console) -> None:
     file = policy_file(tmp_path / "mine.safetensors")
     small = ["num_envs=4", "n_steps=4", "batch_size=8", "total_timesteps=16", "evaluation_runs=0", "critic_warmup=1000"]
     start = init_settings(network_policy(load_policy(file), "file"))
     given = {"init": str(file), **start, **dict(parse_setting(setting) for setting in small)}
     train(configure("ppo", tmp_path / "run", settings=given), tmp_path / "run", quiet)
     cells = np.random.default_rng(1).choice([0.0, 0.02, 0.04, 1.0], size=(200, 42))
-    file.unlink()  # a run that has begun needs it no more
+    file.unlink()  # a run that has started no longer needs it
     again = train(configure("ppo", tmp_path / "run", settings=["total_timesteps=48"]), tmp_path / "run", quiet)
     assert again.decisions == 48
     rows = np.arange(200)
     expected = policy_file(tmp_path / "same.safetensors")
-    driver = read_policy(expected).policy()
-    driver.reset(rows)
-    np.testing.assert_array_equal(load_policy(tmp_path / "run").act(cells, rows), driver.act(cells, rows))
+    new_policy = read_policy(expected).policy()
+    new_policy.reset(rows)
+    np.testing.assert_array_equal(load_policy(tmp_path / "run").act(cells, rows), new_policy.act(cells, rows))
 
 
 def test_the_critic_learns_alone_at_first(small_config: Config) -> None:
     def weights(model: Any, part: str) -> list[torch.Tensor]:
         return [tensor.clone() for name, tensor in model.policy.named_parameters() if part in name]
 
-    config = small_config("team_ppo", critic_warmup=2 * 192)  # rounds of 8 decisions of 3 drivers of 8 games
+    config = small_config("team_ppo", critic_warmup=2 * 192)  # rounds of 8 decisions of 3 agents in 8 envs
     model = make_model(config, make_vec_env(config))
     actor, critic = (weights(model, part) for part in ("policy_net", "value_net"))
     model.learn(2 * 192)
@@ -126,12 +126,12 @@ def test_a_network_of_another_kind_is_refused(
 ) -> None:
     path = policy_file(tmp_path / "mine.safetensors", **file)
     with pytest.raises(ValueError, match=words):
-        start = network_policy(load_policy(path), "mine")
-        config = build_config("ppo", settings=init_settings(start) | {"agent.hidden": hidden})
-        make_model(config, make_vec_env(config), start)
+        init_policy = network_policy(load_policy(path), "mine")
+        config = build_config("ppo", settings=init_settings(init_policy) | {"agent.hidden": hidden})
+        make_model(config, make_vec_env(config), init_policy)
 
 
-def test_what_cannot_be_begun_from_is_named(tmp_path: Path, small_config: Config) -> None:
+def test_what_cannot_be_initialised_from_is_named(tmp_path: Path, small_config: Config) -> None:
     with pytest.raises(ValueError, match="ppo, team_ppo, expert_iteration without an encoder can be initialised"):
         small_config("a2c", init="runs/first")
     with pytest.raises(ValueError, match="nothing.safetensors"):

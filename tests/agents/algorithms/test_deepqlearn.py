@@ -148,7 +148,7 @@ def test_epsilon_falls_linearly_after_burn_in() -> None:
     np.testing.assert_allclose([epsilon_at(settings, age) for age in ages], [1, 1, 0.75, 0.5, 0.1, 0.1, 0.1])
 
 
-def tell(brain: Any, decision: int) -> None:
+def store(brain: Any, decision: int) -> None:
     """Decision number `decision` (from 1) of a window-less brain: reward 10 d, then state d and action d mod 5."""
     store_transition(brain, 10.0 * decision)
     brain.calls[0] += 1
@@ -159,12 +159,12 @@ def tell(brain: Any, decision: int) -> None:
 
 def test_an_experience_is_stored_when_the_state_after_its_reward_has_been_left() -> None:
     # Decision 3's reward, 30, came of action 2 in state 2. When it arrives, the experience before is complete: in
-    # state 1, action 1, whose reward was told at decision 2, 20, and whose next state was 2.
+    # state 1, action 1, whose reward arrived at decision 2, 20, and whose next state was 2.
     brain, _ = one_input_brain()
     for decision in (1, 2):
-        tell(brain, decision)
+        store(brain, decision)
     assert brain.tally["stored"][0] == 0
-    tell(brain, 3)
+    store(brain, 3)
     assert brain.tally["stored"][0] == 1
     assert (brain.states[0, 0], brain.actions[0], brain.rewards[0], brain.next_states[0, 0]) == (1.0, 1, 20.0, 2.0)
 
@@ -172,10 +172,10 @@ def test_an_experience_is_stored_when_the_state_after_its_reward_has_been_left()
 def test_a_full_memory_replaces_random_entries() -> None:
     brain, _ = one_input_brain(experience_size=50, start_learn_threshold=1)
     for decision in range(1, 301):
-        tell(brain, decision)
+        store(brain, decision)
     assert brain.tally["stored"][0] == 50
     # An entry survives a later store with 49 / 50: of the first 50, after 248 more, 50 * 0.98**248 = 0.3 are left.
-    # Of the last 50 stored, the share still there is (1 - 0.98**50) / 0.02 / 50 = 0.64, so about 32.
+    # Of the last 50 stored, the fraction still there is (1 - 0.98**50) / 0.02 / 50 = 0.64, so about 32.
     states = brain.states[:, 0]
     assert (states <= 50).sum() <= 3
     assert 22 <= (states > 248).sum() <= 42
@@ -219,7 +219,7 @@ def test_decisions_fill_the_window() -> None:
     np.testing.assert_array_equal(brain.window_actions[0], [actions[2], actions[1]])
 
 
-def share_of_actions(age: int, decisions: int = 5000) -> np.ndarray:
+def action_fractions(age: int, decisions: int = 5000) -> np.ndarray:
     brain, layers = one_input_brain()
     brain.tally["age"] = age
     settings, values = settings_of(learning_steps_total=10_000, learning_steps_burnin=1000), np.zeros((6, 1))
@@ -228,13 +228,13 @@ def share_of_actions(age: int, decisions: int = 5000) -> np.ndarray:
 
 
 def test_exploration_draws_all_actions_alike_and_the_rest_follows_the_network() -> None:
-    # Standard deviation of a share of 5,000: below 0.007. With epsilon 0.5 the best action, 4, gets 0.5 + 0.1.
-    np.testing.assert_allclose(share_of_actions(age=500), [0.2] * 5, atol=0.03)
-    np.testing.assert_allclose(share_of_actions(age=5500), [0.1, 0.1, 0.1, 0.1, 0.6], atol=0.03)
-    np.testing.assert_array_equal(share_of_actions(age=10_000), [0, 0, 0, 0, 1])
+    # Standard deviation of a fraction of 5,000: below 0.007. With epsilon 0.5 the best action, 4, gets 0.5 + 0.1.
+    np.testing.assert_allclose(action_fractions(age=500), [0.2] * 5, atol=0.03)
+    np.testing.assert_allclose(action_fractions(age=5500), [0.1, 0.1, 0.1, 0.1, 0.6], atol=0.03)
+    np.testing.assert_array_equal(action_fractions(age=10_000), [0, 0, 0, 0, 1])
 
 
-def test_the_compiled_loop_drives_the_game_that_the_simulator_drives() -> None:
+def test_the_compiled_loop_steps_as_the_simulator_does() -> None:
     learner, mirror = DeepQLearn(build(**SMALL)), DeepQLearn(build(**SMALL)).sim
     mirror.step([0])
     for _ in range(60):
@@ -283,11 +283,11 @@ def test_a_seed_gives_one_training_and_another_seed_another() -> None:
 @pytest.mark.parametrize("stop", [3, 30, 77, 160])
 def test_a_resumed_training_equals_an_uninterrupted_one(stop: int) -> None:
     config = build(**SMALL, total_timesteps=200, other_agents=2, temporal_window=2)
-    whole, begun, resumed = DeepQLearn(config), DeepQLearn(config), DeepQLearn(config)
+    whole, started, resumed = DeepQLearn(config), DeepQLearn(config), DeepQLearn(config)
     train(whole)
-    begun.advance(stop)
-    saved = begun.state()
-    begun.advance(20)  # what is saved is a copy
+    started.advance(stop)
+    saved = started.state()
+    started.advance(20)  # what is saved is a copy
     resumed.restore(saved)
     assert resumed.decisions == stop
     train(resumed)

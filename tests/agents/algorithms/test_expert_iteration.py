@@ -1,4 +1,4 @@
-"""Expert iteration: what it learns from, that it is repeatable, and that the network that drives is the one learned."""
+"""Expert iteration: its labels and targets, that it is repeatable, and that the exported network is the one learned."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,8 +24,8 @@ from deeptraffic.sim.state import NOBODY
 Config = Callable[..., TrainConfig]
 
 
-def begun(config: TrainConfig) -> ExpertIteration:
-    """A model whose games wait for their first decisions."""
+def started(config: TrainConfig) -> ExpertIteration:
+    """A model before its first rollout."""
     model = make_model(config, make_vec_env(config))
     assert isinstance(model, ExpertIteration)
     model._setup_learn(10**6, None)
@@ -42,75 +42,75 @@ def weights_of(model: ExpertIteration) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in model.policy.state_dict().items()}
 
 
-def test_a_refused_lane_change_is_worth_what_going_on_is_worth(small_config: Config) -> None:
-    model = begun(small_config("expert_iteration", num_envs=60))
+def test_a_refused_lane_change_has_the_return_of_accelerating(small_config: Config) -> None:
+    model = started(small_config("expert_iteration", num_envs=60))
     assert model.env is not None
     for _ in range(6):
         model.env.step(np.full(60, int(Action.ACCELERATE)))
     possible = action_masks(model._batch().sim)[:, CANDIDATES[1:]]
-    rows, returns = model._label_states(0, model._make_rollouts())
-    np.testing.assert_array_equal(rows, np.flatnonzero(possible.any(1)))  # elsewhere there is no choice
-    refused = ~possible[rows]
+    labelled, returns = model._label_states(0, model._make_rollouts())
+    np.testing.assert_array_equal(labelled, np.flatnonzero(possible.any(1)))  # elsewhere there is no choice
+    refused = ~possible[labelled]
     assert refused.any() and not refused.all(1).any()
     for side in range(2):
-        worth, onward = returns[:, 1 + side], returns[:, 0]
-        np.testing.assert_array_equal(worth[refused[:, side]], onward[refused[:, side]])
-        assert np.any(worth[~refused[:, side]] != onward[~refused[:, side]])
+        left_or_right, accelerate = returns[:, 1 + side], returns[:, 0]
+        np.testing.assert_array_equal(left_or_right[refused[:, side]], accelerate[refused[:, side]])
+        assert np.any(left_or_right[~refused[:, side]] != accelerate[~refused[:, side]])
 
 
-def test_a_share_of_the_states_is_tried_out(small_config: Config) -> None:
-    all_rows, some_rows = (
-        begun(small_config("expert_iteration", num_envs=200, label_fraction=share)) for share in (1.0, 0.25)
+def test_a_fraction_of_the_states_is_labelled(small_config: Config) -> None:
+    all_states, some_states = (
+        started(small_config("expert_iteration", num_envs=200, label_fraction=fraction)) for fraction in (1.0, 0.25)
     )
-    count, fewer = (len(model._label_states(0, model._make_rollouts())[0]) for model in (all_rows, some_rows))
+    count, fewer = (len(model._label_states(0, model._make_rollouts())[0]) for model in (all_states, some_states))
     assert 0.1 < fewer / count < 0.4
 
 
 @pytest.mark.parametrize("is_new", [False, True])
 def test_value_targets_equal_returns_summed_by_hand(small_config: Config, is_new: bool) -> None:
-    model = begun(small_config("expert_iteration", gamma=0.9, value_lambda=0.7))
+    model = started(small_config("expert_iteration", gamma=0.9, value_lambda=0.7))
     random = np.random.default_rng(0)
     rewards, values = random.normal(size=(6, 2)), random.normal(size=(6, 2))
     dones = np.array([[0, 0], [0, 1], [1, 0], [0, 0], [0, 1], [0, 0]], bool)
-    played = ExpertRollout(
+    rollout = ExpertRollout(
         rewards=list(torch.tensor(rewards)), next_values=list(torch.tensor(values)), dones=list(torch.tensor(dones))
     )
     model._n_updates = 0 if is_new else 1
-    found = model._value_targets(played)
-    if is_new:  # the first values are moved to have the mean of earning the mean reward for ever
+    found = model._value_targets(rollout)
+    if is_new:  # the first values are shifted to the discounted sum of the mean reward
         values = values - values.mean() + rewards.mean() / (1.0 - 0.9)
-    for game in range(2):
+    for b in range(2):
         for t in range(6):
-            last = next((k for k in range(t, 6) if dones[k, game]), 5)
+            last = next((k for k in range(t, 6) if dones[k, b]), 5)
             expected, weight = 0.0, 1.0  # sum over n of (1 - lambda) lambda^(n - 1) times the n-step return
             for end in range(t, last + 1):
-                steps = [0.9 ** (k - t) * rewards[k, game] for k in range(t, end + 1)]
-                n_step = sum(steps) + 0.9 ** (end - t + 1) * values[end, game]
+                steps = [0.9 ** (k - t) * rewards[k, b] for k in range(t, end + 1)]
+                n_step = sum(steps) + 0.9 ** (end - t + 1) * values[end, b]
                 expected += (weight if end == last else weight * 0.3) * n_step
                 weight *= 0.7
-            assert float(found[t, game]) == pytest.approx(expected, abs=1e-9)
+            assert float(found[t, b]) == pytest.approx(expected, abs=1e-9)
 
 
-def test_values_that_training_begins_from_are_not_raised_again(small_config: Config) -> None:
-    model = begun(small_config("expert_iteration", gamma=0.9))
+def test_initialised_values_are_not_shifted_again(small_config: Config) -> None:
+    model = started(small_config("expert_iteration", gamma=0.9))
     before = model.policy.average.value.bias.item()
     rise = model._centre_values(torch.tensor(0.5), torch.tensor(0.5 / (1.0 - 0.9)))
     assert abs(float(rise)) < 1e-5 and model.policy.average.value.bias.item() == pytest.approx(before, abs=1e-5)
 
 
-def test_a_game_that_is_cut_goes_on_in_the_value_of_its_last_state(small_config: Config) -> None:
-    model, played = begun(small_config("expert_iteration")), ExpertRollout()
+def test_a_truncated_episode_bootstraps_from_its_last_state(small_config: Config) -> None:
+    model, rollout = started(small_config("expert_iteration")), ExpertRollout()
     seen: Any = model._last_obs
-    cut = np.zeros(8, bool)
-    cut[3] = True
+    dones = np.zeros(8, bool)
+    dones[3] = True
     last = np.random.default_rng(0).random(seen.shape[1], np.float32)
     infos: list[dict[str, Any]] = [{} for _ in range(8)]
     infos[3] = {"terminal_observation": last}
-    model._add(played, seen, np.zeros(8, np.float32), cut, infos)
+    model._add(rollout, seen, np.zeros(8, np.float32), dones, infos)
     after = np.array(seen)
     after[3] = last
-    np.testing.assert_array_equal(played.next_values[0], model._act(after)[1])
-    assert played.next_values[0][3] != model._act(seen)[1][3]
+    np.testing.assert_array_equal(rollout.next_values[0], model._act(after)[1])
+    assert rollout.next_values[0][3] != model._act(seen)[1][3]
 
 
 def test_only_the_newest_rounds_are_kept() -> None:
@@ -145,7 +145,7 @@ def test_it_is_saved_loaded_and_exported_and_acts_the_same(small_config: Config,
     assert set(actions) <= set(CANDIDATES.tolist())
 
 
-def test_every_driver_of_a_team_gives_lessons(small_config: Config) -> None:
+def test_states_of_every_agent_of_a_team_are_labelled(small_config: Config) -> None:
     config = small_config("expert_iteration", other_agents=2, value_coef=0.0, rollout_lambda=1.0, total_timesteps=64)
     model = learned(config)
     assert model.num_agents == 3 and model._batch().sim.rules.other_agents == 2
@@ -153,8 +153,8 @@ def test_every_driver_of_a_team_gives_lessons(small_config: Config) -> None:
     assert len(model.labelled.cells[-1]) >= 2 * 8  # other agents always have a choice
 
 
-def test_gradient_steps_learn_the_lessons(small_config: Config) -> None:
-    model = begun(small_config("expert_iteration", learning_rate=0.01))
+def test_gradient_steps_reduce_the_loss(small_config: Config) -> None:
+    model = started(small_config("expert_iteration", learning_rate=0.01))
     seen: Any = model._last_obs
     cells = torch.from_numpy(seen)
     returns = torch.from_numpy(np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32))

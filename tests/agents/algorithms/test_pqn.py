@@ -1,4 +1,4 @@
-"""PQN: its targets against arithmetic, coins of its own for each game, and that it learns from what it sees."""
+"""PQN: its targets against arithmetic, exploration per env, and that it learns from observations."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,15 +20,15 @@ from agents.trainer import train
 from deeptraffic.policies.layers import LayerNorm
 
 Config = Callable[..., TrainConfig]
-CHI_SQUARE_1 = 15.1  # one degree of freedom: exceeded once in 10,000 by independent coins
+CHI_SQUARE_1 = 15.1  # one degree of freedom: exceeded once in 10,000 by independent draws
 CHI_SQUARE_4 = 23.5  # four degrees
 
 
 class SmallTask(VecEnv):
-    """16 games of `length` decisions; subclasses say what is seen and paid; `cut`: whether ends are truncations."""
+    """16 envs with episodes of `length` decisions; subclasses give observations and rewards."""
 
-    def __init__(self, length: int = 4, cut: bool = True) -> None:
-        self.length, self.cut, self.random = length, cut, np.random.default_rng(0)
+    def __init__(self, length: int = 4, truncates: bool = True) -> None:
+        self.length, self.truncates, self.random = length, truncates, np.random.default_rng(0)
         self.steps, self.render_mode = np.arange(16) % length, None
         super().__init__(16, spaces.Box(-9.0, 9.0, (5,), np.float32), spaces.Discrete(5))
         self.obs = self.draw()
@@ -52,8 +52,8 @@ class SmallTask(VecEnv):
         self.steps += 1
         dones, self.obs = self.steps == self.length, self.draw()
         infos: list[dict[str, Any]] = [{} for _ in range(16)]
-        for row in np.flatnonzero(dones):
-            infos[row] = {"terminal_observation": np.full(5, 7.0, np.float32), "TimeLimit.truncated": self.cut}
+        for b in np.flatnonzero(dones):
+            infos[b] = {"terminal_observation": np.full(5, 7.0, np.float32), "TimeLimit.truncated": self.truncates}
         self.steps[dones] = 0
         return self.obs.copy(), rewards, dones, infos
 
@@ -72,7 +72,7 @@ class SmallTask(VecEnv):
 
 
 class NameTheLight(SmallTask):
-    """One of five lights shines; the action of its number is paid 1."""
+    """One of five lights shines; the action of its index has reward 1."""
 
     sighted = 1.0
 
@@ -94,7 +94,7 @@ class BlindNameTheLight(NameTheLight):
 
 
 def brute_force_target(rewards: Any, values: Any, dones: Any, t: int, gamma: float, lambda_: float) -> float:
-    """Mix all n-step returns of one game from step t on: weights (1 - lambda) lambda^(n-1), the rest on the longest."""
+    """Mix all n-step returns of one env from step t on: weights (1 - lambda) lambda^(n-1), the rest on the longest."""
     ends = [k for k in range(t, len(rewards)) if dones[k] or k == len(rewards) - 1]
     longest = ends[0] - t + 1
     total = 0.0
@@ -117,13 +117,13 @@ def test_lambda_returns_mix_all_n_step_returns(lambda_: float) -> None:
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize(("cut", "expected"), [(True, 1.0 + 0.5 * 35.0), (False, 1.0)])
+@pytest.mark.parametrize(("truncates", "expected"), [(True, 1.0 + 0.5 * 35.0), (False, 1.0)])
 def test_a_game_that_is_cut_bootstraps_from_its_last_state_one_that_terminates_does_not(
-    cut: bool, expected: float
+    truncates: bool, expected: float
 ) -> None:
-    model = PQN("MlpPolicy", SmallTask(cut=cut), n_steps=4, gamma=0.5, policy_kwargs={"net_arch": []})
+    model = PQN("MlpPolicy", SmallTask(truncates=truncates), n_steps=4, gamma=0.5, policy_kwargs={"net_arch": []})
     torch.nn.init.ones_(model.policy.advantage.weight)  # the value of a state is the sum of what is seen there:
-    torch.nn.init.zeros_(model.policy.advantage.bias)  # 0 while a game goes on and in the next one, 5 * 7 at its end
+    torch.nn.init.zeros_(model.policy.advantage.bias)  # 0 during an episode and in the next one, 5 * 7 at its end
     model._n_updates = 1
     _, watch = model._setup_learn(1)
     experience = model._collect(watch)
@@ -144,12 +144,12 @@ def test_a_new_network_starts_from_the_value_of_the_mean_reward() -> None:
 # --- exploration --------------------------------------------------------------------------------------------------
 
 
-def test_games_explore_independently_of_each_other() -> None:
+def test_envs_explore_independently_of_each_other() -> None:
     np.random.seed(0)
     explored = np.array([explore(np.full(2, 9), 0.4, 5) != 9 for _ in range(4000)])
     table = np.array([[(explored == [i, j]).all(1).sum() for j in (0, 1)] for i in (0, 1)])
     expected = np.outer(table.sum(1), table.sum(0)) / 4000
-    assert ((table - expected) ** 2 / expected).sum() < CHI_SQUARE_1  # one coin for both games would give 4000
+    assert ((table - expected) ** 2 / expected).sum() < CHI_SQUARE_1  # one draw for both envs would give 4000
     assert explored.mean() == pytest.approx(0.4, abs=0.02)
 
 
@@ -179,7 +179,7 @@ def test_prediction_explores_unless_it_is_deterministic() -> None:
 
 
 def light_score(task: SmallTask, seed: int = 0) -> float:
-    """Train on 8,000 decisions; return the share of lights that are then named."""
+    """Train on 8,000 decisions; return the fraction of correct actions after it."""
     model = PQN(
         "MlpPolicy", task, 5e-3, n_steps=4, batch_size=32, gamma=0.5, seed=seed, policy_kwargs={"net_arch": [32]}
     )
@@ -202,7 +202,7 @@ def test_it_beats_the_gap_rule_within_100_000_decisions(tmp_path: Path, quiet: C
     assert result.mean_mph is not None and result.mean_mph > 68.0
 
 
-# --- the network, on disk and as a driver -------------------------------------------------------------------------
+# --- the network, on disk and as a policy -------------------------------------------------------------------------
 
 
 def test_a_saved_model_acts_and_learns_on_as_the_one_in_memory(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from agents.algorithms.reinforce import Reinforce
 
 
 class Guess(gym.Env):
-    """The number shown is the action that earns 1; every game lasts five steps."""
+    """The number shown is the action that earns 1; every episode has five steps."""
 
     observation_space = spaces.Box(0.0, 1.0, (3,), np.float32)
     action_space = spaces.Discrete(3)
@@ -33,9 +33,9 @@ class Guess(gym.Env):
 
 
 def learner(**settings: Any) -> Reinforce:
-    games = DummyVecEnv([Guess for _ in range(8)])
-    games.seed(0)
-    return Reinforce("MlpPolicy", games, n_steps=10, seed=0, device="cpu", **{"learning_rate": 0.02, **settings})
+    env = DummyVecEnv([Guess for _ in range(8)])
+    env.seed(0)
+    return Reinforce("MlpPolicy", env, n_steps=10, seed=0, device="cpu", **{"learning_rate": 0.02, **settings})
 
 
 def test_rewards_to_go_are_the_discounted_sums_of_each_game() -> None:
@@ -48,15 +48,15 @@ def test_rewards_to_go_are_the_discounted_sums_of_each_game() -> None:
 
     model.train = watch  # type: ignore[method-assign]
     model.learn(80)
-    for game in range(8):
+    for b in range(8):
         for t in range(10):
             expected, weight = 0.0, 1.0
             for later in range(t, 10):
-                if later > t and seen["starts"][later, game]:
+                if later > t and seen["starts"][later, b]:
                     break
-                expected += weight * seen["rewards"][later, game]
+                expected += weight * seen["rewards"][later, b]
                 weight *= 0.5
-            assert abs(seen["to_go"][t, game] - expected) < 1e-6
+            assert abs(seen["to_go"][t, b] - expected) < 1e-6
 
 
 def test_the_number_shown_is_learned_within_8000_decisions() -> None:

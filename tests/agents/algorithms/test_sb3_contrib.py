@@ -1,4 +1,4 @@
-"""sb3-contrib's algorithms: what is exported decides as the network does, masks are kept, memories are per driver."""
+"""sb3-contrib's algorithms: exports decide as the network does, masks hold, recurrent states are per agent."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -57,19 +57,19 @@ def test_masked_ppo_never_explores_an_action_without_an_effect(small_config: Con
     assert not np.any(useless)
 
 
-def test_recurrent_drivers_remember_each_for_itself(small_config: Config, tmp_path: Path, quiet: Console) -> None:
+def test_recurrent_states_are_kept_per_agent(small_config: Config, tmp_path: Path, quiet: Console) -> None:
     train(small_config("recurrent_ppo"), tmp_path, quiet)
     policy: Any = load_policy(tmp_path)
     random = np.random.default_rng(0)
-    past, now = random.random((2, 3, 42)).astype(np.float32)
+    before, now = random.random((2, 3, 42)).astype(np.float32)
     rows = np.array([0, 5, 2])
     policy.reset(rows)
-    policy.act(past, rows)
+    policy.act(before, rows)
     together = [part[:, rows].copy() for part in policy.memory]
     for k, row in enumerate(rows):
         alone: Any = load_policy(tmp_path)
         alone.reset(np.array([row]))
-        alone.act(past[k : k + 1], np.array([row]))
+        alone.act(before[k : k + 1], np.array([row]))
         assert all(np.allclose(a[:, row], b[:, k], atol=1e-6) for a, b in zip(alone.memory, together, strict=True))
     assert np.abs(together[0]).sum() > 0
     policy.reset(rows)

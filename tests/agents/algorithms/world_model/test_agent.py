@@ -19,7 +19,7 @@ from agents.sb3 import make_model, make_vec_env
 from agents.trainer import train
 from deeptraffic.evaluation.protocol import evaluate_open
 
-GAMES, PLACES = 16, 5
+NUM_ENVS, PLACES = 16, 5
 
 
 class WalkToTheLight(VecEnv):
@@ -30,15 +30,15 @@ class WalkToTheLight(VecEnv):
 
     def __init__(self, sighted: float = 1.0) -> None:
         self.sighted, self.random, self.render_mode = sighted, np.random.default_rng(0), None
-        self.place, self.steps = self.random.integers(PLACES, size=GAMES), np.arange(GAMES) % 8
-        super().__init__(GAMES, spaces.Box(0.0, 1.0, (PLACES,), np.float32), spaces.Discrete(5))
+        self.place, self.steps = self.random.integers(PLACES, size=NUM_ENVS), np.arange(NUM_ENVS) % 8
+        super().__init__(NUM_ENVS, spaces.Box(0.0, 1.0, (PLACES,), np.float32), spaces.Discrete(5))
 
-    def look(self) -> np.ndarray:
+    def observe(self) -> np.ndarray:
         """Return where the walkers are, one-hot (16, 5); the light is at place 0."""
         return self.sighted * np.eye(PLACES, dtype=np.float32)[self.place]
 
     def reset(self) -> np.ndarray:
-        return self.look()
+        return self.observe()
 
     def step_async(self, actions: np.ndarray) -> None:
         self.place = (self.place + np.select([actions == 3, actions == 4], [-1, 1])) % PLACES
@@ -47,16 +47,16 @@ class WalkToTheLight(VecEnv):
         rewards = (self.place == 0).astype(np.float32)
         self.steps += 1
         dones = self.steps == 8
-        infos: list[dict[str, Any]] = [{} for _ in range(GAMES)]
-        for row in np.flatnonzero(dones):
-            infos[row] = {"terminal_observation": self.look()[row], "TimeLimit.truncated": True}
+        infos: list[dict[str, Any]] = [{} for _ in range(NUM_ENVS)]
+        for b in np.flatnonzero(dones):
+            infos[b] = {"terminal_observation": self.observe()[b], "TimeLimit.truncated": True}
         self.place[dones], self.steps[dones] = self.random.integers(PLACES, size=int(dones.sum())), 0
-        return self.look(), rewards, dones, infos
+        return self.observe(), rewards, dones, infos
 
     def close(self) -> None: ...
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        return [getattr(self, attr_name)] * GAMES
+        return [getattr(self, attr_name)] * NUM_ENVS
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None: ...
 
@@ -64,7 +64,7 @@ class WalkToTheLight(VecEnv):
         raise AttributeError(method_name)
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
-        return [False] * GAMES
+        return [False] * NUM_ENVS
 
 
 SETTINGS = WorldModelConfig(
@@ -78,24 +78,24 @@ def walker(sighted: float = 1.0, **changes: Any) -> WorldModelAgent:
     return WorldModelAgent("MlpPolicy", env, config, 5e-3, policy_kwargs={"net_arch": [16]}, seed=0)
 
 
-def light_share(model: WorldModelAgent, env: WalkToTheLight) -> float:
-    """The share of decisions after which the light is reached or kept, from random places."""
-    obs, paid = env.look(), []
+def light_fraction(model: WorldModelAgent, env: WalkToTheLight) -> float:
+    """Fraction of decisions after which the light is reached or kept, from random places."""
+    obs, mean_rewards = env.observe(), []
     for _ in range(80):
         env.step_async(model.predict(obs, deterministic=True)[0])
         obs, rewards, _, _ = env.step_wait()
-        paid.append(rewards.mean())
-    return float(np.mean(paid))
+        mean_rewards.append(rewards.mean())
+    return float(np.mean(mean_rewards))
 
 
 def test_it_learns_what_can_be_seen_and_nothing_in_the_dark() -> None:
-    shares = {}
+    fractions = {}
     for sighted in (1.0, 0.0):
         model = walker(sighted).learn(2400)
-        shares[sighted] = light_share(model, WalkToTheLight(sighted))
+        fractions[sighted] = light_fraction(model, WalkToTheLight(sighted))
     # Of 8 decisions the best walker is 0.4 late in the mean to each place next to the light, 0.8 to those beyond: 0.9.
-    assert shares[1.0] > 0.85
-    assert shares[0.0] < 0.4
+    assert fractions[1.0] > 0.85
+    assert fractions[0.0] < 0.4
 
 
 def test_what_it_imagines_is_where_the_walk_leads() -> None:
@@ -128,7 +128,7 @@ def test_a_saved_model_decides_as_the_one_in_memory(tmp_path: Path) -> None:
 def test_actions_are_as_likely_as_is_noted_and_every_one_is_tried() -> None:
     model = walker(exploration_eps=0.4).learn(960)
     model._setup_learn(1)
-    obs = np.repeat(np.eye(PLACES, dtype=np.float32)[2:3], GAMES, 0)
+    obs = np.repeat(np.eye(PLACES, dtype=np.float32)[2:3], NUM_ENVS, 0)
     noted: dict[int, float] = {}
     counts = np.zeros(5)
     for _ in range(400):
@@ -137,7 +137,7 @@ def test_actions_are_as_likely_as_is_noted_and_every_one_is_tried() -> None:
         noted |= dict(zip(actions.tolist(), probs.tolist(), strict=True))
     assert len(noted) == 5 and min(noted.values()) >= 0.399 / 5
     for action, chance in noted.items():
-        assert counts[action] / (400 * GAMES) == pytest.approx(chance, abs=0.03)
+        assert counts[action] / (400 * NUM_ENVS) == pytest.approx(chance, abs=0.03)
 
 
 @pytest.mark.parametrize(

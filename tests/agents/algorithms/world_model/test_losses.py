@@ -90,7 +90,7 @@ def test_imagined_values_mix_critics_with_one_imagined_decision() -> None:
             torch.testing.assert_close(mixed[b, action], 0.75 * plain[b, action] + 0.25 * imagined)
 
 
-def test_returns_are_cut_where_the_driver_would_decide_otherwise_and_at_a_games_end() -> None:
+def test_traces_are_cut_where_the_policy_would_decide_otherwise_and_at_an_episodes_end() -> None:
     model, segments = small_model(), drawn_segments(ends=(7, 15))
     targets = make_targets(model, segments, CONFIG)
     values = torch.stack([imagined_values(model, model.target_encode(obs), CONFIG) for obs in segments.obs])
@@ -100,8 +100,8 @@ def test_returns_are_cut_where_the_driver_would_decide_otherwise_and_at_a_games_
     t, following = 1, 2
     for b in range(40):
         action = segments.actions[following, b]
-        share = min(1.0, float(policy[following, b, action] / segments.probs[following, b]))
-        trace = 0.7 * share * float(segments.valid[following, b])
+        ratio = min(1.0, float(policy[following, b, action] / segments.probs[following, b]))
+        trace = 0.7 * ratio * float(segments.valid[following, b])
         surprise = targets.returns[following, b] - values[following, b, action]
         wanted = segments.rewards[t, b] + 0.9 * (expected[following, b] + trace * surprise)
         torch.testing.assert_close(targets.returns[t, b], wanted)

@@ -1,4 +1,4 @@
-"""The world model's networks: they imagine one action at a time or all at once, and drive as exported."""
+"""The world model's networks: they imagine one action at a time or all at once, and act as exported."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The memory: segments are games as they were, in order, and the mirror is the same road seen in a mirror."""
+"""Segment replay buffer: segments are consecutive decisions of one env; mirrored ones show the mirrored road."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ NUMBERS = spaces.Box(-1e9, 1e9, (2,), np.float32)
 def counting_memory(
     size: int, steps: int, ends: tuple[int, ...] = (), mirror: np.ndarray | None = None
 ) -> SegmentReplayBuffer:
-    """3 games whose observation at step t of game g is (t, g), action t % 5, reward t; games end at steps `ends`."""
+    """3 envs whose observation at step t of env g is (t, g), action t % 5, reward t; episodes end at steps `ends`."""
     memory = SegmentReplayBuffer(size, 3, NUMBERS, mirror)
     for t in range(steps):
         obs = np.stack([np.full(3, t), np.arange(3)], 1).astype(np.float32)
@@ -26,7 +26,7 @@ def counting_memory(
 
 
 @pytest.mark.parametrize("steps", [9, 12, 31])  # not yet full, full, and overwritten more than once
-def test_a_segment_is_one_game_decision_by_decision(steps: int) -> None:
+def test_a_segment_is_consecutive_decisions_of_one_env(steps: int) -> None:
     drawn = counting_memory(36, steps).draw(500, 4, np.random.RandomState(0))
     times = np.stack([obs[:, 0] for obs in drawn.obs])  # (5, 500)
     assert len({tuple(obs[:, 1].tolist()) for obs in drawn.obs}) == 1
@@ -41,11 +41,11 @@ def test_rewards_are_told_from_their_mean() -> None:
     np.testing.assert_allclose(drawn.rewards, np.stack([obs[:, 0] for obs in drawn.obs[:-1]]) - 4.0)  # mean of 0..8
 
 
-def test_what_follows_a_games_end_is_not_valid() -> None:
+def test_what_follows_an_episodes_end_is_not_valid() -> None:
     drawn = counting_memory(36, 9, ends=(5,)).draw(500, 4, np.random.RandomState(0))
     times = np.stack([obs[:, 0] for obs in drawn.obs[:-1]])
     first = times[0]
-    expected = (first > 5) | (times < 5)  # the decision that ended the game led to a state that nobody remembers
+    expected = (first > 5) | (times < 5)  # the next state of an episode's last decision is not stored
     np.testing.assert_array_equal(drawn.valid, expected)
 
 
@@ -62,7 +62,7 @@ def test_a_memory_that_is_restored_goes_on_as_the_one_that_was_saved() -> None:
 # --- the mirror -------------------------------------------------------------------------------------------------------
 
 
-def driven_game() -> Simulator:
+def stepped_simulator() -> Simulator:
     sim = Simulator(RULES_2018, 40, threads=1)
     sim.reset_open(range(40))
     sim.step(sim.idle, periods=6)
@@ -80,7 +80,7 @@ def test_a_mirror_image_mirrored_is_the_original(kind: str) -> None:
 
 
 def test_mirrored_cells_have_mirrored_gaps_and_a_mirrored_grid() -> None:
-    sim = driven_game()
+    sim = stepped_simulator()
     seen = {kind: Observer(sim.rules, make_observation(kind), 40).observe(sim) for kind in ("vector", "gaps", "grid")}
     flipped = {kind: obs.reshape(40, -1)[:, make_observation(kind).mirror()] for kind, obs in seen.items()}
     assert (flipped["gaps"] != seen["gaps"]).any()
@@ -95,7 +95,7 @@ def test_half_of_the_segments_are_seen_in_the_mirror() -> None:
     memory = counting_memory(36, 9, mirror=np.array([1, 0]))
     drawn = memory.draw(400, 4, np.random.RandomState(0))
     plain, mirrored = drawn.obs[0][200:], drawn.obs[0][:200]
-    assert plain[:, 1].max() == 2 and mirrored[:, 0].max() == 2  # the game's number, at the other place in the mirror
+    assert plain[:, 1].max() == 2 and mirrored[:, 0].max() == 2  # the env's index, at the other place in the mirror
     np.testing.assert_array_equal(drawn.actions[:, 200:], np.stack([o[200:, 0] for o in drawn.obs[:-1]]) % 5)
     times = np.stack([o[:200, 1] for o in drawn.obs[:-1]]).astype(int)
     np.testing.assert_array_equal(drawn.actions[:, :200], MIRRORED_ACTIONS[times % 5])
