@@ -165,10 +165,10 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     return settings
 
 
-def flatten(settings: Settings, section: str = "", unopened: str = "architecture") -> Iterator[tuple[str, Any]]:
-    """Yield every setting of nested ones by its full name; a mapping called `unopened` is one setting."""
+def flatten(settings: Settings, section: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every setting of nested ones by its full name; a mapping called `architecture` is one setting."""
     for key, value in settings.items():
-        if isinstance(value, Mapping) and key.rpartition(".")[2] != unopened:
+        if isinstance(value, Mapping) and key.rpartition(".")[2] != "architecture":
             yield from flatten(value, f"{section}{key}.")
         else:
             yield f"{section}{key}", value

@@ -71,7 +71,7 @@ def test_evaluate_open_names_its_seeds(run) -> None:
         (["evaluate", "idle", "--runs", "20"], "--protocol open"),
         (["evaluate", "idle", "--protocol", "open", "--runs", "0"], "runs=0"),
         (["evaluate", "idle", "--protocol", "open", "--seed-set", "test"], "tuning, reporting"),
-        (["evaluate", "random", "--seed", "-1"], "seed=-1"),
+        (["evaluate", "random", "--seed", "-1"], "seed must be an integer in [0, 2**63 - 1], got -1"),
         (["evaluate", "idle", "--protocol", "secret"], "secret"),
         (["evaluate"], "olicy"),
         (["evaluate", "tests"], "no training run"),

@@ -18,6 +18,7 @@ Letters in shapes: T decisions of each env in a round, B envs, M = T * B, A acti
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -126,13 +127,7 @@ class PQNPolicy(BasePolicy):
         self.activation_fn, self.layer_norm, self.dueling = activation_fn, layer_norm, dueling
         self.features_extractor = self.make_features_extractor()
         sizes = [self.features_extractor.features_dim, *self.net_arch]
-        layers: list[nn.Module] = []
-        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
-            layers += (
-                [nn.Linear(inputs, outputs), nn.LayerNorm(outputs)] if layer_norm else [nn.Linear(inputs, outputs)]
-            )
-            layers.append(activation_fn())
-        self.trunk = nn.Sequential(*layers)
+        self.trunk = hidden_layers(sizes, activation_fn, layer_norm)
         self.advantage = nn.Linear(sizes[-1], int(action_space.n))  # without dueling: the action values themselves
         self.value = nn.Linear(sizes[-1], 1) if dueling else None
         self.optimizer = optimizer_class(self.parameters(), lr=lr_schedule(1.0))  # type: ignore[call-arg]
@@ -154,6 +149,14 @@ class PQNPolicy(BasePolicy):
     def _predict(self, observation: Obs, deterministic: bool = True) -> Tensor:
         """Return the best actions (B,); there is no exploration here."""
         return self(observation).argmax(1)
+
+
+def hidden_layers(sizes: list[int], activation: type[nn.Module], layer_norm: bool = True) -> nn.Sequential:
+    """Return Linear, LayerNorm (if wanted), activation for each pair of neighbouring sizes."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), *([nn.LayerNorm(outputs)] if layer_norm else []), activation()]
+    return nn.Sequential(*layers)
 
 
 def extractor_of(space: spaces.Space) -> type[BaseFeaturesExtractor]:

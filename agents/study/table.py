@@ -124,10 +124,12 @@ class StudyTable:
         names = self.texts("study")
         return {name: self.where(other == name for other in names) for name in dict.fromkeys(names)}
 
-    def varied(self, skip: Sequence[str] = (*IDENTITY, *MEASURED)) -> list[str]:
+    def varied(self) -> list[str]:
         """Columns of settings that vary between trials."""
         columns = dict.fromkeys(name for row in self.rows for name in row)
-        return [name for name in columns if name not in skip and len(set(self.texts(name)) - {""}) > 1]
+        return [
+            name for name in columns if name not in (*IDENTITY, *MEASURED) and len(set(self.texts(name)) - {""}) > 1
+        ]
 
 
 def read_tables(sources: Sequence[str | Path]) -> StudyTable:

@@ -167,9 +167,9 @@ class Painter:
         else:
             self._histories.pop(env_index, None)
 
-    def enter(self, ground: float, ghost_ground: float = 0.0, env_index: int = 0) -> None:
-        """Restart an env's history at another frame, by which its road has moved `ground` [px]."""
-        self._histories[env_index] = History(self.rules.vehicles, ground)
+    def enter(self, ground: float, ghost_ground: float = 0.0) -> None:
+        """Restart the history of env 0 at another frame, by which its road has moved `ground` [px]."""
+        self._histories[0] = History(self.rules.vehicles, ground)
         self._ghost_history = History(self.rules.vehicles, ghost_ground)
 
     def _overlay_cells(self, scene: np.void, overlay: str, follow: int) -> Cells | None:

@@ -175,9 +175,9 @@ def _thinned(frames: Iterator[ByteArray], most: int) -> list[ByteArray]:
     return kept if index % every == 0 else [*kept, last]
 
 
-def contact_sheet(frames: list[ByteArray], images: int = SHEET_IMAGES) -> ByteArray:
-    """Return up to `images` evenly spaced frames on one contact sheet (H, W, 3)."""
-    chosen = [frames[round(k)] for k in np.linspace(0, len(frames) - 1, min(images, len(frames)))]
+def contact_sheet(frames: list[ByteArray]) -> ByteArray:
+    """Return up to 12 evenly spaced frames on one contact sheet (H, W, 3)."""
+    chosen = [frames[round(k)] for k in np.linspace(0, len(frames) - 1, min(SHEET_IMAGES, len(frames)))]
     height, width = chosen[0].shape[:2]
     columns = min(len(chosen), max(1, round(math.sqrt(len(chosen) * 1.6 * height / width))))
     lines = math.ceil(len(chosen) / columns)

@@ -25,17 +25,9 @@ from stable_baselines3.common.preprocessing import get_flattened_obs_dim, prepro
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-from agents.algorithms.pqn import Obs, extractor_of
+from agents.algorithms.pqn import Obs, extractor_of, hidden_layers
 
 CRITICS = 2
-
-
-def hidden_layers(sizes: list[int], activation: type[nn.Module]) -> nn.Sequential:
-    """Return Linear, LayerNorm, activation for each pair of neighbouring sizes."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
-        layers += [nn.Linear(inputs, outputs), nn.LayerNorm(outputs), activation()]
-    return nn.Sequential(*layers)
 
 
 class WorldModel(BasePolicy):

@@ -109,9 +109,6 @@ class JSSettings:
         self.at += found
         return found
 
-    def _peek(self, ahead: int) -> str:
-        return self.tokens[min(self.at + ahead, len(self.tokens) - 1)].text
-
     def _fail(self, reason: str, line: int = 0) -> NoReturn:
         raise ConvNetJSError(line or self.next.line, reason)
 
