@@ -96,7 +96,9 @@ def test_call_hands_a_trials_reports_to_the_driver(monkeypatch: pytest.MonkeyPat
         return step == 2
 
     monkeypatch.setattr(ray_trials, "ask_driver", answer)
-    config, params = tiny(pruner="median", evaluations=3), {"gamma": 0.9, "lanes_side": 0}
+    rounds = FEW | {"total_timesteps": 2_500}  # a round is 1,000 decisions: it reports after the first and the second
+    config = tiny(pruner="median", evaluations=3, settings=rounds)
+    params = {"gamma": 0.9, "lanes_side": 0}
     assert trial_call(config, 7, params, "a mailbox").stopped
     assert asked == [(7, 1), (7, 2)]
     assert trial_call(config, 7, params, None).score is not None
