@@ -33,7 +33,7 @@ def test_independent_cells_have_the_right_cells_and_one_own_car(rasters: np.ndar
 
 
 def test_a_classifier_tells_independent_cells_from_traffic_but_not_traffic_from_traffic(rasters: np.ndarray) -> None:
-    # On the few rasters of a test the accuracy of one seed ranges from 0.49 to 0.74, so that luck decides about any bound.
+    # On the few rasters of a test one seed's accuracy ranges from 0.49 to 0.74: luck would decide about any bound.
     independent = independent_scenes(rasters, len(rasters))
     alike = [two_sample_accuracy(rasters[::2], rasters[1::2], seed) for seed in range(3)]
     apart = [two_sample_accuracy(rasters, independent, seed) for seed in range(3)]
