@@ -230,8 +230,8 @@ class NetworkPolicy(Policy):
         parts = (tuple(driver.net), tuple(driver.sensor), *driver[2:])
         if not decide_all(parts, agent_indices, cells, actions):
             raise ValueError(
-                f"agent indices up to {agent_indices.max()}, but memories for {len(driver.history)}; "
-                "reset(agent_indices) makes room"
+                f"agent indices must be integers in [0, {len(driver.history) - 1}], got {agent_indices.min()} to "
+                f"{agent_indices.max()}; reset(agent_indices) makes room for more agents"
             )
         if self.activity is not None and agent_indices[0] % self.driver.agents == 0:
             self.activity = self.program.values()

@@ -153,7 +153,9 @@ def test_what_does_not_fit_is_named() -> None:
 
 def test_slots_and_observations_that_have_no_room_are_refused() -> None:
     policy = linear(0, [[0, 0]] * 5)
-    with pytest.raises(ValueError, match="reset"):
+    with pytest.raises(ValueError, match=r"in \[0, 0\], got 0 to 1; reset\(agent_indices\) makes room"):
         policy.act(np.zeros((2, 2)), np.arange(2))
+    with pytest.raises(ValueError, match=r"in \[0, 0\], got -1 to -1"):
+        policy.act(np.zeros((1, 2)), -ONE - 1)
     with pytest.raises(ValueError, match="2 cells"):
         policy.act(np.zeros((1, 3)), ONE)
