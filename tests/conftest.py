@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 from hypothesis import settings
+from rich.console import Console
 
 # Set before anything imports pygame, matplotlib or torch; programs which a test starts inherit them.
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
@@ -26,6 +27,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Leave out tests marked slow unless -m says which tests to run."""
     if not config.option.markexpr:
         config.option.markexpr = "not slow"
+
+
+@pytest.fixture
+def quiet() -> Console:
+    """A console that prints nothing."""
+    return Console(quiet=True)
 
 
 @pytest.fixture

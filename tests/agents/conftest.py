@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from agents.config import TrainConfig, build_config
 
@@ -39,9 +38,3 @@ def small_config() -> Callable[..., TrainConfig]:
         return build_config(algo, settings=small | often | SMALL[algo] | settings)
 
     return build
-
-
-@pytest.fixture
-def quiet() -> Console:
-    """A console that prints nothing."""
-    return Console(quiet=True)
