@@ -24,8 +24,8 @@ from representation.data.labels import LOOK_AHEAD, best_lane, free_ahead
 from representation.data.recording import Recording, RecordingConfig, observe, record
 from representation.encoder import Encoder, describe_space
 from representation.experiment import Metric
-from representation.metrics.grids import Pca
-from representation.metrics.predictions import macro_f1, rmse
+from representation.metrics import macro_f1, rmse
+from representation.paradigms.autoencoder.grids import Pca
 from representation.registry import make_encoder
 
 DECISIONS = 20  # of each run: consecutive scenes are similar, so more runs help more than longer ones

@@ -11,14 +11,14 @@ from representation.weights import read_weights
 
 # name -> module:class, imported when it is asked for, so that an encoder may itself be made of others
 ENCODERS: dict[str, str] = {
-    "dense": "representation.paradigms.dense:DenseEncoder",
-    "conv": "representation.paradigms.conv:ConvEncoder",
-    "recurrent": "representation.paradigms.recurrent:RecurrentEncoder",
-    "memory": "representation.beyond.memory:MemoryEncoder",
-    "discriminator": "representation.paradigms.gan:DiscriminatorEncoder",
-    "attention": "representation.beyond.attention:AttentionEncoder",
-    "combined": "representation.beyond.combined:CombinedEncoder",
-    "capsules": "representation.beyond.capsules:CapsuleEncoder",
+    "dense": "representation.paradigms.feedforward.model:DenseEncoder",
+    "conv": "representation.paradigms.convolutional.model:ConvEncoder",
+    "recurrent": "representation.paradigms.recurrent.model:RecurrentEncoder",
+    "memory": "representation.beyond.memory.model:MemoryEncoder",
+    "discriminator": "representation.paradigms.gan.model:DiscriminatorEncoder",
+    "attention": "representation.beyond.attention.model:AttentionEncoder",
+    "combined": "representation.beyond.combined.model:CombinedEncoder",
+    "capsules": "representation.beyond.capsules.model:CapsuleEncoder",
 }
 
 

@@ -39,8 +39,8 @@ from deeptraffic.sim.state import F64, I64, Games
 from representation.data.rasters import decode_rasters, rasterise
 from representation.data.recording import RecordingConfig, record
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob, run_experiment
-from representation.experiments.gan import SceneGan
-from representation.paradigms.gan import NOISE, SceneGAN, load_gan
+from representation.paradigms.gan.experiment import SceneGan
+from representation.paradigms.gan.model import NOISE, SceneGAN, load_gan
 
 Draw = Callable[[F64], Games]  # noise (B, Z) -> states before frame 0, (B,)
 Play = Callable[[Games], F64]  # states -> speed of the agent in the next decisions [mph], (B,)

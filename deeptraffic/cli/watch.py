@@ -129,7 +129,7 @@ def _keep(result: "PlayResult", folder: Path) -> dict[str, str]:
 def _read_caption(weights: Path | None) -> "Callable[[Simulator, int], str] | None":
     if weights is None:
         return None
-    from representation.paradigms.caption import narrator
+    from representation.paradigms.encoder_decoder.caption import narrator
 
     return narrator(weights)
 

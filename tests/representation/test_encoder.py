@@ -12,8 +12,8 @@ from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.vec_env import VecFrameStack
 
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
-from representation.decoders import DECODERS, make_decoder
 from representation.encoder import Encoder, channels_first, describe_space, space_of
+from representation.paradigms.autoencoder.decoders import DECODERS, make_decoder
 from representation.registry import ENCODERS, encoder_class, load_encoder, make_encoder
 
 SPACES = ["vector", "gaps", "grid", "kinematics", "pixels"]

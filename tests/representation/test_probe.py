@@ -5,8 +5,8 @@ import pytest
 from gymnasium import spaces
 
 from representation.data.recording import Recording
-from representation.metrics.predictions import accuracy
-from representation.paradigms.dense import DenseEncoder
+from representation.metrics import accuracy
+from representation.paradigms.feedforward.model import DenseEncoder
 from representation.probe import facts_of, linear_probe, probe, random_copy, scenes_for
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from representation.paradigms.forecast import Forecaster, GridPredictor
+from representation.paradigms.encoder_decoder.forecast import Forecaster, GridPredictor
 from representation.weights import save_module
 
 

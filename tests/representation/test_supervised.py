@@ -11,7 +11,7 @@ from representation.data.labels import SCENES, scene_class
 from representation.data.recording import Recording, observe
 from representation.encoder import Encoder
 from representation.fit import FitConfig, fit
-from representation.metrics.predictions import macro_f1, rmse
+from representation.metrics import macro_f1, rmse
 from representation.registry import load_encoder, make_encoder
 from representation.supervised import Classifier, Regressor
 

@@ -20,7 +20,7 @@ from agents.config import build_config
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018
 from representation.data.recording import RecordingConfig, record
-from representation.paradigms.gan import NOISE, SceneGAN
+from representation.paradigms.gan.model import NOISE, SceneGAN
 
 SMALL = CurriculumConfig(every=512, scenes=32, rounds=2, kept=8, decisions=2)
 PPO = {"total_timesteps": 2048, "num_envs": 32, "batch_size": 64, "max_steps": 10, "hidden": [8]}

@@ -1,1 +1,0 @@
-"""Training and evaluation of each model, one module per paradigm."""

@@ -1,0 +1,1 @@
+"""Autoencoders (paradigm 5)."""

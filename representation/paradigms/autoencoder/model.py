@@ -1,0 +1,219 @@
+"""Autoencoders (paradigm 5): plain, denoising and variational; a compressed code, learned without labels.
+
+    >>> model = Autoencoder(ConvEncoder(space, features_dim=64), "conv", "grid")
+    >>> fit(model, {"obs": grids}, {"obs": other_grids}, FitConfig())
+    >>> model.encoder.save("autoencoder.safetensors")      # a plain encoder, for any agent
+    >>> model.reconstruct(grids)                           # (B, 4, 60, 7)
+
+Plain (Hinton and Salakhutdinov 2006, doi:10.1126/science.1127647), denoising (Vincent et al. 2008,
+doi:10.1145/1390156.1390294) and variational (Kingma and Welling 2013, arXiv:1312.6114).
+
+Letters in shapes: B observations, D features, Z latents, (...) the shape of one observation.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from representation.encoder import CHUNK, Encoder, to_tensors
+from representation.fit import Batch, Trainable
+from representation.paradigms.autoencoder.decoders import make_decoder
+from representation.paradigms.autoencoder.likelihood import choose_likelihood, expected_grid, target_of, target_shape
+
+ACTIVE = 0.01  # variance of a latent's mean over the data from which it counts as in use
+LOGVAR_RANGE = (-10.0, 10.0)  # of the logarithm of a latent's variance
+
+
+class Autoencoder(Trainable):
+    """An encoder and a decoder trained to reconstruct the input: minimise -log p(x | decode(encode(x))).
+
+    Args:
+        encoder: its features are the code
+        decoder: a name in `representation.paradigms.autoencoder.decoders.DECODERS`
+        likelihood: of p, a name in `representation.paradigms.autoencoder.likelihood.LIKELIHOODS`
+        architecture: the decoder's further arguments
+    """
+
+    def __init__(
+        self, encoder: Encoder, decoder: str = "dense", likelihood: str = "gaussian", **architecture: Any
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.likelihood = likelihood
+        self.nats = choose_likelihood(likelihood)
+        shape = target_shape(encoder.observation_space)
+        self.decoder = make_decoder(decoder, self.code_size, shape, **architecture)
+
+    @property
+    def code_size(self) -> int:
+        """Size of the code."""
+        return self.encoder.features_dim
+
+    def code(self, obs: Any) -> Tensor:
+        """Return the code of observations, (B, code_size)."""
+        return self.encoder(obs)
+
+    def output(self, obs: Any) -> Tensor:
+        """Return the parameters of the likelihood, (B, ...)."""
+        return self.decoder(self.code(obs))
+
+    def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
+        """Return (mean negative log-likelihood of batch["obs"] [nats], no further metrics)."""
+        return self.nats(self.output(batch["obs"]), target_of(self.encoder, batch["obs"])).mean(), {}
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Return the reconstructions of codes, (B, ...), in the encoder's normalised input."""
+        return self.expected(self.decoder(code))
+
+    def expected(self, output: Tensor) -> Tensor:
+        """Return the expected observations of an output, (B, ...)."""
+        if self.likelihood == "gaussian":
+            return output
+        return expected_grid(output) if self.likelihood == "grid" else torch.sigmoid(output)
+
+    def reconstruct(self, observations: Any) -> NDArray[np.float32]:
+        """Return the reconstructions of NumPy observations, (B, ...) float32, in evaluation mode."""
+        return self._in_pieces(observations, lambda obs: self.expected(self.output(obs)))
+
+    def _in_pieces(self, observations: Any, work: Callable[[Any], Tensor]) -> NDArray[np.float32]:
+        self.eval()
+        count = len(next(iter(observations.values())) if isinstance(observations, dict) else observations)
+        with torch.no_grad():
+            pieces = [
+                work(to_tensors(observations, slice(start, start + CHUNK), self.encoder.offset.device)).cpu().numpy()
+                for start in range(0, count, CHUNK)
+            ]
+        return np.concatenate(pieces)
+
+
+class DenoisingAutoencoder(Autoencoder):
+    """Reconstructs the clean observation from a corrupted one: minimise -log p(x | decode(encode(corrupt(x)))).
+
+    Noise that is independent per cell is best estimated from the neighbouring cells. For images (C, H, W) a local path
+    of two convolutions therefore adds its output to the decoder's, as in the residual learning of Zhang et al. 2017,
+    "Beyond a Gaussian denoiser", arXiv:1608.03981.
+
+    Args:
+        encoder, decoder, likelihood, architecture: as for `Autoencoder`
+        corrupt: observations (B, ...) float32 -> corrupted ones, with torch's global random generator
+        local: channels of the local path; 0 for none
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: str = "dense",
+        likelihood: str = "gaussian",
+        *,
+        corrupt: Callable[[Tensor], Tensor],
+        local: int = 0,
+        **architecture: Any,
+    ) -> None:
+        super().__init__(encoder, decoder, likelihood, **architecture)
+        self.corrupt = corrupt
+        self.local = local_path(target_shape(encoder.observation_space), local) if local else None
+
+    def output(self, obs: Any) -> Tensor:
+        """Return the parameters of the likelihood, (B, ...), for corrupted observations."""
+        whole = super().output(obs)
+        return whole if self.local is None else whole + self.local(target_of(self.encoder, obs))
+
+    def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the mean negative log-likelihood of the clean batch["obs"] [nats]."""
+        output = self.output(self.corrupt(batch["obs"]))  # (B, ...)
+        return self.nats(output, target_of(self.encoder, batch["obs"])).mean(), {}
+
+
+def local_path(shape: tuple[int, ...], channels: int) -> nn.Sequential:
+    """Return two convolutions between images (C, H, W); each cell sees 9 rows and 5 columns around it."""
+    if len(shape) != 3:
+        raise ValueError(f"observations of shape {shape} are not images (C, H, W), as a local path needs; use local=0")
+    inner = nn.Conv2d(shape[0], channels, (5, 3), padding=(2, 1))
+    outer = nn.Conv2d(channels, shape[0], (5, 3), padding=(2, 1))
+    return nn.Sequential(inner, nn.ReLU(), outer)
+
+
+class VariationalAutoencoder(Autoencoder):
+    """An autoencoder whose code is a normal distribution, regularised towards the standard one, for sampling.
+
+    Maximise the evidence lower bound (Kingma and Welling 2013, equations 3 and 10, with one sample of z):
+
+        ELBO = log p(x | z) - KL(q(z | x) || N(0, I)),  z = mean + exp(logvar / 2) * noise,  noise ~ N(0, I)
+        KL = 1/2 * sum over Z of (mean^2 + exp(logvar) - 1 - logvar)
+
+    Args:
+        encoder: mean and logvar are linear in its features
+        decoder, likelihood, architecture: as for `Autoencoder`
+        latents: Z
+        beta: weight of KL in training; 1 is the bound itself (more: Higgins et al. 2017, "beta-VAE")
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: str = "dense",
+        likelihood: str = "gaussian",
+        *,
+        latents: int = 16,
+        beta: float = 1.0,
+        **architecture: Any,
+    ) -> None:
+        self.latents, self.beta = latents, beta
+        super().__init__(encoder, decoder, likelihood, **architecture)
+        self.posterior = nn.Linear(encoder.features_dim, 2 * latents)
+
+    @property
+    def code_size(self) -> int:
+        """Size of the code: Z."""
+        return self.latents
+
+    def distribution(self, obs: Any) -> tuple[Tensor, Tensor]:
+        """Return (mean, logvar) of q(z | obs), (B, Z) each."""
+        mean, logvar = self.posterior(self.encoder(obs)).chunk(2, dim=1)
+        return mean, logvar.clamp(*LOGVAR_RANGE)
+
+    def code(self, obs: Any) -> Tensor:
+        """Return the mean code, (B, Z)."""
+        return self.distribution(obs)[0]
+
+    def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
+        """Return (mean of -log p(x | z) + beta * KL, metrics -ELBO and KL) [nats]."""
+        mean, logvar = self.distribution(batch["obs"])
+        z = mean + torch.exp(0.5 * logvar) * torch.randn_like(mean)  # (B, Z)
+        nats = self.nats(self.decoder(z), target_of(self.encoder, batch["obs"])).mean()
+        kl = 0.5 * (mean.pow(2) + logvar.exp() - 1.0 - logvar).sum(1).mean()
+        return nats + self.beta * kl, {"negative_elbo": nats + kl, "kl": kl}
+
+    def bound(self, observations: Any, seed: int = 0) -> tuple[float, float]:
+        """Return means of (-ELBO, KL) over NumPy observations [nats], with one z for each."""
+
+        def both(obs: Any) -> Tensor:
+            watched = self.loss({"obs": obs})[1]
+            return torch.stack([watched["negative_elbo"], watched["kl"]]).expand(len(target_of(self.encoder, obs)), 2)
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            means = self._in_pieces(observations, both).mean(0)
+        return float(means[0]), float(means[1])
+
+    def sample(self, count: int, seed: int = 0) -> NDArray[np.float32]:
+        """Return `count` samples from the prior, (count, ...) float32: their expected values given z."""
+        z = torch.randn(count, self.latents, generator=torch.Generator().manual_seed(seed))
+        return self._in_pieces(z.numpy(), self.decode)
+
+    def interpolate(self, first: Any, last: Any, steps: int) -> NDArray[np.float32]:
+        """Return the linear interpolation of two observations' mean codes, (steps, ...) float32."""
+        ends = self._in_pieces(np.stack([first, last]), self.code)  # (2, Z)
+        fraction = np.linspace(0.0, 1.0, steps, dtype=np.float32)[:, None]  # (steps, 1)
+        return self._in_pieces((1.0 - fraction) * ends[0] + fraction * ends[1], self.decode)
+
+    def active_units(self, observations: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which latents are active, (Z,): those whose mean varies over the observations.
+
+        Burda, Grosse and Salakhutdinov 2016, arXiv:1509.00519, appendix C: A_u = Cov_x(E[u | x]) > 0.01.
+        """
+        return self._in_pieces(observations, self.code).var(0) > ACTIVE

@@ -1,0 +1,1 @@
+"""Convolutional networks (paradigm 2)."""

@@ -1,0 +1,1 @@
+"""Encoder-decoder networks (paradigm 4): segmentation, prediction and captions."""

@@ -1,0 +1,163 @@
+"""Metrics of generated scenes: indistinguishability, precision and recall, physical plausibility, copies.
+
+All are taken on rasters of valid scenes (`representation/data/rasters.py`), real and generated ones treated alike, so
+that they measure traffic rather than artefacts of a network.
+
+    >>> two_sample_accuracy(real, drawn)                   # 0.5 if indistinguishable, 1 if always distinguished
+    >>> precision_recall(descriptors(rules, real_states), descriptors(rules, drawn_states))
+
+Letters in shapes: B scenes, N vehicles, L lanes, K features that describe a scene.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from deeptraffic.sim.rules import MPH_PER_PX, VEHICLE_LENGTH, Rules
+from representation.data.labels import free_ahead
+from representation.data.rasters import CELL, OWN, raster_rows, settle
+from representation.fit import FitConfig, fit
+from representation.metrics import accuracy
+from representation.paradigms.convolutional.model import ConvEncoder
+from representation.supervised import Classifier
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+NEIGHBOURS = 3  # k of the manifolds, as in the paper
+QUANTILES = np.linspace(0.0025, 0.9975, 200)
+ABRUPT_MPH = 5.0
+CLASSIFIER = FitConfig(epochs=12, batch_size=128, learning_rate=2e-3, learning_rate_end=2e-4, patience=4)
+
+
+def independent_scenes(rasters: F32, count: int, seed: int = 0) -> F32:
+    """Return the baseline: every cell drawn independently from that cell's values in real scenes.
+
+    rasters: (B, 5, R, L); the ego vehicle is that of one scene
+    """
+    random = np.random.default_rng(seed)
+    rows, lanes = rasters.shape[2:]
+    which = random.integers(len(rasters), size=(count, rows, lanes))
+    drawn = rasters[which, :, np.arange(rows)[:, None], np.arange(lanes)]  # (count, R, L, 5)
+    drawn[drawn[..., OWN] > 0.0] = (-1.0, -1.0, 0.0, 0.0, 0.0)
+    whose = rasters[random.integers(len(rasters), size=count)]
+    scene, row, lane = np.nonzero(whose[:, OWN] > 0.0)
+    drawn[scene, row, lane] = whose[scene, :, row, lane]
+    return np.ascontiguousarray(drawn.transpose(0, 3, 1, 2))
+
+
+def two_sample_accuracy(real: F32, drawn: F32, seed: int = 0) -> float:
+    """Return the held-out accuracy of a convolutional network that classifies images as real or generated.
+
+    The classifier two-sample test (Lopez-Paz and Oquab 2017, arXiv:1610.06545, section 3): 0.5 is chance level. It
+    trains on 60% of both sets, validates on 10% and tests on 30%; the sets are cut to equal sizes.
+    """
+    size = min(len(real), len(drawn))
+    random = np.random.default_rng(seed)
+    rasters = np.concatenate([real[random.permutation(len(real))[:size]], drawn[random.permutation(len(drawn))[:size]]])
+    labels = np.repeat([1, 0], size)
+    order = random.permutation(2 * size)
+    parts = np.split(order, [int(1.2 * size), int(1.4 * size)])
+    train, validation, test = ({"obs": rasters[part], "label": labels[part]} for part in parts)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        encoder = ConvEncoder(spaces.Box(-1.0, 1.0, rasters.shape[1:], np.float32), channels=(16, 32))
+    classifier = Classifier(encoder, 2)
+    fit(classifier, train, validation, CLASSIFIER, title="two-sample test")
+    return accuracy(classifier.predict(test["obs"]).argmax(1), test["label"])
+
+
+def precision_recall(real: F64, drawn: F64) -> tuple[float, float]:
+    """Return (precision, recall) of the generated scenes' manifold.
+
+    Source: Kynkaanniemi et al. 2019, arXiv:1904.06991, equations 1 and 2. A point is within a manifold if it is nearer
+    to one of its points than that point's third neighbour. real, drawn: (B, K) descriptors, of equally many scenes.
+    """
+    return _fraction_within(real, drawn), _fraction_within(drawn, real)
+
+
+def _fraction_within(points: F64, asked: F64) -> float:
+    """Return the fraction of `asked` within the balls around `points` up to their k-th neighbours."""
+    radius = np.sort(_distances(points, points), 1)[:, NEIGHBOURS]  # the nearest is the point itself
+    return float((_distances(asked, points) <= radius).any(1).mean())
+
+
+def _distances(first: NDArray[np.floating], second: NDArray[np.floating]) -> F64:
+    return torch.cdist(torch.from_numpy(np.asarray(first)), torch.from_numpy(np.asarray(second))).numpy()
+
+
+def descriptors(rules: Rules, states: NDArray[Any]) -> F64:
+    """Return features of the traffic around the ego car, in comparable units, (B, K).
+
+    Per lane: vehicles in view, free road ahead, mean speed (0 without vehicles), and whether it is the ego lane; ego
+    speed.
+    """
+    seen, lane, speed = in_view(rules, states), states["lane"], speeds_mph(states)
+    lanes = seen[..., None] & (lane[..., None] == np.arange(rules.lanes))  # (B, N, L)
+    cars = lanes.sum(1).astype(np.float64)
+    mean_speed = (lanes * speed[..., None]).sum(1) / np.maximum(cars, 1)
+    own = lane[:, :1] == np.arange(rules.lanes)
+    free = np.minimum(free_ahead(rules, states), 525.0)
+    parts = [cars, free / 150.0, mean_speed / 20.0, own * 2.0, speed[:, :1] / 20.0]
+    return np.concatenate(parts, 1)
+
+
+def marginals(rules: Rules, states: NDArray[Any]) -> dict[str, F64]:
+    """Return vehicles in view per scene, gaps from a front to the tail ahead [px] and speeds [mph], by name."""
+    seen = in_view(rules, states)
+    along = np.where(seen, states["lane"] * 1e6 + states["y"], np.nan)
+    ordered = np.sort(along, axis=1)  # lane by lane, front to rear; those out of view last
+    steps = np.diff(ordered, axis=1)
+    return {
+        "cars in view": seen.sum(1).astype(np.float64),
+        "gaps [px]": steps[steps < 1e5] - VEHICLE_LENGTH,
+        "speeds [mph]": speeds_mph(states)[seen],
+    }
+
+
+def distance_between(first: F64, second: F64) -> float:
+    """Return the 1-Wasserstein distance of two marginals, in their unit, by their quantiles."""
+    return float(np.abs(np.quantile(first, QUANTILES) - np.quantile(second, QUANTILES)).mean())
+
+
+def marginal_distances(rules: Rules, states: NDArray[Any], real: NDArray[Any]) -> Mapping[str, float]:
+    """Return the distance of each marginal to that of real states, by name."""
+    wanted = marginals(rules, real)
+    return {name: distance_between(values, wanted[name]) for name, values in marginals(rules, states).items()}
+
+
+def abrupt_fraction(rules: Rules, states: NDArray[Any]) -> float:
+    """Return the fraction of vehicles in view whose speed the simulator changes by more than 5 mph in its first frame.
+
+    A vehicle's speed must fit the road ahead of it; states: before their first frame, as from `decode_rasters`.
+    """
+    after = settle(rules, states)
+    change = np.abs(speeds_mph(after) - speeds_mph(states))
+    return float((change > ABRUPT_MPH)[in_view(rules, states)].mean())
+
+
+def copied_ratio(drawn: F32, held_out: F32, training: F32) -> float:
+    """Return the median distance of generated scenes to the training data, relative to that of held-out real scenes.
+
+    1: as far as real scenes of other runs. 0: copies. Distances are between whole rasters.
+    """
+    flat = [rasters.reshape(len(rasters), -1) for rasters in (drawn, held_out, training)]
+    nearest = [_distances(some, flat[2]).min(1) for some in flat[:2]]
+    return float(np.median(nearest[0]) / np.median(nearest[1]))
+
+
+# --- vehicles ------------------------------------------------------------------------------------------
+
+
+def in_view(rules: Rules, states: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether each car's front is in the raster, (B, N)."""
+    along = (states["y"] - states["y"][:, :1] + rules.ego_y) / CELL
+    return (along >= 0) & (along < raster_rows(rules))
+
+
+def speeds_mph(states: NDArray[Any]) -> F64:
+    """Return each car's speed, (B, N) [mph]."""
+    return MPH_PER_PX * states["following_speed"] * states["speed_factor"]

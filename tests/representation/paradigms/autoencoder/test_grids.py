@@ -1,0 +1,109 @@
+"""Measures of grids, the sensor that errs, and the simple ways to denoise what it says."""
+
+import numpy as np
+import pytest
+import torch
+
+from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
+from deeptraffic.evaluation.protocol import evaluate_open
+from deeptraffic.policies.builtin import make_builtin
+from deeptraffic.sim.rules import RULES_2018
+from representation.data.recording import Recording, observe
+from representation.data.sensor_noise import SensorNoise
+from representation.paradigms.autoencoder.experiment import Denoiser, NoisySensorPolicy
+from representation.paradigms.autoencoder.grids import (
+    Grids,
+    Pca,
+    best_threshold,
+    grid_to_cells,
+    median_filtered,
+    occupancy_iou,
+    speed_rmse,
+)
+
+
+def empty_grid() -> Grids:
+    """One grid of 6 x 3 cells: the right column off the road, the ego car in the middle of the last row."""
+    grid = np.zeros((1, 4, 6, 3), np.float32)
+    grid[0, OFF_ROAD, :, 2] = 1.0
+    grid[0, [OCCUPIED, OWN], 5, 1] = 1.0
+    return grid
+
+
+def with_car(rows: slice, speed: float = 0.5) -> Grids:
+    grid = empty_grid()
+    grid[0, OCCUPIED, rows, 0] = 1.0
+    grid[0, SPEED, rows, 0] = speed
+    return grid
+
+
+def test_iou_counts_cells_without_the_own_car() -> None:
+    assert occupancy_iou(with_car(slice(2, 5)), with_car(slice(1, 5))) == pytest.approx(3 / 4)
+    # two of the four true cells are found, and one that is none: 2 / 5
+    assert occupancy_iou(with_car(slice(3, 6)), with_car(slice(1, 5))) == pytest.approx(2 / 5)
+    assert occupancy_iou(empty_grid(), with_car(slice(1, 5))) == 0.0
+
+
+def test_speed_errors_count_where_there_is_a_car() -> None:
+    assert speed_rmse(with_car(slice(0, 6), 0.75), with_car(slice(1, 5), 0.5)) == pytest.approx(0.25 * 80.0)
+
+
+def test_the_best_threshold_separates_chances() -> None:
+    guess = with_car(slice(1, 5))
+    guess[0, OCCUPIED] *= 0.33
+    guess[0, OCCUPIED, :, 1] = 0.27
+    assert best_threshold(guess, with_car(slice(1, 5))) == 0.3
+
+
+def test_pca_with_all_components_gives_everything_back() -> None:
+    grids = np.random.default_rng(0).random((30, 4, 3, 2)).astype(np.float32)
+    pca = Pca.of(grids, 24)
+    assert np.allclose(pca.reconstruct(grids), grids, atol=1e-4)
+    assert pca.encode(grids).shape == (30, 24)
+    assert not np.allclose(Pca.of(grids, 3).reconstruct(grids), grids, atol=1e-2)
+
+
+def test_a_median_removes_ghosts_and_fills_holes() -> None:
+    grid = with_car(slice(1, 5))
+    grid[0, OCCUPIED, 3, 0] = grid[0, SPEED, 3, 0] = 0.0  # a hole in the car
+    grid[0, OCCUPIED, 2, 1] = 1.0  # a ghost
+    denoised = median_filtered(grid, (3, 1))
+    assert denoised[0, OCCUPIED, :, 0].tolist() == [0, 1, 1, 1, 0, 0]
+    assert denoised[0, OCCUPIED, 2, 1] == 0.0
+    assert denoised[0, SPEED, 3, 0] == pytest.approx(0.5)
+    assert denoised[0, OCCUPIED, 5, 1] == 1.0  # the ego car
+
+
+def test_noise_comes_at_its_rates_and_spares_what_is_known(driving: Recording) -> None:
+    grids = torch.from_numpy(observe(driving.rules, driving.states[:, 5], "grid"))
+    noise = SensorNoise(miss=0.25, ghost=0.1, speed_sd=0.05)
+    seen = noise.corrupt(grids, torch.Generator().manual_seed(0))
+    known = (grids[:, OFF_ROAD] > 0.5) | (grids[:, OWN] > 0.5)
+    occupied = grids[:, OCCUPIED] > 0.5
+    assert (seen[:, OCCUPIED] > 0.5)[occupied & ~known].float().mean() == pytest.approx(0.75, abs=0.03)
+    assert (seen[:, OCCUPIED] > 0.5)[~occupied & ~known].float().mean() == pytest.approx(0.1, abs=0.01)
+    assert torch.equal(seen[:, [OFF_ROAD, OWN]], grids[:, [OFF_ROAD, OWN]])
+    assert torch.equal(seen[:, OCCUPIED][known], grids[:, OCCUPIED][known])
+    assert torch.equal(seen[:, SPEED][known], grids[:, SPEED][known])
+    assert torch.equal(SensorNoise(0.0, 0.0, 0.0).corrupt(grids), grids)
+    assert torch.equal(seen, noise.corrupt(grids, torch.Generator().manual_seed(0)))
+
+
+def test_cells_are_recovered_from_the_grid(driving: Recording) -> None:
+    states = driving.states[:, 3]
+    cells = observe(driving.rules, states, "vector")
+    assert np.allclose(grid_to_cells(observe(driving.rules, states, "grid"), RULES_2018.empty), cells, atol=1e-8)
+
+
+def test_a_sensor_that_errs_costs_speed_and_perfect_mending_costs_none() -> None:
+    def mph(driver: NoisySensorPolicy) -> float:
+        return evaluate_open(driver, runs=30, seed_set="tuning").mean_mph
+
+    exact = evaluate_open(make_builtin("gap"), runs=30, seed_set="tuning").mean_mph
+    assert mph(NoisySensorPolicy(None)) == exact
+    assert mph(NoisySensorPolicy(None, Denoiser(lambda grids: grids))) == exact
+    heavy = SensorNoise(miss=0.5, ghost=0.1, speed_sd=0.2)
+    noisy = mph(NoisySensorPolicy(heavy))
+    assert noisy < exact - 2.0
+    assert noisy == mph(NoisySensorPolicy(heavy))
+    assert noisy != mph(NoisySensorPolicy(heavy, seed=1))

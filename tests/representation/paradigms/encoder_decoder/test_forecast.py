@@ -1,0 +1,139 @@
+"""Forecasts: better than everybody going on as now, and nothing learned where the future is another's."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from deeptraffic.envs.observations.grid import OCCUPIED, OWN
+from representation.data.motion import windows
+from representation.data.recording import Recording, observe
+from representation.fit import FitConfig, fit
+from representation.paradigms.encoder_decoder.forecast import (
+    Forecaster,
+    GridPredictor,
+    best_threshold,
+    calibrated,
+    occupied_bits,
+    occupied_iou,
+    speed_rmse_mph,
+    transitions,
+    with_prior,
+)
+
+CONFIG = FitConfig(epochs=10, batch_size=32, learning_rate=5e-3, learning_rate_end=5e-4)
+Rows = dict[str, Any]
+
+
+def steps_of(recording: Recording) -> Rows:
+    """Transitions of the road just around the ego car: 24 rows of cells."""
+    grids = observe(recording.rules, recording.states, {"kind": "grid", "patches_ahead": 16, "patches_behind": 8})
+    before, after = (part.reshape(-1, *grids.shape[2:]) for part in (grids[:, :-1], grids[:, 1:]))
+    return transitions(before, recording.actions.ravel(), after)
+
+
+def bits(probability: np.ndarray, rows: Rows) -> float:
+    """Bits per cell that probabilities (B, H, W) leave open, the ego car's cells excluded."""
+    elsewhere = rows["next_obs"][:, OWN] == 0
+    return occupied_bits(probability[elsewhere], rows["next_obs"][:, OCCUPIED][elsewhere])
+
+
+def bits_of(model: GridPredictor, rows: Rows) -> float:
+    return bits(model.predict(rows["obs"], rows["action"])[:, OCCUPIED], rows)
+
+
+def constant_velocity_bits(train: Rows, rows: Rows) -> float:
+    """The baseline, as sure as it deserves by training data."""
+    known = train["expected"][:, 0]
+    return bits(calibrated(rows["expected"][:, 0], known, train["next_obs"][:, OCCUPIED]), rows)
+
+
+def new_predictor() -> GridPredictor:
+    torch.manual_seed(0)
+    return GridPredictor(width=8)
+
+
+@pytest.fixture(scope="module")
+def train(driving: Recording) -> Rows:
+    return steps_of(driving)
+
+
+@pytest.fixture(scope="module")
+def validation(held_out: Recording) -> Rows:
+    return steps_of(held_out)
+
+
+@pytest.fixture(scope="module")
+def trained(train: Rows, validation: Rows) -> GridPredictor:
+    torch.set_num_threads(1)
+    model = new_predictor()
+    fit(model, train, validation, CONFIG)
+    return model
+
+
+def test_a_small_run_beats_constant_velocity(trained: GridPredictor, train: Rows, validation: Rows) -> None:
+    assert bits_of(trained, validation) < 0.97 * constant_velocity_bits(train, validation)
+
+
+def test_the_next_grids_of_others_teach_no_more_than_constant_velocity(train: Rows, validation: Rows) -> None:
+    model, order = new_predictor(), np.random.default_rng(0).permutation(len(train["obs"]))
+    fit(model, {**train, "next_obs": train["next_obs"][order]}, validation, CONFIG)
+    assert bits_of(model, validation) > constant_velocity_bits(train, validation)
+
+
+def test_it_learns_64_transitions_by_heart(train: Rows) -> None:
+    few = {name: array[:64] for name, array in train.items()}
+    torch.manual_seed(0)
+    model = GridPredictor(width=24)
+    fit(model, few, few, FitConfig(epochs=150, batch_size=16, learning_rate=1e-2, learning_rate_end=5e-4, patience=0))
+    probability = model.predict(few["obs"], few["action"])[:, OCCUPIED]
+    assert occupied_iou(probability, few["next_obs"][:, OCCUPIED]) > 0.9  # constant velocity: 0.52
+
+
+def test_a_saved_predictor_expects_the_same(trained: GridPredictor, validation: Rows, tmp_path: Path) -> None:
+    trained.save(tmp_path / "model.safetensors")
+    again = GridPredictor.load(tmp_path / "model.safetensors")
+    obs, actions = validation["obs"][:50], validation["action"][:50]
+    assert np.array_equal(again.predict(obs, actions), trained.predict(obs, actions))
+    assert again.predict(obs, actions).shape == obs.shape
+
+
+def test_a_forecaster_writes_every_step_and_begins_at_constant_velocity(held_out: Recording) -> None:
+    rows = with_prior(windows(held_out, history=2, steps=3, every=9))
+    torch.manual_seed(0)
+    probabilities = Forecaster(width=8).predict(rows)
+    assert probabilities.shape == (len(rows["plan"]), 3, 2, 60, 7)
+    assert np.array_equal(probabilities[:, :, 0] > 0.5, rows["expected"][:, :, 0] > 0)
+
+
+def test_a_forecaster_learns_and_gives_the_same_weights_again(driving: Recording) -> None:
+    rows = with_prior(windows(driving, history=2, steps=2, every=9))
+    few = {name: array[:32] for name, array in rows.items()}
+    models = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        model = Forecaster(width=8)
+        result = fit(model, few, few, FitConfig(epochs=4, batch_size=16, learning_rate=1e-2))
+        models.append(model)
+    assert result.curves[-1]["validation_loss"] < result.curves[0]["validation_loss"]
+    assert all(torch.equal(a, b) for a, b in zip(models[0].parameters(), models[1].parameters(), strict=True))
+
+
+def test_the_plan_decides_what_is_foretold(held_out: Recording) -> None:
+    rows = windows(held_out, history=2, steps=2, every=9)
+    left = Forecaster(width=8).predict({**rows, "plan": np.full_like(rows["plan"], 3)})
+    assert not np.allclose(left, Forecaster(width=8).predict({**rows, "plan": np.full_like(rows["plan"], 4)}), atol=0.1)
+
+
+def test_measures_count_cells_and_speeds() -> None:
+    probability, true = np.array([0.9, 0.4, 0.2, 0.1], np.float32), np.array([1, 1, 0, 0], np.float32)
+    assert occupied_iou(probability, true) == 0.5 and occupied_iou(probability, true, 0.15) == pytest.approx(2 / 3)
+    assert 0.2 < best_threshold(probability, true) < 0.41
+    grid = np.zeros((1, 4, 2, 2), np.float32)
+    grid[0, :2, 0, 0] = 1.0, 0.5
+    assert occupied_bits(np.array([0.5, 0.25], np.float32), true[1:3]) == pytest.approx((1 + np.log2(4 / 3)) / 2)
+    known = np.array([1, 1, 0, 0], np.float32)
+    assert calibrated(known[:3], known, np.array([1, 0, 0, 0], np.float32)).tolist() == [0.5, 0.5, 0.0]
+    assert speed_rmse_mph(np.full((1, 2, 2), 0.75, np.float32), grid) == pytest.approx(20.0)

@@ -1,0 +1,79 @@
+"""What says how good drawn scenes are: each number against arithmetic, and against the baseline that it must expose."""
+
+import numpy as np
+import pytest
+
+from deeptraffic.sim.rules import RULES_2018
+from representation.data.rasters import OWN, VEHICLE, decode_rasters, rasterise
+from representation.data.recording import Recording
+from representation.paradigms.gan.metrics import (
+    abrupt_fraction,
+    copied_ratio,
+    descriptors,
+    distance_between,
+    independent_scenes,
+    marginals,
+    precision_recall,
+    two_sample_accuracy,
+)
+
+
+@pytest.fixture(scope="module")
+def rasters(driving: Recording) -> np.ndarray:
+    return rasterise(driving.rules, driving.states.reshape(-1))
+
+
+def test_independent_cells_have_the_right_cells_and_one_own_car(rasters: np.ndarray) -> None:
+    drawn = independent_scenes(rasters, 800, seed=1)
+    own = drawn[:, OWN] > 0
+    assert (own.sum((1, 2)) == 1).all()
+    assert (drawn[:, VEHICLE][own] == 1).all()
+    fraction, wanted = ((some[:, VEHICLE, :15] > 0).mean() for some in (drawn, rasters))
+    assert fraction == pytest.approx(wanted, rel=0.05)
+
+
+def test_a_classifier_tells_independent_cells_from_traffic_but_not_traffic_from_traffic(rasters: np.ndarray) -> None:
+    # On the few rasters of a test one seed's accuracy ranges from 0.49 to 0.74: luck would decide about any bound.
+    independent = independent_scenes(rasters, len(rasters))
+    alike = [two_sample_accuracy(rasters[::2], rasters[1::2], seed) for seed in range(3)]
+    apart = [two_sample_accuracy(rasters, independent, seed) for seed in range(3)]
+    assert np.mean(alike) < 0.55  # 0.45
+    assert np.mean(apart) > 0.55  # 0.62 on one thread of torch, 0.66 on two
+
+
+def test_precision_and_recall_are_those_of_arithmetic() -> None:
+    real = np.arange(10.0)[:, None]  # each third neighbour is 2 or 3 away: the union of balls is -3 .. 12
+    drawn = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 100.0, 101.0, 102.0, 103.0, 104.0])[:, None]
+    precision, recall = precision_recall(real, drawn)
+    assert precision == 0.5
+    assert recall == 0.8  # balls around 0 .. 4 reach from -3 to 7
+
+
+def test_marginals_are_those_of_the_game() -> None:
+    raster = np.zeros((1, 5, 20, 7), np.float32)
+    raster[:, [VEHICLE, OWN]] = -1
+    for row, own in ((15, 1.0), (10, -1.0), (8, -1.0)):
+        raster[0, :, row, 3] = (1.0, own, -1.0, 1.0 if own > 0 else 0.0, 1.0)
+    states = decode_rasters(RULES_2018, raster).states
+    found = marginals(RULES_2018, states)
+    assert found["cars in view"].tolist() == [3.0]
+    assert found["gaps [px]"] == pytest.approx([2 * 35 - 34, 5 * 35 - 34])
+    assert sorted(found["speeds [mph]"]) == pytest.approx([47.0, 47.0, 80.0])  # 40 c a = 40 * 1.175 and 40 * 2
+    assert distance_between(np.arange(9.0), np.arange(9.0) + 2.5) == pytest.approx(2.5)
+    row = descriptors(RULES_2018, states)[0]
+    assert row[:7].tolist() == [0, 0, 0, 3, 0, 0, 0]
+    assert row[7:14] == pytest.approx([3.5, 3.5, 3.5, (5 * 35 - 34) / 150, 3.5, 3.5, 3.5], rel=0.01)
+
+
+def test_speeds_that_the_road_ahead_does_not_allow_are_found(driving: Recording) -> None:
+    states = decode_rasters(driving.rules, rasterise(driving.rules, driving.states[:, -1])).states
+    wild = states.copy()
+    wild["following_speed"] = np.random.default_rng(0).uniform(0, 2, wild["following_speed"].shape)
+    assert abrupt_fraction(driving.rules, states) < 0.12
+    assert abrupt_fraction(driving.rules, wild) > 0.5
+
+
+def test_copies_are_nearer_to_the_training_data_than_other_runs(rasters: np.ndarray, held_out: Recording) -> None:
+    others = rasterise(held_out.rules, held_out.states.reshape(-1))
+    assert copied_ratio(rasters[:50], others[:50], rasters) == 0.0
+    assert copied_ratio(others[50:], others[:50], rasters) == pytest.approx(1.0, abs=0.25)
