@@ -34,6 +34,7 @@ from representation.weights import module_content, read_weights
 FORMAT, VERSION = "deeptraffic-encoder", 1
 Observation = Tensor | dict[str, Tensor]
 CHUNK = 4096  # observations that `encode` has in memory at a time
+NORMALISED = 256  # observations that `fit_normalisation` has in memory as float64 at a time
 SMALLEST_SCALE = 1e-3  # least deviation, for a constant feature
 
 
@@ -48,6 +49,8 @@ class Encoder(BaseFeaturesExtractor):
         architecture: the subclass's keyword arguments, from which `load` makes the network again
 
     name: of the architecture, its key in `representation.registry.ENCODERS`
+    offset, scale: normalisation of the input, (x - offset) / scale, fitted by `fit_normalisation`, else 0 and 1: of
+        each feature of a vector; of images and other arrays a mean frame, (...), and one number
     observed: fields of the observation's configuration, if known
     summary: JSON values about the training
     is_pretrained: whether the weights were trained before; is_frozen: whether they may no longer change
@@ -68,9 +71,9 @@ class Encoder(BaseFeaturesExtractor):
         self.summary: dict[str, Any] = {}
         self.is_pretrained = self.is_frozen = False
         self._loaded_digest: str | None = None
-        shape = self.observation_space.shape if len(self.observation_space.shape or ()) == 1 else ()
-        self.register_buffer("offset", torch.zeros(shape or ()))
-        self.register_buffer("scale", torch.ones(shape or ()))
+        shape = self.observation_space.shape or ()
+        self.register_buffer("offset", torch.zeros(shape))
+        self.register_buffer("scale", torch.ones(shape if len(shape) == 1 else ()))
         self.register_load_state_dict_post_hook(_trust)
 
     def features(self, obs: Any) -> Tensor:
@@ -99,6 +102,44 @@ class Encoder(BaseFeaturesExtractor):
         self.train(was_training)
         return out
 
+    # --- normalisation ------------------------------------------------------------------------------------------------
+
+    def fit_normalisation(self, observations: Any) -> Self:
+        """Set the normalisation from (N, ...) observations; it is saved with the weights.
+
+        A vector's features get mean 0 and standard deviation 1, each by itself. Images, grids and stacks of them lose
+        their mean frame and are divided by one number, the standard deviation of what is left. Without it, what moves
+        on a road is a small part of an image, and training stands still for hundreds of steps.
+
+        Raises ValueError for observations of another shape, or of a dict: `CombinedEncoder` normalises its parts.
+        """
+        shape = tuple(self.offset.shape)
+        if not shape or not len(observations):
+            raise ValueError(f"{len(observations)} observations of {self.observation_space} give no normalisation")
+        values = self.aligned(np.asarray(observations))
+        unit = 255.0 if self.observation_space.dtype == np.uint8 else 1.0
+        mean = values.mean(0, dtype=np.float64)
+        deviation = values.std(0, dtype=np.float64) if len(shape) == 1 else _deviation(values, mean)
+        self.offset.copy_(torch.from_numpy(mean / unit))
+        self.scale.copy_(torch.as_tensor(np.maximum(deviation / unit, SMALLEST_SCALE)))
+        return self
+
+    def normalise(self, obs: Tensor) -> Tensor:
+        """Return float32 observations (B, ...) as `features` takes them: less the offset, divided by the scale."""
+        return (obs - self.offset) / self.scale
+
+    def aligned(self, obs: Any) -> Any:
+        """Return (B, ...) observations, tensor or array, with an image's channels first; ValueError for another shape."""
+        shape = self.observation_space.shape or ()
+        if obs.shape[1:] != shape and (*obs.shape[3:], *obs.shape[1:3]) == shape:
+            obs = obs.permute(0, 3, 1, 2) if isinstance(obs, Tensor) else obs.transpose(0, 3, 1, 2)
+        if obs.shape[1:] != shape:
+            raise ValueError(
+                f"observations of shape {tuple(obs.shape)} are not (B, {', '.join(map(str, shape))}), "
+                f"the input of this {type(self).__name__}"
+            )
+        return obs
+
     # --- pretrained weights -------------------------------------------------------------------------------------------
 
     def freeze(self) -> Self:
@@ -120,18 +161,6 @@ class Encoder(BaseFeaturesExtractor):
         if self.is_pretrained and getattr(fn, "func", fn) is BasePolicy.init_weights:
             return self
         return super().apply(fn)
-
-    def fit_normalisation(self, observations: NDArray[Any]) -> Self:
-        """Set mean and standard deviation from (B, n) observations; for vectors (n,) only."""
-        if observations.shape[1:] != tuple(self.offset.shape):
-            raise ValueError(
-                f"observations of shape {observations.shape} cannot normalise vectors of shape "
-                f"{tuple(self.offset.shape)}; only vectors are normalised, images lie in 0..1"
-            )
-        values = np.asarray(observations, np.float64)
-        self.offset.copy_(torch.from_numpy(values.mean(0)))
-        self.scale.copy_(torch.from_numpy(np.maximum(values.std(0), SMALLEST_SCALE)))
-        return self
 
     def mark_pretrained(self) -> Self:
         """Mark the weights as pretrained: they are checked for changes until their first use."""
@@ -217,15 +246,14 @@ class Encoder(BaseFeaturesExtractor):
         if isinstance(observations, dict):
             parts = cast(spaces.Dict, self.observation_space).spaces
             return {name: as_float(observations[name], part) for name, part in parts.items()}
-        obs, shape = as_float(observations, self.observation_space), self.observation_space.shape or ()
-        if obs.shape[1:] != shape and (*obs.shape[3:], *obs.shape[1:3]) == shape:
-            obs = obs.permute(0, 3, 1, 2)  # an image with its channels last
-        if obs.shape[1:] != shape:
-            raise ValueError(
-                f"observations of shape {tuple(observations.shape)} are not (B, {', '.join(map(str, shape))}), "
-                f"the input of this {type(self).__name__}"
-            )
-        return (obs - self.offset) / self.scale
+        return self.normalise(self.aligned(as_float(observations, self.observation_space)))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Take the scalar offset of an image encoder saved before images were normalised for a constant frame."""
+        name = f"{prefix}offset"
+        if name in state_dict and state_dict[name].shape == ():
+            state_dict[name] = state_dict[name].expand(self.offset.shape)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _check_intact(self) -> None:
         if self.digest() != self._loaded_digest:
@@ -250,6 +278,12 @@ def architecture_name(facts: Mapping[str, Any]) -> Any:
             f"({FORMAT!r} version {VERSION}); encoders are written by `Encoder.save` and `deeptraffic pretrain`"
         )
     return facts.get("architecture", {}).get("name")
+
+
+def _deviation(values: NDArray[Any], mean: NDArray[np.float64]) -> float:
+    """Return the standard deviation of all entries of values (N, ...) about the mean frame, a few at a time."""
+    pieces = range(0, len(values), NORMALISED)
+    return float(np.sqrt(sum(np.square(values[k : k + NORMALISED] - mean).sum() for k in pieces) / values.size))
 
 
 # --- spaces and tensors -----------------------------------------------------------------------------------------------

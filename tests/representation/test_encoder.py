@@ -12,9 +12,15 @@ from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.vec_env import VecFrameStack
 
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
+from representation.data.frames import paint_frames
+from representation.data.labels import SCENES, scene_class
+from representation.data.recording import Recording
 from representation.encoder import Encoder, channels_first, describe_space, space_of
+from representation.fit import FitConfig, fit
 from representation.paradigms.autoencoder.decoders import DECODERS, make_decoder
 from representation.registry import ENCODERS, encoder_class, load_encoder, make_encoder
+from representation.supervised import Classifier
+from representation.weights import module_content, read_weights
 
 SPACES = ["vector", "gaps", "grid", "kinematics", "pixels"]
 SMALL_PPO: dict[str, Any] = {"n_steps": 8, "batch_size": 16, "n_epochs": 1, "device": "cpu", "seed": 1}
@@ -114,6 +120,105 @@ def test_normalised_numbers_reach_the_network_with_mean_0_and_deviation_1(dense:
     assert torch.allclose(seen.mean(0), torch.zeros(42), atol=1e-4)
     assert torch.allclose(seen[:, :5].std(0), torch.ones(5), atol=0.01)
     assert seen[:, 5].abs().max() < 1e-3
+
+
+FRAMES = {"one": (3, 20, 16), "two": (2, 1, 20, 16), "grid": (4, 25, 7)}  # shapes of images, stacks and grids
+
+
+def some_frames(kind: str, count: int = 300) -> Any:
+    """Frames of a road that hardly changes: each pixel has a brightness of its own, and a little moves."""
+    random = np.random.default_rng(0)
+    levels = random.uniform(30, 220, FRAMES[kind]) + random.normal(0.0, 7.0, (count, *FRAMES[kind]))
+    return (levels / 255).astype(np.float32) if kind == "grid" else levels.astype(np.uint8)
+
+
+def space_for(kind: str) -> spaces.Box:
+    if kind == "grid":
+        return spaces.Box(0.0, 1.0, FRAMES[kind], np.float32)
+    return spaces.Box(0, 255, FRAMES[kind], np.uint8)
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+@pytest.mark.parametrize("name", ENCODERS)
+def test_normalised_images_lose_their_mean_frame_and_are_divided_by_one_number(name: str, kind: str) -> None:
+    frames = some_frames(kind)
+    encoder = make_encoder(name, space_for(kind), 12).fit_normalisation(frames)
+    seen = encoder._prepared(torch.from_numpy(frames))
+    assert isinstance(seen, torch.Tensor)
+    assert torch.allclose(seen.mean(0), torch.zeros(FRAMES[kind]), atol=1e-4)
+    assert seen.std() == pytest.approx(1.0, abs=1e-3)
+    assert encoder.scale.shape == ()
+    assert float(encoder.scale) == pytest.approx(7 / 255, rel=0.02)
+    assert encoder.offset.flatten().numpy() == pytest.approx((frames / 1.0).mean(0).ravel() / (255, 1)[kind == "grid"])
+    assert np.array_equal(load_encoder(encoder.content()).encode(frames), encoder.encode(frames))
+
+
+def test_images_are_normalised_alike_with_channels_first_or_last() -> None:
+    frames = some_frames("one")
+    encoder = make_encoder("dense", spaces.Box(0, 255, (20, 16, 3), np.uint8), 12)
+    first = encoder.fit_normalisation(frames).digest()
+    assert encoder.fit_normalisation(np.moveaxis(frames, 1, -1)).digest() == first
+
+
+def test_parts_of_a_dict_are_normalised_each_by_itself() -> None:
+    space = spaces.Dict({"image": space_for("one"), "lanes": spaces.Box(0.0, 9.0, (6,), np.float32)})
+    lanes = np.random.default_rng(1).normal(3.0, 2.0, (300, 6)).astype(np.float32)
+    obs = {"image": some_frames("one"), "lanes": lanes}
+    encoder = make_encoder("combined", space, 12)
+    before = encoder.encode(obs)
+    encoder.fit_normalisation(obs)
+    parts = encoder.encoders
+    assert float(parts["image"].scale) == pytest.approx(7 / 255, rel=0.02)  # type: ignore[index, union-attr]
+    assert parts["lanes"].offset.numpy() == pytest.approx(lanes.mean(0), rel=1e-5)  # type: ignore[index, union-attr]
+    assert not np.allclose(encoder.encode(obs), before)
+    with pytest.raises(ValueError, match="give no normalisation"):
+        make_encoder("dense", space).fit_normalisation(obs)
+
+
+def test_observations_of_another_shape_give_no_normalisation(dense: Encoder) -> None:
+    with pytest.raises(ValueError, match=r"shape \(9, 41\) are not \(B, 42\)"):
+        dense.fit_normalisation(np.zeros((9, 41)))
+
+
+def test_an_image_encoder_saved_before_images_were_normalised_comes_back_the_same() -> None:
+    encoder = make_encoder("conv", space_for("one"), 12)
+    tensors, facts = read_weights(encoder.content())
+    tensors["offset"] = torch.tensor(0.25)
+    old = load_encoder(module_content(tensors, facts))
+    assert old.offset.shape == FRAMES["one"]
+    assert torch.all(old.offset == 0.25)
+    encoder.offset.fill_(0.25)
+    assert np.array_equal(old.encode(some_frames("one")), encoder.encode(some_frames("one")))
+
+
+@pytest.mark.parametrize("trainable", [False, True])
+def test_sb3_agents_keep_the_normalisation_of_images(trainable: bool) -> None:
+    env = games({"kind": "pixels", "height": 24, "width": 20})
+    encoder = trained(make_encoder("conv", env.observation_space, 12).fit_normalisation(env.reset()))
+    model = PPO("CnnPolicy", env, policy_kwargs=encoder.policy_kwargs(trainable), **SMALL_PPO)
+    obs = env.reset()
+    assert np.array_equal(model.policy.features_extractor.encode(obs), encoder.encode(obs))
+    model.learn(64)
+    used = model.policy.features_extractor
+    assert torch.equal(used.offset, encoder.offset)
+    assert torch.equal(used.scale, encoder.scale)
+    assert (used.digest() == encoder.digest()) == (not trainable)
+
+
+def test_normalised_frames_are_learned_from_where_raw_ones_stand_still(driving: Recording) -> None:
+    states = driving.states[:, 1:].ravel()
+    frames, label = paint_frames(driving.rules, states, 64, 32, "train", seed=1), scene_class(driving.rules, states)
+    losses = {}
+    for name in ("raw", "normalised"):
+        torch.manual_seed(0)
+        model = Classifier(make_encoder("conv", spaces.Box(0, 255, (3, 64, 32), np.uint8), 64), len(SCENES))
+        if name == "normalised":
+            model.encoder.fit_normalisation(frames)
+        train = {"obs": frames, "label": label}
+        fit(model, train, train, FitConfig(epochs=20, batch_size=64, learning_rate=2e-3, patience=0))
+        with torch.no_grad():
+            losses[name] = float(model.loss({"obs": torch.from_numpy(frames), "label": torch.from_numpy(label)})[0])
+    assert losses["normalised"] < 0.5 * losses["raw"], losses
 
 
 @pytest.mark.parametrize("stacked", [False, True], ids=["one", "stack"])

@@ -7,8 +7,8 @@ Source: Ngiam et al. 2011, "Multimodal deep learning", ICML, section 3; SB3's Co
 Letters in shapes: B observations, D features, P parts.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
 
 import torch
 from gymnasium import spaces
@@ -54,15 +54,24 @@ class CombinedEncoder(Encoder):
     def features(self, obs: Observation) -> Tensor:
         """Return (B, D)."""
         parts = obs if isinstance(obs, dict) else {WHOLE: obs}
-        each = [self._part(name, parts[name]) for name in self.encoders]  # P of (B, part_dim)
+        each = [self._part(encoder, parts[name]) for name, encoder in self._encoders()]  # P of (B, part_dim)
         return torch.relu(self.join(torch.cat(each, 1)))
 
-    def _part(self, name: str, part: Tensor) -> Tensor:
-        encoder = self.encoders[name]
-        assert isinstance(encoder, Encoder)
-        if part.shape[1:] != encoder.observation_space.shape and part.dim() == 4:
-            part = part.permute(0, 3, 1, 2)  # an image with its channels last
-        return encoder.features(part)  # already float32 in 0..1, see `Encoder.forward`
+    def fit_normalisation(self, observations: Any) -> Self:
+        """Set the normalisation of each part of a dict from (N, ...) observations; else as any encoder."""
+        if not isinstance(self.observation_space, spaces.Dict):
+            return super().fit_normalisation(observations)
+        for name, encoder in self._encoders():
+            encoder.fit_normalisation(observations[name])
+        return self
+
+    def _encoders(self) -> Iterator[tuple[str, Encoder]]:
+        for name, encoder in self.encoders.items():
+            assert isinstance(encoder, Encoder)
+            yield name, encoder
+
+    def _part(self, encoder: Encoder, part: Tensor) -> Tensor:
+        return encoder.features(encoder.normalise(encoder.aligned(part)))  # float32 in 0..1, see `Encoder.forward`
 
 
 def _parts_of(space: spaces.Space) -> dict[str, spaces.Space]:
