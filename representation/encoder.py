@@ -129,7 +129,7 @@ class Encoder(BaseFeaturesExtractor):
         return (obs - self.offset) / self.scale
 
     def aligned(self, obs: Any) -> Any:
-        """Return (B, ...) observations, tensor or array, with an image's channels first; ValueError for another shape."""
+        """Return (B, ...) observations, tensor or array, images with channels first; ValueError for another shape."""
         shape = self.observation_space.shape or ()
         if obs.shape[1:] != shape and (*obs.shape[3:], *obs.shape[1:3]) == shape:
             obs = obs.permute(0, 3, 1, 2) if isinstance(obs, Tensor) else obs.transpose(0, 3, 1, 2)
