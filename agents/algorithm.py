@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from numpy.typing import NDArray
+
 from deeptraffic.policies.base import Policy
-from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.settings import Checked, Settings, choice, integer, integers, real
 
 if TYPE_CHECKING:
@@ -37,11 +38,10 @@ class AgentConfig(Checked):
 
 
 @dataclass(frozen=True)
-class NetworkConfig(AgentConfig):
+class TorchConfig(AgentConfig):
     """Hyperparameters of every algorithm that trains a torch network: its layers and its optimiser.
 
     learning_rate, learning_rate_end: at the start and the end of training, linear in between
-    gamma: discount per decision
     max_grad_norm: gradient-norm clipping threshold
     hidden: units of each hidden layer
     activation: after each hidden layer; "tanh" or "relu"
@@ -51,7 +51,6 @@ class NetworkConfig(AgentConfig):
 
     learning_rate: float = real(1e-3, 1e-8, 1.0)
     learning_rate_end: float = real(1e-4, 0.0, 1.0)
-    gamma: float = real(0.92, 0.0, 1.0)
     max_grad_norm: float = real(0.5, 1e-6, 1e6)
     hidden: tuple[int, ...] = integers((64, 64), 1, 4096, 0, 8)
     activation: str = choice("tanh", "tanh", "relu")
@@ -81,6 +80,16 @@ class NetworkConfig(AgentConfig):
         """Raise ValueError if a layer shared by all lanes is asked for."""
         if self.lane_units:
             raise ValueError(f"lane_units={self.lane_units} is not for {run.algo}; set lane_units=0")
+
+
+@dataclass(frozen=True)
+class NetworkConfig(TorchConfig):
+    """Hyperparameters of every algorithm that trains a torch network by reward, see `TorchConfig`.
+
+    gamma: discount per decision
+    """
+
+    gamma: float = real(0.92, 0.0, 1.0)
 
 
 class Learner(Protocol):
@@ -135,10 +144,16 @@ class Algorithm:
     presets: Mapping[str, Settings] = field(default_factory=dict)
     keeps_newest: bool = False
 
-    def learner(self, config: "TrainConfig", init_policy: NetworkPolicy | None, is_new: bool) -> Learner:
+    def learner(self, config: "TrainConfig", init_policy: Policy | None, is_new: bool) -> Learner:
         """Return a learner for a run.
 
         init_policy: policy that a new network is initialised from; None for random weights
         is_new: whether training begins; otherwise a state will be restored
         """
+        raise NotImplementedError
+
+    def torch_policy(
+        self, config: "TrainConfig", weights: Mapping[str, NDArray[Any]], label: str, notes: Notes
+    ) -> Policy:
+        """Return the policy of a whole torch network's weights, `policy.*` (`agents.export.is_torch_network`)."""
         raise NotImplementedError

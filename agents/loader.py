@@ -14,6 +14,7 @@ from typing import Any
 from agents.champions.registry import CHAMPIONS, load_champion
 from agents.config import build_config
 from agents.export import TrainedPolicy, is_torch_network, read_tensors
+from agents.registry import entry_of
 from agents.run import RunFolder, is_run_folder
 from deeptraffic.envs.observations import make_observation
 from deeptraffic.policies.base import DEFAULT_RULES, Policy
@@ -88,9 +89,7 @@ def load_network(source: Path | bytes, settings: dict[str, Any], label: str) -> 
         return read_policy(source).policy()
     notes = json.loads(metadata.get("notes", "{}"))
     if is_torch_network(weights):
-        from agents.sb3 import sb3_algorithm
-
-        algorithm = sb3_algorithm(settings["algo"])
+        algorithm = entry_of(settings["algo"]).load()
         return algorithm.torch_policy(build_config(settings["algo"], settings=settings), weights, label, notes)
     road, observation = RoadConfig(**settings["road"]), make_observation(settings["observation"])
     return TrainedPolicy(label, weights, road, observation, settings["agent"]["activation"], notes)

@@ -36,7 +36,7 @@ from agents.paired_rollouts import PairedRollouts, candidate_masks, draw_streams
 from deeptraffic.policies.base import Access, Policy
 from deeptraffic.settings import Checked, integer, real
 from deeptraffic.sim.engine import Simulator
-from deeptraffic.sim.rules import Sensor
+from deeptraffic.sim.rules import Action, Sensor
 from deeptraffic.sim.state import F64, I64
 
 BEST = 3  # plans left for the second half of the rollouts
@@ -77,6 +77,7 @@ class Planner(Policy):
 
     plans: (K, L) indices of candidates
     searched: after `plan`, (B, K) the mean return of each plan, NaN where it was not tried
+    scores: after `plan`, (B, A) the score by which each candidate was chosen: that of the best plan that begins with it
     """
 
     access: Access = "privileged"
@@ -89,6 +90,7 @@ class Planner(Policy):
         self.random = np.random.default_rng(self.config.seed)
         self.plans = np.array(list(itertools.product(range(len(CANDIDATES)), repeat=self.config.plan_length)))
         self.searched: F64 = np.empty((0, len(self.plans)))
+        self.scores: F64 = np.empty((0, len(CANDIDATES)))
         self._sim: Simulator | None = None
         self._rollouts: PairedRollouts | None = None
 
@@ -106,9 +108,12 @@ class Planner(Policy):
         agents = self._sim.rules.other_agents + 1
         prior, _ = self.network.evaluate(obs.astype(np.float32))
         chosen = np.zeros(agent_indices.size, np.int64)
+        values = np.full((agent_indices.size, len(Action)), -np.inf)
         for agent in np.unique(agent_indices % agents):
             of_agent = np.flatnonzero(agent_indices % agents == agent)
             chosen[of_agent] = self.plan(agent_indices[of_agent] // agents, prior[of_agent], int(agent))
+            values[of_agent[:, None], CANDIDATES] = np.where(self.scores > 0.1 * NEVER, self.scores, -np.inf)
+        self.values = values
         return CANDIDATES[chosen]
 
     def plan(self, env_indices: I64, prior: NDArray[np.float32], agent: int = 0) -> I64:
@@ -118,24 +123,29 @@ class Planner(Policy):
         first = self.plans[:, 0]
         log_prior = log_probabilities(prior / self.config.prior_temperature, possible)[:, first]
         choice = possible.sum(1) > 1
-        chosen, self.searched = np.zeros(env_indices.size, np.int64), np.full(log_prior.shape, np.nan)
+        self.searched = np.full(log_prior.shape, np.nan)
+        scores = log_prior.copy()
         if choice.any():
             some, tried = env_indices[choice], possible[choice][:, first]
-            best, self.searched[choice] = self._search(some, log_prior[choice], tried, agent)
-            chosen[choice] = first[best]
-        return chosen
+            scores[choice], self.searched[choice] = self._search(some, log_prior[choice], tried, agent)
+        self.scores = np.stack([scores[:, first == k].max(1) for k in range(len(CANDIDATES))], 1)
+        return first[scores.argmax(1)]
 
-    def _search(self, env_indices: I64, log_prior: F64, tried: NDArray[np.bool_], agent: int) -> tuple[I64, F64]:
-        """Return (best plans (B,), mean return of each plan (B, K)) in envs where there is a choice."""
+    def _search(self, env_indices: I64, log_prior: F64, tried: NDArray[np.bool_], agent: int) -> tuple[F64, F64]:
+        """Return (score, mean return) of each plan, (B, K) each, in envs where there is a choice.
+
+        A plan that was dropped after the first half keeps its score of then, but not above that of the best one.
+        """
         early = self._returns(env_indices, tried, agent)
         baseline = np.where(tried, mean_of(early) + NEVER * (log_prior < log_prior.max(1, keepdims=True)), -np.inf)
-        scores = log_prior + evidence(early, np.nanargmax(baseline, axis=1), self.config.temperature)
+        dropped = log_prior + evidence(early, np.nanargmax(baseline, axis=1), self.config.temperature)
         left = np.zeros_like(tried)
-        np.put_along_axis(left, np.argsort(-scores, axis=1)[:, :BEST], True, axis=1)
+        np.put_along_axis(left, np.argsort(-dropped, axis=1)[:, :BEST], True, axis=1)
         returns = np.concatenate([early, self._returns(env_indices, left & tried, agent)], axis=2)
         baseline = np.where(left, log_prior, NEVER).argmax(1)
         scores = np.where(left, log_prior + evidence(returns, baseline, self.config.temperature), NEVER)
-        return scores.argmax(1), mean_of(returns)
+        below = np.nextafter(scores.max(1, keepdims=True), -np.inf)
+        return np.where(left, scores, np.minimum(dropped, below)), mean_of(returns)
 
     def _returns(self, env_indices: I64, tried: NDArray[np.bool_], agent: int) -> F64:
         assert self._sim is not None and self._rollouts is not None

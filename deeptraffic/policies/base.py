@@ -37,6 +37,8 @@ class Policy(ABC):
         `deeptraffic.envs.observations.Observation`
     rules, other_agents: the contest and the number of other agents that it was made for
     notes: facts about it that are kept with it, such as the decisions that it was trained for
+    values: after `act`, what its choice was made by: (B, 5) float64 action values or logits, -inf for actions that it
+        does not consider, NaN for agents that it did not ask its network for; None for a policy that has none
     activity: set it to a list to have a network replace it, at each decision of an ego car, by the values of its input
         and of every layer; a policy without a network leaves it alone
     """
@@ -46,6 +48,7 @@ class Policy(ABC):
     rules: int = DEFAULT_RULES
     other_agents: int = 0
     notes: Mapping[str, str] = MappingProxyType({})
+    values: F64 | None = None
     activity: list[F64] | None = None
 
     @abstractmethod

@@ -146,8 +146,10 @@ def play(runs: Runs, driver: Driver) -> None:
 
 
 @compiled
-def decide_all(parts: tuple[Any, ...], agent_indices: I64, obs: F64, actions: I64) -> bool:
-    """Write the action of each agent for its observation in obs (B, D); False if an agent has no memory.
+def decide_all(parts: tuple[Any, ...], agent_indices: I64, obs: F64, actions: I64, values: F64) -> bool:
+    """Write the action of each agent for its observation in obs (B, D), and the network's outputs to values (B, 5).
+
+    Outputs are NaN where the network was not asked. False if an agent has no memory.
 
     parts: of the driver, in plain tuples, which Numba takes from Python in a third of a NamedTuple's time
     """
@@ -156,9 +158,13 @@ def decide_all(parts: tuple[Any, ...], agent_indices: I64, obs: F64, actions: I6
     for agent_index in agent_indices:
         if not 0 <= agent_index < history.shape[0]:
             return False
+    window = (history.shape[1] - 1) // (obs.shape[1] + 1)
     for b in range(obs.shape[0]):
         driver.net.scratch[: obs.shape[1]] = obs[b]
+        is_asked = history[agent_indices[b], 0] >= window
         actions[b] = decide(driver, agent_indices[b], agent_indices[b])
+        for a in range(values.shape[1]):
+            values[b, a] = driver.net.scratch[driver.net.out + a] if is_asked else np.nan
     return True
 
 
@@ -226,13 +232,14 @@ class NetworkPolicy(Policy):
         cells, count = np.ascontiguousarray(obs, np.float64), len(agent_indices)
         if cells.shape != (count, self.observation.size):
             raise ValueError(f"obs of shape {cells.shape}; {count} agents observe {self.observation.size} cells each")
-        actions, driver = np.empty(count, np.int64), self.driver
+        actions, values, driver = np.empty(count, np.int64), np.empty((count, ACTIONS)), self.driver
         parts = (tuple(driver.net), tuple(driver.sensor), *driver[2:])
-        if not decide_all(parts, agent_indices, cells, actions):
+        if not decide_all(parts, agent_indices, cells, actions, values):
             raise ValueError(
                 f"agent indices must be integers in [0, {len(driver.history) - 1}], got {agent_indices.min()} to "
                 f"{agent_indices.max()}; reset(agent_indices) makes room for more agents"
             )
+        self.values = values
         if self.activity is not None and agent_indices[0] % self.driver.agents == 0:
             self.activity = self.program.values()
         return actions
