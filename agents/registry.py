@@ -22,7 +22,7 @@ class Entry:
     """One line of the registry.
 
     name: of the algorithm and of its module
-    kind: policy-based, value-based or model-based
+    kind: policy-based, value-based, model-based or imitation
     summary: one line
     can_warm_start: whether its network can be initialised from a policy (`--init`), and so follow a curriculum
     presets: names of its presets; the first is taken where none is given
@@ -51,6 +51,7 @@ ENTRIES = (
     Entry("pqn", "value-based", "Q-learning without replay buffer or target network"),
     Entry("world_model", "model-based", "a learned latent model of the environment, and a policy trained in it"),
     Entry("expert_iteration", "model-based", "learning from rollouts in the simulator", can_warm_start=True),
+    Entry("distil", "imitation", "imitation of any policy through any encoder (DAgger)"),
     Entry("deepqlearn", "value-based", "the original game's own learner", presets=("mit-basic", "mit-default")),
 )
 ALGORITHMS: dict[str, Entry] = {entry.name: entry for entry in ENTRIES}

@@ -9,7 +9,7 @@
 `agents.trainer.train` trains such a model in a run folder, with checkpoints and evaluations.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,6 @@ from agents.sb3_learner import SB3Learner
 from agents.team_env import TeamVecEnv
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
 from deeptraffic.policies.base import Policy
-from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.sim.rules import RoadConfig
 from deeptraffic.sim.state import I64
 
@@ -101,19 +100,19 @@ class SB3Algorithm(Algorithm):
 
     make: Callable[[Any, DeepTrafficVecEnv, dict[str, Any]], BaseAlgorithm]
     weights: Callable[[Any], Weights]
-    initialise: Callable[[Any, NetworkPolicy], None] | None = None
+    initialise: Callable[[Any, Any], None] | None = None
     is_recurrent: bool = False
     plays_team: Callable[[RoadConfig], bool] = lambda road: False
     state: Callable[[Any], dict[str, Any]] = lambda model: {}
     restore: Callable[[Any, dict[str, Any]], None] = lambda model, state: None
 
-    def learner(self, config: TrainConfig, init_policy: NetworkPolicy | None, is_new: bool) -> Learner:
+    def learner(self, config: TrainConfig, init_policy: Policy | None, is_new: bool) -> Learner:
         """Return a learner for a run; see `Algorithm.learner`."""
         env = make_vec_env(config)
         return SB3Learner(config, self, env, self.model(config, env, init_policy, is_new))
 
     def model(
-        self, config: TrainConfig, env: DeepTrafficVecEnv, init_policy: NetworkPolicy | None, is_new: bool
+        self, config: TrainConfig, env: DeepTrafficVecEnv, init_policy: Policy | None, is_new: bool
     ) -> BaseAlgorithm:
         """Return the model with its networks; arguments as for `learner`."""
         model = self.make(config.agent, env, _common(config, env.observation_space, is_new))
@@ -139,7 +138,9 @@ class SB3Algorithm(Algorithm):
         assert isinstance(agent, NetworkConfig)
         return TrainedPolicy(label, weights, config.road, config.observation, agent.activation, notes)
 
-    def torch_policy(self, config: TrainConfig, weights: Weights, label: str, notes: Notes) -> TorchPolicy:
+    def torch_policy(
+        self, config: TrainConfig, weights: Mapping[str, NDArray[Any]], label: str, notes: Notes
+    ) -> TorchPolicy:
         """Return a policy of `policy.*` weights; the global random streams stay as they are."""
         streams = torch.get_rng_state(), np.random.get_state()  # a new model seeds them
         network: Any = self.model(config, make_vec_env(config), None, is_new=False).policy
@@ -181,7 +182,7 @@ def make_vec_env(config: TrainConfig) -> DeepTrafficVecEnv:
 
 
 def make_model(
-    config: TrainConfig, env: DeepTrafficVecEnv, init_policy: NetworkPolicy | None = None, is_new: bool = True
+    config: TrainConfig, env: DeepTrafficVecEnv, init_policy: Policy | None = None, is_new: bool = True
 ) -> BaseAlgorithm:
     """Return the model of a run's configuration.
 

@@ -84,8 +84,9 @@ def train(config: TrainConfig, folder: str | Path, console: Console | None = Non
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device='cuda': torch finds no GPU here; use device=cpu, which small networks train faster on")
     with run.locked(), torch_threads(config.torch_threads), stop_requests() as stop:
+        learner = make_learner(config, is_new=run.newest_checkpoint() is None)  # whose errors come before any file
         run.begin(config)
-        trainer = Trainer(run, config, make_learner(config, is_new=run.newest_checkpoint() is None), stop)
+        trainer = Trainer(run, config, learner, stop)
         trainer.resume()
         with TrainingProgress(config.total_timesteps, trainer.learner.decisions, console) as progress:
             trainer.train(progress)

@@ -28,6 +28,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
+from deeptraffic.policies.torch_export import NetworkBuilder
 from deeptraffic.run_dir import write_atomically
 from representation.weights import module_content, read_weights
 
@@ -79,6 +80,13 @@ class Encoder(BaseFeaturesExtractor):
     def features(self, obs: Any) -> Tensor:
         """Return (B, D) for normalised float32 observations; defined by the subclass."""
         raise NotImplementedError
+
+    def add_layers(self, network: NetworkBuilder) -> bool:
+        """Append the layers of a policy file that compute the features from one normalised observation, a vector.
+
+        Returns False, with nothing appended, if no policy file can hold this encoder.
+        """
+        return False
 
     def forward(self, observations: Observation) -> Tensor:
         """Return (B, D) for a batch of observations; integers in 0..255 are scaled to 0..1, once."""

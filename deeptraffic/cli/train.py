@@ -17,6 +17,7 @@ def train(
     algo: str = typer.Argument(..., help=f"Algorithm: {', '.join(ALGORITHMS)}."),
     obs: str | None = typer.Option(None, help="Kind of observation, such as vector, gaps or grid."),
     encoder: str | None = typer.Option(None, help="Name of an encoder, or a weights file of `deeptraffic pretrain`."),
+    teacher: str | None = typer.Option(None, help="Policy that distil imitates.", show_default="champion-solo"),
     init: str | None = typer.Option(
         None, help=f"Policy that the network of {', '.join(WARM_STARTABLE)} is initialised from."
     ),
@@ -44,6 +45,7 @@ def train(
 
     given: dict[str, Any] = {
         "observation.kind": obs,
+        "agent.teacher": teacher,
         "road.rules": rules,
         "road.other_agents": other_agents,
         "seed": seed,

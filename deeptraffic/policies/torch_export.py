@@ -9,7 +9,8 @@ FORMAT.md has a whole example. A sensor's cells are an image (rows, columns, 1) 
 `before=(Reshape(shape=(60, 7, 1)),)`, which PyTorch knows as (1, 60, 7); lane gaps are `before=(Gaps(...),)`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -84,7 +85,7 @@ def from_torch(
     """
     if (advantage is None) != (value is None):
         raise ValueError("a dueling network has two heads; give advantage and value, or neither")
-    builder = _Builder(inputs)
+    builder = NetworkBuilder(inputs)
     for layer in before:
         builder.add(layer, {})
     builder.module(trunk)
@@ -92,7 +93,7 @@ def from_torch(
         fork = len(builder.layers)
         heads = [builder.head(head, fork) for head in (value, advantage)]
         builder.add(v.Dueling(inputs=tuple(heads)), {})
-    return Network(inputs, tuple(builder.layers), builder.tensors)
+    return builder.network()
 
 
 def compare(network: Network, module: Callable[[Any], Any], observations: NDArray[Any]) -> Difference:
@@ -110,8 +111,12 @@ def compare(network: Network, module: Callable[[Any], Any], observations: NDArra
     return Difference(largest, int(others.sum()), int((others & near).sum()))
 
 
-class _Builder:
-    """Layers so far, each reading the one before unless its `inputs` say otherwise."""
+class NetworkBuilder:
+    """Layers so far, each reading the one before unless its `inputs` say otherwise.
+
+    Args:
+        inputs: size of the network's input
+    """
 
     def __init__(self, inputs: int) -> None:
         self.layers: list[Layer] = []
@@ -120,9 +125,15 @@ class _Builder:
 
     @property
     def shape(self) -> Shape:
+        """Shape of the last layer's output."""
         return self.shapes[-1]
 
-    def add(self, layer: Layer, tensors: dict[str, Any]) -> None:
+    def network(self) -> Network:
+        """Return the layers as a network."""
+        return Network(self.shapes[0][0], tuple(self.layers), self.tensors)
+
+    def add(self, layer: Layer, tensors: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """Append a layer with its tensors by name."""
         given = [self.shapes[i] for i in layer.inputs or (len(self.layers),)]
         self.shapes.append(layer.output_shape(given))
         self.layers.append(layer)
@@ -155,6 +166,7 @@ class _Builder:
             raise ValueError(f"{type(module).__name__} on an image of shape {self.shape}; put Flatten before it")
 
     def softmax(self, module: Any) -> None:
+        """Append a softmax."""
         self.refuse_image(module)
         if module.dim not in (-1, len(self.shape)):
             raise ValueError(f"Softmax over axis {module.dim}; use the last one")
@@ -163,11 +175,13 @@ class _Builder:
     # --- modules with weights -------------------------------------------------------------------------------------
 
     def linear(self, module: Any) -> None:
+        """Append a dense layer."""
         self.refuse_image(module)
         layer = v.Dense(outputs=module.out_features, bias=module.bias is not None)
         self.add(layer, _numbers(module, weight="weight", bias="bias"))
 
     def conv2d(self, module: Any) -> None:
+        """Append a convolution."""
         if module.groups != 1 or _pair(module.dilation) != (1, 1) or module.padding_mode != "zeros":
             raise ValueError("Conv2d with groups, dilation or a padding mode; use plain zero padding")
         if isinstance(module.padding, str):
@@ -177,11 +191,13 @@ class _Builder:
         self.add(layer, tensors | {"weight": tensors["weight"].transpose(0, 2, 3, 1)})  # channels last
 
     def max_pool(self, module: Any) -> None:
+        """Append a maximum pooling."""
         if _pair(module.dilation) != (1, 1) or module.ceil_mode:
             raise ValueError("MaxPool2d with dilation or ceil_mode; leave them out")
         self.add(v.MaxPool(**_window(module)), {})
 
     def layer_norm(self, module: Any) -> None:
+        """Append a layer normalisation."""
         self.refuse_image(module)
         if tuple(module.normalized_shape) != self.shape[-1:]:
             raise ValueError(f"LayerNorm over {tuple(module.normalized_shape)} of a value of shape {self.shape}")
@@ -221,11 +237,13 @@ class _Builder:
         self.add(v.Attention(heads=module.num_heads), tensors | out)
 
     def flatten(self, module: Any) -> None:
+        """Append a flattening, channel by channel."""
         if module.start_dim != 1 or module.end_dim != -1:
             raise ValueError("Flatten of some axes only; use Flatten()")
         self.add(v.Flatten(order="chw" if len(self.shape) == 3 else "hwc"), {})
 
     def unflatten(self, module: Any) -> None:
+        """Append a reshape of a vector."""
         sizes = tuple(module.unflattened_size)
         if len(sizes) == 3 and sizes[0] == 1:
             sizes = (*sizes[1:], 1)
@@ -257,17 +275,17 @@ SIMPLE: dict[str, Callable[[Any], Layer]] = {
     "Sigmoid": lambda module: v.Sigmoid(),
     "GELU": lambda module: v.Gelu(approximate=module.approximate),
 }
-READERS: dict[str, Callable[[_Builder, Any], None]] = {
-    "Linear": _Builder.linear,
-    "Softmax": _Builder.softmax,
-    "Conv2d": _Builder.conv2d,
-    "MaxPool2d": _Builder.max_pool,
-    "LayerNorm": _Builder.layer_norm,
-    "BatchNorm1d": _Builder.batch_norm,
-    "BatchNorm2d": _Builder.batch_norm,
-    "MultiheadAttention": _Builder.attention,
-    "Flatten": _Builder.flatten,
-    "Unflatten": _Builder.unflatten,
-    **dict.fromkeys(("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell"), _Builder.recurrent),
+READERS: dict[str, Callable[[NetworkBuilder, Any], None]] = {
+    "Linear": NetworkBuilder.linear,
+    "Softmax": NetworkBuilder.softmax,
+    "Conv2d": NetworkBuilder.conv2d,
+    "MaxPool2d": NetworkBuilder.max_pool,
+    "LayerNorm": NetworkBuilder.layer_norm,
+    "BatchNorm1d": NetworkBuilder.batch_norm,
+    "BatchNorm2d": NetworkBuilder.batch_norm,
+    "MultiheadAttention": NetworkBuilder.attention,
+    "Flatten": NetworkBuilder.flatten,
+    "Unflatten": NetworkBuilder.unflatten,
+    **dict.fromkeys(("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell"), NetworkBuilder.recurrent),
 }
 NOTHING = ("Identity", "Dropout", "Dropout2d")  # in evaluation mode

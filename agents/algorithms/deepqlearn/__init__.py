@@ -6,14 +6,14 @@ from agents.algorithm import Algorithm
 from agents.algorithms.deepqlearn.config import DeepQLearnConfig
 from agents.algorithms.deepqlearn.learner import DeepQLearn
 from agents.config import TrainConfig
-from deeptraffic.policies.network_policy import NetworkPolicy
+from deeptraffic.policies.base import Policy
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeepQLearnAlgorithm(Algorithm):
     """deepqlearn, compiled and without torch."""
 
-    def learner(self, config: TrainConfig, init_policy: NetworkPolicy | None, is_new: bool) -> DeepQLearn:
+    def learner(self, config: TrainConfig, init_policy: Policy | None, is_new: bool) -> DeepQLearn:
         """Return a new learner."""
         return DeepQLearn(config)
 

@@ -20,6 +20,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from deeptraffic.policies.torch_export import NetworkBuilder
 from representation.encoder import Encoder, Observation
 from representation.layouts import as_image, image_shape
 
@@ -62,6 +63,7 @@ class ConvEncoder(Encoder):
         channels: filters of each layer
         kernel_size: side of a filter, odd
         reading: input of the dense layer: "flat" for the last maps, flattened; "max" or "mean" for global pooling
+        columns: of a vector of cells, which is then read as an image of rows; 0 for one row of all
     """
 
     name = "conv"
@@ -73,24 +75,35 @@ class ConvEncoder(Encoder):
         channels: Sequence[int] = (16, 32, 32),
         kernel_size: int = 3,
         reading: str = "flat",
+        columns: int = 0,
     ) -> None:
         if reading not in READINGS:
             raise ValueError(f"reading={reading!r} does not exist; choose one of {', '.join(READINGS)}")
-        super().__init__(
-            observation_space, features_dim, channels=list(channels), kernel_size=kernel_size, reading=reading
-        )
+        architecture = {"channels": list(channels), "kernel_size": kernel_size, "reading": reading, "columns": columns}
+        super().__init__(observation_space, features_dim, **architecture)
         shape = image_shape(self.observation_space)
-        self.reading = reading
+        if columns:
+            if shape[:2] != (1, 1) or columns < 0 or shape[2] % columns:
+                raise ValueError(f"columns={columns} does not divide observations of {shape}; leave columns out")
+            shape = (1, shape[2] // columns, columns)
+        self.reading, self.shape = reading, shape
         self.layers, self.maps = conv_layers(shape, channels, kernel_size)
         read = self.maps[0] * self.maps[1] * self.maps[2] if reading == "flat" else self.maps[0]
         self.dense = nn.Linear(read, features_dim)
 
     def features(self, obs: Observation) -> Tensor:
         """Return (B, D)."""
-        image = as_image(obs)  # (B, C, H, W)
+        image = as_image(obs).view(-1, *self.shape)  # (B, C, H, W)
         maps = self.layers(image)  # (B, K, h, w)
         if self.reading == "flat":
             read = maps.flatten(1)  # (B, K * h * w)
         else:
             read = maps.amax((2, 3)) if self.reading == "max" else maps.mean((2, 3))  # (B, K)
         return torch.relu(self.dense(read))  # (B, D)
+
+    def add_layers(self, network: NetworkBuilder) -> bool:
+        """Append the layers of a policy file; see `Encoder.add_layers`."""
+        if self.reading != "flat" or self.shape[0] != 1:
+            return False
+        network.module(nn.Sequential(nn.Unflatten(1, self.shape), self.layers, nn.Flatten(), self.dense, nn.ReLU()))
+        return True

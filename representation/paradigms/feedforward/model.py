@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from deeptraffic.policies.torch_export import NetworkBuilder
 from representation.encoder import Encoder
 from representation.layouts import as_vector, vector_size
 
@@ -53,3 +54,8 @@ class DenseEncoder(Encoder):
         """Return (B, D)."""
         row = as_vector(obs)  # (B, n)
         return self.activation(self.layers(row))  # (B, D)
+
+    def add_layers(self, network: NetworkBuilder) -> bool:
+        """Append the layers of a policy file; see `Encoder.add_layers`."""
+        network.module(nn.Sequential(self.layers, self.activation))
+        return True

@@ -29,6 +29,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from deeptraffic.policies.torch_export import NetworkBuilder
 from deeptraffic.sim.rules import Action
 from representation.encoder import Encoder
 from representation.layouts import as_sequence, sequence_shape
@@ -81,9 +82,17 @@ class StatefulEncoder(Encoder):
 
     def step(self, obs: Tensor | dict[str, Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
         """Advance states (B, S) by one observation each: return (features (B, D), states (B, S))."""
-        sequence = self._sequence(self._prepared(obs))  # (B, T, n), T = 1 for a row
-        features, state = self.run(torch.relu(self.embed(sequence)), state)
+        features, state = self.run(self.inputs(obs), state)  # T = 1 for a row
         return features[:, -1], state
+
+    def inputs(self, obs: Tensor | dict[str, Tensor]) -> Tensor:
+        """Return the inputs (B, T, D) of `run` for observations."""
+        return torch.relu(self.embed(self._sequence(self._prepared(obs))))
+
+    @property
+    def reads_steps(self) -> bool:
+        """Whether one observation is one step, so that all history is in the state."""
+        return not self.temporal_window and sequence_shape(self.observation_space)[0] == 1
 
     def over_window(self, steps: int) -> Self:
         """Return an encoder with these weights for windows of vectors, (steps, n), oldest first."""
@@ -128,6 +137,13 @@ class RecurrentEncoder(StatefulEncoder):
         features, after = self.cell(inputs, parts if len(parts) == 2 else parts[0])
         last = torch.cat([part[0] for part in after], 1) if isinstance(after, tuple) else after[0]
         return features, cast(Tensor, last)
+
+    def add_layers(self, network: NetworkBuilder) -> bool:
+        """Append the layers of a policy file, whose state is the agent's; see `Encoder.add_layers`."""
+        if not self.reads_steps:
+            return False
+        network.module(nn.Sequential(self.embed, nn.ReLU(), self.cell))
+        return True
 
 
 def unstack_window(rows: Tensor, temporal_window: int) -> Tensor:

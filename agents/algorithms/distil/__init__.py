@@ -1,0 +1,60 @@
+"""Policy distillation by DAgger: a student learns a teacher's action probabilities in the states that it gets into.
+
+    $ deeptraffic train distil --teacher champion-solo --encoder conv --obs pixels -o runs/pictures
+
+The teacher observes what it was made for; the student observes what the run configures, through any encoder. In the
+first rounds the teacher acts, then the student; in every state the teacher tells the values of all actions
+(`agents.algorithms.distil.teacher`), and the student minimises the Kullback-Leibler divergence of its probabilities
+from their softmax, on all decisions of the last rounds.
+
+Sources: Ross, Gordon and Bagnell 2011, "A reduction of imitation learning and structured prediction to no-regret online
+learning", arXiv:1011.0686 (DAgger); Rusu et al. 2016, "Policy Distillation", arXiv:1511.06295 (softmax of action values
+as targets, section 3); Kapturowski et al. 2019, "Recurrent experience replay in distributed reinforcement learning"
+(burn-in, section 3).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from agents.algorithm import Algorithm, Learner, Notes
+from agents.algorithms.distil.config import DistilConfig
+from agents.algorithms.distil.learner import DistilLearner
+from agents.algorithms.distil.student import Student, student_policy
+from agents.config import TrainConfig
+from agents.export import TORCH
+from deeptraffic.policies.base import Policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistilAlgorithm(Algorithm):
+    """Policy distillation."""
+
+    def learner(self, config: TrainConfig, init_policy: Policy | None, is_new: bool) -> Learner:
+        """Return a learner for a run."""
+        return DistilLearner(config, is_new)
+
+    def torch_policy(
+        self, config: TrainConfig, weights: Mapping[str, NDArray[Any]], label: str, notes: Notes
+    ) -> Policy:
+        """Return the policy of a student's weights; the global random streams stay as they are."""
+        with torch.random.fork_rng(devices=[]):
+            student = Student(config, config.observation.space(config.road.build()), is_new=False)
+        tensors = {name.removeprefix(TORCH): torch.from_numpy(array) for name, array in weights.items()}
+        student.load_state_dict(tensors)
+        return student_policy(config, student, label, notes)
+
+
+ALGORITHM = DistilAlgorithm(
+    config=DistilConfig,
+    defaults={
+        "num_envs": 512,
+        "total_timesteps": 274_432,
+        "evaluate_every": 68_608,
+        "checkpoint_every": 68_608,
+    },
+    presets={"fast": {"total_timesteps": 137_216}},
+)
