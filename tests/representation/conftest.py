@@ -13,6 +13,7 @@ OBSERVATIONS: dict[str, dict[str, object]] = {
     "grid": {"kind": "grid", "patches_ahead": 20, "patches_behind": 5},
     "kinematics": {"kind": "kinematics"},
     "pixels": {"kind": "pixels", "height": 36, "width": 24},
+    "two frames": {"kind": "pixels", "height": 36, "width": 24, "grey": True, "temporal_window": 1},
 }
 
 

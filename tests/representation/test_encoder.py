@@ -22,7 +22,7 @@ from representation.registry import ENCODERS, encoder_class, load_encoder, make_
 from representation.supervised import Classifier
 from representation.weights import module_content, read_weights
 
-SPACES = ["vector", "gaps", "grid", "kinematics", "pixels"]
+SPACES = ["vector", "gaps", "grid", "kinematics", "pixels", "two frames"]
 SMALL_PPO: dict[str, Any] = {"n_steps": 8, "batch_size": 16, "n_epochs": 1, "device": "cpu", "seed": 1}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from deeptraffic.envs.observations.observation import Floats, SensorObservation, run_loop
+from deeptraffic.envs.observations.observation import Floats, FrameObservation, SensorObservation, run_loop
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.observation import sense
@@ -46,10 +46,10 @@ def paint_grid(cells: F64, empty: float, sensor: Sensor, out: Floats) -> None:
 
 
 @dataclass(frozen=True)
-class GridObservation(SensorObservation):
+class GridObservation(FrameObservation, SensorObservation):
     """The sensor's cells as an image of 4 channels, row 0 the farthest ahead: occupied, speed, off the road, own car.
 
-    (4, P+Q, 2L+1) float32, all in 0..1:
+    (4, P+Q, 2L+1) float32, in a stack (4 * (temporal_window + 1), P+Q, 2L+1), all in 0..1:
 
     occupied: 1 where the sensor sees a vehicle (in 2017 the own car's mark mostly reads as a free cell)
     speed: of that vehicle / 80 mph, else 0
@@ -60,8 +60,9 @@ class GridObservation(SensorObservation):
     kind: str = field(default="grid", init=False)
 
     contest_kind: ClassVar[bool] = True
+    axis: ClassVar[int] = 0
 
-    def space(self, rules: Rules) -> spaces.Box:
+    def frame_space(self, rules: Rules) -> spaces.Box:
         """Return the space of (4, P+Q, 2L+1) values."""
         self.sensor.check(rules)
         shape, dtype = self._image
@@ -81,4 +82,8 @@ class GridObservation(SensorObservation):
 
     def mirror(self) -> I64:
         """Exchange the columns."""
-        return np.arange(CHANNELS * self.sensor.size).reshape(-1, self.sensor.columns)[:, ::-1].ravel()
+        return (
+            np.arange((self.temporal_window + 1) * CHANNELS * self.sensor.size)
+            .reshape(-1, self.sensor.columns)[:, ::-1]
+            .ravel()
+        )

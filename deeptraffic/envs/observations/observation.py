@@ -17,16 +17,16 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
+from deeptraffic.envs.observations.history import FrameHistory, ObservationHistory
 from deeptraffic.policies.layers import Layer
 from deeptraffic.settings import Checked, choice, integer
-from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import Simulator, run_in_chunks
 from deeptraffic.sim.rules import CONTEST_LANES_SIDE, MAX_LANES, MAX_ROWS, Action, Rules, Sensor
 from deeptraffic.sim.state import I64
 
 Floats = NDArray[np.floating]
-NO_ACTION = -1
 MAX_TEMPORAL_WINDOW = 100
+MAX_FRAME_WINDOW = 15  # a stack is at most 16 frames
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,10 @@ class Observation(Checked, ABC):
 
     def mirror(self) -> I64 | None:
         """Return the permutation of a flat observation's entries that exchanges left and right; None without one."""
+        return None
+
+    def history(self, rules: Rules, num_envs: int) -> ObservationHistory | FrameHistory | None:
+        """Return the history of num_envs envs with which observations are stacked; None without a temporal window."""
         return None
 
     @property
@@ -106,8 +110,7 @@ class FlatObservation(SensorObservation):
     """Observation that is a vector of `size` features, with an optional temporal window.
 
     temporal_window: T previous observations, each followed by its action as a one-hot vector times `size`, as the
-        original Brain stacks them: size * (T + 1) + 5 * T entries; zeros before the episode's start. For other kinds
-        use gymnasium.wrappers.FrameStackObservation
+        original Brain stacks them: size * (T + 1) + 5 * T entries; zeros before the episode's start
     loop: compiled loop(rules, sensor, games, env_indices, agent, out) that writes the features to out (B, size)
     """
 
@@ -143,6 +146,39 @@ class FlatObservation(SensorObservation):
     def _features(self) -> tuple[int, np.dtype]:
         """Number and type of the features, worked out once: a single env asks for them in every step."""
         return self.size, np.dtype(self.dtype)
+
+    def history(self, rules: Rules, num_envs: int) -> ObservationHistory | None:
+        """Return the history of features and actions; None without a temporal window."""
+        size, window = self.size, self.temporal_window
+        return ObservationHistory(num_envs, size, window, self.dtype) if window else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameObservation(Observation):
+    """Observation that is an image or a grid, a frame, with an optional temporal window.
+
+    temporal_window: T previous frames in front of the present one, along the axis of channels, oldest first; the
+        episode's first frame stands for those before it
+    """
+
+    temporal_window: int = integer(0, 0, MAX_FRAME_WINDOW)
+
+    axis: ClassVar[int]  # of the channels: 0 or -1
+
+    @abstractmethod
+    def frame_space(self, rules: Rules) -> spaces.Box:
+        """Return the space of one frame; ValueError if it is impossible on this road."""
+
+    def space(self, rules: Rules) -> spaces.Box:
+        """Return the space of a stack of temporal_window + 1 frames."""
+        frame, count = self.frame_space(rules), self.temporal_window + 1
+        low, high = (np.concatenate([bound] * count, self.axis) for bound in (frame.low, frame.high))
+        return spaces.Box(low, high, dtype=frame.dtype.type)
+
+    def history(self, rules: Rules, num_envs: int) -> FrameHistory | None:
+        """Return the history of frames; None without a temporal window."""
+        frame, shown = self.frame_space(rules), self.temporal_window + 1
+        return FrameHistory(num_envs, frame.shape, frame.dtype, self.axis, shown) if shown > 1 else None
 
 
 def run_loop(
@@ -183,14 +219,12 @@ class Observer:
             )
         self.observation, self.agent = observation, agent
         self.space: spaces.Space = observation.space(rules)
-        self._history: ObservationHistory | None = None
-        if isinstance(observation, FlatObservation) and observation.temporal_window:
-            self._history = ObservationHistory(num_envs, observation)
+        self._history = observation.history(rules, num_envs)
 
     def reset(self, env_indices: ArrayLike | None = None) -> None:
         """Empty the history of these envs (all by default): call it when they start a new episode."""
         if self._history is not None:
-            self._history.entries[slice(None) if env_indices is None else np.asarray(env_indices, np.int64)] = 0.0
+            self._history.reset(slice(None) if env_indices is None else np.asarray(env_indices, np.int64))
 
     def observe(self, sim: Simulator, env_indices: ArrayLike | None = None, actions: ArrayLike | None = None) -> Any:
         """Return observations of these envs (all by default), a new (B, *shape) array or a dict of such arrays.
@@ -199,57 +233,19 @@ class Observer:
         """
         chosen = sim.env_indices if env_indices is None else np.atleast_1d(np.asarray(env_indices, np.int64))
         obs = self.observation.observe(sim, chosen, self.agent)
-        return obs if self._history is None else self._history.stack(chosen, obs, actions)
+        return obs if self._history is None else self._history.stack(sim, chosen, obs, actions)
 
     def get_state(self) -> dict[str, NDArray]:
         """Return copies of the arrays that later observations depend on; empty without a temporal window."""
-        history = self._history
-        return {} if history is None else {"last": history.last.copy(), "entries": history.entries.copy()}
+        return {} if self._history is None else {name: part.copy() for name, part in self._history.arrays().items()}
 
     def set_state(self, state: dict[str, NDArray]) -> None:
         """Continue from what `get_state` returned."""
         if self._history is not None:
-            self._history.last[:], self._history.entries[:] = state["last"], state["entries"]
+            for name, part in self._history.arrays().items():
+                part[:] = state[name]
 
 
 def select_env(obs: Any, k: int) -> Any:
     """Return entry k of a batch of observations, an array or a dict of arrays."""
     return {name: part[k] for name, part in obs.items()} if isinstance(obs, dict) else obs[k]
-
-
-class ObservationHistory:
-    """Previous observations and actions of B envs, for a temporal window of T.
-
-    last: (B, size) the latest observation
-    entries: (B, T, size + 5) entry t is the observation t + 1 steps ago, then the action taken on it
-    """
-
-    def __init__(self, num_envs: int, observation: FlatObservation) -> None:
-        size, window = observation.size, observation.temporal_window
-        self.last = np.zeros((num_envs, size), observation.dtype)
-        self.entries = np.zeros((num_envs, window, size + len(Action)), observation.dtype)
-
-    def stack(self, env_indices: I64, obs: Floats, actions: ArrayLike | None) -> Floats:
-        """Return the observations (len(env_indices), size) followed by their history; take them into the history."""
-        taken = np.full(env_indices.size, NO_ACTION) if actions is None else np.asarray(actions, np.int64)
-        out = np.empty((env_indices.size, obs.shape[1] + self.entries[0].size), obs.dtype)
-        stack_history(env_indices, np.ascontiguousarray(taken), obs, self.last, self.entries, out)
-        return out
-
-
-@compiled
-def stack_history(env_indices: I64, actions: I64, obs: Floats, last: Floats, entries: Floats, out: Floats) -> None:
-    """Write each observation and its history to out[k]; move the history on where an action was carried out."""
-    size = obs.shape[1]
-    for k in range(env_indices.size):
-        history = entries[env_indices[k]]
-        if actions[k] >= 0:
-            for t in range(history.shape[0] - 1, 0, -1):
-                history[t] = history[t - 1]
-            history[0, :size] = last[env_indices[k]]
-            history[0, size:] = 0.0
-            history[0, size + actions[k]] = size
-        last[env_indices[k]] = obs[k]
-        out[k, :size] = obs[k]
-        for t in range(history.shape[0]):
-            out[k, size + t * history.shape[1] : size + (t + 1) * history.shape[1]] = history[t]

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from deeptraffic.envs.observations.observation import Observation
+from deeptraffic.envs.observations.observation import FrameObservation
 from deeptraffic.render.pixels import MAX_SIDE, MIN_SIDE, PixelPainter
 from deeptraffic.settings import boolean, integer
 from deeptraffic.sim.engine import Simulator
@@ -17,11 +17,11 @@ from deeptraffic.sim.state import I64
 
 
 @dataclass(frozen=True)
-class PixelsObservation(Observation):
+class PixelsObservation(FrameObservation):
     """An image of the whole simulated road, the ego car in red.
 
-    (height, width, 3), or grey (height, width, 1), uint8. The image depends on the state alone: no trail, no read-outs,
-    dashes that do not scroll.
+    (height, width, 3), or grey (height, width, 1), uint8; in a stack temporal_window + 1 times as many channels. An
+    image depends on the state alone: no trail, no read-outs, dashes that do not scroll.
 
     height, width: [pixels]
     grey: whether there is one channel, of luminance, in place of three
@@ -33,8 +33,9 @@ class PixelsObservation(Observation):
     grey: bool = boolean(False)
 
     ego_only: ClassVar[bool] = True
+    axis: ClassVar[int] = -1
 
-    def space(self, rules: Rules) -> spaces.Box:
+    def frame_space(self, rules: Rules) -> spaces.Box:
         """Return the space of images."""
         return spaces.Box(0, 255, (self.height, self.width, 1 if self.grey else 3), np.uint8)
 
