@@ -23,7 +23,7 @@ from pettingzoo import AECEnv
 from deeptraffic.envs.arguments import ACTIONS, MAX_STEPS, check_action, check_max_steps, check_reward, resolve_rules
 from deeptraffic.envs.masks import action_masks
 from deeptraffic.envs.observations import ObservationLike, Observer, make_observation, select_env
-from deeptraffic.envs.rendering import NO_RENDER_MODE, RENDER_MODES, EnvRenderer, steps_per_second
+from deeptraffic.envs.rendering import NO_RENDER_MODE, RENDER_MODES, EnvRenderer, Image, RenderOptions, render_fps
 from deeptraffic.envs.reward import reward_of
 from deeptraffic.envs.seeding import check_seed, open_run
 from deeptraffic.sim.compiled import compiled
@@ -61,7 +61,8 @@ class DeepTrafficAECEnv(AECEnv):
             kinematics
         reward: "mit" or "speed", of an agent's own car since its last decision; an agent's first turn brings 0
         max_steps: decisions after which an agent is truncated, each at its own next turn; None for never
-        render_mode: None, "rgb_array" or "human"
+        render_mode, render_size, overlay, theme: as for `DeepTrafficEnv`; "rgb_array_list" has the frames between two
+            turns
 
     Agents are "car_0", the ego car, and "car_1", ... The tenth other vehicle never decides, so it is no agent: it only
     carries out the pending action. The ego car's rewards are the contest's own; another agent's N is its speed
@@ -79,6 +80,7 @@ class DeepTrafficAECEnv(AECEnv):
         "render_fps": 2,
     }
 
+    # parameters: those of the Gymnasium environment, each with a default
     def __init__(
         self,
         rules: int | RoadConfig = 2018,
@@ -87,22 +89,27 @@ class DeepTrafficAECEnv(AECEnv):
         reward: str = "mit",
         max_steps: int | None = MAX_STEPS,
         render_mode: str | None = None,
+        *,
+        render_size: tuple[int, int] | None = None,
+        overlay: str = "none",
+        theme: str = "dark",
     ) -> None:
         super().__init__()
         self.rules: Rules = resolve_rules(rules, other_agents)
         self.reward, self.max_steps = check_reward(reward), check_max_steps(max_steps)
         if reward == "passed":
             raise ValueError("reward must be 'mit' or 'speed', got 'passed', which is counted for the ego car alone")
-        self.metadata = {**self.metadata, "render_fps": steps_per_second(self.rules)}
         self.sim = Simulator(self.rules, num_envs=1, threads=1)
         chosen, turns = make_observation(observation), self.rules.decision_period // self.rules.agent_stagger
         deciding = min(self.rules.other_agents + 1, turns)
+        self.metadata = {**self.metadata, "render_fps": render_fps(self.rules, render_mode, deciding)}
         self.observers = [Observer(self.rules, chosen, 1, agent) for agent in range(deciding)]
         self.possible_agents = [f"car_{i}" for i in range(deciding)]
         self.agents: list[str] = []
         self._observation_space, self._action_space = self.observers[0].space, spaces.Discrete(ACTIONS)
         self.render_mode = render_mode
-        self.renderer = EnvRenderer(self.rules, chosen.sensor, render_mode) if render_mode is not None else None
+        look = RenderOptions(render_size, overlay, theme).check()
+        self.renderer = EnvRenderer(self.rules, chosen.sensor, render_mode, look) if render_mode is not None else None
         self.np_random = np.random.default_rng()
         self._sums = np.zeros(self.rules.other_agents + 1)
 
@@ -159,8 +166,8 @@ class DeepTrafficAECEnv(AECEnv):
         obs = self._obs[agent]
         return {name: part.copy() for name, part in obs.items()} if isinstance(obs, dict) else obs.copy()
 
-    def render(self) -> NDArray[np.uint8] | None:
-        """Return an image (H, W, 3) in mode "rgb_array"; in mode "human" the window shows every frame by itself."""
+    def render(self) -> Image | list[Image] | None:
+        """Return an image (H, W, 3), or a list of them in mode "rgb_array_list"; None where a window shows them."""
         if self.renderer is None:
             gymnasium.logger.warn(NO_RENDER_MODE)
             return None
@@ -188,6 +195,7 @@ class DeepTrafficAECEnv(AECEnv):
                 driven = slice(self._sums.size)
                 self._sums += state.following_speed[0, driven] * state.speed_factor[0, driven]
                 self.renderer.watch(self.sim)
+        self.renderer.watch(self.sim)
         return agent
 
     def _begin_turn(self, name: str) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from deeptraffic.envs.arguments import ACTION_NAMES, ACTIONS, check_max_steps, check_reward, resolve_rules
 from deeptraffic.envs.observations import ObservationLike, Observer, make_observation
 from deeptraffic.envs.other_agents import OtherDrivers, Others
-from deeptraffic.envs.rendering import batch_painter
+from deeptraffic.envs.rendering import BatchRenderer, RenderOptions
 from deeptraffic.envs.reward import REPORT, infos_of, mean_speed_mph, reward_of, write_report
 from deeptraffic.envs.seeding import OfficialChain, OpenSeeds
 from deeptraffic.settings import check_integer
@@ -55,6 +55,7 @@ class EnvBatch:
     starts: other states that envs start from when they reset by themselves; None for none
     steps: (B,) int64 decisions carried out in the episode, -1 before the first reset
     limits: (B,) int64 decisions after which the episode is truncated
+    renderer: of `render`
     report: (B, 6) float64 what the envs returned last, see `deeptraffic.envs.reward.REPORT`
     """
 
@@ -88,7 +89,12 @@ class EnvBatch:
         self.report = np.zeros((num_envs, REPORT))
         self.starts: Starts | None = None
         self._passed = np.zeros(num_envs)
-        self._painter: Any = None
+        self.look(RenderOptions(None, "none", "dark"))
+
+    def look(self, options: RenderOptions) -> None:
+        """Render images of another size, overlay or theme."""
+        sensor, num_envs = self.observation.sensor, self.env_indices.size
+        self.renderer = BatchRenderer(self.rules, sensor, num_envs, options.check())
 
     # --- running ----------------------------------------------------------------------------------------------------
 
@@ -115,9 +121,7 @@ class EnvBatch:
         self.observer.reset(env_indices)
         if self.others:
             self.others.reset(env_indices)
-        if self._painter:
-            for env in env_indices.tolist():
-                self._painter.forget(env)
+        self.renderer.histories.forget(env_indices)
         self._drive(env_indices, np.zeros(env_indices.size, np.int64))
 
     def step(self, env_indices: I64, actions: I64) -> tuple[F64, NDArray[np.bool_]]:
@@ -215,6 +219,7 @@ class EnvBatch:
             "chain": self.chain.get_state(),
             "observer": self.observer.get_state(),
             "others": self.others.get_state() if self.others else {},
+            "histories": self.renderer.histories.get_state(),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -227,16 +232,4 @@ class EnvBatch:
         self.observer.set_state(state["observer"])
         if self.others:
             self.others.set_state(state["others"])
-        self._painter = None
-
-    # --- images -----------------------------------------------------------------------------------------------------
-
-    def paint(self) -> list[NDArray[np.uint8]]:
-        """Return an image (H, W, 3) of every env; the more envs, the smaller."""
-        if self._painter is None:
-            self._painter = batch_painter(self.rules, self.observation.sensor, self.env_indices.size)
-        return [self._painter.paint(self.sim.state, env) for env in self.env_indices.tolist()]
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the painter behind: a copy makes its own."""
-        return {**self.__dict__, "_painter": None}
+        self.renderer.histories.set_state(state["histories"])

@@ -29,7 +29,7 @@ from deeptraffic.envs.arguments import (
 from deeptraffic.envs.masks import action_masks
 from deeptraffic.envs.observations import ObservationLike, Observer, make_observation, select_env
 from deeptraffic.envs.other_agents import OtherDrivers, Others
-from deeptraffic.envs.rendering import NO_RENDER_MODE, RENDER_MODES, EnvRenderer, steps_per_second
+from deeptraffic.envs.rendering import NO_RENDER_MODE, RENDER_MODES, EnvRenderer, Image, RenderOptions, render_fps
 from deeptraffic.envs.reward import REPORT, reward_of, write_report
 from deeptraffic.envs.seeding import OfficialChain, open_run
 from deeptraffic.sim.compiled import compiled
@@ -62,9 +62,11 @@ class DeepTrafficEnv(gymnasium.Env):
         reward: "mit" (N - 60) / 20 with N the ego car's speed summed over the period [px/frame], "speed" its mean speed
             / 80 mph, "passed" vehicles passed in the period minus those that passed
         max_steps: `truncated` after this many steps (67 cover 2,000 frames); None for never
-        render_mode: None, "rgb_array" (an image per step) or "human" (a window that shows every frame)
+        render_mode: None, "rgb_array" (an image), "rgb_array_list" (those of all frames since the last call of
+            `render`, 30 for a step) or "human" (a window that shows every frame)
         others: what drives the other agents: a policy, a function from one of their observations to an action, or
             None: their actions are 0, nothing
+        render_size, overlay, theme: of the images, see `deeptraffic.envs.rendering.RenderOptions`
 
     Actions: 0 nothing, 1 accelerate, 2 decelerate, 3 left, 4 right. `terminated` is always False.
 
@@ -78,6 +80,7 @@ class DeepTrafficEnv(gymnasium.Env):
 
     metadata: dict[str, Any] = {"render_modes": RENDER_MODES, "render_fps": 2}
 
+    # parameters: the keywords of gymnasium.make
     def __init__(
         self,
         rules: int | RoadConfig = 2018,
@@ -87,19 +90,24 @@ class DeepTrafficEnv(gymnasium.Env):
         max_steps: int | None = MAX_STEPS,
         render_mode: str | None = None,
         others: Others | None = None,
+        *,
+        render_size: tuple[int, int] | None = None,
+        overlay: str = "none",
+        theme: str = "dark",
     ) -> None:
         self.rules: Rules = resolve_rules(rules, other_agents)
         self.reward, self.max_steps = check_reward(reward), check_max_steps(max_steps)
         self._last_step = FOREVER if self.max_steps is None else self.max_steps
-        self.metadata = {**self.metadata, "render_fps": steps_per_second(self.rules)}
+        self.metadata = {**self.metadata, "render_fps": render_fps(self.rules, render_mode)}
         self.sim = Simulator(self.rules, num_envs=1, threads=1)
         self.observation = make_observation(observation)
         self.observer = Observer(self.rules, self.observation, num_envs=1)
         self.observation_space = self.observer.space
         self.action_space = spaces.Discrete(ACTIONS)
         self.render_mode = render_mode
+        look = RenderOptions(render_size, overlay, theme).check()
         sensor = self.observation.sensor
-        self.renderer = EnvRenderer(self.rules, sensor, render_mode) if render_mode is not None else None
+        self.renderer = EnvRenderer(self.rules, sensor, render_mode, look) if render_mode is not None else None
         self.others = OtherDrivers(others, self.sim, self.observation) if others is not None else None
         self._actions = np.zeros(self.rules.other_agents + 1, np.int64)
         self._report = np.zeros(REPORT)
@@ -148,8 +156,8 @@ class DeepTrafficEnv(gymnasium.Env):
         reward, info = self._read_report()
         return obs, reward, False, self._steps >= self._last_step, info
 
-    def render(self) -> NDArray[np.uint8] | None:
-        """Return an image (H, W, 3) in mode "rgb_array"; in mode "human" the window shows every frame by itself."""
+    def render(self) -> Image | list[Image] | None:  # type: ignore[override]  # Gymnasium's type has no such union
+        """Return an image (H, W, 3), or a list of them in mode "rgb_array_list"; None where a window shows them."""
         if self._steps < 0:
             raise gymnasium.error.ResetNeeded("there is nothing to see before the first run: call reset() first")
         if self.renderer is None:
@@ -175,6 +183,8 @@ class DeepTrafficEnv(gymnasium.Env):
             end = frame + 1 if self.renderer is not None else self._run_end if frame < self._run_end else FOREVER
             agent = int(sim.run_to_frame(end, given)[0])
             if agent == 0:
+                if self.renderer is not None:
+                    self.renderer.watch(sim)
                 return
             given = 0
             frame = int(sim.state.frame[0])

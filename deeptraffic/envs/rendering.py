@@ -1,33 +1,45 @@
-"""Render modes: an image on request ("rgb_array"), or a window that shows every frame in real time ("human").
+"""Render modes: images on request ("rgb_array", "rgb_array_list"), or a window that shows every frame ("human").
 
-An env whose window is closed runs on without rendering. pygame is loaded when the first run with a render mode starts,
+"rgb_array" returns the image of the present moment, "rgb_array_list" those of all frames since it was last asked, 30
+for a step. An env whose window is closed runs on without rendering. pygame is loaded when the first image is painted,
 so that nothing else needs it.
 """
 
-from typing import TYPE_CHECKING, Any
+import inspect
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from gymnasium.wrappers import RecordVideo
 from numpy.typing import NDArray
 
+from deeptraffic.render.history import Histories, frames_moved
+from deeptraffic.render.overlays import OVERLAYS
+from deeptraffic.render.painter import MAX_SIDE, MIN_SIDE, Painter, default_size
+from deeptraffic.render.theme import THEMES
 from deeptraffic.settings import check_choice
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Rules, Sensor
 
 if TYPE_CHECKING:
-    from deeptraffic.render.painter import Painter
     from deeptraffic.render.window import Window
 
-RENDER_MODES = ["human", "rgb_array"]
-RENDER_FPS = 60  # frames of the simulation per second, as in the original game
+Image = NDArray[np.uint8]
+
+RENDER_MODES = ["human", "rgb_array", "rgb_array_list"]
+FRAMES_PER_SECOND = 60  # of the simulation, as in the original game
 SMALLEST = 200  # [pixels] side of a window that an image is fitted to
 FULL_SIZE_ENVS = 4  # of a batch, that are painted at full size; more envs are painted smaller
-MIN_IMAGE = 32  # [pixels] side of an image in a large batch
 NO_RENDER_MODE = 'no render_mode was chosen: make the environment with render_mode="rgb_array"'
 
 
-def steps_per_second(rules: Rules) -> int:
-    """Return the decisions per second in real time, for `metadata["render_fps"]`."""
-    return max(1, round(RENDER_FPS / rules.decision_period))
+def render_fps(rules: Rules, render_mode: str | None = None, turns: int = 1) -> int:
+    """Return how many images per second play in real time, for `metadata["render_fps"]`.
+
+    turns: steps of the environment, each with one image, in a decision period
+    """
+    if render_mode in ("human", "rgb_array_list"):
+        return FRAMES_PER_SECOND
+    return max(1, round(FRAMES_PER_SECOND * turns / rules.decision_period))
 
 
 def check_batch_render_mode(render_mode: str | None) -> str | None:
@@ -35,41 +47,85 @@ def check_batch_render_mode(render_mode: str | None) -> str | None:
     if render_mode not in (None, "rgb_array"):
         raise ValueError(
             f"render_mode must be 'rgb_array' or None for many envs, got {render_mode!r}; "
-            "gymnasium.wrappers.vector.HumanRendering shows 'rgb_array' in a window"
+            "gymnasium.wrappers.vector.HumanRendering shows 'rgb_array' in a window (pip install 'deeptraffic[video]')"
         )
     return render_mode
 
 
+class RenderOptions(NamedTuple):
+    """Look of an environment's images; raises ValueError in `check`.
+
+    render_size: (width, height) [pixels], each in [32, 4096]; None takes one pixel per px of the road
+    overlay: "none", "input" (the sensor's cells), "safety" (cells that the safety system checks) or "map" (speed map)
+    theme: "dark" or "light"
+    """
+
+    render_size: tuple[int, int] | None
+    overlay: str
+    theme: str
+
+    def check(self) -> "RenderOptions":
+        """Return the options in canonical types."""
+        check_choice("overlay", self.overlay, OVERLAYS)
+        check_choice("theme", self.theme, list(THEMES))
+        return self if self.render_size is None else self._replace(render_size=_check_size(self.render_size))
+
+
+def _check_size(size: Any) -> tuple[int, int]:
+    sides = list(size) if isinstance(size, list | tuple | np.ndarray) else []
+    whole = [isinstance(side, int | np.integer) and not isinstance(side, bool) for side in sides]
+    if len(sides) != 2 or not all(whole) or not all(MIN_SIDE <= side <= MAX_SIDE for side in sides):
+        limits = f"two integers in [{MIN_SIDE}, {MAX_SIDE}] pixels, or None"
+        raise ValueError(f"render_size must be (width, height), {limits}, got {size!r:.80}")
+    return int(sides[0]), int(sides[1])
+
+
 class EnvRenderer:
-    """Renders env 0 of a simulator; painter and window are left behind when it is copied or pickled.
+    """Renders env 0 of a simulator; a copy paints the same images, in a window of its own.
 
     Args:
         rules: of the simulator
-        sensor: whose cells an overlay would show
-        render_mode: "human" or "rgb_array"
+        sensor: whose cells the overlay "input" shows
+        render_mode: "human", "rgb_array" or "rgb_array_list"
+        options: size, overlay and theme
     """
 
-    def __init__(self, rules: Rules, sensor: Sensor, render_mode: str) -> None:
+    def __init__(self, rules: Rules, sensor: Sensor, render_mode: str, options: RenderOptions) -> None:
         check_choice("render_mode", render_mode, [None, *RENDER_MODES])
-        self.rules, self.sensor, self.render_mode = rules, sensor, render_mode
+        self.rules, self.sensor, self.render_mode, self.options = rules, sensor, render_mode, options
+        self._histories = Histories(rules.vehicles)
+        self._images: list[Image] = []  # "rgb_array_list": painted since `render` was last called
+        self._painted = -1  # the frame that was shown or kept last
+        self._dismissed = False  # whether the user has closed the window
         self._painter: Painter | None = None
         self._window: Window | None = None
 
     def start(self) -> None:
         """Forget the previous run."""
-        if self._painter is not None:
-            self._painter.forget(0)
+        self._histories.forget()
+        self._images, self._painted = [], -1
 
     def watch(self, sim: Simulator) -> None:
-        """Record a frame that has just ended, and show it where there is a window."""
-        if self.render_mode == "rgb_array":
-            self.painter.observe(sim.state, 0)
-        elif self.window.is_open:
+        """Record a frame whose moves are done, and show it or keep its image unless that has been done."""
+        self._histories.observe(sim.state)
+        moved = frames_moved(sim.state, 0)
+        if self.render_mode == "rgb_array" or moved == self._painted:
+            return
+        self._painted = moved
+        if self.render_mode == "rgb_array_list":
+            self._images.append(self.painter().paint(sim.state))
+        elif not self._dismissed:
             self._show(sim)
 
-    def render(self, sim: Simulator) -> NDArray[np.uint8] | None:
-        """Return a new image (H, W, 3) in mode "rgb_array", None where the window shows it."""
-        return self.painter.paint(sim.state, 0) if self.render_mode == "rgb_array" else None
+    def render(self, sim: Simulator) -> Image | list[Image] | None:
+        """Return the image (H, W, 3), the list of images since the last call, or None where the window shows them."""
+        if self.render_mode == "human":
+            return None
+        if self.render_mode == "rgb_array":
+            return self.painter().paint(sim.state)
+        images, self._images = self._images, []
+        _hand_to_video(images)
+        return images
 
     def close(self) -> None:
         """Close the window, if there is one."""
@@ -77,13 +133,12 @@ class EnvRenderer:
             self._window.close()
             self._window = None
 
-    @property
-    def painter(self) -> "Painter":
-        """The painter, made when first needed."""
-        if self._painter is None:
-            from deeptraffic.render.painter import Painter
-
-            self._painter = Painter(self.rules, sensor=self.sensor)
+    def painter(self, size: tuple[int, int] | None = None) -> Painter:
+        """Return the painter of images of this size (None: of the size it has), made when first needed."""
+        if self._painter is None or size not in (None, self._painter.size):
+            size, overlay, theme = size or self.options.render_size, self.options.overlay, self.options.theme
+            self._painter = Painter(self.rules, size, overlay=overlay, theme=theme, sensor=self.sensor)
+            self._painter.histories = self._histories
         return self._painter
 
     @property
@@ -92,33 +147,61 @@ class EnvRenderer:
         if self._window is None:
             from deeptraffic.render.window import Window
 
-            self._window = Window(self.painter.size, f"DeepTraffic {self.rules.year}")
+            self._window = Window(self.painter().size, f"DeepTraffic {self.rules.year}")
         return self._window
 
     def _show(self, sim: Simulator) -> None:
+        """Show the frame, fitted to the window if the user gave it another size."""
         window = self.window
         window.events()
-        if not window.show(self._fitted_painter(window.size).paint(sim.state, 0), RENDER_FPS):
-            window.close()
-
-    def _fitted_painter(self, size: tuple[int, int]) -> "Painter":
-        """Return the painter, made anew if the user gave the window another size."""
-        if size != self.painter.size and min(size) >= SMALLEST:
-            from deeptraffic.render.painter import Painter
-
-            old, self._painter = self.painter, Painter(self.rules, size, sensor=self.sensor)
-            self._painter.take_over(old)
-        return self.painter
+        painter = self.painter(window.size if min(window.size) >= SMALLEST else None)
+        self._dismissed = not window.show(painter.paint(sim.state), FRAMES_PER_SECOND)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy makes its own painter and window."""
         return {**self.__dict__, "_painter": None, "_window": None}
 
 
-def batch_painter(rules: Rules, sensor: Sensor, num_envs: int) -> "Painter":
-    """Return a painter for many envs; the more envs, the smaller the image of each."""
-    from deeptraffic.render.painter import Painter, default_size
+def _hand_to_video(images: list[Image]) -> None:
+    """Give all images but the last to the RecordVideo that asks for them, if one does.
 
-    scale = min(1.0, (FULL_SIZE_ENVS / num_envs) ** 0.5)
-    width, height = (max(MIN_IMAGE, round(side * scale)) for side in default_size(rules))
-    return Painter(rules, (width, height), sensor=sensor)
+    Of a list, Gymnasium's wrapper records the last image only (`RecordVideo._capture_frame`, 1.4), and an environment
+    cannot know its wrappers: the caller is found on the stack.
+    """
+    caller = inspect.currentframe()
+    while caller is not None and caller.f_code is not RecordVideo._capture_frame.__code__:
+        caller = caller.f_back
+    if caller is not None:
+        caller.f_locals["self"].recorded_frames.extend(images[:-1])
+        del images[:-1]  # else the wrapper also keeps them for its own `render`, for ever
+
+
+class BatchRenderer:
+    """Renders many envs of a simulator, each in an image of its own.
+
+    Args:
+        rules: of the simulator
+        sensor: whose cells the overlay "input" shows
+        num_envs: the more envs, the smaller the image of each, unless the options give a size
+        options: size, overlay and theme
+    """
+
+    def __init__(self, rules: Rules, sensor: Sensor, num_envs: int, options: RenderOptions) -> None:
+        self.rules, self.sensor, self.options = rules, sensor, options
+        scale = min(1.0, (FULL_SIZE_ENVS / num_envs) ** 0.5)
+        width, height = (max(MIN_SIDE, round(side * scale)) for side in default_size(rules))
+        self.size = options.render_size or (width, height)
+        self.histories = Histories(rules.vehicles)
+        self._painter: Painter | None = None
+
+    def paint(self, sim: Simulator) -> list[Image]:
+        """Return an image (H, W, 3) of every env."""
+        if self._painter is None:
+            overlay, theme = self.options.overlay, self.options.theme
+            self._painter = Painter(self.rules, self.size, overlay=overlay, theme=theme, sensor=self.sensor)
+            self._painter.histories = self.histories
+        return [self._painter.paint(sim.state, env) for env in sim.env_indices.tolist()]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy makes its own painter."""
+        return {**self.__dict__, "_painter": None}

@@ -27,7 +27,7 @@ from deeptraffic.envs.batch import JUST_RESET, EnvBatch
 from deeptraffic.envs.masks import action_masks
 from deeptraffic.envs.observations import ObservationLike, select_env
 from deeptraffic.envs.other_agents import Others
-from deeptraffic.envs.rendering import check_batch_render_mode
+from deeptraffic.envs.rendering import Image, RenderOptions, check_batch_render_mode, render_fps
 from deeptraffic.sim.rules import RoadConfig
 from deeptraffic.sim.state import F64, I64
 
@@ -46,6 +46,7 @@ class DeepTrafficVecEnv(VecEnv):
             truncated episodes one by one, and would stall on all of them in the same step. Episode returns that are
             logged are too small until each env has ended once
         render_mode: None or "rgb_array"
+        render_size, overlay, theme: as for `DeepTrafficEnv`
 
     The info of an env whose episode continues is empty: one dict that these envs share, so do not write into it (get
     their speed_mph, passed, lane, frame and blocked by `get_attr`). An env whose episode ends has in its info:
@@ -70,14 +71,19 @@ class DeepTrafficVecEnv(VecEnv):
         *,
         threads: int | None = None,
         stagger: bool = False,
+        render_size: tuple[int, int] | None = None,
+        overlay: str = "none",
+        theme: str = "dark",
     ) -> None:
         self.batch = EnvBatch(num_envs, rules, other_agents, observation, reward, max_steps, others, threads, stagger)
+        self.batch.look(RenderOptions(render_size, overlay, theme))
         self.render_mode, self.spec = check_batch_render_mode(render_mode), None
         self._returns, self._speeds = np.zeros((2, self.batch.env_indices.size))  # summed since each episode's start
         self._given: I64 | None = None
         self._attributes: dict[str, list[Any]] = {}
         self._began = time.monotonic()
         super().__init__(self.batch.env_indices.size, self.batch.observer.space, spaces.Discrete(ACTIONS))
+        self.metadata["render_fps"] = render_fps(self.batch.rules)  # type: ignore[assignment]  # typed as lists
 
     # --- Stable-Baselines3's interface --------------------------------------------------------------------------------
 
@@ -125,9 +131,9 @@ class DeepTrafficVecEnv(VecEnv):
     def close(self) -> None:
         """Release nothing: there is nothing to release."""
 
-    def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
+    def get_images(self) -> Sequence[Image | None]:
         """Return an image (H, W, 3) of every env, smaller ones for more than four; `render` tiles them."""
-        return self.batch.paint() if self.render_mode else [None] * self.num_envs
+        return self.batch.renderer.paint(self.batch.sim) if self.render_mode else [None] * self.num_envs
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return which actions could have an effect now, (B, 5); see `deeptraffic/envs/masks.py`."""

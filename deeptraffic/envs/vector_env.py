@@ -24,7 +24,7 @@ from deeptraffic.envs.batch import JUST_RESET, EnvBatch
 from deeptraffic.envs.masks import action_masks
 from deeptraffic.envs.observations import ObservationLike, select_env
 from deeptraffic.envs.other_agents import Others
-from deeptraffic.envs.rendering import NO_RENDER_MODE, check_batch_render_mode, steps_per_second
+from deeptraffic.envs.rendering import NO_RENDER_MODE, Image, RenderOptions, check_batch_render_mode, render_fps
 from deeptraffic.settings import check_choice
 from deeptraffic.sim.rules import RoadConfig
 from deeptraffic.sim.state import F64, I64
@@ -48,6 +48,7 @@ class DeepTrafficVectorEnv(VectorEnv):
         stagger: shorten the first episodes after a reset of all envs, so that they end evenly spread over max_steps
             steps instead of all in the same one
         render_mode: None or "rgb_array": `render` returns an image of every env, smaller ones for more than four
+        render_size, overlay, theme: as for `DeepTrafficEnv`
 
     `reset(seed=s)` starts env b as open run s + b; `reset()` and the automatic resets draw runs from each env's own
     generator. `options={"reset_mask": (B,) bool}` resets some envs only, `options={"official_run": k}` is as for
@@ -72,14 +73,18 @@ class DeepTrafficVectorEnv(VectorEnv):
         max_episode_steps: int | None = None,
         threads: int | None = None,
         stagger: bool = False,
+        render_size: tuple[int, int] | None = None,
+        overlay: str = "none",
+        theme: str = "dark",
     ) -> None:
         limits = [check_max_steps(limit) for limit in (max_steps, max_episode_steps) if limit is not None]
         limit = min((limit for limit in limits if limit is not None), default=None)
         self.batch = EnvBatch(num_envs, rules, other_agents, observation, reward, limit, others, threads, stagger)
+        self.batch.look(RenderOptions(render_size, overlay, theme))
         self.num_envs = self.batch.sim.num_envs
         self.autoreset_mode = check_autoreset_mode(autoreset_mode)
         self.render_mode = check_batch_render_mode(render_mode)
-        fps = steps_per_second(self.batch.rules)
+        fps = render_fps(self.batch.rules)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode, "render_fps": fps}
         self.single_observation_space = self.batch.observer.space
         self.single_action_space = spaces.Discrete(ACTIONS)
@@ -120,14 +125,14 @@ class DeepTrafficVectorEnv(VectorEnv):
         infos.update(self._masked(self.batch.infos(), None))
         return obs, rewards, np.zeros(self.num_envs, np.bool_), truncations, infos
 
-    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+    def render(self) -> tuple[Image, ...] | None:
         """Return an image (H, W, 3) of every env."""
         self._check_open()
         self._check_started()
         if self.render_mode is None:
             gymnasium.logger.warn(NO_RENDER_MODE)
             return None
-        return tuple(self.batch.paint())
+        return tuple(self.batch.renderer.paint(self.batch.sim))
 
     def action_masks(self) -> Bools:
         """Return which actions could have an effect now, (B, 5); see `deeptraffic/envs/masks.py`."""

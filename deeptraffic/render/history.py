@@ -1,9 +1,10 @@
 """History of an episode for its rendering: positions for the trail, speeds for the read-out, distance of the road.
 
-Kept by the painter, one `History` per env, so that rendering never changes State or its random streams.
+Kept beside State, one `History` per env, so that rendering never changes State or its random streams.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,8 +53,7 @@ class History:
 
     def observe(self, state: State, env_index: int) -> None:
         """Record the env's current frame; a frame that was recorded before changes nothing."""
-        scene = state[env_index]
-        frame = int(scene["frame"]) + int(scene["waiting"] != NOBODY)
+        scene, frame = state[env_index], frames_moved(state, env_index)
         new_frames = frame - int(self._frame[self._newest])
         ground = self.ground
         if self._count == 0 or not 0 <= new_frames <= TRAIL_FRAMES:
@@ -83,5 +83,57 @@ class History:
         kept = jumps[0] + 1 if len(jumps) else len(y)
         return Trail(self._x[at[:kept], vehicle], y[:kept], (self._frame[self._newest] - self._frame[at[:kept]]))
 
+    def get_state(self) -> dict[str, Any]:
+        """Return copies of all fields, as arrays."""
+        return {name: np.array(value) for name, value in vars(self).items()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from what `get_state` returned."""
+        for name, value in state.items():
+            setattr(self, name, value.copy() if value.ndim else value.item())
+
     def _newest_first(self) -> NDArray[np.int64]:
         return (self._newest - np.arange(self._count)) % KEPT
+
+
+class Histories:
+    """The histories of several envs by index, each made when its env is first observed."""
+
+    def __init__(self, vehicles: int) -> None:
+        self.vehicles = vehicles
+        self._by_env: dict[int, History] = {}
+
+    def observe(self, state: State, env_index: int = 0) -> History:
+        """Record an env's current frame; return its history."""
+        history = self._by_env.get(env_index)
+        if history is None:
+            history = self._by_env[env_index] = History(self.vehicles)
+        history.observe(state, env_index)
+        return history
+
+    def enter(self, ground: float) -> None:
+        """Restart the history of env 0 at another frame, by which its road has moved `ground` [px]."""
+        self._by_env[0] = History(self.vehicles, ground)
+
+    def forget(self, env_indices: Sequence[int] | NDArray[np.int64] | None = None) -> None:
+        """Clear the histories of these envs, or of all."""
+        if env_indices is None:
+            self._by_env.clear()
+        elif self._by_env:
+            for env in env_indices:
+                self._by_env.pop(int(env), None)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return all histories as nested dicts of arrays (copies)."""
+        return {str(env): history.get_state() for env, history in self._by_env.items()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from what `get_state` returned."""
+        self._by_env = {int(env): History(self.vehicles) for env in state}
+        for env, history in self._by_env.items():
+            history.set_state(state[str(env)])
+
+
+def frames_moved(state: State, env_index: int) -> int:
+    """Return in how many frames the vehicles of an env have moved: one more than have ended while it waits."""
+    return int(state["frame"][env_index]) + int(state["waiting"][env_index] != NOBODY)

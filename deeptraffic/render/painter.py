@@ -4,7 +4,7 @@
     >>> image = painter.paint(simulator.state, env_index=0, overlay="input")  # (700, 400, 3) uint8
 
 Needs no display: pygame draws into memory that NumPy shares. Painting reads State and never changes it; the history
-for trail and speed read-out is kept here, per env.
+for trail and speed read-out is kept in `histories`, per env.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deeptraffic.render.drawing import ByteArray
-from deeptraffic.render.history import History
+from deeptraffic.render.history import Histories, History
 from deeptraffic.render.overlays import TOP_MARK, Cells, check_overlay, input_cells, map_cells, safety_cells
 from deeptraffic.render.panel import Caption, Panel, Readout
 from deeptraffic.render.road import Rectangle, RoadView
@@ -35,9 +35,12 @@ class Layout(NamedTuple):
 
 
 def default_size(rules: Rules) -> tuple[int, int]:
-    """Return the (width, height) [pixels] at which one px of road is one pixel; 400 x 700 in the contests."""
+    """Return the (width, height) [pixels] of an image: one pixel is one px of road, 400 x 700 in the contests.
+
+    A road that is too long for that is scaled down.
+    """
     width = PANEL_WIDTH + rules.road_width + 4 * SHOULDER
-    return int(width + width % 2), int(rules.road_length)
+    return int(width + width % 2), min(int(rules.road_length), MAX_SIDE)
 
 
 def lay_out(rules: Rules, size: tuple[int, int], panel: bool = True) -> Layout:
@@ -96,7 +99,7 @@ class Painter:
         self._panel = Panel(self.theme, self.trail_colour, panel_place, self.layout.unit, _title(rules), top)
         self._caption = Caption(self.theme, self.layout.road, self.layout.scale)
         self._ghost_history = History(rules.vehicles)
-        self._histories: dict[int, History] = {}
+        self.histories = Histories(rules.vehicles)
 
     def paint(
         self,
@@ -149,27 +152,20 @@ class Painter:
         """
         if ghost is not None:
             self._ghost_history.observe(ghost, 0)
-        history = self._histories.get(env_index)
-        if history is None:
-            history = self._histories[env_index] = History(self.rules.vehicles)
-        history.observe(state, env_index)
-        return history
+        return self.histories.observe(state, env_index)
 
     def take_over(self, other: "Painter") -> None:
         """Take over the histories of another painter of the same envs, as when a window is resized."""
-        self._histories, self._ghost_history = other._histories, other._ghost_history
+        self.histories, self._ghost_history = other.histories, other._ghost_history
 
     def forget(self, env_index: int | None = None) -> None:
         """Clear the history of one env, or of all; call it when an env starts a new episode."""
         self._ghost_history = History(self.rules.vehicles)
-        if env_index is None:
-            self._histories.clear()
-        else:
-            self._histories.pop(env_index, None)
+        self.histories.forget(None if env_index is None else [env_index])
 
     def enter(self, ground: float, ghost_ground: float = 0.0) -> None:
         """Restart the history of env 0 at another frame, by which its road has moved `ground` [px]."""
-        self._histories[0] = History(self.rules.vehicles, ground)
+        self.histories.enter(ground)
         self._ghost_history = History(self.rules.vehicles, ghost_ground)
 
     def _overlay_cells(self, scene: np.void, overlay: str, follow: int) -> Cells | None:

@@ -1,9 +1,7 @@
 """The environment among Gymnasium's wrappers and tools and Stable-Baselines3's algorithms: used, not only checked."""
 
-import sys
 import warnings
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import gymnasium
@@ -92,43 +90,82 @@ def test_other_wrappers_work() -> None:
     assert drive(small)[0].shape == (84, 84)
 
 
-def test_video_is_recorded(tmp_path: Path) -> None:
-    pytest.importorskip("moviepy", reason="Gymnasium's RecordVideo writes with moviepy")
-    env = wrappers.RecordVideo(make(render_mode="rgb_array", max_episode_steps=3), str(tmp_path))
-    env.reset(seed=0)
-    while not env.step(1)[3]:
-        pass
-    env.close()
-    assert [path.stat().st_size > 1000 for path in tmp_path.glob("*.mp4")] == [True]
+def video(folder: Path, env: gymnasium.Env, steps: int) -> tuple[int, float, float]:
+    """Record `steps` steps with Gymnasium's own wrapper; return the video's images, seconds and images per second."""
+    import imageio.v3 as imageio
+    import imageio_ffmpeg
+
+    recorded = wrappers.RecordVideo(env, str(folder))
+    drive(recorded, steps)
+    recorded.close()
+    (path,) = folder.glob("*.mp4")
+    return *imageio_ffmpeg.count_frames_and_secs(path), imageio.immeta(path)["fps"]
 
 
-def test_video_wrapper_captures_a_picture_per_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[tuple[int, int]] = []
-
-    class Clip:
-        """Stands in for moviepy's, which only encodes."""
-
-        def __init__(self, frames: list[np.ndarray], fps: int) -> None:
-            written.append((len(frames), fps))
-
-        def write_videofile(self, path: str, logger: Any) -> None:
-            Path(path).touch()
-
-    for name in ("moviepy", "moviepy.video", "moviepy.video.io", "moviepy.video.io.ImageSequenceClip"):
-        module = ModuleType(name)
-        module.__dict__["ImageSequenceClip"] = Clip
-        monkeypatch.setitem(sys.modules, name, module)
-    env = wrappers.RecordVideo(make(render_mode="rgb_array"), str(tmp_path))
-    drive(env, 3)
-    assert {frame.shape for frame in env.recorded_frames} == {(700, 400, 3)}
-    env.close()
-    assert written == [(4, 2)]
+@pytest.mark.parametrize("mode, per_step", [("rgb_array", 1), ("rgb_array_list", 30)])
+def test_gymnasium_records_a_video_in_real_time(tmp_path: Path, mode: str, per_step: int) -> None:
+    images, seconds, fps = video(tmp_path / "videos", make(render_mode=mode, render_size=(80, 140)), 8)
+    assert fps == 2 * per_step
+    assert 8 * per_step + 1 <= images <= 8 * per_step + 2  # the start's image; moviepy may repeat the last
+    assert abs(seconds - 8 * 30 / 60) <= 2.5 / fps
 
 
-def test_pictures_are_collected_as_a_list() -> None:
-    env = make(render_mode="rgb_array_list")
-    drive(env, 3)
-    assert [frame.shape for frame in env.render()] == [(700, 400, 3)] * 4
+def test_recorded_list_holds_every_frame_once_and_in_order(tmp_path: Path) -> None:
+    recorded = wrappers.RecordVideo(make(render_mode="rgb_array_list", render_size=(80, 140)), str(tmp_path / "videos"))
+    drive(recorded, 3)
+    frames = list(recorded.recorded_frames)
+    assert len(recorded.render_history) == 4  # the wrapper would keep them for ever
+    recorded.close()
+    every = make(render_mode="rgb_array_list", render_size=(80, 140))
+    drive(every, 3)
+    np.testing.assert_array_equal(frames, every.render())
+
+
+def test_list_holds_the_images_of_all_frames_since_it_was_last_asked() -> None:
+    listed, single = make(render_mode="rgb_array_list"), make(render_mode="rgb_array")
+    listed.reset(seed=0), single.reset(seed=0)
+    (first,) = listed.render()
+    np.testing.assert_array_equal(first, single.render())
+    assert listed.render() == []
+    for _ in range(2):
+        listed.step(1), single.step(1)
+    images = listed.render()
+    assert len(images) == 60 and images[0].shape == (700, 400, 3)
+    np.testing.assert_array_equal(images[-1], single.render())
+    assert all((one != other).any() for one, other in zip(images, images[1:], strict=False))
+    listed.step(1)
+    listed.reset(seed=1)
+    assert len(listed.render()) == 1
+
+
+def test_saved_video_of_a_list_plays_in_real_time(tmp_path: Path) -> None:
+    import imageio_ffmpeg
+    from gymnasium.utils.save_video import save_video
+
+    env = make(render_mode="rgb_array_list", render_size=(80, 140))
+    drive(env, 4)
+    save_video(env.render(), str(tmp_path), fps=env.metadata["render_fps"], episode_trigger=lambda episode: True)
+    (path,) = tmp_path.glob("*.mp4")
+    assert imageio_ffmpeg.count_frames_and_secs(path)[1] == pytest.approx(2.0, abs=2.5 / 60)
+
+
+def test_wrappers_of_images_work() -> None:
+    pixels = wrappers.AddRenderObservation(make(render_mode="rgb_array", render_size=(40, 70)), render_only=False)
+    assert all(obs["pixels"].shape == (70, 40, 3) for obs in drive(pixels))
+    collected = wrappers.RenderCollection(make(render_mode="rgb_array"))
+    drive(collected, 3)
+    assert [frame.shape for frame in collected.render()] == [(700, 400, 3)] * 4
+    noisy = wrappers.AddWhiteNoise(make(render_mode="rgb_array"), 0.5)
+    noisy.reset(seed=0)
+    assert noisy.render().shape == (700, 400, 3)
+
+
+def test_look_of_the_images_is_part_of_the_specification() -> None:
+    env = make(render_mode="rgb_array", render_size=(120, 200), overlay="map", theme="light")
+    again = gymnasium.make(EnvSpec.from_json(env.spec.to_json()))
+    drive(env), drive(again)
+    assert again.render().shape == (200, 120, 3)
+    np.testing.assert_array_equal(env.render(), again.render())
 
 
 def test_a_person_can_play(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -275,6 +275,16 @@ def test_step_and_render_before_reset_ask_for_a_reset() -> None:
         ({"render_mode": "ansi"}, "None, 'human', 'rgb_array'"),
         ({"observation": "lidar"}, "vector"),
         ({"others": 3}, "act"),
+        (
+            {"render_size": (400,)},
+            r"render_size must be \(width, height\), two integers in \[32, 4096\] pixels, or None",
+        ),
+        ({"render_size": (400, 4097)}, r"got \(400, 4097\)"),
+        ({"render_size": (31, 400)}, r"got \(31, 400\)"),
+        ({"render_size": (400.0, 700)}, r"got \(400.0, 700\)"),
+        ({"render_size": "big"}, "got 'big'"),
+        ({"overlay": "radar"}, "overlay must be one of 'none', 'input', 'safety', 'map', got 'radar'"),
+        ({"theme": "neon"}, "theme must be one of 'dark', 'light', got 'neon'"),
     ],
 )
 def test_impossible_settings_are_refused_with_a_remedy(options: dict[str, Any], message: str) -> None:
@@ -331,8 +341,9 @@ def test_human_window_shows_every_frame(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(Window, "show", show_quickly)
     env = DeepTrafficEnv(render_mode="human")
     env.reset(seed=1)
+    assert len(shown) == 1
     env.step(1)
-    assert len(shown) == 30
+    assert len(shown) == 1 + 30
     assert env.render() is None
     env.close()
     env.close()
@@ -356,7 +367,7 @@ def test_closed_human_window_lets_the_game_go_on_unseen(monkeypatch: pytest.Monk
     env.step(1)
     pygame.event.post(pygame.event.Event(pygame.QUIT))
     assert np.isfinite(env.step(1)[1])
-    assert shown == [True] * 30 + [False] and not pygame.display.get_init()
+    assert shown == [True] * 31 + [False] and not pygame.display.get_init()
     env.close()
 
 

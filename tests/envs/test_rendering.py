@@ -1,0 +1,140 @@
+"""Images of all environments: their look, copies that paint the same, and every road that can be configured."""
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deeptraffic.envs.aec_env import DeepTrafficAECEnv
+from deeptraffic.envs.gym_env import DeepTrafficEnv
+from deeptraffic.envs.rendering import EnvRenderer, RenderOptions
+from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
+from deeptraffic.envs.vector_env import DeepTrafficVectorEnv
+from deeptraffic.render.theme import DARK, LIGHT
+from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.rules import RULES_2018, RoadConfig, Sensor
+from deeptraffic.sim.state import make_games
+
+SMALL = {"kind": "gaps", "lanes_side": 1, "patches_ahead": 10, "patches_behind": 2}
+IMAGES = {"render_mode": "rgb_array", "observation": SMALL}
+CLONES = [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))]
+MAKERS: dict[str, Callable[..., Any]] = {
+    "gym": DeepTrafficEnv,
+    "aec": lambda **options: DeepTrafficAECEnv(other_agents=2, **options),
+    "vector": lambda **options: DeepTrafficVectorEnv(2, **options),
+    "sb3": lambda **options: DeepTrafficVecEnv(2, **options),
+}
+
+
+def images(env: Any) -> list[np.ndarray]:
+    if isinstance(env, DeepTrafficVecEnv):
+        return list(env.get_images())
+    painted = env.render()
+    return list(painted) if isinstance(painted, tuple | list) else [painted]
+
+
+def drive(env: Any, steps: int, start: bool = True) -> Any:
+    """Drive some steps, painting every third as a user does."""
+    if start and isinstance(env, DeepTrafficVecEnv):
+        env.seed(3)
+    if start:
+        env.reset() if isinstance(env, DeepTrafficVecEnv) else env.reset(seed=3)
+    for k in range(steps):
+        env.step([k % 5, 1] if isinstance(env, DeepTrafficVecEnv | DeepTrafficVectorEnv) else k % 5)
+        if k % 3 == 0:
+            images(env)
+    return env
+
+
+@pytest.mark.parametrize("clone", CLONES, ids=["copy", "pickle"])
+@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize("look", [{}, {"render_size": (333, 500), "overlay": "input", "theme": "light"}], ids=str)
+def test_copy_paints_the_same_images(maker: str, clone: Any, look: dict[str, Any]) -> None:
+    env = drive(MAKERS[maker](**IMAGES, **look), 11)
+    twin = clone(env)
+    np.testing.assert_array_equal(images(env), images(twin))
+    drive(env, 4, start=False), drive(twin, 4, start=False)
+    np.testing.assert_array_equal(images(env), images(twin))
+
+
+def test_copy_of_a_list_holds_the_same_images() -> None:
+    env = DeepTrafficEnv(render_mode="rgb_array_list", observation=SMALL)
+    env.reset(seed=3)
+    env.step(1)
+    twin = copy.deepcopy(env)
+    env.step(3), twin.step(3)
+    np.testing.assert_array_equal(env.render(), twin.render())
+
+
+def test_restored_envs_paint_the_same_images() -> None:
+    env = drive(MAKERS["sb3"](**IMAGES), 11)
+    other = MAKERS["sb3"](**IMAGES)
+    other.set_state(env.get_state())
+    np.testing.assert_array_equal(images(env), images(other))
+    drive(env, 4, start=False), drive(other, 4, start=False)
+    np.testing.assert_array_equal(images(env), images(other))
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_images_have_the_size_overlay_and_theme_that_were_asked_for(maker: str) -> None:
+    plain, marked = (
+        drive(MAKERS[maker](**IMAGES, render_size=(240, 420), theme="light", overlay=overlay), 1)
+        for overlay in ("none", "map")
+    )
+    assert {image.shape for image in images(marked)} == {(420, 240, 3)}
+    assert all((one != other).any() for one, other in zip(images(plain), images(marked), strict=True))
+    for image in images(plain):
+        assert (image == LIGHT.page).all(axis=2).any() and not (image == DARK.page).all(axis=2).any()
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize("render_mode", [None, "rgb_array"])
+@pytest.mark.parametrize(
+    "look, message",
+    [({"render_size": (1, 1)}, "render_size"), ({"overlay": "x"}, "overlay"), ({"theme": "x"}, "theme")],
+)
+def test_impossible_looks_are_refused(maker: str, render_mode: str | None, look: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"{message} must be"):
+        MAKERS[maker](render_mode=render_mode, **look)
+
+
+@pytest.mark.parametrize("rows", [20, 70, 409, 410, 1000])
+@pytest.mark.parametrize("lanes", [1, 7, 16])
+def test_every_road_is_painted(lanes: int, rows: int) -> None:
+    vehicles = min(3, (lanes * rows - 1) // 16 + 1)
+    rules = RoadConfig(lanes=lanes, rows=rows, vehicles=vehicles).build()
+    sim = Simulator.__new__(Simulator)  # a real one would be compiled anew for each size of road
+    sim.state = make_games(rules, 1)
+    sim.state["lane"], sim.state["x"], sim.state["y"] = 0, 4.0, rules.ego_y
+    for overlay in ("none", "input", "safety", "map"):
+        renderer = EnvRenderer(rules, Sensor(0, 10, 2), "rgb_array", RenderOptions(None, overlay, "dark"))
+        image = renderer.render(sim)
+        assert image.shape[0] == min(10 * rows, 4096) and image.shape[1] >= 260
+        assert (np.abs(image.astype(int) - DARK.ego).max(axis=2) < 60).sum() > 20
+
+
+def test_metadata_names_the_rate_at_which_images_play_in_real_time() -> None:
+    assert DeepTrafficEnv(render_mode="rgb_array").metadata["render_fps"] == 2
+    assert DeepTrafficEnv(render_mode="rgb_array_list").metadata["render_fps"] == 60
+    assert DeepTrafficEnv(render_mode="human").metadata["render_fps"] == 60
+    assert DeepTrafficAECEnv(other_agents=4, render_mode="rgb_array").metadata["render_fps"] == 10  # an image per turn
+    assert DeepTrafficVectorEnv(2, render_mode="rgb_array").metadata["render_fps"] == 2
+    assert DeepTrafficVecEnv(2, render_mode="rgb_array").metadata["render_fps"] == 2
+
+
+def test_list_of_turns_holds_every_frame_once() -> None:
+    env = DeepTrafficAECEnv(other_agents=2, render_mode="rgb_array_list", observation=SMALL)
+    env.reset(seed=0)
+    counts = [len(env.render())]
+    for _ in range(6):
+        env.step(0)
+        counts.append(len(env.render()))
+    assert counts == [1, 3, 3, 24, 3, 3, 24]
+
+
+def test_renderer_refuses_modes_that_do_not_exist() -> None:
+    with pytest.raises(ValueError, match="None, 'human', 'rgb_array', 'rgb_array_list', got 'ansi'"):
+        EnvRenderer(RULES_2018, Sensor(), "ansi", RenderOptions(None, "none", "dark"))
