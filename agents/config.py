@@ -91,10 +91,9 @@ class TrainConfig(Checked):
         """Raise ValueError if the sections do not fit together."""
         if self.observation.kind == "full":
             raise ValueError("observation.kind='full' is no input for a network; choose gaps, vector or kinematics")
-        if self.init and (self.algo not in WARM_STARTABLE or self.encoder.is_used):
+        if self.init and self.algo not in WARM_STARTABLE:
             raise ValueError(
-                f"init={self.init!r}: only {', '.join(WARM_STARTABLE)} without an encoder can be initialised "
-                "from a policy; leave init out"
+                f"init={self.init!r}: only {', '.join(WARM_STARTABLE)} can be initialised from a policy; leave init out"
             )
         self.agent.check_run(self)
 

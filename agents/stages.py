@@ -1,8 +1,14 @@
-"""Curriculum over the number of other agents: each stage starts from the network of the one before.
+"""Training in stages, each of which starts from the network of the one before.
 
     $ deeptraffic train team_ppo --stages 0,3,10 -o runs/staged
     >>> train_in_stages(build_config("team_ppo"), (0, 3, 10), "runs/staged").folder
     runs/staged/others-10
+
+The stages are a curriculum over the number of other agents, or an imitation that is fine-tuned by reward:
+
+    $ deeptraffic train distil --teacher champion-solo --then ppo -o runs/both
+    >>> train_then(build_config("distil"), "ppo", "runs/both").folder
+    runs/both/ppo
 
 Every stage is a run of its own, in its own folder, with an equal part of the decisions: what resumes, evaluates and
 exports runs does so with stages too, and a stage that is finished is not trained again. A stage is initialised from the
@@ -10,14 +16,30 @@ best network of the one before (`agents.warm_start`).
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from rich.console import Console
 
-from agents.config import TrainConfig
+from agents.config import TrainConfig, resolve_key, setting_names
+from agents.loader import load_policy
 from agents.registry import WARM_STARTABLE
+from agents.run import configure
 from agents.trainer import TrainResult, train
+from agents.warm_start import init_settings, network_policy
+from deeptraffic.settings import Settings
+
+# settings of the algorithm that fine-tunes an imitation, where it has them: small steps, and at first only the critic
+# learns, which is new
+FINE_TUNING: Settings = {
+    "learning_rate": 1e-4,
+    "learning_rate_end": 1e-5,
+    "critic_warmup": 100_000,
+    "ent_coef": 0.0,
+    "total_timesteps": 500_000,
+}
+NO_SETTINGS: Settings = MappingProxyType({})
 
 
 def stage_folder(folder: str | Path, others: int) -> Path:
@@ -64,3 +86,31 @@ def train_in_stages(
     for others, stage in zip(stages, stage_configs(config, stages, folder), strict=True):
         result = train(stage, stage_folder(folder, others), console)
     return result
+
+
+def train_then(
+    config: TrainConfig, then: str, folder: str | Path, settings: Settings = NO_SETTINGS, console: Console | None = None
+) -> TrainResult:
+    """Train, then fine-tune the network by reward with a second algorithm, or resume where that stopped.
+
+    Args:
+        config: of the first training, in the subfolder named as its algorithm
+        then: algorithm of the second, in the subfolder of its name
+        settings: of the second, over `FINE_TUNING`; its road, seed, device, observation and network are the first's
+        console: for progress; None for standard error
+
+    Returns the result of the second. Raises what `agents.trainer.train` raises, ValueError for algorithms that cannot
+    follow each other.
+    """
+    if then not in WARM_STARTABLE or config.algo == then:
+        others = [name for name in WARM_STARTABLE if name != config.algo]
+        raise ValueError(f"{then} cannot continue from {config.algo}; choose one of {', '.join(others)}")
+    first, second = Path(folder) / config.algo, Path(folder) / then
+    train(config, first, console)
+    shape = init_settings(network_policy(load_policy(first), str(first)))
+    road = {f"road.{name}": value for name, value in asdict(config.road).items()}
+    shared = {"init": str(first), "seed": config.seed, "device": config.device, "torch_threads": config.torch_threads}
+    known = {name.rpartition(".")[2] for name in setting_names(then)}
+    tuning = {name: value for name, value in FINE_TUNING.items() if name in known}
+    given = {resolve_key(then, name): value for name, value in {**tuning, **settings}.items()}
+    return train(configure(then, second, settings={**road, **shape, **shared, **given}), second, console)

@@ -2,13 +2,16 @@
 
     $ deeptraffic train team_ppo --init runs/expert --set init_gain=20 --set critic_warmup=100000
 
-The policy is that of another run or of a policy file: a network of dense layers over the sensor's cells.
+The policy is that of another run or of a policy file: a network of dense layers over the sensor's cells. A run of
+distil may have an encoder in front, which the new network takes over.
 """
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from agents.algorithms.distil.student import StudentNetworkPolicy, StudentPolicy
 from agents.export import Weights
 from agents.lane_layers import SPEED_GAIN, lane_layers
 from deeptraffic.policies.base import Policy
@@ -22,15 +25,22 @@ LANES = "lanes"  # name of the layer shared by all lanes, beside the indices of 
 PARTS = ("weight", "bias")
 
 
-def network_policy(policy: Policy, name: str) -> NetworkPolicy:
-    """Return a policy that is a network over the sensor's cells; ValueError if it is none."""
-    if not isinstance(policy, NetworkPolicy):
-        raise ValueError(f"init={name!r} is no network of dense layers over the sensor's cells; name one that is")
+InitPolicy = NetworkPolicy | StudentPolicy
+
+
+def network_policy(policy: Policy, name: str) -> InitPolicy:
+    """Return a policy that is a network over the sensor's cells, or of a run of distil; ValueError if it is neither."""
+    if not isinstance(policy, InitPolicy):
+        raise ValueError(
+            f"init={name!r} is no network of dense layers over the sensor's cells, and no run of distil; name one"
+        )
     return policy
 
 
-def init_settings(policy: NetworkPolicy) -> dict[str, Any]:
+def init_settings(policy: InitPolicy) -> dict[str, Any]:
     """Return the settings that a network initialised from this policy needs: its shape and its observation."""
+    if isinstance(policy, StudentPolicy | StudentNetworkPolicy):
+        return _student_settings(policy)
     layers, weights = policy.network.layers, policy_weights(policy)
     kind = "gaps" if isinstance(layers[0], Gaps) else "vector"
     settings: dict[str, Any] = {"observation.kind": kind, "observation.dtype": "float32"}
@@ -40,6 +50,20 @@ def init_settings(policy: NetworkPolicy) -> dict[str, Any]:
     settings["agent.hidden"] = list(units.values())[:-1]
     used = {ACTIVATIONS[type(layer)] for layer in layers[-2::-2] if type(layer) in ACTIVATIONS}  # behind dense layers
     return settings | ({"agent.activation": used.pop()} if len(used) == 1 else {})
+
+
+def _student_settings(policy: StudentPolicy | StudentNetworkPolicy) -> dict[str, Any]:
+    """Return the settings that a network initialised from a run of distil needs."""
+    config, student = policy.config, policy.student
+    if student.state_size or student.last_action:
+        raise ValueError(
+            f"init: {policy.label!r} reads a state or its last action, which no other algorithm's network does; "
+            "name a run of distil without them"
+        )
+    encoder = {name: getattr(config.encoder, name) for name in ("name", "features_dim", "architecture")}
+    settings = {f"encoder.{name}": value for name, value in encoder.items()} if config.encoder.is_used else {}
+    settings |= {f"observation.{name}": value for name, value in asdict(config.observation).items()}
+    return settings | {f"agent.{name}": getattr(config.agent, name) for name in ("lane_units", "hidden", "activation")}
 
 
 def policy_weights(policy: NetworkPolicy) -> Weights:

@@ -42,7 +42,7 @@ from agents.paired_rollouts import PairedRollouts, candidate_masks, draw_streams
 from agents.rounds import RoundLearner
 from agents.sb3 import ACTIVATIONS, SB3Algorithm
 from agents.team_env import TeamVecEnv
-from agents.warm_start import policy_weights
+from agents.warm_start import InitPolicy, policy_weights
 from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.settings import Settings, choice, integer, integers, real
 from deeptraffic.sim.rules import Sensor
@@ -365,8 +365,10 @@ def weights(model: ExpertIteration) -> Weights:
     return model.policy.average.weights()
 
 
-def initialise(model: ExpertIteration, policy: NetworkPolicy) -> None:
+def initialise(model: ExpertIteration, policy: InitPolicy) -> None:
     """Initialise a new model from a policy with a layer shared by all lanes; ValueError if it has none."""
+    if not isinstance(policy, NetworkPolicy):
+        raise ValueError(f"init: {policy.label!r} is no network over the sensor's cells; name one that is")
     model.policy.initialise_from(load_lane_network(policy_weights(policy), policy.observation))
 
 

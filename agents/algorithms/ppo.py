@@ -20,11 +20,14 @@ from stable_baselines3 import PPO
 from torch import nn
 
 from agents.algorithm import NetworkConfig
+from agents.algorithms.distil.student import StudentNetworkPolicy
+from agents.export import Weights
 from agents.lane_network import LaneFeatures
-from agents.sb3 import PARTS, SB3Algorithm, actor_weights
-from agents.warm_start import LANES, layer_names, policy_weights
+from agents.sb3 import PARTS, SB3Algorithm, actor_weights, arrays, dense_weights
+from agents.warm_start import LANES, InitPolicy, layer_names, policy_weights
 from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.settings import integer, real
+from representation.encoder import Encoder
 
 if TYPE_CHECKING:
     from agents.config import TrainConfig
@@ -126,12 +129,12 @@ def make(agent: PPOConfig, env: Any, common: dict[str, Any]) -> CriticWarmupPPO:
 
 
 @torch.no_grad()
-def initialise(model: CriticWarmupPPO, policy: NetworkPolicy) -> None:
-    """Copy a policy's layers into a new model's actor, the hidden ones into its critic too.
+def initialise(model: CriticWarmupPPO, policy: InitPolicy) -> None:
+    """Copy a policy's layers into a new model's actor, the hidden ones into its critic too, and its encoder.
 
     Raises ValueError if the network is not made of layers of the model's sizes.
     """
-    weights, modules = policy_weights(policy), _modules(model)
+    weights, modules = _init_weights(model, policy), _modules(model)
     shapes = {name: tuple(weights[f"{name}.weight"].shape) for name in layer_names(weights)}
     expected = {name: tuple(module.weight.shape) for name, (module, _) in modules.items()}
     if shapes != expected:
@@ -146,6 +149,22 @@ def initialise(model: CriticWarmupPPO, policy: NetworkPolicy) -> None:
             for target in targets:
                 if target is not None:
                     getattr(target, part).copy_(tensor * model.init_gain if name == last else tensor)
+
+
+def _init_weights(model: PPO, policy: InitPolicy) -> Weights:
+    """Return a policy's weights, as `policy_weights`; the encoder of a run of distil is copied into the model."""
+    if isinstance(policy, NetworkPolicy) and not isinstance(policy, StudentNetworkPolicy):
+        if isinstance(model.policy.features_extractor, Encoder):
+            raise ValueError(f"init: {policy.label!r} has no encoder; leave encoder out, or name a run of distil")
+        return policy_weights(policy)
+    student = policy.student
+    if isinstance(student.features, LaneFeatures):
+        return dense_weights(student.head) | arrays({f"lanes.{p}": getattr(student.features.lane, p) for p in PARTS})
+    try:
+        model.policy.features_extractor.load_state_dict(student.features.state_dict())
+    except RuntimeError as error:
+        raise ValueError(f"init: the encoder of {policy.label!r} is another than the new network's: {error}") from None
+    return dense_weights(student.head)
 
 
 def _modules(model: PPO) -> dict[str, tuple[nn.Linear, nn.Linear | None]]:

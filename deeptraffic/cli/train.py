@@ -11,6 +11,7 @@ from deeptraffic.cli.terminal import messages, print_json, results
 from deeptraffic.settings import parse_setting
 
 OWN_PRESETS = "".join(f"; of {e.name}: {', '.join(e.presets)}" for e in ENTRIES if e.presets != PRESETS)
+THEN = "then."  # begins the settings of a second algorithm
 
 
 def train(
@@ -20,6 +21,9 @@ def train(
     teacher: str | None = typer.Option(None, help="Policy that distil imitates.", show_default="champion-solo"),
     init: str | None = typer.Option(
         None, help=f"Policy that the network of {', '.join(WARM_STARTABLE)} is initialised from."
+    ),
+    then: str | None = typer.Option(
+        None, help="Algorithm that fine-tunes the trained network by reward; its settings are --set then.key=value."
     ),
     stages: str | None = typer.Option(None, help="Curriculum: numbers of other agents in order, such as 0,3,10."),
     config: Path | None = typer.Option(None, help="JSON or TOML file of settings."),
@@ -40,7 +44,7 @@ def train(
     run already, what is not given is that of the run.
     """
     from agents.run import configure, default_folder
-    from agents.stages import train_in_stages
+    from agents.stages import train_in_stages, train_then
     from agents.trainer import train as train_run
 
     given: dict[str, Any] = {
@@ -53,8 +57,16 @@ def train(
     }
     settings = _network_settings(encoder, init) | {name: value for name, value in given.items() if value is not None}
     folder = output or default_folder(algo)
-    run = configure(algo, folder, preset, config, settings | dict(parse_setting(setting) for setting in set_))
-    if stages:
+    chosen = dict(parse_setting(setting) for setting in set_)
+    later = {key.removeprefix(THEN): chosen.pop(key) for key in list(chosen) if key.startswith(THEN)}
+    if then and stages:
+        raise ValueError("--then and --stages cannot be combined; give one of them")
+    if later and not then:
+        raise ValueError(f"settings {', '.join(later)} are of a second algorithm; name it by --then")
+    run = configure(algo, folder / algo if then else folder, preset, config, settings | chosen)
+    if then:
+        result = train_then(run, then, folder, later, messages)
+    elif stages:
         result = train_in_stages(run, parse_numbers(stages), folder, messages)
     else:
         result = train_run(run, folder, messages)

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from agents.config import TrainConfig, build_config
 from agents.run import RunFolder
-from agents.stages import stage_configs, train_in_stages
+from agents.stages import stage_configs, train_in_stages, train_then
+from deeptraffic.cli.app import app
 
 Config = Callable[..., TrainConfig]
 
@@ -51,3 +53,24 @@ def test_stages_are_trained_by_ppo_too(tmp_path: Path, quiet: Console) -> None:
 def test_impossible_stages_are_refused(small_config: Config, algo: str, stages: tuple[int, ...], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         stage_configs(small_config(algo), stages, "runs/staged")
+
+
+def test_an_imitation_is_fine_tuned_by_reward(tmp_path: Path, quiet: Console) -> None:
+    small = {"num_envs": 8, "max_steps": 9, "total_timesteps": 144, "evaluation_runs": 2, "hidden": [8], "seed": 5}
+    config = build_config("distil", settings=small | {"encoder.name": "dense", "encoder.features_dim": 4})
+    later = {"num_envs": 4, "n_steps": 4, "batch_size": 8, "total_timesteps": 64, "evaluation_runs": 2, "gamma": 0.9}
+    result = train_then(config, "ppo", tmp_path, later, quiet)
+    assert (result.folder, result.decisions) == (tmp_path / "ppo", 64)
+    found = RunFolder(tmp_path / "ppo").config()
+    assert (found.init, found.seed, found.encoder.name) == (str(tmp_path / "distil"), 5, "dense")
+    agent = found.agent
+    assert (agent.gamma, agent.critic_warmup, agent.hidden) == (0.9, 100_000, (8,))  # type: ignore[attr-defined]
+    again = train_then(config, "ppo", tmp_path, later, quiet)
+    assert (again.decisions, again.mean_mph) == (result.decisions, result.mean_mph)
+
+
+def test_what_cannot_follow_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="dqn cannot continue from distil; choose one of ppo, team_ppo"):
+        train_then(build_config("distil"), "dqn", tmp_path)
+    result = CliRunner().invoke(app, ["train", "distil", "--set", "then.gamma=0.9", "-o", str(tmp_path / "run")])
+    assert isinstance(result.exception, ValueError) and "name it by --then" in str(result.exception)

@@ -113,6 +113,52 @@ def test_the_critic_learns_alone_at_first(small_config: Config) -> None:
     assert not any(torch.equal(a, b) for a, b in zip(actor, weights(model, "policy_net"), strict=True))
 
 
+STUDENTS: list[dict[str, Any]] = [
+    {"encoder.name": "dense", "encoder.features_dim": 8},
+    {"kind": "vector", "lane_units": 4},
+    {},
+    {"kind": "pixels", "height": 32, "width": 16, "grey": True, "temporal_window": 1, "encoder.name": "conv"},
+    {"kind": "kinematics", "encoder.name": "attention"},
+]
+
+
+def distilled(folder: Path, quiet: Console, **settings: Any) -> Any:
+    small = {"num_envs": 8, "max_steps": 9, "total_timesteps": 144, "hidden": [16, 8], "evaluation_runs": 0}
+    train(build_config("distil", settings=small | settings), folder, quiet)
+    return load_policy(folder)
+
+
+@pytest.mark.parametrize("settings", STUDENTS, ids=["encoder", "lanes", "plain", "pixels", "dict"])
+def test_a_new_agent_acts_as_the_student_it_is_initialised_from(
+    tmp_path: Path, quiet: Console, settings: dict[str, Any]
+) -> None:
+    student = network_policy(distilled(tmp_path, quiet, **settings), "student")
+    config = build_config("ppo", settings={**init_settings(student), "num_envs": 4, "n_steps": 8, "batch_size": 32})
+    model = make_model(config, make_vec_env(config), student)
+    env = make_vec_env(config)
+    obs = env.reset()
+    for _ in range(20):
+        logits, _ = student.student.decide(obs, np.full(4, -1), torch.zeros(4, 0))  # type: ignore[union-attr]
+        actions, _ = model.predict(obs, deterministic=True)
+        np.testing.assert_array_equal(actions, logits.argmax(1))
+        obs, *_ = env.step(actions)
+
+
+def test_a_student_with_memory_is_refused(tmp_path: Path, quiet: Console) -> None:
+    for name, settings in {"gru": {"memory": "gru"}, "last": {"last_action": True}}.items():
+        student = network_policy(distilled(tmp_path / name, quiet, **settings), "student")
+        with pytest.raises(ValueError, match="reads a state or its last action"):
+            init_settings(student)
+
+
+def test_an_encoder_is_initialised_from_a_run_of_distil_alone(tmp_path: Path) -> None:
+    init_policy = network_policy(load_policy(policy_file(tmp_path / "mine.safetensors")), "mine")
+    settings = init_settings(init_policy) | {"encoder.name": "dense"}
+    config = build_config("ppo", settings=settings)
+    with pytest.raises(ValueError, match="'mine' has no encoder; leave encoder out, or name a run of distil"):
+        make_model(config, make_vec_env(config), init_policy)
+
+
 @pytest.mark.parametrize(
     ("file", "hidden", "words"),
     [
@@ -132,7 +178,7 @@ def test_a_network_of_another_kind_is_refused(
 
 
 def test_what_cannot_be_initialised_from_is_named(tmp_path: Path, small_config: Config) -> None:
-    with pytest.raises(ValueError, match="ppo, team_ppo, expert_iteration without an encoder can be initialised"):
+    with pytest.raises(ValueError, match="ppo, team_ppo, expert_iteration can be initialised"):
         small_config("a2c", init="runs/first")
     with pytest.raises(ValueError, match="nothing.safetensors"):
         load_policy(tmp_path / "nothing.safetensors")

@@ -166,7 +166,7 @@ class StudentPolicy(Policy):
     """
 
     def __init__(self, config: TrainConfig, student: Student, label: str, notes: Notes) -> None:
-        self.student, self.label, self.notes = student.eval(), label, notes
+        self.config, self.student, self.label, self.notes = config, student.eval(), label, notes
         self.rules, self.other_agents = config.road.rules, config.road.other_agents
         self.observation = config.observation
         self.last: I64 = np.zeros(0, np.int64)  # (agents,)
@@ -204,10 +204,12 @@ class StudentNetworkPolicy(NetworkPolicy):
     def __init__(self, config: TrainConfig, student: Student, network: Network, label: str, notes: Notes) -> None:
         window, road = int(student.last_action), config.road
         super().__init__(label, network, config.observation.sensor, window, road.rules, road.other_agents)
-        self.student, self.notes = student, notes
+        self.config, self.student, self.notes = config, student, notes
 
 
-def student_policy(config: TrainConfig, student: Student, label: str, notes: Notes) -> Policy:
+def student_policy(
+    config: TrainConfig, student: Student, label: str, notes: Notes
+) -> StudentPolicy | StudentNetworkPolicy:
     """Return a student as a policy: a network over the sensor's cells where it can be one."""
     network = to_policy_network(student, config)
     if network is None:
