@@ -50,6 +50,13 @@ def integers(default: tuple[int, ...], low: int, high: int, min_items: int, max_
     return field(default=default, metadata={"schema": schema})
 
 
+def reals(default: tuple[float, ...], low: float, high: float, min_items: int, max_items: int) -> Any:
+    """Make a field that holds a tuple of min_items to max_items numbers in [low, high]."""
+    items = {"type": "number", "minimum": low, "maximum": high}
+    schema = {"type": "array", "items": items, "minItems": min_items, "maxItems": max_items}
+    return field(default=default, metadata={"schema": schema})
+
+
 class Checked:
     """A frozen dataclass that checks its fields against their limits when it is made.
 
@@ -80,7 +87,7 @@ def check_value(name: str, value: Any, schema: Mapping[str, Any], strict: bool =
     if kind == "boolean":
         return check_boolean(name, value)
     if kind == "array":
-        return _check_integers(name, value, schema, strict)
+        return _check_items(name, value, schema, strict)
     low, high = schema["minimum"], schema["maximum"]
     if kind == "number":
         return check_real(name, value, low, high)
@@ -125,11 +132,11 @@ def check_boolean(name: str, value: Any) -> bool:
     return value
 
 
-def _check_integers(name: str, value: Any, schema: Mapping[str, Any], strict: bool) -> tuple[int, ...]:
+def _check_items(name: str, value: Any, schema: Mapping[str, Any], strict: bool) -> tuple[Any, ...]:
     at_least, at_most, items = schema["minItems"], schema["maxItems"], schema["items"]
     if not isinstance(value, list | tuple) or not at_least <= len(value) <= at_most:
-        limits = f"in [{items['minimum']}, {items['maximum']}]"
-        raise ValueError(f"{name} must be a list of {at_least} to {at_most} integers {limits}, got {value!r:.80}")
+        what = f"{items['type']}s in [{items['minimum']}, {items['maximum']}]"
+        raise ValueError(f"{name} must be a list of {at_least} to {at_most} {what}, got {value!r:.80}")
     return tuple(check_value(f"{name}[{k}]", item, items, strict) for k, item in enumerate(value))
 
 

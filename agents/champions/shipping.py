@@ -23,7 +23,7 @@ from agents.planner import PlannerConfig, load_planner
 from agents.run import RunFolder, is_run_folder
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 from deeptraffic.policies.base import Policy
-from deeptraffic.policies.file import PolicyFile, pack_policy, policy_content, read_policy
+from deeptraffic.policies.file import PolicyFile, pack_network_policy, policy_content, read_policy
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.run_dir import write_atomically, write_json
@@ -140,16 +140,7 @@ def _policy_candidate(name: str, source: Path) -> Candidate:
 
 
 def _pack(name: str, policy: NetworkPolicy) -> PolicyFile:
-    return pack_policy(
-        policy.network,
-        policy.observation,
-        name,
-        policy.temporal_window,
-        policy.rules,
-        policy.other_agents,
-        author=AUTHOR,
-        training={"package_version": deeptraffic.__version__} | dict(policy.notes),
-    )
+    return pack_network_policy(policy, name, AUTHOR, {"package_version": deeptraffic.__version__} | dict(policy.notes))
 
 
 def to_float16(network: Network) -> Network:

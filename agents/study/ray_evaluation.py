@@ -17,7 +17,7 @@ from agents.study.ray_cluster import Calls, Lost, connected, cores
 from deeptraffic.evaluation.batch import DEFAULT_RULES, Outcome, Plan, PolicySource, evaluate_many
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.builtin import BUILTINS, make_builtin
-from deeptraffic.policies.file import pack_policy, policy_content, read_policy
+from deeptraffic.policies.file import pack_network_policy, policy_content, read_policy
 from deeptraffic.policies.network_policy import NetworkPolicy
 
 LARGEST_PACK = 16  # policies in one call, so that its overhead does not matter
@@ -83,17 +83,7 @@ def policy_as_data(name: str, load: Callable[[str], Policy]) -> Content:
     policy = load(name)
     if not isinstance(policy, NetworkPolicy):
         raise ValueError("it is no network on the sensor's cells, so it cannot be sent to a cluster; leave --ray out")
-    return policy_content(
-        pack_policy(
-            policy.network,
-            policy.observation,
-            policy.label,
-            policy.temporal_window,
-            policy.rules,
-            policy.other_agents,
-            policy.seed,
-        )
-    )
+    return policy_content(pack_network_policy(policy))
 
 
 # --- on the cluster ---------------------------------------------------------------------------------------------------

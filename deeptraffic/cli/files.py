@@ -130,19 +130,9 @@ def _network_policy(name: str) -> "NetworkPolicy":
 
 def _pack(policy: "NetworkPolicy", label: str | None, author: str) -> "PolicyFile":
     import deeptraffic
-    from deeptraffic.policies.file import pack_policy
+    from deeptraffic.policies.file import pack_network_policy
 
-    facts = {"package_version": deeptraffic.__version__} | dict(policy.notes)
-    return pack_policy(
-        policy.network,
-        policy.observation,
-        label or policy.label,
-        policy.temporal_window,
-        policy.rules,
-        policy.other_agents,
-        author=author,
-        training=facts,
-    )
+    return pack_network_policy(policy, label, author, {"package_version": deeptraffic.__version__} | dict(policy.notes))
 
 
 def _report(path: Path, packed: "PolicyFile", json: bool) -> None:
@@ -164,7 +154,15 @@ def _export_original(policy: "NetworkPolicy", path: Path, label: str | None, che
     if policy.rules != 2018:
         raise ValueError("the original game's files belong to the 2018 rules; this policy was trained for 2017's")
     name = label or policy.label
-    text = write_convnetjs(policy.network, policy.observation, policy.temporal_window, policy.other_agents, name)
+    text = write_convnetjs(
+        policy.network,
+        policy.observation,
+        policy.temporal_window,
+        policy.other_agents,
+        name,
+        policy.epsilon,
+        policy.random_actions,
+    )
     again = read_convnetjs(text, name).policy()
     with whole_file(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")

@@ -36,6 +36,7 @@ class Policy(ABC):
     observation: what it observes: a `Sensor` (its cells as a vector, float64), or an
         `deeptraffic.envs.observations.Observation`
     rules, other_agents: the contest and the number of other agents that it was made for
+    epsilon: probability with which it acts at random instead; see `set_epsilon`
     notes: facts about it that are kept with it, such as the decisions that it was trained for
     values: after `act`, what its choice was made by: (B, 5) float64 action values or logits, -inf for actions that it
         does not consider, NaN for agents that it did not ask its network for; None for a policy that has none
@@ -47,6 +48,7 @@ class Policy(ABC):
     observation: Any
     rules: int = DEFAULT_RULES
     other_agents: int = 0
+    epsilon: float = 0.0
     notes: Mapping[str, str] = MappingProxyType({})
     values: F64 | None = None
     activity: list[F64] | None = None
@@ -66,6 +68,17 @@ class Policy(ABC):
 
     def reset(self, agent_indices: I64) -> None:  # noqa: B027  # optional
         """Empty the memories of the agents with these indices (B,)."""
+
+    def set_epsilon(self, epsilon: float | None = None, seed: int = 0) -> None:
+        """Act at random with probability epsilon in [0, 1], None for its own, drawn from streams of this seed.
+
+        Raises ValueError for a policy that has no such probability, if it is above 0.
+        """
+        if epsilon:
+            raise ValueError(
+                f"epsilon={epsilon:g}: only a network over the sensor's cells can act at random, and {self.label} is "
+                "none; leave it out"
+            )
 
     @property
     def sensor(self) -> Sensor:

@@ -12,6 +12,7 @@ happens; every size is checked before its array is made; nothing outside the fil
 import json
 import math
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -83,6 +84,8 @@ class PolicyFile:
             rules=m.rules,
             other_agents=m.other_agents,
             seed=m.action.seed if m.action.rule == "sample" else None,
+            epsilon=m.epsilon,
+            random_actions=m.random_actions,
         )
 
 
@@ -97,6 +100,8 @@ def pack_policy(
     sample_seed: int | None = None,
     author: str = "",
     training: dict[str, Any] | None = None,
+    epsilon: float = 0.0,
+    random_actions: Sequence[float] = (),
 ) -> PolicyFile:
     """Return a network with its manifest, created now; sample_seed as `NetworkPolicy`'s seed, training: facts."""
     manifest = PolicyManifest(
@@ -105,6 +110,8 @@ def pack_policy(
         observation=ObservationRecord(**sensor._asdict(), temporal_window=temporal_window),
         layers=network.layers,
         action=ActionRecord() if sample_seed is None else ActionRecord(rule="sample", seed=sample_seed),
+        epsilon=epsilon,
+        random_actions=tuple(random_actions),
         label=label,
         author=author,
         training=training or {},
@@ -127,6 +134,27 @@ def pack_convnetjs(submission: ConvNetJSFile, author: str = "") -> PolicyFile:
         other_agents=submission.other_agents,
         author=author,
         training=facts,
+        epsilon=submission.epsilon,
+        random_actions=submission.random_actions,
+    )
+
+
+def pack_network_policy(
+    policy: NetworkPolicy, label: str | None = None, author: str = "", training: dict[str, Any] | None = None
+) -> PolicyFile:
+    """Return a policy as a policy file, under its own label if no other is given."""
+    return pack_policy(
+        policy.network,
+        policy.observation,
+        label or policy.label,
+        policy.temporal_window,
+        policy.rules,
+        policy.other_agents,
+        policy.seed,
+        author,
+        training,
+        policy.epsilon,
+        policy.random_actions,
     )
 
 

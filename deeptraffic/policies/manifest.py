@@ -16,8 +16,8 @@ from typing import Any, ClassVar, Literal, NoReturn
 
 from deeptraffic.policies.layers import BIG, LAYER_KINDS, Layer, check_keys, layer_from_json
 from deeptraffic.policies.network import MAX_LAYERS
-from deeptraffic.policies.network_policy import MAX_SEED, input_size
-from deeptraffic.settings import REQUIRED, check_value, choice, integer
+from deeptraffic.policies.network_policy import ACTIONS, MAX_SEED, input_size
+from deeptraffic.settings import REQUIRED, check_value, choice, integer, real, reals
 from deeptraffic.sim.rules import CONTESTS, MAX_LANES, MAX_OTHER_AGENTS, MAX_ROWS, Sensor
 
 FORMAT_VERSION = 1
@@ -130,6 +130,8 @@ class PolicyManifest:
     format_version: of the policy file
     rules: the contest it was made for, 2017 or 2018; other_agents: copies that it drove with
     observation, layers, action: what the network reads, its layers, and how its outputs become an action
+    epsilon: probability with which a random action replaces the network's, as a Brain's `epsilon_test_time`
+    random_actions: probabilities of the five random actions; () for equal ones
     label, author: what tables call it, and who made it
     training: facts by name: strings, numbers, booleans, lists of numbers
     created: UTC, such as 2026-01-31T12:00:00Z; empty if unknown
@@ -143,6 +145,8 @@ class PolicyManifest:
     observation: ObservationRecord = field(metadata={"section": ObservationRecord})
     layers: tuple[Layer, ...] = field(metadata={"section": Layer})
     action: ActionRecord = field(default=ActionRecord(), metadata={"section": ActionRecord})
+    epsilon: float = real(0.0, 0.0, 1.0)
+    random_actions: tuple[float, ...] = reals((), 0.0, 1.0, 0, ACTIONS)
     label: str = text(100, at_least=1)
     author: str = text(100, default="")
     training: dict[str, Any] = field(default_factory=dict, metadata={"facts": True})
@@ -161,6 +165,8 @@ class PolicyManifest:
             raise ValueError(f"other_agents must be 0 with the 2017 rules, got {self.other_agents}")
         if self.observation.sensor.length == 0:
             raise ValueError("observation: patches_ahead=0 and patches_behind=0 see nothing; raise one of them")
+        if len(self.random_actions) not in (0, ACTIONS):
+            raise ValueError(f"random_actions must be {ACTIONS} probabilities or none, got {len(self.random_actions)}")
         object.__setattr__(self, "training", dict(check_facts(self.training)))
         _check_time(self.created)
 
@@ -176,6 +182,7 @@ class PolicyManifest:
             "observation": self.observation.to_json(),
             "layers": [layer.to_json() for layer in self.layers],
             "action": self.action.to_json(),
+            "random_actions": list(self.random_actions),
         }
 
 
@@ -281,8 +288,12 @@ def _layers(records: Any) -> tuple[Layer, ...]:
 
 
 def write_manifest(manifest: PolicyManifest) -> str:
-    """Return the manifest as compact JSON in ASCII."""
-    return json.dumps(manifest.to_json(), separators=(",", ":"), allow_nan=False)
+    """Return the manifest as compact JSON in ASCII; a policy without random actions is written without their fields."""
+    record = manifest.to_json()
+    for name in ("epsilon", "random_actions"):
+        if not record[name]:
+            del record[name]
+    return json.dumps(record, separators=(",", ":"), allow_nan=False)
 
 
 # --- schema -------------------------------------------------------------------------------------------------------

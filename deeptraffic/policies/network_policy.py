@@ -3,6 +3,7 @@
 Source: `deeptraffic/sim/RULES.md`, "The original agent". It takes action 0 until it has been called more than T times,
 T its temporal window; it takes the first of equal outputs; it is never reset between official runs. Every other agent
 is a copy with a window of its own; the copies are renewed from the ego car's once that was called more than T times.
+With probability epsilon (the original's `epsilon_test_time`) a decision of the network is replaced by a random action.
 
 Every policy file is run this way: without a window it is a plain network; recurrent layers keep their state per agent.
 
@@ -10,21 +11,26 @@ Every policy file is run this way: without a window it is a plain network; recur
     >>> evaluate_official(policy)               # simulator and network in one compiled loop
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deeptraffic.policies.base import Policy, RunLoop
 from deeptraffic.policies.builtin import mix
 from deeptraffic.policies.exponential import exp
 from deeptraffic.policies.network import Net, Network, Program, forward
+from deeptraffic.settings import check_integer, check_real
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.observation import observation_size, sense
+from deeptraffic.sim.random import run_keys
 from deeptraffic.sim.rules import Action, Sensor
 from deeptraffic.sim.runs import Runs, is_open, next_decision
 from deeptraffic.sim.state import F64, I64, NOBODY
 
+U64 = NDArray[np.uint64]
 ACTIONS = len(Action)
 ARGMAX = -1  # in place of a seed: take the first of the largest outputs
 MAX_SEED = 2**53 - 1  # what every language's JSON reader keeps exactly
@@ -36,10 +42,21 @@ def input_size(sensor: Sensor, temporal_window: int) -> int:
 
 
 @compiled
+def stream_start(key: np.uint64, stream: int) -> np.uint64:
+    """Return the state in which a SplitMix64 stream starts."""
+    return mix(mix(key + np.uint64(1)) + np.uint64(stream))
+
+
+@compiled
+def nth_uniform(start: np.uint64, n: int) -> float:
+    """Return draw n of the SplitMix64 stream that starts in this state, in [0, 1)."""
+    return np.float64(mix(start + np.uint64(n) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(11)) * 2.0**-53
+
+
+@compiled
 def uniform(seed: int, stream: int, calls: int) -> float:
     """Return draw `calls` of a SplitMix64 stream, in [0, 1)."""
-    start = mix(mix(np.uint64(seed) + np.uint64(1)) + np.uint64(stream))
-    return np.float64(mix(start + np.uint64(calls) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(11)) * 2.0**-53
+    return nth_uniform(stream_start(np.uint64(seed), stream), calls)
 
 
 @compiled
@@ -60,6 +77,47 @@ def sample(scores: F64, u: float) -> int:
     return scores.size - 1
 
 
+class Exploration(NamedTuple):
+    """Random actions in place of the network's, as compiled code takes them.
+
+    epsilon: probability of a random action
+    cumulative: (5,) float64 running sums of the actions' probabilities
+    streams: (S,) uint64 where the random stream of each agent's run starts
+    seed: of all streams, mixed
+    """
+
+    epsilon: float
+    cumulative: F64
+    streams: U64
+    seed: np.uint64
+
+
+EXPLORATION = 0x7F4A7C159E3779B9  # keeps these streams apart from those of drawn actions
+
+
+@compiled
+def explore(exploration: Exploration | None, agent_index: int, calls: int, action: int) -> int:
+    """Return the action, or with probability epsilon a random one; calls: of the agent before this one."""
+    if exploration is not None:  # only of an argument does the compiler know that it is None
+        start = exploration.streams[agent_index]
+        if nth_uniform(start, 2 * calls) < exploration.epsilon:
+            u = nth_uniform(start, 2 * calls + 1)
+            for i in range(ACTIONS):
+                if u < exploration.cumulative[i]:
+                    return i
+            return 0
+    return action
+
+
+@compiled
+def start_streams(exploration: Exploration | None, agent_indices: I64, keys: U64, agents: int) -> None:
+    """Start the streams of agents (B,) of `agents` per env; keys (B,): each one's `run_keys`."""
+    if exploration is not None:
+        for k in range(agent_indices.size):
+            key = keys[k] ^ exploration.seed ^ np.uint64(EXPLORATION)
+            exploration.streams[agent_indices[k]] = stream_start(key, agent_indices[k] % agents)
+
+
 class Driver(NamedTuple):
     """A network that drives S agents, as compiled code takes it.
 
@@ -70,6 +128,7 @@ class Driver(NamedTuple):
     memory: (S, M) float64 the state of recurrent layers per agent
     agents: A + 1, agents of each env
     seed: of drawn actions; ARGMAX takes the first of the largest outputs
+    exploration: None if it never acts at random; code compiled for None spends no time on it
     """
 
     net: Net
@@ -78,6 +137,7 @@ class Driver(NamedTuple):
     memory: F64
     agents: int
     seed: int
+    exploration: Exploration | None
 
 
 @compiled
@@ -89,7 +149,7 @@ def decide(driver: Driver, agent_index: int, stream: int) -> int:
     The one place where the other agents' copies are renewed: once the ego car was called more than T times.
     """
     history, memory, agents = driver.history, driver.memory, driver.agents
-    action = choose(driver, history[agent_index], memory[agent_index], stream)
+    action = choose(driver, agent_index, stream, driver.exploration)
     window = (history.shape[1] - 1) // (observation_size(driver.sensor) + 1)
     if agents > 1 and agent_index % agents == 0 and history[agent_index, 0] == window + 1:
         copies = slice(agent_index + 1, agent_index + agents)
@@ -99,8 +159,9 @@ def decide(driver: Driver, agent_index: int, stream: int) -> int:
 
 
 @compiled
-def choose(driver: Driver, history: F64, memory: F64, stream: int) -> int:
-    """`decide` for an agent with this history and memory, without its copies."""
+def choose(driver: Driver, agent_index: int, stream: int, exploration: Exploration | None) -> int:
+    """`decide` without the copies; exploration: the driver's."""
+    history, memory = driver.history[agent_index], driver.memory[agent_index]
     net, size = driver.net, observation_size(driver.sensor)
     scratch, window = net.scratch, (history.size - 1) // (size + 1)
     action = 0
@@ -118,6 +179,7 @@ def choose(driver: Driver, history: F64, memory: F64, stream: int) -> int:
             for i in range(1, outputs.size):
                 if outputs[i] > outputs[action]:
                     action = i
+        action = explore(exploration, agent_index, int(history[0]), action)
     history[0] += 1.0
     for at in range(history.size - 1, size + 1, -1):
         history[at] = history[at - size - 1]
@@ -128,8 +190,11 @@ def choose(driver: Driver, history: F64, memory: F64, stream: int) -> int:
 
 
 @compiled
-def play(runs: Runs, driver: Driver) -> None:
-    """Play runs with the agents of one env; open runs start with empty memories."""
+def play(runs: Runs, driver: Driver, keys: U64) -> None:
+    """Play runs with the agents of one env; open runs start with empty memories.
+
+    keys: (K,) uint64 `run_keys` of open runs, for a policy that acts at random; else (0,)
+    """
     sensor, cells = driver.sensor, driver.net.scratch[: observation_size(driver.sensor)]
     action, run, first_stream = 0, NOBODY, 0
     while True:
@@ -141,6 +206,9 @@ def play(runs: Runs, driver: Driver) -> None:
             first_stream = (runs.first_run + run) * driver.agents
             driver.history[:] = 0.0
             driver.memory[:] = 0.0
+            if keys.size > 0:
+                every = np.arange(driver.agents)
+                start_streams(driver.exploration, every, np.full(driver.agents, keys[run]), driver.agents)
         sense(runs.rules[0], sensor, runs.games[0], agent, cells)
         action = decide(driver, agent, first_stream + agent)
 
@@ -153,8 +221,8 @@ def decide_all(parts: tuple[Any, ...], agent_indices: I64, obs: F64, actions: I6
 
     parts: of the driver, in plain tuples, which Numba takes from Python in a third of a NamedTuple's time
     """
-    net, sensor, history, memory, agents, seed = parts
-    driver = Driver(Net(*net), Sensor(*sensor), history, memory, agents, seed)
+    net, sensor, history, memory, agents, seed, exploration = parts
+    driver = Driver(Net(*net), Sensor(*sensor), history, memory, agents, seed, exploration)
     for agent_index in agent_indices:
         if not 0 <= agent_index < history.shape[0]:
             return False
@@ -179,8 +247,14 @@ class NetworkPolicy(Policy):
         rules, other_agents: the contest and the number of other agents that it was made for
         seed: of actions drawn with the softmax of the outputs as probabilities; None takes the first of the largest
             outputs
+        epsilon: probability with which a random action replaces the network's
+        random_actions: probabilities of the five random actions; () for equal ones
+
+    A run's random actions are drawn from streams that are derived from its start, one for each agent; those of an
+    official evaluation from fixed ones.
     """
 
+    # parameters: what a policy file says about its policy
     def __init__(
         self,
         label: str,
@@ -190,6 +264,8 @@ class NetworkPolicy(Policy):
         rules: int = 2018,
         other_agents: int = 0,
         seed: int | None = None,
+        epsilon: float = 0.0,
+        random_actions: Sequence[float] = (),
     ) -> None:
         expected = input_size(sensor, temporal_window)
         if network.inputs != expected:
@@ -205,15 +281,31 @@ class NetworkPolicy(Policy):
             raise ValueError(f"seed must be an integer in [0, {MAX_SEED}], got {seed}")
         self.label, self.observation, self.network, self.temporal_window = label, sensor, network, temporal_window
         self.rules, self.other_agents, self.seed = rules, other_agents, seed
+        self.random_actions, self.starts = tuple(random_actions), None
         self.program: Program = network.assemble()
         history = np.zeros((0, 1 + temporal_window * (sensor.size + 1)))
         memory = np.zeros((0, self.program.memory))
-        self.driver = Driver(self.program.net, sensor, history, memory, 1, ARGMAX if seed is None else seed)
+        self.driver = Driver(self.program.net, sensor, history, memory, 1, ARGMAX if seed is None else seed, None)
+        self.set_epsilon(epsilon)
         self.reset(np.arange(1))
 
+    def set_epsilon(self, epsilon: float | None = None, seed: int = 0) -> None:
+        """Act at random with probability epsilon in [0, 1], None for its own.
+
+        seed: of the random streams, in [0, 2**53 - 1]
+        """
+        self.epsilon = check_real("epsilon", self.epsilon if epsilon is None else epsilon, 0.0, 1.0)
+        mixed = mix(np.uint64(check_integer("seed", seed, 0, MAX_SEED)))
+        probabilities = self.random_actions or (1 / ACTIONS,) * ACTIONS
+        every = np.arange(len(self.driver.history))
+        exploration = Exploration(self.epsilon, np.cumsum(probabilities), every.astype(np.uint64), np.uint64(mixed))
+        self.driver = self.driver._replace(exploration=exploration if self.epsilon > 0.0 else None)
+        self.start_streams(every, agent_keys(self.starts, every, self.driver.agents))
+
     def attach(self, sim: Any) -> None:
-        """Take the number of agents that drive in each env."""
+        """Take the number of agents that drive in each env, and where the envs' runs start."""
         self.set_agents(sim.rules.other_agents + 1)
+        self.starts = sim.starts
 
     def set_agents(self, agents: int) -> None:
         """Drive so many agents in each env, of which the first is the ego car."""
@@ -223,9 +315,18 @@ class NetworkPolicy(Policy):
         """Empty the memories of these agents, making room for them."""
         needed, (room, length) = int(np.max(agent_indices)) + 1, self.driver.history.shape
         if needed != room and len(agent_indices) == needed:
-            memory = np.zeros((needed, self.program.memory))
-            self.driver = self.driver._replace(history=np.zeros((needed, length)), memory=memory)
+            memory, exploration = np.zeros((needed, self.program.memory)), self.driver.exploration
+            if exploration is not None:
+                exploration = exploration._replace(streams=np.zeros(needed, np.uint64))
+            history = np.zeros((needed, length))
+            self.driver = self.driver._replace(history=history, memory=memory, exploration=exploration)
         self.driver.history[agent_indices], self.driver.memory[agent_indices] = 0.0, 0.0
+        if self.driver.exploration is not None:
+            self.start_streams(agent_indices, agent_keys(self.starts, agent_indices, self.driver.agents))
+
+    def start_streams(self, agent_indices: I64, keys: U64) -> None:
+        """Start the streams of random actions of these agents (B,) in runs with these keys (B,) (`run_keys`)."""
+        start_streams(self.driver.exploration, agent_indices, keys, self.driver.agents)
 
     def act(self, obs: F64, agent_indices: I64) -> I64:
         """Return the actions (B,) for obs (B, D) float64 of the agents with these indices (B,)."""
@@ -246,9 +347,27 @@ class NetworkPolicy(Policy):
 
     def official_loop(self) -> RunLoop:
         """Return the loop that plays a chain of runs, with the memories as they are."""
-        return partial(play, driver=self.driver)
+        return partial(play, driver=self.driver, keys=np.zeros(0, np.uint64))
 
     def open_loop(self) -> RunLoop:
         """Return the loop that plays independent runs, with the memories of one env's agents."""
         self.reset(np.arange(self.driver.agents))
-        return partial(play, driver=self.driver)
+        return self._play_open if self.driver.exploration is not None else self.official_loop()
+
+    def _play_open(self, runs: Runs) -> None:
+        play(runs, self.driver, run_keys(runs.streams))
+
+
+def agent_keys(starts: I64 | None, agent_indices: I64, agents: int) -> U64:
+    """Return the key (B,) of the run that each of these agents (B,), of `agents` per env, drives in.
+
+    starts: where the runs of all envs start (`deeptraffic.sim.engine.Simulator`), None if that is not known. The key of
+    a run that no reset started, as in an official evaluation, is the index of its env.
+    """
+    envs = agent_indices // agents
+    keys = envs.astype(np.uint64)
+    if starts is not None:
+        started = envs < len(starts)
+        started[started] = starts[envs[started]].any(1)
+        keys[started] = run_keys(starts[envs[started]])
+    return keys

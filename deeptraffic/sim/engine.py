@@ -97,6 +97,7 @@ class Simulator:
         self.games = make_games(rules, num_envs)
         self.state = self.games.view(np.recarray)
         self.table = rules_record(rules)
+        self.starts = np.zeros((num_envs, 2), np.int64)  # random stream and reset number that each run started from
         self.env_indices = np.arange(num_envs)
         self.idle = np.full((num_envs, rules.other_agents + 1), int(Action.NOTHING), np.int64)
         self._pool: ThreadPoolExecutor | None = None
@@ -104,12 +105,14 @@ class Simulator:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the threads, and `state`, which must keep sharing memory with `games`."""
-        return {"rules": self.rules, "num_envs": self.num_envs, "threads": self.threads, "games": self.games}
+        kept = ("rules", "num_envs", "threads", "games", "starts")
+        return {name: getattr(self, name) for name in kept}
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
         """Build a simulator around the saved games."""
         Simulator.__init__(self, saved["rules"], saved["num_envs"], saved["threads"])
         self.games[:] = saved["games"]
+        self.starts = saved["starts"]  # the same array as policies hold that are attached to it
 
     # --- starting games -------------------------------------------------------------------------------------------
 
@@ -121,7 +124,9 @@ class Simulator:
     def reset(self, run: ArrayLike, env_indices: ArrayLike | None = None) -> None:
         """Reset envs as reset number `run`, a number or one per env, >= 0; their streams continue."""
         env_indices = self._indices(env_indices)
-        run_in_chunks(self, _reset_envs, env_indices, (_per_env(run, env_indices),))
+        runs = _per_env(run, env_indices)
+        self.starts[env_indices, 0], self.starts[env_indices, 1] = self.games["rng"][env_indices], runs
+        run_in_chunks(self, _reset_envs, env_indices, (runs,))
 
     def reset_open(self, seeds: Iterable[int], env_indices: ArrayLike | None = None) -> None:
         """Start envs as open runs, one seed each: independent of each other and of everything before."""
@@ -131,7 +136,7 @@ class Simulator:
             raise ValueError(f"{len(streams)} seeds for {env_indices.size} games; give one seed per game")
         self.games["rng"][env_indices] = streams[:, 0]
         self.games["action"][env_indices] = int(Action.NOTHING)
-        run_in_chunks(self, _reset_envs, env_indices, (np.ascontiguousarray(streams[:, 1]),))
+        self.reset(streams[:, 1], env_indices)
 
     # --- driving --------------------------------------------------------------------------------------------------
 

@@ -4,9 +4,11 @@ Sources: `RULES.md`, "Randomness"; Park and Miller, "Random number generators: g
 1988 (the generator); Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014 (SplitMix64).
 """
 
+import hashlib
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deeptraffic.sim.compiled import compiled
 
@@ -60,3 +62,14 @@ def open_run_streams(seed: int) -> tuple[int, int]:
         z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK64
         values.append(1 + (z ^ (z >> 31)) % (MODULUS - 1))
     return values[0], values[1]
+
+
+def run_keys(starts: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return a key of each run (K,), from the random stream and the reset number that it starts from (K, 2).
+
+    The key seeds what a policy draws in the run. It is a hash that cannot be inverted, so that a policy in a sandbox,
+    which is told the key, does not learn the run's seed: the first 8 bytes of the SHA-256 of "STREAM RESET".
+    """
+    texts = (f"{stream} {run}".encode("ascii") for stream, run in starts.tolist())
+    keys = [int.from_bytes(hashlib.sha256(text).digest()[:8], "little") for text in texts]
+    return np.array(keys, np.uint64)

@@ -34,6 +34,7 @@ WEIGHTS = re.compile(r"brain\s{0,9}\.\s{0,9}value_net\s{0,9}\.\s{0,9}fromJSON\s{
 CONFLICT = re.compile(r"^(<<<<<<<|=======|>>>>>>>)", re.MULTILINE)
 HTML = re.compile(r"\s{0,999}<(!doctype|html|head|body|script|div|p|pre)\b", re.IGNORECASE)
 DEFAULT_TEMPORAL_WINDOW = 1  # of the library, where the file sets none
+DEFAULT_EPSILON = 0.01  # of the library at test time, where the file sets none
 FLOOR = -99999.0  # the library's pooling starts its search at this value
 MAX_VOL = v.MAX_VALUE
 
@@ -44,6 +45,7 @@ class ConvNetJSFile:
 
     label: its name; network, sensor, temporal_window: of the policy; other_agents: copies that its author drove with
     facts: settings that driving does not need, as the file gives them
+    epsilon, random_actions: of random actions, as `NetworkPolicy` takes them
     """
 
     label: str
@@ -52,11 +54,19 @@ class ConvNetJSFile:
     temporal_window: int
     other_agents: int
     facts: dict[str, Any] = field(default_factory=dict)
+    epsilon: float = 0.0
+    random_actions: tuple[float, ...] = ()
 
     def policy(self) -> NetworkPolicy:
         """Return the policy."""
         return NetworkPolicy(
-            self.label, self.network, self.sensor, self.temporal_window, other_agents=self.other_agents
+            self.label,
+            self.network,
+            self.sensor,
+            self.temporal_window,
+            other_agents=self.other_agents,
+            epsilon=self.epsilon,
+            random_actions=self.random_actions,
         )
 
 
@@ -381,7 +391,25 @@ def _combine(settings: JSSettings, network: Network, label: str, weights_line: i
     if brain.num_actions != ACTIONS:
         raise ConvNetJSError(brain.line, f"num_actions must be {ACTIONS}, got {brain.num_actions!r:.40}")
     _check_network(network, sensor, int(window), weights_line)
-    return ConvNetJSFile(label, network, sensor, int(window), others, _facts(settings, opt))
+    made = settings.names.get("brain settings", {})  # set on the Brain once it was built
+    random = _random_actions(opt | made, brain.line)
+    return ConvNetJSFile(label, network, sensor, int(window), others, _facts(settings, opt), *random)
+
+
+def _random_actions(opt: dict[str, Any], line: int) -> tuple[float, tuple[float, ...]]:
+    """Return the probability of a random action while the Brain is evaluated, and the actions' probabilities."""
+    epsilon, given = opt.get("epsilon_test_time", DEFAULT_EPSILON), opt.get("random_action_distribution", [])
+    if not is_number(epsilon) or math.isnan(epsilon):
+        raise ConvNetJSError(line, f"epsilon_test_time must be a number in [0, 1], got {epsilon!r:.40}")
+    epsilon = float(min(1, max(0, epsilon)))  # the library compares it with a number in [0, 1)
+    if epsilon == 0.0 or given == []:
+        return epsilon, ()
+    valid = isinstance(given, list) and len(given) == ACTIONS and all(is_number(x) and 0 <= x <= 1 for x in given)
+    if not valid:
+        raise ConvNetJSError(
+            line, f"random_action_distribution must be {ACTIONS} probabilities, one per action, got {given!r:.60}"
+        )
+    return epsilon, tuple(float(x) for x in given)
 
 
 def _setting(settings: JSSettings, name: str, limit: int, default: int | None = None) -> int:

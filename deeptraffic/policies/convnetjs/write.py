@@ -9,6 +9,7 @@ Sums are then taken in another order, so check the file by its own decisions: im
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,8 +56,13 @@ def write_convnetjs(
     temporal_window: int = 0,
     other_agents: int = 0,
     label: str = "policy",
+    epsilon: float = 0.0,
+    random_actions: Sequence[float] = (),
 ) -> str:
-    """Return the text of a complete original file; ValueError, with what to do instead, where none can be written."""
+    """Return the text of a complete original file; ValueError, with what to do instead, where none can be written.
+
+    epsilon, random_actions: with which the game acts at random while it evaluates the file, as `NetworkPolicy` does
+    """
     if network.inputs != input_size(sensor, temporal_window) or network.outputs != ACTIONS:
         raise ValueError(
             f"a network of {network.inputs} inputs and {network.outputs} outputs does not fit a sensor of "
@@ -64,7 +70,10 @@ def write_convnetjs(
         )
     stages = dense_stages(network)
     weights = {"layers": _layer_records(network.inputs, stages)}
-    settings = _settings(stages, sensor, temporal_window, other_agents, label)
+    random = [f"opt.epsilon_test_time = {float(epsilon)!r};"]
+    if random_actions:
+        random.append(f"opt.random_action_distribution = {[float(p) for p in random_actions]};")
+    settings = _settings(stages, sensor, temporal_window, other_agents, label, random)
     return f"{settings}\n/*###########*/\nif (brain) {{\nbrain.value_net.fromJSON({json.dumps(weights)});\n}}\n"
 
 
@@ -287,7 +296,9 @@ def _layer_records(inputs: int, stages: list[Stage]) -> list[dict[str, Any]]:
     return records
 
 
-def _settings(stages: list[Stage], sensor: Sensor, window: int, other_agents: int, label: str) -> str:
+def _settings(
+    stages: list[Stage], sensor: Sensor, window: int, other_agents: int, label: str, random: list[str]
+) -> str:
     name = "".join(c if c.isprintable() and c not in "<>*/\\" else " " for c in label)[:80]
     hidden = []
     for stage in stages[:-1]:
@@ -322,7 +333,7 @@ opt.gamma = 0.9;
 opt.learning_steps_total = 10000;
 opt.learning_steps_burnin = 1000;
 opt.epsilon_min = 0.0;
-opt.epsilon_test_time = 0.0;
+{chr(10).join(random)}
 opt.layer_defs = layer_defs;
 opt.tdtrainer_options = tdtrainer_options;
 
