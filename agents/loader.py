@@ -26,14 +26,21 @@ from deeptraffic.sim.rules import RoadConfig
 POLICY_NAMES = (*BUILTINS, *CHAMPIONS)
 
 
-def load_policy(name: str | Path, rules: int | None = None, seed: int = 0) -> Policy:
+def load_policy(name: str | Path, rules: int | None = None, seed: int = 0, epsilon: float | None = None) -> Policy:
     """Return the policy that a name or a path stands for.
 
     rules: year of the rules it will be run under; None for its own (built-ins: 2018)
-    seed: of built-in policies that sample, such as `random`
+    seed: of what a policy draws at random: the actions of `random`, and those of a policy with an epsilon
+    epsilon: probability of a random action in each decision; None for the policy's own
 
     Raises ValueError if there is no such policy, naming what there is, or if its file is damaged.
     """
+    policy = _find_policy(name, rules, seed)
+    policy.set_epsilon(epsilon, seed)
+    return policy
+
+
+def _find_policy(name: str | Path, rules: int | None, seed: int) -> Policy:
     text, path = str(name), Path(name)
     if text in CHAMPIONS:
         return load_champion(text)

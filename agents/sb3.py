@@ -62,6 +62,15 @@ class TorchPolicy(Policy):
         self._store_memory(agent_indices, after)
         return np.asarray(actions, np.int64)
 
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """Return copies of the recurrent states."""
+        return {"is_new": self.is_new.copy()} | {str(k): part.copy() for k, part in enumerate(self.memory)}
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Continue from what `get_state` returned."""
+        self.is_new = state["is_new"].copy()
+        self.memory = tuple(state[str(k)].copy() for k in range(len(state) - 1))
+
     def _store_memory(self, agent_indices: I64, after: tuple[NDArray[np.float32], ...] | None) -> None:
         """Store the hidden and cell states of a recurrent network."""
         if after is None:

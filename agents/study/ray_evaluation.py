@@ -37,7 +37,7 @@ def evaluate_on_ray(
         load: reads a policy that is neither built in nor a policy file
         plan: how they are evaluated
         address: of the cluster, see `agents.study.ray_cluster.connect`
-        seed: of random built-in policies
+        seed: of policies that act at random
     """
     with connected(address) as ray:
         calls = Calls(ray, evaluate_pack)
@@ -100,4 +100,6 @@ def policy_from_data(content: Content, rules: int | None, seed: int) -> Policy:
     """Return the policy that `policy_as_data` packed; ValueError if the content has none."""
     if isinstance(content, str):
         return make_builtin(content, DEFAULT_RULES if rules is None else rules, seed)
-    return read_policy(content).policy()
+    policy = read_policy(content).policy()
+    policy.set_epsilon(seed=seed)
+    return policy

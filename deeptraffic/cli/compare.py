@@ -7,8 +7,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from agents.loader import load_policy
-from deeptraffic.cli.policies import OTHERS_HELP, POLICY_HELP
+from deeptraffic.cli.policies import OTHERS_HELP, POLICY_HELP, Epsilon, load_announced
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ def compare(
     other_agents: int = typer.Option(0, help=OTHERS_HELP),
     runs: int = typer.Option(1000, help="Number of open runs, the same for all policies."),
     seed_set: str = typer.Option("tuning", help="Seeds of the runs: tuning, or reporting for results."),
+    epsilon: Epsilon = None,
     output: Path = typer.Option(Path("runs/compare"), "--output", "-o", help="Folder of the figures and the JSON."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of tables."),
 ) -> None:
@@ -33,7 +33,7 @@ def compare(
         raise ValueError(f"{policies[0]!r} alone cannot be compared; name two policies or more")
     scored = []
     for name in policies:
-        policy = load_policy(name, rules)
+        policy = load_announced(name, rules, epsilon)
         with progress_bar(f"scoring {policy.label}") as progress:
             scored.append((name, evaluate_open(policy, rules, other_agents, runs, seed_set, progress=progress)))
     comparison = write_comparison(group_policies(scored), output)

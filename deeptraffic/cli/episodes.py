@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from agents.loader import load_policy
-from deeptraffic.cli.policies import POLICY_HELP
+from deeptraffic.cli.policies import POLICY_HELP, load_announced
 
 if TYPE_CHECKING:
     from deeptraffic.policies.base import Policy
@@ -51,6 +50,7 @@ class EpisodeSource(NamedTuple):
     insight: "Callable[[], Insight | None] | None" = None
 
 
+# parameters: the options of `record` and `watch`
 def find_episode(
     name: str,
     rules: int | None = None,
@@ -59,6 +59,7 @@ def find_episode(
     road: "Rules | None" = None,
     beside: "Trace | None" = None,
     caption: "Caption | None" = None,
+    epsilon: float | None = None,
 ) -> EpisodeSource:
     """Return the source of episodes that a policy's or a trace's name stands for.
 
@@ -67,6 +68,7 @@ def find_episode(
     road: in place of rules and other_agents
     beside: a trace whose road, traffic and length a policy gets, whatever the seed
     caption: describes each decision of a policy in a sentence
+    epsilon: probability of a policy's random actions; None for its own
 
     Raises ValueError if there is no such policy or trace, or if options would change a trace.
     """
@@ -77,11 +79,11 @@ def find_episode(
     if trace is not None:
         if caption is not None:
             raise ValueError(f"{name!r} is a trace, whose decisions have no captions; name a policy")
-        for flag, given in (("--rules", rules), ("--other-agents", other_agents)):
+        for flag, given in (("--rules", rules), ("--other-agents", other_agents), ("--epsilon", epsilon)):
             if given is not None:
-                raise ValueError(f"{flag} {given}: the road of trace {name!r} was recorded with it; leave {flag} out")
+                raise ValueError(f"{flag} {given}: trace {name!r} was recorded with its own; leave {flag} out")
         return found_trace(trace, frames)
-    policy = load_policy(name, rules if road is None else road.year)
+    policy = load_announced(name, rules if road is None else road.year, epsilon)
     if beside is not None:
         road, frames = beside.rules, beside.frames if frames is None else frames
     road_rules = road_of(policy, rules, other_agents) if road is None else road

@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from agents.loader import POLICY_NAMES, load_policy
-from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP
+from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, Epsilon, random_actions
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results, sentence
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def evaluate(
     seed_set: str | None = typer.Option(
         None, help="Seed set of open runs: tuning, reporting or training.", show_default=OPEN_SEED_SET
     ),
-    seed: int = typer.Option(0, help="Random seed of a stochastic policy, such as random."),
+    seed: int = typer.Option(0, help="Random seed of a stochastic policy: of random, or of one with an epsilon."),
+    epsilon: Epsilon = None,
     output: Path | None = typer.Option(
         None, "--output", "-o", help="CSV file of the scores; a rerun evaluates only what is missing in it."
     ),
@@ -68,7 +69,9 @@ def evaluate(
         raise ValueError("--runs and --seed-set belong to --protocol open; the official evaluation has its own runs")
     from deeptraffic.evaluation.batch import Plan
 
-    plan = Plan(protocol.value, rules, other_agents, OPEN_RUNS if runs is None else runs, seed_set or OPEN_SEED_SET)
+    plan = Plan(
+        protocol.value, rules, other_agents, OPEN_RUNS if runs is None else runs, seed_set or OPEN_SEED_SET, epsilon
+    )
     if output is None and not ray and not is_many(policy):
         _evaluate_one(policy[0], plan, seed, json)
     else:
@@ -78,7 +81,7 @@ def evaluate(
 def _evaluate_one(name: str, plan: "Plan", seed: int, json: bool) -> None:
     from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 
-    policy = load_policy(name, plan.rules, seed)
+    policy = load_policy(name, plan.rules, seed, plan.epsilon)
     own_rules, own_others = policy.rules, policy.other_agents
     rules = own_rules if plan.rules is None else plan.rules
     other_agents = (own_others if rules == own_rules else 0) if plan.other_agents is None else plan.other_agents
@@ -113,10 +116,14 @@ def print_score(score: "Score") -> None:
     table.add_row("standard deviation between runs", f"{score.sd_mph:.2f} mph")
     table.add_row("slowest tenth below", f"{quantiles['p10']:.2f} mph")
     table.add_row("fastest tenth above", f"{quantiles['p90']:.2f} mph")
+    if score.epsilon > 0.0:
+        table.add_row("random actions (epsilon)", f"{100 * score.epsilon:g}% of all decisions")
     table.add_row("vehicles passed per run", f"{score.run_passed.mean():.1f}")
     table.add_row("runs", f"{score.runs} of {score.frames:,} frames")
     table.add_row("time", f"{score.seconds:.1f} s")
     results.print(table)
+    if score.epsilon > 0.0:
+        messages.print(f"{score.policy}: {random_actions(score.epsilon)}.", highlight=False, markup=False)
     if score.access != "contest":
         messages.print(f"This policy is {score.access}: it observes more than a contest entry may. Do not compare.")
 
@@ -166,13 +173,18 @@ def _is_run(folder: Path) -> bool:
     return (folder / "config.json").is_file()
 
 
-def content_hash(name: str, seed: int) -> str:
-    """Return the SHA-256 of a policy's content: a file's bytes, a run's settings and best network, a name and seed."""
+def content_hash(name: str, seed: int, epsilon: float | None = None) -> str:
+    """Return the SHA-256 of a policy's content: a file's bytes, a run's settings and best network, a name and seed.
+
+    A seed other than 0 and an epsilon that replaces the file's own are hashed with it, since they make another policy.
+    """
     path = Path(name)
     if path.is_dir():
         content = b"".join(part.read_bytes() for part in (path / "config.json", path / "best.safetensors"))
     else:
         content = path.read_bytes() if path.is_file() else f"{name} {seed}".encode()
+    if path.exists() and (seed or epsilon is not None):
+        content += f" {seed} {epsilon}".encode()
     return hashlib.sha256(content).hexdigest()
 
 
@@ -181,7 +193,7 @@ def evaluate_all(
 ) -> None:
     """Score all policies that the names stand for, and print them best first.
 
-    seed: of random built-in policies; output: CSV file of the scores, which a rerun does not repeat
+    seed: of policies that act at random; output: CSV file of the scores, which a rerun does not repeat
     ray: address of a Ray cluster; "" for the threads of this process
 
     Raises RuntimeError in the end if any could not be evaluated.
@@ -190,7 +202,7 @@ def evaluate_all(
 
     found = find_policies(names)
     with ScoresFile(output).opened(plan) as file:
-        batch = Batch(found, seed, file)
+        batch = Batch(found, seed, file, plan.epsilon)
         try:
             batch.evaluate(plan, ray)
         except KeyboardInterrupt:
@@ -214,14 +226,14 @@ class Batch:
     errors: name -> message
     """
 
-    def __init__(self, names: Sequence[str], seed: int, file: "ScoresFile") -> None:
+    def __init__(self, names: Sequence[str], seed: int, file: "ScoresFile", epsilon: float | None = None) -> None:
         self.seed, self.file = seed, file
         self.hashes: dict[str, str] = {}
         self.errors: dict[str, str] = {}
         first: dict[str, str] = {}
         for name in names:
             try:
-                sha256 = content_hash(name, seed)
+                sha256 = content_hash(name, seed, epsilon)
             except OSError as error:
                 self.fail(name, sentence(error))
                 continue
@@ -288,7 +300,8 @@ def print_lines(lines: Sequence["Line"]) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     names = _short_names(lines)
     for line in lines[:LINES]:
-        label = line.policy if line.access == "contest" else f"{line.policy} ({line.access})"
+        marks = [line.access] * (line.access != "contest") + [f"epsilon {line.epsilon:g}"] * (line.epsilon > 0.0)
+        label = f"{line.policy} ({', '.join(marks)})" if marks else line.policy
         own = (str(line.rules), str(line.other_agents)) if len(roads) > 1 else ()
         values = (
             f"{line.score:.2f}",
@@ -300,6 +313,8 @@ def print_lines(lines: Sequence["Line"]) -> None:
     results.print(table)
     if len(lines) > LINES:
         _say(f"... and {len(lines) - LINES} more; -o FILE.csv and --json have them all")
+    if any(line.epsilon > 0.0 for line in lines):
+        _say("Policies with an epsilon act at random with that probability; --epsilon 0 turns it off.")
     if any(line.access != "contest" for line in lines):
         _say("Policies marked open or privileged observe more than a contest entry may. Do not compare.")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from agents.loader import load_policy, read_original
-from deeptraffic.cli.policies import OWN, POLICY_HELP
+from deeptraffic.cli.policies import OWN, POLICY_HELP, Epsilon
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def export(
     original: Path | None = typer.Option(None, help="The file of the original game to write (.js)."),
     label: str | None = typer.Option(None, help="Name of the written policy.", show_default=OWN),
     author: str = typer.Option("", help="Author of the policy."),
+    epsilon: Epsilon = None,
     check: bool = typer.Option(True, help="Score the written file of the original game and the policy."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object about the file."),
 ) -> None:
@@ -46,7 +47,7 @@ def export(
 
     if (output is None) == (original is None):
         raise ValueError("give one of -o FILE.safetensors and --original FILE.js")
-    network_policy = _network_policy(policy)
+    network_policy = _network_policy(policy, epsilon)
     if output is not None:
         _check_suffix(output)
         packed = _pack(network_policy, label, author)
@@ -116,10 +117,10 @@ def _check_suffix(output: Path) -> None:
         raise ValueError(f"{output} does not end in {SUFFIX}, as the name of a policy file must")
 
 
-def _network_policy(name: str) -> "NetworkPolicy":
+def _network_policy(name: str, epsilon: float | None) -> "NetworkPolicy":
     from deeptraffic.policies.network_policy import NetworkPolicy
 
-    policy = load_policy(name)
+    policy = load_policy(name, epsilon=epsilon)
     if not isinstance(policy, NetworkPolicy):
         raise ValueError(
             f"{name!r} has no network over the sensor's cells, so no file can hold it; export an agent trained on "

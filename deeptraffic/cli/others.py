@@ -6,8 +6,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from agents.loader import load_policy
-from deeptraffic.cli.policies import POLICY_HELP
+from deeptraffic.cli.policies import POLICY_HELP, Epsilon, load_announced
 from deeptraffic.cli.terminal import messages, print_json, results
 
 
@@ -16,13 +15,14 @@ def others(
     numbers: str = typer.Option("0,1,2,3,4,5,6,7,8,9,10", help="Numbers of other agents, comma-separated."),
     runs: int = typer.Option(1000, help="Open runs for each number of other agents."),
     seed_set: str = typer.Option("tuning", help="Seeds of the runs: tuning to choose, reporting for results."),
+    epsilon: Epsilon = None,
     output: Path | None = typer.Option(None, "--output", "-o", help="Plot to write, PNG or SVG."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of a table."),
 ) -> None:
     """Find the number of other agents, self-play copies of a policy, with which it scores best."""
     from agents.analysis.other_agents import save_scores, score_numbers
 
-    resolved = load_policy(policy)
+    resolved = load_announced(policy, epsilon=epsilon)
     with messages.status("scoring") as status:
         scored = score_numbers(
             resolved,

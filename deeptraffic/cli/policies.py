@@ -1,9 +1,37 @@
-"""Help texts of the options that name a policy."""
+"""Options that name a policy, and say how it acts, of all commands that take one."""
 
-from agents.loader import POLICY_NAMES
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agents.loader import POLICY_NAMES, load_policy
+from deeptraffic.cli.terminal import messages
+
+if TYPE_CHECKING:
+    from deeptraffic.policies.base import Policy
 
 POLICY_HELP = (
     f"A built-in policy ({', '.join(POLICY_NAMES)}), a policy file or original .js file, or a training run's folder."
 )
 OTHERS_HELP = "Other agents on the road, 0 to 10, self-play copies of the policy."
 OWN = "the policy's own"  # what an option that is not given stands for
+Epsilon = Annotated[
+    float | None,
+    typer.Option(
+        help="Probability of a random action in each decision, 0 to 1; original files have one, and 0 turns it off.",
+        show_default=OWN,
+    ),
+]
+
+
+def load_announced(name: str, rules: int | None = None, epsilon: float | None = None) -> "Policy":
+    """Return the policy, as `load_policy`; says on standard error if it acts at random."""
+    policy = load_policy(name, rules, epsilon=epsilon)
+    if policy.epsilon > 0.0:
+        messages.print(f"{policy.label}: {random_actions(policy.epsilon)}", highlight=False, markup=False)
+    return policy
+
+
+def random_actions(epsilon: float) -> str:
+    """Return what a policy with this epsilon above 0 does, and how to turn it off."""
+    return f"{100 * epsilon:g}% of its decisions are random (epsilon {epsilon:g}); --epsilon 0 turns that off"

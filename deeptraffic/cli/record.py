@@ -19,7 +19,7 @@ from deeptraffic.cli.episodes import (
     find_trace,
     read_vehicle,
 )
-from deeptraffic.cli.policies import OTHERS_HELP, OWN
+from deeptraffic.cli.policies import OTHERS_HELP, OWN, Epsilon
 from deeptraffic.cli.terminal import print_json, progress_bar, results
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def record(
     rules: int | None = typer.Option(None, help="Rules of the contest: 2018 or 2017.", show_default=OWN),
     other_agents: int | None = typer.Option(None, help=OTHERS_HELP, show_default=OWN),
     seed: int | None = typer.Option(None, help=f"{SEED_HELP} A trace has its own.", show_default=str(DEFAULT_SEED)),
+    epsilon: Epsilon = None,
     seconds: float | None = typer.Option(None, help="Length of the recording [s].", show_default="the whole run"),
     fps: int | None = typer.Option(
         None, help="Frames per second: 60, or a divisor of it.", show_default=str(DEFAULT_FPS)
@@ -75,7 +76,7 @@ def record(
     _refuse("a trace holds no images", to_trace, appearance | {"--vehicle": vehicle, "--style": showcase or None})
     _refuse("a trace has its own", replayed, {"--seed": seed})
     seed = None if replayed else DEFAULT_SEED if seed is None else seed
-    found = find_episode(policy, rules, other_agents, _frames(seconds))
+    found = find_episode(policy, rules, other_agents, _frames(seconds), epsilon=epsilon)
     every, image = _frames_per_image(fps), read_vehicle(vehicle)
     episode = found.make(seed or 0)
     if to_trace:

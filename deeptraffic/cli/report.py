@@ -4,8 +4,7 @@ from pathlib import Path
 
 import typer
 
-from agents.loader import load_policy
-from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP
+from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, Epsilon, load_announced
 from deeptraffic.cli.represent import run_all_experiments
 from deeptraffic.cli.terminal import print_json, progress_bar, results
 
@@ -47,6 +46,7 @@ def losses(
     runs: int = typer.Option(500, help="Open runs of each policy."),
     other_agents: int | None = typer.Option(None, help=OTHERS_HELP, show_default=OWN),
     seed_set: str = typer.Option("tuning", help="Seeds of the runs: tuning, reporting or training."),
+    epsilon: Epsilon = None,
     output: Path = typer.Option(Path("runs/losses"), "--output", "-o", help="Folder of the figures and the JSON."),
     page: bool = typer.Option(False, "--page", help="Update the table and figures of agents/champions/CHAMPIONS.md."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of a table."),
@@ -57,7 +57,7 @@ def losses(
 
     measured = []
     for name in policies:
-        policy = load_policy(name)
+        policy = load_announced(name, epsilon=epsilon)
         rules, own_others = policy.rules, policy.other_agents
         others = own_others if other_agents is None else other_agents
         with progress_bar(f"evaluating {policy.label}") as progress:

@@ -19,7 +19,7 @@ from deeptraffic.cli.episodes import (
     make_controls,
     read_vehicle,
 )
-from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP
+from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, Epsilon, load_announced
 from deeptraffic.cli.terminal import messages, print_json, results
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def watch(
     rules: int | None = typer.Option(None, help="Rules of the contest: 2018 or 2017.", show_default=OWN),
     other_agents: int | None = typer.Option(None, help=OTHERS_HELP, show_default=OWN),
     seed: int = typer.Option(DEFAULT_SEED, help=f"{SEED_HELP} A trace has its own."),
+    epsilon: Epsilon = None,
     beside: str | None = typer.Option(None, help="Second policy or trace, shown beside the first with the same seed."),
     ghost: bool = typer.Option(False, help="Show the second ego car as a ghost on the first road."),
     caption: Path | None = typer.Option(
@@ -50,8 +51,11 @@ def watch(
     if ghost and beside is None:
         raise ValueError("--ghost needs a second policy: name a policy or trace with --beside")
     trace = find_trace(policy) or find_trace(beside)
-    found = find_episode(policy, rules, other_agents, beside=trace, caption=_read_caption(caption))
-    rival = find_episode(beside, road=found.rules, beside=trace).make if beside else None
+    traces = find_trace(policy) is not None, find_trace(beside) is not None
+    own = None if traces[0] and beside and not traces[1] else epsilon  # then it is the second policy's alone
+    found = find_episode(policy, rules, other_agents, beside=trace, caption=_read_caption(caption), epsilon=own)
+    other = None if traces[1] else epsilon
+    rival = find_episode(beside, road=found.rules, beside=trace, epsilon=other).make if beside else None
     options = ViewerOptions(found.sensor, found.insight, rival, ghost, read_vehicle(vehicle))
     controls = make_controls(found.rules.vehicles, overlay, theme, trail)
     _need_display()
@@ -67,6 +71,7 @@ def play(
     seed: int = typer.Option(DEFAULT_SEED, help=SEED_HELP),
     name: str = typer.Option("you", help="Your name in the local table of results."),
     ghost: bool = typer.Option(False, help="Show the policy's ego car as a ghost on your road."),
+    epsilon: Epsilon = None,
     keep: Path | None = typer.Option(
         None, help="Folder to save the demonstration (.npz) and the trace of your run in."
     ),
@@ -88,9 +93,9 @@ def play(
     road = RoadConfig(rules=rules, other_agents=other_agents).build()
     rival = others = None
     if against is not None:
-        opponent = load_policy(against, rules)
+        opponent = load_announced(against, rules, epsilon)
         rival = lambda seed: policy_episode(opponent, road, Start.open(seed))  # noqa: E731
-        others = decide_anywhere(load_policy(against, rules)) if other_agents else None
+        others = decide_anywhere(load_policy(against, rules, epsilon=epsilon)) if other_agents else None
     options, controls = ViewerOptions(image=read_vehicle(vehicle)), make_controls(road.vehicles, overlay, theme, trail)
     _need_display()
     if keep is not None:

@@ -207,7 +207,7 @@ class EnvBatch:
     def get_state(self) -> dict[str, Any]:
         """Return the whole state of these envs, as nested dicts of arrays and JSON strings (copies).
 
-        Not held: `starts`, and the memory of a policy that drives the other agents.
+        Not held: `starts`.
         """
         return {
             "games": self.sim.games.view(np.uint8).ravel().copy(),

@@ -66,10 +66,11 @@ class OtherDrivers:
         return actions
 
     def get_state(self) -> dict[str, Any]:
-        """Return copies of the state kept per env, except the policy's own memory."""
+        """Return copies of the state kept per env, the policy's memory included."""
         return {
             "taken": self.taken.copy(),
             "observers": {str(k): observer.get_state() for k, observer in enumerate(self.observers)},
+            "policy": self.policy.get_state() if self.policy is not None else {},
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -77,6 +78,8 @@ class OtherDrivers:
         self.taken[:] = state["taken"]
         for k, observer in enumerate(self.observers):
             observer.set_state(state["observers"][str(k)])
+        if self.policy is not None:
+            self.policy.set_state(state["policy"])
 
     def _ask(self, agent: int, obs: Any) -> int:
         try:

@@ -24,6 +24,7 @@ from deeptraffic.evaluation.protocol import OPEN_FRAMES, evaluate_official, eval
 from deeptraffic.evaluation.score import Score
 from deeptraffic.evaluation.seeds import choose_seeds
 from deeptraffic.policies.base import Policy
+from deeptraffic.settings import check_real
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RoadConfig
 from deeptraffic.sim.runs import Runs
@@ -46,6 +47,7 @@ class Plan:
     rules: 2018, 2017, or None for each policy's own
     other_agents: 0..10, or None for each policy's own (none of them under other rules than its own)
     runs, seed_set: of the protocol open
+    epsilon: probability of a random action in each decision, or None for each policy's own
     """
 
     protocol: str = "official"
@@ -53,10 +55,13 @@ class Plan:
     other_agents: int | None = None
     runs: int = 1000
     seed_set: str = "tuning"
+    epsilon: float | None = None
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
             raise ValueError(f"there is no protocol {self.protocol!r}; choose one of {', '.join(PROTOCOLS)}")
+        if self.epsilon is not None:
+            check_real("epsilon", self.epsilon, 0.0, 1.0)
         if self.protocol == "open":
             choose_seeds(self.seed_set, self.runs)
         if self.rules is not None or self.other_agents is not None:
@@ -125,7 +130,9 @@ def _outcome(source: PolicySource, plan: Plan, stop: threading.Event) -> Outcome
     if stop.is_set():
         raise EvaluationCancelled
     try:
-        score = score_policy(source.load(), plan, stop)
+        policy = source.load()
+        policy.set_epsilon(plan.epsilon)
+        score = score_policy(policy, plan, stop)
     except (ValueError, OSError) as error:
         return Outcome(source.name, error=str(error))
     headline_interval(score)  # remembered by the score: its thousands of resamples are this thread's work

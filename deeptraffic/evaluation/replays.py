@@ -39,7 +39,7 @@ class ActionLog(Policy):
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.label, self.observation, self.notes = policy.label, policy.observation, policy.notes
-        self.rules, self.other_agents = policy.rules, policy.other_agents
+        self.rules, self.other_agents, self.epsilon = policy.rules, policy.other_agents, policy.epsilon
         self._actions = bytearray()
 
     @property

@@ -27,6 +27,7 @@ class Score:
     frames: of one run
     seconds: the evaluation took
     seed_set: of open runs: training, tuning or reporting; private for seeds that were given one by one
+    epsilon: probability with which the policy acts at random
     run_speeds: (runs,) float64 [mph] mean speed of each run, not rounded, which decides between equal scores
     """
 
@@ -40,6 +41,7 @@ class Score:
     frames: int
     seconds: float
     seed_set: str | None = None
+    epsilon: float = 0.0
     run_speeds: F64 | None = field(default=None, repr=False)
 
     @classmethod
@@ -56,6 +58,7 @@ class Score:
             frames=played.frames,
             seconds=played.seconds,
             seed_set=seed_set,
+            epsilon=policy.epsilon,
             run_speeds=mean_speed(played.speed_sums, played.frames),
         )
 
@@ -114,6 +117,7 @@ class Score:
             "other_agents": self.other_agents,
             "access": self.access,
             "seed_set": self.seed_set,
+            "epsilon": self.epsilon,
             "score": finite(self.score),
             "mean_mph": finite(self.mean_mph),
             "median_mph": finite(self.median_mph),

@@ -26,7 +26,8 @@ class Line:
     """One policy's score.
 
     file, sha256: where its content was, and the content's hash
-    policy, protocol, seed_set, rules, other_agents, access, score: as in `Score`; seed_set is "" for official runs
+    policy, protocol, seed_set, rules, other_agents, access, epsilon: as in `Score`; seed_set is "" for official runs
+    score: as in `Score`
     low, high: [mph] 95% interval, of the score in open runs, of the mean in official ones
     mean_mph, sd_mph, p10, p90: of the run scores
     passed, runs, frames, seconds: as in `Score`
@@ -40,6 +41,7 @@ class Line:
     rules: int
     other_agents: int
     access: str
+    epsilon: float
     score: float
     low: float
     high: float
@@ -65,6 +67,7 @@ class Line:
             score.rules,
             score.other_agents,
             score.access,
+            score.epsilon,
             score.score,
             low,
             high,
@@ -89,6 +92,7 @@ class Line:
             asked += [(self.runs, plan.runs), (self.seed_set, plan.seed_set)]
         asked += [(self.rules, plan.rules)] if plan.rules is not None else []
         asked += [(self.other_agents, plan.other_agents)] if plan.other_agents is not None else []
+        asked += [(self.epsilon, plan.epsilon)] if plan.epsilon is not None else []
         return all(given == wanted for given, wanted in asked)
 
 

@@ -16,6 +16,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from numpy.typing import NDArray
+
+from deeptraffic.settings import check_real
 from deeptraffic.sim.rules import Sensor
 from deeptraffic.sim.runs import Runs
 from deeptraffic.sim.state import F64, I64
@@ -69,16 +72,23 @@ class Policy(ABC):
     def reset(self, agent_indices: I64) -> None:  # noqa: B027  # optional
         """Empty the memories of the agents with these indices (B,)."""
 
-    def set_epsilon(self, epsilon: float | None = None, seed: int = 0) -> None:
-        """Act at random with probability epsilon in [0, 1], None for its own, drawn from streams of this seed.
+    def set_epsilon(self, epsilon: float | None = None, seed: int | None = None) -> None:
+        """Act at random with probability epsilon in [0, 1], drawn from streams of this seed; None leaves either.
 
         Raises ValueError for a policy that has no such probability, if it is above 0.
         """
-        if epsilon:
+        if epsilon is not None and check_real("epsilon", epsilon, 0.0, 1.0) > 0.0:
             raise ValueError(
                 f"epsilon={epsilon:g}: only a network over the sensor's cells can act at random, and {self.label} is "
                 "none; leave it out"
             )
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """Return copies of its agents' memories, from which `set_state` continues; {} if it keeps none."""
+        return {}
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:  # noqa: B027  # optional
+        """Continue from what `get_state` returned."""
 
     @property
     def sensor(self) -> Sensor:

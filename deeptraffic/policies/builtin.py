@@ -6,9 +6,10 @@
 >>> policy.act(obs, np.arange(2))                # obs (2, 420) float64 -> (2,) int64
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +111,14 @@ class RandomPolicy(Policy):
         actions = np.empty(len(agent_indices), np.int64)
         draw_actions(self.streams, agent_indices, actions)
         return actions
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """Return a copy of the streams."""
+        return {"streams": self.streams.view(np.int64).copy()}
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Continue from what `get_state` returned."""
+        self.streams = state["streams"].view(np.uint64).copy()
 
 
 # --- gap ----------------------------------------------------------------------------------------------------------

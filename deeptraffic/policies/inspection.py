@@ -55,6 +55,8 @@ def describe(policy_file: PolicyFile) -> Group:
     """Return manifest, layers and parameter count as tables for a terminal; texts of the file are shown as they are."""
     m, network = policy_file.manifest, policy_file.network
     seen, drawn = m.observation, m.action.rule == "sample"
+    rule = f"drawn by the softmax, seed {m.action.seed}" if drawn else "the first of the largest outputs"
+    each = f", probabilities {', '.join(f'{p:g}' for p in m.random_actions)}" if m.random_actions else ""
     facts = {
         "label": m.label,
         "author": m.author or "not named",
@@ -62,7 +64,7 @@ def describe(policy_file: PolicyFile) -> Group:
         "made for": f"rules of {m.rules}, {m.other_agents} other agents",
         "sees": f"{seen.lanes_side} lanes a side, {seen.patches_ahead} cells ahead, {seen.patches_behind} behind "
         f"({seen.sensor.size} cells, {m.access}), {seen.temporal_window} earlier decisions",
-        "action": f"drawn by the softmax, seed {m.action.seed}" if drawn else "the first of the largest outputs",
+        "action": f"{rule}; {100 * m.epsilon:g}% at random (epsilon {m.epsilon:g}{each})" if m.epsilon else rule,
         "network": f"{network.inputs} inputs, {network.parameters:,} parameters stored as {storage(policy_file)}",
         **{f"training: {name}": json.dumps(fact, ensure_ascii=False) for name, fact in m.training.items()},
     }

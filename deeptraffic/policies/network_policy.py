@@ -11,7 +11,7 @@ Every policy file is run this way: without a window it is a plain network; recur
     >>> evaluate_official(policy)               # simulator and network in one compiled loop
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -281,7 +281,8 @@ class NetworkPolicy(Policy):
             raise ValueError(f"seed must be an integer in [0, {MAX_SEED}], got {seed}")
         self.label, self.observation, self.network, self.temporal_window = label, sensor, network, temporal_window
         self.rules, self.other_agents, self.seed = rules, other_agents, seed
-        self.random_actions, self.starts = tuple(random_actions), None
+        self.random_actions, self.random_seed = tuple(random_actions), 0
+        self.starts: I64 | None = None
         self.program: Program = network.assemble()
         history = np.zeros((0, 1 + temporal_window * (sensor.size + 1)))
         memory = np.zeros((0, self.program.memory))
@@ -289,13 +290,14 @@ class NetworkPolicy(Policy):
         self.set_epsilon(epsilon)
         self.reset(np.arange(1))
 
-    def set_epsilon(self, epsilon: float | None = None, seed: int = 0) -> None:
-        """Act at random with probability epsilon in [0, 1], None for its own.
+    def set_epsilon(self, epsilon: float | None = None, seed: int | None = None) -> None:
+        """Act at random with probability epsilon in [0, 1], drawn from streams of this seed; None leaves either.
 
-        seed: of the random streams, in [0, 2**53 - 1]
+        seed: in [0, 2**53 - 1]; 0 where none was ever given
         """
         self.epsilon = check_real("epsilon", self.epsilon if epsilon is None else epsilon, 0.0, 1.0)
-        mixed = mix(np.uint64(check_integer("seed", seed, 0, MAX_SEED)))
+        self.random_seed = check_integer("seed", self.random_seed if seed is None else seed, 0, MAX_SEED)
+        mixed = mix(np.uint64(self.random_seed))
         probabilities = self.random_actions or (1 / ACTIONS,) * ACTIONS
         every = np.arange(len(self.driver.history))
         exploration = Exploration(self.epsilon, np.cumsum(probabilities), every.astype(np.uint64), np.uint64(mixed))
@@ -312,17 +314,35 @@ class NetworkPolicy(Policy):
         self.driver = self.driver._replace(agents=agents)
 
     def reset(self, agent_indices: I64) -> None:
-        """Empty the memories of these agents, making room for them."""
-        needed, (room, length) = int(np.max(agent_indices)) + 1, self.driver.history.shape
-        if needed != room and len(agent_indices) == needed:
-            memory, exploration = np.zeros((needed, self.program.memory)), self.driver.exploration
-            if exploration is not None:
-                exploration = exploration._replace(streams=np.zeros(needed, np.uint64))
-            history = np.zeros((needed, length))
-            self.driver = self.driver._replace(history=history, memory=memory, exploration=exploration)
+        """Empty the memories of these agents, making room for them; of all agents, for no others."""
+        needed, room = int(np.max(agent_indices)) + 1, len(self.driver.history)
+        if needed > room or (needed < room and len(agent_indices) == needed):
+            self._make_room(needed)
         self.driver.history[agent_indices], self.driver.memory[agent_indices] = 0.0, 0.0
         if self.driver.exploration is not None:
             self.start_streams(agent_indices, agent_keys(self.starts, agent_indices, self.driver.agents))
+
+    def _make_room(self, agents: int) -> None:
+        """Have room for so many agents; those that there were keep their memories."""
+        driver, exploration = self.driver, self.driver.exploration
+        if exploration is not None:
+            exploration = exploration._replace(streams=resized(exploration.streams, agents))
+        history, memory = resized(driver.history, agents), resized(driver.memory, agents)
+        self.driver = driver._replace(history=history, memory=memory, exploration=exploration)
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """Return copies of the agents' histories and recurrent states, and the starts of their random streams."""
+        driver, exploration = self.driver, self.driver.exploration
+        streams = {} if exploration is None else {"streams": exploration.streams.view(np.int64).copy()}
+        return {"history": driver.history.copy(), "memory": driver.memory.copy()} | streams
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Continue from what `get_state` returned."""
+        exploration = self.driver.exploration
+        if exploration is not None:
+            exploration = exploration._replace(streams=state["streams"].view(np.uint64).copy())
+        history, memory = state["history"].copy(), state["memory"].copy()
+        self.driver = self.driver._replace(history=history, memory=memory, exploration=exploration)
 
     def start_streams(self, agent_indices: I64, keys: U64) -> None:
         """Start the streams of random actions of these agents (B,) in runs with these keys (B,) (`run_keys`)."""
@@ -371,3 +391,10 @@ def agent_keys(starts: I64 | None, agent_indices: I64, agents: int) -> U64:
         started[started] = starts[envs[started]].any(1)
         keys[started] = run_keys(starts[envs[started]])
     return keys
+
+
+def resized(rows: NDArray[Any], count: int) -> NDArray[Any]:
+    """Return a copy (count, ...) of these rows (S, ...): the first ones, or all and zeros behind them."""
+    copy = np.zeros((count, *rows.shape[1:]), rows.dtype)
+    copy[: len(rows)] = rows[:count]
+    return copy

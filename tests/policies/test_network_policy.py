@@ -159,3 +159,13 @@ def test_slots_and_observations_that_have_no_room_are_refused() -> None:
         policy.act(np.zeros((1, 2)), -ONE - 1)
     with pytest.raises(ValueError, match="2 cells"):
         policy.act(np.zeros((1, 3)), ONE)
+
+
+def test_room_is_made_for_agents_without_emptying_the_memories_of_others() -> None:
+    policy = spy(1, 2)
+    policy.act(np.array([[1.0, 0]]), ONE)
+    policy.reset(np.array([1, 3]))  # as those of the other agents alone
+    assert policy.act(np.zeros((2, 2)), np.array([0, 3])).tolist() == [3, 0]
+    policy.reset(np.arange(2))
+    with pytest.raises(ValueError, match=r"in \[0, 1\], got 2"):
+        policy.act(np.zeros((1, 2)), np.array([2]))

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
+from itertools import product
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -120,18 +121,19 @@ def close_other_files(*kept: int) -> None:
 
 def warm_up_evaluation() -> None:
     """Load every module and every compiled kernel that evaluation needs, compiling what was never compiled."""
-    for activation in (Relu(), Elu()):  # two programs: of the layers that most networks have, and of the others
-        policy = read_policy(policy_content(tiny_policy(activation))).policy()
+    # Programs of the layers that most networks have and of the others, without and with random actions.
+    for activation, epsilon in product((Relu(), Elu()), (0.0, 0.5)):
+        policy = read_policy(policy_content(tiny_policy(activation, epsilon))).policy()
         policy.reset(np.arange(2))
         policy.act(np.zeros((2, 1)), np.arange(2))
         answer_single_decisions(Channel(-1, -1), policy, np.zeros(HEAD, np.int64))
 
 
-def tiny_policy(activation: Layer) -> PolicyFile:
+def tiny_policy(activation: Layer, epsilon: float = 0.0) -> PolicyFile:
     """Return a policy whose layers have one neuron and which sees one cell."""
     layers = (Dense(outputs=1), activation, Dense(outputs=5))
     tensors = {"1.weight": np.ones((1, 1)), "1.bias": np.ones(1), "3.weight": np.ones((5, 1)), "3.bias": np.ones(5)}
-    return pack_policy(Network(1, layers, tensors), Sensor(0, 1, 0), "tiny")
+    return pack_policy(Network(1, layers, tensors), Sensor(0, 1, 0), "tiny", epsilon=epsilon)
 
 
 def serve_evaluation(channel: Channel) -> None:
@@ -154,6 +156,7 @@ def serve_evaluation(channel: Channel) -> None:
             channel.answer(policy.act(obs, agent_indices).astype(np.uint8).tobytes())
         elif request.kind == messages.RESET:
             policy.reset(agent_indices)
+            policy.start_streams(agent_indices, np.frombuffer(request.content, np.uint64, offset=agent_indices.nbytes))
             channel.answer(b"")
         elif request.kind == messages.ATTACH:
             policy.set_agents(request.columns)

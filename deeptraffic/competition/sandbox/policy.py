@@ -19,6 +19,7 @@ from deeptraffic.competition.sandbox.limits import EVALUATION, Limits
 from deeptraffic.competition.sandbox.process import ChildProcess, SharedCore
 from deeptraffic.competition.sandbox.validation import from_report, read_report
 from deeptraffic.policies.base import Policy, RunLoop
+from deeptraffic.policies.network_policy import agent_keys
 from deeptraffic.sim.rules import Action
 from deeptraffic.sim.runs import Runs
 from deeptraffic.sim.state import F64, I64
@@ -52,6 +53,7 @@ class SandboxedPolicy(Policy):
             raise
         self.label, self.observation = self.upload.label, self.upload.sensor
         self.rules, self.other_agents = self.upload.rules, self.upload.other_agents
+        self.epsilon = self.upload.epsilon
 
     def attach(self, sim: Any) -> None:
         """Send the child the number of agents per env."""
@@ -64,12 +66,13 @@ class SandboxedPolicy(Policy):
                 "the temporal window or the recurrent layers smaller",
             )
         self.child.ask(messages.ATTACH, columns=agents, most=0)
-        self.agents, self.period = agents, sim.rules.decision_period
+        self.agents, self.period, self.starts = agents, sim.rules.decision_period, sim.starts
 
     def reset(self, agent_indices: I64) -> None:
-        """Reset the state of these agents, and `decisions`."""
+        """Reset the state of these agents, and `decisions`; the child gets their runs' keys, which hide the seeds."""
         self.decisions.clear()
-        content = agent_indices.astype(np.int64).tobytes()
+        keys = agent_keys(self.starts, agent_indices, self.agents)
+        content = agent_indices.astype(np.int64).tobytes() + keys.tobytes()
         self.child.ask(messages.RESET, content, len(agent_indices), most=0)
 
     def act(self, obs: F64, agent_indices: I64) -> I64:

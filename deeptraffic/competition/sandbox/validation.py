@@ -22,6 +22,7 @@ from deeptraffic.policies.convnetjs.read import read_convnetjs
 from deeptraffic.policies.file import PolicyFile, PolicyFileError, pack_convnetjs, policy_content, read_policy
 from deeptraffic.policies.layers import LAYER_KINDS
 from deeptraffic.policies.network_policy import NetworkPolicy
+from deeptraffic.settings import check_real
 from deeptraffic.sim.rules import CONTESTS, MAX_LANES, MAX_OTHER_AGENTS, MAX_ROWS, Sensor
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Upload:
     label: what its author calls it
     rules, other_agents: what it was made for
     sensor, temporal_window: what it observes and remembers
+    epsilon: probability with which it acts at random
     layers: kinds of its layers; parameters: of its network
     operations: multiplications per decision; activations: values computed per decision
     state_values: values of each vehicle's recurrent state and history
@@ -58,6 +60,7 @@ class Upload:
     other_agents: int
     sensor: Sensor
     temporal_window: int
+    epsilon: float
     layers: tuple[str, ...]
     parameters: int
     operations: int
@@ -202,6 +205,7 @@ def _from_report(content: bytes, filename: str, report: dict[str, Any]) -> Uploa
         rules=rules,
         other_agents=_count(report, "other_agents", MAX_OTHER_AGENTS),
         sensor=_sensor(report),
+        epsilon=check_real("epsilon", report.get("epsilon"), 0.0, 1.0),
         layers=tuple(layers),
         **{name: _count(report, name) for name in COUNTS},
     )
@@ -302,6 +306,7 @@ def facts_of(policy_file: PolicyFile, policy: NetworkPolicy, kind: str) -> dict[
         "other_agents": manifest.other_agents,
         "sensor": list(policy.observation),
         "temporal_window": policy.temporal_window,
+        "epsilon": policy.epsilon,
         "layers": [layer.kind for layer in network.layers],
         "parameters": network.parameters,
         "operations": sum(layer.operations(given) for layer, given in pairs),
