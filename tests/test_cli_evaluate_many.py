@@ -25,10 +25,10 @@ OPEN = ("--protocol", "open", "--runs", "4")
 Run = Callable[..., SimpleNamespace]
 
 
-def small_policy(number: int) -> bytes:
+def small_policy(number: int, epsilon: float = 0.0) -> bytes:
     weight = np.random.default_rng(number).normal(size=(5, 30)).astype(np.float32)
     network = Network(30, (Dense(outputs=5, bias=False),), {"1.weight": weight})
-    return policy_content(pack_policy(network, Sensor(1, 10, 0), f"number {number}"))
+    return policy_content(pack_policy(network, Sensor(1, 10, 0), f"number {number}", epsilon=epsilon))
 
 
 @pytest.fixture
@@ -148,14 +148,41 @@ def test_file_with_a_patterns_name_is_a_file(tmp_path: Path) -> None:
 
 
 def test_content_is_what_a_policy_does(folder: Path) -> None:
-    assert content_hash(str(folder / "net1.safetensors"), 0) == content_hash(str(folder / "twin.safetensors"), 1)
+    file, twin = str(folder / "net1.safetensors"), str(folder / "twin.safetensors")
+    assert content_hash(file, 0) == content_hash(twin, 0)
+    hashes = {content_hash(file, 0), content_hash(file, 1), content_hash(file, 0, 0.0), content_hash(file, 0, 0.1)}
+    assert len(hashes) == 4
     assert content_hash("random", 0) != content_hash("random", 1)
     assert content_hash("idle", 0) != content_hash("gap", 0)
+
+
+def test_random_actions_are_said_and_turned_off(run: Run, tmp_path: Path) -> None:
+    plain, random, csv = tmp_path / "plain.safetensors", tmp_path / "random.safetensors", tmp_path / "scores.csv"
+    plain.write_bytes(small_policy(0))
+    random.write_bytes(small_policy(0, 0.5))
+    outcome = run(plain, random, *OPEN, "-o", csv)
+    assert "(epsilon" in outcome.out and "0.5)" in outcome.out and "--epsilon 0" in outcome.err
+    lines = {line.epsilon: line.mean_mph for line in from_csv(csv.read_text(), csv)}
+    assert set(lines) == {0.0, 0.5} and lines[0.0] != lines[0.5]
+    refused = run(plain, random, *OPEN, "-o", csv, "--epsilon", "0")
+    assert refused.code == 2 and "scores of another evaluation" in refused.err
+    single = json.loads(run(random, *OPEN, "--epsilon", "0", "--json").out)
+    assert (single["epsilon"], single["mean_mph"]) == (0.0, lines[0.0])
+    many = json.loads(run(plain, random, *OPEN, "--epsilon", "0", "--json").out)["results"]
+    assert [(line["epsilon"], line["mean_mph"]) for line in many] == 2 * [(0.0, lines[0.0])]
+    other = json.loads(run(random, *OPEN, "--seed", "1", "--json").out)
+    assert other["epsilon"] == 0.5 and other["mean_mph"] != lines[0.5]
+    table = run(random, *OPEN)
+    assert "50% of all decisions" in table.out and "--epsilon 0 turns that off" in table.err
+    assert "50%" not in run(random, *OPEN, "--epsilon", "0").out
 
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
+        (["idle", "--epsilon", "1.5"], "epsilon must be a number in [0, 1], got 1.5"),
+        (["idle", "gap", "--epsilon", "1.5"], "epsilon must be a number in [0, 1], got 1.5"),
+        (["gap", "--epsilon", "0.5"], "only a network over the sensor's cells can act at random"),
         (["idle", "nobody"], "no policy 'nobody'"),
         (["no-such-*.safetensors"], "pattern"),
         (["idle", "gap", "--rules", "2019"], "one of 2017, 2018"),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from agents.loader import POLICY_NAMES, load_policy
 from deeptraffic.policies.convnetjs.read import network_from_json
 from deeptraffic.policies.convnetjs.write import write_convnetjs
+from deeptraffic.policies.file import read_policy, write_policy
+from deeptraffic.policies.manifest import ActionRecord
 from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.sim.rules import Sensor
 
@@ -32,6 +35,34 @@ def test_submission_keeps_its_score_through_both_kinds_of_file(run: Run, submiss
     facts = json.loads(out)
     assert (code, facts["score"], facts["score_of_file"], facts["other_agents"]) == (0, 71.77, 71.77, 4)
     assert json.loads(run("evaluate", again, "--other-agents", "0", "--json")[1])["score"] == 67.81
+
+
+def test_random_actions_come_through_both_kinds_of_file(run: Run, submission: Path, tmp_path: Path) -> None:
+    text = submission.read_text()
+    assert text.count("opt.epsilon_test_time = 0.0;") == 1
+    policy, again, off = tmp_path / "r.safetensors", tmp_path / "again.js", tmp_path / "off.js"
+    for line, epsilon in (("opt.epsilon_test_time = 0.25;", 0.25), ("", 0.01)):
+        submission.write_text(text.replace("opt.epsilon_test_time = 0.0;", line))
+        assert json.loads(run("import", submission, "-o", policy, "--json")[1])["epsilon"] == epsilon
+        assert run("export", policy, "--original", again, "--no-check")[0] == 0
+        assert f"opt.epsilon_test_time = {epsilon};" in again.read_text()
+        assert run("export", submission, "--original", off, "--no-check", "--epsilon", "0")[0] == 0
+        assert "opt.epsilon_test_time = 0.0;" in off.read_text()
+        scores = [json.loads(run("evaluate", path, "--json")[1]) for path in (submission, policy, again, off)]
+        assert [score["epsilon"] for score in scores] == [epsilon] * 3 + [0.0]
+        assert scores[0]["score"] == scores[1]["score"] == scores[2]["score"] != scores[3]["score"] == 71.77
+        assert json.loads(run("inspect", policy, "--json")[1])["epsilon"] == epsilon
+        assert f"{100 * epsilon:g}% at random (epsilon {epsilon})" in " ".join(run("inspect", policy)[1].split())
+
+
+def test_drawn_actions_survive_an_export(run: Run, submission: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    assert run("import", submission, "-o", first)[0] == 0
+    packed = read_policy(first)
+    sampled = replace(packed, manifest=replace(packed.manifest, action=ActionRecord(rule="sample", seed=7)))
+    write_policy(first, sampled)
+    assert run("export", first, "-o", second)[0] == 0
+    assert read_policy(second).manifest.action == sampled.manifest.action
 
 
 def test_submission_is_driven_by_its_own_file_name(run: Run, submission: Path) -> None:

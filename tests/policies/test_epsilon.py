@@ -15,7 +15,9 @@ from deeptraffic.evaluation.protocol import OFFICIAL, evaluate_official, evaluat
 from deeptraffic.evaluation.replays import ActionLog, official_traces
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.builtin import make_builtin
+from deeptraffic.policies.convnetjs.parse import ConvNetJSError
 from deeptraffic.policies.convnetjs.read import read_convnetjs
+from deeptraffic.policies.file import pack_convnetjs
 from deeptraffic.policies.layers import Dense
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import NetworkPolicy, input_size
@@ -48,8 +50,8 @@ def actions_of(policy: NetworkPolicy, agents: int, calls: int) -> np.ndarray:
 
 @pytest.mark.parametrize("epsilon", [0.01, 0.1, 0.5, 1.0])
 def test_each_action_is_as_likely_and_epsilon_of_all_are_random(epsilon: float) -> None:
-    count = 200_000
-    counts = np.bincount(actions_of(policy_with(epsilon), 20, count // 20).ravel(), minlength=5)
+    count = 100_000
+    counts = np.bincount(actions_of(policy_with(epsilon), 500, count // 500).ravel(), minlength=5)
     expected = np.full(5, epsilon / 5) + np.array([1 - epsilon, 0, 0, 0, 0])
     spread = np.sqrt(count * expected * (1 - expected))
     assert (np.abs(counts - count * expected) < 3.5 * spread).all()
@@ -57,7 +59,7 @@ def test_each_action_is_as_likely_and_epsilon_of_all_are_random(epsilon: float) 
 
 def test_given_probabilities_are_those_of_the_random_actions() -> None:
     chances = np.array([0.1, 0.2, 0.3, 0.0, 0.4])
-    counts = np.bincount(actions_of(policy_with(1.0, 0, tuple(chances)), 20, 5000).ravel(), minlength=5)
+    counts = np.bincount(actions_of(policy_with(1.0, 0, tuple(chances)), 500, 200).ravel(), minlength=5)
     assert (np.abs(counts - 1e5 * chances) <= 3.5 * np.sqrt(1e5 * chances * (1 - chances))).all()
 
 
@@ -244,6 +246,49 @@ def test_a_policy_without_a_network_takes_epsilon_0_alone() -> None:
         make_builtin("gap").set_epsilon(0.1)
 
 
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+LINE = "opt.epsilon_test_time = 0.5;\n"
+BUILT = "brain = new deepqlearn.Brain(num_inputs, num_actions, opt);\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "after", "epsilon"),
+    [
+        ("opt.epsilon_test_time = 0.25;\n", "", 0.25),
+        ("opt.epsilon_test_time = 0;\n", "", 0.0),
+        ("", "", 0.01),  # of the library
+        ("opt.epsilon_test_time = 3;\n", "", 1.0),
+        ("opt.epsilon_test_time = -1;\n", "", 0.0),
+        ("opt.epsilon_test_time = 0.25;\n", "brain.epsilon_test_time = 0.0;\n", 0.0),
+        ("opt.epsilon_test_time = 0.0;\nopt.random_action_distribution = [7];\n", "", 0.0),
+    ],
+)
+def test_a_brains_epsilon_at_test_time_is_read(line: str, after: str, epsilon: float) -> None:
+    submission = read_convnetjs(ORIGINAL.replace(LINE, line).replace(BUILT, BUILT + after), "file")
+    assert submission.epsilon == submission.policy().epsilon == pack_convnetjs(submission).manifest.epsilon == epsilon
+
+
+def test_a_brains_distribution_of_random_actions_is_read() -> None:
+    line = LINE + "opt.random_action_distribution = [0.1, 0.2, 0.3, 0.4, 0];\n"
+    submission = read_convnetjs(ORIGINAL.replace(LINE, line), "file")
+    assert pack_convnetjs(submission).manifest.random_actions == (0.1, 0.2, 0.3, 0.4, 0.0)
+    assert submission.policy().random_actions == (0.1, 0.2, 0.3, 0.4, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('opt.epsilon_test_time = "none";\n', "epsilon_test_time must be a number"),
+        (LINE + "opt.random_action_distribution = [0.5, 0.5];\n", "must be 5 probabilities, one per action"),
+        (LINE + "opt.random_action_distribution = [2, 0, 0, 0, 0];\n", "must be 5 probabilities, one per action"),
+    ],
+)
+def test_random_actions_that_cannot_be_read_are_refused(line: str, reason: str) -> None:
+    with pytest.raises(ConvNetJSError, match=reason):
+        read_convnetjs(ORIGINAL.replace(LINE, line), "file")
+
+
 # --- as in the original game ------------------------------------------------------------------------------------------
 
 DRAWS = {  # official scores in the original game, which seeds its random actions anew in each evaluation
@@ -258,9 +303,8 @@ F_LIMITS = 0.0237, 5.92  # and 99% of F with 3 and 19 within these
 
 def scores_here(epsilon: str | None, seeds: int = SEEDS) -> np.ndarray:
     """Official scores (seeds,) of the file with this epsilon_test_time, None for none."""
-    line = "opt.epsilon_test_time = 0.5;\n"
-    assert line in ORIGINAL
-    text = ORIGINAL.replace(line, f"opt.epsilon_test_time = {epsilon};\n" if epsilon else "")
+    assert LINE in ORIGINAL
+    text = ORIGINAL.replace(LINE, f"opt.epsilon_test_time = {epsilon};\n" if epsilon else "")
     policy, scores = read_convnetjs(text, "file").policy(), []
     for seed in range(seeds):
         policy.set_epsilon(seed=seed)

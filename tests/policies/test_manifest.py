@@ -39,6 +39,14 @@ def changed(**changes: Any) -> str:
 def test_text_comes_back_as_the_same_manifest() -> None:
     for action in (ActionRecord(), ActionRecord(rule="sample", seed=2**53 - 1)):
         assert read_manifest(write_manifest(manifest(action=action))) == manifest(action=action)
+    random = manifest(epsilon=0.25, random_actions=(0.1, 0.2, 0.3, 0.4, 0.0))
+    assert read_manifest(write_manifest(random)) == random
+    jsonschema.validate(json.loads(write_manifest(random)), manifest_schema())
+
+
+def test_a_policy_without_random_actions_is_written_as_before_there_were_any() -> None:
+    assert not {"epsilon", "random_actions"} & json.loads(write_manifest(manifest())).keys()
+    assert read_manifest(write_manifest(manifest())).to_json()["epsilon"] == 0.0
 
 
 def test_shipped_schema_is_what_the_fields_say() -> None:
@@ -61,6 +69,11 @@ FAULTS = [
     ({"rules": True}, "rules must be .*, got True"),
     ({"rules": 2017, "other_agents": 1}, "other_agents must be 0 with the 2017 rules, got 1"),
     ({"other_agents": 11}, "other_agents must be .*, got 11"),
+    ({"epsilon": -0.1}, r"epsilon must be a number in \[0, 1\], got -0.1"),
+    ({"epsilon": "0.1"}, "epsilon must be a number"),
+    ({"random_actions": [0.5, 0.5]}, "random_actions must be 5 probabilities or none, got 2"),
+    ({"random_actions": [0.5] * 6}, "random_actions must be a list of 0 to 5 numbers"),
+    ({"random_actions": [2, 0, 0, 0, 0]}, r"random_actions\[0\] must be a number in \[0, 1\], got 2"),
     ({"label": ""}, "label must be a string of 1 to 100 characters, got ''"),
     ({"label": "a\u202eb"}, "printable"),
     ({"label": "a\nb"}, "printable"),

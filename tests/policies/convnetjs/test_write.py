@@ -120,3 +120,13 @@ def test_what_cannot_be_written_says_why(layers: tuple[Layer, ...], reason: str)
 def test_network_of_another_sensor_is_refused() -> None:
     with pytest.raises(ValueError, match="does not fit"):
         write_convnetjs(network(v.Dense(outputs=5)), Sensor(3, 50, 10))
+
+
+def test_random_actions_are_written_as_the_original_library_reads_them() -> None:
+    net = network(v.Dense(outputs=5))
+    plain = write_convnetjs(net, SENSOR)
+    assert "opt.epsilon_test_time = 0.0;" in plain and "random_action_distribution" not in plain
+    assert (read_convnetjs(plain, "p").epsilon, read_convnetjs(plain, "p").random_actions) == (0.0, ())
+    chances = (0.1, 0.2, 0.3, 0.4, 0.0)
+    again = read_convnetjs(write_convnetjs(net, SENSOR, epsilon=0.25, random_actions=chances), "again")
+    assert (again.epsilon, again.random_actions) == (again.policy().epsilon, chances) == (0.25, chances)
