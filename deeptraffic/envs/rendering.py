@@ -6,8 +6,10 @@ so that nothing else needs it.
 """
 
 import inspect
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import gymnasium
 import numpy as np
 from gymnasium.wrappers import RecordVideo
 from numpy.typing import NDArray
@@ -148,6 +150,7 @@ class EnvRenderer:
             from deeptraffic.render.window import Window
 
             self._window = Window(self.painter().size, f"DeepTraffic {self.rules.year}")
+            _warn_unseen()
         return self._window
 
     def _show(self, sim: Simulator) -> None:
@@ -160,6 +163,18 @@ class EnvRenderer:
     def __getstate__(self) -> dict[str, Any]:
         """A copy makes its own painter and window."""
         return {**self.__dict__, "_painter": None, "_window": None}
+
+
+@cache
+def _warn_unseen() -> None:
+    """Say on standard error, once, that a window cannot be seen."""
+    from deeptraffic.render.window import has_display, open_display
+
+    if not has_display():
+        gymnasium.logger.warn(
+            f"render_mode='human' shows nothing: there is no display, and SDL's video driver is {open_display()!r}; "
+            "set DISPLAY (a virtual one: xvfb-run), or make images with render_mode='rgb_array'"
+        )
 
 
 def _hand_to_video(images: list[Image]) -> None:

@@ -1,7 +1,10 @@
 """Images of all environments: their look, copies that paint the same, and every road that can be configured."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -138,3 +141,62 @@ def test_list_of_turns_holds_every_frame_once() -> None:
 def test_renderer_refuses_modes_that_do_not_exist() -> None:
     with pytest.raises(ValueError, match="None, 'human', 'rgb_array', 'rgb_array_list', got 'ansi'"):
         EnvRenderer(RULES_2018, Sensor(), "ansi", RenderOptions(None, "none", "dark"))
+
+
+# --- windows --------------------------------------------------------------------------------------------------------
+
+WINDOWS = """
+import copy, pickle
+import gymnasium, deeptraffic
+from deeptraffic.envs.aec_env import DeepTrafficAECEnv
+from deeptraffic.render.window import Window
+show = Window.show
+Window.show = lambda window, image, fps: show(window, image)  # no waiting
+sensor = {"kind": "gaps", "lanes_side": 1, "patches_ahead": 10, "patches_behind": 2}
+def make(**options):
+    return gymnasium.make("DeepTraffic2018-v0", observation=sensor, **options)
+one, other = make(render_mode="human"), make(render_mode="human")
+turns = DeepTrafficAECEnv(other_agents=2, render_mode="human")
+for env in (one, other, turns):
+    env.reset(seed=0)
+for close in (one.close, one.close):
+    close()
+    other.step(1), turns.step(1)
+    assert other.render() is None and turns.render() is None
+for wrapped in (
+    gymnasium.wrappers.HumanRendering(make(render_mode="rgb_array")),
+    gymnasium.wrappers.vector.HumanRendering(gymnasium.make_vec("DeepTraffic2018-v0", 2, render_mode="rgb_array")),
+):
+    wrapped.reset(seed=0)
+    other.step(1)
+    wrapped.close()  # calls pygame.quit()
+    other.step(1), turns.step(1)
+twin = pickle.loads(pickle.dumps(other))
+twin.step(1), other.step(1)
+twin.close()
+other.step(1)
+copy.deepcopy(other).step(1)  # closed by the garbage collector
+both = gymnasium.make_vec("DeepTraffic2018-v0", 2, vectorization_mode="sync", render_mode="human", observation=sensor)
+both.reset(seed=0), both.step([0, 1])
+both.close()
+one.reset(seed=1), one.step(0)  # opened again, and left open
+"""
+
+
+@pytest.mark.parametrize("display", ["dummy", "xvfb"])
+def test_windows_of_environments_do_not_disturb_each_other(
+    requires_system: Callable[..., Any], display: str, tmp_path: Any
+) -> None:
+    env = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+        env.pop(name, None)
+    command = [sys.executable, "-X", "faulthandler", "-c", WINDOWS]
+    if display == "xvfb":
+        command = [str(requires_system("xvfb", "xvfb-run")), "-a", *command]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr and "xception" not in done.stderr
+    warned = done.stderr.count(
+        "render_mode='human' shows nothing: there is no display, and SDL's video driver is 'dummy'"
+    )
+    assert warned == (display == "dummy"), done.stderr
