@@ -10,6 +10,7 @@ A field's limits are a JSON schema in its metadata: check, file format and docum
 """
 
 import json
+import numbers
 import operator
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,8 +24,8 @@ REQUIRED: Any = MISSING  # in place of a default
 # --- fields with limits ---------------------------------------------------------------------------------------------
 
 
-def integer(default: int, low: int, high: int) -> Any:
-    """Make a field that holds an integer in [low, high]."""
+def integer(default: int | None, low: int, high: int) -> Any:
+    """Make a field that holds an integer in [low, high]; with the default None, `check` sets it from the others."""
     return field(default=default, metadata={"schema": {"type": "integer", "minimum": low, "maximum": high}})
 
 
@@ -67,8 +68,9 @@ class Checked:
 
     def __post_init__(self) -> None:
         for each in fields(self):  # type: ignore[arg-type]
-            if schema := each.metadata.get("schema"):
-                value = check_value(each.name, getattr(self, each.name), schema, self.strict)
+            given = getattr(self, each.name)
+            if (schema := each.metadata.get("schema")) and not (given is None and each.default is None):
+                value = check_value(each.name, given, schema, self.strict)
                 object.__setattr__(self, each.name, value)
         self.check()
 
@@ -113,16 +115,18 @@ def check_integer(name: str, value: Any, low: int, high: int | None = None, wher
 
 def check_real(name: str, value: Any, low: float, high: float) -> float:
     """Return a number as float; ValueError unless it lies in [low, high]."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not low <= float(value) <= high:
         raise ValueError(f"{name} must be a number in [{low:g}, {high:g}], got {value!r:.80}")
     return float(value)
 
 
 def check_choice(name: str, value: Any, values: Sequence[Any]) -> Any:
-    """Return the value; ValueError unless it is one of these."""
-    if not any(type(value) is type(each) and value == each for each in values):
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, values))}, got {value!r:.80}")
-    return value
+    """Return the one of these values that equals this one and is of its kind; ValueError if there is none."""
+    for each in values:
+        kind = numbers.Integral if isinstance(each, int) else type(each)
+        if isinstance(value, kind) and isinstance(value, bool) == isinstance(each, bool) and value == each:
+            return each
+    raise ValueError(f"{name} must be one of {', '.join(map(repr, values))}, got {value!r:.80}")
 
 
 def check_boolean(name: str, value: Any) -> bool:

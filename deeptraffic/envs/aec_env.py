@@ -19,8 +19,20 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 from pettingzoo import AECEnv
+from pettingzoo.utils.env import AECIterable
 
-from deeptraffic.envs.arguments import ACTIONS, MAX_STEPS, check_action, check_max_steps, check_reward, resolve_rules
+from deeptraffic.envs.arguments import (
+    ACTIONS,
+    MAX_STEPS,
+    AttributeNeedsReset,
+    RulesLike,
+    check_action,
+    check_max_steps,
+    check_options,
+    check_reward,
+    check_started,
+    resolve_rules,
+)
 from deeptraffic.envs.masks import action_masks
 from deeptraffic.envs.observations import ObservationLike, Observer, make_observation, select_env
 from deeptraffic.envs.rendering import NO_RENDER_MODE, RENDER_MODES, EnvRenderer, Image, RenderOptions, render_fps
@@ -29,7 +41,7 @@ from deeptraffic.envs.seeding import check_seed, open_run
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.kernel import NOTHING, drive
-from deeptraffic.sim.rules import MPH_PER_PX, RoadConfig, Rules
+from deeptraffic.sim.rules import MPH_PER_PX, Rules
 from deeptraffic.sim.state import F64, NOBODY, Games
 
 
@@ -83,7 +95,7 @@ class DeepTrafficAECEnv(AECEnv):
     # parameters: those of the Gymnasium environment, each with a default
     def __init__(
         self,
-        rules: int | RoadConfig = 2018,
+        rules: RulesLike = 2018,
         other_agents: int = 4,
         observation: ObservationLike = "vector",
         reward: str = "mit",
@@ -100,7 +112,10 @@ class DeepTrafficAECEnv(AECEnv):
         if reward == "passed":
             raise ValueError("reward must be 'mit' or 'speed', got 'passed', which is counted for the ego car alone")
         self.sim = Simulator(self.rules, num_envs=1, threads=1)
-        chosen, turns = make_observation(observation), self.rules.decision_period // self.rules.agent_stagger
+        chosen, turns = (
+            make_observation(observation).on_road(self.rules),
+            self.rules.decision_period // self.rules.agent_stagger,
+        )
         deciding = min(self.rules.other_agents + 1, turns)
         self.metadata = {**self.metadata, "render_fps": render_fps(self.rules, render_mode, deciding)}
         self.observers = [Observer(self.rules, chosen, 1, agent) for agent in range(deciding)]
@@ -122,9 +137,12 @@ class DeepTrafficAECEnv(AECEnv):
         return self._action_space
 
     def reset(self, seed: int | None = None, options: Mapping[str, Any] | None = None) -> None:
-        """Start a run and stop at the ego car's first turn; options are ignored, as in PettingZoo's own envs."""
+        """Start a run and stop at the ego car's first turn. There are no options here."""
+        if not isinstance(options, Mapping) or options.keys() != {"options"}:  # PettingZoo's test of the API passes it
+            check_options(options)
+        seed = None if seed is None else check_seed(seed)
         if seed is not None:
-            self.np_random, _ = gymnasium.utils.seeding.np_random(check_seed(seed))
+            self.np_random, _ = gymnasium.utils.seeding.np_random(seed)
         self.sim.reset_open([open_run(seed, self.np_random)])
         if self.renderer:
             self.renderer.start()
@@ -144,8 +162,9 @@ class DeepTrafficAECEnv(AECEnv):
 
     def step(self, action: int | None) -> None:
         """Carry out the action of the agent at turn (None if it is truncated) and run to the next agent's turn."""
+        self._check_started("step()")
         if not self.agents:
-            raise gymnasium.error.ResetNeeded("there are no agents: call reset() before step()")
+            raise gymnasium.error.ResetNeeded("all agents have left, the episode is over: call reset() before step()")
         name = self.agent_selection
         if self.truncations[name]:
             self._was_dead_step(action)
@@ -163,11 +182,15 @@ class DeepTrafficAECEnv(AECEnv):
 
     def observe(self, agent: str) -> Any:
         """Return a copy of the observation of the agent's latest turn (before its first: of the run's start)."""
+        self._check_started("observe()")
+        if agent not in self._obs:
+            raise ValueError(f"agent must be one of {', '.join(self.possible_agents)}, got {agent!r:.80}")
         obs = self._obs[agent]
         return {name: part.copy() for name, part in obs.items()} if isinstance(obs, dict) else obs.copy()
 
     def render(self) -> Image | list[Image] | None:
         """Return an image (H, W, 3), or a list of them in mode "rgb_array_list"; None where a window shows them."""
+        self._check_started("render()")
         if self.renderer is None:
             gymnasium.logger.warn(NO_RENDER_MODE)
             return None
@@ -177,6 +200,20 @@ class DeepTrafficAECEnv(AECEnv):
         """Close the window, if there is one."""
         if self.renderer is not None:
             self.renderer.close()
+
+    def agent_iter(self, max_iter: int = 2**63) -> AECIterable:
+        """Yield the agent at turn until all have left, or `max_iter` times."""
+        self._check_started("agent_iter()")
+        return super().agent_iter(max_iter)
+
+    def _check_started(self, wanted: str) -> None:
+        check_started("agent_selection" in vars(self), wanted)
+
+    def __getattr__(self, name: str) -> Any:
+        """Name the remedy for attributes that the first reset makes."""
+        if name in ("agent_selection", "rewards", "terminations", "truncations", "infos", "_cumulative_rewards"):
+            raise AttributeNeedsReset(f"{name} needs an episode, and none was started yet: call reset() first")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     # --- turns ----------------------------------------------------------------------------------------------------
 
@@ -225,7 +262,7 @@ class DeepTrafficAECEnv(AECEnv):
             "speed_mph": float(MPH_PER_PX * state.following_speed[0, agent] * state.speed_factor[0, agent]),
             "lane": int(state.lane[0, agent]),
             "frame": int(state.frame[0]),
-            "action_mask": action_masks(self.sim, agent)[0].astype(np.int8),
+            "action_mask": action_masks(self.sim, agent)[0],
         }
         if agent == 0:
             info |= {"passed": int(state.passed[0]), "blocked": bool(state.blocked[0])}

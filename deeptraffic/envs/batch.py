@@ -11,16 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deeptraffic.envs.arguments import ACTION_NAMES, ACTIONS, check_max_steps, check_reward, resolve_rules
+from deeptraffic.envs.arguments import (
+    ACTION_NAMES,
+    ACTIONS,
+    RulesLike,
+    check_max_steps,
+    check_reward,
+    check_started,
+    resolve_rules,
+)
 from deeptraffic.envs.observations import ObservationLike, Observer, make_observation
 from deeptraffic.envs.other_agents import OtherDrivers, Others
 from deeptraffic.envs.rendering import BatchRenderer, RenderOptions
 from deeptraffic.envs.reward import REPORT, infos_of, mean_speed_mph, reward_of, write_report
 from deeptraffic.envs.seeding import OfficialChain, OpenSeeds
-from deeptraffic.settings import check_integer
+from deeptraffic.settings import check_boolean, check_integer
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import FOREVER, Simulator, drive_period, run_in_chunks
-from deeptraffic.sim.rules import RoadConfig
 from deeptraffic.sim.state import F64, I64, NOBODY, Games
 
 JUST_RESET = -1  # in place of an action: the env was reset in this step
@@ -63,7 +70,7 @@ class EnvBatch:
     def __init__(
         self,
         num_envs: int,
-        rules: int | RoadConfig,
+        rules: RulesLike,
         other_agents: int,
         observation: ObservationLike,
         reward: str,
@@ -74,11 +81,15 @@ class EnvBatch:
     ) -> None:
         num_envs = check_integer("num_envs", num_envs, 1)
         self.rules = resolve_rules(rules, other_agents)
-        self.reward, self.max_steps, self.stagger = check_reward(reward), check_max_steps(max_steps), stagger
+        self.reward, self.max_steps, self.stagger = (
+            check_reward(reward),
+            check_max_steps(max_steps),
+            check_boolean("stagger", stagger),
+        )
         if stagger and self.max_steps is None:
             raise ValueError("stagger=True cannot shorten episodes that never end (max_steps=None); give max_steps")
         self.sim = Simulator(self.rules, num_envs, threads)
-        self.observation = make_observation(observation)
+        self.observation = make_observation(observation).on_road(self.rules)
         self.observer = Observer(self.rules, self.observation, num_envs)
         self.others = OtherDrivers(others, self.sim, self.observation) if others is not None else None
         self.seeds = OpenSeeds(num_envs)
@@ -96,16 +107,25 @@ class EnvBatch:
         sensor, num_envs = self.observation.sensor, self.env_indices.size
         self.renderer = BatchRenderer(self.rules, sensor, num_envs, options.check())
 
+    def check_started(self, wanted: str) -> None:
+        """Raise ResetNeeded before the first reset, which resets all envs; wanted: what needs an episode."""
+        check_started(self.steps[0] >= 0, wanted)
+
     # --- running ----------------------------------------------------------------------------------------------------
 
     def reset(
-        self, env_indices: I64, seeds: Sequence[int | None] | None = None, official_run: Any = None, first: bool = False
+        self,
+        env_indices: I64,
+        seeds: Sequence[int | None] | None = None,
+        official_run: int | None = None,
+        first: bool = False,
     ) -> None:
         """Reset envs and run them to the ego car's first decision.
 
         seeds: one per env, None to draw from the env's generator; official_run: that run instead of an open one;
         first: these may be the shortened first episodes that `stagger` asks for
         """
+        self.chain.check(env_indices, official_run)
         if seeds is not None:
             self.seeds.plant(env_indices, seeds)
         if official_run is None:
@@ -207,8 +227,9 @@ class EnvBatch:
     def get_state(self) -> dict[str, Any]:
         """Return the whole state of these envs, as nested dicts of arrays and JSON strings (copies).
 
-        Not held: `starts`.
+        Not held: `starts`. ResetNeeded before the first reset.
         """
+        self.check_started("get_state()")
         return {
             "games": self.sim.games.view(np.uint8).ravel().copy(),
             "steps": self.steps.copy(),

@@ -20,21 +20,24 @@ from numpy.typing import NDArray
 from deeptraffic.envs.arguments import (
     ACTIONS,
     MAX_STEPS,
+    RulesLike,
     check_action,
     check_max_steps,
     check_options,
     check_reward,
+    check_started,
     resolve_rules,
 )
-from deeptraffic.envs.masks import action_masks
+from deeptraffic.envs.masks import Masks, action_masks
 from deeptraffic.envs.observations import ObservationLike, Observer, make_observation, select_env
 from deeptraffic.envs.other_agents import OtherDrivers, Others
 from deeptraffic.envs.rendering import NO_RENDER_MODE, RENDER_MODES, EnvRenderer, Image, RenderOptions, render_fps
 from deeptraffic.envs.reward import REPORT, reward_of, write_report
-from deeptraffic.envs.seeding import OfficialChain, open_run
+from deeptraffic.envs.seeding import OfficialChain, check_seed, open_run
+from deeptraffic.render.keyboard import KEYS
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import FOREVER, Simulator, drive_period
-from deeptraffic.sim.rules import RoadConfig, Rules
+from deeptraffic.sim.rules import Rules
 from deeptraffic.sim.state import F64, I64, NOBODY, Games
 
 
@@ -83,7 +86,7 @@ class DeepTrafficEnv(gymnasium.Env):
     # parameters: the keywords of gymnasium.make
     def __init__(
         self,
-        rules: int | RoadConfig = 2018,
+        rules: RulesLike = 2018,
         other_agents: int = 0,
         observation: ObservationLike = "vector",
         reward: str = "mit",
@@ -100,7 +103,7 @@ class DeepTrafficEnv(gymnasium.Env):
         self._last_step = FOREVER if self.max_steps is None else self.max_steps
         self.metadata = {**self.metadata, "render_fps": render_fps(self.rules, render_mode)}
         self.sim = Simulator(self.rules, num_envs=1, threads=1)
-        self.observation = make_observation(observation)
+        self.observation = make_observation(observation).on_road(self.rules)
         self.observer = Observer(self.rules, self.observation, num_envs=1)
         self.observation_space = self.observer.space
         self.action_space = spaces.Discrete(ACTIONS)
@@ -120,10 +123,12 @@ class DeepTrafficEnv(gymnasium.Env):
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start a run and return (observation, info) at the ego car's first decision."""
-        known = check_options(options, "official_run")
+        seed = None if seed is None else check_seed(seed)
+        run = check_options(options, "official_run").get("official_run")
+        self._chain.check(self.sim.env_indices, run)
         super().reset(seed=seed)
-        if "official_run" in known:
-            self._chain.start(self.sim, self.sim.env_indices, known["official_run"])
+        if run is not None:
+            self._chain.start(self.sim, self.sim.env_indices, run)
         else:
             self.sim.reset_open([open_run(seed, self.np_random)])
             self._chain.leave(self.sim.env_indices)
@@ -142,7 +147,7 @@ class DeepTrafficEnv(gymnasium.Env):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Carry out the action and run to the next decision; return (observation, reward, False, truncated, info)."""
         if self._steps < 0:
-            raise gymnasium.error.ResetNeeded("this environment has no run yet: call reset() before step()")
+            check_started(False, "step()")
         given = check_action(action)
         is_plain = self.others is None and self.renderer is None
         if is_plain and self._frame + self.rules.decision_period < self._run_end:
@@ -158,8 +163,7 @@ class DeepTrafficEnv(gymnasium.Env):
 
     def render(self) -> Image | list[Image] | None:  # type: ignore[override]  # Gymnasium's type has no such union
         """Return an image (H, W, 3), or a list of them in mode "rgb_array_list"; None where a window shows them."""
-        if self._steps < 0:
-            raise gymnasium.error.ResetNeeded("there is nothing to see before the first run: call reset() first")
+        check_started(self._steps >= 0, "render()")
         if self.renderer is None:
             gymnasium.logger.warn(NO_RENDER_MODE)
             return None
@@ -170,9 +174,19 @@ class DeepTrafficEnv(gymnasium.Env):
         if self.renderer is not None:
             self.renderer.close()
 
-    def action_masks(self) -> NDArray[np.bool_]:
-        """Return which actions could have an effect now, (5,) bool; see `deeptraffic/envs/masks.py`."""
+    def action_masks(self) -> Masks:
+        """Return which actions could have an effect now, (5,) int8; see `deeptraffic/envs/masks.py`."""
+        check_started(self._steps >= 0, "action_masks()")
         return action_masks(self.sim)[0]
+
+    def get_keys_to_action(self) -> dict[tuple[int, ...], int]:
+        """Return the actions of the arrow keys for `gymnasium.utils.play.play`; of two keys, the lane change counts."""
+        import pygame
+
+        keys = {name: getattr(pygame, f"K_{name.upper()}") for name in KEYS}
+        pairs = {(keys[speed], keys[side]): KEYS[side] for speed in ("up", "down") for side in ("left", "right")}
+        alone = {(key,): KEYS[name] for name, key in keys.items()}
+        return {pressed: int(action) for pressed, action in (alone | pairs).items()}
 
     # --- running --------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from deeptraffic.sim.kernel import ACCELERATE, DECELERATE, LEFT, NOTHING, RIGHT,
 from deeptraffic.sim.rules import Action, Rules
 from deeptraffic.sim.state import I64, Game, Games
 
-Masks = NDArray[np.bool_]
+Masks = NDArray[np.int8]  # 1 possible, 0 not: what the `sample` of an action space takes
 
 
 @compiled
@@ -35,12 +35,12 @@ def write_masks(rules: NDArray, games: Games, env_indices: I64, agent: int, out:
 
 
 def action_masks(sim: Simulator, agent: int = 0, env_indices: I64 | None = None) -> Masks:
-    """Return which actions of `agent` could have an effect in these envs (all by default), (B, 5) bool.
+    """Return which actions of `agent` could have an effect in these envs (all by default), (B, 5) int8 of 1 and 0.
 
-    Valid at this agent's decision: a lane change off the road, or one that the safety system would refuse, is False,
-    and so is a throttle that is at its end. Doing nothing is always possible.
+    Valid at this agent's decision: a lane change off the road, or one that the safety system would refuse, is 0, and so
+    is a throttle that is at its end. Doing nothing is always possible.
     """
     env_indices = sim.env_indices if env_indices is None else env_indices
-    out = np.empty((env_indices.size, len(Action)), np.bool_)
+    out = np.empty((env_indices.size, len(Action)), np.int8)
     write_masks(sim.table, sim.games, env_indices, agent, out)
     return out

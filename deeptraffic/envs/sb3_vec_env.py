@@ -22,13 +22,13 @@ from numpy.typing import ArrayLike, NDArray
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
-from deeptraffic.envs.arguments import ACTIONS, MAX_STEPS, check_options
+from deeptraffic.envs.arguments import ACTIONS, MAX_STEPS, RulesLike, check_options
 from deeptraffic.envs.batch import JUST_RESET, EnvBatch
-from deeptraffic.envs.masks import action_masks
+from deeptraffic.envs.masks import Masks, action_masks
 from deeptraffic.envs.observations import ObservationLike, select_env
 from deeptraffic.envs.other_agents import Others
 from deeptraffic.envs.rendering import Image, RenderOptions, check_batch_render_mode, render_fps
-from deeptraffic.sim.rules import RoadConfig
+from deeptraffic.envs.seeding import check_seeds
 from deeptraffic.sim.state import F64, I64
 
 Indices = int | Iterable[int] | None
@@ -61,7 +61,7 @@ class DeepTrafficVecEnv(VecEnv):
     def __init__(
         self,
         num_envs: int,
-        rules: int | RoadConfig = 2018,
+        rules: RulesLike = 2018,
         other_agents: int = 0,
         observation: ObservationLike = "vector",
         reward: str = "mit",
@@ -88,27 +88,47 @@ class DeepTrafficVecEnv(VecEnv):
     # --- Stable-Baselines3's interface --------------------------------------------------------------------------------
 
     def reset(self) -> Any:
-        """Reset all envs; return their observations."""
-        envs, official_runs = self.batch.env_indices, [self._official_run(options) for options in self._options]
+        """Reset all envs; return their observations. Seeds and options count for this reset, even if it raises."""
+        official_runs = [options.get("official_run") for options in self._options]
         seeds = None if all(seed is None for seed in self._seeds) else self._seeds
-        for run in dict.fromkeys(official_runs):
-            some = np.flatnonzero([other == run for other in official_runs]) if any(official_runs) else envs
-            self.batch.reset(some, None if seeds is None else [seeds[env] for env in some], run, first=True)
-        self._returns[:], self._speeds[:], self._given = 0.0, 0.0, None
         self._reset_seeds()
         self._reset_options()
+        envs = self.batch.env_indices
+        groups = {
+            run: np.flatnonzero([other == run for other in official_runs]) if any(official_runs) else envs
+            for run in official_runs
+        }
+        for run, some in groups.items():
+            self.batch.chain.check(some, run)
+        for run, some in groups.items():
+            self.batch.reset(some, None if seeds is None else [seeds[env] for env in some], run, first=True)
+        self._returns[:], self._speeds[:], self._given = 0.0, 0.0, None
         return self.batch.observe(None, None)
+
+    def seed(self, seed: int | Sequence[int | None] | None = None) -> Sequence[int | None]:
+        """Seed the next reset: env b with seed + b, or with an entry of a list; None draws a seed."""
+        if seed is None:
+            return super().seed()
+        self._seeds = check_seeds(seed, self.num_envs)
+        return self._seeds
+
+    def set_options(self, options: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None) -> None:
+        """Set the options of the next reset, "official_run", of all envs or a list of one mapping per env."""
+        each: Sequence[Any] = options if isinstance(options, list | tuple) else [options] * self.num_envs
+        if len(each) != self.num_envs:
+            raise ValueError(f"options must be one mapping, or {self.num_envs}, one per env, got {len(each)} of them")
+        self._options = [dict(check_options(some, "official_run")) for some in each]
 
     def step_async(self, actions: ArrayLike) -> None:
         """Take one action per env."""
-        if self.batch.steps[0] < 0:
-            raise RuntimeError("these envs have no run yet: call reset() first")
+        self.batch.check_started("step()")
         self._given = self.batch.checked_actions(actions)
 
     def step_wait(self) -> tuple[Any, NDArray[np.float32], NDArray[np.bool_], list[Info]]:
         """Carry the actions out; return (observations, rewards, dones, infos)."""
         given, self._given = self._given, None
         if given is None:
+            self.batch.check_started("step_wait()")
             raise RuntimeError("step_wait() has no actions to carry out: call step_async(actions) first")
         return self._finish(*self.batch.step(self.batch.env_indices, given), given)
 
@@ -133,10 +153,12 @@ class DeepTrafficVecEnv(VecEnv):
 
     def get_images(self) -> Sequence[Image | None]:
         """Return an image (H, W, 3) of every env, smaller ones for more than four; `render` tiles them."""
+        self.batch.check_started("render()")
         return self.batch.renderer.paint(self.batch.sim) if self.render_mode else [None] * self.num_envs
 
-    def action_masks(self) -> NDArray[np.bool_]:
-        """Return which actions could have an effect now, (B, 5); see `deeptraffic/envs/masks.py`."""
+    def action_masks(self) -> Masks:
+        """Return which actions could have an effect now, (B, 5) int8; see `deeptraffic/envs/masks.py`."""
+        self.batch.check_started("action_masks()")
         return action_masks(self.batch.sim)
 
     # --- saving and restoring -----------------------------------------------------------------------------------------
@@ -159,6 +181,7 @@ class DeepTrafficVecEnv(VecEnv):
             return [self._attributes[attr_name][env] for env in chosen]
         own = self.batch.infos()
         if attr_name in own:
+            self.batch.check_started(attr_name)
             return [own[attr_name][env].item() for env in chosen]
         if attr_name.startswith("_") or not (hasattr(self, attr_name) or hasattr(self.batch, attr_name)):
             raise AttributeError(f"envs have no attribute {attr_name!r}; of their own they have {', '.join(own)}")
@@ -193,9 +216,6 @@ class DeepTrafficVecEnv(VecEnv):
             if not -self.num_envs <= env < self.num_envs:
                 raise IndexError(f"env index must be in [0, {self.num_envs - 1}], got {env}")
         return chosen
-
-    def _official_run(self, options: Mapping[str, Any]) -> Any:
-        return check_options(options, "official_run").get("official_run")
 
     def _last_infos(self, ended: I64, given: I64) -> list[Info]:
         """Return the infos of envs whose episode has just ended."""

@@ -7,7 +7,6 @@ run's end.
 """
 
 import json
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,23 +19,46 @@ from deeptraffic.sim.engine import FOREVER, Simulator
 from deeptraffic.sim.state import I64
 
 OFFICIAL_FRAMES = {2017: 100_000, 2018: 2_000}  # length of an official run, by contest
+MAX_SEED = (1 << 63) - 1
 FIRST_DRAWN_SEED = 1 << 32  # below, seeds are reserved for users and evaluations
 
 
 def open_run(seed: int | None, np_random: np.random.Generator) -> int:
     """Return the open run of a reset: its seed if one is given, else a draw from the env's generator."""
-    return int(np_random.integers(FIRST_DRAWN_SEED, np.iinfo(np.int64).max)) if seed is None else seed
+    return int(np_random.integers(FIRST_DRAWN_SEED, MAX_SEED)) if seed is None else seed
 
 
-def check_seed(seed: int) -> int:
-    """Return the seed as int; Gymnasium's error unless it is an integer of at least 0."""
+class SeedError(gymnasium.error.Error, ValueError):
+    """A seed that no environment takes."""
+
+
+def check_seed(seed: Any) -> int:
+    """Return a seed, an integer of any type (0-d arrays included), as int; SeedError unless it is in [0, MAX_SEED]."""
     try:
-        given = operator.index(seed)
-    except TypeError:
-        given = -1
-    if given < 0:
-        raise gymnasium.error.Error(f"seed must be an integer of at least 0 or None, got {seed!r:.80}")
-    return given
+        return check_integer("seed", seed, 0, MAX_SEED)
+    except ValueError:
+        raise SeedError(
+            f"seed must be an integer in [0, {MAX_SEED}], or None for a random run, got {seed!r:.80}"
+        ) from None
+
+
+def check_seeds(seed: Any, num_envs: int) -> list[int | None]:
+    """Return a seed for each env from one seed s, which gives s + b to env b, or from a list of a seed (or None) each.
+
+    Raises SeedError for anything else.
+    """
+    is_list = isinstance(seed, Sequence) and not isinstance(seed, str | bytes)
+    if is_list or (isinstance(seed, np.ndarray) and seed.ndim == 1):
+        if len(seed) != num_envs:
+            raise SeedError(f"seed must be one integer, or {num_envs}, one per env, got {len(seed)}: {seed!r:.80}")
+        return [None if each is None else check_seed(each) for each in seed]
+    first = check_seed(seed)
+    if first + num_envs - 1 > MAX_SEED:
+        raise SeedError(
+            f"seed must be at most {MAX_SEED - num_envs + 1} for {num_envs} envs, which take a seed each from it on, "
+            f"got {first}"
+        )
+    return list(range(first, first + num_envs))
 
 
 class OpenSeeds:
@@ -50,9 +72,8 @@ class OpenSeeds:
         self._generators: list[np.random.Generator | None] = [None] * num_envs
 
     def plant(self, env_indices: I64, seeds: Sequence[int | None]) -> None:
-        """Seed the generators of these envs, one seed each; None leaves a generator as it is."""
-        checked = [None if seed is None else check_seed(seed) for seed in seeds]
-        for env, seed in zip(env_indices.tolist(), checked, strict=True):
+        """Seed the generators of these envs, one checked seed each; None leaves a generator as it is."""
+        for env, seed in zip(env_indices.tolist(), seeds, strict=True):
             if seed is not None:
                 self._seeds[env], self._generators[env] = seed, None
 
@@ -60,7 +81,7 @@ class OpenSeeds:
         """Return the open run that each env plays next: its seed if it has just been given one, else a draw."""
         given = [None] * env_indices.size if seeds is None else seeds
         pairs = zip(env_indices.tolist(), given, strict=True)
-        return [open_run(None, self.generator(env)) if seed is None else int(seed) for env, seed in pairs]
+        return [open_run(None, self.generator(env)) if seed is None else seed for env, seed in pairs]
 
     def generator(self, env: int) -> np.random.Generator:
         """Return the generator of one env."""
@@ -112,17 +133,26 @@ class OfficialChain:
         """Whether any env plays an official run."""
         return bool(self.run.any())
 
+    def check(self, env_indices: I64, run: int | None) -> None:
+        """Raise ValueError if these envs cannot reset to this official run next; None: an open run."""
+        strays = env_indices[self.run[env_indices] != (run or 1) - 1]
+        if run is not None and run > 1 and strays.size:
+            last = int(self.run[strays[0]])
+            place = f"after official run {last}" if last else "outside the official chain"
+            raise ValueError(
+                f"official_run={run} continues from the end of run {run - 1}, but env {int(strays[0])} resets {place}; "
+                f"play run {run - 1} first, or start the chain with official_run=1"
+            )
+
     def leave(self, env_indices: I64) -> None:
         """Let these envs play open runs from now on."""
         self.run[env_indices], self.end[env_indices], self._ended[env_indices] = 0, FOREVER, False
 
-    def start(self, sim: Simulator, env_indices: I64, run: Any) -> None:
-        """Reset these envs to official run `run`: 1 from a fresh program, k > 1 only directly after run k - 1."""
-        run = check_integer("official_run", run, 1)
+    def start(self, sim: Simulator, env_indices: I64, run: int) -> None:
+        """Reset these envs to official run `run`, which was checked: 1 from a fresh program, k > 1 after run k - 1."""
         if run == 1:
             sim.start_program(1, env_indices)
         else:
-            self._check_follows(env_indices, run)
             done = env_indices[self._ended[env_indices]]
             sim.state.rng[done], sim.state.action[done] = self._left[done].T
         sim.reset(run, env_indices)
@@ -144,13 +174,3 @@ class OfficialChain:
         """Continue from what `get_state` returned."""
         for name, values in state.items():
             getattr(self, name)[:] = values
-
-    def _check_follows(self, env_indices: I64, run: int) -> None:
-        strays = env_indices[self.run[env_indices] != run - 1]
-        if strays.size:
-            last = int(self.run[strays[0]])
-            place = f"after official run {last}" if last else "outside the official chain"
-            raise ValueError(
-                f"official_run={run} continues from the end of run {run - 1}, but env {int(strays[0])} resets {place}; "
-                f"play run {run - 1} first, or start the chain with official_run=1"
-            )

@@ -19,14 +19,14 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
-from deeptraffic.envs.arguments import ACTIONS, MAX_STEPS, check_max_steps, check_options
+from deeptraffic.envs.arguments import ACTIONS, MAX_STEPS, RulesLike, check_max_steps, check_options
 from deeptraffic.envs.batch import JUST_RESET, EnvBatch
-from deeptraffic.envs.masks import action_masks
+from deeptraffic.envs.masks import Masks, action_masks
 from deeptraffic.envs.observations import ObservationLike, select_env
 from deeptraffic.envs.other_agents import Others
 from deeptraffic.envs.rendering import NO_RENDER_MODE, Image, RenderOptions, check_batch_render_mode, render_fps
+from deeptraffic.envs.seeding import check_seeds
 from deeptraffic.settings import check_choice
-from deeptraffic.sim.rules import RoadConfig
 from deeptraffic.sim.state import F64, I64
 
 Bools = NDArray[np.bool_]
@@ -61,7 +61,7 @@ class DeepTrafficVectorEnv(VectorEnv):
     def __init__(
         self,
         num_envs: int = 1,
-        rules: int | RoadConfig = 2018,
+        rules: RulesLike = 2018,
         other_agents: int = 0,
         observation: ObservationLike = "vector",
         reward: str = "mit",
@@ -102,7 +102,8 @@ class DeepTrafficVectorEnv(VectorEnv):
         known = check_options(options, "reset_mask", "official_run")
         mask = self._checked_mask(known["reset_mask"]) if "reset_mask" in known else None
         chosen = self.batch.env_indices if mask is None else np.flatnonzero(mask)
-        seeds = None if seed is None else [self._checked_seeds(seed)[env] for env in chosen]
+        each = None if seed is None else check_seeds(seed, self.num_envs)
+        seeds = None if each is None else [each[env] for env in chosen.tolist()]
         self.batch.reset(chosen, seeds, known.get("official_run"), first=mask is None)
         self._ended[chosen] = False
         return self.batch.observe(None, None), self._masked(self.batch.infos(), mask)
@@ -110,7 +111,7 @@ class DeepTrafficVectorEnv(VectorEnv):
     def step(self, actions: ArrayLike) -> tuple[Any, F64, Bools, Bools, Infos]:
         """Carry out one action per env; return (observations, rewards, terminations, truncations, infos)."""
         self._check_open()
-        self._check_started()
+        self.batch.check_started("step()")
         given = self.batch.checked_actions(actions)
         infos: Infos = {}
         if self._ended.any():
@@ -128,14 +129,16 @@ class DeepTrafficVectorEnv(VectorEnv):
     def render(self) -> tuple[Image, ...] | None:
         """Return an image (H, W, 3) of every env."""
         self._check_open()
-        self._check_started()
+        self.batch.check_started("render()")
         if self.render_mode is None:
             gymnasium.logger.warn(NO_RENDER_MODE)
             return None
         return tuple(self.batch.renderer.paint(self.batch.sim))
 
-    def action_masks(self) -> Bools:
-        """Return which actions could have an effect now, (B, 5); see `deeptraffic/envs/masks.py`."""
+    def action_masks(self) -> Masks:
+        """Return which actions could have an effect now, (B, 5) int8; see `deeptraffic/envs/masks.py`."""
+        self._check_open()
+        self.batch.check_started("action_masks()")
         return action_masks(self.batch.sim)
 
     @property  # type: ignore[misc]
@@ -199,10 +202,6 @@ class DeepTrafficVectorEnv(VectorEnv):
         if self.closed:
             raise gymnasium.error.ClosedEnvironmentError("this environment was closed; make a new one")
 
-    def _check_started(self) -> None:
-        if (self.batch.steps < 0).any():
-            raise gymnasium.error.ResetNeeded("these envs have no run yet: call reset() first")
-
     def _checked_mask(self, mask: Any) -> Bools:
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (self.num_envs,):
             raise ValueError(f"reset_mask must be a bool array of shape ({self.num_envs},), got {mask!r:.80}")
@@ -211,13 +210,6 @@ class DeepTrafficVectorEnv(VectorEnv):
         if (self.batch.steps[~mask] < 0).any():
             raise gymnasium.error.ResetNeeded("the first reset must reset all envs: leave reset_mask out")
         return mask
-
-    def _checked_seeds(self, seed: int | Sequence[int | None]) -> list[int | None]:
-        if isinstance(seed, int | np.integer):
-            return [int(seed) + env for env in range(self.num_envs)]
-        if len(seed) != self.num_envs:
-            raise ValueError(f"seed must be one integer, or {self.num_envs}, one per env, got {len(seed)} of them")
-        return list(seed)
 
 
 def check_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:

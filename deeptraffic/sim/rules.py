@@ -9,11 +9,12 @@ for what they do.
     5
 """
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, NamedTuple
 
-from deeptraffic.settings import Checked, check_integer, choice, integer, real
+from deeptraffic.settings import Checked, check_integer, check_real, choice, integer, real
 
 LANE_WIDTH = 20.0  # [px]
 CELL_LENGTH = 10.0  # [px] along the road
@@ -151,7 +152,8 @@ class RoadConfig(Checked):
     rules: 2017 or 2018
     other_agents: 0..10 driven copies of the policy in the traffic (2018 only)
     lanes: 1..16
-    vehicles: 1..200, the ego car and the other agents included
+    vehicles: 1..200, the ego car and the other agents included; None: the contests' 20, or fewer where the road has
+        no room for them
     rows: 20..1000 cells of 10 px (contests: 70)
     decision_period: 10..300 [frames], a multiple of 10 (contests: 30)
     traffic_factor_min: slowest traffic's speed factor (contests: 1.0; speed = 2 * factor [px/frame] on a free road)
@@ -164,7 +166,7 @@ class RoadConfig(Checked):
     rules: int = choice(2018, *CONTESTS)
     other_agents: int = integer(0, 0, MAX_OTHER_AGENTS)
     lanes: int = integer(7, 1, MAX_LANES)
-    vehicles: int = integer(20, 1, MAX_VEHICLES)
+    vehicles: int = integer(None, 1, MAX_VEHICLES)
     rows: int = integer(70, 20, MAX_ROWS)
     decision_period: int = integer(30, 10, 300)
     traffic_factor_min: float = real(1.0, 0.01, 2.0)
@@ -191,8 +193,28 @@ class RoadConfig(Checked):
             turn_slope=0.4 * self.lane_change_rate,
         )
 
+    @classmethod
+    def of(cls, rules: Rules) -> "RoadConfig":
+        """Return the configuration that builds these rules; ValueError if none does."""
+        own = {name: value for name, value in rules._asdict().items() if name in cls.__dataclass_fields__}
+        rate = check_real("turn_slope", rules.turn_slope, 0.0, 0.4) / 0.4
+        rates = (rate, math.nextafter(rate, 0.0), math.nextafter(rate, 1.0))  # divided, it may be rounded another way
+        configs = [cls(rules=rules.year, **own, lane_change_rate=rate) for rate in rates]
+        for config in configs:
+            if config.build() == rules:
+                return config
+        values = zip(Rules._fields, rules, configs[0].build(), strict=True)
+        name, value, buildable = next(each for each in values if each[1] != each[2])
+        raise ValueError(
+            f"no RoadConfig builds rules of {name}={value!r:.80}: it would be {buildable!r}; give a RoadConfig"
+        )
+
     def check(self) -> None:
         """Raise ValueError where the vehicles do not fit onto the road, or other agents into the decision period."""
+        # Each vehicle that the grid layout places takes 16 cells away, and the last one still needs a cell to stand on.
+        room = (self.lanes * self.rows - 1) // 16 + 1 if self.rules == 2018 else MAX_VEHICLES
+        if self.vehicles is None:
+            object.__setattr__(self, "vehicles", min(CONTESTS[self.rules].vehicles, room))
         if self.rules == 2017 and self.other_agents != 0:
             raise ValueError(
                 f"other_agents must be 0 under the 2017 rules, which have none, got {self.other_agents}; use rules=2018"
@@ -207,9 +229,7 @@ class RoadConfig(Checked):
                 f"other_agents={self.other_agents} do not fit into vehicles={self.vehicles}, "
                 f"of which one is the ego car; raise vehicles above {self.other_agents} or lower other_agents"
             )
-        # Each vehicle that the grid layout places takes 16 cells away, and the last one still needs a cell to stand on.
-        room = (self.lanes * self.rows - 1) // 16 + 1
-        if self.rules == 2018 and self.vehicles > room:
+        if self.vehicles > room:
             raise ValueError(
                 f"vehicles={self.vehicles} cannot be placed on lanes={self.lanes} x rows={self.rows}, "
                 f"which holds {room}; lower vehicles or raise lanes or rows"
@@ -242,6 +262,16 @@ class Sensor(NamedTuple):
     def size(self) -> int:
         """Entries of the observation vector."""
         return self.columns * self.length
+
+    def narrowed(self, rules: Rules) -> "Sensor":
+        """Return the part of it that the road has room for, as far as it is no larger than the contests' sensor.
+
+        Columns and rows of cells that are left out would lie off the road wherever the vehicle is. A side that is
+        longer than the contests' stays as it is.
+        """
+        limits = Sensor(rules.lanes - 1, rules.rows, rules.rows)
+        sides = zip(self, limits, Sensor(), strict=True)
+        return Sensor(*(min(side, limit) if side <= contest else side for side, limit, contest in sides))
 
     def check(self, rules: Rules) -> "Sensor":
         """Return self, or raise ValueError if the sensor is empty or wider than the road makes sense for."""

@@ -76,7 +76,7 @@ def test_a_lane_change_that_would_be_refused_is_never_picked() -> None:
     planner.attach(sim)
     cells = sim.sense(SENSOR).astype(np.float64)
     actions = planner.act(cells, np.arange(60))
-    allowed = action_masks(sim)
+    allowed = action_masks(sim).astype(bool)
     refused = ~allowed[:, [Action.LEFT, Action.RIGHT]]
     assert refused.any(1).sum() > 20 and refused.all(1).sum() >= 1  # else this would test nothing
     assert allowed[np.arange(60), actions][actions != Action.ACCELERATE].all()

@@ -222,7 +222,7 @@ def test_masked_lane_changes_are_those_that_have_no_effect() -> None:
     rng, refused, allowed = np.random.default_rng(0), 0, 0
     for _ in range(300):
         before, held = env.sim.get_state(), env.sim.games.tobytes()
-        masks = env.action_masks()
+        masks = env.action_masks().astype(bool)
         assert env.sim.games.tobytes() == held
         for action, side in ((3, -1), (4, 1)):
             env.sim.set_state(before)

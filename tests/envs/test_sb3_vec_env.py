@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.error import ResetNeeded
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3 import DQN, PPO
@@ -242,7 +243,7 @@ def test_observations_can_be_normalised() -> None:
 
 def test_steps_are_refused_before_a_reset_and_without_actions() -> None:
     venv = DeepTrafficVecEnv(2, observation=SMALL)
-    with pytest.raises(RuntimeError, match="call reset"):
+    with pytest.raises(ResetNeeded, match="call reset"):
         venv.step(np.zeros(2, np.int64))
     venv.reset()
     with pytest.raises(RuntimeError, match="call step_async"):

@@ -9,9 +9,9 @@ A new observation is a module of this folder with one subclass of `Observation`;
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from gymnasium import spaces
@@ -55,6 +55,10 @@ class Observation(Checked, ABC):
     def observe(self, sim: Simulator, env_indices: I64, agent: int) -> Any:
         """Return the agent's observations in these envs: a new array (len(env_indices), *shape), or a dict of such."""
 
+    def on_road(self, rules: Rules) -> Self:
+        """Return it as the ego car of an environment on this road observes it; see `SensorObservation`."""
+        return self
+
     def layers(self, rules: Rules) -> tuple[Layer, ...] | None:
         """Return the layers by which a policy file computes it from the sensor's vector; None if it cannot.
 
@@ -90,6 +94,9 @@ class Observation(Checked, ABC):
 class SensorObservation(Observation):
     """Observation computed from the sensor's cells.
 
+    On a road with less room than the contests' sensor takes (fewer than 4 lanes or 50 rows), an environment narrows
+    the sides of the sensor to the road: `Sensor.narrowed`. It leaves out cells that would always lie off the road.
+
     lanes_side, patches_ahead, patches_behind: size of the sensor [cells] (contests: lanes_side 0..3)
     dtype: "float32" or "float64"
     """
@@ -103,6 +110,11 @@ class SensorObservation(Observation):
     def sensor(self) -> Sensor:
         """Window of cells that it is computed from."""
         return Sensor(self.lanes_side, self.patches_ahead, self.patches_behind)
+
+    def on_road(self, rules: Rules) -> Self:
+        """Return it with the sensor narrowed to the road."""
+        sensor = self.sensor.narrowed(rules)
+        return self if sensor == self.sensor else replace(self, **sensor._asdict())
 
 
 @dataclass(frozen=True)

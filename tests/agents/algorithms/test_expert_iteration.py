@@ -47,7 +47,7 @@ def test_a_refused_lane_change_has_the_return_of_accelerating(small_config: Conf
     assert model.env is not None
     for _ in range(6):
         model.env.step(np.full(60, int(Action.ACCELERATE)))
-    possible = action_masks(model._batch().sim)[:, CANDIDATES[1:]]
+    possible = action_masks(model._batch().sim)[:, CANDIDATES[1:]].astype(bool)
     labelled, returns = model._label_states(0, model._make_rollouts())
     np.testing.assert_array_equal(labelled, np.flatnonzero(possible.any(1)))  # elsewhere there is no choice
     refused = ~possible[labelled]

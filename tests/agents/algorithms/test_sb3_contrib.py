@@ -48,7 +48,7 @@ def test_masked_ppo_never_explores_an_action_without_an_effect(small_config: Con
 
     def watch(actions: Any) -> None:
         masks = env.action_masks()
-        useless.append(~masks[np.arange(len(actions)), actions])
+        useless.append(masks[np.arange(len(actions)), actions] == 0)
         step(actions)
 
     env.step_async = watch  # type: ignore[method-assign]
