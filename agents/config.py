@@ -88,7 +88,8 @@ class TrainConfig(Checked):
     agent: AgentConfig
 
     def check(self) -> None:
-        """Raise ValueError if the sections do not fit together."""
+        """Raise ValueError if the sections do not fit together; narrow the observation's sensor to the road."""
+        object.__setattr__(self, "observation", self.observation.on_road(self.road.build()))
         if self.observation.kind == "full":
             raise ValueError("observation.kind='full' is no input for a network; choose gaps, vector or kinematics")
         if self.init and self.algo not in WARM_STARTABLE:

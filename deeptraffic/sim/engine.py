@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from deeptraffic.settings import check_integer
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.kernel import drive
 from deeptraffic.sim.observation import sense
@@ -89,8 +90,7 @@ class Simulator:
     """
 
     def __init__(self, rules: Rules, num_envs: int = 1, threads: int | None = None) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs={num_envs} games cannot be simulated; give at least 1")
+        num_envs = check_integer("num_envs", num_envs, 1)
         self.rules = rules
         self.num_envs = num_envs
         self.threads = _count_threads(threads)
@@ -273,6 +273,4 @@ def _count_threads(threads: int | None) -> int:
         if given and not given.isdigit():
             raise ValueError(f"DEEPTRAFFIC_THREADS={given!r} is not a number of threads; give 1 or more, or unset it")
         threads = int(given or cores)
-    if threads < 1:
-        raise ValueError(f"threads={threads} cannot run anything; give at least 1")
-    return threads
+    return check_integer("threads", threads, 1)

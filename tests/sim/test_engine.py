@@ -328,12 +328,12 @@ def test_a_game_is_small() -> None:
 
 @pytest.mark.parametrize("num_envs", [0, -4])
 def test_no_games_are_refused(num_envs: int) -> None:
-    with pytest.raises(ValueError, match=f"num_envs={num_envs} games cannot be simulated; give at least 1"):
+    with pytest.raises(ValueError, match=f"num_envs must be an integer of at least 1, got {num_envs}"):
         Simulator(RULES_2018, num_envs)
 
 
 def test_no_threads_are_refused() -> None:
-    with pytest.raises(ValueError, match="threads=0 cannot run anything; give at least 1"):
+    with pytest.raises(ValueError, match="threads must be an integer of at least 1, got 0"):
         Simulator(RULES_2018, threads=0)
 
 
