@@ -16,7 +16,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, field, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 Settings = Mapping[str, Any]
 REQUIRED: Any = MISSING  # in place of a default
@@ -115,7 +115,7 @@ def check_integer(name: str, value: Any, low: int, high: int | None = None, wher
 
 def check_real(name: str, value: Any, low: float, high: float) -> float:
     """Return a number as float; ValueError unless it lies in [low, high]."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not low <= float(value) <= high:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not low <= cast(float, value) <= high:
         raise ValueError(f"{name} must be a number in [{low:g}, {high:g}], got {value!r:.80}")
     return float(value)
 

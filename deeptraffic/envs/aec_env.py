@@ -31,6 +31,7 @@ from deeptraffic.envs.arguments import (
     check_options,
     check_reward,
     check_started,
+    make_road,
     resolve_rules,
 )
 from deeptraffic.envs.masks import action_masks
@@ -43,6 +44,8 @@ from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.kernel import NOTHING, drive
 from deeptraffic.sim.rules import MPH_PER_PX, Rules
 from deeptraffic.sim.state import F64, NOBODY, Games
+
+DEFAULT_OTHER_AGENTS = 4
 
 
 @compiled
@@ -68,7 +71,8 @@ class DeepTrafficAECEnv(AECEnv):
 
     Args:
         rules: 2018, or a RoadConfig
-        other_agents: 1..10 driven vehicles besides the ego car
+        other_agents: 0..10 driven vehicles besides the ego car; None: those of the RoadConfig, or if it has none
+            4, or as many as there are vehicles
         observation: as for `DeepTrafficEnv`, of a kind that other agents have, too: vector, gaps, gaps_ego, grid or
             kinematics
         reward: "mit" or "speed", of an agent's own car since its last decision; an agent's first turn brings 0
@@ -96,7 +100,7 @@ class DeepTrafficAECEnv(AECEnv):
     def __init__(
         self,
         rules: RulesLike = 2018,
-        other_agents: int = 4,
+        other_agents: int | None = None,
         observation: ObservationLike = "vector",
         reward: str = "mit",
         max_steps: int | None = MAX_STEPS,
@@ -107,7 +111,9 @@ class DeepTrafficAECEnv(AECEnv):
         theme: str = "dark",
     ) -> None:
         super().__init__()
-        self.rules: Rules = resolve_rules(rules, other_agents)
+        road = make_road(rules)
+        few = min(DEFAULT_OTHER_AGENTS, road.vehicles - 1)
+        self.rules: Rules = resolve_rules(road, (road.other_agents or few) if other_agents is None else other_agents)
         self.reward, self.max_steps = check_reward(reward), check_max_steps(max_steps)
         if reward == "passed":
             raise ValueError("reward must be 'mit' or 'speed', got 'passed', which is counted for the ego car alone")

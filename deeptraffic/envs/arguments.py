@@ -64,7 +64,7 @@ def check_reward(reward: str) -> str:
 
 def check_max_steps(max_steps: int | None) -> int | None:
     """Return the number of steps after which an episode is truncated, None for never."""
-    return None if max_steps is None else check_integer("max_steps", max_steps, 1, where=" or None")
+    return None if max_steps is None else check_integer("max_steps", max_steps, 1, 10**12, " or None")
 
 
 def check_action(action: Any) -> int:

@@ -172,7 +172,10 @@ class EnvBatch:
 
     def checked_actions(self, actions: ArrayLike) -> I64:
         """Return actions as (B,) int64, or raise ValueError."""
-        given = np.asarray(actions)
+        try:
+            given = np.asarray(actions)
+        except ValueError:  # a ragged list
+            given = np.asarray(actions, object)
         if given.shape != self.env_indices.shape or given.dtype.kind not in "iu":
             raise ValueError(
                 f"actions must be integers of shape ({self.env_indices.size},), one per env, "

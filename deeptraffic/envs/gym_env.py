@@ -58,7 +58,7 @@ class DeepTrafficEnv(gymnasium.Env):
     """Single-agent environment of the ego car.
 
     Args:
-        rules: 2018, 2017, or a RoadConfig for a research road
+        rules: 2018, 2017, or a RoadConfig for a research road (a mapping of its fields, or `Rules` that one builds)
         other_agents: 0..10 other driven cars (2018 only)
         observation: a kind of `deeptraffic.envs.observations.OBSERVATIONS`, a dict of kind and options, or an
             `Observation`

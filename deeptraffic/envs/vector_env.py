@@ -43,7 +43,7 @@ class DeepTrafficVectorEnv(VectorEnv):
         autoreset_mode: NEXT_STEP (Gymnasium's default: the step after an end resets), SAME_STEP (the last observation
             is in infos["final_obs"]) or DISABLED (call `reset(options={"reset_mask": truncations})`); a member or its
             value
-        max_episode_steps: `make_vec`'s limit on top of max_steps; the smaller of both counts
+        max_episode_steps: `make_vec`'s limit on top of max_steps; the smaller of both counts, -1 is none
         threads: CPU threads; None takes DEEPTRAFFIC_THREADS or all cores of this process
         stagger: shorten the first episodes after a reset of all envs, so that they end evenly spread over max_steps
             steps instead of all in the same one
@@ -77,7 +77,8 @@ class DeepTrafficVectorEnv(VectorEnv):
         overlay: str = "none",
         theme: str = "dark",
     ) -> None:
-        limits = [check_max_steps(limit) for limit in (max_steps, max_episode_steps) if limit is not None]
+        made = None if max_episode_steps == -1 else max_episode_steps
+        limits = [check_max_steps(limit) for limit in (max_steps, made) if limit is not None]
         limit = min((limit for limit in limits if limit is not None), default=None)
         self.batch = EnvBatch(num_envs, rules, other_agents, observation, reward, limit, others, threads, stagger)
         self.batch.look(RenderOptions(render_size, overlay, theme))

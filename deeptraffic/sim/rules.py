@@ -264,14 +264,9 @@ class Sensor(NamedTuple):
         return self.columns * self.length
 
     def narrowed(self, rules: Rules) -> "Sensor":
-        """Return the part of it that the road has room for, as far as it is no larger than the contests' sensor.
-
-        Columns and rows of cells that are left out would lie off the road wherever the vehicle is. A side that is
-        longer than the contests' stays as it is.
-        """
-        limits = Sensor(rules.lanes - 1, rules.rows, rules.rows)
-        sides = zip(self, limits, Sensor(), strict=True)
-        return Sensor(*(min(side, limit) if side <= contest else side for side, limit, contest in sides))
+        """Return the part of it that the road has room for: what is left out would always lie off the road."""
+        limits = (rules.lanes - 1, rules.rows, rules.rows)
+        return Sensor(*(min(side, limit) for side, limit in zip(self, limits, strict=True)))
 
     def check(self, rules: Rules) -> "Sensor":
         """Return self, or raise ValueError if the sensor is empty or wider than the road makes sense for."""

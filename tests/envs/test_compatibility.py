@@ -172,7 +172,7 @@ def test_a_person_can_play(monkeypatch: pytest.MonkeyPatch) -> None:
     import pygame
     from gymnasium.utils.play import play
 
-    pressed = iter([[], [pygame.K_UP], [], []])
+    pressed = iter([[], [pygame.K_UP], [pygame.K_LEFT], []])
     actions: list[int] = []
 
     def events() -> list[Any]:
@@ -185,11 +185,19 @@ def test_a_person_can_play(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pygame.time, "Clock", lambda: type("Clock", (), {"tick": staticmethod(lambda fps: None)}))
     play(
         make(render_mode="rgb_array"),
-        keys_to_action={(pygame.K_UP,): 1},
-        noop=0,
         callback=lambda before, after, action, *rest: actions.append(int(action)),
     )
-    assert actions[:2] == [0, 1]
+    assert actions == [0, 1, 3, 3]  # both keys are held down in the end
+
+
+def test_every_key_and_every_pair_of_speed_and_lane_change_has_an_action() -> None:
+    import pygame
+
+    up, down, left, right = pygame.K_UP, pygame.K_DOWN, pygame.K_LEFT, pygame.K_RIGHT
+    keys = make().get_wrapper_attr("get_keys_to_action")()
+    assert {keys[(up,)], keys[(down,)], keys[(left,)], keys[(right,)]} == {1, 2, 3, 4}
+    assert keys[(up, left)] == keys[(down, left)] == 3 and keys[(up, right)] == keys[(down, right)] == 4
+    assert len(keys) == 8
 
 
 def test_a_specification_survives_json() -> None:

@@ -315,7 +315,7 @@ def test_render_returns_a_picture_of_every_game() -> None:
         ({"render_mode": "human"}, "render_mode must be 'rgb_array' or None for many envs, got 'human'"),
         ({"max_episode_steps": 0}, "integer of at least 1 or None, got 0"),
         ({"observation": "radar"}, "must be one of gaps, .*, got 'radar'"),
-        ({"threads": 0}, "give at least 1"),
+        ({"threads": 0}, "threads must be an integer of at least 1, got 0"),
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:

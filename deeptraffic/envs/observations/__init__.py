@@ -74,7 +74,7 @@ def make_observation(value: ObservationLike, **options: Any) -> Observation:
 def _check_foreign(kind: str, own: list[str], option: str, value: Any) -> None:
     """Raise ValueError for an option that this kind does not have, unless it has another kind's default."""
     if option not in OPTIONS:
-        near = difflib.get_close_matches(option, OPTIONS, 1)
+        near = difflib.get_close_matches(str(option), OPTIONS, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"unknown observation option {option!r}{hint} (options: {', '.join(OPTIONS)})")
     defaults = [each.default for other in OBSERVATIONS.values() for each in fields(other) if each.name == option]

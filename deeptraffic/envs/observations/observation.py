@@ -94,8 +94,8 @@ class Observation(Checked, ABC):
 class SensorObservation(Observation):
     """Observation computed from the sensor's cells.
 
-    On a road with less room than the contests' sensor takes (fewer than 4 lanes or 50 rows), an environment narrows
-    the sides of the sensor to the road: `Sensor.narrowed`. It leaves out cells that would always lie off the road.
+    An environment narrows the sensor to its road, see `Sensor.narrowed`: lanes_side to at most lanes - 1, patches_ahead
+    and patches_behind to at most rows. Policies have the sensor that they were made with, on every road.
 
     lanes_side, patches_ahead, patches_behind: size of the sensor [cells] (contests: lanes_side 0..3)
     dtype: "float32" or "float64"
