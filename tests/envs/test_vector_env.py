@@ -313,7 +313,7 @@ def test_render_returns_a_picture_of_every_game() -> None:
         ({"autoreset_mode": "Never"}, "must be one of 'NextStep', .* got 'Never'"),
         ({"stagger": True, "max_steps": None}, "give max_steps"),
         ({"render_mode": "human"}, "render_mode must be 'rgb_array' or None for many envs, got 'human'"),
-        ({"max_episode_steps": 0}, "integer of at least 1 or None, got 0"),
+        ({"max_episode_steps": 0}, r"max_steps must be an integer in \[1, 10+\] or None, got 0"),
         ({"observation": "radar"}, "must be one of gaps, .*, got 'radar'"),
         ({"threads": 0}, "threads must be an integer of at least 1, got 0"),
     ],
