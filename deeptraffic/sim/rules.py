@@ -213,7 +213,8 @@ class RoadConfig(Checked):
         """Raise ValueError where the vehicles do not fit onto the road, or other agents into the decision period."""
         # Each vehicle that the grid layout places takes 16 cells away, and the last one still needs a cell to stand on.
         room = (self.lanes * self.rows - 1) // 16 + 1 if self.rules == 2018 else MAX_VEHICLES
-        if self.vehicles is None:
+        given: int | None = self.vehicles
+        if given is None:
             object.__setattr__(self, "vehicles", min(CONTESTS[self.rules].vehicles, room))
         if self.rules == 2017 and self.other_agents != 0:
             raise ValueError(

@@ -271,7 +271,7 @@ def test_step_and_render_before_reset_ask_for_a_reset() -> None:
         ({"other_agents": 11}, r"\[0, 10\], got 11"),
         ({"rules": 2017, "other_agents": 1}, "2017 rules"),
         ({"reward": "mph"}, "'mit', 'speed', 'passed'"),
-        ({"max_steps": 0}, "integer of at least 1 or None, got 0"),
+        ({"max_steps": 0}, r"max_steps must be an integer in \[1, 10+\] or None, got 0"),
         ({"render_mode": "ansi"}, "None, 'human', 'rgb_array'"),
         ({"observation": "lidar"}, "vector"),
         ({"others": 3}, "act"),
