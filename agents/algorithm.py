@@ -69,11 +69,12 @@ class TorchConfig(AgentConfig):
     def check_lanes(self, run: "TrainConfig", remedy: str = "") -> None:
         """Raise ValueError unless the observation is the cells of the 2018 contest's sensor."""
         seen = run.observation
-        if seen.kind != "vector" or seen.temporal_window or run.encoder.is_used or run.road.rules != 2018:
+        is_plain = seen.kind == "vector" and not (seen.temporal_window or seen.is_weak)
+        if not is_plain or run.encoder.is_used or run.road.rules != 2018:
             raise ValueError(
                 f"lane_units={self.lane_units} reads the cells of the 2018 contest's sensor, not kind={seen.kind!r}, "
-                f"temporal_window={seen.temporal_window}, encoder={run.encoder.name!r}, rules={run.road.rules}; "
-                f"set kind=vector and leave the others out{remedy}"
+                f"temporal_window={seen.temporal_window}, encoder={run.encoder.name!r}, rules={run.road.rules}, "
+                f"or a weakened sensor; set kind=vector and leave the others out{remedy}"
             )
 
     def check_no_lanes(self, run: "TrainConfig") -> None:

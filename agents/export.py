@@ -66,7 +66,7 @@ class TrainedPolicy(NetworkPolicy):
 
 def reads_cells(road: RoadConfig, observation: Observation, encoder: EncoderConfig) -> bool:
     """Return whether dense layers behind this observation can be a `Network` over the sensor's cells."""
-    is_plain = not encoder.is_used and observation.temporal_window == 0
+    is_plain = not (encoder.is_used or observation.temporal_window or observation.is_weak)
     return is_plain and observation.layers(road.build()) is not None
 
 

@@ -22,7 +22,7 @@ from agents.champions.registry import CHAMPIONS
 from agents.registry import ENTRIES
 from deeptraffic.cli.app import LazyCommand, app
 from deeptraffic.cli.episodes import find_episode
-from deeptraffic.envs.observations import OBSERVATIONS, describe
+from deeptraffic.envs.observations import OBSERVATIONS, PRESETS, describe
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("deeptraffic", "agents", "representation")
@@ -163,6 +163,11 @@ def observations_table() -> str:
     return markdown_table([["kind", "observation", "access"], *map(list, rows)], left=3)
 
 
+def presets_table() -> str:
+    rows = [[f"`{name}`", f"`{preset.options['kind']}`", preset.summary] for name, preset in PRESETS.items()]
+    return markdown_table([["preset", "kind", "observation"], *rows], left=3)
+
+
 def algorithms_table() -> str:
     rows = [[f"`{entry.name}`", entry.kind, entry.summary] for entry in ENTRIES]
     return markdown_table([["algorithm", "kind", "summary"], *rows], left=3)
@@ -170,6 +175,7 @@ def algorithms_table() -> str:
 
 TABLES: dict[str, tuple[Path, Callable[[], str]]] = {
     "<!-- table of observations -->": (ROOT / "deeptraffic" / "envs" / "README.md", observations_table),
+    "<!-- table of presets -->": (ROOT / "deeptraffic" / "envs" / "README.md", presets_table),
     "<!-- table of algorithms -->": (ROOT / "agents" / "README.md", algorithms_table),
 }
 

@@ -120,7 +120,7 @@ def gap_cells(gaps: F32, sensor: Sensor) -> NDArray[np.float64]:
 def save_imagination(agent: WorldModelAgent, config: TrainConfig, path: str | Path, ahead: int = 6) -> Path:
     """Draw the predictions in a typical env, and the errors in all; ValueError for observations without cells."""
     observation = config.observation
-    if observation.kind not in DRAWN or observation.temporal_window:
+    if observation.kind not in DRAWN or observation.temporal_window or observation.latency:
         raise ValueError(f"observation.kind must be {' or '.join(DRAWN)} to be drawn, got {observation.kind!r}")
     prediction = predict(agent, config, ahead)
     env = typical_env(prediction)

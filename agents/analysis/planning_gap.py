@@ -100,7 +100,7 @@ def measure_gap(
 
     Raises ValueError for roads with other agents, whose decisions a clone cannot reproduce, or for a temporal window.
     """
-    if config.road.other_agents or config.observation.temporal_window:
+    if config.road.other_agents or config.observation.temporal_window or config.observation.latency:
         raise ValueError("roads with other agents, and observations with a temporal window, cannot be cloned")
     search = search or Search()
     agent.policy.set_training_mode(False)

@@ -137,7 +137,7 @@ def plain_sensor(observation: Any) -> Sensor | None:
     if isinstance(observation, Sensor):
         return observation
     plain = observation.kind == "vector" and observation.temporal_window == 0 and observation.dtype != "float32"
-    return observation.sensor if plain else None
+    return observation.sensor if plain and not observation.is_weak else None
 
 
 def is_action(actions: NDArray[Any]) -> NDArray[np.bool_]:

@@ -15,6 +15,7 @@ Source of the official one: `deeptraffic/sim/RULES.md`, "The official score".
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from deeptraffic.envs.observations import Observation
 from deeptraffic.evaluation.play import Progress, play_serially, play_together
 from deeptraffic.evaluation.score import Score
 from deeptraffic.evaluation.seeds import choose_seeds
@@ -48,7 +49,15 @@ def evaluate_official(
         rules: 2017 or 2018
         other_agents: 0..10 (2018)
         progress: is called now and then with frames played and frames in total; it may raise, which ends the evaluation
+
+    Raises ValueError for a policy that observes through a weakened sensor, which the contests do not have.
     """
+    seen = policy.observation
+    if isinstance(seen, Observation) and seen.is_weak:
+        raise ValueError(
+            f"policy {policy.label} observes {seen.kind} through a weakened sensor, which the official evaluation does "
+            "not have; evaluate it in open runs (--protocol open)"
+        )
     road = RoadConfig(rules=rules, other_agents=other_agents)
     protocol = OFFICIAL[rules]
     sim = Simulator(road.build(), threads=1)

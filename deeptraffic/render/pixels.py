@@ -39,7 +39,7 @@ class PixelPainter:
                 raise ValueError(f"{name} must be in [{MIN_SIDE}, {MAX_SIDE}] pixels, got {side}")
         self.rules, self.grey = rules, grey
         self.shape = (height, width, 1 if grey else 3)
-        self._scale = (height / rules.road_length, width / rules.road_width)
+        self.scale = (height / rules.road_length, width / rules.road_width)
         bodies = [DARK.traffic[i % len(DARK.traffic)] for i in range(rules.vehicles)]
         bodies[: rules.other_agents + 1] = [DARK.ego] + [DARK.agent] * rules.other_agents
         self._inks = self._ink([*bodies, DARK.glass])
@@ -54,7 +54,7 @@ class PixelPainter:
             raise ValueError(
                 f"out must be uint8 of shape {(len(env_indices), *self.shape)}, got {out.dtype} of {out.shape}"
             )
-        _paint_envs(state["x"], state["y"], env_indices, self._scale, self._background, self._inks, out)
+        _paint_envs(state["x"], state["y"], env_indices, self.scale, self._background, self._inks, out)
         return out
 
     def _ink(self, colours: list[Colour]) -> F32:
@@ -65,15 +65,19 @@ class PixelPainter:
     def _road(self) -> F32:
         """Return the empty road, (H, W, C): asphalt and lines between the lanes."""
         asphalt, line = self._ink([DARK.asphalt]), self._ink([DARK.lane_mark])
-        left = np.arange(self.shape[1]) / self._scale[1]
-        right = left + 1 / self._scale[1]
+        across = asphalt + (line - asphalt) * self.lane_marks()[:, None] * 0.5
+        return np.tile(across[None], (self.shape[0], 1, 1)).astype(np.float32)
+
+    def lane_marks(self) -> F32:
+        """Return the fraction of each pixel column that lines between the lanes cover, (W,)."""
+        left = np.arange(self.shape[1]) / self.scale[1]
+        right = left + 1 / self.scale[1]
         fraction = np.zeros(self.shape[1], np.float32)
         for lane in range(1, self.rules.lanes):
             middle, half = lane * LANE_WIDTH, LANE_LINE / 2
             reach = np.minimum(right, middle + half) - np.maximum(left, middle - half)
-            fraction += np.clip(reach * self._scale[1], 0, 1).astype(np.float32)
-        across = asphalt + (line - asphalt) * fraction[:, None] * 0.5
-        return np.tile(across[None], (self.shape[0], 1, 1)).astype(np.float32)
+            fraction += np.clip(reach * self.scale[1], 0, 1).astype(np.float32)
+        return fraction
 
 
 @compiled
@@ -86,22 +90,28 @@ def _paint_envs(
         image[:] = background
         for vehicle in range(x.shape[1] - 1, -1, -1):  # the ego vehicle last, so that nothing hides it
             left, top = x[env_indices[k], vehicle], y[env_indices[k], vehicle]
-            if -VEHICLE_LENGTH < top < out.shape[1] / scale[0]:
-                lay_box(image, scale, left, top, VEHICLE_WIDTH, VEHICLE_LENGTH, inks[vehicle])
-                for middle, half_width, half_length in GLASS:
-                    lay_box(
-                        image,
-                        scale,
-                        left + HALF[0] - half_width,
-                        top + HALF[1] + middle - half_length,
-                        2 * half_width,
-                        2 * half_length,
-                        inks[-1],
-                    )
+            lay_vehicle(image, scale, left, top, inks[vehicle], inks[-1])
         for row in range(out.shape[1]):
             for column in range(out.shape[2]):
                 for channel in range(out.shape[3]):
                     out[k, row, column, channel] = np.uint8(image[row, column, channel] + np.float32(0.5))
+
+
+@compiled
+def lay_vehicle(image: F32, scale: tuple[float, float], left: float, top: float, body: F32, glass: F32) -> None:
+    """Blend a vehicle with its left side and front at (left, top), in px of the road, into the image."""
+    if -VEHICLE_LENGTH < top < image.shape[0] / scale[0]:
+        lay_box(image, scale, left, top, VEHICLE_WIDTH, VEHICLE_LENGTH, body)
+        for middle, half_width, half_length in GLASS:
+            lay_box(
+                image,
+                scale,
+                left + HALF[0] - half_width,
+                top + HALF[1] + middle - half_length,
+                2 * half_width,
+                2 * half_length,
+                glass,
+            )
 
 
 @compiled

@@ -7,7 +7,7 @@ A frame shows the whole simulated road with a shoulder of 10 px on either side. 
 (as in `deeptraffic/render/pixels.py`); the class of a pixel is the vehicle that covers at least half of it, else what
 lies below. A lane mark is at least one pixel wide, so that small frames show it too.
 
-Appearance is drawn from `representation/data/styles.py` and applied in the order: colours, blur, occluding patches,
+Appearance is drawn from `deeptraffic/render/styles.py` and applied in the order: colours, blur, occluding patches,
 noise. Labels ignore patches.
 
 Letters in shapes: (S...) any batch shape of states, F frames, H rows and W columns of pixels, N vehicles, K colours.
@@ -21,16 +21,16 @@ from numpy.typing import NDArray
 
 from deeptraffic.render.pixels import LANE_LINE, MAX_SIDE, MIN_SIDE, lay_box
 from deeptraffic.render.sprites import GLASS, HALF
+from deeptraffic.render.styled import STRIPE_WIDTH, blur
+from deeptraffic.render.styles import RoadStyle, styles_by_name
 from deeptraffic.render.theme import SHOULDER as SHOULDER_WIDTH
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import LANE_WIDTH, VEHICLE_LENGTH, VEHICLE_WIDTH, Rules
-from representation.data.styles import RoadStyle, styles_by_name
 
 CLASSES = ("road", "lane mark", "shoulder", "vehicle", "ego")
 ROAD, MARK, SHOULDER, VEHICLE, EGO = range(len(CLASSES))
 PLAIN_COLOURS = 5  # asphalt, mark, shoulder, glass, stripe; then the bodies of the vehicles
-STRIPE_WIDTH = 4.0  # [px] along the ego car's roof
 CHUNK = 512  # frames in memory as float at a time
 
 F32 = NDArray[np.float32]
@@ -195,7 +195,7 @@ class FrameStyles(NamedTuple):
 
 @compiled
 def _paint(x: F64, y: F64, rows: NDArray, views: F64, lanes: int, styles: FrameStyles, out: U8) -> None:
-    colours, blur, patches, covers, noise = styles
+    colours, blurs, patches, covers, noise = styles
     height, width = out.shape[2], out.shape[3]
     image = np.empty((height, width, 3), np.float32)
     for k in range(len(rows)):
@@ -204,7 +204,7 @@ def _paint(x: F64, y: F64, rows: NDArray, views: F64, lanes: int, styles: FrameS
             _lay_plain(image, 0, column, height, column + 1, colours[k, _ground(column, view, lanes)])
         for vehicle in range(x.shape[1] - 1, -1, -1):  # the ego car last, so that nothing hides it
             _paint_vehicle(image, view, vehicle, x[rows[k], vehicle], y[rows[k], vehicle], colours[k])
-        _blur(image, blur[k])
+        blur(image, blurs[k])
         for p in range(patches.shape[1]):
             top, left, bottom, right = patches[k, p]
             _lay_plain(image, top, left, bottom, right, covers[k, p])
@@ -234,27 +234,6 @@ def _paint_vehicle(image: F32, view: F64, vehicle: int, x: float, y: float, colo
         lay_box(image, scale, at_x, at_y, 2 * half_width, 2 * half_length, colours[3])
     if vehicle == 0:
         lay_box(image, scale, left + HALF[0] - STRIPE_WIDTH / 2, top, STRIPE_WIDTH, VEHICLE_LENGTH, colours[4])
-
-
-@compiled
-def _blur(image: F32, fraction: float) -> None:
-    """Mix each pixel with a fraction of its neighbours, first across, then down."""
-    if fraction == 0:
-        return
-    height, width = image.shape[0], image.shape[1]
-    for channel in range(3):
-        for row in range(height):
-            before = image[row, 0, channel]
-            for column in range(width):
-                here, after = image[row, column, channel], image[row, min(column + 1, width - 1), channel]
-                image[row, column, channel] = here + fraction * (before + after - 2 * here)
-                before = here
-        for column in range(width):
-            before = image[0, column, channel]
-            for row in range(height):
-                here, after = image[row, column, channel], image[min(row + 1, height - 1), column, channel]
-                image[row, column, channel] = here + fraction * (before + after - 2 * here)
-                before = here
 
 
 @compiled

@@ -116,6 +116,7 @@ def observe(rules: Rules, states: NDArray[Any], observation: ObservationLike) ->
         piece = flat[start : start + CHUNK]
         rows = np.arange(piece.size)
         sim.games[rows] = piece
+        observer.reset(rows)
         pieces.append(observer.observe(sim, rows))
     if isinstance(pieces[0], dict):
         return {name: _joined([piece[name] for piece in pieces], states.shape) for name in pieces[0]}

@@ -70,9 +70,10 @@ class DeepQLearnConfig(AgentConfig):
     def check_run(self, run: "TrainConfig") -> None:
         """Raise ValueError if the run is not one of the original game, or its network or replay buffer is too large."""
         seen, envs = run.observation, run.envs
-        if seen.kind != "vector" or run.encoder.is_used or run.device == "cuda":
+        if seen.kind != "vector" or seen.is_weak or run.encoder.is_used or run.device == "cuda":
+            weak = "a weakened sensor, " if seen.is_weak else ""
             raise ValueError(
-                f"deepqlearn learns from the game's own vector, on the CPU, not from kind={seen.kind!r}, "
+                f"deepqlearn learns from the game's own vector, on the CPU, not from {weak}kind={seen.kind!r}, "
                 f"encoder={run.encoder.name!r}, device={run.device!r}; leave --obs, --encoder and --device out"
             )
         if (envs.num_envs, envs.reward) != (1, "mit"):

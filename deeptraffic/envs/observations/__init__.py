@@ -16,10 +16,12 @@ from dataclasses import fields
 from typing import Any
 
 from deeptraffic.envs.observations.observation import Observation, Observer, select_env
+from deeptraffic.envs.observations.presets import PRESETS
 
 __all__ = [
     "OBSERVATIONS",
     "OPTIONS",
+    "PRESETS",
     "Observation",
     "ObservationLike",
     "Observer",
@@ -44,7 +46,7 @@ OPTIONS = tuple(dict.fromkeys(each.name for kind in OBSERVATIONS.values() for ea
 
 
 def make_observation(value: ObservationLike, **options: Any) -> Observation:
-    """Return the observation named by its kind, by a mapping of kind and options, or by itself.
+    """Return the observation named by its kind or preset, by a mapping of kind and options, or by itself.
 
     An option that is None, or that only other kinds have and that is at their default, is taken as left out.
     Raises ValueError with the value, the limit and the remedy.
@@ -61,8 +63,14 @@ def make_observation(value: ObservationLike, **options: Any) -> Observation:
             f"got {value!r:.80}"
         )
     name = options.pop("kind", "vector")
+    if isinstance(name, str) and name in PRESETS:
+        options = {**PRESETS[name].options, **options}
+        name = options.pop("kind")
     if not isinstance(name, str) or name not in OBSERVATIONS:
-        raise ValueError(f"observation kind must be one of {', '.join(OBSERVATIONS)}, got {name!r:.80}")
+        raise ValueError(
+            f"observation kind must be one of {', '.join(OBSERVATIONS)}, or a preset ({', '.join(PRESETS)}), "
+            f"got {name!r:.80}"
+        )
     kind = OBSERVATIONS[name]
     own = [each.name for each in fields(kind) if each.init]
     given = {option: choice for option, choice in options.items() if choice is not None}

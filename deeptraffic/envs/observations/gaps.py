@@ -43,8 +43,8 @@ class GapsObservation(FlatObservation):
         return self.sensor.columns * GAP_FEATURES
 
     def layers(self, rules: Rules) -> tuple[Layer, ...] | None:
-        """The layer of gap features."""
-        return (Gaps(**self.sensor._asdict(), empty=rules.empty),)
+        """The layer of gap features; None for a weakened sensor."""
+        return None if self.is_weak else (Gaps(**self.sensor._asdict(), empty=rules.empty),)
 
     def mirror(self) -> I64 | None:
         """Exchange the lanes."""

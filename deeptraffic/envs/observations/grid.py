@@ -62,7 +62,7 @@ class GridObservation(FrameObservation, SensorObservation):
     contest_kind: ClassVar[bool] = True
     axis: ClassVar[int] = 0
 
-    def frame_space(self, rules: Rules) -> spaces.Box:
+    def present_space(self, rules: Rules) -> spaces.Box:
         """Return the space of (4, P+Q, 2L+1) values."""
         self.sensor.check(rules)
         shape, dtype = self._image

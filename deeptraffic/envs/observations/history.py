@@ -1,4 +1,4 @@
-"""Histories of observations: previous features with their actions (`ObservationHistory`), and frames (`FrameHistory`).
+"""Histories of observations: features with their actions (`ObservationHistory`), frames, and delayed observations.
 
 Both move on by one step where an action was carried out, and replace the latest entry where none was.
 """
@@ -6,6 +6,7 @@ Both move on by one step where an action was carried out, and replace the latest
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
 from deeptraffic.sim.compiled import compiled
@@ -119,6 +120,39 @@ class FrameHistory:
     def arrays(self) -> Arrays:
         """Return the arrays that later observations depend on, by name."""
         return {"frames": self.frames, "newest": self.newest, "moved": self.moved}
+
+
+class Delay:
+    """Observations of B envs, arrays or dicts of them, from some decisions before.
+
+    Args:
+        num_envs: B
+        space: of one env's observation
+        latency: [decisions] age of what `stack` returns
+    """
+
+    def __init__(self, num_envs: int, space: spaces.Space, latency: int) -> None:
+        parts = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+        self.parts = {
+            name: FrameHistory(num_envs, tuple(part.shape or ()), np.dtype(part.dtype), delay=latency)
+            for name, part in parts.items()
+        }
+
+    def reset(self, env_indices: I64 | slice) -> None:
+        """Empty the history of these envs: the next observation stands for those before it."""
+        for part in self.parts.values():
+            part.reset(env_indices)
+
+    def stack(self, sim: Simulator, env_indices: I64, obs: Any, actions: ArrayLike | None) -> Any:
+        """Take observations (len(env_indices), ...) into the history; return those of `latency` steps before."""
+        if isinstance(obs, dict):
+            return {name: self.parts[name].stack(sim, env_indices, part, actions) for name, part in obs.items()}
+        return self.parts[""].stack(sim, env_indices, obs, actions)
+
+    def arrays(self) -> Arrays:
+        """Return the arrays that later observations depend on, by name."""
+        parts = self.parts.items()
+        return {f"delay.{name}.{array}": values for name, part in parts for array, values in part.arrays().items()}
 
 
 @compiled

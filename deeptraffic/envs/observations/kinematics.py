@@ -6,6 +6,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from deeptraffic.envs.observations.degradation import WeakSpeeds
 from deeptraffic.envs.observations.observation import Floats, Observation, run_loop
 from deeptraffic.settings import choice, integer
 from deeptraffic.sim.compiled import compiled
@@ -80,7 +81,7 @@ def describe_vehicle(rules: Rules, game: Game, agent: int, j: int, out: Floats) 
 
 
 @dataclass(frozen=True)
-class KinematicsObservation(Observation):
+class KinematicsObservation(WeakSpeeds, Observation):
     """The own car and the K nearest vehicles, nearest first, as a dict of ego, vehicles and mask.
 
     float32, in -2..2:

@@ -17,7 +17,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
-from deeptraffic.envs.observations.history import FrameHistory, ObservationHistory
+from deeptraffic.envs.observations.degradation import NO_RUN, Scene, WeakCells, Weakness
+from deeptraffic.envs.observations.history import Delay, FrameHistory, ObservationHistory
 from deeptraffic.policies.layers import Layer
 from deeptraffic.settings import Checked, choice, integer
 from deeptraffic.sim.engine import Simulator, run_in_chunks
@@ -70,9 +71,28 @@ class Observation(Checked, ABC):
         """Return the permutation of a flat observation's entries that exchanges left and right; None without one."""
         return None
 
+    def present_space(self, rules: Rules) -> spaces.Space:
+        """Return the space of one env's present observation, without a temporal window."""
+        return self.space(rules)
+
     def history(self, rules: Rules, num_envs: int) -> ObservationHistory | FrameHistory | None:
         """Return the history of num_envs envs with which observations are stacked; None without a temporal window."""
         return None
+
+    @property
+    def weakness(self) -> Weakness | None:
+        """How a weak sensor changes the scene; None if it observes the simulator's own."""
+        return None
+
+    @property
+    def latency(self) -> int:
+        """[decisions] age of what is seen."""
+        return 0
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether its sensor is weakened, see `deeptraffic.envs.observations.degradation`."""
+        return self.latency > 0 or self.weakness is not None
 
     @property
     def sensor(self) -> Sensor:
@@ -86,12 +106,12 @@ class Observation(Checked, ABC):
 
     @property
     def contest(self) -> bool:
-        """Whether a contest's entrant could know all of it: a contest kind over at most 3 lanes to each side."""
-        return self.contest_kind and self.sensor.lanes_side <= CONTEST_LANES_SIDE
+        """Whether a contest's entrant has it: a contest kind over at most 3 lanes to each side, not weakened."""
+        return self.contest_kind and self.sensor.lanes_side <= CONTEST_LANES_SIDE and not self.is_weak
 
 
 @dataclass(frozen=True)
-class SensorObservation(Observation):
+class SensorObservation(WeakCells, Observation):
     """Observation computed from the sensor's cells.
 
     An environment narrows the sensor to its road, see `Sensor.narrowed`: lanes_side to at most lanes - 1, patches_ahead
@@ -147,6 +167,10 @@ class FlatObservation(SensorObservation):
             low[one_hot], high[one_hot] = 0.0, self.size
         return spaces.Box(low, high, dtype=np.dtype(self.dtype).type)
 
+    def present_space(self, rules: Rules) -> spaces.Box:
+        """Return the space of the features alone."""
+        return spaces.Box(self.low, self.high, (self.size,), np.dtype(self.dtype).type)
+
     def observe(self, sim: Simulator, env_indices: I64, agent: int) -> Floats:
         """Return the features (len(env_indices), size), without the temporal window."""
         size, dtype = self._features
@@ -178,18 +202,18 @@ class FrameObservation(Observation):
     axis: ClassVar[int]  # of the channels: 0 or -1
 
     @abstractmethod
-    def frame_space(self, rules: Rules) -> spaces.Box:
+    def present_space(self, rules: Rules) -> spaces.Box:
         """Return the space of one frame; ValueError if it is impossible on this road."""
 
     def space(self, rules: Rules) -> spaces.Box:
         """Return the space of a stack of temporal_window + 1 frames."""
-        frame, count = self.frame_space(rules), self.temporal_window + 1
+        frame, count = self.present_space(rules), self.temporal_window + 1
         low, high = (np.concatenate([bound] * count, self.axis) for bound in (frame.low, frame.high))
         return spaces.Box(low, high, dtype=frame.dtype.type)
 
     def history(self, rules: Rules, num_envs: int) -> FrameHistory | None:
         """Return the history of frames; None without a temporal window."""
-        frame, shown = self.frame_space(rules), self.temporal_window + 1
+        frame, shown = self.present_space(rules), self.temporal_window + 1
         return FrameHistory(num_envs, frame.shape, frame.dtype, self.axis, shown) if shown > 1 else None
 
 
@@ -210,7 +234,7 @@ def run_loop(
 
 
 class Observer:
-    """Computes one agent's observations in the envs of a simulator, and keeps the history of a temporal window.
+    """Computes one agent's observations in the envs of a simulator; keeps what a temporal window or latency needs.
 
     Args:
         rules: of the simulator
@@ -232,11 +256,19 @@ class Observer:
         self.observation, self.agent = observation, agent
         self.space: spaces.Space = observation.space(rules)
         self._history = observation.history(rules, num_envs)
+        latency = observation.latency
+        self._delay = Delay(num_envs, observation.present_space(rules), latency) if latency else None
+        self._weakness = observation.weakness
+        self._run_keys = np.full(num_envs, NO_RUN)
+        self._scene: Scene | None = None
 
     def reset(self, env_indices: ArrayLike | None = None) -> None:
         """Empty the history of these envs (all by default): call it when they start a new episode."""
-        if self._history is not None:
-            self._history.reset(slice(None) if env_indices is None else np.asarray(env_indices, np.int64))
+        some = slice(None) if env_indices is None else np.asarray(env_indices, np.int64)
+        self._run_keys[some] = NO_RUN
+        for history in (self._delay, self._history):
+            if history is not None:
+                history.reset(some)
 
     def observe(self, sim: Simulator, env_indices: ArrayLike | None = None, actions: ArrayLike | None = None) -> Any:
         """Return observations of these envs (all by default), a new (B, *shape) array or a dict of such arrays.
@@ -244,18 +276,37 @@ class Observer:
         actions: (B,) just carried out, which move a temporal window on by one step; None or -1 leaves it
         """
         chosen = sim.env_indices if env_indices is None else np.atleast_1d(np.asarray(env_indices, np.int64))
-        obs = self.observation.observe(sim, chosen, self.agent)
-        return obs if self._history is None else self._history.stack(sim, chosen, obs, actions)
+        seen = sim if self._weakness is None else self._perceived(sim, chosen, self._weakness)
+        obs = self.observation.observe(seen, chosen, self.agent)
+        for history in (self._delay, self._history):
+            if history is not None:
+                obs = history.stack(sim, chosen, obs, actions)
+        return obs
 
     def get_state(self) -> dict[str, NDArray]:
-        """Return copies of the arrays that later observations depend on; empty without a temporal window."""
-        return {} if self._history is None else {name: part.copy() for name, part in self._history.arrays().items()}
+        """Return copies of the arrays that later observations depend on; empty for what depends on the state alone."""
+        return {name: part.copy() for name, part in self._arrays().items()}
 
     def set_state(self, state: dict[str, NDArray]) -> None:
         """Continue from what `get_state` returned."""
-        if self._history is not None:
-            for name, part in self._history.arrays().items():
-                part[:] = state[name]
+        for name, part in self._arrays().items():
+            part[:] = state[name]
+
+    def _arrays(self) -> dict[str, NDArray]:
+        arrays = {} if self._history is None else self._history.arrays()
+        arrays |= {} if self._delay is None else self._delay.arrays()
+        return arrays if self._weakness is None else arrays | {"run_keys": self._run_keys}
+
+    def _perceived(self, sim: Simulator, env_indices: I64, weakness: Weakness) -> Scene:
+        """Return the scene as the weak sensor perceives it in these envs."""
+        if self._scene is None:
+            self._scene = Scene(sim, weakness, self._run_keys)
+        self._scene.perceive(sim, env_indices, self.agent)
+        return self._scene
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the scene behind: a copy makes its own."""
+        return {**self.__dict__, "_scene": None}
 
 
 def select_env(obs: Any, k: int) -> Any:

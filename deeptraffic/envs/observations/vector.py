@@ -42,9 +42,9 @@ class VectorObservation(FlatObservation):
         """(2L+1) * (P+Q) cells."""
         return self.sensor.size
 
-    def layers(self, rules: Rules) -> tuple[Layer, ...]:
-        """No layer: it is what a policy file reads."""
-        return ()
+    def layers(self, rules: Rules) -> tuple[Layer, ...] | None:
+        """No layer: it is what a policy file reads; None for a weakened sensor."""
+        return None if self.is_weak else ()
 
     def mirror(self) -> I64 | None:
         """Exchange the columns of cells."""

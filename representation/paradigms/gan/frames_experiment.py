@@ -14,13 +14,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from deeptraffic.figure import BLUE, GREY, empty_figure, save_figure, style_axes
+from deeptraffic.render.styles import STYLE_SETS
 from deeptraffic.sim.rules import Rules
 from representation.data.frames import label_maps, paint_frames
 from representation.data.labels import SCENES, scene_class
 from representation.data.rasters import decode_rasters, settle
 from representation.data.recording import RecordingConfig, observe, record
 from representation.data.sensor_noise import SensorNoise
-from representation.data.styles import STYLE_SETS
 from representation.encoder import Encoder
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob, run_experiment
 from representation.fit import FitConfig

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from deeptraffic.render.styles import STYLE_SETS, STYLES
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018, RoadConfig
 from representation.data.frames import EGO, MARK, SHOULDER, VEHICLE, draw_cameras, label_maps, paint_frames, rollout
 from representation.data.recording import Recording, RecordingConfig, record
-from representation.data.styles import STYLE_SETS, STYLES
 
 SIZE = (70, 80)  # 10 px of road down and 2 px across are one pixel
 
