@@ -16,7 +16,7 @@ THEN = "then."  # begins the settings of a second algorithm
 
 def train(
     algo: str = typer.Argument(..., help=f"Algorithm: {', '.join(ALGORITHMS)}."),
-    obs: str | None = typer.Option(None, help="Observation: a kind, such as vector or grid, or a preset, such as two-frames."),
+    obs: str | None = typer.Option(None, help="Kind of observation, such as grid, or a preset, such as two-frames."),
     encoder: str | None = typer.Option(None, help="Name of an encoder, or a weights file of `deeptraffic pretrain`."),
     teacher: str | None = typer.Option(None, help="Policy that distil imitates.", show_default="champion-solo"),
     init: str | None = typer.Option(
