@@ -20,7 +20,8 @@ from deeptraffic.envs.observations import make_observation
 from deeptraffic.policies.base import DEFAULT_RULES, Policy
 from deeptraffic.policies.builtin import BUILTINS, make_builtin
 from deeptraffic.policies.convnetjs.read import ConvNetJSFile, read_convnetjs
-from deeptraffic.policies.file import KEY, read_policy
+from deeptraffic.policies.file import KEY, MAX_FILE, read_policy
+from deeptraffic.policies.file_types import EMPTY, FROM_WEIGHTS, SUFFIXES, binary_type, file_type, is_text
 from deeptraffic.sim.rules import RoadConfig
 
 POLICY_NAMES = (*BUILTINS, *CHAMPIONS)
@@ -58,13 +59,26 @@ def _find_policy(name: str | Path, rules: int | None, seed: int) -> Policy:
 
 def load_file(path: Path) -> Policy:
     """Return the policy in a policy file, or in a submission to the original game."""
-    return read_original(path).policy() if path.suffix == ".js" else read_policy(path).policy()
+    return read_original(path).policy() if is_original(path) else read_policy(path).policy()
+
+
+def is_original(path: Path) -> bool:
+    """Whether a file is one of the original game: it ends in .js, or is text that loads a network's weights."""
+    if path.suffix.lower() == ".js":
+        return True
+    if path.suffix == ".safetensors" or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return is_text(file.read(4096)) and b"fromJSON" in path.read_bytes()
 
 
 def read_original(path: Path) -> ConvNetJSFile:
     """Return the submission in an original game's file."""
+    content = path.read_bytes()
+    if found := EMPTY if not content else binary_type(content):
+        raise ValueError(f"{path}: this is {found.name}, not a file of the original game; {found.remedy}")
     try:
-        return read_convnetjs(path.read_text(encoding="utf-8"), path.stem)
+        return read_convnetjs(content.decode("utf-8"), path.stem)
     except UnicodeDecodeError:
         raise ValueError(f"{str(path)!r} is no UTF-8 text; save the submission as a text file") from None
     except ValueError as error:
@@ -74,13 +88,29 @@ def read_original(path: Path) -> ConvNetJSFile:
 def load_run(path: Path) -> Policy:
     """Return the network of a run folder as a policy; ValueError if the folder holds no run, or no network yet."""
     if not is_run_folder(path):
-        raise ValueError(f"folder {str(path)!r} holds no training run (no config.json); name the folder of a run")
+        raise ValueError(f"folder {str(path)!r} holds no training run (no config.json); {_folder_remedy(path)}")
     run = RunFolder(path)
     settings = run.settings()
     if not run.best_file.exists():
         raise ValueError(f"the run in {str(path)!r} has no network yet; let it train until its first evaluation")
     label = f"{settings['algo']} {path.resolve().name}"
     return load_network(run.best_file, settings, label)
+
+
+def _folder_remedy(path: Path) -> str:
+    """Return what helps somebody who named a folder that is no training run, from the files in it."""
+    if (path / "saved_model.pb").is_file():
+        return f"this is a TensorFlow SavedModel: {FROM_WEIGHTS}"
+    files = sorted(file for file in path.iterdir() if file.is_file())
+    if policies := [file for file in files if file.suffix in (".safetensors", ".js")]:
+        return f"name a file in it, such as {policies[0]}"
+    for file in files:
+        if file.suffix.lower() in SUFFIXES:
+            with file.open("rb") as opened:
+                found = file_type(opened.read(MAX_FILE), file.name)
+            if found is not None:
+                return f"its {file.name} is {found.name}: {found.remedy}"
+    return "name the folder of a run"
 
 
 def load_network(source: Path | bytes, settings: dict[str, Any], label: str) -> Policy:

@@ -173,7 +173,7 @@ def test_random_actions_are_said_and_turned_off(run: Run, tmp_path: Path) -> Non
     other = json.loads(run(random, *OPEN, "--seed", "1", "--json").out)
     assert other["epsilon"] == 0.5 and other["mean_mph"] != lines[0.5]
     table = run(random, *OPEN)
-    assert "50% of all decisions" in table.out and "--epsilon 0 turns that off" in table.err
+    assert "50% of all" in table.out and "--epsilon 0 turns that off" in table.err
     assert "50%" not in run(random, *OPEN, "--epsilon", "0").out
 
 

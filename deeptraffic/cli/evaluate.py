@@ -123,7 +123,7 @@ def print_score(score: "Score") -> None:
     table.add_row("time", f"{score.seconds:.1f} s")
     results.print(table)
     if score.epsilon > 0.0:
-        messages.print(f"{score.policy}: {random_actions(score.epsilon)}.", highlight=False, markup=False)
+        _say(f"{score.policy}: {random_actions(score.epsilon)}.")
     if score.access != "contest":
         messages.print(f"This policy is {score.access}: it observes more than a contest entry may. Do not compare.")
 

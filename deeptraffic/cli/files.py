@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from agents.loader import load_policy, read_original
+from agents.loader import is_original, load_policy, read_original
 from deeptraffic.cli.policies import OWN, POLICY_HELP, Epsilon
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 
@@ -91,7 +91,7 @@ def _find_file(name: str) -> "PolicyFile | Policy":
     champion = registry.CHAMPIONS.get(name)
     path = registry.FOLDER / champion.file if champion and champion.planner is None else Path(name)
     if path.is_file():
-        return pack_convnetjs(read_original(path)) if path.suffix == ".js" else read_policy(path)
+        return pack_convnetjs(read_original(path)) if is_original(path) else read_policy(path)
     policy = load_policy(name)
     return _pack(policy, None, "") if isinstance(policy, NetworkPolicy) else policy
 

@@ -28,7 +28,8 @@ def load_announced(name: str, rules: int | None = None, epsilon: float | None = 
     """Return the policy, as `load_policy`; says on standard error if it acts at random."""
     policy = load_policy(name, rules, epsilon=epsilon)
     if policy.epsilon > 0.0:
-        messages.print(f"{policy.label}: {random_actions(policy.epsilon)}", highlight=False, markup=False)
+        text = f"{policy.label}: {random_actions(policy.epsilon)}."
+        messages.print(text, highlight=False, markup=False, soft_wrap=True)
     return policy
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.policies.convnetjs.read import ConvNetJSFile
+from deeptraffic.policies.file_types import FROM_WEIGHTS, file_type
 from deeptraffic.policies.layers import Tensors
 from deeptraffic.policies.manifest import (
     MAX_FACTS,
@@ -42,6 +43,7 @@ from deeptraffic.sim.rules import Sensor
 MAX_FILE = 16_000_000  # [bytes]
 MAX_HEADER = 64_000  # [bytes]
 MAX_TENSORS = 256
+SAFETENSORS = f"this is a safetensors file, but not a policy file; name the folder of its run, or {FROM_WEIGHTS}"
 MAX_AXES = 4
 KEY = "deeptraffic_policy"  # of the manifest in the header's metadata
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -202,6 +204,8 @@ def _stored(network: Network) -> list[tuple[str, str, NDArray[Any]]]:
 def read_policy(source: str | Path | bytes) -> PolicyFile:
     """Return the policy in a file, or in a file's content; PolicyFileError, which names the fault, if it holds none."""
     content = source if isinstance(source, bytes) else _read_bytes(Path(source))
+    if not isinstance(source, bytes) and (found := file_type(content, str(source))):
+        raise PolicyFileError(f"{source}: {found.refusal}")
     try:
         return _parse(content)
     except PolicyFileError:
@@ -215,10 +219,13 @@ def _read_bytes(path: Path) -> bytes:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
             raise PolicyFileError(f"{str(path)!r} is no regular file")
-        if found.st_size > MAX_FILE:
-            raise PolicyFileError(f"the file has {found.st_size} bytes; a policy file has at most {MAX_FILE}")
         with path.open("rb") as file:
-            return file.read(MAX_FILE + 1)  # it may have grown
+            content = file.read(MAX_FILE + 1)
+        if len(content) > MAX_FILE:
+            foreign = file_type(content, path.name)
+            reason = f"; {foreign.refusal}" if foreign else ""
+            raise PolicyFileError(f"the file has {found.st_size} bytes; a policy file has at most {MAX_FILE}{reason}")
+        return content
     except OSError as error:
         raise PolicyFileError(f"{str(path)!r} cannot be read: {error.strerror}") from None
 
@@ -227,11 +234,9 @@ def _parse(content: bytes) -> PolicyFile:
     header, start = _read_header(content)
     metadata = header.pop("__metadata__", None)
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise PolicyFileError("the header has no __metadata__ of strings: this is not a policy file")
+        raise PolicyFileError(f"the header has no __metadata__ of strings: {SAFETENSORS}")
     if KEY not in metadata:
-        raise PolicyFileError(
-            f"the header's __metadata__ has no {KEY}: this is a safetensors file, but not a policy file"
-        )
+        raise PolicyFileError(f"the header's __metadata__ has no {KEY}: {SAFETENSORS}")
     manifest = read_manifest(metadata[KEY])
     network = Network(manifest.observation.inputs, manifest.layers, _tensors(header, memoryview(content)[start:]))
     return PolicyFile(manifest, network)

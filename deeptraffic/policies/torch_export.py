@@ -54,7 +54,8 @@ def export_torch(
     """Return a module that maps observations (B, D) to outputs (B, 5), one for each action, as a policy file.
 
     Args:
-        module: a Sequential, nested at will, or a single module; the largest output is the action
+        module: a Sequential, nested at will, a single module, or the policy of a Stable-Baselines3 model over the
+            sensor's cells (`PPO.load("model.zip").policy`); the largest output is the action
         sensor: what it observes; with a temporal window as `input_size` says
         label: name of the policy
         temporal_window, rules, other_agents: as in `NetworkPolicy`
@@ -157,6 +158,9 @@ class NetworkBuilder:
             self.add(SIMPLE[kind](module), {})
         elif kind in READERS:
             READERS[kind](self, module)
+        elif parts := sb3_network(module):
+            for part in parts:
+                self.module(part)
         elif kind not in NOTHING:
             raise ValueError(f"{kind} has no counterpart among the layers of a policy file; {INSTEAD}")
 
@@ -250,6 +254,20 @@ class NetworkBuilder:
         elif len(sizes) != 2:
             raise ValueError(f"Unflatten to {sizes}; a vector becomes an image of one channel or a set (K, D)")
         self.add(v.Reshape(shape=sizes), {})
+
+
+def sb3_network(module: Any) -> "list[nn.Module]":
+    """Return the modules from observation to actions of a Stable-Baselines3 policy (`model.policy`); [] for another.
+
+    Of an actor-critic policy (PPO, A2C) they are the actor's, of a Q-network (DQN) those of the action values.
+    """
+    if hasattr(module, "mlp_extractor") and hasattr(module, "action_net") and not hasattr(module, "lstm_actor"):
+        parts = [module.pi_features_extractor, module.mlp_extractor.policy_net, module.action_net]
+    elif hasattr(module, "q_net"):
+        parts = [module.q_net.features_extractor, module.q_net.q_net]
+    else:
+        return []
+    return [part for part in parts if type(part).__name__ != "FlattenExtractor"]  # which leaves a vector as it is
 
 
 def _numbers(module: Any, **names: str) -> dict[str, NDArray[Any]]:

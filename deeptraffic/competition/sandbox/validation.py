@@ -9,7 +9,6 @@ checked like any untrusted input (`from_report`).
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from deeptraffic.competition.sandbox.limits import EVALUATION, VALIDATION, Limit
 from deeptraffic.policies.convnetjs.parse import ConvNetJSError
 from deeptraffic.policies.convnetjs.read import read_convnetjs
 from deeptraffic.policies.file import PolicyFile, PolicyFileError, pack_convnetjs, policy_content, read_policy
+from deeptraffic.policies.file_types import binary_type, is_policy_file, is_text
 from deeptraffic.policies.layers import LAYER_KINDS
 from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.settings import check_real
@@ -256,8 +256,8 @@ def _parse(content: bytes, filename: str) -> tuple[PolicyFile, str]:
     """Return the policy in a file, and which kind of file it was."""
     if not content:
         raise InvalidSubmission("format", f"the file is empty; {REMEDY}")
-    if refused := refused_file_type(content):
-        raise InvalidSubmission("format", f"this is {refused}; {REMEDY}")
+    if refused := binary_type(content):
+        raise InvalidSubmission("format", f"this is {refused.name}; {REMEDY}")
     suffix = PurePath(filename).suffix.lower()
     if is_policy_file(content) or suffix == ".safetensors":
         try:
@@ -313,67 +313,3 @@ def facts_of(policy_file: PolicyFile, policy: NetworkPolicy, kind: str) -> dict[
         "activations": policy.program.net.scratch.size,
         "state_values": policy.driver.history.shape[1] + policy.driver.memory.shape[1],
     }
-
-
-# --- file types ---------------------------------------------------------------------------------------------------
-
-# Protobuf: ir_version first, then producer or graph, one of which names itself.
-ONNX = re.compile(rb"\x08[\x01-\x14][\x12:B].{0,4000}(onnx|pytorch|graph)", re.DOTALL)
-PICKLE = "a pickle, which could run any code when it is opened"
-SIGNATURES: tuple[tuple[bytes, str], ...] = (
-    *((b"\x80" + bytes([protocol]), PICKLE) for protocol in range(2, 6)),
-    (b"PK\x03\x04", "a zip archive"),
-    (b"PK\x05\x06", "a zip archive"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"BZh", "a bzip2 archive"),
-    (b"\xfd7zXZ\x00", "an xz archive"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
-    (b"Rar!", "a RAR archive"),
-    (b"\x28\xb5\x2f\xfd", "a zstd archive"),
-    (b"\x89HDF", "a Keras or HDF5 file"),
-    (b"\x93NUMPY", "a NumPy array"),
-    (b"\x7fELF", "a program"),
-    (b"MZ", "a program"),
-    (b"#!", "a script"),
-    (b"%PDF", "a PDF document"),
-    (b"\x89PNG", "an image"),
-    (b"\xff\xd8\xff", "an image"),
-    (b"GIF8", "an image"),
-    (b"GGUF", "a GGUF model"),
-)
-ZIP_MEMBERS = (  # names that the first members of a zip archive have
-    (b"data.pkl", "a PyTorch file (.pt), a pickle in a zip archive, which could run any code when it is opened"),
-    (b"stable_baselines3", "a Stable-Baselines3 zip, which holds pickles, which could run any code"),
-    (b"policy.pth", "a Stable-Baselines3 zip, which holds pickles, which could run any code"),
-    (b".npy", "a NumPy archive (.npz)"),
-)
-
-
-def refused_file_type(content: bytes) -> str | None:
-    """Return a file's type by its signature, if it is one that is never accepted, whatever the file's name says."""
-    if is_policy_file(content):  # the length of its header may look like another type's signature
-        return None
-    for signature, name in SIGNATURES:
-        if content.startswith(signature):
-            if signature.startswith(b"PK"):
-                return next((inner for member, inner in ZIP_MEMBERS if member in content), name)
-            return name
-    if content[257:262] == b"ustar":
-        return "a tar archive"
-    if content[4:8] == b"TFL3":
-        return "a TensorFlow Lite model"
-    if ONNX.match(content):
-        return "an ONNX model, which may hold any graph"
-    return None
-
-
-def is_policy_file(content: bytes) -> bool:
-    """Whether a file starts as a policy file does: eight bytes of length, then an object."""
-    return content[8:9] == b"{" and int.from_bytes(content[:8], "little") < 1 << 32
-
-
-def is_text(content: bytes) -> bool:
-    """Whether the first bytes of a file are text, nearly all of them."""
-    beginning = content[:4096].decode("utf-8", "replace")
-    readable = sum(c in "\r\n\t" or (c.isprintable() and c != "\ufffd") for c in beginning)
-    return readable > 0.95 * len(beginning)
