@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from deeptraffic.settings import parse_setting
-from representation.experiment import Experiment, ExperimentResult, TrainingJob, run_experiment
+from representation.experiment import MAX_SEED, Experiment, ExperimentResult, TrainingJob, run_experiment
 
 PARADIGMS = (
     "feed-forward network",
@@ -24,8 +24,7 @@ EXPERIMENTS: dict[str, str] = {
     "dense-speed": "representation.paradigms.feedforward.experiment:DenseSpeed",
     "dense-scene": "representation.paradigms.feedforward.experiment:DenseScene",
     "conv-scene": "representation.paradigms.convolutional.experiment:ConvScene",
-    "conv-manoeuvre": "representation.paradigms.convolutional.video_experiment:ConvManoeuvre",
-    "conv-invariance": "representation.paradigms.convolutional.invariance_experiment:ConvInvariance",
+    "conv-manoeuvre": "representation.paradigms.convolutional.experiment:ConvManoeuvre",
     "conv-detection": "representation.paradigms.convolutional.detection_experiment:ConvDetection",
     "recurrent-speed": "representation.paradigms.recurrent.experiment:RecurrentSpeed",
     "recurrent-drive": "representation.paradigms.recurrent.experiment:RecurrentDrive",
@@ -39,15 +38,13 @@ EXPERIMENTS: dict[str, str] = {
     "vae": "representation.paradigms.autoencoder.experiment:Variational",
     "scene-gan": "representation.paradigms.gan.experiment:SceneGan",
     "conditional-gan": "representation.paradigms.gan.experiment:ConditionalGan",
-    "pix2pix": "representation.paradigms.gan.frames_experiment:LabelsToFrames",
-    "gan-perception": "representation.paradigms.gan.frames_experiment:GanPerception",
+    "pix2pix": "representation.paradigms.gan.pix2pix_experiment:LabelsToFrames",
     "attention-lanes": "representation.beyond.attention.experiment:AttentionLanes",
-    "combined-speed": "representation.beyond.attention.experiment:CombinedSpeed",
+    "combined-speed": "representation.beyond.combined.experiment:CombinedSpeed",
     "transfer": "representation.beyond.transfer.experiment:TransferExperiment",
     "memory-speed": "representation.beyond.memory.experiment:MemorySpeed",
     "capsule-scene": "representation.beyond.capsules.experiment:CapsuleScene",
     "meta-learning": "representation.beyond.meta.experiment:MetaLearning",
-    "multi-task": "representation.beyond.multitask.experiment:MultiTaskExperiment",
 }
 
 
@@ -63,6 +60,11 @@ def find_experiment(name: str) -> Experiment:
     return experiment
 
 
+def folder_name(name: str, seed: int) -> str:
+    """Return the name of the folder of an experiment's seed."""
+    return f"{name}-seed-{seed}" if seed else name
+
+
 def pretrain(
     name: str,
     folder: str | Path | None = None,
@@ -70,21 +72,24 @@ def pretrain(
     scale: float = 1.0,
     cache: str | Path | None = None,
     console: Console | None = None,
+    seed: int = 0,
 ) -> ExperimentResult:
     """Run an experiment and return its result.
 
     Args:
         name: of the experiment
-        folder: to work in; None for runs/pretrain/NAME
+        folder: to work in; None for runs/pretrain and `folder_name`
         settings: fields of `representation.fit.FitConfig`, "key=value" each
         scale: fraction of the full data and epochs, in (0, 10]
         cache: folder of cached recordings
+        seed: of initial weights, shuffling and recorded runs
     """
+    if not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"seed must be an integer in [0, {MAX_SEED}], got {seed}")
     if not 0 < scale <= 10:
         raise ValueError(f"scale must be in (0, 10], got {scale}")
     experiment = find_experiment(name)
-    job = TrainingJob(
-        Path(folder or Path("runs") / "pretrain" / name), scale, dict(parse_setting(text) for text in settings)
-    )
+    where = Path(folder or Path("runs") / "pretrain" / folder_name(name, seed))
+    job = TrainingJob(where, scale, seed, dict(parse_setting(text) for text in settings))
     job.cache, job.console = Path(cache) if cache else None, console
     return run_experiment(experiment, job)

@@ -5,28 +5,38 @@
 
 `deeptraffic pretrain NAME` runs one, `deeptraffic report representation` all (`representation/catalog.py` lists them).
 An experiment works in a folder: checkpoints of its trainings, weights, plots, and at its end result.json. The same call
-on the same folder resumes where it stopped.
+on the same folder resumes where it stopped. A seed determines initial weights, shuffling and the recorded runs of every
+split; `PooledMetric` combines the results of several seeds.
 """
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, TypeVar
 
+import numpy as np
+import torch
 from rich.console import Console
 
+from deeptraffic.evaluation.statistics import mean_interval
 from deeptraffic.run_dir import lock_folder, versions, write_json
 from deeptraffic.settings import Settings
+from representation.data.recording import Recording, RecordingConfig, record
 from representation.fit import Arrays, FitConfig, FitResult, Trainable, fit
 
 RESULT = "result.json"
+RUNS_OF_A_SEED, MAX_SEED = 10_000, 98  # recorded runs of each split that belong to one seed; the largest seed
+RATES = (1 / 3, 1.0, 3.0)  # multiples of the learning rate among which `TrainingJob.tune` chooses
+
+Made = TypeVar("Made")
+Model = TypeVar("Model", bound=Trainable)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A value measured on held-out runs, beside the baselines that it has to beat.
+    """A value measured on held-out runs with one seed, beside the baselines that it has to beat.
 
     name: what is measured; unit: "" for a fraction
     value: of the model; baselines: the same metric of simpler methods, by name
@@ -44,16 +54,11 @@ class Metric:
     note: str = ""
 
     @property
-    def beats_baselines(self) -> bool:
-        """Whether the value is better than every baseline's."""
-        return all(self._better(self.value, other) for other in self.baselines.values())
-
-    @property
     def reaches_goal(self) -> bool | None:
         """Whether the value is at least as good as the goal; None without a goal."""
         if self.goal is None:
             return None
-        return self.value == self.goal or self._better(self.value, self.goal)
+        return self.value >= self.goal if self.higher_is_better else self.value <= self.goal
 
     def describe(self) -> str:
         """Return the metric in one line."""
@@ -61,8 +66,79 @@ class Metric:
         goal = "" if self.goal is None else f", goal {self.goal:g} {'reached' if self.reaches_goal else 'missed'}"
         return f"{self.name}: {self.value:.4g}{self.unit and ' ' + self.unit} ({beside or 'no baseline'}{goal})"
 
-    def _better(self, value: float, other: float) -> bool:
-        return value > other if self.higher_is_better else value < other
+
+@dataclass(frozen=True)
+class PooledMetric:
+    """A metric measured with several seeds of weights and data.
+
+    seeds: S of them; values: of the model, (S,); baselines: likewise, by name
+    name, unit, higher_is_better, goal: as of `Metric`; note: of the first seed
+    """
+
+    name: str
+    seeds: Sequence[int]
+    values: Sequence[float]
+    baselines: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    unit: str = ""
+    higher_is_better: bool = True
+    goal: float | None = None
+    note: str = ""
+
+    @classmethod
+    def of(cls, metrics: Mapping[int, Metric]) -> Self:
+        """Pool the same metric of several seeds; ValueError if the seeds measured different things."""
+        first = next(iter(metrics.values()))
+        if any((one.name, list(one.baselines)) != (first.name, list(first.baselines)) for one in metrics.values()):
+            raise ValueError(f"seeds {list(metrics)} measured different things ({first.name!r}); run them again")
+        values = [one.value for one in metrics.values()]
+        beside = {name: [one.baselines[name] for one in metrics.values()] for name in first.baselines}
+        return cls(
+            first.name, list(metrics), values, beside, first.unit, first.higher_is_better, first.goal, first.note
+        )
+
+    @property
+    def mean(self) -> float:
+        """The mean value of the seeds."""
+        return float(np.mean(self.values))
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95% interval of the mean over seeds; None for one seed."""
+        return mean_interval(self.values) if len(self.seeds) > 1 else None
+
+    @property
+    def best_baseline(self) -> str | None:
+        """The baseline with the best mean; None without baselines."""
+        means = {name: float(np.mean(values)) for name, values in self.baselines.items()}
+        best = max if self.higher_is_better else min
+        return best(means, key=lambda name: means[name]) if means else None
+
+    @property
+    def difference(self) -> tuple[float, float, float] | None:
+        """(Mean, lower, upper end of the 95% interval) of value minus best baseline, paired by seed.
+
+        None without baselines, or for one seed.
+        """
+        best = self.best_baseline
+        if best is None or len(self.seeds) < 2:
+            return None
+        gaps = np.subtract(self.values, self.baselines[best])
+        return float(gaps.mean()), *mean_interval(gaps)
+
+    @property
+    def wins(self) -> bool:
+        """Whether the value is better than the best baseline's and the interval of the difference excludes 0."""
+        if self.difference is None:
+            return False
+        _, low, high = self.difference
+        return low > 0 if self.higher_is_better else high < 0
+
+    @property
+    def reaches_goal(self) -> bool | None:
+        """Whether the mean is at least as good as the goal; None without a goal."""
+        if self.goal is None:
+            return None
+        return self.mean >= self.goal if self.higher_is_better else self.mean <= self.goal
 
 
 @dataclass(frozen=True)
@@ -88,6 +164,7 @@ class TrainingJob:
 
     folder: where it works; must exist
     scale: fraction of the full data and epochs: 1 for the report, less for tests and tutorials
+    seed: of initial weights, shuffling and recorded runs
     settings: fields of `FitConfig` that the caller overrides
     cache: folder of cached recordings; None for none
     earlier: seconds and CPU seconds of trainings that earlier sessions made
@@ -95,6 +172,7 @@ class TrainingJob:
 
     folder: Path
     scale: float = 1.0
+    seed: int = 0
     settings: Settings = field(default_factory=dict)
     cache: Path | None = None
     console: Console | None = None
@@ -104,13 +182,41 @@ class TrainingJob:
         """Return a count of runs or examples at this scale."""
         return max(least, round(count * self.scale))
 
+    def record(self, split: str, runs: int, least: int = 8, **config: Any) -> Recording:
+        """Return a recording of so many runs at this scale; seeds have runs of their own, in every split.
+
+        config: further fields of `RecordingConfig`
+        """
+        first = config.pop("first", 0) + self.seed * RUNS_OF_A_SEED
+        return record(RecordingConfig(split=split, runs=self.scaled(runs, least), first=first, **config), self.cache)
+
+    def new(self, make: Callable[[], Made]) -> Made:
+        """Return a new model, its initial weights drawn with this job's seed."""
+        torch.manual_seed(self.seed)
+        return make()
+
     def fit(self, name: str, model: Trainable, train: Arrays, validation: Arrays, config: FitConfig) -> FitResult:
         """Train a model in the subfolder `name`, resuming from its checkpoint; see `representation.fit.fit`."""
-        asked: dict[str, Any] = {"epochs": self.scaled(config.epochs), **self.settings}
+        asked: dict[str, Any] = {"epochs": self.scaled(config.epochs), "seed": self.seed, **self.settings}
         result = fit(model, train, validation, replace(config, **asked), self.folder / name, self.console, name)
         before = result.earlier_seconds, result.earlier_cpu_seconds
         self.earlier = (self.earlier[0] + before[0], self.earlier[1] + before[1])
         return result
+
+    def tune(
+        self, name: str, make: Callable[[], Model], train: Arrays, validation: Arrays, config: FitConfig
+    ) -> tuple[Model, FitResult]:
+        """Train a new model at each of three learning rates; return that of the lowest validation loss, and its result.
+
+        The methods of a comparison get the same budget by it, baselines included.
+        """
+        trained = []
+        for k, factor in enumerate(RATES):
+            start, end = config.learning_rate * factor, config.learning_rate_end * factor
+            rated = replace(config, learning_rate=start, learning_rate_end=end)
+            model = self.new(make)
+            trained.append((model, self.fit(f"{name}-{k}", model, train, validation, rated)))
+        return min(trained, key=lambda pair: pair[1].validation_loss)
 
 
 class Experiment:
@@ -133,10 +239,15 @@ class Experiment:
 def run_experiment(experiment: Experiment, job: TrainingJob) -> ExperimentResult:
     """Run an experiment in its folder, or return the result that the folder already holds.
 
-    Raises ValueError if that result is of another experiment, scale or settings.
+    Raises ValueError if that result is of another experiment, scale, seed or settings.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
-    asked = {"experiment": experiment.name, "scale": job.scale, "settings": dict(job.settings)}
+    asked = {
+        "experiment": experiment.name,
+        "scale": job.scale,
+        "seed": job.seed,
+        "settings": dict(job.settings),
+    }
     with lock_folder(job.folder, job.folder / ".lock"):
         path = job.folder / RESULT
         if path.exists():

@@ -1,40 +1,44 @@
-"""Metrics of predictions: root mean squared error, accuracy, F1 and the confusion matrix.
+"""Metrics of classifications, by scikit-learn, for a known number of classes, of which some may be missing.
 
 Source: van Rijsbergen 1979, "Information Retrieval", chapter 7, for F1 = 2 P R / (P + R), the harmonic mean of
 precision P (fraction of predicted labels that are true) and recall R (fraction of true labels that are predicted).
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-F64 = NDArray[np.float64]
+from representation.experiment import Metric
+
 Labels = NDArray[np.integer[Any]]
-
-
-def rmse(predicted: NDArray[np.floating], target: NDArray[np.floating]) -> float:
-    """Return the root mean squared error of arrays of one shape, in their unit."""
-    return float(np.sqrt(np.mean((np.asarray(predicted, np.float64) - target) ** 2)))
-
-
-def accuracy(predicted: Labels, labels: Labels) -> float:
-    """Return the fraction of correct predictions."""
-    return float(np.mean(predicted == labels))
 
 
 def confusion(predicted: Labels, labels: Labels, classes: int) -> NDArray[np.int64]:
     """Return the confusion matrix (K true classes, K predicted classes)."""
-    counts = np.bincount(np.ravel(labels) * classes + np.ravel(predicted), minlength=classes * classes)
-    return counts.reshape(classes, classes)
+    return confusion_matrix(np.ravel(labels), np.ravel(predicted), labels=range(classes))
 
 
-def class_f1(table: NDArray[np.int64]) -> F64:
-    """Return the F1 of each class (K,) from a confusion matrix; 0 for a class that never occurs."""
-    hits = np.diag(table).astype(np.float64)
-    return 2.0 * hits / np.maximum(table.sum(0) + table.sum(1), 1)  # 2PR / (P + R) = 2 hits / (named + true)
+def class_f1(predicted: Labels, labels: Labels, classes: int) -> NDArray[np.float64]:
+    """Return the F1 of each class (K,); 0 for a class that never occurs."""
+    return f1_score(np.ravel(labels), np.ravel(predicted), labels=range(classes), average=None, zero_division=0.0)
 
 
 def macro_f1(predicted: Labels, labels: Labels, classes: int) -> float:
     """Return the mean F1 of the classes, all weighted equally."""
-    return float(class_f1(confusion(predicted, labels, classes)).mean())
+    return float(class_f1(predicted, labels, classes).mean())
+
+
+def class_metrics(named: Mapping[str, Labels], labels: Labels, classes: Sequence[str], what: str) -> list[Metric]:
+    """Return macro-F1 and accuracy of the labels that each method predicts; the first method is the one measured."""
+    own = next(iter(named))
+    f1 = {name: macro_f1(guess, labels, len(classes)) for name, guess in named.items()}
+    right = {name: float(accuracy_score(labels, guess)) for name, guess in named.items()}
+    by_class = zip(classes, class_f1(named[own], labels, len(classes)), strict=True)
+    note = f"{labels.size:,} of held-out runs; F1: " + ", ".join(f"{name} {value:.3f}" for name, value in by_class)
+    return [
+        Metric(f"macro-F1 of the {what}", f1.pop(own), f1, note=note),
+        Metric(f"accuracy of the {what}", right.pop(own), right),
+    ]

@@ -1,6 +1,7 @@
-"""Plots of the report: confusion matrices, predictions, learning curves, clips, feature maps and grids.
+"""Plots of the report: bars, confusion matrices, predictions, learning curves, clips, maps of features, and roads.
 
-All are small files (about 30 kB), for a page with many of them.
+A road is drawn one way everywhere (`draw_road`): seen from above, ahead is up, the ego car orange, other cars coloured
+by their speed, probabilities as opacity. All plots have 160 dots per inch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,8 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
@@ -29,7 +32,21 @@ from deeptraffic.figure import (
 )
 from deeptraffic.sim.rules import FULL_SPEED_MPH
 
-REPORT_DPI = 80
+REPORT_DPI = 160
+
+
+def save_plot(figure: Figure, path: str | Path, colours: int | None = None) -> Path:
+    """Write a figure of the report and return its path; colours: the most it may have, to keep frames small."""
+    return save_figure(figure, path, REPORT_DPI, colours)
+
+
+def save_bars(values: Mapping[str, float], best: str, label: str, path: str | Path) -> Path:
+    """Plot a bar per name, `best` in colour."""
+    figure = empty_figure((7.0, 0.45 * len(values) + 1.0))
+    axes = figure.add_subplot()
+    style_axes(axes)
+    draw_bars(axes, values, best, label)
+    return save_plot(figure, path)
 
 
 def save_confusion(table: NDArray[np.int64], names: Sequence[str], path: str | Path, title: str) -> Path:
@@ -47,7 +64,7 @@ def save_confusion(table: NDArray[np.int64], names: Sequence[str], path: str | P
     axes.set_yticks(range(len(names)), [f"{name}\n(n = {count:,})" for name, count in counts])
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    return save_figure(figure, path, REPORT_DPI)
+    return save_plot(figure, path)
 
 
 def draw_bars(axes: Axes, values: Mapping[str, float], best: str, label: str, limit: float | None = None) -> None:
@@ -76,38 +93,7 @@ def save_speeds(
     left.legend(frameon=False, loc="upper left")
     style_axes(right, "Error on held-out runs")
     draw_bars(right, errors, next(iter(errors)), "root mean squared error [mph], lower is better")
-    return save_figure(figure, path, REPORT_DPI)
-
-
-def save_morph(
-    frames: NDArray[np.uint8],
-    probabilities: NDArray[np.floating],
-    labels: NDArray[np.integer[Any]],
-    names: Sequence[str],
-    path: str | Path,
-    shown: int = 11,
-) -> Path:
-    """Plot frames of a video (F, 3, H, W) above the class probabilities (F, K) and the true class (F,)."""
-    figure = empty_figure((9.5, 5.2))
-    grid = figure.add_gridspec(2, shown, height_ratios=(1.0, 1.15))
-    figure.suptitle("Scenes outside the data set, and class probabilities", fontsize=12, fontweight="bold")
-    picked = np.linspace(0, len(frames) - 1, shown).round().astype(int)
-    for place, k in enumerate(picked):
-        axes = figure.add_subplot(grid[0, place])
-        axes.imshow(frames[k].transpose(1, 2, 0), aspect=1.6)
-        axes.set_xticks([], [])
-        axes.set_yticks([], [])
-        axes.set_xlabel(f"{k}\n{names[labels[k]]}", fontsize=8)
-    axes = figure.add_subplot(grid[1, :])
-    style_axes(axes)
-    axes.stackplot(np.arange(len(frames)), probabilities.T, labels=names, colors=PALETTE, alpha=0.9)
-    axes.vlines(np.flatnonzero(np.diff(labels)) + 0.5, 0, 1, color=INK, ls="--", lw=1.2, label="true class changes")
-    axes.set_xlim(0, len(frames) - 1)
-    axes.set_ylim(0, 1)
-    axes.set_xlabel("frame (the true class is below the frames above)")
-    axes.set_ylabel("probability of each class")
-    axes.legend(frameon=False, ncols=len(names) + 1, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8)
-    return save_figure(figure, path, REPORT_DPI)
+    return save_plot(figure, path)
 
 
 def save_clips(
@@ -138,7 +124,7 @@ def save_clips(
         draw_bars(axes, dict(zip(names, fractions, strict=True)), names[labels[k]], "probability", limit=1.35)
         axes.tick_params(labelsize=8)
         axes.set_xticks([0, 1])
-    return save_figure(figure, path, 64)
+    return save_plot(figure, path, colours=64)
 
 
 def save_detection(
@@ -166,36 +152,7 @@ def save_detection(
     axes = figure.add_subplot(grid[4])
     style_axes(axes, "Score by perception")
     draw_bars(axes, speeds, next(iter(speeds)), "median [mph]")
-    return save_figure(figure, path, REPORT_DPI)
-
-
-def save_invariance(
-    grid: NDArray[np.floating],
-    moved: NDArray[np.floating],
-    shifts: Sequence[int],
-    changes: Mapping[str, Sequence[float]],
-    path: str | Path,
-) -> Path:
-    """Plot the occupied cells of a grid (4, H, W) and of a moved one, and each network's change over the shifts."""
-    figure = empty_figure((9.0, 4.2))
-    parts = figure.add_gridspec(1, 4, width_ratios=(1.0, 1.0, 0.1, 4.0))
-    for place, (title, content) in enumerate({"a scene": grid, "all moved": moved}.items()):
-        axes = figure.add_subplot(parts[place])
-        axes.imshow(content[0], cmap="Blues", vmin=0, vmax=1.3, aspect="auto", interpolation="nearest")
-        axes.set_title(title, fontsize=10, color=INK)
-        axes.set_xticks([], [])
-        axes.set_yticks([], [])
-    axes = figure.add_subplot(parts[3])
-    style_axes(axes, "Change of features with moved traffic")
-    for (name, values), colour, dash in zip(changes.items(), PALETTE, ("-", "--", ":"), strict=False):
-        axes.plot(shifts, values, dash, color=colour, marker="o", ms=4, label=name)
-    axes.axhline(1.0, color=GREY, lw=1.0)
-    axes.text(shifts[-1], 1.02, "another scene", ha="right", color=GREY, fontsize=9)
-    axes.set_ylim(0, None)
-    axes.set_xlabel("traffic moved by [cells of 10 px]")
-    axes.set_ylabel("change of features")
-    axes.legend(frameon=False)
-    return save_figure(figure, path, REPORT_DPI)
+    return save_plot(figure, path)
 
 
 Curve = dict[str, float]  # the metrics of one epoch, train_* and validation_*
@@ -243,50 +200,68 @@ def save_map(places: NDArray[np.float32], labels: Sequence[Labels], path: str | 
             here = places[classes == k]
             axes.scatter(here[:, 0], here[:, 1], s=5, color=PALETTE[k % len(PALETTE)], label=name, linewidths=0)
         axes.legend(frameon=False, fontsize=8, markerscale=2.5, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 0.0))
-    return save_figure(figure, path, REPORT_DPI)
+    return save_plot(figure, path)
 
 
-ROAD, BESIDE, OWN_CAR = (0.91, 0.91, 0.91), (0.66, 0.74, 0.62), (0.0, 0.0, 0.0)
-SPEEDS = "plasma"  # perceptually uniform
-Column = tuple[str, NDArray[np.float32] | Sequence[NDArray[np.float32]]]  # heading, grids from top to bottom
+# --- roads --------------------------------------------------------------------------------------------------------
+
+ROAD, SHOULDER = (0.91, 0.91, 0.91), (0.66, 0.74, 0.62)
+SPEEDS = "viridis"  # perceptually uniform
+SLOWEST_MPH = 20.0  # of the scale of speeds
 
 
-def grid_image(grid: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (W, H, 3) RGB of one grid, occupancy probabilities as opacity."""
-    occupied, off = np.clip(grid[OCCUPIED], 0, 1)[..., None], np.clip(grid[OFF_ROAD], 0, 1)[..., None]  # (H, W, 1)
-    cars = colormaps[SPEEDS](np.clip(grid[SPEED], 0, 1))[..., :3]
-    image = occupied * cars + (1 - occupied) * (off * BESIDE + (1 - off) * np.array(ROAD))
-    image = np.where((grid[OWN] > 0.5)[..., None], OWN_CAR, image)
-    return image[::-1].transpose(1, 0, 2).astype(np.float32)  # row 0, the farthest ahead, to the right
+def road_image(grid: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return (H, W, 3) RGB of one grid (4, H, W), occupancy probabilities as opacity; cars of speed NaN are grey."""
+    occupied, off = (np.clip(grid[channel], 0, 1)[..., None] for channel in (OCCUPIED, OFF_ROAD))  # (H, W, 1)
+    slowest = SLOWEST_MPH / FULL_SPEED_MPH
+    speed = np.clip((grid[SPEED] - slowest) / (1 - slowest), 0, 1)
+    cars = np.where(np.isnan(speed)[..., None], to_rgb(GREY), colormaps[SPEEDS](np.nan_to_num(speed))[..., :3])
+    image = occupied * cars + (1 - occupied) * (off * SHOULDER + (1 - off) * np.array(ROAD))
+    return np.where((grid[OWN] > 0.5)[..., None], to_rgb(ORANGE), image)
 
 
-def save_grids(
-    columns: Sequence[Column],
-    path: str | Path,
-    title: str,
-    names: Sequence[str] = (),
-) -> Path:
-    """Plot columns of grids, (heading, grids) each; names: of the rows."""
-    rows = max(len(grids) for _, grids in columns)
-    figure = empty_figure((3.6 * len(columns) + 1.0, 0.55 * rows + 1.3))
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK)
-    axes = figure.subplots(rows, len(columns), squeeze=False)
-    for column, (heading, grids) in enumerate(columns):
-        for row in range(rows):
-            _show(axes[row, column], grids[row] if row < len(grids) else None)
-            if column == 0 and row < len(names):
-                axes[row, 0].set_ylabel(names[row], rotation=0, ha="right", va="center", fontsize=9)
-        axes[0, column].set_title(heading, fontsize=10, color=INK)
-    scale = ScalarMappable(Normalize(0, FULL_SPEED_MPH), colormaps[SPEEDS])
-    bar = figure.colorbar(scale, ax=axes[:, -1].tolist(), fraction=0.05, pad=0.02)
-    bar.set_label("speed [mph]", fontsize=9)
-    return save_figure(figure, path, REPORT_DPI)
-
-
-def _show(axes: Axes, grid: NDArray[np.float32] | None) -> None:
-    axes.set_xticks([])
+def draw_road(axes: Axes, grid: NDArray[np.floating]) -> None:
+    """Draw one grid (4, H, W) as a road seen from above, ahead up."""
+    axes.imshow(road_image(grid), interpolation="nearest", aspect="auto")
+    axes.set_xticks(np.arange(0.5, grid.shape[2] - 1), [])
     axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    if grid is not None:
-        axes.imshow(grid_image(grid), interpolation="nearest", aspect="auto")
+    axes.grid(axis="x", color="white", lw=0.6)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def add_road_legend(figure: Figure, has_speeds: bool = True) -> None:
+    """Add the legend of roads below a figure: the ego car, road and shoulder, other cars and their speeds."""
+    patches = [Patch(color=colour, label=name) for name, colour in (("ego car", ORANGE), ("road", ROAD))]
+    patches.append(Patch(color=SHOULDER, label="off the road"))
+    if not has_speeds:
+        patches.append(Patch(color=GREY, label="other car"))
+    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, fontsize=8)
+    if not has_speeds:
+        return
+    scale = ScalarMappable(Normalize(SLOWEST_MPH, FULL_SPEED_MPH), colormaps[SPEEDS])
+    bar = figure.colorbar(scale, ax=figure.axes, location="bottom", fraction=0.03, pad=0.02, shrink=0.6)
+    bar.set_label("speed of other cars [mph]", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+
+
+def save_roads(
+    lines: Mapping[str, Sequence[NDArray[np.floating]] | NDArray[np.floating]],
+    path: str | Path,
+    titles: Sequence[str] = (),
+) -> Path:
+    """Plot a row of grids (4, H, W) per name; titles: of the columns."""
+    columns = max(len(grids) for grids in lines.values())
+    figure = empty_figure((0.8 * columns + 1.5, 1.9 * len(lines) + 0.8))
+    axes = figure.subplots(len(lines), columns, squeeze=False)
+    for row, (name, grids) in zip(axes, lines.items(), strict=True):
+        for column, place in enumerate(row):
+            if column < len(grids):
+                draw_road(place, grids[column])
+            else:
+                place.set_axis_off()
+        row[0].set_ylabel(name, fontsize=9, color=INK)
+    for place, title in zip(axes[0], titles, strict=False):
+        place.set_title(title, fontsize=8, color=INK)
+    add_road_legend(figure, not all(np.isnan(grids[0][SPEED]).any() for grids in lines.values()))
+    return save_plot(figure, path)

@@ -10,13 +10,18 @@ Letters in shapes: N scenes, D features.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import root_mean_squared_error
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from deeptraffic.settings import Settings
 from deeptraffic.sim.rules import MPH_PER_PX, RoadConfig
@@ -24,8 +29,7 @@ from representation.data.labels import LOOK_AHEAD, best_lane, free_ahead
 from representation.data.recording import Recording, RecordingConfig, observe, record
 from representation.encoder import Encoder, describe_space
 from representation.experiment import Metric
-from representation.metrics import macro_f1, rmse
-from representation.paradigms.autoencoder.grids import Pca
+from representation.metrics import macro_f1
 from representation.registry import make_encoder
 
 DECISIONS = 20  # of each run: consecutive scenes are similar, so more runs help more than longer ones
@@ -43,7 +47,7 @@ class ProbeData:
 
 
 def probe(
-    encoder: Encoder, runs: int = 200, cache: str | Path | None = None, road: RoadConfig | None = None
+    encoder: Encoder, runs: int = 200, cache: str | Path | None = None, road: RoadConfig | None = None, first: int = 0
 ) -> list[Metric]:
     """Return one metric per fact: ego lane, blocked ahead, best lane (macro-F1), ego speed (RMSE).
 
@@ -52,17 +56,19 @@ def probe(
         runs: of the training set; a third as many for the test set
         cache: folder of cached recordings
         road: rules of the recordings
+        first: runs of the splits to skip
 
     Raises ValueError for an encoder whose observation is unknown or of another shape.
     """
     road = road or RoadConfig()
-    config = RecordingConfig(runs=runs, decisions=DECISIONS, road=road)
-    test_config = RecordingConfig(split="test", runs=max(5, runs // 3), decisions=DECISIONS, road=road)
+    config = RecordingConfig(runs=runs, decisions=DECISIONS, first=first, road=road)
+    test_config = replace(config, split="test", runs=max(5, runs // 3))
     train, test = (scenes_for(encoder, record(which, cache)) for which in (config, test_config))
-    pca = Pca.of(as_vectors(train.obs), encoder.features_dim)
+    rows = as_vectors(train.obs)
+    pca = PCA(min(encoder.features_dim, *rows.shape), svd_solver="randomized", random_state=0).fit(rows)
     ways = {
         "model": (encoder.encode(train.obs), encoder.encode(test.obs)),
-        "PCA of the same size": (pca.encode(as_vectors(train.obs)), pca.encode(as_vectors(test.obs))),
+        "PCA of the same size": (pca.transform(rows), pca.transform(as_vectors(test.obs))),
         "random encoder": _encoded(random_copy(encoder), train, test),
     }
     return [_figure(name, ways, train.facts[name], test.facts[name]) for name in train.facts]
@@ -119,10 +125,6 @@ def as_vectors(obs: Any) -> F32:
 
 def linear_probe(train: F32, truth: NDArray[Any], test: F32) -> NDArray[Any]:
     """Return predictions for test features by a linear model of `truth` (N,) trained on features (N, D)."""
-    from sklearn.linear_model import LogisticRegression, Ridge
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     is_class = np.issubdtype(truth.dtype, np.integer)
     reader = LogisticRegression(max_iter=300, C=1.0) if is_class else Ridge(1.0)
     return make_pipeline(StandardScaler(), reader).fit(train, truth).predict(test)
@@ -132,7 +134,7 @@ def _figure(name: str, ways: Mapping[str, tuple[F32, F32]], truth: NDArray[Any],
     guesses = {way: linear_probe(train, truth, test) for way, (train, test) in ways.items()}
     note = f"linear probe on {len(truth):,} scenes, tested on {len(expected):,} of held-out runs"
     if name == SPEED:
-        values = {way: rmse(guess, expected) for way, guess in guesses.items()}
+        values = {way: float(root_mean_squared_error(expected, guess)) for way, guess in guesses.items()}
         return Metric(f"probe: {name}, RMSE", values.pop("model"), values, "mph", higher_is_better=False, note=note)
     classes = int(max(truth.max(), expected.max())) + 1
     values = {way: macro_f1(guess, expected, classes) for way, guess in guesses.items()}

@@ -8,8 +8,8 @@ The page is made from the experiments' folders (result.json, plots) and from the
 
 import csv
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,100 +17,162 @@ import numpy as np
 
 from deeptraffic.run_dir import write_atomically, write_json
 from representation.catalog import EXPERIMENTS, PARADIGMS
-from representation.experiment import RESULT, ExperimentResult, Metric, read_result
+from representation.experiment import RESULT, ExperimentResult, PooledMetric, read_result
 
-Section = tuple[ExperimentResult, dict[str, Any], Path]  # of an experiment: its result, its result.json, its folder
 PAGE, JSON, PLOTS, TABLE = "REPORT.md", "report.json", "figures", "driving.csv"
 HEAD = """# Six paradigms of deep learning, on the road
 
 What each model learns from simulated data, evaluated on held-out runs against simple baselines.
-`deeptraffic report representation` makes this page; `deeptraffic pretrain NAME` trains one model;
-`deeptraffic report driving` makes the table at the end. A value in bold beats all its baselines; ✓ and ✗ mark whether
-it reaches the goal that was set beforehand.
+`deeptraffic report representation` makes this page; `deeptraffic pretrain NAME --seed SEED` trains one model;
+`deeptraffic report driving` makes the table at the end.
+
+A value is the mean over seeds, each with initial weights and recorded runs of its own; in brackets is its 95% interval
+(Student's t over seeds). *Margin* is the difference to the best baseline, paired by seed, with its interval. A value is
+**bold** only where that interval excludes 0 in its favour; a single seed has no interval. ✓ and ✗ mark whether the mean
+reaches the goal that was set beforehand.
 """
+COLUMNS = "| on held-out runs | this model | baselines | margin | goal |\n| --- | --- | --- | --- | --- |"
 
 
-def write_report(results: str | Path, folder: str | Path) -> Path:
+@dataclass(frozen=True)
+class Section:
+    """The results of an experiment, one per seed.
+
+    results: by seed; content: result.json of the first; folder: of the first seed, with the plots
+    metrics: pooled over the seeds; commits: that made them; cpu_seconds: of all seeds
+    """
+
+    results: Mapping[int, ExperimentResult]
+    content: Mapping[str, Any]
+    folder: Path
+    metrics: Sequence[PooledMetric]
+    commits: Sequence[str]
+    cpu_seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the section for report.json."""
+        facts = {name: self.content[name] for name in ("paradigm", "summary", "source", "scale", "settings")}
+        metrics = [
+            {**asdict(metric), "mean": metric.mean, "interval": metric.interval, "margin": metric.difference}
+            for metric in self.metrics
+        ]
+        return {**facts, "cpu_seconds": round(self.cpu_seconds, 1), "commits": self.commits, "metrics": metrics}
+
+
+def write_report(results: str | Path, folder: str | Path, mixed: bool = False) -> Path:
     """Write the page, its plots and report.json into `folder` from the experiments' results; return the page's path.
 
     results: the folder that holds the experiments' folders
+    mixed: whether results of several commits, or of changed files, are accepted
 
-    Raises ValueError if there is no result.
+    Raises ValueError if there is no result, or if results are mixed and must not be.
     """
-    found = sorted(Path(results).glob(f"*/{RESULT}"))
-    if not found:
-        raise ValueError(f"there are no results under {str(results)!r}; run `deeptraffic pretrain NAME` first")
+    sections = read_sections(Path(results))
+    commits = sorted({commit for section in sections for commit in section.commits})
+    if not mixed and (len(commits) > 1 or "+" in commits[0]):
+        raise ValueError(
+            f"the results under {str(results)!r} come from {', '.join(commits)}, not from one clean commit; delete the "
+            "old ones and run again, or accept them with --mixed"
+        )
     folder = Path(folder)
     (folder / PLOTS).mkdir(parents=True, exist_ok=True)
-    experiments = sorted(((*read_result(path), path.parent) for path in found), key=_place)
-    pages = [HEAD, _summary(experiments)]
+    pages = [HEAD, _origin(commits, sections), _summary(sections)]
     for paradigm in PARADIGMS:
-        own = [entry for entry in experiments if entry[1]["paradigm"] == paradigm]
+        own = [section for section in sections if section.content["paradigm"] == paradigm]
         if own:
             pages.append(f"## {paradigm[0].upper()}{paradigm[1:]}\n")
-            pages += [_section(result, content, source, folder) for result, content, source in own]
+            pages += [_section(section, folder) for section in own]
     if (folder / TABLE).exists():
         pages.append(driving_section((folder / TABLE).read_text(encoding="utf-8")))
-    write_json(folder / JSON, {content["experiment"]: _as_json(content) for _, content, _ in experiments})
+    write_json(folder / JSON, {section.content["experiment"]: section.to_json() for section in sections})
     write_atomically(folder / PAGE, "\n".join(pages).encode())
     return folder / PAGE
 
 
-def _place(entry: Section) -> tuple[int, int, str]:
+def read_sections(results: Path) -> list[Section]:
+    """Return the results under a folder, grouped by experiment, in the order of the page."""
+    found: dict[str, dict[int, tuple[ExperimentResult, dict[str, Any], Path]]] = {}
+    for path in sorted(results.glob(f"*/{RESULT}")):
+        result, content = read_result(path)
+        found.setdefault(content["experiment"], {})[content["seed"]] = (result, content, path.parent)
+    if not found:
+        raise ValueError(f"there are no results under {str(results)!r}; run `deeptraffic pretrain NAME` first")
+    return sorted((_pooled(dict(sorted(seeds.items()))) for seeds in found.values()), key=_place)
+
+
+def _pooled(seeds: Mapping[int, tuple[ExperimentResult, dict[str, Any], Path]]) -> Section:
+    results = {seed: result for seed, (result, _, _) in seeds.items()}
+    contents = [content for _, content, _ in seeds.values()]
+    counts = {len(result.metrics) for result in results.values()}
+    if len(counts) > 1:
+        raise ValueError(f"the seeds of {contents[0]['experiment']!r} measured different things; run them again")
+    metrics = [
+        PooledMetric.of({seed: result.metrics[k] for seed, result in results.items()}) for k in range(counts.pop())
+    ]
+    commits = sorted({str(content["versions"]["commit"]) for content in contents})
+    folder = next(iter(seeds.values()))[2]
+    return Section(results, contents[0], folder, metrics, commits, sum(one["cpu_seconds"] for one in contents))
+
+
+def _place(section: Section) -> tuple[int, int, str]:
     """Return the sort key of an experiment on the page: by its paradigm, then in the catalogue's order."""
-    _, content, _ = entry
-    known = list(EXPERIMENTS)
-    name = content["experiment"]
-    return PARADIGMS.index(content["paradigm"]), known.index(name) if name in known else len(known), name
+    known, name = list(EXPERIMENTS), section.content["experiment"]
+    place = known.index(name) if name in known else len(known)
+    return PARADIGMS.index(section.content["paradigm"]), place, name
 
 
-def _summary(experiments: Sequence[Section]) -> str:
+def _origin(commits: Sequence[str], sections: Sequence[Section]) -> str:
+    """Return where the page's results come from, and their CPU time."""
+    minutes = sum(section.cpu_seconds for section in sections) / 60.0
+    origin = f"commit {commits[0][:12]}" if len(commits) == 1 else f"{len(commits)} commits, named in report.json"
+    return f"Results of {origin}: {minutes:.0f} CPU minutes on one core.\n"
+
+
+def _summary(sections: Sequence[Section]) -> str:
     """Return a table of every experiment's main metric."""
     lines = [
-        "| model | main metric on held-out runs | this model | baselines | goal |",
-        "| --- | --- | --- | --- | --- |",
+        "| model | main metric on held-out runs | this model | baselines | margin | goal |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
-    for result, content, _ in experiments:
-        metric = replace(result.metrics[0], note="")
-        lines.append(f"| [`{content['experiment']}`](#{content['experiment']}) {row(metric)}")
+    for section in sections:
+        name = section.content["experiment"]
+        lines.append(f"| [`{name}`](#{name}) {row(section.metrics[0], with_note=False)}")
     return "\n".join([*lines, ""])
 
 
-def _section(result: ExperimentResult, content: dict[str, Any], source: Path, folder: Path) -> str:
+def _section(section: Section, folder: Path) -> str:
     """Return the section of one experiment: summary, table of metrics, plots."""
-    minutes = content["cpu_seconds"] / 60.0
+    content, seeds = section.content, list(section.results)
+    named = f"{'Seed' if len(seeds) == 1 else 'Seeds'} {', '.join(map(str, seeds))}"
     lines = [
         f"### `{content['experiment']}`\n",
-        f"{content['summary']} Source: {content['source']}. Training and evaluation: {minutes:.1f} CPU minutes.\n",
-        "| on held-out runs | this model | baselines | goal |",
-        "| --- | --- | --- | --- |",
-        *(row(metric) for metric in result.metrics),
+        f"{content['summary']} Source: {content['source']}. {named}; {section.cpu_seconds / 60.0:.1f} CPU minutes.\n",
+        COLUMNS,
+        *(row(metric) for metric in section.metrics),
         "",
     ]
-    for plot in result.plots:
+    for plot in next(iter(section.results.values())).plots:
         name = Path(plot.file).name
         name = name if name.startswith(content["experiment"]) else f"{content['experiment']}-{name}"
-        shutil.copyfile(source / plot.file, folder / PLOTS / name)
+        shutil.copyfile(section.folder / plot.file, folder / PLOTS / name)
         lines.append(f"![{plot.caption}]({PLOTS}/{name})\n\n*{plot.caption}*\n")
     return "\n".join(lines)
 
 
-def row(metric: Metric) -> str:
-    """Return a metric as a line of a table: name and note, value, baselines, goal."""
-    unit = f" {metric.unit}" if metric.unit else ""
-    value = f"{metric.value:.4g}{unit}"
-    if metric.baselines and metric.beats_baselines:
-        value = f"**{value}**"
-    beside = ", ".join(f"{name} {other:.4g}" for name, other in metric.baselines.items()) or "–"
-    goal = "–" if metric.goal is None else f"{metric.goal:g} {'✓' if metric.reaches_goal else '✗'}"
-    note = f" ({metric.note})" if metric.note else ""
+def row(metric: PooledMetric, with_note: bool = True) -> str:
+    """Return a metric as a line of a table: name and note, value, baselines, margin, goal."""
+    value = f"{metric.mean:.4g}{_bracketed(metric.interval)}{metric.unit and ' ' + metric.unit}"
+    means = {name: float(np.mean(values)) for name, values in metric.baselines.items()}
+    beside = ", ".join(f"{name} {mean:.4g}" for name, mean in means.items()) or "–"
+    margin = "–" if metric.difference is None else f"{metric.difference[0]:+.3g}{_bracketed(metric.difference[1:])}"
+    goal = "–" if metric.goal is None else f"{metric.goal:.4g} {'✓' if metric.reaches_goal else '✗'}"
+    note = f" ({metric.note})" if metric.note and with_note else ""
     arrow = "" if metric.higher_is_better else " (lower is better)"
-    return f"| {metric.name}{arrow}{note} | {value} | {beside} | {goal} |"
+    return f"| {metric.name}{arrow}{note} | {f'**{value}**' if metric.wins else value} | {beside} | {margin} | {goal} |"
 
 
-def _as_json(content: dict[str, Any]) -> dict[str, Any]:
-    kept = ("paradigm", "summary", "source", "metrics", "cpu_seconds", "scale", "settings")
-    return {name: content[name] for name in kept} | {"commit": content["versions"]["commit"]}
+def _bracketed(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else f" [{interval[0]:.4g}, {interval[1]:.4g}]"
 
 
 # --- driving scores of the encoders ---------------------------------------------------------------------------------

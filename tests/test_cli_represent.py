@@ -31,7 +31,7 @@ def test_an_experiment_is_run_small_and_its_metrics_are_printed(
     assert outcome["metrics"][0]["baselines"]
     for file in (*outcome["weights"], *(plot["file"] for plot in outcome["plots"])):
         assert (tmp_path / outcome["folder"] / file).stat().st_size > 0
-    page = runner.invoke(app, ["report", "representation", "--no-missing", "-o", "page"])
+    page = runner.invoke(app, ["report", "representation", "--no-missing", "--mixed", "-o", "page"])
     assert page.exit_code == 0, page.output
     assert "`dense-speed`" in (tmp_path / "page" / "REPORT.md").read_text()
 
@@ -52,6 +52,7 @@ def test_an_encoder_is_probed(tmp_path: Path) -> None:
         (["report", "weather"], "No such command 'weather'"),
         (["probe", "nowhere.safetensors"], "there is no weights file 'nowhere.safetensors'"),
         (["pretrain", "dense-speed", "--scale", "0"], "scale must be in (0, 10], got 0.0"),
+        (["pretrain", "dense-speed", "--seed", "99"], "seed must be an integer in [0, 98], got 99"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(arguments: list[str], sentence: str, tmp_path: Path) -> None:

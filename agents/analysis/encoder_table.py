@@ -74,7 +74,6 @@ SETUPS = (
     EncoderSetup("combined", {"observation.kind": "kinematics", "encoder.name": "combined"}),
     EncoderSetup("attention, taught lanes", CHEAP, "attention-lanes"),
     EncoderSetup("dense, taught scenes", {}, "dense-scene"),
-    EncoderSetup("conv, taught three tasks", CHEAP, "multi-task"),
     EncoderSetup("autoencoder", {}, "autoencoder"),
     EncoderSetup("variational autoencoder", {}, "vae"),
     EncoderSetup("conv, on frames", {**FRAMES, **CHEAP, "encoder.name": "conv"}),

@@ -19,16 +19,18 @@ def representation(
     runs: Path = RUNS,
     output: Path = PAGE,
     scale: float = SCALE,
+    seeds: int = typer.Option(3, min=1, help="Seeds of every experiment; intervals need at least two."),
     device: str | None = DEVICE,
     missing: bool = typer.Option(True, help="Train missing models; --no-missing reports on those that exist."),
+    mixed: bool = typer.Option(False, "--mixed", help="Accept results of several commits or of changed files."),
 ) -> None:
     """Train all missing models, measure them, and write representation/REPORT.md. Resumes."""
     from representation.report import write_report
 
     output.mkdir(parents=True, exist_ok=True)
     if missing:
-        run_all_experiments(runs / "pretrain", scale, device)
-    results.print(f"{write_report(runs / 'pretrain', output)}", highlight=False)
+        run_all_experiments(runs / "pretrain", scale, seeds, device)
+    results.print(f"{write_report(runs / 'pretrain', output, mixed)}", highlight=False)
 
 
 def driving(runs: Path = RUNS, output: Path = PAGE, scale: float = SCALE, device: str | None = DEVICE) -> None:

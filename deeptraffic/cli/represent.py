@@ -13,9 +13,10 @@ def pretrain(
         [], "--set", help="Hyperparameter of the training loop as key=value, such as epochs=5."
     ),
     scale: float = typer.Option(1.0, help="Fraction of the full data and epochs."),
+    seed: int = typer.Option(0, help="Random seed of initial weights, shuffling and recorded runs."),
     device: str | None = typer.Option(None, help="Device: cpu or cuda."),
     output: Path | None = typer.Option(
-        None, "--output", "-o", help="The output folder.", show_default="runs/pretrain/NAME"
+        None, "--output", "-o", help="The output folder.", show_default="runs/pretrain/NAME[-seed-SEED]"
     ),
     cache: Path | None = typer.Option(None, help="Folder that caches the recorded data."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object."),
@@ -29,8 +30,8 @@ def pretrain(
         _list_experiments(json)
         return
     settings = [*set_, *([f"device={device}"] if device else [])]
-    folder = output or Path("runs") / "pretrain" / name
-    outcome = catalog.pretrain(name, folder, settings, scale, cache, messages)
+    folder = output or Path("runs") / "pretrain" / catalog.folder_name(name, seed)
+    outcome = catalog.pretrain(name, folder, settings, scale, cache, messages, seed)
     if json:
         print_json({"folder": str(folder), **asdict(outcome)})
         return
@@ -59,17 +60,16 @@ def probe(
         results.print(metric.describe(), highlight=False, soft_wrap=True, markup=False)
 
 
-def run_all_experiments(folder: Path, scale: float, device: str | None) -> None:
-    """Run every experiment that has no result yet, in the order of the lecture, then the study that trains a policy."""
-    from agents.analysis.curriculum import study_curriculum
+def run_all_experiments(folder: Path, scale: float, seeds: int, device: str | None) -> None:
+    """Run every experiment and seed that has no result yet, in the order of the lecture."""
     from representation import catalog
 
     settings = [f"device={device}"] if device else []
     for name in catalog.EXPERIMENTS:
-        messages.print(f"[bold]{name}[/]")
-        catalog.pretrain(name, folder / name, settings, scale, folder / "recordings", messages)
-    messages.print("[bold]gan-curriculum[/]")
-    study_curriculum(folder / "gan-curriculum", scale, messages)
+        for seed in range(seeds):
+            messages.print(f"[bold]{name}[/], seed {seed}")
+            where = folder / catalog.folder_name(name, seed)
+            catalog.pretrain(name, where, settings, scale, folder / "recordings", messages, seed)
 
 
 def _list_experiments(json: bool) -> None:

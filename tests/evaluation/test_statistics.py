@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeptraffic.evaluation.statistics import bootstrap_interval, contest_median, format_as_javascript, run_score
+from deeptraffic.evaluation.statistics import (
+    bootstrap_interval,
+    contest_median,
+    format_as_javascript,
+    mean_interval,
+    run_score,
+)
 
 
 @pytest.mark.parametrize(
@@ -59,3 +65,13 @@ def test_bootstrap_interval_of_the_mean_is_near_the_normal_one() -> None:
 
 def test_bootstrap_interval_of_equal_values_is_a_point() -> None:
     assert bootstrap_interval(np.full(50, 71.5), np.median) == (71.5, 71.5)
+
+
+def test_the_interval_of_few_values_is_students() -> None:
+    # t(0.975, 2 degrees of freedom) = 4.3027, the standard deviation is 1
+    assert mean_interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-3)
+    random = np.random.default_rng(0)
+    covered = [low <= 0.0 <= high for low, high in (mean_interval(random.normal(size=3)) for _ in range(2000))]
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.015)  # bootstrap: 0.75
+    with pytest.raises(ValueError, match="at least 2 values, got 1"):
+        mean_interval([1.0])

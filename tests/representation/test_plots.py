@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from deeptraffic.envs.observations.grid import OCCUPIED, OWN, SPEED
 from deeptraffic.figure import BLUE, GREY
-from representation.plots import draw_bars, save_confusion, save_speeds
+from representation.plots import ROAD, draw_bars, road_image, save_confusion, save_roads, save_speeds
 
-LARGEST = 60_000  # [bytes]
+LARGEST = 160_000  # [bytes] at 160 dots per inch
 
 
 def test_bars_carry_their_numbers_and_the_best_is_in_colour() -> None:
@@ -25,7 +26,19 @@ def test_pictures_are_small_files(tmp_path: Path) -> None:
     files = [
         save_confusion(np.array([[5, 1], [0, 0]]), ["yes", "no"], tmp_path / "confusion.png", "title"),
         save_speeds(speeds, speeds[::-1], {"network": 1.0, "mean": 2.0}, tmp_path / "speeds.png"),
+        save_roads({"true": np.zeros((3, 4, 40, 7))}, tmp_path / "roads.png", ["a", "b", "c"]),
     ]
     for file in files:
         assert file.read_bytes().startswith(b"\x89PNG")
         assert file.stat().st_size < LARGEST
+
+
+def test_a_road_shows_probabilities_as_opacity_and_the_ego_car_in_its_colour() -> None:
+    grid = np.zeros((4, 3, 3))
+    grid[OCCUPIED, 0, :], grid[SPEED] = (0.0, 0.5, 1.0), 0.6
+    grid[OWN, 2, 1] = 1.0
+    image = road_image(grid)
+    assert np.allclose(image[0, 1], (image[0, 0] + image[0, 2]) / 2) and np.allclose(image[0, 0], ROAD)
+    assert not np.allclose(image[2, 1], ROAD)
+    grid[SPEED] = np.nan  # unknown speeds
+    assert len(set(image_colours := np.round(road_image(grid)[0, 2], 3).tolist())) == 1, image_colours  # grey

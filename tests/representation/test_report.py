@@ -1,21 +1,25 @@
-"""The page: every metric beside its baselines, plots copied, the driving table grouped by encoder."""
+"""The report page: metrics of several seeds beside their baselines, plots copied, the claims that it makes."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from representation.catalog import EXPERIMENTS, find_experiment
-from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob, run_experiment
+from representation.experiment import (
+    Experiment,
+    ExperimentResult,
+    Metric,
+    Plot,
+    PooledMetric,
+    TrainingJob,
+    run_experiment,
+)
 from representation.report import HEAD, driving_section, row, write_report
 
 FOLDER = Path(__file__).resolve().parents[2] / "representation"
-
-METRICS = [
-    Metric("error", 2.0, {"mean": 3.0}, "mph", higher_is_better=False, goal=2.5, note="10 runs"),
-    Metric("accuracy", 0.5, {"majority": 0.6}, goal=0.97),
-    Metric("samples", 12.0),
-]
+FIELDS = ("name", "seeds", "values", "baselines", "unit", "higher_is_better", "goal", "note")
 
 TABLE = """encoder,way,observation,access,seed,median_mph,mean_mph,p10_mph,decisions,cpu_seconds,commit
 conv,frozen,pixels,open,0,68.0,67.0,60.0,300000,9.0,abc
@@ -29,33 +33,59 @@ class Sample(Experiment):
 
     def run(self, job: TrainingJob) -> ExperimentResult:
         (job.folder / "loss.png").write_bytes(b"png")
-        return ExperimentResult(METRICS, [Plot("loss.png", "its loss")])
+        metrics = [
+            Metric("error", 2.0 + 0.1 * job.seed, {"mean": 3.0, "last": 4.0}, "mph", False, goal=2.5, note="10 runs"),
+            Metric("accuracy", 0.5 + 0.3 * job.seed, {"majority": 0.6}, goal=0.97),
+            Metric("samples", 12.0),
+        ]
+        return ExperimentResult(metrics, [Plot("loss.png", "its loss")])
 
 
 @pytest.fixture
 def page(tmp_path: Path) -> Path:
-    run_experiment(Sample(), TrainingJob(tmp_path / "results" / "sample"))
+    for seed in range(3):
+        run_experiment(Sample(), TrainingJob(tmp_path / "results" / f"sample-{seed}", seed=seed))
     (tmp_path / "page").mkdir()
     (tmp_path / "page" / "driving.csv").write_text(TABLE)
-    return write_report(tmp_path / "results", tmp_path / "page")
+    return write_report(tmp_path / "results", tmp_path / "page", mixed=True)
 
 
-def test_a_figure_is_bold_where_it_beats_its_baselines_and_ticked_where_it_reaches_its_goal(page: Path) -> None:
+def test_only_what_its_interval_tells_from_the_best_baseline_is_bold(page: Path) -> None:
     text = page.read_text()
-    assert "| error (lower is better) (10 runs) | **2 mph** | mean 3 | 2.5 ✓ |" in text
-    assert "| accuracy | 0.5 | majority 0.6 | 0.97 ✗ |" in text
-    assert "| samples | 12 | – | – |" in text
-    assert "## Autoencoder" in text
+    assert (
+        "| error (lower is better) (10 runs) | **2.1 [1.852, 2.348] mph** | mean 3, last 4 | "
+        "-0.9 [-1.148, -0.6516] | 2.5 ✓ |"
+    ) in text
+    assert "| accuracy | 0.8 [0.05476, 1.545] | majority 0.6 | +0.2 [-0.5452, 0.9452] | 0.97 ✗ |" in text
+    assert "| samples | 12 [12, 12] | – | – | – |" in text
+    assert "Seeds 0, 1, 2" in text
 
 
-def test_pictures_lie_beside_the_page_under_the_experiments_name(page: Path) -> None:
+def test_a_plot_lies_beside_the_page_under_the_experiments_name(page: Path) -> None:
     assert "![its loss](figures/sample-loss.png)" in page.read_text()
     assert (page.parent / "figures" / "sample-loss.png").read_bytes() == b"png"
 
 
-def test_the_same_figures_are_there_for_programs(page: Path) -> None:
-    content = json.loads((page.parent / "report.json").read_text())
-    assert content["sample"]["metrics"][0]["value"] == 2.0
+def test_programs_get_the_values_of_every_seed(page: Path) -> None:
+    metric = json.loads((page.parent / "report.json").read_text())["sample"]["metrics"][0]
+    assert metric["values"] == pytest.approx([2.0, 2.1, 2.2])
+    assert metric["seeds"] == [0, 1, 2] and metric["baselines"]["mean"] == [3.0] * 3
+    assert metric["interval"] == pytest.approx([1.852, 2.348], abs=1e-3)
+
+
+def test_results_of_several_commits_or_of_changed_files_are_refused(page: Path, tmp_path: Path) -> None:
+    path = tmp_path / "results" / "sample-1" / "result.json"
+    content = json.loads(path.read_text())
+    content["versions"]["commit"] = "0" * 40
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"come from 0+, .*, not from one clean commit; .* --mixed"):
+        write_report(tmp_path / "results", tmp_path / "page")
+    for seed in range(3):
+        path = tmp_path / "results" / f"sample-{seed}" / "result.json"
+        content["seed"], content["versions"]["commit"] = seed, "0" * 40 + "+changes"
+        path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="not from one clean commit"):
+        write_report(tmp_path / "results", tmp_path / "page")
 
 
 def test_the_driving_table_has_one_row_per_encoder_and_way(page: Path) -> None:
@@ -68,17 +98,28 @@ def test_a_page_of_nothing_is_refused(tmp_path: Path) -> None:
         write_report(tmp_path, tmp_path)
 
 
+# --- the stored page --------------------------------------------------------------------------------------------------
+
+
+def stored() -> dict[str, Any]:
+    return json.loads((FOLDER / "report.json").read_text())
+
+
+def pooled(metric: dict[str, Any]) -> PooledMetric:
+    return PooledMetric(**{name: metric[name] for name in FIELDS})
+
+
 def test_the_stored_page_shows_the_metrics_of_report_json() -> None:
-    page, content = (FOLDER / "REPORT.md").read_text(), json.loads((FOLDER / "report.json").read_text())
-    for name, section in content.items():
+    page = (FOLDER / "REPORT.md").read_text()
+    for name, section in stored().items():
         assert f"### `{name}`\n\n{section['summary']} Source: {section['source']}." in page
         for metric in section["metrics"]:
-            assert row(Metric(**metric)) in page
+            assert row(pooled(metric)) in page
     assert page.startswith(HEAD)
     assert driving_section((FOLDER / "driving.csv").read_text()) in page
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_stored_page_describes_experiments_as_the_catalogue_does(name: str) -> None:
-    section, experiment = json.loads((FOLDER / "report.json").read_text())[name], find_experiment(name)
+    section, experiment = stored()[name], find_experiment(name)
     assert (section["summary"], section["source"]) == (experiment.summary, experiment.source)

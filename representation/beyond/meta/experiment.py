@@ -1,16 +1,12 @@
-"""Meta-learning (Reptile): initial weights that adapt to dense traffic from two short demonstrations.
+"""Experiment on meta-learning (Reptile): initial weights that adapt to dense traffic from two short demonstrations.
 
-    >>> reptile(model, tasks, ReptileConfig(), progress)   # tasks: one set of arrays per density of traffic
+    >>> reptile(model, tasks, ReptileConfig())             # tasks: one set of arrays per density of traffic
     >>> quick = adapted(model, few_episodes, steps=16)     # a copy, after 16 steps on the new density
-    >>> evaluate_open(ClonedPolicy(quick), RoadConfig(vehicles=30))
 
 Source: Nichol, Achiam and Schulman 2018, "On first-order meta-learning algorithms", arXiv:1803.02999, algorithm 1: take
 k steps on one task, from w to w', then move the initial weights a part of the way, w <- w + e (w' - w).
 
-The task is to imitate the built-in policy `gap` (behaviour cloning, Pomerleau 1991) from lane gaps, on roads with few
-to many vehicles.
-
-Letters in shapes: N examples, B of a minibatch.
+The task is to predict the decisions of the built-in policy `gap` from lane gaps, on roads with few to many vehicles.
 """
 
 import copy
@@ -24,23 +20,16 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import nn
 
-from deeptraffic.envs.observations import make_observation
-from deeptraffic.evaluation.protocol import evaluate_open
-from deeptraffic.figure import BLUE, GREY, ORANGE, new_figure, save_figure
-from deeptraffic.policies.base import Policy
-from deeptraffic.policies.builtin import make_builtin
+from deeptraffic.figure import BLUE, GREY, ORANGE, new_figure
 from deeptraffic.settings import Checked, integer, real
 from deeptraffic.sim.rules import Action, RoadConfig
-from deeptraffic.sim.state import I64
-from representation.data.recording import Recording, RecordingConfig, observe, record
-from representation.encoder import Encoder
+from representation.data.recording import observe
+from representation.data.sequences import expert_actions
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
 from representation.fit import Arrays, length_of
 from representation.paradigms.feedforward.model import DenseEncoder
-from representation.plots import REPORT_DPI
+from representation.plots import save_plot
 from representation.supervised import Classifier
-
-OBSERVED = {"kind": "gaps"}
 
 
 @dataclass(frozen=True)
@@ -69,36 +58,27 @@ def reptile(model: Classifier, tasks: Sequence[Arrays], config: ReptileConfig) -
     for done in range(config.rounds):
         task = tasks[int(random.integers(len(tasks)))]
         inner = copy.deepcopy(model)
-        take_steps(inner, task, config.inner_steps, config.inner_learning_rate, config.batch_size, random)
+        take_steps(inner, task, config.inner_steps, config, random)
         part = config.step_size * (1.0 - done / config.rounds)
         with torch.no_grad():
             for weight, moved in zip(model.parameters(), inner.parameters(), strict=True):
                 weight.add_(part * (moved - weight))
 
 
-def adapted(
-    model: Classifier,
-    episodes: Arrays,
-    steps: int,
-    learning_rate: float = 2e-3,
-    batch_size: int = 64,
-    seed: int = 0,
-) -> Classifier:
-    """Return a copy of a model after `steps` on a few episodes."""
-    quick = copy.deepcopy(model)
-    take_steps(quick, episodes, steps, learning_rate, batch_size, np.random.default_rng(seed))
+def adapted(model: Classifier, examples: Arrays, steps: int, config: ReptileConfig | None = None) -> Classifier:
+    """Return a copy of a model after `steps` on a few examples."""
+    config, quick = config or ReptileConfig(), copy.deepcopy(model)
+    take_steps(quick, examples, steps, config, np.random.default_rng(config.seed))
     return quick.eval()
 
 
-def take_steps(
-    model: Classifier, data: Arrays, steps: int, learning_rate: float, batch_size: int, random: np.random.Generator
-) -> None:
+def take_steps(model: Classifier, data: Arrays, steps: int, config: ReptileConfig, random: np.random.Generator) -> None:
     """Train a model in place on minibatches drawn from the data."""
-    optimizer = torch.optim.Adam(model.parameters(), learning_rate, betas=(0.0, 0.999))
+    optimizer = torch.optim.Adam(model.parameters(), config.inner_learning_rate, betas=(0.0, 0.999))
     count = length_of(data)
     model.train()
     for _ in range(steps):
-        chosen = random.integers(count, size=min(batch_size, count))
+        chosen = random.integers(count, size=min(config.batch_size, count))
         loss, _ = model.loss({name: torch.from_numpy(array[chosen]) for name, array in data.items()})
         optimizer.zero_grad()
         loss.backward()
@@ -106,53 +86,39 @@ def take_steps(
         optimizer.step()
 
 
-# --- the task: to imitate `gap` ---------------------------------------------------------------------------------------
-
-
-def gap_demonstrations(config: RecordingConfig, cache: Any = None) -> dict[str, NDArray[Any]]:
-    """Return scenes of recorded driving: obs (N, n), lane gaps; label (N,), the actions of the policy `gap`."""
-    recording = record(config, cache)
-    states = recording.states[:, :-1].ravel()
-    return {"obs": observe(recording.rules, states, OBSERVED), "label": gap_decisions(recording, states)}
-
-
-def gap_decisions(recording: Recording, states: NDArray[Any]) -> I64:
-    """Return the actions of the policy `gap` in states (N,)."""
-    cells = observe(recording.rules, states, make_observation("vector"))  # (N, 420) float64
-    return make_builtin("gap", recording.rules.year).act(np.ascontiguousarray(cells), np.arange(len(cells)))
-
-
-def density(vehicles: int, **fields: Any) -> RecordingConfig:
-    """Return the configuration of recordings with a number of vehicles (the contest's road has 20)."""
-    return RecordingConfig(road=RoadConfig(vehicles=vehicles), **fields)
-
-
-def cloning_model(encoder: Encoder) -> Classifier:
-    """Return an encoder with a head for the five actions."""
-    return Classifier(encoder, len(Action))
-
-
-class ClonedPolicy(Policy):
-    """Drives by a classifier of lane gaps: the most likely action."""
-
-    def __init__(self, model: Classifier, label: str = "cloned") -> None:
-        self.model, self.label = model, label
-        self.observation = make_observation(OBSERVED)
-
-    def act(self, obs: NDArray[Any], agent_indices: I64) -> I64:
-        """Return the actions (B,) for lane gaps (B, n)."""
-        return self.model.predict(obs).argmax(1).astype(np.int64)
-
-
 KNOWN, NEW = (6, 10, 14, 18), 30  # vehicles; the contest's road has 20, and 31 is the most that a reset can place
-TRAINING_RUNS, DECISIONS = 120, 40
 EPISODES, DRAWS = 2, 3  # demonstrations for the adaptation, and how many draws of them are averaged
+DECISIONS = 40  # of each run
 STEPS = (0, 4, 16, 64, 256)
-SHOWN = 16  # steps of the figure
-EVALUATION_RUNS = 100
+SHOWN = 16  # steps of the metric
 REPTILE, JOINT, SCRATCH = "Reptile", "all densities together", "from scratch"
 COLOURS = {REPTILE: BLUE, JOINT: ORANGE, SCRATCH: GREY}
 WEIGHTS = "encoder.safetensors"
+
+
+def demonstrations(job: TrainingJob, split: str, runs: int, vehicles: int) -> dict[str, NDArray[Any]]:
+    """Return obs (N, 42), lane gaps, and label (N,), the decisions of `gap`, on roads with so many vehicles."""
+    recording = job.record(split, runs, decisions=DECISIONS, road=RoadConfig(vehicles=vehicles))
+    states = recording.states[:, :-1].ravel()
+    return {"obs": observe(recording.rules, states, "gaps"), "label": expert_actions(recording.rules, states)}
+
+
+def draws_of(demonstrated: Mapping[str, NDArray[Any]]) -> list[dict[str, NDArray[Any]]]:
+    """Return the first demonstrations in pairs."""
+    size = EPISODES * DECISIONS
+    return [{name: a[k * size : (k + 1) * size] for name, a in demonstrated.items()} for k in range(DRAWS)]
+
+
+def new_model() -> Classifier:
+    """Return an untrained classifier of decisions."""
+    encoder = DenseEncoder(spaces.Box(0.0, 1.0, (42,), np.float32), 64, hidden=(64,))
+    encoder.observed = {"kind": "gaps"}
+    return Classifier(encoder, len(Action))
+
+
+def agreement(model: Classifier, test: Mapping[str, NDArray[Any]]) -> float:
+    """Return the fraction of the expert's decisions that a model predicts."""
+    return float((model.predict(test["obs"]).argmax(1) == test["label"]).mean())
 
 
 class MetaLearning(Experiment):
@@ -165,77 +131,39 @@ class MetaLearning(Experiment):
     source = "Nichol, Achiam and Schulman 2018, arXiv:1803.02999, algorithm 1 (Reptile)"
 
     def run(self, job: TrainingJob) -> ExperimentResult:
-        """Learn initial weights in three ways, adapt each to the new density, and drive there."""
-        starts = self._starts(job)
-        starts[REPTILE].encoder.save(job.folder / WEIGHTS)
-        speeds = {way: self._adaptation(job, model) for way, model in starts.items()}
-        road, runs = density(NEW).road, job.scaled(EVALUATION_RUNS, 5)
-        gap = evaluate_open(make_builtin("gap"), road, runs=runs, seed_set="reporting").mean_mph
-        save_adaptation(speeds, gap, job)
-        caption = (
-            f"Mean speed with {NEW} vehicles over steps on {EPISODES} short demonstrations; mean of {DRAWS} draws."
-        )
-        return ExperimentResult(self._metrics(speeds, gap, runs), [Plot("meta-learning.png", caption)], [WEIGHTS])
-
-    def _starts(self, job: TrainingJob) -> dict[str, Classifier]:
-        """Return initial weights by method; both that learn see the same demonstrations for as many minibatches."""
-        runs = job.scaled(TRAINING_RUNS, 4)
-        tasks = [gap_demonstrations(density(vehicles, runs=runs, decisions=DECISIONS), job.cache) for vehicles in KNOWN]
+        """Learn initial weights in three ways, adapt each to the new density, and predict decisions there."""
+        tasks = [demonstrations(job, "train", 120, vehicles) for vehicles in KNOWN]
+        test = demonstrations(job, "test", 100, NEW)
+        draws = draws_of(demonstrations(job, "train", EPISODES * DRAWS, NEW))
+        config = ReptileConfig(rounds=job.scaled(400, 10), seed=job.seed)
+        starts = {way: job.new(new_model) for way in (REPTILE, JOINT, SCRATCH)}
+        reptile(starts[REPTILE], tasks, config)
         everything = {name: np.concatenate([task[name] for task in tasks]) for name in tasks[0]}
-        config = ReptileConfig(rounds=job.scaled(400, 10))
-        fresh = new_driver()
-        found, joint = copy.deepcopy(fresh), copy.deepcopy(fresh)
-        reptile(found, tasks, config)
         steps = config.rounds * config.inner_steps
-        take_steps(
-            joint, everything, steps, config.inner_learning_rate, config.batch_size, np.random.default_rng(config.seed)
+        take_steps(starts[JOINT], everything, steps, config, np.random.default_rng(config.seed))
+        starts[REPTILE].encoder.save(job.folder / WEIGHTS)
+        curves = {
+            way: [float(np.mean([agreement(adapted(start, few, count), test) for few in draws])) for count in STEPS]
+            for way, start in starts.items()
+        }
+        save_adaptation(curves, job)
+        at = {way: values[STEPS.index(SHOWN)] for way, values in curves.items()}
+        note = f"mean of {DRAWS} draws of {EPISODES} demonstrations"
+        metric = Metric(f"decisions of gap predicted, {NEW} vehicles, {SHOWN} steps", at.pop(REPTILE), at, note=note)
+        caption = (
+            f"Predicted decisions with {NEW} vehicles over steps on {EPISODES} demonstrations; mean of {DRAWS} draws."
         )
-        return {REPTILE: found, JOINT: joint, SCRATCH: fresh}
-
-    def _adaptation(self, job: TrainingJob, model: Classifier) -> list[float]:
-        """Return the mean speed on the new density [mph] after each number of steps."""
-        runs, speeds = job.scaled(EVALUATION_RUNS, 5), []
-        for steps in STEPS:
-            each = []
-            for draw in range(DRAWS if steps else 1):
-                driver = ClonedPolicy(adapted(model, new_demonstrations(job, draw), steps, seed=draw))
-                score = evaluate_open(driver, density(NEW).road, runs=runs, seed_set="reporting")
-                each.append(score.mean_mph)
-            speeds.append(float(np.mean(each)))
-        return speeds
-
-    def _metrics(self, speeds: Mapping[str, list[float]], gap: float, runs: int) -> list[Metric]:
-        metrics = []
-        for steps in (0, SHOWN, STEPS[-1]):
-            at = {way: values[STEPS.index(steps)] for way, values in speeds.items()}
-            note = f"{runs} open runs; the expert, gap, scores {gap:.2f} mph there"
-            metrics.append(Metric(f"{NEW} vehicles, after {steps} steps", at.pop(REPTILE), at, "mph", note=note))
-        return metrics
+        return ExperimentResult([metric], [Plot("meta-learning.png", caption)], [WEIGHTS])
 
 
-def new_driver() -> Classifier:
-    """Return a network of lane gaps with fixed initial weights."""
-    torch.manual_seed(0)
-    encoder = DenseEncoder(spaces.Box(0.0, 1.0, (42,), np.float32), 64, hidden=(64,))
-    encoder.observed = dict(OBSERVED)
-    return cloning_model(encoder)
-
-
-def new_demonstrations(job: TrainingJob, draw: int) -> Arrays:
-    """Return a few demonstrations on the new density, different ones for each draw."""
-    return gap_demonstrations(density(NEW, runs=EPISODES, decisions=DECISIONS, first=draw * EPISODES), job.cache)
-
-
-def save_adaptation(speeds: Mapping[str, list[float]], gap: float, job: TrainingJob) -> None:
-    """Plot mean speed over steps, one line per method, and the expert's."""
-    figure, axes = new_figure(f"Adapting to {NEW} vehicles from {EPISODES} short drives", (6.4, 3.8))
+def save_adaptation(curves: Mapping[str, list[float]], job: TrainingJob) -> None:
+    """Plot the fraction of decisions predicted over steps, one line per method."""
+    figure, axes = new_figure(f"Adapting to {NEW} vehicles from {EPISODES} short demonstrations", (6.4, 3.8))
     places = np.arange(len(STEPS))
-    for (way, values), style in zip(speeds.items(), ("-", "--", ":"), strict=True):
+    for (way, values), style in zip(curves.items(), ("-", "--", ":"), strict=True):
         axes.plot(places, values, style, marker="o", ms=4, color=COLOURS[way], label=way)
-    axes.axhline(gap, color="#999999", lw=1.0)
-    axes.annotate("the teacher, gap", (0, gap), xytext=(0, 3), textcoords="offset points", fontsize=9)
     axes.set_xticks(places, [str(steps) for steps in STEPS])
     axes.set_xlabel("steps on the new density")
-    axes.set_ylabel("mean speed [mph]")
+    axes.set_ylabel("fraction of the expert's decisions")
     axes.legend(frameon=False)
-    save_figure(figure, job.folder / "meta-learning.png", REPORT_DPI)
+    save_plot(figure, job.folder / "meta-learning.png")

@@ -25,14 +25,14 @@ from deeptraffic.policies.builtin import GapPolicy
 from deeptraffic.sim.rules import RULES_2018
 from deeptraffic.sim.state import I64
 from representation.data.labels import SCENES, scene_class
-from representation.data.recording import Recording, RecordingConfig, observe, record
+from representation.data.recording import Recording, observe
 from representation.data.sensor_noise import SensorNoise
-from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
+from representation.experiment import RUNS_OF_A_SEED, Experiment, ExperimentResult, Metric, Plot, TrainingJob
 from representation.fit import FitConfig, FitResult
 from representation.paradigms.autoencoder.grids import (
     FILTERS,
+    GridPca,
     Grids,
-    Pca,
     best_threshold,
     grid_to_cells,
     median_filtered,
@@ -42,7 +42,7 @@ from representation.paradigms.autoencoder.grids import (
 from representation.paradigms.autoencoder.likelihood import SPEED_SD, frequency_nats
 from representation.paradigms.autoencoder.model import Autoencoder, DenoisingAutoencoder, VariationalAutoencoder
 from representation.paradigms.feedforward.model import DenseEncoder
-from representation.plots import Column, Labels, project, save_grids, save_map
+from representation.plots import Labels, project, save_map, save_roads
 from representation.probe import probe
 
 
@@ -108,15 +108,17 @@ SHAPE = (4, 40, 7)
 WEIGHTS = "encoder.safetensors"
 RUNS = {"train": 1500, "validation": 100, "test": 200}
 DECISIONS = 12  # of each run: a scene is much like the one before it, so more runs teach more
+WARM_UP = 2000  # steps over which the VAE's KL term gains its weight
 NOISE = SensorNoise(miss=0.3, ghost=0.05, speed_sd=0.1)
 EVALUATION_RUNS = 300
-SHOWN = 6
+SHOWN = 8
 MAPPED = 1500
+Ways = Mapping[str, Callable[[Grids], Grids]]  # reconstructions by method
 
 
 def recorded(job: TrainingJob, split: str) -> Recording:
     """Return recorded driving of a split at the job's scale."""
-    return record(RecordingConfig(split=split, runs=job.scaled(RUNS[split], 8), decisions=DECISIONS), job.cache)
+    return job.record(split, RUNS[split], decisions=DECISIONS)
 
 
 def grids_of(recording: Recording) -> Grids:
@@ -125,8 +127,7 @@ def grids_of(recording: Recording) -> Grids:
 
 
 def new_encoder(features_dim: int, hidden: int = 256) -> DenseEncoder:
-    """Return an encoder of grids with fixed initial weights."""
-    torch.manual_seed(0)
+    """Return an encoder of grids."""
     encoder = DenseEncoder(spaces.Box(0.0, 1.0, SHAPE, np.float32), features_dim, hidden=(hidden,), activation="gelu")
     encoder.observed = dict(OBSERVED)
     return encoder
@@ -152,20 +153,18 @@ class AutoencoderExperiment(Experiment):
         train, validation = grids_of(recorded(job, "train")), grids_of(recorded(job, "validation"))
         test_recording = recorded(job, "test")
         test = grids_of(test_recording)
-        model = Autoencoder(new_encoder(self.code), "dense", "grid", hidden=(256,))
+        model = job.new(lambda: Autoencoder(new_encoder(self.code), "dense", "grid", hidden=(256,)))
         config = FitConfig(epochs=24, batch_size=96, learning_rate=6e-3, learning_rate_end=3e-4)
         result = job.fit("autoencoder", model, {"obs": train}, {"obs": validation}, config)
         weights = keep(self, job, model, result)
-        pca = Pca.of(train, self.code)
-        ways: Mapping[str, Callable[[Grids], Grids]] = {"autoencoder": model.reconstruct, "PCA": pca.reconstruct}
+        pca = GridPca(train, self.code).tune(validation, validation)
+        ways: Ways = {"autoencoder": model.reconstruct, "PCA": pca.reconstruct}
         metrics = self._metrics(ways, train, validation, test)
-        metrics += probe(model.encoder, job.scaled(200, 20), job.cache)
-        images = [self._reconstructions(job, ways, validation, test), self._map(job, model, test_recording)]
+        metrics += probe(model.encoder, job.scaled(200, 20), job.cache, first=job.seed * RUNS_OF_A_SEED)
+        images = [self._reconstructions(job, ways, test), self._map(job, model, test_recording)]
         return ExperimentResult(metrics, images, weights)
 
-    def _metrics(
-        self, ways: Mapping[str, Callable[[Grids], Grids]], train: Grids, validation: Grids, test: Grids
-    ) -> list[Metric]:
+    def _metrics(self, ways: Ways, train: Grids, validation: Grids, test: Grids) -> list[Metric]:
         iou, speed = {}, {}
         for name, reconstruct in ways.items():
             threshold = best_threshold(reconstruct(validation), validation)
@@ -178,14 +177,11 @@ class AutoencoderExperiment(Experiment):
             Metric("RMSE of reconstructed speeds", speed.pop("autoencoder"), speed, "mph", higher_is_better=False),
         ]
 
-    def _reconstructions(
-        self, job: TrainingJob, ways: Mapping[str, Callable[[Grids], Grids]], validation: Grids, test: Grids
-    ) -> Plot:
+    def _reconstructions(self, job: TrainingJob, ways: Ways, test: Grids) -> Plot:
         chosen = test[:: max(1, len(test) // SHOWN)][:SHOWN]
-        columns: list[Column] = [("true", chosen)]
-        columns += [(f"{name}, {self.code} numbers", reconstruct(chosen)) for name, reconstruct in ways.items()]
-        save_grids(columns, job.folder / "autoencoder.png", "The road given back from a short code, ahead to the right")
-        return Plot("autoencoder.png", "Held-out scenes and their reconstructions; the ego car is black.")
+        lines = {"true": chosen, **{name: reconstruct(chosen) for name, reconstruct in ways.items()}}
+        save_roads(lines, job.folder / "autoencoder.png")
+        return Plot("autoencoder.png", f"Held-out scenes and their reconstructions from {self.code} values.")
 
     def _map(self, job: TrainingJob, model: Autoencoder, recording: Recording) -> Plot:
         states = recording.states[:, 1:].ravel()
@@ -209,19 +205,21 @@ class Denoising(Experiment):
     def run(self, job: TrainingJob) -> ExperimentResult:
         """Train, compare with the best median filter, and drive with the noisy sensor."""
         train, validation, test = (grids_of(recorded(job, split)) for split in RUNS)
-        encoder = new_encoder(self.code)
-        model = DenoisingAutoencoder(encoder, "dense", "grid", corrupt=NOISE.corrupt, local=24, hidden=(256,))
+        model = job.new(
+            lambda: DenoisingAutoencoder(
+                new_encoder(self.code), "dense", "grid", corrupt=NOISE.corrupt, local=24, hidden=(256,)
+            )
+        )
         config = FitConfig(epochs=12, batch_size=128, learning_rate=6e-3, learning_rate_end=3e-4)
         result = job.fit("denoising", model, {"obs": train}, {"obs": validation}, config)
         weights = keep(self, job, model, result)
         seen, tested = (corrupted(grids, seed) for seed, grids in enumerate((validation, test)))
         size = max(FILTERS, key=lambda size: occupancy_iou(median_filtered(seen, size), validation))
+        pca = GridPca(train, self.code, corrupted(train, 2)).tune(seen, validation)
         ways: dict[str, Denoiser] = {
             "denoising autoencoder": make_denoiser(model.reconstruct, seen, validation),
-            f"median filter {size[0]} x {size[1]}": Denoiser(lambda grids: median_filtered(grids, size)),
-            "PCA of the noisy grid": make_denoiser(
-                Pca.of(corrupted(train, 2), self.code).reconstruct, seen, validation
-            ),
+            "best median filter": Denoiser(lambda grids: median_filtered(grids, size)),
+            "PCA of the noisy grid": make_denoiser(pca.reconstruct, seen, validation),
         }
         metrics = [*self._metrics(ways, tested, test), self._driving(job, ways)]
         return ExperimentResult(metrics, [self._plot(job, ways, tested, test)], weights)
@@ -240,7 +238,7 @@ class Denoising(Experiment):
 
     def _driving(self, job: TrainingJob, ways: Mapping[str, Denoiser]) -> Metric:
         def mph(noise: SensorNoise | None, way: Denoiser | None = None) -> float:
-            driver = NoisySensorPolicy(noise, way, OBSERVED)
+            driver = NoisySensorPolicy(noise, way, OBSERVED, seed=job.seed)
             return evaluate_open(driver, runs=job.scaled(EVALUATION_RUNS, 10), seed_set="reporting").mean_mph
 
         values = {"noisy sensor": mph(NOISE), **{name: mph(NOISE, way) for name, way in ways.items()}}
@@ -253,9 +251,10 @@ class Denoising(Experiment):
 
     def _plot(self, job: TrainingJob, ways: Mapping[str, Denoiser], tested: Grids, test: Grids) -> Plot:
         chosen = slice(None, None, max(1, len(test) // SHOWN))
-        columns: list[Column] = [("true", test[chosen][:SHOWN]), ("noisy sensor", tested[chosen][:SHOWN])]
-        columns += [(name, way.cleaned(tested[chosen][:SHOWN])) for name, way in list(ways.items())[:2]]
-        save_grids(columns, job.folder / "denoising.png", "A sensor that errs, denoised; ahead to the right")
+        lines = {"true": test[chosen][:SHOWN], "noisy sensor": tested[chosen][:SHOWN]}
+        named = zip(("autoencoder", "median filter"), ways.values(), strict=False)
+        lines |= {name: way.cleaned(tested[chosen][:SHOWN]) for name, way in named}
+        save_roads(lines, job.folder / "denoising.png")
         return Plot("denoising.png", "Held-out scenes, the readings of the noisy sensor, and two ways to denoise them.")
 
 
@@ -270,8 +269,12 @@ class Variational(Experiment):
     def run(self, job: TrainingJob) -> ExperimentResult:
         """Train, measure the bound and the latents in use, draw samples and a path between two scenes."""
         train, validation, test = (grids_of(recorded(job, split)) for split in RUNS)
-        model = VariationalAutoencoder(new_encoder(128), "dense", "grid", latents=self.latents, hidden=(256,))
-        config = FitConfig(epochs=16, batch_size=96, learning_rate=6e-3, learning_rate_end=3e-4)
+        model = job.new(
+            lambda: VariationalAutoencoder(
+                new_encoder(128), "dense", "grid", latents=self.latents, warm_up=job.scaled(WARM_UP), hidden=(256,)
+            )
+        )
+        config = FitConfig(epochs=24, batch_size=96, learning_rate=2e-3, learning_rate_end=3e-4, patience=0)
         result = job.fit("vae", model, {"obs": train}, {"obs": validation}, config)
         weights = keep(self, job, model, result)
         return ExperimentResult(self._metrics(model, train, test), self._plots(job, model, test), weights)
@@ -292,16 +295,11 @@ class Variational(Experiment):
 
     def _plots(self, job: TrainingJob, model: VariationalAutoencoder, test: Grids) -> list[Plot]:
         samples = model.sample(2 * SHOWN, seed=1)
-        columns = [
-            ("drawn", samples[:SHOWN]),
-            ("drawn", samples[SHOWN:]),
-            ("true", test[:: len(test) // SHOWN][:SHOWN]),
-        ]
-        save_grids(columns, job.folder / "vae-samples.png", "Roads that the model draws, beside true ones")
+        lines = {"sampled": samples[:SHOWN], "sampled ": samples[SHOWN:], "true": test[:: len(test) // SHOWN][:SHOWN]}
+        save_roads(lines, job.folder / "vae-samples.png")
         path = model.interpolate(test[0], test[len(test) // 2], 7)
-        ends = ("from one true road to another", [test[0], *path, test[len(test) // 2]])
-        names = ["true", *(f"{k / 6:.2f}" for k in range(7)), "true"]
-        save_grids([ends], job.folder / "vae-path.png", "On the way from code to code", names)
+        ends = {"interpolated": [test[0], *path, test[len(test) // 2]]}
+        save_roads(ends, job.folder / "vae-path.png", ["true", *(f"{k / 6:.2f}" for k in range(7)), "true"])
         return [
             Plot("vae-samples.png", "Expected scenes of codes sampled from the prior; faint cars are uncertain ones."),
             Plot("vae-path.png", "Two held-out scenes and the linear interpolation between their codes."),

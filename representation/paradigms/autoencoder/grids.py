@@ -4,16 +4,17 @@ A reconstruction holds occupancy probabilities where the true grid has 0 and 1; 
 threshold, which each method may choose on validation data (`best_threshold`).
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter, uniform_filter
+from sklearn.decomposition import PCA
 
 from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
 from deeptraffic.sim.rules import FULL_SPEED, FULL_SPEED_MPH
 
 Grids = NDArray[np.float32]
 THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7)
+FLOORS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5)  # least occupancy by which PCA divides a speed
 FILTERS = ((3, 1), (5, 1), (7, 1), (3, 3))  # cells along and across the road that a median is taken of
 
 
@@ -36,56 +37,61 @@ def speed_rmse(grids: Grids, truth: Grids) -> float:
     return FULL_SPEED_MPH * float(np.sqrt(np.mean(np.square(error, dtype=np.float64))))
 
 
-@dataclass(frozen=True)
-class Pca:
-    """Principal component analysis: centre (n,), axes (D, n), of flattened observations (Pearson 1901)."""
+class GridPca:
+    """Principal component analysis of grids (Pearson 1901): the best linear autoencoder of D values.
 
-    centre: Grids
-    axes: Grids
+    Its reconstruction of a speed is the product of occupancy and speed, since free cells have speed 0. Divided by the
+    reconstructed occupancy it is the speed of the car, as an autoencoder gives it; where that occupancy is below
+    `floor`, the mean speed of training is better.
 
-    @classmethod
-    def of(cls, observations: NDArray[np.float32], size: int) -> "Pca":
-        """Return the first `size` principal components of observations (B, ...), or as many as there are."""
-        from sklearn.decomposition import PCA
+    Args:
+        train: grids (N, 4, H, W) to fit; size: D, or as many as there are
+        inputs: what is read in place of `train`, such as noisy grids
+    """
 
-        rows = observations.reshape(len(observations), -1)
-        size = min(size, *rows.shape)
-        fitted = PCA(size, svd_solver="randomized", random_state=0).fit(rows)
-        return cls(fitted.mean_.astype(np.float32), fitted.components_.astype(np.float32))
+    def __init__(self, train: Grids, size: int, inputs: Grids | None = None) -> None:
+        rows = _rows(train if inputs is None else inputs)
+        self.pca = PCA(min(size, *rows.shape), svd_solver="randomized", random_state=0).fit(rows)
+        self.mean_speed = float(train[:, SPEED][train[:, OCCUPIED] > 0.5].mean())
+        self.floor = FLOORS[0]
 
-    def encode(self, observations: NDArray[np.float32]) -> Grids:
-        """Return (B, D)."""
-        return np.asarray((observations.reshape(len(observations), -1) - self.centre) @ self.axes.T, np.float32)
+    def tune(self, grids: Grids, truth: Grids) -> "GridPca":
+        """Choose the floor with the least error of speeds on validation grids, and return itself."""
 
-    def reconstruct(self, observations: NDArray[np.float32]) -> Grids:
-        """Return the reconstructions of observations, in their shape."""
-        return (self.encode(observations) @ self.axes + self.centre).reshape(observations.shape)
+        def error(floor: float) -> float:
+            self.floor = floor
+            return speed_rmse(self.reconstruct(grids), truth)
+
+        self.floor = min(FLOORS, key=error)
+        return self
+
+    def reconstruct(self, grids: Grids) -> Grids:
+        """Return the reconstructions of grids, in their shape."""
+        out = self.pca.inverse_transform(self.pca.transform(_rows(grids))).reshape(grids.shape).astype(np.float32)
+        occupied = out[:, OCCUPIED]
+        divided = out[:, SPEED] / np.maximum(occupied, self.floor)
+        out[:, SPEED] = np.clip(np.where(occupied > self.floor, divided, self.mean_speed), 0.0, 1.0)
+        return out
+
+
+def _rows(grids: Grids) -> Grids:
+    return grids.reshape(len(grids), -1)
 
 
 def median_filtered(grids: Grids, size: tuple[int, int]) -> Grids:
-    """Return grids whose marks and speeds are medians over size = (along, across) cells around.
+    """Return grids filtered over size = (along, across) cells around, without what is known beyond the sensor.
 
-    A cell is occupied where most cells around are; its speed is the median of the occupied ones' around (0 if none).
+    A cell is occupied where most cells around are; its speed is the mean of the occupied ones' around (0 if none).
     """
-    marks = _windows(grids[:, OCCUPIED], size)  # (B, H, W, K)
-    speeds = np.where(marks > 0.5, _windows(grids[:, SPEED], size), np.nan)
-    out = grids.copy()
-    out[:, OCCUPIED] = np.median(marks, -1) * (grids[:, OFF_ROAD] < 0.5)
-    own = grids[:, OWN] > 0.5
-    out[:, OCCUPIED][own] = grids[:, OCCUPIED][own]
-    known = (marks > 0.5).any(-1)
-    out[:, SPEED] = 0.0
-    out[:, SPEED][known] = np.nanmedian(speeds[known], -1)
-    out[:, SPEED][own] = grids[:, SPEED][own]
+    window = (1, *size)
+    marks = median_filter(grids[:, OCCUPIED], window, mode="constant")
+    near = uniform_filter(grids[:, OCCUPIED], window, mode="constant")  # fraction of occupied cells around
+    speeds = uniform_filter(grids[:, SPEED] * grids[:, OCCUPIED], window, mode="constant")
+    out, own = grids.copy(), grids[:, OWN] > 0.5
+    out[:, OCCUPIED] = np.where(own, grids[:, OCCUPIED], marks * (grids[:, OFF_ROAD] < 0.5))
+    mean = np.divide(speeds, near, out=np.zeros_like(speeds), where=near > 1e-3)
+    out[:, SPEED] = np.where(own, grids[:, SPEED], mean)
     return out
-
-
-def _windows(planes: Grids, size: tuple[int, int]) -> Grids:
-    """Return the neighbourhoods (B, H, W, K) of cells (B, H, W), padded with zeros."""
-    along, across = size[0] // 2, size[1] // 2
-    padded = np.pad(planes, ((0, 0), (along, along), (across, across)))
-    seen = np.lib.stride_tricks.sliding_window_view(padded, size, axis=(1, 2))  # (B, H, W, along, across)
-    return seen.reshape(*planes.shape, -1)
 
 
 def grid_to_cells(grids: Grids, empty: float) -> NDArray[np.float64]:

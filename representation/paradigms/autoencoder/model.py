@@ -150,7 +150,11 @@ class VariationalAutoencoder(Autoencoder):
         decoder, likelihood, architecture: as for `Autoencoder`
         latents: Z
         beta: weight of KL in training; 1 is the bound itself (more: Higgins et al. 2017, "beta-VAE")
+        warm_up: steps over which this weight grows from 0, so that latents come into use before they cost
+            (Bowman et al. 2016, arXiv:1511.06349, section 3.1); 0 for none
     """
+
+    steps: Tensor
 
     def __init__(
         self,
@@ -160,11 +164,13 @@ class VariationalAutoencoder(Autoencoder):
         *,
         latents: int = 16,
         beta: float = 1.0,
+        warm_up: int = 0,
         **architecture: Any,
     ) -> None:
-        self.latents, self.beta = latents, beta
+        self.latents, self.beta, self.warm_up = latents, beta, warm_up
         super().__init__(encoder, decoder, likelihood, **architecture)
         self.posterior = nn.Linear(encoder.features_dim, 2 * latents)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))  # of training
 
     @property
     def code_size(self) -> int:
@@ -186,7 +192,14 @@ class VariationalAutoencoder(Autoencoder):
         z = mean + torch.exp(0.5 * logvar) * torch.randn_like(mean)  # (B, Z)
         nats = self.nats(self.decoder(z), target_of(self.encoder, batch["obs"])).mean()
         kl = 0.5 * (mean.pow(2) + logvar.exp() - 1.0 - logvar).sum(1).mean()
-        return nats + self.beta * kl, {"negative_elbo": nats + kl, "kl": kl}
+        return nats + self._kl_weight() * kl, {"negative_elbo": nats + kl, "kl": kl}
+
+    def _kl_weight(self) -> float:
+        """Return the weight of KL at this step of training; in evaluation mode the full one."""
+        if not self.training or not self.warm_up:
+            return self.beta
+        self.steps += 1
+        return self.beta * min(1.0, float(self.steps) / self.warm_up)
 
     def bound(self, observations: Any, seed: int = 0) -> tuple[float, float]:
         """Return means of (-ELBO, KL) over NumPy observations [nats], with one z for each."""

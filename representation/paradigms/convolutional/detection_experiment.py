@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, f1_score, root_mean_squared_error
 
 from deeptraffic.evaluation.protocol import OPEN_FRAMES
 from deeptraffic.evaluation.seeds import SEED_SETS
@@ -25,10 +25,9 @@ from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import MPH_PER_PX, Rules, Sensor
 from representation.data.frames import paint_frames
-from representation.data.recording import Recording, RecordingConfig, record
-from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
+from representation.data.recording import Recording
+from representation.experiment import RUNS_OF_A_SEED, Experiment, ExperimentResult, Metric, Plot, TrainingJob
 from representation.fit import Arrays, FitConfig
-from representation.metrics import accuracy, class_f1, confusion, rmse
 from representation.paradigms.convolutional.detection import (
     LANE_PIXELS,
     ROW_PIXELS,
@@ -118,7 +117,6 @@ def _with_speed(seen: Detections, speed: float) -> Detections:
 
 EVERY = 3  # [decisions]
 WEIGHTS = "detector.safetensors"
-OCCUPIED = 1
 PERCEIVED, TRUE, ASSUMED, DEGRADED = (
     "perceived cells",
     "true cells",
@@ -145,7 +143,7 @@ class DetectionData:
 
 def scenes(job: TrainingJob, split: str, runs: int) -> DetectionData:
     """Return scenes of `runs` runs at the job's scale."""
-    recording = record(RecordingConfig(split=split, runs=job.scaled(runs, least=5)), job.cache)
+    recording = job.record(split, runs, least=5)
     before = states_before(recording)[:, ::EVERY].reshape(-1)
     now = recording.states[:, 1:-1:EVERY].reshape(-1)
     frames = camera_frames(recording.rules, before, now, seed=recording.config.seeds.start)
@@ -154,7 +152,7 @@ def scenes(job: TrainingJob, split: str, runs: int) -> DetectionData:
 
 def cell_f1(found: Bools, true: Bools) -> float:
     """Return the F1 of occupied cells."""
-    return float(class_f1(confusion(found.astype(np.int64), true.astype(np.int64), 2))[OCCUPIED])
+    return float(f1_score(true.ravel(), found.ravel()))
 
 
 def cell_contrast(frames: NDArray[np.uint8]) -> NDArray[np.floating[Any]]:
@@ -179,8 +177,7 @@ class ConvDetection(Experiment):
         train, validation, test = (
             scenes(job, split, runs) for split, runs in (("train", 250), ("validation", 30), ("test", 100))
         )
-        torch.manual_seed(0)
-        detector = GridDetector(train.rules.rows, train.rules.lanes)
+        detector = job.new(lambda: GridDetector(train.rules.rows, train.rules.lanes))
         result = job.fit("detector", detector, train.arrays(), validation.arrays(), self.config)
         facts = {
             "architecture": {"name": "grid-detector"},
@@ -204,10 +201,11 @@ class ConvDetection(Experiment):
         level = levels[np.argmax([cell_f1(contrast > level, train.cells.occupied) for level in levels])]
         by_contrast = cell_f1(cell_contrast(test.frames) > level, test.cells.occupied)
         true_lanes = own_lanes(test.cells)
-        in_middle = accuracy(np.full_like(true_lanes, test.rules.lanes // 2), true_lanes)
+        in_middle = float(accuracy_score(true_lanes, np.full_like(true_lanes, test.rules.lanes // 2)))
+        lanes_right = float(accuracy_score(true_lanes, own_lanes(seen)))
         cars = test.cells.occupied & ~test.cells.own
-        error = MPH_PER_PX * rmse(seen.speed[cars], test.cells.speed[cars])
-        by_mean = MPH_PER_PX * rmse(np.full(int(cars.sum()), mean_speed), test.cells.speed[cars])
+        error = MPH_PER_PX * float(root_mean_squared_error(test.cells.speed[cars], seen.speed[cars]))
+        by_mean = MPH_PER_PX * float(np.sqrt(np.mean((test.cells.speed[cars] - mean_speed) ** 2)))
         note = f"{len(test.frames):,} scenes of held-out runs, {test.cells.occupied[0].size} cells each"
         return [
             Metric(
@@ -217,13 +215,14 @@ class ConvDetection(Experiment):
                 goal=0.98,
                 note=f"{note}; contrast: a threshold on a cell's difference from most",
             ),
-            Metric("accuracy of the ego lane", accuracy(own_lanes(seen), true_lanes), {"middle lane": in_middle}),
+            Metric("accuracy of the ego lane", lanes_right, {"middle lane": in_middle}),
             Metric("RMSE of other cars' speeds", error, {"mean speed": by_mean}, "mph", False),
         ]
 
     def _drive(self, job: TrainingJob, detector: GridDetector, rules: Rules, mean_speed: float) -> dict[str, F64]:
         """Return the mph of runs of the reporting seeds, by perception; the same runs for each."""
-        seeds, sensor = SEED_SETS["reporting"][: job.scaled(150, least=4)], Sensor()
+        runs, first = job.scaled(150, least=4), job.seed * RUNS_OF_A_SEED
+        seeds, sensor = SEED_SETS["reporting"][first : first + runs], Sensor()
         sights = {
             PERCEIVED: camera_perception(detector, rules, sensor),
             TRUE: true_perception(rules, sensor),

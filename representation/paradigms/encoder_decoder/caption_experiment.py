@@ -4,19 +4,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN
-from deeptraffic.figure import empty_figure, save_figure
+from deeptraffic.figure import empty_figure
 from representation.data.captions import describe, sentence
 from representation.data.motion import OBSERVATION
-from representation.data.recording import RecordingConfig, observe, record
+from representation.data.recording import observe
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
 from representation.fit import FitConfig
 from representation.paradigms.encoder_decoder.caption import SceneCaptioner, exact_match, slot_f1
-from representation.plots import REPORT_DPI
+from representation.plots import add_road_legend, draw_road, save_plot
 
 WEIGHTS = "captioner.safetensors"
 NEAREST_CHUNK = 256
@@ -36,8 +34,7 @@ class Captioner(Experiment):
         train, validation, test = (
             scenes(job, split, runs) for split, runs in (("train", 400), ("validation", 40), ("test", 60))
         )
-        torch.manual_seed(0)
-        captioner = SceneCaptioner()
+        captioner = job.new(SceneCaptioner)
         config = FitConfig(epochs=14, batch_size=64, learning_rate=2e-3, learning_rate_end=1e-4)
         job.fit("captioner", captioner, train, validation, config)
         captioner.save(job.folder / WEIGHTS)
@@ -53,8 +50,7 @@ class Captioner(Experiment):
 
 def scenes(job: TrainingJob, split: str, runs: int) -> CaptionData:
     """Return grids (B, 4, H, W), decisions (B,) and the reference words (B, W) of `runs` runs of thirty decisions."""
-    config = RecordingConfig(split=split, runs=job.scaled(runs, least=10), decisions=30)
-    recording = record(config, job.cache)
+    recording = job.record(split, runs, least=10, decisions=30)
     grids = observe(recording.rules, recording.states[:, :-1], OBSERVATION)
     grids = grids.reshape(-1, *grids.shape[2:])
     actions = recording.actions.ravel()
@@ -108,12 +104,7 @@ def draw_captions(path: Path, rows: CaptionData, written: list[str], count: int 
     chosen = sorted(firsts)[:: max(1, len(firsts) // count)][:count]
     figure = empty_figure((9.0, 4.2))
     for axes, k in zip(figure.subplots(1, len(chosen), squeeze=False)[0], chosen, strict=True):
-        grid = rows["obs"][k]
-        shade = np.where(grid[OFF_ROAD] > 0, 0.5, 0.15) + 0.55 * grid[OCCUPIED] * (grid[OFF_ROAD] == 0)
-        image = np.repeat(shade[..., None], 3, -1)
-        image[grid[OWN] > 0] = (1.0, 0.33, 0.24)
-        axes.imshow(image[30:], cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-        axes.set_xticks([])
-        axes.set_yticks([])
+        draw_road(axes, rows["obs"][k][:, 30:])
         axes.set_xlabel(written[k].replace(", ", ",\n"), fontsize=6.8)
-    save_figure(figure, path, REPORT_DPI)
+    add_road_legend(figure)
+    save_plot(figure, path)

@@ -4,14 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from deeptraffic.envs.observations.grid import OCCUPIED, OWN, SPEED
-from deeptraffic.figure import BLUE, GREY, ORANGE, empty_figure, new_figure, save_figure
+from deeptraffic.figure import BLUE, GREY, ORANGE, new_figure
 from representation.data.motion import OBSERVATION, persistence, windows
-from representation.data.recording import RecordingConfig, observe, record
+from representation.data.recording import observe
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
 from representation.fit import FitConfig
 from representation.paradigms.encoder_decoder.forecast import (
@@ -25,7 +23,7 @@ from representation.paradigms.encoder_decoder.forecast import (
     transitions,
     with_prior,
 )
-from representation.plots import REPORT_DPI
+from representation.plots import save_plot, save_roads
 
 HISTORY, STEPS = 3, 8  # grids read, and decisions ahead: 4 seconds at 60 frames a second
 DECISIONS = 40
@@ -37,7 +35,7 @@ Rows = dict[str, Any]
 
 def recorded(job: TrainingJob, split: str, runs: int) -> Any:
     """Return `runs` runs of 40 decisions at the job's scale."""
-    return record(RecordingConfig(split=split, runs=job.scaled(runs, least=6), decisions=DECISIONS), job.cache)
+    return job.record(split, runs, least=6, decisions=DECISIONS)
 
 
 def others(cells: F32, grids: F32) -> F32:
@@ -62,8 +60,7 @@ class GridPrediction(Experiment):
         train, validation, test = (
             self._transitions(job, split, runs) for split, runs in (("train", 200), ("validation", 15), ("test", 40))
         )
-        torch.manual_seed(0)
-        model = GridPredictor(width=16)
+        model = job.new(lambda: GridPredictor(width=16))
         config = FitConfig(epochs=10, batch_size=32, learning_rate=4e-3, learning_rate_end=1e-4)
         job.fit("grid-predictor", model, train, validation, config)
         model.save(job.folder / "grid-predictor.safetensors")
@@ -72,11 +69,23 @@ class GridPrediction(Experiment):
         expected = model.predict(test["obs"], test["action"])
         metrics = self._metrics(test, expected, chosen, _mean_speed(train["obs"]))
         metrics.insert(1, _bits(train, test, expected))
-        plot = job.folder / "grid-predictor.png"
-        draw_steps(plot, _strips(test["obs"][:4], test["next_obs"][:4], expected[:4], test["expected"][:4]))
+        shown = slice(None, None, max(1, len(test["obs"]) // 8))
+        now, true = test["obs"][shown], test["next_obs"][shown]
+        lines = {
+            "now": now,
+            "next": true,
+            "predicted": as_roads(expected[shown], true),
+            "constant\nvelocity": as_roads(test["expected"][shown], true),
+        }
+        save_roads({name: grids[:8] for name, grids in lines.items()}, job.folder / "grid-predictor.png")
         return ExperimentResult(
             metrics,
-            [Plot(plot.name, "Four scenes: now, after the decision, as predicted, and by constant velocity.")],
+            [
+                Plot(
+                    "grid-predictor.png",
+                    "Held-out scenes: now, after the decision, as predicted, and by constant velocity.",
+                )
+            ],
             ["grid-predictor.safetensors"],
         )
 
@@ -135,8 +144,7 @@ class Forecast(Experiment):
             with_prior(windows(recorded(job, split, runs), HISTORY, STEPS))
             for split, runs in (("train", 150), ("validation", 15), ("test", 40))
         )
-        torch.manual_seed(0)
-        model = Forecaster(width=12)
+        model = job.new(lambda: Forecaster(width=12))
         config = FitConfig(epochs=16, batch_size=8, learning_rate=1e-2, learning_rate_end=2e-4)
         job.fit("forecaster", model, train, validation, config)
         model.save(job.folder / "forecaster.safetensors")
@@ -148,17 +156,19 @@ class Forecast(Experiment):
         curves = horizon_ious(test, expected, thresholds)
         draw_horizons(job.folder / "forecaster-horizons.png", curves)
         steps = [0, 1, 3, 7]
-        strips = [
-            [test["future"][0, k, :2], expected[0, k], test["expected"][0, k]] for k in steps
-        ]  # of the first window
-        draw_steps(
-            job.folder / "forecaster.png",
-            [[test["history"][0, -1, :2], *strip] for strip in strips],
-            [f"{k + 1} {'decision' if k == 0 else 'decisions'} ahead" for k in steps],
-        )
+        true = test["future"][0]  # of the first window
+        lines = {
+            "true": true,
+            "predicted": as_roads(expected[0], true),
+            "constant\nvelocity": as_roads(test["expected"][0], true),
+        }
+        save_roads(lines, job.folder / "forecaster.png", [f"+{k + 1}" for k in range(STEPS)])
         plots = [
             Plot("forecaster-horizons.png", "IoU of predicted occupied cells over the horizon."),
-            Plot("forecaster.png", "One scene: now, the true future, the prediction, and constant velocity."),
+            Plot(
+                "forecaster.png",
+                "One scene 1 to 8 decisions ahead: the truth, the prediction, constant velocity.",
+            ),
         ]
         metrics = [*_horizon_metrics(test, expected, curves), *(_horizon_bits(train, test, expected, k) for k in steps)]
         return ExperimentResult(metrics, plots, ["forecaster.safetensors"])
@@ -224,10 +234,6 @@ def _mean_speed(grids: F32) -> float:
 # --- plots ------------------------------------------------------------------------------------------------------------
 
 
-def _strips(now: F32, true: F32, expected: F32, moved: F32) -> list[list[F32]]:
-    return [[now[k, :2], true[k, :2], expected[k, :2], moved[k]] for k in range(len(now))]
-
-
 def draw_horizons(path: Path, curves: dict[str, list[float]]) -> None:
     """Plot IoU over decisions ahead, one line per method."""
     figure, axes = new_figure("Where cars will be", (6.4, 3.6))
@@ -237,27 +243,11 @@ def draw_horizons(path: Path, curves: dict[str, list[float]]) -> None:
     axes.set_ylabel("IoU of occupied cells, held-out runs")
     axes.set_ylim(0, 1)
     axes.legend(frameon=False)
-    save_figure(figure, path, REPORT_DPI)
+    save_plot(figure, path)
 
 
-def draw_steps(path: Path, strips: list[list[F32]], titles: list[str] | None = None) -> None:
-    """Draw grids (2, H, W) side by side, four to a scene: now, the truth, as predicted, by constant velocity."""
-    figure = empty_figure((9.0, 4.2))
-    parts = figure.subfigures(1, len(strips), squeeze=False)[0]
-    names = ("now", "what came", "foretold", "constant\nvelocity")
-    for part, strip, title in zip(parts, strips, titles or [""] * len(strips), strict=True):
-        axes = part.subplots(1, len(strip))
-        part.suptitle(title, fontsize=9)
-        for at, cells, name in zip(axes, strip, names, strict=True):
-            _draw_cells(at, cells, name)
-    save_figure(figure, path, REPORT_DPI)
-
-
-def _draw_cells(axes: Axes, cells: F32, name: str) -> None:
-    """Draw occupancy probabilities as darkness."""
-    axes.imshow(cells[0], cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-    axes.set_title(name, fontsize=7)
-    axes.set_xticks(np.arange(0.5, cells.shape[2] - 1), [])
-    axes.set_yticks([])
-    axes.grid(axis="x", color="#dddddd", lw=0.5)
-    axes.tick_params(length=0)
+def as_roads(cells: NDArray[np.floating], grids: F32) -> F32:
+    """Return predictions (S, 2, H, W) of occupancy and speed as grids to draw, with the road of true grids."""
+    roads = grids.copy()
+    roads[:, OCCUPIED], roads[:, SPEED] = cells[:, 0], cells[:, 1]
+    return roads

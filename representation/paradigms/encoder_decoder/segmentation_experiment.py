@@ -5,16 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeClassifier
 
-from deeptraffic.figure import empty_figure, save_figure
+from deeptraffic.figure import GREY, empty_figure
 from representation.data.frames import CLASSES, draw_cameras, label_maps, paint_frames, rollout
-from representation.data.recording import Recording, RecordingConfig, record
+from representation.data.recording import Recording
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
 from representation.fit import FitConfig
-from representation.metrics import accuracy, confusion
+from representation.metrics import confusion
 from representation.paradigms.encoder_decoder.segmentation import (
     SegmentationNet,
     class_iou,
@@ -22,13 +24,13 @@ from representation.paradigms.encoder_decoder.segmentation import (
     smoothed,
     standardised,
 )
-from representation.plots import REPORT_DPI, save_confusion
+from representation.plots import save_confusion, save_plot
 
 HEIGHT, WIDTH = 96, 40  # [pixels]
 WEIGHTS = "segmentation.safetensors"
 PIXELS_OF_TREE = 150_000  # pixels that the baseline learns from
 CLIP_FRAMES = 6
-COLOURS = np.array([(70, 74, 82), (240, 240, 240), (46, 125, 70), (60, 140, 255), (255, 84, 62)], np.uint8)
+CLASS_COLOURS = np.array([(70, 74, 82), (240, 240, 240), (168, 189, 158), (60, 140, 255), (213, 94, 0)], np.uint8)
 LECTURE = "the lecture's own tutorial reached pixel accuracy 0.8995 and mIoU 0.5276 on real video, another task"
 
 U8 = NDArray[np.uint8]
@@ -79,14 +81,13 @@ class Segmentation(Experiment):
     def run(self, job: TrainingJob) -> ExperimentResult:
         """Train on rough and clean frames, and measure both, frame by frame and smoothed over time."""
         train, validation, test = (
-            record(RecordingConfig(split=split, runs=job.scaled(runs, least=6), decisions=40), job.cache)
+            job.record(split, runs, least=6, decisions=40)
             for split, runs in (("train", 100), ("validation", 20), ("test", 40))
         )
         count = job.scaled(2000, least=200)
         learned = joined(framed(train, "train", 1, count * 3 // 4), framed(train, "clean", 2, count // 4))
         watched = joined(framed(validation, "train", 3, count // 14), framed(validation, "clean", 4, count // 28))
-        torch.manual_seed(0)
-        net = SegmentationNet(width=8)
+        net = job.new(lambda: SegmentationNet(width=8))
         config = FitConfig(epochs=18, batch_size=16, learning_rate=8e-3, learning_rate_end=2e-4)
         job.fit("segmentation", net, learned, watched, config)
         net.save(job.folder / WEIGHTS)
@@ -123,8 +124,8 @@ def _metrics(sets: Mapping[str, Frames], named: Mapping[str, U8], by_tree: Mappi
         note = f"{len(true)} frames of held-out runs, {words[name]}"
         metrics.append(Metric(f"mIoU, {words[name]}", mean_iou(named[name], true), other, goal=goals[name], note=note))
     for name, frames in sets.items():
-        other = {"colour and position of each pixel (tree)": accuracy(by_tree[name], frames["labels"])}
-        value = accuracy(named[name], frames["labels"])
+        other = {"colour and position of each pixel (tree)": float(np.mean(by_tree[name] == frames["labels"]))}
+        value = float(np.mean(named[name] == frames["labels"]))
         metrics.append(Metric(f"pixel accuracy, {words[name]}", value, other, note=LECTURE))
     for name, frames in sets.items():
         own, other_iou = (class_iou(_table(pixels, frames["labels"])) for pixels in (named[name], by_tree[name]))
@@ -157,8 +158,8 @@ def draw_frames(path: Path, sets: Mapping[str, Frames], named: Mapping[str, U8])
     axes = figure.subplots(1, len(shown))
     for at, (name, k) in zip(axes, shown, strict=True):
         frame, true, answer = sets[name]["frame"][k].transpose(1, 2, 0), sets[name]["labels"][k], named[name][k]
-        wrong = np.where((true != answer)[..., None], np.uint8(255), (COLOURS[true] * 0.25).astype(np.uint8))
-        tiles = [frame, COLOURS[true], COLOURS[answer], wrong]
+        wrong = np.where((true != answer)[..., None], np.uint8(255), (CLASS_COLOURS[true] * 0.25).astype(np.uint8))
+        tiles = [frame, CLASS_COLOURS[true], CLASS_COLOURS[answer], wrong]
         white = np.full((4, WIDTH, 3), 255, np.uint8)
         stack = np.concatenate([part for tile in tiles for part in (tile[20:92], white)])  # the ego car's part
         at.imshow(stack, interpolation="nearest")
@@ -167,15 +168,14 @@ def draw_frames(path: Path, sets: Mapping[str, Frames], named: Mapping[str, U8])
         at.set_yticks([36 + 76 * k for k in range(4)], ["frame", "truth", "network", "errors\n(white)"])
         at.tick_params(length=0, labelleft=at is axes[0])
         at.spines[:].set_visible(False)
-    figure.legend(
-        handles=[_patch(colour, name) for colour, name in zip(COLOURS, CLASSES, strict=True)],
-        loc="outside lower center",
-        ncols=len(CLASSES),
-        frameon=False,
-    )
-    save_figure(figure, path, REPORT_DPI)
+    add_class_legend(figure)
+    save_plot(figure, path)
 
 
-def _patch(colour: U8, name: str) -> Patch:
-    red, green, blue = (float(level) / 255 for level in colour)
-    return Patch(facecolor=(red, green, blue), edgecolor="#888888", label=name)
+def add_class_legend(figure: Figure) -> None:
+    """Add the legend of label maps below a figure."""
+    patches = [
+        Patch(facecolor=to_hex(colour / 255), edgecolor=GREY, label=name)
+        for colour, name in zip(CLASS_COLOURS, CLASSES, strict=True)
+    ]
+    figure.legend(handles=patches, loc="outside lower center", ncols=len(CLASSES), frameon=False, fontsize=8)

@@ -1,25 +1,23 @@
 """Experiments with generative adversarial networks for road scenes, unconditional and class-conditional."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from deeptraffic.figure import BLUE, GREY, ORANGE, empty_figure, save_figure, style_axes
+from deeptraffic.figure import BLUE, GREY, ORANGE, empty_figure, style_axes
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Rules
-from representation.data.frames import paint_frames
 from representation.data.labels import SCENES, scene_class
-from representation.data.rasters import CELL, DecodedScenes, decode_rasters, rasterise
-from representation.data.recording import RecordingConfig, record
+from representation.data.rasters import CELL, DecodedScenes, decode_rasters, rasterise, settle
+from representation.data.recording import observe
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
 from representation.fit import FitConfig, FitResult
 from representation.paradigms.gan.metrics import (
+    Sample,
     abrupt_fraction,
     copied_ratio,
     descriptors,
@@ -30,10 +28,10 @@ from representation.paradigms.gan.metrics import (
     two_sample_accuracy,
 )
 from representation.paradigms.gan.model import ConditionalSceneGAN, SceneGAN, interpolate, truncated_noise
-from representation.plots import REPORT_DPI
+from representation.plots import save_plot, save_roads
 
 COMPARED = 2000  # scenes in each set that is compared
-TILE, TILE_DPI = (140, 32), 64  # [pixels] of a scene in an image, [pixels per inch] of many scenes
+RUNS_AT_A_TIME = 500  # recorded in memory
 PAPER = "Radford et al. 2015, arXiv:1511.06434; Miyato et al. 2018, arXiv:1802.05957, equations 8, 16 and 17"
 TRUNCATIONS = (0.5, 0.75, 1.0, 1.5, np.inf)
 
@@ -61,9 +59,21 @@ class RoadData:
 
 def road_data(job: TrainingJob, split: str, runs: int) -> RoadData:
     """Return all decisions of so many runs at the job's scale."""
-    recording = record(RecordingConfig(split=split, runs=job.scaled(runs, least=10)), job.cache)
-    drawn = rasterise(recording.rules, recording.states.reshape(-1))
-    return as_drawn(recording.rules, drawn)
+    recording = job.record(split, runs, least=10)
+    return as_drawn(recording.rules, rasterise(recording.rules, recording.states.reshape(-1)))
+
+
+def one_per_run(job: TrainingJob, split: str, count: int, first: int = 0) -> RoadData:
+    """Return one scene of each of `count` runs at the job's scale, at a random decision: independent real scenes.
+
+    first: runs of the split to skip
+    """
+    states, job = [], replace(job, scale=1.0, cache=None)
+    for start in range(0, count, RUNS_AT_A_TIME):
+        recording = job.record(split, min(RUNS_AT_A_TIME, count - start), least=1, first=first + start)
+        runs, decisions = recording.states.shape
+        states.append(recording.states[np.arange(runs), np.random.default_rng(start).integers(decisions, size=runs)])
+    return as_drawn(recording.rules, rasterise(recording.rules, np.concatenate(states)))
 
 
 def as_drawn(rules: Rules, rasters: F32) -> RoadData:
@@ -92,20 +102,18 @@ class SceneGan(Experiment):
 
     def run(self, job: TrainingJob) -> ExperimentResult:
         """Train, compare drawn scenes with held-out ones beside independent cells, and draw."""
-        train, validation, test = (
-            road_data(job, split, runs) for split, runs in (("train", 200), ("validation", 40), ("test", 80))
-        )
-        rules = train.rules
-        torch.manual_seed(0)
-        gan = SceneGAN(train.rasters.shape[1:], width=16, ego_row=int(rules.ego_y / CELL))
+        train, validation = (road_data(job, split, runs) for split, runs in (("train", 200), ("validation", 40)))
+        rules, count = train.rules, job.scaled(COMPARED, least=100)
+        test = one_per_run(job, "test", count)
+        gan = job.new(lambda: SceneGAN(train.rasters.shape[1:], width=16, ego_row=int(rules.ego_y / CELL)))
         result = fit_gan(job, gan, train, validation)
         gan.save(job.folder / self.weights, result.summary(self.name))
-        count = min(COMPARED, len(test.rasters))
         sets = {
             "gan": decode_rasters(rules, gan.sample(count, seed=1)),
             "independent cells": decode_rasters(rules, independent_scenes(train.rasters, count, seed=2)),
         }
-        metrics = compare_sets(rules, sets, train, test.some(count), f"{count:,} scenes of each kind")
+        others = one_per_run(job, "validation", count, first=1000)
+        metrics = compare_sets(rules, sets, train, test, others)
         plots = [
             draw_examples(job.folder / "scenes.png", rules, test.some(8).states, sets),
             draw_marginals(job.folder / "marginals.png", rules, test.states, {n: s.states for n, s in sets.items()}),
@@ -115,13 +123,12 @@ class SceneGan(Experiment):
 
 
 def compare_sets(
-    rules: Rules, sets: Mapping[str, DecodedScenes], train: RoadData, real: RoadData, note: str
+    rules: Rules, sets: Mapping[str, DecodedScenes], train: RoadData, real: RoadData, reference: RoadData
 ) -> list[Metric]:
     """Return the metrics of the first set of drawn scenes beside the same metrics of the others.
 
-    train: to measure copies and what real scenes of other runs reach; real: held-out scenes
+    train: to measure copies; real: held-out scenes, one per run; reference: others, to show what real scenes reach
     """
-    reference = train.some(len(real.rasters), seed=3)
     known = descriptors(rules, real.states)
     values: dict[str, list[float]] = {}
     for name, scenes in [*sets.items(), ("real scenes", None)]:
@@ -131,13 +138,13 @@ def compare_sets(
         precision, recall = precision_recall(known, descriptors(rules, states))
         copied = 1.0 if scenes is None else copied_ratio(rasters, real.rasters, train.rasters)
         away = marginal_distances(rules, states, real.states).values()
-        distinguished = two_sample_accuracy(real.rasters, rasters)
+        distinguished = two_sample_accuracy(Sample.independent(real.rasters), Sample.independent(rasters))
         values[name] = [distinguished, precision, recall, legal, abrupt_fraction(rules, states), copied, *away]
     first, *others = sets
     out = []
     for k, (name, unit, higher, goal) in enumerate(MEASURES):
         baselines = {other: values[other][k] for other in others}
-        ceiling = f"real scenes of other runs {values['real scenes'][k]:.3g}; {note}"
+        ceiling = f"real scenes of other runs {values['real scenes'][k]:.3g}; {len(real.rasters):,} scenes, one per run"
         out.append(Metric(name, values[first][k], baselines, unit, higher, goal, ceiling))
     return out
 
@@ -166,24 +173,27 @@ class ConditionalGan(Experiment):
 
     def run(self, job: TrainingJob) -> ExperimentResult:
         """Train, and classify the generated scenes by the simulator's own labels."""
-        train, validation, test = (
-            road_data(job, split, runs) for split, runs in (("train", 200), ("validation", 40), ("test", 80))
-        )
-        rules, kinds = train.rules, len(SCENES)
-        torch.manual_seed(0)
-        gan = ConditionalSceneGAN(train.rasters.shape[1:], 16, int(rules.ego_y / CELL), kinds)
+        train, validation = (road_data(job, split, runs) for split, runs in (("train", 200), ("validation", 40)))
+        rules, kinds, count = train.rules, len(SCENES), job.scaled(COMPARED, least=100)
+        some = one_per_run(job, "test", count)
+        gan = job.new(lambda: ConditionalSceneGAN(train.rasters.shape[1:], 16, int(rules.ego_y / CELL), kinds))
         result = fit_gan(job, gan, train, validation)
         gan.save(job.folder / self.weights, result.summary(self.name))
-        count = min(COMPARED, len(test.rasters))
         asked = np.arange(count) % kinds
         named = scene_class(rules, decode_rasters(rules, gan.sample(count, 1, classes=asked)).states)
         right = [float((named == asked)[asked == k].mean()) for k in range(kinds)]
         each = ", ".join(f"{name} {value:.2f}" for name, value in zip(SCENES, right, strict=True))
-        some = test.some(count)
-        alike = decode_rasters(rules, gan.sample(count, 1, classes=some.label))
-        distinguished = two_sample_accuracy(some.rasters, rasterise(rules, alike.states))
-        blind = decode_rasters(rules, independent_scenes(train.rasters, count, seed=2))
-        distinguished_blind = two_sample_accuracy(some.rasters, rasterise(rules, blind.states))
+        drawn = {
+            "gan": gan.sample(count, 1, classes=some.label),
+            "independent cells": independent_scenes(train.rasters, count, seed=2),
+        }
+        distinguished = {
+            name: two_sample_accuracy(
+                Sample.independent(some.rasters),
+                Sample.independent(rasterise(rules, decode_rasters(rules, rasters).states)),
+            )
+            for name, rasters in drawn.items()
+        }
         fraction = {"random real scenes": 1.0 / kinds}
         metrics = [
             Metric(
@@ -194,8 +204,8 @@ class ConditionalGan(Experiment):
             ),
             Metric(
                 "two-sample accuracy, real or generated",
+                distinguished.pop("gan"),
                 distinguished,
-                {"independent cells": distinguished_blind},
                 "",
                 False,
                 0.6,
@@ -213,33 +223,16 @@ class ConditionalGan(Experiment):
 # --- plots ---------------------------------------------------------------------------------------------------------
 
 
-def show_road(axes: Axes, rules: Rules, state: NDArray[Any], title: str = "") -> None:
-    """Draw one scene as an image from above, the road's far end on top."""
-    axes.imshow(paint_frames(rules, state[None], *TILE)[0].transpose(1, 2, 0), aspect="auto", interpolation="nearest")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.set_title(title, fontsize=8)
-
-
-def save_tiles(path: Path, rules: Rules, lines: Mapping[str, NDArray[Any]], titles: Sequence[str] = ()) -> None:
-    """Draw a row of scenes per name."""
-    columns = max(len(states) for states in lines.values())
-    figure = empty_figure((0.75 * columns + 1.2, 2.3 * len(lines)))
-    grid = figure.subplots(len(lines), columns, squeeze=False)
-    for k, (name, states) in enumerate(lines.items()):
-        for column in range(columns):
-            title = titles[column] if titles and not k else ""
-            show_road(grid[k, column], rules, states[column], title)
-        grid[k, 0].set_ylabel(name, fontsize=9)
-    save_figure(figure, path, TILE_DPI)
+def grids_of(rules: Rules, states: NDArray[Any]) -> F32:
+    """Return states at a decision as grids to draw, (B, 4, 40, 7)."""
+    return observe(rules, states, {"kind": "grid", "patches_ahead": 30, "patches_behind": 10})
 
 
 def draw_examples(path: Path, rules: Rules, real: NDArray[Any], sets: Mapping[str, DecodedScenes]) -> Plot:
     """Draw eight scenes of each kind."""
-    lines = {"held-out runs": real, "drawn by the GAN": next(iter(sets.values())).states[:8]}
-    lines |= {name: scenes.states[:8] for name, scenes in list(sets.items())[1:]}
-    save_tiles(path, rules, lines)
-    return Plot(path.name, "Road scenes from above (the ego car is red): real, generated, and the baseline.")
+    lines = {"held-out runs": real, **{name: scenes.states[:8] for name, scenes in sets.items()}}
+    save_roads({name: grids_of(rules, settle(rules, states)) for name, states in lines.items()}, path)
+    return Plot(path.name, "Road scenes from above: real, generated, and the baseline.")
 
 
 def draw_marginals(path: Path, rules: Rules, real: NDArray[Any], drawn: Mapping[str, NDArray[Any]]) -> Plot:
@@ -258,7 +251,7 @@ def draw_marginals(path: Path, rules: Rules, real: NDArray[Any], drawn: Mapping[
         axes.set_yticks([])
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside upper center", ncols=3)
-    save_figure(figure, path, REPORT_DPI)
+    save_plot(figure, path)
     return Plot(path.name, "Distributions of car counts, gaps and speeds in real and in generated scenes.")
 
 
@@ -270,7 +263,7 @@ def draw_future(path: Path, rules: Rules, start: NDArray[Any]) -> Plot:
     for _ in range(8):
         moments.append(np.array(sim.games[0]))
         sim.step(sim.idle, periods=2)
-    save_tiles(path, rules, {"continued": np.array(moments)}, [f"{k} s" for k in range(8)])
+    save_roads({"continued": grids_of(rules, np.array(moments))}, path, [f"{k} s" for k in range(8)])
     return Plot(path.name, "A generated scene and its continuation by the simulator, in steps of one second.")
 
 
@@ -278,7 +271,7 @@ def draw_classes(path: Path, rules: Rules, gan: SceneGAN) -> Plot:
     """Draw the same noise vectors as each class."""
     noise = truncated_noise(5, seed=5)
     lines = {name: decode_rasters(rules, gan.draw(noise, k)).states for k, name in enumerate(SCENES)}
-    save_tiles(path, rules, lines)
+    save_roads({name: grids_of(rules, settle(rules, states)) for name, states in lines.items()}, path)
     return Plot(path.name, "Five noise vectors, each generated as every class.")
 
 
@@ -287,7 +280,8 @@ def draw_interpolation(path: Path, rules: Rules, gan: SceneGAN) -> Plot:
     ends = truncated_noise(2, seed=7)
     noise = interpolate([ends[0], ends[1]], 9)
     lines = {SCENES[k]: decode_rasters(rules, gan.draw(noise, k)).states for k in (0, 2)}
-    save_tiles(path, rules, lines, [f"{k / 8:.2g}" for k in range(9)])
+    roads = {name: grids_of(rules, settle(rules, states)) for name, states in lines.items()}
+    save_roads(roads, path, [f"{k / 8:.2g}" for k in range(9)])
     return Plot(path.name, "Spherical interpolation between two noise vectors, as free and as boxed-in scenes.")
 
 
@@ -309,5 +303,5 @@ def draw_truncation(path: Path, rules: Rules, gan: SceneGAN, real: RoadData) -> 
     axes.set_xlabel("noise further from 0 than this is drawn again")
     axes.set_ylim(0, 1)
     axes.legend(frameon=False)
-    save_figure(figure, path, REPORT_DPI)
+    save_plot(figure, path)
     return Plot(path.name, "Truncation: less noise gives more typical and less diverse scenes.")

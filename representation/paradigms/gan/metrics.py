@@ -3,25 +3,26 @@
 All are taken on rasters of valid scenes (`representation/data/rasters.py`), real and generated ones treated alike, so
 that they measure traffic rather than artefacts of a network.
 
-    >>> two_sample_accuracy(real, drawn)                   # 0.5 if indistinguishable, 1 if always distinguished
+    >>> two_sample_accuracy(real, Sample.independent(drawn))     # 0.5 if indistinguishable, 1 if always distinguished
     >>> precision_recall(descriptors(rules, real_states), descriptors(rules, drawn_states))
 
 Letters in shapes: B scenes, N vehicles, L lanes, K features that describe a scene.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score
 
 from deeptraffic.sim.rules import MPH_PER_PX, VEHICLE_LENGTH, Rules
 from representation.data.labels import free_ahead
 from representation.data.rasters import CELL, OWN, raster_rows, settle
 from representation.fit import FitConfig, fit
-from representation.metrics import accuracy
 from representation.paradigms.convolutional.model import ConvEncoder
 from representation.supervised import Classifier
 
@@ -49,25 +50,45 @@ def independent_scenes(rasters: F32, count: int, seed: int = 0) -> F32:
     return np.ascontiguousarray(drawn.transpose(0, 3, 1, 2))
 
 
-def two_sample_accuracy(real: F32, drawn: F32, seed: int = 0) -> float:
+@dataclass(frozen=True)
+class Sample:
+    """Images (B, ...), and the run that each is from, (B,); images of one run stay in one part of a split."""
+
+    images: F32
+    run: NDArray[np.int64]
+
+    @classmethod
+    def independent(cls, images: F32) -> "Sample":
+        """Return images that share no run, such as generated ones."""
+        return cls(images, np.arange(len(images)))
+
+    def split(self, random: np.random.Generator) -> list[F32]:
+        """Return 60%, 10% and 30% of the images, divided by run."""
+        order = random.permutation(np.unique(self.run))
+        place = np.argsort(order)[np.searchsorted(np.sort(order), self.run)] / len(order)  # of each image's run, 0..1
+        return [self.images[(place >= low) & (place < high)] for low, high in ((0.0, 0.6), (0.6, 0.7), (0.7, 1.0))]
+
+
+def two_sample_accuracy(real: Sample, drawn: Sample, seed: int = 0) -> float:
     """Return the held-out accuracy of a convolutional network that classifies images as real or generated.
 
     The classifier two-sample test (Lopez-Paz and Oquab 2017, arXiv:1610.06545, section 3): 0.5 is chance level. It
-    trains on 60% of both sets, validates on 10% and tests on 30%; the sets are cut to equal sizes.
+    trains on 60% of the runs of both sets, validates on 10% and tests on 30%, cut to equally many images: scenes of one
+    run are alike, so that a split by image would reward a network that recognises runs.
     """
-    size = min(len(real), len(drawn))
     random = np.random.default_rng(seed)
-    rasters = np.concatenate([real[random.permutation(len(real))[:size]], drawn[random.permutation(len(drawn))[:size]]])
-    labels = np.repeat([1, 0], size)
-    order = random.permutation(2 * size)
-    parts = np.split(order, [int(1.2 * size), int(1.4 * size)])
-    train, validation, test = ({"obs": rasters[part], "label": labels[part]} for part in parts)
+    parts = []
+    for one, other in zip(real.split(random), drawn.split(random), strict=True):
+        size = min(len(one), len(other))
+        images = np.concatenate([some[random.permutation(len(some))[:size]] for some in (one, other)])
+        parts.append({"obs": images, "label": np.repeat([1, 0], size)})
+    train, validation, test = parts
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        encoder = ConvEncoder(spaces.Box(-1.0, 1.0, rasters.shape[1:], np.float32), channels=(16, 32))
-    classifier = Classifier(encoder, 2)
-    fit(classifier, train, validation, CLASSIFIER, title="two-sample test")
-    return accuracy(classifier.predict(test["obs"]).argmax(1), test["label"])
+        encoder = ConvEncoder(spaces.Box(-1.0, 1.0, real.images.shape[1:], np.float32), channels=(16, 32))
+        classifier = Classifier(encoder, 2)
+    fit(classifier, train, validation, replace(CLASSIFIER, seed=seed), title="two-sample test")
+    return float(accuracy_score(test["label"], classifier.predict(test["obs"]).argmax(1)))
 
 
 def precision_recall(real: F64, drawn: F64) -> tuple[float, float]:

@@ -9,16 +9,18 @@ agent has a recurrent state of its own, reset when its run starts.
 Letters in shapes: B envs, T decisions, n values of one step, S values of one state.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
+from sklearn.metrics import root_mean_squared_error
 from torch import Tensor
 
 from deeptraffic.envs.observations import make_observation
@@ -26,11 +28,12 @@ from deeptraffic.envs.reward import mean_speed_mph
 from deeptraffic.evaluation.play import PolicyRunner
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.evaluation.score import Score
-from deeptraffic.figure import BLUE, GREY, ORANGE, empty_figure, save_figure, style_axes
+from deeptraffic.figure import BLUE, GREY, ORANGE, empty_figure, style_axes
 from deeptraffic.policies.base import Policy
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Action
 from deeptraffic.sim.state import I64
+from representation.comparison import NetworkComparison, Way
 from representation.data.recording import Recording, RecordingConfig, record
 from representation.data.sequences import (
     DEGRADED,
@@ -46,12 +49,11 @@ from representation.data.sequences import (
 )
 from representation.encoder import Encoder
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
-from representation.fit import FitConfig
-from representation.metrics import rmse
+from representation.fit import Arrays, FitConfig, Trainable
 from representation.paradigms.feedforward.model import DenseEncoder
-from representation.paradigms.recurrent.model import CELLS, RecurrentEncoder, StatefulEncoder
+from representation.paradigms.recurrent.model import RecurrentEncoder, StatefulEncoder
 from representation.paradigms.recurrent.sequence_model import ActionModel, SpeedModel
-from representation.plots import REPORT_DPI, draw_bars
+from representation.plots import draw_bars, save_plot
 
 
 class SequencePolicy(Policy):
@@ -150,98 +152,73 @@ def stack_encoder(sensor: SensorConfig, steps: int, features_dim: int = 64) -> D
     return DenseEncoder(spaces.Box(low, high, (steps, sensor.size), np.float32), features_dim, hidden=(256,))
 
 
-def speed_sequences(job: TrainingJob, split: str, runs: int, sensor: SensorConfig = DEGRADED) -> Sequences:
+def speed_sequences(job: TrainingJob, split: str, runs: int) -> Sequences:
     """Return rows (R, T, n), target (R, T, 7) [15 mph], and where the target is known."""
-    recording = record(RecordingConfig(split=split, runs=job.scaled(runs, least=8)), job.cache)
+    recording = job.record(split, runs)
     speeds, known = hidden_speeds(recording)
-    rows = sequence_inputs(recording, sensor, ARRIVAL_SEEDS[split])
+    rows = sequence_inputs(recording, DEGRADED, ARRIVAL_SEEDS[split])
     return {"rows": rows, "target": speeds / np.float32(SPEED_UNIT), "known": known}
 
 
-def train_speed(
-    job: TrainingJob, name: str, encoder: Encoder, data: dict[str, Sequences], config: FitConfig
-) -> SpeedModel:
-    """Train one network to estimate hidden speeds, in the job's subfolder `name`."""
-    model = SpeedModel(encoder, LANES)
-    result = job.fit(name, model, data["train"], data["validation"], config)
-    encoder.summary = result.summary(RecurrentSpeed.name)
-    return model
-
-
-def estimated_speeds(model: SpeedModel, data: Sequences) -> F32:
+def estimated_speeds(model: SpeedModel, data: Arrays) -> F32:
     """Return the network's estimates of the speeds, (R, T, 7) [mph]."""
     return np.float32(SPEED_UNIT) * model.predict(torch.from_numpy(data["rows"])).numpy()
 
 
-class RecurrentSpeed(Experiment):
+def speed_error(model: SpeedModel, data: Arrays) -> float:
+    """Return the root mean squared error of the known speeds [mph]."""
+    known = data["known"]
+    return float(root_mean_squared_error(SPEED_UNIT * data["target"][known], estimated_speeds(model, data)[known]))
+
+
+class RecurrentSpeed(NetworkComparison):
     """Estimation of hidden speeds from frames without speeds, three in ten of which are lost."""
 
     name, paradigm = "recurrent-speed", "recurrent network"
     summary = "Estimates the speed of the car ahead in each lane from occupancy alone, with 30% of frames lost."
     source = "Elman 1990; Hochreiter and Schmidhuber 1997; Cho et al. 2014, arXiv:1406.1078"
+    metric = Metric("RMSE of hidden speeds", 0.0, unit="mph", higher_is_better=False)
     config = FitConfig(epochs=15, batch_size=8, learning_rate=3e-3, learning_rate_end=2e-4)
+    caption = (
+        "Hidden speeds. Left: error of a GRU and of feed-forward networks on 1, 4 or 12 frames. Right: one held-out "
+        "run; ticks at the bottom are frames that were lost."
+    )
 
-    def run(self, job: TrainingJob) -> ExperimentResult:
-        """Train the three cells and feed-forward networks on stacks of frames; measure on the same held-out runs."""
-        splits = (("train", 600), ("validation", 60), ("test", 200))
-        data = {split: speed_sequences(job, split, runs) for split, runs in splits}
-        test = data["test"]
-        true, known = SPEED_UNIT * test["target"], test["known"]
-        models: dict[str, SpeedModel] = {}
-        for name, encoder in self._encoders():
-            models[name] = train_speed(job, name, encoder, data, self.config)
-        answers = {name: estimated_speeds(model, test) for name, model in models.items()}
-        errors = {name: rmse(answer[known], true[known]) for name, answer in answers.items()}
-        cell = min(CELLS, key=lambda name: models[name].encoder.summary["validation_loss"])
-        models[cell].encoder.save(job.folder / WEIGHTS)
-        mean = (SPEED_UNIT * data["train"]["target"])[data["train"]["known"]].mean()
-        baselines = {"the mean": rmse(np.full(known.sum(), mean), true[known])}
-        baselines |= {name: error for name, error in errors.items() if name not in CELLS}
-        self._draw(job.folder, errors, answers, cell, test)
-        return ExperimentResult(self._metrics(errors, baselines, cell, answers, test), self._plots(), [WEIGHTS])
-
-    def _encoders(self) -> list[tuple[str, Encoder]]:
-        cells = [(cell, with_fixed_seed(partial(RecurrentEncoder, DEGRADED.space, UNITS, cell=cell))) for cell in CELLS]
-        return cells + [
-            (f"MLP, {k} frame{'s' * (k > 1)}", with_fixed_seed(partial(stack_encoder, DEGRADED, k))) for k in (1, 4, 12)
+    def ways(self, job: TrainingJob) -> dict[str, Way]:
+        """Return a GRU, and feed-forward networks on stacks of frames."""
+        sets = [
+            speed_sequences(job, split, runs) for split, runs in (("train", 600), ("validation", 60), ("test", 200))
         ]
+        gru = Way(lambda: SpeedModel(RecurrentEncoder(DEGRADED.space, UNITS), LANES), *sets)
+        stacks = {f"MLP, {k} frame{'s' * (k > 1)}": Way(partial(_stack_model, k), *sets) for k in (1, 4, 12)}
+        return {"gru": gru, **stacks}
 
-    def _metrics(
-        self, errors: dict[str, float], baselines: dict[str, float], cell: str, answers: dict[str, F32], test: Sequences
-    ) -> list[Metric]:
-        count = f"{test['known'].sum():,} cars ahead in {len(test['rows'])} held-out runs"
-        note = f"{count}; of the cells, {cell} had the lowest validation loss"
-        metrics = [Metric(f"RMSE of hidden speeds ({cell})", errors[cell], baselines, "mph", False, None, note)]
-        for other in CELLS:
-            if other != cell:
-                beside = {"MLP, 4 frames": errors["MLP, 4 frames"]}
-                metrics.append(Metric(f"RMSE of hidden speeds ({other})", errors[other], beside, "mph", False))
-        true = SPEED_UNIT * test["target"]
-        lost = test["known"] & (test["rows"][..., -1:] == 0)
-        beside = {"MLP, 4 frames": rmse(answers["MLP, 4 frames"][lost], true[lost])}
-        value = rmse(answers[cell][lost], true[lost])
-        return [*metrics, Metric(f"RMSE at decisions whose frame was lost ({cell})", value, beside, "mph", False)]
+    def score(self, model: Trainable, test: Arrays) -> float:
+        """Return the error [mph]."""
+        assert isinstance(model, SpeedModel)
+        return speed_error(model, test)
 
-    def _draw(
-        self, folder: Path, errors: dict[str, float], answers: dict[str, F32], cell: str, test: Sequences
-    ) -> None:
+    def baselines(self, way: Way) -> dict[str, float]:
+        """Return the error of the mean of training."""
+        mean = way.train["target"][way.train["known"]].mean()
+        return {"the mean": SPEED_UNIT * float(np.sqrt(np.mean((way.test["target"][way.test["known"]] - mean) ** 2)))}
+
+    def draw(self, job: TrainingJob, scores: Mapping[str, float], model: Any, test: Arrays) -> None:
+        """Draw the errors, and one run."""
         figure = empty_figure((10.0, 3.8))
         left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.25))
         style_axes(left, "Error on held-out runs")
-        draw_bars(left, errors, cell, "RMSE of hidden speeds [mph], lower is better")
+        draw_bars(left, scores, "gru", "RMSE of hidden speeds [mph], lower is better")
         style_axes(right, "One run: the car ahead in the ego lane")
-        draw_run(right, answers[cell], answers["MLP, 1 frame"], cell, test)
-        save_figure(figure, folder / "recurrent-speed.png", REPORT_DPI)
-
-    def _plots(self) -> list[Plot]:
-        caption = (
-            "Hidden speeds. Left: error of three recurrent cells and of feed-forward networks on 1, "
-            "4 or 12 frames. Right: one held-out run; ticks at the bottom are frames that were lost."
-        )
-        return [Plot("recurrent-speed.png", caption)]
+        draw_run(right, estimated_speeds(model, test), test)
+        save_plot(figure, job.folder / f"{self.name}.png")
 
 
-def draw_run(axes: Axes, answer: F32, single: F32, cell: str, test: Sequences) -> None:
+def _stack_model(steps: int) -> SpeedModel:
+    return SpeedModel(stack_encoder(DEGRADED, steps), LANES)
+
+
+def draw_run(axes: Axes, answer: F32, test: Arrays) -> None:
     """Draw one run's true and estimated relative speed of the car ahead in the ego lane: that with most cars ahead."""
     lane = LANES // 2
     run = int(test["known"][..., lane].sum(1).argmax())
@@ -249,11 +226,9 @@ def draw_run(axes: Axes, answer: F32, single: F32, cell: str, test: Sequences) -
     time = np.arange(len(known))
     true = np.where(known, SPEED_UNIT * test["target"][run, :, lane], np.nan)
     axes.plot(time, true, color=GREY, lw=5, alpha=0.5, solid_capstyle="round", label="true")
-    axes.plot(time, np.where(known, answer[run, :, lane], np.nan), color=BLUE, marker="o", ms=3, label=cell)
-    by_one = np.where(known, single[run, :, lane], np.nan)
-    axes.plot(time, by_one, color=ORANGE, ls="--", lw=1.2, label="MLP, 1 frame")
+    axes.plot(time, np.where(known, answer[run, :, lane], np.nan), color=BLUE, marker="o", ms=3, label="gru")
     lost = time[test["rows"][run, :, -1] == 0]
-    axes.plot(lost, np.full(lost.shape, axes.get_ylim()[0]), "|", color="black", ms=9, label="frame lost")
+    axes.plot(lost, np.full(lost.shape, axes.get_ylim()[0]), "|", color=ORANGE, ms=9, label="frame lost")
     axes.set_xlabel("decision")
     axes.set_ylabel("speed of the car ahead\nminus the own [mph]")
     axes.legend(frameon=False, fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.16))
@@ -346,7 +321,7 @@ class RecurrentDrive(Experiment):
         style_axes(axes, "Driving with less to see")
         mph = {name: score.mean_mph for name, score in scores.items()}
         draw_bars(axes, mph, "gru", "mean speed on held-out runs [mph]", 1.15 * max(mph.values()))
-        save_figure(figure, folder / "recurrent-drive.png", REPORT_DPI)
+        save_plot(figure, folder / "recurrent-drive.png")
 
 
 def demonstrations(recording: Recording, sensor: SensorConfig, seed: int) -> Sequences:

@@ -16,8 +16,6 @@ features are the last state. Stateful: one observation at a time, with the histo
     >>> features, state = encoder.step(obs, encoder.initial_state(len(obs)))
     >>> window = encoder.over_window(16)                           # for observations (16, n), with these weights
 
-`representation/paradigms/recurrent/policy.py` transfers an LSTM to RecurrentPPO of sb3-contrib.
-
 Letters in shapes: B observations, T steps, n values of one step, D features, S values of one state.
 """
 

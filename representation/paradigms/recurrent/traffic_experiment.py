@@ -20,21 +20,19 @@ from typing import Self
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
-from deeptraffic.figure import GREY, INK, ORANGE, empty_figure, save_figure
-from representation.data.recording import RecordingConfig, record
+from deeptraffic.envs.observations.grid import OCCUPIED, OWN, SPEED
 from representation.data.tokens import BITS, LANES, PATTERNS, SEGMENTS, TOKENS, VOCABULARY, scene_of, scene_tokens
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
 from representation.fit import Batch, FitConfig, Trainable
-from representation.plots import REPORT_DPI
+from representation.plots import save_roads
 from representation.weights import save_module
 
 VIEW_AHEAD, VIEW_BEHIND = 3, 2  # stretches of the scenes before that are in view: traffic falls back toward the rear
+EGO_SEGMENT = 15  # of the ego car
 PER_BATCH = 64  # runs that are measured at a time
 
 
@@ -153,11 +151,9 @@ class Traffic(Experiment):
     def run(self, job: TrainingJob) -> ExperimentResult:
         """Train, measure bits per token beside n-grams, continue held-out traffic, draw."""
         train, validation, test = (
-            scene_tokens(record(RecordingConfig(split=split, runs=job.scaled(runs, least=8)), job.cache))
-            for split, runs in (("train", 400), ("validation", 40), ("test", 100))
+            scene_tokens(job.record(split, runs)) for split, runs in (("train", 400), ("validation", 40), ("test", 100))
         )
-        torch.manual_seed(0)
-        model = TrafficModel()
+        model = job.new(TrafficModel)
         result = job.fit("model", model, {"tokens": train}, {"tokens": validation}, self.config)
         facts = {"architecture": {"name": "traffic-model"}, "summary": result.summary(self.name)}
         save_module(job.folder / WEIGHTS, model.state_dict(), facts)
@@ -176,17 +172,11 @@ class Traffic(Experiment):
         return Plot("traffic-model.png", caption)
 
     def _draw(self, folder: Path, test: I64, sampled: I64) -> None:
-        figure = empty_figure((7.0, 7.6))
-        lines: dict[str, I64] = {}
+        lines = {}
         for run in range(2):
-            lines |= {f"run {run + 1}\nwhat happened": test[run, GIVEN:], f"run {run + 1}\nsampled": sampled[run]}
-        axes = figure.subplots(len(lines), len(SHOWN))
-        for row, (name, scenes) in zip(axes, lines.items(), strict=True):
-            for place, k in zip(row, SHOWN, strict=True):
-                draw_scene(place, scenes[k])
-                place.set_title(f"+{k + 1}", fontsize=9, color=INK)
-            row[0].set_ylabel(name, fontsize=10, color=INK)
-        save_figure(figure, folder / "traffic-model.png", REPORT_DPI)
+            for name, scenes in (("true", test[run, GIVEN:]), ("sampled", sampled[run])):
+                lines[f"run {run + 1}, {name}"] = road_grids(scenes[list(SHOWN)])
+        save_roads(lines, folder / "traffic-model.png", [f"+{k + 1}" for k in SHOWN])
 
 
 def ngrams(train: I64, validation: I64, test: I64) -> dict[str, float]:
@@ -225,22 +215,13 @@ def steadiness(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> float:
     return float(np.corrcoef(before.sum(2).ravel(), after.sum(2).ravel())[0, 1])
 
 
-def draw_scene(axes: Axes, tokens: I64) -> None:
-    """Draw one scene of 21 tokens as a road seen from above."""
+def road_grids(tokens: I64) -> NDArray[np.float32]:
+    """Return scenes of tokens (S, 21) as grids (S, 4, 20, 7) to draw; the speeds of cars are unknown, NaN."""
     cars, lane, _ = scene_of(tokens)
-    axes.add_patch(Rectangle((0, 0), LANES, SEGMENTS, facecolor="#eeeeee"))
-    for stretch, k in zip(*np.nonzero(cars), strict=True):
-        axes.add_patch(Rectangle((k + 0.18, stretch + 0.05), 0.64, 0.9, facecolor=GREY))
-    axes.add_patch(Rectangle((int(lane) + 0.15, 15.0), 0.7, 0.97, facecolor=ORANGE))
-    for k in range(1, LANES):
-        axes.axvline(k, color="white", lw=0.8)
-    axes.set_xlim(0, LANES)
-    axes.set_ylim(SEGMENTS, 0)
-    axes.set_aspect(0.6)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for side in axes.spines.values():
-        side.set_visible(False)
+    grids = np.zeros((len(tokens), 4, SEGMENTS, LANES), np.float32)
+    grids[:, OCCUPIED], grids[:, SPEED] = cars, np.nan
+    grids[np.arange(len(tokens)), OWN, EGO_SEGMENT, lane] = 1.0
+    return grids
 
 
 class NGram:

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from representation.beyond.meta import experiment as meta
-from representation.beyond.multitask import experiment as multitask
 from representation.beyond.transfer import experiment as transfer
 from representation.experiment import RESULT, Experiment, ExperimentResult, TrainingJob, run_experiment
 from representation.paradigms.autoencoder.experiment import AutoencoderExperiment, Denoising, Variational
@@ -19,7 +18,7 @@ def run(experiment: Experiment, folder: Path, scale: float = 0.008) -> Experimen
     assert (folder / RESULT).exists()
     for plot in outcome.plots:
         assert (folder / plot.file).read_bytes().startswith(b"\x89PNG")
-        assert (folder / plot.file).stat().st_size < 60_000
+        assert (folder / plot.file).stat().st_size < 160_000
     assert observed_by(load_encoder(folder / outcome.weights[0]))
     return outcome
 
@@ -28,7 +27,7 @@ def run(experiment: Experiment, folder: Path, scale: float = 0.008) -> Experimen
     ("experiment", "rivals"),
     [
         (AutoencoderExperiment(), {"PCA"}),
-        (Denoising(), {"noisy sensor", "median filter 3 x 1", "PCA of the noisy grid"}),
+        (Denoising(), {"noisy sensor", "best median filter", "PCA of the noisy grid"}),
         (Variational(), {"independent cell frequencies", "the same, given the ego lane"}),
     ],
     ids=lambda value: getattr(value, "name", ""),
@@ -38,12 +37,6 @@ def test_an_autoencoder_is_measured_beside_its_rivals(experiment: Experiment, ri
     assert set(outcome.metrics[0].baselines) == rivals
 
 
-def test_one_encoder_is_measured_beside_three(tmp_path: Path) -> None:
-    metrics = run(multitask.MultiTaskExperiment(), tmp_path).metrics
-    assert all(multitask.SEPARATE in metric.baselines for metric in metrics)
-    assert metrics[-2].value < 0.4 * metrics[-2].baselines[multitask.SEPARATE]  # parameters
-
-
 @pytest.mark.slow  # other roads than the contest's are compiled anew
 def test_adaptation_is_measured_beside_other_starts(tmp_path: Path) -> None:
     metrics = run(meta.MetaLearning(), tmp_path).metrics
@@ -51,7 +44,7 @@ def test_adaptation_is_measured_beside_other_starts(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow  # as above
-def test_every_move_is_measured_beside_training_from_scratch(tmp_path: Path) -> None:
+def test_transfer_is_measured_beside_training_from_scratch(tmp_path: Path) -> None:
     metrics = run(transfer.TransferExperiment(), tmp_path).metrics
-    assert len(metrics) == 6
+    assert len(metrics) == 2
     assert all("from scratch" in metric.baselines for metric in metrics)

@@ -12,8 +12,9 @@ from representation.data.recording import Recording, observe
 from representation.data.sensor_noise import SensorNoise
 from representation.paradigms.autoencoder.experiment import Denoiser, NoisySensorPolicy
 from representation.paradigms.autoencoder.grids import (
+    FLOORS,
+    GridPca,
     Grids,
-    Pca,
     best_threshold,
     grid_to_cells,
     median_filtered,
@@ -56,11 +57,36 @@ def test_the_best_threshold_separates_chances() -> None:
 
 
 def test_pca_with_all_components_gives_everything_back() -> None:
-    grids = np.random.default_rng(0).random((30, 4, 3, 2)).astype(np.float32)
-    pca = Pca.of(grids, 24)
-    assert np.allclose(pca.reconstruct(grids), grids, atol=1e-4)
-    assert pca.encode(grids).shape == (30, 24)
-    assert not np.allclose(Pca.of(grids, 3).reconstruct(grids), grids, atol=1e-2)
+    random = np.random.default_rng(0)
+    grids = np.zeros((40, 4, 3, 2), np.float32)
+    grids[:, OCCUPIED] = random.random((40, 3, 2)) < 0.5
+    grids[:, SPEED] = grids[:, OCCUPIED] * random.random((40, 3, 2))
+    assert np.allclose(GridPca(grids, 24).reconstruct(grids)[:, OCCUPIED], grids[:, OCCUPIED], atol=1e-4)
+    assert speed_rmse(GridPca(grids, 24).reconstruct(grids), grids) < 0.01
+    assert speed_rmse(GridPca(grids, 3).reconstruct(grids), grids) > 1.0
+
+
+def test_speeds_of_pca_are_divided_by_its_own_occupancy() -> None:
+    # one component at most: a car of speed 0.5 is there in half the scenes, and PCA of no help gives half of both
+    grids = np.zeros((40, 4, 2, 1), np.float32)
+    grids[::2, OCCUPIED, 0], grids[::2, SPEED, 0] = 1.0, 0.5
+    pca = GridPca(grids, 1)
+    pca.pca.components_[:] = 0.0
+    assert pca.reconstruct(grids)[:, OCCUPIED, 0] == pytest.approx(0.5)
+    assert pca.reconstruct(grids)[:, SPEED, 0] == pytest.approx(0.5)  # not 0.25
+    assert pca.reconstruct(grids)[:, SPEED, 1] == pytest.approx(0.5)  # never occupied: the mean of training
+
+
+def test_the_floor_of_pca_is_chosen_on_validation() -> None:
+    random = np.random.default_rng(0)
+    grids = np.zeros((60, 4, 6, 3), np.float32)
+    grids[:, OCCUPIED] = random.random((60, 6, 3)) < 0.3
+    grids[:, SPEED] = grids[:, OCCUPIED] * (0.5 + 0.1 * random.random((60, 6, 3)))
+    pca, errors = GridPca(grids, 2), {}
+    for floor in FLOORS:
+        pca.floor = floor
+        errors[floor] = speed_rmse(pca.reconstruct(grids), grids)
+    assert pca.tune(grids, grids).floor == min(errors, key=lambda floor: errors[floor])
 
 
 def test_a_median_removes_ghosts_and_fills_holes() -> None:
