@@ -15,10 +15,13 @@ Letters in shapes: B observations, K vehicles or steps, n values of one, D featu
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from deeptraffic.policies import layers as v
+from deeptraffic.policies.torch_export import NetworkBuilder
 from representation.encoder import Encoder, Observation
 from representation.layouts import MASK, VEHICLES, as_sequence, as_vector, sequence_shape, vector_size
 
@@ -31,18 +34,27 @@ class AttentionEncoder(Encoder):
         features_dim: D
         heads: E, must divide D rounded up to a multiple of it
         layers: of self-attention
+        columns: of a vector of cells, whose columns, the lanes, are then the sequence; 0 for other observations
     """
 
     name = "attention"
 
     def __init__(
-        self, observation_space: spaces.Space, features_dim: int = 64, heads: int = 4, layers: int = 2
+        self,
+        observation_space: spaces.Space,
+        features_dim: int = 64,
+        heads: int = 4,
+        layers: int = 2,
+        columns: int = 0,
     ) -> None:
         if heads < 1 or layers < 1:
             raise ValueError(f"heads={heads}, layers={layers} is not possible; give at least 1 of each")
-        super().__init__(observation_space, features_dim, heads=heads, layers=layers)
+        super().__init__(observation_space, features_dim, heads=heads, layers=layers, columns=columns)
         self.is_set = isinstance(self.observation_space, spaces.Dict) and VEHICLES in self.observation_space.spaces
-        _, size = sequence_shape(self.observation_space)
+        steps, size = sequence_shape(self.observation_space)
+        if columns and (self.is_set or steps != 1 or columns < 0 or size % columns):
+            raise ValueError(f"columns={columns} does not divide observations of {steps} x {size}; leave columns out")
+        self.columns, size = columns, size // columns if columns else size
         width = heads * math.ceil(features_dim / heads)
         own = self._own_space()
         self.own = nn.Linear(vector_size(own) if own else 1, width)
@@ -66,6 +78,35 @@ class AttentionEncoder(Encoder):
                 tokens, weights = block(tokens, absent)
         return weights[:, 0, 1:]
 
+    def add_layers(self, network: NetworkBuilder) -> bool:
+        """Append the layers of a policy file for lanes of a vector of cells; see `Encoder.add_layers`."""
+        if not self.columns:
+            return False
+        rows, width = self.each.in_features, self.each.out_features
+        entry = len(network.layers)
+        network.add(v.Reshape(shape=(rows, 1, self.columns)))
+        network.add(v.Flatten(order="chw"))
+        network.add(v.Reshape(shape=(self.columns, rows)))
+        network.module(self.each)
+        network.add(v.Reshape(shape=(self.columns * width,)))
+        place = positional_encoding(self.columns, width).numpy().ravel()
+        network.add(v.Scale(), {"factor": np.ones_like(place), "offset": place})
+        lanes = len(network.layers)
+        network.add(v.Slice(start=0, stop=1, inputs=(entry,)))  # the ego vehicle's token is the same for all cells
+        own = (self.own.weight[:, 0] + self.own.bias).detach().cpu().numpy()
+        network.add(v.Dense(outputs=width), {"weight": np.zeros((width, 1), np.float32), "bias": own})
+        network.add(v.Concat(inputs=(len(network.layers), lanes)))
+        network.add(v.Reshape(shape=(1 + self.columns, width)))
+        for block in self.blocks:
+            for part in ((block.before, block.attention), (block.between, block.dense)):
+                tokens = len(network.layers)
+                network.module(nn.Sequential(*part))  # type: ignore[arg-type]
+                network.add(v.Add(inputs=(tokens, len(network.layers))))
+        network.add(v.Reshape(shape=((1 + self.columns) * width,)))
+        network.add(v.Slice(start=0, stop=width))
+        network.module(nn.Sequential(self.out, nn.ReLU()))
+        return True
+
     def _own_space(self) -> spaces.Space | None:
         """Return the space of the ego vehicle's state beside the set of vehicles; None without one."""
         if not self.is_set or not isinstance(self.observation_space, spaces.Dict):
@@ -76,6 +117,8 @@ class AttentionEncoder(Encoder):
     def _tokens(self, obs: Observation) -> tuple[Tensor, Tensor]:
         """Return (tokens of the ego vehicle and the others (B, 1 + K, W); which are absent (B, 1 + K))."""
         sequence = as_sequence(obs)  # (B, K, n)
+        if self.columns:
+            sequence = sequence.unflatten(2, (-1, self.columns))[:, 0].transpose(1, 2)  # (B, columns, rows)
         each = self.each(sequence)  # (B, K, W)
         absent = torch.zeros(len(each), each.shape[1] + 1, dtype=torch.bool, device=each.device)
         own = sequence.new_ones(len(sequence), 1)

@@ -179,6 +179,13 @@ def test_impossible_settings_are_refused(settings: dict[str, Any], message: str)
         distil_config(**settings)
 
 
+@pytest.mark.parametrize("name", ["conv", "attention"])
+def test_columns_that_do_not_divide_the_cells_are_refused(name: str) -> None:
+    settings = {"kind": "vector", "encoder.name": name, "encoder.architecture": {"columns": 11}}
+    with pytest.raises(ValueError, match="columns=11 does not divide observations of .*420"):
+        make_learner(distil_config(**settings))
+
+
 # --- rounds -----------------------------------------------------------------------------------------------------------
 
 
@@ -341,6 +348,12 @@ FILES: dict[str, dict[str, Any]] = {
     "lanes": {"kind": "vector", "lane_units": 4},
     "dense": {"kind": "vector", "encoder.name": "dense", "encoder.features_dim": 8},
     "conv": {"kind": "vector", "encoder.name": "conv", "encoder.architecture": {"channels": [3, 4], "columns": 7}},
+    "attention": {
+        "kind": "vector",
+        "encoder.name": "attention",
+        "encoder.features_dim": 6,
+        "encoder.architecture": {"columns": 7, "heads": 2},
+    },
     "gru": {"memory": "gru", "memory_units": 6},
     "lstm": {"memory": "lstm", "memory_units": 6, "last_action": True},
     "recurrent": {"encoder.name": "recurrent", "encoder.features_dim": 6},
