@@ -67,8 +67,8 @@ class DeepTrafficEnv(gymnasium.Env):
         max_steps: `truncated` after this many steps (67 cover 2,000 frames); None for never
         render_mode: None, "rgb_array" (an image), "rgb_array_list" (those of all frames since the last call of
             `render`, 30 for a step) or "human" (a window that shows every frame)
-        others: what drives the other agents: a policy, a function from one of their observations to an action, or
-            None: their actions are 0, nothing
+        others: what drives the other agents: a policy, the name of a built-in one, a function from one of their
+            observations to an action, or None: their actions are 0, nothing
         render_size, overlay, theme: of the images, see `deeptraffic.envs.rendering.RenderOptions`
 
     Actions: 0 nothing, 1 accelerate, 2 decelerate, 3 left, 4 right. `terminated` is always False.

@@ -1,6 +1,6 @@
 """Drivers of the other agents in a single-agent environment: copies of a policy, or a plain function."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,18 +9,19 @@ from deeptraffic.envs.arguments import ACTIONS, check_action
 from deeptraffic.envs.observations import Observation, Observer, select_env
 from deeptraffic.envs.observations.vector import VectorObservation
 from deeptraffic.policies.base import Policy
+from deeptraffic.policies.builtin import builtin_from_fields, make_builtin
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.state import I64
 
-Others = Policy | Callable[[Any], Any]
+Others = Policy | Callable[[Any], Any] | str | Mapping[str, Any]
 
 
 class OtherDrivers:
     """Decides for the other agents of a simulator's envs.
 
     Args:
-        others: a policy, which observes what its own `observation` says, or a function from one observation to an
-            action
+        others: a policy, which observes what its own `observation` says, the name of a built-in one (or a mapping of
+            its fields, as JSON keeps it), or a function from one observation to an action
         sim: the simulator that they drive in
         observation: of a plain function
 
@@ -28,12 +29,14 @@ class OtherDrivers:
     """
 
     def __init__(self, others: Others, sim: Simulator, observation: Observation) -> None:
+        if isinstance(others, str | Mapping):
+            others = built_in(others, sim.rules.year)
         self.policy = others if isinstance(others, Policy) else None
         self.function: Any = others
-        if self.policy is None and not callable(others):
+        if self.policy is None and (isinstance(others, type) or not callable(others)):
             raise ValueError(
-                "others must be a deeptraffic.policies.base.Policy, a function from an observation to an action, or "
-                f"None, got {others!r:.80}"
+                "others must be a deeptraffic.policies.base.Policy, the name of a built-in one, a function from an "
+                f"observation to an action, or None, got {others!r:.80}"
             )
         if self.policy is not None:
             observation = policy_observation(self.policy)
@@ -86,6 +89,14 @@ class OtherDrivers:
             return check_action(self.function(obs))
         except ValueError as error:
             raise ValueError(f"others, for agent {agent}: {error}") from error
+
+
+def built_in(others: str | Mapping[str, Any], year: int) -> Policy:
+    """Return a built-in policy by its name or its fields; ValueError if there is none."""
+    try:
+        return make_builtin(others, year) if isinstance(others, str) else builtin_from_fields(others)
+    except ValueError as error:
+        raise ValueError(f"others: {error}") from error
 
 
 def policy_observation(policy: Policy) -> Observation:

@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -94,9 +94,9 @@ class RandomPolicy(Policy):
     seed: int = 0
     label: str = "random"
     observation: Sensor = Sensor()
-    streams: U64 = field(default_factory=lambda: np.zeros(0, np.uint64), repr=False)
 
     def __post_init__(self) -> None:
+        self.streams: U64 = np.zeros(0, np.uint64)
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be an integer in [0, 2**63 - 1], got {self.seed}")
 
@@ -146,3 +146,14 @@ BUILTINS: dict[str, Callable[[int, int], Policy]] = {
     "random": lambda rules, seed: RandomPolicy(seed),
     "gap": lambda rules, seed: GapPolicy(CONTESTS[rules].empty),
 }
+
+
+def builtin_from_fields(given: Mapping[str, Any]) -> Policy:
+    """Return the built-in policy of these fields, to which `dataclasses.asdict` and JSON bring one; else ValueError."""
+    for kind in (ConstantPolicy, RandomPolicy, GapPolicy):
+        if given.keys() == {each.name for each in fields(kind)}:
+            try:
+                return kind(**{**given, "observation": Sensor(*given["observation"])})
+            except TypeError as error:
+                raise ValueError(f"{kind.__name__} cannot be made from {dict(given)!r:.80}: {error}") from error
+    raise ValueError(f"no built-in policy has the fields {', '.join(map(repr, given))}")

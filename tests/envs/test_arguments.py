@@ -17,7 +17,8 @@ from deeptraffic.envs.observations import OBSERVATIONS, make_observation
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
 from deeptraffic.envs.seeding import MAX_SEED, SeedError
 from deeptraffic.envs.vector_env import DeepTrafficVectorEnv
-from deeptraffic.sim.rules import RULES_2017, RULES_2018, RoadConfig, Sensor
+from deeptraffic.policies.builtin import ConstantPolicy, GapPolicy, RandomPolicy
+from deeptraffic.sim.rules import RULES_2017, RULES_2018, Action, RoadConfig, Sensor
 
 NAME = "DeepTraffic2018-v0"
 SMALL = {"kind": "vector", "lanes_side": 1, "patches_ahead": 6, "patches_behind": 3}
@@ -362,3 +363,26 @@ def test_other_agents_of_a_road_count_in_turns_too() -> None:
     assert len(DeepTrafficAECEnv().possible_agents) == len(DeepTrafficAECEnv(RoadConfig()).possible_agents) == 5
     assert DeepTrafficAECEnv(RoadConfig(lanes=1, rows=20)).possible_agents == ["car_0", "car_1"]
     assert DeepTrafficAECEnv(other_agents=0).possible_agents == ["car_0"]
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [GapPolicy(100.0), RandomPolicy(5), ConstantPolicy("idle", Action.LEFT), "gap"],
+    ids=lambda policy: str(policy),
+)
+def test_a_specification_keeps_built_in_policies_of_the_other_agents(policy: Any) -> None:
+    env = gymnasium.make(NAME, other_agents=3, others=policy)
+    again = gymnasium.make(EnvSpec.from_json(env.spec.to_json()))
+    games = []
+    for each in (env, again):
+        each.reset(seed=2)
+        for action in range(12):
+            each.step(action % 5)
+        games.append(each.unwrapped.sim.games.tobytes())
+    assert games[0] == games[1]
+
+
+@pytest.mark.parametrize("others", ["gaps", {"empty": 1.0}, {}, 5, GapPolicy], ids=str)
+def test_impossible_drivers_of_other_agents_are_refused_by_name(others: Any) -> None:
+    with pytest.raises(ValueError, match="others.*(no built-in policy|must be)"):
+        DeepTrafficEnv(other_agents=2, others=others)
