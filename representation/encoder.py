@@ -54,10 +54,12 @@ class Encoder(BaseFeaturesExtractor):
         each feature of a vector; of images and other arrays a mean frame, (...), and one number
     observed: fields of the observation's configuration, if known
     summary: JSON values about the training
+    reads_images: whether `add_layers` takes images
     is_pretrained: whether the weights were trained before; is_frozen: whether they may no longer change
     """
 
     name: ClassVar[str]
+    reads_images: ClassVar[bool] = False
     observation_space: spaces.Space
     offset: Tensor
     scale: Tensor
@@ -82,7 +84,9 @@ class Encoder(BaseFeaturesExtractor):
         raise NotImplementedError
 
     def add_layers(self, network: NetworkBuilder) -> bool:
-        """Append the layers of a policy file that compute the features from one normalised observation, a vector.
+        """Append the layers of a policy file that compute the features from one normalised observation.
+
+        The network so far gives a vector, or, where `reads_images`, an image (H, W, C).
 
         Returns False, with nothing appended, if no policy file can hold this encoder.
         """

@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces.utils import flatdim
+from numpy.typing import ArrayLike
 
 from deeptraffic.envs.arguments import ACTIONS, check_action
-from deeptraffic.envs.observations import Observation, Observer, select_env
+from deeptraffic.envs.observations import Observation, Observer, make_observation, select_env
 from deeptraffic.envs.observations.vector import VectorObservation
-from deeptraffic.policies.base import Policy
+from deeptraffic.policies.base import EnvObservation, Policy
 from deeptraffic.policies.builtin import builtin_from_fields, make_builtin
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.state import I64
@@ -39,10 +41,9 @@ class OtherDrivers:
                 f"observation to an action, or None, got {others!r:.80}"
             )
         if self.policy is not None:
-            observation = policy_observation(self.policy)
             self.policy.attach(sim)
         agents = range(1, sim.rules.other_agents + 1)
-        self.observers = [Observer(sim.rules, observation, sim.num_envs, agent) for agent in agents]
+        self.observers = [observer_of(self.policy or observation, sim, agent) for agent in agents]
         self.taken = np.full((len(agents) + 1, sim.num_envs), -1)
 
     def reset(self, env_indices: I64) -> None:
@@ -100,6 +101,30 @@ def built_in(others: str | Mapping[str, Any], year: int) -> Policy:
 
 
 def policy_observation(policy: Policy) -> Observation:
-    """Return what a policy observes."""
+    """Return what a policy observes; ValueError if it asks for an observation that does not exist."""
     seen = policy.observation
+    if isinstance(seen, EnvObservation):
+        return make_observation({"kind": seen.kind, **seen.options})
     return seen if isinstance(seen, Observation) else VectorObservation(*seen)
+
+
+class FlatObserver(Observer):
+    """Computes the observations that a policy asks for by name, flat: (B, n) float64."""
+
+    def observe(self, sim: Simulator, env_indices: ArrayLike | None = None, actions: ArrayLike | None = None) -> Any:
+        """Return observations of these envs (all by default), a new (B, n) array; see `Observer.observe`."""
+        return self.observation.flat(super().observe(sim, env_indices, actions))
+
+
+def observer_of(seer: Policy | Observation, sim: Simulator, agent: int) -> Observer:
+    """Return the observer of an agent that a policy drives, or that has this observation."""
+    if not isinstance(seer, Policy):
+        return Observer(sim.rules, seer, sim.num_envs, agent)
+    observation, asked = policy_observation(seer), seer.observation
+    if not isinstance(asked, EnvObservation):
+        return Observer(sim.rules, observation, sim.num_envs, agent)
+    observer = FlatObserver(sim.rules, observation, sim.num_envs, agent)
+    size = flatdim(observer.space)
+    if size != asked.size:
+        raise ValueError(f"policy {seer.label} reads {asked.size} values, but {asked.kind} has {size} on this road")
+    return observer

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.envs.observations import Observer
-from deeptraffic.policies.base import Policy
+from deeptraffic.envs.other_agents import observer_of
+from deeptraffic.policies.base import EnvObservation, Policy
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.observation import sense
@@ -75,12 +76,12 @@ class PolicyRunner:
         agents = sim.rules.other_agents + 1
         self.agent_indices = [np.arange(sim.num_envs) * agents + agent for agent in range(agents)]
         self.sensor = plain_sensor(policy.observation)
-        self.observers = []
+        self.observers: list[Observer] = []
         if self.sensor:
             self.sensor.check(sim.rules)
             self.obs = np.empty((sim.num_envs, self.sensor.size))
         else:
-            self.observers = [Observer(sim.rules, policy.observation, sim.num_envs, agent) for agent in range(agents)]
+            self.observers = [observer_of(policy, sim, agent) for agent in range(agents)]
         self.actions: list[I64 | None] = [None] * agents
         policy.attach(sim)
         policy.reset(np.arange(sim.num_envs * agents))
@@ -134,8 +135,8 @@ def next_observation(parts: tuple[Any, ...], action: int, window: tuple[int, int
 
 def plain_sensor(observation: Any) -> Sensor | None:
     """Return the sensor of a policy that observes the game's own vector in float64, None for any other observation."""
-    if isinstance(observation, Sensor):
-        return observation
+    if isinstance(observation, Sensor | EnvObservation):
+        return observation if isinstance(observation, Sensor) else None
     plain = observation.kind == "vector" and observation.temporal_window == 0 and observation.dtype != "float32"
     return observation.sensor if plain and not observation.is_weak else None
 

@@ -15,7 +15,7 @@ Source of the official one: `deeptraffic/sim/RULES.md`, "The official score".
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deeptraffic.envs.observations import Observation
+from deeptraffic.envs.other_agents import policy_observation
 from deeptraffic.evaluation.play import Progress, play_serially, play_together
 from deeptraffic.evaluation.score import Score
 from deeptraffic.evaluation.seeds import choose_seeds
@@ -52,8 +52,8 @@ def evaluate_official(
 
     Raises ValueError for a policy that observes through a weakened sensor, which the contests do not have.
     """
-    seen = policy.observation
-    if isinstance(seen, Observation) and seen.is_weak:
+    seen = policy_observation(policy)
+    if seen.is_weak:
         raise ValueError(
             f"policy {policy.label} observes {seen.kind} through a weakened sensor, which the official evaluation does "
             "not have; evaluate it in open runs (--protocol open)"

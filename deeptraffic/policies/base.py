@@ -13,6 +13,7 @@ agent 0 is the ego car.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,12 +33,33 @@ DEFAULT_RULES = 2018
 RunLoop = Callable[[Runs], None]  # plays the runs and writes their results
 
 
+@dataclass(frozen=True)
+class EnvObservation:
+    """An observation that a policy asks the environments for, by its kind and options, and gets flat.
+
+    kind, options: of `deeptraffic.envs.observations`
+    size: n of the flat observation, (B, n) float64: of an image its rows, then columns, then channels; of a dict its
+        parts in the order of their names
+    """
+
+    kind: str
+    options: Mapping[str, Any] = field(hash=False)
+    size: int
+
+    contest = False
+
+    @property
+    def sensor(self) -> Sensor:
+        """Window of cells that it is computed from; the default one where it is not computed from cells."""
+        return Sensor(**{name: self.options[name] for name in Sensor._fields if name in self.options})
+
+
 class Policy(ABC):
     """Chooses actions from observations.
 
     label: name in tables and scores
-    observation: what it observes: a `Sensor` (its cells as a vector, float64), or an
-        `deeptraffic.envs.observations.Observation`
+    observation: what it observes: a `Sensor` (its cells as a vector, float64), an
+        `deeptraffic.envs.observations.Observation`, or an `EnvObservation`, which is one by name, flat
     rules, other_agents: the contest and the number of other agents that it was made for
     epsilon: probability with which it acts at random instead; see `set_epsilon`
     notes: facts about it that are kept with it, such as the decisions that it was trained for

@@ -22,12 +22,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deeptraffic.policies.base import EnvObservation
 from deeptraffic.policies.convnetjs.read import ConvNetJSFile
 from deeptraffic.policies.file_types import FROM_WEIGHTS, file_type
 from deeptraffic.policies.layers import Tensors
 from deeptraffic.policies.manifest import (
     MAX_FACTS,
     ActionRecord,
+    EnvObservationRecord,
     ObservationRecord,
     PolicyManifest,
     check_facts,
@@ -81,7 +83,7 @@ class PolicyFile:
         return NetworkPolicy(
             m.label,
             self.network,
-            m.observation.sensor,
+            m.observation.observed,
             m.observation.temporal_window,
             rules=m.rules,
             other_agents=m.other_agents,
@@ -94,7 +96,7 @@ class PolicyFile:
 # parameters: the fields of a manifest, of which three are required
 def pack_policy(
     network: Network,
-    sensor: Sensor,
+    sensor: Sensor | EnvObservation,
     label: str,
     temporal_window: int = 0,
     rules: int = 2018,
@@ -106,10 +108,15 @@ def pack_policy(
     random_actions: Sequence[float] = (),
 ) -> PolicyFile:
     """Return a network with its manifest, created now; sample_seed as `NetworkPolicy`'s seed, training: facts."""
+    seen: ObservationRecord | EnvObservationRecord
+    if isinstance(sensor, Sensor):
+        seen = ObservationRecord(**sensor._asdict(), temporal_window=temporal_window)
+    else:
+        seen = EnvObservationRecord(**vars(sensor), temporal_window=temporal_window)
     manifest = PolicyManifest(
         rules=rules,
         other_agents=other_agents,
-        observation=ObservationRecord(**sensor._asdict(), temporal_window=temporal_window),
+        observation=seen,
         layers=network.layers,
         action=ActionRecord() if sample_seed is None else ActionRecord(rule="sample", seed=sample_seed),
         epsilon=epsilon,

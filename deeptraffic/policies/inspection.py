@@ -19,6 +19,7 @@ from deeptraffic.policies import layers as v
 from deeptraffic.policies.file import PolicyFile
 from deeptraffic.policies.gaps import GAP_FEATURES
 from deeptraffic.policies.layers import Layer, size
+from deeptraffic.policies.manifest import EnvObservationRecord, ObservationRecord
 from deeptraffic.sim.rules import VEHICLE_CELLS, Sensor
 
 MAX_PANELS = 36
@@ -62,8 +63,7 @@ def describe(policy_file: PolicyFile) -> Group:
         "author": m.author or "not named",
         "created": m.created or "unknown",
         "made for": f"rules of {m.rules}, {m.other_agents} other agents",
-        "sees": f"{seen.lanes_side} lanes a side, {seen.patches_ahead} cells ahead, {seen.patches_behind} behind "
-        f"({seen.sensor.size} cells, {m.access}), {seen.temporal_window} earlier decisions",
+        "sees": f"{_seen(seen)}, {m.access}), {seen.temporal_window} earlier decisions",
         "action": f"{rule}; {100 * m.epsilon:g}% at random (epsilon {m.epsilon:g}{each})" if m.epsilon else rule,
         "network": f"{network.inputs} inputs, {network.parameters:,} parameters stored as {storage(policy_file)}",
         **{f"training: {name}": json.dumps(fact, ensure_ascii=False) for name, fact in m.training.items()},
@@ -72,6 +72,15 @@ def describe(policy_file: PolicyFile) -> Group:
     for name, value in facts.items():
         head.add_row(Text(name, "bold"), Text(value))
     return Group(head, "", _layer_table(policy_file))
+
+
+def _seen(seen: ObservationRecord | EnvObservationRecord) -> str:
+    """What a network reads in words, up to an open bracket."""
+    if isinstance(seen, EnvObservationRecord):
+        options = "".join(f", {name} {value}" for name, value in seen.options.items())
+        return f"{seen.kind}{options} ({seen.size} values"
+    side, ahead, behind = seen.sensor
+    return f"{side} lanes a side, {ahead} cells ahead, {behind} behind ({seen.sensor.size} cells"
 
 
 def _layer_table(policy_file: PolicyFile) -> Table:
@@ -109,6 +118,8 @@ class FirstLayer:
 def first_layer(policy_file: PolicyFile) -> FirstLayer:
     """Return the first weights that meet the sensor's present cells; ValueError if no layer's do."""
     network, sensor = policy_file.network, policy_file.manifest.observation.sensor
+    if isinstance(policy_file.manifest.observation, EnvObservationRecord):
+        raise ValueError("the network reads no sensor's cells, of which its weights could be drawn")
     starts: dict[int, int] = {0: 0}  # values that are still cells: index, and where the cells start
     gaps: dict[int, int] = {}  # values that are lane-gap features
     for number, layer in enumerate(network.layers, start=1):

@@ -14,7 +14,8 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import datetime
 from typing import Any, ClassVar, Literal, NoReturn
 
-from deeptraffic.policies.layers import BIG, LAYER_KINDS, Layer, check_keys, layer_from_json
+from deeptraffic.policies.base import EnvObservation
+from deeptraffic.policies.layers import BIG, LAYER_KINDS, MAX_VALUE, Layer, check_keys, layer_from_json
 from deeptraffic.policies.network import MAX_LAYERS
 from deeptraffic.policies.network_policy import ACTIONS, MAX_SEED, input_size
 from deeptraffic.settings import REQUIRED, check_value, choice, integer, real, reals
@@ -28,6 +29,14 @@ PRINTABLE = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028-\\u202e\\u2066-\\u2069]*$"
 UTC_TIME = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"
 FACT_NUMBER = {"type": "number", "minimum": -BIG, "maximum": BIG}
 FACT_TEXT = {"type": "string", "maxLength": MAX_FACT_TEXT, "pattern": PRINTABLE}
+OPTIONS_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "maxProperties": 32,
+    "propertyNames": {"pattern": "^[a-z_]{1,32}$"},
+    "additionalProperties": {
+        "anyOf": [{"type": "string", "maxLength": 32, "pattern": PRINTABLE}, FACT_NUMBER, {"type": "boolean"}]
+    },
+}
 FACTS_SCHEMA: dict[str, Any] = {
     "type": "object",
     "maxProperties": MAX_FACTS,
@@ -45,8 +54,24 @@ def text(limit: int, pattern: str = PRINTABLE, at_least: int = 0, default: Any =
 
 
 def _check(where: str, value: Any, schema: dict[str, Any]) -> Any:
-    """As `check_value`, for strings too."""
+    """As `check_value`, for strings and for options too."""
+    if schema.get("type") == "object":
+        return _check_options(where, value)
     return _check_text(where, value, schema) if schema.get("type") == "string" else check_value(where, value, schema)
+
+
+def _check_options(where: str, value: Any) -> dict[str, Any]:
+    """Return an object of options; ValueError unless it has the form of `OPTIONS_SCHEMA`."""
+    if not isinstance(value, dict) or len(value) > OPTIONS_SCHEMA["maxProperties"]:
+        raise ValueError(f"{where} must be an object of at most {OPTIONS_SCHEMA['maxProperties']} options")
+    for name, option in value.items():
+        if not isinstance(name, str) or not re.fullmatch(OPTIONS_SCHEMA["propertyNames"]["pattern"], name):
+            raise ValueError(f"{where}: an option's name must be 1 to 32 small letters, got {name!r:.80}")
+        if isinstance(option, str):
+            _check_text(f"{where}.{name}", option, {"maxLength": 32, "pattern": PRINTABLE})
+        elif not isinstance(option, bool):
+            check_value(f"{where}.{name}", option, FACT_NUMBER)
+    return dict(value)
 
 
 def _check_text(where: str, value: Any, schema: dict[str, Any]) -> str:
@@ -103,6 +128,43 @@ class ObservationRecord(_Section):
         """Size of the network's input."""
         return input_size(self.sensor, self.temporal_window)
 
+    @property
+    def observed(self) -> Sensor:
+        """What a `NetworkPolicy` observes."""
+        return self.sensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvObservationRecord(_Section):
+    """What the network reads, where it is another observation of the environments than a sensor's cells.
+
+    kind, options: of `deeptraffic.envs.observations`; an option is a string, an integer, a number or a boolean
+    size: n, of the flat observation: of an image its rows, then columns, then channels; of a dict its parts by name
+    temporal_window: T earlier decisions behind the present observation, each n values and the action taken
+    """
+
+    where: ClassVar[str] = "observation"
+
+    kind: str = text(32, "^[a-z_]+$", 1)
+    options: dict[str, Any] = field(metadata={"schema": OPTIONS_SCHEMA})
+    size: int = integer(REQUIRED, 1, MAX_VALUE)
+    temporal_window: int = integer(0, 0, 100)
+
+    @property
+    def sensor(self) -> Sensor:
+        """The window of cells that it is computed from."""
+        return self.observed.sensor
+
+    @property
+    def inputs(self) -> int:
+        """Size of the network's input."""
+        return input_size(self.observed, self.temporal_window)
+
+    @property
+    def observed(self) -> EnvObservation:
+        """What a `NetworkPolicy` observes."""
+        return EnvObservation(self.kind, self.options, self.size)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ActionRecord(_Section):
@@ -142,7 +204,7 @@ class PolicyManifest:
     format_version: int = integer(FORMAT_VERSION, 1, FORMAT_VERSION)
     rules: int = choice(2018, *sorted(CONTESTS))
     other_agents: int = integer(0, 0, MAX_OTHER_AGENTS)
-    observation: ObservationRecord = field(metadata={"section": ObservationRecord})
+    observation: ObservationRecord | EnvObservationRecord = field(metadata={"section": ObservationRecord})
     layers: tuple[Layer, ...] = field(metadata={"section": Layer})
     action: ActionRecord = field(default=ActionRecord(), metadata={"section": ActionRecord})
     epsilon: float = real(0.0, 0.0, 1.0)
@@ -156,14 +218,15 @@ class PolicyManifest:
         for f in fields(self):
             if "schema" in f.metadata:
                 object.__setattr__(self, f.name, _check(f.name, getattr(self, f.name), f.metadata["schema"]))
-        if not isinstance(self.observation, ObservationRecord) or not isinstance(self.action, ActionRecord):
-            raise ValueError("observation must be an ObservationRecord, action an ActionRecord")
+        records = (ObservationRecord, EnvObservationRecord)
+        if not isinstance(self.observation, records) or not isinstance(self.action, ActionRecord):
+            raise ValueError("observation must be an ObservationRecord or EnvObservationRecord, action an ActionRecord")
         object.__setattr__(self, "layers", tuple(self.layers))
         if not 1 <= len(self.layers) <= MAX_LAYERS or not all(isinstance(layer, Layer) for layer in self.layers):
             raise ValueError(f"layers must be 1 to {MAX_LAYERS} layers, got {len(self.layers)}")
         if self.rules == 2017 and self.other_agents:
             raise ValueError(f"other_agents must be 0 with the 2017 rules, got {self.other_agents}")
-        if self.observation.sensor.length == 0:
+        if isinstance(self.observation, ObservationRecord) and self.observation.sensor.length == 0:
             raise ValueError("observation: patches_ahead=0 and patches_behind=0 see nothing; raise one of them")
         if len(self.random_actions) not in (0, ACTIONS):
             raise ValueError(f"random_actions must be {ACTIONS} probabilities or none, got {len(self.random_actions)}")
@@ -173,7 +236,7 @@ class PolicyManifest:
     @property
     def access(self) -> str:
         """Whether an entrant of the contests could know what it sees: "contest", or "open" beyond 3 lanes a side."""
-        return "contest" if self.observation.lanes_side <= 3 else "open"
+        return "contest" if self.observation.observed.contest else "open"
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as a JSON object."""
@@ -267,11 +330,17 @@ def read_manifest(source: str) -> PolicyManifest:
             raise ValueError(f"the manifest: {name} is missing")
     check_keys("the manifest", record, known, set())
     sections = {
-        "observation": _section(ObservationRecord, record["observation"]),
+        "observation": _observation(record["observation"]),
         "action": _section(ActionRecord, record["action"]),
         "layers": _layers(record["layers"]),
     }
     return PolicyManifest(**(record | sections))
+
+
+def _observation(record: Any) -> _Section:
+    """Return the record of the observation: the one with options, or a sensor's."""
+    has_options = isinstance(record, dict) and "options" in record
+    return _section(EnvObservationRecord if has_options else ObservationRecord, record)
 
 
 def _section(kind: type[_Section], record: Any) -> _Section:
@@ -304,7 +373,7 @@ def manifest_schema() -> dict[str, Any]:
     layers = {name: _object_schema(kind, {"type": {"const": name}}) for name, kind in sorted(LAYER_KINDS.items())}
     choices = [{"$ref": f"#/$defs/{name}"} for name in layers]
     sections = {
-        "observation": _object_schema(ObservationRecord),
+        "observation": {"oneOf": [_object_schema(ObservationRecord), _object_schema(EnvObservationRecord)]},
         "action": _object_schema(ActionRecord),
         "layers": {"type": "array", "minItems": 1, "maxItems": MAX_LAYERS, "items": {"oneOf": choices}},
         "training": FACTS_SCHEMA,

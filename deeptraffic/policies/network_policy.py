@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.policies.base import Policy, RunLoop
+from deeptraffic.policies.base import EnvObservation, Policy, RunLoop
 from deeptraffic.policies.builtin import mix
 from deeptraffic.policies.exponential import exp
 from deeptraffic.policies.network import Net, Network, Program, forward
@@ -36,8 +36,8 @@ ARGMAX = -1  # in place of a seed: take the first of the largest outputs
 MAX_SEED = 2**53 - 1  # what every language's JSON reader keeps exactly
 
 
-def input_size(sensor: Sensor, temporal_window: int) -> int:
-    """Return the size of a network's input: the sensor's D, and per earlier decision D again and the action taken."""
+def input_size(sensor: Sensor | EnvObservation, temporal_window: int) -> int:
+    """Return the size of a network's input: what is observed, D, and per earlier decision D and the action taken."""
     return sensor.size + temporal_window * (sensor.size + ACTIONS)
 
 
@@ -122,7 +122,7 @@ class Driver(NamedTuple):
     """A network that drives S agents, as compiled code takes it.
 
     net: the assembled network
-    sensor: what it observes
+    sensor: what it observes; a window of as many cells where that is no sensor
     history: (S, 1 + T * (D + 1)) float64 per agent the number of its calls, then its T last decisions, newest first,
         each the observation and the action taken
     memory: (S, M) float64 the state of recurrent layers per agent
@@ -237,7 +237,7 @@ def decide_all(parts: tuple[Any, ...], agent_indices: I64, obs: F64, actions: I6
 
 
 class NetworkPolicy(Policy):
-    """A policy that feeds a sensor's cells to a network.
+    """A policy that feeds a sensor's cells, or another observation, to a network.
 
     Args:
         label: name in tables and scores
@@ -259,7 +259,7 @@ class NetworkPolicy(Policy):
         self,
         label: str,
         network: Network,
-        sensor: Sensor,
+        sensor: Sensor | EnvObservation,
         temporal_window: int = 0,
         rules: int = 2018,
         other_agents: int = 0,
@@ -268,9 +268,10 @@ class NetworkPolicy(Policy):
         random_actions: Sequence[float] = (),
     ) -> None:
         expected = input_size(sensor, temporal_window)
+        what = "cells" if isinstance(sensor, Sensor) else "values"
         if network.inputs != expected:
             raise ValueError(
-                f"the network has {network.inputs} inputs, but {sensor.size} cells and a temporal window of "
+                f"the network has {network.inputs} inputs, but {sensor.size} {what} and a temporal window of "
                 f"{temporal_window} give {expected}; make them agree"
             )
         if network.outputs != ACTIONS:
@@ -286,7 +287,8 @@ class NetworkPolicy(Policy):
         self.program: Program = network.assemble()
         history = np.zeros((0, 1 + temporal_window * (sensor.size + 1)))
         memory = np.zeros((0, self.program.memory))
-        self.driver = Driver(self.program.net, sensor, history, memory, 1, ARGMAX if seed is None else seed, None)
+        cells = sensor if isinstance(sensor, Sensor) else Sensor(0, sensor.size, 0)
+        self.driver = Driver(self.program.net, cells, history, memory, 1, ARGMAX if seed is None else seed, None)
         self.set_epsilon(epsilon)
         self.reset(np.arange(1))
 
@@ -352,7 +354,7 @@ class NetworkPolicy(Policy):
         """Return the actions (B,) for obs (B, D) float64 of the agents with these indices (B,)."""
         cells, count = np.ascontiguousarray(obs, np.float64), len(agent_indices)
         if cells.shape != (count, self.observation.size):
-            raise ValueError(f"obs of shape {cells.shape}; {count} agents observe {self.observation.size} cells each")
+            raise ValueError(f"obs of shape {cells.shape}; {count} agents observe {self.observation.size} numbers each")
         actions, values, driver = np.empty(count, np.int64), np.empty((count, ACTIONS)), self.driver
         parts = (tuple(driver.net), tuple(driver.sensor), *driver[2:])
         if not decide_all(parts, agent_indices, cells, actions, values):
@@ -365,12 +367,16 @@ class NetworkPolicy(Policy):
             self.activity = self.program.values()
         return actions
 
-    def official_loop(self) -> RunLoop:
-        """Return the loop that plays a chain of runs, with the memories as they are."""
+    def official_loop(self) -> RunLoop | None:
+        """Return the loop that plays a chain of runs, with the memories as they are; None unless it reads cells."""
+        if not isinstance(self.observation, Sensor):
+            return None
         return partial(play, driver=self.driver, keys=np.zeros(0, np.uint64))
 
-    def open_loop(self) -> RunLoop:
+    def open_loop(self) -> RunLoop | None:
         """Return the loop that plays independent runs, with the memories of one env's agents."""
+        if not isinstance(self.observation, Sensor):
+            return None
         self.reset(np.arange(self.driver.agents))
         return self._play_open if self.driver.exploration is not None else self.official_loop()
 

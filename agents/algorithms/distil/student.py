@@ -22,12 +22,13 @@ from agents.config import TrainConfig
 from agents.lane_layers import lane_layers
 from agents.lane_network import LaneFeatures
 from agents.perception import encoder_kwargs
-from deeptraffic.policies.base import Policy
-from deeptraffic.policies.layers import Concat, Scale, Slice
+from deeptraffic.envs.observations.observation import FrameObservation
+from deeptraffic.policies.base import EnvObservation, Policy
+from deeptraffic.policies.layers import Concat, Reshape, Scale, Slice
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import NetworkPolicy, input_size
 from deeptraffic.policies.torch_export import NetworkBuilder
-from deeptraffic.sim.rules import Action
+from deeptraffic.sim.rules import Action, Sensor
 from deeptraffic.sim.state import I64
 from representation.encoder import Encoder, as_float, to_tensors
 from representation.layouts import as_vector, vector_size
@@ -194,7 +195,7 @@ class StudentPolicy(Policy):
 
 
 class StudentNetworkPolicy(NetworkPolicy):
-    """A student as a network over the sensor's cells, which a policy file holds.
+    """A student as a network that a policy file holds.
 
     Args:
         config: of the run; student: its network; network: `to_policy_network` of both; label: name in tables; notes:
@@ -203,14 +204,14 @@ class StudentNetworkPolicy(NetworkPolicy):
 
     def __init__(self, config: TrainConfig, student: Student, network: Network, label: str, notes: Notes) -> None:
         window, road = int(student.last_action), config.road
-        super().__init__(label, network, config.observation.sensor, window, road.rules, road.other_agents)
+        super().__init__(label, network, file_observation(config), window, road.rules, road.other_agents)
         self.config, self.student, self.notes = config, student, notes
 
 
 def student_policy(
     config: TrainConfig, student: Student, label: str, notes: Notes
 ) -> StudentPolicy | StudentNetworkPolicy:
-    """Return a student as a policy: a network over the sensor's cells where it can be one."""
+    """Return a student as a policy: one that a policy file holds where it can be one."""
     network = to_policy_network(student, config)
     if network is None:
         return StudentPolicy(config, student, label, notes)
@@ -222,31 +223,38 @@ def to_policy_network(student: Student, config: TrainConfig) -> Network | None:
 
     The last action comes from a temporal window of 1, with which a policy file takes action 0 at its first decision.
     """
-    observation, sensor = config.observation, config.observation.sensor
-    before = observation.layers(config.road.build())
-    if before is None or observation.temporal_window:
-        return None
+    observation, seen = config.observation, file_observation(config)
+    if observation.contest and isinstance(seen, EnvObservation):
+        return None  # as a file it would be one of an open observation
     window = int(student.last_action)
-    network = NetworkBuilder(input_size(sensor, window))
+    network = NetworkBuilder(input_size(seen, window))
     if window:
-        network.add(Slice(start=0, stop=sensor.size))
-    for layer in before:
+        network.add(Slice(start=0, stop=seen.size))
+    for layer in (observation.layers(config.road.build()) or ()) if isinstance(seen, Sensor) else ():
         network.add(layer)
     if not _add_features(network, student, config):
         return None
     if window:
-        seen = len(network.layers)
-        network.add(Slice(start=2 * sensor.size, stop=2 * sensor.size + ACTIONS, inputs=(0,)))
+        features = len(network.layers)
+        network.add(Slice(start=2 * seen.size, stop=2 * seen.size + ACTIONS, inputs=(0,)))
         factor, offset = (
-            np.array([1.0 / sensor.size], np.float32),
+            np.array([1.0 / seen.size], np.float32),
             np.zeros(1, np.float32),
         )  # a window holds actions times size
         network.add(Scale(per="all"), {"factor": factor, "offset": offset})
-        network.add(Concat(inputs=(seen, len(network.layers))))
+        network.add(Concat(inputs=(features, len(network.layers))))
     for part in (student.memory, student.head):
         if part is not None:
             network.module(part)
     return network.network()
+
+
+def file_observation(config: TrainConfig) -> Sensor | EnvObservation:
+    """Return what a policy file of a run's student observes: the sensor's cells where its layers compute the rest."""
+    observation, rules = config.observation, config.road.build()
+    if observation.layers(rules) is not None and not observation.temporal_window:
+        return observation.sensor
+    return observation.by_name(rules)
 
 
 def _add_features(network: NetworkBuilder, student: Student, config: TrainConfig) -> bool:
@@ -257,7 +265,16 @@ def _add_features(network: NetworkBuilder, student: Student, config: TrainConfig
         for layer, tensors in lane_layers(config.observation.sensor, weight, bias):
             network.add(layer, tensors)
     if not isinstance(features, Encoder):
-        return True
+        return not isinstance(config.observation, FrameObservation)
+    is_image = isinstance(config.observation, FrameObservation)
+    if is_image and not features.reads_images or not isinstance(features.observation_space, spaces.Box):
+        return False
     scale, offset = features.scale.cpu().numpy(), features.offset.cpu().numpy()
-    network.add(Scale(), {"factor": 1.0 / scale, "offset": -offset / scale})
+    if is_image:
+        offset = offset.transpose(1, 2, 0)  # channels last, as policy files have them
+    unit = 255.0 if features.observation_space.dtype == np.uint8 else 1.0
+    factor = np.broadcast_to(1.0 / (unit * scale), offset.shape)
+    network.add(Scale(), {"factor": factor.ravel(), "offset": (-offset / scale).ravel()})
+    if is_image:
+        network.add(Reshape(shape=offset.shape))
     return features.add_layers(network)

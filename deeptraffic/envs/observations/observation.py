@@ -9,16 +9,18 @@ A new observation is a module of this folder with one subclass of `Observation`;
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from gymnasium import spaces
+from gymnasium.spaces.utils import flatdim
 from numpy.typing import ArrayLike, NDArray
 
 from deeptraffic.envs.observations.degradation import NO_RUN, Scene, WeakCells, Weakness
 from deeptraffic.envs.observations.history import Delay, FrameHistory, ObservationHistory
+from deeptraffic.policies.base import EnvObservation
 from deeptraffic.policies.layers import Layer
 from deeptraffic.settings import Checked, choice, integer
 from deeptraffic.sim.engine import Simulator, run_in_chunks
@@ -59,6 +61,18 @@ class Observation(Checked, ABC):
     def on_road(self, rules: Rules) -> Self:
         """Return it as the ego car of an environment on this road observes it; see `SensorObservation`."""
         return self
+
+    def by_name(self, rules: Rules) -> EnvObservation:
+        """Return it as a policy asks for it by kind and options, which are those that are not at their defaults."""
+        given = {each.name: (getattr(self, each.name), each.default) for each in fields(self) if each.init}
+        options = {name: value for name, (value, default) in given.items() if value != default}
+        return EnvObservation(self.kind, options, flatdim(self.space(rules)))
+
+    def flat(self, obs: Any) -> NDArray[np.float64]:
+        """Return observations (B, ...) as a policy file reads them, (B, n): see `deeptraffic.policies.base`."""
+        if isinstance(obs, dict):
+            return np.concatenate([self.flat(obs[name]) for name in sorted(obs)], 1)
+        return np.ascontiguousarray(obs, np.float64).reshape(len(obs), -1)
 
     def layers(self, rules: Rules) -> tuple[Layer, ...] | None:
         """Return the layers by which a policy file computes it from the sensor's vector; None if it cannot.
@@ -210,6 +224,10 @@ class FrameObservation(Observation):
         frame, count = self.present_space(rules), self.temporal_window + 1
         low, high = (np.concatenate([bound] * count, self.axis) for bound in (frame.low, frame.high))
         return spaces.Box(low, high, dtype=frame.dtype.type)
+
+    def flat(self, obs: Any) -> NDArray[np.float64]:
+        """Return stacks (B, ...) as a policy file reads them, (B, n): rows, then columns, then channels."""
+        return super().flat(np.moveaxis(obs, 1, -1) if self.axis == 0 else obs)
 
     def history(self, rules: Rules, num_envs: int) -> FrameHistory | None:
         """Return the history of frames; None without a temporal window."""

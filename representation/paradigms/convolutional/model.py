@@ -20,6 +20,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from deeptraffic.policies.layers import Reshape
 from deeptraffic.policies.torch_export import NetworkBuilder
 from representation.encoder import Encoder, Observation
 from representation.layouts import as_image, image_shape
@@ -67,6 +68,7 @@ class ConvEncoder(Encoder):
     """
 
     name = "conv"
+    reads_images = True
 
     def __init__(
         self,
@@ -103,7 +105,9 @@ class ConvEncoder(Encoder):
 
     def add_layers(self, network: NetworkBuilder) -> bool:
         """Append the layers of a policy file; see `Encoder.add_layers`."""
-        if self.reading != "flat" or self.shape[0] != 1:
+        if self.reading != "flat":
             return False
-        network.module(nn.Sequential(nn.Unflatten(1, self.shape), self.layers, nn.Flatten(), self.dense, nn.ReLU()))
+        if len(network.shape) == 1:  # cells as an image
+            network.add(Reshape(shape=(*self.shape[1:], self.shape[0])))
+        network.module(nn.Sequential(self.layers, nn.Flatten(), self.dense, nn.ReLU()))
         return True

@@ -38,6 +38,7 @@ class DenseEncoder(Encoder):
     """
 
     name = "dense"
+    reads_images = True
 
     def __init__(
         self,
@@ -57,5 +58,7 @@ class DenseEncoder(Encoder):
 
     def add_layers(self, network: NetworkBuilder) -> bool:
         """Append the layers of a policy file; see `Encoder.add_layers`."""
+        if len(network.shape) == 3:
+            network.module(nn.Flatten())
         network.module(nn.Sequential(self.layers, self.activation))
         return True

@@ -20,6 +20,7 @@ from agents.loader import load_policy
 from agents.planner import Planner, PlannerConfig, load_planner
 from agents.run import RunFolder
 from agents.trainer import make_learner, train
+from deeptraffic.envs.observations import Observer
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.policies.file import pack_policy, read_policy, write_policy
 from deeptraffic.policies.network_policy import NetworkPolicy
@@ -358,24 +359,38 @@ FILES: dict[str, dict[str, Any]] = {
     "lstm": {"memory": "lstm", "memory_units": 6, "last_action": True},
     "recurrent": {"encoder.name": "recurrent", "encoder.features_dim": 6},
 }
+IMAGE: dict[str, Any] = {"kind": "pixels", "height": 32, "width": 16, "encoder.architecture": {"channels": [3, 4]}}
+EYES: dict[str, dict[str, Any]] = {
+    "frames": {**IMAGE, "grey": True, "temporal_window": 1, "encoder.name": "conv"},
+    "colour": {**IMAGE, "encoder.name": "conv", "memory": "gru", "memory_units": 6, "last_action": True},
+    "flat frames": {
+        **IMAGE, "temporal_window": 1, "style": "train", "encoder.name": "dense", "encoder.architecture": {},
+    },
+    "lossy": {"kind": "lossy", "memory": "gru", "memory_units": 6, "last_action": True},
+    "late": {"kind": "gaps_ego", "latency": 2, "temporal_window": 1},
+    "noisy cells": {"kind": "vector", "miss_rate": 0.2, "encoder.name": "dense", "encoder.features_dim": 8},
+    "noisy grid": {"kind": "noisy", "patches_ahead": 20, "encoder.name": "conv"},
+    "hidden vehicles": {"kind": "kinematics", "occlusion": True},
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("settings", FILES.values(), ids=list(FILES))
+@pytest.mark.parametrize("settings", [*FILES.values(), *EYES.values()], ids=[*FILES, *EYES])
 def test_a_policy_file_decides_as_the_student_does(settings: dict[str, Any]) -> None:
     config = distil_config(**settings)
     learner = trained(config)
     student, sim = learner.student.eval(), waiting(60)
     policy = learner.policy("mine", {})
     assert isinstance(policy, StudentNetworkPolicy)
-    observer = learner.batch.observer.observation
+    observer = Observer(sim.rules, config.observation, 60)
     runner, state, last = Teacher(policy, sim), student.initial_state(60), np.full(60, NO_ACTION)
     near = 0
     for t in range(12):
         actions, values = runner.label()
+        obs = observer.observe(sim, actions=last)
         if t == 0 and config.agent.last_action:  # a temporal window is not yet full: it takes action 0, without network
             assert (actions == 0).all()
         else:
-            logits, state = student.decide(observer.observe(sim, sim.env_indices, 0), last, state)
+            logits, state = student.decide(obs, last, state)
             np.testing.assert_allclose(values, logits, atol=2e-4)
             lead = np.diff(np.sort(logits, 1)[:, -2:])[:, 0]
             near += int((lead < 4e-4).sum())
@@ -385,11 +400,11 @@ def test_a_policy_file_decides_as_the_student_does(settings: dict[str, Any]) -> 
     assert near < 60  # of 720 decisions
 
 
-@pytest.mark.parametrize("settings", [FILES["conv"], FILES["lstm"]], ids=["conv", "lstm"])
-def test_run_folder_and_policy_file_score_the_same(tmp_path: Path, quiet: Console, settings: dict[str, Any]) -> None:
-    train(distil_config(**settings), tmp_path / "run", quiet)
+@pytest.mark.parametrize("name", ["conv", "lstm", *EYES])
+def test_run_folder_and_policy_file_score_the_same(tmp_path: Path, quiet: Console, name: str) -> None:
+    train(distil_config(**(FILES | EYES)[name]), tmp_path / "run", quiet)
     policy = load_policy(tmp_path / "run")
-    assert isinstance(policy, StudentNetworkPolicy) and policy.access == "contest"
+    assert isinstance(policy, StudentNetworkPolicy) and policy.access == ("open" if name in EYES else "contest")
     packed = pack_policy(policy.network, policy.observation, "mine", policy.temporal_window)
     write_policy(tmp_path / "mine.safetensors", packed)
     file = read_policy(tmp_path / "mine.safetensors").policy()
@@ -400,7 +415,7 @@ def test_run_folder_and_policy_file_score_the_same(tmp_path: Path, quiet: Consol
 @pytest.mark.parametrize(
     "settings",
     [
-        {"kind": "pixels", "height": 32, "width": 16, "encoder.name": "conv", "memory": "gru"},
+        {"kind": "pixels", "height": 32, "width": 16, "encoder.name": "recurrent"},
         {"kind": "kinematics", "encoder.name": "attention"},
         {"kind": "gaps", "temporal_window": 2, "last_action": True},
         {"kind": "grid", "encoder.name": "capsules"},
