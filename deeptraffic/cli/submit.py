@@ -47,6 +47,10 @@ def submit(
         results.print(
             f"{upload.label}: {here:.2f} mph on this machine, {upload.rules} rules, {others}", highlight=False
         )
+    if upload.epsilon > 0.0 and not json:
+        messages.print(
+            f"{100 * upload.epsilon:g}% of its decisions are random; `deeptraffic export` with --epsilon 0 ends that."
+        )
     made = client.submit(found["key"], file.name, content)
     if not json:
         results.print(f"Accepted: {made['page']}", highlight=False, soft_wrap=True)

@@ -45,10 +45,10 @@ class Upload:
     label: what its author calls it
     rules, other_agents: what it was made for
     sensor, temporal_window: what it observes and remembers
-    epsilon: probability with which it acts at random
     layers: kinds of its layers; parameters: of its network
     operations: multiplications per decision; activations: values computed per decision
     state_values: values of each vehicle's recurrent state and history
+    epsilon: probability with which it acts at random
     """
 
     content: bytes = field(repr=False)
@@ -60,12 +60,12 @@ class Upload:
     other_agents: int
     sensor: Sensor
     temporal_window: int
-    epsilon: float
     layers: tuple[str, ...]
     parameters: int
     operations: int
     activations: int
     state_values: int
+    epsilon: float = 0.0
 
     @property
     def access(self) -> str:

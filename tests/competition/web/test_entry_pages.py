@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deeptraffic.competition.models import Submission
 from deeptraffic.competition.store.submissions import find_scored
 from deeptraffic.competition.web.replays import Tracks, Videos, make_video
 from deeptraffic.render.trace import Trace
@@ -38,6 +39,14 @@ def test_an_entry_shows_its_runs_and_its_rank(world, driven, browse: Callable) -
     text = browse().get(f"/e/{driven.key}").text
     assert "73.35" in text and "1 <small>out of 2</small>" in text
     assert text.count("<rect") > 20
+
+
+def test_an_entry_says_that_it_acts_at_random(world, driven, browse: Callable) -> None:
+    assert "Random actions" not in browse().get(f"/e/{driven.key}").text
+    with world.db.write() as session:
+        row = session.get_one(Submission, driven.id)
+        row.facts = row.facts | {"epsilon": 0.25}
+    assert "25% of all decisions" in browse().get(f"/e/{driven.key}").text
 
 
 def test_two_entries_stand_side_by_side(world, driven, browse: Callable) -> None:
