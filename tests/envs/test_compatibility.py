@@ -149,6 +149,32 @@ def test_saved_video_of_a_list_plays_in_real_time(tmp_path: Path) -> None:
     assert imageio_ffmpeg.count_frames_and_secs(path)[1] == pytest.approx(2.0, abs=2.5 / 60)
 
 
+def test_videos_of_many_envs_play_in_real_time(tmp_path: Path) -> None:
+    import imageio_ffmpeg
+    from stable_baselines3.common.vec_env import VecVideoRecorder
+
+    from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
+
+    options = {"render_mode": "rgb_array", "render_size": (80, 140), "observation": "gaps"}
+    ours = VecVideoRecorder(DeepTrafficVecEnv(2, **options), str(tmp_path / "sb3"), lambda step: step == 0, 8)
+    ours.reset()
+    envs = wrappers.vector.RecordVideo(gymnasium.make_vec(NAME, 2, **options), str(tmp_path / "gym"))
+    envs.reset(seed=0)
+    for _ in range(9):
+        ours.step(np.zeros(2, int)), envs.step(np.zeros(2, int))
+    ours.close(), envs.close()
+    seconds = {path.parent.name: imageio_ffmpeg.count_frames_and_secs(path)[1] for path in tmp_path.glob("*/*.mp4")}
+    assert seconds == {"sb3": pytest.approx(9 / 2, abs=0.6), "gym": pytest.approx(10 / 2, abs=0.6)}
+
+
+def test_windows_of_gymnasium_show_many_envs() -> None:
+    envs = wrappers.vector.HumanRendering(gymnasium.make_vec(NAME, 2, render_mode="rgb_array", observation="gaps"))
+    envs.reset(seed=0)
+    envs.step(np.zeros(2, int))
+    assert envs.window.get_size() == (400, 700)
+    envs.close()
+
+
 def test_wrappers_of_images_work() -> None:
     pixels = wrappers.AddRenderObservation(make(render_mode="rgb_array", render_size=(40, 70)), render_only=False)
     assert all(obs["pixels"].shape == (70, 40, 3) for obs in drive(pixels))
