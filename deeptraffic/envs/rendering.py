@@ -14,13 +14,14 @@ import numpy as np
 from gymnasium.wrappers import RecordVideo
 from numpy.typing import NDArray
 
-from deeptraffic.render.history import Histories, frames_moved
+from deeptraffic.render.history import Histories
 from deeptraffic.render.overlays import OVERLAYS
 from deeptraffic.render.painter import MAX_SIDE, MIN_SIDE, Painter, default_size
 from deeptraffic.render.theme import THEMES
 from deeptraffic.settings import check_choice
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Rules, Sensor
+from deeptraffic.sim.state import NOBODY
 
 if TYPE_CHECKING:
     from deeptraffic.render.window import Window
@@ -109,11 +110,13 @@ class EnvRenderer:
 
     def watch(self, sim: Simulator) -> None:
         """Record a frame whose moves are done, and show it or keep its image unless that has been done."""
-        self._histories.observe(sim.state)
-        moved = frames_moved(sim.state, 0)
-        if self.render_mode == "rgb_array" or moved == self._painted:
+        on_request = self.render_mode == "rgb_array"
+        if on_request and sim.state.waiting[0] != NOBODY:
+            return  # `render` records it
+        history = self._histories.observe(sim.state)
+        if on_request or history.frame == self._painted:
             return
-        self._painted = moved
+        self._painted = history.frame
         if self.render_mode == "rgb_array_list":
             self._images.append(self.painter().paint(sim.state))
         elif not self._dismissed:

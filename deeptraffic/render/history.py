@@ -47,13 +47,19 @@ class History:
         self._scroll = 0.0
 
     @property
+    def frame(self) -> int:
+        """Number of frames in which the vehicles had moved when last observed."""
+        return int(self._frame[self._newest])
+
+    @property
     def ground(self) -> float:
         """Distance [px] that the road has moved to the rear since the first observed frame."""
         return float(self._ground[self._newest])
 
     def observe(self, state: State, env_index: int) -> None:
         """Record the env's current frame; a frame that was recorded before changes nothing."""
-        scene, frame = state[env_index], frames_moved(state, env_index)
+        scene = state[env_index]
+        frame = int(scene["frame"]) + int(scene["waiting"] != NOBODY)
         new_frames = frame - int(self._frame[self._newest])
         ground = self.ground
         if self._count == 0 or not 0 <= new_frames <= TRAIL_FRAMES:
@@ -132,8 +138,3 @@ class Histories:
         self._by_env = {int(env): History(self.vehicles) for env in state}
         for env, history in self._by_env.items():
             history.set_state(state[str(env)])
-
-
-def frames_moved(state: State, env_index: int) -> int:
-    """Return in how many frames the vehicles of an env have moved: one more than have ended while it waits."""
-    return int(state["frame"][env_index]) + int(state["waiting"][env_index] != NOBODY)
