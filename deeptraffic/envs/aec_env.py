@@ -238,7 +238,7 @@ class DeepTrafficAECEnv(AECEnv):
                 driven = slice(self._sums.size)
                 self._sums += state.following_speed[0, driven] * state.speed_factor[0, driven]
                 self.renderer.watch(self.sim)
-        self.renderer.watch(self.sim)
+        self.renderer.watch(self.sim, is_waiting=True)
         return agent
 
     def _begin_turn(self, name: str) -> None:

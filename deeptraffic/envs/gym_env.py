@@ -198,7 +198,7 @@ class DeepTrafficEnv(gymnasium.Env):
             agent = int(sim.run_to_frame(end, given)[0])
             if agent == 0:
                 if self.renderer is not None:
-                    self.renderer.watch(sim)
+                    self.renderer.watch(sim, is_waiting=True)
                 return
             given = 0
             frame = int(sim.state.frame[0])

@@ -21,7 +21,6 @@ from deeptraffic.render.theme import THEMES
 from deeptraffic.settings import check_choice
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Rules, Sensor
-from deeptraffic.sim.state import NOBODY
 
 if TYPE_CHECKING:
     from deeptraffic.render.window import Window
@@ -108,10 +107,13 @@ class EnvRenderer:
         self._histories.forget()
         self._images, self._painted = [], -1
 
-    def watch(self, sim: Simulator) -> None:
-        """Record a frame whose moves are done, and show it or keep its image unless that has been done."""
+    def watch(self, sim: Simulator, is_waiting: bool = False) -> None:
+        """Record a frame whose moves are done, and show it or keep its image unless that has been done.
+
+        is_waiting: the frame has not ended, for an agent is to decide
+        """
         on_request = self.render_mode == "rgb_array"
-        if on_request and sim.state.waiting[0] != NOBODY:
+        if on_request and is_waiting:
             return  # `render` records it
         history = self._histories.observe(sim.state)
         if on_request or history.frame == self._painted:
