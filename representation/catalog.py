@@ -27,7 +27,6 @@ EXPERIMENTS: dict[str, str] = {
     "conv-manoeuvre": "representation.paradigms.convolutional.experiment:ConvManoeuvre",
     "conv-detection": "representation.paradigms.convolutional.detection_experiment:ConvDetection",
     "recurrent-speed": "representation.paradigms.recurrent.experiment:RecurrentSpeed",
-    "recurrent-drive": "representation.paradigms.recurrent.experiment:RecurrentDrive",
     "traffic-model": "representation.paradigms.recurrent.traffic_experiment:Traffic",
     "segmentation": "representation.paradigms.encoder_decoder.segmentation_experiment:Segmentation",
     "grid-predictor": "representation.paradigms.encoder_decoder.forecast_experiment:GridPrediction",

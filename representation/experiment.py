@@ -134,6 +134,16 @@ class PooledMetric:
         return low > 0 if self.higher_is_better else high < 0
 
     @property
+    def verdict(self) -> str:
+        """What the seeds tell about the value and the best baseline: better, worse, tied, or one seed (nothing)."""
+        if self.difference is None:
+            return "one seed" if self.baselines else "no baseline"
+        if self.wins:
+            return "better"
+        _, low, high = self.difference
+        return "tied" if low <= 0 <= high else "worse"
+
+    @property
     def reaches_goal(self) -> bool | None:
         """Whether the mean is at least as good as the goal; None without a goal."""
         if self.goal is None:

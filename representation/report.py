@@ -7,9 +7,10 @@ The page is made from the experiments' folders (result.json, plots) and from the
 """
 
 import csv
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,16 @@ def write_report(results: str | Path, folder: str | Path, mixed: bool = False) -
     write_json(folder / JSON, {section.content["experiment"]: section.to_json() for section in sections})
     write_atomically(folder / PAGE, "\n".join(pages).encode())
     return folder / PAGE
+
+
+def stored_metrics(path: Path) -> dict[str, list[PooledMetric]]:
+    """Return the metrics in a report.json, by experiment."""
+    known = [part.name for part in fields(PooledMetric)]
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        name: [PooledMetric(**{part: metric[part] for part in known}) for metric in section["metrics"]]
+        for name, section in content.items()
+    }
 
 
 def read_sections(results: Path) -> list[Section]:

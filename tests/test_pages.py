@@ -173,9 +173,21 @@ def algorithms_table() -> str:
     return markdown_table([["algorithm", "kind", "summary"], *rows], left=3)
 
 
+def perception_table() -> str:
+    """Verdicts on the experiments' main metrics, from report.json."""
+    from representation.report import stored_metrics
+
+    rows = [["experiment", "main metric on held-out runs", "seeds", "against the best baseline"]]
+    for name, metrics in stored_metrics(ROOT / "representation" / "report.json").items():
+        verdict = f"{metrics[0].verdict}, {metrics[0].best_baseline}" if metrics[0].baselines else "–"
+        rows.append([f"`{name}`", metrics[0].name, str(len(metrics[0].seeds)), verdict])
+    return markdown_table(rows, left=4)
+
+
 TABLES: dict[str, tuple[Path, Callable[[], str]]] = {
     "<!-- table of observations -->": (ROOT / "deeptraffic" / "envs" / "README.md", observations_table),
     "<!-- table of presets -->": (ROOT / "deeptraffic" / "envs" / "README.md", presets_table),
+    "<!-- table of perception -->": (ROOT / "representation" / "README.md", perception_table),
     "<!-- table of algorithms -->": (ROOT / "agents" / "README.md", algorithms_table),
 }
 

@@ -6,9 +6,9 @@ A single frame of such a sensor does not reveal speeds; several do. So it is a t
     >>> inputs = sequence_inputs(recording, DEGRADED, seed=0)     # (100, 60, 41) float32
     >>> speeds, known = hidden_speeds(recording)                  # (100, 60, 7) [mph] of the car ahead in each lane
 
-The input of a step is, for each lane, the distances of the next three cars ahead and of the next one behind, all
-computed from the cells of the contest's sensor (observation kind grid), and with a full sensor the speeds of those
-ahead; all 0 if the frame was lost. Then the previous action, one-hot; and whether the frame arrived.
+The input of a step is, for each lane, the distances of the next three cars ahead and of the next one behind, computed
+from the cells of the contest's sensor (observation kind grid); all 0 if the frame was lost. Then the previous action,
+one-hot; and whether the frame arrived.
 
 Letters in shapes: R runs, T decisions, (S...) any batch shape, L lanes and H rows of the sensor, n values of one step,
 N vehicles.
@@ -21,9 +21,9 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, SPEED
+from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD
 from deeptraffic.policies.builtin import make_builtin
-from deeptraffic.settings import Checked, boolean, real
+from deeptraffic.settings import Checked, real
 from deeptraffic.sim.rules import LANE_WIDTH, MPH_PER_PX, VEHICLE_CELLS, VEHICLE_LENGTH, Action, Rules, Sensor
 from representation.data.recording import Recording, observe
 
@@ -46,16 +46,14 @@ class SensorConfig(Checked):
     """Quality of the sensor.
 
     drop_rate: probability that a frame is lost
-    shows_speeds: whether it shows speeds beside occupancy
     """
 
     drop_rate: float = real(0.3, 0.0, 0.95)
-    shows_speeds: bool = boolean(False)
 
     @property
     def size(self) -> int:
         """Size of one step, n."""
-        return LANES * (CARS * (1 + self.shows_speeds) + 2) + len(Action) + 1
+        return LANES * (CARS + 2) + len(Action) + 1
 
     @property
     def space(self) -> spaces.Box:
@@ -64,47 +62,32 @@ class SensorConfig(Checked):
 
 
 DEGRADED = SensorConfig()
-FULL = SensorConfig(drop_rate=0.0, shows_speeds=True)
 
 
 # --- inputs ------------------------------------------------------------------------------------------------
 
 
 def lane_features(grid: NDArray[np.floating]) -> F32:
-    """Return the features of each lane, (S..., L, 8), from grids (S..., 4, H, L).
+    """Return the features of each lane, (S..., L, 5), from grids (S..., 4, H, L).
 
-    Free road up to the first, second and third car ahead and to the first behind [car lengths], whether the lane
-    exists, then the speeds of the three ahead [80 mph], 0 where there is none. A car alongside counts as behind, at 0.
+    Free road up to the first, second and third car ahead and to the first behind [car lengths], and whether the lane
+    exists. A car alongside counts as behind, at 0.
     """
     occupied = grid[..., OCCUPIED, :, :] > 0.5
     ahead = occupied[..., AHEAD - 1 :: -1, :]  # (S..., P, L), nearest first
-    speeds = grid[..., SPEED, AHEAD - 1 :: -1, :]
     begins = ahead.copy()
     begins[..., 1:, :] &= ~ahead[..., :-1, :]
     count = begins.cumsum(-2)  # cars met up to each cell
-    distances, found_speeds = [], []
-    for car in range(1, CARS + 1):
-        free, at, there = _first(count >= car)
-        distances.append(free)
-        found_speeds.append(np.where(there, np.take_along_axis(speeds, at[..., None, :], -2)[..., 0, :], 0.0))
     behind = occupied[..., AHEAD:, :].copy()
     behind[..., :VEHICLE_CELLS, LANES // 2] = False  # the ego car
     exists = ~(grid[..., OFF_ROAD, :, :] > 0.5).all(-2)
-    return np.stack([*distances, _first(behind)[0], exists, *found_speeds], -1).astype(np.float32)
+    distances = [_cells_before(count >= car) for car in range(1, CARS + 1)]
+    return np.stack([*distances, _cells_before(behind), exists], -1).astype(np.float32)
 
 
-def _first(found: Flags) -> tuple[NDArray[np.float64], I64, Flags]:
-    """Return (cells before the first [lengths of a car], its index, whether there is one), from (S..., rows, L)."""
-    there, at = np.asarray(found.any(-2)), found.argmax(-2)
-    return np.where(there, at, found.shape[-2]) / CELLS_PER_LENGTH, at, there
-
-
-def step_inputs(config: SensorConfig, lists: F32, before: I64, arrived: Flags) -> F32:
-    """Return inputs (S..., n) of lane features (S..., L, 8), previous actions (S...) and arrivals of frames (S...)."""
-    shown = lists if config.shows_speeds else lists[..., : CARS + 2]
-    seen = shown.reshape(*before.shape, -1) * arrived[..., None]
-    one_hot = before[..., None] == np.arange(len(Action))
-    return np.concatenate([seen, one_hot, arrived[..., None]], -1, dtype=np.float32)
+def _cells_before(found: Flags) -> NDArray[np.float64]:
+    """Return the cells before the first one found [lengths of a car], from (S..., rows, L)."""
+    return np.where(found.any(-2), found.argmax(-2), found.shape[-2]) / CELLS_PER_LENGTH
 
 
 def sequence_inputs(recording: Recording, config: SensorConfig, seed: int) -> F32:
@@ -112,10 +95,11 @@ def sequence_inputs(recording: Recording, config: SensorConfig, seed: int) -> F3
     states, shape = recording.states[:, :-1], recording.actions.shape
     pieces = [states[start : start + RUNS_AT_A_TIME] for start in range(0, len(states), RUNS_AT_A_TIME)]
     lists = np.concatenate([lane_features(observe(recording.rules, piece, "grid")) for piece in pieces])
-    before = np.full(shape, NO_ACTION)
-    before[:, 1:] = recording.actions[:, :-1]
-    arrived = np.random.default_rng(seed).random(shape) >= config.drop_rate
-    return step_inputs(config, lists, before, arrived)
+    before = np.full((*shape, 1), NO_ACTION)
+    before[:, 1:, 0] = recording.actions[:, :-1]
+    arrived = np.random.default_rng(seed).random(shape)[..., None] >= config.drop_rate
+    seen, one_hot = lists.reshape(*shape, -1) * arrived, before == np.arange(len(Action))
+    return np.concatenate([seen, one_hot, arrived], -1, dtype=np.float32)
 
 
 # --- targets -----------------------------------------------------------------------------------------------

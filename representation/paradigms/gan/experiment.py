@@ -27,7 +27,7 @@ from representation.paradigms.gan.metrics import (
     precision_recall,
     two_sample_accuracy,
 )
-from representation.paradigms.gan.model import ConditionalSceneGAN, SceneGAN, interpolate, truncated_noise
+from representation.paradigms.gan.model import ConditionalSceneGAN, SceneGAN, truncated_noise
 from representation.plots import save_plot, save_roads
 
 COMPARED = 2000  # scenes in each set that is compared
@@ -215,7 +215,6 @@ class ConditionalGan(Experiment):
         plots = [
             draw_classes(job.folder / "classes.png", rules, gan),
             draw_truncation(job.folder / "truncation.png", rules, gan, some),
-            draw_interpolation(job.folder / "interpolation.png", rules, gan),
         ]
         return ExperimentResult(metrics, plots, [self.weights])
 
@@ -273,16 +272,6 @@ def draw_classes(path: Path, rules: Rules, gan: SceneGAN) -> Plot:
     lines = {name: decode_rasters(rules, gan.draw(noise, k)).states for k, name in enumerate(SCENES)}
     save_roads({name: grids_of(rules, settle(rules, states)) for name, states in lines.items()}, path)
     return Plot(path.name, "Five noise vectors, each generated as every class.")
-
-
-def draw_interpolation(path: Path, rules: Rules, gan: SceneGAN) -> Plot:
-    """Draw the interpolation between two noise vectors, in two classes."""
-    ends = truncated_noise(2, seed=7)
-    noise = interpolate([ends[0], ends[1]], 9)
-    lines = {SCENES[k]: decode_rasters(rules, gan.draw(noise, k)).states for k in (0, 2)}
-    roads = {name: grids_of(rules, settle(rules, states)) for name, states in lines.items()}
-    save_roads(roads, path, [f"{k / 8:.2g}" for k in range(9)])
-    return Plot(path.name, "Spherical interpolation between two noise vectors, as free and as boxed-in scenes.")
 
 
 def draw_truncation(path: Path, rules: Rules, gan: SceneGAN, real: RoadData) -> Plot:

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from representation.catalog import find_experiment
-from representation.data.recording import RecordingConfig, record
-from representation.data.sequences import DEGRADED, expert_actions
+from representation.data.sequences import DEGRADED
 from representation.experiment import ExperimentResult, TrainingJob, run_experiment
-from representation.paradigms.recurrent.experiment import RecurrentDrive, demonstrations, speed_sequences
+from representation.paradigms.recurrent.experiment import speed_sequences
 from representation.paradigms.recurrent.model import RecurrentEncoder
 from representation.paradigms.recurrent.traffic_experiment import ngrams, steadiness
 from representation.registry import load_encoder
@@ -30,13 +29,6 @@ def test_splits_lose_different_frames_of_different_runs() -> None:
     assert len({part["target"].tobytes() for part in sets}) == 3
 
 
-def test_demonstrations_hold_the_degraded_observations_and_the_experts_actions() -> None:
-    recording = record(RecordingConfig(split="validation", runs=3, decisions=6))
-    taught = demonstrations(recording, DEGRADED, seed=0)
-    assert taught["rows"].shape == (3, 6, DEGRADED.size)
-    np.testing.assert_array_equal(taught["action"], expert_actions(recording.rules, recording.states[:, :-1]))
-
-
 def test_hidden_speeds_are_told_and_the_encoder_is_left(tmp_path: Path) -> None:
     outcome = small_run("recurrent-speed", tmp_path, 0.04, epochs=2, batch_size=4)
     metric = outcome.metrics[0]
@@ -44,18 +36,6 @@ def test_hidden_speeds_are_told_and_the_encoder_is_left(tmp_path: Path) -> None:
     assert 0 < metric.value < 1.3 * metric.baselines["the mean"]
     assert pictures_are_small(outcome, tmp_path)
     assert isinstance(load_encoder(tmp_path / outcome.weights[0]), RecurrentEncoder)
-
-
-def test_the_share_of_the_gap_is_that_between_one_frame_and_the_full_sensor() -> None:
-    class Scored:
-        def __init__(self, mean: float) -> None:
-            self.mean_mph, self.mean_interval, self.runs = mean, (mean - 1, mean + 1), 10
-
-    means = {"full sensor": 72.0, "1 frame": 68.0, "4 frames": 69.0, "gru": 71.0}
-    speed, fraction = RecurrentDrive()._metrics({name: Scored(mean) for name, mean in means.items()})  # type: ignore[misc]
-    assert (speed.value, speed.baselines) == (71.0, {"1 frame": 68.0, "4 frames": 69.0})
-    assert (fraction.value, fraction.baselines["4 frames"], fraction.goal) == (0.75, 0.25, 0.7)
-    assert fraction.reaches_goal
 
 
 def test_the_better_n_gram_is_chosen_on_validation() -> None:
@@ -74,7 +54,7 @@ def test_steadiness_is_one_where_nothing_moves() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["recurrent-drive", "traffic-model", "attention-lanes", "combined-speed", "memory-speed", "capsule-scene"]
+    "name", ["traffic-model", "attention-lanes", "combined-speed", "memory-speed", "capsule-scene"]
 )
 def test_a_small_run_leaves_metrics_beside_baselines_plots_and_weights(name: str, tmp_path: Path) -> None:
     outcome = small_run(name, tmp_path, 0.04)
