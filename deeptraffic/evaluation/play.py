@@ -78,7 +78,7 @@ class PolicyRunner:
         self.sensor = plain_sensor(policy.observation)
         self.observers: list[Observer] = []
         if self.sensor:
-            self.sensor.check(sim.rules)
+            self.sensor.check()
             self.obs = np.empty((sim.num_envs, self.sensor.size))
         else:
             self.observers = [observer_of(policy, sim, agent) for agent in range(agents)]

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from deeptraffic.policies.gaps import GAP_FEATURES
 from deeptraffic.settings import REQUIRED, boolean, check_value, choice, integer, integers, real
-from deeptraffic.sim.rules import MAX_LANES, MAX_ROWS
+from deeptraffic.sim.rules import MAX_LANES_SIDE, MAX_ROWS
 
 Shape = tuple[int, ...]
 Tensors = dict[str, NDArray[Any]]
@@ -614,7 +614,7 @@ class Gaps(Layer):
     """Lane-gap features (`gaps.py`) of a sensor's cells; `empty` is the rule set's reading of a free cell, 100 or 7."""
 
     kind: ClassVar[str] = "gaps"
-    lanes_side: int = integer(REQUIRED, 0, MAX_LANES - 1)
+    lanes_side: int = integer(REQUIRED, 0, MAX_LANES_SIDE)
     patches_ahead: int = integer(REQUIRED, 0, MAX_ROWS)
     patches_behind: int = integer(REQUIRED, 0, MAX_ROWS)
     empty: float = real(100.0, 1e-3, 1e6)

@@ -19,7 +19,7 @@ from deeptraffic.policies.layers import BIG, LAYER_KINDS, MAX_VALUE, Layer, chec
 from deeptraffic.policies.network import MAX_LAYERS
 from deeptraffic.policies.network_policy import ACTIONS, MAX_SEED, input_size
 from deeptraffic.settings import REQUIRED, check_value, choice, integer, real, reals
-from deeptraffic.sim.rules import CONTESTS, MAX_LANES, MAX_OTHER_AGENTS, MAX_ROWS, Sensor
+from deeptraffic.sim.rules import CONTESTS, MAX_LANES_SIDE, MAX_OTHER_AGENTS, MAX_ROWS, Sensor
 
 FORMAT_VERSION = 1
 MAX_FACTS = 64
@@ -113,7 +113,7 @@ class ObservationRecord(_Section):
     where: ClassVar[str] = "observation"
 
     kind: Literal["vector"] = choice("vector", "vector")
-    lanes_side: int = integer(REQUIRED, 0, MAX_LANES - 1)
+    lanes_side: int = integer(REQUIRED, 0, MAX_LANES_SIDE)
     patches_ahead: int = integer(REQUIRED, 0, MAX_ROWS)
     patches_behind: int = integer(REQUIRED, 0, MAX_ROWS)
     temporal_window: int = integer(0, 0, 100)

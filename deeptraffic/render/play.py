@@ -72,7 +72,7 @@ class Play:
         controls: Controls | None = None,
     ) -> None:
         self.rules, self.name, self.frames, self.table = rules, name, frames, table
-        self.sensor = (sensor or Sensor()).check(rules)
+        self.sensor = (sensor or Sensor()).check()
         self.driver = KeyboardPolicy(others)
         options = (options or ViewerOptions())._replace(sensor=self.sensor, rival=rival, ghost=ghost)
         self.place: tuple[int, int] | None = None

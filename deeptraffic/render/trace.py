@@ -161,7 +161,7 @@ def _build(meta: dict[str, Any], actions: NDArray[Any], steps: NDArray[Any]) -> 
         raise TraceError(f"checks are {steps.dtype} {steps.shape}, which does not fit {frames} frames; record it again")
     checks = np.cumsum(steps, axis=0, dtype=np.int16)
     label, checksum = str(meta["label"])[:MAX_LABEL], _whole("checksum", meta["checksum"], 0, 2**32 - 1)
-    return Trace(rules, start, frames, actions, checks, checksum, label, _sensor(meta.get("sensor"), rules))
+    return Trace(rules, start, frames, actions, checks, checksum, label, _sensor(meta.get("sensor")))
 
 
 _FREE_FIELDS = (
@@ -200,12 +200,12 @@ def rules_from_json(record: dict[str, Any]) -> Rules:
     return rules
 
 
-def _sensor(record: dict[str, Any] | None, rules: Rules) -> Sensor | None:
+def _sensor(record: dict[str, Any] | None) -> Sensor | None:
     if record is None:
         return None
     sides = (_whole(f"sensor.{name}", record[name], 0, MAX_FRAMES) for name in Sensor._fields)
     try:
-        return Sensor(*sides).check(rules)
+        return Sensor(*sides).check()
     except ValueError as error:
         raise TraceError(f"sensor is not possible: {error}") from error
 

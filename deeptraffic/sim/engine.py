@@ -187,7 +187,7 @@ class Simulator:
     ) -> NDArray[np.floating]:
         """Return what `agent` observes in each env: (B, sensor.size) float64, or written into `out` of that shape."""
         env_indices = self._indices(env_indices)
-        sensor.check(self.rules)
+        sensor.check()
         if not 0 <= agent <= self.rules.other_agents:
             raise ValueError(f"agent={agent} does not drive here; agents are 0..{self.rules.other_agents}")
         shape = (env_indices.size, sensor.size)

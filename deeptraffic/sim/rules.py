@@ -33,6 +33,7 @@ TURN_TOLERANCE = 0.5  # [px] from the middle of its lane within which a vehicle 
 MAX_OTHER_AGENTS = 10
 CONTEST_LANES_SIDE = 3  # lanes to each side that a contest's sensor shows at most
 MAX_LANES = 16
+MAX_LANES_SIDE = 50  # of a sensor; cells beyond the road read 0
 MAX_VEHICLES = 200
 MAX_ROWS = 1000
 
@@ -269,12 +270,10 @@ class Sensor(NamedTuple):
         limits = (rules.lanes - 1, rules.rows, rules.rows)
         return Sensor(*(min(side, limit) for side, limit in zip(self, limits, strict=True)))
 
-    def check(self, rules: Rules) -> "Sensor":
-        """Return self, or raise ValueError if the sensor is empty or wider than the road makes sense for."""
-        limits = {"lanes_side": rules.lanes - 1, "patches_ahead": rules.rows, "patches_behind": rules.rows}
-        where = f" on a road of {rules.lanes} lanes and {rules.rows} rows"
-        for name, limit in limits.items():
-            check_integer(name, getattr(self, name), 0, limit, where)
+    def check(self) -> "Sensor":
+        """Return self, or raise ValueError if the sensor is empty or larger than the game takes, on whichever road."""
+        for name, limit in zip(self._fields, (MAX_LANES_SIDE, MAX_ROWS, MAX_ROWS), strict=True):
+            check_integer(name, getattr(self, name), 0, limit)
         if self.length == 0:
             raise ValueError("patches_ahead=0 and patches_behind=0 see nothing; raise one of them")
         return self

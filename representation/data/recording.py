@@ -150,7 +150,7 @@ class _Drivers:
 
     def __init__(self, config: RecordingConfig, rules: Rules) -> None:
         self.random = np.random.default_rng([config.seeds.start, config.runs])
-        self.exploration, self.sensor = config.exploration, _sensor_for(rules)
+        self.exploration, self.sensor = config.exploration, Sensor()
         count = len(config.drivers)
         self.parts = [
             (make_builtin(name, rules.year, seed=k), np.arange(k, config.runs, count))
@@ -167,11 +167,6 @@ class _Drivers:
                 actions[rows] = policy.act(np.ascontiguousarray(obs[rows]), np.arange(rows.size))
         explores = self.random.random(actions.size) < self.exploration
         return np.where(explores, self.random.integers(len(Action), size=actions.size), actions)
-
-
-def _sensor_for(rules: Rules) -> Sensor:
-    """Return the sensor of the built-in policies, the contest's widest."""
-    return Sensor().check(rules)
 
 
 # --- on disk ----------------------------------------------------------------------------------------------------------

@@ -103,8 +103,8 @@ def test_a_fault_is_named(change: dict[str, Any], named: str) -> None:
         read_manifest(changed(**change))
 
 
-def test_observation_must_fit_its_road() -> None:
-    for part, named in (({"lanes_side": 16}, "lanes_side must be .*, got 16"), ({"patches_ahead": 0}, "see nothing")):
+def test_observation_is_one_that_the_game_takes() -> None:
+    for part, named in (({"lanes_side": 51}, "lanes_side must be .*, got 51"), ({"patches_ahead": 0}, "see nothing")):
         observation = manifest().observation.to_json() | part
         with pytest.raises(ValueError, match=named):
             read_manifest(changed(observation=observation))

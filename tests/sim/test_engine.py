@@ -350,8 +350,8 @@ def test_sensing_for_nobody_is_refused(agent: int) -> None:
 
 
 def test_senseless_sensor_is_refused() -> None:
-    with pytest.raises(ValueError, match="lanes_side must be .*, got 9"):
-        opened(RULES_2018).sense(Sensor(9, 10, 10))
+    with pytest.raises(ValueError, match="lanes_side must be .*, got 51"):
+        opened(RULES_2018).sense(Sensor(51, 10, 10))
 
 
 CALLS: dict[str, Callable[[Simulator, Any], Any]] = {

@@ -81,7 +81,7 @@ class DeepQLearnConfig(AgentConfig):
                 f"num_envs={envs.num_envs}, reward={envs.reward!r}: deepqlearn learns in one env from the reward "
                 "'mit'; leave both out"
             )
-        seen.sensor.check(run.road.build())
+        seen.sensor.check()
         inputs = input_size(seen.sensor, seen.temporal_window)
         widths = [inputs, *(neurons for neurons, _ in self.layers), len(Action)]
         parameters = sum((before + 1) * after for before, after in pairwise(widths))

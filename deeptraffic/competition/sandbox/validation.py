@@ -23,7 +23,7 @@ from deeptraffic.policies.file_types import binary_type, is_policy_file, is_text
 from deeptraffic.policies.layers import LAYER_KINDS
 from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.settings import check_real
-from deeptraffic.sim.rules import CONTESTS, MAX_LANES, MAX_OTHER_AGENTS, MAX_ROWS, Sensor
+from deeptraffic.sim.rules import CONTESTS, MAX_LANES_SIDE, MAX_OTHER_AGENTS, MAX_ROWS, Sensor
 
 if TYPE_CHECKING:
     from deeptraffic.competition.sandbox.process import ChildProcess
@@ -114,14 +114,14 @@ def validate(content: bytes, filename: str, limits: Limits = EVALUATION) -> Uplo
     with ChildProcess("validate", VALIDATION) as child:
         report = read_report(_ask(child, name + content, len(name)))
         canonical = _ask(child, most=messages.MAX_SUBMISSION)
-    return _playable(from_report(canonical, filename, report, limits))
+    return from_report(canonical, filename, report, limits)
 
 
 def validate_unsandboxed(content: bytes, filename: str, limits: Limits = EVALUATION) -> Upload:
     """As `validate`, in this process and on any system: for one's own file, before it is sent to a server."""
     _check_size(content)
     facts, canonical = read_upload(content, filename)
-    return _playable(from_report(canonical, filename, facts, limits))
+    return from_report(canonical, filename, facts, limits)
 
 
 def _check_size(content: bytes) -> None:
@@ -140,15 +140,6 @@ def _ask(child: "ChildProcess", content: bytes = b"", columns: int = 0, most: in
             "time": f"reading it takes more than {VALIDATION.cpu_seconds} s",
         }.get(error.code, "the process that read it ended early")
         raise InvalidSubmission(error.code, f"{what}: upload the code as the game saved it, or {REMEDY}") from None
-
-
-def _playable(upload: Upload) -> Upload:
-    """Return an upload whose sensor fits the road of its rules."""
-    try:
-        upload.sensor.check(CONTESTS[upload.rules])
-    except ValueError as error:
-        raise InvalidSubmission("broken", str(error)) from None
-    return upload
 
 
 # --- what a child reports, checked --------------------------------------------------------------------------------
@@ -228,8 +219,8 @@ def _sensor(report: dict[str, Any]) -> Sensor:
     if not isinstance(given, list) or len(given) != 3:
         raise ValueError(f"sensor={given!r:.40}")
     sides = dict(zip(Sensor._fields, given, strict=True))
-    limits = zip(Sensor._fields, (MAX_LANES - 1, MAX_ROWS, MAX_ROWS), strict=True)
-    return Sensor(*(_count(sides, name, most) for name, most in limits))
+    limits = zip(Sensor._fields, (MAX_LANES_SIDE, MAX_ROWS, MAX_ROWS), strict=True)
+    return Sensor(*(_count(sides, name, most) for name, most in limits)).check()
 
 
 def plain_text(value: Any, limit: int) -> str:

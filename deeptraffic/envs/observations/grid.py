@@ -64,7 +64,7 @@ class GridObservation(FrameObservation, SensorObservation):
 
     def present_space(self, rules: Rules) -> spaces.Box:
         """Return the space of (4, P+Q, 2L+1) values."""
-        self.sensor.check(rules)
+        self.sensor.check()
         shape, dtype = self._image
         return spaces.Box(0.0, 1.0, shape, dtype.type)
 

@@ -24,7 +24,7 @@ from deeptraffic.policies.base import EnvObservation
 from deeptraffic.policies.layers import Layer
 from deeptraffic.settings import Checked, choice, integer
 from deeptraffic.sim.engine import Simulator, run_in_chunks
-from deeptraffic.sim.rules import CONTEST_LANES_SIDE, MAX_LANES, MAX_ROWS, Action, Rules, Sensor
+from deeptraffic.sim.rules import CONTEST_LANES_SIDE, MAX_LANES_SIDE, MAX_ROWS, Action, Rules, Sensor
 from deeptraffic.sim.state import I64
 
 Floats = NDArray[np.floating]
@@ -135,7 +135,7 @@ class SensorObservation(WeakCells, Observation):
     dtype: "float32" or "float64"
     """
 
-    lanes_side: int = integer(3, 0, MAX_LANES - 1)
+    lanes_side: int = integer(3, 0, MAX_LANES_SIDE)
     patches_ahead: int = integer(50, 0, MAX_ROWS)
     patches_behind: int = integer(10, 0, MAX_ROWS)
     dtype: str = choice("float32", "float32", "float64")
@@ -173,7 +173,7 @@ class FlatObservation(SensorObservation):
 
     def space(self, rules: Rules) -> spaces.Box:
         """Return the space: the features' bounds, and 0 to `size` for the one-hot actions of the temporal window."""
-        self.sensor.check(rules)
+        self.sensor.check()
         step, length = self.size + len(Action), self.size + self.temporal_window * (self.size + len(Action))
         low, high = np.full(length, self.low, self.dtype), np.full(length, self.high, self.dtype)
         for t in range(self.temporal_window):

@@ -3,13 +3,14 @@
     >>> submission = read_convnetjs(Path("net.js").read_text("utf-8"), "net")
     >>> evaluate_official(submission.policy(), other_agents=submission.other_agents)
 
-The text is parsed, never executed (`parse.py`). It reads what the game used: the settings that
-the code assigns, a `learn` that hands everything to the network, and the weights, whose JSON brings its own layers.
+The text is parsed (`parse.py`) and never executed: a bounded subset of it is evaluated (`evaluate.py`). It reads what
+the game used: the settings that the code assigns, a `learn` that hands everything to the network, and the weights that
+were loaded last, whose JSON brings its own layers. As in the game, a network may read only the first of the inputs that
+the settings give, and only its first five outputs count.
 """
 
 import json
 import math
-import re
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -17,23 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.policies import layers as v
-from deeptraffic.policies.convnetjs.parse import (
-    MAX_CHARACTERS,
-    MAX_DEPTH,
-    ConvNetJSError,
-    JSSettings,
-    is_number,
-    tokenize,
-)
+from deeptraffic.policies.convnetjs.evaluate import Brain, Script, evaluate
+from deeptraffic.policies.convnetjs.parse import ConvNetJSError, parse
+from deeptraffic.policies.convnetjs.values import UNDEFINED, JSObject, Unknown
 from deeptraffic.policies.layers import Layer, Tensors
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import ACTIONS, NetworkPolicy, input_size
-from deeptraffic.sim.rules import MAX_LANES, MAX_OTHER_AGENTS, MAX_ROWS, Sensor
+from deeptraffic.sim.rules import MAX_LANES_SIDE, MAX_OTHER_AGENTS, MAX_ROWS, Sensor
 
-WEIGHTS = re.compile(r"brain\s{0,9}\.\s{0,9}value_net\s{0,9}\.\s{0,9}fromJSON\s{0,9}\(")
-CONFLICT = re.compile(r"^(<<<<<<<|=======|>>>>>>>)", re.MULTILINE)
-HTML = re.compile(r"\s{0,999}<(!doctype|html|head|body|script|div|p|pre)\b", re.IGNORECASE)
-DEFAULT_TEMPORAL_WINDOW = 1  # of the library, where the file sets none
+DEFAULT_TEMPORAL_WINDOW = 1.0  # of the library, where the file sets none
 DEFAULT_EPSILON = 0.01  # of the library at test time, where the file sets none
 FLOOR = -99999.0  # the library's pooling starts its search at this value
 MAX_VOL = v.MAX_VALUE
@@ -76,57 +69,59 @@ def read_convnetjs(text: str, label: str) -> ConvNetJSFile:
     Raises ConvNetJSError, a ValueError, that names the line and the reason, for a file that the game could not run
     or a file in which more than the network chooses the actions.
     """
-    if len(text) > MAX_CHARACTERS:
-        raise ConvNetJSError(1, f"the file has {len(text)} characters; at most {MAX_CHARACTERS} are read")
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    _refuse_what_is_no_code(text)
-    statement = WEIGHTS.search(text)
-    if statement is None:
-        line = text.count("\n") + 1
+    source = parse(text)
+    script = evaluate(source.root)
+    brain = _brain(script)
+    network = _read_weights(brain, source.weights)
+    return _combine(script, brain, network, label)
+
+
+def _brain(script: Script) -> Brain:
+    """The Brain that the code builds, with weights; ConvNetJSError if there is none that can be known."""
+    found = script.settings.get("brain")
+    if isinstance(found, Unknown):
+        raise ConvNetJSError(found.line, f"brain depends on {found.reason}")
+    if script.brain is None:
         raise ConvNetJSError(
-            line, "no weights: brain.value_net.fromJSON({...}) is missing; train in the game, then save"
+            script.lines.get("brain", 1), "no brain = new deepqlearn.Brain(num_inputs, num_actions, opt)"
         )
-    line = text.count("\n", 0, statement.end()) + 1
-    body, rest_line = _weights_text(text, statement.end(), line)
-    before = tokenize(text[: statement.start()])[:-1]
-    after = tokenize(text[statement.end() + len(body) :], rest_line)
-    while after[0].text in (")", ";"):
-        after.pop(0)
-    settings = JSSettings([*before, *after])
-    network = network_from_json(_read_json(body, line), line)
-    return _combine(settings, network, label, line)
+    if script.brain.unknown is not None:
+        unknown = script.brain.unknown
+        raise ConvNetJSError(unknown.line, f"how the Brain drives depends on {unknown.reason}")
+    return script.brain
 
 
-def _refuse_what_is_no_code(text: str) -> None:
-    if conflict := CONFLICT.search(text):
-        line = text.count("\n", 0, conflict.start()) + 1
-        raise ConvNetJSError(line, f"{conflict.group()} is a merge conflict's mark; resolve it and save the file again")
-    if html := HTML.match(text):
+def _read_weights(brain: Brain, texts: list[tuple[str, int]]) -> Network:
+    """The network that the last call of fromJSON gave to the Brain."""
+    given, line = brain.weights, brain.weights_line
+    if given is None:
         raise ConvNetJSError(
-            text.count("\n", 0, html.start(1)) + 1, "this is a web page, not a submission; save the code in its editor"
+            brain.line,
+            "the Brain that is built here gets no weights: brain.value_net.fromJSON({...}) is missing; train in the "
+            "game, then save",
         )
-    if not text.strip():
-        raise ConvNetJSError(1, "the file is empty")
+    if isinstance(given, JSObject) and given.unknown is None and isinstance(given.get("layers"), float):
+        body, line = texts[int(given["layers"])]
+        return network_from_json(_read_json(body, line), line)
+    if unknown := _find_unknown(given):
+        raise ConvNetJSError(unknown.line, f"the weights depend on {unknown.reason}; save them from the game")
+    return network_from_json(given, line)
 
 
-def _weights_text(text: str, start: int, line: int) -> tuple[str, int]:
-    """The JSON object from `start` on, up to the brace that closes it, and the line of that brace."""
-    depth, quoted = 0, False
-    for match in re.compile(r'[{}\[\]"\\]').finditer(text, start):
-        mark = match.group()
-        if mark == '"':
-            quoted = not quoted
-        elif quoted:
-            continue
-        elif mark in "{[":
-            depth += 1
-        elif mark in "}]":
-            depth -= 1
-        if depth > MAX_DEPTH:
-            raise ConvNetJSError(line, f"the weights are nested more than {MAX_DEPTH} deep")
-        if depth <= 0 and not quoted:
-            return text[start : match.end()], line + text.count("\n", start, match.end())
-    raise ConvNetJSError(line, "the weights break off: brain.value_net.fromJSON({...}) is never closed")
+def _find_unknown(value: Any) -> Unknown | None:
+    """The first unknown value inside a value that the code builds."""
+    work, seen = [value], set()
+    while work:
+        value = work.pop()
+        if isinstance(value, Unknown):
+            return value
+        if isinstance(value, list | dict) and id(value) not in seen:
+            seen.add(id(value))
+            unknown: Unknown | None = getattr(value, "unknown", None)
+            if unknown is not None:
+                return unknown
+            work.extend(value.values() if isinstance(value, dict) else value)
+    return None
 
 
 def _read_json(body: str, line: int) -> Any:
@@ -349,7 +344,7 @@ class _NetworkReader:
 def whole(record: dict[str, Any], key: str, default: int | None = None) -> int:
     """Entry `key`, an integer in [0, MAX_VOL]."""
     value: Any = record.get(key, default)
-    if not is_number(value) or value != int(value) or not 0 <= value <= MAX_VOL:
+    if not is_number(value) or not 0 <= value <= MAX_VOL or value != int(value):
         raise ValueError(f"{key} must be an integer in [0, {MAX_VOL}], got {value!r:.40}")
     return int(value)
 
@@ -362,48 +357,103 @@ def real(record: dict[str, Any], key: str) -> float:
     return float(value)
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a number (true and false are none here)."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 # --- settings -----------------------------------------------------------------------------------------------------
 
 
-def _combine(settings: JSSettings, network: Network, label: str, weights_line: int) -> ConvNetJSFile:
-    brain = settings.brain
-    if brain is None:
-        raise ConvNetJSError(
-            weights_line, "no brain = new deepqlearn.Brain(num_inputs, num_actions, opt) before the weights"
-        )
-    if not settings.has_learn:
-        raise ConvNetJSError(
-            weights_line, "no learn = function (state, lastReward) {...}: the game has nothing to call"
-        )
-    limits = {"lanesSide": MAX_LANES - 1, "patchesAhead": MAX_ROWS, "patchesBehind": MAX_ROWS}
-    sensor = Sensor(*(_setting(settings, name, limit) for name, limit in limits.items()))
-    others = _setting(settings, "otherAgents", MAX_OTHER_AGENTS, 0)
-    opt = brain.opt if isinstance(brain.opt, dict) else {}
-    window = opt.get("temporal_window", DEFAULT_TEMPORAL_WINDOW)
-    if not is_number(window) or window != int(window) or not 0 <= window <= 100:
-        raise ConvNetJSError(brain.line, f"temporal_window must be an integer in [0, 100], got {window!r:.40}")
-    if brain.num_inputs != sensor.size:
+def _combine(script: Script, brain: Brain, network: Network, label: str) -> ConvNetJSFile:
+    limits = {"lanesSide": MAX_LANES_SIDE, "patchesAhead": MAX_ROWS, "patchesBehind": MAX_ROWS}
+    sensor = Sensor(*(_setting(script, name, limit) for name, limit in limits.items()))
+    others = _setting(script, "otherAgents", MAX_OTHER_AGENTS, 0.0)
+    given = brain.opt.get("temporal_window", UNDEFINED)
+    window = _whole("temporal_window", given, 100, brain.line, DEFAULT_TEMPORAL_WINDOW)
+    num_inputs = _whole("num_inputs", brain.num_inputs, MAX_VOL, brain.line)
+    if num_inputs != sensor.size and network.inputs > sensor.size:  # of earlier inputs it scales the actions
         raise ConvNetJSError(
             brain.line,
-            f"the Brain is built for {brain.num_inputs!r:.40} inputs, but lanesSide={sensor.lanes_side}, "
+            f"the Brain is built for {num_inputs} inputs, but lanesSide={sensor.lanes_side}, "
             f"patchesAhead={sensor.patches_ahead} and patchesBehind={sensor.patches_behind} give {sensor.size}",
         )
-    if brain.num_actions != ACTIONS:
-        raise ConvNetJSError(brain.line, f"num_actions must be {ACTIONS}, got {brain.num_actions!r:.40}")
-    _check_network(network, sensor, int(window), weights_line)
-    made = settings.names.get("brain settings", {})  # set on the Brain once it was built
-    random = _random_actions(opt | made, brain.line)
-    return ConvNetJSFile(label, network, sensor, int(window), others, _facts(settings, opt), *random)
+    if (actions := _whole("num_actions", brain.num_actions, MAX_VOL, brain.line)) != ACTIONS:
+        raise ConvNetJSError(brain.line, f"num_actions must be {ACTIONS}, got {actions}")
+    network = _fit(network, input_size(sensor, window), brain.weights_line)
+    random = _random_actions(brain.opt, brain.line)
+    return ConvNetJSFile(label, network, sensor, window, others, _facts(script, brain.opt), *random)
 
 
-def _random_actions(opt: dict[str, Any], line: int) -> tuple[float, tuple[float, ...]]:
+def _setting(script: Script, name: str, limit: int, default: Any = UNDEFINED) -> int:
+    value = script.settings.get(name, UNDEFINED)
+    if value is UNDEFINED and default is UNDEFINED:
+        raise ConvNetJSError(script.lines.get(name, 1), f"{name} is not set, but the game needs it")
+    return _whole(name, value, limit, script.lines.get(name, 1), default)
+
+
+def _whole(name: str, value: Any, limit: int, line: int, default: Any = UNDEFINED) -> int:
+    """A setting that is an integer in [0, limit]."""
+    value = _known(name, value, default)
+    if not is_number(value) or not 0 <= value <= limit or value != int(value):
+        raise ConvNetJSError(line, f"{name} must be an integer in [0, {limit}], got {_shown(value)}")
+    return int(value)
+
+
+def _known(name: str, value: Any, default: Any = UNDEFINED) -> Any:
+    """A setting's value, the default for undefined; ConvNetJSError where it is computed from what is not evaluated."""
+    if isinstance(value, Unknown):
+        raise ConvNetJSError(value.line, f"{name} depends on {value.reason}; write its value")
+    return default if value is UNDEFINED else value
+
+
+def _shown(value: Any) -> str:
+    """A value of the code as an error message shows it."""
+    if value is UNDEFINED:
+        return "undefined"
+    return f"{int(value)}" if is_number(value) and float(value).is_integer() else f"{value!r:.40}"
+
+
+def _fit(network: Network, given: int, line: int) -> Network:
+    """The network on all given inputs, of which it may read the first alone, and with one output per action."""
+    layers, tensors = network.layers, network.tensors
+    if network.inputs > given:
+        raise ConvNetJSError(
+            line,
+            f"the weights are for {network.inputs} inputs, but the settings give {given}: code and weights are of "
+            "different trainings",
+        )
+    if network.outputs < ACTIONS:
+        raise ConvNetJSError(line, f"the network must have {ACTIONS} outputs, one per action, got {network.outputs}")
+    if network.inputs < given:
+        if layers[0].kind != "dense":
+            raise ConvNetJSError(
+                line,
+                f"the weights are for {network.inputs} of {given} inputs, which only a fully connected layer reads; "
+                f"the first is {layers[0].kind}",
+            )
+        layers = (v.Slice(start=0, stop=network.inputs), *layers)
+        numbers = ((name.split("."), tensor) for name, tensor in tensors.items())
+        tensors = {f"{int(number) + 1}.{name}": tensor for (number, name), tensor in numbers}
+    if network.outputs > ACTIONS:
+        layers = (*layers, v.Slice(start=0, stop=ACTIONS))
+    try:
+        return Network(given, layers, tensors)
+    except ValueError as error:
+        raise ConvNetJSError(line, f"the weights: {error}") from None
+
+
+def _random_actions(opt: JSObject, line: int) -> tuple[float, tuple[float, ...]]:
     """Return the probability of a random action while the Brain is evaluated, and the actions' probabilities."""
-    epsilon, given = opt.get("epsilon_test_time", DEFAULT_EPSILON), opt.get("random_action_distribution", [])
+    epsilon = _known("epsilon_test_time", opt.get("epsilon_test_time", UNDEFINED), DEFAULT_EPSILON)
     if not is_number(epsilon) or math.isnan(epsilon):
-        raise ConvNetJSError(line, f"epsilon_test_time must be a number in [0, 1], got {epsilon!r:.40}")
+        raise ConvNetJSError(line, f"epsilon_test_time must be a number in [0, 1], got {_shown(epsilon)}")
     epsilon = float(min(1, max(0, epsilon)))  # the library compares it with a number in [0, 1)
-    if epsilon == 0.0 or given == []:
+    given = opt.get("random_action_distribution", UNDEFINED)
+    if epsilon == 0.0 or given is UNDEFINED or given == []:
         return epsilon, ()
+    if unknown := _find_unknown(given):
+        raise ConvNetJSError(unknown.line, f"random_action_distribution depends on {unknown.reason}; write its value")
     valid = isinstance(given, list) and len(given) == ACTIONS and all(is_number(x) and 0 <= x <= 1 for x in given)
     if not valid:
         raise ConvNetJSError(
@@ -412,36 +462,17 @@ def _random_actions(opt: dict[str, Any], line: int) -> tuple[float, tuple[float,
     return epsilon, tuple(float(x) for x in given)
 
 
-def _setting(settings: JSSettings, name: str, limit: int, default: int | None = None) -> int:
-    value = settings.names.get(name, default)
-    if value is None:
-        raise ConvNetJSError(1, f"{name} is not set, but the game needs it")
-    if not is_number(value) or value != int(value) or not 0 <= value <= limit:
-        raise ConvNetJSError(settings.lines[name], f"{name} must be an integer in [0, {limit}], got {value!r:.40}")
-    return int(value)
-
-
-def _check_network(network: Network, sensor: Sensor, window: int, line: int) -> None:
-    expected = input_size(sensor, window)
-    if network.inputs != expected:
-        raise ConvNetJSError(
-            line,
-            f"the weights are for {network.inputs} inputs, but the settings (sensor of {sensor.size} cells, temporal "
-            f"window {window}) give {expected}: code and weights are of different trainings",
-        )
-    if network.outputs != ACTIONS:
-        raise ConvNetJSError(line, f"the network must have {ACTIONS} outputs, one per action, got {network.outputs}")
-
-
-def _facts(settings: JSSettings, opt: dict[str, Any]) -> dict[str, Any]:
-    """Settings that driving does not need: numbers and strings, by name."""
+def _facts(script: Script, opt: JSObject) -> dict[str, Any]:
+    """Settings that driving does not need, by name: the numbers and strings among them that are known."""
+    trainer = opt.get("tdtrainer_options")
+    found: dict[str, Any] = {"trainIterations": script.settings.get("trainIterations")} | opt
+    if isinstance(trainer, JSObject) and trainer.unknown is None:
+        found |= {f"tdtrainer_options.{name}": value for name, value in trainer.items()}
     facts: dict[str, Any] = {}
-    if is_number(settings.names.get("trainIterations")):
-        facts["trainIterations"] = settings.names["trainIterations"]
-    for name, value in opt.items():
-        if name == "tdtrainer_options" and isinstance(value, dict):
-            facts |= {f"tdtrainer_options.{key}": x for key, x in value.items() if is_number(x) or isinstance(x, str)}
-        elif is_number(value) and name != "temporal_window" and math.isfinite(value):
+    for name, value in found.items():
+        if is_number(value) and math.isfinite(value) and name != "temporal_window":
+            facts[name] = int(value) if value.is_integer() and abs(value) < 2**53 else value
+        elif isinstance(value, str) and name.startswith("tdtrainer_options."):
             facts[name] = value
         elif name == "random_action_distribution" and isinstance(value, list):
             facts[name] = [x for x in value if is_number(x)]

@@ -27,9 +27,8 @@ def test_a_file_that_is_no_policy_is_refused() -> None:
         validate(CONTENT[:-1], "mine.safetensors")
 
 
-def test_a_sensor_wider_than_the_road_is_refused() -> None:
-    tensors = {"1.weight": np.zeros((5, 15), np.float32), "1.bias": np.zeros(5, np.float32)}
-    wide = pack_policy(Network(15, (Dense(outputs=5),), tensors), Sensor(7, 1, 0), "wide")
-    with pytest.raises(InvalidSubmission, match="lanes_side must be an integer .* got 7") as error:
-        validate(policy_content(wide), "wide.safetensors")
-    assert error.value.code == "broken"
+def test_a_sensor_wider_than_the_road_is_accepted_as_open() -> None:
+    tensors = {"1.weight": np.zeros((5, 101), np.float32), "1.bias": np.zeros(5, np.float32)}
+    wide = pack_policy(Network(101, (Dense(outputs=5),), tensors), Sensor(50, 1, 0), "wide")
+    upload = validate(policy_content(wide), "wide.safetensors")
+    assert (upload.sensor, upload.access) == (Sensor(50, 1, 0), "open")
