@@ -67,7 +67,7 @@ class Brain:
 
 
 @dataclass(eq=False)
-class Network:
+class ValueNet:
     """The value_net of a Brain."""
 
     brain: Brain
@@ -158,8 +158,9 @@ class _Evaluator:
         self.lines: dict[str, int] = {}
         self.variables: dict[Node, list[str]] = {}  # of functions
         self.steps = self.depth = 0
-        self.state: Unknown | None = None  # what learn is called with
+        self.state: Unknown | None = None  # what learn is called with, until it is changed
         self.action: Unknown | None = None  # what the network answers
+        self.given: tuple[Unknown, ...] = ()  # what differs from call to call
 
     def spend(self, count: int, node: Node) -> None:
         self.steps += count
@@ -193,10 +194,12 @@ class _Evaluator:
                 "no learn = function (state, lastReward) {...}: the game has nothing to call",
             )
         line = learn.node.line
-        self.spoil(learn.node, learn.scope, Unknown(line, "what learn changes from call to call"), spare=brain)
-        self.state = Unknown(line, "the state that learn is given")
-        self.action = Unknown(line, "the action that the network chose")
-        reward = Unknown(line, "the reward that learn is given")
+        changing = Unknown(line, "what learn changes from call to call")
+        self.spoil(learn.node, learn.scope, changing, spare=brain)
+        self.state = Unknown(line, "the state that the game gives")
+        self.action = Unknown(line, "what it computes from the network's answer")
+        reward = Unknown(line, "the reward that the game gives")
+        self.given = (self.state, self.action, reward, changing)
         weights = brain.weights
         answer = self.call(learn, [self.state, reward], learn.node)
         reason = ""
@@ -248,7 +251,7 @@ class _Evaluator:
             value = work.pop()
             if isinstance(value, Unknown) and value.owner is not None:
                 value = value.owner
-            elif isinstance(value, Network):
+            elif isinstance(value, ValueNet):
                 value = value.brain
             if value is self.state and value is not None:
                 self.state = None  # it is no longer what the game gave
@@ -326,7 +329,7 @@ class _Evaluator:
         condition = self.value(node.fields["condition"], scope)
         parts = [node.fields.get("consequence"), node.fields.get("alternative")]
         if isinstance(condition, Unknown):
-            self.spoil_branches(parts, scope, condition)
+            self.spoil_branches(parts, scope, self.derived(condition, node))
             return
         part = parts[0] if js.is_true(condition) else parts[1]
         if part is not None:
@@ -345,19 +348,20 @@ class _Evaluator:
     def run_for(self, node: Node, scope: Scope) -> None:
         inner = Scope(scope)
         self.run(node.fields["initializer"], inner)
-        self.loop(node, inner, node.fields["condition"], node.fields.get("increment"))
+        self.loop(node, inner, node.fields["condition"], node.fields.get("increment"), own_scope=True)
 
-    def loop(self, node: Node, scope: Scope, condition: Node, increment: Node | None) -> None:
+    def loop(self, node: Node, scope: Scope, condition: Node, increment: Node | None, own_scope: bool = False) -> None:
         body, first = node.fields["body"], node.kind == "do_statement"
         while True:
             self.spend(1, node)
             holds = True if first or condition.kind == "empty_statement" else self.value(condition, scope)
             first = False
             if isinstance(holds, Unknown):
-                self.spoil_branches([body, condition, increment], scope, holds)
+                self.spoil_branches([body, condition, increment], scope, self.derived(holds, node))
                 return
             if not js.is_true(holds) or not self.run_body(body, scope):
                 return
+            scope = Scope(scope.parent, names=dict(scope.names)) if own_scope else scope  # functions keep the old one
             if increment is not None:
                 self.value(increment, scope)
 
@@ -374,7 +378,9 @@ class _Evaluator:
         else:
             items, target = [], node
         if target.kind != "identifier":
-            unknown = given if isinstance(given, Unknown) else Unknown(node.line, "a loop over such a value")
+            unknown = (
+                self.derived(given, node) if isinstance(given, Unknown) else Unknown(node.line, "a loop like this")
+            )
             self.spoil_branches([node], scope, unknown)
             return
         inner = Scope(scope)
@@ -546,11 +552,7 @@ class _Evaluator:
 
     def derived(self, unknown: Unknown, node: Node) -> Unknown:
         """What is computed from an unknown value."""
-        return (
-            Unknown(unknown.line, unknown.reason)
-            if unknown is not self.action
-            else Unknown(node.line, "more than the action that the network chose")
-        )
+        return Unknown(node.line if unknown in self.given else unknown.line, unknown.reason)
 
     def binary(self, node: Node, scope: Scope) -> Any:
         """A chain of operators that is nested to the left is as deep as one."""
@@ -568,8 +570,9 @@ class _Evaluator:
         operator, right = node.fields["operator"].text, node.fields["right"]
         if operator in LOGIC:
             if isinstance(left, Unknown):
+                left = self.derived(left, node)
                 self.spoil(right, scope, left)
-                return self.derived(left, node)
+                return left
             return self.value(right, scope) if LOGIC[operator](left) else left
         return self.combine(operator, left, self.value(right, scope), node)
 
@@ -586,9 +589,10 @@ class _Evaluator:
         condition = self.value(node.fields["condition"], scope)
         parts = [node.fields["consequence"], node.fields["alternative"]]
         if isinstance(condition, Unknown):
+            unknown = self.derived(condition, node)
             for part in parts:
-                self.spoil(part, scope, condition)
-            return self.derived(condition, node)
+                self.spoil(part, scope, unknown)
+            return unknown
         return self.value(parts[0] if js.is_true(condition) else parts[1], scope)
 
     # --- assignments ----------------------------------------------------------------------------------------------
@@ -667,7 +671,7 @@ class _Evaluator:
         else:
             unknown = key if isinstance(key, Unknown) else Unknown(node.line, "an entry that is set here")
             self.spoil_value(holder, unknown)
-            if not isinstance(holder, Unknown | JSArray | JSObject | Network):
+            if not isinstance(holder, Unknown | JSArray | JSObject | ValueNet):
                 self.spoil(node, scope, unknown)
 
     def set_brain(self, brain: Brain, key: Any, value: Any, node: Node) -> None:
@@ -691,10 +695,10 @@ class _Evaluator:
             return self.derived(key, node)
         if isinstance(holder, Brain):
             if key == "value_net":
-                return Network(holder)
+                return ValueNet(holder)
             owner = None if key in TRAINING else holder
             return Unknown(line, f"brain.{key!s:.40}, which is not evaluated", owner)
-        if isinstance(holder, Network):
+        if isinstance(holder, ValueNet):
             return Unknown(line, "a part of brain.value_net, which is not evaluated", holder.brain)
         if isinstance(holder, Builtin):
             return holder.constants.get(key, Unknown(line, f"{holder.name}.{key!s:.40}, which is not evaluated"))
@@ -751,7 +755,7 @@ class _Evaluator:
             return UNDEFINED
         if isinstance(holder, Brain):
             return self.call_brain(holder, name, arguments, node)
-        if isinstance(holder, Network) and name == "fromJSON":
+        if isinstance(holder, ValueNet) and name == "fromJSON":
             holder.brain.weights = arguments[0] if arguments else UNDEFINED
             holder.brain.weights_line = node.line
             return UNDEFINED
@@ -765,7 +769,7 @@ class _Evaluator:
             if isinstance(function, Unknown)
             else Unknown(node.line, f"{name:.40}(...), which is not evaluated")
         )
-        if not (isinstance(holder, Network) and name == "toJSON"):
+        if not (isinstance(holder, ValueNet) and name == "toJSON"):
             for value in (holder, *arguments):
                 self.pass_on(value, unknown)
         return self.derived(unknown, node)
@@ -775,7 +779,7 @@ class _Evaluator:
         if node.kind != "member_expression" or is_global(node):
             return None, node.text, self.value(node, scope)
         holder, name = self.value(node.fields["object"], scope), node.fields["property"].text
-        function = None if isinstance(holder, JSArray | Brain | Network) else self.get_member(holder, name, node)
+        function = None if isinstance(holder, JSArray | Brain | ValueNet) else self.get_member(holder, name, node)
         return holder, name, function
 
     def call(self, function: Function, arguments: list[Any], node: Node, holder: Any = None) -> Any:

@@ -18,10 +18,11 @@ MAX_CHARACTERS = 16 * 1024 * 1024
 MAX_CODE = 100_000  # [bytes] without weights; a file as the game saves it has about 2,000
 MAX_SECONDS = 2.0  # of parsing the code; only text that is made to be slow comes near
 MAX_DEPTH = 64
+MAX_OPEN = 3  # weights that are not closed
 
 LANGUAGE = tree_sitter.Language(tree_sitter_javascript.language())
 WEIGHTS = re.compile(r'\{\s{0,99}"layers"\s{0,99}:')
-BRACKETS = re.compile(r'[{}\[\]]|"(?:[^"\\]|\\.)*+"|"')
+BRACKETS = re.compile(r'[{}\[\];=(]|"(?:[^"\\]|\\.)*+"|"')
 COMMENTS = ("comment", "html_comment", "hash_bang_line")
 CONFLICT = re.compile(r"^(<<<<<<<|=======|>>>>>>>)", re.MULTILINE)
 HTML = re.compile(r"\s{0,999}<(!doctype|html|head|body|script|div|p|pre)\b", re.IGNORECASE)
@@ -65,7 +66,10 @@ def parse(text: str) -> Source:
             _refuse_broken_weights(broken_line)
         error = _first_error(root)
         found = content[error.start_byte :][:30].decode("utf-8", "replace").split("\n")[0]
-        raise ConvNetJSError(error.start_point.row + 1, f"this is not JavaScript from here on: {found!r}")
+        reason = f"this is not JavaScript from here on: {found!r}"
+        if found.startswith("/*"):
+            reason = "a comment opened by /* is never closed"
+        raise ConvNetJSError(error.start_point.row + 1, reason)
     return Source(_syntax_tree(root, content), weights)
 
 
@@ -88,29 +92,36 @@ def _refuse_broken_weights(line: int) -> None:
 
 
 def _cut_weights(text: str) -> tuple[str, list[tuple[str, int]], int]:
-    """The code without weights; the weights and their lines; the line of weights that are never closed, or 0."""
+    """The code without weights; the weights and their lines; the line of the first that are not closed, or 0."""
     code: list[str] = []
     weights: list[tuple[str, int]] = []
-    at, line = 0, 1
+    at, line, open_lines = 0, 1, []
     while found := WEIGHTS.search(text, at):
         line += text.count("\n", at, found.start())
         end = _closing_bracket(text, found.start(), line)
-        if end == 0:
-            return "".join([*code, text[at:]]), weights, line
-        body = text[found.start() : end]
-        lines = "\n" * body.count("\n")  # so that what follows keeps its line
-        code.append(f'{text[at : found.start()]}{{"layers": {len(weights)}{lines}}}')
-        weights.append((body, line))
-        at, line = end, line + len(lines)
-    return "".join([*code, text[at:]]), weights, 0
+        code.append(text[at : found.start()])
+        if end == 0:  # in a comment, or broken off
+            open_lines.append(line)
+            if len(open_lines) > MAX_OPEN:
+                _refuse_broken_weights(open_lines[0])
+            end = found.end()
+            code.append(found.group())
+        else:
+            body = text[found.start() : end]
+            lines = "\n" * body.count("\n")  # so that what follows keeps its line
+            code.append(f'{{"layers": {len(weights)}{lines}}}')
+            weights.append((body, line))
+        line += text.count("\n", found.start(), end)
+        at = end
+    return "".join([*code, text[at:]]), weights, open_lines[0] if open_lines else 0
 
 
 def _closing_bracket(text: str, start: int, line: int) -> int:
-    """The index behind the bracket that closes the one at `start`; 0 if none does."""
+    """The index behind the bracket that closes the one at `start`; 0 if none does, or if this is not JSON."""
     depth = 0
     for match in BRACKETS.finditer(text, start):
         mark = match.group()
-        if mark == '"':
+        if mark in ('"', ";", "=", "("):
             return 0
         depth += (mark in "{[") - (mark in "}]")
         if depth > MAX_DEPTH:

@@ -69,6 +69,8 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?)")
 def text_to_number(text: str) -> float:
     """Number(text)."""
     text = text.strip()
+    if text.lstrip("+-") == "Infinity":
+        raise Undefinable("the number of the text Infinity")
     if text[:2].lower() in ("0x", "0o", "0b"):
         try:
             return float(int(text.replace("_", " "), 0))
@@ -85,7 +87,7 @@ def to_text(value: Any) -> str:
         return "true" if value else "false"
     if value is None or value is UNDEFINED:
         return "null" if value is None else "undefined"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
+    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
         return str(int(value))
     if isinstance(value, float) and math.isfinite(value) and "e" not in repr(value):
         return repr(value)
@@ -209,7 +211,9 @@ def _extreme(choose: Callable[..., float], of_none: float) -> Callable[..., floa
 def _parse_int(value: Any = UNDEFINED, radix: Any = 10.0) -> float:
     if radix not in (10.0, UNDEFINED):
         raise Undefinable("parseInt of another base than 10")
-    digits = re.match(r"\s*([+-]?\d+)(?![xX])", to_text(value))
+    digits = re.match(r"\s*([+-]?\d+)", to_text(value))
+    if digits and digits.end() < len(to_text(value)) and to_text(value)[digits.end()] in "xX":
+        raise Undefinable("parseInt of a hexadecimal number")
     return float(digits.group(1)) if digits else math.nan
 
 

@@ -139,6 +139,23 @@ def same(text: str) -> None:
         ("var layer_defs = [];", "var layer_defs = [{type: 'input', out_depth: network_size},];"),
         ("learn = function (state, lastReward)", "learn = function(s0, r)"),
         ("\n}\n", "\n}\n// trailing\nvar version = 2;\n"),
+        ("num_inputs = (lanesSide", "num_inputs = (7 * lanesSide"),  # drives alike without a temporal window
+        ("opt.gamma = 0.7;", "opt.gamma = secret / 0; opt.epsilon_min = 0x10 % NaN;"),
+        ("opt.gamma = 0.7;", "alert('hello' + 2); console.log(opt, layer_defs[0].type + 1, document.title);"),
+        ("opt.gamma = 0.7;", "for (var i = 0; i < 3; i++) { layer_defs.push(i); if (i == 1) break; }"),
+        ("opt.gamma = 0.7;", "function unused(x) { lanesSide = x; brain = null; }"),
+        ("opt.gamma = 0.7;", "if (typeof document !== 'undefined') { var c = document.body; if (c) { c.width = 4; } }"),
+        ("opt.gamma = 0.7;", "opt.gamma = (n => { let f = 1; while (n > 1) { f *= n--; } return f; })(5);"),
+        ("opt.gamma = 0.7;", "Object.assign({}, 1); class Unused { go() { return 1; } }"),
+        ("lanesSide = 1;", "lanesSide = Math.floor([0.5, 1.5].map(x => x * 1)[1]) || 4;"),
+        ("lanesSide = 1;", "window.lanesSide = true ? parseInt('1 lane') : window.innerWidth;"),
+        ("lanesSide = 1;", "var n = 0; for (const k of [1, 2]) { if (k % 2) { n += k; } } lanesSide = n;"),
+        ("lanesSide = 1;", '// brain.value_net.fromJSON({"layers": [\nlanesSide = 1;'),
+        ("var opt = {};", "var opt = {...{}, temporal_window: 9};"),
+        ("draw_net();", "if (lastReward > 2) { console.log('fast', state.length); best = lastReward; }"),
+        ("brain.backward(lastReward);", "brain.backward(lastReward * 10 - 3); brain.epsilon_test_time = 0.0;"),
+        ("return action;", "var answer = action; return answer;"),
+        ("if (brain) {", 'if (brain) { brain.value_net.fromJSON({"layers": [1]}); }\nif (brain) {'),
     ],
 )
 def test_spellings_of_real_files_read_alike(old: str, new: str) -> None:
@@ -165,16 +182,39 @@ def refused(text: str) -> str:
     [
         ("draw_net();", "if (lastReward < 0) return 1;", "if (lastReward", "learn does more"),
         ("return action;", "return (action + 1) % 5;", "return (action", "learn does more"),
-        ("opt.gamma = 0.7;", "for (var i = 0; i < 3; i++) {}", "for (var", "for"),
-        ("opt.gamma = 0.7;", "alert('hello');", "alert", "alert"),
-        ("opt.gamma = 0.7;", "opt.gamma = secret;", "secret", "secret is not defined above"),
-        ("opt.gamma = 0.7;", "opt.gamma = 1/0;", "1/0", "/ 0"),
-        ("num_inputs = (lanesSide", "num_inputs = (7 * lanesSide", "new deepqlearn", "give 30"),
-        ("lanesSide = 1;", "lanesSide = 2;", "brain.value_net", "are for 30 inputs"),
+        ("return action;", "return action == 2 ? 0 : action;", "return action", "computes from the network's answer"),
+        ("lanesSide = 1;", "lanesSide = 0;", "brain.value_net", "are for 30 inputs, but the settings give 10"),
+        ("lanesSide = 1;", "lanesSide = 51;", "lanesSide = 51", "lanesSide must be an integer in [0, 50], got 51"),
+        (
+            "lanesSide = 1;",
+            "lanesSide = secret;",
+            "secret",
+            "lanesSide depends on `secret`, which is not defined above",
+        ),
+        ("lanesSide = 1;", "lanesSide = Math.random();", "Math.random", "lanesSide depends on Math.random"),
+        ("lanesSide = 1;", "lanesSide = window.innerWidth;", "window", "`innerWidth`, which is not defined above"),
+        ("lanesSide = 1;", "if (document) {\nlanesSide = 1; }", "if (doc", "`document`, which belongs to the page"),
+        ("lanesSide = 1;", "lanesSide = 1; sleep(() => { lanesSide = 2; });", "sleep", "lanesSide depends on `sleep`"),
+        ("var opt = {};", "var opt = {}; shake(opt);", "shake", "how the Brain drives depends on `shake`"),
+        ("opt.gamma = 0.7;", "while (true) {}", "while", "more than 300000 steps"),
+        ("opt.gamma = 0.7;", "var s = 'x'; while (true) { s += s; }", "while", "more than 300000 steps"),
+        ("opt.gamma = 0.7;", "function f() { f(); } f();", "function f", "nested more than 150 deep"),
+        ("opt.gamma = 0.7;", "throw 'no';", "throw", "throws an error"),
+        ("opt.gamma = 0.7;", "Math.floor = null;", "Math.floor", "Math is replaced"),
+        (
+            "learn = function",
+            "brain.policy = null;\nlearn = function",
+            "brain.policy",
+            "brain.policy, which is set here",
+        ),
+        ("learn = function", "brain = brain || 0;\nvar learned = function", "brain.value_net", "no learn = function"),
+        ("draw_net();", "brain.forward(state);", "learn = function", "calls brain.forward 2 times"),
+        ("draw_net();", "state[0] = 0;\nreturn brain.forward(state);", "return brain", "learn does more"),
+        ("draw_net();", "if (calls++ > 9) { action = 0; }", "if (calls", "what learn changes from call to call"),
         ("otherAgents = 3;", "otherAgents = 30;", "otherAgents", "otherAgents must be an integer in [0, 10], got 30"),
         ("lanesSide = 1;", "<<<<<<< HEAD\nlanesSide = 1;", "<<<<<<<", "merge conflict"),
         ("//<![CDATA[", "<!DOCTYPE html><html>", "<!DOCTYPE", "web page"),
-        ("opt.gamma = 0.7;", "@", "@", "not JavaScript"),
+        ("opt.gamma = 0.7;", "opt.gamma = ;", "opt.gamma = ;", "not JavaScript"),
         ('"layer_type": "relu"', '"layer_type": "gru"', "brain.value_net", "gru"),
         ('"out_depth": 10', '"out_depth": 11', "brain.value_net", "11"),
         ('"num_inputs": 30', '"num_inputs": 30, "num_inputs": 30', "brain.value_net", "twice"),
@@ -245,8 +285,9 @@ def test_file_without_weights_says_so() -> None:
     assert "no weights" in refused(written().split("/*###########*/")[0])
 
 
-def test_weights_of_another_sensor_are_refused() -> None:
-    assert "19" in refused(written(weights=json.dumps(SUBMISSIONS["mit_default_trained"]["net"])))
+def test_weights_for_more_inputs_than_the_settings_give_are_refused() -> None:
+    text = written("mit_default_trained", weights=json.dumps(SUBMISSIONS["mit_basic_trained"]["net"]))
+    assert "for 30 inputs, but the settings give 19" in refused(text)
 
 
 @pytest.mark.parametrize(
