@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from agents.loader import POLICY_NAMES, load_policy
-from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, Epsilon, random_actions
+from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, Epsilon, load_noted, random_actions
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results, sentence
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def evaluate(
 def _evaluate_one(name: str, plan: "Plan", seed: int, json: bool) -> None:
     from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 
-    policy = load_policy(name, plan.rules, seed, plan.epsilon)
+    policy = load_noted(name, plan.rules, seed, plan.epsilon)
     own_rules, own_others = policy.rules, policy.other_agents
     rules = own_rules if plan.rules is None else plan.rules
     other_agents = (own_others if rules == own_rules else 0) if plan.other_agents is None else plan.other_agents
@@ -273,14 +273,14 @@ def on_threads(names: Sequence[str], plan: "Plan", seed: int) -> Iterator["Outco
     """Score policies in this process."""
     from deeptraffic.evaluation.batch import PolicySource, evaluate_many
 
-    return evaluate_many([PolicySource(name, partial(load_policy, name, plan.rules, seed)) for name in names], plan)
+    return evaluate_many([PolicySource(name, partial(load_noted, name, plan.rules, seed)) for name in names], plan)
 
 
 def on_ray(names: Sequence[str], plan: "Plan", seed: int, address: str) -> Iterator["Outcome"]:
     """Score policies on a Ray cluster: they are loaded here and sent as data."""
     from agents.study.ray_evaluation import evaluate_on_ray
 
-    return evaluate_on_ray(names, partial(load_policy, rules=plan.rules, seed=seed), plan, address, seed)
+    return evaluate_on_ray(names, partial(load_noted, rules=plan.rules, seed=seed), plan, address, seed)
 
 
 def print_lines(lines: Sequence["Line"]) -> None:

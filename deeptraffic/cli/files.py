@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from agents.loader import is_original, load_policy, read_original
-from deeptraffic.cli.policies import OWN, POLICY_HELP, Epsilon
+from deeptraffic.cli.policies import OWN, POLICY_HELP, Epsilon, note_inputs
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def import_(
 
     _check_suffix(output)
     packed = pack_convnetjs(read_original(submission), author)
+    note_inputs(packed.manifest.label, packed.network)
     write_policy(output, packed)
     _report(output, packed, json)
 

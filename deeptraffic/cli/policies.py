@@ -9,6 +9,7 @@ from deeptraffic.cli.terminal import messages
 
 if TYPE_CHECKING:
     from deeptraffic.policies.base import Policy
+    from deeptraffic.policies.network import Network
 
 POLICY_HELP = (
     f"A built-in policy ({', '.join(POLICY_NAMES)}), a policy file or original .js file, or a training run's folder."
@@ -24,9 +25,27 @@ Epsilon = Annotated[
 ]
 
 
+def load_noted(name: str, rules: int | None = None, seed: int = 0, epsilon: float | None = None) -> "Policy":
+    """Return the policy, as `load_policy`; says on standard error if its network reads only a part of its input."""
+    from deeptraffic.policies.network_policy import NetworkPolicy
+
+    policy = load_policy(name, rules, seed, epsilon)
+    if isinstance(policy, NetworkPolicy):
+        note_inputs(policy.label, policy.network)
+    return policy
+
+
+def note_inputs(label: str, network: "Network") -> None:
+    """Say on standard error if a network reads only the first of its inputs."""
+    from deeptraffic.policies.inspection import inputs_of
+
+    if network.inputs_read < network.inputs:
+        messages.print(f"{label}: a network of {inputs_of(network)}", highlight=False, markup=False)
+
+
 def load_announced(name: str, rules: int | None = None, epsilon: float | None = None) -> "Policy":
-    """Return the policy, as `load_policy`; says on standard error if it acts at random."""
-    policy = load_policy(name, rules, epsilon=epsilon)
+    """Return the policy, as `load_noted`; says on standard error if it acts at random."""
+    policy = load_noted(name, rules, epsilon=epsilon)
     if policy.epsilon > 0.0:
         text = f"{policy.label}: {random_actions(policy.epsilon)}."
         messages.print(text, highlight=False, markup=False, soft_wrap=True)

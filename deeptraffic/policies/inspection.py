@@ -20,6 +20,7 @@ from deeptraffic.policies.file import PolicyFile
 from deeptraffic.policies.gaps import GAP_FEATURES
 from deeptraffic.policies.layers import Layer, size
 from deeptraffic.policies.manifest import EnvObservationRecord, ObservationRecord
+from deeptraffic.policies.network import Network
 from deeptraffic.sim.rules import VEHICLE_CELLS, Sensor
 
 MAX_PANELS = 36
@@ -65,7 +66,7 @@ def describe(policy_file: PolicyFile) -> Group:
         "made for": f"rules of {m.rules}, {m.other_agents} other agents",
         "sees": f"{_seen(seen)}, {m.access}), {seen.temporal_window} earlier decisions",
         "action": f"{rule}; {100 * m.epsilon:g}% at random (epsilon {m.epsilon:g}{each})" if m.epsilon else rule,
-        "network": f"{network.inputs} inputs, {network.parameters:,} parameters stored as {storage(policy_file)}",
+        "network": f"{inputs_of(network)}, {network.parameters:,} parameters stored as {storage(policy_file)}",
         **{f"training: {name}": json.dumps(fact, ensure_ascii=False) for name, fact in m.training.items()},
     }
     head = Table(show_header=False, box=None)
@@ -81,6 +82,13 @@ def _seen(seen: ObservationRecord | EnvObservationRecord) -> str:
         return f"{seen.kind}{options} ({seen.size} values"
     side, ahead, behind = seen.sensor
     return f"{side} lanes a side, {ahead} cells ahead, {behind} behind ({seen.sensor.size} cells"
+
+
+def inputs_of(network: Network) -> str:
+    """How many inputs a network has, and how many of them it reads."""
+    if network.inputs_read == network.inputs:
+        return f"{network.inputs} inputs"
+    return f"{network.inputs} inputs, of which it reads the first {network.inputs_read} alone"
 
 
 def _layer_table(policy_file: PolicyFile) -> Table:
@@ -130,15 +138,16 @@ def first_layer(policy_file: PolicyFile) -> FirstLayer:
             gaps |= {number: 0} if source in gaps else {}
         elif isinstance(layer, v.Gaps):
             gaps[number] = 0
-        elif isinstance(layer, v.Slice) and source in starts and layer.start == 0 and layer.stop >= sensor.size:
+        elif isinstance(layer, v.Slice) and source in starts and layer.start == 0:
             starts[number] = 0
         elif isinstance(layer, v.Conv2d) and source in starts:
             kernels = np.asarray(network.tensors[f"{number}.weight"], np.float64)
             flat = np.moveaxis(kernels, 3, 1).reshape(-1, *layer.kernel)
             return FirstLayer(number, layer.kind, flat, "window")
-        elif weight is not None and source in starts and weight.shape[1] >= sensor.size:
-            cells = weight[:, : sensor.size].reshape(-1, sensor.length, sensor.columns)
-            return FirstLayer(number, layer.kind, cells, "sensor")
+        elif weight is not None and source in starts:
+            cells = np.zeros((len(weight), sensor.size))  # cells that it does not read have weight 0
+            cells[:, : weight.shape[1]] = weight[:, : sensor.size]
+            return FirstLayer(number, layer.kind, cells.reshape(-1, sensor.length, sensor.columns), "sensor")
         elif weight is not None and source in gaps:
             lanes = weight.reshape(len(weight), -1, GAP_FEATURES).transpose(0, 2, 1)
             return FirstLayer(number, layer.kind, lanes, "gaps")

@@ -137,6 +137,12 @@ class Network:
         return size(self.shapes()[-1])
 
     @property
+    def inputs_read(self) -> int:
+        """Number of the first inputs that the layers read: fewer where the first takes a slice of them."""
+        readers = [layer for number, layer in enumerate(self.layers, start=1) if 0 in self.sources(number)]
+        return max((layer.stop if isinstance(layer, v.Slice) else self.inputs for layer in readers), default=0)
+
+    @property
     def parameters(self) -> int:
         """Number of parameters of all layers."""
         return sum(size(shape) for shape in self.tensor_shapes().values())

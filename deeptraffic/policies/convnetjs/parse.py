@@ -132,10 +132,12 @@ def _closing_bracket(text: str, start: int, line: int) -> int:
 
 
 def _parse_code(content: bytes) -> tree_sitter.Node:
-    end = time.monotonic() + MAX_SECONDS
+    end = time.thread_time() + MAX_SECONDS
     parser = tree_sitter.Parser(LANGUAGE)
     try:
-        tree = parser.parse(lambda at, _: content[at : at + 65536], progress_callback=lambda *_: time.monotonic() > end)
+        tree = parser.parse(
+            lambda at, _: content[at : at + 65536], progress_callback=lambda *_: time.thread_time() > end
+        )
     except ValueError:
         raise ConvNetJSError(
             1, f"the code takes more than {MAX_SECONDS:g} s to parse; remove what is no code"

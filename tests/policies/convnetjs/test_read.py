@@ -1,6 +1,7 @@
 """Original submissions come in as they drove: layers, settings, spellings, and refusals that name the line."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from deeptraffic.evaluation.protocol import evaluate_official
-from deeptraffic.policies.convnetjs.parse import ConvNetJSError
+from deeptraffic.policies.convnetjs.parse import MAX_CHARACTERS, ConvNetJSError
 from deeptraffic.policies.convnetjs.read import network_from_json, read_convnetjs
 from deeptraffic.sim.rules import Sensor
 
@@ -22,6 +23,7 @@ SUBMISSIONS = {record["name"]: record for record in json.loads((GOLDEN / "submis
 SCORES = [
     (name, int(others), score) for name, s in SUBMISSIONS.items() for others, score in s["official_scores_2018"].items()
 ]
+CASES: dict[str, float] = json.loads((GOLDEN / "submissions" / "scores.json").read_text())
 
 TEMPLATE = """//<![CDATA[
 // a submission in the spelling of the game's own page
@@ -101,6 +103,13 @@ def test_submission_scores_as_in_the_original_game(name: str, others: int, score
 @pytest.mark.parametrize(("name", "others", "score"), SCORES, ids=str)
 def test_every_submission_scores_as_in_the_original_game(name: str, others: int, score: float) -> None:
     assert evaluate_official(read_convnetjs(written(name), name).policy(), other_agents=others).score == score
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_kind_of_file_scores_as_in_the_original_game(name: str) -> None:
+    submission = read_convnetjs((GOLDEN / "submissions" / name).read_text("utf-8"), name)
+    score = evaluate_official(submission.policy(), other_agents=submission.other_agents).score
+    assert (submission.epsilon, score) == (0.0, CASES[name])
 
 
 def test_settings_are_read_with_their_arithmetic() -> None:
@@ -283,6 +292,53 @@ def test_weights_beyond_float64_are_refused() -> None:
 
 def test_file_without_weights_says_so() -> None:
     assert "no weights" in refused(written().split("/*###########*/")[0])
+
+
+def test_the_last_brain_needs_weights_of_its_own() -> None:
+    code = written().split("/*####")[0]
+    assert "gets no weights" in refused(written() + code)
+    same(code + written())
+
+
+def test_weights_may_be_built_by_code() -> None:
+    layers = (
+        "var f = []; for (var i = 0; i < 5; i++) { var w = Array(30).fill(0); w[i] = i; f.push({w: w}); }\n"
+        "var net = {layers: [{layer_type: 'input', out_sx: 1, out_sy: 1, out_depth: 30},"
+        " {layer_type: 'fc', out_depth: 5, filters: f, biases: {w: [1, 2, 3, 4, 5]}}]};\n"
+    )
+    text = layers + written(weights="net")
+    network = read_convnetjs(text, "x").network
+    np.testing.assert_array_equal(network.tensors["1.weight"][:, :5], np.diag(np.arange(5.0)))
+    message = refused(text.replace("w[i] = i", "w[i] = Math.random()"))
+    assert message.startswith("line 1: the weights depend on Math.random")
+
+
+def test_network_reads_the_first_inputs_and_its_first_five_outputs_count() -> None:
+    record = json.loads(json.dumps(SUBMISSIONS["mit_basic_trained"]["net"]))
+    plain = network_from_json(record).assemble()
+    head = record["layers"][3]
+    head["filters"].append(head["filters"][0])
+    head["out_depth"] = record["layers"][4]["out_depth"] = 6
+    head["biases"]["w"]["5"] = 1e9
+    submission = read_convnetjs(written(weights=json.dumps(record), patchesAhead=20), "x")
+    network = submission.network
+    assert (submission.sensor.size, network.inputs, network.inputs_read, network.outputs) == (60, 60, 30, 5)
+    x = np.random.default_rng(0).normal(size=60)
+    np.testing.assert_array_equal(network.assemble().run(x), plain.run(x[:30]))
+
+
+def test_brain_for_other_inputs_drives_alike_unless_it_reads_earlier_decisions() -> None:
+    text = written("mit_default_trained")
+    same_text = text.replace("num_inputs = (lanesSide", "num_inputs = 1 + (lanesSide")
+    assert "the Brain is built for 2 inputs" in refused(same_text)
+
+
+def test_file_of_the_largest_size_is_read_in_seconds() -> None:
+    block = written()[written().index("if (brain)") :]
+    text = written() + block * ((MAX_CHARACTERS - len(written())) // len(block))
+    start = time.process_time()
+    same(text)
+    assert time.process_time() - start < 10.0
 
 
 def test_weights_for_more_inputs_than_the_settings_give_are_refused() -> None:
