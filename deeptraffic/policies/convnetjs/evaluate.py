@@ -47,7 +47,7 @@ DRIVING = ("epsilon_test_time", "random_action_distribution")  # settings of a b
 
 
 @dataclass(eq=False)
-class Brain:
+class BrainSettings:
     """A `new deepqlearn.Brain(num_inputs, num_actions, opt)`.
 
     opt: its settings, with later changes to the Brain
@@ -70,7 +70,7 @@ class Brain:
 class ValueNet:
     """The value_net of a Brain."""
 
-    brain: Brain
+    brain: BrainSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +115,7 @@ class Script:
 
     settings: dict[str, Any]
     lines: dict[str, int]
-    brain: Brain | None
+    brain: BrainSettings | None
 
 
 def evaluate(root: Node) -> Script:
@@ -124,12 +124,12 @@ def evaluate(root: Node) -> Script:
     try:
         evaluator.run_program(root)
         brain = evaluator.top.names.get("brain")
-        if isinstance(brain, Brain):
+        if isinstance(brain, BrainSettings):
             evaluator.check_learn(brain)
     except RecursionError:
         raise ConvNetJSError(1, "the code is nested too deeply") from None
     brain = evaluator.top.names.get("brain")
-    return Script(evaluator.top.names, evaluator.lines, brain if isinstance(brain, Brain) else None)
+    return Script(evaluator.top.names, evaluator.lines, brain if isinstance(brain, BrainSettings) else None)
 
 
 class _Return(Exception):
@@ -180,7 +180,7 @@ class _Evaluator:
             except (_Return, _Break, _Continue):
                 raise ConvNetJSError(node.line, "a return, break or continue outside of functions") from None
 
-    def check_learn(self, brain: Brain) -> None:
+    def check_learn(self, brain: BrainSettings) -> None:
         """Raise ConvNetJSError unless `learn` returns what the Brain answers to the state, and leaves all else alone.
 
         What it changes from call to call is unknown in each, so it is spoiled before.
@@ -255,7 +255,7 @@ class _Evaluator:
                 value = value.brain
             if value is self.state and value is not None:
                 self.state = None  # it is no longer what the game gave
-            if isinstance(value, Brain | JSArray | JSObject) and value.unknown is None and value is not spare:
+            if isinstance(value, BrainSettings | JSArray | JSObject) and value.unknown is None and value is not spare:
                 value.unknown = unknown
                 entries = value.values() if isinstance(value, JSObject) else value if isinstance(value, JSArray) else ()
                 self.steps += len(entries)
@@ -660,7 +660,7 @@ class _Evaluator:
     def set_member(self, holder: Any, key: Any, value: Any, node: Node, scope: Scope) -> None:
         if isinstance(holder, Builtin):
             self.replaced(holder.name, node)
-        if isinstance(holder, Brain):
+        if isinstance(holder, BrainSettings):
             self.set_brain(holder, key, value, node)
         elif isinstance(holder, JSArray) and isinstance(key, float) and 0 <= key <= len(holder) and key.is_integer():
             holder[int(key) : int(key) + 1] = [value]
@@ -674,7 +674,7 @@ class _Evaluator:
             if not isinstance(holder, Unknown | JSArray | JSObject | ValueNet):
                 self.spoil(node, scope, unknown)
 
-    def set_brain(self, brain: Brain, key: Any, value: Any, node: Node) -> None:
+    def set_brain(self, brain: BrainSettings, key: Any, value: Any, node: Node) -> None:
         if key in DRIVING:
             brain.opt[key] = value
         elif key not in TRAINING:
@@ -693,7 +693,7 @@ class _Evaluator:
             return Unknown(holder.line, holder.reason, holder.owner)
         if isinstance(key, Unknown):
             return self.derived(key, node)
-        if isinstance(holder, Brain):
+        if isinstance(holder, BrainSettings):
             if key == "value_net":
                 return ValueNet(holder)
             owner = None if key in TRAINING else holder
@@ -725,9 +725,9 @@ class _Evaluator:
             self.pass_on(argument, unknown)
         return unknown
 
-    def new_brain(self, arguments: list[Any], node: Node) -> Brain:
+    def new_brain(self, arguments: list[Any], node: Node) -> BrainSettings:
         num_inputs, num_actions, opt, *_ = [*arguments, UNDEFINED, UNDEFINED, UNDEFINED]
-        brain = Brain(node.line, num_inputs, num_actions, JSObject())
+        brain = BrainSettings(node.line, num_inputs, num_actions, JSObject())
         if isinstance(opt, JSObject):
             brain.opt.update(opt)
             brain.unknown = opt.unknown
@@ -753,7 +753,7 @@ class _Evaluator:
             return self.call(function, arguments, node, holder)
         if is_silent(node) and isinstance(function, Unknown):
             return UNDEFINED
-        if isinstance(holder, Brain):
+        if isinstance(holder, BrainSettings):
             return self.call_brain(holder, name, arguments, node)
         if isinstance(holder, ValueNet) and name == "fromJSON":
             holder.brain.weights = arguments[0] if arguments else UNDEFINED
@@ -779,7 +779,9 @@ class _Evaluator:
         if node.kind != "member_expression" or is_global(node):
             return None, node.text, self.value(node, scope)
         holder, name = self.value(node.fields["object"], scope), node.fields["property"].text
-        function = None if isinstance(holder, JSArray | Brain | ValueNet) else self.get_member(holder, name, node)
+        function = (
+            None if isinstance(holder, JSArray | BrainSettings | ValueNet) else self.get_member(holder, name, node)
+        )
         return holder, name, function
 
     def call(self, function: Function, arguments: list[Any], node: Node, holder: Any = None) -> Any:
@@ -837,7 +839,7 @@ class _Evaluator:
                 self.spend(1, part)
                 scope.names[part.text] = unknown
 
-    def call_brain(self, brain: Brain, name: str, arguments: list[Any], node: Node) -> Any:
+    def call_brain(self, brain: BrainSettings, name: str, arguments: list[Any], node: Node) -> Any:
         if name == "backward":  # it learns in training alone
             return UNDEFINED
         if name == "forward":

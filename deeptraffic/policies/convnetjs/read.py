@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.policies import layers as v
-from deeptraffic.policies.convnetjs.evaluate import Brain, Script, evaluate
+from deeptraffic.policies.convnetjs.evaluate import BrainSettings, Script, evaluate
 from deeptraffic.policies.convnetjs.parse import ConvNetJSError, parse
 from deeptraffic.policies.convnetjs.values import UNDEFINED, JSObject, Unknown
 from deeptraffic.policies.layers import Layer, Tensors
@@ -76,7 +76,7 @@ def read_convnetjs(text: str, label: str) -> ConvNetJSFile:
     return _combine(script, brain, network, label)
 
 
-def _brain(script: Script) -> Brain:
+def _brain(script: Script) -> BrainSettings:
     """The Brain that the code builds, with weights; ConvNetJSError if there is none that can be known."""
     found = script.settings.get("brain")
     if isinstance(found, Unknown):
@@ -91,7 +91,7 @@ def _brain(script: Script) -> Brain:
     return script.brain
 
 
-def _read_weights(brain: Brain, texts: list[tuple[str, int]]) -> Network:
+def _read_weights(brain: BrainSettings, texts: list[tuple[str, int]]) -> Network:
     """The network that the last call of fromJSON gave to the Brain."""
     given, line = brain.weights, brain.weights_line
     if given is None:
@@ -365,7 +365,7 @@ def is_number(value: Any) -> bool:
 # --- settings -----------------------------------------------------------------------------------------------------
 
 
-def _combine(script: Script, brain: Brain, network: Network, label: str) -> ConvNetJSFile:
+def _combine(script: Script, brain: BrainSettings, network: Network, label: str) -> ConvNetJSFile:
     limits = {"lanesSide": MAX_LANES_SIDE, "patchesAhead": MAX_ROWS, "patchesBehind": MAX_ROWS}
     sensor = Sensor(*(_setting(script, name, limit) for name, limit in limits.items()))
     others = _setting(script, "otherAgents", MAX_OTHER_AGENTS, 0.0)

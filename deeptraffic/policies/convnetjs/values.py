@@ -1,6 +1,6 @@
 """JavaScript values and operators of the evaluated subset: numbers are float64, as there.
 
-Source: ECMA-262. What the language leaves to the browser (the last digit of `Math.exp`, the digits of a fraction as
+Source: ECMA-262. What the language leaves to the browser (the last digit of an exponential, the digits of a fraction as
 text) or what is rarely written (objects in sums) raises `Undefinable`.
 """
 
