@@ -95,7 +95,7 @@ def test_inspect_takes_every_name_of_a_policy(run: Run, name: str) -> None:
         (("inspect", "gap", "--plot", "x.png"), "no policy file"),
         (("export", "gap", "-o", "x.safetensors"), "no network"),
         (("export", "gap"), "give one of"),
-        (("import", __file__, "-o", "x.safetensors"), "no weights"),
+        (("import", __file__, "-o", "x.safetensors"), "line 1: this is not JavaScript"),
         (("import", __file__, "-o", "x.zip"), "does not end in .safetensors"),
         (("inspect", __file__), ""),
         (("evaluate", __file__), ""),

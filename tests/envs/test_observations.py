@@ -344,7 +344,6 @@ def test_what_is_no_observation_is_refused(value: Any) -> None:
 @pytest.mark.parametrize(
     ("rules", "config", "agent", "message"),
     [
-        (RULES_2018, make_observation("vector", lanes_side=7), 0, r"in \[0, 6\] on a road of 7 lanes"),
         (RULES_2018, make_observation("grid", patches_ahead=0, patches_behind=0), 0, "see nothing"),
         (RULES_2018, make_observation("vector"), 1, "agents are 0..0"),
         (ROADS["2018 with agents"], make_observation("full"), 2, "agent 2"),
