@@ -299,10 +299,11 @@ def assert_equal(a: Any, b: Any, where: str = "") -> None:
         {"kind": "vector", "temporal_window": 1},
         {"kind": "kinematics", "encoder.name": "attention"},
         {"kind": "grid", "encoder.name": "conv", "memory": "gru", "last_action": True},
+        {"drop_rate": 0.3, "miss_rate": 0.2, "latency": 1, "memory": "gru"},
         {"teacher": "champion-planner", "num_envs": 2, "total_timesteps": 72, "evaluate_every": 18,
          "checkpoint_every": 36},
     ],
-    ids=["gaps", "window", "dict", "memory", "planner"],
+    ids=["gaps", "window", "dict", "memory", "weak", "planner"],
 )  # fmt: skip
 def test_a_killed_run_resumes_as_if_it_had_never_stopped(
     tmp_path: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
@@ -419,8 +420,9 @@ def test_run_folder_and_policy_file_score_the_same(tmp_path: Path, quiet: Consol
         {"kind": "kinematics", "encoder.name": "attention"},
         {"kind": "gaps", "temporal_window": 2, "last_action": True},
         {"kind": "grid", "encoder.name": "capsules"},
+        {"kind": "gaps", "shows_speeds": False},
     ],
-    ids=["pixels", "kinematics", "window", "grid"],
+    ids=["pixels", "kinematics", "window", "grid", "weak"],
 )
 def test_what_no_file_can_hold_drives_from_its_run_folder(
     tmp_path: Path, quiet: Console, settings: dict[str, Any]
