@@ -112,6 +112,9 @@ class Policy(ABC):
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:  # noqa: B027  # optional
         """Continue from what `get_state` returned."""
 
+    def note(self, actions: I64, agent_indices: I64) -> None:  # noqa: B027  # optional
+        """Remember actions (B,) that were carried out in place of its last ones, if it remembers actions."""
+
     @property
     def sensor(self) -> Sensor:
         """Window of cells that its observation is computed from."""

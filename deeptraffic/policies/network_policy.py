@@ -367,6 +367,11 @@ class NetworkPolicy(Policy):
             self.activity = self.program.values()
         return actions
 
+    def note(self, actions: I64, agent_indices: I64) -> None:
+        """Put actions (B,) that were carried out in place of its last ones into the temporal window."""
+        if self.temporal_window:
+            self.driver.history[agent_indices, 1 + self.observation.size] = actions
+
     def official_loop(self) -> RunLoop | None:
         """Return the loop that plays a chain of runs, with the memories as they are; None unless it reads cells."""
         if not isinstance(self.observation, Sensor):

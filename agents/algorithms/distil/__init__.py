@@ -1,6 +1,6 @@
 """Policy distillation by DAgger: a student learns a teacher's action probabilities in the states that it gets into.
 
-    $ deeptraffic train distil --teacher champion-solo --encoder conv --obs pixels -o runs/pictures
+    $ deeptraffic train distil --teacher champion-solo --encoder conv --obs two-frames -o runs/frames
 
 The teacher observes what it was made for; the student observes what the run configures, through any encoder. In the
 first rounds the teacher acts, then the student; in every state the teacher tells the values of all actions

@@ -22,7 +22,7 @@ class DistilConfig(TorchConfig):
         difference between its best and its second-best action
     teacher_rounds: rounds, from the first, in which the teacher acts; afterwards the student does
     exploration_eps: probability of a random action while the teacher acts
-    buffer_rounds: rounds whose decisions are learned from
+    buffer_rounds: rounds whose decisions are kept in memory and learned from
     batch_size: decisions of one gradient step
     n_epochs: passes over the buffer after each round
     weight_decay: of AdamW

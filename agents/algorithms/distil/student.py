@@ -193,6 +193,10 @@ class StudentPolicy(Policy):
         self.last[agent_indices] = logits.argmax(1)
         return self.last[agent_indices]
 
+    def note(self, actions: I64, agent_indices: I64) -> None:
+        """Remember actions (B,) that were carried out in place of its last ones."""
+        self.last[agent_indices] = actions
+
 
 class StudentNetworkPolicy(NetworkPolicy):
     """A student as a network that a policy file holds.

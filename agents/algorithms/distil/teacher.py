@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from agents.loader import load_policy
 from deeptraffic.evaluation.play import PolicyRunner
 from deeptraffic.policies.base import Policy
-from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Action, RoadConfig
 from deeptraffic.sim.state import F64, I64
@@ -54,9 +53,7 @@ class Teacher:
     def note(self, actions: I64) -> None:
         """Take note of the actions (B,) that were carried out, where the teacher remembers actions."""
         self.runner.actions[0] = actions
-        if isinstance(self.policy, NetworkPolicy) and self.policy.temporal_window:
-            driver, agents = self.policy.driver, self.runner.agent_indices[0]
-            driver.history[agents, 1 + self.policy.observation.size] = actions
+        self.policy.note(actions, self.runner.agent_indices[0])
 
 
 def load_teacher(name: str, road: RoadConfig) -> Policy:

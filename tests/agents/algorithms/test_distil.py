@@ -149,6 +149,12 @@ def test_a_teacher_that_remembers_actions_remembers_those_that_were_carried_out(
     taken = np.array([3, 4, 1, 2, 0, 3])
     teacher.note(taken)
     np.testing.assert_array_equal(student.driver.history[:6, 1 + student.observation.size], taken)
+    recurrent = make_learner(distil_config(kind="grid", last_action=True)).policy("remembers", {})
+    assert isinstance(recurrent, StudentPolicy)
+    teacher = Teacher(recurrent, sim)
+    teacher.label()
+    teacher.note(taken)
+    np.testing.assert_array_equal(recurrent.last, taken)
 
 
 def test_a_student_can_be_the_teacher_of_another(tmp_path: Path, quiet: Console) -> None:
