@@ -186,9 +186,8 @@ class StudentPolicy(Policy):
         """Return the actions (B,) for observations (B, ...) of kind `observation`."""
         if int(agent_indices.max(initial=-1)) >= self.last.size:
             self.reset(np.arange(self.last.size, int(agent_indices.max()) + 1))
-        logits, self.state[agent_indices] = self.student.decide(
-            obs, self.last[agent_indices], self.state[agent_indices]
-        )
+        last, state = self.last[agent_indices], self.state[agent_indices]
+        logits, self.state[agent_indices] = self.student.decide(obs, last, state)
         self.values = logits.astype(np.float64)
         self.last[agent_indices] = logits.argmax(1)
         return self.last[agent_indices]
@@ -241,11 +240,8 @@ def to_policy_network(student: Student, config: TrainConfig) -> Network | None:
     if window:
         features = len(network.layers)
         network.add(Slice(start=2 * seen.size, stop=2 * seen.size + ACTIONS, inputs=(0,)))
-        factor, offset = (
-            np.array([1.0 / seen.size], np.float32),
-            np.zeros(1, np.float32),
-        )  # a window holds actions times size
-        network.add(Scale(per="all"), {"factor": factor, "offset": offset})
+        factor = np.array([1.0 / seen.size], np.float32)  # a temporal window holds actions times size
+        network.add(Scale(per="all"), {"factor": factor, "offset": np.zeros(1, np.float32)})
         network.add(Concat(inputs=(features, len(network.layers))))
     for part in (student.memory, student.head):
         if part is not None:
