@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba import njit
+from numba import njit, types
 from numba.core import event
 from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
@@ -36,6 +36,18 @@ IMPORT = re.compile(
 
 NOTICE = "deeptraffic: compiling for this machine, once; this may take a minute ..."
 NOTICE_UNCACHED = "deeptraffic: compiling; set NUMBA_CACHE_DIR to a writable folder, so that the next start need not"
+
+
+def mangled_record(record: types.Record) -> tuple[str, tuple[int]]:
+    """Return what Numba puts into the symbols of functions of a record: a hash of its fields.
+
+    Numba itself takes a number that each process counts anew. Machine code that two processes cached for two roads has
+    the same symbols then, and a process that loads both runs the code of one road on the games of the other.
+    """
+    return "Record", (int(hashlib.sha256(record.name.encode()).hexdigest()[:15], 16),)
+
+
+types.Record.mangling_args = property(mangled_record)  # type: ignore[method-assign, assignment]
 
 
 def compiled(function: Callable[..., Any]) -> Any:
