@@ -27,6 +27,7 @@ from deeptraffic.policies.convnetjs.tree import (
     declared_variables,
     is_global,
     leaves,
+    leftmost,
     path_of,
     set_names,
     walk,
@@ -36,6 +37,8 @@ from deeptraffic.policies.convnetjs.values import UNDEFINED, JSArray, JSObject, 
 MAX_STEPS = 300_000
 MAX_NESTING = 150  # of expressions, statements and calls together
 SILENT = ("console", "alert", "draw_net", "draw_stats")  # calls that show something, and change nothing
+LIBRARIES = ("deepqlearn", "convnetjs")
+CODE_RUNNERS = ("eval", "Function", "execScript")  # which could change everything
 TRAINING = {  # settings of a built Brain that its driving does not depend on
     "learning", "age", "epsilon", "epsilon_min", "gamma", "experience", "experience_size", "start_learn_threshold",
     "learning_steps_total", "learning_steps_burnin", "latest_reward", "tdtrainer", "tdtrainer_options",
@@ -235,6 +238,8 @@ class _Evaluator:
                 self.spoil_value(holder.names.get(name), unknown, spare)
                 self.bind(holder, name, unknown, part)
             open_ = (open_ or part.kind in TARGETS) and not is_silent(part)
+            if part.kind == "identifier" and part.text in CODE_RUNNERS:
+                self.refuse_code(part)
             found = where.holder(part.text) if open_ and part.kind in READ else None
             if found is not None:
                 value = found.names[part.text]
@@ -531,6 +536,8 @@ class _Evaluator:
             return holder.names[name]
         if name in NAMES:
             return NAMES[name]
+        if name in CODE_RUNNERS:
+            self.refuse_code(node)
         if name in (*PAGE, "document", "navigator", "location"):
             return Unknown(node.line, f"`{name}`, which belongs to the page")
         return Unknown(node.line, f"`{name:.40}`, which is not defined above")
@@ -634,7 +641,9 @@ class _Evaluator:
             if is_global(target) and scope.holder(target.fields["object"].text) is None:
                 self.bind(self.top, target.fields["property"].text, value, target)
                 return
-            holder = self.value(target.fields["object"], scope)
+            holder, root = self.value(target.fields["object"], scope), leftmost(target).text
+            if scope.holder(root) is None and root in (*LIBRARIES, *NAMES):
+                self.replaced(root, target)
             self.set_member(holder, self.member_key(target, scope), value, target, scope)
         else:
             unknown = self.skip(target, scope, "a pattern of names, which is not evaluated")
@@ -649,13 +658,18 @@ class _Evaluator:
             self.replaced(name, node)
         self.bind(holder or self.top, name, value, node)
 
+    def refuse_code(self, node: Node) -> NoReturn:
+        raise ConvNetJSError(node.line, f"{node.text} runs text as code, which may change anything; write that code")
+
     def replaced(self, name: str, node: Node) -> NoReturn:
         raise ConvNetJSError(node.line, f"{name} is replaced, which may change how everything is computed")
 
     def member_key(self, node: Node, scope: Scope) -> Any:
-        if node.kind == "member_expression":
-            return node.fields["property"].text
-        return self.value(node.fields["index"], scope)
+        property_ = node.fields.get("property")
+        key = self.value(node.fields["index"], scope) if property_ is None else property_.text
+        if key == "__proto__":
+            self.replaced(key, node)
+        return key
 
     def set_member(self, holder: Any, key: Any, value: Any, node: Node, scope: Scope) -> None:
         if isinstance(holder, Builtin):

@@ -142,6 +142,13 @@ def test_code_that_does_not_touch_a_value_leaves_it_known(code: str) -> None:
         ("x =\n1 +;", "line 2: this is not JavaScript from here on"),
         ("x = 1;\nMath = 3", "line 2: Math is replaced"),
         ("x = 1\x00", "line 1: a zero byte"),
+        ("x = 1;\neval('x = 2');", "line 2: eval runs text as code"),
+        ("x = 1;\nwindow.eval('x = 2');", "line 2: eval runs text as code"),
+        ("x = 1;\nif (window) { (0, eval)('x = 2'); }", "line 2: eval runs text as code"),
+        ("x = 1;\ndeepqlearn.Brain.prototype.policy = null", "line 2: deepqlearn is replaced"),
+        ("x = 1;\nArray.prototype.push = null", "line 2: Array is replaced"),
+        ("var o = {};\no.__proto__.x = 1", "line 2: __proto__ is replaced"),
+        ("x = new Function('x = 2')();", "line 1: Function runs text as code"),
         ("x = 1;" * 20_000, "the code without its weights has 120000 bytes"),
     ],
 )
