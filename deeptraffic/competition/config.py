@@ -33,7 +33,8 @@ class CompetitionConfig(Checked):
     title, description: for the pages
     rules: 2018 or 2017
     other_agents: allowed counts of other agents; a policy file states its own
-    access: "contest" for the contest's sensor, up to 3 lanes to each side; "open" for every policy file
+    access: "contest" for the contest's sensor, up to 3 lanes to each side; "open" for every policy file, of images and
+        other observations too
     joining: "invite" by link, or "open" to everybody who reaches the page
     opens_at, closes_at: UTC, such as 2026-10-31T23:59:59Z; empty for no limit. A submission at closes_at is late
     daily_limit, total_limit: submissions of a person per day (UTC) and in total
@@ -106,7 +107,8 @@ class CompetitionConfig(Checked):
             most = f"at most {self.parameter_cap:,} are allowed"
             raise RequestError("parameters", f"the network has {upload.parameters:,} parameters; {most}")
         if self.access == "contest" and upload.access != "contest":
-            seen = "the file observes more than the contest's sensor shows"
+            what = "more than" if upload.asked is None else f"{upload.asked.kind}, not what"
+            seen = f"the file observes {what} the contest's sensor shows"
             raise RequestError("observation", f"{seen}; train it with at most 3 lanes to each side")
 
     def to_record(self) -> dict[str, Any]:

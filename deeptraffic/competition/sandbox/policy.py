@@ -20,7 +20,7 @@ from deeptraffic.competition.sandbox.process import ChildProcess, SharedCore
 from deeptraffic.competition.sandbox.validation import from_report, read_report
 from deeptraffic.policies.base import Policy, RunLoop
 from deeptraffic.policies.network_policy import agent_keys
-from deeptraffic.sim.rules import Action
+from deeptraffic.sim.rules import Action, Sensor
 from deeptraffic.sim.runs import Runs
 from deeptraffic.sim.state import F64, I64
 
@@ -51,7 +51,7 @@ class SandboxedPolicy(Policy):
         except BaseException:
             self.close()
             raise
-        self.label, self.observation = self.upload.label, self.upload.sensor
+        self.label, self.observation = self.upload.label, self.upload.observation
         self.rules, self.other_agents = self.upload.rules, self.upload.other_agents
         self.epsilon = self.upload.epsilon
 
@@ -85,9 +85,12 @@ class SandboxedPolicy(Policy):
             self.decisions += answer
         return np.frombuffer(answer, np.uint8).astype(np.int64)
 
-    def official_loop(self) -> RunLoop:
-        """Return the loop that plays whole runs in compiled code, asking the child for each decision."""
-        return self._play
+    def official_loop(self) -> RunLoop | None:
+        """Return the loop that plays whole runs in compiled code, asking the child for each decision.
+
+        None for an observation that is computed here in Python.
+        """
+        return self._play if isinstance(self.observation, Sensor) else None
 
     def _play(self, runs: Runs) -> None:
         most = runs.passed.size * self.agents * (runs.frames // self.period + 2)

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 from deeptraffic.competition.sandbox import messages
 from deeptraffic.competition.sandbox.errors import ERROR_CODES, InvalidSubmission
 from deeptraffic.competition.sandbox.limits import EVALUATION, VALIDATION, Limits
+from deeptraffic.policies.base import EnvObservation
 from deeptraffic.policies.convnetjs.parse import ConvNetJSError
 from deeptraffic.policies.convnetjs.read import read_convnetjs
 from deeptraffic.policies.file import PolicyFile, PolicyFileError, pack_convnetjs, policy_content, read_policy
 from deeptraffic.policies.file_types import binary_type, is_policy_file, is_text
 from deeptraffic.policies.layers import LAYER_KINDS
+from deeptraffic.policies.manifest import EnvObservationRecord
 from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.settings import check_real
 from deeptraffic.sim.rules import CONTESTS, MAX_LANES_SIDE, MAX_OTHER_AGENTS, MAX_ROWS, Sensor
@@ -49,6 +51,7 @@ class Upload:
     operations: multiplications per decision; activations: values computed per decision
     state_values: values of each vehicle's recurrent state and history
     epsilon: probability with which it acts at random
+    asked: the observation of the environments that it asks for in place of the sensor's cells; None for none
     """
 
     content: bytes = field(repr=False)
@@ -66,17 +69,25 @@ class Upload:
     activations: int
     state_values: int
     epsilon: float = 0.0
+    asked: EnvObservation | None = None
 
     @property
     def access(self) -> str:
         """Return "contest", or "open" where it observes more than the contest's sensor shows."""
-        return "contest" if self.sensor.contest else "open"
+        return "contest" if self.observation.contest else "open"
+
+    @property
+    def observation(self) -> Sensor | EnvObservation:
+        """What its policy observes."""
+        return self.asked or self.sensor
 
     @property
     def facts(self) -> dict[str, Any]:
         """Return everything but the content and its file name, as JSON."""
         facts = {name: value for name, value in vars(self).items() if name not in ("content", "filename")}
-        return facts | {"sensor": self.sensor._asdict(), "layers": list(self.layers), "size": len(self.content)}
+        asked = None if self.asked is None else vars(self.asked)
+        sensor, layers = self.sensor._asdict(), list(self.layers)
+        return facts | {"sensor": sensor, "layers": layers, "size": len(self.content), "asked": asked}
 
     def check_cost(self, limits: Limits) -> None:
         """Raise InvalidSubmission for a policy that cannot run within the limits."""
@@ -114,14 +125,14 @@ def validate(content: bytes, filename: str, limits: Limits = EVALUATION) -> Uplo
     with ChildProcess("validate", VALIDATION) as child:
         report = read_report(_ask(child, name + content, len(name)))
         canonical = _ask(child, most=messages.MAX_SUBMISSION)
-    return from_report(canonical, filename, report, limits)
+    return _playable(from_report(canonical, filename, report, limits))
 
 
 def validate_unsandboxed(content: bytes, filename: str, limits: Limits = EVALUATION) -> Upload:
     """As `validate`, in this process and on any system: for one's own file, before it is sent to a server."""
     _check_size(content)
     facts, canonical = read_upload(content, filename)
-    return from_report(canonical, filename, facts, limits)
+    return _playable(from_report(canonical, filename, facts, limits))
 
 
 def _check_size(content: bytes) -> None:
@@ -140,6 +151,39 @@ def _ask(child: "ChildProcess", content: bytes = b"", columns: int = 0, most: in
             "time": f"reading it takes more than {VALIDATION.cpu_seconds} s",
         }.get(error.code, "the process that read it ended early")
         raise InvalidSubmission(error.code, f"{what}: upload the code as the game saved it, or {REMEDY}") from None
+
+
+def _playable(upload: Upload) -> Upload:
+    """Return an upload whose observation can be computed."""
+    if upload.asked is not None:
+        try:
+            _check_asked(upload.asked, upload)
+        except ValueError as error:
+            raise InvalidSubmission("broken", str(error)) from None
+    return upload
+
+
+def _check_asked(asked: EnvObservation, upload: Upload) -> None:
+    """Raise ValueError for an observation that cannot be computed, or that no competition takes."""
+    from gymnasium.spaces.utils import flatdim  # the child, which computes no observations, need not load these
+
+    from deeptraffic.envs.observations import make_observation
+    from deeptraffic.envs.observations.observation import FrameObservation
+
+    observation = make_observation({"kind": asked.kind, **asked.options})
+    if observation.kind == "full":
+        raise ValueError("the file observes the simulator's whole state, which no competition takes; choose a sensor")
+    if observation.is_weak:
+        raise ValueError("the file observes through a weakened sensor, which the official evaluation does not have")
+    if observation.ego_only and upload.other_agents:
+        raise ValueError(f"{asked.kind} does not say which vehicle a copy drives; make the file with other_agents=0")
+    rules = CONTESTS[upload.rules]
+    if isinstance(observation, FrameObservation):  # the space of a stack would take much memory
+        size = flatdim(observation.present_space(rules)) * (observation.temporal_window + 1)
+    else:
+        size = flatdim(observation.space(rules))
+    if size != asked.size:
+        raise ValueError(f"the file reads {asked.size} values, but its {asked.kind} has {size}")
 
 
 # --- what a child reports, checked --------------------------------------------------------------------------------
@@ -198,6 +242,7 @@ def _from_report(content: bytes, filename: str, report: dict[str, Any]) -> Uploa
         sensor=_sensor(report),
         epsilon=check_real("epsilon", report.get("epsilon"), 0.0, 1.0),
         layers=tuple(layers),
+        asked=_asked(report),
         **{name: _count(report, name) for name in COUNTS},
     )
 
@@ -221,6 +266,16 @@ def _sensor(report: dict[str, Any]) -> Sensor:
     sides = dict(zip(Sensor._fields, given, strict=True))
     limits = zip(Sensor._fields, (MAX_LANES_SIDE, MAX_ROWS, MAX_ROWS), strict=True)
     return Sensor(*(_count(sides, name, most) for name, most in limits)).check()
+
+
+def _asked(report: dict[str, Any]) -> EnvObservation | None:
+    """Return the entry `asked`, an observation by kind, options and size; None for none."""
+    given = report.get("asked")
+    if given is None:
+        return None
+    if not isinstance(given, dict) or given.keys() != {"kind", "options", "size"}:
+        raise ValueError(f"asked={given!r:.40}")
+    return EnvObservationRecord(**given).observed
 
 
 def plain_text(value: Any, limit: int) -> str:
@@ -290,12 +345,14 @@ def facts_of(policy_file: PolicyFile, policy: NetworkPolicy, kind: str) -> dict[
     """Return the report that `from_report` reads."""
     manifest, network = policy_file.manifest, policy_file.network
     pairs = zip(network.layers, network.given_shapes(), strict=True)
+    asked = None if isinstance(policy.observation, Sensor) else vars(policy.observation)
     return {
         "kind": kind,
         "label": manifest.label,
         "rules": manifest.rules,
         "other_agents": manifest.other_agents,
-        "sensor": list(policy.observation),
+        "sensor": list(policy.sensor if asked is None else Sensor()),
+        "asked": asked,
         "temporal_window": policy.temporal_window,
         "epsilon": policy.epsilon,
         "layers": [layer.kind for layer in network.layers],

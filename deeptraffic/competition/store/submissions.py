@@ -53,7 +53,7 @@ def accept(db: Database, competition_id: int, person_id: int, upload: Upload) ->
             facts=upload.facts,
             other_agents=upload.other_agents,
             parameters=upload.parameters,
-            cells=upload.sensor.size,
+            cells=upload.observation.size,
             layers=len(upload.layers),
             accepted_at=now,
         )

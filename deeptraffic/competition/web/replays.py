@@ -162,9 +162,9 @@ def file_stem(submission: Submission) -> str:
 
 
 def sensor_of(submission: Submission) -> Sensor | None:
-    """Return the sensor of a submission's policy."""
+    """Return the sensor of a submission's policy; None if it observes something else."""
     sensor = submission.facts.get("sensor")
-    return None if sensor is None else Sensor(**sensor)
+    return None if sensor is None or submission.facts.get("asked") else Sensor(**sensor)
 
 
 def _delete_oldest(folder: Path, pattern: str, most: int) -> None:
