@@ -30,7 +30,6 @@ EXPERIMENTS: dict[str, str] = {
     "traffic-model": "representation.paradigms.recurrent.traffic_experiment:Traffic",
     "segmentation": "representation.paradigms.encoder_decoder.segmentation_experiment:Segmentation",
     "grid-predictor": "representation.paradigms.encoder_decoder.forecast_experiment:GridPrediction",
-    "forecaster": "representation.paradigms.encoder_decoder.forecast_experiment:Forecast",
     "captioner": "representation.paradigms.encoder_decoder.caption_experiment:Captioner",
     "autoencoder": "representation.paradigms.autoencoder.experiment:AutoencoderExperiment",
     "denoising": "representation.paradigms.autoencoder.experiment:Denoising",

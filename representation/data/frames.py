@@ -25,7 +25,6 @@ from deeptraffic.render.styled import STRIPE_WIDTH, blur
 from deeptraffic.render.styles import RoadStyle, styles_by_name
 from deeptraffic.render.theme import SHOULDER as SHOULDER_WIDTH
 from deeptraffic.sim.compiled import compiled
-from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import LANE_WIDTH, VEHICLE_LENGTH, VEHICLE_WIDTH, Rules
 
 CLASSES = ("road", "lane mark", "shoulder", "vehicle", "ego")
@@ -94,20 +93,6 @@ def draw_cameras(shape: tuple[int, ...], seed: int, zoom: float = 0.1, shift_px:
     """
     spread = np.random.default_rng(seed).uniform(-1.0, 1.0, (*shape, 3))
     return np.array([1.0, 0.0, 0.0]) + spread * np.array([zoom, shift_px, 4 * shift_px])
-
-
-def rollout(
-    rules: Rules, states: NDArray[Any], actions: NDArray[np.int64], frames: int, every: int = 1
-) -> NDArray[Any]:
-    """Return the state records (S, frames) after states (S,) under actions (S,), `every` frames apart."""
-    sim = Simulator(rules, len(states))
-    sim.set_state(states.view(np.recarray))
-    out = np.empty((len(states), frames), states.dtype)
-    for t in range(frames):
-        out[:, t] = sim.games
-        for _ in range(every if t + 1 < frames else 0):
-            sim.step_frame(actions)
-    return out
 
 
 def _flat(rules: Rules, states: NDArray[Any], height: int, width: int, cameras: F64 | None) -> tuple[NDArray[Any], F64]:

@@ -1,16 +1,12 @@
-"""Constant-velocity forecasts of grids, the baseline of learned forecasts, and windows of recorded driving.
+"""Constant-velocity forecasts of grids, the baseline of learned forecasts.
 
-    >>> rows = windows(record(RecordingConfig(runs=100)), history=3, steps=8)
-    >>> rows["history"].shape, rows["plan"].shape, rows["future"].shape    # (B, 3, 4, 60, 7), (B, 8), (B, 8, 4, 60, 7)
-    >>> constant_velocity(rows["history"][:, -1], rows["plan"])            # (B, 8, 2, 60, 7): occupied, speed
+    >>> constant_velocity(grids, plan)                     # (B, 4, 60, 7), (B, K) -> (B, K, 2, 60, 7): occupied, speed
 
 A grid is the observation of that kind (`deeptraffic/envs/observations/grid.py`), centred on the ego car: what is
 slower comes nearer, and when the ego car changes lanes, everything moves the other way.
 
-Letters in shapes: B windows, T steps of history, K steps ahead [decisions], H rows and W columns of cells.
+Letters in shapes: B grids, K steps ahead [decisions], H rows and W columns of cells.
 """
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,39 +14,12 @@ from numpy.typing import NDArray
 from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.rules import CELL_LENGTH, FULL_SPEED, Action
-from representation.data.recording import Recording, observe
 
 OBSERVATION = {"kind": "grid"}
 FORECAST = (OCCUPIED, SPEED)  # channels of a forecast
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
-
-
-def windows(recording: Recording, history: int, steps: int, every: int = 4) -> dict[str, Any]:
-    """Return windows of recorded driving, one from each `every` decisions of a run.
-
-    history: (B, T, 4, H, W) float32 the last T grids, the current one last
-    before: (B, T) int64 the decision that led to each of them; 0 at the start of a run
-    plan: (B, K) int64 the decisions of the next K steps
-    future: (B, K, 4, H, W) float32 the grid after each of them
-    """
-    grids = observe(recording.rules, recording.states, OBSERVATION)  # (R, decisions + 1, 4, H, W)
-    actions = np.concatenate([np.zeros((len(grids), 1), np.int64), recording.actions], 1)  # that led to each grid
-    starts = range(history - 1, grids.shape[1] - steps, every)
-    if not starts:
-        raise ValueError(
-            f"runs of {recording.actions.shape[1]} decisions hold no window of {history} grids and {steps} steps; "
-            f"record at least {history + steps - 1} decisions"
-        )
-    before, future = (slice(1 - history, 1), slice(1, steps + 1))
-
-    def cut(array: NDArray[Any], piece: slice) -> NDArray[Any]:
-        return np.concatenate([array[:, at + piece.start : at + piece.stop] for at in starts])
-
-    return {"history": cut(grids, before), "before": cut(actions, before), "plan": cut(actions, future)} | {
-        "future": cut(grids, future)
-    }
 
 
 def constant_velocity(grids: F32, plan: I64, frames: int = 30) -> F32:
@@ -64,11 +33,6 @@ def constant_velocity(grids: F32, plan: I64, frames: int = 30) -> F32:
     out = np.zeros((*plan.shape, len(FORECAST), *grids.shape[2:]), np.float32)
     _shift(np.ascontiguousarray(grids), np.ascontiguousarray(plan), frames * FULL_SPEED / CELL_LENGTH, out)
     return out
-
-
-def persistence(grids: F32, steps: int) -> F32:
-    """Return the current grid as the forecast of every step, (B, K, 2, H, W)."""
-    return np.repeat(grids[:, None, list(FORECAST)], steps, 1)
 
 
 @compiled

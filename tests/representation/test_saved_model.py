@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from representation.paradigms.encoder_decoder.forecast import Forecaster, GridPredictor
+from representation.paradigms.encoder_decoder.forecast import GridPredictor
+from representation.paradigms.encoder_decoder.segmentation import SegmentationNet
 from representation.weights import save_module
 
 
@@ -19,8 +20,8 @@ def test_a_model_comes_back_as_it_was_built(tmp_path: Path) -> None:
 
 def test_the_file_of_another_model_is_refused(tmp_path: Path) -> None:
     GridPredictor(width=8).save(tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match="holds 'deeptraffic-grid-predictor' version 1, not 'deeptraffic-forecaster'"):
-        Forecaster.load(tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="'deeptraffic-grid-predictor' version 1, not 'deeptraffic-segm"):
+        SegmentationNet.load(tmp_path / "model.safetensors")
 
 
 def test_weights_that_do_not_fit_their_architecture_are_refused(tmp_path: Path) -> None:

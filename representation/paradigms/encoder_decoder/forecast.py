@@ -1,15 +1,13 @@
-"""Forecasting of grids (paradigm 4, encoder-decoder): the road after one decision, and after each of the next eight.
+"""Forecasting of grids (paradigm 4, encoder-decoder): the road after one decision, (o, a) to o'.
 
-`GridPredictor` maps (o, a) to o' in one step: Oh et al. 2015, "Action-conditional video prediction using deep networks
-in Atari games", arXiv:1507.08750, section 3. `Forecaster` encodes the history and decodes the future:
-Sutskever, Vinyals and Le 2014, "Sequence to sequence learning with neural networks", arXiv:1409.3215, with a
-convolutional recurrent cell, as in Shi et al. 2015, "Convolutional LSTM network", arXiv:1506.04214, equation 3.
+Source: Oh et al. 2015, "Action-conditional video prediction using deep networks in Atari games", arXiv:1507.08750,
+section 3.
 
-    >>> model = Forecaster()
-    >>> fit(model, with_prior(windows(recording, 3, 8)), with_prior(windows(others, 3, 8)), FitConfig())
-    >>> model.predict(rows)                                # (B, 8, 2, 60, 7): probability of occupancy, speed
+    >>> model = GridPredictor()
+    >>> fit(model, transitions(grids, actions, next_grids), transitions(...), FitConfig())
+    >>> model.predict(grids, actions)                      # (B, 4, 60, 7): probabilities of marks, speeds
 
-Letters in shapes: B examples, T observed and K future steps, H rows and W columns of cells, C channels, A = 5 actions.
+Letters in shapes: B examples, H rows and W columns of cells, C channels, A = 5 actions.
 """
 
 from collections.abc import Mapping
@@ -79,88 +77,6 @@ class GridPredictor(SavedModel):
         """Return the expected next grids (B, 4, H, W): probabilities of marks, and speeds."""
         rows = {"obs": grids, "action": actions, "expected": constant_velocity(grids, actions[:, None])[:, 0]}
         return _in_pieces(self, rows, lambda b: expected_grid(self(b["obs"], b["action"], b["expected"])))
-
-
-class Forecaster(SavedModel):
-    """Encodes T grids and the decisions between them; decodes the next K grids under a plan of K decisions.
-
-    Each step takes the constant-velocity forecast (`data.motion.constant_velocity`) and the previous prediction as
-    inputs, and predicts the residual.
-
-    Args:
-        width: channels C of the recurrent state
-    """
-
-    kind = "deeptraffic-forecaster"
-
-    def __init__(self, width: int = 8) -> None:
-        super().__init__(width=width)
-        self.width = width
-        self.encoder = ConvGRUCell(CHANNELS + ACTIONS, width)
-        self.decoder = ConvGRUCell(2 * len(FORECAST) + ACTIONS, width)
-        self.read = nn.Conv2d(width, width, 1)
-        self.last = zero_initialised(nn.Conv2d(width, CHANNELS, 1))
-
-    def forward(self, batch: Batch) -> Tensor:
-        """Return (B, K, 4, H, W), as `likelihood.grid_nats` reads it, for history, before, plan and expected."""
-        history, plan, expected = batch["history"], batch["plan"], batch["expected"]
-        assert history.dim() == 5 and expected.shape[:2] == plan.shape, (
-            f"{tuple(history.shape)}, {tuple(expected.shape)}"
-        )
-        state = history.new_zeros(len(history), self.width, *history.shape[3:])  # (B, C, H, W)
-        for t in range(history.shape[1]):
-            planes = action_planes(batch["before"][:, t], history[:, t])
-            state = self.encoder(torch.cat([history[:, t], planes], 1), state)
-        answer, outputs = history[:, -1, list(FORECAST)], []  # (B, 2, H, W)
-        for k in range(plan.shape[1]):
-            prior = expected[:, k]  # (B, 2, H, W)
-            state = self.decoder(torch.cat([prior, answer, action_planes(plan[:, k], answer)], 1), state)
-            output = over_prior(self.last(torch.relu(self.read(state))), prior)  # (B, 4, H, W)
-            answer = expected_grid(output)[:, list(FORECAST)]
-            outputs.append(output)
-        return torch.stack(outputs, 1)  # (B, K, 4, H, W)
-
-    def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
-        """Return (nats of one step's grid, mean over the steps; metrics of the first and the last step)."""
-        output, target = self(batch), batch["future"]  # (B, K, 4, H, W)
-        nats = grid_nats(output.flatten(0, 1), target.flatten(0, 1)).view(output.shape[:2]).mean(0)  # (K,)
-        return nats.mean(), {"first": nats[0], "last": nats[-1]}
-
-    def predict(self, rows: Mapping[str, Any]) -> F32:
-        """Return (B, K, 2, H, W), probabilities of occupancy and speeds, for rows of `windows`."""
-
-        def work(batch: Batch) -> Tensor:
-            output = self(batch)
-            return expected_grid(output.flatten(0, 1))[:, list(FORECAST)].unflatten(0, output.shape[:2])
-
-        names = ("history", "before", "plan", "expected")
-        complete = rows if "expected" in rows else with_prior(rows)
-        return _in_pieces(self, {name: complete[name] for name in names}, work)
-
-
-class ConvGRUCell(nn.Module):
-    """A gated recurrent unit (Cho et al. 2014, arXiv:1406.1078, equations 5 to 8) whose weighted sums are convolutions.
-
-    Args:
-        inputs: channels of a step's input
-        width: channels C of the state
-    """
-
-    def __init__(self, inputs: int, width: int) -> None:
-        super().__init__()
-        self.gates = nn.Conv2d(inputs + width, 2 * width, 3, padding=1)
-        self.candidate = nn.Conv2d(inputs + width, width, 3, padding=1)
-
-    def forward(self, read: Tensor, state: Tensor) -> Tensor:
-        """Return the next state (B, C, H, W)."""
-        reset, update = torch.sigmoid(self.gates(torch.cat([read, state], 1))).chunk(2, 1)  # (B, C, H, W) each
-        proposed = torch.tanh(self.candidate(torch.cat([read, reset * state], 1)))
-        return update * state + (1.0 - update) * proposed
-
-
-def with_prior(rows: Mapping[str, Any]) -> dict[str, Any]:
-    """Return rows of `windows` with `expected`, the constant-velocity forecast, (B, K, 2, H, W)."""
-    return {**rows, "expected": constant_velocity(rows["history"][:, -1], rows["plan"])}
 
 
 def transitions(grids: F32, actions: NDArray[np.int64], next_grids: F32) -> dict[str, Any]:

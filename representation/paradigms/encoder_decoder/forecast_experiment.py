@@ -1,19 +1,16 @@
-"""Experiments on forecasting: the grid after one decision, and after each of the next eight."""
+"""Experiment on forecasting: the grid after one decision."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.envs.observations.grid import OCCUPIED, OWN, SPEED
-from deeptraffic.figure import BLUE, GREY, ORANGE, new_figure
-from representation.data.motion import OBSERVATION, persistence, windows
+from representation.data.motion import OBSERVATION
 from representation.data.recording import observe
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
 from representation.fit import FitConfig
 from representation.paradigms.encoder_decoder.forecast import (
-    Forecaster,
     GridPredictor,
     best_threshold,
     calibrated,
@@ -21,11 +18,9 @@ from representation.paradigms.encoder_decoder.forecast import (
     occupied_iou,
     speed_rmse_mph,
     transitions,
-    with_prior,
 )
-from representation.plots import save_plot, save_roads
+from representation.plots import save_roads
 
-HISTORY, STEPS = 3, 8  # grids read, and decisions ahead: 4 seconds at 60 frames a second
 DECISIONS = 40
 STILL, MOVING = "persistence", "constant velocity"
 
@@ -131,119 +126,12 @@ def _bits(train: Rows, test: Rows, expected: F32) -> Metric:
     return Metric("cross-entropy of occupancy", value, bits, unit="bits per cell", higher_is_better=False, note=note)
 
 
-class Forecast(Experiment):
-    """The road after each of the next eight decisions."""
-
-    name, paradigm = "forecaster", "encoder-decoder"
-    summary = "Reads three grids and a plan of eight decisions, predicts the eight grids that follow."
-    source = "Sutskever, Vinyals and Le 2014, arXiv:1409.3215; Shi et al. 2015, arXiv:1506.04214, equation 3"
-
-    def run(self, job: TrainingJob) -> ExperimentResult:
-        """Train, and measure every horizon on held-out runs."""
-        train, validation, test = (
-            with_prior(windows(recorded(job, split, runs), HISTORY, STEPS))
-            for split, runs in (("train", 150), ("validation", 15), ("test", 40))
-        )
-        model = job.new(lambda: Forecaster(width=12))
-        config = FitConfig(epochs=16, batch_size=8, learning_rate=1e-2, learning_rate_end=2e-4)
-        job.fit("forecaster", model, train, validation, config)
-        model.save(job.folder / "forecaster.safetensors")
-        watched, expected = model.predict(validation), model.predict(test)
-        thresholds = [
-            best_threshold(others(watched[:, k, 0], validation["future"][:, k]), _taken(validation["future"][:, k]))
-            for k in range(STEPS)
-        ]
-        curves = horizon_ious(test, expected, thresholds)
-        draw_horizons(job.folder / "forecaster-horizons.png", curves)
-        steps = [0, 1, 3, 7]
-        true = test["future"][0]  # of the first window
-        lines = {
-            "true": true,
-            "predicted": as_roads(expected[0], true),
-            "constant\nvelocity": as_roads(test["expected"][0], true),
-        }
-        save_roads(lines, job.folder / "forecaster.png", [f"+{k + 1}" for k in range(STEPS)])
-        plots = [
-            Plot("forecaster-horizons.png", "IoU of predicted occupied cells over the horizon."),
-            Plot(
-                "forecaster.png",
-                "One scene 1 to 8 decisions ahead: the truth, the prediction, constant velocity.",
-            ),
-        ]
-        metrics = [*_horizon_metrics(test, expected, curves), *(_horizon_bits(train, test, expected, k) for k in steps)]
-        return ExperimentResult(metrics, plots, ["forecaster.safetensors"])
-
-
-def _horizon_bits(train: Rows, test: Rows, expected: F32, k: int) -> Metric:
-    """Return the cross-entropy k + 1 decisions ahead, constant velocity calibrated on training data."""
-    true = test["future"][:, k]
-    elsewhere, cells = true[:, OWN] == 0, true[:, OCCUPIED]
-    moved = calibrated(test["expected"][:, k, 0], train["expected"][:, k, 0], train["future"][:, k, OCCUPIED])
-    beside = {MOVING: occupied_bits(moved[elsewhere], cells[elsewhere])}
-    value = occupied_bits(expected[:, k, 0][elsewhere], cells[elsewhere])
-    name = f"cross-entropy of occupancy, {k + 1} {'decision' if k == 0 else 'decisions'} ahead"
-    return Metric(name, value, beside, unit="bits per cell", higher_is_better=False)
-
-
-def horizon_ious(rows: Rows, expected: F32, thresholds: list[float]) -> dict[str, list[float]]:
-    """Return the IoU of occupied cells at each horizon, (K,), of the network and of both baselines."""
-    still = persistence(rows["history"][:, -1], STEPS)
-    ways: dict[str, tuple[F32, list[float]]] = {
-        "network": (expected, thresholds),
-        MOVING: (rows["expected"], [0.5] * STEPS),
-        STILL: (still, [0.5] * STEPS),
-    }
-    return {
-        name: [
-            occupied_iou(others(cells[:, k, 0], rows["future"][:, k]), _taken(rows["future"][:, k]), limits[k])
-            for k in range(STEPS)
-        ]
-        for name, (cells, limits) in ways.items()
-    }
-
-
-def _horizon_metrics(test: Rows, expected: F32, curves: dict[str, list[float]]) -> list[Metric]:
-    count, metrics = len(test["plan"]), []
-    for k in range(STEPS):
-        beside = {name: curve[k] for name, curve in curves.items() if name != "network"}
-        ahead = f"{k + 1} {'decision' if k == 0 else 'decisions'} ahead"
-        note = f"{count:,} windows of held-out runs, the ego car's cells excluded"
-        metrics.append(Metric(f"IoU of occupied cells, {ahead}", curves["network"][k], beside, note=note))
-    mean = _mean_speed(test["history"][:, -1])
-    for k in (0, STEPS - 1):
-        true, moved = test["future"][:, k], test["expected"][:, k]
-        still = test["history"][:, -1]
-        errors = {
-            STILL: speed_rmse_mph(filled(still[:, SPEED], still[:, OCCUPIED], mean), true),
-            MOVING: speed_rmse_mph(filled(moved[:, 1], moved[:, 0], mean), true),
-        }
-        value = speed_rmse_mph(expected[:, k, 1], true)
-        name = f"RMSE of speeds, {k + 1} {'decision' if k == 0 else 'decisions'} ahead"
-        metrics.append(Metric(name, value, errors, unit="mph", higher_is_better=False))
-    return metrics
-
-
 def _taken(grids: F32) -> F32:
     return others(grids[..., OCCUPIED, :, :], grids)
 
 
 def _mean_speed(grids: F32) -> float:
     return float(grids[:, SPEED][grids[:, OCCUPIED] > 0].mean())
-
-
-# --- plots ------------------------------------------------------------------------------------------------------------
-
-
-def draw_horizons(path: Path, curves: dict[str, list[float]]) -> None:
-    """Plot IoU over decisions ahead, one line per method."""
-    figure, axes = new_figure("Where cars will be", (6.4, 3.6))
-    for (name, curve), colour, mark in zip(curves.items(), (BLUE, ORANGE, GREY), "os^", strict=True):
-        axes.plot(range(1, STEPS + 1), curve, color=colour, marker=mark, ms=5, label=name)
-    axes.set_xlabel("decisions ahead (half a second each)")
-    axes.set_ylabel("IoU of occupied cells, held-out runs")
-    axes.set_ylim(0, 1)
-    axes.legend(frameon=False)
-    save_plot(figure, path)
 
 
 def as_roads(cells: NDArray[np.floating], grids: F32) -> F32:

@@ -148,11 +148,3 @@ def class_iou(table: NDArray[np.int64]) -> F64:
 def mean_iou(predicted: U8, labels: U8) -> float:
     """Return the mean IoU of the classes, over all pixels of all frames."""
     return float(np.nanmean(class_iou(confusion(predicted.astype(np.int64), labels.astype(np.int64), len(CLASSES)))))
-
-
-def smoothed(probabilities: NDArray[np.float32], keep: float = 0.4) -> NDArray[np.float32]:
-    """Return a clip's probabilities (T, K, H, W), exponentially smoothed over time; `keep` weighs earlier frames."""
-    out = probabilities.copy()
-    for t in range(1, len(out)):
-        out[t] = keep * out[t - 1] + (1.0 - keep) * probabilities[t]
-    return out

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeClassifier
 
 from deeptraffic.figure import GREY, empty_figure
-from representation.data.frames import CLASSES, draw_cameras, label_maps, paint_frames, rollout
+from representation.data.frames import CLASSES, draw_cameras, label_maps, paint_frames
 from representation.data.recording import Recording
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
 from representation.fit import FitConfig
@@ -21,7 +21,6 @@ from representation.paradigms.encoder_decoder.segmentation import (
     SegmentationNet,
     class_iou,
     mean_iou,
-    smoothed,
     standardised,
 )
 from representation.plots import save_confusion, save_plot
@@ -29,7 +28,6 @@ from representation.plots import save_confusion, save_plot
 HEIGHT, WIDTH = 96, 40  # [pixels]
 WEIGHTS = "segmentation.safetensors"
 PIXELS_OF_TREE = 150_000  # pixels that the baseline learns from
-CLIP_FRAMES = 6
 CLASS_COLOURS = np.array([(70, 74, 82), (240, 240, 240), (168, 189, 158), (60, 140, 255), (213, 94, 0)], np.uint8)
 LECTURE = "the lecture's own tutorial reached pixel accuracy 0.8995 and mIoU 0.5276 on real video, another task"
 
@@ -79,7 +77,7 @@ class Segmentation(Experiment):
     source = "Ronneberger, Fischer and Brox 2015, arXiv:1505.04597, figure 1"
 
     def run(self, job: TrainingJob) -> ExperimentResult:
-        """Train on rough and clean frames, and measure both, frame by frame and smoothed over time."""
+        """Train on rough and clean frames, and measure both."""
         train, validation, test = (
             job.record(split, runs, least=6, decisions=40)
             for split, runs in (("train", 100), ("validation", 20), ("test", 40))
@@ -95,24 +93,7 @@ class Segmentation(Experiment):
         sets = {name: framed(test, name, 5, job.scaled(300, least=40)) for name in ("clean", "unseen")}
         named = {name: net.predict(frames["frame"]) for name, frames in sets.items()}
         by_tree = {name: tree.predict(frames["frame"]) for name, frames in sets.items()}
-        metrics = [*_metrics(sets, named, by_tree), self._smoothing(net, test, job.scaled(60, least=8))]
-        return ExperimentResult(metrics, _draw(job.folder, sets, named), [WEIGHTS])
-
-    def _smoothing(self, net: SegmentationNet, test: Recording, count: int) -> Metric:
-        """Measure clips of six frames that follow each other, one style each, smoothed and not."""
-        chosen = np.linspace(0, test.actions.size - 1, count).astype(int)
-        states = rollout(test.rules, test.states[:, :-1].reshape(-1)[chosen], test.actions.ravel()[chosen], CLIP_FRAMES)
-        cameras = np.repeat(draw_cameras((count, 1), 6), CLIP_FRAMES, 1)
-        frames = paint_frames(test.rules, states, HEIGHT, WIDTH, "unseen", 6, cameras=cameras, clips=True)
-        labels = label_maps(test.rules, states, HEIGHT, WIDTH, cameras=cameras)
-        probabilities = [net.probabilities(clip) for clip in frames]  # (T, K, H, W) each
-        last = labels[:, -1]
-        alone, smooth = (
-            mean_iou(np.stack([clip[-1].argmax(0) for clip in clips]), last)
-            for clips in (probabilities, [smoothed(clip) for clip in probabilities])
-        )
-        note = f"{count} clips of {CLIP_FRAMES} frames at 60 frames a second, measured on the last one"
-        return Metric("mIoU, smoothed over time", smooth, {"each frame alone": alone}, note=note)
+        return ExperimentResult(_metrics(sets, named, by_tree), _draw(job.folder, sets, named), [WEIGHTS])
 
 
 def _metrics(sets: Mapping[str, Frames], named: Mapping[str, U8], by_tree: Mapping[str, U8]) -> list[Metric]:

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from deeptraffic.render.styles import STYLE_SETS, STYLES
-from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018, RoadConfig
-from representation.data.frames import EGO, MARK, SHOULDER, VEHICLE, draw_cameras, label_maps, paint_frames, rollout
+from representation.data.frames import EGO, MARK, SHOULDER, VEHICLE, draw_cameras, label_maps, paint_frames
 from representation.data.recording import Recording, RecordingConfig, record
 
 SIZE = (70, 80)  # 10 px of road down and 2 px across are one pixel
@@ -109,14 +108,3 @@ def test_what_cannot_be_painted_is_refused(states: np.ndarray) -> None:
         paint_frames(RULES_2018, states, 48, 24, "sepia")
     with pytest.raises(ValueError, match="cameras must have shape"):
         label_maps(RULES_2018, states, 48, 24, cameras=np.zeros((3, 3)))
-
-
-def test_a_film_goes_on_from_its_state_frame_by_frame(driving: Recording) -> None:
-    first, last = driving.states[:4, 0], driving.states[:4, 1]
-    shots = rollout(RULES_2018, first, driving.actions[:4, 0], frames=11, every=3)
-    assert shots.shape == (4, 11) and np.array_equal(shots[:, 0], first)
-    assert (np.diff(shots["frame"], axis=1) == 3).all()
-    sim = Simulator(RULES_2018, 4)
-    sim.set_state(shots[:, 10].view(np.recarray))
-    sim.run_to_decision()
-    assert np.array_equal(sim.games, last)  # thirty frames are one decision

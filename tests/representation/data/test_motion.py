@@ -5,8 +5,8 @@ import pytest
 
 from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
 from deeptraffic.sim.rules import Action
-from representation.data.motion import constant_velocity, persistence, windows
-from representation.data.recording import Recording
+from representation.data.motion import constant_velocity
+from representation.data.recording import Recording, observe
 
 
 @pytest.fixture
@@ -39,23 +39,8 @@ def test_a_lane_change_moves_the_others_and_none_leaves_the_road(grid: np.ndarra
     assert columns == [4, 4, 3]  # the second lane to the left is none
 
 
-def test_persistence_repeats_the_present(grid: np.ndarray) -> None:
-    assert np.array_equal(persistence(grid, 2)[0, 1], grid[0, :2])
-
-
-def test_windows_are_cut_from_runs_in_order(driving: Recording) -> None:
-    rows = windows(driving, history=3, steps=8, every=3)
-    count = len(driving.states)
-    assert rows["history"].shape == (4 * count, 3, 4, 60, 7) and rows["future"].shape == (4 * count, 8, 4, 60, 7)
-    assert np.array_equal(rows["history"][count : 2 * count, 0], rows["future"][:count, 0])  # 3 on, 2 back: 1 on
-    assert np.array_equal(rows["before"][count : 2 * count, 0], rows["plan"][:count, 0])
-    assert np.array_equal(rows["plan"][:count], driving.actions[:, 2:10]) and not rows["before"][:count, 0].any()
-    with pytest.raises(ValueError, match="record at least 30 decisions"):
-        windows(driving, history=3, steps=28)
-
-
 def test_constant_velocity_beats_persistence_on_real_traffic(driving: Recording) -> None:
-    rows = windows(driving, history=1, steps=3)
-    true, moved = rows["future"][:, 0, OCCUPIED], constant_velocity(rows["history"][:, -1], rows["plan"])[:, 0, 0]
-    still = rows["history"][:, -1, OCCUPIED]
-    assert ((moved > 0) & (true > 0)).sum() > 1.3 * ((still > 0) & (true > 0)).sum()
+    grids = observe(driving.rules, driving.states, "grid")  # (R, T + 1, 4, H, W)
+    now, true = grids[:, 4], grids[:, 5, OCCUPIED]
+    moved = constant_velocity(now, driving.actions[:, 4:5])[:, 0, 0]
+    assert ((moved > 0) & (true > 0)).sum() > 1.3 * ((now[:, OCCUPIED] > 0) & (true > 0)).sum()

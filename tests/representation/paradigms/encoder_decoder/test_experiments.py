@@ -17,7 +17,6 @@ PROMISED = {
     "segmentation": [
         "mIoU, clean frames",
         "mIoU, unseen styles",
-        "mIoU, smoothed over time",
         "IoU of ego, clean frames",
     ],
     "grid-predictor": [
@@ -25,7 +24,6 @@ PROMISED = {
         "cross-entropy of occupancy",
         "RMSE of speeds in the next grid",
     ],
-    "forecaster": ["IoU of occupied cells, 1 decision ahead", "IoU of occupied cells, 8 decisions ahead"],
     "captioner": ["exact match of sentences", "slot F1, all", "slot F1, distance"],
 }
 

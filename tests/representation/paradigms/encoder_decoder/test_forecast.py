@@ -8,11 +8,9 @@ import pytest
 import torch
 
 from deeptraffic.envs.observations.grid import OCCUPIED, OWN
-from representation.data.motion import windows
 from representation.data.recording import Recording, observe
 from representation.fit import FitConfig, fit
 from representation.paradigms.encoder_decoder.forecast import (
-    Forecaster,
     GridPredictor,
     best_threshold,
     calibrated,
@@ -20,7 +18,6 @@ from representation.paradigms.encoder_decoder.forecast import (
     occupied_iou,
     speed_rmse_mph,
     transitions,
-    with_prior,
 )
 
 CONFIG = FitConfig(epochs=10, batch_size=32, learning_rate=5e-3, learning_rate_end=5e-4)
@@ -98,33 +95,6 @@ def test_a_saved_predictor_expects_the_same(trained: GridPredictor, validation: 
     obs, actions = validation["obs"][:50], validation["action"][:50]
     assert np.array_equal(again.predict(obs, actions), trained.predict(obs, actions))
     assert again.predict(obs, actions).shape == obs.shape
-
-
-def test_a_forecaster_writes_every_step_and_begins_at_constant_velocity(held_out: Recording) -> None:
-    rows = with_prior(windows(held_out, history=2, steps=3, every=9))
-    torch.manual_seed(0)
-    probabilities = Forecaster(width=8).predict(rows)
-    assert probabilities.shape == (len(rows["plan"]), 3, 2, 60, 7)
-    assert np.array_equal(probabilities[:, :, 0] > 0.5, rows["expected"][:, :, 0] > 0)
-
-
-def test_a_forecaster_learns_and_gives_the_same_weights_again(driving: Recording) -> None:
-    rows = with_prior(windows(driving, history=2, steps=2, every=9))
-    few = {name: array[:32] for name, array in rows.items()}
-    models = []
-    for _ in range(2):
-        torch.manual_seed(0)
-        model = Forecaster(width=8)
-        result = fit(model, few, few, FitConfig(epochs=4, batch_size=16, learning_rate=1e-2))
-        models.append(model)
-    assert result.curves[-1]["validation_loss"] < result.curves[0]["validation_loss"]
-    assert all(torch.equal(a, b) for a, b in zip(models[0].parameters(), models[1].parameters(), strict=True))
-
-
-def test_the_plan_decides_what_is_foretold(held_out: Recording) -> None:
-    rows = windows(held_out, history=2, steps=2, every=9)
-    left = Forecaster(width=8).predict({**rows, "plan": np.full_like(rows["plan"], 3)})
-    assert not np.allclose(left, Forecaster(width=8).predict({**rows, "plan": np.full_like(rows["plan"], 4)}), atol=0.1)
 
 
 def test_measures_count_cells_and_speeds() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from representation.data.frames import CLASSES, MARK, label_maps, paint_frames
+from representation.data.frames import CLASSES, label_maps, paint_frames
 from representation.data.recording import Recording
 from representation.fit import FitConfig, fit
 from representation.metrics import confusion
@@ -15,7 +15,6 @@ from representation.paradigms.encoder_decoder.segmentation import (
     class_iou,
     mean_iou,
     recoloured,
-    smoothed,
     standardised,
 )
 
@@ -119,11 +118,3 @@ def test_iou_counts_hits_over_hits_misses_and_false_alarms() -> None:
     table = confusion(predicted.astype(int), labels.astype(int), 3)
     assert np.allclose(class_iou(table), [1 / 2, 2 / 3, np.nan], equal_nan=True)
     assert mean_iou(predicted, labels) == pytest.approx((1 / 2 + 2 / 3) / 2)
-
-
-def test_smoothing_looks_back_only_and_keeps_chances() -> None:
-    clip = np.zeros((3, 2, 1, 1), np.float32)
-    clip[:, 0], clip[1] = 1.0, [[[0.0]], [[1.0]]]  # one frame that flickers
-    out = smoothed(clip, keep=0.5)
-    assert out[:, MARK, 0, 0].tolist() == [0.0, 0.5, 0.25]
-    assert np.allclose(out.sum(1), 1)
