@@ -69,7 +69,9 @@ class Lab:
         runs = np.full(20, middle if job.kind != "final" else 100.0 - middle)
         speeds = runs + 0.001
         passed = np.arange(20)
-        return Score("x", "official", job.rules, job.other_agents, "contest", runs, passed, 2000, 1.5, run_speeds=speeds)
+        return Score(
+            "x", "official", job.rules, job.other_agents, "contest", runs, passed, 2000, 1.5, run_speeds=speeds
+        )
 
     def work(self, lane: str = "all") -> list[str]:
         """Do what waits; return the kinds of the jobs that were evaluated."""

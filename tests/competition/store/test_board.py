@@ -18,7 +18,7 @@ def put(lab: Any, name: str, runs: list[float], unrounded: float | None = None) 
     while (job := queue.lease(lab.db, "test")) is not None:
         values = np.array(runs)
         speeds = values if unrounded is None else np.full(len(runs), unrounded)
-        score = Score("x", "official", 2018, 0, "contest", values, np.zeros(len(runs)), 2000, 1.0, None, speeds)
+        score = Score("x", "official", 2018, 0, "contest", values, np.zeros(len(runs)), 2000, 1.0, run_speeds=speeds)
         evaluations.complete(lab.db, job, score)
     return submissions.get_submission(lab.db, made.id)
 
