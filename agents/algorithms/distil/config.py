@@ -26,7 +26,8 @@ class DistilConfig(TorchConfig):
     batch_size: decisions of one gradient step
     n_epochs: passes over the buffer after each round
     weight_decay: of AdamW
-    last_action: whether the network reads, behind the encoder, which action it took last
+    last_action: whether the network reads, behind the encoder, which action it took last; as a policy file it then
+        begins each run with action 0
     memory: recurrent cell behind the encoder: none, rnn, gru or lstm; memory_units: its size
     unroll_steps: decisions of a sequence that a recurrent network learns from
     burn_in: decisions before a sequence from which only the state is computed, without learning from them
