@@ -26,7 +26,7 @@ from deeptraffic.competition.sandbox import child, messages
 
 FACTS = {"kind": "policy", "label": "evil", "sensor": [1, 6, 2], "rules": 2018, "other_agents": 0}
 FACTS |= {"layers": ["dense"], "temporal_window": 0, "parameters": 1}
-FACTS |= {"operations": 1, "activations": 1, "state_values": 1}
+FACTS |= {"operations": 1, "activations": 1, "state_values": 1, "epsilon": 0.0}
 libc = ctypes.CDLL(None, use_errno=True)
 first_targets: dict = {}
 

@@ -36,7 +36,7 @@ def test_settings_are_named_as_for_training() -> None:
         ({"space": {"gama": {"float": [0.5, 0.9]}}}, "did you mean 'agent.gamma'"),
         ({"space": {"gamma": {"float": [0.5, 1.5]}}}, "space.gamma contains 1.5: .*must be a number in .0, 1."),
         ({"space": {"batch_size": {"choices": [32, "many"]}}}, "contains 'many'"),
-        ({"space": {"lanes_side": {"int": [0, 9]}}}, "contains 9"),
+        ({"space": {"lanes_side": {"int": [0, 51]}}}, "contains 51"),
         ({"settings": {"gamma": 0.9}}, "'gamma' cannot vary under .*leave it out of one of them"),
         ({"space": {"seed": {"int": [0, 9]}}}, "trials have seeds of their own"),
         ({"settings": {"seed": 3}}, "seed stands under"),
