@@ -382,6 +382,7 @@ def test_closed_human_window_lets_the_game_go_on_unseen(monkeypatch: pytest.Monk
 def test_gymnasium_checker_is_content(env_id: str, kind: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", ".*shows nothing: there is no display")
         check_env(gymnasium.make(env_id, observation=kind, render_mode="rgb_array").unwrapped)
 
 

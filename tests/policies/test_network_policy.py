@@ -157,7 +157,7 @@ def test_slots_and_observations_that_have_no_room_are_refused() -> None:
         policy.act(np.zeros((2, 2)), np.arange(2))
     with pytest.raises(ValueError, match=r"in \[0, 0\], got -1 to -1"):
         policy.act(np.zeros((1, 2)), -ONE - 1)
-    with pytest.raises(ValueError, match="2 cells"):
+    with pytest.raises(ValueError, match="2 numbers each"):
         policy.act(np.zeros((1, 3)), ONE)
 
 

@@ -54,6 +54,7 @@ class SandboxedPolicy(Policy):
         self.label, self.observation = self.upload.label, self.upload.observation
         self.rules, self.other_agents = self.upload.rules, self.upload.other_agents
         self.epsilon = self.upload.epsilon
+        self.agents, self.starts = 1, None
 
     def attach(self, sim: Any) -> None:
         """Send the child the number of agents per env."""
