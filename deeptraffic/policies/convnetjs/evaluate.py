@@ -826,6 +826,8 @@ class _Evaluator:
         except _Undecided as undecided:
             self.spoil(body, scope, undecided.unknown)
             return self.derived(undecided.unknown, node)
+        except (_Break, _Continue):
+            raise ConvNetJSError(written.line, "a break or continue outside of loops") from None
         finally:
             self.depth = depth
 

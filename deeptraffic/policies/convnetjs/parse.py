@@ -2,11 +2,10 @@
 
 tree-sitter parses the code; nothing is executed. The weights, nearly all of a file, are cut out first and read as JSON
 (`read.py`): each object that begins with `"layers":` becomes `{"layers": i}`, with i its index among them. So the code
-is small, and what its parsing costs is bounded by MAX_CODE and MAX_SECONDS, whatever it holds.
+is small, and what its parsing costs is bounded by MAX_CODE and MAX_LINE, whatever it holds.
 """
 
 import re
-import time
 from dataclasses import dataclass
 
 import tree_sitter
@@ -16,9 +15,9 @@ from deeptraffic.policies.convnetjs.tree import Node
 
 MAX_CHARACTERS = 16 * 1024 * 1024
 MAX_CODE = 100_000  # [bytes] without weights; a file as the game saves it has about 2,000
-MAX_SECONDS = 2.0  # of parsing the code; only text that is made to be slow comes near
+MAX_LINE = 5_000  # [bytes] of code; strings and regular expressions that are not closed cost a line's length squared
 MAX_DEPTH = 64
-MAX_OPEN = 3  # weights that are not closed
+MAX_OPEN = 3  # weights or comments that are not closed
 
 LANGUAGE = tree_sitter.Language(tree_sitter_javascript.language())
 WEIGHTS = re.compile(r'\{\s{0,99}"layers"\s{0,99}:')
@@ -56,21 +55,33 @@ def parse(text: str) -> Source:
     _refuse_what_is_no_code(text)
     code, weights, broken_line = _cut_weights(text)
     content = code.encode("utf-8", "replace")
-    if broken_line and len(content) > MAX_CODE:
-        _refuse_broken_weights(broken_line)
-    if len(content) > MAX_CODE:
-        raise ConvNetJSError(1, f"the code without its weights has {len(content)} bytes; at most {MAX_CODE} are read")
-    root = _parse_code(content)
-    if root.has_error:
+    try:
+        root = _parse_code(content)
+    except ConvNetJSError:
         if broken_line:
             _refuse_broken_weights(broken_line)
+        raise
+    return Source(_syntax_tree(root, content), weights)
+
+
+def _parse_code(content: bytes) -> tree_sitter.Node:
+    """The syntax tree of code within the bounds, which keep the time that any text takes near a second."""
+    if len(content) > MAX_CODE:
+        raise ConvNetJSError(1, f"the code without its weights has {len(content)} bytes; at most {MAX_CODE} are read")
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if len(line) > MAX_LINE:
+            raise ConvNetJSError(number, f"the line has {len(line)} bytes of code; at most {MAX_LINE} are read")
+    if content.count(b"/*", content.rfind(b"*/") + 1) > MAX_OPEN:  # each would be searched for its end
+        raise ConvNetJSError(content.count(b"\n") + 1, "a comment opened by /* is never closed")
+    root = tree_sitter.Parser(LANGUAGE).parse(content).root_node
+    if root.has_error:
         error = _first_error(root)
         found = content[error.start_byte :][:30].decode("utf-8", "replace").split("\n")[0]
         reason = f"this is not JavaScript from here on: {found!r}"
         if found.startswith("/*"):
             reason = "a comment opened by /* is never closed"
         raise ConvNetJSError(error.start_point.row + 1, reason)
-    return Source(_syntax_tree(root, content), weights)
+    return root
 
 
 def _refuse_what_is_no_code(text: str) -> None:
@@ -129,20 +140,6 @@ def _closing_bracket(text: str, start: int, line: int) -> int:
         if depth == 0:
             return match.end()
     return 0
-
-
-def _parse_code(content: bytes) -> tree_sitter.Node:
-    end = time.thread_time() + MAX_SECONDS
-    parser = tree_sitter.Parser(LANGUAGE)
-    try:
-        tree = parser.parse(
-            lambda at, _: content[at : at + 65536], progress_callback=lambda *_: time.thread_time() > end
-        )
-    except ValueError:
-        raise ConvNetJSError(
-            1, f"the code takes more than {MAX_SECONDS:g} s to parse; remove what is no code"
-        ) from None
-    return tree.root_node
 
 
 def _first_error(root: tree_sitter.Node) -> tree_sitter.Node:

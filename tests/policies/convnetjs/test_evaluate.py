@@ -142,6 +142,9 @@ def test_code_that_does_not_touch_a_value_leaves_it_known(code: str) -> None:
         ("x =\n1 +;", "line 2: this is not JavaScript from here on"),
         ("x = 1;\nMath = 3", "line 2: Math is replaced"),
         ("x = 1\x00", "line 1: a zero byte"),
+        ("\nfunction f() { continue; } f();", "line 2: a break or continue outside of loops"),
+        ("\n/*" * 30_000, "line 30001: a comment opened by /\\* is never closed"),
+        ("\n" + "/[" * 3000, "line 2: the line has 6000 bytes of code"),
         ("x = 1;\neval('x = 2');", "line 2: eval runs text as code"),
         ("x = 1;\nwindow.eval('x = 2');", "line 2: eval runs text as code"),
         ("x = 1;\nif (window) { (0, eval)('x = 2'); }", "line 2: eval runs text as code"),
@@ -158,4 +161,4 @@ def test_time_depth_and_syntax_are_bounded(code: str, reason: str) -> None:
 
 
 def test_long_sums_are_as_deep_as_one() -> None:
-    assert x_of("x = " + "+".join(["1"] * 5000)) == 5000.0
+    assert x_of("x = " + "+\n".join(["1"] * 5000)) == 5000.0
