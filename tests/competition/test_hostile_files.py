@@ -287,7 +287,7 @@ SCRIPTS = [
     Case("UTF-16", ORIGINAL.encode("utf-16"), "format", "UTF-8", "mine.js"),
     Case("bytes that are no text", ORIGINAL.encode() + b"\xff\xfe", "format", "UTF-8", "mine.js"),
     Case("a line of 50 MB", lambda: js("x = " + "1+" * (25 << 20) + "1;"), "size", "at most 16 MB", "mine.js"),
-    Case("a line of 200,000 brackets", js("x = " + "(" * 90_000), "broken", "not JavaScript", "mine.js"),
+    Case("a line of 200,000 brackets", js("x = " + "(" * 200_000), "broken", "at most 100000", "mine.js"),
     Case("a million spaces where a call could be", js("brain" + " " * 1_000_000 + "."), "broken", "line ", "mine.js"),
 ]
 SLOW = [
