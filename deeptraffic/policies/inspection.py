@@ -88,7 +88,7 @@ def inputs_of(network: Network) -> str:
     """How many inputs a network has, and how many of them it reads."""
     if network.inputs_read == network.inputs:
         return f"{network.inputs} inputs"
-    return f"{network.inputs} inputs, of which it reads the first {network.inputs_read} alone"
+    return f"{network.inputs} inputs, of which it reads only the first {network.inputs_read}"
 
 
 def _layer_table(policy_file: PolicyFile) -> Table:
