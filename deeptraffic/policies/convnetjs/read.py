@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.policies import layers as v
-from deeptraffic.policies.convnetjs.evaluate import BrainSettings, Script, evaluate
+from deeptraffic.policies.convnetjs.effects import BrainSettings
+from deeptraffic.policies.convnetjs.evaluate import Script, evaluate
 from deeptraffic.policies.convnetjs.parse import ConvNetJSError, parse
 from deeptraffic.policies.convnetjs.values import UNDEFINED, JSObject, Unknown
 from deeptraffic.policies.layers import Layer, Tensors
