@@ -7,7 +7,7 @@ from agents.champions.shipping import ship_champion
 
 app = typer.Typer(help="Ship champions, and write the tables of them.", no_args_is_help=True)
 app.command("ship")(ship_champion)
-app.command("pages", help="Write the table of champions into CHAMPIONS.md.")(write_pages)
+app.command("pages", help="Write the tables of champions into CHAMPIONS.md and README.md.")(write_pages)
 
 if __name__ == "__main__":
     app()

@@ -18,7 +18,37 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).resolve().parent
 REGISTRY_FILE = "champions.json"
-KINDS = ("policy-based", "value-based", "model-based", "planner")
+PERCEPTION = "perception"
+KINDS = ("policy-based", "value-based", "model-based", "planner", PERCEPTION)
+
+
+@dataclass(frozen=True)
+class SeedScores:
+    """What one way of training reaches by its eye with several training seeds, on the same open reporting runs [mph].
+
+    eye: name of the observation's preset, or its kind; observation: in words
+    shipped_seed: of the network that was best on tuning runs
+    tuning_means: mean of the tuning runs on which it was chosen, by training seed as `Champion.seeds`; [] for one seed
+    means: mean of the reporting runs by training seed; mean: of these, None for one seed
+    interval: Student's 95% interval of that mean, [] for one seed
+    teacher: policy that it is compared with, "" for none; teacher_mean: its mean on the same runs
+    cost: mean difference of the teacher's runs and the students', run by run
+    cost_interval: 95% bootstrap interval of it over training seeds and runs
+    multiplications: of the network in one decision, about
+    """
+
+    eye: str
+    observation: str
+    shipped_seed: int
+    tuning_means: list[float]
+    means: list[float]
+    mean: float | None
+    interval: list[float]
+    teacher: str
+    teacher_mean: float | None
+    cost: float | None
+    cost_interval: list[float]
+    multiplications: int
 
 
 @dataclass(frozen=True)
@@ -31,8 +61,10 @@ class Champion:
     seeds: of the training; chosen_on: the runs on which checkpoint and settings were chosen
     decisions, cpu_minutes: of the whole training, None if unknown; parameters: of the network
     other_agents: vehicles that copies of the policy drive; access: "contest", or "privileged" for a planner
-    official_mph: the contest's score; reporting: `Score.to_json` of open runs on reporting seeds, without the runs
+    official_mph: the contest's score, None for a weakened sensor, which the contest does not have
+    reporting: `Score.to_json` of open runs on reporting seeds, without the runs
     planner: settings of a planner (`agents.planner.PlannerConfig`), None for a policy file
+    by_seed: scores by training seed, for kind perception
     """
 
     name: str
@@ -48,16 +80,22 @@ class Champion:
     parameters: int
     other_agents: int
     access: str
-    official_mph: float
+    official_mph: float | None
     reporting: dict[str, Any]
     planner: dict[str, Any] | None = None
+    by_seed: SeedScores | None = None
 
 
 def read_champions(folder: Path = FOLDER) -> dict[str, Champion]:
     """Return the champions of a folder by name, in the order of the tables; none where there is no registry's file."""
     path = folder / REGISTRY_FILE
     entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return {name: Champion(**entry) for name, entry in entries.items()}
+    return {name: _champion(entry) for name, entry in entries.items()}
+
+
+def _champion(entry: dict[str, Any]) -> Champion:
+    by_seed = entry["by_seed"]
+    return Champion(**{**entry, "by_seed": None if by_seed is None else SeedScores(**by_seed)})
 
 
 CHAMPIONS = read_champions()

@@ -84,6 +84,14 @@ def compare(groups: Mapping[str, F64], seed: int = 0) -> tuple[list[GroupStatist
     return singles, pairs
 
 
+def paired_difference(first: F64, second: F64, seed: int = 0) -> Estimate:
+    """Return the mean of first (P, R) minus second (Q, R) [mph], run by run; the interval is over policies and runs."""
+    check_groups({"first": first, "second": second})
+    draws = zip(_resamples(first, [seed, 0]), _resamples(second, [seed, 1]), strict=True)
+    measured = np.array([a.mean() - b.mean() for a, b in draws])
+    return Estimate(float(first.mean() - second.mean()), _interval(measured))
+
+
 def check_groups(groups: Mapping[str, F64]) -> None:
     """Raise ValueError unless all groups hold (P, R) finite scores of the same number of runs."""
     shapes = {name: scores.shape for name, scores in groups.items()}

@@ -147,12 +147,17 @@ class Network:
         """Number of parameters of all layers."""
         return sum(size(shape) for shape in self.tensor_shapes().values())
 
+    @property
+    def multiplications(self) -> int:
+        """Number of multiplications of one decision, about."""
+        return sum(layer.operations(given) for layer, given in zip(self.layers, self.given_shapes(), strict=True))
+
     def _check_size(self) -> None:
         shapes, given = self.shapes(), self.given_shapes()
         pairs = list(zip(self.layers, given, strict=True))
         limits = {
             "values of scratch": (sum(map(size, shapes)) + sum(layer.work(g) for layer, g in pairs), MAX_SCRATCH),
-            "multiplications": (sum(layer.operations(g) for layer, g in pairs), MAX_OPERATIONS),
+            "multiplications": (self.multiplications, MAX_OPERATIONS),
             "values of memory": (sum(layer.memory(g) for layer, g in pairs), MAX_MEMORY),
         }
         for what, (value, limit) in limits.items():

@@ -27,6 +27,7 @@ __all__ = [
     "Observer",
     "describe",
     "make_observation",
+    "preset_of",
     "select_env",
 ]
 
@@ -77,6 +78,11 @@ def make_observation(value: ObservationLike, **options: Any) -> Observation:
     for option in [option for option in given if option not in own]:
         _check_foreign(name, own, option, given.pop(option))
     return kind(**given)
+
+
+def preset_of(observation: Observation) -> str | None:
+    """Return the name of the preset that an observation is; None if it is none."""
+    return next((name for name in PRESETS if make_observation(name) == observation), None)
 
 
 def _check_foreign(kind: str, own: list[str], option: str, value: Any) -> None:

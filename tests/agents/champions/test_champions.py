@@ -13,8 +13,8 @@ from torch import nn
 from agents import loader
 from agents.analysis.tables import replace_section
 from agents.champions import shipping
-from agents.champions.pages import BEGIN, END, PAGES, champions_table
-from agents.champions.registry import CHAMPIONS, FOLDER, Champion, load_champion, read_champions
+from agents.champions.pages import END, SECTIONS, Section, champions_table, encoders_table, perception_table
+from agents.champions.registry import CHAMPIONS, FOLDER, PERCEPTION, Champion, SeedScores, load_champion, read_champions
 from agents.champions.shipping import MAX_BYTES, ship_champion, to_float16
 from agents.config import TrainConfig, build_config
 from agents.export import weights_content
@@ -23,11 +23,13 @@ from agents.loader import load_policy
 from agents.trainer import train
 from deeptraffic.cli import policies
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
+from deeptraffic.evaluation.statistics import mean_interval
+from deeptraffic.policies.base import EnvObservation
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.policies.file import pack_policy, read_policy, write_policy
 from deeptraffic.policies.layers import Dense
 from deeptraffic.policies.network import Network
-from deeptraffic.sim.rules import Sensor
+from deeptraffic.sim.rules import Action, Sensor
 
 
 def wide_network(units: int, sensor: Sensor) -> Network:
@@ -53,7 +55,7 @@ def test_a_run_is_shipped_scored_listed_and_loaded(
     folder.mkdir()
     config = small_config("ppo", kind="gaps", other_agents=2)
     train(config, run, quiet)
-    made = ship_champion("champion-ppo", run, "policy-based", "PPO", ["train it"], runs=6, folder=folder)
+    made = ship_champion("champion-ppo", [run], "policy-based", "PPO", ["train it"], runs=6, folder=folder)
     assert read_champions(folder) == {"champion-ppo": made}
     assert made.other_agents == 2 and made.seeds == [config.seed] and made.access == "contest"
     assert 0 < (made.decisions or 0) <= 384 and made.config == config.to_json()
@@ -77,13 +79,13 @@ def test_a_large_network_is_rounded_and_checked_and_a_larger_one_is_refused(
     source = tmp_path / "wide.safetensors"
     for units, rounds in ((10, 0), (40, 1)):
         write_policy(source, pack_policy(wide_network(units, sensor), sensor, "wide"))
-        made = ship_champion("champion", source, "policy-based", "none", [], runs=2, folder=tmp_path)
+        made = ship_champion("champion", [source], "policy-based", "none", [], runs=2, folder=tmp_path)
         assert len(checked) == rounds and made.decisions is None and made.config == {}
         dtypes = {tensor.dtype for tensor in read_policy(tmp_path / made.file).network.tensors.values()}
         assert dtypes == {np.dtype(np.float16 if rounds else np.float32)}
     write_policy(source, pack_policy(wide_network(100, sensor), sensor, "wide"))
     with pytest.raises(ValueError, match="train a smaller network"):
-        ship_champion("champion", source, "policy-based", "none", [], runs=2, folder=tmp_path)
+        ship_champion("champion", [source], "policy-based", "none", [], runs=2, folder=tmp_path)
 
 
 def test_rounding_that_costs_speed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,12 +106,54 @@ def test_rounding_that_costs_speed_is_refused(monkeypatch: pytest.MonkeyPatch) -
         shipping._check_rounded(full, rounded)
 
 
+def test_of_several_training_seeds_the_best_on_tuning_runs_is_shipped_and_all_are_scored(tmp_path: Path) -> None:
+    """A constant policy per seed: accelerate is fast, decelerate slow."""
+    seen, sources = EnvObservation("gaps", {"shows_speeds": False}, 35), []
+    for seed, action in enumerate((Action.DECELERATE, Action.ACCELERATE, Action.NOTHING)):
+        tensors = {"1.weight": np.zeros((5, 35), np.float32), "1.bias": np.eye(5, dtype=np.float32)[action]}
+        sources.append(tmp_path / f"{seed}.safetensors")
+        write_policy(sources[-1], pack_policy(Network(35, (Dense(outputs=5),), tensors), seen, "constant"))
+    made = ship_champion(
+        "champion-eye",
+        sources,
+        PERCEPTION,
+        "none",
+        [],
+        seeds=[4, 5, 6],
+        teacher="idle",
+        runs=6,
+        tuning_runs=3,
+        folder=tmp_path,
+    )
+    by_seed = made.by_seed
+    assert by_seed is not None and read_champions(tmp_path)["champion-eye"] == made
+    assert (by_seed.eye, by_seed.observation) == ("blind", "Lane gaps without speeds.")
+    assert by_seed.shipped_seed == 5 and made.seeds == [4, 5, 6]
+    idle = evaluate_open(make_builtin("idle"), runs=6, seed_set="reporting").run_scores
+    runs = [evaluate_open(load_policy(source), runs=6, seed_set="reporting").run_scores for source in sources]
+    assert by_seed.means == [scores.mean() for scores in runs] and by_seed.mean == np.mean(runs)
+    assert by_seed.interval == list(mean_interval(by_seed.means))
+    assert by_seed.cost == pytest.approx(idle.mean() - np.mean(runs)) and by_seed.teacher_mean == idle.mean()
+    assert by_seed.cost_interval[0] < by_seed.cost < by_seed.cost_interval[1]
+    assert by_seed.tuning_means[1] == max(by_seed.tuning_means) and by_seed.multiplications == 175
+    assert made.official_mph is None and made.access == "open"  # no official evaluation has a weak sensor
+    row = perception_table({"champion-eye": made}).splitlines()[2]
+    assert "| 4, 5, 6 |" in row and "| - |" in row and "`blind`: Lane gaps without speeds." in row
+
+
+def test_seeds_and_teacher_belong_to_perception(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="belong to --kind perception"):
+        ship_champion("champion", [tmp_path, tmp_path], "policy-based", "", [], folder=tmp_path)
+    with pytest.raises(ValueError, match="2 sources of kind perception have 1 training seeds"):
+        ship_champion("champion", [tmp_path, tmp_path], PERCEPTION, "", [], seeds=[3], folder=tmp_path)
+
+
 def test_a_planner_is_privileged_and_keeps_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shipping, "evaluate_official", lambda p, other_agents: evaluate_open(p, runs=1))
     settings = {"rollouts": 2, "depth": 1}
     weights = planner_weights(tmp_path)
     made = ship_champion(
-        "champion-planner", weights, "planner", "planning", [], planner=settings, runs=1, folder=tmp_path
+        "champion-planner", [weights], "planner", "planning", [], planner=settings, runs=1, folder=tmp_path
     )
     assert made.access == "privileged" and made.reporting["access"] == "privileged"
     driver = load_champion("champion-planner", tmp_path)
@@ -119,7 +163,7 @@ def test_a_planner_is_privileged_and_keeps_its_settings(tmp_path: Path, monkeypa
 
 def test_an_unknown_kind_or_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="kind='magic' does not exist; choose one of policy-based"):
-        ship_champion("champion", tmp_path, "magic", "", [], folder=tmp_path)
+        ship_champion("champion", [tmp_path], "magic", "", [], folder=tmp_path)
     with pytest.raises(ValueError, match="there is no champion 'champion-flying'"):
         load_champion("champion-flying")
 
@@ -140,20 +184,20 @@ def test_settings_of_a_champions_training_are_those_of_today(name: str) -> None:
     assert build_config(config["algo"], settings=config).to_json() == config
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_pages_hold_the_table_of_the_registry(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    assert text.partition(f"{BEGIN}\n")[2].partition(END)[0] == champions_table(CHAMPIONS)
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.begin.strip("<!- >"))
+def test_pages_hold_the_tables_of_the_registry(section: Section) -> None:
+    text = section.page.read_text(encoding="utf-8")
+    assert text.partition(f"{section.begin}\n")[2].partition(END)[0] == section.table(CHAMPIONS)
 
 
 def test_a_page_without_a_place_for_the_table_is_refused(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("no place here")
     with pytest.raises(ValueError, match="page.md lacks the lines"):
-        replace_section(page, BEGIN, END, "new\n")
-    page.write_text(f"a\n{BEGIN}\nold\n{END}\nz\n")
-    replace_section(page, BEGIN, END, "new\n")
-    assert page.read_text() == f"a\n{BEGIN}\nnew\n{END}\nz\n"
+        replace_section(page, "<!-- here -->", END, "new\n")
+    page.write_text(f"a\n<!-- here -->\nold\n{END}\nz\n")
+    replace_section(page, "<!-- here -->", END, "new\n")
+    assert page.read_text() == f"a\n<!-- here -->\nnew\n{END}\nz\n"
 
 
 def test_a_champion_is_a_policy_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,3 +241,26 @@ def test_the_table_tells_what_is_not_known_by_a_dash() -> None:
     cells = "| 10 | **76.50** | 76.40 (76.30 to 76.50) | 76.00 (75.00 to 77.00) |"
     assert rows[2] == f"| `champion` | PPO {cells} - | - | 12,345 |"
     assert rows[3].endswith("| 1,000,000 | 12.4 | 12,345 |")
+
+
+def test_the_first_page_shows_the_mean_over_seeds_beside_the_teacher() -> None:
+    scores = SeedScores(
+        eye="two-frames",
+        observation="Two grey images.",
+        shipped_seed=1,
+        tuning_means=[72.0, 72.2],
+        means=[72.1, 72.3],
+        mean=72.2,
+        interval=[71.0, 73.4],
+        teacher="champion-solo",
+        teacher_mean=72.66,
+        cost=0.46,
+        cost_interval=[0.3, 0.6],
+        multiplications=600_000,
+    )
+    seen = replace(CHAMPIONS["champion-solo"], name="champion-cnn", kind=PERCEPTION, algorithm="conv", by_seed=scores)
+    row = encoders_table({**CHAMPIONS, "champion-cnn": seen}).splitlines()[-1]
+    assert row == "| `champion-cnn` | Two grey images. | conv | **72.20** (71.00 to 73.40) | 72.66, `champion-solo` |"
+    assert "champion-cnn" not in champions_table({**CHAMPIONS, "champion-cnn": seen})
+    row = perception_table({"champion-cnn": seen}).splitlines()[-1]
+    assert "| 72.20 (71.00 to 73.40) | 0.46 (0.30 to 0.60) | **74.16** |" in row and row.endswith("| 600,000 |")
