@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deeptraffic.evaluation import comparison
-from deeptraffic.evaluation.comparison import compare, improvement, interquartile_mean
+from deeptraffic.evaluation.comparison import compare, improvement, interquartile_mean, paired_difference
 
 
 def test_the_interquartile_mean_leaves_out_both_outer_quarters() -> None:
@@ -30,6 +30,14 @@ def test_paired_runs_show_a_difference_that_unpaired_ones_would_hide() -> None:
     assert pairs[0].improvement.value > 0.8
     mean = {group.name: group.mean for group in singles}
     assert mean["base"].interval[1] > mean["better"].interval[0]  # each alone overlaps
+
+
+def test_the_paired_difference_of_two_groups_is_that_of_their_comparison() -> None:
+    random = np.random.default_rng(1)
+    first, second = random.normal(72.0, 1.0, (1, 50)), random.normal(70.0, 1.0, (3, 50))
+    _, (pair,) = compare({"first": first, "second": second})
+    assert paired_difference(first, second) == pair.difference
+    assert paired_difference(first, second).value == pytest.approx(first.mean() - second.mean())
 
 
 def test_another_trainings_luck_widens_the_interval() -> None:
