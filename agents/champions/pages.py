@@ -16,7 +16,7 @@ END = "<!-- end of the table -->"
 UNKNOWN = "-"
 
 
-class Section(NamedTuple):
+class ChampionTable(NamedTuple):
     """A table of champions in a page, from the line `begin` to the line `END`."""
 
     page: Path
@@ -26,9 +26,9 @@ class Section(NamedTuple):
 
 def write_pages() -> list[Path]:
     """Write the tables of champions into the pages of this source checkout; return their paths."""
-    for section in SECTIONS:
+    for section in TABLES:
         replace_section(section.page, section.begin, END, section.table(CHAMPIONS))
-    return list(dict.fromkeys(section.page for section in SECTIONS))
+    return list(dict.fromkeys(section.page for section in TABLES))
 
 
 def champions_table(champions: Mapping[str, Champion]) -> str:
@@ -75,10 +75,10 @@ def perceiving(champions: Mapping[str, Champion]) -> list[tuple[Champion, SeedSc
     return [(champion, champion.by_seed) for champion in champions.values() if champion.by_seed is not None]
 
 
-SECTIONS = (
-    Section(CHAMPIONS_PAGE, "<!-- table of champions -->", champions_table),
-    Section(CHAMPIONS_PAGE, "<!-- table of perception champions -->", perception_table),
-    Section(FIRST_PAGE, "<!-- table of encoders -->", encoders_table),
+TABLES = (
+    ChampionTable(CHAMPIONS_PAGE, "<!-- table of champions -->", champions_table),
+    ChampionTable(CHAMPIONS_PAGE, "<!-- table of perception champions -->", perception_table),
+    ChampionTable(FIRST_PAGE, "<!-- table of encoders -->", encoders_table),
 )
 
 

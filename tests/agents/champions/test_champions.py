@@ -13,7 +13,7 @@ from torch import nn
 from agents import loader
 from agents.analysis.tables import replace_section
 from agents.champions import shipping
-from agents.champions.pages import END, SECTIONS, Section, champions_table, encoders_table, perception_table
+from agents.champions.pages import END, TABLES, ChampionTable, champions_table, encoders_table, perception_table
 from agents.champions.registry import CHAMPIONS, FOLDER, PERCEPTION, Champion, SeedScores, load_champion, read_champions
 from agents.champions.shipping import MAX_BYTES, ship_champion, to_float16
 from agents.config import TrainConfig, build_config
@@ -184,8 +184,8 @@ def test_settings_of_a_champions_training_are_those_of_today(name: str) -> None:
     assert build_config(config["algo"], settings=config).to_json() == config
 
 
-@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.begin.strip("<!- >"))
-def test_pages_hold_the_tables_of_the_registry(section: Section) -> None:
+@pytest.mark.parametrize("section", TABLES, ids=lambda section: section.begin.strip("<!- >"))
+def test_pages_hold_the_tables_of_the_registry(section: ChampionTable) -> None:
     text = section.page.read_text(encoding="utf-8")
     assert text.partition(f"{section.begin}\n")[2].partition(END)[0] == section.table(CHAMPIONS)
 
