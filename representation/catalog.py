@@ -37,12 +37,12 @@ EXPERIMENTS: dict[str, str] = {
     "scene-gan": "representation.paradigms.gan.experiment:SceneGan",
     "conditional-gan": "representation.paradigms.gan.experiment:ConditionalGan",
     "pix2pix": "representation.paradigms.gan.pix2pix_experiment:LabelsToFrames",
-    "attention-lanes": "representation.beyond.attention.experiment:AttentionLanes",
-    "combined-speed": "representation.beyond.combined.experiment:CombinedSpeed",
-    "transfer": "representation.beyond.transfer.experiment:TransferExperiment",
-    "memory-speed": "representation.beyond.memory.experiment:MemorySpeed",
-    "capsule-scene": "representation.beyond.capsules.experiment:CapsuleScene",
-    "meta-learning": "representation.beyond.meta.experiment:MetaLearning",
+    "attention-lanes": "representation.beyond.experiments:AttentionLanes",
+    "combined-speed": "representation.beyond.experiments:CombinedSpeed",
+    "transfer": "representation.beyond.transfer:TransferExperiment",
+    "memory-speed": "representation.beyond.experiments:MemorySpeed",
+    "capsule-scene": "representation.beyond.experiments:CapsuleScene",
+    "meta-learning": "representation.beyond.meta:MetaLearning",
 }
 
 

@@ -29,6 +29,7 @@ from representation.fit import Arrays, FitConfig, FitResult, Trainable, fit
 RESULT = "result.json"
 RUNS_OF_A_SEED, MAX_SEED = 10_000, 98  # recorded runs of each split that belong to one seed; the largest seed
 RATES = (1 / 3, 1.0, 3.0)  # multiples of the learning rate among which `TrainingJob.tune` chooses
+TRIAL = 0.25  # of the epochs, for each of them
 
 Made = TypeVar("Made")
 Model = TypeVar("Model", bound=Trainable)
@@ -205,9 +206,15 @@ class TrainingJob:
         torch.manual_seed(self.seed)
         return make()
 
-    def fit(self, name: str, model: Trainable, train: Arrays, validation: Arrays, config: FitConfig) -> FitResult:
-        """Train a model in the subfolder `name`, resuming from its checkpoint; see `representation.fit.fit`."""
+    def fit(
+        self, name: str, model: Trainable, train: Arrays, validation: Arrays, config: FitConfig, part: float = 1.0
+    ) -> FitResult:
+        """Train a model in the subfolder `name`, resuming from its checkpoint; see `representation.fit.fit`.
+
+        part: of the epochs
+        """
         asked: dict[str, Any] = {"epochs": self.scaled(config.epochs), "seed": self.seed, **self.settings}
+        asked["epochs"] = max(1, round(part * asked["epochs"]))
         result = fit(model, train, validation, replace(config, **asked), self.folder / name, self.console, name)
         before = result.earlier_seconds, result.earlier_cpu_seconds
         self.earlier = (self.earlier[0] + before[0], self.earlier[1] + before[1])
@@ -216,17 +223,20 @@ class TrainingJob:
     def tune(
         self, name: str, make: Callable[[], Model], train: Arrays, validation: Arrays, config: FitConfig
     ) -> tuple[Model, FitResult]:
-        """Train a new model at each of three learning rates; return that of the lowest validation loss, and its result.
+        """Train a new model at the best of three learning rates, and return it with its result.
 
-        The methods of a comparison get the same budget by it, baselines included.
+        The best has the lowest validation loss after a trial of a quarter of the epochs. The methods of a comparison
+        get the same budget by it, baselines included.
         """
-        trained = []
+        trials: list[tuple[float, FitConfig]] = []
         for k, factor in enumerate(RATES):
             start, end = config.learning_rate * factor, config.learning_rate_end * factor
             rated = replace(config, learning_rate=start, learning_rate_end=end)
-            model = self.new(make)
-            trained.append((model, self.fit(f"{name}-{k}", model, train, validation, rated)))
-        return min(trained, key=lambda pair: pair[1].validation_loss)
+            trial = self.fit(f"{name}-{k}", self.new(make), train, validation, rated, TRIAL)
+            trials.append((trial.validation_loss, rated))
+        best = min(trials, key=lambda trial: trial[0])[1]
+        model = self.new(make)
+        return model, self.fit(name, model, train, validation, best)
 
 
 class Experiment:

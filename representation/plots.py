@@ -40,31 +40,38 @@ def save_plot(figure: Figure, path: str | Path, colours: int | None = None) -> P
     return save_figure(figure, path, REPORT_DPI, colours)
 
 
-def save_bars(values: Mapping[str, float], best: str, label: str, path: str | Path) -> Path:
-    """Plot a bar per name, `best` in colour."""
-    figure = empty_figure((7.0, 0.45 * len(values) + 1.0))
-    axes = figure.add_subplot()
-    style_axes(axes)
-    draw_bars(axes, values, best, label)
-    return save_plot(figure, path)
-
-
 def save_confusion(table: NDArray[np.int64], names: Sequence[str], path: str | Path, title: str) -> Path:
     """Plot a confusion matrix (K true classes, K predicted classes), rows normalised to 1."""
     figure, axes = new_figure(title, (1.1 * len(names) + 2.0, 0.8 * len(names) + 1.2))
+    _draw_confusion(axes, table, names)
+    return save_plot(figure, path)
+
+
+def save_classes(table: NDArray[np.int64], names: Sequence[str], scores: Mapping[str, float], path: str | Path) -> Path:
+    """Plot a confusion matrix as `save_confusion`, and the macro-F1 by method, the network's first."""
+    figure = empty_figure((0.95 * len(names) + 6.2, 0.55 * len(names) + 1.4))
+    left, right = figure.subplots(1, 2, width_ratios=(0.95 * len(names) + 1.4, 4.2))
+    style_axes(left, "True and predicted class")
+    _draw_confusion(left, table, names)
+    style_axes(right, "Score on held-out runs")
+    draw_bars(right, scores, next(iter(scores)), "macro-F1, higher is better")
+    return save_plot(figure, path)
+
+
+def _draw_confusion(axes: Axes, table: NDArray[np.int64], names: Sequence[str]) -> None:
     fraction = table / np.maximum(table.sum(1, keepdims=True), 1)
     axes.imshow(fraction, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axes.grid(visible=False)
     for line in range(len(names)):
         for column in range(len(names)):
             colour = "white" if fraction[line, column] > 0.5 else INK
-            axes.text(column, line, f"{100 * fraction[line, column]:.1f}%", ha="center", va="center", color=colour)
-    axes.set_xticks(range(len(names)), names)
+            text = f"{100 * fraction[line, column]:.1f}%"
+            axes.text(column, line, text, ha="center", va="center", color=colour, fontsize=9)
+    axes.set_xticks(range(len(names)), names, fontsize=9)
     counts = zip(names, table.sum(1), strict=True)
-    axes.set_yticks(range(len(names)), [f"{name}\n(n = {count:,})" for name, count in counts])
+    axes.set_yticks(range(len(names)), [f"{name}\n(n = {count:,})" for name, count in counts], fontsize=9)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    return save_plot(figure, path)
 
 
 def draw_bars(axes: Axes, values: Mapping[str, float], best: str, label: str, limit: float | None = None) -> None:
@@ -80,15 +87,20 @@ def draw_bars(axes: Axes, values: Mapping[str, float], best: str, label: str, li
 
 
 def save_speeds(
-    predicted: NDArray[np.floating], true: NDArray[np.floating], errors: Mapping[str, float], path: str | Path
+    predicted: NDArray[np.floating],
+    true: NDArray[np.floating],
+    errors: Mapping[str, float],
+    what: str,
+    path: str | Path,
 ) -> Path:
     """Plot predicted over true speed [mph], (N,) each, and the errors [mph] by method, the network's first."""
     figure = empty_figure((9.0, 3.8))
     left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.0))
     style_axes(left, "Predicted and true")
-    left.hexbin(true, predicted, gridsize=26, extent=(30, 80, 30, 80), cmap="Blues", bins="log", mincnt=1)
-    left.plot([30, 80], [30, 80], color=ORANGE, lw=1.5, label="no error")
-    left.set_xlabel("true mean speed of the next five decisions [mph]")
+    low, high = (float(end) for end in np.quantile(true, (0.005, 0.995)))
+    left.hexbin(true, predicted, gridsize=26, extent=(low, high, low, high), cmap="Blues", bins="log", mincnt=1)
+    left.plot([low, high], [low, high], color=ORANGE, lw=1.5, label="no error")
+    left.set_xlabel(f"true {what} [mph]", fontsize=9)
     left.set_ylabel("predicted [mph]")
     left.legend(frameon=False, loc="upper left")
     style_axes(right, "Error on held-out runs")

@@ -14,11 +14,11 @@ ENCODERS: dict[str, str] = {
     "dense": "representation.paradigms.feedforward.model:DenseEncoder",
     "conv": "representation.paradigms.convolutional.model:ConvEncoder",
     "recurrent": "representation.paradigms.recurrent.model:RecurrentEncoder",
-    "memory": "representation.beyond.memory.model:MemoryEncoder",
+    "memory": "representation.beyond.memory:MemoryEncoder",
     "discriminator": "representation.paradigms.gan.model:DiscriminatorEncoder",
-    "attention": "representation.beyond.attention.model:AttentionEncoder",
-    "combined": "representation.beyond.combined.model:CombinedEncoder",
-    "capsules": "representation.beyond.capsules.model:CapsuleEncoder",
+    "attention": "representation.beyond.attention:AttentionEncoder",
+    "combined": "representation.beyond.combined:CombinedEncoder",
+    "capsules": "representation.beyond.capsules:CapsuleEncoder",
 }
 
 

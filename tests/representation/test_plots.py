@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from deeptraffic.envs.observations.grid import OCCUPIED, OWN, SPEED
 from deeptraffic.figure import BLUE, GREY
-from representation.plots import ROAD, draw_bars, road_image, save_confusion, save_roads, save_speeds
+from representation.plots import ROAD, draw_bars, road_image, save_classes, save_confusion, save_roads, save_speeds
 
 LARGEST = 160_000  # [bytes] at 160 dots per inch
 
@@ -25,7 +25,10 @@ def test_pictures_are_small_files(tmp_path: Path) -> None:
     speeds = np.random.default_rng(0).uniform(30, 80, 500)
     files = [
         save_confusion(np.array([[5, 1], [0, 0]]), ["yes", "no"], tmp_path / "confusion.png", "title"),
-        save_speeds(speeds, speeds[::-1], {"network": 1.0, "mean": 2.0}, tmp_path / "speeds.png"),
+        save_classes(
+            np.array([[5, 1], [0, 0]]), ["yes", "no"], {"network": 0.9, "other": 0.5}, tmp_path / "classes.png"
+        ),
+        save_speeds(speeds, speeds[::-1], {"network": 1.0, "mean": 2.0}, "speed", tmp_path / "speeds.png"),
         save_roads({"true": np.zeros((3, 4, 40, 7))}, tmp_path / "roads.png", ["a", "b", "c"]),
     ]
     for file in files:

@@ -1,27 +1,25 @@
 """Experiments with convolutional networks: the scene in a camera frame, the manoeuvre in a clip of frames."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
 from deeptraffic.sim.rules import Rules
+from representation.comparison import Answers, Classification, Way
 from representation.data.clips import MANOEUVRES, VIEW, ClipConfig, cut_clips, follow_camera, render_clips
 from representation.data.frames import draw_cameras, paint_frames
-from representation.data.labels import SCENES, scene_class
-from representation.encoder import Encoder
-from representation.experiment import Experiment, ExperimentResult, Plot, TrainingJob
+from representation.data.labels import scene_class
+from representation.experiment import Metric, TrainingJob
 from representation.fit import Arrays, FitConfig
-from representation.metrics import class_metrics, confusion
 from representation.paradigms.convolutional.model import ConvEncoder
 from representation.paradigms.feedforward.model import DenseEncoder
-from representation.plots import save_clips, save_confusion
-from representation.supervised import Classifier
+from representation.plots import save_clips
 
 SHAKE_PX = 6.0
 EVERY = 3  # [decisions] scenes a second and a half apart, less alike than neighbours
-WEIGHTS = "encoder.safetensors"
 
 
 def scene_frames(rules: Rules, states: NDArray[Any], seed: int | None = None) -> NDArray[np.uint8]:
@@ -35,94 +33,55 @@ def scene_frames(rules: Rules, states: NDArray[Any], seed: int | None = None) ->
     return paint_frames(rules, states, *VIEW, cameras=cameras)
 
 
-def new_classifier(kind: type[Encoder], train: Arrays, classes: int) -> Classifier:
-    """Return an untrained classifier of frames, normalised on those of training."""
-    encoder = kind(spaces.Box(0, 255, train["obs"].shape[1:], np.uint8), 64)
-    return Classifier(encoder.fit_normalisation(train["obs"]), classes)
-
-
-def scenes(job: TrainingJob, split: str, runs: int) -> Arrays:
-    """Return obs (N, 3, 88, 32) uint8, frames of a shaking camera, and label (N,) of so many runs."""
-    recording = job.record(split, runs, least=6)
-    states = recording.states[:, :-1:EVERY].reshape(-1)
-    frames = scene_frames(recording.rules, states, seed=recording.config.seeds.start)
-    return {"obs": frames, "label": scene_class(recording.rules, states)}
-
-
-def clip_data(job: TrainingJob, split: str, runs: int, clips: int) -> Arrays:
-    """Return obs (K, 4, H, W) uint8 and label (K,) of clips of so many runs."""
-    recording = job.record(split, runs, least=6)
-    cut = cut_clips(recording, ClipConfig(clips=job.scaled(clips, least=24)), seed=recording.config.seeds.start)
-    return {"obs": render_clips(cut), "label": cut.labels}
-
-
-class ConvScene(Experiment):
+class ConvScene(Classification):
     """Scene classification from the frames of a shaking camera, against a feed-forward network."""
 
     name, paradigm = "conv-scene", "convolutional network"
     summary = "Classifies the scene in a colour frame of 88 x 32 pixels from a shaking camera that follows the ego car."
     source = "LeCun, Bottou, Bengio and Haffner 1998, doi:10.1109/5.726791"
+    runs = (600, 60, 300)
     config = FitConfig(epochs=10, batch_size=64, learning_rate=1.5e-3, learning_rate_end=1e-5, patience=0)
+    caption = "Scenes of held-out runs in frames of a shaking camera, by true and predicted class, and the scores."
 
-    def run(self, job: TrainingJob) -> ExperimentResult:
-        """Train both networks with the best of the same learning rates."""
-        train, validation, test = (
-            scenes(job, split, runs) for split, runs in (("train", 600), ("validation", 60), ("test", 300))
-        )
-        conv, result = job.tune(
-            "conv", lambda: new_classifier(ConvEncoder, train, len(SCENES)), train, validation, self.config
-        )
-        dense, _ = job.tune(
-            "dense", lambda: new_classifier(DenseEncoder, train, len(SCENES)), train, validation, self.config
-        )
-        conv.encoder.summary = result.summary(self.name)
-        conv.encoder.save(job.folder / WEIGHTS)
-        named = {
-            "convolutional": conv.predict(test["obs"]).argmax(1),
-            "feed-forward": dense.predict(test["obs"]).argmax(1),
-            "majority class": np.full_like(test["label"], np.bincount(train["label"]).argmax()),
-        }
-        table = confusion(named["convolutional"], test["label"], len(SCENES))
-        save_confusion(table, SCENES, job.folder / "conv-scene.png", "Scenes by their true and predicted class")
-        plot = Plot("conv-scene.png", "Confusion matrix of the scenes of held-out runs, in frames of a shaking camera.")
-        return ExperimentResult(class_metrics(named, test["label"], SCENES, "scene's class"), [plot], [WEIGHTS])
+    def examples(self, job: TrainingJob, split: str, runs: int) -> Arrays:
+        """Return obs (N, 3, 88, 32) uint8 and label (N,)."""
+        recording = job.record(split, runs, least=6)
+        states = recording.states[:, :-1:EVERY].reshape(-1)
+        frames = scene_frames(recording.rules, states, seed=recording.config.seeds.start)
+        return {"obs": frames, "label": scene_class(recording.rules, states)}
+
+    def ways(self, sets: Sequence[Arrays]) -> dict[str, Way]:
+        """Return convolutions and dense layers."""
+        return {"convolutional": self.way(ConvEncoder, sets), "feed-forward": self.way(DenseEncoder, sets)}
 
 
-class ConvManoeuvre(Experiment):
+class ConvManoeuvre(Classification):
     """Video classification: keep, change left, change right or brake, from four frames in a quarter of a second."""
 
     name, paradigm = "conv-manoeuvre", "convolutional network"
     summary = "Classifies the manoeuvre in a clip of four grey frames, a twelfth of a second apart."
     source = "LeCun et al. 1998, doi:10.1109/5.726791; frames as channels: Mnih et al. 2015, doi:10.1038/nature14236"
+    runs = (500, 80, 250)
     config = FitConfig(epochs=10, batch_size=64, learning_rate=1.5e-3, learning_rate_end=1e-5, patience=0)
+    classes, what = MANOEUVRES, "manoeuvre in a clip"
+    caption = "A held-out clip of each manoeuvre, with the median probability of the true class."
 
-    def run(self, job: TrainingJob) -> ExperimentResult:
-        """Train on clips, and the same network on their last frames alone."""
-        train, validation, test = (
-            clip_data(job, split, runs, clips)
-            for split, runs, clips in (("train", 500, 6000), ("validation", 80, 800), ("test", 250, 2000))
-        )
-        video = self._train(job, "clip", train, validation)
-        video.encoder.save(job.folder / WEIGHTS)
-        single = self._train(job, "single-frame", last_frame(train), last_frame(validation))
-        probabilities, label = video.predict(test["obs"]), test["label"]
-        named = {
-            "clip": probabilities.argmax(1),
-            "single frame": single.predict(last_frame(test)["obs"]).argmax(1),
-            "majority class": np.full_like(label, np.bincount(train["label"]).argmax()),
-        }
+    def examples(self, job: TrainingJob, split: str, runs: int) -> Arrays:
+        """Return obs (K, 4, 88, 32) uint8 and label (K,), up to twelve clips of each run."""
+        recording = job.record(split, runs, least=6)
+        cut = cut_clips(recording, ClipConfig(clips=12 * len(recording.states)), seed=recording.config.seeds.start)
+        return {"obs": render_clips(cut), "label": cut.labels}
+
+    def ways(self, sets: Sequence[Arrays]) -> dict[str, Way]:
+        """Return the network on clips, and the same on their last frames alone."""
+        single = [last_frame(part) for part in sets]
+        return {"clip": self.way(ConvEncoder, sets), "single frame": self.way(ConvEncoder, single)}
+
+    def draw(self, path: Path, metric: Metric, answers: Answers, model: Any, test: Arrays) -> None:
+        """Draw a clip of each manoeuvre."""
+        probabilities, label = model.predict(test["obs"]), test["label"]
         shown = np.array([typical(probabilities[:, k], label == k) for k in np.unique(label)])
-        path = job.folder / "conv-manoeuvre.png"
         save_clips(test["obs"][shown], probabilities[shown], label[shown], MANOEUVRES, path)
-        plot = Plot(path.name, "A held-out clip of each manoeuvre, with the median probability of the true class.")
-        return ExperimentResult(class_metrics(named, label, MANOEUVRES, "manoeuvre in a clip"), [plot], [WEIGHTS])
-
-    def _train(self, job: TrainingJob, title: str, train: Arrays, validation: Arrays) -> Classifier:
-        model, result = job.tune(
-            title, lambda: new_classifier(ConvEncoder, train, len(MANOEUVRES)), train, validation, self.config
-        )
-        model.encoder.summary = result.summary(self.name)
-        return model
 
 
 def last_frame(data: Arrays) -> Arrays:

@@ -5,8 +5,9 @@ Driving under such sensors, with and without memory, is `deeptraffic train disti
 Letters in shapes: R runs, T decisions, n values of one step.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,29 +15,73 @@ import torch
 from gymnasium import spaces
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
-from sklearn.metrics import root_mean_squared_error
 
 from deeptraffic.figure import BLUE, GREY, ORANGE, empty_figure, style_axes
-from representation.comparison import NetworkComparison, Way
-from representation.data.sequences import (
-    DEGRADED,
-    LANES,
-    hidden_speeds,
-    sequence_inputs,
-)
+from representation.comparison import Answers, SpeedRegression, Way
+from representation.data.sequences import DEGRADED, LANES, hidden_speeds, sequence_inputs
 from representation.experiment import Metric, TrainingJob
-from representation.fit import Arrays, FitConfig, Trainable
+from representation.fit import Arrays, FitConfig
 from representation.paradigms.feedforward.model import DenseEncoder
 from representation.paradigms.recurrent.model import RecurrentEncoder
 from representation.paradigms.recurrent.sequence_model import SpeedModel
 from representation.plots import draw_bars, save_plot
 
-SPEED_UNIT = 15.0  # [mph] unit of the network's outputs, about the spread of relative speeds
-UNITS = 64
+SPEED_UNIT = np.float32(15.0)  # [mph] unit of the network's outputs, about the spread of relative speeds
 ARRIVAL_SEEDS = {"train": 1, "validation": 2, "test": 3}  # of the frames that are lost
 
 F32 = NDArray[np.float32]
-Sequences = dict[str, NDArray]
+
+
+class HiddenSpeeds(SpeedRegression):
+    """Estimation of hidden speeds from frames without speeds, three in ten of which are lost."""
+
+    what = "hidden speeds"
+
+    def examples(self, job: TrainingJob, split: str, runs: int) -> Arrays:
+        """Return rows (R, T, n), target (R, T, 7) [15 mph], and where the target is known."""
+        recording = job.record(split, runs)
+        speeds, known = hidden_speeds(recording)
+        rows = sequence_inputs(recording, DEGRADED, ARRIVAL_SEEDS[split])
+        return {"rows": rows, "target": speeds / SPEED_UNIT, "known": known}
+
+    def truth(self, data: Arrays) -> F32:
+        """Return the known speeds [mph], (N,)."""
+        return SPEED_UNIT * data["target"][data["known"]]
+
+    def answer(self, model: SpeedModel, test: Arrays) -> F32:
+        """Return the estimates of the known speeds [mph], (N,)."""
+        return estimated_speeds(model, test)[test["known"]]
+
+    def draw(self, path: Path, metric: Metric, answers: Answers, model: Any, test: Arrays) -> None:
+        """Draw the errors, and one run."""
+        own = next(iter(answers))
+        figure = empty_figure((10.0, 3.8))
+        left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.25))
+        style_axes(left, "Error on held-out runs")
+        draw_bars(left, {own: metric.value, **metric.baselines}, own, "RMSE of hidden speeds [mph], lower is better")
+        style_axes(right, "One run: the car ahead in the ego lane")
+        draw_run(right, own, estimated_speeds(model, test), test)
+        save_plot(figure, path)
+
+
+class RecurrentSpeed(HiddenSpeeds):
+    """A GRU against feed-forward networks on stacks of frames."""
+
+    name, paradigm = "recurrent-speed", "recurrent network"
+    summary = "Estimates the speed of the car ahead in each lane from occupancy alone, with 30% of frames lost."
+    source = "Elman 1990; Hochreiter and Schmidhuber 1997; Cho et al. 2014, arXiv:1406.1078"
+    runs = (600, 60, 200)
+    config = FitConfig(epochs=15, batch_size=8, learning_rate=3e-3, learning_rate_end=2e-4)
+    caption = (
+        "Hidden speeds. Left: error of a GRU and of feed-forward networks on 1, 4 or 12 frames. Right: one held-out "
+        "run; ticks at the bottom are frames that were lost."
+    )
+
+    def ways(self, sets: Sequence[Arrays]) -> dict[str, Way]:
+        """Return a GRU, and feed-forward networks on stacks of frames."""
+        gru = Way(lambda: SpeedModel(RecurrentEncoder(DEGRADED.space, 64), LANES), sets)
+        stacks = {f"MLP, {k} frame{'s' * (k > 1)}": Way(partial(stack_model, k), sets) for k in (1, 4, 12)}
+        return {"gru": gru, **stacks}
 
 
 def stack_model(steps: int) -> SpeedModel:
@@ -46,69 +91,12 @@ def stack_model(steps: int) -> SpeedModel:
     return SpeedModel(DenseEncoder(space, 64, hidden=(256,)), LANES)
 
 
-def speed_sequences(job: TrainingJob, split: str, runs: int) -> Sequences:
-    """Return rows (R, T, n), target (R, T, 7) [15 mph], and where the target is known."""
-    recording = job.record(split, runs)
-    speeds, known = hidden_speeds(recording)
-    rows = sequence_inputs(recording, DEGRADED, ARRIVAL_SEEDS[split])
-    return {"rows": rows, "target": speeds / np.float32(SPEED_UNIT), "known": known}
-
-
 def estimated_speeds(model: SpeedModel, data: Arrays) -> F32:
-    """Return the network's estimates of the speeds, (R, T, 7) [mph]."""
-    return np.float32(SPEED_UNIT) * model.predict(torch.from_numpy(data["rows"])).numpy()
+    """Return the network's estimates of all speeds, (R, T, 7) [mph]."""
+    return SPEED_UNIT * model.predict(torch.from_numpy(data["rows"])).numpy()
 
 
-def speed_error(model: SpeedModel, data: Arrays) -> float:
-    """Return the root mean squared error of the known speeds [mph]."""
-    known = data["known"]
-    return float(root_mean_squared_error(SPEED_UNIT * data["target"][known], estimated_speeds(model, data)[known]))
-
-
-class RecurrentSpeed(NetworkComparison):
-    """Estimation of hidden speeds from frames without speeds, three in ten of which are lost."""
-
-    name, paradigm = "recurrent-speed", "recurrent network"
-    summary = "Estimates the speed of the car ahead in each lane from occupancy alone, with 30% of frames lost."
-    source = "Elman 1990; Hochreiter and Schmidhuber 1997; Cho et al. 2014, arXiv:1406.1078"
-    metric = Metric("RMSE of hidden speeds", 0.0, unit="mph", higher_is_better=False)
-    config = FitConfig(epochs=15, batch_size=8, learning_rate=3e-3, learning_rate_end=2e-4)
-    caption = (
-        "Hidden speeds. Left: error of a GRU and of feed-forward networks on 1, 4 or 12 frames. Right: one held-out "
-        "run; ticks at the bottom are frames that were lost."
-    )
-
-    def ways(self, job: TrainingJob) -> dict[str, Way]:
-        """Return a GRU, and feed-forward networks on stacks of frames."""
-        sets = [
-            speed_sequences(job, split, runs) for split, runs in (("train", 600), ("validation", 60), ("test", 200))
-        ]
-        gru = Way(lambda: SpeedModel(RecurrentEncoder(DEGRADED.space, UNITS), LANES), *sets)
-        stacks = {f"MLP, {k} frame{'s' * (k > 1)}": Way(partial(stack_model, k), *sets) for k in (1, 4, 12)}
-        return {"gru": gru, **stacks}
-
-    def score(self, model: Trainable, test: Arrays) -> float:
-        """Return the error [mph]."""
-        assert isinstance(model, SpeedModel)
-        return speed_error(model, test)
-
-    def baselines(self, way: Way) -> dict[str, float]:
-        """Return the error of the mean of training."""
-        mean = way.train["target"][way.train["known"]].mean()
-        return {"the mean": SPEED_UNIT * float(np.sqrt(np.mean((way.test["target"][way.test["known"]] - mean) ** 2)))}
-
-    def draw(self, job: TrainingJob, scores: Mapping[str, float], model: Any, test: Arrays) -> None:
-        """Draw the errors, and one run."""
-        figure = empty_figure((10.0, 3.8))
-        left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.25))
-        style_axes(left, "Error on held-out runs")
-        draw_bars(left, scores, "gru", "RMSE of hidden speeds [mph], lower is better")
-        style_axes(right, "One run: the car ahead in the ego lane")
-        draw_run(right, estimated_speeds(model, test), test)
-        save_plot(figure, job.folder / f"{self.name}.png")
-
-
-def draw_run(axes: Axes, answer: F32, test: Arrays) -> None:
+def draw_run(axes: Axes, name: str, answer: F32, test: Arrays) -> None:
     """Draw one run's true and estimated relative speed of the car ahead in the ego lane: that with most cars ahead."""
     lane = LANES // 2
     run = int(test["known"][..., lane].sum(1).argmax())
@@ -116,7 +104,7 @@ def draw_run(axes: Axes, answer: F32, test: Arrays) -> None:
     time = np.arange(len(known))
     true = np.where(known, SPEED_UNIT * test["target"][run, :, lane], np.nan)
     axes.plot(time, true, color=GREY, lw=5, alpha=0.5, solid_capstyle="round", label="true")
-    axes.plot(time, np.where(known, answer[run, :, lane], np.nan), color=BLUE, marker="o", ms=3, label="gru")
+    axes.plot(time, np.where(known, answer[run, :, lane], np.nan), color=BLUE, marker="o", ms=3, label=name)
     lost = time[test["rows"][run, :, -1] == 0]
     axes.plot(lost, np.full(lost.shape, axes.get_ylim()[0]), "|", color=ORANGE, ms=9, label="frame lost")
     axes.set_xlabel("decision")

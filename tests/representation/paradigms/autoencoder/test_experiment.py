@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from representation.beyond.meta import experiment as meta
-from representation.beyond.transfer import experiment as transfer
 from representation.experiment import RESULT, Experiment, ExperimentResult, TrainingJob, run_experiment
 from representation.paradigms.autoencoder.experiment import AutoencoderExperiment, Denoising, Variational
 from representation.probe import observed_by
@@ -35,16 +33,3 @@ def run(experiment: Experiment, folder: Path, scale: float = 0.008) -> Experimen
 def test_an_autoencoder_is_measured_beside_its_rivals(experiment: Experiment, rivals: set[str], tmp_path: Path) -> None:
     outcome = run(experiment, tmp_path)
     assert set(outcome.metrics[0].baselines) == rivals
-
-
-@pytest.mark.slow  # other roads than the contest's are compiled anew
-def test_adaptation_is_measured_beside_other_starts(tmp_path: Path) -> None:
-    metrics = run(meta.MetaLearning(), tmp_path).metrics
-    assert all(set(metric.baselines) == {meta.JOINT, meta.SCRATCH} for metric in metrics)
-
-
-@pytest.mark.slow  # as above
-def test_transfer_is_measured_beside_training_from_scratch(tmp_path: Path) -> None:
-    metrics = run(transfer.TransferExperiment(), tmp_path).metrics
-    assert len(metrics) == 2
-    assert all("from scratch" in metric.baselines for metric in metrics)

@@ -8,13 +8,13 @@ from representation.catalog import find_experiment
 from representation.data.clips import MANOEUVRES
 from representation.data.labels import SCENES
 from representation.experiment import TrainingJob, run_experiment
-from representation.paradigms.convolutional.experiment import clip_data, last_frame, scene_frames, scenes
+from representation.paradigms.convolutional.experiment import ConvManoeuvre, ConvScene, last_frame, scene_frames
 from representation.registry import load_encoder
 
 
 def test_pictures_and_labels_belong_to_the_same_scenes() -> None:
     job = TrainingJob(Path(), 0.1)
-    data, recording = scenes(job, "validation", 60), job.record("validation", 60, least=6)
+    data, recording = ConvScene().examples(job, "validation", 60), job.record("validation", 60, least=6)
     states = recording.states[:, :-1:3].reshape(-1)
     still = scene_frames(recording.rules, states)
     assert data["obs"].shape == still.shape == (6 * 20, 3, 88, 32)
@@ -35,10 +35,10 @@ def test_it_leaves_figures_pictures_and_an_encoder(tmp_path: Path) -> None:
 
 
 def test_a_single_frame_is_the_last_of_the_clip() -> None:
-    data = clip_data(TrainingJob(Path(), 0.1), "validation", 100, 240)
-    assert data["obs"].shape == (24, 4, 88, 32)
+    data = ConvManoeuvre().examples(TrainingJob(Path(), 0.1), "validation", 60)
+    assert data["obs"].shape == (64, 4, 88, 32)
     single = last_frame(data)
-    assert single["obs"].shape == (24, 1, 88, 32)
+    assert single["obs"].shape == (64, 1, 88, 32)
     assert np.array_equal(single["obs"][:, 0], data["obs"][:, 3])
     assert single["label"] is data["label"]
 

@@ -8,7 +8,7 @@ import pytest
 from representation.catalog import find_experiment
 from representation.data.sequences import DEGRADED
 from representation.experiment import ExperimentResult, TrainingJob, run_experiment
-from representation.paradigms.recurrent.experiment import speed_sequences
+from representation.paradigms.recurrent.experiment import RecurrentSpeed
 from representation.paradigms.recurrent.model import RecurrentEncoder
 from representation.paradigms.recurrent.traffic_experiment import ngrams, steadiness
 from representation.registry import load_encoder
@@ -23,7 +23,7 @@ def pictures_are_small(outcome: ExperimentResult, folder: Path) -> bool:
 
 
 def test_splits_lose_different_frames_of_different_runs() -> None:
-    sets = [speed_sequences(TrainingJob(Path(), 0.1), split, 80) for split in ("train", "validation", "test")]
+    sets = [RecurrentSpeed().examples(TrainingJob(Path(), 0.1), split, 80) for split in ("train", "validation", "test")]
     assert all(part["rows"].shape == (8, 60, DEGRADED.size) for part in sets)
     assert len({part["rows"][..., -1].tobytes() for part in sets}) == 3
     assert len({part["target"].tobytes() for part in sets}) == 3

@@ -14,7 +14,7 @@ from deeptraffic.envs.observations import Observer, make_observation
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018
-from representation.beyond.memory.model import MemoryEncoder
+from representation.beyond.memory import MemoryEncoder
 from representation.encoder import Encoder
 from representation.fit import FitConfig, fit
 from representation.paradigms.feedforward.model import DenseEncoder

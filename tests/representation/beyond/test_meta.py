@@ -1,14 +1,17 @@
 """Reptile: its step is that of the paper, and its first weights learn a new task faster than others."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from gymnasium import spaces
 from torch import nn
 
-from representation.beyond.meta.experiment import ReptileConfig, adapted, reptile, take_steps
+from representation.beyond.meta import JOINT, SCRATCH, MetaLearning, ReptileConfig, adapted, reptile, take_steps
+from representation.experiment import TrainingJob, run_experiment
 from representation.paradigms.feedforward.model import DenseEncoder
 from representation.supervised import Classifier
 
@@ -75,3 +78,9 @@ def test_adapting_leaves_the_start_as_it_was_and_repeats_itself() -> None:
     assert torch.equal(first, second)
     assert not torch.equal(first, before)
     assert torch.equal(flat(adapted(model, task, 0)), before)
+
+
+@pytest.mark.slow  # other roads than the contest's are compiled anew
+def test_adaptation_is_measured_beside_other_starts(tmp_path: Path) -> None:
+    (metric,) = run_experiment(MetaLearning(), TrainingJob(tmp_path, 0.008)).metrics
+    assert set(metric.baselines) == {JOINT, SCRATCH}

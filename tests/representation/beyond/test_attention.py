@@ -8,7 +8,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from representation.beyond.attention.model import AttentionEncoder, positional_encoding
+from representation.beyond.attention import AttentionEncoder, positional_encoding
 from representation.data.labels import FAR, free_ahead
 from representation.data.recording import Recording, observe
 from representation.encoder import Encoder

@@ -7,7 +7,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from representation.beyond.combined.model import CombinedEncoder
+from representation.beyond.combined import CombinedEncoder
 from representation.fit import FitConfig, fit
 from representation.paradigms.convolutional.model import ConvEncoder
 from representation.paradigms.feedforward.model import DenseEncoder

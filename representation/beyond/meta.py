@@ -1,4 +1,4 @@
-"""Experiment on meta-learning (Reptile): initial weights that adapt to dense traffic from two short demonstrations.
+"""Meta-learning (Reptile): initial weights that adapt to dense traffic from two short demonstrations.
 
     >>> reptile(model, tasks, ReptileConfig())             # tasks: one set of arrays per density of traffic
     >>> quick = adapted(model, few_episodes, steps=16)     # a copy, after 16 steps on the new density
@@ -10,7 +10,7 @@ The task is to predict the decisions of the built-in policy `gap` from lane gaps
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,10 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import nn
 
-from deeptraffic.figure import BLUE, GREY, ORANGE, new_figure
+from deeptraffic.figure import curve_style, new_figure
 from deeptraffic.settings import Checked, integer, real
 from deeptraffic.sim.rules import Action, RoadConfig
+from representation.comparison import WEIGHTS
 from representation.data.recording import observe
 from representation.data.sequences import expert_actions
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
@@ -89,11 +90,8 @@ def take_steps(model: Classifier, data: Arrays, steps: int, config: ReptileConfi
 KNOWN, NEW = (6, 10, 14, 18), 30  # vehicles; the contest's road has 20, and 31 is the most that a reset can place
 EPISODES, DRAWS = 2, 3  # demonstrations for the adaptation, and how many draws of them are averaged
 DECISIONS = 40  # of each run
-STEPS = (0, 4, 16, 64, 256)
-SHOWN = 16  # steps of the metric
+STEPS, SHOWN = (0, 4, 16, 64, 256), 16  # of the adaptation: plotted, and of the metric
 REPTILE, JOINT, SCRATCH = "Reptile", "all densities together", "from scratch"
-COLOURS = {REPTILE: BLUE, JOINT: ORANGE, SCRATCH: GREY}
-WEIGHTS = "encoder.safetensors"
 
 
 def demonstrations(job: TrainingJob, split: str, runs: int, vehicles: int) -> dict[str, NDArray[Any]]:
@@ -103,22 +101,11 @@ def demonstrations(job: TrainingJob, split: str, runs: int, vehicles: int) -> di
     return {"obs": observe(recording.rules, states, "gaps"), "label": expert_actions(recording.rules, states)}
 
 
-def draws_of(demonstrated: Mapping[str, NDArray[Any]]) -> list[dict[str, NDArray[Any]]]:
-    """Return the first demonstrations in pairs."""
-    size = EPISODES * DECISIONS
-    return [{name: a[k * size : (k + 1) * size] for name, a in demonstrated.items()} for k in range(DRAWS)]
-
-
 def new_model() -> Classifier:
     """Return an untrained classifier of decisions."""
     encoder = DenseEncoder(spaces.Box(0.0, 1.0, (42,), np.float32), 64, hidden=(64,))
     encoder.observed = {"kind": "gaps"}
     return Classifier(encoder, len(Action))
-
-
-def agreement(model: Classifier, test: Mapping[str, NDArray[Any]]) -> float:
-    """Return the fraction of the expert's decisions that a model predicts."""
-    return float((model.predict(test["obs"]).argmax(1) == test["label"]).mean())
 
 
 class MetaLearning(Experiment):
@@ -134,19 +121,29 @@ class MetaLearning(Experiment):
         """Learn initial weights in three ways, adapt each to the new density, and predict decisions there."""
         tasks = [demonstrations(job, "train", 120, vehicles) for vehicles in KNOWN]
         test = demonstrations(job, "test", 100, NEW)
-        draws = draws_of(demonstrations(job, "train", EPISODES * DRAWS, NEW))
+        shown, size = demonstrations(job, "train", EPISODES * DRAWS, NEW), EPISODES * DECISIONS
+        draws = [{name: a[k * size : (k + 1) * size] for name, a in shown.items()} for k in range(DRAWS)]
         config = ReptileConfig(rounds=job.scaled(400, 10), seed=job.seed)
         starts = {way: job.new(new_model) for way in (REPTILE, JOINT, SCRATCH)}
         reptile(starts[REPTILE], tasks, config)
-        everything = {name: np.concatenate([task[name] for task in tasks]) for name in tasks[0]}
+        together = {name: np.concatenate([task[name] for task in tasks]) for name in tasks[0]}
         steps = config.rounds * config.inner_steps
-        take_steps(starts[JOINT], everything, steps, config, np.random.default_rng(config.seed))
+        take_steps(starts[JOINT], together, steps, config, np.random.default_rng(config.seed))
         starts[REPTILE].encoder.save(job.folder / WEIGHTS)
-        curves = {
-            way: [float(np.mean([agreement(adapted(start, few, count), test) for few in draws])) for count in STEPS]
-            for way, start in starts.items()
-        }
-        save_adaptation(curves, job)
+
+        def agreement(start: Classifier, count: int) -> float:
+            answers = [adapted(start, few, count).predict(test["obs"]).argmax(1) for few in draws]
+            return float(np.mean([answer == test["label"] for answer in answers]))
+
+        curves = {way: [agreement(start, count) for count in STEPS] for way, start in starts.items()}
+        figure, axes = new_figure(f"Adapting to {NEW} vehicles from {EPISODES} short demonstrations", (6.4, 3.8))
+        for k, (way, values) in enumerate(curves.items()):
+            axes.plot(range(len(STEPS)), values, **curve_style(k), ms=4, label=way)
+        axes.set_xticks(range(len(STEPS)), [str(steps) for steps in STEPS])
+        axes.set_xlabel("steps on the new density")
+        axes.set_ylabel("fraction of the expert's decisions")
+        axes.legend(frameon=False)
+        save_plot(figure, job.folder / "meta-learning.png")
         at = {way: values[STEPS.index(SHOWN)] for way, values in curves.items()}
         note = f"mean of {DRAWS} draws of {EPISODES} demonstrations"
         metric = Metric(f"decisions of gap predicted, {NEW} vehicles, {SHOWN} steps", at.pop(REPTILE), at, note=note)
@@ -154,16 +151,3 @@ class MetaLearning(Experiment):
             f"Predicted decisions with {NEW} vehicles over steps on {EPISODES} demonstrations; mean of {DRAWS} draws."
         )
         return ExperimentResult([metric], [Plot("meta-learning.png", caption)], [WEIGHTS])
-
-
-def save_adaptation(curves: Mapping[str, list[float]], job: TrainingJob) -> None:
-    """Plot the fraction of decisions predicted over steps, one line per method."""
-    figure, axes = new_figure(f"Adapting to {NEW} vehicles from {EPISODES} short demonstrations", (6.4, 3.8))
-    places = np.arange(len(STEPS))
-    for (way, values), style in zip(curves.items(), ("-", "--", ":"), strict=True):
-        axes.plot(places, values, style, marker="o", ms=4, color=COLOURS[way], label=way)
-    axes.set_xticks(places, [str(steps) for steps in STEPS])
-    axes.set_xlabel("steps on the new density")
-    axes.set_ylabel("fraction of the expert's decisions")
-    axes.legend(frameon=False)
-    save_plot(figure, job.folder / "meta-learning.png")

@@ -1,1 +1,0 @@
-"""Attention over a set of vehicles."""
