@@ -123,7 +123,7 @@ class MetaLearning(Experiment):
         test = demonstrations(job, "test", 100, NEW)
         shown, size = demonstrations(job, "train", EPISODES * DRAWS, NEW), EPISODES * DECISIONS
         draws = [{name: a[k * size : (k + 1) * size] for name, a in shown.items()} for k in range(DRAWS)]
-        config = ReptileConfig(rounds=job.scaled(400, 10), seed=job.seed)
+        config = ReptileConfig(rounds=job.scaled(300, 10), seed=job.seed)
         starts = {way: job.new(new_model) for way in (REPTILE, JOINT, SCRATCH)}
         reptile(starts[REPTILE], tasks, config)
         together = {name: np.concatenate([task[name] for task in tasks]) for name in tasks[0]}

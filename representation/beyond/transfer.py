@@ -19,7 +19,7 @@ from representation.supervised import Classifier
 
 OBSERVED = {"kind": "grid", "patches_ahead": 30, "patches_behind": 10}
 DECISIONS = 12  # of each run
-FEW = (3, 10, 40)  # runs with labels
+FEW = (3, 10, 30)  # runs with labels
 COLOURS = {"fine-tuned": BLUE, "frozen": GREEN, "from scratch": GREY, "not adapted": ORANGE}
 
 
@@ -61,14 +61,14 @@ class TransferExperiment(Experiment):
         """Train on the 2017 rules, then adapt to the 2018 rules in three ways, each with the best learning rate."""
         many, watched = (
             labelled_scenes(job, split, runs, RoadConfig(rules=2017))
-            for split, runs in (("train", 600), ("validation", 40))
+            for split, runs in (("train", 300), ("validation", 40))
         )
         source = job.new(lambda: new_classifier(many))
         result = job.fit("source", source, many, watched, FitConfig(epochs=12, batch_size=128, learning_rate=3e-3))
         source.encoder.summary = result.summary(self.name)
         source.encoder.save(job.folder / WEIGHTS)
         train, validation, test = (
-            labelled_scenes(job, split, runs) for split, runs in (("train", FEW[-1]), ("validation", 40), ("test", 150))
+            labelled_scenes(job, split, runs) for split, runs in (("train", FEW[-1]), ("validation", 20), ("test", 150))
         )
         makers = {
             "fine-tuned": lambda: copy_of(source),

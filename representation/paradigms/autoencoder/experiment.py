@@ -106,7 +106,7 @@ class NoisySensorPolicy(Policy):
 OBSERVED = {"kind": "grid", "patches_ahead": 30, "patches_behind": 10}
 SHAPE = (4, 40, 7)
 WEIGHTS = "encoder.safetensors"
-RUNS = {"train": 1500, "validation": 100, "test": 200}
+RUNS = {"train": 1000, "validation": 80, "test": 200}
 DECISIONS = 12  # of each run: a scene is much like the one before it, so more runs teach more
 WARM_UP = 2000  # steps over which the VAE's KL term gains its weight
 NOISE = SensorNoise(miss=0.3, ghost=0.05, speed_sd=0.1)

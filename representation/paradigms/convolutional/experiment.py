@@ -39,8 +39,8 @@ class ConvScene(Classification):
     name, paradigm = "conv-scene", "convolutional network"
     summary = "Classifies the scene in a colour frame of 88 x 32 pixels from a shaking camera that follows the ego car."
     source = "LeCun, Bottou, Bengio and Haffner 1998, doi:10.1109/5.726791"
-    runs = (600, 60, 300)
-    config = FitConfig(epochs=10, batch_size=64, learning_rate=1.5e-3, learning_rate_end=1e-5, patience=0)
+    runs = (300, 60, 150)
+    config = FitConfig(epochs=8, batch_size=64, learning_rate=1.5e-3, learning_rate_end=1e-5, patience=0)
     caption = "Scenes of held-out runs in frames of a shaking camera, by true and predicted class, and the scores."
 
     def examples(self, job: TrainingJob, split: str, runs: int) -> Arrays:
@@ -61,8 +61,8 @@ class ConvManoeuvre(Classification):
     name, paradigm = "conv-manoeuvre", "convolutional network"
     summary = "Classifies the manoeuvre in a clip of four grey frames, a twelfth of a second apart."
     source = "LeCun et al. 1998, doi:10.1109/5.726791; frames as channels: Mnih et al. 2015, doi:10.1038/nature14236"
-    runs = (500, 80, 250)
-    config = FitConfig(epochs=10, batch_size=64, learning_rate=1.5e-3, learning_rate_end=1e-5, patience=0)
+    runs = (300, 60, 150)
+    config = FitConfig(epochs=8, batch_size=64, learning_rate=1.5e-3, learning_rate_end=1e-5, patience=0)
     classes, what = MANOEUVRES, "manoeuvre in a clip"
     caption = "A held-out clip of each manoeuvre, with the median probability of the true class."
 

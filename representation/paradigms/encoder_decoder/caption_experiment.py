@@ -32,10 +32,10 @@ class Captioner(Experiment):
     def run(self, job: TrainingJob) -> ExperimentResult:
         """Train, and compare sentences of held-out runs with the reference sentences."""
         train, validation, test = (
-            scenes(job, split, runs) for split, runs in (("train", 400), ("validation", 40), ("test", 60))
+            scenes(job, split, runs) for split, runs in (("train", 300), ("validation", 30), ("test", 60))
         )
         captioner = job.new(SceneCaptioner)
-        config = FitConfig(epochs=14, batch_size=64, learning_rate=2e-3, learning_rate_end=1e-4)
+        config = FitConfig(epochs=12, batch_size=64, learning_rate=2e-3, learning_rate_end=1e-4)
         job.fit("captioner", captioner, train, validation, config)
         captioner.save(job.folder / WEIGHTS)
         written, true = captioner.caption(test["obs"], test["action"]), spelled(test)
@@ -44,7 +44,7 @@ class Captioner(Experiment):
             "sentence of the nearest training scene": nearest(train, test),
         }
         draw_captions(job.folder / "captioner.png", test, written)
-        image = Plot("captioner.png", "CaptionData of held-out runs with the captioner's sentences.")
+        image = Plot("captioner.png", "Scenes of held-out runs with the captioner's sentences.")
         return ExperimentResult(_metrics(written, true, ways), [image], [WEIGHTS])
 
 

@@ -53,10 +53,10 @@ class GridPrediction(Experiment):
     def run(self, job: TrainingJob) -> ExperimentResult:
         """Train, and measure occupancy and speeds of the next grid on held-out runs."""
         train, validation, test = (
-            self._transitions(job, split, runs) for split, runs in (("train", 200), ("validation", 15), ("test", 40))
+            self._transitions(job, split, runs) for split, runs in (("train", 130), ("validation", 15), ("test", 40))
         )
         model = job.new(lambda: GridPredictor(width=16))
-        config = FitConfig(epochs=10, batch_size=32, learning_rate=4e-3, learning_rate_end=1e-4)
+        config = FitConfig(epochs=8, batch_size=32, learning_rate=4e-3, learning_rate_end=1e-4)
         job.fit("grid-predictor", model, train, validation, config)
         model.save(job.folder / "grid-predictor.safetensors")
         watched = model.predict(validation["obs"], validation["action"])[:, OCCUPIED]

@@ -43,7 +43,7 @@ class DenseSpeed(SpeedRegression):
     name, paradigm = "dense-speed", "feed-forward network"
     summary = "Predicts the ego car's mean speed over the next five decisions from one observation of lane gaps."
     source = "Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0"
-    runs = (1200, 150, 300)
+    runs = (800, 100, 300)
     config = FitConfig(epochs=20, batch_size=512, weight_decay=1.0)
     observed = {"kind": "gaps_ego"}
     caption = "Mean speed over the next 2.5 seconds: predictions on held-out runs, and the error beside baselines."
@@ -71,7 +71,7 @@ class DenseScene(Classification):
     name, paradigm = "dense-scene", "feed-forward network"
     summary = "Classifies the scene (free, following, boxed in, gap left, gap right) from one observation of lane gaps."
     source = "Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0"
-    runs = (1200, 150, 300)
+    runs = (800, 100, 300)
     config = FitConfig(epochs=20, batch_size=512, learning_rate=2e-3)
     observed = {"kind": "gaps"}
     caption = "Scenes of held-out runs by true and predicted class, and the score beside baselines."

@@ -30,7 +30,7 @@ from representation.paradigms.gan.metrics import (
 from representation.paradigms.gan.model import ConditionalSceneGAN, SceneGAN, truncated_noise
 from representation.plots import save_plot, save_roads
 
-COMPARED = 2000  # scenes in each set that is compared
+COMPARED = 1500  # scenes in each set that is compared
 RUNS_AT_A_TIME = 500  # recorded in memory
 PAPER = "Radford et al. 2015, arXiv:1511.06434; Miyato et al. 2018, arXiv:1802.05957, equations 8, 16 and 17"
 TRUNCATIONS = (0.5, 0.75, 1.0, 1.5, np.inf)
@@ -85,7 +85,7 @@ def as_drawn(rules: Rules, rasters: F32) -> RoadData:
 def fit_gan(job: TrainingJob, gan: SceneGAN, train: RoadData, validation: RoadData) -> FitResult:
     """Train a GAN on roads, for as many steps at every scale as its data give."""
     config = FitConfig(
-        epochs=8, batch_size=64, learning_rate=5e-4, learning_rate_end=1e-4, beta1=0.0, max_grad_norm=1e3, patience=0
+        epochs=5, batch_size=64, learning_rate=5e-4, learning_rate_end=1e-4, beta1=0.0, max_grad_norm=1e3, patience=0
     )
     some = validation.some(512)
     pair = [{"image": data.rasters} | ({"scene": data.label} if gan.classes else {}) for data in (train, some)]

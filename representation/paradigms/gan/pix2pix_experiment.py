@@ -61,10 +61,10 @@ class LabelsToFrames(Experiment):
         """Train, segment the generated frames with a network, and compare them with real ones by a two-sample test."""
         train, validation, test = (
             frame_data(job, split, count, seed)
-            for split, count, seed in (("train", 1600, 0), ("validation", 160, 100), ("test", 800, 200))
+            for split, count, seed in (("train", 800, 0), ("validation", 120, 100), ("test", 600, 200))
         )
         net = job.new(lambda: Pix2Pix(len(STYLES), width=16))
-        config = FitConfig(epochs=10, batch_size=16, learning_rate=2e-3, learning_rate_end=2e-4, beta1=0.5, patience=0)
+        config = FitConfig(epochs=8, batch_size=16, learning_rate=2e-3, learning_rate_end=2e-4, beta1=0.5, patience=0)
         arrays = [{"labels": d.maps, "style": d.style, "frame": d.frames} for d in (train, validation)]
         result = job.fit("pix2pix", net, arrays[0], arrays[1], replace(config, max_grad_norm=1e3))
         net.save(job.folder / self.weights, result.summary(self.name))

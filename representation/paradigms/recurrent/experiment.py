@@ -70,8 +70,8 @@ class RecurrentSpeed(HiddenSpeeds):
     name, paradigm = "recurrent-speed", "recurrent network"
     summary = "Estimates the speed of the car ahead in each lane from occupancy alone, with 30% of frames lost."
     source = "Elman 1990; Hochreiter and Schmidhuber 1997; Cho et al. 2014, arXiv:1406.1078"
-    runs = (600, 60, 200)
-    config = FitConfig(epochs=15, batch_size=8, learning_rate=3e-3, learning_rate_end=2e-4)
+    runs = (400, 60, 200)
+    config = FitConfig(epochs=12, batch_size=8, learning_rate=3e-3, learning_rate_end=2e-4)
     caption = (
         "Hidden speeds. Left: error of a GRU and of feed-forward networks on 1, 4 or 12 frames. Right: one held-out "
         "run; ticks at the bottom are frames that were lost."
