@@ -54,12 +54,13 @@ class Encoder(BaseFeaturesExtractor):
         each feature of a vector; of images and other arrays a mean frame, (...), and one number
     observed: fields of the observation's configuration, if known
     summary: JSON values about the training
-    reads_images: whether `add_layers` takes images
+    reads_images: whether `add_layers` takes images; reads_dicts: whether it takes dicts, as vectors of their parts
     is_pretrained: whether the weights were trained before; is_frozen: whether they may no longer change
     """
 
     name: ClassVar[str]
     reads_images: ClassVar[bool] = False
+    reads_dicts: ClassVar[bool] = False
     observation_space: spaces.Space
     offset: Tensor
     scale: Tensor

@@ -230,15 +230,16 @@ class NetworkBuilder:
         tensors = _numbers(module, **{ours: name + end for ours, name in theirs.items()})
         self.add(kind(hidden=module.hidden_size), tensors)
 
-    def attention(self, module: Any) -> None:
-        """Self-attention over a set; its value is the first of what PyTorch returns."""
+    def attention(self, module: Any, mask: int | None = None) -> None:
+        """Self-attention over a set, the first of what PyTorch returns; mask: number of the value with the mask."""
         if module.in_proj_weight is None or module.in_proj_bias is None or module.bias_k is not None:
             raise ValueError(
                 "MultiheadAttention with other sizes of keys, without bias or with bias_kv; use plain ones"
             )
         tensors = _numbers(module, weight_in="in_proj_weight", bias_in="in_proj_bias")
         out = _numbers(module.out_proj, weight_out="weight", bias_out="bias")
-        self.add(v.Attention(heads=module.num_heads), tensors | out)
+        inputs = () if mask is None else (len(self.layers), mask)
+        self.add(v.Attention(heads=module.num_heads, inputs=inputs), tensors | out)
 
     def flatten(self, module: Any) -> None:
         """Append a flattening, channel by channel."""

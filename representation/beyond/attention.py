@@ -38,6 +38,7 @@ class AttentionEncoder(Encoder):
     """
 
     name = "attention"
+    reads_dicts = True
 
     def __init__(
         self,
@@ -79,9 +80,55 @@ class AttentionEncoder(Encoder):
         return weights[:, 0, 1:]
 
     def add_layers(self, network: NetworkBuilder) -> bool:
-        """Append the layers of a policy file for lanes of a vector of cells; see `Encoder.add_layers`."""
-        if not self.columns:
+        """Append the layers of a policy file for a set, or for lanes of a vector of cells; see `Encoder.add_layers`."""
+        if not (self.is_set or self.columns):
             return False
+        mask = self._add_set(network) if self.is_set else self._add_lanes(network)
+        for block in self.blocks:
+            assert isinstance(block, _Block)
+            tokens = len(network.layers)
+            network.module(block.before)
+            network.attention(block.attention, mask)
+            network.add(v.Add(inputs=(tokens, len(network.layers))))
+            tokens = len(network.layers)
+            network.module(nn.Sequential(block.between, block.dense))
+            network.add(v.Add(inputs=(tokens, len(network.layers))))
+        count, width = network.shape
+        network.add(v.Reshape(shape=(count * width,)))
+        network.add(v.Slice(start=0, stop=width))
+        network.module(nn.Sequential(self.out, nn.ReLU()))
+        return True
+
+    def _add_set(self, network: NetworkBuilder) -> int | None:
+        """Append the tokens of a dict's parts, which lie in the order of their names; return the mask's number."""
+        assert isinstance(self.observation_space, spaces.Dict)
+        entry, at, places, mask = len(network.layers), 0, {}, None
+        for name in sorted(self.observation_space.spaces):
+            stop = at + vector_size(self.observation_space[name])
+            network.add(v.Slice(start=at, stop=stop, inputs=(entry,)))
+            places[name], at = len(network.layers), stop
+        vehicles, size = sequence_shape(self.observation_space)
+        width = self.each.out_features
+        if MASK in places:
+            network.add(v.Slice(start=0, stop=1, inputs=(places[MASK],)))
+            network.add(v.Scale(per="all"), {"factor": np.zeros(1, np.float32), "offset": np.ones(1, np.float32)})
+            network.add(v.Concat(inputs=(len(network.layers), places[MASK])))  # the ego vehicle is always present
+            mask = len(network.layers)
+        network.add(v.Slice(start=0, stop=vehicles * size, inputs=(places[VEHICLES],)))
+        network.add(v.Reshape(shape=(vehicles, size)))
+        network.module(self.each)
+        network.add(v.Reshape(shape=(vehicles * width,)))
+        each, own = len(network.layers), tuple(places[name] for name in sorted(_own_parts(places)))
+        if own:
+            network.add(v.Concat(inputs=own))
+            network.module(self.own)
+        else:
+            self._add_constant_own(network, entry)
+        self._join(network, each, vehicles)
+        return mask
+
+    def _add_lanes(self, network: NetworkBuilder) -> None:
+        """Append the tokens of the lanes of a vector of cells."""
         rows, width = self.each.in_features, self.each.out_features
         entry = len(network.layers)
         network.add(v.Reshape(shape=(rows, 1, self.columns)))
@@ -92,20 +139,20 @@ class AttentionEncoder(Encoder):
         place = positional_encoding(self.columns, width).numpy().ravel()
         network.add(v.Scale(), {"factor": np.ones_like(place), "offset": place})
         lanes = len(network.layers)
-        network.add(v.Slice(start=0, stop=1, inputs=(entry,)))  # the ego vehicle's token is the same for all cells
+        self._add_constant_own(network, entry)
+        self._join(network, lanes, self.columns)
+
+    def _add_constant_own(self, network: NetworkBuilder, entry: int) -> None:
+        """Append the ego vehicle's token where it is the same for all observations."""
+        width = self.own.out_features
+        network.add(v.Slice(start=0, stop=1, inputs=(entry,)))
         own = (self.own.weight[:, 0] + self.own.bias).detach().cpu().numpy()
         network.add(v.Dense(outputs=width), {"weight": np.zeros((width, 1), np.float32), "bias": own})
-        network.add(v.Concat(inputs=(len(network.layers), lanes)))
-        network.add(v.Reshape(shape=(1 + self.columns, width)))
-        for block in self.blocks:
-            for part in ((block.before, block.attention), (block.between, block.dense)):
-                tokens = len(network.layers)
-                network.module(nn.Sequential(*part))  # type: ignore[arg-type]
-                network.add(v.Add(inputs=(tokens, len(network.layers))))
-        network.add(v.Reshape(shape=((1 + self.columns) * width,)))
-        network.add(v.Slice(start=0, stop=width))
-        network.module(nn.Sequential(self.out, nn.ReLU()))
-        return True
+
+    def _join(self, network: NetworkBuilder, others: int, count: int) -> None:
+        """Append the set of the ego vehicle's token, the last value, and `count` others, value `others`."""
+        network.add(v.Concat(inputs=(len(network.layers), others)))
+        network.add(v.Reshape(shape=(1 + count, self.own.out_features)))
 
     def _own_space(self) -> spaces.Space | None:
         """Return the space of the ego vehicle's state beside the set of vehicles; None without one."""

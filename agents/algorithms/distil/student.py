@@ -267,7 +267,9 @@ def _add_features(network: NetworkBuilder, student: Student, config: TrainConfig
     if not isinstance(features, Encoder):
         return not isinstance(config.observation, FrameObservation)
     is_image = isinstance(config.observation, FrameObservation)
-    if is_image and not features.reads_images or not isinstance(features.observation_space, spaces.Box):
+    if isinstance(features.observation_space, spaces.Dict):
+        return features.reads_dicts and features.add_layers(network)
+    if is_image and not features.reads_images:
         return False
     scale, offset = features.scale.cpu().numpy(), features.offset.cpu().numpy()
     if is_image:

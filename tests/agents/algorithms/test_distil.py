@@ -379,6 +379,14 @@ EYES: dict[str, dict[str, Any]] = {
     "noisy cells": {"kind": "vector", "miss_rate": 0.2, "encoder.name": "dense", "encoder.features_dim": 8},
     "noisy grid": {"kind": "noisy", "patches_ahead": 20, "encoder.name": "conv"},
     "hidden vehicles": {"kind": "kinematics", "occlusion": True},
+    "set": {"kind": "kinematics", "nearest": 19, "encoder.name": "attention", "encoder.features_dim": 8},
+    "occluded set": {"kind": "kinematics", "occlusion": True, "encoder.name": "attention", "memory": "gru"},
+    "pooled lanes": {
+        **IMAGE, "height": 70, "width": 28, "grey": True, "encoder.name": "conv", "encoder.architecture": {
+            "channels": [3, 4], "windows": [[4, 6, 2, 4, 1, 1], [35, 1, 1, 1, 0, 0]], "reading": "max",
+        },
+    },
+    "mean of maps": {**IMAGE, "encoder.name": "conv", "encoder.architecture": {"channels": [3], "reading": "mean"}},
 }  # fmt: skip
 
 
@@ -424,7 +432,7 @@ def test_run_folder_and_policy_file_score_the_same(tmp_path: Path, quiet: Consol
     "settings",
     [
         {"kind": "pixels", "height": 32, "width": 16, "encoder.name": "recurrent"},
-        {"kind": "kinematics", "encoder.name": "attention"},
+        {"kind": "kinematics", "encoder.name": "recurrent"},
         {"kind": "gaps", "temporal_window": 2, "last_action": True},
         {"kind": "grid", "encoder.name": "capsules"},
     ],
