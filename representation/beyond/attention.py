@@ -83,7 +83,11 @@ class AttentionEncoder(Encoder):
         """Append the layers of a policy file for a set, or for lanes of a vector of cells; see `Encoder.add_layers`."""
         if not (self.is_set or self.columns):
             return False
-        mask = self._add_set(network) if self.is_set else self._add_lanes(network)
+        mask = None
+        if self.is_set:
+            mask = self._add_set(network)
+        else:
+            self._add_lanes(network)
         for block in self.blocks:
             assert isinstance(block, _Block)
             tokens = len(network.layers)

@@ -20,6 +20,8 @@ class DistilConfig(TorchConfig):
     teacher: POLICY that is imitated: a champion, a policy file, a run folder, or a built-in name
     temperature: of the softmax that turns the teacher's values into target probabilities, in units of the mean
         difference between its best and its second-best action
+    hint_weight: weight in the loss of the features' error against what the teacher's last layers read (a hint); the
+        layers behind the encoder are then initialised from these; 0 for neither
     teacher_rounds: rounds, from the first, in which the teacher acts; afterwards the student does
     exploration_eps: probability of a random action while the teacher acts
     buffer_rounds: rounds whose decisions are kept in memory and learned from
@@ -39,6 +41,7 @@ class DistilConfig(TorchConfig):
     activation: str = choice("relu", "tanh", "relu")
     teacher: str = "champion-solo"
     temperature: float = real(0.4, 1e-6, 1e6)
+    hint_weight: float = real(0.0, 0.0, 1e6)
     teacher_rounds: int = integer(1, 0, 1_000_000)
     exploration_eps: float = real(0.1, 0.0, 1.0)
     buffer_rounds: int = integer(8, 1, 1000)

@@ -22,7 +22,7 @@ from torch.nn import functional
 from agents.algorithm import Notes
 from agents.algorithms.distil.config import DistilConfig
 from agents.algorithms.distil.student import ACTIONS, NO_ACTION, Student, student_policy
-from agents.algorithms.distil.teacher import F32, Teacher, load_teacher, value_scale
+from agents.algorithms.distil.teacher import F32, LastLayers, Teacher, load_teacher, value_scale
 from agents.config import TrainConfig
 from agents.export import TORCH, weights_content
 from deeptraffic.envs.batch import EnvBatch
@@ -45,13 +45,15 @@ class DistilBuffer:
     last: (R, T, B) int8 the action before each decision, `NO_ACTION` at the start of an episode
     actions: (R, T, B) int8 the actions that were carried out; values: (R, T, B, A) float32 the teacher's
     obs: (R, T, B, ...) what the student observed, or a dict of such
+    hints: (R, T, B, F) float16 what the teacher's last layers read; F = 0 without hints
     """
 
-    def __init__(self, rounds: int, steps: int, num_envs: int) -> None:
+    def __init__(self, rounds: int, steps: int, num_envs: int, hint_size: int = 0) -> None:
         self.shape = (rounds, steps, num_envs)
         self.last = np.full(self.shape, NO_ACTION, np.int8)
         self.actions = np.zeros(self.shape, np.int8)
         self.values = np.zeros((*self.shape, ACTIONS), np.float32)
+        self.hints = np.zeros((*self.shape, hint_size), np.float16)
         self.obs: Any = None
 
     def add_obs(self, slot: int, t: int, obs: Any) -> None:
@@ -96,11 +98,21 @@ class DistilLearner:
         self.teacher = Teacher(load_teacher(self.agent.teacher, config.road), self.batch.sim)
         self.device = get_device(config.device)
         self.student = Student(config, self.batch.observer.space, is_new).to(self.device)
+        self.last_layers: LastLayers | None = None
+        if self.agent.hint_weight:
+            if self.student.state_size or self.agent.last_action:
+                raise ValueError(
+                    "hint_weight: the teacher's last layers read no memory and no last action; set memory=none and "
+                    "last_action=false, leave out recurrent encoders, or set hint_weight=0"
+                )
+            sizes = (int(self.student.features.features_dim), *self.agent.hidden)
+            self.last_layers = LastLayers(self.teacher.policy, sizes, self.agent.activation)
         parameters = [p for p in self.student.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(parameters, self.agent.learning_rate, weight_decay=self.agent.weight_decay)
-        self.rounds, self.updates, self.scale = 0, 0, 1.0
+        self.rounds, self.updates, self.scale, self.hint_scale = 0, 0, 1.0, 1.0
         kept = min(self.agent.buffer_rounds, self._rounds_of(config.total_timesteps))
-        self.buffer = DistilBuffer(kept, steps, num_envs)
+        hint_size = int(self.student.features.features_dim) if self.last_layers else 0
+        self.buffer = DistilBuffer(kept, steps, num_envs, hint_size)
         self.recent: dict[str, float] = {}
 
     @property
@@ -136,7 +148,7 @@ class DistilLearner:
 
         agreement: fraction of the round's decisions in which the student, before it learned from them, prefers the
             teacher's action
-        loss: Kullback-Leibler divergence of the student's probabilities from the targets [nats]
+        loss: Kullback-Leibler divergence of the student's probabilities from the targets [nats], and the error of hints
         """
         recent, self.recent = self.recent, {}
         return recent
@@ -169,8 +181,11 @@ class DistilLearner:
         return speeds / steps, agreed / steps
 
     def _fit(self) -> None:
-        """Fit what depends on the first round: the scale of the teacher's values, and the encoder's normalisation."""
+        """Fit what depends on the first round: scales, the encoder's normalisation, and layers of the teacher's."""
         self.scale = value_scale(self.buffer.values[0])
+        if self.last_layers:
+            self.hint_scale = float(self.buffer.hints[0].astype(np.float32).std())
+            self._initialise_head(self.last_layers)
         encoder = self.student.features
         if isinstance(encoder, Encoder) and not encoder.is_pretrained:
             size = self.round_size
@@ -178,6 +193,15 @@ class DistilLearner:
             obs = each_part(self.buffer.obs, lambda part: part[0].reshape(size, *part.shape[3:])[some])
             if not isinstance(obs, dict) or encoder.name == "combined":
                 encoder.fit_normalisation(obs)
+
+    @torch.no_grad()
+    def _initialise_head(self, last_layers: LastLayers) -> None:
+        """Copy the teacher's last layers, with outputs in the targets' units."""
+        layers = [layer for layer in self.student.head if isinstance(layer, nn.Linear)]
+        for layer, (weight, bias) in zip(layers, last_layers.dense, strict=True):
+            unit = self.agent.temperature * self.scale if layer is layers[-1] else 1.0
+            layer.weight.copy_(torch.from_numpy(weight.astype(np.float32)) / unit)
+            layer.bias.copy_(torch.from_numpy(bias.astype(np.float32)) / unit)
 
     def _explore(self, best: I64, random: np.random.Generator) -> I64:
         is_random = random.random(best.size) < self.agent.exploration_eps
@@ -194,6 +218,8 @@ class DistilLearner:
         """Return what the student observes at decision t of a round, after these actions, and keep it."""
         obs = self.batch.observe(None, actions)
         self.buffer.add_obs(self._slot(number), t, obs)
+        if self.last_layers:
+            self.buffer.hints[self._slot(number), t] = self.last_layers.hints(self.batch.sim)
         return obs
 
     def _slot(self, number: int) -> int:
@@ -245,10 +271,14 @@ class DistilLearner:
         state = self._states(slots, starts, envs)
         obs, last, values = self.buffer.sequences(slots, starts, envs, self._length)
         obs = each_part(obs, lambda part: part.to(self.device))
-        logits, _ = self.student(obs, last.to(self.device), state)  # (N, L, A)
+        features, logits, _ = self.student.run(obs, last.to(self.device), state)  # (N, L, F), (N, L, A)
         counts = torch.from_numpy(starts[:, None] + np.arange(self._length) < self.config.envs.max_steps)
         targets = self.targets(values).to(self.device)
         divergence = functional.kl_div(functional.log_softmax(logits, 2), targets, reduction="none").sum(2)  # (N, L)
+        if self.last_layers:
+            hints = torch.from_numpy(self.buffer.hints[slots, starts, envs].astype(np.float32)).to(self.device)
+            error = (features[:, 0] - hints).square().mean(1, keepdim=True) / self.hint_scale**2
+            divergence = divergence + self.agent.hint_weight * error
         loss = divergence[counts.to(self.device)].mean()
         self.optimizer.zero_grad()
         loss.backward()
@@ -310,6 +340,7 @@ class DistilLearner:
             "rounds": self.rounds,
             "updates": self.updates,
             "scale": self.scale,
+            "hint_scale": self.hint_scale,
             "student": self.student.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
@@ -321,7 +352,8 @@ class DistilLearner:
         """Continue from a state: load the networks, and play the buffer's rounds again."""
         self.student.load_state_dict(state["student"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.rounds, self.updates, self.scale = state["rounds"], state["updates"], state["scale"]
+        self.rounds, self.updates = state["rounds"], state["updates"]
+        self.scale, self.hint_scale = state["scale"], state["hint_scale"]
         kept = len(state["actions"])
         self.buffer.values[:kept] = state["values"].numpy()
         for number in range(self.rounds - kept, self.rounds):

@@ -105,7 +105,11 @@ class Student(nn.Module):
         return torch.cat([encoder.initial_state(count).detach().cpu(), empty], 1) if encoder else empty
 
     def forward(self, obs: Any, last: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (logits (N, T, A), the states after the last decision (N, S)).
+        """Return (logits (N, T, A), the states after the last decision (N, S)); see `run`."""
+        return self.run(obs, last, state)[1:]
+
+    def run(self, obs: Any, last: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (the encoder's features (N, T, F), logits (N, T, A), the states after the last decision (N, S)).
 
         obs: (N, T, ...), or a dict of such; last: (N, T) int64 the action before each, `NO_ACTION` for none; state: (N,
         S) before the first of the decisions
@@ -118,11 +122,12 @@ class Student(nn.Module):
             features, of_encoder = encoder.run(encoder.inputs(flat)[:, -1].unflatten(0, (count, steps)), of_encoder)
         else:
             features = self.features(flat).unflatten(0, (count, steps))  # (N, T, F)
+        read = features
         if self.last_action:
-            features = torch.cat([features, functional.one_hot(last + 1, ACTIONS + 1)[..., 1:].float()], 2)
+            read = torch.cat([read, functional.one_hot(last + 1, ACTIONS + 1)[..., 1:].float()], 2)
         if self.memory is not None:
-            features, of_memory = run_cell(self.memory, features, of_memory)
-        return self.head(features), torch.cat([of_encoder, of_memory], 1)
+            read, of_memory = run_cell(self.memory, read, of_memory)
+        return features, self.head(read), torch.cat([of_encoder, of_memory], 1)
 
     @torch.no_grad()
     def decide(self, obs: Any, last: I64, state: Tensor) -> tuple[NDArray[np.float32], Tensor]:

@@ -226,6 +226,49 @@ def test_gradient_steps_are_planned_to_the_last_one() -> None:
         assert planned <= learner.updates <= planned + config.agent.n_epochs * learner.rounds  # part batches
 
 
+# --- hints of the teacher ---------------------------------------------------------------------------------------------
+
+HINTED: dict[str, Any] = {"encoder.name": "dense", "encoder.features_dim": 256, "hidden": [128], "hint_weight": 1.0}
+
+
+def test_the_head_begins_as_the_teachers_last_layers_in_the_targets_units() -> None:
+    """Features that equal the hints give the targets."""
+    learner = DistilLearner(distil_config(**HINTED, teacher="champion-solo"), True)
+    learner._collect()
+    assert learner.last_layers is not None
+    hints, values = learner.buffer.hints[0], learner.buffer.values[0]
+    assert hints.shape == (*values.shape[:2], 256) and learner.hint_scale == pytest.approx(hints.std(), rel=1e-2)
+    with torch.no_grad():
+        logits = learner.student.head(torch.from_numpy(hints.astype(np.float32)))
+    torch.testing.assert_close(torch.softmax(logits, -1), learner.targets(values), atol=0.02, rtol=0.0)
+
+
+def test_the_features_learn_what_the_teachers_last_layers_read() -> None:
+    errors = {}
+    for weight in (1.0, 1e-9):
+        learner = trained(distil_config(**{**HINTED, "hint_weight": weight}, teacher="champion-solo", n_epochs=20))
+        obs, hints = learner.buffer.obs.reshape(-1, 420), learner.buffer.hints.reshape(-1, 256).astype(np.float32)
+        with torch.no_grad():
+            features = learner.student.eval().features(torch.from_numpy(obs)).numpy()
+        errors[weight] = float(np.square(features - hints).mean() / hints.var())
+    assert errors[1.0] < 0.5 * errors[1e-9]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hidden": [64]}, "the last layers of teacher champion-solo are not those of features_dim=256"),
+        ({"activation": "tanh"}, "are not those of features_dim=256"),
+        ({"teacher": "gap"}, "teacher gap is no network of the sensor's cells"),
+        ({"last_action": True}, "read no memory and no last action"),
+        ({"memory": "gru"}, "read no memory and no last action"),
+    ],
+)
+def test_hints_that_the_teacher_cannot_give_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DistilLearner(distil_config(**{**HINTED, "teacher": "champion-solo", **settings}), True)
+
+
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 MEMORIES: list[dict[str, Any]] = [
@@ -307,10 +350,11 @@ def assert_equal(a: Any, b: Any, where: str = "") -> None:
         {"kind": "kinematics", "encoder.name": "attention"},
         {"kind": "grid", "encoder.name": "conv", "memory": "gru", "last_action": True},
         {"drop_rate": 0.3, "miss_rate": 0.2, "latency": 1, "memory": "gru"},
+        {**HINTED, "teacher": "champion-solo"},
         {"teacher": "champion-planner", "num_envs": 2, "total_timesteps": 72, "evaluate_every": 18,
          "checkpoint_every": 36},
     ],
-    ids=["gaps", "window", "dict", "memory", "weak", "planner"],
+    ids=["gaps", "window", "dict", "memory", "weak", "hints", "planner"],
 )  # fmt: skip
 def test_a_killed_run_resumes_as_if_it_had_never_stopped(
     tmp_path: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]

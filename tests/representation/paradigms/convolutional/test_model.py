@@ -78,3 +78,16 @@ def test_layers_that_cannot_be_are_refused() -> None:
         ConvEncoder(box(4, 8, 8), kernel_size=4)
     with pytest.raises(ValueError, match="reading='sum' does not exist; choose one of flat, max, mean"):
         ConvEncoder(box(4, 8, 8), reading="sum")
+
+
+def test_windows_say_where_filters_look() -> None:
+    """A lane of a road seen from above is 4 of 28 columns, and the last filter sees a whole lane."""
+    windows = [[4, 6, 2, 4, 1, 1], [35, 1, 1, 1, 0, 0], [1, 7, 1, 1, 0, 3]]
+    encoder = ConvEncoder(box(2, 70, 28), 6, channels=(3, 4, 5), windows=windows, reading="max")
+    assert encoder.maps == (5, 1, 7)
+    assert [layer.weight.shape for layer in encoder.layers[::2]] == [(3, 2, 4, 6), (4, 3, 35, 1), (5, 4, 1, 7)]
+    assert ConvEncoder.load(encoder.content()).maps == encoder.maps
+    with pytest.raises(ValueError, match="6 integers for each of 2 layers"):
+        ConvEncoder(box(2, 70, 28), channels=(3, 4), windows=windows)
+    with pytest.raises(ValueError, match="a filter of .36, 1. does not fit into .35, 7.; change windows of layer 1"):
+        ConvEncoder(box(2, 70, 28), channels=(3, 4), windows=[windows[0], [36, 1, 1, 1, 0, 0]])
