@@ -55,6 +55,7 @@ COMMANDS: tuple[str | CommandGroup, ...] = (
     "serve.worker",
     "submit.submit",
     "measure.bench",
+    "vision.bench_vision",
     CommandGroup(
         "report",
         "Reports: where policies lose speed, the perception models, the encoders.",

@@ -1,0 +1,82 @@
+"""The command `bench-vision`: the benchmark DeepTraffic-Vision, policies that drive by fixed, weak eyes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from deeptraffic.cli.evaluate import content_hash
+from deeptraffic.cli.policies import POLICY_HELP, load_announced
+from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
+
+if TYPE_CHECKING:
+    from agents.analysis.vision import VisionRow
+
+
+def bench_vision(
+    policies: list[str] | None = typer.Argument(
+        None, metavar="[POLICY...]", help=f"{POLICY_HELP} Beside the shipped ones, each by the eye it was made for."
+    ),
+    runs: int = typer.Option(1000, min=1, help="Open runs of each policy, on reporting seeds."),
+    output: Path = typer.Option(
+        Path("runs/vision"),
+        "--output",
+        "-o",
+        help="Folder of the scores; a rerun evaluates only what it lacks.",
+    ),
+    page: bool = typer.Option(False, "--page", help="Update the leaderboard of agents/champions/VISION.md."),
+    json: bool = typer.Option(False, "--json", help="Print one JSON object instead of a table."),
+) -> None:
+    """Score policies that drive by fixed, weak eyes: images, lossy or late sensors, a narrow view, noise."""
+    from agents.analysis.vision import (
+        CEILING,
+        FLOOR,
+        NOTHING,
+        TRUE_CELLS,
+        Results,
+        board_row,
+        eye_of,
+        in_order,
+        shipped,
+        write_page,
+    )
+
+    loaded = {name: load_announced(name) for name in (FLOOR, CEILING, *shipped(), *(policies or ()))}
+    eyes = {name: eye_of(policy, name) for name, policy in loaded.items() if name not in (FLOOR, CEILING)}
+    kept, speeds = Results(output, runs), {}
+    for name, policy in loaded.items():
+        with progress_bar(f"scoring {policy.label}") as progress:
+            speeds[name] = kept.scores(policy, content_hash(name, 0), progress)
+    eyes |= {FLOOR: NOTHING, CEILING: TRUE_CELLS}
+    ends = speeds[FLOOR], speeds[CEILING]
+    rows = in_order(board_row((name, loaded[name]), eyes[name], scores, ends) for name, scores in speeds.items())
+    if json:
+        print_json({"rows": [row.to_json() for row in rows]})
+    else:
+        results.print(table_of(rows))
+    if page:
+        messages.print(f"{write_page(rows)}", highlight=False, soft_wrap=True)
+
+
+def table_of(rows: "list[VisionRow]") -> Table:
+    """Return the leaderboard as a table."""
+    title = f"DeepTraffic-Vision, {rows[0].runs:,} runs on reporting seeds, 95% intervals"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in ("eye", "policy"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("mean mph", "95%", "median", "gap closed", "95%"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row.eye,
+            escape(row.policy),
+            f"{row.mean_mph:.2f}",
+            f"{row.interval[0]:.2f} to {row.interval[1]:.2f}",
+            f"{row.median_mph:.2f}",
+            f"{100 * row.gap_closed:.0f}%",
+            f"{100 * row.gap_interval[0]:.0f}% to {100 * row.gap_interval[1]:.0f}%",
+        )
+    return table
