@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from deeptraffic.settings import Settings
 from deeptraffic.sim.rules import MPH_PER_PX, RoadConfig
 from representation.data.labels import LOOK_AHEAD, best_lane, free_ahead
-from representation.data.recording import Recording, RecordingConfig, observe, record
+from representation.data.recording import Recording, RecordingConfig, observe_runs, record
 from representation.encoder import Encoder, describe_space
 from representation.experiment import Metric
 from representation.metrics import macro_f1
@@ -58,7 +58,8 @@ def probe(
         road: rules of the recordings
         first: runs of the splits to skip
 
-    Raises ValueError for an encoder whose observation is unknown or of another shape.
+    Observations follow the recorded runs: stacks hold the decisions before. Raises ValueError for an encoder whose
+    observation is unknown or of another shape.
     """
     road = road or RoadConfig()
     config = RecordingConfig(runs=runs, decisions=DECISIONS, first=first, road=road)
@@ -77,7 +78,7 @@ def probe(
 def scenes_for(encoder: Encoder, recording: Recording) -> ProbeData:
     """Return a recording as the encoder's observations, with the facts of each scene."""
     states = recording.states[:, :-1].ravel()
-    obs = observe(recording.rules, states, observed_by(encoder))
+    obs = _scenes(observe_runs(recording, observed_by(encoder)))
     _check_shape(encoder, obs)
     return ProbeData(obs, facts_of(recording, states))
 
@@ -145,14 +146,21 @@ def _encoded(encoder: Encoder, train: ProbeData, test: ProbeData) -> tuple[F32, 
     return encoder.encode(train.obs), encoder.encode(test.obs)
 
 
+def _scenes(seen: Any) -> Any:
+    """Return observations (R, T + 1, ...) of runs, without the last of each, as (N, ...)."""
+    if isinstance(seen, Mapping):
+        return {name: _scenes(part) for name, part in seen.items()}
+    return seen[:, :-1].reshape(-1, *seen.shape[2:])
+
+
 def _check_shape(encoder: Encoder, obs: Any) -> None:
-    """Raise ValueError for an encoder of windows of observations, which single scenes cannot fill."""
+    """Raise ValueError for an encoder whose file names another observation than it reads."""
     described: dict[str, Any] = describe_space(encoder.observation_space)
     shapes = {"": obs.shape[1:]} if "shape" in described else {name: part.shape[1:] for name, part in obs.items()}
     for name, shape in shapes.items():
         expected = tuple((described[name] if name else described)["shape"])
         if sorted(shape) != sorted(expected):
             raise ValueError(
-                f"this encoder reads observations of shape {expected}, a scene has {tuple(shape)}; probes are for "
-                "encoders of a single observation"
+                f"this encoder reads observations of shape {expected}, a scene of {encoder.observed} has "
+                f"{tuple(shape)}; set encoder.observed to what it was trained on"
             )

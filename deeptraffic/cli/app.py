@@ -58,8 +58,8 @@ COMMANDS: tuple[str | CommandGroup, ...] = (
     "vision.bench_vision",
     CommandGroup(
         "report",
-        "Reports: where policies lose speed, the perception models, the encoders.",
-        ("report.losses", "report.representation", "report.driving"),
+        "Reports: where policies lose speed, the perception models, the encoders, the labels that pretraining saves.",
+        ("report.losses", "report.representation", "report.driving", "report.labels"),
     ),
     CommandGroup(
         "competition",

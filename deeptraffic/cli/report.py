@@ -1,4 +1,4 @@
-"""`deeptraffic report ...`: tables, pages and figures about speed losses, perception models and encoders."""
+"""`deeptraffic report ...`: tables, pages and figures about speed losses, perception models, encoders and labels."""
 
 from pathlib import Path
 
@@ -41,6 +41,24 @@ def driving(runs: Path = RUNS, output: Path = PAGE, scale: float = SCALE, device
     settings = {"total_timesteps": max(1, round(DECISIONS * scale)), "device": device or "cpu"}
     driving_table(output / "driving.csv", runs / "driving", runs / "pretrain", settings)
     results.print(f"{output / 'driving.csv'}", highlight=False)
+
+
+def labels(
+    runs: Path = RUNS,
+    output: Path = PAGE,
+    scale: float = typer.Option(1.0, help="Fraction of the data and epochs of pretraining."),
+    seeds: int = typer.Option(3, min=1, help="Seeds of every pretraining and student; intervals need at least two."),
+    frozen: bool = typer.Option(False, help="Train students with frozen encoders, too."),
+    missing: bool = typer.Option(True, help="Train missing students; --no-missing draws the table that exists."),
+) -> None:
+    """Measure how many labelled decisions pretraining saves: table, page and figure. Resumes."""
+    from agents.analysis.label_efficiency import BUDGETS, TABLE, label_curve, read_table, write_page
+
+    output.mkdir(parents=True, exist_ok=True)
+    if missing:
+        label_curve(output / TABLE, runs, seeds, BUDGETS if frozen else (), scale=scale)
+    for file in (output / TABLE, *write_page(read_table(output / TABLE), output)):
+        results.print(f"{file}", highlight=False, soft_wrap=True)
 
 
 def losses(

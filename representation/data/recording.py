@@ -123,6 +123,24 @@ def observe(rules: Rules, states: NDArray[Any], observation: ObservationLike) ->
     return _joined(pieces, states.shape)
 
 
+def observe_runs(recording: Recording, observation: ObservationLike) -> Any:
+    """Return what the ego vehicle observed at the decisions of each run, (R, T + 1, *observation), or a dict of such.
+
+    Unlike `observe`, which takes every state for the first of an episode, it follows the runs: stacks hold the
+    decisions before, and a delayed observation is late.
+    """
+    config, states = make_observation(observation), recording.states
+    sim = Simulator(recording.rules, len(states))
+    observer = Observer(recording.rules, config, sim.num_envs)
+    pieces = []
+    for t in range(states.shape[1]):
+        sim.games[:] = states[:, t]
+        pieces.append(observer.observe(sim, None, recording.actions[:, t - 1] if t else None))
+    if isinstance(pieces[0], dict):
+        return {name: np.stack([piece[name] for piece in pieces], 1) for name in pieces[0]}
+    return np.stack(pieces, 1)
+
+
 def _joined(pieces: list[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
     return np.concatenate(pieces).reshape(*shape, *pieces[0].shape[1:])
 
