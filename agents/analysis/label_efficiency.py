@@ -32,12 +32,15 @@ from deeptraffic.envs.arguments import MAX_STEPS
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.figure import curve_style, empty_figure, label_counts, save_figure, style_axes
 from deeptraffic.run_dir import source_commit, write_atomically, write_json
+from representation.beyond.pretraining.experiment import RUNS as UNLABELLED_RUNS
+from representation.beyond.pretraining.experiment import Pretraining
 from representation.catalog import folder_name, pretrain
+from representation.data.recording import RecordingConfig
 from representation.experiment import PooledMetric
 
 PRETRAININGS = ("none", "autoencoder", "masked", "next-latent", "contrastive")
 FINE_TUNED, FROZEN = "fine-tuned", "frozen"
-ROUNDS, SEEDS, RUNS, FIGURE_DPI = 5, 3, 500, 160
+ROUNDS, RUNS, FIGURE_DPI = 5, 500, 160
 # of `agents.algorithms.distil.config.DistilConfig`: small minibatches, so that a small budget has enough steps
 STUDENT = {"batch_size": 128, "learning_rate": 2e-3, "learning_rate_end": 6e-5, "buffer_rounds": ROUNDS}
 SCORE = "reporting.json"  # in a run's evaluation folder
@@ -63,13 +66,13 @@ class Budget:
         return ROUNDS * self.num_envs * MAX_STEPS
 
 
-BUDGETS = (Budget(9, 8), Budget(30, 5), Budget(90, 3), Budget(299, 1))
+BUDGETS = (Budget(9, 8), Budget(30, 4), Budget(90, 2), Budget(299, 1))
 
 
 def label_curve(
     output: str | Path,
     folder: str | Path = "runs",
-    seeds: int = SEEDS,
+    seeds: Sequence[int] = range(3),
     frozen: Sequence[Budget] = (),
     budgets: Sequence[Budget] = BUDGETS,
     scale: float = 1.0,
@@ -85,9 +88,9 @@ def label_curve(
     """
     folder, quiet, lines = Path(folder), Console(quiet=True), []
     asked = [(FINE_TUNED, budget) for budget in budgets] + [(FROZEN, budget) for budget in frozen]
-    total = seeds * len(PRETRAININGS) * len(asked)
+    total = len(seeds) * len(PRETRAININGS) * len(asked)
     with CountedProgress("label efficiency", "students", "...", total, 0, console) as progress:
-        for seed in range(seeds):
+        for seed in seeds:
             for name in PRETRAININGS:
                 experiment = f"pretext-{name}"
                 source = folder / "pretrain" / folder_name(experiment, seed)
@@ -209,6 +212,9 @@ def write_page(lines: Sequence[Line], folder: Path) -> list[Path]:
         seeds=seeds,
         runs=RUNS,
         rounds=ROUNDS,
+        unlabelled=UNLABELLED_RUNS["train"] * RecordingConfig.decisions,
+        passes=Pretraining.config.epochs,
+        batch=Pretraining.config.batch_size,
         epochs=", ".join(str(budget.n_epochs) for budget in BUDGETS),
         minutes=f"{minutes:.0f}",
         figure=FIGURE,
@@ -223,12 +229,13 @@ HEAD = """# Does pretraining save labels?
 `deeptraffic report labels` makes this page: {seeds} seeds, {minutes} CPU minutes of training for the students.
 
 One encoder of images (`conv`, 8, 16 and 16 filters, 64 features; two grey images of 35 x 21 pixels, one decision apart)
-is pretrained without labels in five ways, each with the same initial weights, 30,000 unlabelled decisions of built-in
-policies, 6 epochs and batches of 128: `none` (random weights), `autoencoder`, `masked` (half of the blocks),
-`next-latent` (features after the action, by a target network) and `contrastive` (InfoNCE over successive decisions). A
-student is then distilled from `champion-solo` by DAgger in {rounds} rounds, each budget of labelled decisions anew, and
-fine-tunes the encoder. Passes after each round, {epochs} from the smallest budget to the largest, were chosen on tuning
-seeds, the same for all pretrainings.
+is pretrained without labels in five ways, each with the same initial weights, {unlabelled:,} unlabelled decisions of
+built-in policies, {passes} epochs and batches of {batch}: `none` (random weights), `autoencoder`, `masked` (half of the
+blocks), `next-latent` (features after the action, by a target network) and `contrastive` (InfoNCE over successive
+decisions). A student is then distilled from `champion-solo` by DAgger in {rounds} rounds, each budget of labelled
+decisions anew, and fine-tunes the encoder. Passes over its labels after each round, {epochs} from the smallest budget to
+the largest, are the same for all pretrainings; they were chosen on tuning runs of another training seed, those of the
+two largest budgets as the fewest that come near the end of the curve, because of their cost.
 
 Every value is the mean of {runs} reporting runs [mph], averaged over seeds; in brackets is the 95% interval of the
 difference to `none` (Student's t over seeds, paired by seed). A difference is **bold** where that interval excludes 0.
@@ -297,7 +304,7 @@ def save_curves(curves: Curves, path: Path) -> Path:
             _draw_curve(left, own, name, k)
         if own and name != "none":
             _draw_differences(right, own, name, k)
-    right.axhline(0.0, color=curve_style(0)["color"], lw=1.2)
+    right.axhline(0.0, color=curve_style(0)["color"], lw=1.2, zorder=1)
     for axes, label in ((left, "mean of reporting runs [mph]"), (right, "difference [mph]")):
         axes.set_xscale("log")
         axes.set_xticks(curves.labels)

@@ -56,7 +56,7 @@ def labels(
 
     output.mkdir(parents=True, exist_ok=True)
     if missing:
-        label_curve(output / TABLE, runs, seeds, BUDGETS if frozen else (), scale=scale)
+        label_curve(output / TABLE, runs, range(seeds), BUDGETS if frozen else (), scale=scale)
     for file in (output / TABLE, *write_page(read_table(output / TABLE), output)):
         results.print(f"{file}", highlight=False, soft_wrap=True)
 

@@ -52,11 +52,19 @@ def test_a_random_twin_has_the_normalisation_but_not_the_weights(driving: Record
     assert twin.digest() == random_copy(encoder).digest() != random_copy(encoder, seed=1).digest()
 
 
+def test_a_stack_of_frames_shows_the_decisions_before(driving: Recording) -> None:
+    encoder = DenseEncoder(spaces.Box(0, 255, (35, 21, 2), np.uint8), 8)
+    encoder.observed = {"kind": "two-frames", "height": 35, "width": 21}
+    obs = scenes_for(encoder, driving).obs.reshape(len(driving.states), -1, 35, 21, 2)
+    assert np.array_equal(obs[:, 1:, ..., 0], obs[:, :-1, ..., 1])
+    assert not np.array_equal(obs[:, 1:, ..., 0], obs[:, 1:, ..., 1])
+
+
 def test_an_encoder_that_does_not_say_what_it_observes_is_refused(driving: Recording) -> None:
     encoder = gaps_encoder()
     encoder.observed = None
     with pytest.raises(ValueError, match="has no known observation.*set encoder.observed"):
         scenes_for(encoder, driving)
     encoder.observed = {"kind": "grid"}
-    with pytest.raises(ValueError, match=r"reads observations of shape \(42,\), a scene has \(4, 60, 7\)"):
+    with pytest.raises(ValueError, match=r"reads observations of shape \(42,\), a scene of .*grid.* has \(4, 60, 7\)"):
         scenes_for(encoder, driving)

@@ -28,7 +28,7 @@ OBSERVED = {"kind": "two-frames", "height": 35, "width": 21}  # three pixels to 
 CHANNELS, FEATURES = (8, 16, 16), 64
 RUNS = {"train": 500, "validation": 40}
 WEIGHTS = "encoder.safetensors"
-PROBED_RUNS = 200
+PROBED_RUNS = 100
 
 
 def decisions(job: TrainingJob, split: str) -> Arrays:
@@ -52,7 +52,7 @@ class Pretraining(Experiment):
 
     paradigm = "beyond"
     objective: ClassVar[type[Objective] | None] = None
-    config = FitConfig(epochs=6, batch_size=128, learning_rate=1e-3, learning_rate_end=1e-4, patience=0)
+    config = FitConfig(epochs=4, batch_size=128, learning_rate=1e-3, learning_rate_end=1e-4, patience=0)
 
     def run(self, job: TrainingJob) -> ExperimentResult:
         """Pretrain, save the encoder, and probe its features."""

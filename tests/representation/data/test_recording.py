@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from deeptraffic.envs.gym_env import DeepTrafficEnv
 from deeptraffic.sim.engine import Simulator
-from representation.data.recording import Recording, RecordingConfig, observe, record
+from representation.data.recording import Recording, RecordingConfig, observe, observe_runs, record
 
 SMALL = RecordingConfig(runs=10, decisions=6)
 
@@ -47,6 +48,29 @@ def test_an_observation_is_that_of_the_environment() -> None:
     shown, _ = env.reset(seed=RecordingConfig(runs=1).seeds[0])
     recording = record(replace(SMALL, runs=1))
     assert np.array_equal(observe(recording.rules, recording.states[:, :1], "grid")[0, 0], shown)
+
+
+@pytest.mark.parametrize(
+    "observation",
+    [
+        {"kind": "grid", "temporal_window": 2},
+        {"kind": "gaps", "temporal_window": 1},
+        {"kind": "gaps", "latency": 2, "drop_rate": 0.3},
+        {"kind": "kinematics", "latency": 1},
+    ],
+    ids=["stack", "window", "late and lossy", "late parts"],
+)
+def test_observations_along_a_run_are_those_of_the_environment(observation: dict[str, Any]) -> None:
+    recording = record(replace(SMALL, runs=1))
+    seen = observe_runs(recording, observation)
+    env = DeepTrafficEnv(observation=observation)
+    shown, _ = env.reset(seed=SMALL.seeds[0])
+    for t in range(SMALL.decisions + 1):
+        parts = shown.items() if isinstance(shown, dict) else [("", shown)]
+        for name, part in parts:
+            assert np.array_equal(part, (seen[name] if name else seen)[0, t]), (name, t)
+        if t < SMALL.decisions:
+            shown = env.step(int(recording.actions[0, t]))[0]
 
 
 def test_observations_keep_the_shape_of_the_states_in_front(driving: Recording) -> None:
