@@ -43,11 +43,11 @@ EXPERIMENTS: dict[str, str] = {
     "memory-speed": "representation.beyond.experiments:MemorySpeed",
     "capsule-scene": "representation.beyond.experiments:CapsuleScene",
     "meta-learning": "representation.beyond.meta:MetaLearning",
-    "pretext-none": "representation.beyond.pretraining.experiment:NoPretraining",
-    "pretext-autoencoder": "representation.beyond.pretraining.experiment:AutoencoderPretraining",
-    "pretext-masked": "representation.beyond.pretraining.experiment:MaskedPretraining",
-    "pretext-next-latent": "representation.beyond.pretraining.experiment:NextLatentPretraining",
-    "pretext-contrastive": "representation.beyond.pretraining.experiment:ContrastivePretraining",
+    "pretext-none": "representation.beyond.pretraining:NoPretraining",
+    "pretext-autoencoder": "representation.beyond.pretraining:AutoencoderPretraining",
+    "pretext-masked": "representation.beyond.pretraining:MaskedPretraining",
+    "pretext-next-latent": "representation.beyond.pretraining:NextLatentPretraining",
+    "pretext-contrastive": "representation.beyond.pretraining:ContrastivePretraining",
 }
 
 

@@ -3,7 +3,7 @@
     deeptraffic report labels             # pretrains, trains and scores what is missing; the same command resumes
 
 An experiment `pretext-NAME` pretrains an encoder per seed on unlabelled decisions
-(`representation/beyond/pretraining/experiment.py`). Students of `deeptraffic train distil` are trained from it with
+(`representation/beyond/pretraining.py`). Students of `deeptraffic train distil` are trained from it with
 each budget of labelled decisions, those whose teacher values are used, and scored on reporting seeds. Students of the
 same seed share traffic, the order of minibatches, and the random weights from which pretraining started, so
 differences to no pretraining are paired by seed.
@@ -32,8 +32,8 @@ from deeptraffic.envs.arguments import MAX_STEPS
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.figure import curve_style, empty_figure, label_counts, save_figure, style_axes
 from deeptraffic.run_dir import source_commit, write_atomically, write_json
-from representation.beyond.pretraining.experiment import RUNS as UNLABELLED_RUNS
-from representation.beyond.pretraining.experiment import Pretraining
+from representation.beyond.pretraining import RUNS as UNLABELLED_RUNS
+from representation.beyond.pretraining import Pretraining
 from representation.catalog import folder_name, pretrain
 from representation.data.recording import RecordingConfig
 from representation.experiment import PooledMetric
@@ -233,9 +233,9 @@ is pretrained without labels in five ways, each with the same initial weights, {
 built-in policies, {passes} epochs and batches of {batch}: `none` (random weights), `autoencoder`, `masked` (half of the
 blocks), `next-latent` (features after the action, by a target network) and `contrastive` (InfoNCE over successive
 decisions). A student is then distilled from `champion-solo` by DAgger in {rounds} rounds, each budget of labelled
-decisions anew, and fine-tunes the encoder. Passes over its labels after each round, {epochs} from the smallest budget to
-the largest, are the same for all pretrainings; they were chosen on tuning runs of another training seed, those of the
-two largest budgets as the fewest that come near the end of the curve, because of their cost.
+decisions anew, and fine-tunes the encoder. Passes over its labels after each round, {epochs} from the smallest budget
+to the largest, are the same for all pretrainings; they were chosen on tuning runs of another training seed, for the two
+largest budgets among the few that their cost allows.
 
 Every value is the mean of {runs} reporting runs [mph], averaged over seeds; in brackets is the 95% interval of the
 difference to `none` (Student's t over seeds, paired by seed). A difference is **bold** where that interval excludes 0.

@@ -1,1 +1,1 @@
-"""Models beyond the six paradigms: attention, multimodal fusion, memory, capsules, transfer, meta-learning."""
+"""Beyond the six paradigms: attention, multimodal fusion, memory, capsules, transfer, meta-learning, pretraining."""

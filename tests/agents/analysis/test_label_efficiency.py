@@ -20,7 +20,7 @@ from agents.analysis.label_efficiency import (
     write_page,
 )
 from agents.run import RunFolder
-from representation.beyond.pretraining import experiment
+from representation.beyond import pretraining
 
 
 def test_budgets_are_those_of_the_page() -> None:
@@ -32,7 +32,7 @@ def test_every_student_is_a_line_and_is_not_trained_twice(
 ) -> None:
     monkeypatch.setattr(label_efficiency, "RUNS", 4)
     monkeypatch.setattr(label_efficiency, "PRETRAININGS", ("none", "masked"))
-    monkeypatch.setattr(experiment, "RUNS", {"train": 8, "validation": 8})
+    monkeypatch.setattr(pretraining, "RUNS", {"train": 8, "validation": 8})
     small = Budget(1, 1)
 
     def curve() -> list[Line]:

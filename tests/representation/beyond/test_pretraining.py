@@ -1,4 +1,6 @@
-"""Self-supervised objectives: their losses against arithmetic, and what they must not learn from."""
+"""Self-supervised pretraining: losses against arithmetic, and experiments that share weights and decisions."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,20 +8,25 @@ import torch
 from gymnasium import spaces
 from torch.nn import functional
 
-from representation.beyond.pretraining import model
-from representation.beyond.pretraining.model import (
+from representation.beyond import pretraining
+from representation.beyond.pretraining import (
     MOMENTUM,
+    OBSERVED,
     TEMPERATURE,
     Contrastive,
     MaskedReconstruction,
     NextLatent,
     Objective,
     Reconstruction,
+    decisions,
     shifted,
 )
+from representation.catalog import find_experiment
 from representation.encoder import Encoder
+from representation.experiment import TrainingJob, run_experiment
 from representation.fit import FitConfig, fit
 from representation.paradigms.convolutional.model import ConvEncoder
+from representation.registry import load_encoder
 
 SHAPE = (2, 20, 14)
 
@@ -102,7 +109,7 @@ def test_the_next_latent_depends_on_the_action(batch: dict[str, torch.Tensor]) -
 
 
 def test_contrastive_loss_is_info_nce(batch: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "shifted", lambda images: images)
+    monkeypatch.setattr(pretraining, "shifted", lambda images: images)
     objective = Contrastive(new_encoder())
     encoder = objective.encoder
     queries, keys = objective.query(encoder(batch["obs"])), objective.key(encoder(batch["next"]))
@@ -120,3 +127,34 @@ def test_images_are_shifted_along_the_road_alone() -> None:
     assert set((moved[:, 0, 4, 0] - 4).tolist()) == {-2.0, -1.0, 0.0, 1.0, 2.0}
     assert bool((moved == moved[:, :1, :, :1]).all())  # every channel and column alike
     assert moved.min() == 0 and moved.max() == 7  # the edge is repeated
+
+
+# --- experiments --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def few_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretraining, "RUNS", {"train": 8, "validation": 8})
+
+
+def test_decisions_are_followed_by_their_successors(tmp_path: Path, few_runs: None) -> None:
+    data = decisions(TrainingJob(tmp_path), "train")
+    obs, following = (data[name].reshape(8, 60, 2, 35, 21) for name in ("obs", "next"))
+    assert data["action"].shape == (480,)
+    assert np.array_equal(obs[:, 1:], following[:, :-1])
+    assert np.array_equal(obs[:, 1:, 0], obs[:, :-1, 1])  # a stack's older image is the newer one of the stack before
+    assert not np.array_equal(obs[:, 1:, 1], obs[:, :-1, 1])
+
+
+def test_pretraining_starts_from_the_weights_and_normalisation_of_none(tmp_path: Path, few_runs: None) -> None:
+    encoders = {}
+    for name in ("none", "masked"):
+        made = run_experiment(find_experiment(f"pretext-{name}"), TrainingJob(tmp_path / name, 0.02))
+        assert made.metrics[0].name == "probe: ego lane, macro-F1"
+        encoders[name] = load_encoder(tmp_path / name / made.weights[0])
+        assert encoders[name].observed == OBSERVED
+    assert torch.equal(encoders["none"].offset, encoders["masked"].offset)
+    assert encoders["none"].digest() != encoders["masked"].digest()
+    job = TrainingJob(tmp_path / "new", 0.02)
+    again = job.new(lambda: pretraining.new_encoder(decisions(job, "train")))
+    assert again.digest() == encoders["none"].digest()
