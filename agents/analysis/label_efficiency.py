@@ -11,7 +11,7 @@ differences to no pretraining are paired by seed.
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,8 @@ def label_curve(
         frozen: budgets that students with a frozen encoder are trained with, too
         scale: fraction of the data and epochs of pretraining
     """
-    folder, quiet, lines = Path(folder), Console(quiet=True), []
+    folder, quiet = Path(folder), Console(quiet=True)
+    lines: list[Line] = []
     asked = [(FINE_TUNED, budget) for budget in budgets] + [(FROZEN, budget) for budget in frozen]
     total = len(seeds) * len(PRETRAININGS) * len(asked)
     with CountedProgress("label efficiency", "students", "...", total, 0, console) as progress:
@@ -132,7 +133,7 @@ def _scored(run: RunFolder, config: TrainConfig, console: Console) -> Line:
         result = train(config, run.path, console)
         policy = load_policy(run.path)
         if isinstance(policy, StudentNetworkPolicy):  # torch reads the images of all runs at once, which is faster
-            policy = StudentPolicy(policy.config, policy.student, policy.label, policy.notes)
+            policy = StudentPolicy(policy.config, policy.student, policy.label, dict(policy.notes))
         score = evaluate_open(policy, config.road, runs=RUNS, seed_set="reporting")
         content = {
             "mean_mph": round(score.mean_mph, 3),
@@ -145,7 +146,7 @@ def _scored(run: RunFolder, config: TrainConfig, console: Console) -> Line:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _place(line: Line) -> tuple[Any, ...]:
+def _place(line: Mapping[str, Any]) -> tuple[str, int, int, int]:
     return line["encoder"], PRETRAININGS.index(line["pretraining"]), line["labels"], line["seed"]
 
 
@@ -266,17 +267,21 @@ def _cell(metric: PooledMetric, name: str) -> str:
     return f"{metric.mean:.2f}, {f'**{text}**' if low > 0 or high < 0 else text}"
 
 
+def _gain(metric: PooledMetric) -> float:
+    return metric.mean - float(np.mean(metric.baselines["none"]))
+
+
 def _verdict(curves: Curves) -> str:
     """Return which differences exclude 0, in words."""
     compared = {key: metric for key, metric in curves.points.items() if key[1] != "none" and metric.difference}
     found = [
         f"`{name}` {'helps' if metric.verdict == 'better' else 'hurts'} at {labels:,} labels ({way}, "
-        f"{metric.difference[0]:+.2f} mph)"  # type: ignore[index]
+        f"{_gain(metric):+.2f} mph)"
         for (way, name, labels), metric in compared.items()
         if metric.verdict != "tied"
     ]
     overall = [
-        f"`{name}` ({way}, {metric.difference[0]:+.2f} mph)"  # type: ignore[index]
+        f"`{name}` ({way}, {_gain(metric):+.2f} mph)"
         for (way, name), metric in curves.averages.items()
         if name != "none" and metric.difference and metric.verdict != "tied"
     ]

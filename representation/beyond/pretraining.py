@@ -116,7 +116,8 @@ class NextLatent(Objective):
         self.transition = nn.Sequential(nn.Linear(size + ACTIONS, units), nn.ReLU(), nn.Linear(units, size), nn.ReLU())
         self.projection = nn.Linear(size, size)
         self.predictor = nn.Linear(size, size)
-        self.target = copy.deepcopy(nn.ModuleList([encoder, self.projection])).requires_grad_(False)
+        self.target_encoder = copy.deepcopy(encoder).requires_grad_(False)
+        self.target_projection = copy.deepcopy(self.projection).requires_grad_(False)
 
     def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
         """Return (2 - 2 cos, the standard deviation of normalised targets: 0 where the features have collapsed)."""
@@ -125,18 +126,18 @@ class NextLatent(Objective):
         features = self.encoder.features(shifted(self.images(batch["obs"])))
         action = functional.one_hot(batch["action"], ACTIONS).float()
         predicted = self.predictor(self.projection(self.transition(torch.cat([features, action], 1))))
-        encoder, projection = self.target
         with torch.no_grad():
-            target = functional.normalize(projection(encoder.features(shifted(self.images(batch["next"])))), dim=1)
+            features = self.target_encoder.features(shifted(self.images(batch["next"])))
+            target = functional.normalize(self.target_projection(features), dim=1)
         cosine = (functional.normalize(predicted, dim=1) * target).sum(1)
         return (2.0 - 2.0 * cosine).mean(), {"spread": target.std(0).mean() * target.shape[1] ** 0.5}
 
     @torch.no_grad()
     def move_target(self) -> None:
-        """Move the target's weights a step towards the trained ones."""
-        own = nn.ModuleList([self.encoder, self.projection])
-        for target, parameter in zip(self.target.parameters(), own.parameters(), strict=True):
-            target.lerp_(parameter, 1.0 - MOMENTUM)
+        """Move the targets' weights a step towards the trained ones."""
+        for target, own in ((self.target_encoder, self.encoder), (self.target_projection, self.projection)):
+            for moved, parameter in zip(target.parameters(), own.parameters(), strict=True):
+                moved.lerp_(parameter, 1.0 - MOMENTUM)
 
 
 class Contrastive(Objective):
