@@ -170,12 +170,12 @@ class ConvDetection(Experiment):
     name, paradigm = "conv-detection", "convolutional network"
     summary = "Detects vehicles and their speeds in two frames of the road, and drives with the detections."
     source = "Long, Shelhamer and Darrell 2015, arXiv:1411.4038; Redmon et al. 2016, arXiv:1506.02640"
-    config = FitConfig(epochs=6, batch_size=32, learning_rate=2e-3, learning_rate_end=1e-5, patience=0)
+    config = FitConfig(epochs=5, batch_size=32, learning_rate=2e-3, learning_rate_end=1e-5, patience=0)
 
     def run(self, job: TrainingJob) -> ExperimentResult:
         """Train, compare cells with the truth on held-out runs, and drive on the reporting seeds."""
         train, validation, test = (
-            scenes(job, split, runs) for split, runs in (("train", 150), ("validation", 15), ("test", 60))
+            scenes(job, split, runs) for split, runs in (("train", 120), ("validation", 15), ("test", 60))
         )
         detector = job.new(lambda: GridDetector(train.rules.rows, train.rules.lanes))
         result = job.fit("detector", detector, train.arrays(), validation.arrays(), self.config)
@@ -221,7 +221,7 @@ class ConvDetection(Experiment):
 
     def _drive(self, job: TrainingJob, detector: GridDetector, rules: Rules, mean_speed: float) -> dict[str, F64]:
         """Return the mph of runs of the reporting seeds, by perception; the same runs for each."""
-        runs, first = job.scaled(100, least=4), job.seed * RUNS_OF_A_SEED
+        runs, first = job.scaled(60, least=4), job.seed * RUNS_OF_A_SEED
         seeds, sensor = SEED_SETS["reporting"][first : first + runs], Sensor()
         sights = {
             PERCEIVED: camera_perception(detector, rules, sensor),

@@ -10,7 +10,6 @@ section 3.
 Letters in shapes: B examples, H rows and W columns of cells, C channels, A = 5 actions.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -52,7 +51,9 @@ class GridPredictor(SavedModel):
         self.middle = nn.Conv2d(2 * width, 2 * width, (5, 3), padding=(2, 1))
         self.widen = nn.ConvTranspose2d(2 * width, width, (2, 1), (2, 1))
         self.last = nn.Conv2d(2 * width, width, (5, 3), padding=(2, 1))
-        self.read = zero_initialised(nn.Conv2d(width, CHANNELS, 1))
+        self.read = nn.Conv2d(width, CHANNELS, 1)
+        for weights in self.read.parameters():
+            nn.init.zeros_(weights)  # the first output is the prior
 
     def forward(self, grids: Tensor, actions: Tensor, expected: Tensor) -> Tensor:
         """Return (B, 4, H, W), as `likelihood.grid_nats` reads it; H is even.
@@ -60,7 +61,8 @@ class GridPredictor(SavedModel):
         grids: (B, 4, H, W); actions: (B,); expected: (B, 2, H, W), see `transitions`
         """
         assert grids.shape[1] == CHANNELS and grids.shape[2] % 2 == 0, f"{tuple(grids.shape)} is not (B, 4, 2n, W)"
-        read = torch.cat([grids, expected, action_planes(actions, grids)], 1)  # (B, 4 + 2 + A, H, W)
+        planes = functional.one_hot(actions, ACTIONS).to(grids.dtype)[:, :, None, None]  # (B, A, 1, 1)
+        read = torch.cat([grids, expected, planes.expand(-1, -1, *grids.shape[2:])], 1)  # (B, 4 + 2 + A, H, W)
         fine = torch.relu(self.first(read))  # (B, C, H, W)
         coarse = torch.relu(self.halve(fine))  # (B, 2C, H/2, W)
         coarse = torch.relu(self.middle(coarse))  # (B, 2C, H/2, W)
@@ -75,22 +77,20 @@ class GridPredictor(SavedModel):
 
     def predict(self, grids: F32, actions: NDArray[np.int64]) -> F32:
         """Return the expected next grids (B, 4, H, W): probabilities of marks, and speeds."""
-        rows = {"obs": grids, "action": actions, "expected": constant_velocity(grids, actions[:, None])[:, 0]}
-        return _in_pieces(self, rows, lambda b: expected_grid(self(b["obs"], b["action"], b["expected"])))
+        self.eval()
+        moved, device = constant_velocity(grids, actions[:, None])[:, 0], self.read.weight.device
+        with torch.no_grad():
+            pieces = [
+                self(*(torch.from_numpy(part[k : k + CHUNK]).to(device) for part in (grids, actions, moved))).cpu()
+                for k in range(0, len(grids), CHUNK)
+            ]
+        return expected_grid(torch.cat(pieces)).numpy()
 
 
 def transitions(grids: F32, actions: NDArray[np.int64], next_grids: F32) -> dict[str, Any]:
     """Return training data of `GridPredictor`: obs, action, next_obs and the constant-velocity forecast."""
     expected = constant_velocity(grids, actions[:, None])[:, 0]  # (B, 2, H, W)
     return {"obs": grids, "action": actions, "expected": expected, "next_obs": next_grids}
-
-
-def zero_initialised(layer: nn.Conv2d) -> nn.Conv2d:
-    """Return the layer with weights of 0, so that a network starts with its prior as output."""
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
 
 
 def over_prior(output: Tensor, expected: Tensor) -> Tensor:
@@ -101,30 +101,7 @@ def over_prior(output: Tensor, expected: Tensor) -> Tensor:
     return output + prior
 
 
-def action_planes(actions: Tensor, like: Tensor) -> Tensor:
-    """Return actions (B,) as one-hot planes (B, A, H, W)."""
-    one_hot = functional.one_hot(actions, ACTIONS).to(like.dtype)  # (B, A)
-    return one_hot[:, :, None, None].expand(-1, -1, *like.shape[2:])
-
-
-def _in_pieces(model: nn.Module, arrays: Mapping[str, Any], work: Any) -> F32:
-    model.eval()
-    count, device = len(next(iter(arrays.values()))), next(model.parameters()).device
-    with torch.no_grad():
-        pieces = [
-            work({name: torch.from_numpy(array[k : k + CHUNK]).to(device) for name, array in arrays.items()})
-            for k in range(0, count, CHUNK)
-        ]
-    return torch.cat(pieces).cpu().numpy()
-
-
 # --- metrics ----------------------------------------------------------------------------------------------------------
-
-
-def occupied_iou(probability: F32, true: F32, threshold: float = 0.5) -> float:
-    """Return the intersection over union of occupied cells, over all examples; arrays of one shape."""
-    named, taken = probability >= threshold, true >= 0.5
-    return float((named & taken).sum() / max(1, (named | taken).sum()))
 
 
 def occupied_bits(probability: F32, true: F32) -> float:
@@ -140,15 +117,3 @@ def calibrated(expected: F32, known: F32, true: F32) -> F32:
     """
     free, taken = (float(true[(known > 0.5) == is_taken].mean()) for is_taken in (False, True))
     return np.where(expected > 0.5, np.float32(taken), np.float32(free))
-
-
-def best_threshold(probability: F32, true: F32) -> float:
-    """Return the probability threshold of occupancy with the best IoU: of 0.1, 0.15, ... 0.6."""
-    options = np.linspace(0.1, 0.6, 11)
-    return float(options[np.argmax([occupied_iou(probability, true, option) for option in options])])
-
-
-def speed_rmse_mph(speeds: F32, true: F32) -> float:
-    """Return the RMSE [mph] of speeds (B, H, W) in the occupied cells of true grids (B, 4, H, W)."""
-    cars = true[:, OCCUPIED] > 0.5
-    return float(80.0 * np.sqrt(np.mean((speeds[cars] - true[:, SPEED][cars]) ** 2)))
