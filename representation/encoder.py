@@ -261,13 +261,6 @@ class Encoder(BaseFeaturesExtractor):
             return {name: as_float(observations[name], part) for name, part in parts.items()}
         return self.normalise(self.aligned(as_float(observations, self.observation_space)))
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Take the scalar offset of an image encoder saved before images were normalised for a constant frame."""
-        name = f"{prefix}offset"
-        if name in state_dict and state_dict[name].shape == ():
-            state_dict[name] = state_dict[name].expand(self.offset.shape)
-        super()._load_from_state_dict(state_dict, prefix, *rest)
-
     def _check_intact(self) -> None:
         if self.digest() != self._loaded_digest:
             raise RuntimeError(

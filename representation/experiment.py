@@ -216,8 +216,7 @@ class TrainingJob:
         asked: dict[str, Any] = {"epochs": self.scaled(config.epochs), "seed": self.seed, **self.settings}
         asked["epochs"] = max(1, round(part * asked["epochs"]))
         result = fit(model, train, validation, replace(config, **asked), self.folder / name, self.console, name)
-        before = result.earlier_seconds, result.earlier_cpu_seconds
-        self.earlier = (self.earlier[0] + before[0], self.earlier[1] + before[1])
+        self.earlier = (self.earlier[0] + result.earlier[0], self.earlier[1] + result.earlier[1])
         return result
 
     def tune(

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
@@ -93,7 +93,7 @@ class FitResult:
     epochs: completed passes; best_epoch: the one whose weights are kept, from 1
     validation_loss: of those weights
     curves: one dict per epoch, metrics train_* and validation_* by name
-    seconds, cpu_seconds: of all sessions; earlier_seconds, earlier_cpu_seconds: of those before this one
+    seconds, cpu_seconds: of all sessions; earlier: both, of the sessions before this one
     """
 
     epochs: int
@@ -102,8 +102,7 @@ class FitResult:
     curves: list[dict[str, float]]
     seconds: float
     cpu_seconds: float
-    earlier_seconds: float = 0.0
-    earlier_cpu_seconds: float = 0.0
+    earlier: tuple[float, float] = (0.0, 0.0)
 
     def summary(self, experiment: str) -> dict[str, Any]:
         """Return the summary of the training for a weights file."""
@@ -175,13 +174,9 @@ class _Loop:
     ) -> None:
         self.model, self.train, self.validation = model.to(config.device), train, validation
         self.config, self.folder, self.stop = config, folder, stop
+        adam: dict[str, Any] = {"betas": (config.beta1, 0.999), "weight_decay": config.weight_decay}
         self.optimizers = {
-            player: torch.optim.AdamW(
-                list(model.player_parameters(player)),
-                config.learning_rate,
-                betas=(config.beta1, 0.999),
-                weight_decay=config.weight_decay,
-            )
+            player: torch.optim.AdamW(list(model.player_parameters(player)), config.learning_rate, **adam)
             for player in model.players
         }
         self.epoch, self.best_epoch, self.best_loss = 0, 0, math.inf
@@ -295,10 +290,9 @@ class _Loop:
         torch.set_rng_state(state["noise"].cpu())
 
     def _check_same(self, path: Path, was: dict[str, Any]) -> None:
-        now = asdict(self.config)
-        changed = [name for name in now if was.get(name) != now[name] and name != "device"]
+        changed = {name: now for name, now in asdict(self.config).items() if was.get(name) != now and name != "device"}
         if changed:
-            listed = "; ".join(f"{name} was {was.get(name)!r}, now {now[name]!r}" for name in changed)
+            listed = "; ".join(f"{name} was {was.get(name)!r}, now {now!r}" for name, now in changed.items())
             raise ValueError(f"the training in {str(path.parent)!r} has other settings ({listed}); name another folder")
 
     def finish(self, title: str) -> None:
@@ -316,7 +310,7 @@ class _Loop:
     def result(self) -> FitResult:
         """Return the result of the training."""
         best = self.curves[self.best_epoch - 1]["validation_loss"]
-        return FitResult(self.epoch, self.best_epoch, best, self.curves, self.seconds, self.cpu_seconds, *self.earlier)
+        return FitResult(self.epoch, self.best_epoch, best, self.curves, self.seconds, self.cpu_seconds, self.earlier)
 
     def _note_time(self) -> None:
         now, cpu_now = time.perf_counter(), time.process_time()
@@ -329,39 +323,29 @@ class _Means:
     """Means of named metrics over minibatches, weighted by their example counts."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.counts: dict[str, int] = {}
+        self.sums: dict[str, tuple[float, int]] = {}
 
     def add(self, values: Mapping[str, Tensor], count: int) -> None:
         """Add one minibatch."""
         for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach()) * count
-            self.counts[name] = self.counts.get(name, 0) + count
+            total, examples = self.sums.get(name, (0.0, 0))
+            self.sums[name] = total + float(value.detach()) * count, examples + count
 
     def means(self) -> dict[str, float]:
         """Return the means so far."""
-        return {name: self.sums[name] / self.counts[name] for name in self.sums}
+        return {name: total / examples for name, (total, examples) in self.sums.items()}
 
 
 @contextmanager
 def epoch_bar(console: Console | None, epochs: int, title: str) -> Iterator[Callable[[int, Curve], None]]:
     """Show a progress bar on standard error, if it is a terminal; yield (epoch, metrics) -> None, which updates it."""
     console = console or Console(stderr=True)
-    columns = (
-        TextColumn(title),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("epochs, {task.fields[loss]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=epochs, loss="...")
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=epochs)
 
         def advance(epoch: int, line: Curve) -> None:
             losses = f"training {line['train_loss']:.4f}, validation {line['validation_loss']:.4f}"
-            bar.update(task, completed=epoch, loss=losses)
+            bar.update(task, completed=epoch, description=f"{title}: {losses}")
 
         yield advance
 

@@ -1,4 +1,4 @@
-"""Tables of the champions in CHAMPIONS.md, and of those that perceive on the first page.
+"""Tables of the champions in CHAMPIONS.md, and of those that perceive on the first page and that of perception.
 
 $ python -m agents.champions pages
 """
@@ -12,6 +12,7 @@ from agents.champions.registry import CHAMPIONS, FOLDER, PERCEPTION, Champion, S
 
 CHAMPIONS_PAGE = FOLDER / "CHAMPIONS.md"
 FIRST_PAGE = FOLDER.parent.parent / "README.md"
+ENCODERS_PAGE = FOLDER.parent.parent / "representation" / "README.md"
 END = "<!-- end of the table -->"
 UNKNOWN = "-"
 
@@ -61,7 +62,7 @@ def perception_table(champions: Mapping[str, Champion]) -> str:
 
 
 def encoders_table(champions: Mapping[str, Champion]) -> str:
-    """Return for the first page how each perception champion drives, beside its teacher, as a Markdown table."""
+    """Return how each perception champion drives, beside its teacher, as a Markdown table."""
     head = ["policy", "eye", "trained by", "mean [mph]", "its teacher, which sees the true cells"]
     lines = []
     for champion, scores in perceiving(champions):
@@ -79,6 +80,7 @@ TABLES = (
     ChampionTable(CHAMPIONS_PAGE, "<!-- table of champions -->", champions_table),
     ChampionTable(CHAMPIONS_PAGE, "<!-- table of perception champions -->", perception_table),
     ChampionTable(FIRST_PAGE, "<!-- table of encoders -->", encoders_table),
+    ChampionTable(ENCODERS_PAGE, "<!-- table of encoders -->", encoders_table),
 )
 
 

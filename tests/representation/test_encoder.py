@@ -20,7 +20,6 @@ from representation.fit import FitConfig, fit
 from representation.paradigms.autoencoder.decoders import DECODERS, make_decoder
 from representation.registry import ENCODERS, encoder_class, load_encoder, make_encoder
 from representation.supervised import Classifier
-from representation.weights import module_content, read_weights
 
 SPACES = ["vector", "gaps", "grid", "kinematics", "pixels", "two frames"]
 SMALL_PPO: dict[str, Any] = {"n_steps": 8, "batch_size": 16, "n_epochs": 1, "device": "cpu", "seed": 1}
@@ -178,17 +177,6 @@ def test_parts_of_a_dict_are_normalised_each_by_itself() -> None:
 def test_observations_of_another_shape_give_no_normalisation(dense: Encoder) -> None:
     with pytest.raises(ValueError, match=r"shape \(9, 41\) are not \(B, 42\)"):
         dense.fit_normalisation(np.zeros((9, 41)))
-
-
-def test_an_image_encoder_saved_before_images_were_normalised_comes_back_the_same() -> None:
-    encoder = make_encoder("conv", space_for("one"), 12)
-    tensors, facts = read_weights(encoder.content())
-    tensors["offset"] = torch.tensor(0.25)
-    old = load_encoder(module_content(tensors, facts))
-    assert old.offset.shape == FRAMES["one"]
-    assert torch.all(old.offset == 0.25)
-    encoder.offset.fill_(0.25)
-    assert np.array_equal(old.encode(some_frames("one")), encoder.encode(some_frames("one")))
 
 
 @pytest.mark.parametrize("trainable", [False, True])

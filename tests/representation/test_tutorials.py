@@ -1,7 +1,9 @@
-"""The tutorials: every notebook runs from top to bottom at a reduced size, and is stored with its outputs."""
+"""The tutorials: every notebook runs from top to bottom at a reduced size, is stored with its outputs, ends in mph."""
 
 import json
 import os
+import re
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -39,3 +41,19 @@ def test_a_tutorial_is_stored_with_its_pictures_and_without_errors_or_paths(path
     assert any("image/png" in output.get("data", {}) for output in outputs)
     assert all(output["output_type"] != "error" for output in outputs)
     assert len(text) < MAX_BYTES
+
+
+def printed(path: Path) -> str:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return "".join("".join(output.get("text", "")) for cell in cells for output in cell.get("outputs", []))
+
+
+def test_every_tutorial_ends_in_mph_on_the_same_runs_as_the_teacher() -> None:
+    teacher = [re.findall(r"^champion-solo, .*? ([\d.]+) mph$", printed(path), re.MULTILINE) for path in NOTEBOOKS]
+    assert len(teacher) == 6 and all(len(speeds) == 1 for speeds in teacher)
+    assert len({speeds[0] for speeds in teacher}) == 1, teacher
+
+
+def test_the_tutorials_lead_from_one_to_the_next() -> None:
+    for path, following in pairwise(NOTEBOOKS):
+        assert f"({following.name})" in path.read_text(encoding="utf-8")
