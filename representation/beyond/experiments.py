@@ -46,8 +46,8 @@ class AttentionLanes(Classification):
         "Classifies, from an unordered set of vehicles, which of the left, ego and right lanes are occupied ahead."
     )
     source = "Vaswani et al. 2017, arXiv:1706.03762, equation 1; Zaheer et al. 2017, arXiv:1703.06114"
-    runs = (250, 60, 150)
-    config = FitConfig(epochs=8, batch_size=32, learning_rate=3e-3, learning_rate_end=2e-4, patience=0)
+    runs = (350, 60, 150)
+    config = FitConfig(epochs=9, batch_size=32, learning_rate=3e-3, learning_rate_end=2e-4, patience=0)
     observed, is_normalised = {"kind": "kinematics", "nearest": NEAREST}, False
     classes = ("none", "right", "ego", "ego, right", "left", "left, right", "left, ego", "all")
     what = "occupied lanes ahead"
@@ -111,7 +111,7 @@ class CombinedSpeed(SpeedRegression):
     name, paradigm = "combined-speed", "beyond"
     summary = "Predicts the mean speed over the next five decisions from a grid of the road and the ego car's state."
     source = "Ngiam et al. 2011, Multimodal deep learning, ICML, section 3"
-    runs = (300, 60, 200)
+    runs = (400, 60, 200)
     config = FitConfig(epochs=6, batch_size=64, learning_rate=2e-3, learning_rate_end=2e-4, patience=0)
     caption = "Predicted speeds, and errors with a grid without speeds and the ego car's state, together and alone."
 
@@ -138,8 +138,8 @@ class MemorySpeed(HiddenSpeeds):
     name, paradigm = "memory-speed", "beyond"
     summary = "A neural Turing machine against a GRU: hidden speeds under a sensor that loses 30% of frames."
     source = "Graves, Wayne and Danihelka 2014, arXiv:1410.5401, equations 2-9"
-    runs = (120, 30, 150)
-    config = FitConfig(epochs=6, batch_size=8, learning_rate=3e-3, learning_rate_end=2e-4, patience=0)
+    runs = (160, 30, 150)
+    config = FitConfig(epochs=8, batch_size=8, learning_rate=3e-3, learning_rate_end=2e-4, patience=0)
     caption = "A neural Turing machine and a GRU estimate hidden speeds of held-out runs."
 
     def ways(self, sets: Sequence[Arrays]) -> dict[str, Way]:
@@ -158,8 +158,8 @@ class CapsuleScene(Classification):
         "Capsules against a convolutional network: the scene's class (free, following, boxed in, gaps) from a grid."
     )
     source = "Sabour, Frosst and Hinton 2017, arXiv:1710.09829, equations 1-2 and procedure 1"
-    runs = (300, 60, 200)
-    config = FitConfig(epochs=6, batch_size=64, learning_rate=2e-3, learning_rate_end=2e-4, patience=0)
+    runs = (400, 60, 200)
+    config = FitConfig(epochs=8, batch_size=64, learning_rate=2e-3, learning_rate_end=2e-4, patience=0)
     observed = {"kind": "grid", "patches_ahead": 20, "patches_behind": 8}
     caption = "Scenes of held-out runs by true and predicted class, and the scores of capsules and the baselines."
 
