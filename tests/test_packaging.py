@@ -44,7 +44,8 @@ def requirements() -> list[str]:
 def package_files() -> set[str]:
     """Every file which an installed DeepTraffic should have, relative to the root."""
     files = (path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file())
-    wanted = (path for path in files if path.suffix in DATA_SUFFIXES | {".py"} and "__pycache__" not in path.parts)
+    known = (path for path in files if path.suffix in DATA_SUFFIXES | {".py"} or path.name == "py.typed")
+    wanted = (path for path in known if "__pycache__" not in path.parts)
     return {path.relative_to(ROOT).as_posix() for path in wanted}
 
 
@@ -97,6 +98,11 @@ def test_wheel_holds_every_module_and_data_file_and_nothing_else(wheel: Path) ->
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert names == package_files()
+
+
+def test_packages_declare_that_they_are_typed(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:  # PEP 561
+        assert {f"{package}/py.typed" for package in PACKAGES} <= set(archive.namelist())
 
 
 def test_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:

@@ -44,11 +44,22 @@ class Group:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Statistics, and the files that show them."""
+    """Statistics, and the files that show them.
+
+    runs, seed_set: of every policy; access, epsilon: of the policies, by group
+    """
 
     groups: list[GroupStatistics]
     pairs: list[PairStatistics]
     files: list[Path]
+    runs: int
+    seed_set: str
+    access: dict[str, str]
+    epsilon: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {**asdict(self), "files": [str(file) for file in self.files]}
 
 
 def group_policies(scored: Sequence[tuple[str, Score]]) -> list[Group]:
@@ -76,15 +87,18 @@ def write_comparison(groups: Sequence[Group], folder: Path) -> Comparison:
     ]
     if any(group.folders for group in groups):
         files.append(save_curves(groups, folder / "curves.png"))
-    content = {
-        "runs": singles[0].runs,
-        "seed_set": groups[0].scores[0].seed_set,
-        "access": {group.name: group.scores[0].access for group in groups},
-        "groups": [asdict(single) for single in singles],
-        "pairs": [asdict(pair) for pair in pairs],
-    }
-    write_json(folder / "comparison.json", content)
-    return Comparison(singles, pairs, [*files, folder / "comparison.json"])
+    first = {group.name: group.scores[0] for group in groups}
+    comparison = Comparison(
+        singles,
+        pairs,
+        [*files, folder / "comparison.json"],
+        runs=singles[0].runs,
+        seed_set=groups[0].scores[0].seed_set,
+        access={name: score.access for name, score in first.items()},
+        epsilon={name: score.epsilon for name, score in first.items()},
+    )
+    write_json(folder / "comparison.json", comparison.to_json())
+    return comparison
 
 
 def _seedless_config(policy: str) -> TrainConfig | None:

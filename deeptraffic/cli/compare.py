@@ -38,22 +38,12 @@ def compare(
             scored.append((name, evaluate_open(policy, rules, other_agents, runs, seed_set, progress=progress)))
     comparison = write_comparison(group_policies(scored), output)
     if json:
-        print_json(_to_json(comparison))
+        print_json(comparison.to_json())
         return
     _print(comparison, runs, seed_set)
     for name, score in scored:
         if score.access != "contest":
             messages.print(f"{name} is {score.access}: it observes more than contest entries may.", highlight=False)
-
-
-def _to_json(comparison: "Comparison") -> dict:
-    from dataclasses import asdict
-
-    return {
-        "groups": [asdict(group) for group in comparison.groups],
-        "pairs": [asdict(pair) for pair in comparison.pairs],
-        "files": [str(file) for file in comparison.files],
-    }
 
 
 def _print(comparison: "Comparison", runs: int, seed_set: str) -> None:

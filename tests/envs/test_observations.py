@@ -249,6 +249,34 @@ def test_pixels_show_the_ego_car_where_it_is_and_have_the_chosen_size() -> None:
     assert grey.shape == (GAMES, 84, 84, 1)
 
 
+def test_a_view_is_the_part_of_the_image_around_the_ego_car() -> None:
+    sim = driven(RULES_2018, 5)
+    whole = Observer(RULES_2018, make_observation("pixels", height=70, width=28), GAMES).observe(sim)
+    view = {"view_side": 1, "view_ahead": 20, "view_behind": 6}
+    observer = Observer(RULES_2018, make_observation("pixels", height=70, width=28, **view), GAMES)
+    seen = observer.observe(sim)
+    assert observer.space.shape == seen.shape[1:] == (26, 12, 3)  # 10 px to a row, 5 px to a column
+    padded = np.zeros((GAMES, 170, 128, 3), np.uint8)
+    padded[:, 50:120, 50:78] = whole
+    for game in range(GAMES):
+        x, y = sim.state.x[game, 0], sim.state.y[game, 0]
+        top, left = 50 + int(np.rint(y / 10)) - 20, 50 + int(np.rint((x + 7.5) / 5)) - 6
+        np.testing.assert_array_equal(seen[game], padded[game, top : top + 26, left : left + 12])
+    far = Observer(RULES_2018, make_observation("pixels", height=70, width=28, view_ahead=20), GAMES).observe(sim)
+    assert far.shape == (GAMES, 20, 28, 3)  # one axis alone
+
+
+def test_a_view_of_the_whole_road_is_the_image_and_one_without_a_pixel_is_refused() -> None:
+    sim = driven(RULES_2018, 5)
+    plain, wide = (
+        Observer(RULES_2018, make_observation("pixels", **options), GAMES).observe(sim)
+        for options in ({}, {"view_side": 3, "view_ahead": 50, "view_behind": 20})
+    )
+    np.testing.assert_array_equal(plain, wide)
+    with pytest.raises(ValueError, match="a view of 1 cells by 1 lanes has no pixel in an image of 16 x 84"):
+        make_observation("pixels", height=16, view_ahead=1).space(RULES_2018)
+
+
 def test_full_is_the_whole_state() -> None:
     sim = driven(RULES_2018, 5)
     seen = Observer(RULES_2018, make_observation("full"), GAMES).observe(sim)

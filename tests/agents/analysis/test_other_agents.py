@@ -30,6 +30,7 @@ def test_the_greatest_median_is_best_and_the_mean_decides_between_equal_ones() -
     numbers = ScoresByNumber((score(0, [60.0, 90.0, 90.0]), score(1, [91.0, 91.0, 10.0]), score(2, [50.0, 91.0, 92.0])))
     assert numbers.best.other_agents == 2
     listed = numbers.to_json()
+    assert [line["epsilon"] for line in listed["scores"]] == [0.0] * 3
     assert listed["best"] == 2 and [line["median_mph"] for line in listed["scores"]] == [90.0, 91.0, 91.0]
 
 
