@@ -53,7 +53,7 @@ class Comparison:
     pairs: list[PairStatistics]
     files: list[Path]
     runs: int
-    seed_set: str
+    seed_set: str | None
     access: dict[str, str]
     epsilon: dict[str, float]
 
