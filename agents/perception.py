@@ -13,9 +13,16 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from gymnasium import spaces
 
+from deeptraffic.envs.observations import Observation
+from deeptraffic.envs.observations.observation import FrameObservation
+from deeptraffic.policies.base import EnvObservation
+from deeptraffic.policies.layers import Reshape, Scale
+from deeptraffic.policies.torch_export import NetworkBuilder
 from deeptraffic.settings import Checked, boolean, integer
+from deeptraffic.sim.rules import RoadConfig, Sensor
 
 NONE = "none"  # no encoder: the agent's own layers read the observation
 WEIGHTS_SUFFIX = ".safetensors"
@@ -127,3 +134,32 @@ def rebuild(observation_space: spaces.Space, plan: EncoderConfig) -> Any:
 
     encoder = make_encoder(plan.name, observation_space, plan.features_dim, **plan.architecture)
     return encoder.freeze() if plan.is_frozen else encoder
+
+
+# --- policy files -----------------------------------------------------------------------------------------------------
+
+
+def file_observation(observation: Observation, road: RoadConfig) -> Sensor | EnvObservation:
+    """Return what a policy file observes for a network on this: the sensor's cells where layers compute the rest."""
+    rules = road.build()
+    if observation.layers(rules) is not None and not observation.temporal_window:
+        return observation.sensor
+    return observation.by_name(rules)
+
+
+def add_encoder(network: NetworkBuilder, encoder: Any, observation: Observation) -> bool:
+    """Append the layers of a policy file that compute an encoder's features; False if no policy file can hold it."""
+    if isinstance(encoder.observation_space, spaces.Dict):
+        return encoder.reads_dicts and encoder.add_layers(network)
+    is_image = isinstance(observation, FrameObservation)
+    if is_image and not encoder.reads_images:
+        return False
+    scale, offset = encoder.scale.cpu().numpy(), encoder.offset.cpu().numpy()
+    if is_image:
+        offset = offset.transpose(1, 2, 0)  # channels last, as policy files have them
+    unit = 255.0 if encoder.observation_space.dtype == np.uint8 else 1.0
+    factor = np.broadcast_to(1.0 / (unit * scale), offset.shape)
+    network.add(Scale(), {"factor": factor.ravel(), "offset": (-offset / scale).ravel()})
+    if is_image:
+        network.add(Reshape(shape=offset.shape))
+    return encoder.add_layers(network)

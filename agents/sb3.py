@@ -18,32 +18,37 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from torch import Tensor, nn
 
 from agents.algorithm import Algorithm, Learner, NetworkConfig, Notes
 from agents.config import TrainConfig
 from agents.export import TORCH, TrainedPolicy, Weights, reads_cells
 from agents.lane_network import LaneFeatures
-from agents.perception import encoder_kwargs
+from agents.perception import add_encoder, encoder_kwargs, file_observation
 from agents.registry import ALGORITHMS
 from agents.sb3_learner import SB3Learner
 from agents.team_env import TeamVecEnv
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
-from deeptraffic.policies.base import Policy
-from deeptraffic.sim.rules import RoadConfig
-from deeptraffic.sim.state import I64
+from deeptraffic.policies.base import EnvObservation, Policy
+from deeptraffic.policies.network import Network
+from deeptraffic.policies.network_policy import NetworkPolicy, input_size
+from deeptraffic.policies.torch_export import NetworkBuilder, sb3_network
+from deeptraffic.sim.rules import RoadConfig, Sensor
+from deeptraffic.sim.state import F64, I64
+from representation.encoder import Encoder
 
 
 class TorchPolicy(Policy):
-    """Takes the most likely action of a network that no policy file holds: of images or vehicle lists, or recurrent.
+    """Takes the most likely action of a network as torch computes it: of images or vehicle lists, or recurrent.
 
     config: of the run that trained the network; notes: short facts about the network
     observation: the `Observation` that it reads
+    values: logits of an actor, or action values; None for a recurrent network
     """
 
     def __init__(self, config: TrainConfig, network: BasePolicy, label: str, notes: Notes) -> None:
-        self.network, self.label, self.notes = network, label, notes
+        self.config, self.network, self.label, self.notes = config, network, label, notes
         self.rules, self.other_agents = config.road.rules, config.road.other_agents
         self.observation = config.observation
         self.memory: tuple[NDArray[np.float32], ...] = ()  # (layers, agents, units) each
@@ -57,10 +62,23 @@ class TorchPolicy(Policy):
     def act(self, obs: NDArray[Any] | dict[str, NDArray[Any]], agent_indices: I64) -> I64:
         """Return the actions (B,) for observations (B, ...) of kind `observation`."""
         self._grow(int(agent_indices.max(initial=-1)) + 1)
+        self.values = network_values(self.network, obs)
+        if self.values is not None:
+            return self.values.argmax(1)
         memory = tuple(part[:, agent_indices] for part in self.memory) or None  # (layers, B, units) each
         actions, after = self.network.predict(obs, memory, self.is_new[agent_indices], deterministic=True)
         self._store_memory(agent_indices, after)
         return np.asarray(actions, np.int64)
+
+    def as_network(self) -> NetworkPolicy | None:
+        """Return it as a network that a policy file can hold; None if none can."""
+        network, road = to_policy_network(self.network, self.config), self.config.road
+        if network is None:
+            return None
+        seen = file_observation(self.observation, road)
+        policy = NetworkPolicy(self.label, network, seen, 0, road.rules, road.other_agents)
+        policy.notes = self.notes
+        return policy
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """Return copies of the recurrent states."""
@@ -242,6 +260,43 @@ def network_kind(space: spaces.Space) -> str:
     if isinstance(space, spaces.Dict):
         return "MultiInputPolicy"
     return "CnnPolicy" if space.dtype == np.uint8 and len(space.shape or ()) == 3 else "MlpPolicy"
+
+
+# --- policies of whole networks ---------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def network_values(policy: BasePolicy, obs: NDArray[Any] | dict[str, NDArray[Any]]) -> F64 | None:
+    """Return an actor's logits or the action values (B, 5) for observations (B, ...); None for a recurrent network."""
+    policy.set_training_mode(False)
+    tensors, _ = policy.obs_to_tensor(obs)
+    network: Any = policy
+    if isinstance(policy, ActorCriticPolicy) and not hasattr(policy, "lstm_actor"):
+        values = network.get_distribution(tensors).distribution.logits
+    elif hasattr(network, "q_net"):
+        values = network.q_net(tensors)
+    elif hasattr(network, "quantile_net"):
+        values = network.quantile_net(tensors).mean(1)
+    else:
+        return None
+    return values.cpu().numpy().astype(np.float64)
+
+
+def to_policy_network(policy: BasePolicy, config: TrainConfig) -> Network | None:
+    """Return an actor or a Q-network behind an encoder as the network of a policy file; None if no file can hold it."""
+    parts = sb3_network(policy)
+    observation, seen = config.observation, file_observation(config.observation, config.road)
+    is_open = observation.contest and isinstance(seen, EnvObservation)  # as a file it would be of an open observation
+    if not parts or is_open or not isinstance(parts[0], Encoder):
+        return None
+    network = NetworkBuilder(input_size(seen, 0))
+    for layer in (observation.layers(config.road.build()) or ()) if isinstance(seen, Sensor) else ():
+        network.add(layer)
+    if not add_encoder(network, parts[0], observation):
+        return None
+    for part in parts[1:]:
+        network.module(part)
+    return network.network()
 
 
 # --- reading the network ------------------------------------------------------------------------------------------

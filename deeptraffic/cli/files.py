@@ -87,14 +87,14 @@ def _find_file(name: str) -> "PolicyFile | Policy":
     """Return the policy file that a name stands for or that can be made of it; the policy itself where none can."""
     from agents.champions import registry
     from deeptraffic.policies.file import pack_convnetjs, read_policy
-    from deeptraffic.policies.network_policy import NetworkPolicy
 
     champion = registry.CHAMPIONS.get(name)
     path = registry.FOLDER / champion.file if champion and champion.planner is None else Path(name)
     if path.is_file():
         return pack_convnetjs(read_original(path)) if is_original(path) else read_policy(path)
     policy = load_policy(name)
-    return _pack(policy, None, "") if isinstance(policy, NetworkPolicy) else policy
+    network = policy.as_network()
+    return policy if network is None else _pack(network, None, "")
 
 
 def _print_facts(policy: "Policy", json: bool) -> None:
@@ -119,13 +119,11 @@ def _check_suffix(output: Path) -> None:
 
 
 def _network_policy(name: str, epsilon: float | None) -> "NetworkPolicy":
-    from deeptraffic.policies.network_policy import NetworkPolicy
-
-    policy = load_policy(name, epsilon=epsilon)
-    if not isinstance(policy, NetworkPolicy):
+    policy = load_policy(name, epsilon=epsilon).as_network()
+    if policy is None:
         raise ValueError(
-            f"{name!r} has no network over the sensor's cells, so no file can hold it; export an agent trained on "
-            "the observation vector or gaps"
+            f"{name!r} has no network that a policy file can hold; export an agent trained on the observation "
+            "vector or gaps, or behind an encoder such as conv"
         )
     return policy
 

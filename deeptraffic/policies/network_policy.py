@@ -367,6 +367,10 @@ class NetworkPolicy(Policy):
             self.activity = self.program.values()
         return actions
 
+    def as_network(self) -> "NetworkPolicy":
+        """Return itself."""
+        return self
+
     def note(self, actions: I64, agent_indices: I64) -> None:
         """Put actions (B,) that were carried out in place of its last ones into the temporal window."""
         if self.temporal_window:

@@ -1,6 +1,7 @@
 """Stable-Baselines3 models: their networks, exploration and export."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from agents.algorithms.dqn import PerEnvDQN
 from agents.config import TrainConfig
 from agents.export import TrainedPolicy
 from agents.sb3 import make_model, make_policy, make_vec_env, network_kind, network_weights
+from deeptraffic.evaluation.play import PolicyRunner
+from deeptraffic.policies.file import pack_network_policy, read_policy, write_policy
 
 Config = Callable[..., TrainConfig]
 
@@ -60,6 +63,55 @@ def test_a_policy_is_made_for_any_observation(small_config: Config, kind: str, s
     obs = env.reset()
     np.testing.assert_array_equal(policy.act(obs, np.arange(4)), model.predict(obs, deterministic=True)[0])
     assert policy.observation.kind == kind
+
+
+@pytest.mark.parametrize("algo", ["ppo", "a2c", "dqn", "qrdqn", "recurrent_ppo"])
+def test_a_whole_network_tells_the_values_of_its_choice(small_config: Config, algo: str) -> None:
+    config = small_config(algo, num_envs=64, kind="grid", **{"encoder.name": "conv", "total_timesteps": 64})
+    env = make_vec_env(config)
+    model = make_model(config, env)
+    policy = make_policy(model, config, "new")
+    actions = policy.act(env.reset(), np.arange(64))
+    if algo == "recurrent_ppo":
+        assert policy.values is None
+    else:
+        assert policy.values is not None and policy.values.shape == (64, 5)
+        np.testing.assert_array_equal(policy.values.argmax(1), actions)
+
+
+SEEN: dict[str, dict[str, Any]] = {
+    "frames": {"kind": "pixels", "height": 32, "width": 16, "temporal_window": 1, "encoder.name": "conv"},
+    "set": {"kind": "kinematics", "encoder.name": "attention", "encoder.features_dim": 8},
+    "gaps": {"kind": "gaps", "encoder.name": "dense"},
+}
+
+
+@pytest.mark.parametrize("algo", ["ppo", "dqn"])
+@pytest.mark.parametrize("settings", SEEN.values(), ids=SEEN)
+def test_a_network_behind_an_encoder_becomes_a_policy_file(
+    small_config: Config, algo: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    config = small_config(algo, num_envs=64, **settings)
+    env = make_vec_env(config)
+    model = make_model(config, env)
+    policy = make_policy(model, config, "new")
+    network = policy.as_network()
+    assert network is not None
+    write_policy(tmp_path / "new.safetensors", pack_network_policy(network))
+    file, sim = read_policy(tmp_path / "new.safetensors").policy(), env.batch.sim
+    expected = policy.act(env.reset(), np.arange(64))
+    actions = PolicyRunner(file, sim).decide(0)
+    assert policy.values is not None and file.values is not None
+    shift = policy.values - file.values  # an actor's logits are normalised by a constant
+    np.testing.assert_allclose(shift, np.broadcast_to(shift[:, :1], shift.shape), atol=1e-4)
+    lead = np.diff(np.sort(policy.values, 1)[:, -2:])[:, 0]
+    np.testing.assert_array_equal(actions[lead > 1e-4], expected[lead > 1e-4])
+
+
+def test_what_no_policy_file_holds_is_no_network(small_config: Config) -> None:
+    for settings in ({"kind": "pixels"}, {"kind": "gaps", "temporal_window": 1, "encoder.name": "dense"}):
+        config = small_config("ppo", num_envs=4, batch_size=16, **settings)
+        assert make_policy(make_model(config, make_vec_env(config)), config, "new").as_network() is None
 
 
 def test_each_env_explores_independently(small_config: Config) -> None:

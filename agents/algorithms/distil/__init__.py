@@ -1,11 +1,13 @@
 """Policy distillation by DAgger: a student learns a teacher's action probabilities in the states that it gets into.
 
     $ deeptraffic train distil --teacher champion-solo --encoder conv --obs two-frames -o runs/frames
+    $ deeptraffic train distil --preset frames -o runs/hinted              # with hints, an encoder made for roads
 
 The teacher observes what it was made for; the student observes what the run configures, through any encoder. In the
 first rounds the teacher acts, then the student; in every state the teacher tells the values of all actions
 (`agents.algorithms.distil.teacher`), and the student minimises the Kullback-Leibler divergence of its probabilities
-from their softmax, on all decisions of the last rounds.
+from their softmax, on all decisions of the last rounds. With hints (`hint_weight`) its last layers begin as the
+teacher's, and its features also learn what these read.
 
 Sources: Ross, Gordon and Bagnell 2011, "A reduction of imitation learning and structured prediction to no-regret online
 learning", arXiv:1011.0686 (DAgger); Rusu et al. 2016, "Policy Distillation", arXiv:1511.06295 (softmax of action values
@@ -27,6 +29,7 @@ from agents.algorithms.distil.student import Student, student_policy
 from agents.config import TrainConfig
 from agents.export import TORCH
 from deeptraffic.policies.base import Policy
+from deeptraffic.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,27 @@ class DistilAlgorithm(Algorithm):
         return student_policy(config, student, label, notes)
 
 
+# Two small images of the road. A filter of the first layer sees one lane, 4 columns of pixels; of the third, a whole
+# lane; of the fourth, all lanes around one. The maximum over lanes then selects the ego vehicle's. The sizes behind it
+# are champion-solo's, of which the features learn hints.
+FRAMES: Settings = {
+    "observation.kind": "two-frames",
+    "encoder.name": "conv",
+    "encoder.features_dim": 256,
+    "encoder.architecture": {
+        "channels": [12, 16, 48, 128],
+        "windows": [[4, 6, 2, 4, 1, 1], [5, 1, 1, 1, 2, 0], [35, 1, 1, 1, 0, 0], [1, 7, 1, 1, 0, 3]],
+        "reading": "max",
+    },
+    "hint_weight": 1.0,
+    "learning_rate": 2e-3,
+    "batch_size": 128,
+    "buffer_rounds": 4,
+    "total_timesteps": 240_128,
+    "evaluate_every": 120_064,
+    "evaluation_runs": 300,
+    "checkpoint_every": 120_064,
+}
 ALGORITHM = DistilAlgorithm(
     config=DistilConfig,
     defaults={
@@ -56,5 +80,5 @@ ALGORITHM = DistilAlgorithm(
         "evaluate_every": 68_608,
         "checkpoint_every": 68_608,
     },
-    presets={"fast": {"total_timesteps": 137_216}},
+    presets={"fast": {"total_timesteps": 137_216}, "frames": FRAMES},
 )

@@ -21,10 +21,10 @@ from agents.algorithms.distil.config import NO_MEMORY, DistilConfig
 from agents.config import TrainConfig
 from agents.lane_layers import lane_layers
 from agents.lane_network import LaneFeatures
-from agents.perception import encoder_kwargs
+from agents.perception import add_encoder, encoder_kwargs, file_observation
 from deeptraffic.envs.observations.observation import FrameObservation
 from deeptraffic.policies.base import EnvObservation, Policy
-from deeptraffic.policies.layers import Concat, Reshape, Scale, Slice
+from deeptraffic.policies.layers import Concat, Scale, Slice
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import NetworkPolicy, input_size
 from deeptraffic.policies.torch_export import NetworkBuilder
@@ -212,7 +212,8 @@ class StudentNetworkPolicy(NetworkPolicy):
 
     def __init__(self, config: TrainConfig, student: Student, network: Network, label: str, notes: Notes) -> None:
         window, road = int(student.last_action), config.road
-        super().__init__(label, network, file_observation(config), window, road.rules, road.other_agents)
+        seen = file_observation(config.observation, road)
+        super().__init__(label, network, seen, window, road.rules, road.other_agents)
         self.config, self.student, self.notes = config, student, notes
 
 
@@ -231,7 +232,7 @@ def to_policy_network(student: Student, config: TrainConfig) -> Network | None:
 
     The last action comes from a temporal window of 1, with which a policy file takes action 0 at its first decision.
     """
-    observation, seen = config.observation, file_observation(config)
+    observation, seen = config.observation, file_observation(config.observation, config.road)
     if observation.contest and isinstance(seen, EnvObservation):
         return None  # as a file it would be one of an open observation
     window = int(student.last_action)
@@ -254,14 +255,6 @@ def to_policy_network(student: Student, config: TrainConfig) -> Network | None:
     return network.network()
 
 
-def file_observation(config: TrainConfig) -> Sensor | EnvObservation:
-    """Return what a policy file of a run's student observes: the sensor's cells where its layers compute the rest."""
-    observation, rules = config.observation, config.road.build()
-    if observation.layers(rules) is not None and not observation.temporal_window:
-        return observation.sensor
-    return observation.by_name(rules)
-
-
 def _add_features(network: NetworkBuilder, student: Student, config: TrainConfig) -> bool:
     """Append what computes the features from the observation; False if no policy file can hold it."""
     features: Any = student.features
@@ -271,17 +264,4 @@ def _add_features(network: NetworkBuilder, student: Student, config: TrainConfig
             network.add(layer, tensors)
     if not isinstance(features, Encoder):
         return not isinstance(config.observation, FrameObservation)
-    is_image = isinstance(config.observation, FrameObservation)
-    if isinstance(features.observation_space, spaces.Dict):
-        return features.reads_dicts and features.add_layers(network)
-    if is_image and not features.reads_images:
-        return False
-    scale, offset = features.scale.cpu().numpy(), features.offset.cpu().numpy()
-    if is_image:
-        offset = offset.transpose(1, 2, 0)  # channels last, as policy files have them
-    unit = 255.0 if features.observation_space.dtype == np.uint8 else 1.0
-    factor = np.broadcast_to(1.0 / (unit * scale), offset.shape)
-    network.add(Scale(), {"factor": factor.ravel(), "offset": (-offset / scale).ravel()})
-    if is_image:
-        network.add(Reshape(shape=offset.shape))
-    return features.add_layers(network)
+    return add_encoder(network, features, config.observation)

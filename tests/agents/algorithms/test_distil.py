@@ -20,7 +20,7 @@ from agents.loader import load_policy
 from agents.planner import Planner, PlannerConfig, load_planner
 from agents.run import RunFolder
 from agents.trainer import make_learner, train
-from deeptraffic.envs.observations import Observer
+from deeptraffic.envs.observations import Observer, preset_of
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.policies.file import pack_policy, read_policy, write_policy
 from deeptraffic.policies.network_policy import NetworkPolicy
@@ -267,6 +267,15 @@ def test_the_features_learn_what_the_teachers_last_layers_read() -> None:
 def test_hints_that_the_teacher_cannot_give_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DistilLearner(distil_config(**{**HINTED, "teacher": "champion-solo", **settings}), True)
+
+
+def test_the_preset_of_frames_is_a_small_network_that_a_policy_file_holds() -> None:
+    config = build_config("distil", preset="frames", settings={"num_envs": 2})
+    learner = make_learner(config)
+    assert isinstance(learner, DistilLearner) and learner.last_layers is not None
+    network = to_policy_network(learner.student, config)
+    assert network is not None and network.parameters < 200_000 and network.multiplications < 1_000_000
+    assert preset_of(config.observation) == "two-frames"
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
