@@ -19,7 +19,8 @@ from agents.algorithm import Notes
 from agents.lane_layers import lane_layers
 from agents.perception import EncoderConfig
 from deeptraffic.envs.observations import Observation
-from deeptraffic.policies.layers import Dense, Layer, LayerNorm, Relu, Tanh
+from deeptraffic.policies.layer import Layer
+from deeptraffic.policies.layers import Dense, LayerNorm, Relu, Tanh
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.sim.rules import RoadConfig

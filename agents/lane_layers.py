@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.policies.layers import Conv2d, Flatten, Layer, Relu, Reshape
+from deeptraffic.policies.layer import Layer
+from deeptraffic.policies.layers import Conv2d, Flatten, Relu, Reshape
 from deeptraffic.sim.rules import RULES_2018, Sensor
 
 SPEED_GAIN = RULES_2018.empty / 4.0  # a cell's value times this is a car's speed in units of 80 mph

@@ -15,9 +15,11 @@ from agents.algorithms.distil.student import StudentNetworkPolicy, StudentPolicy
 from agents.export import Weights
 from agents.lane_layers import SPEED_GAIN, lane_layers
 from deeptraffic.policies.base import Policy
-from deeptraffic.policies.layers import Conv2d, Dense, Gaps, Layer, Relu, Tanh
+from deeptraffic.policies.layer import Layer
+from deeptraffic.policies.layers import Conv2d, Dense, Relu, Tanh
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import NetworkPolicy
+from deeptraffic.policies.sensor_layers import Gaps
 from deeptraffic.sim.rules import Sensor
 
 ACTIVATIONS: dict[type[Layer], str] = {Tanh: "tanh", Relu: "relu"}

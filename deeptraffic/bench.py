@@ -28,7 +28,8 @@ from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.policies.file import PolicyFile, pack_policy, policy_content, read_policy
-from deeptraffic.policies.layers import Dense, Layer, Relu
+from deeptraffic.policies.layer import Layer
+from deeptraffic.policies.layers import Dense, Relu
 from deeptraffic.policies.network import Network
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Action, RoadConfig, Sensor

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from deeptraffic.policies.base import EnvObservation
 from deeptraffic.policies.convnetjs.read import ConvNetJSFile
 from deeptraffic.policies.file_types import FROM_WEIGHTS, file_type
-from deeptraffic.policies.layers import Tensors
+from deeptraffic.policies.layer import Tensors
 from deeptraffic.policies.manifest import (
     MAX_FACTS,
     ActionRecord,

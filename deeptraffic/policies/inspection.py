@@ -18,9 +18,10 @@ from rich.text import Text
 from deeptraffic.policies import layers as v
 from deeptraffic.policies.file import PolicyFile
 from deeptraffic.policies.gaps import GAP_FEATURES
-from deeptraffic.policies.layers import Layer, size
+from deeptraffic.policies.layer import Layer, size
 from deeptraffic.policies.manifest import EnvObservationRecord, ObservationRecord
 from deeptraffic.policies.network import Network
+from deeptraffic.policies.sensor_layers import Gaps
 from deeptraffic.sim.rules import VEHICLE_CELLS, Sensor
 
 MAX_PANELS = 36
@@ -136,7 +137,7 @@ def first_layer(policy_file: PolicyFile) -> FirstLayer:
         if _keeps_places(layer):
             starts |= {number: starts[source]} if source in starts else {}
             gaps |= {number: 0} if source in gaps else {}
-        elif isinstance(layer, v.Gaps):
+        elif isinstance(layer, Gaps):
             gaps[number] = 0
         elif isinstance(layer, v.Slice) and source in starts and layer.start == 0:
             starts[number] = 0

@@ -7,7 +7,7 @@ unit adds several at once. Nothing here reorders a sum, skips a zero or fuses a 
 Columns of the table (`network.py` fills them): CODE, the layer's kind; INPUT and OUTPUT, where they start in `s`, and
 their sizes; WEIGHTS, where the layer's start in `w`; SECOND, where a second input starts; STATE, where the layer's
 starts in the agent's memory; WORK, room in `s` for intermediate results; and A to G, the operands that its class gives
-(`Layer.operands` in `layers.py`), which each kernel names in its first line.
+(`Layer.operands` in `layer.py`), which each kernel names in its first line.
 """
 
 import math
@@ -17,6 +17,7 @@ import numpy as np
 from deeptraffic.policies.exponential import erf, exp, sigmoid, tanh, tanh_convnetjs
 from deeptraffic.policies.gaps import gap_features
 from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.rules import FULL_SPEED
 
 CODE, INPUT, INPUT_SIZE, OUTPUT, OUTPUT_SIZE, WEIGHTS, SECOND, STATE, WORK, A, B, C, D, E, F, G = range(16)
 COLUMNS = 16
@@ -435,3 +436,43 @@ def gaps(op: np.ndarray, s: np.ndarray, w: np.ndarray) -> None:
     lanes_side, patches_ahead, patches_behind = op[A], op[B], op[C]
     cells, features = s[op[INPUT] : op[INPUT] + op[INPUT_SIZE]], s[op[OUTPUT] : op[OUTPUT] + op[OUTPUT_SIZE]]
     gap_features(cells, lanes_side, patches_ahead, patches_behind, w[op[WEIGHTS]], features)
+
+
+@compiled
+def cells(op: np.ndarray, s: np.ndarray, w: np.ndarray) -> None:
+    """Sensor's cells of predictions (rows, columns, 2); weight: empty."""
+    rows, columns, lanes_side, patches_ahead, patches_behind, own_row, has_scores = (
+        op[A],
+        op[B],
+        op[C],
+        op[D],
+        op[E],
+        op[F],
+        op[G],
+    )
+    length, lanes, scale = patches_ahead + patches_behind, 2 * lanes_side + 1, FULL_SPEED / w[op[WEIGHTS]]
+    own = columns // 2
+    if has_scores:
+        own = 0
+        for x in range(1, columns):
+            if s[op[SECOND] + x] > s[op[SECOND] + own]:
+                own = x
+    for r in range(length):
+        row = own_row - patches_ahead + r
+        for lane in range(lanes):
+            is_inside = 0 <= row < rows and 0 <= own - lanes_side + lane < columns
+            s[op[OUTPUT] + r * lanes + lane] = 1.0 if is_inside else 0.0
+    for lane in range(lanes):
+        x = own - lanes_side + lane
+        start = 0
+        while 0 <= x < columns and start < rows:
+            total, stop = 0.0, start
+            while stop < rows and s[op[INPUT] + 2 * (stop * columns + x)] > 0.0:
+                total += s[op[INPUT] + 2 * (stop * columns + x) + 1]
+                stop += 1
+            if stop > start:
+                speed = min(max(total / (stop - start), 0.0), 1.0) * scale
+                first = own_row - patches_ahead
+                for r in range(max(0, start - first), min(length, stop - first)):
+                    s[op[OUTPUT] + r * lanes + lane] = speed
+            start = stop + 1

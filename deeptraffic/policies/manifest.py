@@ -15,7 +15,8 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal, NoReturn
 
 from deeptraffic.policies.base import EnvObservation
-from deeptraffic.policies.layers import BIG, LAYER_KINDS, MAX_VALUE, Layer, check_keys, layer_from_json
+from deeptraffic.policies.layer import BIG, MAX_VALUE, Layer, check_keys, layer_from_json
+from deeptraffic.policies.layers import LAYER_KINDS
 from deeptraffic.policies.network import MAX_LAYERS
 from deeptraffic.policies.network_policy import ACTIONS, MAX_SEED, input_size
 from deeptraffic.settings import REQUIRED, check_value, choice, integer, real, reals

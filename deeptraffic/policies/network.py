@@ -15,7 +15,8 @@ import numpy as np
 
 from deeptraffic.policies import kernels as k
 from deeptraffic.policies import layers as v
-from deeptraffic.policies.layers import LAYER_KINDS, Layer, Shape, Tensors, size
+from deeptraffic.policies.layer import MAX_VALUE, Layer, Shape, Tensors, size
+from deeptraffic.policies.layers import LAYER_KINDS
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.state import F64, I64
 
@@ -89,8 +90,8 @@ class Network:
     def __post_init__(self) -> None:
         if not 1 <= len(self.layers) <= MAX_LAYERS:
             raise ValueError(f"number of layers must be in [1, {MAX_LAYERS}], got {len(self.layers)}")
-        if not 1 <= self.inputs <= v.MAX_VALUE:
-            raise ValueError(f"inputs must be an integer in [1, {v.MAX_VALUE}], got {self.inputs}")
+        if not 1 <= self.inputs <= MAX_VALUE:
+            raise ValueError(f"inputs must be an integer in [1, {MAX_VALUE}], got {self.inputs}")
         self._check_size()
         self._check_tensors()
 
@@ -106,8 +107,8 @@ class Network:
                 shape = layer.output_shape(given)
             except ValueError as error:
                 raise ValueError(f"layer {number}: {error}") from None
-            if not 0 < size(shape) <= v.MAX_VALUE:
-                raise ValueError(f"layer {number} ({layer.kind}) has {size(shape)} outputs, at most {v.MAX_VALUE}")
+            if not 0 < size(shape) <= MAX_VALUE:
+                raise ValueError(f"layer {number} ({layer.kind}) has {size(shape)} outputs, at most {MAX_VALUE}")
             shapes.append(shape)
         return shapes
 
@@ -255,7 +256,7 @@ CLIP, LAYER_NORM, LRN, RELU = (CODES[kind] for kind in ("clip", "layer_norm", "l
 LEAKY_RELU, ELU, TANH, SIGMOID = (CODES[kind] for kind in ("leaky_relu", "elu", "tanh", "sigmoid"))
 GELU, SOFTMAX, MAXOUT, DROPOUT = (CODES[kind] for kind in ("gelu", "softmax", "maxout", "dropout"))
 RNN, GRU, LSTM, ATTENTION = (CODES[kind] for kind in ("rnn", "gru", "lstm", "attention"))
-SET_POOL, DUELING, GAPS = (CODES[kind] for kind in ("set_pool", "dueling", "gaps"))
+SET_POOL, DUELING, GAPS, CELLS = (CODES[kind] for kind in ("set_pool", "dueling", "gaps", "cells"))
 PLAIN = (COPY, DENSE, RELU, TANH, SIGMOID, MAXOUT, DROPOUT, SCALE, GAPS)  # what `forward` knows where `extra` is None
 
 
@@ -325,3 +326,5 @@ def run_more(code: int, op: I64, s: F64, w: F64, memory: F64) -> None:
         k.set_pool(op, s)
     elif code == DUELING:
         k.dueling(op, s)
+    elif code == CELLS:
+        k.cells(op, s, w)

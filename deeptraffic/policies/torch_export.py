@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from deeptraffic.policies import layers as v
 from deeptraffic.policies.file import PolicyFile, pack_policy
-from deeptraffic.policies.layers import Layer, Shape, Tensors
+from deeptraffic.policies.layer import Layer, Shape, Tensors
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import input_size
 from deeptraffic.sim.rules import Sensor

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from deeptraffic.policies import layers as v
-from deeptraffic.policies.layers import Layer
+from deeptraffic.policies.layer import Layer
 from deeptraffic.policies.network import Network
+from deeptraffic.policies.sensor_layers import Gaps, SensorCells
 
 Array = np.ndarray
 Memory = dict[int, Array]
@@ -52,8 +53,10 @@ def apply(layer: Layer, given: list[Array], t: dict[str, Array], memory: Memory,
         return set_pool(x, given[1] if len(given) > 1 else np.ones(len(x)), layer.mode)
     if isinstance(layer, v.Dueling):
         return x.ravel()[0] + (given[1] - total(given[1]) / given[1].size)
-    if isinstance(layer, v.Gaps):
+    if isinstance(layer, Gaps):
         return gaps(layer, x)
+    if isinstance(layer, SensorCells):
+        return cells(layer, x, given[1] if len(given) > 1 else None)
     if isinstance(layer, v.LayerNorm | v.Lrn | v.Softmax | v.Maxout):
         return along(x, lambda row: across(layer, row, t))
     return pointwise(layer, x, t)
@@ -170,7 +173,7 @@ def pointwise(layer: Layer, x: Array, t: dict[str, Array]) -> Array:
 
 
 def recurrent(layer: v.Rnn | v.Gru | v.Lstm, x: Array, t: dict[str, Array], memory: Memory, number: int) -> Array:
-    """Cells with a state, which PyTorch calls h, and c behind it for the LSTM."""
+    """SensorCells with a state, which PyTorch calls h, and c behind it for the LSTM."""
     n = layer.hidden
     state = memory.setdefault(number, np.zeros(2 * n))
     h, c = state[:n], state[n:]
@@ -214,7 +217,7 @@ def set_pool(x: Array, mask: Array, mode: str) -> Array:
     return sums if mode == "sum" else sums / len(shown)
 
 
-def gaps(layer: v.Gaps, x: Array) -> Array:
+def gaps(layer: Gaps, x: Array) -> Array:
     """Six features per lane, as `deeptraffic/policies/gaps.py` lists them."""
     cells = x.reshape(-1, 2 * layer.lanes_side + 1)
     ahead, behind, to_share = layer.patches_ahead, layer.patches_behind, layer.empty / 4.0
@@ -235,3 +238,21 @@ def gaps(layer: v.Gaps, x: Array) -> Array:
             min(1.0, total(column)),
         ]
     return np.array(features)
+
+
+def cells(layer: SensorCells, x: Array, scores: Array | None) -> Array:
+    """The sensor's cells of an image of predictions, a vehicle at a time."""
+    rows, columns, _ = x.shape
+    road = np.ones((rows, columns))
+    for column in range(columns):
+        where = [row for row in range(rows) if x[row, column, 0] > 0]
+        for vehicle in np.split(where, np.flatnonzero(np.diff(where) > 1) + 1) if where else []:
+            speed = total(x[row, column, 1] for row in vehicle) / len(vehicle)
+            road[vehicle, column] = min(max(speed, 0.0), 1.0) * (4.0 / layer.empty)
+    own = columns // 2 if scores is None else int(np.argmax(scores))
+    window = np.zeros((layer.patches_ahead + layer.patches_behind, 2 * layer.lanes_side + 1))
+    for (r, s), _ in np.ndenumerate(window):
+        row, column = layer.row - layer.patches_ahead + r, own - layer.lanes_side + s
+        if 0 <= row < rows and 0 <= column < columns:
+            window[r, s] = road[row, column]
+    return window.ravel()

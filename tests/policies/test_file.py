@@ -27,7 +27,8 @@ from deeptraffic.policies.file import (
     read_policy,
     write_policy,
 )
-from deeptraffic.policies.layers import LAYER_KINDS, MAX_VALUE, Dense, Gru, Layer, Relu
+from deeptraffic.policies.layer import MAX_VALUE, Layer
+from deeptraffic.policies.layers import LAYER_KINDS, Dense, Gru, Relu
 from deeptraffic.policies.network import MAX_MEMORY, MAX_OPERATIONS, MAX_SCRATCH, Network
 from deeptraffic.sim.rules import Sensor
 

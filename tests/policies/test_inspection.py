@@ -9,8 +9,10 @@ from rich.console import Console
 
 from deeptraffic.policies.file import PolicyFile, pack_policy
 from deeptraffic.policies.inspection import describe, draw_first_layer, first_layer, summarise
-from deeptraffic.policies.layers import Clip, Conv2d, Dense, Gaps, Layer, Relu, Reshape, Scale, Slice
+from deeptraffic.policies.layer import Layer
+from deeptraffic.policies.layers import Clip, Conv2d, Dense, Relu, Reshape, Scale, Slice
 from deeptraffic.policies.network import Network
+from deeptraffic.policies.sensor_layers import Gaps
 from deeptraffic.sim.rules import Sensor
 
 SENSOR = Sensor(1, 3, 2)  # 15 cells

@@ -8,18 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeptraffic.policies.layers import (
-    LAYER_KINDS,
-    Clip,
-    Conv2d,
-    Dense,
-    Layer,
-    Lstm,
-    MaxPool,
-    Reshape,
-    Slice,
-    layer_from_json,
-)
+from deeptraffic.policies.layer import Layer, layer_from_json
+from deeptraffic.policies.layers import LAYER_KINDS, Clip, Conv2d, Dense, Lstm, MaxPool, Reshape, Slice
+from deeptraffic.policies.sensor_layers import SensorCells
 
 
 def values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
@@ -105,6 +96,12 @@ def test_sizes_bound_time_and_memory() -> None:
     assert (Lstm(hidden=8).memory([(4,)]), Lstm(hidden=8).operations([(4,)])) == (16, 4 * 8 * 12)
 
 
+def test_scores_of_other_columns_than_the_image_has_are_named() -> None:
+    layer = SensorCells(lanes_side=1, patches_ahead=3, patches_behind=1, row=2)
+    with pytest.raises(ValueError, match=r"4 columns need as many scores, not shape \(5,\)"):
+        layer.output_shape([(9, 4, 2), (5,)])
+
+
 def test_what_does_not_fit_its_input_is_named() -> None:
     for layer, shape, named in (
         (Reshape(shape=(2, 3)), (5,), "needs 6 values, not 5"),
@@ -112,6 +109,8 @@ def test_what_does_not_fit_its_input_is_named() -> None:
         (Slice(start=2, stop=6), (5,), "last axis of 5"),
         (Clip(low=1, high=0), (5,), "above high"),
         (MaxPool(kernel=(2, 2), stride=(1, 1), padding=(2, 0)), (5, 5, 1), "more than half"),
+        (SensorCells(lanes_side=1, patches_ahead=3, patches_behind=1, row=2), (9, 4, 3), "must have 2 channels"),
+        (SensorCells(lanes_side=1, patches_ahead=3, patches_behind=1, row=2), (72,), "an image"),
     ):
         with pytest.raises(ValueError, match=named):
             layer.output_shape([shape])

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from deeptraffic.policies import layers as v
-from deeptraffic.policies.layers import Layer
+from deeptraffic.policies.layer import Layer
 from deeptraffic.policies.network import CODES, Network
+from deeptraffic.policies.sensor_layers import Gaps, SensorCells
 
 spec = importlib.util.spec_from_file_location("policy_reference", Path(__file__).with_name("reference.py"))
 assert spec is not None and spec.loader is not None
@@ -19,6 +20,9 @@ spec.loader.exec_module(reference)
 IMAGE = v.Reshape(shape=(5, 4, 3))
 SET = v.Reshape(shape=(6, 8))
 MASK = (v.Slice(start=0, stop=48), v.Reshape(shape=(6, 8)), v.Slice(start=48, stop=54, inputs=(0,)))
+ROAD = v.Reshape(shape=(9, 4, 2))
+SCORES = (v.Slice(start=0, stop=72), ROAD, v.Slice(start=72, stop=76, inputs=(0,)))
+BEYOND = {"lanes_side": 3, "patches_ahead": 8, "patches_behind": 6, "row": 6, "empty": 7.0}  # the road on every side
 
 EXACT: dict[str, tuple[int, tuple[Layer, ...]]] = {
     "dense": (7, (v.Dense(outputs=9),)),
@@ -46,8 +50,10 @@ EXACT: dict[str, tuple[int, tuple[Layer, ...]]] = {
     "set pool max": (54, (*MASK, v.SetPool(mode="max", inputs=(2, 3)))),
     "set pool sum": (54, (*MASK, v.SetPool(mode="sum", inputs=(2, 3)))),
     "dueling": (7, (v.Dense(outputs=1), v.Dense(outputs=5, inputs=(0,)), v.Dueling(inputs=(1, 2)))),
-    "gaps": (60, (v.Gaps(lanes_side=1, patches_ahead=12, patches_behind=8),)),
-    "gaps, short sensor": (9, (v.Gaps(lanes_side=1, patches_ahead=3, patches_behind=0, empty=7.0),)),
+    "gaps": (60, (Gaps(lanes_side=1, patches_ahead=12, patches_behind=8),)),
+    "gaps, short sensor": (9, (Gaps(lanes_side=1, patches_ahead=3, patches_behind=0, empty=7.0),)),
+    "cells": (72, (ROAD, SensorCells(lanes_side=1, patches_ahead=5, patches_behind=3, row=5))),
+    "cells around the largest score": (76, (*SCORES, SensorCells(**BEYOND, inputs=(2, 3)))),
 }
 CLOSE: dict[str, tuple[int, tuple[Layer, ...]]] = {
     "lrn": (60, (IMAGE, v.Lrn(n=3, k=2.0, alpha=0.5, beta=0.75))),

@@ -10,7 +10,8 @@ from torch import nn
 
 import deeptraffic.policies
 from deeptraffic.policies.file import read_policy
-from deeptraffic.policies.layers import Gaps, Reshape
+from deeptraffic.policies.layers import Reshape
+from deeptraffic.policies.sensor_layers import Gaps
 from deeptraffic.policies.torch_export import NOTHING, READERS, SIMPLE, compare, from_torch
 from deeptraffic.sim.rules import Sensor
 

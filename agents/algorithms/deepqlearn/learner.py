@@ -43,7 +43,8 @@ from agents.algorithms.deepqlearn.network import (
 from agents.config import TrainConfig
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.file import PolicyFile, pack_policy, policy_content
-from deeptraffic.policies.layers import Dense, Layer, Relu, Sigmoid, Tanh
+from deeptraffic.policies.layer import Layer
+from deeptraffic.policies.layers import Dense, Relu, Sigmoid, Tanh
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import input_size
 from deeptraffic.sim.engine import Simulator

@@ -26,7 +26,8 @@ from deeptraffic.competition.sandbox.messages import Channel
 from deeptraffic.competition.sandbox.validation import facts_of, read_upload
 from deeptraffic.policies.convnetjs.write import write_convnetjs
 from deeptraffic.policies.file import PolicyFile, PolicyFileError, pack_policy, policy_content, read_policy
-from deeptraffic.policies.layers import Dense, Elu, Layer, Relu
+from deeptraffic.policies.layer import Layer
+from deeptraffic.policies.layers import Dense, Elu, Relu
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.sim.rules import Sensor

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from deeptraffic.envs.observations.observation import FlatObservation, Floats
 from deeptraffic.policies.gaps import GAP_FEATURES, gap_features
-from deeptraffic.policies.layers import Gaps, Layer
+from deeptraffic.policies.layer import Layer
+from deeptraffic.policies.sensor_layers import Gaps
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.observation import sense
 from deeptraffic.sim.rules import Rules, Sensor

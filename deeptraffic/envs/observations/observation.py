@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from deeptraffic.envs.observations.degradation import NO_RUN, Scene, WeakCells, Weakness
 from deeptraffic.envs.observations.history import Delay, FrameHistory, ObservationHistory
 from deeptraffic.policies.base import EnvObservation
-from deeptraffic.policies.layers import Layer
+from deeptraffic.policies.layer import Layer
 from deeptraffic.settings import Checked, choice, integer
 from deeptraffic.sim.engine import Simulator, run_in_chunks
 from deeptraffic.sim.rules import CONTEST_LANES_SIDE, MAX_LANES_SIDE, MAX_ROWS, Action, Rules, Sensor

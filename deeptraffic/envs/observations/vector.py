@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.envs.observations.observation import FlatObservation, Floats
-from deeptraffic.policies.layers import Layer
+from deeptraffic.policies.layer import Layer
 from deeptraffic.settings import choice
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.observation import sense

@@ -22,7 +22,7 @@ from deeptraffic.policies.convnetjs.effects import BrainSettings
 from deeptraffic.policies.convnetjs.evaluate import Script, evaluate
 from deeptraffic.policies.convnetjs.parse import ConvNetJSError, parse
 from deeptraffic.policies.convnetjs.values import UNDEFINED, JSObject, Unknown
-from deeptraffic.policies.layers import Layer, Tensors
+from deeptraffic.policies.layer import MAX_VALUE, Layer, Tensors
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import ACTIONS, NetworkPolicy, input_size
 from deeptraffic.sim.rules import MAX_LANES_SIDE, MAX_OTHER_AGENTS, MAX_ROWS, Sensor
@@ -30,7 +30,7 @@ from deeptraffic.sim.rules import MAX_LANES_SIDE, MAX_OTHER_AGENTS, MAX_ROWS, Se
 DEFAULT_TEMPORAL_WINDOW = 1.0  # of the library, where the file sets none
 DEFAULT_EPSILON = 0.01  # of the library at test time, where the file sets none
 FLOOR = -99999.0  # the library's pooling starts its search at this value
-MAX_VOL = v.MAX_VALUE
+MAX_VOL = MAX_VALUE
 
 
 @dataclass(frozen=True)

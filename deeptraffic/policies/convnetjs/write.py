@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from deeptraffic.policies import layers as v
 from deeptraffic.policies.gaps import GAP_FEATURES, SAFETY_AHEAD
-from deeptraffic.policies.layers import Layer
+from deeptraffic.policies.layer import Layer
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import ACTIONS, input_size
+from deeptraffic.policies.sensor_layers import Gaps
 from deeptraffic.sim.rules import FULL_SPEED, VEHICLE_CELLS, Sensor
 
 MAX_WEIGHTS = 2_000_000  # about 16 bytes each in the file
@@ -113,7 +114,7 @@ class _Unroller:
                 return self.finish(x, f"maxout:{layer.group}")
             case v.Dropout():
                 return self.apply(x, np.eye(self.size(x)) * layer.factor, 0.0)
-            case v.Gaps():
+            case Gaps():
                 return self.gaps(layer, x)
         matrix, offset = self.linear(number, layer)
         if len(given) == 1:
@@ -173,7 +174,7 @@ class _Unroller:
         offset = np.zeros(out_rows * out_columns * filters) + bias
         return matrix.reshape(out_rows * out_columns * filters, -1), offset
 
-    def gaps(self, layer: v.Gaps, x: Affine) -> Affine:
+    def gaps(self, layer: Gaps, x: Affine) -> Affine:
         """Lane gaps as one dense layer with relu, whose outputs the features are sums of."""
         if layer.empty != EMPTY:
             raise ValueError(
@@ -211,7 +212,7 @@ class _Unroller:
             )
 
 
-def _gap_units(layer: v.Gaps) -> tuple[Matrix, Matrix, Matrix]:
+def _gap_units(layer: Gaps) -> tuple[Matrix, Matrix, Matrix]:
     """The gap features of `gaps.py` as constant + features @ relu(units @ (cells, 1)).
 
     With c = 1 in a free cell and c <= SLOWEST_FREE in an occupied one, `1 + 2 (sum of c - k)` is 1 if k cells are free

@@ -16,7 +16,8 @@ from deeptraffic.envs.observations import make_observation
 from deeptraffic.evaluation.protocol import OFFICIAL, Protocol, evaluate_official, evaluate_open
 from deeptraffic.policies.base import EnvObservation
 from deeptraffic.policies.file import pack_policy, policy_content, read_policy
-from deeptraffic.policies.layers import Conv2d, Dense, Flatten, Gru, Layer, Relu, Reshape
+from deeptraffic.policies.layer import Layer
+from deeptraffic.policies.layers import Conv2d, Dense, Flatten, Gru, Relu, Reshape
 from deeptraffic.policies.network import Network
 from deeptraffic.sim.rules import RULES_2018
 

@@ -9,8 +9,9 @@ import pytest
 from deeptraffic.policies import layers as v
 from deeptraffic.policies.convnetjs.read import network_from_json, read_convnetjs
 from deeptraffic.policies.convnetjs.write import write_convnetjs
-from deeptraffic.policies.layers import Layer
+from deeptraffic.policies.layer import Layer
 from deeptraffic.policies.network import Network
+from deeptraffic.policies.sensor_layers import Gaps
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018, Sensor
 
@@ -66,7 +67,7 @@ FOLDED = {
         v.Dueling(inputs=(3, 4)),
     ),
     "gaps": (
-        v.Gaps(lanes_side=2, patches_ahead=12, patches_behind=6),
+        Gaps(lanes_side=2, patches_ahead=12, patches_behind=6),
         v.Dense(outputs=16),
         v.Relu(),
         v.Dense(outputs=5),
@@ -96,7 +97,7 @@ def test_folded_network_gives_the_same_values_and_actions(name: str) -> None:
 
 def test_gaps_of_a_sensor_that_sees_nothing_behind() -> None:
     sensor = Sensor(1, 9, 0)
-    gaps = v.Gaps(lanes_side=1, patches_ahead=9, patches_behind=0)
+    gaps = Gaps(lanes_side=1, patches_ahead=9, patches_behind=0)
     net = network(gaps, v.Dense(outputs=5), inputs=sensor.size)
     obs = seen(sensor)
     again = read_convnetjs(write_convnetjs(net, sensor), "again").network
