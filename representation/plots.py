@@ -6,7 +6,7 @@ by their speed, probabilities as opacity. All plots have 160 dots per inch.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
@@ -139,31 +139,35 @@ def save_clips(
     return save_plot(figure, path, colours=64)
 
 
-def save_detection(
-    image: NDArray[np.uint8],
-    true: NDArray[np.bool_],
-    seen: NDArray[np.bool_],
-    speeds: Mapping[str, float],
-    path: str | Path,
-) -> Path:
-    """Plot a frame (3, H, W), its true cells (R, L), detections right and wrong, and scores [mph] by perception."""
-    figure = empty_figure((9.0, 4.6))
-    grid = figure.add_gridspec(1, 5, width_ratios=(1.0, 1.0, 1.0, 0.1, 2.2))
-    mistakes = np.ones((*true.shape, 3))
-    for cells, colour in ((true & seen, BLUE), (true & ~seen, ORANGE), (seen & ~true, PURPLE)):
-        mistakes[cells] = to_rgb(colour)
-    plain = np.where(true[..., None], to_rgb(INK), 1.0)
-    images = {"frame": image.transpose(1, 2, 0), "true cells": plain, "detected cells": mistakes}
-    for place, (title, content) in enumerate(images.items()):
-        axes = figure.add_subplot(grid[place])
-        axes.imshow(content, aspect="auto", interpolation="nearest")
-        axes.set_title(title, fontsize=10, color=INK)
-        axes.set_xticks([], [])
-        axes.set_yticks([], [])
-    axes.set_xlabel("blue correct, orange missed,\npurple false", fontsize=8)
-    axes = figure.add_subplot(grid[4])
-    style_axes(axes, "Score by perception")
-    draw_bars(axes, speeds, next(iter(speeds)), "median [mph]")
+class Detected(NamedTuple):
+    """A scene: its name, image (H, W, 3), true and detected occupied cells (R, L)."""
+
+    name: str
+    image: NDArray[np.uint8]
+    true: NDArray[np.bool_]
+    found: NDArray[np.bool_]
+
+
+def save_detections(scenes: Sequence[Detected], path: str | Path) -> Path:
+    """Plot for each scene its image, its true cells, and the detected ones, right and wrong."""
+    figure = empty_figure((3.1 * len(scenes), 5.0))
+    widths = [1.0, 1.0, 1.0, 0.3] * len(scenes)
+    grid = figure.add_gridspec(1, len(widths) - 1, width_ratios=widths[:-1])
+    for k, scene in enumerate(scenes):
+        true, found, mistakes = scene.true, scene.found, np.ones((*scene.true.shape, 3))
+        for cells, colour in ((true & found, BLUE), (true & ~found, ORANGE), (found & ~true, PURPLE)):
+            mistakes[cells] = to_rgb(colour)
+        plain = np.where(true[..., None], to_rgb(INK), 1.0)
+        images = {scene.name: scene.image, "true cells": plain, "detected": mistakes}
+        for place, (title, content) in enumerate(images.items()):
+            axes = figure.add_subplot(grid[4 * k + place])
+            axes.imshow(content, aspect="auto", interpolation="nearest")
+            axes.set_title(title, fontsize=9, color=INK)
+            axes.set_xticks([], [])
+            axes.set_yticks([], [])
+    meanings = ((BLUE, "detected"), (ORANGE, "missed"), (PURPLE, "false"))
+    handles = [Patch(color=colour, label=label) for colour, label in meanings]
+    figure.legend(handles=handles, loc="lower center", ncols=3, frameon=False, fontsize=9)
     return save_plot(figure, path)
 
 

@@ -48,6 +48,7 @@ COMMANDS: tuple[str | CommandGroup, ...] = (
     "watch.play",
     "files.export",
     "files.import_",
+    "files.join",
     "files.inspect",
     "represent.pretrain",
     "represent.probe",

@@ -1,4 +1,4 @@
-"""The commands `export`, `import` and `inspect`: policy files, and files of the original game."""
+"""The commands `export`, `import`, `join` and `inspect`: policy files, and files of the original game."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +56,28 @@ def export(
         _report(output, packed, json)
     elif original is not None:
         _export_original(network_policy, original, label, check, json)
+
+
+def join(
+    weights: Path = typer.Argument(..., help="Weights file of a perception model."),
+    policy: str = typer.Argument(..., help=POLICY_HELP),
+    output: Path = typer.Option(..., "--output", "-o", help="The policy file to write (.safetensors)."),
+    obs: str | None = typer.Option(None, help="Observation, of the same shape.", show_default="the model's own"),
+    label: str | None = typer.Option(None, help="Name of the written policy.", show_default=OWN),
+    author: str = typer.Option("", help="Author of the policy."),
+    json: bool = typer.Option(False, "--json", help="Print one JSON object about the file."),
+) -> None:
+    """Put a perception model in front of a policy over the sensor's cells, as one policy file."""
+    from agents.join import join as join_policies
+    from deeptraffic.envs.observations import make_observation
+    from deeptraffic.policies.file import write_policy
+    from representation.perception import load_perception
+
+    _check_suffix(output)
+    observation = make_observation(obs) if obs is not None else None
+    packed = _pack(join_policies(load_perception(weights), load_policy(policy), observation, label), label, author)
+    write_policy(output, packed)
+    _report(output, packed, json)
 
 
 def inspect(
