@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from deeptraffic.envs.observations import Observation, make_observation
 from deeptraffic.policies.base import Policy
+from deeptraffic.policies.layers import Concat, Reshape, Slice
 from deeptraffic.policies.torch_export import NetworkBuilder
 from deeptraffic.sim.rules import FULL_SPEED, RULES_2018, Sensor
 from deeptraffic.sim.state import F64, I64
@@ -107,6 +108,21 @@ class PerceptionModel(SavedModel):
     def perceive(self, obs: NDArray[Any]) -> F64:
         """Return the sensor's cells (N, D) of observations (N, ...), as the layers of a policy file give them."""
         return sensor_cells(self.cells(obs), self.sensor, RULES_2018, self.row)
+
+
+def pairs_of_rows(maps: Tensor) -> Tensor:
+    """Return predictions (N, 2, R, L) of maps (N, 4, R / 2, L): two predictions for each of two rows."""
+    return maps.unflatten(1, (2, 2)).permute(0, 2, 3, 1, 4).flatten(2, 3)
+
+
+def add_pairs(network: NetworkBuilder, lanes: int) -> None:
+    """Append the layers of a policy file for `pairs_of_rows`: from maps (R / 2, L, 4) to (R, L, 2)."""
+    maps, pairs = len(network.layers), network.shape[0]
+    for start in (0, 2):  # the two rows of each pair one below the other
+        network.add(Slice(start=start, stop=start + 2, inputs=(maps,)))
+        network.add(Reshape(shape=(pairs, 2 * lanes)))
+    network.add(Concat(inputs=(maps + 2, maps + 4)))
+    network.add(Reshape(shape=(2 * pairs, lanes, 2)))
 
 
 def load_perception(path: str | Path) -> PerceptionModel:

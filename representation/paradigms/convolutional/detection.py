@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deeptraffic.policies.layers import Concat, Flatten, LayerNorm, Reshape, Scale, Slice
+from deeptraffic.policies.layers import Flatten, LayerNorm, Reshape, Scale, Slice
 from deeptraffic.policies.sensor_layers import SensorCells
 from deeptraffic.policies.torch_export import NetworkBuilder
 from deeptraffic.sim.rules import RULES_2018
 from representation.data.cells import ego_row
-from representation.perception import PerceptionModel
+from representation.perception import PerceptionModel, add_pairs, pairs_of_rows
 
 LANE_PIXELS = 4  # across a lane; a cell of the road is a row of pixels
 COLOURS, FRAMES = 3, 2
@@ -76,8 +76,7 @@ class GridDetector(PerceptionModel):
         assert images.shape[1:] == (COLOURS * FRAMES, self.shape[0], self.shape[1] * LANE_PIXELS), images.shape
         hidden = self.pixels(images)  # (N, C, R/2, L)
         scores = self.lane(hidden[:, :, SCORED])[:, 0, 0]  # (N, L)
-        pairs = self.across(hidden).unflatten(1, (2, 2))  # (N, 2 rows, 2 predictions, R/2, L)
-        return pairs.permute(0, 2, 3, 1, 4).flatten(2, 3), scores
+        return pairs_of_rows(self.across(hidden)), scores
 
     def augmented(self, obs: Tensor, occupied: Tensor, speed: Tensor, lane: Tensor) -> tuple[Tensor, ...]:
         """Return scenes, half of them mirrored and, if so set, all recoloured; in evaluation mode unchanged."""
@@ -105,14 +104,9 @@ class GridDetector(PerceptionModel):
         network.add(Flatten(order="chw"))  # channels last again
         network.add(Reshape(shape=(rows, lanes * LANE_PIXELS, channels)))
         network.module(self.pixels)
-        hidden, (pairs, _, width) = len(network.layers), network.shape
+        hidden, width = len(network.layers), network.shape[2]
         network.module(self.across)
-        predicted = len(network.layers)
-        for start in (0, 2):  # the two rows of each pair one below the other
-            network.add(Slice(start=start, stop=start + 2, inputs=(predicted,)))
-            network.add(Reshape(shape=(pairs, 2 * lanes)))
-        network.add(Concat(inputs=(len(network.layers) - 2, len(network.layers))))
-        network.add(Reshape(shape=(rows, lanes, 2)))
+        add_pairs(network, lanes)
         grid = len(network.layers)
         network.add(Flatten(inputs=(hidden,)))
         network.add(Slice(start=SCORED.start * lanes * width, stop=SCORED.stop * lanes * width))
