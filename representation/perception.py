@@ -11,7 +11,7 @@ Letters in shapes: N observations, R rows and L columns of predicted cells, D ce
 
 import importlib
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -139,6 +139,17 @@ def load_perception(path: str | Path) -> PerceptionModel:
     return found.load(path)
 
 
+class Perceives(Protocol):
+    """What gives the sensor's cells: a perception model, or something simpler."""
+
+    @property
+    def observation(self) -> Observation:
+        """The observation that it reads."""
+
+    def perceive(self, obs: NDArray[Any]) -> F64:
+        """Return the sensor's cells (N, D) of observations (N, ...)."""
+
+
 class PerceptionPolicy(Policy):
     """A policy over the sensor's cells that drives on perceived ones, in batches by torch.
 
@@ -148,7 +159,7 @@ class PerceptionPolicy(Policy):
         observation: of the model, if it is another than it was trained on, such as images in other styles
     """
 
-    def __init__(self, model: PerceptionModel, policy: Policy, observation: Observation | None = None) -> None:
+    def __init__(self, model: Perceives, policy: Policy, observation: Observation | None = None) -> None:
         self.model, self.policy, self.label = model, policy, f"{policy.label}, perceived cells"
         self.observation = observation or model.observation
         self.rules, self.other_agents = policy.rules, policy.other_agents

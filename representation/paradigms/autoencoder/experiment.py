@@ -1,34 +1,28 @@
 """Experiments with autoencoders: reconstruction, denoising and sampling.
 
-Denoising is also scored in mph, by a policy with a noisy sensor, with and without a denoiser:
-
-    >>> policy = NoisySensorPolicy(SensorNoise(), Denoiser(lambda grids: model.reconstruct(grids), threshold=0.45))
-    >>> evaluate_open(policy, runs=200, seed_set="reporting").mean_mph
-
-The policy behind the sensor is the built-in `gap`.
+Denoising is also scored in mph, by the built-in `gap` on the cells of the noisy sensor, with and without a denoiser;
+`deeptraffic join` puts the denoiser in front of any network over the sensor's cells, as one policy file.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from deeptraffic.envs.observations import ObservationLike, make_observation
-from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
-from deeptraffic.evaluation.protocol import evaluate_open
+from deeptraffic.envs.observations import PRESETS, Observation
+from deeptraffic.envs.observations.grid import CHANNELS, OCCUPIED, OWN, SPEED
+from deeptraffic.evaluation.protocol import evaluate_seeds
+from deeptraffic.evaluation.seeds import SEED_SETS
 from deeptraffic.policies.base import Policy
-from deeptraffic.policies.builtin import GapPolicy
-from deeptraffic.sim.rules import RULES_2018
-from deeptraffic.sim.state import I64
+from deeptraffic.policies.builtin import make_builtin
+from deeptraffic.sim.rules import FULL_SPEED, RULES_2018, RoadConfig
 from representation.data.labels import SCENES, scene_class
-from representation.data.recording import Recording, observe
-from representation.data.sensor_noise import SensorNoise
+from representation.data.recording import Recording, observe, observe_runs
 from representation.experiment import RUNS_OF_A_SEED, Experiment, ExperimentResult, Metric, Plot, TrainingJob
-from representation.fit import FitConfig, FitResult
+from representation.fit import Arrays, FitConfig, FitResult
+from representation.paradigms.autoencoder.denoiser import WINDOW, GridDenoiser
 from representation.paradigms.autoencoder.grids import (
     FILTERS,
     GridPca,
@@ -40,68 +34,11 @@ from representation.paradigms.autoencoder.grids import (
     speed_rmse,
 )
 from representation.paradigms.autoencoder.likelihood import SPEED_SD, frequency_nats
-from representation.paradigms.autoencoder.model import Autoencoder, DenoisingAutoencoder, VariationalAutoencoder
+from representation.paradigms.autoencoder.model import Autoencoder, VariationalAutoencoder
 from representation.paradigms.feedforward.model import DenseEncoder
+from representation.perception import PerceptionPolicy
 from representation.plots import Labels, project, save_map, save_roads
 from representation.probe import probe
-
-
-@dataclass(frozen=True)
-class Denoiser:
-    """Estimates the true grids (B, 4, H, W) from corrupted ones; cells above the threshold count as occupied."""
-
-    restore: Callable[[Grids], Grids]
-    threshold: float = 0.5
-
-    def cleaned(self, corrupted: Grids) -> Grids:
-        """Return grids with occupancies 0 or 1; cells known without the sensor are unchanged."""
-        guess = self.restore(corrupted)
-        out = corrupted.copy()
-        known = (corrupted[:, OFF_ROAD] > 0.5) | (corrupted[:, OWN] > 0.5)  # (B, H, W)
-        out[:, OCCUPIED] = np.where(known, corrupted[:, OCCUPIED], guess[:, OCCUPIED] > self.threshold)
-        speed = np.where(known, corrupted[:, SPEED], np.clip(guess[:, SPEED], 0.0, 1.0))
-        out[:, SPEED] = speed * out[:, OCCUPIED]
-        return out
-
-
-class NoisySensorPolicy(Policy):
-    """The policy `gap` behind a noisy sensor.
-
-    Args:
-        noise: of the sensor; None for an exact sensor
-        denoiser: None to use the readings as they are
-        observed: the kind grid and its window
-        seed: of the noise
-    """
-
-    def __init__(
-        self,
-        noise: SensorNoise | None,
-        denoiser: Denoiser | None = None,
-        observed: ObservationLike = "grid",
-        seed: int = 0,
-    ) -> None:
-        self.noise, self.denoiser, self.seed = noise, denoiser, seed
-        self.label = "gap, " + (
-            "exact sensor" if noise is None else "noisy sensor" + (", denoised" if denoiser else "")
-        )
-        self.observation = make_observation(observed)
-        self.driver = GapPolicy(RULES_2018.empty, observation=self.observation.sensor)
-        self.random = torch.Generator().manual_seed(seed)
-
-    def reset(self, agent_indices: I64) -> None:
-        """Restart the noise."""
-        self.random.manual_seed(self.seed)
-
-    def act(self, obs: NDArray[Any], agent_indices: I64) -> I64:
-        """Return the actions (B,) for true grids (B, 4, P + Q, 7)."""
-        grids = obs
-        if self.noise is not None:
-            grids = self.noise.corrupt(torch.from_numpy(grids), self.random).numpy()
-        if self.denoiser is not None:
-            grids = self.denoiser.cleaned(grids)
-        return self.driver.act(grid_to_cells(grids, RULES_2018.empty), agent_indices)
-
 
 OBSERVED = {"kind": "grid", "patches_ahead": 30, "patches_behind": 10}
 SHAPE = (4, 40, 7)
@@ -109,7 +46,9 @@ WEIGHTS = "encoder.safetensors"
 RUNS = {"train": 1000, "validation": 80, "test": 200}
 DECISIONS = 12  # of each run: a scene is much like the one before it, so more runs teach more
 WARM_UP = 2000  # steps over which the VAE's KL term gains its weight
-NOISE = SensorNoise(miss=0.3, ghost=0.05, speed_sd=0.1)
+NOISY = "noisy"  # observation
+DENOISER, OWN_NAME = "denoiser.safetensors", "denoising autoencoder"
+EVERY = 3  # [decisions]
 EVALUATION_RUNS = 300
 SHOWN = 8
 MAPPED = 1500
@@ -194,68 +133,81 @@ class AutoencoderExperiment(Experiment):
         return Plot("autoencoder-map.png", "The codes of held-out scenes, projected by t-SNE; training used no labels.")
 
 
+@dataclass(frozen=True)
+class GridFilter:
+    """A filter of noisy grids without a network, in the place of a perception model.
+
+    restore: the last grids (B, 4 T, H, W) -> the present one, cells above 0.5 occupied
+    """
+
+    observation: Observation
+    restore: Callable[[Grids], Grids]
+
+    def perceive(self, obs: Grids) -> NDArray[np.float64]:
+        """Return the sensor's cells."""
+        return grid_to_cells(self.restore(obs), RULES_2018.empty)
+
+
 class Denoising(Experiment):
-    """The denoising autoencoder on a noisy sensor."""
+    """The denoising autoencoder on the sensor of the observation `noisy`, over several decisions."""
 
     name, paradigm = "denoising", "autoencoder"
-    summary = "Reconstructs the true grid from a sensor with misses in 30% and ghosts in 5% of the cells."
+    summary = "Reconstructs the true cells from four decisions of a sensor with misses, ghosts and errors of speed."
     source = "Vincent et al. 2008, doi:10.1145/1390156.1390294"
-    code = 64
+    config = FitConfig(epochs=12, batch_size=64, learning_rate=3e-3, learning_rate_end=1e-5, patience=0)
+    runs = {"train": 600, "validation": 30, "test": 60}
 
     def run(self, job: TrainingJob) -> ExperimentResult:
-        """Train, compare with the best median filter, and drive with the noisy sensor."""
-        train, validation, test = (grids_of(recorded(job, split)) for split in RUNS)
-        model = job.new(
-            lambda: DenoisingAutoencoder(
-                new_encoder(self.code), "dense", "grid", corrupt=NOISE.corrupt, local=24, hidden=(256,)
-            )
+        """Train, compare with medians over space and time, and drive with the noisy sensor."""
+        train, validation, test = (noisy_scenes(job, split, runs) for split, runs in self.runs.items())
+        model = job.new(GridDenoiser)
+        job.fit("denoising", model, denoising_arrays(*train), denoising_arrays(*validation), self.config)
+        model.save(job.folder / DENOISER)
+        size = max(
+            FILTERS, key=lambda size: occupancy_iou(median_filtered(present(validation[0]), size), validation[1])
         )
-        config = FitConfig(epochs=12, batch_size=128, learning_rate=6e-3, learning_rate_end=3e-4)
-        result = job.fit("denoising", model, {"obs": train}, {"obs": validation}, config)
-        weights = keep(self, job, model, result)
-        seen, tested = (corrupted(grids, seed) for seed, grids in enumerate((validation, test)))
-        size = max(FILTERS, key=lambda size: occupancy_iou(median_filtered(seen, size), validation))
-        pca = GridPca(train, self.code, corrupted(train, 2)).tune(seen, validation)
-        ways: dict[str, Denoiser] = {
-            "denoising autoencoder": make_denoiser(model.reconstruct, seen, validation),
-            "best median filter": Denoiser(lambda grids: median_filtered(grids, size)),
-            "PCA of the noisy grid": make_denoiser(pca.reconstruct, seen, validation),
+        filters: Ways = {
+            "noisy sensor": present,
+            "best median filter": lambda grids: median_filtered(present(grids), size),
+            "median over time": over_time,
         }
-        metrics = [*self._metrics(ways, tested, test), self._driving(job, ways)]
-        return ExperimentResult(metrics, [self._plot(job, ways, tested, test)], weights)
+        cells = model.cells(test[0])
+        grids = test[1].copy()
+        grids[:, OCCUPIED], grids[:, SPEED] = cells.occupied, cells.speed / FULL_SPEED * cells.occupied
+        denoised = {OWN_NAME: grids, **{name: way(test[0]) for name, way in filters.items()}}
+        metrics = [*self._metrics(denoised, test[1]), self._driving(job, model, filters)]
+        chosen = slice(None, None, max(1, len(test[1]) // SHOWN))
+        lines = {"true": test[1][chosen][:SHOWN]}
+        lines |= {name: denoised[name][chosen][:SHOWN] for name in ("noisy sensor", "median over time", OWN_NAME)}
+        save_roads(lines, job.folder / "denoising.png")
+        caption = "Held-out scenes, the readings of the noisy sensor, and two ways to denoise them."
+        return ExperimentResult(metrics, [Plot("denoising.png", caption)], [DENOISER])
 
-    def _metrics(self, ways: Mapping[str, Denoiser], tested: Grids, test: Grids) -> list[Metric]:
-        denoised = {"noisy sensor": tested, **{name: way.cleaned(tested) for name, way in ways.items()}}
-        iou = {name: occupancy_iou(grids, test) for name, grids in denoised.items()}
-        speed = {name: speed_rmse(grids, test) for name, grids in denoised.items()}
-        own = "denoising autoencoder"
-        note = f"{len(test):,} scenes; misses {NOISE.miss:.0%}, ghosts {NOISE.ghost:.0%}, speeds +-{NOISE.speed_sd:.0%}"
+    def _metrics(self, denoised: Mapping[str, Grids], truth: Grids) -> list[Metric]:
+        iou = {name: occupancy_iou(grids, truth) for name, grids in denoised.items()}
+        speed = {name: speed_rmse(grids, truth) for name, grids in denoised.items()}
+        noise = PRESETS[NOISY].options
+        note = f"{len(truth):,} scenes; {noise['miss_rate']:.0%} of cells missed, {noise['ghost_rate']:.0%} "
+        note += f"ghosts, speeds with an error of {noise['speed_noise']:.0f} mph; {WINDOW + 1} decisions"
         speeds = "cells classified as free count as speed 0"
         return [
-            Metric("IoU of occupied cells, denoised", iou.pop(own), iou, note=note),
-            Metric("RMSE of speeds, denoised", speed.pop(own), speed, "mph", higher_is_better=False, note=speeds),
+            Metric("IoU of occupied cells, denoised", iou.pop(OWN_NAME), iou, note=note),
+            Metric("RMSE of speeds, denoised", speed.pop(OWN_NAME), speed, "mph", higher_is_better=False, note=speeds),
         ]
 
-    def _driving(self, job: TrainingJob, ways: Mapping[str, Denoiser]) -> Metric:
-        def mph(noise: SensorNoise | None, way: Denoiser | None = None) -> float:
-            driver = NoisySensorPolicy(noise, way, OBSERVED, seed=job.seed)
-            return evaluate_open(driver, runs=job.scaled(EVALUATION_RUNS, 10), seed_set="reporting").mean_mph
+    def _driving(self, job: TrainingJob, model: GridDenoiser, filters: Ways) -> Metric:
+        count, first, gap = job.scaled(EVALUATION_RUNS, 10), job.seed * RUNS_OF_A_SEED, make_builtin("gap")
+        seeds = SEED_SETS["reporting"][first : first + count]
 
-        values = {"noisy sensor": mph(NOISE), **{name: mph(NOISE, way) for name, way in ways.items()}}
-        exact, value = mph(None), values.pop("denoising autoencoder")
+        def mph(policy: Policy) -> float:
+            return evaluate_seeds(policy, RoadConfig(), seeds).mean_mph
+
+        seen = model.observation
+        values = {name: mph(PerceptionPolicy(GridFilter(seen, way), gap)) for name, way in filters.items()}
+        exact, value = mph(gap), mph(PerceptionPolicy(model, gap))
         regained = (value - values["noisy sensor"]) / (exact - values["noisy sensor"])
-        note = (
-            f"policy gap, {job.scaled(EVALUATION_RUNS, 10)} runs; exact sensor {exact:.2f} mph; {regained:.0%} regained"
-        )
+        note = f"policy gap, {count} runs; exact sensor {exact:.2f} mph; {regained:.0%} regained"
         return Metric("mean speed with the noisy sensor", value, values, "mph", note=note)
-
-    def _plot(self, job: TrainingJob, ways: Mapping[str, Denoiser], tested: Grids, test: Grids) -> Plot:
-        chosen = slice(None, None, max(1, len(test) // SHOWN))
-        lines = {"true": test[chosen][:SHOWN], "noisy sensor": tested[chosen][:SHOWN]}
-        named = zip(("autoencoder", "median filter"), ways.values(), strict=False)
-        lines |= {name: way.cleaned(tested[chosen][:SHOWN]) for name, way in named}
-        save_roads(lines, job.folder / "denoising.png")
-        return Plot("denoising.png", "Held-out scenes, the readings of the noisy sensor, and two ways to denoise them.")
 
 
 class Variational(Experiment):
@@ -306,14 +258,32 @@ class Variational(Experiment):
         ]
 
 
-def corrupted(grids: Grids, seed: int) -> Grids:
-    """Return grids as the noisy sensor reads them, the same for the same seed."""
-    return NOISE.corrupt(torch.from_numpy(grids), torch.Generator().manual_seed(seed)).numpy()
+def noisy_scenes(job: TrainingJob, split: str, runs: int) -> tuple[Grids, Grids]:
+    """Return (the last noisy grids (N, 4 T, 60, 7), the clean one (N, 4, 60, 7)) of `runs` runs at the job's scale."""
+    recording = job.record(split, runs, least=5, decisions=66, drivers=("gap",))
+    noisy, clean = (observe_runs(recording, seen, EVERY) for seen in (GridDenoiser().observed, "grid"))
+    return noisy.reshape(-1, *noisy.shape[2:]), clean.reshape(-1, *clean.shape[2:])
 
 
-def make_denoiser(restore: Callable[[Grids], Grids], seen: Grids, truth: Grids) -> Denoiser:
-    """Return a denoiser with the threshold that is best on validation scenes."""
-    return Denoiser(restore, best_threshold(restore(seen), truth))
+def denoising_arrays(noisy: Grids, clean: Grids) -> Arrays:
+    """Return the training batch; the ego lane is the middle one."""
+    speed, lane = FULL_SPEED * clean[:, SPEED], np.full(len(clean), clean.shape[3] // 2)
+    return {"obs": noisy, "occupied": clean[:, OCCUPIED] > 0.5, "speed": speed, "lane": lane}
+
+
+def present(grids: Grids) -> Grids:
+    """Return the last grid of each window (N, 4 T, H, W), (N, 4, H, W)."""
+    return grids[:, -CHANNELS:]
+
+
+def over_time(grids: Grids) -> Grids:
+    """Return the median of each cell over the window, at the present place of the road."""
+    window = grids.reshape(len(grids), -1, CHANNELS, *grids.shape[2:])  # (N, T, 4, H, W)
+    out = present(grids).copy()
+    own = out[:, OWN] > 0.5
+    for channel in (OCCUPIED, SPEED):
+        out[:, channel] = np.where(own, out[:, channel], np.median(window[:, :, channel], 1))
+    return out
 
 
 def mean_speeds(train: Grids, test: Grids) -> NDArray[np.float32]:

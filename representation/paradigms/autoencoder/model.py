@@ -1,12 +1,12 @@
-"""Autoencoders (paradigm 5): plain, denoising and variational; a compressed code, learned without labels.
+"""Autoencoders (paradigm 5): plain and variational; a compressed code, learned without labels.
 
     >>> model = Autoencoder(ConvEncoder(space, features_dim=64), "conv", "grid")
     >>> fit(model, {"obs": grids}, {"obs": other_grids}, FitConfig())
     >>> model.encoder.save("autoencoder.safetensors")      # a plain encoder, for any agent
     >>> model.reconstruct(grids)                           # (B, 4, 60, 7)
 
-Plain (Hinton and Salakhutdinov 2006, doi:10.1126/science.1127647), denoising (Vincent et al. 2008,
-doi:10.1145/1390156.1390294) and variational (Kingma and Welling 2013, arXiv:1312.6114).
+Plain (Hinton and Salakhutdinov 2006, doi:10.1126/science.1127647) and variational (Kingma and Welling 2013,
+arXiv:1312.6114); `denoiser.py` has the denoising one.
 
 Letters in shapes: B observations, D features, Z latents, (...) the shape of one observation.
 """
@@ -88,53 +88,6 @@ class Autoencoder(Trainable):
                 for start in range(0, count, CHUNK)
             ]
         return np.concatenate(pieces)
-
-
-class DenoisingAutoencoder(Autoencoder):
-    """Reconstructs the clean observation from a corrupted one: minimise -log p(x | decode(encode(corrupt(x)))).
-
-    Noise that is independent per cell is best estimated from the neighbouring cells. For images (C, H, W) a local path
-    of two convolutions therefore adds its output to the decoder's, as in the residual learning of Zhang et al. 2017,
-    "Beyond a Gaussian denoiser", arXiv:1608.03981.
-
-    Args:
-        encoder, decoder, likelihood, architecture: as for `Autoencoder`
-        corrupt: observations (B, ...) float32 -> corrupted ones, with torch's global random generator
-        local: channels of the local path; 0 for none
-    """
-
-    def __init__(
-        self,
-        encoder: Encoder,
-        decoder: str = "dense",
-        likelihood: str = "gaussian",
-        *,
-        corrupt: Callable[[Tensor], Tensor],
-        local: int = 0,
-        **architecture: Any,
-    ) -> None:
-        super().__init__(encoder, decoder, likelihood, **architecture)
-        self.corrupt = corrupt
-        self.local = local_path(target_shape(encoder.observation_space), local) if local else None
-
-    def output(self, obs: Any) -> Tensor:
-        """Return the parameters of the likelihood, (B, ...), for corrupted observations."""
-        whole = super().output(obs)
-        return whole if self.local is None else whole + self.local(target_of(self.encoder, obs))
-
-    def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean negative log-likelihood of the clean batch["obs"] [nats]."""
-        output = self.output(self.corrupt(batch["obs"]))  # (B, ...)
-        return self.nats(output, target_of(self.encoder, batch["obs"])).mean(), {}
-
-
-def local_path(shape: tuple[int, ...], channels: int) -> nn.Sequential:
-    """Return two convolutions between images (C, H, W); each cell sees 9 rows and 5 columns around it."""
-    if len(shape) != 3:
-        raise ValueError(f"observations of shape {shape} are not images (C, H, W), as a local path needs; use local=0")
-    inner = nn.Conv2d(shape[0], channels, (5, 3), padding=(2, 1))
-    outer = nn.Conv2d(channels, shape[0], (5, 3), padding=(2, 1))
-    return nn.Sequential(inner, nn.ReLU(), outer)
 
 
 class VariationalAutoencoder(Autoencoder):

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deeptraffic.policies.layers import Flatten, LayerNorm, Reshape, Scale, Slice
+from deeptraffic.policies.layers import Concat, Conv2d, Flatten, LayerNorm, Relu, Reshape, Scale, Slice
 from deeptraffic.policies.sensor_layers import SensorCells
 from deeptraffic.policies.torch_export import NetworkBuilder
 from deeptraffic.sim.rules import RULES_2018
@@ -39,7 +39,7 @@ class GridDetector(PerceptionModel):
         observed: options of the observation: images of one pixel a row of cells and four pixels a lane
         rows, lanes: R, L of the road
         channels: of the three hidden layers
-        recolour: whether training mixes the colours of every scene at random
+        recolour: fraction of the scenes of training whose colours are mixed at random
     """
 
     kind = "deeptraffic-detector"
@@ -51,14 +51,14 @@ class GridDetector(PerceptionModel):
         rows: int = 70,
         lanes: int = 7,
         channels: tuple[int, ...] = (20, 20, 20),
-        recolour: bool = True,
+        recolour: float = 0.5,
     ) -> None:
         super().__init__(observed=observed, rows=rows, lanes=lanes, channels=list(channels), recolour=recolour)
         self.observed = {"kind": observed} if isinstance(observed, str) else dict(observed)
         self.shape, self.recolour = (rows, lanes), recolour
         first, second, third = channels
         self.pixels = nn.Sequential(
-            nn.Conv2d(COLOURS * FRAMES, first, (6, LANE_PIXELS), (2, LANE_PIXELS), (2, 0)),  # (B, C, R/2, L)
+            nn.Conv2d((COLOURS + 1) * FRAMES, first, (6, LANE_PIXELS), (2, LANE_PIXELS), (2, 0)),  # (B, C, R/2, L)
             nn.ReLU(),
             nn.Conv2d(first, second, (5, 1), padding=(2, 0)),
             nn.ReLU(),
@@ -74,17 +74,18 @@ class GridDetector(PerceptionModel):
         """Return the predictions (N, 2, R, L) and the scores of the lanes (N, L) of images (N, H, W, 6)."""
         images = standardised(obs) if obs.dtype == torch.uint8 else obs
         assert images.shape[1:] == (COLOURS * FRAMES, self.shape[0], self.shape[1] * LANE_PIXELS), images.shape
-        hidden = self.pixels(images)  # (N, C, R/2, L)
+        hidden = self.pixels(with_contrast(images))  # (N, C, R/2, L)
         scores = self.lane(hidden[:, :, SCORED])[:, 0, 0]  # (N, L)
         return pairs_of_rows(self.across(hidden)), scores
 
     def augmented(self, obs: Tensor, occupied: Tensor, speed: Tensor, lane: Tensor) -> tuple[Tensor, ...]:
-        """Return scenes, half of them mirrored and, if so set, all recoloured; in evaluation mode unchanged."""
+        """Return scenes, some of them mirrored or recoloured; in evaluation mode unchanged."""
         if not self.training:
             return obs, occupied, speed, lane
         images = standardised(obs)
-        images = recoloured(images) if self.recolour else images
-        turned = torch.rand(len(obs), device=obs.device) < 0.5
+        draws = torch.rand(2, len(obs), 1, 1, 1, device=obs.device)
+        images = torch.where(draws[0] < self.recolour, recoloured(images), images)
+        turned = draws[1, :, 0, 0, 0] < 0.5
         around = turned[:, None, None]
         images = torch.where(around[..., None], images.flip(3), images)
         occupied, speed = (torch.where(around, grid.flip(2), grid) for grid in (occupied, speed))
@@ -94,7 +95,7 @@ class GridDetector(PerceptionModel):
         """Append the layers of a policy file that compute the sensor's cells from the flat images."""
         rows, lanes, channels = *self.shape, COLOURS * FRAMES
         pixels = rows * lanes * LANE_PIXELS
-        network.add(Scale(per="all"), {"factor": np.float32([1 / 255]), "offset": np.float32([0])})
+        network.add(Scale(per="all"), {"factor": np.full(1, 1 / 255), "offset": np.zeros(1)})
         network.add(Reshape(shape=(rows, lanes * LANE_PIXELS, channels)))
         network.add(Flatten(order="chw"))
         network.add(Reshape(shape=(channels, pixels)))
@@ -103,6 +104,14 @@ class GridDetector(PerceptionModel):
         network.add(Reshape(shape=(channels, 1, pixels)))
         network.add(Flatten(order="chw"))  # channels last again
         network.add(Reshape(shape=(rows, lanes * LANE_PIXELS, channels)))
+        image = len(network.layers)
+        network.add(Scale(per="all"), {"factor": np.full(1, -1.0), "offset": np.zeros(1)})
+        network.add(Relu())
+        network.add(Relu(inputs=(image,)))
+        network.add(Concat(inputs=(image + 2, image + 3)))  # the absolute values in two parts
+        summed = np.tile(np.repeat(np.eye(FRAMES), COLOURS, 1), 2)  # (2, 12)
+        network.add(Conv2d(filters=FRAMES, kernel=(1, 1), bias=False), {"weight": summed[:, None, None]})
+        network.add(Concat(inputs=(image, len(network.layers))))
         network.module(self.pixels)
         hidden, width = len(network.layers), network.shape[2]
         network.module(self.across)
@@ -121,6 +130,11 @@ def standardised(images: Tensor) -> Tensor:
     levels = images.permute(0, 3, 1, 2).float() / 255.0  # (N, C, H, W)
     away = levels - levels.mean((2, 3), keepdim=True)
     return away / torch.sqrt(away.pow(2).mean((2, 3), keepdim=True) + EPSILON)
+
+
+def with_contrast(images: Tensor) -> Tensor:
+    """Return standardised images (N, 3 T, H, W) with a channel more for each: the distance from its mean colour."""
+    return torch.cat([images, images.unflatten(1, (-1, COLOURS)).abs().sum(2)], 1)  # (N, 4 T, H, W)
 
 
 def recoloured(images: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ def run(experiment: Experiment, folder: Path, scale: float = 0.008) -> Experimen
     for plot in outcome.plots:
         assert (folder / plot.file).read_bytes().startswith(b"\x89PNG")
         assert (folder / plot.file).stat().st_size < 160_000
-    assert observed_by(load_encoder(folder / outcome.weights[0]))
+    if not isinstance(experiment, Denoising):
+        assert observed_by(load_encoder(folder / outcome.weights[0]))
     return outcome
 
 
@@ -25,7 +26,7 @@ def run(experiment: Experiment, folder: Path, scale: float = 0.008) -> Experimen
     ("experiment", "rivals"),
     [
         (AutoencoderExperiment(), {"PCA"}),
-        (Denoising(), {"noisy sensor", "best median filter", "PCA of the noisy grid"}),
+        (Denoising(), {"noisy sensor", "best median filter", "median over time"}),
         (Variational(), {"independent cell frequencies", "the same, given the ego lane"}),
     ],
     ids=lambda value: getattr(value, "name", ""),

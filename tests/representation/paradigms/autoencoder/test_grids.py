@@ -2,15 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
 
 from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
-from deeptraffic.evaluation.protocol import evaluate_open
-from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.sim.rules import RULES_2018
 from representation.data.recording import Recording, observe
-from representation.data.sensor_noise import SensorNoise
-from representation.paradigms.autoencoder.experiment import Denoiser, NoisySensorPolicy
+from representation.paradigms.autoencoder.experiment import over_time
 from representation.paradigms.autoencoder.grids import (
     FLOORS,
     GridPca,
@@ -100,36 +96,15 @@ def test_a_median_removes_ghosts_and_fills_holes() -> None:
     assert denoised[0, OCCUPIED, 5, 1] == 1.0  # the ego car
 
 
-def test_noise_comes_at_its_rates_and_spares_what_is_known(driving: Recording) -> None:
-    grids = torch.from_numpy(observe(driving.rules, driving.states[:, 5], "grid"))
-    noise = SensorNoise(miss=0.25, ghost=0.1, speed_sd=0.05)
-    seen = noise.corrupt(grids, torch.Generator().manual_seed(0))
-    known = (grids[:, OFF_ROAD] > 0.5) | (grids[:, OWN] > 0.5)
-    occupied = grids[:, OCCUPIED] > 0.5
-    assert (seen[:, OCCUPIED] > 0.5)[occupied & ~known].float().mean() == pytest.approx(0.75, abs=0.03)
-    assert (seen[:, OCCUPIED] > 0.5)[~occupied & ~known].float().mean() == pytest.approx(0.1, abs=0.01)
-    assert torch.equal(seen[:, [OFF_ROAD, OWN]], grids[:, [OFF_ROAD, OWN]])
-    assert torch.equal(seen[:, OCCUPIED][known], grids[:, OCCUPIED][known])
-    assert torch.equal(seen[:, SPEED][known], grids[:, SPEED][known])
-    assert torch.equal(SensorNoise(0.0, 0.0, 0.0).corrupt(grids), grids)
-    assert torch.equal(seen, noise.corrupt(grids, torch.Generator().manual_seed(0)))
+def test_the_median_over_time_removes_what_is_seen_once() -> None:
+    grids = np.concatenate([with_car(slice(1, 5))] * 3, 1)  # three decisions
+    grids[0, 4 + OCCUPIED, 0, 1] = 1.0  # a ghost of the second
+    grids[0, 8 + OCCUPIED, 2, 0] = 0.0  # missed in the last
+    cleaned = over_time(grids)
+    assert np.array_equal(cleaned[:, OCCUPIED], with_car(slice(1, 5))[:, OCCUPIED])
 
 
 def test_cells_are_recovered_from_the_grid(driving: Recording) -> None:
     states = driving.states[:, 3]
     cells = observe(driving.rules, states, "vector")
     assert np.allclose(grid_to_cells(observe(driving.rules, states, "grid"), RULES_2018.empty), cells, atol=1e-8)
-
-
-def test_a_sensor_that_errs_costs_speed_and_perfect_mending_costs_none() -> None:
-    def mph(driver: NoisySensorPolicy) -> float:
-        return evaluate_open(driver, runs=30, seed_set="tuning").mean_mph
-
-    exact = evaluate_open(make_builtin("gap"), runs=30, seed_set="tuning").mean_mph
-    assert mph(NoisySensorPolicy(None)) == exact
-    assert mph(NoisySensorPolicy(None, Denoiser(lambda grids: grids))) == exact
-    heavy = SensorNoise(miss=0.5, ghost=0.1, speed_sd=0.2)
-    noisy = mph(NoisySensorPolicy(heavy))
-    assert noisy < exact - 2.0
-    assert noisy == mph(NoisySensorPolicy(heavy))
-    assert noisy != mph(NoisySensorPolicy(heavy, seed=1))
