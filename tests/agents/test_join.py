@@ -24,8 +24,8 @@ def test_the_file_drives_as_the_model_and_the_policy_do(kind: type, tmp_path: Pa
     write_policy(tmp_path / "eye.safetensors", pack_network_policy(join(model, solo, label="eye")))
     read = read_policy(tmp_path / "eye.safetensors").policy()
     assert (read.label, read.access) == ("eye", "open")
-    apart = evaluate_open(PerceptionPolicy(model, solo), runs=8, frames=300).run_scores
-    assert evaluate_open(read, runs=8, frames=300).run_scores == pytest.approx(apart, abs=0.5)
+    apart = list(evaluate_open(PerceptionPolicy(model, solo), runs=8, frames=300).run_scores)
+    assert list(evaluate_open(read, runs=8, frames=300).run_scores) == pytest.approx(apart, abs=0.5)
     assert np.ptp(apart) > 0
 
 
@@ -37,10 +37,8 @@ def test_another_observation_of_the_same_shape_can_be_given() -> None:
         join(GridDetector(), load_champion("champion-solo"), make_observation("two-frames"))
 
 
-@pytest.mark.parametrize("name", ["gap", "champion-ppo-frames"])
-def test_a_policy_that_is_no_network_over_the_cells_is_refused(name: str) -> None:
-    torch.manual_seed(0)
-    solo = load_champion("champion-solo")
-    policy = make_builtin("gap") if name == "gap" else join(GridDetector(), solo)
-    with pytest.raises(ValueError, match="is no network over the cells"):
-        join(GridDetector(), policy)
+def test_a_policy_that_is_no_network_over_the_cells_is_refused() -> None:
+    detector = GridDetector()
+    for policy in (make_builtin("gap"), join(detector, load_champion("champion-solo"))):
+        with pytest.raises(ValueError, match="is no network over the cells"):
+            join(detector, policy)

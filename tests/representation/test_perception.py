@@ -8,6 +8,7 @@ import torch
 
 from deeptraffic.envs.observations import make_observation
 from deeptraffic.evaluation.protocol import evaluate_open
+from deeptraffic.policies.base import Policy
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.policies.torch_export import NetworkBuilder
 from deeptraffic.sim.rules import RULES_2018
@@ -75,12 +76,14 @@ class Truth:
 
 def test_a_policy_on_true_cells_scores_as_it_does_alone() -> None:
     gap = make_builtin("gap")
-    alone = evaluate_open(gap, runs=6, frames=310).run_scores
-    assert evaluate_open(PerceptionPolicy(Truth(), gap), runs=6, frames=310).run_scores == alone
+
+    def scores(policy: Policy) -> list[float]:
+        return list(evaluate_open(policy, runs=6, frames=310).run_scores)
+
+    assert scores(PerceptionPolicy(Truth(), gap)) == scores(gap)
     blind = PerceptionPolicy(new_model("deeptraffic-denoiser"), gap)
-    scores = evaluate_open(blind, runs=6, frames=310).run_scores
-    assert scores == evaluate_open(blind, runs=6, frames=310).run_scores
-    assert scores != alone
+    assert scores(blind) == scores(blind)
+    assert scores(blind) != scores(gap)
 
 
 def test_cells_off_the_road_are_known_to_the_denoiser(driving: Recording) -> None:

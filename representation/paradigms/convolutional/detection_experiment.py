@@ -75,7 +75,7 @@ class ConvDetection(Experiment):
     name, paradigm = "conv-detection", "convolutional network"
     summary = "Detects vehicles and their speeds in two images of the road, and drives with the detections."
     source = "Long, Shelhamer and Darrell 2015, arXiv:1411.4038; Redmon et al. 2016, arXiv:1506.02640"
-    config = FitConfig(epochs=12, batch_size=64, learning_rate=3e-3, learning_rate_end=1e-5, patience=0)
+    config = FitConfig(epochs=8, batch_size=64, learning_rate=3e-3, learning_rate_end=1e-5, patience=0)
     runs = {"train": 600, "validation": 15, "test": 60}
 
     def run(self, job: TrainingJob) -> ExperimentResult:
