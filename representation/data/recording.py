@@ -123,8 +123,10 @@ def observe(rules: Rules, states: NDArray[Any], observation: ObservationLike) ->
     return _joined(pieces, states.shape)
 
 
-def observe_runs(recording: Recording, observation: ObservationLike) -> Any:
-    """Return what the ego vehicle observed at the decisions of each run, (R, T + 1, *observation), or a dict of such.
+def observe_runs(recording: Recording, observation: ObservationLike, every: int = 1) -> Any:
+    """Return what the ego vehicle observed at every k-th state of each run, (R, ceil((T + 1) / k), *observation).
+
+    Where one observation is a dict, so is the result.
 
     Unlike `observe`, which takes every state for the first of an episode, it follows the runs: stacks hold the
     decisions before, and a delayed observation is late.
@@ -135,7 +137,9 @@ def observe_runs(recording: Recording, observation: ObservationLike) -> Any:
     pieces = []
     for t in range(states.shape[1]):
         sim.games[:] = states[:, t]
-        pieces.append(observer.observe(sim, None, recording.actions[:, t - 1] if t else None))
+        obs = observer.observe(sim, None, recording.actions[:, t - 1] if t else None)
+        if t % every == 0:
+            pieces.append(obs)
     if isinstance(pieces[0], dict):
         return {name: np.stack([piece[name] for piece in pieces], 1) for name in pieces[0]}
     return np.stack(pieces, 1)

@@ -54,7 +54,7 @@ def record_scenes(job: TrainingJob, split: str, runs: int, observed: str = SEEN)
     """Return scenes of `runs` runs at the job's scale, one and a half seconds apart, driven by `gap`."""
     recording = job.record(split, runs, least=5, decisions=DECISIONS, drivers=("gap",))
     images = observe_runs(recording, observed, EVERY)
-    return Scenes(images.reshape(-1, *images.shape[2:]), true_cells(recording.states[:, :DECISIONS:EVERY].reshape(-1)))
+    return Scenes(images.reshape(-1, *images.shape[2:]), true_cells(recording.states[:, ::EVERY].reshape(-1)))
 
 
 def cell_f1(found: Bools, true: Bools) -> float:

@@ -15,8 +15,8 @@ Scenes = tuple[Arrays, RoadCells]
 
 
 def scenes(recording: Recording, runs: int) -> Scenes:
-    """Four scenes of each of so many runs."""
-    cells = true_cells(recording.states[:runs, :-1:5].reshape(-1))
+    """Five scenes of each of so many runs."""
+    cells = true_cells(recording.states[:runs, ::5].reshape(-1))
     obs = observe_runs(recording, CLEAN, every=5)[:runs].reshape(-1, 70, 28, 6)
     speed = cells.speed.astype(np.float32)
     return {"obs": obs, "occupied": cells.occupied, "speed": speed, "lane": cells.lane}, cells
