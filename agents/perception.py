@@ -2,12 +2,14 @@
 
     >>> build_config("ppo", settings={"encoder.name": "conv", "observation.kind": "grid"})       # from scratch
     >>> build_config("ppo", settings=encoder_settings("runs/pretrain/autoencoder/encoder.safetensors"))
+    >>> build_config("world_model", settings=encoder_settings("runs/frames"))   # the encoder of a student of distil
 
 A run's configuration holds the encoder's architecture, so that a run folder is read without the weights file that the
 encoder was initialised from, and that file's fingerprint, so that a run never starts from another one.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -16,16 +18,19 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from deeptraffic.envs.observations import Observation
+from deeptraffic.envs.observations import Observation, make_observation
 from deeptraffic.envs.observations.observation import FrameObservation
 from deeptraffic.policies.base import EnvObservation
 from deeptraffic.policies.layers import Reshape, Scale
 from deeptraffic.policies.torch_export import NetworkBuilder
 from deeptraffic.settings import Checked, boolean, integer
 from deeptraffic.sim.rules import RoadConfig, Sensor
+from deeptraffic.weights import unpack_tensors
 
 NONE = "none"  # no encoder: the agent's own layers read the observation
 WEIGHTS_SUFFIX = ".safetensors"
+STUDENT = "best.safetensors"  # the best network, in a run folder
+OF_STUDENT = "policy.features."  # begins the names of the weights of a student's encoder
 
 
 @dataclass(frozen=True)
@@ -83,24 +88,49 @@ def _default(setting: Any) -> Any:
 
 
 def encoder_settings(encoder: str | Path) -> dict[str, Any]:
-    """Return the settings that `--encoder NAME|WEIGHTS` stands for.
+    """Return the settings that `--encoder NAME|WEIGHTS|RUN` stands for.
 
-    A weights file brings its architecture and the observation that it was trained on. Raises ValueError if it cannot be
-    read.
+    A weights file, or the run folder of a student that was distilled through an encoder, brings its architecture and
+    the observation that it was trained on. Raises ValueError if it cannot be read.
     """
-    if Path(encoder).suffix != WEIGHTS_SUFFIX:
+    path = Path(encoder) / STUDENT if Path(encoder).is_dir() else Path(encoder)
+    if path.suffix != WEIGHTS_SUFFIX:
         return {"encoder.name": str(encoder)}
-    from representation.registry import load_encoder
-
-    trained = load_encoder(encoder)
+    trained = load_trained(path)
     plan = {
         "encoder.name": trained.name,
         "encoder.features_dim": trained.features_dim,
         "encoder.architecture": trained.architecture,
-        "encoder.weights": str(encoder),
-        "encoder.fingerprint": fingerprint(encoder),
+        "encoder.weights": str(path),
+        "encoder.fingerprint": fingerprint(path),
     }
     return plan | {f"observation.{name}": value for name, value in (trained.observed or {}).items()}
+
+
+def load_trained(path: str | Path) -> Any:
+    """Return the encoder in a weights file, or in the best network of a run of distil, marked as pretrained."""
+    import torch
+
+    from representation.registry import load_encoder, make_encoder
+
+    path = Path(path)
+    settings_file = path.with_name("config.json")
+    if path.name != STUDENT or not settings_file.exists():
+        return load_encoder(path)
+    settings = json.loads(settings_file.read_text(encoding="utf-8"))
+    plan, observation = settings["encoder"], make_observation(settings["observation"])
+    tensors, _ = unpack_tensors(path)
+    named = {name.removeprefix(OF_STUDENT): part for name, part in tensors.items() if name.startswith(OF_STUDENT)}
+    if settings["algo"] != "distil" or plan["name"] == NONE:
+        raise ValueError(
+            f"the run in {str(path.parent)!r} trained no encoder to start from; name a run of distil with --encoder, or "
+            "a weights file of `deeptraffic pretrain`"
+        )
+    space = observation.space(RoadConfig(**settings["road"]).build())
+    encoder = make_encoder(plan["name"], space, plan["features_dim"], **plan["architecture"])
+    encoder.load_state_dict({name: torch.from_numpy(part) for name, part in named.items()})
+    encoder.observed = settings["observation"]
+    return encoder.mark_pretrained()
 
 
 def fingerprint(path: str | Path) -> str:
@@ -118,9 +148,7 @@ def encoder_kwargs(config: EncoderConfig, is_new: bool) -> dict[str, Any]:
     if config.name == NONE:
         return {}
     if is_new and config.weights:
-        from representation.registry import load_encoder
-
-        trained = load_encoder(config.weights)
+        trained = load_trained(config.weights)
         if config.fingerprint and fingerprint(config.weights) != config.fingerprint:
             raise ValueError(f"weights file {config.weights!r} has changed since this run began; name another folder")
         return trained.policy_kwargs(config.trainable)

@@ -17,7 +17,9 @@ THEN = "then."  # begins the settings of a second algorithm
 def train(
     algo: str = typer.Argument(..., help=f"Algorithm: {', '.join(ALGORITHMS)}."),
     obs: str | None = typer.Option(None, help="Kind of observation, such as grid, or a preset, such as two-frames."),
-    encoder: str | None = typer.Option(None, help="Name of an encoder, or a weights file of `deeptraffic pretrain`."),
+    encoder: str | None = typer.Option(
+        None, help="Name of an encoder, weights file of `deeptraffic pretrain`, or run folder of distil."
+    ),
     teacher: str | None = typer.Option(None, help="Policy that distil imitates.", show_default="champion-solo"),
     init: str | None = typer.Option(
         None, help=f"Policy that the network of {', '.join(WARM_STARTABLE)} is initialised from."

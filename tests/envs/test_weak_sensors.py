@@ -28,6 +28,8 @@ SMALL_IMAGE = {"kind": "pixels", "height": 35, "width": 28}
 WEAK: dict[str, dict[str, Any]] = {
     "lost frames": {"kind": "gaps", "drop_rate": 0.4},
     "lost cells": {"kind": "vector", "drop_rate": 0.4, "temporal_window": 1},
+    "slow": {"kind": "gaps", "period": 3},
+    "slow images": {**SMALL_IMAGE, "period": 2, "latency": 1},
     "no speeds": {"kind": "grid", "shows_speeds": False},
     "noisy": {"kind": "grid", "miss_rate": 0.2, "ghost_rate": 0.03, "speed_noise": 8.0},
     "occluded": {"kind": "gaps_ego", "occlusion": True},
@@ -145,6 +147,20 @@ def test_a_lost_frame_reads_0_in_every_cell_and_lists_no_vehicle(rules: Any) -> 
     listed, own = seen(sim, "kinematics", drop_rate=0.3), seen(sim, "kinematics")["ego"]
     np.testing.assert_array_equal(~listed["mask"].any(1), lost)
     np.testing.assert_array_equal(listed["ego"], own)
+
+
+@pytest.mark.parametrize("agent", [0, 2])
+def test_a_slow_sensor_sends_a_frame_every_period_and_loses_those_between(agent: int) -> None:
+    sim = driven(RoadConfig(other_agents=2).build(), envs=9, decisions=0)
+    sent = []
+    for _ in range(14):
+        cells = seen(sim, "vector", agent, period=4)
+        sent.append((cells != 0).any(1))
+        np.testing.assert_array_equal(cells, seen(sim, "vector", agent) * sent[-1][:, None])
+        np.testing.assert_array_equal(seen(sim, "kinematics", agent, period=4)["mask"].any(1), sent[-1])
+        sim.step(np.ones((9, 3), np.int64))
+    due = np.isin(np.arange(14), [0, 1, 5, 9, 13])  # frame 0 is that of the reset and of the first decision, too
+    np.testing.assert_array_equal(np.stack(sent), np.repeat(due[:, None], 9, 1))
 
 
 def test_lane_gaps_of_a_weak_sensor_are_those_of_its_cells() -> None:
@@ -290,6 +306,7 @@ def test_styled_images_show_vehicles_where_plain_ones_do() -> None:
     [
         ({"kind": "gaps", "drop_rate": 1.5}, r"drop_rate must be a number in \[0, 1\], got 1.5"),
         ({"kind": "gaps", "latency": 16}, r"latency must be an integer in \[0, 15\], got 16"),
+        ({"kind": "gaps", "period": 0}, r"period must be an integer in \[1, 15\], got 0"),
         ({"kind": "grid", "occlusion": 1}, "occlusion must be true or false, got 1"),
         ({"kind": "pixels", "style": "venus"}, "style must be one of .*'unseen'.*, got 'venus'"),
         ({"kind": "pixels", "miss_rate": 0.1}, "miss_rate=0.1 has no meaning for observation kind 'pixels'"),
@@ -309,7 +326,7 @@ def test_only_a_weakened_sensor_is_weak_and_it_is_not_the_contests(kind: str) ->
     perfect = make_observation(kind)
     assert not perfect.is_weak and perfect.weakness is None
     assert make_observation(kind, noise_seed=3 if isinstance(perfect, WeakSensor) else None).is_weak is False
-    for option, value in {"drop_rate": 0.1, "latency": 1, "shows_speeds": False, "style": "day"}.items():
+    for option, value in {"drop_rate": 0.1, "latency": 1, "period": 2, "shows_speeds": False, "style": "day"}.items():
         if option in [each.name for each in fields(perfect)]:
             weak = make_observation(kind, **{option: value})
             assert weak.is_weak and not weak.contest and weak.layers(RULES_2018) is None

@@ -15,8 +15,10 @@ FEWER_UPDATES: Settings = {"num_envs": 128, "updates_per_decision": 0.05, "learn
 def make(agent: WorldModelConfig, env: Any, common: dict[str, Any]) -> WorldModelAgent:
     """Return a new model."""
     named = {name: common[name] for name in ("policy", "learning_rate", "policy_kwargs", "seed", "device")}
-    mirror = env.batch.observation.mirror() if agent.mirror else None
-    return WorldModelAgent(env=env, config=agent, mirror=mirror, **named)
+    model = WorldModelAgent(env=env, config=agent, **named)
+    if agent.mirror and not model.policy.is_frozen:
+        model.mirror = env.batch.observation.mirror()
+    return model
 
 
 def weights(model: WorldModelAgent) -> Weights:

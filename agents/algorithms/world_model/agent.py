@@ -39,6 +39,8 @@ from agents.algorithms.world_model.networks import WorldModel
 from agents.algorithms.world_model.replay_buffer import I64, SegmentReplayBuffer
 from agents.rounds import RoundLearner
 
+FITTED = 4096  # observations that an encoder's normalisation is fitted on
+
 
 class WorldModelAgent(RoundLearner):
     """The world-model agent, with Stable-Baselines3's interface.
@@ -77,7 +79,7 @@ class WorldModelAgent(RoundLearner):
         """The replay buffer."""
         if self._replay is None:
             self._replay = SegmentReplayBuffer(
-                self.config.buffer_size, self.n_envs, self.observation_space, self.mirror
+                self.config.buffer_size, self.n_envs, self.policy.stored_space, self.mirror
             )
         return self._replay
 
@@ -87,12 +89,12 @@ class WorldModelAgent(RoundLearner):
         """Make one decision in every env; return the replay buffer, or None if the callback ends the training."""
         assert self.env is not None
         callback.on_rollout_start()
-        obs: Any = self._last_obs
-        actions, probs = self._choose(obs)
+        stored = self._stored(self._last_obs)
+        actions, probs = self._choose(stored)
         self._last_obs, rewards, dones, infos = self.env.step(actions)  # type: ignore[assignment]
         self._last_episode_starts = dones
         self.num_timesteps += self.env.num_envs
-        self.replay.add(obs, actions, probs, rewards, dones)
+        self.replay.add(stored, actions, probs, rewards, dones)
         self._update_info_buffer([infos[b] for b in np.flatnonzero(dones)])
         callback.update_locals(locals())
         if not callback.on_step():
@@ -101,13 +103,22 @@ class WorldModelAgent(RoundLearner):
         return self.replay
 
     @torch.no_grad()
-    def _choose(self, obs: Any) -> tuple[I64, NDArray[np.float32]]:
+    def _stored(self, obs: Any) -> Any:
+        """Return observations (B, ...) as the replay buffer holds them."""
+        if not self.policy.is_frozen:
+            return obs
+        self.policy.set_training_mode(False)
+        features: Any = self.policy.stored(obs_as_tensor(obs, self.device))
+        return features.cpu().numpy()
+
+    @torch.no_grad()
+    def _choose(self, stored: Any) -> tuple[I64, NDArray[np.float32]]:
         """Sample each env's action; return actions (B,) and their probabilities (B,)."""
         num_envs, actions, config = self.n_envs, self.policy.num_actions, self.config
         probs = np.full((num_envs, actions), 1.0 / actions)
         if self.num_timesteps >= config.learning_starts:
             self.policy.set_training_mode(False)
-            latents = self.policy.encode(obs_as_tensor(obs, self.device))
+            latents = self.policy.encode_stored(obs_as_tensor(stored, self.device))
             wanted = softmax_policy(imagined_values(self.policy, latents, config), config.temperature)
             probs = (1.0 - config.exploration_eps) * wanted.cpu().numpy() + config.exploration_eps * probs
         below = probs.cumsum(1) < np.random.random((num_envs, 1))
@@ -119,6 +130,8 @@ class WorldModelAgent(RoundLearner):
         config = self.config
         if self.num_timesteps <= config.learning_starts or experience.filled <= config.unroll_steps:
             return
+        if self._n_updates == 0:
+            self.policy.fit_normalisation(experience.observations(FITTED))
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         due = int((self.num_timesteps - config.learning_starts) * config.updates_per_decision) - self._n_updates

@@ -85,7 +85,7 @@ def make_targets(model: WorldModel, segments: Segments, config: WorldModelConfig
 
 def model_losses(model: WorldModel, segments: Segments, targets: WorldModelTargets) -> Losses:
     """Return the loss of every head, each a mean over decisions: imagined from the segment's first observation on."""
-    latents = [model.encode(segments.obs[0])]  # (B, D)
+    latents = [model.encode_stored(segments.obs[0])]  # (B, D)
     for actions in segments.actions:
         latents.append(model.imagine(latents[-1], actions))
     states, after = torch.cat(latents[:-1]), torch.cat(latents[1:])  # (T * B, D)

@@ -1,11 +1,14 @@
 """Networks of the world-model agent: an encoder into latent states, and a model of the environment in latent space.
 
-    encoder     z = h(o)               the state behind an observation
+    encoder     z = h(o)               the state behind an observation; a perception encoder may stand in front
     dynamics    z' = g(z, a)           the state one decision later
     reward      r(z, a)                the reward of the decision
     critics     Q(z, a)                the discounted return; two of them, whose mean counts
     policy      p(a | z)               encoder and policy alone are exported as a policy file
     decoder     o = d(z)               the observation, to show what the model imagines
+
+A frozen perception encoder turns observations into features once, when they are made: the replay buffer holds the
+features, and they are the observations of all of the above. Any other encoder is learned with the model.
 
 Latent states are trained by the predictions of their heads (Schrittwieser et al. 2020, MuZero, arXiv:1911.08265) and by
 consistency with the encoding of the next observation (Schwarzer et al. 2021, SPR, arXiv:2007.05929; Ye et al. 2021,
@@ -18,6 +21,7 @@ import copy
 from collections.abc import Callable
 from typing import Any, cast
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
@@ -26,6 +30,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from agents.algorithms.pqn import Obs, extractor_of, hidden_layers
+from representation.encoder import Encoder
 
 CRITICS = 2
 
@@ -72,7 +77,7 @@ class WorldModel(BasePolicy):
         self.reward_head = self._head(actions)
         self.critics = nn.ModuleList([self._head(actions) for _ in range(CRITICS)])
         self.policy_head = self._head(actions)
-        self.decoder = self._head(get_flattened_obs_dim(observation_space))
+        self.decoder = self._head(get_flattened_obs_dim(self.stored_space))
         self.target = copy.deepcopy(nn.ModuleList([self.features_extractor, self.encoder, self.critics]))
         self.target.requires_grad_(False)
         learned = [weight for name, weight in self.named_parameters() if not name.startswith("target.")]
@@ -84,10 +89,41 @@ class WorldModel(BasePolicy):
 
     # --- encoding and imagining ---------------------------------------------------------------------------------------
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the perception encoder is frozen, so that its features stand for observations."""
+        return isinstance(self.features_extractor, Encoder) and self.features_extractor.is_frozen
+
+    @property
+    def stored_space(self) -> spaces.Space:
+        """Space of what the replay buffer holds of an observation: itself, or its features by a frozen encoder."""
+        if not self.is_frozen:
+            return self.observation_space
+        return spaces.Box(-np.inf, np.inf, (cast(Encoder, self.features_extractor).features_dim,), np.float32)
+
+    def stored(self, obs: Obs) -> Obs:
+        """Return observations (B, ...) as the replay buffer holds them."""
+        return self._features(obs) if self.is_frozen else obs
+
     def encode(self, obs: Obs) -> Tensor:
         """Return the latent states (B, D) of observations (B, ...)."""
+        return self.encoder(self._features(obs))
+
+    def encode_stored(self, stored: Obs) -> Tensor:
+        """As `encode`, for observations as the replay buffer holds them."""
+        return self.encoder(stored if self.is_frozen else self._features(stored))
+
+    def _features(self, obs: Obs) -> Tensor:
         assert self.features_extractor is not None
-        return self.encoder(self.extract_features(obs, self.features_extractor))
+        return self.extract_features(obs, self.features_extractor)
+
+    def fit_normalisation(self, stored: Any) -> None:
+        """Fit the normalisation of a perception encoder that is learned from scratch to observations (N, ...)."""
+        encoder, target = cast(Any, self.features_extractor), cast(Any, self.target[0])
+        is_new = isinstance(encoder, Encoder) and not (encoder.is_pretrained or encoder.is_frozen)
+        if is_new and not isinstance(stored, dict):
+            encoder.fit_normalisation(stored)
+            target.load_state_dict(encoder.state_dict())
 
     def imagine(self, latents: Tensor, actions: Tensor) -> Tensor:
         """Return the latent states (B, D) one decision after `latents` (B, D), given actions (B,) int64."""
@@ -107,10 +143,12 @@ class WorldModel(BasePolicy):
 
     # --- the target network -------------------------------------------------------------------------------------------
 
-    def target_encode(self, obs: Obs) -> Tensor:
-        """As `encode`, by the target network."""
+    def target_encode(self, stored: Obs) -> Tensor:
+        """As `encode_stored`, by the target network."""
         extractor, encoder, _ = self.target
-        return encoder(self.extract_features(obs, cast(BaseFeaturesExtractor, extractor)))
+        if self.is_frozen:
+            return encoder(stored)
+        return encoder(self.extract_features(stored, cast(BaseFeaturesExtractor, extractor)))
 
     def target_values(self, latents: Tensor) -> Tensor:
         """Return the target critics' mean action values, (B, A)."""
@@ -135,8 +173,16 @@ class WorldModel(BasePolicy):
         logits = self(observation)
         return logits.argmax(1) if deterministic else torch.distributions.Categorical(logits=logits).sample()
 
-    def flat(self, obs: Obs) -> Tensor:
-        """Return observations as the decoder gives them, (B, N): prepared as for the encoder, parts side by side."""
-        prepared: Any = preprocess_obs(obs, self.observation_space, normalize_images=self.normalize_images)
+    def flat(self, stored: Obs) -> Tensor:
+        """Return stored observations as the decoder gives them, (B, N).
+
+        Prepared and normalised as for the encoder, parts side by side; the features of a frozen encoder as they are.
+        """
+        encoder = self.features_extractor
+        if self.is_frozen:
+            return cast(Tensor, stored)
+        prepared: Any = preprocess_obs(stored, self.observation_space, normalize_images=self.normalize_images)
+        if isinstance(encoder, Encoder) and not isinstance(prepared, dict):
+            prepared = encoder.normalise(encoder.aligned(prepared.float()))
         parts = list(prepared.values()) if isinstance(prepared, dict) else [prepared]
         return torch.cat([part.flatten(1).float() for part in parts], 1)

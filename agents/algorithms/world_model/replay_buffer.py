@@ -43,7 +43,7 @@ class SegmentReplayBuffer:
     Args:
         size: replay capacity [transitions], over all envs
         num_envs: G
-        space: of one observation
+        space: of one stored observation
         mirror: (N,) entry k of a mirrored observation is entry mirror[k] of the flat original; None for no mirror
     """
 
@@ -73,6 +73,13 @@ class SegmentReplayBuffer:
         for name, values in zip(RECORDS, records, strict=True):
             getattr(self, name)[at] = values
         self.steps += 1
+
+    def observations(self, count: int) -> Any:
+        """Return about `count` stored observations (N, ...), evenly over time and envs."""
+        size = self.filled * self.num_envs
+        some = np.linspace(0, size - 1, min(count, size)).astype(np.int64)
+        parts = {name: part.reshape(-1, *part.shape[2:])[some] for name, part in self.obs.items()}
+        return parts.get("", parts)
 
     def draw(self, count: int, decisions: int, random: Any, device: torch.device | str = "cpu") -> Segments:
         """Return `count` segments, half of them mirrored if there is a mirror; random: a `numpy.random.RandomState`."""

@@ -32,6 +32,7 @@ from deeptraffic.sim.rules import (
 from deeptraffic.sim.state import I64, PAD, Game, Games
 
 MAX_LATENCY = 15  # [decisions]
+MAX_PERIOD = 15  # [decisions]
 UNKNOWN_SPEED = FULL_SPEED / 2  # [px/frame] that every vehicle reads where the sensor shows no speeds
 NO_RUN = -1  # key of an env that was reset and not observed since
 NOWHERE = np.inf  # y of a hidden vehicle [px]
@@ -45,6 +46,7 @@ class Weakness(NamedTuple):
     """The options of a weak sensor in compiled code, see `WeakCells`; speed_noise in px/frame."""
 
     drop_rate: float
+    period: int
     occlusion: bool
     shows_speeds: bool
     speed_noise: float
@@ -53,7 +55,7 @@ class Weakness(NamedTuple):
     noise_seed: int
 
 
-PERFECT = Weakness(0.0, False, True, 0.0, 0.0, 0.0, 0)
+PERFECT = Weakness(0.0, 1, False, True, 0.0, 0.0, 0.0, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +63,15 @@ class WeakSensor(Checked):
     """Options of a weak sensor for every kind that is computed from the scene.
 
     drop_rate: probability that a frame is lost: every cell reads 0, an image is black, no vehicle is listed
+    period: [decisions] between two frames of a slow sensor, such as a radar that turns; those between are lost. A frame
+        comes at the first decision, and where frame // decision_period of the run is a multiple of the period
     latency: [decisions] age of what is seen; an episode's first observation stands for those before it
     occlusion: whether vehicles hide others: those whose middle the straight line from the agent's does not reach
     noise_seed: of the noise, beside the run's own seed
     """
 
     drop_rate: float = real(0.0, 0.0, 1.0)
+    period: int = integer(1, 1, MAX_PERIOD)
     latency: int = integer(0, 0, MAX_LATENCY)
     occlusion: bool = boolean(False)
     noise_seed: int = integer(0, 0, 2**31 - 1)
@@ -79,7 +84,8 @@ class WeakSensor(Checked):
 
     def changes(self) -> Weakness:
         """Return all options."""
-        return PERFECT._replace(drop_rate=self.drop_rate, occlusion=self.occlusion, noise_seed=self.noise_seed)
+        options = {"drop_rate": self.drop_rate, "period": self.period, "occlusion": self.occlusion}
+        return PERFECT._replace(**options, noise_seed=self.noise_seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +163,8 @@ def perceive_envs(
         frame_keys[env] = key
         if run_keys[env] == NO_RUN:
             run_keys[env] = key
-        lost[env] = uniform(key, LOSS) < weakness.drop_rate
+        is_due = game.frame // rules[0].decision_period % weakness.period == 0
+        lost[env] = not is_due or uniform(key, LOSS) < weakness.drop_rate
         if lost[env]:
             lose_frame(game, agent)
         else:

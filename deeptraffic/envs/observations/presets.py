@@ -32,6 +32,7 @@ PRESETS = MappingProxyType(
         "blind": Preset(BLIND, "Lane gaps without speeds."),
         "lossy": Preset({**BLIND, "drop_rate": 0.3}, "Lane gaps without speeds; 30% of the frames are lost."),
         "very-lossy": Preset({**BLIND, "drop_rate": 0.8}, "Lane gaps without speeds; 80% of the frames are lost."),
+        "slow": Preset({"kind": "gaps", "period": 4}, "Lane gaps; the sensor sends every fourth frame."),
         "late": Preset({"kind": "gaps", "latency": 2}, "Lane gaps of two decisions before."),
         "occluded": Preset({"kind": "grid", "occlusion": True}, "Cells; vehicles hide those behind them."),
         "narrow": Preset(
