@@ -1,13 +1,14 @@
 """Figure of a world model's predictions: decoded latent states beside the observations of the next decisions.
 
 Upper row: observations, decision by decision, while the policy head acts. Lower row: predictions from the first
-observation and the actions alone. Below: the prediction error in many environments, beside those of two baselines, the
+observation and the actions alone, of images the nearest image of another run. Below: the prediction error in many environments, beside those of two baselines, the
 first observation and the mean of all observations.
 
     >>> agent, config = load_world_model("runs/world")
     >>> save_imagination(agent, config, "imagined.png")
 
-Letters in shapes: K decisions ahead, B envs, N features of an observation, L lanes of the sensor, H rows of cells.
+Letters in shapes: K decisions ahead, T all decisions played, B envs, N features of an observation as the model's decoder
+gives it (of a frozen encoder, its features), L lanes of the sensor, H rows of cells.
 """
 
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from agents.algorithms.world_model.agent import WorldModelAgent
 from agents.algorithms.world_model.networks import WorldModel
 from agents.config import TrainConfig
 from deeptraffic.envs.observations import Observation, Observer
+from deeptraffic.envs.observations.pixels import PixelsObservation
 from deeptraffic.evaluation.seeds import choose_seeds
 from deeptraffic.figure import BLUE, GREEN, INK, ORANGE, empty_figure, save_figure, style_axes
 from deeptraffic.policies.gaps import GAP_FEATURES
@@ -31,7 +33,8 @@ from deeptraffic.sim.rules import VEHICLE_CELLS, Action, Sensor
 
 F32 = NDArray[np.float32]
 ENVS, WARM_UP = 200, 20  # environments, and decisions before the first prediction
-DRAWN = ("vector", "gaps")  # kinds of observation that can be drawn as cells
+CELLS = ("vector", "gaps")  # kinds of observation that can be drawn as cells
+IMAGES = "pixels"
 SHADES = LinearSegmentedColormap.from_list("cells", ["#3b3b3b", BLUE, "#ffffff"])  # beside the road, vehicle, free
 OFF_ROAD, VEHICLE, FREE = 0.0, 0.5, 1.0
 ON_ROAD = 0.2  # mean value of a lane's cells; less is beside the road, since most cells of a lane are free
@@ -42,11 +45,15 @@ class Prediction:
     """Observations, and their predictions from the first one on.
 
     observed, predicted: (K + 1, B, N); actions: (K, B)
+    recorded: (T, B, N) all observations of the runs, of which `observed` are the last
+    images: (T, B, height, width, channels) uint8 the newest images of these; None for other kinds
     """
 
     observed: F32
     predicted: F32
     actions: NDArray[np.int64]
+    recorded: F32 | None = None
+    images: NDArray[np.uint8] | None = None
 
     def errors(self) -> dict[str, NDArray[np.float64]]:
         """Return root mean squared errors by decisions ahead, (K + 1,), of the model and of the baselines.
@@ -57,6 +64,13 @@ class Prediction:
         mean = self.observed.mean((0, 1))
         predictions = {"model": self.predicted, "first observation": first, "mean observation": mean}
         return {name: np.sqrt(np.square(self.observed - made).mean((1, 2))) for name, made in predictions.items()}
+
+    def nearest_image(self, k: int, env: int) -> NDArray[np.uint8]:
+        """Return the image, of another run, whose observation is nearest to an env's prediction k decisions ahead."""
+        assert self.recorded is not None and self.images is not None
+        distances = np.square(self.recorded - self.predicted[k, env]).sum(2)  # (T, B)
+        distances[:, env] = np.inf
+        return self.images[np.unravel_index(distances.argmin(), distances.shape)]
 
 
 @torch.no_grad()
@@ -69,10 +83,14 @@ def predict(agent: WorldModelAgent, config: TrainConfig, ahead: int = 6, envs: i
     observer = Observer(sim.rules, config.observation, envs)
     sim.step(sim.idle)  # to the first decision
     observed: list[torch.Tensor] = []
+    images: list[NDArray[np.uint8]] = []
     actions: list[NDArray[np.int64]] = []
     for _ in range(WARM_UP + ahead + 1):
-        obs = model.obs_to_tensor(observer.observe(sim, actions=actions[-1] if actions else None))[0]
-        observed.append(model.flat(obs))
+        seen = observer.observe(sim, actions=actions[-1] if actions else None)
+        if isinstance(config.observation, PixelsObservation):
+            images.append(seen[..., -config.observation.channels :])
+        obs = model.obs_to_tensor(seen)[0]
+        observed.append(model.flat(model.stored(obs)))
         actions.append(model(obs).argmax(1).cpu().numpy())
         if len(observed) == WARM_UP + 1:
             latents = [model.encode(obs)]
@@ -82,7 +100,10 @@ def predict(agent: WorldModelAgent, config: TrainConfig, ahead: int = 6, envs: i
     for chosen in taken:
         latents.append(model.imagine(latents[-1], torch.from_numpy(chosen).to(agent.device)))
     predicted = torch.stack([model.decoder(latent) for latent in latents])
-    return Prediction(torch.stack(observed[WARM_UP:]).cpu().numpy(), predicted.cpu().numpy(), taken)
+    recorded = torch.stack(observed).cpu().numpy()
+    return Prediction(
+        recorded[WARM_UP:], predicted.cpu().numpy(), taken, recorded, np.stack(images) if images else None
+    )
 
 
 def typical_env(prediction: Prediction) -> int:
@@ -118,10 +139,14 @@ def gap_cells(gaps: F32, sensor: Sensor) -> NDArray[np.float64]:
 
 
 def save_imagination(agent: WorldModelAgent, config: TrainConfig, path: str | Path, ahead: int = 6) -> Path:
-    """Draw the predictions in a typical env, and the errors in all; ValueError for observations without cells."""
+    """Draw the predictions in a typical env, and the errors in all; ValueError for observations without a drawing."""
     observation = config.observation
-    if observation.kind not in DRAWN or observation.temporal_window or observation.latency:
-        raise ValueError(f"observation.kind must be {' or '.join(DRAWN)} to be drawn, got {observation.kind!r}")
+    is_drawn = observation.kind in CELLS and not (observation.temporal_window or observation.latency)
+    if not (is_drawn or observation.kind == IMAGES):
+        raise ValueError(
+            f"observation.kind must be {', '.join(CELLS)} (without temporal_window and latency) or {IMAGES} to be drawn, "
+            f"got {observation.kind!r}"
+        )
     prediction = predict(agent, config, ahead)
     env = typical_env(prediction)
     figure = empty_figure((1.5 * (ahead + 1) + 0.5, 9.5))
@@ -130,7 +155,13 @@ def save_imagination(agent: WorldModelAgent, config: TrainConfig, path: str | Pa
     for row, (name, values) in enumerate(rows.items()):
         for k in range(ahead + 1):
             axes = figure.add_subplot(grid[row, k])
-            _draw_cells(axes, cell_shades(values[k, env], observation), observation.sensor)
+            if prediction.images is None:
+                _draw_cells(axes, cell_shades(values[k, env], observation), observation.sensor)
+            else:
+                shown = prediction.images[WARM_UP + k, env] if row == 0 else prediction.nearest_image(k, env)
+                axes.imshow(shown, cmap="gray", vmin=0, vmax=255, aspect="auto")
+                axes.set_xticks([])
+                axes.set_yticks([])
             axes.set_title(_step_title(k, prediction.actions[:, env]) if row == 0 else "", fontsize=9, color=INK)
             if k == 0:
                 axes.set_ylabel(name, fontsize=12, fontweight="bold", color=INK)

@@ -75,14 +75,18 @@ def test_frozen_weights_stay_and_fine_tuned_ones_move_in_every_algorithm(
         assert (encoder_of(model.policy).digest() != load_encoder(weights).digest()) == trainable
 
 
+# parameters: fixtures of pytest
+@pytest.mark.parametrize(("algo", "trainable"), [("ppo", True), ("world_model", False)])
 def test_a_killed_run_with_a_pretrained_encoder_resumes_without_its_file(
+    algo: str,
+    trainable: bool,
     small_config: Callable[..., TrainConfig],
     weights: Path,
     tmp_path: Path,
     quiet: Console,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    config = small_config("ppo", **encoder_settings(weights), **{"encoder.trainable": True})
+    config = small_config(algo, **encoder_settings(weights), **{"encoder.trainable": trainable})
     train(config, tmp_path / "whole", quiet)
 
     def die(self: SB3Learner, dones: Any) -> None:
@@ -114,6 +118,24 @@ def test_an_encoder_is_a_name_or_a_file_which_brings_its_observation(
     grid = encoder_settings("dense") | small | {"kind": "grid"}
     named = train(build_config("ppo", settings=grid), tmp_path / "name", quiet)
     assert RunFolder(named.folder).config().encoder == EncoderConfig("dense")
+
+
+def test_a_run_of_distil_gives_its_students_encoder_and_observation(
+    small_config: Callable[..., TrainConfig], tmp_path: Path, quiet: Console
+) -> None:
+    small = {"num_envs": 4, "max_steps": 5, "total_timesteps": 40, "evaluation_runs": 4, "teacher": "gap"}
+    seen = {"kind": "pixels", "height": 35, "width": 21, "temporal_window": 1, "grey": True}
+    architecture = {"encoder.architecture": {"channels": [4]}, "encoder.features_dim": 6}
+    config = build_config("distil", settings=encoder_settings("conv") | architecture | small | seen)
+    student: Any = load_policy(train(config, tmp_path / "student", quiet).folder)
+    settings = encoder_settings(tmp_path / "student")
+    model = make_model(*(lambda own: (own, make_vec_env(own)))(small_config("world_model", **settings)))
+    assert encoder_of(model.policy).digest() == student.student.features.digest()
+    assert encoder_of(model.policy).is_frozen and settings["observation.temporal_window"] == 1
+    plain = build_config("distil", settings=small | {"kind": "gaps"})
+    train(plain, tmp_path / "plain", quiet)
+    with pytest.raises(ValueError, match="trained no encoder to start from; name a run of distil with --encoder"):
+        encoder_settings(tmp_path / "plain")
 
 
 def test_a_weights_file_that_changed_is_refused(small_config: Callable[..., TrainConfig], weights: Path) -> None:

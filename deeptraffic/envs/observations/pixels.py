@@ -51,7 +51,7 @@ class PixelsObservation(WeakSensor, FrameObservation):
 
     def present_space(self, rules: Rules) -> spaces.Box:
         """Return the space of images."""
-        return spaces.Box(0, 255, (*self.view_size(rules), 1 if self.grey else 3), np.uint8)
+        return spaces.Box(0, 255, (*self.view_size(rules), self.channels), np.uint8)
 
     def view_size(self, rules: Rules) -> tuple[int, int]:
         """Return height and width of an image [pixels]."""
@@ -64,6 +64,11 @@ class PixelsObservation(WeakSensor, FrameObservation):
                 f"{self.height} x {self.width}; raise height, width or the view"
             )
         return height, width
+
+    @property
+    def channels(self) -> int:
+        """Channels of one image."""
+        return 1 if self.grey else 3
 
     @property
     def weakness(self) -> Weakness | None:

@@ -17,11 +17,13 @@ from agents.analysis.imagination import (
     typical_env,
 )
 from agents.config import TrainConfig
+from agents.perception import encoder_settings
 from agents.sb3 import make_model, make_vec_env
 from deeptraffic.envs.observations import Observer, make_observation
 from deeptraffic.evaluation.seeds import choose_seeds
 from deeptraffic.sim.engine import Simulator
-from deeptraffic.sim.rules import Sensor
+from deeptraffic.sim.rules import RULES_2018, Sensor
+from representation.registry import make_encoder
 
 Config = Callable[..., TrainConfig]
 
@@ -91,7 +93,28 @@ def test_the_picture_is_written(small_config: Config, tmp_path: Path, kind: str)
     assert (picture == (213, 94, 0)).all(-1).sum() > 1000  # the own car
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_predictions_of_images_are_shown_as_the_nearest_image_of_another_run(
+    small_config: Config, tmp_path: Path, frozen: bool
+) -> None:
+    options = {"kind": "pixels", "height": 35, "width": 21, "temporal_window": 1}
+    encoder = make_encoder("conv", make_observation(options).space(RULES_2018), 8, channels=[4])
+    encoder.save(tmp_path / "encoder.safetensors")
+    named = {"encoder.architecture": {"channels": [4]}, "encoder.features_dim": 8, "encoder.name": "conv"}
+    settings = encoder_settings(tmp_path / "encoder.safetensors") if frozen else named
+    config = small_config("world_model", num_envs=2, **options, **settings)
+    agent = new_agent(config)
+    assert agent.policy.is_frozen == frozen
+    prediction = predict(agent, config, ahead=2, envs=5)
+    assert prediction.predicted.shape == (3, 5, 8 if frozen else 35 * 21 * 6)
+    assert prediction.images is not None and prediction.images.shape == (23, 5, 35, 21, 3)
+    prediction.predicted[1, 3] = prediction.recorded[7, 2]  # type: ignore[index]
+    np.testing.assert_array_equal(prediction.nearest_image(1, 3), prediction.images[7, 2])
+    assert (prediction.nearest_image(1, 2) != prediction.images[7, 2]).any()
+    assert save_imagination(agent, config, tmp_path / "a.png", 2).stat().st_size > 10_000
+
+
 def test_what_has_no_cells_is_refused(small_config: Config, tmp_path: Path) -> None:
     config = small_config("world_model", kind="grid")
-    with pytest.raises(ValueError, match="must be vector or gaps to be drawn, got 'grid'"):
+    with pytest.raises(ValueError, match="must be vector, gaps .* or pixels to be drawn, got 'grid'"):
         save_imagination(new_agent(config), config, tmp_path / "a.png")

@@ -15,9 +15,13 @@ from stable_baselines3.common.vec_env import VecEnv
 from agents.algorithms.world_model.agent import WorldModelAgent
 from agents.algorithms.world_model.config import WorldModelConfig
 from agents.config import TrainConfig, build_config
+from agents.perception import encoder_settings
 from agents.sb3 import make_model, make_vec_env
 from agents.trainer import train
+from deeptraffic.envs.observations import make_observation
 from deeptraffic.evaluation.protocol import evaluate_open
+from deeptraffic.sim.rules import RULES_2018
+from representation.registry import make_encoder
 
 NUM_ENVS, PLACES = 16, 5
 
@@ -148,6 +152,48 @@ def test_it_trains_on_any_observation(
 ) -> None:
     config = small_config("world_model", num_envs=4, total_timesteps=96, evaluation_runs=0, **settings)
     assert train(config, tmp_path, quiet).decisions == 96
+
+
+def test_behind_a_frozen_encoder_features_are_the_observations_that_are_replayed(
+    small_config: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    options = {"kind": "pixels", "height": 35, "width": 21, "temporal_window": 1}
+    torch.manual_seed(0)
+    encoder = make_encoder("conv", make_observation(options).space(RULES_2018), 6, channels=[4])
+    encoder.observed = options
+    encoder.save(tmp_path / "encoder.safetensors")
+    config = small_config("world_model", **encoder_settings(tmp_path / "encoder.safetensors"))
+    model: Any = make_model(config, make_vec_env(config))
+    model.learn(64)
+    assert model.replay.mirror is None
+    assert model.replay.obs[""].shape[1:] == (8, 6)  # envs, features
+    obs = model._last_obs
+    model.learn(8, reset_num_timesteps=False)
+    np.testing.assert_allclose(model.replay.obs[""][8], encoder.encode(obs), rtol=1e-4, atol=1e-5)
+    tensors = model.policy.obs_to_tensor(obs)[0]
+    stored = model.policy.stored(tensors)
+    assert torch.equal(model.policy.encode_stored(stored), model.policy.encode(tensors))
+    assert torch.equal(model.policy.flat(stored), stored)
+    assert model.policy.decoder(model.policy.encode(tensors)).shape == (8, 6)
+
+
+def test_an_encoder_that_is_learned_is_normalised_before_the_first_gradient_step(
+    small_config: Callable[..., TrainConfig],
+) -> None:
+    named = {"encoder.name": "conv", "encoder.architecture": {"channels": [4]}, "encoder.features_dim": 6}
+    config = small_config("world_model", kind="pixels", height=35, width=21, **named)
+    model: Any = make_model(config, make_vec_env(config))
+    before = model.policy.features_extractor.offset.clone()
+    model.learn(64)  # random decisions
+    assert torch.equal(model.policy.features_extractor.offset, before)
+    model.learn(16, reset_num_timesteps=False)
+    encoder, target = model.policy.features_extractor, model.policy.target[0]
+    mean = model.replay.observations(10**6).mean(0) / 255.0
+    np.testing.assert_allclose(encoder.offset.numpy(), mean, atol=0.02)
+    assert torch.equal(encoder.offset, target.offset) and encoder.scale != 1.0
+    tensors = model.policy.obs_to_tensor(model._last_obs)[0]
+    expected = (model._last_obs / 255.0 - encoder.offset.numpy()) / float(encoder.scale)
+    np.testing.assert_allclose(model.policy.flat(tensors), expected.reshape(8, -1), rtol=1e-3, atol=1e-3)
 
 
 def test_the_mirror_is_a_setting() -> None:
