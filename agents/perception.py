@@ -123,8 +123,8 @@ def load_trained(path: str | Path) -> Any:
     named = {name.removeprefix(OF_STUDENT): part for name, part in tensors.items() if name.startswith(OF_STUDENT)}
     if settings["algo"] != "distil" or plan["name"] == NONE:
         raise ValueError(
-            f"the run in {str(path.parent)!r} trained no encoder to start from; name a run of distil with --encoder, or "
-            "a weights file of `deeptraffic pretrain`"
+            f"the run in {str(path.parent)!r} trained no encoder to start from; name a run of distil with --encoder, "
+            "or a weights file of `deeptraffic pretrain`"
         )
     space = observation.space(RoadConfig(**settings["road"]).build())
     encoder = make_encoder(plan["name"], space, plan["features_dim"], **plan["architecture"])

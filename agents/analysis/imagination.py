@@ -1,14 +1,14 @@
 """Figure of a world model's predictions: decoded latent states beside the observations of the next decisions.
 
 Upper row: observations, decision by decision, while the policy head acts. Lower row: predictions from the first
-observation and the actions alone, of images the nearest image of another run. Below: the prediction error in many environments, beside those of two baselines, the
-first observation and the mean of all observations.
+observation and the actions alone, of images the nearest image of another run. Below: the prediction error in many
+environments, beside those of two baselines, the first observation and the mean of all observations.
 
     >>> agent, config = load_world_model("runs/world")
     >>> save_imagination(agent, config, "imagined.png")
 
-Letters in shapes: K decisions ahead, T all decisions played, B envs, N features of an observation as the model's decoder
-gives it (of a frozen encoder, its features), L lanes of the sensor, H rows of cells.
+Letters in shapes: K decisions ahead, T all decisions played, B envs, N features of an observation as the decoder gives
+it (behind a frozen encoder, of its features), L lanes of the sensor, H rows of cells.
 """
 
 from dataclasses import dataclass
@@ -144,8 +144,8 @@ def save_imagination(agent: WorldModelAgent, config: TrainConfig, path: str | Pa
     is_drawn = observation.kind in CELLS and not (observation.temporal_window or observation.latency)
     if not (is_drawn or observation.kind == IMAGES):
         raise ValueError(
-            f"observation.kind must be {', '.join(CELLS)} (without temporal_window and latency) or {IMAGES} to be drawn, "
-            f"got {observation.kind!r}"
+            f"observation.kind must be {', '.join(CELLS)} (without temporal_window and latency) or {IMAGES} to be "
+            f"drawn, got {observation.kind!r}"
         )
     prediction = predict(agent, config, ahead)
     env = typical_env(prediction)

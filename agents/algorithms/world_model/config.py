@@ -27,8 +27,8 @@ class WorldModelConfig(NetworkConfig):
     exploration_eps: probability of a random action, for each env
     tau: rate of the moving average of the target network, per gradient step
     consistency_coef, reward_coef, value_coef, policy_coef, decoder_coef: weights of the losses
-    mirror: whether half of the segments are mirrored, left and right exchanged, where the observation has a mirror image
-        and no frozen encoder reads it
+    mirror: whether half of the segments are mirrored, left and right exchanged, where the observation has a mirror
+        image and no frozen encoder reads it
     """
 
     max_grad_norm: float = real(10.0, 1e-6, 1e6)
