@@ -84,8 +84,8 @@ class WeakSensor(Checked):
 
     def changes(self) -> Weakness:
         """Return all options."""
-        options = {"drop_rate": self.drop_rate, "period": self.period, "occlusion": self.occlusion}
-        return PERFECT._replace(**options, noise_seed=self.noise_seed)
+        lossy = PERFECT._replace(drop_rate=self.drop_rate, period=self.period)
+        return lossy._replace(occlusion=self.occlusion, noise_seed=self.noise_seed)
 
 
 @dataclass(frozen=True, kw_only=True)
