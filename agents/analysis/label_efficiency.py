@@ -166,21 +166,19 @@ class Curves:
 
     @classmethod
     def of(cls, lines: Iterable[Line]) -> "Curves":
-        """Return the curves of a table; seeds that a point lacks in one of its two groups are left out."""
+        """Return the curves of a table; a comparison takes the seeds that all its students have."""
         mph: dict[tuple[str, str, int], dict[int, float]] = {}
         for line in lines:
             key = line["encoder"], line["pretraining"], int(line["labels"])
             mph.setdefault(key, {})[int(line["seed"])] = float(line["mean_mph"])
-        points = {key: _paired(scores, mph[key[0], "none", key[2]]) for key, scores in mph.items()}
-        averages = {}
-        for way, name in dict.fromkeys(key[:2] for key in points):
-            own = [point for key, point in points.items() if key[:2] == (way, name)]
-            values, baseline = (
-                np.mean([of(point) for point in own], 0).tolist()
-                for of in (lambda point: point.values, lambda point: point.baselines["none"])
-            )
-            averages[way, name] = PooledMetric("mean speed", own[0].seeds, values, {"none": baseline}, "mph")
-        return cls(points, averages)
+        pairs = {key: (scores, mph.get((key[0], "none", key[2]), {})) for key, scores in mph.items()}
+        points = {key: _paired([pair]) for key, pair in pairs.items()}
+        ways = dict.fromkeys(key[:2] for key in pairs)
+        averages = {way: _paired([pair for key, pair in pairs.items() if key[:2] == way]) for way in ways}
+        return cls(
+            {key: point for key, point in points.items() if point.seeds},
+            {way: average for way, average in averages.items() if average.seeds},
+        )
 
     @property
     def labels(self) -> list[int]:
@@ -188,10 +186,11 @@ class Curves:
         return sorted({labels for _, _, labels in self.points})
 
 
-def _paired(scores: dict[int, float], baseline: dict[int, float]) -> PooledMetric:
-    seeds = sorted(scores.keys() & baseline.keys())
-    values, beside = ([group[seed] for seed in seeds] for group in (scores, baseline))
-    return PooledMetric("mean speed", seeds, values, {"none": beside}, "mph")
+def _paired(pairs: Sequence[tuple[dict[int, float], dict[int, float]]]) -> PooledMetric:
+    """Return the mean of (mph by seed, mph of no pretraining by seed) over budgets, at the seeds that all have."""
+    seeds = sorted(set.intersection(*(set(scores) for pair in pairs for scores in pair)))
+    values, baseline = ([float(np.mean([pair[k][seed] for pair in pairs])) for seed in seeds] for k in (0, 1))
+    return PooledMetric("mean speed", seeds, values, {"none": baseline}, "mph")
 
 
 def read_table(path: Path) -> list[Line]:

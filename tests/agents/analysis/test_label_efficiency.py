@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from agents.analysis import label_efficiency
 from agents.analysis.label_efficiency import (
@@ -19,7 +20,9 @@ from agents.analysis.label_efficiency import (
     read_table,
     write_page,
 )
+from agents.analysis.tables import csv_content
 from agents.run import RunFolder
+from deeptraffic.cli.app import app
 from representation.beyond import pretraining
 
 
@@ -75,6 +78,15 @@ def test_differences_are_paired_by_seed() -> None:
     assert curves.averages[FINE_TUNED, "masked"].values == pytest.approx([63.5, 64.55, 66.95])
 
 
+def test_comparisons_take_the_seeds_that_all_their_students_have() -> None:
+    lines = [one for one in crafted() if (one["pretraining"], one["labels"], one["seed"]) != ("none", 10_000, 1)]
+    curves = Curves.of(lines)
+    assert curves.points[FINE_TUNED, "masked", 3_000].seeds == [0, 1, 2]
+    assert curves.points[FINE_TUNED, "masked", 10_000].seeds == [0, 2]
+    assert curves.averages[FINE_TUNED, "masked"].values == pytest.approx([63.5, 66.95])
+    assert not Curves.of([line("masked", 3_000, 0, 60.0)]).points  # without no pretraining there is no comparison
+
+
 def test_the_page_is_bold_where_the_interval_excludes_0(tmp_path: Path) -> None:
     page, figure = write_page(crafted(), tmp_path)
     text = page.read_text()
@@ -82,6 +94,17 @@ def test_the_page_is_bold_where_the_interval_excludes_0(tmp_path: Path) -> None:
     assert "Of 2 differences at single budgets, 1 exclude 0, where 0.1 would by chance: `masked` helps at 3,000" in text
     assert "3 seeds, 12 CPU minutes" in text
     assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_command_draws_a_table_that_exists(tmp_path: Path) -> None:
+    columns = [name for name in COLUMNS if name in crafted()[0]]
+    (tmp_path / "labels.csv").write_bytes(csv_content(crafted(), columns))
+    made = CliRunner().invoke(app, ["report", "labels", "--no-missing", "-o", str(tmp_path)])
+    assert made.exit_code == 0, made.output
+    files = [Path(line.strip()).name for line in made.stdout.split()]
+    assert files == ["labels.csv", "LABELS.md", "label-efficiency.png"]
+    refused = CliRunner().invoke(app, ["report", "labels", "--no-missing", "-o", str(tmp_path / "new")])
+    assert refused.exit_code == 2 and "there is no table" in refused.output
 
 
 def test_a_table_that_does_not_exist_is_refused(tmp_path: Path) -> None:
