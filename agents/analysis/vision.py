@@ -10,9 +10,7 @@ nothing and always accelerates, the ceiling one that sees the true cells; a poli
 of the gap between them. Its 95% interval is a bootstrap over the runs, which all policies share.
 """
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +21,9 @@ from agents.analysis.tables import markdown_table, replace_section
 from agents.champions.registry import CHAMPIONS, FOLDER, PERCEPTION
 from deeptraffic.envs.observations import PRESETS, preset_of
 from deeptraffic.envs.other_agents import policy_observation
-from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.evaluation.statistics import bootstrap_interval
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.network_policy import NetworkPolicy
-from deeptraffic.run_dir import write_json
 from deeptraffic.sim.state import F64
 
 FLOOR, CEILING = "accelerate", "champion-solo"
@@ -61,30 +57,6 @@ class VisionRow:
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON values."""
         return asdict(self)
-
-
-class Results:
-    """Scores of policies' runs, kept in a folder, so that an interrupted benchmark resumes.
-
-    Args:
-        folder: of the files; None keeps nothing
-        runs: open runs on reporting seeds
-    """
-
-    def __init__(self, folder: Path | None, runs: int) -> None:
-        self.folder, self.runs = folder, runs
-
-    def scores(self, policy: Policy, content: str, progress: Callable[[int, int], None] | None = None) -> F64:
-        """Return a policy's mean speed in each run (runs,) [mph]; content: hash of what the policy consists of."""
-        key = hashlib.sha256(f"{content} {self.runs}".encode()).hexdigest()
-        path = None if self.folder is None else self.folder / f"{key}.json"
-        if path is not None and path.exists():
-            return np.array(json.loads(path.read_text(encoding="utf-8"))["run_scores"])
-        made = evaluate_open(policy, runs=self.runs, seed_set="reporting", progress=progress)
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, {"policy": policy.label, "run_scores": made.run_scores.tolist()})
-        return made.run_scores
 
 
 def shipped() -> list[str]:

@@ -20,6 +20,7 @@ import numpy as np
 from typer import Argument, Option, echo
 
 import deeptraffic
+from agents.analysis.kept_scores import KeptScores
 from agents.champions.registry import FOLDER, KINDS, PERCEPTION, REGISTRY_FILE, Champion, SeedScores, read_champions
 from agents.export import read_weights, weights_content
 from agents.loader import load_policy
@@ -86,6 +87,9 @@ def ship_champion(
     teacher: Annotated[str, Option(help="Policy that kind perception is compared with on the same runs.")] = "",
     runs: Annotated[int, Option(help="Open runs on reporting seeds.")] = 5000,
     tuning_runs: Annotated[int, Option(help="Open runs on which one of several training seeds is chosen.")] = 1000,
+    kept: Annotated[
+        Path | None, Option("--scores", help="Folder of scores that are kept; a rerun evaluates only what it lacks.")
+    ] = None,
     folder: Annotated[Path, Option(help="Folder of the registry.")] = FOLDER,
 ) -> Champion:
     """Write a network as a champion's policy file, score it, and add it to the registry.
@@ -101,8 +105,10 @@ def ship_champion(
         candidates = [_policy_candidate(name, source) for source in sources]
     others = candidates[0].policy.other_agents if other_agents is None else other_agents
 
+    results = KeptScores(kept)
+
     def scores_of(runs: int, seed_set: str) -> list[Score]:
-        return [evaluate_open(c.policy, other_agents=others, runs=runs, seed_set=seed_set) for c in candidates]
+        return [results.evaluate(candidate.policy, runs, seed_set, others) for candidate in candidates]
 
     tuning = [score.mean_mph for score in scores_of(tuning_runs, "tuning")] if len(candidates) > 1 else []
     best = int(np.argmax(tuning)) if tuning else 0
@@ -114,7 +120,7 @@ def ship_champion(
         seen = RunFolder(sources[best]).config().observation if fact.config else policy_observation(policy)
         taught = None
         if teacher:
-            taught = evaluate_open(load_policy(teacher), other_agents=others, runs=runs, seed_set="reporting")
+            taught = results.evaluate(load_policy(teacher), runs, "reporting", others, teacher)
         by_seed = _seed_scores(seen, trained[best], tuning, scores, taught, candidate.multiplications)
     champion = Champion(
         name=name,

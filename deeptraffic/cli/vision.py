@@ -13,6 +13,7 @@ from deeptraffic.cli.policies import POLICY_HELP, load_announced
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 
 if TYPE_CHECKING:
+    from agents.analysis.kept_scores import KeptScores
     from agents.analysis.vision import VisionRow
 
 
@@ -36,7 +37,6 @@ def bench_vision(
         FLOOR,
         NOTHING,
         TRUE_CELLS,
-        Results,
         board_row,
         eye_of,
         in_order,
@@ -46,10 +46,11 @@ def bench_vision(
 
     loaded = {name: load_announced(name) for name in (FLOOR, CEILING, *shipped(), *(policies or ()))}
     eyes = {name: eye_of(policy, name) for name, policy in loaded.items() if name not in (FLOOR, CEILING)}
-    kept, speeds = Results(output, runs), {}
+    kept, speeds = KeptScores(output), {}
     for name, policy in loaded.items():
         with progress_bar(f"scoring {policy.label}") as progress:
-            speeds[name] = kept.scores(policy, content_hash(name, 0), progress)
+            score = kept.evaluate(policy, runs, "reporting", 0, content_hash(name, 0), progress)
+        speeds[name] = score.run_scores
     eyes |= {FLOOR: NOTHING, CEILING: TRUE_CELLS}
     ends = speeds[FLOOR], speeds[CEILING]
     rows = in_order(board_row((name, loaded[name]), eyes[name], scores, ends) for name, scores in speeds.items())

@@ -12,7 +12,6 @@ from agents.analysis.vision import (
     BEGIN,
     END,
     VISION_PAGE,
-    Results,
     board_row,
     board_table,
     eye_of,
@@ -24,7 +23,6 @@ from agents.champions.registry import CHAMPIONS
 from agents.loader import load_policy
 from deeptraffic.cli.app import app
 from deeptraffic.envs.observations import PRESETS, make_observation
-from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.policies.file import pack_policy, write_policy
 from deeptraffic.policies.layers import Dense
@@ -67,18 +65,6 @@ def test_the_gap_closed_is_0_for_the_floor_and_1_for_the_ceiling() -> None:
     other = board_row(("x", policy), "blind", random.normal(60.0, 5.0, 200), (floor, ceiling))
     low, high = other.gap_interval
     assert 0.4 < low < other.gap_closed < high < 0.6 and other.multiplications is None
-
-
-def test_scores_are_those_of_reporting_runs_and_are_not_measured_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    policy, results = make_builtin("accelerate"), Results(tmp_path / "scores", 3)
-    first = results.scores(policy, "abc")
-    np.testing.assert_array_equal(first, evaluate_open(policy, runs=3, seed_set="reporting").run_scores)
-    more = Results(tmp_path / "scores", 4).scores(policy, "abc")
-    assert more.size == 4
-    monkeypatch.setattr(vision, "evaluate_open", lambda *_, **__: pytest.fail("measured twice"))
-    np.testing.assert_array_equal(results.scores(policy, "abc"), first)
 
 
 def test_the_command_ranks_policies_of_the_same_eye(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
