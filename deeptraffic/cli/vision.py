@@ -13,7 +13,6 @@ from deeptraffic.cli.policies import POLICY_HELP, load_announced
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 
 if TYPE_CHECKING:
-    from agents.analysis.kept_scores import KeptScores
     from agents.analysis.vision import VisionRow
 
 
@@ -32,6 +31,7 @@ def bench_vision(
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of a table."),
 ) -> None:
     """Score policies that drive by fixed, weak eyes: images, lossy or late sensors, a narrow view, noise."""
+    from agents.analysis.kept_scores import KeptScores
     from agents.analysis.vision import (
         CEILING,
         FLOOR,
