@@ -167,7 +167,7 @@ def save_detections(scenes: Sequence[Detected], path: str | Path) -> Path:
             axes.set_yticks([], [])
     meanings = ((BLUE, "detected"), (ORANGE, "missed"), (PURPLE, "false"))
     handles = [Patch(color=colour, label=label) for colour, label in meanings]
-    figure.legend(handles=handles, loc="lower center", ncols=3, frameon=False, fontsize=9)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return save_plot(figure, path)
 
 

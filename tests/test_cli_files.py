@@ -14,6 +14,7 @@ from deeptraffic.policies.file import read_policy, write_policy
 from deeptraffic.policies.manifest import ActionRecord
 from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.sim.rules import Sensor
+from representation.paradigms.convolutional.detection import GridDetector
 
 GOLDEN = Path(__file__).parent / "golden" / "submission_networks.json"
 Run = Callable[..., tuple[int, str, str]]
@@ -118,3 +119,18 @@ def test_the_originals_own_learner_trains_drives_and_is_written_for_its_game(run
     assert run("export", folder, "--original", original, "--no-check")[0] == 0
     assert "temporal_window = 3" in original.read_text()
     assert run("train", "deepqlearn", "--obs", "pixels", "-o", tmp_path / "other")[0] == 2
+
+
+def test_a_perception_model_and_a_policy_become_one_file(run: Run, tmp_path: Path) -> None:
+    weights, joined = tmp_path / "detector.safetensors", tmp_path / "eye.safetensors"
+    GridDetector().save(weights)
+    code, out, _ = run("join", weights, "champion-solo", "-o", joined, "--obs", "unseen-styles", "--json")
+    facts = json.loads(out)
+    assert (code, facts["label"], facts["observation"]["kind"]) == (0, "champion-solo", "pixels")
+    assert facts["observation"]["options"]["style"] == "unseen"
+    code, out, _ = run("evaluate", joined, "--protocol", "open", "--runs", 2, "--json")
+    assert (code, json.loads(out)["runs"]) == (0, 2)
+    code, _, error = run("join", weights, "gap", "-o", joined)
+    assert code == 2 and "is no network over the cells" in error
+    code, _, error = run("join", joined, "champion-solo", "-o", tmp_path / "other.safetensors")
+    assert code == 2 and "is no weights file of this package" in error
