@@ -237,8 +237,9 @@ decisions anew, and fine-tunes the encoder. Passes over its labels after each ro
 to the largest, are the same for all pretrainings; they were chosen on tuning runs of another training seed, for the two
 largest budgets among the few that their cost allows.
 
-Every value is the mean of {runs} reporting runs [mph], averaged over seeds; in brackets is the 95% interval of the
-difference to `none` (Student's t over seeds, paired by seed). A difference is **bold** where that interval excludes 0.
+Every value is the mean of {runs} reporting runs [mph], the same for all, averaged over seeds; in brackets is the 95%
+interval of the difference to `none` (Student's t over seeds, paired by seed). A difference is **bold** where that
+interval excludes 0. [labels.csv](labels.csv) has every student.
 
 ![Mean speed of students over labelled decisions, and differences to no pretraining.]({figure})
 
@@ -249,11 +250,14 @@ difference to `none` (Student's t over seeds, paired by seed). A difference is *
 def _section(curves: Curves, way: str) -> str:
     """Return the table of students with fine-tuned or frozen encoders."""
     labels = sorted({key[2] for key in curves.points if key[0] == way})
-    rows = [["pretraining", *(f"{count:,} labels" for count in labels), "mean of the budgets"]]
+    seeds = {count: len(curves.points[way, "none", count].seeds) for count in labels}
+    fewer = {count: f" ({seeds[count]} seeds)" if seeds[count] < max(seeds.values()) else "" for count in labels}
+    rows = [["pretraining", *(f"{count:,} labels{fewer[count]}" for count in labels), "mean of the budgets"]]
     for name in PRETRAININGS:
         if (way, name) not in curves.averages:
             continue
-        cells = [_cell(curves.points[way, name, count], name) for count in labels]
+        points = {count: curves.points.get((way, name, count)) for count in labels}
+        cells = [_cell(point, name) if point else "–" for point in points.values()]
         rows.append([name, *cells, _cell(curves.averages[way, name], name)])
     return f"## {way[0].upper()}{way[1:]} encoders\n\n{markdown_table(rows, left=len(rows[0]))}"
 

@@ -78,12 +78,13 @@ def test_differences_are_paired_by_seed() -> None:
     assert curves.averages[FINE_TUNED, "masked"].values == pytest.approx([63.5, 64.55, 66.95])
 
 
-def test_comparisons_take_the_seeds_that_all_their_students_have() -> None:
+def test_comparisons_take_the_seeds_that_all_their_students_have(tmp_path: Path) -> None:
     lines = [one for one in crafted() if (one["pretraining"], one["labels"], one["seed"]) != ("none", 10_000, 1)]
     curves = Curves.of(lines)
     assert curves.points[FINE_TUNED, "masked", 3_000].seeds == [0, 1, 2]
     assert curves.points[FINE_TUNED, "masked", 10_000].seeds == [0, 2]
     assert curves.averages[FINE_TUNED, "masked"].values == pytest.approx([63.5, 66.95])
+    assert "| 3,000 labels | 10,000 labels (2 seeds) |" in write_page(lines, tmp_path)[0].read_text()
     assert not Curves.of([line("masked", 3_000, 0, 60.0)]).points  # without no pretraining there is no comparison
 
 
