@@ -158,7 +158,7 @@ class Curves:
     """Scores of students by pretraining and labels.
 
     points: (encoder, pretraining, labels) -> mph by seed, beside no pretraining's
-    averages: (encoder, pretraining) -> the same, averaged over the budgets
+    averages: (encoder, pretraining) -> the same, averaged over the budgets that have all seeds
     """
 
     points: dict[tuple[str, str, int], PooledMetric]
@@ -173,8 +173,11 @@ class Curves:
             mph.setdefault(key, {})[int(line["seed"])] = float(line["mean_mph"])
         pairs = {key: (scores, mph.get((key[0], "none", key[2]), {})) for key, scores in mph.items()}
         points = {key: _paired([pair]) for key, pair in pairs.items()}
-        ways = dict.fromkeys(key[:2] for key in pairs)
-        averages = {way: _paired([pair for key, pair in pairs.items() if key[:2] == way]) for way in ways}
+        averages = {}
+        for way in dict.fromkeys(key[:2] for key in pairs):
+            most = max(len(point.seeds) for key, point in points.items() if key[:2] == way)
+            full = [key for key, point in points.items() if key[:2] == way and len(point.seeds) == most]
+            averages[way] = _paired([pairs[key] for key in full])
         return cls(
             {key: point for key, point in points.items() if point.seeds},
             {way: average for way, average in averages.items() if average.seeds},
@@ -226,7 +229,8 @@ def write_page(lines: Sequence[Line], folder: Path) -> list[Path]:
 
 HEAD = """# Does pretraining save labels?
 
-`deeptraffic report labels` makes this page: {seeds} seeds, {minutes} CPU minutes of training for the students.
+`deeptraffic report labels` makes this page: {seeds} seeds, or as many as the table says; {minutes} CPU minutes of
+training for the students.
 
 One encoder of images (`conv`, 8, 16 and 16 filters, 64 features; two grey images of 35 x 21 pixels, one decision apart)
 is pretrained without labels in five ways, each with the same initial weights, {unlabelled:,} unlabelled decisions of
@@ -251,8 +255,10 @@ def _section(curves: Curves, way: str) -> str:
     """Return the table of students with fine-tuned or frozen encoders."""
     labels = sorted({key[2] for key in curves.points if key[0] == way})
     seeds = {count: len(curves.points[way, "none", count].seeds) for count in labels}
-    fewer = {count: f" ({seeds[count]} seeds)" if seeds[count] < max(seeds.values()) else "" for count in labels}
-    rows = [["pretraining", *(f"{count:,} labels{fewer[count]}" for count in labels), "mean of the budgets"]]
+    fewer = {count: f" (seeds: {seeds[count]})" if seeds[count] < max(seeds.values()) else "" for count in labels}
+    rows = [
+        ["pretraining", *(f"{count:,} labels{fewer[count]}" for count in labels), "mean of the budgets with all seeds"]
+    ]
     for name in PRETRAININGS:
         if (way, name) not in curves.averages:
             continue
@@ -291,7 +297,7 @@ def _verdict(curves: Curves) -> str:
     sentences = [
         f"Of {len(compared)} differences at single budgets, {len(found)} exclude 0, where {0.05 * len(compared):.1f} "
         f"would by chance: {'; '.join(found) or 'none'}.",
-        f"Averaged over the budgets, those that exclude 0 are: {', '.join(overall) or 'none'}.",
+        f"Averaged over the budgets with all seeds, those that exclude 0 are: {', '.join(overall) or 'none'}.",
     ]
     return "## Verdict\n\n" + "\n".join(sentences) + "\n"
 
