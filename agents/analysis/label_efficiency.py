@@ -238,8 +238,8 @@ built-in policies, {passes} epochs and batches of {batch}: `none` (random weight
 blocks), `next-latent` (features after the action, by a target network) and `contrastive` (InfoNCE over successive
 decisions). A student is then distilled from `champion-solo` by DAgger in {rounds} rounds, each budget of labelled
 decisions anew, and fine-tunes the encoder. Passes over its labels after each round, {epochs} from the smallest budget
-to the largest, are the same for all pretrainings; they were chosen on tuning runs of another training seed, for the two
-largest budgets among the few that their cost allows.
+to the largest, are the same for all pretrainings: for the two smallest budgets the best on tuning runs of another
+training seed, mostly without pretraining; for the two largest what their cost allows.
 
 Every value is the mean of {runs} reporting runs [mph], the same for all, averaged over seeds; in brackets is the 95%
 interval of the difference to `none` (Student's t over seeds, paired by seed). A difference is **bold** where that
