@@ -9,6 +9,7 @@ A network is known by its layers and tensors, so that the same network in anothe
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,8 @@ class KeptScores:
         score = evaluate_open(policy, road, runs=runs, seed_set=seed_set, progress=progress)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, vars(score) | {name: getattr(score, name).tolist() for name in ARRAYS})
+            facts = {field.name: getattr(score, field.name) for field in fields(Score)}
+            write_json(path, facts | {name: facts[name].tolist() for name in ARRAYS})
         return score
 
 

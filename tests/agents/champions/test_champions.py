@@ -1,5 +1,6 @@
 """The shipped champions: a network becomes a file, an entry of the registry, a row of the table and a name."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from gymnasium import spaces
 from rich.console import Console
 from torch import nn
+from typer.testing import CliRunner
 
 from agents import loader
 from agents.analysis.tables import replace_section
@@ -22,6 +24,7 @@ from agents.lane_network import LaneFeatures, LaneNetwork
 from agents.loader import load_policy
 from agents.trainer import train
 from deeptraffic.cli import policies
+from deeptraffic.cli.app import app
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 from deeptraffic.evaluation.statistics import mean_interval
 from deeptraffic.policies.base import EnvObservation
@@ -176,6 +179,19 @@ def test_shipped_files_are_small_and_drive_as_the_registry_says() -> None:
         assert score.access == shipped.access and driver.label == name
         assert shipped.reporting["runs"] >= (200 if shipped.planner else 1000) and shipped.commands
     assert {path.name for path in FOLDER.glob("*.safetensors")} == {shipped.file for shipped in CHAMPIONS.values()}
+
+
+@pytest.mark.parametrize("name", [name for name, shipped in CHAMPIONS.items() if shipped.kind == PERCEPTION])
+def test_a_champion_that_perceives_is_watched_and_compared_by_name(name: str, tmp_path: Path) -> None:
+    shipped = CHAMPIONS[name]
+    assert shipped.by_seed is not None and len(shipped.by_seed.means) == len(shipped.seeds)
+    run = CliRunner().invoke(app, ["record", name, "-o", str(tmp_path / "it.png"), "--seconds", "1", "--json"])
+    assert run.exit_code == 0 and (tmp_path / "it.png").exists(), run.stderr
+    run = CliRunner().invoke(app, ["inspect", name, "--json"])
+    assert run.exit_code == 0 and json.loads(run.stdout)["parameters"] == shipped.parameters
+    command = ["compare", name, "accelerate", "--runs", "2", "-o", str(tmp_path / "figures"), "--json"]
+    groups = json.loads(CliRunner().invoke(app, command).stdout)["groups"]
+    assert [group["name"] for group in groups] == [name, "accelerate"]
 
 
 @pytest.mark.parametrize("name", CHAMPIONS)
