@@ -74,8 +74,8 @@ def eye_of(policy: Policy, name: str) -> str:
     eye = preset_of(seen)
     if eye is None:
         raise ValueError(
-            f"{name} observes {seen.kind} with options of its own, which is no eye of the benchmark; train a policy "
-            f"with --obs and one of {', '.join(PRESETS)}"
+            f"{name} observes {seen.kind} with options that are no eye of the benchmark; train a policy with --obs and "
+            f"one of {', '.join(PRESETS)}"
         )
     return eye
 
