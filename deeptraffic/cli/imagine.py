@@ -1,4 +1,4 @@
-"""`deeptraffic imagine`: predictions of a trained world model, and the value of planning in it."""
+"""`deeptraffic imagine`: predictions of a trained world model, and scenes of a trained generator."""
 
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,11 @@ from deeptraffic.cli.terminal import print_json, results
 
 
 def imagine(
-    run: Path = typer.Argument(..., help="Folder of a world_model's training run."),
+    run: Path = typer.Argument(
+        ..., help="Folder of a world_model's training run, or weights file of `deeptraffic pretrain scene-model`."
+    ),
     output: Path | None = typer.Option(
-        None, "--output", "-o", help="Output folder.", show_default="the run's evaluation folder"
+        None, "--output", "-o", help="Output folder.", show_default="the run's evaluation folder, or the file's"
     ),
     ahead: int = typer.Option(6, help="Decisions predicted in the figure."),
     runs: int = typer.Option(
@@ -19,10 +21,30 @@ def imagine(
     ),
     depth: int = typer.Option(3, help="Search depth of the planner in decisions."),
     rollouts: int = typer.Option(16, help="Clones of the true simulator for each action."),
+    scene: str | None = typer.Option(
+        None, help="Class of the generated scenes: free, following, boxed in, gap left or gap right."
+    ),
+    seed: int = typer.Option(0, help="Random seed of the generated scenes."),
     seed_set: str = typer.Option("tuning", help="Seeds of the runs: tuning or reporting."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of text."),
 ) -> None:
-    """Draw a world model's predictions beside the observations; compare planning in it and in the true simulator."""
+    """Draw what a trained model imagines: a world model's predictions, or a generator's road scenes.
+
+    A world model's predictions are drawn beside the observations, and planning in it is compared with planning in the
+    true simulator. A generator's scenes are drawn beside recorded ones, and the simulator continues the first of them.
+    """
+    if run.is_file():
+        from representation.paradigms.recurrent.scene_experiment import save_scenes
+        from representation.paradigms.recurrent.scene_model import SceneModel
+
+        folder = output or run.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        file = save_scenes(SceneModel.load(run), folder / "imagined.png", scene=scene, seed=seed)
+        if json:
+            print_json({"run": str(run), "files": [str(file)]})
+        else:
+            results.print(f"{file}", highlight=False)
+        return
     from agents.analysis.imagination import save_imagination
     from agents.analysis.planning_gap import Search, load_world_model, write_gap
 

@@ -136,9 +136,23 @@ def decode_rasters(rules: Rules, rasters: NDArray[np.floating], seed: int = 0) -
         fits = ~overlaps & ~full
         _put(rules, states, scene[fits], taken[scene[fits]], lane[fits], y[fits], values[fits])
         taken[scene[fits]] += 1
-    _fill_up(rules, states, taken, random)
+    _fill_up(rules, states, random)
     _start(rules, states, random)
     return DecodedScenes(states, overlapping, surplus, ego_count)
+
+
+# parameters: the attributes of vehicles
+def place_scenes(rules: Rules, lane: I64, y: F64, factor: F64, following: F64, seed: int = 0) -> NDArray[Any]:
+    """Return states before frame 0 of vehicles (B, N), the ego vehicle first and at the scrolling's place.
+
+    y: [px] of their fronts; inf for vehicles out of sight, which are placed where the simulator places new ones
+    """
+    states, random = make_games(rules, len(lane)), np.random.default_rng(seed)
+    states["lane"], states["y"] = lane, y
+    states["speed_factor"], states["following_speed"] = factor, following
+    _fill_up(rules, states, random)
+    _start(rules, states, random)
+    return states
 
 
 def settle(rules: Rules, states: NDArray[Any]) -> NDArray[Any]:
@@ -183,9 +197,9 @@ def _put(rules: Rules, states: NDArray[Any], scene: I64, k: I64, lane: I64, y: F
     states["following_speed"][scene, k] = np.clip(values[:, FOLLOWING].astype(np.float64), -1.0, 1.0) + 1.0
 
 
-def _fill_up(rules: Rules, states: NDArray[Any], taken: I64, random: np.random.Generator) -> None:
-    """Place the remaining vehicles where the simulator places new ones, out of sight."""
-    waiting = np.arange(rules.vehicles) >= taken[:, None]  # (B, N)
+def _fill_up(rules: Rules, states: NDArray[Any], random: np.random.Generator) -> None:
+    """Place the vehicles at y = inf where the simulator places new ones, out of sight."""
+    waiting = np.isinf(states["y"])  # (B, N)
     shape, (low, high) = waiting.shape, _wanted_range(rules)
     rear = random.random(shape) < 0.5
     states["lane"] = np.where(waiting, random.integers(rules.lanes, size=shape), states["lane"])

@@ -1,4 +1,4 @@
-"""Generative adversarial networks (paradigm 6) for scene rasters, unconditional and class-conditional.
+"""Generative adversarial networks (paradigm 6) for scene rasters, with or without classes.
 
 Source: Goodfellow et al. 2014, "Generative adversarial nets", arXiv:1406.2661. A generator G maps noise z to an image,
 a discriminator D maps an image to a score, high for real ones. Here in the form of DCGAN (Radford, Metz and Chintala
@@ -20,8 +20,6 @@ Letters in shapes: B images, C channels, H rows, W lanes, Z values of noise, K c
 import copy
 import math
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,9 +31,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from representation.data.rasters import EGO_POSITION, FOLLOWING, OWN, POSITION, SPEED_FACTOR, VEHICLE
 from representation.encoder import Encoder, Observation
-from representation.fit import Batch, Trainable
+from representation.fit import Batch
 from representation.layouts import as_image, image_shape
-from representation.weights import read_weights, save_module
+from representation.saved_model import SavedModel
 
 NOISE, HALVINGS = 32, 2  # Z; how often the generator doubles an image's height and the discriminator halves it
 LIPSCHITZ = 4.0  # of D: at 1 it is hardly sensitive to one additional vehicle
@@ -161,24 +159,28 @@ class SceneDiscriminator(nn.Module):
         return LIPSCHITZ * score
 
 
-class SceneGAN(Trainable):
+class SceneGAN(SavedModel):
     """Generator and discriminator, trained on arrays {"image": (N, C, H, W) float32 in -1..1}.
+
+    With classes it is conditional (Mirza and Osindero 2014, arXiv:1411.1784), and "scene" (N,) int64 are theirs.
 
     Args:
         shape: (C, H, W) of an image
         width: filters of the networks' widest rows
         ego_row: row of the ego car where the images are scene rasters; None for other images
+        classes: K; 0 for none
     """
 
+    kind = "scene-gan"
     players = ("discriminator", "generator")
-    classes = 0
     steps: Tensor
 
-    def __init__(self, shape: tuple[int, int, int], width: int = 32, ego_row: int | None = None) -> None:
-        super().__init__()
-        self.facts = {"shape": list(shape), "width": width, "ego_row": ego_row, "classes": self.classes}
-        self.generator = SceneGenerator(shape, width, self.classes, ego_row)
-        self.discriminator = SceneDiscriminator(shape, width, self.classes)
+    def __init__(self, shape: Sequence[int], width: int = 32, ego_row: int | None = None, classes: int = 0) -> None:
+        super().__init__(shape=list(shape), width=width, ego_row=ego_row, classes=classes)
+        channels, height, across = shape
+        self.classes = classes
+        self.generator = SceneGenerator((channels, height, across), width, classes, ego_row)
+        self.discriminator = SceneDiscriminator((channels, height, across), width, classes)
         self.ema = copy.deepcopy(self.generator).requires_grad_(False)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
@@ -243,54 +245,14 @@ class SceneGAN(Trainable):
         return np.concatenate(pieces)
 
     def sample(self, count: int, seed: int = 0, truncation: float = np.inf, classes: ArrayLike | None = None) -> F32:
-        """Return `count` images; classes: one, or one per image, for a conditional GAN.
+        """Return `count` images; classes: one, or one per image; uniform by default.
 
         truncation: noise beyond it is redrawn (Brock, Donahue and Simonyan 2019, arXiv:1809.11096, section 3.1): the
             smaller, the more typical and the less diverse are the images
         """
-        return self.draw(truncated_noise(count, seed, truncation), classes)
-
-    def save(self, path: str | Path, summary: dict[str, Any] | None = None) -> None:
-        """Write a weights file."""
-        kind = "conditional-scene-gan" if self.classes else "scene-gan"
-        save_module(path, self.state_dict(), {"architecture": {"name": kind, **self.facts}, "summary": summary or {}})
-
-
-class ConditionalSceneGAN(SceneGAN):
-    """A class-conditional GAN; trained on "image" and "scene" (N,) int64, class indices.
-
-    Source: Mirza and Osindero 2014, arXiv:1411.1784.
-
-    classes: K
-    """
-
-    def __init__(
-        self, shape: tuple[int, int, int], width: int = 32, ego_row: int | None = None, classes: int = 5
-    ) -> None:
-        if classes < 1:
-            raise ValueError(f"classes must be at least 1, got {classes}; use SceneGAN without classes")
-        self.classes = classes
-        super().__init__(shape, width, ego_row)
-
-    def sample(self, count: int, seed: int = 0, truncation: float = np.inf, classes: ArrayLike | None = None) -> F32:
-        """As `SceneGAN.sample`; classes are uniform by default."""
-        if classes is None:
+        if classes is None and self.classes:
             classes = np.random.default_rng([seed, self.classes]).integers(self.classes, size=count)
-        return super().sample(count, seed, truncation, classes)
-
-
-def load_gan(path: str | Path) -> SceneGAN:
-    """Return the GAN in a weights file; ValueError if it holds something else."""
-    tensors, facts = read_weights(path)
-    plan = dict(facts.get("architecture", {}))
-    if plan.pop("name", None) not in ("scene-gan", "conditional-scene-gan"):
-        raise ValueError(f"{str(path)!r} does not hold a GAN of scenes; `deeptraffic pretrain scene-gan` writes one")
-    plan["shape"] = tuple(plan["shape"])
-    if not plan["classes"]:
-        del plan["classes"]
-    gan = ConditionalSceneGAN(**plan) if "classes" in plan else SceneGAN(**plan)
-    gan.load_state_dict(tensors)
-    return gan.eval()
+        return self.draw(truncated_noise(count, seed, truncation), classes)
 
 
 def _with_noise(images: Tensor) -> Tensor:

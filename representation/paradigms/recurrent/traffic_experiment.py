@@ -187,7 +187,8 @@ def ngrams(train: I64, validation: I64, test: I64) -> dict[str, float]:
     }
     found = {}
     for name, some in ways.items():
-        counted = [(way, NGram(VOCABULARY, strength).count(*way(train))) for way in some for strength in STRENGTHS]
+        counts = [(way, NGram(VOCABULARY).count(*way(train))) for way in some]
+        counted = [(way, model.smoothed(strength)) for way, model in counts for strength in STRENGTHS]
         way, best = min(counted, key=lambda pair: pair[1].bits(*pair[0](validation)))
         found[name] = best.bits(*way(test))
     return found
@@ -244,6 +245,12 @@ class NGram:
                 keys, often = np.unique(key, return_counts=True)
                 self.counts.append((keys, often))
         return self
+
+    def smoothed(self, strength: float) -> "NGram":
+        """Return the same counts with another smoothing."""
+        other = NGram(self.vocabulary, strength)
+        other.counts = self.counts
+        return other
 
     def bits(self, contexts: I64, tokens: I64) -> float:
         """Return the mean of -log2 p over tokens (N,) after contexts (N, K)."""

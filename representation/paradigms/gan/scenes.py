@@ -1,0 +1,208 @@
+"""Comparison of generators of road scenes: data sets of scenes, metrics beside baselines, and plots.
+
+    >>> data = road_data(job, "train", 200)                        # scenes of recorded runs
+    >>> test = one_per_run(job, "test", 1500)                      # independent scenes
+    >>> metrics = compare_sets(data.rules, {"model": drawn, "baseline": others}, data, test, more)
+
+Letters in shapes: N scenes, R rows, L lanes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptraffic.figure import BLUE, ORANGE, empty_figure, style_axes
+from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.rules import Rules
+from representation.data.labels import SCENES, scene_class
+from representation.data.rasters import decode_rasters, rasterise, settle
+from representation.data.recording import observe
+from representation.experiment import Metric, Plot, TrainingJob
+from representation.paradigms.gan.metrics import (
+    Sample,
+    abrupt_fraction,
+    copied_ratio,
+    descriptors,
+    marginal_distances,
+    marginals,
+    precision_recall,
+    two_sample_accuracy,
+)
+from representation.plots import save_plot, save_roads
+
+RUNS_AT_A_TIME = 500  # recorded in memory
+
+F32 = NDArray[np.float32]
+
+
+class Scenes(Protocol):
+    """Drawn scenes: states before their first frame, (N,), and which of them are valid without a repair."""
+
+    @property
+    def states(self) -> NDArray[Any]:
+        """States."""
+
+    @property
+    def is_valid(self) -> NDArray[np.bool_]:
+        """Whether each needs no repair."""
+
+
+@dataclass(frozen=True)
+class RoadData:
+    """Recorded roads.
+
+    rasters: (N, 5, R, L) float32, of legal scenes
+    states: (N,) of these scenes; label: (N,) int64 of `SCENES`
+    """
+
+    rules: Rules
+    rasters: F32
+    states: NDArray[Any]
+    label: NDArray[np.int64]
+
+    def some(self, count: int, seed: int = 0) -> "RoadData":
+        """Return a random subset of `count` scenes, or all if there are fewer."""
+        chosen = np.random.default_rng(seed).permutation(len(self.rasters))[:count]
+        return RoadData(self.rules, self.rasters[chosen], self.states[chosen], self.label[chosen])
+
+
+def road_data(job: TrainingJob, split: str, runs: int, every: int = 1) -> RoadData:
+    """Return every so-manieth decision of so many runs at the job's scale."""
+    recording = job.record(split, runs, least=10)
+    return as_drawn(recording.rules, rasterise(recording.rules, recording.states[:, ::every].reshape(-1)))
+
+
+def one_per_run(job: TrainingJob, split: str, count: int, first: int = 0) -> RoadData:
+    """Return one scene of each of `count` runs at the job's scale, at a random decision: independent real scenes.
+
+    first: runs of the split to skip
+    """
+    states, job = [], replace(job, scale=1.0, cache=None)
+    for start in range(0, count, RUNS_AT_A_TIME):
+        recording = job.record(split, min(RUNS_AT_A_TIME, count - start), least=1, first=first + start)
+        runs, decisions = recording.states.shape
+        states.append(recording.states[np.arange(runs), np.random.default_rng(start).integers(decisions, size=runs)])
+    return as_drawn(recording.rules, rasterise(recording.rules, np.concatenate(states)))
+
+
+def as_drawn(rules: Rules, rasters: F32) -> RoadData:
+    """Return rasters with what was left out of their scenes to make them legal."""
+    states = decode_rasters(rules, rasters).states
+    return RoadData(rules, rasterise(rules, states), states, scene_class(rules, states))
+
+
+# --- metrics ----------------------------------------------------------------------------------------------------------
+
+# name, unit, whether higher is better
+MEASURES = (
+    ("two-sample accuracy, real or generated", "", False),
+    ("fraction of valid scenes, before any repair", "", True),
+    ("precision of generated scenes", "", True),
+    ("recall of real scenes", "", True),
+    ("fraction of cars with an implausible speed", "", False),
+    ("distance to the training data, relative to held-out scenes", "", True),
+    ("Wasserstein distance of cars per scene", "cars", False),
+    ("Wasserstein distance of gaps", "px", False),
+    ("Wasserstein distance of speeds", "mph", False),
+)
+
+
+# parameters: the sets that are compared
+def compare_sets(
+    rules: Rules,
+    sets: Mapping[str, Scenes],
+    train: RoadData,
+    real: RoadData,
+    reference: RoadData,
+    goals: Sequence[float] = (),
+) -> list[Metric]:
+    """Return the metrics of the first set of drawn scenes beside the same metrics of the others.
+
+    train: to measure copies; real: held-out scenes, one per run; reference: others, to show what real scenes reach
+    goals: of the first metrics
+    """
+    known = descriptors(rules, real.states)
+    values: dict[str, list[float]] = {}
+    for name, scenes in [*sets.items(), ("real scenes", None)]:
+        states = reference.states if scenes is None else scenes.states
+        rasters = rasterise(rules, states)
+        valid = 1.0 if scenes is None else float(scenes.is_valid.mean())
+        precision, recall = precision_recall(known, descriptors(rules, states))
+        copied = 1.0 if scenes is None else copied_ratio(rasters, real.rasters, train.rasters)
+        away = marginal_distances(rules, states, real.states).values()
+        distinguished = two_sample_accuracy(Sample.independent(real.rasters), Sample.independent(rasters))
+        values[name] = [distinguished, valid, precision, recall, abrupt_fraction(rules, states), copied, *away]
+    first, *others = sets
+    out = []
+    for k, (name, unit, higher) in enumerate(MEASURES):
+        baselines = {other: values[other][k] for other in others}
+        goal = goals[k] if k < len(goals) else None
+        ceiling = f"real scenes of other runs {values['real scenes'][k]:.3g}; {len(real.rasters):,} scenes, one per run"
+        out.append(Metric(name, values[first][k], baselines, unit, higher, goal, ceiling))
+    return out
+
+
+def class_metric(rules: Rules, states: NDArray[Any], asked: NDArray[np.int64], goal: float | None = None) -> Metric:
+    """Return how many scenes (N,) are of the class that was asked for, by the simulator's own labels."""
+    is_right = scene_class(rules, states) == asked
+    right = [float(is_right[asked == k].mean()) for k in range(len(SCENES))]
+    each = ", ".join(f"{name} {value:.2f}" for name, value in zip(SCENES, right, strict=True))
+    note = f"{len(states):,} scenes; {each}"
+    random = {"random real scenes": 1.0 / len(SCENES)}
+    return Metric("fraction of scenes of the requested class", float(np.mean(right)), random, goal=goal, note=note)
+
+
+# --- plots ------------------------------------------------------------------------------------------------------------
+
+
+def grids_of(rules: Rules, states: NDArray[Any]) -> F32:
+    """Return states at a decision as grids to draw, (N, 4, 40, 7)."""
+    return observe(rules, states, {"kind": "grid", "patches_ahead": 30, "patches_behind": 10})
+
+
+def draw_examples(path: Path, rules: Rules, lines: Mapping[str, NDArray[Any]], caption: str) -> Plot:
+    """Draw a line of scenes before their first frame per name."""
+    save_roads({name: grids_of(rules, settle(rules, states)) for name, states in lines.items()}, path)
+    return Plot(path.name, caption)
+
+
+def draw_marginals(path: Path, rules: Rules, real: NDArray[Any], drawn: Mapping[str, NDArray[Any]]) -> Plot:
+    """Plot the distributions of counts, gaps and speeds."""
+    figure = empty_figure((9.0, 2.8))
+    wanted = marginals(rules, real)
+    found = [marginals(rules, states) for states in drawn.values()]
+    for axes, (name, values) in zip(figure.subplots(1, len(wanted)), wanted.items(), strict=True):
+        style_axes(axes)
+        low, high = np.quantile(values, [0.0, 0.995])
+        bins = np.linspace(low - 0.5, high + 0.5, int(high - low) + 2) if "cars" in name else np.linspace(low, high, 30)
+        axes.hist(values, bins, density=True, color="#cccccc", label="held-out runs")
+        for label, other, colour, line in zip(drawn, found, (BLUE, ORANGE), ("-", "--"), strict=False):
+            axes.hist(other[name], bins, density=True, histtype="step", color=colour, ls=line, lw=1.5, label=label)
+        axes.set_xlabel(name)
+        axes.set_yticks([])
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside upper center", ncols=3)
+    save_plot(figure, path)
+    return Plot(path.name, "Distributions of car counts, gaps and speeds in real and in generated scenes.")
+
+
+def continued(rules: Rules, start: NDArray[Any], moments: int = 8) -> NDArray[Any]:
+    """Return how the simulator continues a scene (1,) before its first frame, second by second, (moments,)."""
+    sim, states = Simulator(rules), []
+    sim.games[:] = start
+    sim.step(sim.idle)
+    for _ in range(moments):
+        states.append(np.array(sim.games[0]))
+        sim.step(sim.idle, periods=2)
+    return np.array(states)
+
+
+def draw_future(path: Path, rules: Rules, start: NDArray[Any]) -> Plot:
+    """Draw how the simulator continues a drawn scene."""
+    states = continued(rules, start)
+    save_roads({"continued": grids_of(rules, states)}, path, [f"{k} s" for k in range(len(states))])
+    return Plot(path.name, "A generated scene and its continuation by the simulator, in steps of one second.")

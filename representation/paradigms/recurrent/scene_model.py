@@ -1,0 +1,287 @@
+"""Autoregressive model of road scenes: a GRU over the cars of a scene, from the far end to the near one.
+
+p(scene) = p(class) p(ego car | class) product over cars of p(distance to the car before | what came before)
+p(lane | distance, ...) p(speed factor | lane, ...) p(following speed | factor, ...). So a scene has an exact
+probability, and asking for a class is to fix the first token. Source: Graves 2013, "Generating sequences with recurrent
+neural networks", arXiv:1308.0850, section 2; within a step, Larochelle and Murray 2011, "The neural autoregressive
+distribution estimator", equation 1.
+
+Before each car, the GRU reads for each lane how far back its last car is, where that stands relative to the ego car,
+and its speeds. The same reading, at the next car's place, scores the lanes.
+
+    >>> model = SceneModel()
+    >>> model.bits(tokens)                                         # (B,) bits of each scene of `SceneTokens`
+    >>> model.sample(1000, seed=0, classes=BOXED_IN)               # `SceneTokens` of 1,000 scenes
+
+Letters in shapes: B scenes, S steps (the cars and the end), L lanes, D units, W width, (M...) any batch shape.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, one_hot, pad
+
+from deeptraffic.sim.rules import VEHICLE_LENGTH
+from representation.data.labels import SCENES
+from representation.data.scene_tokens import (
+    CAR_SIZES,
+    CARS,
+    EGO_PLACE,
+    EGO_SIZES,
+    END,
+    FACTORS,
+    LANES,
+    PLACE,
+    PLACES,
+    SceneTokens,
+    factor_values,
+    following_values,
+)
+from representation.fit import Batch
+from representation.saved_model import SavedModel
+
+CHUNK = 1024  # scenes at a time
+REACH = 80  # bins: cars further back are read as this far
+AHEAD, BEHIND = 60, 20  # bins ahead of and behind the ego front that are told apart
+SIDES = 4  # one lane to the left of the ego lane, the ego lane, one to the right, any other
+NEAR = SIDES * (AHEAD + BEHIND + 1)
+SHARP = 10.0  # scale of scores that are looked up, so that they are learned in few steps
+EGO_SIDE, LONG = 1, int(VEHICLE_LENGTH / PLACE) + 1  # of SIDES; bins that two cars of a lane are apart
+NO_FACTOR, FREE_ROAD = FACTORS, 4  # read in a lane without a car so far
+
+
+class Lanes(NamedTuple):
+    """The last car of each lane, (M..., L).
+
+    place: [bins] from the road's far end, int64; factor: its token, FACTORS for the ego car or none
+    speed: [px/frame]; side: of the lane, an index of SIDES
+    """
+
+    place: Tensor
+    factor: Tensor
+    speed: Tensor
+    side: Tensor
+
+    def map(self, change: Any) -> "Lanes":
+        """Return the lanes with a function applied to every part."""
+        return Lanes(*(change(part) for part in self))
+
+    def near(self, place: Tensor) -> Tensor:
+        """Return what places are relative to the ego car, on their lanes' sides, an index below NEAR."""
+        away = (place - EGO_PLACE).clamp(-AHEAD, BEHIND) + AHEAD
+        return away + (AHEAD + BEHIND + 1) * self.side
+
+    def behind(self, place: Tensor) -> Tensor:
+        """Return how far behind its last car a place (M...) of each lane is, 0..REACH bins."""
+        return (place[..., None] - self.place).clamp(0, REACH)
+
+
+class LaneReader(nn.Module):
+    """Reads lanes at a place, (M..., L, W).
+
+    hidden: size of a state that is read as well, if any
+    """
+
+    def __init__(self, width: int, hidden: int = 0) -> None:
+        super().__init__()
+        self.lane, self.behind = nn.Embedding(LANES, width), nn.Embedding(REACH + 1, width)
+        self.place, self.last = nn.Embedding(NEAR, width), nn.Embedding(NEAR, width)
+        for table in (self.behind, self.place, self.last):
+            nn.init.normal_(table.weight, 0.0, 0.3)
+        self.speeds = nn.Linear(2, width)
+        self.hidden = nn.Linear(hidden, width) if hidden else None
+
+    def forward(self, lanes: Lanes, place: Tensor, lane: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """Return features of lanes (M..., L) of these numbers, at a place (M...)."""
+        near = lanes.near(place[..., None])
+        out = self.behind(lanes.behind(place)) + self.place(near) + self.last(lanes.near(lanes.place)) + self.lane(lane)
+        out = out + self.speeds(torch.stack([lanes.speed, lanes.factor / FACTORS], -1))
+        if self.hidden is not None:
+            assert hidden is not None, "this reader also reads a state"
+            out = out + self.hidden(hidden)[..., None, :]
+        return torch.relu(out)
+
+
+class SceneModel(SavedModel):
+    """Trained on the arrays of `SceneTokens`.
+
+    Args:
+        units: D of the GRU
+        width: of the layers before each token
+    """
+
+    kind = "scene-model"
+
+    def __init__(self, units: int = 128, width: int = 64) -> None:
+        super().__init__(units=units, width=width)
+        self.embed = nn.ModuleList([nn.Embedding(size, 16) for size in EGO_SIZES])
+        self.ego = nn.ModuleList([_head(1 + 16 * k, width, size) for k, size in enumerate(EGO_SIZES)])
+        self.look = LaneReader(24)
+        self.read = nn.Linear(24 * LANES + 2 + 16 * len(EGO_SIZES), units)
+        self.memory = nn.GRU(units, units, batch_first=True)
+        self.distance, self.where = _head(2 * units, 96, CAR_SIZES[0]), nn.Linear(2 * units, AHEAD + BEHIND + 1)
+        self.choose, self.score = LaneReader(32, 2 * units), nn.Linear(32, 1)
+        self.clear, self.asked = nn.Embedding(REACH + 1, 1), nn.Embedding(len(SCENES) * NEAR, 1)
+        nn.init.zeros_(self.clear.weight)
+        nn.init.zeros_(self.asked.weight)
+        with torch.no_grad():  # cars are 34 px long: at first, too, they hardly overlap another or the ego car
+            self.clear.weight[:LONG] = -1.0
+            self.asked.weight.view(len(SCENES), SIDES, -1)[:, EGO_SIDE, AHEAD - LONG + 1 : AHEAD + LONG] = -1.0
+        self.see_factor, self.factor = LaneReader(width, 2 * units), nn.Linear(width, FACTORS)
+        self.see_following = LaneReader(width, 2 * units + FACTORS)
+        self.following = nn.Linear(width, CAR_SIZES[3])
+
+    # --- probabilities ------------------------------------------------------------------------------------------------
+
+    def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
+        """Return (mean bits per scene, of them those of its parts)."""
+        ego, cars = self.token_bits(batch["ego"], batch["cars"])
+        names = ("distances", "lanes", "factors", "followings")
+        parts = {name: cars[..., k].sum(1).mean() for k, name in enumerate(names)}
+        return ego.sum(1).mean() + sum(parts.values()), {"ego": ego.sum(1).mean(), **parts}
+
+    def bits(self, tokens: SceneTokens) -> NDArray[np.float64]:
+        """Return -log2 p of each scene, (B,), at the resolution of the tokens' bins."""
+        self.eval()
+        pieces = []
+        with torch.no_grad():
+            for start in range(0, len(tokens.ego), CHUNK):
+                ego, cars = (torch.from_numpy(part[start : start + CHUNK]) for part in tokens)
+                pieces.append(sum(part.double().flatten(1).sum(1) for part in self.token_bits(ego, cars)).numpy())
+        return np.concatenate(pieces)
+
+    def token_bits(self, ego: Tensor, cars: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the bits of the tokens of the ego car (B, 4) and of cars (B, S, 4), 0 behind the end."""
+        own = [cross_entropy(self._ego_logits(k, ego), ego[:, k], reduction="none") for k in range(len(EGO_SIZES))]
+        lanes, place = lanes_before(ego, cars)
+        inputs = self._inputs(ego, lanes, place)
+        hidden = torch.cat([inputs, self.memory(inputs)[0]], -1)  # (B, S, 2D)
+        ends = (cars[..., 0] == END).cumsum(1)  # (B, S)
+        there = ends == 0
+        asked = there | ((ends == 1) & (cars[..., 0] == END))
+        out = torch.zeros(cars.shape, device=cars.device)
+        out[..., 0][asked] = cross_entropy(
+            self._distances(hidden[asked], place[asked]), cars[..., 0][asked], reduction="none"
+        )
+        scene, place, hidden = ego[:, :1].expand(there.shape)[there], place[there], hidden[there]
+        lanes, some = lanes.map(lambda part: part[there]), cars[there]
+        for k in range(1, len(CAR_SIZES)):
+            logits = self._car_logits(k, hidden, lanes, place, some, scene)
+            out[..., k][there] = cross_entropy(logits, some[:, k], reduction="none")
+        return torch.stack(own, 1) / math.log(2.0), out / math.log(2.0)
+
+    def _ego_logits(self, k: int, ego: Tensor) -> Tensor:
+        """Return logits (B, V) of token k of the ego car from those before it."""
+        nothing = torch.zeros(len(ego), 1, device=ego.device)
+        return self.ego[k](torch.cat([nothing, *(self.embed[j](ego[:, j]) for j in range(k))], 1))
+
+    def _inputs(self, ego: Tensor, lanes: Lanes, place: Tensor) -> Tensor:
+        """Return what the GRU reads before each car, (B, S, D)."""
+        numbers = torch.arange(LANES, device=ego.device).expand_as(lanes.place)
+        seen = self.look(lanes, place, numbers).flatten(2)  # (B, S, 24L)
+        where = torch.stack([place / PLACES, ((EGO_PLACE - place) / 40.0).clamp(-3.0, 3.0)], -1)
+        own = torch.cat([table(ego[:, k]) for k, table in enumerate(self.embed)], 1)
+        return torch.relu(self.read(torch.cat([seen, where, own[:, None].expand(-1, place.shape[1], -1)], -1)))
+
+    def _distances(self, hidden: Tensor, place: Tensor) -> Tensor:
+        """Return logits (M, V) of the distance from a place (M,), as such and as a place near the ego car."""
+        after = place[:, None] + torch.arange(PLACES, device=place.device) - EGO_PLACE
+        near = self.where(hidden).gather(1, after.clamp(-AHEAD, BEHIND) + AHEAD)  # (M, PLACES)
+        near = near.masked_fill(after >= PLACES - EGO_PLACE, -math.inf)  # there is no place beyond the road
+        return self.distance(hidden) + pad(near, (0, 1))
+
+    # parameters: what a car's token depends on
+    def _car_logits(self, k: int, hidden: Tensor, lanes: Lanes, place: Tensor, car: Tensor, scene: Tensor) -> Tensor:
+        """Return logits (M, V) of token k of a car (M, 4) of which the tokens before are known."""
+        if k == 0:
+            return self._distances(hidden, place)
+        place = place + car[:, 0]
+        if k == 1:
+            numbers = torch.arange(LANES, device=car.device).expand_as(lanes.place)
+            sharp = self.clear(lanes.behind(place)) + self.asked(lanes.near(place[:, None]) + NEAR * scene[:, None])
+            return (self.score(self.choose(lanes, place, numbers, hidden)) + SHARP * sharp)[..., 0]  # (M, L)
+        lane = car[:, 1:2]
+        own = lanes.map(lambda part: part.gather(1, lane))  # (M, 1)
+        if k == 2:
+            return self.factor(self.see_factor(own, place, lane, hidden)[:, 0])
+        hidden = torch.cat([hidden, one_hot(car[:, 2], FACTORS)], 1)
+        return self.following(self.see_following(own, place, lane, hidden)[:, 0])
+
+    # --- sampling -----------------------------------------------------------------------------------------------------
+
+    def sample(self, count: int, seed: int = 0, classes: ArrayLike | None = None) -> SceneTokens:
+        """Return `count` scenes; classes: of `SCENES`, one, or one per scene; None to draw them, too."""
+        self.eval()
+        random = torch.Generator().manual_seed(seed)
+        asked = None if classes is None else torch.from_numpy(np.array(np.broadcast_to(classes, count), np.int64))
+        with torch.no_grad():
+            parts = [
+                self._sample(random, min(CHUNK, count - start), None if asked is None else asked[start : start + CHUNK])
+                for start in range(0, count, CHUNK)
+            ]
+        return SceneTokens(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+    def _sample(self, random: torch.Generator, count: int, classes: Tensor | None) -> SceneTokens:
+        ego = torch.zeros(count, len(EGO_SIZES), dtype=torch.int64)
+        cars = torch.zeros(count, CARS + 1, len(CAR_SIZES), dtype=torch.int64)
+        for k in range(len(EGO_SIZES)):
+            is_asked = k == 0 and classes is not None
+            ego[:, k] = classes if is_asked else _draw(self._ego_logits(k, ego), random)
+        state, there = None, torch.ones(count, dtype=torch.bool)
+        for step in range(CARS):
+            lanes, place = lanes_before(ego, cars[:, : step + 1])
+            inputs = self._inputs(ego, lanes.map(lambda part: part[:, -1:]), place[:, -1:])
+            out, state = self.memory(inputs, state)
+            hidden, lanes = torch.cat([inputs, out], -1)[:, 0], lanes.map(lambda part: part[:, -1])
+            for k in range(len(CAR_SIZES)):
+                logits = self._car_logits(k, hidden, lanes, place[:, -1], cars[:, step], ego[:, 0])
+                cars[:, step, k] = _draw(logits, random)
+                if k == 0:
+                    cars[~there, step, 0] = END
+                    there &= cars[:, step, 0] != END
+            cars[~there, step, 1:] = 0
+        cars[:, CARS, 0] = END
+        first = (cars[..., 0] == END).cumsum(1)
+        cars[(first > 1) | ((first == 1) & (cars[..., 0] != END))] = 0
+        return SceneTokens(ego.numpy(), cars.numpy())
+
+
+def lanes_before(ego: Tensor, cars: Tensor) -> tuple[Lanes, Tensor]:
+    """Return (the last car of each lane before each of cars (B, S, 4), (B, S, L); the place of the car before, (B, S)).
+
+    The ego car is among them from its place on.
+    """
+    steps, own_lane = cars.shape[1], one_hot(ego[:, 1], LANES).bool()[:, None]  # (B, 1, L)
+    after = cars[..., 0].cumsum(1)  # places of the cars
+    place = torch.cat([torch.zeros_like(after[:, :1]), after[:, :-1]], 1)
+    here = one_hot(cars[..., 1], LANES).bool()  # (B, S, L)
+    count = torch.arange(1, steps + 1, device=cars.device)[:, None]
+    last = torch.where(here, count, 0).cummax(1).values  # the last car up to each step, counted from 1
+    last = torch.cat([torch.zeros_like(last[:, :1]), last[:, :-1]], 1)
+
+    def pick(values: Tensor, without: int) -> Tensor:
+        padded = torch.cat([torch.full_like(values[:, :1], without), values], 1)
+        return padded[:, :, None].expand(-1, -1, LANES).gather(1, last)
+
+    where, factor, following = pick(after, -REACH), pick(cars[..., 2], NO_FACTOR), pick(cars[..., 3], FREE_ROAD)
+    table = torch.from_numpy(following_values()).float().to(cars.device)
+    speed = torch.from_numpy(factor_values()).float().to(cars.device)[factor] * table[following]
+    passed = (place[..., None] >= EGO_PLACE) & (where <= EGO_PLACE) & own_lane
+    own_speed = (0.02 * ego[:, 2] * table[ego[:, 3]])[:, None, None]
+    side = torch.arange(LANES, device=cars.device) - ego[:, 1:2]  # (B, L)
+    side = torch.where(side.abs() < 2, side + 1, SIDES - 1)[:, None].expand(-1, steps, -1)
+    where, factor = torch.where(passed, EGO_PLACE, where), torch.where(passed, NO_FACTOR, factor)
+    return Lanes(where, factor, torch.where(passed, own_speed, speed) / 2.0, side), place
+
+
+def _head(inputs: int, width: int, size: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, size))
+
+
+def _draw(logits: Tensor, random: torch.Generator) -> Tensor:
+    """Return one index per row of logits."""
+    return torch.multinomial(torch.softmax(logits, 1), 1, generator=random)[:, 0]
