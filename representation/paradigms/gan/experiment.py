@@ -34,12 +34,12 @@ class SceneGan(Experiment):
     )
     weights = "scene-gan.safetensors"
     config = FitConfig(
-        epochs=5, batch_size=64, learning_rate=5e-4, learning_rate_end=1e-4, beta1=0.0, max_grad_norm=1e3, patience=0
+        epochs=4, batch_size=64, learning_rate=5e-4, learning_rate_end=1e-4, beta1=0.0, max_grad_norm=1e3, patience=0
     )
 
     def run(self, job: TrainingJob) -> ExperimentResult:
         """Train, compare drawn scenes with held-out ones beside independent cells, and draw."""
-        train, validation = (road_data(job, split, runs) for split, runs in (("train", 200), ("validation", 40)))
+        train, validation = (road_data(job, split, runs) for split, runs in (("train", 150), ("validation", 40)))
         rules, count = train.rules, job.scaled(COMPARED, least=100)
         test, others = one_per_run(job, "test", count), one_per_run(job, "validation", count, first=1000)
         ego_row = int(rules.ego_y / CELL)

@@ -1,16 +1,14 @@
 """Experiment with the autoregressive model of road scenes: exact bits, and everything that the GAN is measured by."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deeptraffic.sim.rules import RULES_2018
 from representation.data.labels import SCENES
 from representation.data.rasters import decode_rasters
-from representation.data.scene_tokens import CAR_SIZES, EGO_SIZES, SceneTokens, place_tokens, scene_tokens
+from representation.data.tokens import place_tokens, scene_tokens
 from representation.experiment import Experiment, ExperimentResult, Metric, TrainingJob
 from representation.fit import FitConfig
 from representation.paradigms.gan.metrics import independent_scenes
@@ -24,18 +22,14 @@ from representation.paradigms.gan.scenes import (
     one_per_run,
     road_data,
 )
+from representation.paradigms.recurrent.ngram import counted_bits
 from representation.paradigms.recurrent.scene_model import SceneModel
-from representation.paradigms.recurrent.traffic_experiment import STRENGTHS, NGram
 from representation.plots import save_roads
 
 WEIGHTS = "scene-model.safetensors"
 COMPARED = 1500  # scenes in each set that is compared
 GOALS = (0.55, 0.95)  # of two-sample accuracy and valid scenes
 CLASS_GOAL = 0.9
-SIZES = (*EGO_SIZES, *CAR_SIZES)
-LENGTHS = (1, 2, 3, 4, 5)  # of the n-grams' contexts, the attribute among them
-
-I64 = NDArray[np.int64]
 
 
 class SceneGeneration(Experiment):
@@ -44,7 +38,7 @@ class SceneGeneration(Experiment):
     name, paradigm = "scene-model", "recurrent network"
     summary = "Generates road scenes car by car, with an exact probability, and of a requested class."
     source = "Graves 2013, arXiv:1308.0850, section 2; two-sample test: Lopez-Paz and Oquab 2017, arXiv:1610.06545"
-    config = FitConfig(epochs=6, batch_size=48, learning_rate=8e-3, learning_rate_end=2e-4, patience=0)
+    config = FitConfig(epochs=5, batch_size=48, learning_rate=8e-3, learning_rate_end=2e-4, patience=0)
 
     def run(self, job: TrainingJob) -> ExperimentResult:
         """Train, measure bits per scene beside counting, compare drawn with held-out scenes, and draw."""
@@ -61,7 +55,7 @@ class SceneGeneration(Experiment):
         of_class = place_tokens(rules, model.sample(count, 2, asked))
         note = f"{count:,} scenes, one per run; positions in bins of 2.5 px, speed factors in 16"
         metrics = [
-            Metric("bits per scene", float(model.bits(sets[2]).mean()), counted_bits(*sets), "bit", False, note=note),
+            Metric("bits per scene", float(model.bits(sets[2]).mean()), counted_bits(sets), "bit", False, note=note),
             *compare_sets(rules, {"model": drawn, "independent cells": independent}, train, test, others, goals=GOALS),
         ]
         metrics.insert(3, class_metric(rules, of_class.states, asked, CLASS_GOAL))
@@ -73,47 +67,6 @@ class SceneGeneration(Experiment):
             draw_marginals(job.folder / "marginals.png", rules, test.states, shown),
         ]
         return ExperimentResult(metrics, plots, [WEIGHTS])
-
-
-def counted_bits(train: SceneTokens, validation: SceneTokens, test: SceneTokens) -> dict[str, float]:
-    """Return the bits per scene of independent tokens, and of the n-gram whose length and smoothing suit validation."""
-    data = [contexts_of(token_streams(tokens), max(LENGTHS)) for tokens in (train, validation, test)]
-    found = {}
-    for name, lengths in (("independent tokens", (1,)), ("n-gram", LENGTHS)):
-        tried: list[tuple[float, int, NGram]] = []
-        for length in lengths:
-            counted = NGram(sum(SIZES)).count(data[0][0][:, :length], data[0][1])
-            for strength in STRENGTHS:
-                model = counted.smoothed(strength)
-                tried.append((model.bits(data[1][0][:, :length], data[1][1]), length, model))
-        _, length, best = min(tried, key=lambda one: one[0])
-        found[name] = best.bits(data[2][0][:, :length], data[2][1]) * len(data[2][1]) / len(test.ego)
-    return found
-
-
-def token_streams(tokens: SceneTokens) -> list[I64]:
-    """Return each scene's tokens in the order in which they are predicted, numbered over all attributes."""
-    first = np.cumsum([0, *SIZES[:-1]])
-    ego, cars = tokens.ego + first[: len(EGO_SIZES)], tokens.cars + first[len(EGO_SIZES) :]
-    ends = (tokens.cars[..., 0] == CAR_SIZES[0] - 1).argmax(1)
-    return [
-        np.concatenate([own, some[:end].ravel(), some[end, :1]]) for own, some, end in zip(ego, cars, ends, strict=True)
-    ]
-
-
-def contexts_of(streams: Sequence[I64], length: int) -> tuple[I64, I64]:
-    """Return (contexts (M, length), tokens (M,)): which attribute comes next, and the tokens before it, nearest first.
-
-    Before the first token of a scene stands the last number.
-    """
-    first = np.cumsum([0, *SIZES])
-    columns: list[list[I64]] = [[] for _ in range(length)]
-    for stream in streams:
-        padded = np.concatenate([np.full(length, first[-1] - 1), stream])
-        columns[0].append(np.searchsorted(first, stream, side="right"))
-        for k in range(1, length):
-            columns[k].append(padded[length - k : len(padded) - k])
-    return np.stack([np.concatenate(column) for column in columns], 1), np.concatenate(streams)
 
 
 # --- for `deeptraffic imagine` ----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Autoregressive model of road scenes: a GRU over the cars of a scene, from the far end to the near one.
+"""Autoregressive model of road scenes and of traffic: a GRU over the cars of a scene, from the far end to the near one.
 
 p(scene) = p(class) p(ego car | class) product over cars of p(distance to the car before | what came before)
 p(lane | distance, ...) p(speed factor | lane, ...) p(following speed | factor, ...). So a scene has an exact
@@ -7,11 +7,14 @@ neural networks", arXiv:1308.0850, section 2; within a step, Larochelle and Murr
 distribution estimator", equation 1.
 
 Before each car, the GRU reads for each lane how far back its last car is, where that stands relative to the ego car,
-and its speeds. The same reading, at the next car's place, scores the lanes.
+and its speeds. The same reading, at the next car's place, scores the lanes. A model of traffic is the same, given the
+scene one decision before: it also reads where the next car of each lane is expected at constant speed.
 
     >>> model = SceneModel()
     >>> model.bits(tokens)                                         # (B,) bits of each scene of `SceneTokens`
     >>> model.sample(1000, seed=0, classes=BOXED_IN)               # `SceneTokens` of 1,000 scenes
+    >>> traffic = SceneModel(follows=True)
+    >>> traffic.sample(len(tokens.ego), seed=0, before=tokens)     # a scene after each
 
 Letters in shapes: B scenes, S steps (the cars and the end), L lanes, D units, W width, (M...) any batch shape.
 """
@@ -25,9 +28,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot, pad
 
-from deeptraffic.sim.rules import VEHICLE_LENGTH
+from deeptraffic.sim.rules import RULES_2018, VEHICLE_LENGTH
 from representation.data.labels import SCENES
-from representation.data.scene_tokens import (
+from representation.data.tokens import (
     CAR_SIZES,
     CARS,
     EGO_PLACE,
@@ -52,6 +55,10 @@ NEAR = SIDES * (AHEAD + BEHIND + 1)
 SHARP = 10.0  # scale of scores that are looked up, so that they are learned in few steps
 EGO_SIDE, LONG = 1, int(VEHICLE_LENGTH / PLACE) + 1  # of SIDES; bins that two cars of a lane are apart
 NO_FACTOR, FREE_ROAD = FACTORS, 4  # read in a lane without a car so far
+NEVER, SLACK, DUE = 10_000, 16, 2  # place of no expected car; bins by which one may be elsewhere; how many are read
+PERIOD = RULES_2018.decision_period  # [frames] between two scenes
+
+Before = tuple[Tensor, Tensor] | None  # the tokens of the scenes before
 
 
 class Lanes(NamedTuple):
@@ -59,12 +66,15 @@ class Lanes(NamedTuple):
 
     place: [bins] from the road's far end, int64; factor: its token, FACTORS for the ego car or none
     speed: [px/frame]; side: of the lane, an index of SIDES
+    expected, expected_factor: place and factor of the next car by the scene before; NEVER and FACTORS for none
     """
 
     place: Tensor
     factor: Tensor
     speed: Tensor
     side: Tensor
+    expected: Tensor
+    expected_factor: Tensor
 
     def map(self, change: Any) -> "Lanes":
         """Return the lanes with a function applied to every part."""
@@ -79,15 +89,24 @@ class Lanes(NamedTuple):
         """Return how far behind its last car a place (M...) of each lane is, 0..REACH bins."""
         return (place[..., None] - self.place).clamp(0, REACH)
 
+    def until(self, place: Tensor) -> Tensor:
+        """Return how far behind a place (M..., 1) the next car of each lane is expected, 0..2 * SLACK + 1 bins.
+
+        SLACK: here; less: it is overdue; the last for none that is near.
+        """
+        return (self.expected - place).clamp(-SLACK, SLACK + 1) + SLACK
+
 
 class LaneReader(nn.Module):
     """Reads lanes at a place, (M..., L, W).
 
     hidden: size of a state that is read as well, if any
+    follows: whether the expected cars are read
     """
 
-    def __init__(self, width: int, hidden: int = 0) -> None:
+    def __init__(self, width: int, hidden: int = 0, follows: bool = False) -> None:
         super().__init__()
+        self.until = nn.Embedding(2 * SLACK + 2, width) if follows else None
         self.lane, self.behind = nn.Embedding(LANES, width), nn.Embedding(REACH + 1, width)
         self.place, self.last = nn.Embedding(NEAR, width), nn.Embedding(NEAR, width)
         for table in (self.behind, self.place, self.last):
@@ -100,6 +119,8 @@ class LaneReader(nn.Module):
         near = lanes.near(place[..., None])
         out = self.behind(lanes.behind(place)) + self.place(near) + self.last(lanes.near(lanes.place)) + self.lane(lane)
         out = out + self.speeds(torch.stack([lanes.speed, lanes.factor / FACTORS], -1))
+        if self.until is not None:
+            out = out + self.until(lanes.until(place[..., None]))
         if self.hidden is not None:
             assert hidden is not None, "this reader also reads a state"
             out = out + self.hidden(hidden)[..., None, :]
@@ -112,52 +133,69 @@ class SceneModel(SavedModel):
     Args:
         units: D of the GRU
         width: of the layers before each token
+        follows: whether each scene is given the one before, "ego_before" and "cars_before" of the arrays
     """
 
     kind = "scene-model"
 
-    def __init__(self, units: int = 128, width: int = 64) -> None:
-        super().__init__(units=units, width=width)
+    def __init__(self, units: int = 128, width: int = 64, follows: bool = False) -> None:
+        super().__init__(units=units, width=width, follows=follows)
+        self.follows = follows
+        given = 16 * len(EGO_SIZES) if follows else 1
         self.embed = nn.ModuleList([nn.Embedding(size, 16) for size in EGO_SIZES])
-        self.ego = nn.ModuleList([_head(1 + 16 * k, width, size) for k, size in enumerate(EGO_SIZES)])
-        self.look = LaneReader(24)
+        self.ego = nn.ModuleList([_head(given + 16 * k, width, size) for k, size in enumerate(EGO_SIZES)])
+        if follows:
+            self.due = nn.Embedding(2 * SLACK + 2, 1)
+            self.copied = nn.Embedding(2 * SLACK + 2, 1)
+            self.arrives = nn.Embedding(2 * SLACK + 2, 1)
+            for table in (self.due, self.copied, self.arrives):
+                nn.init.zeros_(table.weight)
+        self.look = LaneReader(24, 0, follows)
         self.read = nn.Linear(24 * LANES + 2 + 16 * len(EGO_SIZES), units)
         self.memory = nn.GRU(units, units, batch_first=True)
         self.distance, self.where = _head(2 * units, 96, CAR_SIZES[0]), nn.Linear(2 * units, AHEAD + BEHIND + 1)
-        self.choose, self.score = LaneReader(32, 2 * units), nn.Linear(32, 1)
+        self.choose, self.score = LaneReader(32, 2 * units, follows), nn.Linear(32, 1)
         self.clear, self.asked = nn.Embedding(REACH + 1, 1), nn.Embedding(len(SCENES) * NEAR, 1)
         nn.init.zeros_(self.clear.weight)
         nn.init.zeros_(self.asked.weight)
         with torch.no_grad():  # cars are 34 px long: at first, too, they hardly overlap another or the ego car
             self.clear.weight[:LONG] = -1.0
             self.asked.weight.view(len(SCENES), SIDES, -1)[:, EGO_SIDE, AHEAD - LONG + 1 : AHEAD + LONG] = -1.0
-        self.see_factor, self.factor = LaneReader(width, 2 * units), nn.Linear(width, FACTORS)
-        self.see_following = LaneReader(width, 2 * units + FACTORS)
+        self.see_factor, self.factor = LaneReader(width, 2 * units, follows), nn.Linear(width, FACTORS)
+        self.see_following = LaneReader(width, 2 * units + FACTORS, follows)
         self.following = nn.Linear(width, CAR_SIZES[3])
 
     # --- probabilities ------------------------------------------------------------------------------------------------
 
     def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
         """Return (mean bits per scene, of them those of its parts)."""
-        ego, cars = self.token_bits(batch["ego"], batch["cars"])
+        before = (batch["ego_before"], batch["cars_before"]) if self.follows else None
+        ego, cars = self.token_bits(batch["ego"], batch["cars"], before)
         names = ("distances", "lanes", "factors", "followings")
         parts = {name: cars[..., k].sum(1).mean() for k, name in enumerate(names)}
         return ego.sum(1).mean() + sum(parts.values()), {"ego": ego.sum(1).mean(), **parts}
 
-    def bits(self, tokens: SceneTokens) -> NDArray[np.float64]:
-        """Return -log2 p of each scene, (B,), at the resolution of the tokens' bins."""
+    def bits(self, tokens: SceneTokens, before: SceneTokens | None = None) -> NDArray[np.float64]:
+        """Return -log2 p of each scene, (B,), given those before, at the resolution of the tokens' bins."""
         self.eval()
         pieces = []
         with torch.no_grad():
             for start in range(0, len(tokens.ego), CHUNK):
-                ego, cars = (torch.from_numpy(part[start : start + CHUNK]) for part in tokens)
-                pieces.append(sum(part.double().flatten(1).sum(1) for part in self.token_bits(ego, cars)).numpy())
+                ego, cars = _chunk(tokens, start)
+                bits = self.token_bits(ego, cars, _chunk(before, start) if before else None)
+                pieces.append(sum(part.double().flatten(1).sum(1) for part in bits).numpy())
         return np.concatenate(pieces)
 
-    def token_bits(self, ego: Tensor, cars: Tensor) -> tuple[Tensor, Tensor]:
+    def token_bits(self, ego: Tensor, cars: Tensor, before: Before = None) -> tuple[Tensor, Tensor]:
         """Return the bits of the tokens of the ego car (B, 4) and of cars (B, S, 4), 0 behind the end."""
-        own = [cross_entropy(self._ego_logits(k, ego), ego[:, k], reduction="none") for k in range(len(EGO_SIZES))]
-        lanes, place = lanes_before(ego, cars)
+        if (before is not None) != self.follows:
+            raise ValueError(
+                "a model of traffic reads the scene before, one of scenes none; give the scenes before, or none"
+            )
+        own = [
+            cross_entropy(self._ego_logits(k, ego, before), ego[:, k], reduction="none") for k in range(len(EGO_SIZES))
+        ]
+        lanes, place = lanes_before(ego, cars, before)
         inputs = self._inputs(ego, lanes, place)
         hidden = torch.cat([inputs, self.memory(inputs)[0]], -1)  # (B, S, 2D)
         ends = (cars[..., 0] == END).cumsum(1)  # (B, S)
@@ -165,7 +203,9 @@ class SceneModel(SavedModel):
         asked = there | ((ends == 1) & (cars[..., 0] == END))
         out = torch.zeros(cars.shape, device=cars.device)
         out[..., 0][asked] = cross_entropy(
-            self._distances(hidden[asked], place[asked]), cars[..., 0][asked], reduction="none"
+            self._distances(hidden[asked], lanes.map(lambda part: part[asked]), place[asked]),
+            cars[..., 0][asked],
+            reduction="none",
         )
         scene, place, hidden = ego[:, :1].expand(there.shape)[there], place[there], hidden[there]
         lanes, some = lanes.map(lambda part: part[there]), cars[there]
@@ -174,10 +214,12 @@ class SceneModel(SavedModel):
             out[..., k][there] = cross_entropy(logits, some[:, k], reduction="none")
         return torch.stack(own, 1) / math.log(2.0), out / math.log(2.0)
 
-    def _ego_logits(self, k: int, ego: Tensor) -> Tensor:
+    def _ego_logits(self, k: int, ego: Tensor, before: Before = None) -> Tensor:
         """Return logits (B, V) of token k of the ego car from those before it."""
-        nothing = torch.zeros(len(ego), 1, device=ego.device)
-        return self.ego[k](torch.cat([nothing, *(self.embed[j](ego[:, j]) for j in range(k))], 1))
+        given = torch.zeros(len(ego), 1, device=ego.device)
+        if before is not None:
+            given = torch.cat([table(before[0][:, j]) for j, table in enumerate(self.embed)], 1)
+        return self.ego[k](torch.cat([given, *(self.embed[j](ego[:, j]) for j in range(k))], 1))
 
     def _inputs(self, ego: Tensor, lanes: Lanes, place: Tensor) -> Tensor:
         """Return what the GRU reads before each car, (B, S, D)."""
@@ -187,53 +229,74 @@ class SceneModel(SavedModel):
         own = torch.cat([table(ego[:, k]) for k, table in enumerate(self.embed)], 1)
         return torch.relu(self.read(torch.cat([seen, where, own[:, None].expand(-1, place.shape[1], -1)], -1)))
 
-    def _distances(self, hidden: Tensor, place: Tensor) -> Tensor:
+    def _distances(self, hidden: Tensor, lanes: Lanes, place: Tensor) -> Tensor:
         """Return logits (M, V) of the distance from a place (M,), as such and as a place near the ego car."""
         after = place[:, None] + torch.arange(PLACES, device=place.device) - EGO_PLACE
         near = self.where(hidden).gather(1, after.clamp(-AHEAD, BEHIND) + AHEAD)  # (M, PLACES)
         near = near.masked_fill(after >= PLACES - EGO_PLACE, -math.inf)  # there is no place beyond the road
+        if self.follows:
+            for nearest in lanes.expected.topk(DUE, 1, largest=False).values.T:  # (M,)
+                away = (after + EGO_PLACE - nearest[:, None]).clamp(-SLACK - 1, SLACK) + SLACK + 1
+                near = near + SHARP * self.due(away)[..., 0]
         return self.distance(hidden) + pad(near, (0, 1))
 
     # parameters: what a car's token depends on
     def _car_logits(self, k: int, hidden: Tensor, lanes: Lanes, place: Tensor, car: Tensor, scene: Tensor) -> Tensor:
         """Return logits (M, V) of token k of a car (M, 4) of which the tokens before are known."""
         if k == 0:
-            return self._distances(hidden, place)
+            return self._distances(hidden, lanes, place)
         place = place + car[:, 0]
         if k == 1:
             numbers = torch.arange(LANES, device=car.device).expand_as(lanes.place)
             sharp = self.clear(lanes.behind(place)) + self.asked(lanes.near(place[:, None]) + NEAR * scene[:, None])
+            if self.follows:
+                sharp = sharp + self.arrives(lanes.until(place[:, None]))
             return (self.score(self.choose(lanes, place, numbers, hidden)) + SHARP * sharp)[..., 0]  # (M, L)
         lane = car[:, 1:2]
         own = lanes.map(lambda part: part.gather(1, lane))  # (M, 1)
         if k == 2:
-            return self.factor(self.see_factor(own, place, lane, hidden)[:, 0])
+            logits = self.factor(self.see_factor(own, place, lane, hidden)[:, 0])
+            if self.follows:
+                gate = SHARP * self.copied(own.until(place[:, None]))[:, 0]  # (M, 1)
+                logits = logits + gate * one_hot(own.expected_factor[:, 0], FACTORS + 1)[:, :FACTORS]
+            return logits
         hidden = torch.cat([hidden, one_hot(car[:, 2], FACTORS)], 1)
         return self.following(self.see_following(own, place, lane, hidden)[:, 0])
 
     # --- sampling -----------------------------------------------------------------------------------------------------
 
-    def sample(self, count: int, seed: int = 0, classes: ArrayLike | None = None) -> SceneTokens:
-        """Return `count` scenes; classes: of `SCENES`, one, or one per scene; None to draw them, too."""
+    def sample(
+        self, count: int, seed: int = 0, classes: ArrayLike | None = None, before: SceneTokens | None = None
+    ) -> SceneTokens:
+        """Return `count` scenes.
+
+        classes: of `SCENES`, one, or one per scene; None to draw them, too
+        before: the scene before each, for a model of traffic
+        """
         self.eval()
         random = torch.Generator().manual_seed(seed)
         asked = None if classes is None else torch.from_numpy(np.array(np.broadcast_to(classes, count), np.int64))
         with torch.no_grad():
             parts = [
-                self._sample(random, min(CHUNK, count - start), None if asked is None else asked[start : start + CHUNK])
+                self._sample(
+                    random,
+                    min(CHUNK, count - start),
+                    None if asked is None else asked[start : start + CHUNK],
+                    _chunk(before, start) if before else None,
+                )
                 for start in range(0, count, CHUNK)
             ]
         return SceneTokens(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
-    def _sample(self, random: torch.Generator, count: int, classes: Tensor | None) -> SceneTokens:
+    def _sample(self, random: torch.Generator, count: int, classes: Tensor | None, before: Before) -> SceneTokens:
         ego = torch.zeros(count, len(EGO_SIZES), dtype=torch.int64)
         cars = torch.zeros(count, CARS + 1, len(CAR_SIZES), dtype=torch.int64)
         for k in range(len(EGO_SIZES)):
             is_asked = k == 0 and classes is not None
-            ego[:, k] = classes if is_asked else _draw(self._ego_logits(k, ego), random)
+            ego[:, k] = classes if is_asked else _draw(self._ego_logits(k, ego, before), random)
         state, there = None, torch.ones(count, dtype=torch.bool)
         for step in range(CARS):
-            lanes, place = lanes_before(ego, cars[:, : step + 1])
+            lanes, place = lanes_before(ego, cars[:, : step + 1], before)
             inputs = self._inputs(ego, lanes.map(lambda part: part[:, -1:]), place[:, -1:])
             out, state = self.memory(inputs, state)
             hidden, lanes = torch.cat([inputs, out], -1)[:, 0], lanes.map(lambda part: part[:, -1])
@@ -250,7 +313,7 @@ class SceneModel(SavedModel):
         return SceneTokens(ego.numpy(), cars.numpy())
 
 
-def lanes_before(ego: Tensor, cars: Tensor) -> tuple[Lanes, Tensor]:
+def lanes_before(ego: Tensor, cars: Tensor, before: Before = None) -> tuple[Lanes, Tensor]:
     """Return (the last car of each lane before each of cars (B, S, 4), (B, S, L); the place of the car before, (B, S)).
 
     The ego car is among them from its place on.
@@ -275,7 +338,34 @@ def lanes_before(ego: Tensor, cars: Tensor) -> tuple[Lanes, Tensor]:
     side = torch.arange(LANES, device=cars.device) - ego[:, 1:2]  # (B, L)
     side = torch.where(side.abs() < 2, side + 1, SIDES - 1)[:, None].expand(-1, steps, -1)
     where, factor = torch.where(passed, EGO_PLACE, where), torch.where(passed, NO_FACTOR, factor)
-    return Lanes(where, factor, torch.where(passed, own_speed, speed) / 2.0, side), place
+    expected = torch.full_like(where, NEVER), torch.full_like(where, FACTORS)
+    if before is not None:
+        expected = _expected(where, place, before, (own_speed[:, 0, 0], table))
+    return Lanes(where, factor, torch.where(passed, own_speed, speed) / 2.0, side, *expected), place
+
+
+def _expected(last: Tensor, place: Tensor, before: tuple[Tensor, Tensor], now: tuple[Tensor, Tensor]) -> Any:
+    """Return (place, factor) of the next car of each lane at constant speed, (B, S, L), behind its last car.
+
+    now: the ego car's speed (B,) [px/frame], and following speeds by token
+    """
+    (ego, cars), (own_speed, table) = before, now
+    there = (cars[..., 0] == END).cumsum(1) == 0
+    speed = torch.from_numpy(factor_values()).float().to(cars.device)[cars[..., 2]] * table[cars[..., 3]]
+    mean = 0.5 * (own_speed + 0.02 * ego[:, 2] * table[ego[:, 3]])  # of the ego car, in the period between
+    where = cars[..., 0].cumsum(1) - torch.round((speed - mean[:, None]) * PERIOD / PLACE).long()  # (B, E)
+    where = torch.where(there, where, NEVER)[:, None, None]  # (B, 1, 1, E)
+    in_lane = cars[:, None, None, :, 1] == torch.arange(LANES, device=cars.device)[:, None]  # (B, 1, L, E)
+    is_next = in_lane & (where > last[..., None] + LONG // 2) & (where >= place[..., None, None] - SLACK)
+    found, which = torch.where(is_next, where, NEVER).min(-1)  # (B, S, L)
+    factor = cars[:, None, None, :, 2].expand(*found.shape, -1).gather(-1, which[..., None])[..., 0]
+    return found, torch.where(found < NEVER, factor, FACTORS)
+
+
+def _chunk(tokens: SceneTokens, start: int) -> tuple[Tensor, Tensor]:
+    """Return the tokens of CHUNK scenes as tensors."""
+    ego, cars = (torch.from_numpy(part[start : start + CHUNK]) for part in tokens)
+    return ego, cars
 
 
 def _head(inputs: int, width: int, size: int) -> nn.Sequential:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from representation.catalog import find_experiment
@@ -10,7 +9,6 @@ from representation.data.sequences import DEGRADED
 from representation.experiment import ExperimentResult, TrainingJob, run_experiment
 from representation.paradigms.recurrent.experiment import RecurrentSpeed
 from representation.paradigms.recurrent.model import RecurrentEncoder
-from representation.paradigms.recurrent.traffic_experiment import ngrams, steadiness
 from representation.registry import load_encoder
 
 
@@ -38,23 +36,9 @@ def test_hidden_speeds_are_told_and_the_encoder_is_left(tmp_path: Path) -> None:
     assert isinstance(load_encoder(tmp_path / outcome.weights[0]), RecurrentEncoder)
 
 
-def test_the_better_n_gram_is_chosen_on_validation() -> None:
-    random = np.random.default_rng(0)
-    texts = [random.integers(0, 3, (4, 5, 21)) for _ in range(3)]
-    found = ngrams(*texts)
-    assert set(found) == {"n-gram", "n-gram across scenes"}
-    assert all(np.log2(3) - 0.05 < bits < 4.0 for bits in found.values())
-
-
-def test_steadiness_is_one_where_nothing_moves() -> None:
-    cars = np.random.default_rng(0).random((2, 4, 20, 7)) < 0.2
-    assert steadiness(cars, cars) == pytest.approx(1.0)
-    assert abs(steadiness(cars, cars[:, :, :, ::-1])) < 0.9
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["traffic-model", "attention-lanes", "combined-speed", "memory-speed", "capsule-scene"]
+    "name", ["scene-model", "traffic-model", "attention-lanes", "combined-speed", "memory-speed", "capsule-scene"]
 )
 def test_a_small_run_leaves_metrics_beside_baselines_plots_and_weights(name: str, tmp_path: Path) -> None:
     outcome = small_run(name, tmp_path, 0.04)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from representation.data.tokens import TOKENS
-from representation.paradigms.recurrent.traffic_experiment import NGram, contexts_across_scenes, contexts_in_stream
+from representation.data.tokens import CARS, END, SceneTokens
+from representation.paradigms.recurrent.ngram import VOCABULARY, NGram, contexts_of, counted_bits, token_streams
 
 
 def test_bits_are_those_of_the_formula() -> None:
@@ -23,11 +23,26 @@ def test_probabilities_of_all_tokens_add_up_to_one() -> None:
     np.testing.assert_allclose(total, 1.0)
 
 
-def test_contexts_are_the_tokens_before_and_the_scene_before() -> None:
-    tokens = np.arange(2 * 3 * TOKENS).reshape(2, 3, TOKENS)
-    contexts, following = contexts_in_stream(tokens, 2)
-    np.testing.assert_array_equal(contexts[0], [TOKENS - 1, TOKENS - 2])
-    assert following[0] == TOKENS
-    contexts, following = contexts_across_scenes(tokens)
-    assert following[5] == TOKENS + 5
-    np.testing.assert_array_equal(contexts[5], [5, 4, TOKENS + 4])
+def test_contexts_are_the_attribute_and_the_tokens_before() -> None:
+    stream = np.array([2, 6, 50, 120, 128 + 9])
+    contexts, following = contexts_of([stream], 3)
+    assert contexts[:, 0].tolist() == [1, 2, 3, 4, 5]
+    assert contexts[3].tolist() == [4, 50, 6] and following[3] == 120
+    contexts, _ = contexts_of([stream], 3, [np.array([1, 2, 3])])
+    assert contexts[2].tolist() == [3, 3, 6] and contexts[4].tolist() == [5, VOCABULARY - 1, 120]
+
+
+def test_the_better_n_gram_is_chosen_on_validation_and_bits_are_per_scene() -> None:
+    ego = np.zeros((60, 4), np.int64)
+    cars = np.zeros((60, CARS + 1, 4), np.int64)
+    cars[:, :2, 0] = 50
+    cars[:, 1, 1] = cars[:, 0, 1] = np.random.default_rng(0).integers(
+        0, 4, 60
+    )  # the second car in the first one's lane
+    cars[:, 2, 0] = END
+    tokens = SceneTokens(ego, cars)
+    assert [len(stream) for stream in token_streams(tokens)] == [13] * 60
+    found = counted_bits([tokens.map(lambda part, k=k: part[k::3]) for k in range(3)])
+    assert found["n-gram"] < found["independent tokens"] - 1.0
+    across = counted_bits([tokens] * 3, [tokens] * 3)
+    assert across["n-gram across scenes"] < found["n-gram"]

@@ -8,9 +8,9 @@ import torch
 
 from representation.data.rasters import decode_rasters, rasterise
 from representation.data.recording import Recording
-from representation.data.scene_tokens import CAR_SIZES, CARS, END, SceneTokens, scene_tokens
+from representation.data.tokens import CAR_SIZES, CARS, END, SceneTokens, scene_tokens
 from representation.fit import FitConfig, fit
-from representation.paradigms.recurrent.scene_experiment import contexts_of, counted_bits, token_streams
+from representation.paradigms.recurrent.ngram import counted_bits
 from representation.paradigms.recurrent.scene_model import SceneModel, lanes_before
 
 
@@ -57,7 +57,9 @@ def test_samples_follow_the_probabilities_and_the_seed(model: SceneModel) -> Non
     assert np.abs(np.bincount(drawn.ego[:, 1], minlength=7) / 3000 - probability).max() < 0.04
     ends = (drawn.cars[..., 0] == END).argmax(1)
     assert ((drawn.cars[..., 0] == END).sum(1) == 1).all() and ends.max() <= CARS
-    assert all((cars[end + 1 :] == 0).all() and (cars[end, 1:] == 0).all() for cars, end in zip(drawn.cars, ends))
+    assert all(
+        (cars[end + 1 :] == 0).all() and (cars[end, 1:] == 0).all() for cars, end in zip(drawn.cars, ends, strict=True)
+    )
     again, other = model.sample(20, seed=1), model.sample(20, seed=2)
     np.testing.assert_array_equal(again.cars, model.sample(20, seed=1).cars)
     assert (again.cars != other.cars).any()
@@ -93,21 +95,8 @@ def test_a_short_training_beats_counting_and_its_file_gives_it_back(
     other = scene_tokens(held_out.rules, states)
     config = FitConfig(epochs=8, batch_size=16, learning_rate=1e-2, learning_rate_end=1e-3, patience=0)
     fit(model, tokens._asdict(), other._asdict(), config)
-    counted = counted_bits(tokens, other, other)
+    counted = counted_bits([tokens, other, other])
     assert counted["n-gram"] <= counted["independent tokens"]
     assert model.bits(other).mean() < counted["n-gram"] - 5.0
     model.save(tmp_path / "scenes.safetensors")
     np.testing.assert_array_equal(SceneModel.load(tmp_path / "scenes.safetensors").bits(other), model.bits(other))
-
-
-def test_contexts_are_the_attribute_and_the_tokens_before() -> None:
-    contexts, following = contexts_of([np.array([2, 6, 50, 120, 128 + 9])], 3)
-    assert contexts[:, 0].tolist() == [1, 2, 3, 4, 5]
-    assert contexts[3].tolist() == [4, 50, 6] and following[3] == 120
-
-
-def test_streams_end_with_the_end(tokens: SceneTokens) -> None:
-    streams = token_streams(tokens)
-    cars = (tokens.cars[..., 0] == END).argmax(1)
-    assert [len(stream) for stream in streams] == (4 + 4 * cars + 1).tolist()
-    assert all(stream[-1] == 128 + END for stream in streams)

@@ -1,82 +1,82 @@
-"""The traffic model: it sees nothing of what it predicts, it samples legal tokens, and it learns."""
+"""The model of traffic: it reads the scene before, and copies what does not change."""
 
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
-from representation.data.recording import RecordingConfig, record
-from representation.data.tokens import PATTERNS, TOKENS, VOCABULARY, scene_tokens
+from deeptraffic.sim.rules import RULES_2018
+from representation.data.tokens import CARS, END, SceneTokens
+from representation.experiment import TrainingJob
 from representation.fit import FitConfig, fit
-from representation.paradigms.recurrent.traffic_experiment import NGram, TrafficModel, contexts_in_stream
+from representation.paradigms.recurrent.scene_model import NEVER, SceneModel, lanes_before
+from representation.paradigms.recurrent.traffic_experiment import (
+    PAIRS,
+    Pairs,
+    pairs,
+    recorded,
+    sampled_traffic,
+    steadiness,
+)
 
 
 @pytest.fixture(scope="module")
-def tokens() -> NDArray[np.int64]:
-    return scene_tokens(record(RecordingConfig(runs=8, decisions=10)))
+def data() -> Pairs:
+    return pairs(recorded(TrainingJob(Path()), "train", 60, PAIRS)[1])
 
 
-@pytest.fixture
-def model() -> TrafficModel:
+def some(tokens: SceneTokens, count: int) -> SceneTokens:
+    return tokens.map(lambda part: part[:count])
+
+
+def test_pairs_are_a_scene_and_the_next_of_the_same_run() -> None:
+    rules, tokens = recorded(TrainingJob(Path()), "validation", 8, PAIRS)
+    assert rules == RULES_2018
+    made = pairs(tokens)
+    assert made.before.ego.shape == (80, 4) and made.tokens.cars.shape == (80, CARS + 1, 4)
+    np.testing.assert_array_equal(made.before.cars[11], tokens.cars[1, 2])
+    np.testing.assert_array_equal(made.tokens.cars[11], tokens.cars[1, 3])
+
+
+def test_the_next_car_of_a_lane_is_expected_where_its_speed_takes_it() -> None:
+    cars = torch.zeros(1, CARS + 1, 4, dtype=torch.int64)
+    cars[0, 0] = torch.tensor([100, 2, 8, 4])  # 2 * (1 + 0.35 * 8.5 / 16) = 2.371875 px per frame
+    cars[0, 1, 0] = END
+    ego = torch.tensor([[0, 3, 50, 4]])  # 2 px per frame: the car gains 30 * 0.371875 = 11.2 px, 4 bins
+    lanes, _ = lanes_before(ego, cars, (ego, cars))
+    assert lanes.expected[0, 0].tolist() == [NEVER, NEVER, 96, NEVER, NEVER, NEVER, NEVER]
+    assert lanes.expected_factor[0, 0, 2] == 8
+    assert lanes.expected[0, 1, 2] == NEVER  # it has come
+
+
+def test_scenes_before_are_worth_many_bits_and_others_are_not(data: Pairs) -> None:
     torch.manual_seed(0)
-    return TrafficModel(32, 32)
+    model = SceneModel(units=32, width=32, follows=True)
+    config = FitConfig(epochs=8, batch_size=16, learning_rate=1e-2, learning_rate_end=1e-3, patience=0)
+    half = len(data.tokens.ego) // 2
+    train, held_out = (
+        Pairs(*(part.map(lambda array, rows=rows: array[rows]) for part in data))
+        for rows in (slice(0, half), slice(half, None))
+    )
+    fit(model, train.arrays(), held_out.arrays(), config)
+    true = model.bits(*held_out).mean()
+    wrong = model.bits(held_out.tokens, held_out.before.map(lambda part: np.roll(part, 30, axis=0))).mean()
+    assert true < wrong - 40.0
+    sampled = sampled_traffic(model, some(held_out.before, 20), 3)
+    assert len(sampled) == 3 and sampled[2].cars.shape == (20, CARS + 1, 4)
+    factors = [
+        np.bincount(tokens.cars[..., 2].ravel(), minlength=16) for tokens in (sampled[0], some(held_out.before, 20))
+    ]
+    assert np.corrcoef(factors[0], factors[1])[0, 1] > 0.5
 
 
-def test_a_prediction_sees_earlier_tokens_and_scenes_but_not_its_own(
-    model: TrafficModel, tokens: NDArray[np.int64]
-) -> None:
-    scenes = torch.from_numpy(tokens[:2, :6])
-    logits = model(scenes[:, :-1], scenes[:, 1:])
-    assert logits.shape == (2, 5, TOKENS, VOCABULARY)
-    changed = scenes.clone()
-    changed[:, 3, 8] = (changed[:, 3, 8] + 1) % PATTERNS  # token 8 of scene 3, predicted as scene 2 of `after`
-    after = model(changed[:, :-1], changed[:, 1:])
-    same = (after - logits).abs().amax((0, 3)) < 1e-6  # (5, 21)
-    assert same[:2].all() and same[2, :9].all()
-    assert not same[2, 9:].any() and not same[3:].any()
+def test_a_model_of_traffic_needs_the_scene_before(data: Pairs) -> None:
+    with pytest.raises(ValueError, match="reads the scene before"):
+        SceneModel(units=16, width=16, follows=True).bits(some(data.tokens, 2))
 
 
-def test_sampled_scenes_are_tokens_in_their_places_and_the_same_for_a_seed(
-    model: TrafficModel, tokens: NDArray[np.int64]
-) -> None:
-    sampled = model.generate(tokens[:4, :3], scenes=5, seed=1)
-    assert sampled.shape == (4, 5, TOKENS)
-    assert (sampled[..., 0] >= PATTERNS).all() and (sampled[..., 1:] < PATTERNS).all()
-    np.testing.assert_array_equal(sampled, model.generate(tokens[:4, :3], scenes=5, seed=1))
-    assert (sampled != model.generate(tokens[:4, :3], scenes=5, seed=2)).any()
-
-
-def test_sampling_follows_the_probabilities_that_are_trained(model: TrafficModel, tokens: NDArray[np.int64]) -> None:
-    """The first token of many samples, against the network's probabilities for it."""
-    past = np.repeat(tokens[:1, :4], 800, 0)
-    logits = model(torch.from_numpy(past[:1]), torch.from_numpy(past[:1]))[0, -1, 0]
-    expected = torch.softmax(logits[PATTERNS:], 0).detach().numpy()
-    drawn = np.bincount(model.generate(past, 1, seed=0)[:, 0, 0] - PATTERNS, minlength=expected.size) / 800
-    assert np.abs(drawn - expected).max() < 0.04
-
-
-def conveyor(count: int, seed: int) -> NDArray[np.int64]:
-    """Traffic that falls back by one stretch from scene to scene, (N, 8, 21): each but the first is known."""
-    rows, scenes = np.random.default_rng(seed).choice([0, 0, 1, 4, 16, 64], (count, 28)), 8
-    tokens = np.full((count, scenes, TOKENS), PATTERNS)
-    for t in range(scenes):
-        tokens[:, t, 1:] = rows[:, scenes - t : scenes - t + TOKENS - 1]
-    return tokens
-
-
-def test_a_small_run_beats_counting_and_one_on_shuffled_tokens_does_not() -> None:
-    train, held_out = conveyor(64, seed=0), conveyor(24, seed=1)
-    counted = NGram(VOCABULARY, 3.0).count(*contexts_in_stream(train, 1)).bits(*contexts_in_stream(held_out, 1))
-    config = FitConfig(epochs=12, batch_size=4, learning_rate=1e-2, learning_rate_end=1e-3, patience=0)
-    shuffled = train.copy()
-    shuffled[..., 1:] = np.random.default_rng(0).permuted(train[..., 1:], axis=-1)
-    bits = {}
-    for name, tokens, epochs in (("true", train, 12), ("shuffled", shuffled, 6)):
-        torch.manual_seed(0)
-        model = TrafficModel(32, 32)
-        fit(model, {"tokens": tokens}, {"tokens": held_out}, replace(config, epochs=epochs))
-        bits[name] = model.bits(held_out)
-    assert bits["true"] < counted - 1.0
-    assert bits["shuffled"] > counted - 0.5
+def test_steadiness_is_one_where_nothing_moves() -> None:
+    cars = np.random.default_rng(0).random((4, 2, 20, 7)) < 0.2
+    assert steadiness(cars, cars) == pytest.approx(1.0)
+    assert abs(steadiness(cars, cars[:, :, :, ::-1])) < 0.9
