@@ -13,6 +13,7 @@ from agents.config import build_config
 from agents.trainer import train
 from deeptraffic.cli.imagine import imagine
 from deeptraffic.cli.terminal import reported
+from representation.paradigms.recurrent.scene_model import SceneModel
 
 
 @pytest.fixture
@@ -35,6 +36,32 @@ def call() -> Callable[..., str]:
         return result.stdout
 
     return run_command
+
+
+def test_scenes_of_a_generator_are_drawn_by_class(call: Callable[..., str], tmp_path: Path) -> None:
+    SceneModel(units=8, width=8).save(tmp_path / "scenes.safetensors")
+    printed = call(tmp_path / "scenes.safetensors", "--scene", "boxed in", "--seed", "3")
+    assert printed.split() == [str(tmp_path / "imagined.png")]
+    assert (tmp_path / "imagined.png").read_bytes().startswith(b"\x89PNG")
+    content = json.loads(call(tmp_path / "scenes.safetensors", "--json", "-o", tmp_path / "pictures"))
+    assert content["files"] == [str(tmp_path / "pictures" / "imagined.png")]
+
+
+def test_a_class_that_does_not_exist_and_another_model_are_refused(tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command()(reported(imagine))
+    SceneModel(units=8, width=8).save(tmp_path / "scenes.safetensors")
+    SceneModel(units=8, width=8, follows=True).save(tmp_path / "traffic.safetensors")
+    for arguments, said in (
+        (
+            ["scenes.safetensors", "--scene", "hilly"],
+            "there is no class of scenes 'hilly'; choose one of free, following",
+        ),
+        (["traffic.safetensors"], "is a model of traffic"),
+    ):
+        result = CliRunner().invoke(app, [str(tmp_path / arguments[0]), *arguments[1:]])
+        assert result.exit_code == 2
+        assert said in result.stderr.replace("\n", " ")
 
 
 def test_it_draws_and_measures(run: Path, call: Callable[..., str], tmp_path: Path) -> None:

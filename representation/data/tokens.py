@@ -12,7 +12,6 @@ speed of the car ahead, so these tokens are exact; the rest is binned.
 Letters in shapes: (S...) any batch shape, B scenes, K cars.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -51,9 +50,9 @@ class SceneTokens(NamedTuple):
     ego: I64
     cars: I64
 
-    def map(self, change: Callable[[I64], I64]) -> "SceneTokens":
-        """Return the tokens with a function, such as a choice of scenes, applied to both arrays."""
-        return SceneTokens(change(self.ego), change(self.cars))
+    def at(self, index: Any) -> "SceneTokens":
+        """Return the scenes at an index of (S...)."""
+        return SceneTokens(self.ego[index], self.cars[index])
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ def following_values() -> F64:
 def factor_values() -> F64:
     """Return the middle of each bin of speed factors under the 2018 rules, and at the end that of a lane's end."""
     low, width = _factor_bins(RULES_2018)
-    return low + width * (np.arange(FACTORS + 1) + 0.5)
+    return np.array([low + width * (k + 0.5) for k in range(FACTORS + 1)])
 
 
 def _factor_bins(rules: Rules) -> tuple[float, float]:

@@ -65,5 +65,5 @@ class SceneGan(Experiment):
         return ExperimentResult(metrics, plots, [self.weights])
 
     def _fit(self, job: TrainingJob, gan: SceneGAN, train: RoadData, validation: RoadData) -> FitResult:
-        arrays = [{"image": data.rasters, "scene": data.label} for data in (train, validation)]
-        return job.fit("gan", gan, *arrays, self.config)
+        own, other = ({"image": data.rasters, "scene": data.label} for data in (train, validation))
+        return job.fit("gan", gan, own, other, self.config)

@@ -76,9 +76,8 @@ def counted_bits(sets: Sequence[SceneTokens], before: Sequence[SceneTokens] | No
 
     sets: training, validation and test scenes; before: the scene before each, for n-grams that read it
     """
-    data = []
-    for k, tokens in enumerate(sets):
-        data.append(contexts_of(token_streams(tokens), max(LENGTHS), before and token_streams(before[k])))
+    known = [token_streams(tokens) for tokens in before] if before else [None] * len(sets)
+    data = [contexts_of(token_streams(tokens), max(LENGTHS), some) for tokens, some in zip(sets, known, strict=True)]
     found = {}
     kinds = {"independent tokens": (1,), "n-gram across scenes" if before else "n-gram": LENGTHS}
     for name, lengths in kinds.items():

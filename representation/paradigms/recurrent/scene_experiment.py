@@ -75,8 +75,10 @@ class SceneGeneration(Experiment):
 def save_scenes(model: SceneModel, path: Path, count: int = 8, scene: str | None = None, seed: int = 0) -> Path:
     """Draw scenes of recorded runs, generated ones (of a class), and how the simulator continues the first of these.
 
-    Raises ValueError for a class that does not exist.
+    Raises ValueError for a class that does not exist, or a model of traffic.
     """
+    if model.follows:
+        raise ValueError("this is a model of traffic, which needs a scene before; name the file of scene-model")
     if scene is not None and scene not in SCENES:
         raise ValueError(f"there is no class of scenes {scene!r}; choose one of {', '.join(SCENES)}")
     classes = None if scene is None else SCENES.index(scene)

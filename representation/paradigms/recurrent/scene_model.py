@@ -183,7 +183,7 @@ class SceneModel(SavedModel):
             for start in range(0, len(tokens.ego), CHUNK):
                 ego, cars = _chunk(tokens, start)
                 bits = self.token_bits(ego, cars, _chunk(before, start) if before else None)
-                pieces.append(sum(part.double().flatten(1).sum(1) for part in bits).numpy())
+                pieces.append(torch.cat([part.double().flatten(1) for part in bits], 1).sum(1).numpy())
         return np.concatenate(pieces)
 
     def token_bits(self, ego: Tensor, cars: Tensor, before: Before = None) -> tuple[Tensor, Tensor]:
@@ -293,7 +293,7 @@ class SceneModel(SavedModel):
         cars = torch.zeros(count, CARS + 1, len(CAR_SIZES), dtype=torch.int64)
         for k in range(len(EGO_SIZES)):
             is_asked = k == 0 and classes is not None
-            ego[:, k] = classes if is_asked else _draw(self._ego_logits(k, ego, before), random)
+            ego[:, k] = torch.as_tensor(classes) if is_asked else _draw(self._ego_logits(k, ego, before), random)
         state, there = None, torch.ones(count, dtype=torch.bool)
         for step in range(CARS):
             lanes, place = lanes_before(ego, cars[:, : step + 1], before)

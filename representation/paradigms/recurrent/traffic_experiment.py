@@ -55,7 +55,7 @@ class Traffic(Experiment):
         counted = counted_bits([one.tokens for one in sets], [one.before for one in sets])
         note = f"{len(sets[2].tokens.ego):,} scenes of held-out runs"
         bits = float(model.bits(*sets[2]).mean())
-        by_time = [truth.map(lambda part, k=k: part[:, k]) for k in range(CONTINUED + 1)]
+        by_time = [truth.at(np.s_[:, k]) for k in range(CONTINUED + 1)]
         real = [place_tokens(rules, scene, 1).states for scene in by_time[1:]]
         states = [place_tokens(rules, scene, 1).states for scene in sampled_traffic(model, by_time[0], CONTINUED)]
         metrics = [
@@ -87,8 +87,8 @@ def recorded(job: TrainingJob, split: str, runs: int, at: NDArray[np.int64]) -> 
 
 def pairs(tokens: SceneTokens) -> Pairs:
     """Return every second scene (R, T) with the one after it."""
-    before, after = (tokens.map(lambda part, k=k: np.concatenate(part[:, k::2])) for k in (0, 1))
-    return Pairs(after, before)
+    runs, at = (part.ravel() for part in np.indices(tokens.ego[:, ::2].shape[:2]))
+    return Pairs(tokens.at((runs, 2 * at + 1)), tokens.at((runs, 2 * at)))
 
 
 def sampled_traffic(model: SceneModel, start: SceneTokens, scenes: int, seed: int = 0) -> list[SceneTokens]:

@@ -42,7 +42,7 @@ def test_the_better_n_gram_is_chosen_on_validation_and_bits_are_per_scene() -> N
     cars[:, 2, 0] = END
     tokens = SceneTokens(ego, cars)
     assert [len(stream) for stream in token_streams(tokens)] == [13] * 60
-    found = counted_bits([tokens.map(lambda part, k=k: part[k::3]) for k in range(3)])
+    found = counted_bits([tokens.at(slice(k, None, 3)) for k in range(3)])
     assert found["n-gram"] < found["independent tokens"] - 1.0
     across = counted_bits([tokens] * 3, [tokens] * 3)
     assert across["n-gram across scenes"] < found["n-gram"]

@@ -27,7 +27,7 @@ def data() -> Pairs:
 
 
 def some(tokens: SceneTokens, count: int) -> SceneTokens:
-    return tokens.map(lambda part: part[:count])
+    return tokens.at(slice(count))
 
 
 def test_pairs_are_a_scene_and_the_next_of_the_same_run() -> None:
@@ -56,12 +56,11 @@ def test_scenes_before_are_worth_many_bits_and_others_are_not(data: Pairs) -> No
     config = FitConfig(epochs=8, batch_size=16, learning_rate=1e-2, learning_rate_end=1e-3, patience=0)
     half = len(data.tokens.ego) // 2
     train, held_out = (
-        Pairs(*(part.map(lambda array, rows=rows: array[rows]) for part in data))
-        for rows in (slice(0, half), slice(half, None))
+        Pairs(data.tokens.at(rows), data.before.at(rows)) for rows in (slice(0, half), slice(half, None))
     )
     fit(model, train.arrays(), held_out.arrays(), config)
     true = model.bits(*held_out).mean()
-    wrong = model.bits(held_out.tokens, held_out.before.map(lambda part: np.roll(part, 30, axis=0))).mean()
+    wrong = model.bits(held_out.tokens, held_out.before.at(np.arange(len(held_out.before.ego)) - 30)).mean()
     assert true < wrong - 40.0
     sampled = sampled_traffic(model, some(held_out.before, 20), 3)
     assert len(sampled) == 3 and sampled[2].cars.shape == (20, CARS + 1, 4)
