@@ -7,14 +7,13 @@ from representation.data.rasters import CELL, decode_rasters
 from representation.experiment import Experiment, ExperimentResult, TrainingJob
 from representation.fit import FitConfig, FitResult
 from representation.paradigms.gan.metrics import independent_scenes
-from representation.paradigms.gan.model import SceneGAN, truncated_noise
+from representation.paradigms.gan.model import NOISE, SceneGAN
 from representation.paradigms.gan.scenes import (
     RoadData,
     class_metric,
     compare_sets,
     draw_examples,
     draw_future,
-    draw_marginals,
     one_per_run,
     road_data,
 )
@@ -53,13 +52,12 @@ class SceneGan(Experiment):
         asked = np.arange(count) % len(SCENES)
         metrics = compare_sets(rules, sets, train, test, others, GOALS)
         metrics.append(class_metric(rules, decode_rasters(rules, gan.sample(count, 1, classes=asked)).states, asked))
-        noise = truncated_noise(8, seed=5)
+        noise = np.random.default_rng(5).normal(size=(8, NOISE))
         lines = {name: decode_rasters(rules, gan.draw(noise, k)).states for k, name in enumerate(SCENES)}
         lines = {"held-out runs": test.some(8).states, **lines}
         caption = "Scenes of held-out runs, and eight noise vectors that are each generated as every class."
         plots = [
             draw_examples(job.folder / "scenes.png", rules, lines, caption),
-            draw_marginals(job.folder / "marginals.png", rules, test.states, {n: s.states for n, s in sets.items()}),
             draw_future(job.folder / "continued.png", rules, sets["gan"].states[:1]),
         ]
         return ExperimentResult(metrics, plots, [self.weights])

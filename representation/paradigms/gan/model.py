@@ -244,48 +244,16 @@ class SceneGAN(SavedModel):
                 pieces.append(self.ema(z, None if asked is None else asked[some]).cpu().numpy())
         return np.concatenate(pieces)
 
-    def sample(self, count: int, seed: int = 0, truncation: float = np.inf, classes: ArrayLike | None = None) -> F32:
-        """Return `count` images; classes: one, or one per image; uniform by default.
-
-        truncation: noise beyond it is redrawn (Brock, Donahue and Simonyan 2019, arXiv:1809.11096, section 3.1): the
-            smaller, the more typical and the less diverse are the images
-        """
+    def sample(self, count: int, seed: int = 0, classes: ArrayLike | None = None) -> F32:
+        """Return `count` images; classes: one, or one per image; uniform by default."""
         if classes is None and self.classes:
             classes = np.random.default_rng([seed, self.classes]).integers(self.classes, size=count)
-        return self.draw(truncated_noise(count, seed, truncation), classes)
+        return self.draw(np.random.default_rng(seed).normal(size=(count, NOISE)), classes)
 
 
 def _with_noise(images: Tensor) -> Tensor:
     """Add instance noise (Sonderby 2016, arXiv:1610.04490)."""
     return images + INSTANCE_NOISE * torch.randn_like(images)
-
-
-# --- noise and distance -----------------------------------------------------------------------------------------------
-
-
-def truncated_noise(count: int, seed: int = 0, truncation: float = np.inf) -> NDArray[np.float64]:
-    """Return (count, Z) normal draws, none further from 0 than `truncation`."""
-    if not truncation > 0.0:
-        raise ValueError(f"truncation must be above 0, got {truncation}")
-    random = np.random.default_rng(seed)
-    noise = random.normal(size=(count, NOISE))
-    while (far := np.abs(noise) > truncation).any():
-        noise[far] = random.normal(size=int(far.sum()))
-    return noise
-
-
-def interpolate(ends: Sequence[NDArray[np.floating]], steps: int) -> NDArray[np.float64]:
-    """Return the spherical interpolation through several noise vectors (Z,), `steps` from each to the next, (..., Z).
-
-    White 2016, arXiv:1609.04468, section 2.1.
-    """
-    pieces = []
-    for first, last in zip(ends, ends[1:], strict=False):
-        lengths = np.linalg.norm(first), np.linalg.norm(last)
-        angle = np.arccos(np.clip(np.dot(first, last) / (lengths[0] * lengths[1]), -1.0, 1.0))
-        fraction = np.linspace(0.0, 1.0, steps)[:, None]
-        pieces.append((np.sin((1 - fraction) * angle) * first + np.sin(fraction * angle) * last) / np.sin(angle))
-    return np.concatenate(pieces)
 
 
 def energy_distance(first: Tensor, second: Tensor) -> Tensor:

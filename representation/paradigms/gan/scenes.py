@@ -15,7 +15,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.figure import BLUE, ORANGE, empty_figure, style_axes
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Rules
 from representation.data.labels import SCENES, scene_class
@@ -28,11 +27,10 @@ from representation.paradigms.gan.metrics import (
     copied_ratio,
     descriptors,
     marginal_distances,
-    marginals,
     precision_recall,
     two_sample_accuracy,
 )
-from representation.plots import save_plot, save_roads
+from representation.plots import save_roads
 
 RUNS_AT_A_TIME = 500  # recorded in memory
 
@@ -168,26 +166,6 @@ def draw_examples(path: Path, rules: Rules, lines: Mapping[str, NDArray[Any]], c
     """Draw a line of scenes before their first frame per name."""
     save_roads({name: grids_of(rules, settle(rules, states)) for name, states in lines.items()}, path)
     return Plot(path.name, caption)
-
-
-def draw_marginals(path: Path, rules: Rules, real: NDArray[Any], drawn: Mapping[str, NDArray[Any]]) -> Plot:
-    """Plot the distributions of counts, gaps and speeds."""
-    figure = empty_figure((9.0, 2.8))
-    wanted = marginals(rules, real)
-    found = [marginals(rules, states) for states in drawn.values()]
-    for axes, (name, values) in zip(figure.subplots(1, len(wanted)), wanted.items(), strict=True):
-        style_axes(axes)
-        low, high = np.quantile(values, [0.0, 0.995])
-        bins = np.linspace(low - 0.5, high + 0.5, int(high - low) + 2) if "cars" in name else np.linspace(low, high, 30)
-        axes.hist(values, bins, density=True, color="#cccccc", label="held-out runs")
-        for label, other, colour, line in zip(drawn, found, (BLUE, ORANGE), ("-", "--"), strict=False):
-            axes.hist(other[name], bins, density=True, histtype="step", color=colour, ls=line, lw=1.5, label=label)
-        axes.set_xlabel(name)
-        axes.set_yticks([])
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside upper center", ncols=3)
-    save_plot(figure, path)
-    return Plot(path.name, "Distributions of car counts, gaps and speeds in real and in generated scenes.")
 
 
 def continued(rules: Rules, start: NDArray[Any], moments: int = 8) -> NDArray[Any]:

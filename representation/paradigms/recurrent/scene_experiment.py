@@ -17,7 +17,6 @@ from representation.paradigms.gan.scenes import (
     compare_sets,
     continued,
     draw_examples,
-    draw_marginals,
     grids_of,
     one_per_run,
     road_data,
@@ -62,10 +61,7 @@ class SceneGeneration(Experiment):
         shown = {"model": drawn.states, "independent cells": independent.states}
         lines = {"held-out runs": test.some(8).states, **{name: states[:8] for name, states in shown.items()}}
         caption = "Road scenes from above: of held-out runs, generated, and cells drawn independently."
-        plots = [
-            draw_examples(job.folder / "scenes.png", rules, lines, caption),
-            draw_marginals(job.folder / "marginals.png", rules, test.states, shown),
-        ]
+        plots = [draw_examples(job.folder / "scenes.png", rules, lines, caption)]
         return ExperimentResult(metrics, plots, [WEIGHTS])
 
 

@@ -11,12 +11,9 @@ from representation.data.rasters import FOLLOWING, OWN, POSITION, VEHICLE, raste
 from representation.data.recording import Recording
 from representation.fit import FitConfig, fit
 from representation.paradigms.gan.model import (
-    NOISE,
     DiscriminatorEncoder,
     SceneGAN,
     energy_distance,
-    interpolate,
-    truncated_noise,
 )
 from representation.registry import load_encoder
 
@@ -123,13 +120,11 @@ def test_the_same_seed_gives_the_same_network_and_another_file_gives_it_back(
     )
 
 
-def test_files_of_something_else_and_impossible_wishes_are_refused(tmp_path: Path) -> None:
+def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
     encoder = DiscriminatorEncoder(spaces.Box(-1, 1, PICTURE, np.float32))
     encoder.save(tmp_path / "encoder.safetensors")
     with pytest.raises(ValueError, match="not 'scene-gan'"):
         SceneGAN.load(tmp_path / "encoder.safetensors")
-    with pytest.raises(ValueError, match="truncation must be above 0, got 0"):
-        truncated_noise(3, truncation=0)
 
 
 def test_what_the_discriminator_looks_at_is_an_encoder(pictures: np.ndarray, tmp_path: Path) -> None:
@@ -140,16 +135,6 @@ def test_what_the_discriminator_looks_at_is_an_encoder(pictures: np.ndarray, tmp
     assert features.shape == (10, 64)
     encoder.save(tmp_path / "encoder.safetensors")
     np.testing.assert_array_equal(load_encoder(tmp_path / "encoder.safetensors").encode(pictures[:10]), features)
-
-
-def test_noise_stays_noise() -> None:
-    assert np.abs(truncated_noise(200, truncation=0.7)).max() <= 0.7
-    ends = truncated_noise(3, seed=2)
-    way = interpolate(list(ends), 5)
-    assert way.shape == (10, NOISE)
-    np.testing.assert_allclose(way[[0, 4, 5, 9]], ends[[0, 1, 1, 2]])
-    lengths = np.linalg.norm(way[:5], axis=1)
-    assert lengths.min() > 0.95 * min(lengths[0], lengths[-1])  # a straight line would come nearer to 0
 
 
 def test_the_energy_distance_is_that_of_arithmetic() -> None:
