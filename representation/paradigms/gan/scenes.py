@@ -174,9 +174,9 @@ def continued(rules: Rules, start: NDArray[Any], moments: int = 8) -> NDArray[An
     sim.games[:] = start
     sim.step(sim.idle)
     for _ in range(moments):
-        states.append(np.array(sim.games[0]))
+        states.append(sim.games.copy())  # of one game alone, np.array would be a view
         sim.step(sim.idle, periods=2)
-    return np.array(states)
+    return np.concatenate(states)
 
 
 def draw_future(path: Path, rules: Rules, start: NDArray[Any]) -> Plot:

@@ -7,7 +7,7 @@ import numpy as np
 
 from deeptraffic.sim.rules import RULES_2018
 from representation.data.labels import SCENES
-from representation.data.rasters import decode_rasters
+from representation.data.rasters import decode_rasters, settle
 from representation.data.tokens import place_tokens, scene_tokens
 from representation.experiment import Experiment, ExperimentResult, Metric, TrainingJob
 from representation.fit import FitConfig
@@ -83,6 +83,6 @@ def save_scenes(model: SceneModel, path: Path, count: int = 8, scene: str | None
     drawn = place_tokens(RULES_2018, model.sample(count, seed, classes), seed).states
     of_class = f", {scene}" if scene else ""
     lines = {f"recorded{of_class}": states[:count], f"generated{of_class}": drawn}
-    grids = {name: grids_of(RULES_2018, some) for name, some in lines.items()}
+    grids = {name: grids_of(RULES_2018, settle(RULES_2018, some)) for name, some in lines.items()}
     grids["first, continued"] = grids_of(RULES_2018, continued(RULES_2018, drawn[:1], count))
     return save_roads(grids, path)

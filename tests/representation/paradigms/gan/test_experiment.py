@@ -10,7 +10,15 @@ from representation.data.rasters import decode_rasters
 from representation.experiment import ExperimentResult, TrainingJob, run_experiment
 from representation.paradigms.gan.metrics import independent_scenes
 from representation.paradigms.gan.model import SceneGAN
-from representation.paradigms.gan.scenes import MEASURES, RoadData, compare_sets, one_per_run, road_data
+from representation.paradigms.gan.scenes import (
+    MEASURES,
+    RoadData,
+    compare_sets,
+    continued,
+    grids_of,
+    one_per_run,
+    road_data,
+)
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +60,13 @@ def test_independent_real_scenes_are_of_different_runs_and_seeds_have_their_own(
     assert some.rasters.shape == (30, 5, 20, 7)
     assert len(np.unique(more.rasters.reshape(60, -1), axis=0)) == 60
     assert not np.array_equal(some.rasters, other.rasters)
+
+
+def test_a_scene_is_continued_second_by_second(roads: RoadData) -> None:
+    states = continued(roads.rules, roads.states[:1], 4)
+    assert states["frame"].tolist() == [0, 60, 120, 180]
+    assert (np.ptp(states["y"], axis=0) > 10.0).any()
+    assert len(np.unique(grids_of(roads.rules, states).reshape(4, -1), axis=0)) == 4
 
 
 def small_run(name: str, folder: Path) -> ExperimentResult:
