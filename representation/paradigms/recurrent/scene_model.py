@@ -20,7 +20,8 @@ Letters in shapes: B scenes, S steps (the cars and the end), L lanes, D units, W
 """
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ from representation.data.tokens import (
     CARS,
     EGO_PLACE,
     EGO_SIZES,
+    EGO_STEP,
     END,
     FACTORS,
     LANES,
@@ -76,7 +78,7 @@ class Lanes(NamedTuple):
     expected: Tensor
     expected_factor: Tensor
 
-    def map(self, change: Any) -> "Lanes":
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Lanes":
         """Return the lanes with a function applied to every part."""
         return Lanes(*(change(part) for part in self))
 
@@ -176,7 +178,10 @@ class SceneModel(SavedModel):
         return ego.sum(1).mean() + sum(parts.values()), {"ego": ego.sum(1).mean(), **parts}
 
     def bits(self, tokens: SceneTokens, before: SceneTokens | None = None) -> NDArray[np.float64]:
-        """Return -log2 p of each scene, (B,), given those before, at the resolution of the tokens' bins."""
+        """Return -log2 p of each scene, (B,), given those before, at the resolution of the tokens' bins.
+
+        Of a full road the end is coded, too, though no car could follow.
+        """
         self.eval()
         pieces = []
         with torch.no_grad():
@@ -334,7 +339,7 @@ def lanes_before(ego: Tensor, cars: Tensor, before: Before = None) -> tuple[Lane
     table = torch.from_numpy(following_values()).float().to(cars.device)
     speed = torch.from_numpy(factor_values()).float().to(cars.device)[factor] * table[following]
     passed = (place[..., None] >= EGO_PLACE) & (where <= EGO_PLACE) & own_lane
-    own_speed = (0.02 * ego[:, 2] * table[ego[:, 3]])[:, None, None]
+    own_speed = (EGO_STEP * ego[:, 2] * table[ego[:, 3]])[:, None, None]
     side = torch.arange(LANES, device=cars.device) - ego[:, 1:2]  # (B, L)
     side = torch.where(side.abs() < 2, side + 1, SIDES - 1)[:, None].expand(-1, steps, -1)
     where, factor = torch.where(passed, EGO_PLACE, where), torch.where(passed, NO_FACTOR, factor)
@@ -344,7 +349,9 @@ def lanes_before(ego: Tensor, cars: Tensor, before: Before = None) -> tuple[Lane
     return Lanes(where, factor, torch.where(passed, own_speed, speed) / 2.0, side, *expected), place
 
 
-def _expected(last: Tensor, place: Tensor, before: tuple[Tensor, Tensor], now: tuple[Tensor, Tensor]) -> Any:
+def _expected(
+    last: Tensor, place: Tensor, before: tuple[Tensor, Tensor], now: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
     """Return (place, factor) of the next car of each lane at constant speed, (B, S, L), behind its last car.
 
     now: the ego car's speed (B,) [px/frame], and following speeds by token
@@ -352,7 +359,7 @@ def _expected(last: Tensor, place: Tensor, before: tuple[Tensor, Tensor], now: t
     (ego, cars), (own_speed, table) = before, now
     there = (cars[..., 0] == END).cumsum(1) == 0
     speed = torch.from_numpy(factor_values()).float().to(cars.device)[cars[..., 2]] * table[cars[..., 3]]
-    mean = 0.5 * (own_speed + 0.02 * ego[:, 2] * table[ego[:, 3]])  # of the ego car, in the period between
+    mean = 0.5 * (own_speed + EGO_STEP * ego[:, 2] * table[ego[:, 3]])  # of the ego car, in the period between
     where = cars[..., 0].cumsum(1) - torch.round((speed - mean[:, None]) * PERIOD / PLACE).long()  # (B, E)
     where = torch.where(there, where, NEVER)[:, None, None]  # (B, 1, 1, E)
     in_lane = cars[:, None, None, :, 1] == torch.arange(LANES, device=cars.device)[:, None]  # (B, 1, L, E)
