@@ -46,9 +46,10 @@ class Traffic(Experiment):
 
     def run(self, job: TrainingJob) -> ExperimentResult:
         """Train, measure bits per scene beside n-grams, continue held-out traffic, draw."""
-        splits = (("train", 1200), ("validation", 120), ("test", COMPARED))
-        sets = [pairs(recorded(job, split, runs, PAIRS)[1]) for split, runs in splits]
-        rules, truth = recorded(job, "test", COMPARED, np.arange(CONTINUED + 1))
+        sets = [pairs(recorded(job, split, runs, PAIRS)[1]) for split, runs in (("train", 1200), ("validation", 120))]
+        rules, test = recorded(job, "test", COMPARED, np.concatenate([np.arange(CONTINUED + 1), PAIRS]))
+        truth = test.at(np.s_[:, : CONTINUED + 1])
+        sets.append(pairs(test.at(np.s_[:, CONTINUED + 1 :])))
         model = job.new(lambda: SceneModel(follows=True))
         job.fit("model", model, sets[0].arrays(), sets[1].arrays(), self.config)
         model.save(job.folder / WEIGHTS)
