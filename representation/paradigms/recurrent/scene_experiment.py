@@ -37,7 +37,7 @@ class SceneGeneration(Experiment):
     name, paradigm = "scene-model", "recurrent network"
     summary = "Generates road scenes car by car, with an exact probability, and of a requested class."
     source = "Graves 2013, arXiv:1308.0850, section 2; two-sample test: Lopez-Paz and Oquab 2017, arXiv:1610.06545"
-    config = FitConfig(epochs=5, batch_size=48, learning_rate=8e-3, learning_rate_end=2e-4, patience=0)
+    config = FitConfig(epochs=3, batch_size=48, learning_rate=8e-3, learning_rate_end=2e-4, patience=0)
 
     def run(self, job: TrainingJob) -> ExperimentResult:
         """Train, measure bits per scene beside counting, compare drawn with held-out scenes, and draw."""

@@ -54,6 +54,8 @@ REACH = 80  # bins: cars further back are read as this far
 AHEAD, BEHIND = 60, 20  # bins ahead of and behind the ego front that are told apart
 SIDES = 4  # one lane to the left of the ego lane, the ego lane, one to the right, any other
 NEAR = SIDES * (AHEAD + BEHIND + 1)
+STAND = 16  # bins in which the last car of a lane stands
+STANDS = (AHEAD + BEHIND + 1) // STAND + 1
 SHARP = 10.0  # scale of scores that are looked up, so that they are learned in few steps
 EGO_SIDE, LONG = 1, int(VEHICLE_LENGTH / PLACE) + 1  # of SIDES; bins that two cars of a lane are apart
 NO_FACTOR, FREE_ROAD = FACTORS, 4  # read in a lane without a car so far
@@ -86,6 +88,10 @@ class Lanes(NamedTuple):
         """Return what places are relative to the ego car, on their lanes' sides, an index below NEAR."""
         away = (place - EGO_PLACE).clamp(-AHEAD, BEHIND) + AHEAD
         return away + (AHEAD + BEHIND + 1) * self.side
+
+    def stand(self) -> Tensor:
+        """Return where the last car of each lane is relative to the ego car, roughly, an index below STANDS."""
+        return ((self.place - EGO_PLACE).clamp(-AHEAD - 1, BEHIND) + AHEAD + 1) // STAND
 
     def behind(self, place: Tensor) -> Tensor:
         """Return how far behind its last car a place (M...) of each lane is, 0..REACH bins."""
@@ -153,16 +159,16 @@ class SceneModel(SavedModel):
             for table in (self.due, self.copied, self.arrives):
                 nn.init.zeros_(table.weight)
         self.look = LaneReader(24, 0, follows)
-        self.read = nn.Linear(24 * LANES + 2 + 16 * len(EGO_SIZES), units)
+        self.read = nn.Linear(24 * (LANES + 1) + 2 + 16 * len(EGO_SIZES), units)
         self.memory = nn.GRU(units, units, batch_first=True)
         self.distance, self.where = _head(2 * units, 96, CAR_SIZES[0]), nn.Linear(2 * units, AHEAD + BEHIND + 1)
         self.choose, self.score = LaneReader(32, 2 * units, follows), nn.Linear(32, 1)
-        self.clear, self.asked = nn.Embedding(REACH + 1, 1), nn.Embedding(len(SCENES) * NEAR, 1)
+        self.clear, self.asked = nn.Embedding(REACH + 1, 1), nn.Embedding(len(SCENES) * STANDS * NEAR, 1)
         nn.init.zeros_(self.clear.weight)
         nn.init.zeros_(self.asked.weight)
         with torch.no_grad():  # cars are 34 px long: at first, too, they hardly overlap another or the ego car
             self.clear.weight[:LONG] = -1.0
-            self.asked.weight.view(len(SCENES), SIDES, -1)[:, EGO_SIDE, AHEAD - LONG + 1 : AHEAD + LONG] = -1.0
+            self.asked.weight.view(len(SCENES) * STANDS, SIDES, -1)[:, EGO_SIDE, AHEAD - LONG + 1 : AHEAD + LONG] = -1.0
         self.see_factor, self.factor = LaneReader(width, 2 * units, follows), nn.Linear(width, FACTORS)
         self.see_following = LaneReader(width, 2 * units + FACTORS, follows)
         self.following = nn.Linear(width, CAR_SIZES[3])
@@ -229,7 +235,8 @@ class SceneModel(SavedModel):
     def _inputs(self, ego: Tensor, lanes: Lanes, place: Tensor) -> Tensor:
         """Return what the GRU reads before each car, (B, S, D)."""
         numbers = torch.arange(LANES, device=ego.device).expand_as(lanes.place)
-        seen = self.look(lanes, place, numbers).flatten(2)  # (B, S, 24L)
+        seen = self.look(lanes, place, numbers)  # (B, S, L, 24)
+        seen = torch.cat([seen.flatten(2), seen.sum(2)], -1)  # (B, S, 24(L + 1))
         where = torch.stack([place / PLACES, ((EGO_PLACE - place) / 40.0).clamp(-3.0, 3.0)], -1)
         own = torch.cat([table(ego[:, k]) for k, table in enumerate(self.embed)], 1)
         return torch.relu(self.read(torch.cat([seen, where, own[:, None].expand(-1, place.shape[1], -1)], -1)))
@@ -253,7 +260,8 @@ class SceneModel(SavedModel):
         place = place + car[:, 0]
         if k == 1:
             numbers = torch.arange(LANES, device=car.device).expand_as(lanes.place)
-            sharp = self.clear(lanes.behind(place)) + self.asked(lanes.near(place[:, None]) + NEAR * scene[:, None])
+            asked = lanes.near(place[:, None]) + NEAR * (lanes.stand() + STANDS * scene[:, None])  # (M, L)
+            sharp = self.clear(lanes.behind(place)) + self.asked(asked)
             if self.follows:
                 sharp = sharp + self.arrives(lanes.until(place[:, None]))
             return (self.score(self.choose(lanes, place, numbers, hidden)) + SHARP * sharp)[..., 0]  # (M, L)

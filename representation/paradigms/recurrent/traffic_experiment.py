@@ -42,11 +42,11 @@ class Traffic(Experiment):
     name, paradigm = "traffic-model", "recurrent network"
     summary = "Generates the next scene of traffic car by car; sampled traffic continues for 20 decisions."
     source = "Graves 2013, arXiv:1308.0850, section 2; n-grams: Shannon 1948, section 3"
-    config = FitConfig(epochs=4, batch_size=48, learning_rate=8e-3, learning_rate_end=2e-4, patience=0)
+    config = FitConfig(epochs=2, batch_size=32, learning_rate=8e-3, learning_rate_end=2e-4, patience=0)
 
     def run(self, job: TrainingJob) -> ExperimentResult:
         """Train, measure bits per scene beside n-grams, continue held-out traffic, draw."""
-        sets = [pairs(recorded(job, split, runs, PAIRS)[1]) for split, runs in (("train", 1200), ("validation", 120))]
+        sets = [pairs(recorded(job, split, runs, PAIRS)[1]) for split, runs in (("train", 1600), ("validation", 120))]
         rules, test = recorded(job, "test", COMPARED, np.concatenate([np.arange(CONTINUED + 1), PAIRS]))
         truth = test.at(np.s_[:, : CONTINUED + 1])
         sets.append(pairs(test.at(np.s_[:, CONTINUED + 1 :])))
