@@ -36,6 +36,7 @@ EXPERIMENTS: dict[str, str] = {
     "denoising": "representation.paradigms.autoencoder.experiment:Denoising",
     "vae": "representation.paradigms.autoencoder.experiment:Variational",
     "scene-gan": "representation.paradigms.gan.experiment:SceneGan",
+    "conditional-gan": "representation.paradigms.gan.experiment:ConditionalGan",
     "pix2pix": "representation.paradigms.gan.pix2pix_experiment:LabelsToFrames",
     "attention-lanes": "representation.beyond.experiments:AttentionLanes",
     "combined-speed": "representation.beyond.experiments:CombinedSpeed",

@@ -73,9 +73,10 @@ def small_run(name: str, folder: Path) -> ExperimentResult:
     return run_experiment(find_experiment(name), TrainingJob(folder, 0.05))
 
 
-def test_an_experiment_leaves_figures_small_pictures_and_weights(tmp_path: Path) -> None:
-    outcome = small_run("scene-gan", tmp_path)
+@pytest.mark.parametrize(("name", "classes"), [("scene-gan", 0), ("conditional-gan", 5)])
+def test_an_experiment_leaves_figures_small_pictures_and_weights(name: str, classes: int, tmp_path: Path) -> None:
+    outcome = small_run(name, tmp_path)
     assert all(metric.baselines for metric in outcome.metrics)
     for plot in outcome.plots:
         assert (tmp_path / plot.file).stat().st_size < 160_000
-    assert SceneGAN.load(tmp_path / outcome.weights[0]).classes == 5
+    assert SceneGAN.load(tmp_path / outcome.weights[0]).classes == classes
