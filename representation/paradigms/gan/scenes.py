@@ -37,7 +37,7 @@ RUNS_AT_A_TIME = 500  # recorded in memory
 F32 = NDArray[np.float32]
 
 
-class Scenes(Protocol):
+class DrawnScenes(Protocol):
     """Drawn scenes: states before their first frame, (N,), and which of them are valid without a repair."""
 
     @property
@@ -112,7 +112,7 @@ MEASURES = (
 # parameters: the sets that are compared
 def compare_sets(
     rules: Rules,
-    sets: Mapping[str, Scenes],
+    sets: Mapping[str, DrawnScenes],
     train: RoadData,
     real: RoadData,
     reference: RoadData,
