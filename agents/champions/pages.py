@@ -15,6 +15,7 @@ FIRST_PAGE = FOLDER.parent.parent / "README.md"
 ENCODERS_PAGE = FOLDER.parent.parent / "representation" / "README.md"
 END = "<!-- end of the table -->"
 UNKNOWN = "-"
+USUAL_RUNS = 5000  # reporting runs of a champion that perceives; any other number is told
 
 
 class ChampionTable(NamedTuple):
@@ -86,14 +87,13 @@ TABLES = (
 
 def _cells(champion: Champion, usual_runs: int) -> list[str]:
     scores = champion.reporting
-    runs = "" if scores["runs"] == usual_runs else f", {scores['runs']:,} runs"
     label = "" if champion.access == "contest" else f" ({champion.access})"
     return [
         f"`{champion.name}`",
         f"{champion.algorithm}{label}",
         f"{champion.other_agents}",
         _official(champion),
-        _with_interval(scores["median_mph"], scores["median_interval"]) + runs,
+        _with_interval(scores["median_mph"], scores["median_interval"]) + _other_runs(champion, usual_runs),
         _with_interval(scores["mean_mph"], scores["mean_interval"]),
         *_training(champion),
     ]
@@ -111,7 +111,7 @@ def _perception_cells(champion: Champion, scores: SeedScores) -> list[str]:
         UNKNOWN if scores.mean is None else _with_interval(scores.mean, scores.interval),
         cost,
         _official(champion),
-        _with_interval(reporting["median_mph"], reporting["median_interval"]),
+        _with_interval(reporting["median_mph"], reporting["median_interval"]) + _other_runs(champion),
         _with_interval(reporting["mean_mph"], reporting["mean_interval"]),
         *_training(champion),
         f"{scores.multiplications:,}",
@@ -121,8 +121,14 @@ def _perception_cells(champion: Champion, scores: SeedScores) -> list[str]:
 def _mean(champion: Champion, scores: SeedScores) -> str:
     """Return the mean over training seeds with its interval; of the shipped network's runs where there is one seed."""
     if scores.mean is None:
-        return _with_interval(champion.reporting["mean_mph"], champion.reporting["mean_interval"])
-    return f"**{scores.mean:.2f}** ({scores.interval[0]:.2f} to {scores.interval[1]:.2f})"
+        mean = _with_interval(champion.reporting["mean_mph"], champion.reporting["mean_interval"])
+        return f"{mean}, one seed{_other_runs(champion)}"
+    return f"**{scores.mean:.2f}** ({scores.interval[0]:.2f} to {scores.interval[1]:.2f}){_other_runs(champion)}"
+
+
+def _other_runs(champion: Champion, usual: int = USUAL_RUNS) -> str:
+    """Return the number of reporting runs where it is not the usual one."""
+    return "" if champion.reporting["runs"] == usual else f", {champion.reporting['runs']:,} runs"
 
 
 def _official(champion: Champion) -> str:

@@ -280,3 +280,8 @@ def test_the_first_page_shows_the_mean_over_seeds_beside_the_teacher() -> None:
     assert "champion-cnn" not in champions_table({**CHAMPIONS, "champion-cnn": seen})
     row = perception_table({"champion-cnn": seen}).splitlines()[-1]
     assert "| 72.20 (71.00 to 73.40) | 0.46 (0.30 to 0.60) | **74.16** |" in row and row.endswith("| 600,000 |")
+    few = replace(seen, reporting={**seen.reporting, "runs": 1500})
+    assert "(71.00 to 73.40), 1,500 runs |" in encoders_table({"champion-cnn": few}).splitlines()[-1]
+    one = replace(few, by_seed=replace(scores, mean=None))
+    assert ", one seed, 1,500 runs |" in encoders_table({"champion-cnn": one}).splitlines()[-1]
+    assert ", 1,500 runs |" in perception_table({"champion-cnn": few}).splitlines()[-1]
