@@ -247,7 +247,8 @@ def test_the_features_learn_what_the_teachers_last_layers_read() -> None:
     errors = {}
     for weight in (1.0, 1e-9):
         learner = trained(distil_config(**{**HINTED, "hint_weight": weight}, teacher="champion-solo", n_epochs=20))
-        obs, hints = learner.buffer.obs.reshape(-1, 420), learner.buffer.hints.reshape(-1, 256).astype(np.float32)
+        obs = learner.buffer.obs.reshape(-1, learner.buffer.obs.shape[-1])
+        hints = learner.buffer.hints.reshape(-1, 256).astype(np.float32)
         with torch.no_grad():
             features = learner.student.eval().features(torch.from_numpy(obs)).numpy()
         errors[weight] = float(np.square(features - hints).mean() / hints.var())
