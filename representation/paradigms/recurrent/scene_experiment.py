@@ -29,6 +29,7 @@ WEIGHTS = "scene-model.safetensors"
 COMPARED = 1500  # scenes in each set that is compared
 GOALS = (0.55, 0.95)  # of two-sample accuracy and valid scenes
 CLASS_GOAL = 0.9
+CANDIDATES = 8  # drawn for each scene of a requested class
 
 
 class SceneGeneration(Experiment):
@@ -51,7 +52,7 @@ class SceneGeneration(Experiment):
         drawn = place_tokens(rules, model.sample(count, 1))
         independent = decode_rasters(rules, independent_scenes(train.rasters, count, seed=2))
         asked = np.arange(count) % len(SCENES)
-        of_class = place_tokens(rules, model.sample(count, 2, asked))
+        of_class = place_tokens(rules, model.sample(count, 2, asked, candidates=CANDIDATES))
         note = f"{count:,} scenes, one per run; positions in bins of 2.5 px, speed factors in 16"
         metrics = [
             Metric("bits per scene", float(model.bits(sets[2]).mean()), counted_bits(sets), "bit", False, note=note),
@@ -80,7 +81,9 @@ def save_scenes(model: SceneModel, path: Path, count: int = 8, scene: str | None
     classes = None if scene is None else SCENES.index(scene)
     real: Any = one_per_run(TrainingJob(path.parent, seed=0), "validation", 40 * count if scene else count)
     states = real.states if classes is None else real.states[real.label == classes]
-    drawn = place_tokens(RULES_2018, model.sample(count, seed, classes), seed).states
+    drawn = place_tokens(
+        RULES_2018, model.sample(count, seed, classes, candidates=CANDIDATES if scene else 1), seed
+    ).states
     of_class = f", {scene}" if scene else ""
     lines = {f"recorded{of_class}": states[:count], f"generated{of_class}": drawn}
     grids = {name: grids_of(RULES_2018, settle(RULES_2018, some)) for name, some in lines.items()}

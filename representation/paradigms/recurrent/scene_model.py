@@ -26,6 +26,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot, pad
 
@@ -278,28 +279,64 @@ class SceneModel(SavedModel):
 
     # --- sampling -----------------------------------------------------------------------------------------------------
 
+    # parameters: what scenes are drawn from
     def sample(
-        self, count: int, seed: int = 0, classes: ArrayLike | None = None, before: SceneTokens | None = None
+        self,
+        count: int,
+        seed: int = 0,
+        classes: ArrayLike | None = None,
+        before: SceneTokens | None = None,
+        candidates: int = 1,
     ) -> SceneTokens:
         """Return `count` scenes.
 
         classes: of `SCENES`, one, or one per scene; None to draw them, too
         before: the scene before each, for a model of traffic
+        candidates: scenes drawn for each; kept is the one that most probably is of its class, by `class_probabilities`
         """
         self.eval()
         random = torch.Generator().manual_seed(seed)
-        asked = None if classes is None else torch.from_numpy(np.array(np.broadcast_to(classes, count), np.int64))
+        asked = None if classes is None else np.array(np.broadcast_to(classes, count), np.int64)
         with torch.no_grad():
             parts = [
-                self._sample(
+                self._chosen(
                     random,
                     min(CHUNK, count - start),
                     None if asked is None else asked[start : start + CHUNK],
                     _chunk(before, start) if before else None,
+                    candidates,
                 )
                 for start in range(0, count, CHUNK)
             ]
         return SceneTokens(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+    def class_probabilities(self, tokens: SceneTokens, before: SceneTokens | None = None) -> NDArray[np.float64]:
+        """Return p(class | scene), (B, K), by Bayes' rule from the probabilities of each scene with every class."""
+        bits = []
+        for k in range(len(SCENES)):
+            ego = tokens.ego.copy()
+            ego[:, 0] = k
+            bits.append(self.bits(SceneTokens(ego, tokens.cars), before))
+        return softmax(-math.log(2.0) * np.stack(bits, 1), 1)
+
+    def _chosen(
+        self,
+        random: torch.Generator,
+        count: int,
+        classes: NDArray[np.int64] | None,
+        before: Before,
+        candidates: int,
+    ) -> SceneTokens:
+        """Return one of so many candidates for each of `count` scenes."""
+        given = None if before is None else SceneTokens(*(part.numpy() for part in before))
+        wanted = None if classes is None else torch.from_numpy(classes)
+        drawn = [self._sample(random, count, wanted, before) for _ in range(candidates)]
+        if candidates == 1:
+            return drawn[0]
+        rows = np.arange(count)
+        sure = [self.class_probabilities(one, given)[rows, one.ego[:, 0]] for one in drawn]
+        best = np.argmax(sure, 0)
+        return SceneTokens(*(np.stack(part)[best, rows] for part in zip(*drawn, strict=True)))
 
     def _sample(self, random: torch.Generator, count: int, classes: Tensor | None, before: Before) -> SceneTokens:
         ego = torch.zeros(count, len(EGO_SIZES), dtype=torch.int64)
