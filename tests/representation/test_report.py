@@ -20,6 +20,8 @@ from representation.report import HEAD, driving_section, row, stored_metrics, wr
 FOLDER = Path(__file__).resolve().parents[2] / "representation"
 CLAIMS: tuple[str, ...] = (
     "dense-speed",
+    "conv-manoeuvre",
+    "conv-detection",
     "autoencoder",
     "vae",
 )  # experiments whose main metric is said to be better than every baseline
