@@ -61,7 +61,7 @@ def _print(comparison: "Comparison", runs: int, seed_set: str) -> None:
         pairs.add_row(pair.first, pair.second, _cell(pair.difference, " mph"), _cell(pair.improvement))
     results.print(pairs)
     for file in comparison.files:
-        results.print(f"  {file}", highlight=False)
+        results.print(f"  {file}", highlight=False, soft_wrap=True)
 
 
 def _cell(estimate: "Estimate", unit: str = "") -> str:

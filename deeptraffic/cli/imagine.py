@@ -43,7 +43,7 @@ def imagine(
         if json:
             print_json({"run": str(run), "files": [str(file)]})
         else:
-            results.print(f"{file}", highlight=False)
+            results.print(f"{file}", highlight=False, soft_wrap=True)
         return
     from agents.analysis.imagination import save_imagination
     from agents.analysis.planning_gap import Search, load_world_model, write_gap
@@ -62,4 +62,4 @@ def imagine(
         print_json({"run": str(run), **content, "files": [str(file) for file in files]})
         return
     for file in files:
-        results.print(f"{file}", highlight=False)
+        results.print(f"{file}", highlight=False, soft_wrap=True)

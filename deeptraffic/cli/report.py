@@ -30,7 +30,7 @@ def representation(
     output.mkdir(parents=True, exist_ok=True)
     if missing:
         run_all_experiments(runs / "pretrain", scale, seeds, device)
-    results.print(f"{write_report(runs / 'pretrain', output, mixed)}", highlight=False)
+    results.print(f"{write_report(runs / 'pretrain', output, mixed)}", highlight=False, soft_wrap=True)
 
 
 def driving(runs: Path = RUNS, output: Path = PAGE, scale: float = SCALE, device: str | None = DEVICE) -> None:
@@ -40,7 +40,7 @@ def driving(runs: Path = RUNS, output: Path = PAGE, scale: float = SCALE, device
     output.mkdir(parents=True, exist_ok=True)
     settings = {"total_timesteps": max(1, round(DECISIONS * scale)), "device": device or "cpu"}
     driving_table(output / "driving.csv", runs / "driving", runs / "pretrain", settings)
-    results.print(f"{output / 'driving.csv'}", highlight=False)
+    results.print(f"{output / 'driving.csv'}", highlight=False, soft_wrap=True)
 
 
 def labels(

@@ -22,6 +22,9 @@ CLAIMS: tuple[str, ...] = (
     "dense-speed",
     "conv-manoeuvre",
     "conv-detection",
+    "recurrent-speed",
+    "scene-model",
+    "denoising",
     "autoencoder",
     "vae",
 )  # experiments whose main metric is said to be better than every baseline
