@@ -23,6 +23,7 @@ CLAIMS: tuple[str, ...] = (
     "conv-manoeuvre",
     "conv-detection",
     "recurrent-speed",
+    "traffic-model",
     "scene-model",
     "denoising",
     "autoencoder",
