@@ -118,9 +118,7 @@ def ship_champion(
     by_seed = None
     if kind == PERCEPTION:
         seen = RunFolder(sources[best]).config().observation if fact.config else policy_observation(policy)
-        taught = None
-        if teacher:
-            taught = results.evaluate(load_policy(teacher), runs, "reporting", others, teacher)
+        taught = results.evaluate(load_policy(teacher), runs, "reporting", others, teacher) if teacher else None
         by_seed = _seed_scores(seen, trained[best], tuning, scores, taught, candidate.multiplications)
     champion = Champion(
         name=name,
@@ -141,14 +139,20 @@ def ship_champion(
         planner=candidate.planner,
         by_seed=by_seed,
     )
-    write_atomically(folder / champion.file, candidate.content)
-    champions = read_champions(folder) | {name: champion}
-    write_json(folder / REGISTRY_FILE, {name: asdict(champion) for name, champion in champions.items()})
-    echo(f"{name}: {'no' if is_weak else f'{champion.official_mph:.2f} mph'} official score, ", nl=False)
-    echo(f"median {reporting['median_mph']:.2f} and mean {reporting['mean_mph']:.2f} mph of {runs} reporting runs")
+    _add_champion(champion, candidate.content, folder)
+    return champion
+
+
+def _add_champion(champion: Champion, content: bytes, folder: Path) -> None:
+    """Write a champion's policy file and its entry of the registry, and print its scores."""
+    write_atomically(folder / champion.file, content)
+    champions = read_champions(folder) | {champion.name: champion}
+    write_json(folder / REGISTRY_FILE, {name: asdict(each) for name, each in champions.items()})
+    official, scores, by_seed = champion.official_mph, champion.reporting, champion.by_seed
+    echo(f"{champion.name}: {'no' if official is None else f'{official:.2f} mph'} official score, ", nl=False)
+    echo(f"median {scores['median_mph']:.2f} and mean {scores['mean_mph']:.2f} mph of {scores['runs']} reporting runs")
     if by_seed is not None and by_seed.mean is not None:
         echo(f"mean by training seed {', '.join(f'{mean:.2f}' for mean in by_seed.means)}; of all {by_seed.mean:.2f}")
-    return champion
 
 
 def _check_options(kind: str, sources: Sequence[Path], seeds: Sequence[int], teacher: str) -> None:

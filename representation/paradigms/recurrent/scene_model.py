@@ -293,7 +293,11 @@ class SceneModel(SavedModel):
         classes: of `SCENES`, one, or one per scene; None to draw them, too
         before: the scene before each, for a model of traffic
         candidates: scenes drawn for each; kept is the one that most probably is of its class, by `class_probabilities`
+
+        Raises ValueError for several candidates without classes.
         """
+        if candidates < 1 or (candidates > 1 and classes is None):
+            raise ValueError(f"candidates={candidates} must be 1, or more for given classes; name the classes")
         self.eval()
         random = torch.Generator().manual_seed(seed)
         asked = None if classes is None else np.array(np.broadcast_to(classes, count), np.int64)

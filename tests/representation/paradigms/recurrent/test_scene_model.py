@@ -76,7 +76,11 @@ def test_of_several_candidates_the_one_that_most_probably_is_of_its_class_is_kep
     np.testing.assert_allclose(np.log2(probabilities[:, 0] / probabilities[:, 1]), bits[1] - bits[0], rtol=1e-6)
     one, best = (model.sample(200, seed=5, classes=3, candidates=count) for count in (1, 4))
     assert (best.ego[:, 0] == 3).all()
-    assert (model.class_probabilities(best)[:, 3] >= model.class_probabilities(one)[:, 3]).all()
+    gain = model.class_probabilities(best)[:, 3] - model.class_probabilities(one)[:, 3]
+    assert (gain >= 0.0).all() and (gain > 0.0).any()
+    for wrong in ({"candidates": 2}, {"candidates": 0, "classes": 3}):
+        with pytest.raises(ValueError, match="candidates"):
+            model.sample(2, **wrong)
 
 
 def test_the_model_codes_its_own_samples_in_their_entropy(model: SceneModel) -> None:
