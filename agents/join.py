@@ -26,7 +26,7 @@ def join(
         model: gives the cells
         policy: a network over the sensor's cells, without a temporal window
         observation: in place of the one that the model was trained on, such as images in other styles
-        label: name of the new policy; None for the policy's own
+        label: name of the new policy; None for the policy's own with "perceived cells"
 
     Raises ValueError for a policy that is no such network, or an observation of another shape.
     """
@@ -52,7 +52,7 @@ def join(
         own_tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors if name.startswith(prefix)}
         builder.add(replace(layer, inputs=tuple(cells + i for i in layer.inputs)), own_tensors)
     return NetworkPolicy(
-        label or policy.label,
+        label or f"{policy.label}, perceived cells",
         builder.network(),
         seen,
         0,

@@ -126,7 +126,7 @@ def test_a_perception_model_and_a_policy_become_one_file(run: Run, tmp_path: Pat
     GridDetector().save(weights)
     code, out, _ = run("join", weights, "champion-solo", "-o", joined, "--obs", "unseen-styles", "--json")
     facts = json.loads(out)
-    assert (code, facts["label"], facts["observation"]["kind"]) == (0, "champion-solo", "pixels")
+    assert (code, facts["label"], facts["observation"]["kind"]) == (0, "champion-solo, perceived cells", "pixels")
     assert facts["observation"]["options"]["style"] == "unseen"
     code, out, _ = run("evaluate", joined, "--protocol", "open", "--runs", 2, "--json")
     assert (code, json.loads(out)["runs"]) == (0, 2)

@@ -63,7 +63,7 @@ def join(
     policy: str = typer.Argument(..., help=POLICY_HELP),
     output: Path = typer.Option(..., "--output", "-o", help="The policy file to write (.safetensors)."),
     obs: str | None = typer.Option(None, help="Observation, of the same shape.", show_default="the model's own"),
-    label: str | None = typer.Option(None, help="Name of the written policy.", show_default=OWN),
+    label: str | None = typer.Option(None, help="Name of the written policy.", show_default=f"{OWN}, perceived cells"),
     author: str = typer.Option("", help="Author of the policy."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object about the file."),
 ) -> None:

@@ -64,11 +64,11 @@ def bench_vision(
 
 def table_of(rows: "list[VisionRow]") -> Table:
     """Return the leaderboard as a table."""
-    title = f"DeepTraffic-Vision, {rows[0].runs:,} runs on reporting seeds, 95% intervals"
+    title = f"DeepTraffic-Vision, {rows[0].runs:,} reporting runs, 95% intervals, gap: fraction closed"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("eye", no_wrap=True)
     table.add_column("policy", overflow="fold")
-    for heading in ("mean mph", "95%", "median", "gap closed"):
+    for heading in ("mean mph", "95%", "median", "gap"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
