@@ -20,14 +20,13 @@ from representation.beyond.memory import MemoryEncoder
 from representation.comparison import Answers, Classification, SpeedRegression, Way, scene_examples
 from representation.data.labels import FAR, free_ahead
 from representation.data.recording import observe
-from representation.data.sequences import DEGRADED, LANES
 from representation.encoder import to_tensors
 from representation.experiment import Metric, TrainingJob
 from representation.fit import Arrays, FitConfig
 from representation.paradigms.convolutional.model import ConvEncoder
 from representation.paradigms.feedforward.experiment import speed_ahead
 from representation.paradigms.feedforward.model import DenseEncoder
-from representation.paradigms.recurrent.experiment import HiddenSpeeds
+from representation.paradigms.recurrent.experiment import LANES, ROW, HiddenSpeeds
 from representation.paradigms.recurrent.model import RecurrentEncoder
 from representation.paradigms.recurrent.sequence_model import SpeedModel
 from representation.plots import add_road_legend, draw_road, save_plot
@@ -145,8 +144,8 @@ class MemorySpeed(HiddenSpeeds):
     def ways(self, sets: Sequence[Arrays]) -> dict[str, Way]:
         """Return both networks."""
         return {
-            "memory": Way(lambda: SpeedModel(MemoryEncoder(DEGRADED.space, 48), LANES), sets),
-            "gru": Way(lambda: SpeedModel(RecurrentEncoder(DEGRADED.space, 64), LANES), sets),
+            "memory": Way(lambda: SpeedModel(MemoryEncoder(ROW, 48), LANES), sets),
+            "gru": Way(lambda: SpeedModel(RecurrentEncoder(ROW, 64), LANES), sets),
         }
 
 

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from deeptraffic.figure import curve_style, new_figure
+from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.settings import Checked, integer, real
 from deeptraffic.sim.rules import Action, RoadConfig
 from representation.comparison import WEIGHTS
 from representation.data.recording import observe
-from representation.data.sequences import expert_actions
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
 from representation.fit import Arrays, length_of
 from representation.paradigms.feedforward.model import DenseEncoder
@@ -98,7 +98,9 @@ def demonstrations(job: TrainingJob, split: str, runs: int, vehicles: int) -> di
     """Return obs (N, 42), lane gaps, and label (N,), the decisions of `gap`, on roads with so many vehicles."""
     recording = job.record(split, runs, decisions=DECISIONS, road=RoadConfig(vehicles=vehicles))
     states = recording.states[:, :-1].ravel()
-    return {"obs": observe(recording.rules, states, "gaps"), "label": expert_actions(recording.rules, states)}
+    gap = make_builtin("gap", recording.rules.year)
+    label = gap.act(observe(recording.rules, states, "vector"), np.arange(len(states)))
+    return {"obs": observe(recording.rules, states, "gaps"), "label": label}
 
 
 def new_model() -> Classifier:

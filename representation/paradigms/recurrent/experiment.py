@@ -1,8 +1,13 @@
-"""Experiment with recurrent networks: hidden speeds under a sensor that loses frames.
+"""Experiment with recurrent networks: the speeds that a sensor hides, which shows where cars are and loses frames.
 
-Driving under such sensors, with and without memory, is `deeptraffic train distil`.
+A single observation of kind `lossy` does not reveal speeds; several do, so that memory pays. Driving under such
+sensors, with and without memory, is `deeptraffic train distil`.
 
-Letters in shapes: R runs, T decisions, n values of one step.
+    >>> recording = record(RecordingConfig(runs=100))
+    >>> rows = sequence_rows(recording)                 # (100, 60, 47) float32
+    >>> speeds, known = hidden_speeds(recording)        # (100, 60, 7) [mph] of the car ahead in each lane
+
+Letters in shapes: R runs, T decisions, L lanes, n values of one step.
 """
 
 from collections.abc import Sequence
@@ -17,8 +22,10 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from deeptraffic.figure import BLUE, GREY, ORANGE, empty_figure, style_axes
+from deeptraffic.policies.gaps import GAP_FEATURES
+from deeptraffic.sim.rules import FULL_SPEED_MPH, MPH_PER_PX, Action, Sensor
 from representation.comparison import Answers, SpeedRegression, Way
-from representation.data.sequences import DEGRADED, LANES, hidden_speeds, sequence_inputs
+from representation.data.recording import Recording, observe_runs
 from representation.experiment import Metric, TrainingJob
 from representation.fit import Arrays, FitConfig
 from representation.paradigms.feedforward.model import DenseEncoder
@@ -26,10 +33,36 @@ from representation.paradigms.recurrent.model import RecurrentEncoder
 from representation.paradigms.recurrent.sequence_model import SpeedModel
 from representation.plots import draw_bars, save_plot
 
+SENSOR = "lossy"  # lane gaps without speeds, 30% of the frames lost
+LANES = Sensor().columns
+AHEAD, AHEAD_SPEED, ON_ROAD = 0, 1, 5  # features of a lane, see `deeptraffic/policies/gaps.py`
+ROW = spaces.Box(-np.inf, np.inf, (LANES * GAP_FEATURES + len(Action),), np.float32)  # space of a step
 SPEED_UNIT = np.float32(15.0)  # [mph] unit of the network's outputs, about the spread of relative speeds
-ARRIVAL_SEEDS = {"train": 1, "validation": 2, "test": 3}  # of the frames that are lost
 
 F32 = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+
+
+def sequence_rows(recording: Recording) -> F32:
+    """Return each decision's observation and the action before it, one-hot, (R, T, n)."""
+    before = np.full(recording.actions.shape, -1)
+    before[:, 1:] = recording.actions[:, :-1]
+    seen = observe_runs(recording, SENSOR)[:, :-1]
+    return np.concatenate([seen, before[..., None] == np.arange(len(Action))], -1, dtype=np.float32)
+
+
+def arrived(rows: F32) -> Flags:
+    """Return which frames were not lost, (R, T): those that show a lane of the road."""
+    return np.any(rows[..., ON_ROAD : LANES * GAP_FEATURES : GAP_FEATURES] > 0, -1)
+
+
+def hidden_speeds(recording: Recording) -> tuple[F32, Flags]:
+    """Return (speed of the first car ahead in each lane minus the own [mph], whether there is one), (R, T, L) each."""
+    states = recording.states[:, :-1]
+    lanes = observe_runs(recording, "gaps")[:, :-1].reshape(*states.shape, LANES, GAP_FEATURES)
+    own = MPH_PER_PX * states["following_speed"][..., :1] * states["speed_factor"][..., :1]
+    known = (lanes[..., AHEAD] < 1.0) & (lanes[..., ON_ROAD] > 0.5)
+    return np.where(known, FULL_SPEED_MPH * lanes[..., AHEAD_SPEED] - own, 0.0).astype(np.float32), known
 
 
 class HiddenSpeeds(SpeedRegression):
@@ -41,8 +74,7 @@ class HiddenSpeeds(SpeedRegression):
         """Return rows (R, T, n), target (R, T, 7) [15 mph], and where the target is known."""
         recording = job.record(split, runs)
         speeds, known = hidden_speeds(recording)
-        rows = sequence_inputs(recording, DEGRADED, ARRIVAL_SEEDS[split])
-        return {"rows": rows, "target": speeds / SPEED_UNIT, "known": known}
+        return {"rows": sequence_rows(recording), "target": speeds / SPEED_UNIT, "known": known}
 
     def truth(self, data: Arrays) -> F32:
         """Return the known speeds [mph], (N,)."""
@@ -79,15 +111,14 @@ class RecurrentSpeed(HiddenSpeeds):
 
     def ways(self, sets: Sequence[Arrays]) -> dict[str, Way]:
         """Return a GRU, and feed-forward networks on stacks of frames."""
-        gru = Way(lambda: SpeedModel(RecurrentEncoder(DEGRADED.space, 64), LANES), sets)
+        gru = Way(lambda: SpeedModel(RecurrentEncoder(ROW, 64), LANES), sets)
         stacks = {f"MLP, {k} frame{'s' * (k > 1)}": Way(partial(stack_model, k), sets) for k in (1, 4, 12)}
         return {"gru": gru, **stacks}
 
 
 def stack_model(steps: int) -> SpeedModel:
     """Return a feed-forward network on the last `steps` steps."""
-    low, high = float(DEGRADED.space.low.min()), float(DEGRADED.space.high.max())
-    space = spaces.Box(low, high, (steps, DEGRADED.size), np.float32)
+    space = spaces.Box(-np.inf, np.inf, (steps, *ROW.shape), np.float32)
     return SpeedModel(DenseEncoder(space, 64, hidden=(256,)), LANES)
 
 
@@ -105,7 +136,7 @@ def draw_run(axes: Axes, name: str, answer: F32, test: Arrays) -> None:
     true = np.where(known, SPEED_UNIT * test["target"][run, :, lane], np.nan)
     axes.plot(time, true, color=GREY, lw=5, alpha=0.5, solid_capstyle="round", label="true")
     axes.plot(time, np.where(known, answer[run, :, lane], np.nan), color=BLUE, marker="o", ms=3, label=name)
-    lost = time[test["rows"][run, :, -1] == 0]
+    lost = time[~arrived(test["rows"][run])]
     axes.plot(lost, np.full(lost.shape, axes.get_ylim()[0]), "|", color=ORANGE, ms=9, label="frame lost")
     axes.set_xlabel("decision")
     axes.set_ylabel("speed of the car ahead\nminus the own [mph]")

@@ -2,12 +2,20 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from representation.catalog import find_experiment
-from representation.data.sequences import DEGRADED
+from representation.data.recording import RecordingConfig, observe_runs, record
 from representation.experiment import ExperimentResult, TrainingJob, run_experiment
-from representation.paradigms.recurrent.experiment import RecurrentSpeed
+from representation.paradigms.recurrent.experiment import (
+    LANES,
+    ROW,
+    RecurrentSpeed,
+    arrived,
+    hidden_speeds,
+    sequence_rows,
+)
 from representation.paradigms.recurrent.model import RecurrentEncoder
 from representation.registry import load_encoder
 
@@ -20,10 +28,32 @@ def pictures_are_small(outcome: ExperimentResult, folder: Path) -> bool:
     return all(0 < (folder / plot.file).stat().st_size < 160_000 for plot in outcome.plots)
 
 
+def test_a_row_is_the_lossy_observation_and_the_action_before_it() -> None:
+    recording = record(RecordingConfig(split="validation", runs=6, decisions=12))
+    rows = sequence_rows(recording)
+    assert rows.shape == (6, 12, *(ROW.shape or ()))
+    np.testing.assert_array_equal(rows[..., :-5], observe_runs(recording, "lossy")[:, :-1])
+    assert not rows[:, 0, -5:].any()
+    np.testing.assert_array_equal(rows[:, 1:, -5:].argmax(-1), recording.actions[:, :-1])
+    assert 0.5 < arrived(rows).mean() < 0.9
+    assert not rows[~arrived(rows)][:, :-5].any()
+
+
+def test_hidden_speeds_are_those_at_which_the_gaps_change() -> None:
+    recording = record(RecordingConfig(split="validation", runs=20, decisions=30))
+    speeds, known = hidden_speeds(recording)
+    gaps = observe_runs(recording, "gaps")[:, :-1].reshape(*known.shape, -1)[..., 0]
+    np.testing.assert_array_equal(speeds[~known], 0.0)
+    closing = -np.diff(gaps, axis=1) * 50 * 10 / 30 * 20  # [mph]: 50 cells of 10 px, 30 frames, 20 mph per px/frame
+    same = (recording.actions[:, :-1] < 3)[..., None] & known[:, 1:] & known[:, :-1]  # no change of lanes
+    error = np.abs(closing + speeds[:, 1:])[same]
+    assert np.median(error) < 4.0  # a cell is 6.7 mph
+
+
 def test_splits_lose_different_frames_of_different_runs() -> None:
     sets = [RecurrentSpeed().examples(TrainingJob(Path(), 0.1), split, 80) for split in ("train", "validation", "test")]
-    assert all(part["rows"].shape == (8, 60, DEGRADED.size) for part in sets)
-    assert len({part["rows"][..., -1].tobytes() for part in sets}) == 3
+    assert all(part["target"].shape == (8, 60, LANES) for part in sets)
+    assert len({arrived(part["rows"]).tobytes() for part in sets}) == 3
     assert len({part["target"].tobytes() for part in sets}) == 3
 
 
