@@ -32,7 +32,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from deeptraffic.run_dir import Interrupted, Stop, stop_requests, write_atomically
 from deeptraffic.settings import Checked, choice, integer, real
-from representation.encoder import to_tensors
+from representation.encoder import CHUNK, to_tensors
 from representation.plots import Curve, save_curves
 
 Arrays = Mapping[str, Any]  # name -> (N, ...) array, or a dict of such arrays for observations that are dicts
@@ -57,6 +57,17 @@ class Trainable(nn.Module):
         """Return validation metrics, `loss` among them: the lowest determines the best epoch."""
         loss, watched = self.loss(batch, self.players[-1])
         return {"loss": loss, **watched}
+
+    def in_chunks(self, work: Callable[..., Tensor], *arrays: Any, size: int = CHUNK) -> NDArray[Any]:
+        """Return work(*tensors) for arrays (N, ...), so many examples at a time, in evaluation mode, no gradients."""
+        self.eval()
+        device = next(self.parameters()).device
+        pieces = []
+        with torch.no_grad():
+            for start in range(0, length_of({"first": arrays[0]}), size):
+                piece = slice(start, start + size)
+                pieces.append(work(*(to_tensors(array, piece, device) for array in arrays)).cpu().numpy())
+        return np.concatenate(pieces)
 
 
 @dataclass(frozen=True)

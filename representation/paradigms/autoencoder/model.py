@@ -11,7 +11,6 @@ arXiv:1312.6114); `denoiser.py` has the denoising one.
 Letters in shapes: B observations, D features, Z latents, (...) the shape of one observation.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from representation.encoder import CHUNK, Encoder, to_tensors
+from representation.encoder import Encoder
 from representation.fit import Batch, Trainable
 from representation.paradigms.autoencoder.decoders import make_decoder
 from representation.paradigms.autoencoder.likelihood import choose_likelihood, expected_grid, target_of, target_shape
@@ -77,17 +76,7 @@ class Autoencoder(Trainable):
 
     def reconstruct(self, observations: Any) -> NDArray[np.float32]:
         """Return the reconstructions of NumPy observations, (B, ...) float32, in evaluation mode."""
-        return self._in_pieces(observations, lambda obs: self.expected(self.output(obs)))
-
-    def _in_pieces(self, observations: Any, work: Callable[[Any], Tensor]) -> NDArray[np.float32]:
-        self.eval()
-        count = len(next(iter(observations.values())) if isinstance(observations, dict) else observations)
-        with torch.no_grad():
-            pieces = [
-                work(to_tensors(observations, slice(start, start + CHUNK), self.encoder.offset.device)).cpu().numpy()
-                for start in range(0, count, CHUNK)
-            ]
-        return np.concatenate(pieces)
+        return self.in_chunks(lambda obs: self.expected(self.output(obs)), observations)
 
 
 class VariationalAutoencoder(Autoencoder):
@@ -163,23 +152,23 @@ class VariationalAutoencoder(Autoencoder):
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            means = self._in_pieces(observations, both).mean(0)
+            means = self.in_chunks(both, observations).mean(0)
         return float(means[0]), float(means[1])
 
     def sample(self, count: int, seed: int = 0) -> NDArray[np.float32]:
         """Return `count` samples from the prior, (count, ...) float32: their expected values given z."""
         z = torch.randn(count, self.latents, generator=torch.Generator().manual_seed(seed))
-        return self._in_pieces(z.numpy(), self.decode)
+        return self.in_chunks(self.decode, z.numpy())
 
     def interpolate(self, first: Any, last: Any, steps: int) -> NDArray[np.float32]:
         """Return the linear interpolation of two observations' mean codes, (steps, ...) float32."""
-        ends = self._in_pieces(np.stack([first, last]), self.code)  # (2, Z)
+        ends = self.in_chunks(self.code, np.stack([first, last]))  # (2, Z)
         fraction = np.linspace(0.0, 1.0, steps, dtype=np.float32)[:, None]  # (steps, 1)
-        return self._in_pieces((1.0 - fraction) * ends[0] + fraction * ends[1], self.decode)
+        return self.in_chunks(self.decode, (1.0 - fraction) * ends[0] + fraction * ends[1])
 
     def active_units(self, observations: NDArray[Any]) -> NDArray[np.bool_]:
         """Return which latents are active, (Z,): those whose mean varies over the observations.
 
         Burda, Grosse and Salakhutdinov 2016, arXiv:1509.00519, appendix C: A_u = Cov_x(E[u | x]) > 0.01.
         """
-        return self._in_pieces(observations, self.code).var(0) > ACTIVE
+        return self.in_chunks(self.code, observations).var(0) > ACTIVE

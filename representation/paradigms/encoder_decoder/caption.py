@@ -30,7 +30,7 @@ from deeptraffic.sim.rules import Action
 from representation.data.captions import SLOTS, TOKEN, VOCABULARY, WORDS, sentence, slots
 from representation.data.motion import OBSERVATION
 from representation.data.recording import observe
-from representation.encoder import CHUNK, Observation, to_tensors
+from representation.encoder import Observation
 from representation.fit import Batch
 from representation.registry import make_encoder
 from representation.saved_model import SavedModel
@@ -107,18 +107,16 @@ class SceneCaptioner(SavedModel):
 
     def write(self, obs: Any, actions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return greedily decoded words, (B, W), for NumPy observations and decisions (B,)."""
-        self.eval()
-        out, device = np.zeros((len(actions), self.words), np.int64), self.read.weight.device
-        with torch.no_grad():
-            for start in range(0, len(actions), CHUNK):
-                piece = slice(start, start + CHUNK)
-                context = self.context(to_tensors(obs, piece, device), torch.from_numpy(actions[piece]).to(device))
-                state, word = context, torch.full((len(context),), START, device=device)
-                for position in range(self.words):
-                    scores, state = self.step(word, state, context)
-                    word = scores.argmax(1)
-                    out[piece, position] = word.cpu().numpy()
-        return out
+
+        def words(obs: Observation, actions: Tensor) -> Tensor:
+            context, written = self.context(obs, actions), [torch.full_like(actions, START)]
+            state = context
+            for _ in range(self.words):
+                scores, state = self.step(written[-1], state, context)
+                written.append(scores.argmax(1))
+            return torch.stack(written[1:], 1)
+
+        return self.in_chunks(words, obs, actions)
 
     def caption(self, obs: Any, actions: NDArray[np.int64]) -> list[str]:
         """Return a sentence for each NumPy observation (B, ...) and decision (B,)."""

@@ -77,14 +77,8 @@ class GridPredictor(SavedModel):
 
     def predict(self, grids: F32, actions: NDArray[np.int64]) -> F32:
         """Return the expected next grids (B, 4, H, W): probabilities of marks, and speeds."""
-        self.eval()
-        moved, device = constant_velocity(grids, actions[:, None])[:, 0], self.read.weight.device
-        with torch.no_grad():
-            pieces = [
-                self(*(torch.from_numpy(part[k : k + CHUNK]).to(device) for part in (grids, actions, moved))).cpu()
-                for k in range(0, len(grids), CHUNK)
-            ]
-        return expected_grid(torch.cat(pieces)).numpy()
+        moved = constant_velocity(grids, actions[:, None])[:, 0]
+        return self.in_chunks(lambda *parts: expected_grid(self(*parts)), grids, actions, moved, size=CHUNK)
 
 
 def transitions(grids: F32, actions: NDArray[np.int64], next_grids: F32) -> dict[str, Any]:

@@ -11,7 +11,6 @@ fine maps on.
 Letters in shapes: B frames, T frames of a clip, H and W pixels, K classes, C channels of the widest maps.
 """
 
-from typing import Any
 
 import numpy as np
 import torch
@@ -85,18 +84,11 @@ class SegmentationNet(SavedModel):
 
     def probabilities(self, frames: U8) -> NDArray[np.float32]:
         """Return the class probabilities of each pixel, (B, K, H, W), for frames (B, 3, H, W)."""
-        return np.concatenate([scores.softmax(1).numpy() for scores in self._scores(frames)])
+        return self.in_chunks(lambda piece: self(piece).softmax(1), frames, size=CHUNK)
 
     def predict(self, frames: U8) -> U8:
         """Return each pixel's most likely class, (B, H, W), for frames (B, 3, H, W)."""
-        return np.concatenate([scores.argmax(1).to(torch.uint8).numpy() for scores in self._scores(frames)])
-
-    def _scores(self, frames: U8) -> Any:
-        self.eval()
-        device = next(self.parameters()).device
-        with torch.no_grad():
-            for start in range(0, len(frames), CHUNK):
-                yield self(torch.from_numpy(frames[start : start + CHUNK]).to(device)).cpu()
+        return self.in_chunks(lambda piece: self(piece).argmax(1).to(torch.uint8), frames, size=CHUNK)
 
 
 def _twice(inputs: int, outputs: int) -> nn.Sequential:

@@ -233,16 +233,8 @@ class SceneGAN(SavedModel):
 
     def draw(self, noise: NDArray[np.floating], classes: ArrayLike | None = None) -> F32:
         """Return the images (B, C, H, W) of noise (B, Z)."""
-        device = next(self.parameters()).device
-        self.eval()
-        asked = None if classes is None else torch.as_tensor(np.broadcast_to(classes, len(noise)).copy()).to(device)
-        pieces = []
-        with torch.no_grad():
-            for start in range(0, len(noise), CHUNK):
-                some = slice(start, start + CHUNK)
-                z = torch.as_tensor(noise[some], dtype=torch.float32, device=device)
-                pieces.append(self.ema(z, None if asked is None else asked[some]).cpu().numpy())
-        return np.concatenate(pieces)
+        asked = () if classes is None else (np.array(np.broadcast_to(classes, len(noise))),)
+        return self.in_chunks(self.ema, noise.astype(np.float32), *asked, size=CHUNK)
 
     def sample(self, count: int, seed: int = 0, classes: ArrayLike | None = None) -> F32:
         """Return `count` images; classes: one, or one per image; uniform by default."""

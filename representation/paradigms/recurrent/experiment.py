@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from gymnasium import spaces
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
@@ -124,7 +123,7 @@ def stack_model(steps: int) -> SpeedModel:
 
 def estimated_speeds(model: SpeedModel, data: Arrays) -> F32:
     """Return the network's estimates of all speeds, (R, T, 7) [mph]."""
-    return SPEED_UNIT * model.predict(torch.from_numpy(data["rows"])).numpy()
+    return SPEED_UNIT * model.predict(data["rows"])
 
 
 def draw_run(axes: Axes, name: str, answer: F32, test: Arrays) -> None:

@@ -189,14 +189,12 @@ class SceneModel(SavedModel):
 
         Of a full road the end is coded, too, though no car could follow.
         """
-        self.eval()
-        pieces = []
-        with torch.no_grad():
-            for start in range(0, len(tokens.ego), CHUNK):
-                ego, cars = _chunk(tokens, start)
-                bits = self.token_bits(ego, cars, _chunk(before, start) if before else None)
-                pieces.append(torch.cat([part.double().flatten(1) for part in bits], 1).sum(1).numpy())
-        return np.concatenate(pieces)
+
+        def bits(ego: Tensor, cars: Tensor, *given: Tensor) -> Tensor:
+            parts = self.token_bits(ego, cars, (given[0], given[1]) if given else None)
+            return torch.cat([part.double().flatten(1) for part in parts], 1).sum(1)
+
+        return self.in_chunks(bits, *tokens, *(before or ()), size=CHUNK)
 
     def token_bits(self, ego: Tensor, cars: Tensor, before: Before = None) -> tuple[Tensor, Tensor]:
         """Return the bits of the tokens of the ego car (B, 4) and of cars (B, S, 4), 0 behind the end."""

@@ -8,7 +8,8 @@ An encoder without a state gets the last K steps side by side instead, zeros bef
 Letters in shapes: B runs, T steps, K stacked steps, n values of one step.
 """
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -45,11 +46,9 @@ class SpeedModel(Trainable):
         error = (self(batch["rows"]) - batch["target"]).square() * known
         return error.sum() / known.sum().clamp(min=1.0), {}
 
-    def predict(self, rows: Tensor) -> Tensor:
-        """Return the outputs after every step, (B, T, outputs), without gradients."""
-        self.eval()
-        with torch.no_grad():
-            return torch.cat([self(piece.to(self.encoder.offset.device)).cpu() for piece in rows.split(RUNS_AT_A_TIME)])
+    def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the outputs after every step, (B, T, outputs)."""
+        return self.in_chunks(self, rows, size=RUNS_AT_A_TIME)
 
 
 def stacked(rows: Tensor, steps: int) -> Tensor:
