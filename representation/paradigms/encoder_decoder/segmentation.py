@@ -11,7 +11,6 @@ fine maps on.
 Letters in shapes: B frames, T frames of a clip, H and W pixels, K classes, C channels of the widest maps.
 """
 
-
 import numpy as np
 import torch
 from numpy.typing import NDArray

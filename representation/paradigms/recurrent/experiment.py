@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from deeptraffic.figure import BLUE, GREY, ORANGE, empty_figure, style_axes
 from deeptraffic.policies.gaps import GAP_FEATURES
-from deeptraffic.sim.rules import FULL_SPEED_MPH, MPH_PER_PX, Action, Sensor
+from deeptraffic.sim.rules import LANE_WIDTH, MPH_PER_PX, VEHICLE_LENGTH, Action, Sensor
 from representation.comparison import Answers, SpeedRegression, Way
 from representation.data.recording import Recording, observe_runs
 from representation.experiment import Metric, TrainingJob
@@ -34,8 +34,10 @@ from representation.plots import draw_bars, save_plot
 
 SENSOR = "lossy"  # lane gaps without speeds, 30% of the frames lost
 LANES = Sensor().columns
-AHEAD, AHEAD_SPEED, ON_ROAD = 0, 1, 5  # features of a lane, see `deeptraffic/policies/gaps.py`
+ON_ROAD = 5  # feature of a lane, see `deeptraffic/policies/gaps.py`
 ROW = spaces.Box(-np.inf, np.inf, (LANES * GAP_FEATURES + len(Action),), np.float32)  # space of a step
+VIEW = 500.0  # [px] how far the sensor sees
+LARGEST_CHANGE = 100.0  # [mph] beyond it, a car has left the road and re-entered elsewhere
 SPEED_UNIT = np.float32(15.0)  # [mph] unit of the network's outputs, about the spread of relative speeds
 
 F32 = NDArray[np.float32]
@@ -56,12 +58,25 @@ def arrived(rows: F32) -> Flags:
 
 
 def hidden_speeds(recording: Recording) -> tuple[F32, Flags]:
-    """Return (speed of the first car ahead in each lane minus the own [mph], whether there is one), (R, T, L) each."""
+    """Return (speed of the first car ahead in each lane minus the own [mph], whether it is known), (R, T, L) each.
+
+    It is the mean over the decision period that has just ended, which the first decision does not have.
+    """
     states = recording.states[:, :-1]
-    lanes = observe_runs(recording, "gaps")[:, :-1].reshape(*states.shape, LANES, GAP_FEATURES)
-    own = MPH_PER_PX * states["following_speed"][..., :1] * states["speed_factor"][..., :1]
-    known = (lanes[..., AHEAD] < 1.0) & (lanes[..., ON_ROAD] > 0.5)
-    return np.where(known, FULL_SPEED_MPH * lanes[..., AHEAD_SPEED] - own, 0.0).astype(np.float32), known
+    ahead = states["y"][..., :1] - states["y"]  # (R, T, N) [px] from the ego front to the others'
+    speed = np.diff(ahead, axis=1) / recording.rules.decision_period * MPH_PER_PX  # (R, T - 1, N) [mph] relative
+    in_view = (ahead > VEHICLE_LENGTH) & (ahead < VIEW + VEHICLE_LENGTH)
+    values, known = np.zeros((*ahead.shape[:2], LANES), np.float32), np.zeros((*ahead.shape[:2], LANES), np.bool_)
+    for k in range(LANES):
+        lane = states["lane"][..., :1] + k - LANES // 2
+        here = np.zeros_like(in_view)
+        for mark in (0.0, 10.0):  # a vehicle stands in up to two lanes, see `representation/data/labels.py`
+            here |= in_view & (np.floor((states["x"] + mark) / LANE_WIDTH) == lane)
+        nearest = np.where(here, ahead, np.inf).argmin(-1)[:, 1:, None]
+        values[:, 1:, k] = np.take_along_axis(speed, nearest, -1)[..., 0]
+        known[:, 1:, k] = here[:, 1:].any(-1)
+    known &= np.abs(values) < LARGEST_CHANGE
+    return np.where(known, values, 0.0), known
 
 
 class HiddenSpeeds(SpeedRegression):
