@@ -20,6 +20,7 @@ Letters in shapes: N decisions, B of a minibatch, D features, C x H x W images.
 """
 
 import copy
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -33,8 +34,8 @@ from representation.data.recording import observe_runs
 from representation.encoder import Encoder, as_float
 from representation.experiment import RUNS_OF_A_SEED, Experiment, ExperimentResult, TrainingJob
 from representation.fit import Arrays, Batch, FitConfig, Trainable
-from representation.paradigms.autoencoder.decoders import make_decoder
 from representation.paradigms.convolutional.model import ConvEncoder
+from representation.paradigms.feedforward.model import dense_layers
 from representation.probe import probe
 
 ACTIONS = len(Action)
@@ -72,7 +73,8 @@ class Reconstruction(Objective):
 
     def __init__(self, encoder: Encoder, units: int = 256) -> None:
         super().__init__(encoder)
-        self.decoder = make_decoder("dense", encoder.features_dim, self.shape, hidden=(units,))
+        layers = dense_layers(encoder.features_dim, (units,), math.prod(self.shape))
+        self.decoder = nn.Sequential(layers, nn.Unflatten(1, self.shape))
 
     def loss(self, batch: Batch, player: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
         """Return (mean squared error, no further metrics)."""

@@ -1,6 +1,6 @@
 """Video clips from a camera that follows the ego vehicle, labelled with their manoeuvre.
 
-    >>> clips = cut_clips(record(RecordingConfig(runs=100)), ClipConfig(clips=1000))
+    >>> clips = cut_clips(record(RecordingConfig(runs=100)), 1000)
     >>> videos = render_clips(clips)                       # (1000, 4, 88, 32) uint8, luminance
     >>> MANOEUVRES[clips.labels[0]]
     'change left'
@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.render.theme import LUMINANCE
-from deeptraffic.settings import Checked, integer, real
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import MPH_PER_PX, VEHICLE_WIDTH, Action, Rules
 from deeptraffic.sim.state import NOBODY
@@ -29,36 +28,14 @@ from representation.data.recording import Recording
 MANOEUVRES = ("keep", "change left", "change right", "brake")
 KEEP, CHANGE_LEFT, CHANGE_RIGHT, BRAKE = range(len(MANOEUVRES))
 PERIOD = 30  # frames from one decision to the next
+FRAMES, SPACING = 4, 5  # T; frames of the simulation between two of them; a clip is shorter than a period
+MOVED_PX = 3.0  # least sideways motion of a lane change in a clip; a whole change is 20 px
+SLOWED_MPH = 6.0  # least loss of speed of braking
 VIEW = (88, 32)  # H, W: at zoom 2, 4 pixels a cell and 8 a lane
 ZOOM, DOWN_PX = 2.0, 150.0  # shows 200 px ahead of the ego front and 150 px behind it, four lanes wide
 CHUNK = 1024  # clips processed at a time
 
 I64 = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class ClipConfig(Checked):
-    """Selection of clips from recorded driving.
-
-    clips: K at most; a quarter of them of each manoeuvre, if there are so many
-    frames: T; spacing: frames of the simulation between two of them
-    moved_px: least sideways motion of a lane change in a clip; a whole change is 20 px
-    slowed_mph: least loss of speed of braking
-    """
-
-    clips: int = integer(4000, 4, 1_000_000)
-    frames: int = integer(4, 1, 16)
-    spacing: int = integer(5, 1, 15)
-    moved_px: float = real(3.0, 0.1, 20.0)
-    slowed_mph: float = real(6.0, 0.1, 80.0)
-
-    def check(self) -> None:
-        """Raise ValueError for a clip that is longer than the time between two decisions."""
-        if (self.frames - 1) * self.spacing >= PERIOD:
-            raise ValueError(
-                f"frames={self.frames} with spacing={self.spacing} take {(self.frames - 1) * self.spacing} "
-                f"frames; give fewer than {PERIOD}"
-            )
 
 
 @dataclass(frozen=True)
@@ -74,18 +51,18 @@ class Clips:
     labels: NDArray[np.int64]
 
 
-def cut_clips(recording: Recording, config: ClipConfig, seed: int = 0) -> Clips:
-    """Return clips from all over a recording, in random order; deterministic."""
+def cut_clips(recording: Recording, count: int, seed: int = 0) -> Clips:
+    """Return at most `count` clips from all over a recording, in random order, a quarter of each manoeuvre."""
     random = np.random.default_rng(seed)
     decisions = recording.actions[:, :-1]  # a clip may last into the period after the next decision
-    room = np.full(len(MANOEUVRES), config.clips // len(MANOEUVRES))
+    room = np.full(len(MANOEUVRES), count // len(MANOEUVRES))
     states, labels = [], []
     order = random.permutation(decisions.size)
     for start in range(0, decisions.size, CHUNK):
         run, decision = np.unravel_index(order[start : start + CHUNK], decisions.shape)
         offsets = random.integers(1, PERIOD + 1, run.size)
-        cut = _drive(recording, run, decision, offsets, config)
-        shown = _manoeuvre(cut, config)
+        cut = _drive(recording, run, decision, offsets)
+        shown = _manoeuvre(cut)
         for manoeuvre in range(len(MANOEUVRES)):
             some = np.flatnonzero(shown == manoeuvre)[: room[manoeuvre]]
             room[manoeuvre] -= some.size
@@ -97,14 +74,14 @@ def cut_clips(recording: Recording, config: ClipConfig, seed: int = 0) -> Clips:
     return Clips(recording.rules, np.concatenate(states)[mixed], np.concatenate(labels)[mixed])
 
 
-def _drive(recording: Recording, run: I64, decision: I64, offsets: I64, config: ClipConfig) -> NDArray[Any]:
+def _drive(recording: Recording, run: I64, decision: I64, offsets: I64) -> NDArray[Any]:
     """Return states (K, T) of clips that begin `offsets` frames after decisions, (K,) each."""
     sim = Simulator(recording.rules, run.size)
     sim.games[:] = recording.states[run, decision]
     begin = sim.games["frame"] + offsets
-    out = np.empty((run.size, config.frames), sim.games.dtype)
-    for k in range(config.frames):
-        _run_to(sim, begin + k * config.spacing, recording.actions, run, decision)
+    out = np.empty((run.size, FRAMES), sim.games.dtype)
+    for k in range(FRAMES):
+        _run_to(sim, begin + k * SPACING, recording.actions, run, decision)
         out[:, k] = sim.games
     return out
 
@@ -118,13 +95,13 @@ def _run_to(sim: Simulator, end: I64, actions: I64, run: I64, decision: I64) -> 
         sim.run_to_frame(end, given)
 
 
-def _manoeuvre(states: NDArray[Any], config: ClipConfig) -> I64:
+def _manoeuvre(states: NDArray[Any]) -> I64:
     """Return the manoeuvre of each clip (K, T) from its first frame to its last, (K,)."""
     first, last = states[:, 0], states[:, -1]
     right = last["x"][:, 0] - first["x"][:, 0]  # [px]
     speeds = [MPH_PER_PX * state["following_speed"][:, 0] * state["speed_factor"][:, 0] for state in (first, last)]
     return np.select(
-        [right <= -config.moved_px, right >= config.moved_px, speeds[0] - speeds[1] >= config.slowed_mph],
+        [right <= -MOVED_PX, right >= MOVED_PX, speeds[0] - speeds[1] >= SLOWED_MPH],
         [CHANGE_LEFT, CHANGE_RIGHT, BRAKE],
         KEEP,
     )

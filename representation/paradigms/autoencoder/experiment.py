@@ -92,7 +92,7 @@ class AutoencoderExperiment(Experiment):
         train, validation = grids_of(recorded(job, "train")), grids_of(recorded(job, "validation"))
         test_recording = recorded(job, "test")
         test = grids_of(test_recording)
-        model = job.new(lambda: Autoencoder(new_encoder(self.code), "dense", "grid", hidden=(256,)))
+        model = job.new(lambda: Autoencoder(new_encoder(self.code), "grid", (256,)))
         config = FitConfig(epochs=24, batch_size=96, learning_rate=6e-3, learning_rate_end=3e-4)
         result = job.fit("autoencoder", model, {"obs": train}, {"obs": validation}, config)
         weights = keep(self, job, model, result)
@@ -222,9 +222,7 @@ class Variational(Experiment):
         """Train, measure the bound and the latents in use, draw samples and a path between two scenes."""
         train, validation, test = (grids_of(recorded(job, split)) for split in RUNS)
         model = job.new(
-            lambda: VariationalAutoencoder(
-                new_encoder(128), "dense", "grid", latents=self.latents, warm_up=job.scaled(WARM_UP), hidden=(256,)
-            )
+            lambda: VariationalAutoencoder(new_encoder(128), "grid", (256,), self.latents, warm_up=job.scaled(WARM_UP))
         )
         config = FitConfig(epochs=24, batch_size=96, learning_rate=2e-3, learning_rate_end=3e-4, patience=0)
         result = job.fit("vae", model, {"obs": train}, {"obs": validation}, config)

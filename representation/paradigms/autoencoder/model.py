@@ -1,6 +1,6 @@
 """Autoencoders (paradigm 5): plain and variational; a compressed code, learned without labels.
 
-    >>> model = Autoencoder(ConvEncoder(space, features_dim=64), "conv", "grid")
+    >>> model = Autoencoder(ConvEncoder(space, features_dim=64), "grid")
     >>> fit(model, {"obs": grids}, {"obs": other_grids}, FitConfig())
     >>> model.encoder.save("autoencoder.safetensors")      # a plain encoder, for any agent
     >>> model.reconstruct(grids)                           # (B, 4, 60, 7)
@@ -11,6 +11,8 @@ arXiv:1312.6114); `denoiser.py` has the denoising one.
 Letters in shapes: B observations, D features, Z latents, (...) the shape of one observation.
 """
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,8 @@ from torch import Tensor, nn
 
 from representation.encoder import Encoder
 from representation.fit import Batch, Trainable
-from representation.paradigms.autoencoder.decoders import make_decoder
 from representation.paradigms.autoencoder.likelihood import choose_likelihood, expected_grid, target_of, target_shape
+from representation.paradigms.feedforward.model import dense_layers
 
 ACTIVE = 0.01  # variance of a latent's mean over the data from which it counts as in use
 LOGVAR_RANGE = (-10.0, 10.0)  # of the logarithm of a latent's variance
@@ -32,20 +34,19 @@ class Autoencoder(Trainable):
 
     Args:
         encoder: its features are the code
-        decoder: a name in `representation.paradigms.autoencoder.decoders.DECODERS`
         likelihood: of p, a name in `representation.paradigms.autoencoder.likelihood.LIKELIHOODS`
-        architecture: the decoder's further arguments
+        hidden: units of each hidden layer of the decoder
     """
 
-    def __init__(
-        self, encoder: Encoder, decoder: str = "dense", likelihood: str = "gaussian", **architecture: Any
-    ) -> None:
+    def __init__(self, encoder: Encoder, likelihood: str = "gaussian", hidden: Sequence[int] = (128,)) -> None:
         super().__init__()
         self.encoder = encoder
         self.likelihood = likelihood
         self.nats = choose_likelihood(likelihood)
         shape = target_shape(encoder.observation_space)
-        self.decoder = make_decoder(decoder, self.code_size, shape, **architecture)
+        self.decoder = nn.Sequential(
+            dense_layers(self.code_size, hidden, math.prod(shape)), nn.Unflatten(1, tuple(shape))
+        )
 
     @property
     def code_size(self) -> int:
@@ -89,7 +90,7 @@ class VariationalAutoencoder(Autoencoder):
 
     Args:
         encoder: mean and logvar are linear in its features
-        decoder, likelihood, architecture: as for `Autoencoder`
+        likelihood, hidden: as for `Autoencoder`
         latents: Z
         beta: weight of KL in training; 1 is the bound itself (more: Higgins et al. 2017, "beta-VAE")
         warm_up: steps over which this weight grows from 0, so that latents come into use before they cost
@@ -101,16 +102,14 @@ class VariationalAutoencoder(Autoencoder):
     def __init__(
         self,
         encoder: Encoder,
-        decoder: str = "dense",
         likelihood: str = "gaussian",
-        *,
+        hidden: Sequence[int] = (128,),
         latents: int = 16,
         beta: float = 1.0,
         warm_up: int = 0,
-        **architecture: Any,
     ) -> None:
         self.latents, self.beta, self.warm_up = latents, beta, warm_up
-        super().__init__(encoder, decoder, likelihood, **architecture)
+        super().__init__(encoder, likelihood, hidden)
         self.posterior = nn.Linear(encoder.features_dim, 2 * latents)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))  # of training
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from deeptraffic.sim.rules import Rules
 from representation.comparison import Answers, Classification, Way
-from representation.data.clips import MANOEUVRES, VIEW, ClipConfig, cut_clips, follow_camera, render_clips
+from representation.data.clips import MANOEUVRES, VIEW, cut_clips, follow_camera, render_clips
 from representation.data.frames import draw_cameras, paint_frames
 from representation.data.labels import scene_class
 from representation.experiment import Metric, TrainingJob
@@ -69,7 +69,7 @@ class ConvManoeuvre(Classification):
     def examples(self, job: TrainingJob, split: str, runs: int) -> Arrays:
         """Return obs (K, 4, 88, 32) uint8 and label (K,), up to twelve clips of each run."""
         recording = job.record(split, runs, least=6)
-        cut = cut_clips(recording, ClipConfig(clips=12 * len(recording.states)), seed=recording.config.seeds.start)
+        cut = cut_clips(recording, 12 * len(recording.states), seed=recording.config.seeds.start)
         return {"obs": render_clips(cut), "label": cut.labels}
 
     def ways(self, sets: Sequence[Arrays]) -> dict[str, Way]:

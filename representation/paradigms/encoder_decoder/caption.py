@@ -28,7 +28,6 @@ from torch.nn import functional
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Action
 from representation.data.captions import SLOTS, TOKEN, VOCABULARY, WORDS, sentence, slots
-from representation.data.motion import OBSERVATION
 from representation.data.recording import observe
 from representation.encoder import Observation
 from representation.fit import Batch
@@ -128,7 +127,7 @@ def narrator(path: str | Path) -> Callable[[Simulator, int], str]:
     captioner = SceneCaptioner.load(path)
 
     def say(sim: Simulator, action: int) -> str:
-        return captioner.caption(observe(sim.rules, sim.games, OBSERVATION), np.array([action]))[0]
+        return captioner.caption(observe(sim.rules, sim.games, "grid"), np.array([action]))[0]
 
     return say
 

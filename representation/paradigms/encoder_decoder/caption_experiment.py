@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from deeptraffic.figure import empty_figure
 from representation.data.captions import describe, sentence
-from representation.data.motion import OBSERVATION
 from representation.data.recording import observe
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
 from representation.fit import FitConfig
@@ -51,7 +50,7 @@ class Captioner(Experiment):
 def scenes(job: TrainingJob, split: str, runs: int) -> CaptionData:
     """Return grids (B, 4, H, W), decisions (B,) and the reference words (B, W) of `runs` runs of thirty decisions."""
     recording = job.record(split, runs, least=10, decisions=30)
-    grids = observe(recording.rules, recording.states[:, :-1], OBSERVATION)
+    grids = observe(recording.rules, recording.states[:, :-1], "grid")
     grids = grids.reshape(-1, *grids.shape[2:])
     actions = recording.actions.ravel()
     return {"obs": grids, "action": actions, "words": describe(grids, actions)}

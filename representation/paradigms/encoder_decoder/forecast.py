@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deeptraffic.envs.observations.grid import CHANNELS, OCCUPIED, SPEED
-from deeptraffic.sim.rules import Action
-from representation.data.motion import FORECAST, constant_velocity
+from deeptraffic.envs.observations.grid import CHANNELS, OCCUPIED, OFF_ROAD, OWN, SPEED
+from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.rules import CELL_LENGTH, FULL_SPEED, RULES_2018, Action
 from representation.fit import Batch
 from representation.paradigms.autoencoder.likelihood import expected_grid, grid_nats
 from representation.saved_model import SavedModel
 
 ACTIONS = len(Action)
+FORECAST = (OCCUPIED, SPEED)  # channels of the constant-velocity forecast
 CHUNK = 256  # examples predicted at a time
 PRIOR_LOGIT = 2.0  # of a cell in the constant-velocity forecast: probability 0.88, of others 0.12
 TYPICAL_SPEED = 0.57  # of full speed, where the constant-velocity forecast is empty
@@ -77,13 +78,13 @@ class GridPredictor(SavedModel):
 
     def predict(self, grids: F32, actions: NDArray[np.int64]) -> F32:
         """Return the expected next grids (B, 4, H, W): probabilities of marks, and speeds."""
-        moved = constant_velocity(grids, actions[:, None])[:, 0]
+        moved = constant_velocity(grids, actions)
         return self.in_chunks(lambda *parts: expected_grid(self(*parts)), grids, actions, moved, size=CHUNK)
 
 
 def transitions(grids: F32, actions: NDArray[np.int64], next_grids: F32) -> dict[str, Any]:
     """Return training data of `GridPredictor`: obs, action, next_obs and the constant-velocity forecast."""
-    expected = constant_velocity(grids, actions[:, None])[:, 0]  # (B, 2, H, W)
+    expected = constant_velocity(grids, actions)  # (B, 2, H, W)
     return {"obs": grids, "action": actions, "expected": expected, "next_obs": next_grids}
 
 
@@ -93,6 +94,47 @@ def over_prior(output: Tensor, expected: Tensor) -> Tensor:
     prior[:, OCCUPIED] = PRIOR_LOGIT * (2.0 * expected[:, 0] - 1.0)
     prior[:, SPEED] = torch.where(expected[:, 0] > 0, expected[:, 1], TYPICAL_SPEED)
     return output + prior
+
+
+# --- constant velocity ------------------------------------------------------------------------------------------------
+
+
+def constant_velocity(grids: F32, actions: NDArray[np.int64]) -> F32:
+    """Return the grids after a decision (B,) if each car keeps its speed and lane, (B, 2, H, W): occupied, and speed.
+
+    A grid (B, 4, H, W) is centred on the ego car: what is slower comes nearer, and when the ego car changes lanes (on
+    the road it is assumed to succeed), everything moves the other way.
+    """
+    out = np.zeros((len(grids), len(FORECAST), *grids.shape[2:]), np.float32)
+    _shift(np.ascontiguousarray(grids), actions, RULES_2018.decision_period * FULL_SPEED / CELL_LENGTH, out)
+    return out
+
+
+@compiled
+def _shift(grids: F32, actions: NDArray[np.int64], reach: float, out: F32) -> None:
+    """Move cells; reach: cells at full speed."""
+    height, width = grids.shape[2:]
+    middle = width // 2
+    for b in range(len(grids)):
+        own = 0.0
+        for row in range(height):
+            if grids[b, OWN, row, middle] > 0:
+                own = max(own, grids[b, SPEED, row, middle])
+        side = (actions[b] == Action.RIGHT) - (actions[b] == Action.LEFT)
+        if not 0 <= middle + side < width or grids[b, OFF_ROAD, 0, middle + side] != 0:
+            side = 0
+        for row in range(height):
+            for column in range(width):
+                if grids[b, OCCUPIED, row, column] == 0:
+                    continue
+                speed, is_own = grids[b, SPEED, row, column], grids[b, OWN, row, column] > 0
+                to_row = row + int(np.floor((own - speed) * reach + 0.5))
+                to_column = column - side
+                if is_own:
+                    to_row, to_column = row, column
+                if 0 <= to_row < height and 0 <= to_column < width:
+                    out[b, 0, to_row, to_column] = 1.0
+                    out[b, 1, to_row, to_column] = speed
 
 
 # --- metrics ----------------------------------------------------------------------------------------------------------

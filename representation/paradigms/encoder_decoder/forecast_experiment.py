@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.envs.observations.grid import OCCUPIED, OWN, SPEED
-from representation.data.motion import OBSERVATION
 from representation.data.recording import observe
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
 from representation.fit import FitConfig
@@ -62,7 +61,7 @@ class GridPrediction(Experiment):
 
     def _transitions(self, job: TrainingJob, split: str, runs: int) -> dict[str, Any]:
         recording = job.record(split, runs, least=6, decisions=40)
-        grids = observe(recording.rules, recording.states, OBSERVATION)  # (R, T + 1, 4, H, W)
+        grids = observe(recording.rules, recording.states, "grid")  # (R, T + 1, 4, H, W)
         flat = (-1, *grids.shape[2:])
         return transitions(grids[:, :-1].reshape(flat), recording.actions.ravel(), grids[:, 1:].reshape(flat))
 

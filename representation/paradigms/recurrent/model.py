@@ -14,15 +14,13 @@ features are the last state. Stateful: one observation at a time, with the histo
 
     >>> encoder = RecurrentEncoder(space, 64, cell="gru")          # space of a vector (n,) or of a window (T, n)
     >>> features, state = encoder.step(obs, encoder.initial_state(len(obs)))
-    >>> window = encoder.over_window(16)                           # for observations (16, n), with these weights
 
 Letters in shapes: B observations, T steps, n values of one step, D features, S values of one state.
 """
 
 from collections.abc import Callable
-from typing import Any, Self, cast
+from typing import Any, cast
 
-import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
@@ -91,20 +89,6 @@ class StatefulEncoder(Encoder):
     def reads_steps(self) -> bool:
         """Whether one observation is one step, so that all history is in the state."""
         return not self.temporal_window and sequence_shape(self.observation_space)[0] == 1
-
-    def over_window(self, steps: int) -> Self:
-        """Return an encoder with these weights for windows of vectors, (steps, n), oldest first."""
-        shape = self.observation_space.shape
-        if shape is None or len(shape) != 1 or self.temporal_window or steps < 1:
-            raise ValueError(f"a window must have 1 or more steps of vectors (n,), got {steps} of {shape}")
-        space = spaces.Box(-np.inf, np.inf, (steps, *shape), np.float32)
-        window = type(self)(space, self.features_dim, **self.architecture)
-        weights = self.state_dict()
-        slope = weights["embed.weight"] / self.scale  # W (o - offset) / scale + b, since windows are not normalised
-        weights |= {"embed.weight": slope, "embed.bias": weights["embed.bias"] - slope @ self.offset}
-        weights |= {"offset": window.offset, "scale": window.scale}
-        window.load_state_dict(weights)
-        return window.mark_pretrained() if self.is_pretrained else window
 
     def _sequence(self, obs: Any) -> Tensor:
         return unstack_window(obs, self.temporal_window) if self.temporal_window else as_sequence(obs)

@@ -13,7 +13,6 @@ from representation.data.clips import (
     KEEP,
     MANOEUVRES,
     VIEW,
-    ClipConfig,
     Clips,
     cut_clips,
     follow_camera,
@@ -22,7 +21,7 @@ from representation.data.clips import (
 from representation.data.frames import MARK, label_maps
 from representation.data.recording import Recording
 
-SMALL = ClipConfig(clips=80)
+SMALL = 80
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +42,14 @@ def test_each_manoeuvre_gets_a_quarter_where_there_are_so_many(clips: Clips) -> 
 
 def test_pictures_are_taken_between_frames_as_far_apart_as_asked(clips: Clips) -> None:
     assert clips.states.shape == (80, 4)
-    assert (np.diff(clips.states["frame"], axis=1) == SMALL.spacing).all()
+    assert (np.diff(clips.states["frame"], axis=1) == 5).all()
     assert (clips.states["waiting"] == -1).all()
     assert len(np.unique(clips.states["frame"][:, 0] % 30)) > 15  # from anywhere between two decisions
 
 
 def test_a_clip_goes_on_as_the_game_was_recorded(driving: Recording) -> None:
     # a clip that straddles a decision carries on with the recorded action: its states lead to the recorded one
-    config = ClipConfig(clips=400, frames=2, spacing=15)
-    cut = cut_clips(driving, config).states[:, -1]
+    cut = cut_clips(driving, 400).states[:, -1]
     sim = Simulator(driving.rules, len(cut))
     sim.games[:] = cut
     sim.run_to_decision()
@@ -86,8 +84,3 @@ def test_videos_are_luminance_and_change_from_picture_to_picture(clips: Clips) -
     assert videos.dtype == np.uint8
     assert videos.max() > 200
     assert not np.array_equal(videos[:, 0], videos[:, 3])
-
-
-def test_clips_longer_than_a_decision_are_refused() -> None:
-    with pytest.raises(ValueError, match="frames=4 with spacing=10 take 30 frames; give fewer than 30"):
-        ClipConfig(spacing=10)

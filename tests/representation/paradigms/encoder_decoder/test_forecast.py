@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from deeptraffic.envs.observations.grid import OCCUPIED, OWN
+from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
+from deeptraffic.sim.rules import Action
 from representation.data.recording import Recording, observe
 from representation.fit import FitConfig, fit
 from representation.paradigms.autoencoder.grids import occupancy_iou
 from representation.paradigms.encoder_decoder.forecast import (
     GridPredictor,
     calibrated,
+    constant_velocity,
     occupied_bits,
     transitions,
 )
@@ -99,3 +101,42 @@ def test_measures_count_cells() -> None:
     assert occupied_bits(np.array([0.5, 0.25], np.float32), true) == pytest.approx((1 + np.log2(4 / 3)) / 2)
     known = np.array([1, 1, 0, 0], np.float32)
     assert calibrated(known[:3], known, np.array([1, 0, 0, 0], np.float32)).tolist() == [0.5, 0.5, 0.0]
+
+
+# --- constant velocity ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def grid() -> np.ndarray:
+    """The ego car at 80 mph in the middle, a car at 60 mph 20 cells ahead in the same lane, no road on the right."""
+    grid = np.zeros((1, 4, 60, 7), np.float32)
+    grid[0, [OCCUPIED, OWN], 50:54, 3], grid[0, SPEED, 50:54, 3] = 1.0, 1.0
+    grid[0, OCCUPIED, 26:30, 3], grid[0, SPEED, 26:30, 3] = 1.0, 0.75
+    grid[0, OFF_ROAD, :, 4:] = 1.0
+    return grid
+
+
+def places(forecast: np.ndarray) -> tuple[int, int]:
+    """First row and column of the cells that are taken by other cars."""
+    others = forecast[0].copy()
+    others[50:54, 3] = 0
+    row, column = np.argwhere(others > 0)[0]
+    return int(row), int(column)
+
+
+def test_a_slower_car_comes_nearer_by_the_difference_of_speeds(grid: np.ndarray) -> None:
+    moved = constant_velocity(grid, np.zeros(1, np.int64))[0]
+    assert places(moved) == (29, 3)  # 20 mph are 1 px/frame, 3 cells in 30
+    assert moved[1, 29, 3] == 0.75 and moved[0].sum() == 8
+
+
+def test_a_lane_change_moves_the_others_and_none_leaves_the_road(grid: np.ndarray) -> None:
+    columns = [places(constant_velocity(grid, np.array([action]))[0])[1] for action in (Action.LEFT, Action.RIGHT)]
+    assert columns == [4, 3]  # there is no road on the right
+
+
+def test_constant_velocity_beats_persistence_on_real_traffic(driving: Recording) -> None:
+    grids = observe(driving.rules, driving.states, "grid")  # (R, T + 1, 4, H, W)
+    now, true = grids[:, 4], grids[:, 5, OCCUPIED]
+    moved = constant_velocity(now, driving.actions[:, 4])[:, 0]
+    assert ((moved > 0) & (true > 0)).sum() > 1.3 * ((now[:, OCCUPIED] > 0) & (true > 0)).sum()

@@ -62,16 +62,15 @@ def test_steps_with_a_state_end_where_the_window_ends(kind: str) -> None:
         features, state = encoder.step(rows[:, t], state)
         after.append(features)
     torch.testing.assert_close(torch.stack(after, 1), encoder.unroll(rows))
-    torch.testing.assert_close(features, encoder.over_window(7)(rows))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_features_depend_on_every_step_of_the_past(kind: str) -> None:
-    encoder, rows = make(kind).over_window(6), torch.randn(1, 6, 3)
+    encoder, rows = make(kind), torch.randn(1, 6, 3)
     for t in range(6):
         changed = rows.clone()
         changed[:, t] += 1.0
-        assert (encoder(rows) - encoder(changed)).abs().max() > 1e-6
+        assert (encoder.unroll(rows) - encoder.unroll(changed))[:, -1].abs().max() > 1e-6
 
 
 def test_states_of_different_games_do_not_mix() -> None:
@@ -80,16 +79,6 @@ def test_states_of_different_games_do_not_mix() -> None:
     together, _ = encoder.step(obs, state)
     alone, _ = encoder.step(obs[2:3], state[2:3])
     torch.testing.assert_close(together[2:3], alone)
-
-
-def test_a_window_takes_the_normalisation_into_its_weights() -> None:
-    encoder = make("gru")
-    encoder.fit_normalisation(np.random.default_rng(0).normal(3.0, 2.0, (100, 3)))
-    rows = 3.0 + 2.0 * torch.randn(4, 5, 3)
-    state = encoder.initial_state(4)
-    for t in range(5):
-        features, state = encoder.step(rows[:, t], state)
-    torch.testing.assert_close(encoder.over_window(5)(rows), features, rtol=1e-4, atol=1e-5)
 
 
 def test_a_temporal_window_is_read_oldest_first_with_the_action_that_led_to_each_step() -> None:
@@ -114,8 +103,6 @@ def test_an_impossible_cell_or_window_is_refused_with_a_remedy() -> None:
         RecurrentEncoder(ROW, cell="qrnn")
     with pytest.raises(ValueError, match="temporal_window of the observation"):
         RecurrentEncoder(ROW, temporal_window=2)
-    with pytest.raises(ValueError, match="1 or more steps"):
-        make("gru").over_window(3).over_window(3)
 
 
 # --- learning -----------------------------------------------------------------------------------------------------
