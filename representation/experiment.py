@@ -25,6 +25,7 @@ from deeptraffic.run_dir import lock_folder, versions, write_json
 from deeptraffic.settings import Settings
 from representation.data.recording import Recording, RecordingConfig, record
 from representation.fit import Arrays, FitConfig, FitResult, Trainable, fit
+from representation.saved_model import SavedModel
 
 RESULT = "result.json"
 RUNS_OF_A_SEED, MAX_SEED = 10_000, 98  # recorded runs of each split that belong to one seed; the largest seed
@@ -33,6 +34,7 @@ TRIAL = 0.25  # of the epochs, for each of them
 
 Made = TypeVar("Made")
 Model = TypeVar("Model", bound=Trainable)
+Saved = TypeVar("Saved", bound=SavedModel)
 
 
 @dataclass(frozen=True)
@@ -218,6 +220,15 @@ class TrainingJob:
         result = fit(model, train, validation, replace(config, **asked), self.folder / name, self.console, name)
         self.earlier = (self.earlier[0] + result.earlier[0], self.earlier[1] + result.earlier[1])
         return result
+
+    def train(
+        self, make: Callable[[], Saved], train: Arrays, validation: Arrays, config: FitConfig, file: str
+    ) -> Saved:
+        """Train a new model, write its weights file, and return it."""
+        model = self.new(make)
+        self.fit(Path(file).stem, model, train, validation, config)
+        model.save(self.folder / file)
+        return model
 
     def tune(
         self, name: str, make: Callable[[], Model], train: Arrays, validation: Arrays, config: FitConfig

@@ -22,6 +22,7 @@ def representation(
     seeds: int = typer.Option(3, min=1, help="Seeds of every experiment; intervals need at least two."),
     device: str | None = DEVICE,
     missing: bool = typer.Option(True, help="Train missing models; --no-missing reports on those that exist."),
+    jobs: int = typer.Option(1, min=1, help="Processes that train at the same time, each on one CPU thread."),
     mixed: bool = typer.Option(False, "--mixed", help="Accept results of several commits or of changed files."),
 ) -> None:
     """Train all missing models, measure them, and write representation/REPORT.md. Resumes."""
@@ -29,7 +30,7 @@ def representation(
 
     output.mkdir(parents=True, exist_ok=True)
     if missing:
-        run_all_experiments(runs / "pretrain", scale, seeds, device)
+        run_all_experiments(runs / "pretrain", scale, seeds, device, jobs)
     results.print(f"{write_report(runs / 'pretrain', output, mixed)}", highlight=False, soft_wrap=True)
 
 

@@ -60,16 +60,41 @@ def probe(
         results.print(metric.describe(), highlight=False, soft_wrap=True, markup=False)
 
 
-def run_all_experiments(folder: Path, scale: float, seeds: int, device: str | None) -> None:
-    """Run every experiment and seed that has no result yet, in the order of the lecture."""
-    from representation import catalog
+def run_all_experiments(folder: Path, scale: float, seeds: int, device: str | None, jobs: int = 1) -> None:
+    """Run every experiment and seed that has no result yet, in the order of the lecture, in so many processes."""
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from multiprocessing import get_context
+
+    from representation.catalog import EXPERIMENTS
 
     settings = [f"device={device}"] if device else []
-    for name in catalog.EXPERIMENTS:
-        for seed in range(seeds):
-            messages.print(f"[bold]{name}[/], seed {seed}")
-            where = folder / catalog.folder_name(name, seed)
-            catalog.pretrain(name, where, settings, scale, folder / "recordings", messages, seed)
+    asked = [(name, seed, folder, settings, scale) for name in EXPERIMENTS for seed in range(seeds)]
+    if jobs == 1:
+        for one in asked:
+            _run_experiment(*one)
+        return
+    with ProcessPoolExecutor(jobs, get_context("spawn"), _use_one_thread) as pool:
+        running = [pool.submit(_run_experiment, *one) for one in asked]
+        try:
+            for done in as_completed(running):
+                done.result()
+        except BaseException:  # the others end what they are at, and resume by the same command
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _run_experiment(name: str, seed: int, folder: Path, settings: list[str], scale: float) -> None:
+    from representation import catalog
+
+    messages.print(f"[bold]{name}[/], seed {seed}")
+    where = folder / catalog.folder_name(name, seed)
+    catalog.pretrain(name, where, settings, scale, folder / "recordings", messages, seed)
+
+
+def _use_one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def _list_experiments(json: bool) -> None:

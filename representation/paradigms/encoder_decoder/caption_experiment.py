@@ -33,10 +33,8 @@ class Captioner(Experiment):
         train, validation, test = (
             scenes(job, split, runs) for split, runs in (("train", 250), ("validation", 30), ("test", 60))
         )
-        captioner = job.new(SceneCaptioner)
         config = FitConfig(epochs=11, batch_size=64, learning_rate=2e-3, learning_rate_end=1e-4)
-        job.fit("captioner", captioner, train, validation, config)
-        captioner.save(job.folder / WEIGHTS)
+        captioner = job.train(SceneCaptioner, train, validation, config, WEIGHTS)
         written, true = captioner.caption(test["obs"], test["action"]), spelled(test)
         ways = {
             "most frequent sentence of the decision": most_frequent(train, test),

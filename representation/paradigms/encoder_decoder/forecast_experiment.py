@@ -31,10 +31,8 @@ class GridPrediction(Experiment):
         train, validation, test = (
             self._transitions(job, split, runs) for split, runs in (("train", 120), ("validation", 10), ("test", 40))
         )
-        model = job.new(lambda: GridPredictor(width=16))
         config = FitConfig(epochs=7, batch_size=32, learning_rate=4e-3, learning_rate_end=1e-4)
-        job.fit(self.name, model, train, validation, config)
-        model.save(job.folder / WEIGHTS)
+        model = job.train(lambda: GridPredictor(width=16), train, validation, config, WEIGHTS)
         chosen = best_threshold(model.predict(validation["obs"], validation["action"]), validation["next_obs"])
         true, mean = test["next_obs"], float(train["obs"][:, SPEED][train["obs"][:, OCCUPIED] > 0].mean())
         guesses = {

@@ -85,10 +85,8 @@ class Segmentation(Experiment):
         count = job.scaled(1600, least=200)
         learned = joined(framed(train, "train", 1, count * 3 // 4), framed(train, "clean", 2, count // 4))
         watched = joined(framed(validation, "train", 3, count // 14), framed(validation, "clean", 4, count // 28))
-        net = job.new(lambda: SegmentationNet(width=8))
         config = FitConfig(epochs=14, batch_size=16, learning_rate=8e-3, learning_rate_end=2e-4)
-        job.fit("segmentation", net, learned, watched, config)
-        net.save(job.folder / WEIGHTS)
+        net = job.train(lambda: SegmentationNet(width=8), learned, watched, config, WEIGHTS)
         tree = PixelTree(learned)
         sets = {name: framed(test, name, 5, job.scaled(300, least=40)) for name in ("clean", "unseen")}
         named = {name: net.predict(frames["frame"]) for name, frames in sets.items()}

@@ -40,16 +40,15 @@ class SceneGan(Experiment):
         train, validation = (road_data(job, split, runs) for split, runs in (("train", 200), ("validation", 40)))
         rules, count = train.rules, job.scaled(COMPARED, least=100)
         test, others = one_per_run(job, "test", count), one_per_run(job, "validation", count, first=1000)
-        gan = job.new(lambda: SceneGAN(train.rasters.shape[1:], 16, int(rules.ego_y / CELL), self.classes))
-        job.fit("gan", gan, self._arrays(train), self._arrays(validation.some(512)), self.config)
-        weights = f"{self.name}.safetensors"
-        gan.save(job.folder / weights)
-        sets = {
+        arrays, held_out = self._arrays(train), self._arrays(validation.some(512))
+        shape, ego_row, weights = train.rasters.shape[1:], int(rules.ego_y / CELL), f"{self.name}.safetensors"
+        gan = job.train(lambda: SceneGAN(shape, 16, ego_row, self.classes), arrays, held_out, self.config, weights)
+        drawn = {
             "gan": decode_rasters(rules, gan.sample(count, 1, test.label if self.classes else None)),
             "independent cells": decode_rasters(rules, independent_scenes(train.rasters, count, seed=2)),
         }
-        metrics = compare_sets(rules, sets, train, test, others, GOALS)
-        lines = {"held-out runs": test.some(8).states, **{name: scenes.states[:8] for name, scenes in sets.items()}}
+        metrics = compare_sets(rules, drawn, train, test, others, GOALS)
+        lines = {"held-out runs": test.some(8).states, **{name: scenes.states[:8] for name, scenes in drawn.items()}}
         caption = "Road scenes from above: real, generated, and the baseline."
         if self.classes:
             asked = np.arange(count) % self.classes
@@ -60,7 +59,7 @@ class SceneGan(Experiment):
             caption = "Five noise vectors, each generated as every class."
         plots = [
             draw_examples(job.folder / "scenes.png", rules, lines, caption),
-            draw_future(job.folder / "continued.png", rules, sets["gan"].states[:1]),
+            draw_future(job.folder / "continued.png", rules, drawn["gan"].states[:1]),
         ]
         return ExperimentResult(metrics, plots, [weights])
 

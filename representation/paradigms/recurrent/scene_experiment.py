@@ -46,9 +46,7 @@ class SceneGeneration(Experiment):
         rules, count = train.rules, job.scaled(COMPARED, least=100)
         test, others = one_per_run(job, "test", count), one_per_run(job, "validation", count, first=1000)
         sets = [scene_tokens(rules, data.states) for data in (train, validation, test)]
-        model = job.new(SceneModel)
-        job.fit("model", model, sets[0]._asdict(), sets[1]._asdict(), self.config)
-        model.save(job.folder / WEIGHTS)
+        model = job.train(SceneModel, sets[0]._asdict(), sets[1]._asdict(), self.config, WEIGHTS)
         drawn = place_tokens(rules, model.sample(count, 1))
         independent = decode_rasters(rules, independent_scenes(train.rasters, count, seed=2))
         asked = np.arange(count) % len(SCENES)

@@ -16,12 +16,10 @@ scene one decision before: it also reads where the next car of each lane is expe
     >>> traffic = SceneModel(follows=True)
     >>> traffic.sample(len(tokens.ego), seed=0, before=tokens)     # a scene after each
 
-Letters in shapes: B scenes, S steps (the cars and the end), L lanes, D units, W width, (M...) any batch shape.
+Letters in shapes: B scenes, S steps (the cars and the end), L lanes, D units, (M...) any batch shape.
 """
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,110 +28,39 @@ from scipy.special import softmax
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot, pad
 
-from deeptraffic.sim.rules import RULES_2018, VEHICLE_LENGTH
 from representation.data.labels import SCENES
 from representation.data.tokens import (
     CAR_SIZES,
     CARS,
     EGO_PLACE,
     EGO_SIZES,
-    EGO_STEP,
     END,
     FACTORS,
     LANES,
-    PLACE,
     PLACES,
     SceneTokens,
-    factor_values,
-    following_values,
 )
 from representation.fit import Batch
+from representation.paradigms.recurrent.lanes import (
+    AHEAD,
+    BEHIND,
+    LONG,
+    NEAR,
+    REACH,
+    SIDES,
+    SLACK,
+    STANDS,
+    Before,
+    LaneReader,
+    Lanes,
+    lanes_before,
+)
 from representation.saved_model import SavedModel
 
 CHUNK = 1024  # scenes at a time
-REACH = 80  # bins: cars further back are read as this far
-AHEAD, BEHIND = 60, 20  # bins ahead of and behind the ego front that are told apart
-SIDES = 4  # one lane to the left of the ego lane, the ego lane, one to the right, any other
-NEAR = SIDES * (AHEAD + BEHIND + 1)
-STAND = 16  # bins in which the last car of a lane stands
-STANDS = (AHEAD + BEHIND + 1) // STAND + 1
 SHARP = 10.0  # scale of scores that are looked up, so that they are learned in few steps
-EGO_SIDE, LONG = 1, int(VEHICLE_LENGTH / PLACE) + 1  # of SIDES; bins that two cars of a lane are apart
-NO_FACTOR, FREE_ROAD = FACTORS, 4  # read in a lane without a car so far
-NEVER, SLACK, DUE = 10_000, 16, 2  # place of no expected car; bins by which one may be elsewhere; how many are read
-PERIOD = RULES_2018.decision_period  # [frames] between two scenes
-
-Before = tuple[Tensor, Tensor] | None  # the tokens of the scenes before
-
-
-class Lanes(NamedTuple):
-    """The last car of each lane, (M..., L).
-
-    place: [bins] from the road's far end, int64; factor: its token, FACTORS for the ego car or none
-    speed: [px/frame]; side: of the lane, an index of SIDES
-    expected, expected_factor: place and factor of the next car by the scene before; NEVER and FACTORS for none
-    """
-
-    place: Tensor
-    factor: Tensor
-    speed: Tensor
-    side: Tensor
-    expected: Tensor
-    expected_factor: Tensor
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> "Lanes":
-        """Return the lanes with a function applied to every part."""
-        return Lanes(*(change(part) for part in self))
-
-    def near(self, place: Tensor) -> Tensor:
-        """Return what places are relative to the ego car, on their lanes' sides, an index below NEAR."""
-        away = (place - EGO_PLACE).clamp(-AHEAD, BEHIND) + AHEAD
-        return away + (AHEAD + BEHIND + 1) * self.side
-
-    def stand(self) -> Tensor:
-        """Return where the last car of each lane is relative to the ego car, roughly, an index below STANDS."""
-        return ((self.place - EGO_PLACE).clamp(-AHEAD - 1, BEHIND) + AHEAD + 1) // STAND
-
-    def behind(self, place: Tensor) -> Tensor:
-        """Return how far behind its last car a place (M...) of each lane is, 0..REACH bins."""
-        return (place[..., None] - self.place).clamp(0, REACH)
-
-    def until(self, place: Tensor) -> Tensor:
-        """Return how far behind a place (M..., 1) the next car of each lane is expected, 0..2 * SLACK + 1 bins.
-
-        SLACK: here; less: it is overdue; the last for none that is near.
-        """
-        return (self.expected - place).clamp(-SLACK, SLACK + 1) + SLACK
-
-
-class LaneReader(nn.Module):
-    """Reads lanes at a place, (M..., L, W).
-
-    hidden: size of a state that is read as well, if any
-    follows: whether the expected cars are read
-    """
-
-    def __init__(self, width: int, hidden: int = 0, follows: bool = False) -> None:
-        super().__init__()
-        self.until = nn.Embedding(2 * SLACK + 2, width) if follows else None
-        self.lane, self.behind = nn.Embedding(LANES, width), nn.Embedding(REACH + 1, width)
-        self.place, self.last = nn.Embedding(NEAR, width), nn.Embedding(NEAR, width)
-        for table in (self.behind, self.place, self.last):
-            nn.init.normal_(table.weight, 0.0, 0.3)
-        self.speeds = nn.Linear(2, width)
-        self.hidden = nn.Linear(hidden, width) if hidden else None
-
-    def forward(self, lanes: Lanes, place: Tensor, lane: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """Return features of lanes (M..., L) of these numbers, at a place (M...)."""
-        near = lanes.near(place[..., None])
-        out = self.behind(lanes.behind(place)) + self.place(near) + self.last(lanes.near(lanes.place)) + self.lane(lane)
-        out = out + self.speeds(torch.stack([lanes.speed, lanes.factor / FACTORS], -1))
-        if self.until is not None:
-            out = out + self.until(lanes.until(place[..., None]))
-        if self.hidden is not None:
-            assert hidden is not None, "this reader also reads a state"
-            out = out + self.hidden(hidden)[..., None, :]
-        return torch.relu(out)
+DUE = 2  # expected cars that are read
+EGO_SIDE = 1  # of SIDES
 
 
 class SceneModel(SavedModel):
@@ -297,19 +224,17 @@ class SceneModel(SavedModel):
         if candidates < 1 or (candidates > 1 and classes is None):
             raise ValueError(f"candidates={candidates} must be 1, or more for given classes; name the classes")
         self.eval()
-        random = torch.Generator().manual_seed(seed)
+        random, parts = torch.Generator().manual_seed(seed), []
         asked = None if classes is None else np.array(np.broadcast_to(classes, count), np.int64)
-        with torch.no_grad():
-            parts = [
-                self._chosen(
-                    random,
-                    min(CHUNK, count - start),
-                    None if asked is None else asked[start : start + CHUNK],
-                    _chunk(before, start) if before else None,
-                    candidates,
-                )
-                for start in range(0, count, CHUNK)
-            ]
+        for start in range(0, count, CHUNK):
+            rows = slice(start, min(start + CHUNK, count))
+            wanted, given = None if asked is None else asked[rows], before.at(rows) if before else None
+            drawn = [self._sample(random, rows.stop - start, wanted, given) for _ in range(candidates)]
+            if candidates > 1:
+                each = np.arange(rows.stop - start)
+                best = np.argmax([self.class_probabilities(one, given)[each, one.ego[:, 0]] for one in drawn], 0)
+                drawn[0] = SceneTokens(*(np.stack(part)[best, each] for part in zip(*drawn, strict=True)))
+            parts.append(drawn[0])
         return SceneTokens(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
     def class_probabilities(self, tokens: SceneTokens, before: SceneTokens | None = None) -> NDArray[np.float64]:
@@ -321,31 +246,18 @@ class SceneModel(SavedModel):
             bits.append(self.bits(SceneTokens(ego, tokens.cars), before))
         return softmax(-math.log(2.0) * np.stack(bits, 1), 1)
 
-    def _chosen(
-        self,
-        random: torch.Generator,
-        count: int,
-        classes: NDArray[np.int64] | None,
-        before: Before,
-        candidates: int,
+    @torch.no_grad()
+    def _sample(
+        self, random: torch.Generator, count: int, classes: NDArray[np.int64] | None, given: SceneTokens | None
     ) -> SceneTokens:
-        """Return one of so many candidates for each of `count` scenes."""
-        given = None if before is None else SceneTokens(*(part.numpy() for part in before))
-        wanted = None if classes is None else torch.from_numpy(classes)
-        drawn = [self._sample(random, count, wanted, before) for _ in range(candidates)]
-        if candidates == 1:
-            return drawn[0]
-        rows = np.arange(count)
-        sure = [self.class_probabilities(one, given)[rows, one.ego[:, 0]] for one in drawn]
-        best = np.argmax(sure, 0)
-        return SceneTokens(*(np.stack(part)[best, rows] for part in zip(*drawn, strict=True)))
-
-    def _sample(self, random: torch.Generator, count: int, classes: Tensor | None, before: Before) -> SceneTokens:
+        before = (torch.from_numpy(given.ego), torch.from_numpy(given.cars)) if given else None
         ego = torch.zeros(count, len(EGO_SIZES), dtype=torch.int64)
         cars = torch.zeros(count, CARS + 1, len(CAR_SIZES), dtype=torch.int64)
         for k in range(len(EGO_SIZES)):
-            is_asked = k == 0 and classes is not None
-            ego[:, k] = torch.as_tensor(classes) if is_asked else _draw(self._ego_logits(k, ego, before), random)
+            if k == 0 and classes is not None:
+                ego[:, k] = torch.from_numpy(classes)
+            else:
+                ego[:, k] = _draw(self._ego_logits(k, ego, before), random)
         state, there = None, torch.ones(count, dtype=torch.bool)
         for step in range(CARS):
             lanes, place = lanes_before(ego, cars[:, : step + 1], before)
@@ -363,63 +275,6 @@ class SceneModel(SavedModel):
         first = (cars[..., 0] == END).cumsum(1)
         cars[(first > 1) | ((first == 1) & (cars[..., 0] != END))] = 0
         return SceneTokens(ego.numpy(), cars.numpy())
-
-
-def lanes_before(ego: Tensor, cars: Tensor, before: Before = None) -> tuple[Lanes, Tensor]:
-    """Return (the last car of each lane before each of cars (B, S, 4), (B, S, L); the place of the car before, (B, S)).
-
-    The ego car is among them from its place on.
-    """
-    steps, own_lane = cars.shape[1], one_hot(ego[:, 1], LANES).bool()[:, None]  # (B, 1, L)
-    after = cars[..., 0].cumsum(1)  # places of the cars
-    place = torch.cat([torch.zeros_like(after[:, :1]), after[:, :-1]], 1)
-    here = one_hot(cars[..., 1], LANES).bool()  # (B, S, L)
-    count = torch.arange(1, steps + 1, device=cars.device)[:, None]
-    last = torch.where(here, count, 0).cummax(1).values  # the last car up to each step, counted from 1
-    last = torch.cat([torch.zeros_like(last[:, :1]), last[:, :-1]], 1)
-
-    def pick(values: Tensor, without: int) -> Tensor:
-        padded = torch.cat([torch.full_like(values[:, :1], without), values], 1)
-        return padded[:, :, None].expand(-1, -1, LANES).gather(1, last)
-
-    where, factor, following = pick(after, -REACH), pick(cars[..., 2], NO_FACTOR), pick(cars[..., 3], FREE_ROAD)
-    table = torch.from_numpy(following_values()).float().to(cars.device)
-    speed = torch.from_numpy(factor_values()).float().to(cars.device)[factor] * table[following]
-    passed = (place[..., None] >= EGO_PLACE) & (where <= EGO_PLACE) & own_lane
-    own_speed = (EGO_STEP * ego[:, 2] * table[ego[:, 3]])[:, None, None]
-    side = torch.arange(LANES, device=cars.device) - ego[:, 1:2]  # (B, L)
-    side = torch.where(side.abs() < 2, side + 1, SIDES - 1)[:, None].expand(-1, steps, -1)
-    where, factor = torch.where(passed, EGO_PLACE, where), torch.where(passed, NO_FACTOR, factor)
-    expected = torch.full_like(where, NEVER), torch.full_like(where, FACTORS)
-    if before is not None:
-        expected = _expected(where, place, before, (own_speed[:, 0, 0], table))
-    return Lanes(where, factor, torch.where(passed, own_speed, speed) / 2.0, side, *expected), place
-
-
-def _expected(
-    last: Tensor, place: Tensor, before: tuple[Tensor, Tensor], now: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Return (place, factor) of the next car of each lane at constant speed, (B, S, L), behind its last car.
-
-    now: the ego car's speed (B,) [px/frame], and following speeds by token
-    """
-    (ego, cars), (own_speed, table) = before, now
-    there = (cars[..., 0] == END).cumsum(1) == 0
-    speed = torch.from_numpy(factor_values()).float().to(cars.device)[cars[..., 2]] * table[cars[..., 3]]
-    mean = 0.5 * (own_speed + EGO_STEP * ego[:, 2] * table[ego[:, 3]])  # of the ego car, in the period between
-    where = cars[..., 0].cumsum(1) - torch.round((speed - mean[:, None]) * PERIOD / PLACE).long()  # (B, E)
-    where = torch.where(there, where, NEVER)[:, None, None]  # (B, 1, 1, E)
-    in_lane = cars[:, None, None, :, 1] == torch.arange(LANES, device=cars.device)[:, None]  # (B, 1, L, E)
-    is_next = in_lane & (where > last[..., None] + LONG // 2) & (where >= place[..., None, None] - SLACK)
-    found, which = torch.where(is_next, where, NEVER).min(-1)  # (B, S, L)
-    factor = cars[:, None, None, :, 2].expand(*found.shape, -1).gather(-1, which[..., None])[..., 0]
-    return found, torch.where(found < NEVER, factor, FACTORS)
-
-
-def _chunk(tokens: SceneTokens, start: int) -> tuple[Tensor, Tensor]:
-    """Return the tokens of CHUNK scenes as tensors."""
-    ego, cars = (torch.from_numpy(part[start : start + CHUNK]) for part in tokens)
-    return ego, cars
 
 
 def _head(inputs: int, width: int, size: int) -> nn.Sequential:

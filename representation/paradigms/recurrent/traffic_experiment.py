@@ -50,9 +50,8 @@ class Traffic(Experiment):
         rules, test = recorded(job, "test", COMPARED, np.concatenate([np.arange(CONTINUED + 1), PAIRS]))
         truth = test.at(np.s_[:, : CONTINUED + 1])
         sets.append(pairs(test.at(np.s_[:, CONTINUED + 1 :])))
-        model = job.new(lambda: SceneModel(follows=True))
-        job.fit("model", model, sets[0].arrays(), sets[1].arrays(), self.config)
-        model.save(job.folder / WEIGHTS)
+        train, validation = sets[0].arrays(), sets[1].arrays()
+        model = job.train(lambda: SceneModel(follows=True), train, validation, self.config, WEIGHTS)
         counted = counted_bits([one.tokens for one in sets], [one.before for one in sets])
         note = f"{len(sets[2].tokens.ego):,} scenes of held-out runs"
         bits = float(model.bits(*sets[2]).mean())

@@ -10,8 +10,9 @@ from representation.data.rasters import decode_rasters, rasterise
 from representation.data.recording import Recording
 from representation.data.tokens import CAR_SIZES, CARS, END, SceneTokens, scene_tokens
 from representation.fit import FitConfig, fit
+from representation.paradigms.recurrent.lanes import lanes_before
 from representation.paradigms.recurrent.ngram import counted_bits
-from representation.paradigms.recurrent.scene_model import SceneModel, lanes_before
+from representation.paradigms.recurrent.scene_model import SceneModel
 
 
 @pytest.fixture(scope="module")

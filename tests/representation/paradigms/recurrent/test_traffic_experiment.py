@@ -10,7 +10,8 @@ from deeptraffic.sim.rules import RULES_2018
 from representation.data.tokens import CARS, END, SceneTokens
 from representation.experiment import TrainingJob
 from representation.fit import FitConfig, fit
-from representation.paradigms.recurrent.scene_model import NEVER, SceneModel, lanes_before
+from representation.paradigms.recurrent.lanes import NEVER, lanes_before
+from representation.paradigms.recurrent.scene_model import SceneModel
 from representation.paradigms.recurrent.traffic_experiment import (
     PAIRS,
     Pairs,
