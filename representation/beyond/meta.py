@@ -1,6 +1,6 @@
 """Meta-learning (Reptile): initial weights that adapt to dense traffic from two short demonstrations.
 
-    >>> reptile(model, tasks, ReptileConfig())             # tasks: one set of arrays per density of traffic
+    >>> reptile(model, tasks, rounds=300)                  # tasks: one set of arrays per density of traffic
     >>> quick = adapted(model, few_episodes, steps=16)     # a copy, after 16 steps on the new density
 
 Source: Nichol, Achiam and Schulman 2018, "On first-order meta-learning algorithms", arXiv:1803.02999, algorithm 1: take
@@ -11,7 +11,6 @@ The task is to predict the decisions of the built-in policy `gap` from lane gaps
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from torch import nn
 
 from deeptraffic.figure import curve_style, new_figure
 from deeptraffic.policies.builtin import make_builtin
-from deeptraffic.settings import Checked, integer, real
 from deeptraffic.sim.rules import Action, RoadConfig
 from representation.comparison import WEIGHTS
 from representation.data.recording import observe
@@ -32,54 +30,42 @@ from representation.paradigms.feedforward.model import DenseEncoder
 from representation.plots import save_plot
 from representation.supervised import Classifier
 
-
-@dataclass(frozen=True)
-class ReptileConfig(Checked):
-    """Hyperparameters of meta-learning.
-
-    rounds: tasks visited, one after another
-    inner_steps: k, minibatches on each
-    inner_learning_rate: of Adam on a task (beta1 = 0, as in the paper's section 6)
-    batch_size: examples of one minibatch
-    step_size: e at the start; it falls linearly to 0
-    seed: of tasks and minibatches
-    """
-
-    rounds: int = integer(300, 1, 1_000_000)
-    inner_steps: int = integer(8, 1, 10_000)
-    inner_learning_rate: float = real(2e-3, 1e-8, 1.0)
-    batch_size: int = integer(64, 1, 100_000)
-    step_size: float = real(0.5, 1e-6, 1.0)
-    seed: int = integer(0, 0, 2**31 - 1)
+INNER_STEPS, BATCH_SIZE = 8, 64  # k; examples of a minibatch
+LEARNING_RATE = 2e-3  # of Adam on a task, with beta1 = 0 as in the paper's section 6
+STEP_SIZE = 0.5  # e at the start; it falls linearly to 0
 
 
-def reptile(model: Classifier, tasks: Sequence[Arrays], config: ReptileConfig) -> None:
-    """Meta-train a model's weights in place."""
-    random = np.random.default_rng(config.seed)
-    for done in range(config.rounds):
+def reptile(
+    model: Classifier, tasks: Sequence[Arrays], rounds: int, seed: int = 0, learning_rate: float = LEARNING_RATE
+) -> None:
+    """Meta-train a model's weights in place: visit so many tasks, one after another."""
+    random = np.random.default_rng(seed)
+    for done in range(rounds):
         task = tasks[int(random.integers(len(tasks)))]
         inner = copy.deepcopy(model)
-        take_steps(inner, task, config.inner_steps, config, random)
-        part = config.step_size * (1.0 - done / config.rounds)
+        take_steps(inner, task, INNER_STEPS, random, learning_rate)
+        part = STEP_SIZE * (1.0 - done / rounds)
         with torch.no_grad():
             for weight, moved in zip(model.parameters(), inner.parameters(), strict=True):
                 weight.add_(part * (moved - weight))
 
 
-def adapted(model: Classifier, examples: Arrays, steps: int, config: ReptileConfig | None = None) -> Classifier:
+def adapted(model: Classifier, examples: Arrays, steps: int, learning_rate: float = LEARNING_RATE) -> Classifier:
     """Return a copy of a model after `steps` on a few examples."""
-    config, quick = config or ReptileConfig(), copy.deepcopy(model)
-    take_steps(quick, examples, steps, config, np.random.default_rng(config.seed))
+    quick = copy.deepcopy(model)
+    take_steps(quick, examples, steps, np.random.default_rng(0), learning_rate)
     return quick.eval()
 
 
-def take_steps(model: Classifier, data: Arrays, steps: int, config: ReptileConfig, random: np.random.Generator) -> None:
+def take_steps(
+    model: Classifier, data: Arrays, steps: int, random: np.random.Generator, learning_rate: float = LEARNING_RATE
+) -> None:
     """Train a model in place on minibatches drawn from the data."""
-    optimizer = torch.optim.Adam(model.parameters(), config.inner_learning_rate, betas=(0.0, 0.999))
+    optimizer = torch.optim.Adam(model.parameters(), learning_rate, betas=(0.0, 0.999))
     count = length_of(data)
     model.train()
     for _ in range(steps):
-        chosen = random.integers(count, size=min(config.batch_size, count))
+        chosen = random.integers(count, size=min(BATCH_SIZE, count))
         loss, _ = model.loss({name: torch.from_numpy(array[chosen]) for name, array in data.items()})
         optimizer.zero_grad()
         loss.backward()
@@ -125,12 +111,11 @@ class MetaLearning(Experiment):
         test = demonstrations(job, "test", 100, NEW)
         shown, size = demonstrations(job, "train", EPISODES * DRAWS, NEW), EPISODES * DECISIONS
         draws = [{name: a[k * size : (k + 1) * size] for name, a in shown.items()} for k in range(DRAWS)]
-        config = ReptileConfig(rounds=job.scaled(300, 10), seed=job.seed)
+        rounds = job.scaled(300, 10)
         starts = {way: job.new(new_model) for way in (REPTILE, JOINT, SCRATCH)}
-        reptile(starts[REPTILE], tasks, config)
+        reptile(starts[REPTILE], tasks, rounds, job.seed)
         together = {name: np.concatenate([task[name] for task in tasks]) for name in tasks[0]}
-        steps = config.rounds * config.inner_steps
-        take_steps(starts[JOINT], together, steps, config, np.random.default_rng(config.seed))
+        take_steps(starts[JOINT], together, rounds * INNER_STEPS, np.random.default_rng(job.seed))
         starts[REPTILE].encoder.save(job.folder / WEIGHTS)
 
         def agreement(start: Classifier, count: int) -> float:

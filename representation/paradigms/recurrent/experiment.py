@@ -1,10 +1,10 @@
 """Experiment with recurrent networks: the speeds that a sensor hides, which shows where cars are and loses frames.
 
-A single observation of kind `lossy` does not reveal speeds; several do, so that memory pays. Driving under such
-sensors, with and without memory, is `deeptraffic train distil`.
+A single frame of it does not reveal speeds; several do, so that memory pays. Driving under such sensors, with and
+without memory, is `deeptraffic train distil`.
 
     >>> recording = record(RecordingConfig(runs=100))
-    >>> rows = sequence_rows(recording)                 # (100, 60, 47) float32
+    >>> rows = sequence_rows(recording)                 # (100, 60, 40) float32
     >>> speeds, known = hidden_speeds(recording)        # (100, 60, 7) [mph] of the car ahead in each lane
 
 Letters in shapes: R runs, T decisions, L lanes, n values of one step.
@@ -20,9 +20,9 @@ from gymnasium import spaces
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD
 from deeptraffic.figure import BLUE, GREY, ORANGE, empty_figure, style_axes
-from deeptraffic.policies.gaps import GAP_FEATURES
-from deeptraffic.sim.rules import LANE_WIDTH, MPH_PER_PX, VEHICLE_LENGTH, Action, Sensor
+from deeptraffic.sim.rules import LANE_WIDTH, MPH_PER_PX, VEHICLE_CELLS, VEHICLE_LENGTH, Action, Sensor
 from representation.comparison import Answers, SpeedRegression, Way
 from representation.data.recording import Recording, observe_runs
 from representation.experiment import Metric, TrainingJob
@@ -32,10 +32,11 @@ from representation.paradigms.recurrent.model import RecurrentEncoder
 from representation.paradigms.recurrent.sequence_model import SpeedModel
 from representation.plots import draw_bars, save_plot
 
-SENSOR = "lossy"  # lane gaps without speeds, 30% of the frames lost
-LANES = Sensor().columns
-ON_ROAD = 5  # feature of a lane, see `deeptraffic/policies/gaps.py`
-ROW = spaces.Box(-np.inf, np.inf, (LANES * GAP_FEATURES + len(Action),), np.float32)  # space of a step
+SENSOR = {"kind": "grid", "shows_speeds": False, "drop_rate": 0.3}
+LANES, ROWS_AHEAD = Sensor().columns, Sensor().patches_ahead
+CARS = 3  # cars ahead that are listed in each lane
+LANE_SIZE = CARS + 2
+ROW = spaces.Box(-np.inf, np.inf, (LANES * LANE_SIZE + len(Action),), np.float32)  # space of a step
 VIEW = 500.0  # [px] how far the sensor sees
 LARGEST_CHANGE = 100.0  # [mph] beyond it, a car has left the road and re-entered elsewhere
 SPEED_UNIT = np.float32(15.0)  # [mph] unit of the network's outputs, about the spread of relative speeds
@@ -44,17 +45,36 @@ F32 = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 
 
+def lane_lists(grids: NDArray[np.floating]) -> F32:
+    """Return what each lane of grids (S..., 4, H, L) shows, (S..., L, 5); all 0 off the road and in a lost frame.
+
+    Free road up to the first, second and third car ahead and to the first behind [lengths of a car], and 1. A car
+    alongside counts as behind, at 0.
+    """
+    occupied = grids[..., OCCUPIED, :, :] > 0.5
+    ahead = occupied[..., ROWS_AHEAD - 1 :: -1, :]  # (S..., P, L), nearest first
+    begins = ahead.copy()
+    begins[..., 1:, :] &= ~ahead[..., :-1, :]
+    count = begins.cumsum(-2)  # cars met up to each cell
+    behind = occupied[..., ROWS_AHEAD:, :].copy()
+    behind[..., :VEHICLE_CELLS, LANES // 2] = False  # the ego car
+    exists = np.asarray(np.any(grids[..., OFF_ROAD, :, :] < 0.5, -2))
+    seen = [*(count >= car for car in range(1, CARS + 1)), behind]
+    free = [np.where(found.any(-2), found.argmax(-2), found.shape[-2]) / VEHICLE_CELLS for found in seen]
+    return (np.stack([*free, np.ones_like(exists)], -1) * exists[..., None]).astype(np.float32)
+
+
 def sequence_rows(recording: Recording) -> F32:
-    """Return each decision's observation and the action before it, one-hot, (R, T, n)."""
+    """Return each decision's lists of the lanes and the action before it, one-hot, (R, T, n)."""
     before = np.full(recording.actions.shape, -1)
     before[:, 1:] = recording.actions[:, :-1]
-    seen = observe_runs(recording, SENSOR)[:, :-1]
-    return np.concatenate([seen, before[..., None] == np.arange(len(Action))], -1, dtype=np.float32)
+    lists = lane_lists(observe_runs(recording, SENSOR)[:, :-1]).reshape(*before.shape, -1)
+    return np.concatenate([lists, before[..., None] == np.arange(len(Action))], -1, dtype=np.float32)
 
 
 def arrived(rows: F32) -> Flags:
     """Return which frames were not lost, (R, T): those that show a lane of the road."""
-    return np.any(rows[..., ON_ROAD : LANES * GAP_FEATURES : GAP_FEATURES] > 0, -1)
+    return np.any(rows[..., LANE_SIZE - 1 : LANES * LANE_SIZE : LANE_SIZE] > 0, -1)
 
 
 def hidden_speeds(recording: Recording) -> tuple[F32, Flags]:

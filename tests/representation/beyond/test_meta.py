@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from representation.beyond.meta import JOINT, SCRATCH, MetaLearning, ReptileConfig, adapted, reptile, take_steps
+from representation.beyond.meta import INNER_STEPS, JOINT, SCRATCH, MetaLearning, adapted, reptile, take_steps
 from representation.experiment import TrainingJob, run_experiment
 from representation.paradigms.feedforward.model import DenseEncoder
 from representation.supervised import Classifier
@@ -42,9 +42,8 @@ def test_one_round_moves_a_part_of_the_way_to_the_task() -> None:
     there = copy.deepcopy(model)
     random = np.random.default_rng(0)
     random.integers(1)  # the choice of the task
-    config = ReptileConfig(rounds=1, inner_steps=5, inner_learning_rate=1e-2, batch_size=32)
-    take_steps(there, task, 5, config, random)
-    reptile(model, [task], config)
+    take_steps(there, task, INNER_STEPS, random, 1e-2)
+    reptile(model, [task], rounds=1, learning_rate=1e-2)
     assert torch.allclose(flat(model), before + 0.5 * (flat(there) - before), atol=1e-6)
 
 
@@ -52,9 +51,9 @@ def test_its_first_weights_learn_a_new_task_faster_than_fresh_ones() -> None:
     model = new_model(2)
     tasks = [turned(angle, 300, k) for k, angle in enumerate(np.linspace(0.0, 1.2, 8))]
     fresh = copy.deepcopy(model)
-    reptile(model, tasks, ReptileConfig(rounds=100, inner_steps=8, inner_learning_rate=5e-3))
+    reptile(model, tasks, rounds=100, learning_rate=5e-3)
     few, many = turned(0.5, 30, 100), turned(0.5, 500, 101)
-    scores = [right(adapted(start, few, 10, ReptileConfig(inner_learning_rate=5e-3)), many) for start in (model, fresh)]
+    scores = [right(adapted(start, few, 10, 5e-3), many) for start in (model, fresh)]
     assert scores[0] > scores[1] + 0.2
 
 
@@ -64,9 +63,9 @@ def test_shuffled_tasks_are_no_start() -> None:
     tasks = [turned(angle, 300, k) for k, angle in enumerate(np.linspace(0.0, 1.2, 8))]
     tasks = [{**task, "label": random.permutation(task["label"])} for task in tasks]
     fresh = copy.deepcopy(model)
-    reptile(model, tasks, ReptileConfig(rounds=100, inner_steps=8, inner_learning_rate=5e-3))
+    reptile(model, tasks, rounds=100, learning_rate=5e-3)
     few, many = turned(0.5, 30, 100), turned(0.5, 500, 101)
-    scores = [right(adapted(start, few, 10, ReptileConfig(inner_learning_rate=5e-3)), many) for start in (model, fresh)]
+    scores = [right(adapted(start, few, 10, 5e-3), many) for start in (model, fresh)]
     assert scores[0] < scores[1] + 0.1
 
 

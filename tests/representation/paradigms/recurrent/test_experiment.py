@@ -14,6 +14,7 @@ from representation.paradigms.recurrent.experiment import (
     RecurrentSpeed,
     arrived,
     hidden_speeds,
+    lane_lists,
     sequence_rows,
 )
 from representation.paradigms.recurrent.model import RecurrentEncoder
@@ -28,15 +29,30 @@ def pictures_are_small(outcome: ExperimentResult, folder: Path) -> bool:
     return all(0 < (folder / plot.file).stat().st_size < 160_000 for plot in outcome.plots)
 
 
-def test_a_row_is_the_lossy_observation_and_the_action_before_it() -> None:
+def test_lane_lists_tell_what_stands_where() -> None:
+    grid = np.zeros((4, 60, 7))
+    grid[2, :, 6] = 1.0  # the rightmost column is off the road
+    grid[0, 50:54, 3] = 1.0  # the ego car
+    for nearest in (45, 30, 10):  # three cars of four cells in the ego lane
+        grid[0, nearest - 3 : nearest + 1, 3] = 1.0
+    grid[0, 56:60, 3] = 1.0  # two cells behind the ego car
+    grid[0, 51:55, 2] = 1.0  # beside it
+    lists = lane_lists(grid)
+    assert lists.shape == (LANES, 5)
+    # free cells ahead: 49 - 45, 49 - 30, 49 - 10; behind, from the ego bonnet: 6; in lengths of four cells
+    np.testing.assert_allclose(lists[3], [1.0, 19 / 4, 39 / 4, 6 / 4, 1.0], rtol=1e-6)
+    np.testing.assert_allclose(lists[2], [12.5, 12.5, 12.5, 1 / 4, 1.0])
+    assert not lists[6].any()
+
+
+def test_a_row_is_what_the_weak_sensor_shows_and_the_action_before_it() -> None:
     recording = record(RecordingConfig(split="validation", runs=6, decisions=12))
-    rows = sequence_rows(recording)
+    rows, full = sequence_rows(recording), lane_lists(observe_runs(recording, "grid")[:, :-1]).reshape(6, 12, -1)
     assert rows.shape == (6, 12, *(ROW.shape or ()))
-    np.testing.assert_array_equal(rows[..., :-5], observe_runs(recording, "lossy")[:, :-1])
+    assert 0.5 < arrived(rows).mean() < 0.9
+    np.testing.assert_array_equal(rows[..., :-5], full * arrived(rows)[..., None])
     assert not rows[:, 0, -5:].any()
     np.testing.assert_array_equal(rows[:, 1:, -5:].argmax(-1), recording.actions[:, :-1])
-    assert 0.5 < arrived(rows).mean() < 0.9
-    assert not rows[~arrived(rows)][:, :-5].any()
 
 
 def test_hidden_speeds_are_those_at_which_the_gaps_change() -> None:
