@@ -9,23 +9,14 @@
 | dict, with `vehicles` (K, n)  | all parts     | one row of all parts    | its vehicles                       |
 | dict, without                 | all parts     | one row of all parts    | one step of all parts              |
 
-Each function has a companion that returns the shape for a space, for building layers.
 """
 
-import math
 from typing import Any
 
 from gymnasium import spaces
-from torch import Tensor, cat
+from torch import Tensor, cat, zeros
 
 VEHICLES, MASK = "vehicles", "mask"  # parts of the observation kind kinematics
-
-
-def vector_size(space: spaces.Space) -> int:
-    """Number of values of one observation."""
-    if isinstance(space, spaces.Dict):
-        return sum(vector_size(part) for part in space.spaces.values())
-    return math.prod(shape_of(space))
 
 
 def as_vector(obs: Any) -> Tensor:
@@ -35,29 +26,11 @@ def as_vector(obs: Any) -> Tensor:
     return obs.flatten(1)  # (B, n)
 
 
-def image_shape(space: spaces.Space) -> tuple[int, int, int]:
-    """(C, H, W) of one observation as an image."""
-    if isinstance(space, spaces.Dict) or len(shape_of(space)) < 2:
-        return (1, 1, vector_size(space))
-    shape = shape_of(space)
-    return (math.prod(shape[:-2]), shape[-2], shape[-1])
-
-
 def as_image(obs: Any) -> Tensor:
     """Return (B, C, H, W)."""
     if isinstance(obs, dict) or obs.dim() < 3:
         return as_vector(obs)[:, None, None, :]  # (B, 1, 1, n)
     return obs.reshape(len(obs), -1, *obs.shape[-2:])  # (B, C, H, W)
-
-
-def sequence_shape(space: spaces.Space) -> tuple[int, int]:
-    """(T, n) of one observation as a sequence."""
-    if isinstance(space, spaces.Dict):
-        return sequence_shape(space[VEHICLES]) if VEHICLES in space.spaces else (1, vector_size(space))
-    shape = shape_of(space)
-    if len(shape) == 3:
-        return (shape[1], shape[0] * shape[2])
-    return (1, shape[0]) if len(shape) == 1 else (shape[0], math.prod(shape[1:]))
 
 
 def as_sequence(obs: Any) -> Tensor:
@@ -71,11 +44,33 @@ def as_sequence(obs: Any) -> Tensor:
     return obs.flatten(2)  # (B, T, n)
 
 
-def shape_of(space: spaces.Space) -> tuple[int, ...]:
-    """Shape of one observation that is not a dict; ValueError for a space that no network reads."""
+# --- shapes of one observation, for building layers -------------------------------------------------------------------
+
+
+def vector_size(space: spaces.Space) -> int:
+    """Return the number of values of one observation."""
+    return as_vector(_example(space)).shape[1]
+
+
+def image_shape(space: spaces.Space) -> tuple[int, int, int]:
+    """Return (C, H, W) of one observation as an image."""
+    _, channels, height, width = as_image(_example(space)).shape
+    return channels, height, width
+
+
+def sequence_shape(space: spaces.Space) -> tuple[int, int]:
+    """Return (T, n) of one observation as a sequence."""
+    _, steps, size = as_sequence(_example(space)).shape
+    return steps, size
+
+
+def _example(space: spaces.Space) -> Any:
+    """Return one observation of zeros, (1, ...); ValueError for a space that no network reads."""
+    if isinstance(space, spaces.Dict):
+        return {name: _example(part) for name, part in space.spaces.items()}
     if not isinstance(space, spaces.Box | spaces.MultiBinary) or not space.shape:
         raise ValueError(
             f"observations of {space} cannot be the input of an encoder; choose a numeric kind, such as gaps, grid, "
             "pixels or kinematics"
         )
-    return tuple(space.shape)
+    return zeros(1, *space.shape)

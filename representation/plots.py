@@ -191,21 +191,12 @@ def save_curves(curves: Sequence[Curve], path: str | Path, title: str, best_epoc
 Labels = tuple[str, NDArray[np.int64], Sequence[str]]  # title, (N,) classes, their names
 
 
-def project(features: NDArray[np.float32], method: str = "tsne") -> NDArray[np.float32]:
-    """Project features (N, D) to (N, 2): by t-SNE (van der Maaten and Hinton 2008, JMLR 9) or PCA."""
-    from sklearn.decomposition import PCA
+def save_map(features: NDArray[np.float32], labels: Sequence[Labels], path: str | Path) -> Path:
+    """Plot features (N, D), projected by t-SNE (van der Maaten and Hinton 2008, JMLR 9), once per labelling."""
     from sklearn.manifold import TSNE
 
-    if method not in ("tsne", "pca"):
-        raise ValueError(f"there is no projection {method!r}; choose tsne or pca")
-    if method == "tsne" and len(features) > 10:
-        perplexity = min(30.0, (len(features) - 1) / 3)
-        return np.asarray(TSNE(2, perplexity=perplexity, init="pca", random_state=0).fit_transform(features))
-    return np.asarray(PCA(2, random_state=0).fit_transform(features), np.float32)
-
-
-def save_map(places: NDArray[np.float32], labels: Sequence[Labels], path: str | Path) -> Path:
-    """Plot projected features (N, 2) once per labelling: (title, (N,) classes, their names)."""
+    perplexity = min(30.0, (len(features) - 1) / 3)
+    places = TSNE(2, perplexity=perplexity, init="pca", random_state=0).fit_transform(features)
     figure = empty_figure((4.4 * len(labels), 4.2))
     for axes, (title, classes, names) in zip(figure.subplots(1, len(labels), squeeze=False)[0], labels, strict=True):
         style_axes(axes, title)

@@ -37,7 +37,7 @@ from representation.paradigms.autoencoder.likelihood import SPEED_SD, frequency_
 from representation.paradigms.autoencoder.model import Autoencoder, VariationalAutoencoder
 from representation.paradigms.feedforward.model import DenseEncoder
 from representation.perception import PerceptionPolicy
-from representation.plots import Labels, project, save_map, save_roads
+from representation.plots import Labels, save_map, save_roads
 from representation.probe import probe
 
 OBSERVED = {"kind": "grid", "patches_ahead": 30, "patches_behind": 10}
@@ -129,7 +129,7 @@ class AutoencoderExperiment(Experiment):
         lanes = [f"lane {lane + 1}" for lane in range(recording.rules.lanes)]
         labels: list[Labels] = [("Scene", scene_class(recording.rules, chosen), SCENES)]
         labels.append(("Own lane", chosen["lane"][:, 0].astype(np.int64), lanes))
-        save_map(project(features), labels, job.folder / "autoencoder-map.png")
+        save_map(features, labels, job.folder / "autoencoder-map.png")
         return Plot("autoencoder-map.png", "The codes of held-out scenes, projected by t-SNE; training used no labels.")
 
 

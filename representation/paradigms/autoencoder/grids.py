@@ -46,11 +46,10 @@ class GridPca:
 
     Args:
         train: grids (N, 4, H, W) to fit; size: D, or as many as there are
-        inputs: what is read in place of `train`, such as noisy grids
     """
 
-    def __init__(self, train: Grids, size: int, inputs: Grids | None = None) -> None:
-        rows = _rows(train if inputs is None else inputs)
+    def __init__(self, train: Grids, size: int) -> None:
+        rows = _rows(train)
         self.pca = PCA(min(size, *rows.shape), svd_solver="randomized", random_state=0).fit(rows)
         self.mean_speed = float(train[:, SPEED][train[:, OCCUPIED] > 0.5].mean())
         self.floor = FLOORS[0]

@@ -1,4 +1,4 @@
-"""Metrics of generated scenes: indistinguishability, precision and recall, physical plausibility, copies.
+"""Metrics of generated scenes: indistinguishability, precision and recall, copies.
 
 All are taken on rasters of valid scenes (`representation/data/rasters.py`), real and generated ones treated alike, so
 that they measure traffic rather than artefacts of a network.
@@ -9,7 +9,6 @@ that they measure traffic rather than artefacts of a network.
 Letters in shapes: B scenes, N vehicles, L lanes, K features that describe a scene.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,9 +18,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score
 
-from deeptraffic.sim.rules import MPH_PER_PX, VEHICLE_LENGTH, Rules
+from deeptraffic.sim.rules import MPH_PER_PX, Rules
 from representation.data.labels import free_ahead
-from representation.data.rasters import CELL, OWN, raster_rows, settle
+from representation.data.rasters import CELL, OWN, raster_rows
 from representation.fit import FitConfig, fit
 from representation.paradigms.convolutional.model import ConvEncoder
 from representation.supervised import Classifier
@@ -29,8 +28,6 @@ from representation.supervised import Classifier
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 NEIGHBOURS = 3  # k of the manifolds, as in the paper
-QUANTILES = np.linspace(0.0025, 0.9975, 200)
-ABRUPT_MPH = 5.0
 CLASSIFIER = FitConfig(epochs=12, batch_size=128, learning_rate=2e-3, learning_rate_end=2e-4, patience=4)
 
 
@@ -124,40 +121,6 @@ def descriptors(rules: Rules, states: NDArray[Any]) -> F64:
     free = np.minimum(free_ahead(rules, states), 525.0)
     parts = [cars, free / 150.0, mean_speed / 20.0, own * 2.0, speed[:, :1] / 20.0]
     return np.concatenate(parts, 1)
-
-
-def marginals(rules: Rules, states: NDArray[Any]) -> dict[str, F64]:
-    """Return vehicles in view per scene, gaps from a front to the tail ahead [px] and speeds [mph], by name."""
-    seen = in_view(rules, states)
-    along = np.where(seen, states["lane"] * 1e6 + states["y"], np.nan)
-    ordered = np.sort(along, axis=1)  # lane by lane, front to rear; those out of view last
-    steps = np.diff(ordered, axis=1)
-    return {
-        "cars in view": seen.sum(1).astype(np.float64),
-        "gaps [px]": steps[steps < 1e5] - VEHICLE_LENGTH,
-        "speeds [mph]": speeds_mph(states)[seen],
-    }
-
-
-def distance_between(first: F64, second: F64) -> float:
-    """Return the 1-Wasserstein distance of two marginals, in their unit, by their quantiles."""
-    return float(np.abs(np.quantile(first, QUANTILES) - np.quantile(second, QUANTILES)).mean())
-
-
-def marginal_distances(rules: Rules, states: NDArray[Any], real: NDArray[Any]) -> Mapping[str, float]:
-    """Return the distance of each marginal to that of real states, by name."""
-    wanted = marginals(rules, real)
-    return {name: distance_between(values, wanted[name]) for name, values in marginals(rules, states).items()}
-
-
-def abrupt_fraction(rules: Rules, states: NDArray[Any]) -> float:
-    """Return the fraction of vehicles in view whose speed the simulator changes by more than 5 mph in its first frame.
-
-    A vehicle's speed must fit the road ahead of it; states: before their first frame, as from `decode_rasters`.
-    """
-    after = settle(rules, states)
-    change = np.abs(speeds_mph(after) - speeds_mph(states))
-    return float((change > ABRUPT_MPH)[in_view(rules, states)].mean())
 
 
 def copied_ratio(drawn: F32, held_out: F32, training: F32) -> float:

@@ -12,25 +12,20 @@ Letters in shapes: R runs, T decisions, L lanes, n values of one step.
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD
-from deeptraffic.figure import BLUE, GREY, ORANGE, empty_figure, style_axes
 from deeptraffic.sim.rules import LANE_WIDTH, MPH_PER_PX, VEHICLE_CELLS, VEHICLE_LENGTH, Action, Sensor
-from representation.comparison import Answers, SpeedRegression, Way
+from representation.comparison import SpeedRegression, Way
 from representation.data.recording import Recording, observe_runs
-from representation.experiment import Metric, TrainingJob
+from representation.experiment import TrainingJob
 from representation.fit import Arrays, FitConfig
 from representation.paradigms.feedforward.model import DenseEncoder
 from representation.paradigms.recurrent.model import RecurrentEncoder
 from representation.paradigms.recurrent.sequence_model import SpeedModel
-from representation.plots import draw_bars, save_plot
 
 SENSOR = {"kind": "grid", "shows_speeds": False, "drop_rate": 0.3}
 LANES, ROWS_AHEAD = Sensor().columns, Sensor().patches_ahead
@@ -118,17 +113,6 @@ class HiddenSpeeds(SpeedRegression):
         """Return the estimates of the known speeds [mph], (N,)."""
         return estimated_speeds(model, test)[test["known"]]
 
-    def draw(self, path: Path, metric: Metric, answers: Answers, model: Any, test: Arrays) -> None:
-        """Draw the errors, and one run."""
-        own = next(iter(answers))
-        figure = empty_figure((10.0, 3.8))
-        left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.25))
-        style_axes(left, "Error on held-out runs")
-        draw_bars(left, {own: metric.value, **metric.baselines}, own, "RMSE of hidden speeds [mph], lower is better")
-        style_axes(right, "One run: the car ahead in the ego lane")
-        draw_run(right, own, estimated_speeds(model, test), test)
-        save_plot(figure, path)
-
 
 class RecurrentSpeed(HiddenSpeeds):
     """A GRU against feed-forward networks on stacks of frames."""
@@ -138,10 +122,7 @@ class RecurrentSpeed(HiddenSpeeds):
     source = "Elman 1990; Hochreiter and Schmidhuber 1997; Cho et al. 2014, arXiv:1406.1078"
     runs = (400, 60, 200)
     config = FitConfig(epochs=12, batch_size=8, learning_rate=3e-3, learning_rate_end=2e-4)
-    caption = (
-        "Hidden speeds. Left: error of a GRU and of feed-forward networks on 1, 4 or 12 frames. Right: one held-out "
-        "run; ticks at the bottom are frames that were lost."
-    )
+    caption = "Hidden speeds of held-out runs, and the errors of a GRU and of dense layers on 1, 4 or 12 frames."
 
     def ways(self, sets: Sequence[Arrays]) -> dict[str, Way]:
         """Return a GRU, and feed-forward networks on stacks of frames."""
@@ -159,19 +140,3 @@ def stack_model(steps: int) -> SpeedModel:
 def estimated_speeds(model: SpeedModel, data: Arrays) -> F32:
     """Return the network's estimates of all speeds, (R, T, 7) [mph]."""
     return SPEED_UNIT * model.predict(data["rows"])
-
-
-def draw_run(axes: Axes, name: str, answer: F32, test: Arrays) -> None:
-    """Draw one run's true and estimated relative speed of the car ahead in the ego lane: that with most cars ahead."""
-    lane = LANES // 2
-    run = int(test["known"][..., lane].sum(1).argmax())
-    known = test["known"][run, :, lane]
-    time = np.arange(len(known))
-    true = np.where(known, SPEED_UNIT * test["target"][run, :, lane], np.nan)
-    axes.plot(time, true, color=GREY, lw=5, alpha=0.5, solid_capstyle="round", label="true")
-    axes.plot(time, np.where(known, answer[run, :, lane], np.nan), color=BLUE, marker="o", ms=3, label=name)
-    lost = time[~arrived(test["rows"][run])]
-    axes.plot(lost, np.full(lost.shape, axes.get_ylim()[0]), "|", color=ORANGE, ms=9, label="frame lost")
-    axes.set_xlabel("decision")
-    axes.set_ylabel("speed of the car ahead\nminus the own [mph]")
-    axes.legend(frameon=False, fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.16))
