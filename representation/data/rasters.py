@@ -1,7 +1,7 @@
 """Scene rasters: the whole road as a small grid of channels, and back to a state that the simulator continues.
 
     >>> rasters = rasterise(recording.rules, states)             # (B, 5, 20, 7) float32 in -1..1
-    >>> scenes = decode_rasters(recording.rules, rasters, seed=0)       # states, and the defects of each raster
+    >>> scenes = decode_rasters(recording.rules, rasters, seed=0)       # states, and whether each raster was legal
     >>> sim.set_state(scenes.states); sim.step(sim.idle)               # the run continues from there
 
 A cell is 35 px of one lane, a little more than a car's 34 px, so that a cell holds the front of one car at most. The
@@ -45,24 +45,15 @@ Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class DecodedScenes:
-    """States decoded from rasters.
+class PlacedScenes:
+    """Scenes as the simulator continues them.
 
     states: (B,) state records before frame 0, as after a reset; `Simulator.step` runs them to the first decision
-    overlapping: (B,) int64 vehicles dropped because they overlapped another one
-    surplus: (B,) int64 vehicles dropped because the road has no more
-    ego_count: (B,) int64 ego vehicles in the raster; the most probable one was taken
+    is_valid: (B,) whether each was a legal scene as it was drawn: no overlap, no surplus vehicle, one ego vehicle
     """
 
     states: NDArray[Any]
-    overlapping: I64
-    surplus: I64
-    ego_count: I64
-
-    @property
-    def is_valid(self) -> Bools:
-        """Whether each raster was a valid scene, (B,): nothing had to be dropped or chosen."""
-        return (self.overlapping == 0) & (self.surplus == 0) & (self.ego_count == 1)
+    is_valid: Bools
 
 
 def raster_rows(rules: Rules) -> int:
@@ -105,7 +96,7 @@ def rasterise(rules: Rules, states: NDArray[Any]) -> F32:
     return rasters
 
 
-def decode_rasters(rules: Rules, rasters: NDArray[np.floating], seed: int = 0) -> DecodedScenes:
+def decode_rasters(rules: Rules, rasters: NDArray[np.floating], seed: int = 0) -> PlacedScenes:
     """Return the valid states nearest to rasters (B, 5, R, L).
 
     The ego vehicle is the most probable cell of row 15. The other vehicles are cells above 0, most probable first, as
@@ -117,10 +108,10 @@ def decode_rasters(rules: Rules, rasters: NDArray[np.floating], seed: int = 0) -
         raise ValueError(f"rasters of shape {rasters.shape} are not (B, {len(CHANNELS)}, {rows}, {lanes})")
     count, random = len(rasters), np.random.default_rng(seed)
     states = make_games(rules, count)
-    probability, ego_count = _likelihood(rules, rasters)
+    probability, is_valid = _likelihood(rules, rasters)
     order = np.argsort(-probability, axis=1, kind="stable")  # (B, R * L) the ego car first
     flat = rasters.reshape(count, len(CHANNELS), -1)
-    taken, overlapping, surplus = np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count, np.int64)
+    taken = np.zeros(count, np.int64)
     states["y"] = np.inf
     for cell in order.T[: int((probability > 0.0).sum(1).max(initial=1))]:
         scene = np.flatnonzero(probability[np.arange(count), cell] > 0.0)
@@ -129,16 +120,13 @@ def decode_rasters(rules: Rules, rasters: NDArray[np.floating], seed: int = 0) -
         y = CELL * (cell[scene] // lanes + 0.5 * (np.clip(values[:, POSITION], -1.0, 1.0) + 1.0))
         y = np.where(taken[scene] == 0, rules.ego_y, y)
         near = np.abs(states["y"][scene] - y[:, None]) < VEHICLE_LENGTH
-        overlaps = (near & (states["lane"][scene] == lane[:, None])).any(1)
-        full = ~overlaps & (taken[scene] == rules.vehicles)
-        overlapping[scene] += overlaps
-        surplus[scene] += full
-        fits = ~overlaps & ~full
+        fits = ~(near & (states["lane"][scene] == lane[:, None])).any(1) & (taken[scene] < rules.vehicles)
+        is_valid[scene[~fits]] = False
         _put(rules, states, scene[fits], taken[scene[fits]], lane[fits], y[fits], values[fits])
         taken[scene[fits]] += 1
     _fill_up(rules, states, random)
     _start(rules, states, random)
-    return DecodedScenes(states, overlapping, surplus, ego_count)
+    return PlacedScenes(states, is_valid)
 
 
 # parameters: the attributes of vehicles
@@ -177,14 +165,14 @@ def _scaled(values: F64, low: float, high: float) -> F64:
     return 2.0 * (values - low) / max(high - low, 1e-9) - 1.0
 
 
-def _likelihood(rules: Rules, rasters: NDArray[np.floating]) -> tuple[F64, I64]:
-    """Return (how surely each cell holds a car, above 0 where it does, (B, R * L), ego cars drawn (B,))."""
+def _likelihood(rules: Rules, rasters: NDArray[np.floating]) -> tuple[F64, Bools]:
+    """Return (how surely each cell holds a car, above 0 where it does, (B, R * L); which have one ego car, (B,))."""
     ego_row = int(rules.ego_y / CELL)
     probability = rasters[:, VEHICLE].astype(np.float64)  # (B, R, L)
     own = np.argmax(rasters[:, OWN, ego_row], 1)
     probability[np.arange(len(rasters)), ego_row, own] = np.inf
     drawn = (rasters[:, OWN] > 0.0) & (rasters[:, VEHICLE] > 0.0)
-    return probability.reshape(len(rasters), -1), drawn.sum((1, 2))
+    return probability.reshape(len(rasters), -1), drawn.sum((1, 2)) == 1
 
 
 def _put(rules: Rules, states: NDArray[Any], scene: I64, k: I64, lane: I64, y: F64, values: NDArray[Any]) -> None:

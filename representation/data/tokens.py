@@ -12,7 +12,6 @@ speed of the car ahead, so these tokens are exact; the rest is binned.
 Letters in shapes: (S...) any batch shape, B scenes, K cars.
 """
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from deeptraffic.sim.rules import RULES_2018, VEHICLE_LENGTH, Rules
 from representation.data.labels import SCENES, scene_class
-from representation.data.rasters import CELL, place_scenes, raster_rows
+from representation.data.rasters import CELL, PlacedScenes, place_scenes, raster_rows
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -53,14 +52,6 @@ class SceneTokens(NamedTuple):
     def at(self, index: Any) -> "SceneTokens":
         """Return the scenes at an index of (S...)."""
         return SceneTokens(self.ego[index], self.cars[index])
-
-
-@dataclass(frozen=True)
-class PlacedScenes:
-    """States (B,) of tokens, before their first frame; is_valid: (B,) whether no car overlaps another."""
-
-    states: NDArray[Any]
-    is_valid: NDArray[np.bool_]
 
 
 def scene_tokens(rules: Rules, states: NDArray[Any]) -> SceneTokens:

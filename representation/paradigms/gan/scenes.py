@@ -10,7 +10,7 @@ Letters in shapes: N scenes, R rows, L lanes.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Rules
 from representation.data.labels import SCENES, scene_class
-from representation.data.rasters import decode_rasters, rasterise, settle
+from representation.data.rasters import PlacedScenes, decode_rasters, rasterise, settle
 from representation.data.recording import observe
 from representation.experiment import Metric, Plot, TrainingJob
 from representation.paradigms.gan.metrics import (
@@ -33,18 +33,6 @@ from representation.plots import save_roads
 RUNS_AT_A_TIME = 500  # recorded in memory
 
 F32 = NDArray[np.float32]
-
-
-class DrawnScenes(Protocol):
-    """Drawn scenes: states before their first frame, (N,), and which of them are valid without a repair."""
-
-    @property
-    def states(self) -> NDArray[Any]:
-        """States."""
-
-    @property
-    def is_valid(self) -> NDArray[np.bool_]:
-        """Whether each needs no repair."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +94,7 @@ MEASURES = (
 # parameters: the sets that are compared
 def compare_sets(
     rules: Rules,
-    sets: Mapping[str, DrawnScenes],
+    sets: Mapping[str, PlacedScenes],
     train: RoadData,
     real: RoadData,
     reference: RoadData,
