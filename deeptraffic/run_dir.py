@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import metadata
+from multiprocessing import connection, parent_process
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -106,6 +107,29 @@ def stop_requests() -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+# --- worker processes -----------------------------------------------------------------------------------------------
+
+
+def use_one_thread() -> None:
+    """Limit this process to one thread: other processes use the other cores."""
+    import torch
+
+    os.environ["DEEPTRAFFIC_THREADS"] = "1"
+    torch.set_num_threads(1)
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it is gone."""
+
+    def wait() -> None:
+        parent = parent_process()
+        assert parent is not None, "this is no process of multiprocessing"
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 # --- where results came from ----------------------------------------------------------------------------------------

@@ -36,6 +36,19 @@ def test_an_experiment_is_run_small_and_its_metrics_are_printed(
     assert "`dense-speed`" in (tmp_path / "page" / "REPORT.md").read_text()
 
 
+def test_experiments_run_in_several_processes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("representation.catalog.EXPERIMENTS", {name: EXPERIMENTS[name] for name in ("dense-scene",)})
+    arguments = ["report", "representation", "--runs", str(tmp_path / "runs"), "-o", str(tmp_path / "page"), "--mixed"]
+    arguments += ["--scale", "0.02", "--seeds", "2", "--jobs", "2"]
+    made = runner.invoke(app, arguments)
+    assert made.exit_code == 0, made.output
+    assert "Seeds 0, 1" in (tmp_path / "page" / "REPORT.md").read_text()
+    results = [tmp_path / "runs" / "pretrain" / name / "result.json" for name in ("dense-scene", "dense-scene-seed-1")]
+    written = [path.stat().st_mtime_ns for path in results]
+    assert runner.invoke(app, arguments).exit_code == 0
+    assert [path.stat().st_mtime_ns for path in results] == written
+
+
 def test_an_encoder_is_probed(tmp_path: Path) -> None:
     encoder = make_encoder("dense", spaces.Box(0, 1, (42,), np.float32), 8)
     encoder.observed = {"kind": "gaps"}

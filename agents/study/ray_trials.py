@@ -18,7 +18,8 @@ from typing import Any
 from agents.study.config import SweepConfig
 from agents.study.ray_cluster import Calls, Lost, connected, cores
 from agents.study.trial import TrialResult, never_stop, run_trial
-from agents.study.workers import Died, Event, Finished, Reported, use_one_thread
+from agents.study.workers import Died, Event, Finished, Reported
+from deeptraffic.run_dir import use_one_thread
 
 
 class RayTrials:

@@ -4,18 +4,17 @@ A worker process uses one thread, ignores Ctrl-C (its driver ends it), and ends 
 killed sweep leaves nothing running.
 """
 
-import os
 import signal
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 from agents.study.config import SweepConfig
 from agents.study.trial import TrialResult, run_trial
+from deeptraffic.run_dir import end_with_parent, use_one_thread
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ class LocalWorkers:
 def serve_trials(config: SweepConfig, pipe: Connection) -> None:
     """Run the trials that come through a pipe, until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     use_one_thread()
     while True:
         try:
@@ -157,18 +156,3 @@ def serve_trials(config: SweepConfig, pipe: Connection) -> None:
             return bool(pipe.recv())
 
         pipe.send(Finished(number, run_trial(config, number, params, report)))
-
-
-def use_one_thread() -> None:
-    """Limit this process to one thread: other cores run other trials."""
-    import torch
-
-    os.environ["DEEPTRAFFIC_THREADS"] = "1"
-    torch.set_num_threads(1)
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)

@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from deeptraffic.cli.terminal import messages, print_json, results
+from deeptraffic.run_dir import end_with_parent, use_one_thread
 
 
 def pretrain(
@@ -73,7 +74,7 @@ def run_all_experiments(folder: Path, scale: float, seeds: int, device: str | No
         for one in asked:
             _run_experiment(*one)
         return
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _use_one_thread) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker) as pool:
         running = [pool.submit(_run_experiment, *one) for one in asked]
         try:
             for done in as_completed(running):
@@ -91,10 +92,9 @@ def _run_experiment(name: str, seed: int, folder: Path, settings: list[str], sca
     catalog.pretrain(name, where, settings, scale, folder / "recordings", messages, seed)
 
 
-def _use_one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
+def _start_worker() -> None:
+    end_with_parent()
+    use_one_thread()
 
 
 def _list_experiments(json: bool) -> None:
