@@ -51,7 +51,12 @@ ENTRIES = (
     Entry("pqn", "value-based", "Q-learning without replay buffer or target network"),
     Entry("world_model", "model-based", "a learned latent model of the environment, and a policy trained in it"),
     Entry("expert_iteration", "model-based", "learning from rollouts in the simulator", can_warm_start=True),
-    Entry("distil", "imitation", "imitation of any policy through any encoder (DAgger)", presets=(*PRESETS, "frames")),
+    Entry(
+        "distil",
+        "imitation",
+        "imitation of any policy through any encoder (DAgger)",
+        presets=(*PRESETS, "frames", "vehicles"),
+    ),
     Entry("deepqlearn", "value-based", "the original game's own learner", presets=("mit-basic", "mit-default")),
 )
 ALGORITHMS: dict[str, Entry] = {entry.name: entry for entry in ENTRIES}

@@ -55,12 +55,14 @@ class Encoder(BaseFeaturesExtractor):
     observed: fields of the observation's configuration, if known
     summary: JSON values about the training
     reads_images: whether `add_layers` takes images; reads_dicts: whether it takes dicts, as vectors of their parts
+    normalises_dicts: whether `fit_normalisation` takes dicts
     is_pretrained: whether the weights were trained before; is_frozen: whether they may no longer change
     """
 
     name: ClassVar[str]
     reads_images: ClassVar[bool] = False
     reads_dicts: ClassVar[bool] = False
+    normalises_dicts: bool = False
     observation_space: spaces.Space
     offset: Tensor
     scale: Tensor

@@ -32,6 +32,7 @@ class CombinedEncoder(Encoder):
     """
 
     name = "combined"
+    normalises_dicts = True
 
     def __init__(
         self,

@@ -72,6 +72,20 @@ FRAMES: Settings = {
     "evaluation_runs": 300,
     "checkpoint_every": 120_064,
 }
+# The set of all vehicles, through one layer of attention.
+VEHICLES: Settings = {
+    "observation.kind": "vehicles",
+    "encoder.name": "attention",
+    "encoder.features_dim": 256,
+    "encoder.architecture": {"layers": 1, "width": 64, "point_units": 64},
+    "learning_rate": 2e-3,
+    "batch_size": 128,
+    "buffer_rounds": 4,
+    "total_timesteps": 240_128,
+    "evaluate_every": 120_064,
+    "evaluation_runs": 300,
+    "checkpoint_every": 120_064,
+}
 ALGORITHM = DistilAlgorithm(
     config=DistilConfig,
     defaults={
@@ -80,5 +94,5 @@ ALGORITHM = DistilAlgorithm(
         "evaluate_every": 68_608,
         "checkpoint_every": 68_608,
     },
-    presets={"fast": {"total_timesteps": 137_216}, "frames": FRAMES},
+    presets={"fast": {"total_timesteps": 137_216}, "frames": FRAMES, "vehicles": VEHICLES},
 )

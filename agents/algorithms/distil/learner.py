@@ -191,7 +191,7 @@ class DistilLearner:
             size = self.round_size
             some = np.linspace(0, size - 1, min(FITTED, size)).astype(np.int64)
             obs = each_part(self.buffer.obs, lambda part: part[0].reshape(size, *part.shape[3:])[some])
-            if not isinstance(obs, dict) or encoder.name == "combined":
+            if not isinstance(obs, dict) or encoder.normalises_dicts:
                 encoder.fit_normalisation(obs)
 
     @torch.no_grad()

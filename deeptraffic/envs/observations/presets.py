@@ -29,6 +29,7 @@ PRESETS = MappingProxyType(
         "two-frames": Preset({**COLOUR, "grey": True}, "Two grey images of 70 x 28 pixels, one decision apart."),
         "seen-styles": Preset({**COLOUR, "style": "train"}, "Two colour images, each run in one of eight styles."),
         "unseen-styles": Preset({**COLOUR, "style": "unseen"}, "The same in three styles that seen-styles lacks."),
+        "vehicles": Preset({"kind": "kinematics", "nearest": 19}, "Positions and speeds of all other vehicles, a set."),
         "blind": Preset(BLIND, "Lane gaps without speeds."),
         "lossy": Preset({**BLIND, "drop_rate": 0.3}, "Lane gaps without speeds; 30% of the frames are lost."),
         "very-lossy": Preset({**BLIND, "drop_rate": 0.8}, "Lane gaps without speeds; 80% of the frames are lost."),

@@ -435,6 +435,15 @@ EYES: dict[str, dict[str, Any]] = {
     "noisy grid": {"kind": "noisy", "patches_ahead": 20, "encoder.name": "conv"},
     "hidden vehicles": {"kind": "kinematics", "occlusion": True},
     "set": {"kind": "kinematics", "nearest": 19, "encoder.name": "attention", "encoder.features_dim": 8},
+    "points of a set": {
+        "kind": "vehicles", "encoder.name": "attention", "encoder.features_dim": 8, "encoder.architecture": {
+            "layers": 1, "width": 12, "point_units": 16,
+        },
+    },
+    "occluded points": {
+        "kind": "kinematics", "occlusion": True, "encoder.name": "attention",
+        "encoder.architecture": {"point_units": 9},
+    },
     "occluded set": {"kind": "kinematics", "occlusion": True, "encoder.name": "attention", "memory": "gru"},
     "pooled lanes": {
         **IMAGE, "height": 70, "width": 28, "grey": True, "encoder.name": "conv", "encoder.architecture": {

@@ -34,10 +34,13 @@ def scene(count: int = 4, seed: int = 0) -> dict[str, torch.Tensor]:
     return {"ego": torch.randn(count, 5, generator=random), "vehicles": vehicles, "mask": mask}
 
 
-@pytest.fixture
-def encoder() -> AttentionEncoder:
+@pytest.fixture(params=[{}, {"width": 12, "layers": 1, "point_units": 24}], ids=["tokens", "points"])
+def encoder(request: pytest.FixtureRequest) -> AttentionEncoder:
     torch.manual_seed(0)
-    return AttentionEncoder(SPACE, 16).eval()
+    encoder = AttentionEncoder(SPACE, 16, **request.param)
+    if "point_units" in request.param:
+        encoder.fit_normalisation({name: part.numpy() for name, part in scene(64, seed=1).items()})
+    return encoder.eval()
 
 
 def test_the_order_of_vehicles_does_not_matter(encoder: AttentionEncoder) -> None:
@@ -83,9 +86,36 @@ def test_places_are_those_of_the_paper() -> None:
     np.testing.assert_allclose(positional_encoding(3, 4)[2].numpy(), expected, rtol=1e-5)
 
 
-def test_no_heads_are_refused() -> None:
+def test_settings_that_are_not_possible_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1 of each"):
         AttentionEncoder(SPACE, 16, heads=0)
+    with pytest.raises(ValueError, match="give 0 or more of each"):
+        AttentionEncoder(SPACE, 16, width=-1)
+    with pytest.raises(ValueError, match="point_units=8 needs a set of vehicles"):
+        AttentionEncoder(spaces.Box(-1.0, 1.0, (5, 3), np.float32), 16, point_units=8)
+
+
+# --- points -------------------------------------------------------------------------------------------------------
+
+
+def test_vehicles_are_normalised_without_the_absent_ones() -> None:
+    obs = {name: part.numpy() for name, part in scene(200).items()}
+    obs["vehicles"] = np.where(obs["mask"][..., None] > 0, 5.0 + 3.0 * obs["vehicles"], 99.0).astype(np.float32)
+    encoder = AttentionEncoder(SPACE, 16, point_units=24).fit_normalisation(obs)
+    present = obs["vehicles"][:, :4].reshape(-1, 6)
+    np.testing.assert_allclose(encoder.mean[:6].numpy(), present.mean(0), rtol=1e-4)
+    np.testing.assert_allclose(encoder.deviation[:6].numpy(), present.std(0, ddof=1), rtol=1e-4)
+    np.testing.assert_allclose(encoder.mean[6:].numpy(), obs["ego"].mean(0), atol=1e-5)
+
+
+def test_the_first_layer_begins_as_hinges_at_different_distances() -> None:
+    torch.manual_seed(0)
+    obs = {name: part.numpy() for name, part in scene(200).items()}
+    first = AttentionEncoder(SPACE, 16, point_units=32).fit_normalisation(obs).each[0]
+    distance = first.weight[::8, 0]  # units 0, 8, 16 and 24 bend in the distance
+    kinks = -(first.bias[::8] / distance).detach()
+    assert (distance.abs() > 1.5).all() and (first.weight[::8, 1:].abs() < 0.1).all()
+    assert kinks.unique().numel() == 4 and kinks.abs().max() < 2.5
 
 
 # --- learning -----------------------------------------------------------------------------------------------------
