@@ -2,6 +2,7 @@
 
     $ deeptraffic train distil --teacher champion-solo --encoder conv --obs two-frames -o runs/frames
     $ deeptraffic train distil --preset frames -o runs/hinted              # with hints, an encoder made for roads
+    $ deeptraffic train distil --preset vehicles -o runs/attention         # attention over the set of all vehicles
 
 The teacher observes what it was made for; the student observes what the run configures, through any encoder. In the
 first rounds the teacher acts, then the student; in every state the teacher tells the values of all actions

@@ -270,13 +270,14 @@ def test_hints_that_the_teacher_cannot_give_are_refused(settings: dict[str, Any]
         DistilLearner(distil_config(**{**HINTED, "teacher": "champion-solo", **settings}), True)
 
 
-def test_the_preset_of_frames_is_a_small_network_that_a_policy_file_holds() -> None:
-    config = build_config("distil", preset="frames", settings={"num_envs": 2})
+@pytest.mark.parametrize(("preset", "eye", "hints"), [("frames", "two-frames", True), ("vehicles", "vehicles", False)])
+def test_a_preset_is_a_small_network_that_a_policy_file_holds(preset: str, eye: str, hints: bool) -> None:
+    config = build_config("distil", preset=preset, settings={"num_envs": 2})
     learner = make_learner(config)
-    assert isinstance(learner, DistilLearner) and learner.last_layers is not None
+    assert isinstance(learner, DistilLearner) and (learner.last_layers is not None) == hints
     network = to_policy_network(learner.student, config)
     assert network is not None and network.parameters < 200_000 and network.multiplications < 1_000_000
-    assert preset_of(config.observation) == "two-frames"
+    assert preset_of(config.observation) == eye
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
