@@ -10,7 +10,7 @@ Letters in shapes: N scenes, D features.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from deeptraffic.settings import Settings
-from deeptraffic.sim.rules import MPH_PER_PX, RoadConfig
+from deeptraffic.sim.rules import MPH_PER_PX
 from representation.data.labels import LOOK_AHEAD, best_lane, free_ahead
 from representation.data.recording import Recording, RecordingConfig, observe_runs, record
 from representation.encoder import Encoder, describe_space
@@ -35,52 +35,40 @@ from representation.registry import make_encoder
 DECISIONS = 20  # of each run: consecutive scenes are similar, so more runs help more than longer ones
 SPEED = "ego speed"
 F32 = NDArray[np.float32]
-Facts = dict[str, NDArray[Any]]
+Facts = dict[str, NDArray[Any]]  # by name, (N,) each: classes, or the speed
 
 
-@dataclass(frozen=True)
-class ProbeData:
-    """Scenes to probe: obs, N observations or a dict of them; facts by name, (N,) each: classes, or the speed."""
-
-    obs: Any
-    facts: Facts
-
-
-def probe(
-    encoder: Encoder, runs: int = 200, cache: str | Path | None = None, road: RoadConfig | None = None, first: int = 0
-) -> list[Metric]:
+def probe(encoder: Encoder, runs: int = 200, cache: str | Path | None = None, first: int = 0) -> list[Metric]:
     """Return one metric per fact: ego lane, blocked ahead, best lane (macro-F1), ego speed (RMSE).
 
     Args:
         encoder: its `observed` must be set
         runs: of the training set; a third as many for the test set
         cache: folder of cached recordings
-        road: rules of the recordings
         first: runs of the splits to skip
 
     Observations follow the recorded runs: stacks hold the decisions before. Raises ValueError for an encoder whose
     observation is unknown or of another shape.
     """
-    road = road or RoadConfig()
-    config = RecordingConfig(runs=runs, decisions=DECISIONS, first=first, road=road)
+    config = RecordingConfig(runs=runs, decisions=DECISIONS, first=first)
     test_config = replace(config, split="test", runs=max(5, runs // 3))
-    train, test = (scenes_for(encoder, record(which, cache)) for which in (config, test_config))
-    rows = as_vectors(train.obs)
+    (train, facts), (test, expected) = (scenes_for(encoder, record(each, cache)) for each in (config, test_config))
+    rows = as_vectors(train)
     pca = PCA(min(encoder.features_dim, *rows.shape), svd_solver="randomized", random_state=0).fit(rows)
+    other = random_copy(encoder)
     ways = {
-        "model": (encoder.encode(train.obs), encoder.encode(test.obs)),
-        "PCA of the same size": (pca.transform(rows), pca.transform(as_vectors(test.obs))),
-        "random encoder": _encoded(random_copy(encoder), train, test),
+        "model": (encoder.encode(train), encoder.encode(test)),
+        "PCA of the same size": (pca.transform(rows), pca.transform(as_vectors(test))),
+        "random encoder": (other.encode(train), other.encode(test)),
     }
-    return [_figure(name, ways, train.facts[name], test.facts[name]) for name in train.facts]
+    return [_metric(name, ways, facts[name], expected[name]) for name in facts]
 
 
-def scenes_for(encoder: Encoder, recording: Recording) -> ProbeData:
-    """Return a recording as the encoder's observations, with the facts of each scene."""
-    states = recording.states[:, :-1].ravel()
+def scenes_for(encoder: Encoder, recording: Recording) -> tuple[Any, Facts]:
+    """Return a recording as the encoder's observations, N or a dict of N, with the facts of each scene."""
     obs = _scenes(observe_runs(recording, observed_by(encoder)))
     _check_shape(encoder, obs)
-    return ProbeData(obs, facts_of(recording, states))
+    return obs, facts_of(recording, recording.states[:, :-1].ravel())
 
 
 def facts_of(recording: Recording, states: NDArray[Any]) -> Facts:
@@ -131,7 +119,7 @@ def linear_probe(train: F32, truth: NDArray[Any], test: F32) -> NDArray[Any]:
     return make_pipeline(StandardScaler(), reader).fit(train, truth).predict(test)
 
 
-def _figure(name: str, ways: Mapping[str, tuple[F32, F32]], truth: NDArray[Any], expected: NDArray[Any]) -> Metric:
+def _metric(name: str, ways: Mapping[str, tuple[F32, F32]], truth: NDArray[Any], expected: NDArray[Any]) -> Metric:
     guesses = {way: linear_probe(train, truth, test) for way, (train, test) in ways.items()}
     note = f"linear probe on {len(truth):,} scenes, tested on {len(expected):,} of held-out runs"
     if name == SPEED:
@@ -140,10 +128,6 @@ def _figure(name: str, ways: Mapping[str, tuple[F32, F32]], truth: NDArray[Any],
     classes = int(max(truth.max(), expected.max())) + 1
     values = {way: macro_f1(guess, expected, classes) for way, guess in guesses.items()}
     return Metric(f"probe: {name}, macro-F1", values.pop("model"), values, note=note)
-
-
-def _encoded(encoder: Encoder, train: ProbeData, test: ProbeData) -> tuple[F32, F32]:
-    return encoder.encode(train.obs), encoder.encode(test.obs)
 
 
 def _scenes(seen: Any) -> Any:

@@ -45,7 +45,7 @@ def test_each_fact_is_measured_beside_pca_and_a_random_encoder() -> None:
 
 def test_a_random_twin_has_the_normalisation_but_not_the_weights(driving: Recording) -> None:
     encoder = gaps_encoder()
-    encoder.fit_normalisation(scenes_for(encoder, driving).obs)
+    encoder.fit_normalisation(scenes_for(encoder, driving)[0])
     twin = random_copy(encoder)
     assert twin.offset.tolist() == encoder.offset.tolist()
     assert twin.digest() != encoder.digest()
@@ -55,7 +55,7 @@ def test_a_random_twin_has_the_normalisation_but_not_the_weights(driving: Record
 def test_a_stack_of_frames_shows_the_decisions_before(driving: Recording) -> None:
     encoder = DenseEncoder(spaces.Box(0, 255, (35, 21, 2), np.uint8), 8)
     encoder.observed = {"kind": "two-frames", "height": 35, "width": 21}
-    obs = scenes_for(encoder, driving).obs.reshape(len(driving.states), -1, 35, 21, 2)
+    obs = scenes_for(encoder, driving)[0].reshape(len(driving.states), -1, 35, 21, 2)
     assert np.array_equal(obs[:, 1:, ..., 0], obs[:, :-1, ..., 1])
     assert not np.array_equal(obs[:, 1:, ..., 0], obs[:, 1:, ..., 1])
 
