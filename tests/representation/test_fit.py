@@ -56,6 +56,15 @@ def test_training_is_the_same_each_time_and_another_with_another_seed() -> None:
     assert runs[0] == runs[1] != runs[2]
 
 
+def test_predictions_in_chunks_are_those_of_all_at_once_without_dropout() -> None:
+    model, x = Line().train(), line_data(0, 10)["x"]
+    whole = model.layer(torch.from_numpy(x)).detach().numpy()
+    assert model.in_chunks(lambda x: model.layer(model.dropout(x)), x, size=4) == pytest.approx(whole)
+    both = model.in_chunks(lambda obs, index: model.layer(obs["x"])[:, 0] + index, {"x": x}, np.arange(10), size=3)
+    assert both == pytest.approx(whole[:, 0] + np.arange(10))
+    assert not model.training
+
+
 def test_training_leaves_the_callers_random_numbers_alone() -> None:
     model = Line()
     torch.manual_seed(5)
