@@ -31,7 +31,7 @@ from representation.saved_model import SavedModel
 from representation.weights import read_weights
 
 CHUNK = 512  # observations that a network reads at a time
-OCCUPIED_WEIGHT, SPEED_WEIGHT, LANE_WEIGHT = 4.0, 30.0, 0.3  # of the terms of the loss
+OCCUPIED_WEIGHT, LANE_WEIGHT = 4.0, 0.3  # of the terms of the loss
 
 PERCEPTION_MODELS = {
     "deeptraffic-detector": "representation.paradigms.convolutional.detection:GridDetector",
@@ -44,9 +44,11 @@ class PerceptionModel(SavedModel):
 
     observed: options of the observation that it reads, by name
     row: of the predicted grid in which the ego vehicle's front is
+    speed_weight: of the error of speeds in the loss
     """
 
     row: ClassVar[int]
+    speed_weight: ClassVar[float] = 30.0
     observed: dict[str, Any]
 
     @property
@@ -82,7 +84,7 @@ class PerceptionModel(SavedModel):
         terms = {"cells": functional.binary_cross_entropy_with_logits(predicted[:, 0], truth)}
         error = truth * (predicted[:, 1] - speed / FULL_SPEED).pow(2)
         terms["speed"] = error.sum() / truth.sum().clamp(min=1.0)
-        loss = OCCUPIED_WEIGHT * terms["cells"] + SPEED_WEIGHT * terms["speed"]
+        loss = OCCUPIED_WEIGHT * terms["cells"] + self.speed_weight * terms["speed"]
         if scores is not None:
             terms["lane"] = functional.cross_entropy(scores, lane)
             loss = loss + LANE_WEIGHT * terms["lane"]
@@ -110,19 +112,20 @@ class PerceptionModel(SavedModel):
         return sensor_cells(self.cells(obs), self.sensor, RULES_2018, self.row)
 
 
-def pairs_of_rows(maps: Tensor) -> Tensor:
-    """Return predictions (N, 2, R, L) of maps (N, 4, R / 2, L): two predictions for each of two rows."""
-    return maps.unflatten(1, (2, 2)).permute(0, 2, 3, 1, 4).flatten(2, 3)
+def rows_of_maps(maps: Tensor) -> Tensor:
+    """Return predictions (N, 2, R, L) of maps (N, 2 K, R / K, L): two predictions for each of K rows."""
+    return maps.unflatten(1, (-1, 2)).permute(0, 2, 3, 1, 4).flatten(2, 3)
 
 
-def add_pairs(network: NetworkBuilder, lanes: int) -> None:
-    """Append the layers of a policy file for `pairs_of_rows`: from maps (R / 2, L, 4) to (R, L, 2)."""
-    maps, pairs = len(network.layers), network.shape[0]
-    for start in (0, 2):  # the two rows of each pair one below the other
+def add_rows(network: NetworkBuilder, lanes: int) -> None:
+    """Append the layers of a policy file for `rows_of_maps`: from maps (R / K, L, 2 K) to (R, L, 2)."""
+    maps, (rows, _, predictions), parts = len(network.layers), network.shape, []
+    for start in range(0, predictions, 2):  # the K rows one below the other
         network.add(Slice(start=start, stop=start + 2, inputs=(maps,)))
-        network.add(Reshape(shape=(pairs, 2 * lanes)))
-    network.add(Concat(inputs=(maps + 2, maps + 4)))
-    network.add(Reshape(shape=(2 * pairs, lanes, 2)))
+        network.add(Reshape(shape=(rows, 2 * lanes)))
+        parts.append(len(network.layers))
+    network.add(Concat(inputs=tuple(parts)))
+    network.add(Reshape(shape=(rows * predictions // 2, lanes, 2)))
 
 
 def load_perception(path: str | Path) -> PerceptionModel:

@@ -12,7 +12,7 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from deeptraffic.envs.observations.observation import Observation, Observer, select_env
@@ -81,8 +81,11 @@ def make_observation(value: ObservationLike, **options: Any) -> Observation:
 
 
 def preset_of(observation: Observation) -> str | None:
-    """Return the name of the preset that an observation is; None if it is none."""
-    return next((name for name in PRESETS if make_observation(name) == observation), None)
+    """Return the name of the preset that an observation is, or else that it is a longer stack of; None if of none."""
+    found = next((name for name in PRESETS if make_observation(name) == observation), None)
+    if found is None and getattr(observation, "temporal_window", 0):
+        return preset_of(replace(observation, temporal_window=0))
+    return found
 
 
 def _check_foreign(kind: str, own: list[str], option: str, value: Any) -> None:

@@ -154,8 +154,8 @@ class Denoising(Experiment):
     name, paradigm = "denoising", "autoencoder"
     summary = "Reconstructs the true cells from four decisions of a sensor with misses, ghosts and errors of speed."
     source = "Vincent et al. 2008, doi:10.1145/1390156.1390294"
-    config = FitConfig(epochs=9, batch_size=64, learning_rate=3e-3, learning_rate_end=1e-5, patience=0)
-    runs = {"train": 400, "validation": 15, "test": 60}
+    config = FitConfig(epochs=12, batch_size=64, learning_rate=3e-3, learning_rate_end=1e-5, patience=0)
+    runs = {"train": 1000, "validation": 15, "test": 60}
 
     def run(self, job: TrainingJob) -> ExperimentResult:
         """Train, compare with medians over space and time, and drive with the noisy sensor."""

@@ -24,7 +24,7 @@ from deeptraffic.policies.sensor_layers import SensorCells
 from deeptraffic.policies.torch_export import NetworkBuilder
 from deeptraffic.sim.rules import RULES_2018
 from representation.data.cells import ego_row
-from representation.perception import PerceptionModel, add_pairs, pairs_of_rows
+from representation.perception import PerceptionModel, add_rows, rows_of_maps
 
 LANE_PIXELS = 4  # across a lane; a cell of the road is a row of pixels
 COLOURS, FRAMES = 3, 2
@@ -76,7 +76,7 @@ class GridDetector(PerceptionModel):
         assert images.shape[1:] == (COLOURS * FRAMES, self.shape[0], self.shape[1] * LANE_PIXELS), images.shape
         hidden = self.pixels(with_contrast(images))  # (N, C, R/2, L)
         scores = self.lane(hidden[:, :, SCORED])[:, 0, 0]  # (N, L)
-        return pairs_of_rows(self.across(hidden)), scores
+        return rows_of_maps(self.across(hidden)), scores
 
     def augmented(self, obs: Tensor, occupied: Tensor, speed: Tensor, lane: Tensor) -> tuple[Tensor, ...]:
         """Return scenes, some of them mirrored or recoloured; in evaluation mode unchanged."""
@@ -115,7 +115,7 @@ class GridDetector(PerceptionModel):
         network.module(self.pixels)
         hidden, width = len(network.layers), network.shape[2]
         network.module(self.across)
-        add_pairs(network, lanes)
+        add_rows(network, lanes)
         grid = len(network.layers)
         network.add(Flatten(inputs=(hidden,)))
         network.add(Slice(start=SCORED.start * lanes * width, stop=SCORED.stop * lanes * width))

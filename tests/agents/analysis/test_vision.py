@@ -45,6 +45,11 @@ def test_a_policy_file_of_every_eye_is_known_by_it(tmp_path: Path, preset: str) 
     assert eye_of(load_policy(path), "mine") == preset
 
 
+def test_a_stack_of_what_an_eye_shows_is_the_same_eye(tmp_path: Path) -> None:
+    path = blind_policy(tmp_path / "mine.safetensors", Action.NOTHING, "noisy", temporal_window=3)
+    assert eye_of(load_policy(path), "mine") == "noisy"
+
+
 def test_a_policy_that_sees_by_no_eye_is_refused_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match="gap observes vector with options that are no eye of the benchmark; train a policy with --obs"
