@@ -7,8 +7,8 @@ speeds at both ends of each decision, less that of traffic of the mean speed. Wh
 difference from the mean.
 
 `aligned` computes it in torch; `add_aligned` appends the layers by which a policy file does. None of these multiplies
-two values, so a grid is moved in all possible ways, and gates let one of them through: relu(x + gate) is x for gate 0,
-and 0 for gates of -1 and less, as the values x are 0..1.
+two values, so a grid is moved in all possible ways, each with a gate, which is 0 for the right one and -1 or less for
+all others. As the values x are 0..1, the largest x + gate is the right one.
 
 Letters in shapes: N observations, T grids of each, H rows and W columns of the sensor, C channels.
 """
@@ -198,8 +198,7 @@ def _add_chosen(
     network.add(Reshape(shape=(len(moves), 1)))
     network.add(Dense(outputs=size, bias=False), {"weight": np.ones((size, 1), np.float32)})
     network.add(Add(inputs=(slices, len(network.layers))))
-    network.add(Relu())
-    network.add(SetPool(mode="sum"))
+    network.add(SetPool(mode="max"))
 
 
 def _add_margins(network: NetworkBuilder, before: int, after: int) -> None:
