@@ -12,7 +12,7 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, fields
 from typing import Any
 
 from deeptraffic.envs.observations.observation import Observation, Observer, select_env
@@ -83,8 +83,9 @@ def make_observation(value: ObservationLike, **options: Any) -> Observation:
 def preset_of(observation: Observation) -> str | None:
     """Return the name of the preset that an observation is, or else that it is a longer stack of; None if of none."""
     found = next((name for name in PRESETS if make_observation(name) == observation), None)
-    if found is None and getattr(observation, "temporal_window", 0):
-        return preset_of(replace(observation, temporal_window=0))
+    options = asdict(observation)
+    if found is None and options.get("temporal_window"):
+        return preset_of(make_observation({**options, "temporal_window": 0}))
     return found
 
 
