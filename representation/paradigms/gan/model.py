@@ -35,7 +35,7 @@ from representation.fit import Batch
 from representation.layouts import as_image, image_shape
 from representation.saved_model import SavedModel
 
-NOISE, HALVINGS = 32, 2  # Z; how often the generator doubles an image's height and the discriminator halves it
+NOISE = 32  # Z
 LIPSCHITZ = 4.0  # of D: at 1 it is hardly sensitive to one additional vehicle
 CLASS_GAIN = 10.0  # scale of D's class embedding
 INSTANCE_NOISE = 0.1  # standard deviation of the noise on the discriminator's input
