@@ -160,9 +160,8 @@ class Denoising(Experiment):
     def run(self, job: TrainingJob) -> ExperimentResult:
         """Train, compare with medians over space and time, and drive with the noisy sensor."""
         train, validation, test = (noisy_scenes(job, split, runs) for split, runs in self.runs.items())
-        model = job.new(GridDenoiser)
-        job.fit("denoising", model, denoising_arrays(*train), denoising_arrays(*validation), self.config)
-        model.save(job.folder / DENOISER)
+        arrays = denoising_arrays(*train), denoising_arrays(*validation)
+        model = job.train(GridDenoiser, *arrays, self.config, DENOISER)
         size = max(
             FILTERS, key=lambda size: occupancy_iou(median_filtered(present(validation[0]), size), validation[1])
         )

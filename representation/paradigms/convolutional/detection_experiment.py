@@ -82,9 +82,7 @@ class ConvDetection(Experiment):
         """Train, compare cells with the truth on held-out runs, and drive on the reporting seeds."""
         train, validation = (record_scenes(job, split, self.runs[split]) for split in ("train", "validation"))
         test = {styles: record_scenes(job, "test", self.runs["test"], styles) for styles in (SEEN, UNSEEN)}
-        detector = job.new(GridDetector)
-        job.fit("detector", detector, train.arrays(), validation.arrays(), self.config)
-        detector.save(job.folder / WEIGHTS)
+        detector = job.train(GridDetector, train.arrays(), validation.arrays(), self.config, WEIGHTS)
         found = {styles: detector.cells(scenes.images) for styles, scenes in test.items()}
         metrics = self._cell_metrics(train, test, found) + self._driving_metrics(job, detector)
         path = job.folder / "conv-detection.png"
