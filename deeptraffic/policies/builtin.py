@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from deeptraffic.policies.base import Policy, RunLoop
 from deeptraffic.policies.gap import choose_gaps
 from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.random import GOLDEN, mix
 from deeptraffic.sim.rules import CONTESTS, Action, Sensor
 from deeptraffic.sim.runs import Runs, next_decision
 from deeptraffic.sim.state import F64, I64, NOBODY
@@ -65,14 +66,6 @@ class ConstantPolicy(Policy):
 
 
 @compiled
-def mix(z: np.uint64) -> np.uint64:
-    """SplitMix64's finaliser (Steele, Lea and Flood, OOPSLA 2014): near inputs, far outputs."""
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-@compiled
 def open_streams(seed: int, streams: U64, rows: I64) -> None:
     """Start the stream of each agent by hashing the seed and its index."""
     for k in range(rows.size):
@@ -83,7 +76,7 @@ def open_streams(seed: int, streams: U64, rows: I64) -> None:
 def draw_actions(streams: U64, rows: I64, out: I64) -> None:
     """Draw one of the five actions for each agent from its own SplitMix64 stream."""
     for k in range(rows.size):
-        streams[rows[k]] += np.uint64(0x9E3779B97F4A7C15)
+        streams[rows[k]] += GOLDEN
         out[k] = np.int64(mix(streams[rows[k]]) % np.uint64(ACTIONS))
 
 

@@ -19,13 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.policies.base import EnvObservation, Policy, RunLoop
-from deeptraffic.policies.builtin import mix
 from deeptraffic.policies.exponential import exp
 from deeptraffic.policies.network import Net, Network, Program, forward
 from deeptraffic.settings import check_integer, check_real
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.observation import observation_size, sense
-from deeptraffic.sim.random import run_keys
+from deeptraffic.sim.random import GOLDEN, mix, run_keys
 from deeptraffic.sim.rules import Action, Sensor
 from deeptraffic.sim.runs import Runs, is_open, next_decision
 from deeptraffic.sim.state import F64, I64, NOBODY
@@ -50,7 +49,7 @@ def stream_start(key: np.uint64, stream: int) -> np.uint64:
 @compiled
 def nth_uniform(start: np.uint64, n: int) -> float:
     """Return draw n of the SplitMix64 stream that starts in this state, in [0, 1)."""
-    return np.float64(mix(start + np.uint64(n) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(11)) * 2.0**-53
+    return np.float64(mix(start + np.uint64(n) * GOLDEN) >> np.uint64(11)) * 2.0**-53
 
 
 @compiled

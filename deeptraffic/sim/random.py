@@ -19,7 +19,7 @@ MAX_JUMP = 200
 # JUMP[k] = MULTIPLIER**k mod MODULUS: state * JUMP[k] mod MODULUS is the state k draws ahead.
 JUMP = np.array([pow(MULTIPLIER, k, MODULUS) for k in range(MAX_JUMP + 1)], np.uint32)
 
-_MASK64 = (1 << 64) - 1
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 divided by the golden ratio: the step of SplitMix64's state
 
 
 @compiled
@@ -47,21 +47,24 @@ def seed_stream(seed: int) -> int:
     return state if state > 0 else state + MODULUS - 1
 
 
+@compiled
+def mix(z: np.uint64) -> np.uint64:
+    """Return the output of SplitMix64 in state z."""
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@compiled
 def open_run_streams(seed: int) -> tuple[int, int]:
     """Hash an open run's seed into (state of the stream before construction, reset number), both in 1..2147483646.
 
     SplitMix64 with the seed as its state, two outputs. The game's own reset numbers 1, 2, 3, ... would give every
     fresh program the same traffic factors, so an open run draws the stream too.
     """
-    state = seed & _MASK64
-    values = []
-    for _ in range(2):
-        state = (state + 0x9E3779B97F4A7C15) & _MASK64
-        z = state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK64
-        values.append(1 + (z ^ (z >> 31)) % (MODULUS - 1))
-    return values[0], values[1]
+    first = np.uint64(seed) + GOLDEN
+    span = np.uint64(MODULUS - 1)
+    return np.int64(mix(first) % span) + 1, np.int64(mix(first + GOLDEN) % span) + 1
 
 
 def run_keys(starts: NDArray[np.int64]) -> NDArray[np.uint64]:

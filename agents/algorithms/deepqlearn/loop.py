@@ -21,11 +21,11 @@ from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import FOREVER
 from deeptraffic.sim.kernel import drive
 from deeptraffic.sim.observation import sense
+from deeptraffic.sim.random import GOLDEN, mix
 from deeptraffic.sim.rules import Action, Sensor
 from deeptraffic.sim.state import F64, I64, NOBODY, Games
 
 NUM_ACTIONS = len(Action)
-GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
 OLD, NEW = 0, 1  # the network's last two inputs, their actions and rewards
 
 
@@ -73,12 +73,8 @@ TALLY = np.dtype([("rng", "u8"), *((name, "i8") for name in COUNTS), *((name, "f
 @compiled
 def draw_uniform(tally: Any) -> float:
     """Return a number in [0, 1) with 53 random bits."""
-    tally.rng += GOLDEN_GAMMA
-    z = tally.rng
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z = z ^ (z >> np.uint64(31))
-    return np.float64(z >> np.uint64(11)) * 2.0**-53
+    tally.rng += GOLDEN
+    return np.float64(mix(tally.rng) >> np.uint64(11)) * 2.0**-53
 
 
 @compiled

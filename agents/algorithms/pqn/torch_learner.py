@@ -33,55 +33,17 @@ from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from agents.algorithm import NetworkConfig
-from agents.algorithms.ppo import check_batch
+from agents.algorithms.pqn.config import PQNConfig
 from agents.exploration import PerEnvExploration, explore
 from agents.export import Weights
 from agents.rounds import RoundLearner
-from agents.sb3 import PARTS, SB3Algorithm, arrays, dense_weights, lane_weights
-from deeptraffic.settings import boolean, choice, integer, real
+from agents.sb3 import PARTS, arrays, dense_weights, lane_weights
 
 if TYPE_CHECKING:
-    from agents.config import TrainConfig
+    pass
 
 Info = dict[str, Any]
 Obs = Tensor | dict[str, Tensor]
-
-# --- hyperparameters ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class PQNConfig(NetworkConfig):
-    """Hyperparameters of PQN.
-
-    max_grad_norm, activation: as in `NetworkConfig`, with this algorithm's own defaults
-    n_steps: decisions of each env between two updates
-    batch_size: decisions of one gradient step
-    n_epochs: passes over a rollout
-    q_lambda: weight of longer returns, 0 for one step, 1 for all n_steps
-    exploration_initial_eps, exploration_final_eps: probability of a random action, at the start and later
-    exploration_fraction: fraction of training over which it falls linearly from the one to the other
-    layer_norm: whether hidden layers are normalised; the original game's file format cannot hold that
-    dueling: whether the network's head is a value plus advantages
-    """
-
-    max_grad_norm: float = real(10.0, 1e-6, 1e6)
-    activation: str = choice("relu", "tanh", "relu")
-    n_steps: int = integer(8, 1, 4096)
-    batch_size: int = integer(128, 2, 1_000_000)
-    n_epochs: int = integer(4, 1, 100)
-    q_lambda: float = real(0.65, 0.0, 1.0)
-    exploration_initial_eps: float = real(1.0, 0.0, 1.0)
-    exploration_final_eps: float = real(0.05, 0.0, 1.0)
-    exploration_fraction: float = real(0.3, 0.001, 1.0)
-    layer_norm: bool = boolean(True)
-    dueling: bool = boolean(False)
-
-    def check_run(self, run: "TrainConfig") -> None:
-        """Raise ValueError if a rollout holds less than a batch."""
-        super().check_run(run)
-        check_batch(run, self.n_steps, self.batch_size)
-
 
 # --- network ------------------------------------------------------------------------------------------------------
 
@@ -408,6 +370,3 @@ def weights(model: PQN) -> Weights:
             last = getattr(policy.value, part) + last - last.mean(0, keepdim=True)
         found |= arrays({f"{head}.{part}": last})
     return found | lane_weights(policy)
-
-
-ALGORITHM = SB3Algorithm(config=PQNConfig, make=make, weights=weights, defaults={"num_envs": 128})

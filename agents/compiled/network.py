@@ -1,0 +1,411 @@
+"""Compiled network of dense layers: forward pass, gradients, and the step of an optimiser, in single precision.
+
+A layer is dense, then optionally normalised (Ba et al. 2016, arXiv:1607.06450), then activated. Its weights are a part
+of one array of all parameters; a table of layers says where. Samples are the inner loop of everything, at most `TILE`
+at a time, so that a vector unit computes several of them at once and all values stay in the cache.
+
+    >>> net = new_network(sizes=(42, 64, 64, 5), activation="relu", layer_norm=True)
+    >>> tape = new_tape(net)
+    >>> tape.values[:42, :3] = obs.T                       # obs (3, 42)
+    >>> forward(net, tape, 3)
+    >>> tape.values[net.layers[-1, TO] :, :3]              # (5, 3) outputs
+"""
+
+import math
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.export import Weights
+from deeptraffic.sim.compiled import learner_compiled
+from deeptraffic.sim.state import I64
+
+F32 = NDArray[np.float32]
+
+TILE = 128  # samples that are computed together
+NORM_EPSILON = 1e-5  # torch's
+
+# columns of the table of layers: sizes; whether it is normalised; activation; first of its weights (then come biases,
+# scales and shifts) among the parameters; rows of its input, its normalised sums and its output among the values
+INPUTS, OUTPUTS, NORM, ACTIVATION, WEIGHTS, FROM, SUMS, TO = range(8)
+LINEAR, RELU, TANH = range(3)
+ACTIVATIONS = {"relu": RELU, "tanh": TANH}
+
+
+class CompiledNet(NamedTuple):
+    """A network of L layers with P parameters.
+
+    layers: (L, 8) int64, see above
+    params: (P,) float32 per layer weights (outputs, inputs), biases, and if normalised scales and shifts
+    """
+
+    layers: I64
+    params: F32
+
+
+class Tape(NamedTuple):
+    """Values and derivatives of up to `TILE` samples, R rows in all layers.
+
+    values: (R, TILE) float32, the network's inputs in the first rows, its outputs in the last
+    deltas: (R, TILE) float32 derivatives of the loss by the values
+    rates: (L, TILE) float32 1 / standard deviation of each normalised layer
+    gradient: (P,) float32 summed over samples
+    """
+
+    values: F32
+    deltas: F32
+    rates: F32
+    gradient: F32
+
+
+def new_network(sizes: tuple[int, ...], activation: str, layer_norm: bool) -> CompiledNet:
+    """Return a network of zeros with these numbers of inputs, of each hidden layer's units, and of outputs."""
+    rows, place, row = [], 0, sizes[0]
+    for k, (inputs, outputs) in enumerate(pairwise(sizes)):
+        is_last = k == len(sizes) - 2
+        norm = layer_norm and not is_last
+        kind = LINEAR if is_last else ACTIVATIONS[activation]
+        rows.append([inputs, outputs, norm, kind, place, row - inputs, row, row + outputs if norm else row])
+        place += outputs * (inputs + 1 + 2 * norm)
+        row += outputs * (1 + norm)
+    return CompiledNet(np.array(rows, np.int64), np.zeros(place, np.float32))
+
+
+def new_tape(net: CompiledNet) -> Tape:
+    """Return a tape for a network."""
+    last = net.layers[-1]
+    values = np.zeros((last[TO] + last[OUTPUTS], TILE), np.float32)
+    rates = np.zeros((len(net.layers), TILE), np.float32)
+    return Tape(values, np.zeros_like(values), rates, np.zeros_like(net.params))
+
+
+def layer_params(net: CompiledNet, params: F32 | None = None) -> list[dict[str, F32]]:
+    """Return views of each layer's parts, "weight" and "bias", and of a normalised one "norm_weight" and "norm_bias".
+
+    params: (P,) that they are views of; None for the network's own
+    """
+    flat, found = net.params if params is None else params, []
+    for row in net.layers:
+        inputs, outputs, at = row[INPUTS], row[OUTPUTS], row[WEIGHTS] + row[INPUTS] * row[OUTPUTS]
+        names = ("bias", "norm_weight", "norm_bias") if row[NORM] else ("bias",)
+        parts = {"weight": flat[row[WEIGHTS] : at].reshape(outputs, inputs)}
+        found.append(parts | {name: flat[at + k * outputs : at + (k + 1) * outputs] for k, name in enumerate(names)})
+    return found
+
+
+def initialise(net: CompiledNet, rng: np.random.Generator) -> None:
+    """Draw weights and biases uniformly in +-1 / sqrt(inputs), as torch does; scales are 1 and shifts 0."""
+    for row, parts in zip(net.layers, layer_params(net), strict=True):
+        bound = 1.0 / math.sqrt(row[INPUTS])
+        for name in ("weight", "bias"):
+            parts[name][:] = rng.uniform(-bound, bound, parts[name].shape)
+        if row[NORM]:
+            parts["norm_weight"][:], parts["norm_bias"][:] = 1.0, 0.0
+
+
+def network_weights(net: CompiledNet) -> Weights:
+    """Return copies of the parameters as `agents.export.to_network` reads them: `k.weight`, `k.bias`, `k.norm_*`."""
+    layers = enumerate(layer_params(net))
+    return {f"{k}.{name}": array.copy() for k, parts in layers for name, array in parts.items()}
+
+
+# --- forward ----------------------------------------------------------------------------------------------------------
+
+
+@learner_compiled
+def forward(net: CompiledNet, tape: Tape, samples: int) -> None:
+    """Compute all layers for the samples whose inputs are in the first rows of the tape's values."""
+    for k in range(net.layers.shape[0]):
+        layer, values = net.layers[k], tape.values
+        inputs, outputs = layer[INPUTS], layer[OUTPUTS]
+        bias = layer[WEIGHTS] + inputs * outputs
+        weights = net.params[layer[WEIGHTS] : bias].reshape(outputs, inputs)
+        sums, out = values[layer[SUMS] : layer[SUMS] + outputs], values[layer[TO] : layer[TO] + outputs]
+        multiply(weights, net.params[bias:], values[layer[FROM] :], sums, samples)
+        if layer[NORM]:
+            normalise(net.params[bias + outputs :], sums, out, tape.rates[k], samples)
+        activate(layer[ACTIVATION], out, samples)
+
+
+@learner_compiled
+def multiply(weights: F32, bias: F32, x: F32, y: F32, samples: int) -> None:
+    """Write weights (O, K) times x (K, S), plus bias (O,), to y (O, S): four outputs and two inputs at a time."""
+    outputs, inputs = weights.shape
+    for o in range(0, outputs - 3, 4):
+        y0, y1, y2, y3 = y[o], y[o + 1], y[o + 2], y[o + 3]
+        for s in range(samples):
+            y0[s], y1[s], y2[s], y3[s] = bias[o], bias[o + 1], bias[o + 2], bias[o + 3]
+        for k in range(0, inputs - 1, 2):
+            x0, x1 = x[k], x[k + 1]
+            a0, a1, a2, a3 = weights[o, k], weights[o + 1, k], weights[o + 2, k], weights[o + 3, k]
+            b0, b1, b2, b3 = weights[o, k + 1], weights[o + 1, k + 1], weights[o + 2, k + 1], weights[o + 3, k + 1]
+            for s in range(samples):
+                u, v = x0[s], x1[s]
+                y0[s] += a0 * u + b0 * v
+                y1[s] += a1 * u + b1 * v
+                y2[s] += a2 * u + b2 * v
+                y3[s] += a3 * u + b3 * v
+        if inputs % 2:
+            for p in range(o, o + 4):
+                add_scaled(weights[p, inputs - 1], x[inputs - 1], y[p], samples)
+    for o in range(outputs - outputs % 4, outputs):
+        y[o, :samples] = bias[o]
+        for k in range(inputs):
+            add_scaled(weights[o, k], x[k], y[o], samples)
+
+
+@learner_compiled
+def add_scaled(factor: float, x: F32, y: F32, samples: int) -> None:
+    """Add factor * x to y, both (S,)."""
+    for s in range(samples):
+        y[s] += factor * x[s]
+
+
+@learner_compiled
+def normalise(scales: F32, x: F32, y: F32, rate: F32, samples: int) -> None:
+    """Normalise each sample of x (O, S) in place; write scale * x + shift to y and 1 / deviation to rate (S,).
+
+    scales: (O,) scales, then as many shifts
+    """
+    outputs = x.shape[0]
+    mean, square = np.zeros(TILE, np.float32), np.zeros(TILE, np.float32)
+    for o in range(outputs):
+        for s in range(samples):
+            mean[s] += x[o, s]
+    share = np.float32(1.0) / np.float32(outputs)
+    for s in range(samples):
+        mean[s] *= share
+    for o in range(outputs):
+        for s in range(samples):
+            x[o, s] -= mean[s]
+            square[s] += x[o, s] * x[o, s]
+    for s in range(samples):
+        rate[s] = np.float32(1.0) / np.sqrt(square[s] * share + np.float32(NORM_EPSILON))
+    for o in range(outputs):
+        scale, shift = scales[o], scales[outputs + o]
+        for s in range(samples):
+            x[o, s] *= rate[s]
+            y[o, s] = scale * x[o, s] + shift
+
+
+@learner_compiled
+def activate(kind: int, y: F32, samples: int) -> None:
+    """Apply the activation to y (O, S) in place."""
+    for o in range(y.shape[0]):
+        if kind == RELU:
+            for s in range(samples):
+                y[o, s] = max(y[o, s], np.float32(0.0))
+        elif kind == TANH:
+            for s in range(samples):
+                y[o, s] = np.tanh(y[o, s])
+
+
+# --- gradients --------------------------------------------------------------------------------------------------------
+
+
+@learner_compiled
+def backward(net: CompiledNet, tape: Tape, samples: int) -> None:
+    """Add the gradients of the samples of the last `forward` to the tape's.
+
+    The derivatives of the loss by the network's outputs are in the last rows of the tape's deltas.
+    """
+    for k in range(net.layers.shape[0] - 1, -1, -1):
+        layer, deltas = net.layers[k], tape.deltas
+        inputs, outputs = layer[INPUTS], layer[OUTPUTS]
+        bias = layer[WEIGHTS] + inputs * outputs
+        weights, gradient = net.params[layer[WEIGHTS] : bias], tape.gradient
+        out, sums = deltas[layer[TO] : layer[TO] + outputs], deltas[layer[SUMS] : layer[SUMS] + outputs]
+        activate_backward(layer[ACTIVATION], tape.values[layer[TO] :], out, samples)
+        if layer[NORM]:
+            x, scales = tape.values[layer[SUMS] :], bias + outputs
+            normalise_backward(net.params[scales:], x, tape.rates[k], out, sums, gradient[scales:], samples)
+        add_products(
+            sums, tape.values[layer[FROM] :], gradient[layer[WEIGHTS] : bias].reshape(outputs, inputs), samples
+        )
+        for o in range(outputs):
+            total = np.float32(0.0)
+            for s in range(samples):
+                total += sums[o, s]
+            gradient[bias + o] += total
+        if k > 0:
+            below = deltas[layer[FROM] : layer[FROM] + inputs]
+            multiply_transposed(weights.reshape(outputs, inputs), sums, below, samples)
+
+
+@learner_compiled
+def activate_backward(kind: int, y: F32, delta: F32, samples: int) -> None:
+    """Multiply delta (O, S) by the activation's derivative where its value is y."""
+    for o in range(delta.shape[0]):
+        if kind == RELU:
+            for s in range(samples):
+                delta[o, s] = delta[o, s] if y[o, s] > np.float32(0.0) else np.float32(0.0)
+        elif kind == TANH:
+            for s in range(samples):
+                delta[o, s] *= np.float32(1.0) - y[o, s] * y[o, s]
+
+
+@learner_compiled
+def normalise_backward(scales: F32, x: F32, rate: F32, delta: F32, below: F32, gradient: F32, samples: int) -> None:
+    """Write the derivatives by a normalisation's inputs to below (O, S), given those by its outputs, delta (O, S).
+
+    x: (O, S) normalised values; gradient: of scales and shifts, which is added to
+    """
+    outputs = delta.shape[0]
+    mean, product = np.zeros(TILE, np.float32), np.zeros(TILE, np.float32)
+    for o in range(outputs):
+        d, value, result, scale = delta[o], x[o], below[o], scales[o]
+        by_scale, by_shift = np.float32(0.0), np.float32(0.0)
+        for s in range(samples):
+            by_scale += d[s] * value[s]
+            by_shift += d[s]
+        gradient[o] += by_scale
+        gradient[outputs + o] += by_shift
+        for s in range(samples):
+            result[s] = scale * d[s]
+        for s in range(samples):
+            mean[s] += result[s]
+        for s in range(samples):
+            product[s] += result[s] * value[s]
+    share = np.float32(1.0) / np.float32(outputs)
+    for s in range(samples):
+        mean[s] *= share
+        product[s] *= share
+    for o in range(outputs):
+        value, result = x[o], below[o]
+        for s in range(samples):
+            result[s] = rate[s] * (result[s] - mean[s] - value[s] * product[s])
+
+
+@learner_compiled
+def add_products(delta: F32, x: F32, gradient: F32, samples: int) -> None:
+    """Add delta (O, S) times x (K, S) transposed to gradient (O, K): four rows and two columns at a time."""
+    outputs, inputs = gradient.shape
+    for o in range(0, outputs - 3, 4):
+        d0, d1, d2, d3 = delta[o], delta[o + 1], delta[o + 2], delta[o + 3]
+        for k in range(0, inputs - 1, 2):
+            x0, x1 = x[k], x[k + 1]
+            a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = np.float32(0.0)
+            for s in range(samples):
+                a0 += d0[s] * x0[s]
+                a1 += d1[s] * x0[s]
+                a2 += d2[s] * x0[s]
+                a3 += d3[s] * x0[s]
+                b0 += d0[s] * x1[s]
+                b1 += d1[s] * x1[s]
+                b2 += d2[s] * x1[s]
+                b3 += d3[s] * x1[s]
+            gradient[o, k] += a0
+            gradient[o + 1, k] += a1
+            gradient[o + 2, k] += a2
+            gradient[o + 3, k] += a3
+            gradient[o, k + 1] += b0
+            gradient[o + 1, k + 1] += b1
+            gradient[o + 2, k + 1] += b2
+            gradient[o + 3, k + 1] += b3
+        if inputs % 2:
+            for p in range(o, o + 4):
+                gradient[p, inputs - 1] += dot(delta[p], x[inputs - 1], samples)
+    for o in range(outputs - outputs % 4, outputs):
+        for k in range(inputs):
+            gradient[o, k] += dot(delta[o], x[k], samples)
+
+
+@learner_compiled
+def dot(x: F32, y: F32, samples: int) -> float:
+    """Return the sum of products of x and y, both (S,)."""
+    total = np.float32(0.0)
+    for s in range(samples):
+        total += x[s] * y[s]
+    return total
+
+
+@learner_compiled
+def multiply_transposed(weights: F32, delta: F32, below: F32, samples: int) -> None:
+    """Write weights (O, K), transposed, times delta (O, S) to below (K, S): two outputs and four inputs at a time."""
+    outputs, inputs = weights.shape
+    for k in range(0, inputs - 3, 4):
+        y0, y1, y2, y3 = below[k], below[k + 1], below[k + 2], below[k + 3]
+        below[k : k + 4, :samples] = np.float32(0.0)
+        for o in range(0, outputs - 1, 2):
+            d0, d1 = delta[o], delta[o + 1]
+            a0, a1, a2, a3 = weights[o, k], weights[o, k + 1], weights[o, k + 2], weights[o, k + 3]
+            b0, b1, b2, b3 = weights[o + 1, k], weights[o + 1, k + 1], weights[o + 1, k + 2], weights[o + 1, k + 3]
+            for s in range(samples):
+                u, v = d0[s], d1[s]
+                y0[s] += a0 * u + b0 * v
+                y1[s] += a1 * u + b1 * v
+                y2[s] += a2 * u + b2 * v
+                y3[s] += a3 * u + b3 * v
+        if outputs % 2:
+            for p in range(k, k + 4):
+                add_scaled(weights[outputs - 1, p], delta[outputs - 1], below[p], samples)
+    for k in range(inputs - inputs % 4, inputs):
+        below[k, :samples] = np.float32(0.0)
+        for o in range(outputs):
+            add_scaled(weights[o, k], delta[o], below[k], samples)
+
+
+# --- optimisers -------------------------------------------------------------------------------------------------------
+
+
+class Moments(NamedTuple):
+    """State of an Adam optimiser for P parameters.
+
+    mean, square: (P,) float32 moving averages of the gradient and of its square
+    steps: (1,) int64 taken
+    """
+
+    mean: F32
+    square: F32
+    steps: I64
+
+
+def new_moments(net: CompiledNet) -> Moments:
+    """Return the state of an optimiser that has taken no step."""
+    return Moments(np.zeros_like(net.params), np.zeros_like(net.params), np.zeros(1, np.int64))
+
+
+BETA1, BETA2 = 0.9, 0.999
+
+
+@learner_compiled
+def clip(gradient: F32, max_norm: float) -> None:
+    """Scale a gradient (P,) down to a Euclidean norm of at most max_norm, as torch's `clip_grad_norm_`."""
+    total = 0.0
+    for j in range(gradient.size):
+        total += gradient[j] * gradient[j]
+    factor = np.float32(min(1.0, max_norm / (math.sqrt(total) + 1e-6)))
+    for j in range(gradient.size):
+        gradient[j] *= factor
+
+
+@learner_compiled
+def adam_step(params: F32, gradient: F32, moments: Moments, rate: float, epsilon: float, rectified: bool) -> None:
+    """Take a step of Adam (Kingma and Ba 2015, arXiv:1412.6980) or RAdam (Liu et al. 2020, arXiv:1908.03265).
+
+    rate: learning rate; epsilon: added to the root of the mean square; the gradient (P,) is set to zero
+    """
+    moments.steps[0] += 1
+    t = moments.steps[0]
+    left1, left2 = 1.0 - BETA1**t, 1.0 - BETA2**t
+    rate, root, adapts = rate / left1, math.sqrt(left2), True
+    if rectified:
+        longest = 2.0 / (1.0 - BETA2) - 1.0
+        length = longest - 2.0 * t * BETA2**t / left2
+        adapts = length > 5.0
+        if adapts:
+            rate *= math.sqrt((length - 4.0) * (length - 2.0) * longest / ((longest - 4.0) * (longest - 2.0) * length))
+    factor, scale, small = np.float32(rate), np.float32(1.0 / root), np.float32(epsilon)
+    if rectified:  # torch's RAdam adds epsilon before it corrects the bias
+        factor, scale, small = np.float32(rate * (root if adapts else 1.0)), np.float32(1.0), np.float32(epsilon)
+    keep1, keep2, new1, new2 = np.float32(BETA1), np.float32(BETA2), np.float32(1.0 - BETA1), np.float32(1.0 - BETA2)
+    mean, square = moments.mean, moments.square
+    for j in range(params.size):
+        g = gradient[j]
+        mean[j] = keep1 * mean[j] + new1 * g
+        square[j] = keep2 * square[j] + new2 * g * g
+        divisor = np.sqrt(square[j]) * scale + small if adapts else np.float32(1.0)
+        params[j] -= factor * mean[j] / divisor
+        gradient[j] = np.float32(0.0)
