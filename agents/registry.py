@@ -1,7 +1,7 @@
 """Registry of algorithms: name, kind and summary of each; a module is imported only when its algorithm is loaded.
 
-    >>> ALGORITHMS["ppo"].load().config                  # imports agents/algorithms/ppo.py, and torch with it
-    <class 'agents.algorithms.ppo.PPOConfig'>
+    >>> ALGORITHMS["ppo"].load().config                  # imports agents/algorithms/ppo, and torch with it
+    <class 'agents.algorithms.ppo.config.PPOConfig'>
 
 To add an algorithm, write `agents/algorithms/NAME.py` with an `ALGORITHM` (`agents.algorithm.Algorithm`), and one line
 here: `deeptraffic train`, its help, presets, sweeps and tests take it from this list.

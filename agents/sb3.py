@@ -22,6 +22,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from torch import Tensor, nn
 
 from agents.algorithm import Algorithm, Learner, NetworkConfig, Notes
+from agents.compiled.config import CompiledConfig
 from agents.config import TrainConfig
 from agents.export import TORCH, TrainedPolicy, Weights, reads_cells
 from agents.lane_network import LaneFeatures
@@ -118,6 +119,7 @@ class SB3Algorithm(Algorithm):
     make: (hyperparameters, env, common) -> model; `common` are the keyword arguments that SB3's algorithms share
     weights: model -> weights of the acting network over the sensor's cells: `k.weight`, `k.bias` of dense layers
         k = 0, 1, ..., and whatever else `agents.export.to_network` reads
+    compiled: run -> a learner without torch, for the runs that it can train (`agents.compiled.config`)
     initialise: (model, policy) -> None: initialises a new model's network from a policy
     is_recurrent: whether the network is recurrent, which no policy file can hold
     plays_team: road -> whether the learner decides for every agent (`agents.team_env.TeamVecEnv`)
@@ -127,6 +129,7 @@ class SB3Algorithm(Algorithm):
 
     make: Callable[[Any, DeepTrafficVecEnv, dict[str, Any]], BaseAlgorithm]
     weights: Callable[[Any], Weights]
+    compiled: Callable[[TrainConfig], Learner] | None = None
     initialise: Callable[[Any, Any], None] | None = None
     is_recurrent: bool = False
     plays_team: Callable[[RoadConfig], bool] = lambda road: False
@@ -135,6 +138,9 @@ class SB3Algorithm(Algorithm):
 
     def learner(self, config: TrainConfig, init_policy: Policy | None, is_new: bool) -> Learner:
         """Return a learner for a run; see `Algorithm.learner`."""
+        agent = config.agent
+        if self.compiled and isinstance(agent, CompiledConfig) and agent.is_compiled(config):
+            return self.compiled(config)
         env = make_vec_env(config)
         return SB3Learner(config, self, env, self.model(config, env, init_policy, is_new))
 

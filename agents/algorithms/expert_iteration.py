@@ -34,7 +34,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from agents.algorithm import NetworkConfig
-from agents.algorithms.pqn import lambda_returns
+from agents.algorithms.pqn.torch_learner import lambda_returns
 from agents.exploration import explore
 from agents.export import Weights
 from agents.lane_network import CANDIDATES, MIRRORED, LanePolicy, load_lane_network, mirror_cells

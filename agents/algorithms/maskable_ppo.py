@@ -9,7 +9,7 @@ from typing import Any
 
 from sb3_contrib import MaskablePPO
 
-from agents.algorithms.ppo import ClippedConfig
+from agents.algorithms.ppo.config import ClippedConfig
 from agents.sb3 import SB3Algorithm, actor_weights
 
 

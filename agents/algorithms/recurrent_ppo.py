@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sb3_contrib import RecurrentPPO
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 
-from agents.algorithms.ppo import ClippedConfig
+from agents.algorithms.ppo.config import ClippedConfig
 from agents.sb3 import SB3Algorithm, actor_weights
 from deeptraffic.settings import integer
 

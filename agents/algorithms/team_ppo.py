@@ -33,7 +33,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.algorithms.ppo import CriticWarmupPPO, PPOConfig, initialise
+from agents.algorithms.ppo.config import WarmStartConfig
+from agents.algorithms.ppo.torch_learner import CriticWarmupPPO, initialise
 from agents.sb3 import SB3Algorithm, actor_weights
 from agents.team_env import TeamVecEnv, deciding_agents
 from deeptraffic.settings import real
@@ -47,8 +48,8 @@ Dones = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class TeamPPOConfig(PPOConfig):
-    """Hyperparameters of PPO for a team, see `PPOConfig`.
+class TeamPPOConfig(WarmStartConfig):
+    """Hyperparameters of PPO for a team, see `WarmStartConfig`.
 
     n_steps, batch_size, ...: as for PPO; every deciding agent of an env decides in each of its n_steps rounds
     team_weight: weight of the team's mean speed in an agent's reward; the rest is its own

@@ -25,6 +25,7 @@ from deeptraffic.sim.state import I64
 F32 = NDArray[np.float32]
 
 TILE = 128  # samples that are computed together
+WHOLE = 64  # samples that fill the registers of any vector unit, unrolled four times
 NORM_EPSILON = 1e-5  # torch's
 
 # columns of the table of layers: sizes; whether it is normalised; activation; first of its weights (then come biases,
@@ -105,10 +106,32 @@ def initialise(net: CompiledNet, rng: np.random.Generator) -> None:
             parts["norm_weight"][:], parts["norm_bias"][:] = 1.0, 0.0
 
 
+def initialise_orthogonal(net: CompiledNet, rng: np.random.Generator, gain: float, last_gain: float) -> None:
+    """Draw orthogonal weights (Saxe et al. 2014, arXiv:1312.6120) times a gain, as SB3's actors and critics begin.
+
+    gain: of hidden layers; last_gain: of the last; biases are 0
+    """
+    parts = layer_params(net)
+    for k, part in enumerate(parts):
+        rows, columns = part["weight"].shape
+        q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
+        q *= np.sign(np.diag(r))
+        part["weight"][:] = (last_gain if k == len(parts) - 1 else gain) * (q if rows >= columns else q.T)
+
+
 def network_weights(net: CompiledNet) -> Weights:
     """Return copies of the parameters as `agents.export.to_network` reads them: `k.weight`, `k.bias`, `k.norm_*`."""
     layers = enumerate(layer_params(net))
     return {f"{k}.{name}": array.copy() for k, parts in layers for name, array in parts.items()}
+
+
+@learner_compiled
+def load(tape: Tape, x: F32, rows: I64) -> None:
+    """Load samples, rows of x (M, D), as the inputs of a network."""
+    for s in range(rows.size):
+        sample = x[rows[s]]
+        for i in range(sample.size):
+            tape.values[i, s] = sample[i]
 
 
 # --- forward ----------------------------------------------------------------------------------------------------------
@@ -116,7 +139,12 @@ def network_weights(net: CompiledNet) -> Weights:
 
 @learner_compiled
 def forward(net: CompiledNet, tape: Tape, samples: int) -> None:
-    """Compute all layers for the samples whose inputs are in the first rows of the tape's values."""
+    """Compute all layers for the samples whose inputs are in the first rows of the tape's values.
+
+    Those of a vector unit's whole registers are computed: it would round the odd ones at the end in another order, and
+    a sample's outputs would depend on how many there are.
+    """
+    samples = min(TILE, (samples + WHOLE - 1) // WHOLE * WHOLE)
     for k in range(net.layers.shape[0]):
         layer, values = net.layers[k], tape.values
         inputs, outputs = layer[INPUTS], layer[OUTPUTS]
@@ -199,7 +227,29 @@ def activate(kind: int, y: F32, samples: int) -> None:
                 y[o, s] = max(y[o, s], np.float32(0.0))
         elif kind == TANH:
             for s in range(samples):
-                y[o, s] = np.tanh(y[o, s])
+                y[o, s] = tanh(y[o, s])
+
+
+@learner_compiled
+def tanh(x: np.float32) -> np.float32:
+    """Return tanh to 4e-7 without a branch: a quotient of polynomials, within the +-7.9 where float32 reaches 1.
+
+    Coefficients: the Eigen library's (Benoit Steiner 2014, `generic_fast_tanh_float`).
+    """
+    x = min(max(x, np.float32(-7.9)), np.float32(7.9))
+    q = x * x
+    p = np.float32(-2.76076847742355e-16)
+    p = p * q + np.float32(2.00018790482477e-13)
+    p = p * q + np.float32(-8.60467152213735e-11)
+    p = p * q + np.float32(5.12229709037114e-08)
+    p = p * q + np.float32(1.48572235717979e-05)
+    p = p * q + np.float32(6.37261928875436e-04)
+    p = p * q + np.float32(4.89352455891786e-03)
+    d = np.float32(1.19825839466702e-06)
+    d = d * q + np.float32(1.18534705686654e-04)
+    d = d * q + np.float32(2.26843463243900e-03)
+    d = d * q + np.float32(4.89352518554385e-03)
+    return x * p / d
 
 
 # --- gradients --------------------------------------------------------------------------------------------------------
@@ -313,7 +363,7 @@ def add_products(delta: F32, x: F32, gradient: F32, samples: int) -> None:
 
 
 @learner_compiled
-def dot(x: F32, y: F32, samples: int) -> float:
+def dot(x: F32, y: F32, samples: int) -> np.float32:
     """Return the sum of products of x and y, both (S,)."""
     total = np.float32(0.0)
     for s in range(samples):
@@ -373,12 +423,25 @@ BETA1, BETA2 = 0.9, 0.999
 @learner_compiled
 def clip(gradient: F32, max_norm: float) -> None:
     """Scale a gradient (P,) down to a Euclidean norm of at most max_norm, as torch's `clip_grad_norm_`."""
+    clip_together(gradient, gradient[:0], max_norm)
+
+
+@learner_compiled
+def clip_together(first: F32, second: F32, max_norm: float) -> None:
+    """As `clip`, for the gradient whose two parts these are."""
+    factor = np.float32(min(1.0, max_norm / (math.sqrt(squares(first) + squares(second)) + 1e-6)))
+    for part in (first, second):
+        for j in range(part.size):
+            part[j] *= factor
+
+
+@learner_compiled
+def squares(x: F32) -> float:
+    """Return the sum of squares."""
     total = 0.0
-    for j in range(gradient.size):
-        total += gradient[j] * gradient[j]
-    factor = np.float32(min(1.0, max_norm / (math.sqrt(total) + 1e-6)))
-    for j in range(gradient.size):
-        gradient[j] *= factor
+    for j in range(x.size):
+        total += x[j] * x[j]
+    return total
 
 
 @learner_compiled

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.compiled.envs import U64, Envs, EnvState, draw_uniform, observe, start_episode
-from agents.compiled.network import OUTPUTS, TILE, TO, CompiledNet, Tape, forward
+from agents.compiled.network import OUTPUTS, TILE, TO, CompiledNet, Tape, forward, load
 from deeptraffic.envs.reward import reward_of
 from deeptraffic.sim.compiled import learner_compiled
 from deeptraffic.sim.engine import drive_period, run_in_chunks
+from deeptraffic.sim.random import GOLDEN, mix
 from deeptraffic.sim.rules import Sensor
 from deeptraffic.sim.state import F64, I64, Games
 
@@ -22,19 +23,21 @@ class Rollout(NamedTuple):
     """T decisions of B envs.
 
     obs: (B, T, D) float32 what was observed; actions: (B, T) int64 taken
-    outputs: (B, T + 1, A) float32 the network's, of each observation and of the last
+    outputs: (B, T, A) float32 the network's
+    values: (B, T + 1) float32 of each observed state, and of the one after the last
     mit: (B, T) float64 the contest's reward of each; passed: (B, T) int64 vehicles passed in it
     ended: (B, T) bool whether the episode ended with it
-    end_outputs: (B, T, A) float32 the network's outputs in the state in which it ended
+    end_values: (B, T) float32 of the state in which it ended
     """
 
     obs: F32
     actions: I64
     outputs: F32
+    values: F32
     mit: F64
     passed: I64
     ended: NDArray[np.bool_]
-    end_outputs: F32
+    end_values: F32
 
     def rewards(self, kind: str) -> F32:
         """Return the rewards (B, T) float32 of this kind, see `deeptraffic.envs.reward`."""
@@ -47,22 +50,24 @@ def new_rollout(envs: Envs, steps: int, outputs: int) -> Rollout:
     return Rollout(
         obs=np.zeros((count, steps, size), np.float32),
         actions=np.zeros((count, steps), np.int64),
-        outputs=np.zeros((count, steps + 1, outputs), np.float32),
+        outputs=np.zeros((count, steps, outputs), np.float32),
+        values=np.zeros((count, steps + 1), np.float32),
         mit=np.zeros((count, steps)),
         passed=np.zeros((count, steps), np.int64),
         ended=np.zeros((count, steps), np.bool_),
-        end_outputs=np.zeros((count, steps, outputs), np.float32),
+        end_values=np.zeros((count, steps), np.float32),
     )
 
 
-def collect(envs: Envs, net: CompiledNet, rollout: Rollout, epsilon: float = SAMPLED) -> None:
+def collect(envs: Envs, net: CompiledNet, critic: CompiledNet, rollout: Rollout, epsilon: float = SAMPLED) -> None:
     """Fill a rollout.
 
+    net: whose outputs decide; critic: whose largest output is the value of a state
     epsilon: probability of a random action in place of the one with the largest output; `SAMPLED`: actions are drawn
         with the probabilities whose logits the outputs are
     """
     per_env = (*envs.state, *rollout)
-    fixed = (envs.sensor, envs.shows_gaps, net, envs.max_steps, epsilon)
+    fixed = (envs.sensor, envs.shows_gaps, net, critic, envs.max_steps, epsilon)
     run_in_chunks(envs.sim, collect_chunk, envs.sim.env_indices, per_env, fixed)
 
 
@@ -73,6 +78,7 @@ def collect_chunk(
     sensor: Sensor,
     shows_gaps: bool,
     net: CompiledNet,
+    critic: CompiledNet,
     max_steps: int,
     epsilon: float,
     games: Games,
@@ -85,29 +91,24 @@ def collect_chunk(
     seen: F32,
     actions: I64,
     outputs: F32,
+    values: F32,
     mit: F64,
     passed: I64,
     ended: NDArray[np.bool_],
-    end_outputs: F32,
+    end_values: F32,
 ) -> None:
     """Fill the rollout of some envs."""
     state = EnvState(obs, steps, limits, passed_before, random)
     count, given = env_indices.size, np.zeros(rules[0].other_agents + 1, np.int64)
-    last = net.layers[-1]
-    rows = last[TO] + last[OUTPUTS]
-    tape = Tape(
-        np.zeros((rows, TILE), np.float32),
-        np.zeros((1, 1), np.float32),
-        np.zeros((net.layers.shape[0], TILE), np.float32),
-        np.zeros(1, np.float32),
-    )
+    tape, critic_tape = forward_tape(net), forward_tape(critic)
     places = np.empty(count, np.int64)
     for t in range(actions.shape[1] + 1):
         for k in range(count):
             places[k] = k
-        evaluate(net, tape, obs, places, count, outputs[:, t])
+        evaluate(critic, critic_tape, obs, places, count, values[:, t : t + 1], True)
         if t == actions.shape[1]:
             return
+        evaluate(net, tape, obs, places, count, outputs[:, t], False)
         endings = 0
         for k in range(count):
             seen[k, t] = obs[k]
@@ -124,7 +125,7 @@ def collect_chunk(
                 endings += 1
         observe(rules, sensor, shows_gaps, games, env_indices, obs)
         if endings > 0:
-            evaluate(net, tape, obs, places, endings, end_outputs[:, t])
+            evaluate(critic, critic_tape, obs, places, endings, end_values[:, t : t + 1], True)
             for e in range(endings):
                 k = places[e]
                 start_episode(rules[0], games[env_indices[k]], state, k, max_steps)
@@ -132,19 +133,30 @@ def collect_chunk(
 
 
 @learner_compiled
-def evaluate(net: CompiledNet, tape: Tape, obs: F32, places: I64, count: int, outputs: F32) -> None:
-    """Write the network's outputs for the first `count` of these rows of obs (B, D) to the same rows of outputs."""
-    first = net.layers[-1, TO]
+def forward_tape(net: CompiledNet) -> Tape:
+    """Return a tape for forward passes alone."""
+    last, rows = net.layers[-1], net.layers.shape[0]
+    values = np.zeros((last[TO] + last[OUTPUTS], TILE), np.float32)
+    return Tape(values, np.zeros((1, 1), np.float32), np.zeros((rows, TILE), np.float32), np.zeros(1, np.float32))
+
+
+# parameters: an array, its rows, and what is written where
+@learner_compiled
+def evaluate(net: CompiledNet, tape: Tape, obs: F32, places: I64, count: int, outputs: F32, largest: bool) -> None:
+    """Write the network's outputs, or the largest alone, for `count` rows of obs (B, D) to the same rows of outputs."""
+    last = net.layers[-1]
     for begin in range(0, count, TILE):
         samples = min(TILE, count - begin)
-        for s in range(samples):
-            row = obs[places[begin + s]]
-            for i in range(row.size):
-                tape.values[i, s] = row[i]
+        load(tape, obs, places[begin : begin + samples])
         forward(net, tape, samples)
+        found = tape.values[last[TO] :]
         for s in range(samples):
-            for a in range(outputs.shape[1]):
-                outputs[places[begin + s], a] = tape.values[first + a, s]
+            row = outputs[places[begin + s]]
+            if largest:
+                row[0] = found[:, s].max()
+            else:
+                for a in range(row.size):
+                    row[a] = found[a, s]
 
 
 @learner_compiled
@@ -173,3 +185,12 @@ def draw_action(logits: F32, u: float) -> int:
         if left < 0.0:
             return a
     return logits.size - 1
+
+
+@learner_compiled
+def shuffle(order: I64, random: U64) -> None:
+    """Shuffle in place (Fisher and Yates) from the SplitMix64 stream random (1,)."""
+    for i in range(order.size - 1, 0, -1):
+        random[0] += GOLDEN
+        j = np.int64(mix(random[0]) % np.uint64(i + 1))
+        order[i], order[j] = order[j], order[i]

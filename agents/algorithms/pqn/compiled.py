@@ -20,16 +20,16 @@ from agents.compiled.network import (
     forward,
     initialise,
     layer_params,
+    load,
     network_weights,
     new_moments,
     new_network,
     new_tape,
 )
-from agents.compiled.rollout import collect, new_rollout
+from agents.compiled.rollout import collect, new_rollout, shuffle
 from agents.config import TrainConfig
 from agents.export import Weights
 from deeptraffic.sim.compiled import learner_compiled
-from deeptraffic.sim.random import GOLDEN, mix
 from deeptraffic.sim.rules import Action
 from deeptraffic.sim.state import I64
 
@@ -58,13 +58,12 @@ class CompiledPQN(CompiledLearner):
         fallen = min(1.0, (1.0 - remaining) / agent.exploration_fraction)
         epsilon = agent.exploration_initial_eps
         epsilon += fallen * (agent.exploration_final_eps - agent.exploration_initial_eps)
-        collect(self.envs, self.net, rollout, epsilon)
+        collect(self.envs, self.net, self.net, rollout, epsilon)
         rewards = rollout.rewards(self.config.envs.reward)
         if self.decisions == 0:
             self._centre_values(float(rewards.mean()))
-        targets = lambda_returns(
-            rewards, rollout.outputs, rollout.ended, rollout.end_outputs, agent.gamma, agent.q_lambda
-        )
+        values = rollout.values, rollout.ended, rollout.end_values
+        targets = lambda_returns(rewards, *values, agent.gamma, agent.q_lambda)
         settings = (agent.n_epochs, agent.batch_size, self.learning_rate(remaining), agent.max_grad_norm)
         samples = Samples(rollout.obs.reshape(-1, rollout.obs.shape[2]), rollout.actions.ravel(), targets.ravel())
         loss = fit(self.net, self.moments, self.tape, samples, self.order, self.envs.state.random[:1], settings)
@@ -77,8 +76,8 @@ class CompiledPQN(CompiledLearner):
         """
         shift = np.float32(mean_reward / max(1.0 - self.agent.gamma, 1e-3))
         layer_params(self.net)[-1]["bias"] += shift
-        self.rollout.outputs[:] += shift
-        self.rollout.end_outputs[:] += shift
+        self.rollout.values[:] += shift
+        self.rollout.end_values[:] += shift
 
     def weights(self) -> Weights:
         """Return the Q-network's weights."""
@@ -93,13 +92,13 @@ class CompiledPQN(CompiledLearner):
 def lambda_returns(rewards: F32, values: F32, ended: Any, end_values: F32, gamma: float, lambda_: float) -> F32:
     """Return the targets (B, T) of a rollout, see the function of this name in `torch_learner`.
 
-    rewards, ended: (B, T); values: (B, T + 1, A) action values; end_values: (B, T, A) of the state that ended
+    rewards, ended, end_values: (B, T); values: (B, T + 1), see `agents.compiled.rollout.Rollout`
     """
     targets = np.empty_like(rewards)
     for b in range(rewards.shape[0]):
         following = 0.0
         for t in range(rewards.shape[1] - 1, -1, -1):
-            value = end_values[b, t].max() if ended[b, t] else values[b, t + 1].max()
+            value = end_values[b, t] if ended[b, t] else values[b, t + 1]
             if ended[b, t] or t == rewards.shape[1] - 1:
                 following = value
             following = rewards[b, t] + gamma * (lambda_ * following + (1.0 - lambda_) * value)
@@ -151,10 +150,7 @@ def fit(
 @learner_compiled
 def add_gradient(net: CompiledNet, tape: Tape, samples: Samples, picks: I64, count: int) -> float:
     """Add the gradient of half the squared errors of these samples / count; return that loss."""
-    for s in range(picks.size):
-        row = samples.obs[picks[s]]
-        for i in range(row.size):
-            tape.values[i, s] = row[i]
+    load(tape, samples.obs, picks)
     forward(net, tape, picks.size)
     last = net.layers[-1]
     values, deltas = tape.values[last[TO] :], tape.deltas[last[TO] :]
@@ -167,12 +163,3 @@ def add_gradient(net: CompiledNet, tape: Tape, samples: Samples, picks: I64, cou
         deltas[action, s] = error / count
     backward(net, tape, picks.size)
     return loss
-
-
-@learner_compiled
-def shuffle(order: I64, random: Any) -> None:
-    """Shuffle in place (Fisher and Yates) from the SplitMix64 stream random (1,)."""
-    for i in range(order.size - 1, 0, -1):
-        random[0] += GOLDEN
-        j = np.int64(mix(random[0]) % np.uint64(i + 1))
-        order[i], order[j] = order[j], order[i]

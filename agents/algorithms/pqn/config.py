@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agents.algorithms.ppo import check_batch
+from agents.algorithms.ppo.config import check_batch
 from agents.compiled.config import CompiledConfig
 from deeptraffic.settings import boolean, choice, integer, real
 

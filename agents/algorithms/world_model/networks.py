@@ -29,7 +29,7 @@ from stable_baselines3.common.preprocessing import get_flattened_obs_dim, prepro
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-from agents.algorithms.pqn import Obs, extractor_of, hidden_layers
+from agents.algorithms.pqn.torch_learner import Obs, extractor_of, hidden_layers
 from representation.encoder import Encoder
 
 CRITICS = 2

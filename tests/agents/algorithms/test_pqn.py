@@ -11,7 +11,8 @@ from gymnasium import spaces
 from rich.console import Console
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.algorithms.pqn import PQN, PQNConfig, PQNPolicy, lambda_returns
+from agents.algorithms.pqn.config import PQNConfig
+from agents.algorithms.pqn.torch_learner import PQN, PQNPolicy, lambda_returns
 from agents.config import TrainConfig, build_config
 from agents.exploration import explore
 from agents.export import TrainedPolicy
