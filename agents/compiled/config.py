@@ -20,7 +20,7 @@ class CompiledConfig(NetworkConfig):
         cells, on the CPU; "torch" everything; "auto": compiled where that can train the run
     """
 
-    backend: str = choice("auto", *BACKENDS)
+    backend: str = choice("torch", *BACKENDS)
 
     def check_run(self, run: "TrainConfig") -> None:
         """Raise ValueError if the compiled learner is demanded and cannot train this run."""

@@ -124,3 +124,29 @@ def test_a_configuration_cannot_be_changed() -> None:
     config = build_config()
     with pytest.raises(AttributeError):
         config.seed = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("algo", "settings", "named"),
+    [
+        ("ppo", {"kind": "kinematics"}, "kind='kinematics'"),
+        ("ppo", {"temporal_window": 2}, "temporal_window"),
+        ("pqn", {"drop_rate": 0.3}, "weakened sensor"),
+        ("pqn", {"kind": "vector", "lane_units": 8}, "lane_units=8"),
+        ("pqn", {"device": "auto"}, "device='auto'"),
+        ("pqn", {"dueling": True}, "dueling=true"),
+        ("ppo", {"init": "champion-ppo"}, "init='champion-ppo'"),
+        ("ppo", {"critic_warmup": 100}, "critic_warmup=100"),
+    ],
+)
+def test_what_the_compiled_learner_cannot_train_is_named(algo: str, settings: dict, named: str) -> None:
+    with pytest.raises(ValueError, match=f"backend='compiled' cannot train.*{named}.*set backend=auto"):
+        build_config(algo, settings={"backend": "compiled"} | settings)
+    config = build_config(algo, settings={"backend": "auto"} | settings)
+    assert not config.agent.is_compiled(config)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("backend", "compiled"), [("auto", True), ("compiled", True), ("torch", False)])
+def test_the_backend_decides_where_both_could_train(backend: str, compiled: bool) -> None:
+    config = build_config("pqn", settings={"backend": backend, "kind": "vector"})
+    assert config.agent.is_compiled(config) is compiled  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from agents.compiled.learner import CompiledLearner
 from agents.config import TrainConfig, build_config
 from agents.export import read_weights
 from agents.loader import load_policy
@@ -29,16 +30,30 @@ class KilledError(Exception):
     """Stands for a process that ends without a word."""
 
 
-def die_at(monkeypatch: pytest.MonkeyPatch, decisions: int) -> None:
-    """Make training end abruptly at the first step after `decisions`."""
-    count = SB3Learner.count_speeds
+def before_updates(monkeypatch: pytest.MonkeyPatch, call: Callable[[int], None]) -> None:
+    """Call a function of the decisions so far within each round, torch's or compiled, before its update."""
+    count, rate = SB3Learner.count_speeds, CompiledLearner.learning_rate
 
     def count_speeds(self: SB3Learner, dones: Any) -> None:
-        if self.decisions > decisions:
-            raise KilledError
+        call(self.decisions)
         count(self, dones)
 
+    def learning_rate(self: CompiledLearner, remaining: float) -> float:
+        call(self.decisions)
+        return rate(self, remaining)
+
     monkeypatch.setattr(SB3Learner, "count_speeds", count_speeds)
+    monkeypatch.setattr(CompiledLearner, "learning_rate", learning_rate)
+
+
+def die_at(monkeypatch: pytest.MonkeyPatch, decisions: int) -> None:
+    """Make training end abruptly in the first round after `decisions`."""
+
+    def die(now: int) -> None:
+        if now > decisions:
+            raise KilledError
+
+    before_updates(monkeypatch, die)
 
 
 def timeless(folder: Path) -> list[dict[str, Any]]:
@@ -73,7 +88,8 @@ def assert_equal(a: Any, b: Any, where: str = "") -> None:
 @pytest.mark.parametrize(
     ("algo", "settings"),
     [
-        ("ppo", {}),
+        ("ppo", {"backend": "compiled"}),
+        ("ppo", {"backend": "torch"}),
         ("a2c", {}),
         ("dqn", {}),
         ("pqn", {"backend": "compiled"}),
@@ -90,6 +106,7 @@ def assert_equal(a: Any, b: Any, where: str = "") -> None:
     ],
     ids=[
         "ppo",
+        "ppo-torch",
         "a2c",
         "dqn",
         "pqn",
@@ -110,7 +127,7 @@ def test_a_killed_run_resumes_as_if_it_had_never_stopped(
 ) -> None:
     config = small_config(algo, **settings)
     train(config, tmp_path / "whole", quiet)
-    for decisions in (100, 200, 350):  # before the first checkpoint, and after the first and the second
+    for decisions in (100, 200, 300):  # before the first checkpoint, and after the first and the second
         with monkeypatch.context() as patch, pytest.raises(KilledError):
             die_at(patch, decisions)
             train(config, tmp_path / "killed", quiet)
@@ -126,21 +143,20 @@ def test_a_killed_run_resumes_as_if_it_had_never_stopped(
         np.testing.assert_array_equal(tensor, best[1][0][name])
 
 
+@pytest.mark.parametrize(("backend", "at"), [("torch", 200), ("compiled", 192)])
 def test_a_signal_saves_and_the_run_goes_on_from_there(
-    tmp_path: Path, small_config: Config, quiet: Console, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, small_config: Config, quiet: Console, monkeypatch: pytest.MonkeyPatch, backend: str, at: int
 ) -> None:
-    config = small_config("ppo", checkpoint_every=10**6)
+    config = small_config("ppo", checkpoint_every=10**6, backend=backend)
     train(config, tmp_path / "whole", quiet)
-    count = SB3Learner.count_speeds
 
-    def count_speeds(self: SB3Learner, dones: Any) -> None:
-        if self.decisions == 200:
+    def interrupt(now: int) -> None:
+        if now == at:
             os.kill(os.getpid(), signal.SIGINT)
-        count(self, dones)
 
     before = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch, pytest.raises(Interrupted, match="after 256 of 384.*same command"):
-        patch.setattr(SB3Learner, "count_speeds", count_speeds)
+        before_updates(patch, interrupt)
         train(config, tmp_path / "stopped", quiet)
     assert signal.getsignal(signal.SIGINT) is before
     assert isinstance(Interrupted(), KeyboardInterrupt)
@@ -215,7 +231,8 @@ def test_ppo_learns_to_drive_within_30_000_decisions(tmp_path: Path, quiet: Cons
 def test_a_blind_driver_does_not_learn(tmp_path: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     observe = EnvBatch.observe
     monkeypatch.setattr(EnvBatch, "observe", lambda *arguments: 0.0 * observe(*arguments))
-    config = build_config("ppo", settings=["total_timesteps=32768", "num_envs=128", "evaluate_every=16384"])
+    settings = ["total_timesteps=32768", "num_envs=128", "evaluate_every=16384", "backend=torch"]
+    config = build_config("ppo", settings=settings)
     result = train(config, tmp_path, quiet)
     assert result.mean_mph is not None and result.mean_mph < 64.0
 
