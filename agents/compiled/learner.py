@@ -114,5 +114,6 @@ class CompiledLearner(ABC):
             array[:] = saved
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        own = {"counts": self.counts, "speeds": self.speeds}
-        return own | self.envs.arrays() | self.arrays()
+        parts = {"learner": {"counts": self.counts, "speeds": self.speeds}, "envs": self.envs.arrays()}
+        named = (parts | {"networks": self.arrays()}).items()
+        return {f"{part}.{name}": array for part, arrays in named for name, array in arrays.items()}

@@ -45,7 +45,7 @@ class Half(NamedTuple):
     tape: Tape
 
 
-class Samples(NamedTuple):
+class PPOSamples(NamedTuple):
     """M decisions to learn from.
 
     obs: (M, D) float32; actions: (M,) int64 taken; log_probs: (M,) float32 of these when they were taken
@@ -96,7 +96,7 @@ class CompiledPPO(CompiledLearner):
         rewards = rollout.rewards(self.config.envs.reward)
         values = rollout.values, rollout.ended, rollout.end_values
         advantages = gae_advantages(rewards, *values, agent.gamma, agent.gae_lambda)
-        samples = Samples(
+        samples = PPOSamples(
             obs=rollout.obs.reshape(-1, rollout.obs.shape[2]),
             actions=rollout.actions.ravel(),
             log_probs=log_probabilities(rollout.outputs.reshape(-1, len(Action)), rollout.actions.ravel()),
@@ -167,7 +167,7 @@ def log_sum_exp(logits: F32) -> float:
 
 @learner_compiled
 def improve(
-    actor: Half, critic: Half, samples: Samples, order: I64, random: NDArray[np.uint64], objective: Objective
+    actor: Half, critic: Half, samples: PPOSamples, order: I64, random: NDArray[np.uint64], objective: Objective
 ) -> tuple[float, float, float]:
     """Take the gradient steps of a rollout; return the losses of the last batch: policy, value, entropy.
 
@@ -210,7 +210,7 @@ def spread(advantages: F32, batch: I64) -> tuple[float, float]:
 @learner_compiled
 def add_actor_gradient(
     actor: Half,
-    samples: Samples,
+    samples: PPOSamples,
     picks: I64,
     share: float,
     mean: float,
@@ -249,7 +249,7 @@ def add_actor_gradient(
 
 
 @learner_compiled
-def add_critic_gradient(critic: Half, samples: Samples, picks: I64, share: float, weight: float) -> float:
+def add_critic_gradient(critic: Half, samples: PPOSamples, picks: I64, share: float, weight: float) -> float:
     """Add the gradient of the squared error of values times `weight`; return this loss's part of the batch's mean."""
     net, tape = critic.net, critic.tape
     load(tape, samples.obs, picks)

@@ -65,7 +65,7 @@ class CompiledPQN(CompiledLearner):
         values = rollout.values, rollout.ended, rollout.end_values
         targets = lambda_returns(rewards, *values, agent.gamma, agent.q_lambda)
         settings = (agent.n_epochs, agent.batch_size, self.learning_rate(remaining), agent.max_grad_norm)
-        samples = Samples(rollout.obs.reshape(-1, rollout.obs.shape[2]), rollout.actions.ravel(), targets.ravel())
+        samples = PQNSamples(rollout.obs.reshape(-1, rollout.obs.shape[2]), rollout.actions.ravel(), targets.ravel())
         loss = fit(self.net, self.moments, self.tape, samples, self.order, self.envs.state.random[:1], settings)
         return {"loss": loss, "mean_target": float(targets.mean()), "exploration_rate": epsilon}
 
@@ -106,7 +106,7 @@ def lambda_returns(rewards: F32, values: F32, ended: Any, end_values: F32, gamma
     return targets
 
 
-class Samples(NamedTuple):
+class PQNSamples(NamedTuple):
     """M decisions to learn from.
 
     obs: (M, D) float32; actions: (M,) int64 taken; targets: (M,) float32 of their values
@@ -122,7 +122,7 @@ def fit(
     net: CompiledNet,
     moments: Moments,
     tape: Tape,
-    samples: Samples,
+    samples: PQNSamples,
     order: I64,
     random: Any,
     settings: tuple[int, int, float, float],
@@ -148,7 +148,7 @@ def fit(
 
 
 @learner_compiled
-def add_gradient(net: CompiledNet, tape: Tape, samples: Samples, picks: I64, count: int) -> float:
+def add_gradient(net: CompiledNet, tape: Tape, samples: PQNSamples, picks: I64, count: int) -> float:
     """Add the gradient of half the squared errors of these samples / count; return that loss."""
     load(tape, samples.obs, picks)
     forward(net, tape, picks.size)

@@ -12,7 +12,7 @@ from torch import nn
 from agents.algorithms.ppo.compiled import (
     CompiledPPO,
     Objective,
-    Samples,
+    PPOSamples,
     add_actor_gradient,
     add_critic_gradient,
     gae_advantages,
@@ -51,14 +51,14 @@ def learner(small_config: Config) -> CompiledPPO:
     return found
 
 
-def samples_of(learner: CompiledPPO, count: int = 100) -> Samples:
+def samples_of(learner: CompiledPPO, count: int = 100) -> PPOSamples:
     rng = np.random.default_rng(2)
     obs = rng.normal(size=(count, 42)).astype(np.float32)
     actions = rng.integers(5, size=count)
     logits = as_module(learner.actor.net)(torch.from_numpy(obs)).detach().numpy()
     old = logits + rng.normal(0.0, 0.5, logits.shape).astype(np.float32)  # ratios on both sides of the clip range
     numbers = rng.normal(size=(2, count)).astype(np.float32)
-    return Samples(obs, actions, log_probabilities(old, actions), numbers[0], numbers[1])
+    return PPOSamples(obs, actions, log_probabilities(old, actions), numbers[0], numbers[1])
 
 
 def test_the_gradient_is_that_of_the_clipped_objective(learner: CompiledPPO) -> None:
