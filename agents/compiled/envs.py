@@ -14,7 +14,7 @@ from deeptraffic.envs.observations.vector import VectorObservation, write_vector
 from deeptraffic.envs.seeding import FIRST_DRAWN_SEED
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import Simulator, drive_period
-from deeptraffic.sim.random import GOLDEN, mix, open_run_streams
+from deeptraffic.sim.random import GOLDEN, hash_run, mix
 from deeptraffic.sim.reset import reset_run
 from deeptraffic.sim.rules import Rules, Sensor
 from deeptraffic.sim.state import I64, Game, Games
@@ -84,8 +84,8 @@ def observe(rules: NDArray[Any], sensor: Sensor, shows_gaps: bool, games: Games,
 def start_episode(rules: Rules, game: Game, state: EnvState, k: int, max_steps: int) -> None:
     """Start env k's next episode, an open run drawn from its stream, and run to the first decision."""
     state.random[k] += GOLDEN
-    seed = np.int64(mix(state.random[k]) >> np.uint64(1)) | FIRST_DRAWN_SEED
-    game.rng, run = open_run_streams(seed)
+    seed = mix(state.random[k]) >> np.uint64(1) | np.uint64(FIRST_DRAWN_SEED)
+    game.rng, run = hash_run(seed)
     game.action = 0
     reset_run(rules, game, run)
     state.steps[k], state.limits[k], state.passed[k] = 0, max_steps, 0

@@ -55,15 +55,19 @@ def mix(z: np.uint64) -> np.uint64:
     return z ^ (z >> np.uint64(31))
 
 
-@compiled
 def open_run_streams(seed: int) -> tuple[int, int]:
-    """Hash an open run's seed into (state of the stream before construction, reset number), both in 1..2147483646.
+    """Hash an open run's seed into (state of the stream before construction, reset number), see `hash_run`."""
+    return hash_run(np.uint64(seed & (2**64 - 1)))
+
+
+@compiled
+def hash_run(seed: np.uint64) -> tuple[int, int]:
+    """Hash a seed into (state of the stream before construction, reset number), both in 1..2147483646.
 
     SplitMix64 with the seed as its state, two outputs. The game's own reset numbers 1, 2, 3, ... would give every
     fresh program the same traffic factors, so an open run draws the stream too.
     """
-    first = np.uint64(seed) + GOLDEN
-    span = np.uint64(MODULUS - 1)
+    first, span = seed + GOLDEN, np.uint64(MODULUS - 1)
     return np.int64(mix(first) % span) + 1, np.int64(mix(first + GOLDEN) % span) + 1
 
 

@@ -59,7 +59,7 @@ class PPOSamples(NamedTuple):
     returns: F32
 
 
-class Objective(NamedTuple):
+class PPOObjective(NamedTuple):
     """Hyperparameters of an update, see `PPOConfig`."""
 
     n_epochs: int
@@ -103,7 +103,7 @@ class CompiledPPO(CompiledLearner):
             advantages=advantages.ravel(),
             returns=(advantages + rollout.values[:, :-1]).ravel(),
         )
-        objective = Objective(
+        objective = PPOObjective(
             agent.n_epochs,
             agent.batch_size,
             self.learning_rate(remaining),
@@ -167,7 +167,7 @@ def log_sum_exp(logits: F32) -> float:
 
 @learner_compiled
 def improve(
-    actor: Half, critic: Half, samples: PPOSamples, order: I64, random: NDArray[np.uint64], objective: Objective
+    actor: Half, critic: Half, samples: PPOSamples, order: I64, random: NDArray[np.uint64], objective: PPOObjective
 ) -> tuple[float, float, float]:
     """Take the gradient steps of a rollout; return the losses of the last batch: policy, value, entropy.
 
@@ -215,7 +215,7 @@ def add_actor_gradient(
     share: float,
     mean: float,
     deviation: float,
-    objective: Objective,
+    objective: PPOObjective,
 ) -> tuple[float, float]:
     """Add the gradient of the clipped objective and of the entropy; return these losses' parts of the batch's mean.
 

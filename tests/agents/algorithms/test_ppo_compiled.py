@@ -11,7 +11,7 @@ from torch import nn
 
 from agents.algorithms.ppo.compiled import (
     CompiledPPO,
-    Objective,
+    PPOObjective,
     PPOSamples,
     add_actor_gradient,
     add_critic_gradient,
@@ -23,7 +23,7 @@ from agents.compiled.network import CompiledNet, layer_params
 from agents.config import TrainConfig
 
 Config = Callable[..., TrainConfig]
-OBJECTIVE = Objective(4, 64, 1e-3, 0.5, 0.2, 0.03, 0.7)
+OBJECTIVE = PPOObjective(4, 64, 1e-3, 0.5, 0.2, 0.03, 0.7)
 
 
 def as_module(net: CompiledNet) -> nn.Sequential:
