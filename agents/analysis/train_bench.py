@@ -1,6 +1,7 @@
 """Benchmark of training: every algorithm, beside the defaults of Stable-Baselines3 (`deeptraffic bench --train`).
 
-Every algorithm trains as with `deeptraffic train NAME`, without evaluations and checkpoints. Whole iterations of
+Every algorithm trains as with `deeptraffic train NAME`, without evaluations and checkpoints, and once more in compiled
+code where there is some (`agents.compiled`). Whole iterations of
 rollout and update are measured, from the first update on. SB3's PPO and DQN run as in their documentation: with default
 settings on one Gymnasium environment.
 
@@ -10,6 +11,7 @@ settings on one Gymnasium environment.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,9 +20,10 @@ from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
-from agents.config import build_config
+from agents.compiled.config import CompiledConfig
+from agents.config import TrainConfig, build_config
 from agents.sb3 import make_model, make_vec_env, sb3_names
-from agents.trainer import torch_threads
+from agents.trainer import make_learner, torch_threads
 
 SB3_DEFAULTS: dict[str, type[PPO] | type[DQN]] = {"ppo": PPO, "dqn": DQN}
 ENDLESS = 10**9  # [decisions] a measurement ends by time
@@ -30,7 +33,8 @@ ENDLESS = 10**9  # [decisions] a measurement ends by time
 class TrainingSpeed:
     """Training speed of one algorithm.
 
-    name: of the algorithm; defaults: source of its settings, "deeptraffic" or "stable-baselines3"
+    name: of the algorithm; defaults: source of its settings, "deeptraffic", "deeptraffic, compiled" or
+        "stable-baselines3"
     num_envs: environments; other_agents: in each
     decisions: measured; seconds, cpu_seconds: their wall time, and CPU time of all threads
     """
@@ -84,12 +88,14 @@ class Stopwatch(BaseCallback):
 
 
 def measure_training(seconds: float = 2.0, names: Sequence[str] = ()) -> Iterator[TrainingSpeed]:
-    """Yield the speed of each algorithm, followed by that of SB3's defaults if there are any.
+    """Yield the speed of each algorithm, followed by those of its compiled learner and of SB3's defaults if any.
 
     seconds: of each measurement, at least; names: of algorithms, all by default
     """
     for name in names or sb3_names():
         yield _measure(name, "deeptraffic", seconds, lambda name=name: _ours(name))  # type: ignore[misc]
+        if isinstance(build_config(name).agent, CompiledConfig):
+            yield _measure_compiled(build_config(name, settings={"backend": "compiled"}), seconds)
         if name in SB3_DEFAULTS:
             yield _measure(name, "stable-baselines3", seconds, lambda name=name: _theirs(name))  # type: ignore[misc]
 
@@ -111,3 +117,21 @@ def _measure(name: str, defaults: str, seconds: float, make: Callable[[], tuple[
         model.learn(ENDLESS, watch, log_interval=None)  # type: ignore[arg-type]
     assert model.env is not None
     return TrainingSpeed(name, defaults, model.env.num_envs, others, *watch.measured())
+
+
+def _measure_compiled(config: TrainConfig, seconds: float) -> TrainingSpeed:
+    learner = make_learner(config)
+    marks: list[tuple[int, float, float]] = []
+
+    def mark() -> None:
+        """Note decisions and times, from the first round's end on; end the training once it took long enough."""
+        if learner.decisions:
+            marks.append((learner.decisions, time.perf_counter(), time.process_time()))
+            if marks[-1][1] - marks[0][1] >= seconds:
+                raise StopIteration
+
+    with suppress(StopIteration):
+        learner.learn(ENDLESS, mark)
+    decisions, wall, cpu = (last - first for first, last in zip(marks[0], marks[-1], strict=True))
+    envs, others = config.envs.num_envs, config.road.other_agents
+    return TrainingSpeed(config.algo, "deeptraffic, compiled", envs, others, int(decisions), wall, cpu)
