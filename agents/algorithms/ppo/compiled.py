@@ -13,19 +13,16 @@ from agents.compiled.network import (
     TILE,
     TO,
     CompiledNet,
-    Moments,
     Tape,
-    adam_step,
     backward,
-    clip_together,
     forward,
     initialise_orthogonal,
     load,
     network_weights,
-    new_moments,
     new_network,
     new_tape,
 )
+from agents.compiled.optimiser import Moments, adam_step, clip_together, new_moments
 from agents.compiled.rollout import collect, new_rollout, shuffle
 from agents.config import TrainConfig
 from agents.export import Weights

@@ -12,17 +12,15 @@ from agents.compiled.network import (
     TO,
     CompiledNet,
     Tape,
-    adam_step,
     backward,
-    clip,
     forward,
     initialise,
     layer_params,
     network_weights,
-    new_moments,
     new_network,
     new_tape,
 )
+from agents.compiled.optimiser import adam_step, clip, new_moments
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 NETWORKS = [
