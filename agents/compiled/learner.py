@@ -31,7 +31,6 @@ class CompiledLearner(ABC):
         assert isinstance(config.agent, NetworkConfig)
         self.config, self.network_config = config, config.agent
         self.envs = Envs(config)
-        self.rng = np.random.default_rng([config.seed, 1])
         self.counts = np.zeros(2, np.int64)  # decisions, updates
         self.speeds = np.zeros(2)  # sum of mph and number of decisions since the last metrics
 
@@ -100,7 +99,7 @@ class CompiledLearner(ABC):
     # --- state --------------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """Return copies of all that the future depends on, as tensors, and the random stream as JSON."""
+        """Return copies of all that the future depends on, as tensors."""
         import torch
 
         return {name: torch.from_numpy(array.copy()) for name, array in self._arrays().items()}

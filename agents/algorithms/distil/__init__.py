@@ -52,10 +52,21 @@ class DistilAlgorithm(Algorithm):
         return student_policy(config, student, label, notes)
 
 
+# What students of images and of sets are trained with: small batches of a few rounds.
+SMALL_BATCHES: Settings = {
+    "learning_rate": 2e-3,
+    "batch_size": 128,
+    "buffer_rounds": 4,
+    "total_timesteps": 240_128,
+    "evaluate_every": 120_064,
+    "evaluation_runs": 300,
+    "checkpoint_every": 120_064,
+}
 # Two small images of the road. A filter of the first layer sees one lane, 4 columns of pixels; of the third, a whole
 # lane; of the fourth, all lanes around one. The maximum over lanes then selects the ego vehicle's. The sizes behind it
 # are champion-solo's, of which the features learn hints.
 FRAMES: Settings = {
+    **SMALL_BATCHES,
     "observation.kind": "two-frames",
     "encoder.name": "conv",
     "encoder.features_dim": 256,
@@ -65,27 +76,14 @@ FRAMES: Settings = {
         "reading": "max",
     },
     "hint_weight": 1.0,
-    "learning_rate": 2e-3,
-    "batch_size": 128,
-    "buffer_rounds": 4,
-    "total_timesteps": 240_128,
-    "evaluate_every": 120_064,
-    "evaluation_runs": 300,
-    "checkpoint_every": 120_064,
 }
 # The set of all vehicles, through one layer of attention.
 VEHICLES: Settings = {
+    **SMALL_BATCHES,
     "observation.kind": "vehicles",
     "encoder.name": "attention",
     "encoder.features_dim": 256,
     "encoder.architecture": {"layers": 1, "width": 64, "point_units": 64},
-    "learning_rate": 2e-3,
-    "batch_size": 128,
-    "buffer_rounds": 4,
-    "total_timesteps": 240_128,
-    "evaluate_every": 120_064,
-    "evaluation_runs": 300,
-    "checkpoint_every": 120_064,
 }
 ALGORITHM = DistilAlgorithm(
     config=DistilConfig,
