@@ -27,6 +27,7 @@ LAYERS = {
     "representation": 6,
     "agents": 7,
     "deeptraffic.bench": 8,
+    "deeptraffic.lab": 8,
     "deeptraffic.cli": 9,  # the roof: nothing imports it
 }
 HEAVY = ("torch", "pygame", "stable_baselines3", "matplotlib")

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("deeptraffic", "agents", "representation")
-DATA_SUFFIXES = {".csv", ".json", ".md", ".safetensors", ".html", ".css", ".js", ".svg", ".toml"}
+DATA_SUFFIXES = {".csv", ".json", ".md", ".safetensors", ".html", ".css", ".js", ".svg", ".toml", ".wasm"}
 PIN = re.compile(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*")  # a plain version: no local part, no address
 
 

@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from deeptraffic.policies.exponential import erf, exp, sigmoid, tanh, tanh_convnetjs
+from deeptraffic.policies.exponential import erf, exp, power, sigmoid, tanh, tanh_convnetjs
 from deeptraffic.policies.gaps import gap_features
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.rules import FULL_SPEED
@@ -196,7 +196,7 @@ def lrn(op: np.ndarray, s: np.ndarray, w: np.ndarray) -> None:
             total = 0.0
             for j in range(max(0, i - reach), min(i + reach, depths - 1) + 1):
                 total += s[x + j] * s[x + j]
-            s[op[OUTPUT] + token * depths + i] = s[x + i] / (k + alpha / neighbours * total) ** beta
+            s[op[OUTPUT] + token * depths + i] = s[x + i] / power(k + alpha / neighbours * total, beta)
 
 
 # --- nonlinearities -----------------------------------------------------------------------------------------------

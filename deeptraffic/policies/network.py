@@ -92,7 +92,7 @@ class Network:
             raise ValueError(f"number of layers must be in [1, {MAX_LAYERS}], got {len(self.layers)}")
         if not 1 <= self.inputs <= MAX_VALUE:
             raise ValueError(f"inputs must be an integer in [1, {MAX_VALUE}], got {self.inputs}")
-        self._check_size()
+        self.check_size()
         self._check_tensors()
 
     def shapes(self) -> list[Shape]:
@@ -114,7 +114,8 @@ class Network:
 
     def sources(self, number: int) -> tuple[int, ...]:
         """Values that layer `number` (from 1) reads: 0 is the input, k layer k's output."""
-        inputs = self.layers[number - 1].inputs or (number - 1,)
+        given = self.layers[number - 1].inputs
+        inputs = given if len(given) > 0 else (number - 1,)
         if max(inputs) >= number:
             raise ValueError(f"layer {number} reads value {max(inputs)}, which does not exist before it")
         return inputs
@@ -153,12 +154,13 @@ class Network:
         """Number of multiplications of one decision, about."""
         return sum(layer.operations(given) for layer, given in zip(self.layers, self.given_shapes(), strict=True))
 
-    def _check_size(self) -> None:
+    def check_size(self) -> None:
+        """Raise ValueError if the network is too large to run."""
         shapes, given = self.shapes(), self.given_shapes()
         pairs = list(zip(self.layers, given, strict=True))
         limits = {
             "values of scratch": (sum(map(size, shapes)) + sum(layer.work(g) for layer, g in pairs), MAX_SCRATCH),
-            "multiplications": (self.multiplications, MAX_OPERATIONS),
+            "multiplications": (sum(layer.operations(g) for layer, g in pairs), MAX_OPERATIONS),
             "values of memory": (sum(layer.memory(g) for layer, g in pairs), MAX_MEMORY),
         }
         for what, (value, limit) in limits.items():
@@ -179,30 +181,40 @@ class Network:
 
     def assemble(self) -> Program:
         """Return the network as flat arrays."""
-        return _Assembler(self).program()
+        assembler = Assembler(self)
+        assembler.add_layers()
+        weights = np.concatenate([np.empty(0), *assembler.weights]).astype(np.float64)
+        table = np.array(assembler.rows, np.int64).reshape(-1, k.COLUMNS)
+        at, outputs = assembler.at, size(assembler.shapes[-1])
+        extra = None if set(table[:, k.CODE].tolist()) <= set(PLAIN) else 1
+        net = Net(table, weights, np.zeros(assembler.scratch), at[-1], outputs, extra)
+        return Program(net, self.inputs, assembler.memory, tuple(zip(at, map(size, assembler.shapes), strict=True)))
 
 
-class _Assembler:
+class Assembler:
+    """Lays a network out in flat lists.
+
+    rows: of the table; weights: of each operation, flat; scratch, memory: values that are needed
+    at: where each value starts in scratch: the input, then each layer's output; shapes: of these values
+    """
+
     def __init__(self, network: Network) -> None:
         self.network = network
-        self.rows: list[I64] = []
+        self.rows: list[list[int]] = []
         self.weights: list[F64] = []
-        self.used_weights, self.scratch, self.memory = 0, network.inputs, 0
-        self.at: list[int] = [0]  # where each value starts in scratch
+        self.used_weights = 0
+        self.scratch = network.inputs
+        self.memory = 0
+        self.at: list[int] = [0]
         self.shapes = network.shapes()
 
-    def program(self) -> Program:
+    def add_layers(self) -> None:
+        """Lay out every layer."""
         for number, layer in enumerate(self.network.layers, start=1):
             self.add_layer(number, layer)
-        weights = np.concatenate([np.empty(0), *self.weights]).astype(np.float64)
-        table = np.array(self.rows, np.int64).reshape(-1, k.COLUMNS)
-        n = self.network
-        places = tuple(zip(self.at, map(size, self.shapes), strict=True))
-        extra = None if set(table[:, k.CODE].tolist()) <= set(PLAIN) else 1
-        net = Net(table, weights, np.zeros(self.scratch), self.at[-1], n.outputs, extra)
-        return Program(net, n.inputs, self.memory, places)
 
     def add_layer(self, number: int, layer: Layer) -> None:
+        """Lay out layer `number`, from 1."""
         sources = self.network.sources(number)
         given, shape = [self.shapes[i] for i in sources], self.shapes[number]
         if isinstance(layer, v.Reshape) or (isinstance(layer, v.Flatten) and layer.order == "hwc"):
@@ -210,42 +222,46 @@ class _Assembler:
             return
         place = self.reserve(size(shape))
         self.at.append(place)
-        row = np.zeros(k.COLUMNS, np.int64)
-        row[[k.INPUT, k.INPUT_SIZE, k.OUTPUT, k.OUTPUT_SIZE]] = self.at[sources[0]], size(given[0]), place, size(shape)
+        row = [0 for _ in range(0, k.COLUMNS)]
+        row[k.INPUT], row[k.INPUT_SIZE] = self.at[sources[0]], size(given[0])
+        row[k.OUTPUT], row[k.OUTPUT_SIZE] = place, size(shape)
         if isinstance(layer, v.Concat | v.Add | v.Slice | v.Flatten):
             self.arrange(layer, row, sources, given, shape)
             return
         row[k.SECOND] = self.at[sources[1]] if len(sources) > 1 else 0
         row[k.CODE], row[k.WEIGHTS], row[k.STATE] = CODES[layer.kind], self.used_weights, self.memory
         row[k.WORK] = self.reserve(layer.work(given))
-        tensors = {name: self.network.tensors[f"{number}.{name}"] for name in layer.tensor_shapes(given)}
-        operands, weights = layer.operands(given), layer.weights(tensors)
-        row[k.A : k.A + len(operands)] = operands
+        tensors = {name: self.network.tensors[f"{number}.{name}"] for name, _ in layer.tensor_shapes(given).items()}
+        for i, operand in enumerate(layer.operands(given), start=k.A):
+            row[i] = operand
         self.rows.append(row)
         self.memory += layer.memory(given)
-        flat = np.concatenate([np.empty(0), *(np.ravel(w) for w in weights)]).astype(np.float64)
-        self.weights.append(flat)
-        self.used_weights += flat.size
+        for part in layer.weights(tensors):
+            flat = np.ravel(part)
+            self.weights.append(flat)
+            self.used_weights += len(flat)
 
-    def arrange(self, layer: Layer, row: I64, sources: tuple[int, ...], given: list[Shape], shape: Shape) -> None:
+    def arrange(self, layer: Layer, row: list[int], sources: tuple[int, ...], given: list[Shape], shape: Shape) -> None:
+        """Lay out a layer that only moves or adds values, an operation for each of its inputs."""
         width, start = shape[-1], 0
-        for i, (source, g) in enumerate(zip(sources, given, strict=True)):
+        for i, (source, g) in enumerate(zip(sources, given, strict=True), start=0):
             step = row.copy()
             step[k.INPUT] = self.at[source]
             if isinstance(layer, v.Add) and i > 0:
                 step[k.CODE] = ADD
             elif isinstance(layer, v.Flatten):
-                step[[k.CODE, k.A, k.B]] = TRANSPOSE, g[0] * g[1], g[2]
+                step[k.CODE], step[k.A], step[k.B] = TRANSPOSE, g[0] * g[1], g[2]
             elif isinstance(layer, v.Slice):
                 step[k.INPUT] += layer.start
-                step[[k.A, k.B, k.C, k.D]] = size(shape) // width, width, g[-1], width
+                step[k.A], step[k.B], step[k.C], step[k.D] = size(shape) // width, width, g[-1], width
             else:
                 step[k.OUTPUT] += start
-                step[[k.A, k.B, k.C, k.D]] = size(g) // g[-1], g[-1], g[-1], width
+                step[k.A], step[k.B], step[k.C], step[k.D] = size(g) // g[-1], g[-1], g[-1], width
                 start += g[-1] if isinstance(layer, v.Concat) else 0
             self.rows.append(step)
 
     def reserve(self, count: int) -> int:
+        """Return where so many further values of scratch start."""
         place = self.scratch
         self.scratch += count
         return place

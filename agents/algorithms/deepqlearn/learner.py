@@ -30,15 +30,15 @@ import numpy as np
 
 from agents.algorithm import Notes
 from agents.algorithms.deepqlearn.config import ACTIVATIONS, DeepQLearnConfig
-from agents.algorithms.deepqlearn.loop import TALLY, Brain, epsilon_at, train_block
+from agents.algorithms.deepqlearn.loop import ARRAYS, Brain, epsilon_at, train_block
 from agents.algorithms.deepqlearn.network import (
     BIASES,
     INPUTS,
-    LINEAR,
     OUTPUTS,
-    RELU,
     WEIGHTS,
     LearningSettings,
+    place_layers,
+    start_weights,
 )
 from agents.config import TrainConfig
 from deeptraffic.policies.base import Policy
@@ -53,7 +53,6 @@ from deeptraffic.sim.state import F64, I64
 
 LAYERS: dict[str, Layer] = {"relu": Relu(), "tanh": Tanh(form="convnetjs"), "sigmoid": Sigmoid()}
 ROUND = 1000  # decisions
-RELU_BIAS = 0.1  # the original starts biases before relu so, to keep them alive
 REPLAY = ("states", "next_states", "actions", "rewards")
 MAX_LABEL = 100  # characters
 
@@ -204,41 +203,31 @@ def _agent(config: TrainConfig) -> DeepQLearnConfig:
 
 def layer_table(config: TrainConfig) -> I64:
     """Return (layers, 7): sizes, activation and places of every dense layer; the columns are named in `network.py`."""
-    seen = config.observation
-    sizes = [(neurons, ACTIVATIONS[activation]) for neurons, activation in _agent(config).layers]
-    rows, inputs = [], input_size(seen.sensor, seen.temporal_window)
-    parameter = neuron = 0
-    for outputs, activation in [*sizes, (len(Action), LINEAR)]:
-        biases = parameter + inputs * outputs
-        rows.append([inputs, outputs, activation, parameter, biases, neuron, neuron + inputs])
-        parameter, neuron, inputs = biases + outputs, neuron + inputs, outputs
-    return np.array(rows, np.int64)
+    seen, agent = config.observation, _agent(config)
+    hidden = np.array([(neurons, ACTIVATIONS[name]) for neurons, name in agent.layers], np.int64).reshape(-1, 2)
+    layers = np.zeros((len(hidden) + 1, 7), np.int64)
+    place_layers(input_size(seen.sensor, seen.temporal_window), hidden, layers)
+    return layers
 
 
 def new_brain(config: TrainConfig, layers: I64) -> Brain:
     """Return the state of a new learner, its weights drawn from the seed."""
+    seen, agents = config.observation, config.road.other_agents + 1
+    sizes: dict[Any, int] = {
+        "parameters": int(layers[-1, BIASES] + layers[-1, OUTPUTS]),
+        "entries": _agent(config).experience_size,
+        "width": int(layers[0, INPUTS]),
+        "cells": seen.sensor.size,
+        "window": seen.temporal_window,
+        "agents": agents,
+    }
+    arrays: dict[str, Any] = {
+        name: np.zeros([sizes.get(axis, axis) for axis in shape], dtype) for name, (dtype, shape) in ARRAYS.items()
+    }
+    brain = Brain(**arrays)
     generator = np.random.default_rng(config.seed)
-    params = np.zeros(layers[-1, BIASES] + layers[-1, OUTPUTS])
-    for inputs, outputs, activation, weights, biases, *_ in layers:
-        params[weights:biases] = generator.standard_normal(inputs * outputs) * np.sqrt(1.0 / inputs)
-        params[biases : biases + outputs] = RELU_BIAS if activation == RELU else 0.0
-    tally = np.zeros(1, TALLY)
-    tally["rng"] = generator.integers(2**63)
-    size, inputs = config.observation.sensor.size, layers[0, INPUTS]
-    entries, window = _agent(config).experience_size, config.observation.temporal_window
-    agents = config.road.other_agents + 1
-    return Brain(
-        params=params,
-        velocity=np.zeros(params.size),
-        states=np.zeros((entries, inputs)),
-        next_states=np.zeros((entries, inputs)),
-        actions=np.zeros(entries, np.int64),
-        rewards=np.zeros(entries),
-        window_obs=np.zeros((agents, window, size)),
-        window_actions=np.zeros((agents, window), np.int64),
-        calls=np.zeros(agents, np.int64),
-        inputs=np.zeros((2, inputs)),
-        chosen=np.zeros(2, np.int64),
-        received=np.zeros(2),
-        tally=tally,
-    )
+    for row in layers:
+        brain.params[row[WEIGHTS] : row[BIASES]] = generator.standard_normal(row[BIASES] - row[WEIGHTS])
+    start_weights(layers, brain.params)
+    brain.tally["rng"] = generator.integers(2**63)
+    return brain

@@ -16,16 +16,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agents.algorithms.deepqlearn.network import OUTPUTS, TO, LearningSettings, add_gradient, argmax, forward, sgd_step
+from agents.algorithms.deepqlearn.network import (
+    NUM_ACTIONS,
+    OUTPUTS,
+    TO,
+    LearningSettings,
+    add_gradient,
+    argmax,
+    forward,
+    sgd_step,
+)
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import FOREVER
 from deeptraffic.sim.kernel import drive
 from deeptraffic.sim.observation import sense
 from deeptraffic.sim.random import GOLDEN, mix
-from deeptraffic.sim.rules import Action, Sensor
+from deeptraffic.sim.rules import Sensor
 from deeptraffic.sim.state import F64, I64, NOBODY, Games
 
-NUM_ACTIONS = len(Action)
 OLD, NEW = 0, 1  # the network's last two inputs, their actions and rewards
 
 
@@ -65,6 +73,23 @@ class Brain(NamedTuple):
 # reward_sum, loss_sum, losses: since the metrics were read last, at age `reported`.
 COUNTS, SUMS = ("age", "stored", "updates", "losses", "reported"), ("reward_sum", "loss_sum")
 TALLY = np.dtype([("rng", "u8"), *((name, "i8") for name in COUNTS), *((name, "f8") for name in SUMS)])
+
+# Type and shape of each array of `Brain`, the sizes by name.
+ARRAYS: dict[str, tuple[Any, tuple[int | str, ...]]] = {
+    "params": ("f8", ("parameters",)),
+    "velocity": ("f8", ("parameters",)),
+    "states": ("f8", ("entries", "width")),
+    "next_states": ("f8", ("entries", "width")),
+    "actions": ("i8", ("entries",)),
+    "rewards": ("f8", ("entries",)),
+    "window_obs": ("f8", ("agents", "window", "cells")),
+    "window_actions": ("i8", ("agents", "window")),
+    "calls": ("i8", ("agents",)),
+    "inputs": ("f8", (2, "width")),
+    "chosen": ("i8", (2,)),
+    "received": ("f8", (2,)),
+    "tally": (TALLY, (1,)),
+}
 
 
 # --- random numbers: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) -------------------------------------------------

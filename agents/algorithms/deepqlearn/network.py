@@ -5,14 +5,18 @@ those of each layer start, and where its values start among all neurons, the net
 the order in which ConvNetJS takes them.
 """
 
+import math
 from typing import NamedTuple
 
 from deeptraffic.policies.exponential import sigmoid, tanh_convnetjs
 from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.rules import Action
 from deeptraffic.sim.state import F64, I64
 
 INPUTS, OUTPUTS, ACTIVATION, WEIGHTS, BIASES, FROM, TO = range(7)  # columns of the layer table
 LINEAR, RELU, TANH, SIGMOID = range(4)
+NUM_ACTIONS = len(Action)
+RELU_BIAS = 0.1  # the original starts biases before relu so, to keep them alive
 
 
 class LearningSettings(NamedTuple):
@@ -28,6 +32,31 @@ class LearningSettings(NamedTuple):
     batch_size: int
     l2_decay: float
     l1_decay: float
+
+
+@compiled
+def place_layers(inputs: int, hidden: I64, layers: I64) -> None:
+    """Fill the layer table (K + 1, 7) for hidden layers (K, 2), each neurons and activation, and a linear one."""
+    parameter = neuron = 0
+    for k in range(layers.shape[0]):
+        outputs, activation = (hidden[k, 0], hidden[k, 1]) if k < hidden.shape[0] else (NUM_ACTIONS, LINEAR)
+        layer = layers[k]
+        layer[INPUTS], layer[OUTPUTS], layer[ACTIVATION] = inputs, outputs, activation
+        layer[WEIGHTS], layer[BIASES] = parameter, parameter + inputs * outputs
+        layer[FROM], layer[TO] = neuron, neuron + inputs
+        parameter, neuron, inputs = layer[BIASES] + outputs, neuron + inputs, outputs
+
+
+@compiled
+def start_weights(layers: I64, params: F64) -> None:
+    """Make the first weights of standard normal numbers in their places in params (P,), and the first biases."""
+    for k in range(layers.shape[0]):
+        layer = layers[k]
+        deviation = math.sqrt(1.0 / layer[INPUTS])
+        for j in range(layer[WEIGHTS], layer[BIASES]):
+            params[j] *= deviation
+        for o in range(layer[OUTPUTS]):
+            params[layer[BIASES] + o] = RELU_BIAS if layer[ACTIVATION] == RELU else 0.0
 
 
 @compiled

@@ -1,0 +1,123 @@
+"""The WebAssembly module in Node and in a worker of Chromium, for the tests of the lab."""
+
+import functools
+import http.server
+import importlib.util
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from deeptraffic.lab.build import LinkerMissing, find_linker
+
+LAB = Path(__file__).resolve().parents[2] / "deeptraffic" / "lab"
+HERE = Path(__file__).resolve().parent
+ASK = """([task, input]) => new Promise((resolve, reject) => {
+  window.tasks ??= new Worker("/tests/worker.mjs", { type: "module" });
+  window.tasks.onmessage = ({ data }) => resolve(data);
+  window.tasks.onerror = (event) => reject(new Error(event.message));
+  window.tasks.postMessage([task, input]);
+})"""
+
+Ask = Callable[..., Any]
+
+
+def answer(reply: dict[str, Any]) -> Any:
+    assert "error" not in reply, reply["error"]
+    return reply["result"]
+
+
+@pytest.fixture(scope="session")
+def tools() -> Iterator[dict[str, Ask]]:
+    """What was started, by name."""
+    with_ends: list[Callable[[], Any]] = []
+    started: dict[str, Any] = {"ends": with_ends}
+    yield started
+    for end in reversed(with_ends):
+        end()
+
+
+@pytest.fixture(params=["node", "chromium"])
+def ask(request: pytest.FixtureRequest, tools: dict[str, Any], requires_system: Callable[..., Path]) -> Ask:
+    """Give a function (task, **input) -> result that runs a task of `tasks.mjs` in Node or in Chromium."""
+    kind = request.param
+    path = requires_system({"node": "nodejs"}.get(kind, kind), kind)
+    if kind not in tools:
+        tools[kind] = {"node": start_node, "chromium": start_chromium}[kind](path, tools["ends"])
+    return tools[kind]  # type: ignore[no-any-return]
+
+
+def start_node(path: Path, ends: list[Callable[[], Any]]) -> Ask:
+    command = [str(path), str(HERE / "node.mjs"), str(LAB)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    ends += [process.wait, process.stdin.close]  # type: ignore[union-attr]
+
+    def ask(task: str, **given: Any) -> Any:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(json.dumps([task, given]) + "\n")
+        process.stdin.flush()
+        return answer(json.loads(process.stdout.readline()))
+
+    return ask
+
+
+class Files(http.server.SimpleHTTPRequestHandler):
+    """The lab's folder as /lab, the tests' as /tests."""
+
+    extensions_map = {".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm"}
+
+    def translate_path(self, path: str) -> str:
+        folder, _, name = path.strip("/").partition("/")
+        return str({"lab": LAB, "tests": HERE}.get(folder, HERE / "nothing") / Path(name).name)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def start_chromium(path: Path, ends: list[Callable[[], Any]]) -> Ask:
+    playwright = pytest.importorskip("playwright.sync_api").sync_playwright().start()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Files))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    browser = playwright.chromium.launch(executable_path=str(path), args=["--no-sandbox", "--disable-gpu"])
+    ends += [server.shutdown, playwright.stop, browser.close]
+    page = browser.new_page()
+    page.route("**/blank", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
+    page.goto(f"http://127.0.0.1:{server.server_address[1]}/blank")
+
+    def ask(task: str, **given: Any) -> Any:
+        return answer(page.evaluate(ASK, [task, given]))
+
+    return ask
+
+
+@pytest.fixture(scope="session")
+def tests_of() -> Callable[[str], ModuleType]:
+    """Give a function path -> test module, which is no part of a package, for its data and its functions."""
+
+    def load(path: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(Path(path).stem + "_of_the_lab", HERE.parent / path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture
+def requires_linker() -> Callable[[], None]:
+    """Give a function that skips the test where there is no wasm-ld, or fails if DEEPTRAFFIC_REQUIRE_SYSTEM=1."""
+
+    def require() -> None:
+        try:
+            find_linker()
+        except LinkerMissing as error:
+            (pytest.fail if os.environ.get("DEEPTRAFFIC_REQUIRE_SYSTEM") == "1" else pytest.skip)(str(error))
+
+    return require
