@@ -8,22 +8,23 @@ relu, so `agents.lane_layers` writes it with the layers of a policy file, and th
 Letters in shapes: B envs, D cells, H rows of the sensor, W columns, U units, K candidate actions.
 """
 
-import copy
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from numpy.typing import NDArray
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
+from agents.compiled.lane_net import evaluate_cells, new_lane_net, prepare, shared_params
+from agents.compiled.network import F32, layer_params
+from agents.compiled.optimiser import new_moments
 from agents.lane_layers import SPEED_GAIN, Weights
 from deeptraffic.sim.rules import Action, Sensor
 
 CANDIDATES = np.array([Action.ACCELERATE, Action.LEFT, Action.RIGHT], np.int64)  # full throttle, or a lane change
-MIRRORED = [0, 2, 1]  # the candidates with left and right exchanged
+MIRRORED = np.array([0, 2, 1])  # the candidates with left and right exchanged
 NEVER = -1000.0  # output of the actions that are no candidates
 PARTS = ("weight", "bias")
 VALUE_SCALE = 4.0  # spread of state values, so that the head's output is of order 1
@@ -35,11 +36,6 @@ def split_cells(cells: Tensor, columns: int) -> Tensor:
     free = torch.relu(SPEED_GAIN * lanes - (SPEED_GAIN - 1.0))  # 1 if free, else 0
     speed = torch.relu(SPEED_GAIN * lanes) - (SPEED_GAIN - 1.0) * free  # of a car, or 1 if free
     return torch.cat([speed, free], 2)
-
-
-def mirror_cells(cells: Tensor, columns: int) -> Tensor:
-    """Return cells (B, D) with left and right exchanged."""
-    return cells.view(len(cells), -1, columns).flip(2).reshape(cells.shape)
 
 
 class LaneFeatures(BaseFeaturesExtractor):
@@ -61,18 +57,70 @@ class LaneFeatures(BaseFeaturesExtractor):
         return torch.relu(self.lane(split_cells(observations.float(), self.columns))).flatten(1)
 
 
+class LaneNetwork:
+    """Compiled network of the shared layer, hidden layers, and two heads: advantages of candidates, and state values.
+
+    Args:
+        sensor: of the cells
+        lane_units: units of the shared layer; hidden: of each hidden layer; activation: after these
+
+    net: see `LaneNet`; the last layer's outputs are the advantages and, last, the value divided by `VALUE_SCALE`
+    """
+
+    def __init__(self, sensor: Sensor, lane_units: int, hidden: list[int], activation: str) -> None:
+        rows, sizes = sensor.patches_ahead + sensor.patches_behind, (*hidden, len(CANDIDATES) + 1)
+        self.net = new_lane_net(sensor.columns, rows, lane_units, sizes, activation)
+
+    @property
+    def params(self) -> F32:
+        """All parameters (P,), themselves."""
+        return self.net.dense.params
+
+    def initialise(self) -> None:
+        """Draw weights as torch does, from its global random stream."""
+        shared, bias = shared_params(self.net)
+        lane = nn.Linear(shared.shape[0], shared.shape[1])
+        shared[:], bias[:] = lane.weight.detach().numpy().T, lane.bias.detach().numpy()
+        for parts in layer_params(self.net.dense):
+            layer = nn.Linear(*parts["weight"].shape[::-1])
+            parts["weight"][:], parts["bias"][:] = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+
+    def evaluate(self, cells: F32) -> tuple[F32, F32]:
+        """Return (advantages (B, K), values (B,)) of cells (B, D)."""
+        prepare(self.net)
+        outputs = np.empty((len(cells), len(CANDIDATES) + 1), np.float32)
+        evaluate_cells(self.net, cells, outputs)
+        return outputs[:, :-1], VALUE_SCALE * outputs[:, -1]
+
+    def shift_values(self, shift: float) -> None:
+        """Add a constant to the values of all states."""
+        layer_params(self.net.dense)[-1]["bias"][-1] += shift / VALUE_SCALE
+
+    def weights(self) -> Weights:
+        """Return the weights of a run: `lanes.*`, dense layers `k.*`, and `value.*` for a planner."""
+        shared, bias = shared_params(self.net)
+        weights = {"lanes.weight": shared.T.copy(), "lanes.bias": bias.copy()}
+        *hidden, heads = layer_params(self.net.dense)
+        weights |= {f"{k}.{part}": parts[part].copy() for k, parts in enumerate(hidden) for part in PARTS}
+        for part in PARTS:
+            array = np.full((len(Action), *heads[part].shape[1:]), 0.0 if part == "weight" else NEVER, np.float32)
+            array[CANDIDATES] = heads[part][:-1]
+            weights |= {f"{len(hidden)}.{part}": array, f"value.{part}": heads[part][-1:].copy()}
+        return weights
+
+
 class LanePolicy(BasePolicy):
-    """Advantages of the candidate actions, and the value of the state.
+    """Advantages of the candidate actions, and the value of the state, as a policy of SB3 with compiled networks.
 
     Args:
         observation_space, action_space, lr_schedule: as for SB3's policies
         net_arch: units of each layer behind the shared one
-        columns, lane_units: of the shared layer
+        sensor: of the cells; lane_units: of the shared layer; activation: of the others
 
-    average: a copy with the moving average of this network's weights; it chooses the actions
+    network: that learns
+    average: with the moving average of its weights; it chooses the actions
+    moments: of the optimiser
     """
-
-    average: "LaneNetwork"
 
     def __init__(
         self,
@@ -80,84 +128,36 @@ class LanePolicy(BasePolicy):
         action_space: spaces.Discrete,
         lr_schedule: Callable[[float], float],
         net_arch: list[int],
-        columns: int,
+        sensor: Sensor,
         lane_units: int,
-        activation_fn: type[nn.Module] = nn.ReLU,
+        activation: str = "relu",
     ) -> None:
         super().__init__(observation_space, action_space)
-        self.network = LaneNetwork(LaneFeatures(observation_space, columns, lane_units), net_arch, activation_fn)
-        self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=lr_schedule(1.0))
+        seen = Sensor(*sensor)  # which SB3's files hold as a list
+        self.network, self.average = (LaneNetwork(seen, lane_units, net_arch, activation) for _ in range(2))
+        self.network.initialise()
+        self.average.params[:] = self.network.params
+        self.moments = new_moments(self.network.net.dense)
+        arrays = {"params": self.network.params, "averaged": self.average.params, **self.moments._asdict()}
+        for name, array in arrays.items():  # which share their memory, so that SB3 saves and restores them
+            self.register_buffer(name, torch.from_numpy(array))
 
-    def forward(self, cells: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (advantages (B, K), values (B,)) of the network that learns."""
-        return self.network(cells)
-
-    @torch.no_grad()
-    def update_average(self, rate: float) -> None:
-        """Update the moving average of the weights (Polyak averaging)."""
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), rate)
-
-    def initialise_from(self, network: "LaneNetwork") -> None:
+    def initialise_from(self, network: LaneNetwork) -> None:
         """Copy the weights of a network of the same sizes; ValueError if its sizes are others."""
-        try:
-            self.network.load_state_dict(network.state_dict())
-        except RuntimeError as error:
-            raise ValueError(f"init: the policy's network has layers of other sizes: {error}") from None
-        self.average.load_state_dict(network.state_dict())
+        shapes, given = (
+            [parts["weight"].shape for parts in layer_params(n.net.dense)] for n in (self.network, network)
+        )
+        if shapes != given or self.network.net.units != network.net.units:
+            raise ValueError(f"init: the policy's network has layers of other sizes: {given}, not {shapes}")
+        self.network.params[:] = self.average.params[:] = network.params
 
     def _predict(self, observation: Tensor | dict[str, Tensor], deterministic: bool = True) -> Tensor:
         """Return the best actions (B,)."""
         assert isinstance(observation, Tensor), "the sensor's cells"
-        best = self.average(observation)[0].argmax(1)
-        return torch.as_tensor(CANDIDATES, device=best.device)[best]
+        return torch.from_numpy(CANDIDATES[self.average.evaluate(observation.numpy())[0].argmax(1)])
 
 
-class LaneNetwork(nn.Module):
-    """The shared layer, hidden layers, and the two heads."""
-
-    def __init__(self, features: LaneFeatures, hidden: list[int], activation: type[nn.Module]) -> None:
-        super().__init__()
-        self.features = features
-        sizes = [features.features_dim, *hidden]
-        pairs = zip(sizes[:-1], sizes[1:], strict=True)
-        layers = [layer for pair in pairs for layer in (nn.Linear(*pair), activation())]
-        self.trunk = nn.Sequential(*layers)
-        self.advantage = nn.Linear(sizes[-1], len(CANDIDATES))
-        self.value = nn.Linear(sizes[-1], 1)
-
-    def forward(self, cells: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (advantages (B, K), values (B,)) of cells (B, D)."""
-        hidden = self.trunk(self.features(cells))  # (B, hidden[-1])
-        return self.advantage(hidden), VALUE_SCALE * self.value(hidden)[:, 0]
-
-    @torch.no_grad()
-    def evaluate(self, cells: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return (advantages (B, K), values (B,)) of cells (B, D), as arrays."""
-        advantages, values = self(torch.from_numpy(cells).to(self.value.bias.device))
-        return advantages.cpu().numpy(), values.cpu().numpy()
-
-    @torch.no_grad()
-    def shift_values(self, shift: Tensor) -> None:
-        """Add a constant to the values of all states."""
-        self.value.bias.add_(shift / VALUE_SCALE)
-
-    def weights(self) -> Weights:
-        """Return the weights of a run: `lanes.*`, dense layers `k.*`, and `value.*` for a planner."""
-        dense = [layer for layer in self.trunk if isinstance(layer, nn.Linear)]
-        named: dict[str, nn.Module] = {"lanes": self.features.lane, "value": self.value}
-        named |= {str(k): layer for k, layer in enumerate(dense)}
-        tensors = {f"{name}.{part}": getattr(module, part) for name, module in named.items() for part in PARTS}
-        weights = {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
-        head = {part: getattr(self.advantage, part).detach().cpu().numpy() for part in PARTS}
-        weights[f"{len(dense)}.weight"] = np.zeros((len(Action), head["weight"].shape[1]), np.float32)
-        weights[f"{len(dense)}.bias"] = np.full(len(Action), NEVER, np.float32)
-        for part in PARTS:
-            weights[f"{len(dense)}.{part}"][CANDIDATES] = head[part]
-        return weights
-
-
-def load_lane_network(weights: Weights, sensor: Sensor, activation: type[nn.Module] = nn.ReLU) -> LaneNetwork:
+def load_lane_network(weights: Weights, sensor: Sensor, activation: str = "relu") -> LaneNetwork:
     """Return the network of weights that `LaneNetwork.weights` returned; without `value.*` state values are 0.
 
     Raises ValueError if the weights are not those of such a network for this sensor.
@@ -170,17 +170,13 @@ def load_lane_network(weights: Weights, sensor: Sensor, activation: type[nn.Modu
             "take those of a run of expert_iteration"
         )
     count = sum(name.split(".")[0].isdigit() and name.endswith(".weight") for name in weights)
-    space = spaces.Box(0.0, 1.0, (sensor.size,), np.float32)
-    hidden = [len(weights[f"{k}.bias"]) for k in range(count - 1)]
-    network = LaneNetwork(LaneFeatures(space, sensor.columns, len(lanes)), hidden, activation)
-    dense = [layer for layer in network.trunk if isinstance(layer, nn.Linear)]
-    named: dict[str, nn.Module] = {"lanes": network.features.lane, "value": network.value}
-    named |= {str(k): layer for k, layer in enumerate(dense)}
-    nothing = {"value.weight": np.zeros((1, hidden[-1]), np.float32), "value.bias": np.zeros(1, np.float32)}
-    with torch.no_grad():
-        for name, module in named.items():
-            for part in PARTS:
-                getattr(module, part).copy_(torch.tensor({**nothing, **weights}[f"{name}.{part}"]))
-        for part in PARTS:
-            getattr(network.advantage, part).copy_(torch.tensor(weights[f"{count - 1}.{part}"][CANDIDATES]))
+    network = LaneNetwork(sensor, len(lanes), [len(weights[f"{k}.bias"]) for k in range(count - 1)], activation)
+    shared, bias = shared_params(network.net)
+    shared[:], bias[:] = lanes.T, weights["lanes.bias"]
+    *hidden, heads = layer_params(network.net.dense)
+    for part in PARTS:
+        for k, parts in enumerate(hidden):
+            parts[part][:] = weights[f"{k}.{part}"]
+        heads[part][:-1] = weights[f"{count - 1}.{part}"][CANDIDATES]
+        heads[part][-1:] = weights.get(f"value.{part}", 0.0)
     return network

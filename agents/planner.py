@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from agents.export import read_weights
 from agents.lane_network import CANDIDATES, LaneNetwork, load_lane_network
-from agents.paired_rollouts import PairedRollouts, candidate_masks, draw_streams
+from agents.paired_rollouts import PairedRollouts, RolloutSettings, candidate_masks, draw_streams
 from deeptraffic.policies.base import Access, Policy
 from deeptraffic.settings import Checked, integer, real
 from deeptraffic.sim.engine import Simulator
@@ -85,22 +85,20 @@ class Planner(Policy):
     def __init__(
         self, network: LaneNetwork, sensor: Sensor, config: PlannerConfig | None = None, label: str = ""
     ) -> None:
-        self.network, self.observation, self.config = network.eval(), sensor, config or PlannerConfig()
+        self.network, self.observation, self.config = network, sensor, config or PlannerConfig()
         self.label = label or "planner"
         self.random = np.random.default_rng(self.config.seed)
         self.plans = np.array(list(itertools.product(range(len(CANDIDATES)), repeat=self.config.plan_length)))
         self.searched: F64 = np.empty((0, len(self.plans)))
         self.scores: F64 = np.empty((0, len(CANDIDATES)))
         self._sim: Simulator | None = None
-        self._rollouts: PairedRollouts | None = None
+        settings = (self.config.depth, self.config.gamma, self.config.rollout_lambda)
+        self._rollouts = PairedRollouts(network, RolloutSettings(sensor, *settings))
 
     def attach(self, sim: Simulator) -> None:
         """Attach the simulator that is copied."""
-        config = self.config
         self._sim = sim
-        settings = (config.depth, config.gamma, config.rollout_lambda, sim.threads)
-        self._rollouts = PairedRollouts(sim.rules, self.observation, self._act, *settings)
-        self.random = np.random.default_rng(config.seed)
+        self.random = np.random.default_rng(self.config.seed)
 
     def act(self, obs: F64, agent_indices: I64) -> I64:
         """Return the actions (B,) of these agents for cells (B, D)."""
@@ -118,7 +116,7 @@ class Planner(Policy):
 
     def plan(self, env_indices: I64, prior: NDArray[np.float32], agent: int = 0) -> I64:
         """Return improved candidates (B,) where `agent` decides next; prior (B, A): the network's advantages."""
-        assert self._sim is not None and self._rollouts is not None, "attach a simulator first"
+        assert self._sim is not None, "attach a simulator first"
         possible = candidate_masks(self._sim, env_indices, CANDIDATES, agent)
         first = self.plans[:, 0]
         log_prior = log_probabilities(prior / self.config.prior_temperature, possible)[:, first]
@@ -148,14 +146,9 @@ class Planner(Policy):
         return np.where(left, scores, np.minimum(dropped, below)), mean_of(returns)
 
     def _returns(self, env_indices: I64, tried: NDArray[np.bool_], agent: int) -> F64:
-        assert self._sim is not None and self._rollouts is not None
+        assert self._sim is not None
         streams = draw_streams(self.random, env_indices.size, self.config.rollouts)
         return self._rollouts.returns(self._sim, env_indices, tried, CANDIDATES[self.plans], streams, agent)
-
-    def _act(self, cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.float32]]:
-        """Return (actions (C,), values (C,)) of the network."""
-        advantages, values = self.network.evaluate(cells)
-        return CANDIDATES[advantages.argmax(1)], values
 
 
 def load_planner(path: str | Path, config: PlannerConfig | None = None, label: str = "") -> Planner:

@@ -90,8 +90,7 @@ class SB3Learner:
             "num_timesteps": model.num_timesteps,
             "n_updates": model._n_updates,
             "progress_remaining": float(model._current_progress_remaining),
-            "policy": model.policy.state_dict(),
-            "optimizer": model.policy.optimizer.state_dict(),
+            "networks": model.get_parameters(),
             "last_obs": as_tensors(model._last_obs),
             "last_episode_starts": torch.from_numpy(np.array(model._last_episode_starts)),
             "random": random_state(model),
@@ -103,8 +102,7 @@ class SB3Learner:
     def restore(self, state: dict[str, Any]) -> None:
         """Restore the state of a new model and its env."""
         model: Any = self.model
-        model.policy.load_state_dict(state["policy"])
-        model.policy.optimizer.load_state_dict(state["optimizer"])
+        model.set_parameters(state["networks"], device=model.device)
         model.num_timesteps, model._n_updates = state["num_timesteps"], state["n_updates"]
         model._current_progress_remaining = state["progress_remaining"]
         self.algorithm.restore(model, state["algorithm"])

@@ -28,19 +28,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor, nn
+from torch import Tensor
 
 from agents.algorithm import NetworkConfig
 from agents.algorithms.pqn.torch_learner import lambda_returns
+from agents.compiled.network import F32
 from agents.exploration import explore
 from agents.export import Weights
-from agents.lane_network import CANDIDATES, MIRRORED, LanePolicy, load_lane_network, mirror_cells
-from agents.paired_rollouts import PairedRollouts, candidate_masks, draw_streams
+from agents.lane_gradients import GradientSteps, Loss
+from agents.lane_network import CANDIDATES, LanePolicy, load_lane_network
+from agents.paired_rollouts import PairedRollouts, RolloutSettings, candidate_masks, draw_streams
 from agents.rounds import RoundLearner
-from agents.sb3 import ACTIVATIONS, SB3Algorithm
+from agents.sb3 import SB3Algorithm
 from agents.team_env import TeamVecEnv
 from agents.warm_start import InitPolicy, policy_weights
 from deeptraffic.policies.network_policy import NetworkPolicy
@@ -51,7 +52,6 @@ from deeptraffic.sim.state import I64
 if TYPE_CHECKING:
     from agents.config import TrainConfig
 
-Pair = tuple[Tensor, Tensor]
 TO_72_MPH: Settings = {
     "num_envs": 1024,
     "torch_threads": 2,
@@ -110,8 +110,10 @@ class ExpertConfig(NetworkConfig):
             )
 
     def check_run(self, run: "TrainConfig") -> None:
-        """Raise ValueError if the observation, the reward or a team does not fit."""
+        """Raise ValueError if the observation, the reward, the device or a team does not fit."""
         self.check_lanes(run)
+        if run.device == "cuda":
+            raise ValueError("device='cuda': expert_iteration trains in compiled code on the CPU; set device=cpu")
         if run.envs.reward != "mit":
             raise ValueError(f"reward={run.envs.reward!r}: expert_iteration learns from 'mit'; leave reward out")
         if run.road.other_agents and self.value_coef:
@@ -150,16 +152,18 @@ class ExpertRollout:
     """A rollout of all envs, one entry per decision.
 
     labelled: (N, D) float16 of states in which candidates were tried out; returns: (N, K) of the candidates
-    cells: (B, D) float32 that were decided on; rewards: (B,) float32; next_values: (B,) of the states they led to
-    dones: (B,) whether the episode ended
+    cells: (B, D) float32 that were decided on; values: (B,) float32 of these states, and once more of the last ones
+    rewards: (B,) float32; dones: (B,) whether the episode ended
+    ended: (B,) float32 values of the states in which episodes ended, 0 elsewhere
     """
 
     labelled: list[Tensor] = field(default_factory=list)
     returns: list[Tensor] = field(default_factory=list)
     cells: list[Tensor] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
     rewards: list[Tensor] = field(default_factory=list)
-    next_values: list[Tensor] = field(default_factory=list)
     dones: list[Tensor] = field(default_factory=list)
+    ended: list[Tensor] = field(default_factory=list)
 
 
 class ExpertIteration(RoundLearner):
@@ -193,19 +197,14 @@ class ExpertIteration(RoundLearner):
     # --- one round ------------------------------------------------------------------------------------------------
 
     def _make_rollouts(self) -> PairedRollouts:
-        config, batch = self.config, self._batch()
-        settings = (config.depth, config.gamma, config.rollout_lambda)
-        return PairedRollouts(batch.rules, self.sensor, self._act, *settings, batch.sim.threads)
+        config = self.config
+        settings = (config.depth, config.gamma, config.rollout_lambda, config.value_coef > 0.0)
+        return PairedRollouts(self.policy.average, RolloutSettings(Sensor(*self.sensor), *settings))
 
     def _batch(self) -> Any:
         """The envs as a `EnvBatch`, whose simulator the rollouts copy."""
         assert self.env is not None
         return self.env.get_attr("batch", [0])[0]
-
-    def _act(self, cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.float32]]:
-        """Return (actions (B,), values (B,)) of the averaged network."""
-        advantages, values = self.policy.average.evaluate(cells)
-        return CANDIDATES[advantages.argmax(1)], values if self.config.value_coef else np.zeros_like(values)
 
     def _collect(self, callback: BaseCallback) -> ExpertRollout | None:
         """Make n_steps decisions of every agent, and try candidates out; None if the callback ends the training."""
@@ -228,6 +227,8 @@ class ExpertIteration(RoundLearner):
             callback.update_locals(locals())
             if not callback.on_step():
                 return None
+        if self.config.value_coef:
+            rollout.values.append(self._values(np.array(self._last_obs)))
         self.labelled.add(torch.cat(rollout.labelled), torch.cat(rollout.returns), self.config.buffer_rounds)
         callback.on_rollout_end()
         return rollout
@@ -246,10 +247,11 @@ class ExpertIteration(RoundLearner):
         labelled, returns = self._label_states(agent, rollouts)
         rollout.labelled.append(torch.from_numpy(obs[labelled]).half())
         rollout.returns.append(torch.from_numpy(returns))
-        best = np.searchsorted(CANDIDATES, self._act(obs)[0])
-        return CANDIDATES[explore(best, self.config.exploration_eps, len(CANDIDATES))]
+        advantages, values = self.policy.average.evaluate(obs)
+        rollout.values.append(torch.from_numpy(values))
+        return CANDIDATES[explore(advantages.argmax(1), self.config.exploration_eps, len(CANDIDATES))]
 
-    def _label_states(self, agent: int, rollouts: PairedRollouts) -> tuple[I64, NDArray[np.float32]]:
+    def _label_states(self, agent: int, rollouts: PairedRollouts) -> tuple[I64, F32]:
         """Try the candidates out in a fraction of the envs with a choice; return (env indices (N,), returns (N, K)).
 
         The return of a lane change that the safety system would refuse the ego car is that of accelerating.
@@ -263,27 +265,31 @@ class ExpertIteration(RoundLearner):
         found = rollouts.returns(sim, labelled, possible[labelled], CANDIDATES[:, None], streams, agent).mean(2)
         return labelled, np.where(np.isnan(found), found[:, :1], found).astype(np.float32)
 
+    def _values(self, cells: F32) -> Tensor:
+        """Return the averaged network's values (B,) of cells (B, D)."""
+        return torch.from_numpy(self.policy.average.evaluate(cells)[1])
+
     def _add(self, rollout: ExpertRollout, obs: Any, rewards: Any, dones: Any, infos: list[dict[str, Any]]) -> None:
         """Add one decision of all envs; a truncated episode does not terminate: its last state's value counts."""
-        after = np.array(self._last_obs)
-        for env_index in np.flatnonzero(dones):
-            after[env_index] = infos[env_index]["terminal_observation"]
-        values = torch.from_numpy(self._act(after)[1].copy())
+        ended = torch.zeros(len(obs))
+        if dones.any():
+            last = np.stack([infos[env_index]["terminal_observation"] for env_index in np.flatnonzero(dones)])
+            ended[torch.from_numpy(dones)] = self._values(last)
         rollout.cells.append(torch.from_numpy(obs))
         rollout.rewards.append(torch.from_numpy(rewards))
-        rollout.next_values.append(values)
         rollout.dones.append(torch.from_numpy(dones))
+        rollout.ended.append(ended)
 
     def _value_targets(self, rollout: ExpertRollout) -> Tensor:
         """Return the lambda returns (T, B) of a rollout."""
         config, dones = self.config, torch.stack(rollout.dones)
-        rewards, following = torch.stack(rollout.rewards), torch.stack(rollout.next_values)
+        rewards = torch.stack(rollout.rewards)
+        following = torch.where(dones, torch.stack(rollout.ended), torch.stack(rollout.values[1:]))
         if self._n_updates == 0:
-            following += self._centre_values(rewards.mean(), following.mean())
+            following += self._centre_values(float(rewards.mean()), float(following.mean()))
         return lambda_returns(rewards, following, dones, config.gamma, config.value_lambda)
 
-    @torch.no_grad()
-    def _centre_values(self, mean_reward: Tensor, mean_value: Tensor) -> Tensor:
+    def _centre_values(self, mean_reward: float, mean_value: float) -> float:
         """Shift all values so that their mean is the discounted sum of the mean reward; return the shift.
 
         A new network has no values; one that was initialised from a policy is near already, and hardly moved.
@@ -297,51 +303,29 @@ class ExpertIteration(RoundLearner):
 
     def _train(self, rollout: ExpertRollout) -> None:
         """Take the gradient steps of a round: on all labelled states, and on the values of as many others."""
-        self.policy.set_training_mode(True)
-        self._update_learning_rate(self.policy.optimizer)
         cells, returns = torch.cat(self.labelled.cells), torch.cat(self.labelled.returns)
         visited = torch.cat(rollout.cells) if rollout.cells else None
-        targets = self._value_targets(rollout).flatten() if rollout.cells else None
+        targets = self._value_targets(rollout).flatten().float() if rollout.cells else None
+        config, learning_rate = self.config, self.lr_schedule(self._current_progress_remaining)
+        loss = Loss(config.advantage_coef, config.value_coef, config.advantage_scale)
+        steps = GradientSteps(self.policy, loss, learning_rate, config.max_grad_norm, config.average_rate)
         for _ in range(self.config.n_epochs):
             order = torch.from_numpy(np.random.permutation(len(cells)))
             for batch in order.split(self.config.batch_size):
-                labelled = (cells[batch].float().to(self.device), returns[batch].to(self.device))
                 states = None
                 if visited is not None and targets is not None:
                     others = torch.from_numpy(np.random.randint(len(visited), size=len(batch)))
-                    states = (visited[others].to(self.device), targets[others].to(self.device))
-                losses = self._gradient_step(labelled, states)
+                    states = visited[others].numpy(), targets[others].numpy()
+                losses = steps.step(cells[batch].float().numpy(), returns[batch].numpy(), states)
         self._n_updates += self.config.n_epochs
         self.logger.record("train/advantage_loss", losses[0])
         self.logger.record("train/value_loss", losses[1])
 
-    def _gradient_step(self, labelled: Pair, states: Pair | None) -> tuple[float, float]:
-        """Take one gradient step, every second one mirrored; return the losses of advantages and values."""
-        (cells, returns), config = labelled, self.config
-        everything = cells if states is None else torch.cat([cells, states[0]])
-        if np.random.random() < 0.5:
-            everything, returns = mirror_cells(everything, self.sensor.columns), returns[:, MIRRORED]
-        advantages, values = self.policy(everything)
-        loss = nn.functional.smooth_l1_loss(
-            centred(advantages[: len(cells)]), centred(returns), beta=config.advantage_scale
-        )
-        value_loss = torch.zeros(())
-        if states is not None:
-            value_loss = nn.functional.mse_loss(values[len(cells) :], states[1])
-        self.policy.optimizer.zero_grad()
-        (config.advantage_coef * loss + config.value_coef * value_loss).backward()
-        nn.utils.clip_grad_norm_(self.policy.network.parameters(), config.max_grad_norm)
-        self.policy.optimizer.step()
-        self.policy.update_average(config.average_rate)
-        return loss.item(), value_loss.item()
-
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "labelled", "rollouts"]
 
-
-def centred(values: Tensor) -> Tensor:
-    """Return (N, K) less each env_index's mean: advantages."""
-    return values - values.mean(1, keepdim=True)
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        return ["policy"], []
 
 
 # --- making and reading -------------------------------------------------------------------------------------------
@@ -350,12 +334,12 @@ def centred(values: Tensor) -> Tensor:
 def make(agent: ExpertConfig, env: Any, common: dict[str, Any]) -> ExpertIteration:
     """Return a new model."""
     sensor = env.batch.observation.sensor
-    named = {name: common[name] for name in ("learning_rate", "seed", "device")}
+    named = {name: common[name] for name in ("learning_rate", "seed")}
     network = {
         "net_arch": list(agent.hidden),
-        "activation_fn": ACTIVATIONS[agent.activation],
-        "columns": sensor.columns,
+        "sensor": sensor,
         "lane_units": agent.lane_units,
+        "activation": agent.activation,
     }
     return ExpertIteration(LanePolicy, env=env, sensor=sensor, config=agent, policy_kwargs=network, **named)
 

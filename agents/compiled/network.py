@@ -151,36 +151,55 @@ def forward(net: CompiledNet, tape: Tape, samples: int) -> None:
         bias = layer[WEIGHTS] + inputs * outputs
         weights = net.params[layer[WEIGHTS] : bias].reshape(outputs, inputs)
         sums, out = values[layer[SUMS] : layer[SUMS] + outputs], values[layer[TO] : layer[TO] + outputs]
-        multiply(weights, net.params[bias:], values[layer[FROM] :], sums, samples)
+        x = values[layer[FROM] : layer[FROM] + inputs]
+        multiply(weights, net.params[bias:], x, nonzero_rows(x, samples), sums, samples)
         if layer[NORM]:
             normalise(net.params[bias + outputs :], sums, out, tape.rates[k], samples)
         activate(layer[ACTIVATION], out, samples)
 
 
 @learner_compiled
-def multiply(weights: F32, bias: F32, x: F32, y: F32, samples: int) -> None:
-    """Write weights (O, K) times x (K, S), plus bias (O,), to y (O, S): four outputs and two inputs at a time."""
-    outputs, inputs = weights.shape
+def nonzero_rows(x: F32, samples: int) -> I64:
+    """Return the indices of the rows of x (K, S) that are not 0 in all samples."""
+    rows, count = np.empty(x.shape[0], np.int64), 0
+    for k in range(x.shape[0]):
+        for s in range(samples):
+            if x[k, s] != np.float32(0.0):
+                rows[count] = k
+                count += 1
+                break
+    return rows[:count]
+
+
+@learner_compiled
+def multiply(weights: F32, bias: F32, x: F32, rows: I64, y: F32, samples: int) -> None:
+    """Write weights (O, K) times x (K, S), plus bias (O,), to y (O, S): four outputs and two inputs at a time.
+
+    rows: of x that are not 0. Each is added to the sum of those before it, so that leaving out others changes no bit.
+    """
+    outputs = weights.shape[0]
     for o in range(0, outputs - 3, 4):
         y0, y1, y2, y3 = y[o], y[o + 1], y[o + 2], y[o + 3]
         for s in range(samples):
             y0[s], y1[s], y2[s], y3[s] = bias[o], bias[o + 1], bias[o + 2], bias[o + 3]
-        for k in range(0, inputs - 1, 2):
-            x0, x1 = x[k], x[k + 1]
+        for j in range(0, rows.size - 1, 2):
+            k, m = rows[j], rows[j + 1]
+            x0, x1 = x[k], x[m]
             a0, a1, a2, a3 = weights[o, k], weights[o + 1, k], weights[o + 2, k], weights[o + 3, k]
-            b0, b1, b2, b3 = weights[o, k + 1], weights[o + 1, k + 1], weights[o + 2, k + 1], weights[o + 3, k + 1]
+            b0, b1, b2, b3 = weights[o, m], weights[o + 1, m], weights[o + 2, m], weights[o + 3, m]
             for s in range(samples):
                 u, v = x0[s], x1[s]
-                y0[s] += a0 * u + b0 * v
-                y1[s] += a1 * u + b1 * v
-                y2[s] += a2 * u + b2 * v
-                y3[s] += a3 * u + b3 * v
-        if inputs % 2:
+                y0[s] = (y0[s] + a0 * u) + b0 * v
+                y1[s] = (y1[s] + a1 * u) + b1 * v
+                y2[s] = (y2[s] + a2 * u) + b2 * v
+                y3[s] = (y3[s] + a3 * u) + b3 * v
+        if rows.size % 2:
+            k = rows[-1]
             for p in range(o, o + 4):
-                add_scaled(weights[p, inputs - 1], x[inputs - 1], y[p], samples)
+                add_scaled(weights[p, k], x[k], y[p], samples)
     for o in range(outputs - outputs % 4, outputs):
         y[o, :samples] = bias[o]
-        for k in range(inputs):
+        for k in rows:
             add_scaled(weights[o, k], x[k], y[o], samples)
 
 
@@ -256,10 +275,12 @@ def tanh(x: np.float32) -> np.float32:
 
 
 @learner_compiled
-def backward(net: CompiledNet, tape: Tape, samples: int) -> None:
+def backward(net: CompiledNet, tape: Tape, samples: int, sparse: bool = False) -> None:
     """Add the gradients of the samples of the last `forward` to the tape's.
 
     The derivatives of the loss by the network's outputs are in the last rows of the tape's deltas.
+
+    sparse: also compute the derivatives by the inputs that are not 0, and leave out all rows of zeros
     """
     for k in range(net.layers.shape[0] - 1, -1, -1):
         layer, deltas = net.layers[k], tape.deltas
@@ -271,17 +292,19 @@ def backward(net: CompiledNet, tape: Tape, samples: int) -> None:
         if layer[NORM]:
             x, scales = tape.values[layer[SUMS] :], bias + outputs
             normalise_backward(net.params[scales:], x, tape.rates[k], out, sums, gradient[scales:], samples)
-        add_products(
-            sums, tape.values[layer[FROM] :], gradient[layer[WEIGHTS] : bias].reshape(outputs, inputs), samples
-        )
-        for o in range(outputs):
+        x, below = tape.values[layer[FROM] : layer[FROM] + inputs], deltas[layer[FROM] : layer[FROM] + inputs]
+        rows = nonzero_rows(sums, samples) if sparse else np.arange(outputs)
+        columns = nonzero_rows(x, samples) if sparse else np.arange(inputs)
+        add_products(sums, rows, x, columns, gradient[layer[WEIGHTS] : bias].reshape(outputs, inputs), samples)
+        for o in rows:
             total = np.float32(0.0)
             for s in range(samples):
                 total += sums[o, s]
             gradient[bias + o] += total
-        if k > 0:
-            below = deltas[layer[FROM] : layer[FROM] + inputs]
-            multiply_transposed(weights.reshape(outputs, inputs), sums, below, samples)
+        if k > 0 or sparse:
+            if columns.size < inputs:
+                below[:, :samples] = np.float32(0.0)
+            multiply_transposed(weights.reshape(outputs, inputs), sums, rows, below, columns, samples)
 
 
 @learner_compiled
@@ -329,13 +352,17 @@ def normalise_backward(scales: F32, x: F32, rate: F32, delta: F32, below: F32, g
 
 
 @learner_compiled
-def add_products(delta: F32, x: F32, gradient: F32, samples: int) -> None:
-    """Add delta (O, S) times x (K, S) transposed to gradient (O, K): four rows and two columns at a time."""
-    outputs, inputs = gradient.shape
-    for o in range(0, outputs - 3, 4):
-        d0, d1, d2, d3 = delta[o], delta[o + 1], delta[o + 2], delta[o + 3]
-        for k in range(0, inputs - 1, 2):
-            x0, x1 = x[k], x[k + 1]
+def add_products(delta: F32, rows: I64, x: F32, columns: I64, gradient: F32, samples: int) -> None:
+    """Add delta (O, S) times x (K, S) transposed to gradient (O, K): four rows and two columns at a time.
+
+    rows: of delta that are not 0; columns: of the gradient, whose x is not 0
+    """
+    for i in range(0, rows.size - 3, 4):
+        o0, o1, o2, o3 = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
+        d0, d1, d2, d3 = delta[o0], delta[o1], delta[o2], delta[o3]
+        for j in range(0, columns.size - 1, 2):
+            k, m = columns[j], columns[j + 1]
+            x0, x1 = x[k], x[m]
             a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = np.float32(0.0)
             for s in range(samples):
                 a0 += d0[s] * x0[s]
@@ -346,19 +373,20 @@ def add_products(delta: F32, x: F32, gradient: F32, samples: int) -> None:
                 b1 += d1[s] * x1[s]
                 b2 += d2[s] * x1[s]
                 b3 += d3[s] * x1[s]
-            gradient[o, k] += a0
-            gradient[o + 1, k] += a1
-            gradient[o + 2, k] += a2
-            gradient[o + 3, k] += a3
-            gradient[o, k + 1] += b0
-            gradient[o + 1, k + 1] += b1
-            gradient[o + 2, k + 1] += b2
-            gradient[o + 3, k + 1] += b3
-        if inputs % 2:
-            for p in range(o, o + 4):
-                gradient[p, inputs - 1] += dot(delta[p], x[inputs - 1], samples)
-    for o in range(outputs - outputs % 4, outputs):
-        for k in range(inputs):
+            gradient[o0, k] += a0
+            gradient[o1, k] += a1
+            gradient[o2, k] += a2
+            gradient[o3, k] += a3
+            gradient[o0, m] += b0
+            gradient[o1, m] += b1
+            gradient[o2, m] += b2
+            gradient[o3, m] += b3
+        if columns.size % 2:
+            k = columns[-1]
+            for p in rows[i : i + 4]:
+                gradient[p, k] += dot(delta[p], x[k], samples)
+    for o in rows[rows.size - rows.size % 4 :]:
+        for k in columns:
             gradient[o, k] += dot(delta[o], x[k], samples)
 
 
@@ -372,26 +400,32 @@ def dot(x: F32, y: F32, samples: int) -> np.float32:
 
 
 @learner_compiled
-def multiply_transposed(weights: F32, delta: F32, below: F32, samples: int) -> None:
-    """Write weights (O, K), transposed, times delta (O, S) to below (K, S): two outputs and four inputs at a time."""
-    outputs, inputs = weights.shape
-    for k in range(0, inputs - 3, 4):
-        y0, y1, y2, y3 = below[k], below[k + 1], below[k + 2], below[k + 3]
-        below[k : k + 4, :samples] = np.float32(0.0)
-        for o in range(0, outputs - 1, 2):
-            d0, d1 = delta[o], delta[o + 1]
-            a0, a1, a2, a3 = weights[o, k], weights[o, k + 1], weights[o, k + 2], weights[o, k + 3]
-            b0, b1, b2, b3 = weights[o + 1, k], weights[o + 1, k + 1], weights[o + 1, k + 2], weights[o + 1, k + 3]
+def multiply_transposed(weights: F32, delta: F32, rows: I64, below: F32, columns: I64, samples: int) -> None:
+    """Write weights (O, K), transposed, times delta (O, S) to below (K, S): two outputs and four inputs at a time.
+
+    rows: of delta that are not 0; columns: of the weights, whose rows of `below` are written
+    """
+    for j in range(0, columns.size - 3, 4):
+        k0, k1, k2, k3 = columns[j], columns[j + 1], columns[j + 2], columns[j + 3]
+        y0, y1, y2, y3 = below[k0], below[k1], below[k2], below[k3]
+        for s in range(samples):
+            y0[s] = y1[s] = y2[s] = y3[s] = np.float32(0.0)
+        for i in range(0, rows.size - 1, 2):
+            o, p = rows[i], rows[i + 1]
+            d0, d1 = delta[o], delta[p]
+            a0, a1, a2, a3 = weights[o, k0], weights[o, k1], weights[o, k2], weights[o, k3]
+            b0, b1, b2, b3 = weights[p, k0], weights[p, k1], weights[p, k2], weights[p, k3]
             for s in range(samples):
                 u, v = d0[s], d1[s]
                 y0[s] += a0 * u + b0 * v
                 y1[s] += a1 * u + b1 * v
                 y2[s] += a2 * u + b2 * v
                 y3[s] += a3 * u + b3 * v
-        if outputs % 2:
-            for p in range(k, k + 4):
-                add_scaled(weights[outputs - 1, p], delta[outputs - 1], below[p], samples)
-    for k in range(inputs - inputs % 4, inputs):
+        if rows.size % 2:
+            o = rows[-1]
+            for k in columns[j : j + 4]:
+                add_scaled(weights[o, k], delta[o], below[k], samples)
+    for k in columns[columns.size - columns.size % 4 :]:
         below[k, :samples] = np.float32(0.0)
-        for o in range(outputs):
+        for o in rows:
             add_scaled(weights[o, k], delta[o], below[k], samples)

@@ -6,19 +6,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
+from numpy.typing import NDArray
 from torch import nn
 
+from agents.compiled.network import layer_params
 from agents.config import TrainConfig
 from agents.export import to_network
 from agents.lane_network import (
     CANDIDATES,
     MIRRORED,
     NEVER,
-    LaneFeatures,
     LaneNetwork,
     load_lane_network,
-    mirror_cells,
     split_cells,
 )
 from deeptraffic.policies.convnetjs.read import read_convnetjs
@@ -30,24 +29,21 @@ Config = Callable[..., TrainConfig]
 SENSOR = Sensor(1, 8, 2)
 
 
-def make_network(sensor: Sensor = SENSOR, activation: type[nn.Module] = nn.ReLU) -> LaneNetwork:
-    torch.manual_seed(0)
-    space = spaces.Box(0.0, 1.0, (sensor.size,), np.float32)
-    lanes = LaneNetwork(LaneFeatures(space, sensor.columns, 3), [6, 5], activation)
-    for parameter in lanes.parameters():
-        nn.init.normal_(parameter, 0.0, 0.3)
-    with torch.no_grad():  # so that no action is the best everywhere
-        lanes.advantage.bias.sub_(lanes(random_cells(200, sensor))[0].mean(0))
+def make_network(sensor: Sensor = SENSOR, activation: str = "relu") -> LaneNetwork:
+    lanes = LaneNetwork(sensor, 3, [6, 5], activation)
+    lanes.params[:] = np.random.default_rng(0).normal(0.0, 0.3, lanes.params.size)
+    bias = layer_params(lanes.net.dense)[-1]["bias"]
+    bias[:-1] -= lanes.evaluate(random_cells(200, sensor))[0].mean(0)  # so that no action is the best everywhere
     return lanes
 
 
-def random_cells(count: int, sensor: Sensor = SENSOR) -> torch.Tensor:
+def random_cells(count: int, sensor: Sensor = SENSOR) -> NDArray[np.float32]:
     """Cells that are off the road, free, or a car of any speed, (count, D)."""
     random = np.random.default_rng(1)
     uniform = random.random((count, sensor.size))
     fractions = random.random((count, 1))  # of free cells, different for each road
     cells = np.where(uniform < fractions, 1.0, random.uniform(0.0, 0.0404, uniform.shape))
-    return torch.tensor(np.where(random.random(uniform.shape) < 0.2, 0.0, cells), dtype=torch.float32)
+    return np.where(random.random(uniform.shape) < 0.2, 0.0, cells).astype(np.float32)
 
 
 def lane_config(small_config: Config, **settings: Any) -> TrainConfig:
@@ -69,12 +65,11 @@ def lane_network(small_config: Config, lanes: LaneNetwork, activation: str = "re
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_the_policy_files_network_equals_torch(small_config: Config, activation: str) -> None:
-    lanes = make_network(activation={"relu": nn.ReLU, "tanh": nn.Tanh}[activation])
+def test_the_policy_files_network_equals_the_compiled_one(small_config: Config, activation: str) -> None:
+    lanes = make_network(activation=activation)
     program, cells = lane_network(small_config, lanes, activation).assemble(), random_cells(50)
-    expected = lanes(cells)[0].detach().numpy()
-    found = np.stack([program.run(row) for row in cells.double().numpy()])
-    np.testing.assert_allclose(found[:, CANDIDATES], expected, rtol=1e-4, atol=1e-4)
+    found = np.stack([program.run(row) for row in cells.astype(np.float64)])
+    np.testing.assert_allclose(found[:, CANDIDATES], lanes.evaluate(cells)[0], rtol=1e-4, atol=1e-4)
     assert np.all(found[:, [Action.NOTHING, Action.DECELERATE]] == NEVER)
 
 
@@ -82,25 +77,35 @@ def test_the_original_games_file_picks_the_same_actions(small_config: Config) ->
     network, cells = lane_network(small_config, make_network()), random_cells(200)
     original = read_convnetjs(write_convnetjs(network, SENSOR), "lanes").policy()
     program = network.assemble()
-    expected = [int(program.run(row).argmax()) for row in cells.double().numpy()]
+    expected = [int(program.run(row).argmax()) for row in cells.astype(np.float64)]
     original.reset(np.arange(200))
-    assert original.act(cells.double().numpy(), np.arange(200)).tolist() == expected
+    assert original.act(cells.astype(np.float64), np.arange(200)).tolist() == expected
     assert len(set(expected)) > 1
 
 
-def test_left_and_right_are_exchanged_in_cells_and_candidates() -> None:
-    cells = random_cells(4)
-    there = mirror_cells(cells, SENSOR.columns)
-    np.testing.assert_array_equal(there.view(4, -1, 3)[:, :, 0], cells.view(4, -1, 3)[:, :, 2])
-    assert torch.equal(mirror_cells(there, SENSOR.columns), cells)
+def test_candidates_are_mirrored() -> None:
     assert CANDIDATES[MIRRORED].tolist() == [Action.ACCELERATE, Action.RIGHT, Action.LEFT]
+
+
+def test_new_weights_are_drawn_as_torch_draws_them() -> None:
+    lanes = LaneNetwork(SENSOR, 3, [6], "relu")
+    torch.manual_seed(5)
+    lanes.initialise()
+    torch.manual_seed(5)
+    layers = [nn.Linear(2 * 10, 3), nn.Linear(3 * 3, 6), nn.Linear(6, 4)]
+    found = lanes.weights()
+    for name, layer in zip(("lanes", "0"), layers[:2], strict=True):
+        np.testing.assert_array_equal(found[f"{name}.weight"], layer.weight.detach())
+        np.testing.assert_array_equal(found[f"{name}.bias"], layer.bias.detach())
+    np.testing.assert_array_equal(found["1.weight"][CANDIDATES], layers[2].weight.detach()[:3])
+    np.testing.assert_array_equal(found["value.weight"], layers[2].weight.detach()[3:])
 
 
 def test_a_network_is_read_back_from_its_weights() -> None:
     lanes, cells = make_network(), random_cells(5)
     again = load_lane_network(lanes.weights(), SENSOR)
-    for found, expected in zip(again(cells), lanes(cells), strict=True):
-        assert torch.equal(found, expected)
+    for found, expected in zip(again.evaluate(cells), lanes.evaluate(cells), strict=True):
+        np.testing.assert_array_equal(found, expected)
     for name, tensor in again.weights().items():
         np.testing.assert_array_equal(tensor, lanes.weights()[name])
 
@@ -115,13 +120,13 @@ def test_weights_of_another_network_or_sensor_are_refused() -> None:
 def test_values_that_weights_do_not_hold_are_0() -> None:
     lanes, cells = make_network(), random_cells(5)
     bare = {name: tensor for name, tensor in lanes.weights().items() if not name.startswith("value")}
-    advantages, values = load_lane_network(bare, SENSOR)(cells)
-    assert torch.equal(advantages, lanes(cells)[0]) and not values.any()
+    advantages, values = load_lane_network(bare, SENSOR).evaluate(cells)
+    assert np.array_equal(advantages, lanes.evaluate(cells)[0]) and not values.any()
 
 
 def test_shifting_values_does_not_change_advantages() -> None:
     lanes, cells = make_network(), random_cells(5)
-    advantages, values = lanes(cells)
-    lanes.shift_values(torch.tensor(3.0))
-    torch.testing.assert_close(lanes(cells)[1], values + 3.0)
-    assert torch.equal(lanes(cells)[0], advantages)
+    advantages, values = lanes.evaluate(cells)
+    lanes.shift_values(3.0)
+    np.testing.assert_allclose(lanes.evaluate(cells)[1], values + 3.0, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(lanes.evaluate(cells)[0], advantages)

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from agents import paired_rollouts
-from agents.paired_rollouts import PairedRollouts, RolloutPolicy, draw_streams
+from agents.compiled.network import layer_params
+from agents.lane_network import CANDIDATES, VALUE_SCALE, LaneNetwork
+from agents.paired_rollouts import PairedRollouts, RolloutSettings, draw_streams
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Action, RoadConfig, Rules, Sensor
 from deeptraffic.sim.state import F64, I64
@@ -18,14 +18,18 @@ SINGLE = np.array([[Action.ACCELERATE], [Action.LEFT], [Action.RIGHT]])  # plans
 PAIRS = np.array([[Action.ACCELERATE, Action.LEFT], [Action.RIGHT, Action.RIGHT], [Action.LEFT, Action.ACCELERATE]])
 
 
-def speed_up(cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.floating]]:
-    """A policy that accelerates and values every state the same."""
-    return np.full(len(cells), int(Action.ACCELERATE)), np.full(len(cells), VALUE)
+def speed_up() -> LaneNetwork:
+    """A network that accelerates and values every state the same."""
+    network = LaneNetwork(SENSOR, 1, [], "relu")
+    layer_params(network.net.dense)[-1]["bias"][:] = 1.0, 0.0, 0.0, VALUE / VALUE_SCALE
+    return network
 
 
-def value_of_free_road(cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.floating]]:
-    """A policy that values the observation, so that a return depends on the last state."""
-    return np.full(len(cells), int(Action.ACCELERATE)), cells.mean(1).astype(np.float64)
+def any_network() -> LaneNetwork:
+    """A network whose actions and values depend on the observation."""
+    network = LaneNetwork(SENSOR, 4, [5], "relu")
+    network.params[:] = np.random.default_rng(3).normal(0.0, 0.5, network.params.size)
+    return network
 
 
 def waiting_simulator(count: int, others: int = 0) -> Simulator:
@@ -42,10 +46,10 @@ def try_all(
     depth: int = 3,
     lambda_: float = LAMBDA,
     plans: I64 = SINGLE,
-    policy: RolloutPolicy = speed_up,
+    network: LaneNetwork | None = None,
     agent: int = 0,
 ) -> F64:
-    rollouts = PairedRollouts(sim.rules, SENSOR, policy, depth, GAMMA, lambda_, threads=1)
+    rollouts = PairedRollouts(network or speed_up(), RolloutSettings(SENSOR, depth, GAMMA, lambda_))
     rows = np.arange(sim.num_envs)
     return rollouts.returns(sim, rows, np.ones((rows.size, len(plans)), bool), plans, streams, agent)
 
@@ -82,7 +86,7 @@ def test_actions_share_their_random_numbers() -> None:
     sim = waiting_simulator(20)
     streams = draw_streams(np.random.default_rng(0), 20, 3)
     twice = np.array([[Action.ACCELERATE], [Action.ACCELERATE]])
-    found = try_all(sim, streams, depth=20, plans=twice, policy=value_of_free_road)
+    found = try_all(sim, streams, depth=20, plans=twice, network=any_network())
     np.testing.assert_array_equal(found[:, 0], found[:, 1])
     assert np.any(found[:, 0, 0] != found[:, 0, 1])  # another rollout meets other traffic
 
@@ -91,43 +95,63 @@ def test_returns_neither_use_nor_change_the_simulators_random_stream() -> None:
     sim = waiting_simulator(20)
     streams = draw_streams(np.random.default_rng(0), 20, 2)
     before = sim.games.copy()
-    found = try_all(sim, streams, depth=20, policy=value_of_free_road)
+    found = try_all(sim, streams, depth=20, network=any_network())
     for name in before.dtype.names or ():
         np.testing.assert_array_equal(sim.games[name], before[name])
     sim.games["rng"] = np.arange(20) + 7
-    np.testing.assert_array_equal(try_all(sim, streams, depth=20, policy=value_of_free_road), found)
+    np.testing.assert_array_equal(try_all(sim, streams, depth=20, network=any_network()), found)
 
 
 def test_what_is_not_tried_has_no_return() -> None:
     sim = waiting_simulator(4)
     tried = np.array([[True, False, True], [True, True, True], [False, False, False], [True, False, False]])
     streams = draw_streams(np.random.default_rng(0), 4, 2)
-    rollouts = PairedRollouts(sim.rules, SENSOR, speed_up, 2, GAMMA, LAMBDA, threads=1)
+    rollouts = PairedRollouts(speed_up(), RolloutSettings(SENSOR, 2, GAMMA, LAMBDA))
     found = rollouts.returns(sim, np.arange(4), tried, SINGLE, streams)
     np.testing.assert_array_equal(np.isnan(found), np.repeat(~tried[:, :, None], 2, 2))
     np.testing.assert_array_equal(found[tried], try_all(sim, streams, 2)[tried])
 
 
-def test_many_copies_are_played_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    sim = waiting_simulator(5)
-    streams = draw_streams(np.random.default_rng(0), 5, 2)
-    together = try_all(sim, streams, policy=value_of_free_road)
-    monkeypatch.setattr(paired_rollouts, "COPIES", 7)
-    np.testing.assert_array_equal(try_all(sim, streams, policy=value_of_free_road), together)
+def test_a_return_depends_neither_on_the_other_copies_nor_on_threads() -> None:
+    sim = waiting_simulator(300)
+    streams = draw_streams(np.random.default_rng(0), 300, 1)
+    together = try_all(sim, streams, network=any_network())
+    sim.threads = 2
+    np.testing.assert_array_equal(try_all(sim, streams, network=any_network()), together)
+    sim.threads = 1
+    rollouts = PairedRollouts(any_network(), RolloutSettings(SENSOR, 3, GAMMA, LAMBDA))
+    for b in (0, 199):
+        alone = rollouts.returns(sim, np.array([b]), np.ones((1, 3), bool), SINGLE, streams[[b]])
+        np.testing.assert_array_equal(alone[0], together[b])
 
 
-def test_other_agents_act_too_each_by_its_own_observation() -> None:
-    sim = waiting_simulator(2, others=2)
-    seen: list[NDArray[np.float32]] = []
+def act(network: LaneNetwork, sim: Simulator, agent: int) -> tuple[int, float]:
+    advantages, values = network.evaluate(sim.sense(SENSOR, agent).astype(np.float32))
+    return int(CANDIDATES[advantages[0].argmax()]), float(values[0])
 
-    def watching(cells: NDArray[np.float32]) -> tuple[I64, NDArray[np.floating]]:
-        seen.append(cells.copy())
-        return speed_up(cells)
 
-    streams = draw_streams(np.random.default_rng(0), 2, 1)
-    try_all(sim, streams, depth=2, plans=SINGLE[:1], policy=watching)
-    assert len(seen) == 2 * 3  # two decisions of the ego car's, each after both others'
-    assert not np.array_equal(seen[0], seen[1])
+@pytest.mark.parametrize("uses_values", [True, False])
+def test_other_agents_act_too_each_by_its_own_observation(uses_values: bool) -> None:
+    sim, network, depth = waiting_simulator(12, others=2), any_network(), 3
+    streams = draw_streams(np.random.default_rng(0), 12, 1)
+    rollouts = PairedRollouts(network, RolloutSettings(SENSOR, depth, GAMMA, 1.0, uses_values))
+    found = rollouts.returns(sim, np.arange(12), np.ones((12, 3), bool), SINGLE, streams)
+    seen = set()
+    for b, k in np.ndindex(12, 3):
+        copy = Simulator(sim.rules, 1, threads=1)
+        copy.set_state(sim.get_state([b]))
+        copy.games["rng"][0] = streams[b, 0]
+        action, total = int(SINGLE[k, 0]), 0.0
+        for step in range(depth):
+            before, waiting = float(copy.state.score_sum[0]), int(copy.run_to_decision(action)[0])
+            while waiting:
+                action, _ = act(network, copy, waiting)
+                seen.add((waiting, action))
+                waiting = int(copy.run_to_decision(action)[0])
+            total += GAMMA**step * (20.0 * (float(copy.state.score_sum[0]) - before) / 30.0 - 60.0) / 20.0
+            action, value = act(network, copy, 0)
+        assert found[b, k, 0] == pytest.approx(total + uses_values * GAMMA**depth * value, abs=1e-6)
+    assert {agent for agent, _ in seen} == {1, 2} and len({action for _, action in seen}) > 1
 
 
 def test_another_agents_plan_is_worth_what_the_team_earns() -> None:

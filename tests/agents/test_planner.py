@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from agents.lane_network import CANDIDATES
+from agents.compiled.network import layer_params
+from agents.lane_network import CANDIDATES, VALUE_SCALE, LaneNetwork
 from agents.planner import NEVER, Planner, PlannerConfig, evidence, log_probabilities, mean_of
 from deeptraffic.envs.masks import action_masks
 from deeptraffic.evaluation.protocol import evaluate_open
@@ -19,20 +18,16 @@ SENSOR = Sensor(1, 6, 2)
 ONWARD, LEFT, RIGHT = range(3)  # candidates
 
 
-class Fixed(nn.Module):
+def fixed_network(advantages: tuple[float, float, float], value: float = 0.0) -> LaneNetwork:
     """A network that says the same of every state."""
-
-    def __init__(self, advantages: tuple[float, float, float], value: float = 0.0) -> None:
-        super().__init__()
-        self.advantages, self.value = torch.tensor(advantages), value
-
-    def evaluate(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self.advantages.expand(len(cells), 3).numpy(), np.full(len(cells), self.value, np.float32)
+    network = LaneNetwork(SENSOR, 1, [], "relu")
+    layer_params(network.net.dense)[-1]["bias"][:] = *advantages, value / VALUE_SCALE
+    return network
 
 
 def planner_of(advantages: tuple[float, float, float], **settings: float) -> Planner:
     config = PlannerConfig(**{"rollouts": 2, "depth": 2} | settings)  # type: ignore[arg-type]
-    return Planner(Fixed(advantages), SENSOR, config)  # type: ignore[arg-type]
+    return Planner(fixed_network(advantages), SENSOR, config)
 
 
 def waiting_simulator(count: int) -> Simulator:

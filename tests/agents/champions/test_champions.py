@@ -7,9 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gymnasium import spaces
 from rich.console import Console
-from torch import nn
 from typer.testing import CliRunner
 
 from agents import loader
@@ -20,7 +18,7 @@ from agents.champions.registry import CHAMPIONS, FOLDER, PERCEPTION, Champion, S
 from agents.champions.shipping import MAX_BYTES, ship_champion, to_float16
 from agents.config import TrainConfig, build_config
 from agents.export import weights_content
-from agents.lane_network import LaneFeatures, LaneNetwork
+from agents.lane_network import LaneNetwork
 from agents.loader import load_policy
 from agents.trainer import train
 from deeptraffic.cli import policies
@@ -44,8 +42,8 @@ def wide_network(units: int, sensor: Sensor) -> Network:
 
 def planner_weights(folder: Path) -> Path:
     """A network of lanes with values, as a run of expert iteration keeps it."""
-    space = spaces.Box(0.0, 1.0, (Sensor().size,), np.float32)
-    driver = LaneNetwork(LaneFeatures(space, Sensor().columns, 2), [4], nn.ReLU)
+    driver = LaneNetwork(Sensor(), 2, [4], "relu")
+    driver.initialise()
     path = folder / "weights.safetensors"
     path.write_bytes(weights_content(driver.weights(), {"decisions": "0"}))
     return path

@@ -1,0 +1,275 @@
+"""Compiled network with a layer shared by all lanes of the sensor: forward pass and gradients.
+
+Nine cells in ten are free road. So the shared layer of a lane starts from its sums for free road, and adds what differs
+in the occupied cells. The dense layers after it are `agents.compiled.network`'s, which leave out units that are 0 in
+all samples. A sample's outputs do not depend on the samples that are computed with it.
+
+`agents.lane_network` gives the reasons for the layers: of each lane's cells the speeds and which ones are free, a dense
+layer with relu that is the same for all lanes, then dense layers.
+
+    >>> for s in range(count):
+    >>>     load_lanes(net, tape, s, cells[s], False)       # cells (count, D), count at most TILE
+    >>> forward_lanes(net, tape, count)
+    >>> outputs(net, tape)[:, :count]                       # (O, count)
+
+Letters in shapes: S = TILE samples, W columns of the sensor, H rows, D = H W cells, U units of the shared layer, P
+parameters, O outputs.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from agents.compiled.network import (
+    F32,
+    OUTPUTS,
+    TILE,
+    TO,
+    WEIGHTS,
+    CompiledNet,
+    Tape,
+    backward,
+    forward,
+    new_network,
+)
+from agents.lane_layers import SPEED_GAIN
+from deeptraffic.sim.compiled import learner_compiled
+from deeptraffic.sim.state import I64
+
+FREE, EMPTY = 1, 0  # what most cells of a lane are: free road, or no road
+GAIN = np.float32(SPEED_GAIN)
+ONE, ZERO = np.float32(1.0), np.float32(0.0)
+BLOCK = 16  # samples that are transposed together
+
+
+class LaneNet(NamedTuple):
+    """A network over the cells of a sensor with W columns and H rows.
+
+    columns, rows, units: W, H and U
+    dense: the layers after the shared one, and the parameters of all: first (2 H, U) weights of the shared layer, those
+        of the speeds before those of free cells, its (U,) biases, then as in `CompiledNet`
+    road: (U,) float32 sums of the shared layer in a lane of free road
+    """
+
+    columns: int
+    rows: int
+    units: int
+    dense: CompiledNet
+    road: F32
+
+
+class LaneTape(NamedTuple):
+    """Values and derivatives of up to `TILE` samples.
+
+    dense: of the dense layers
+    lanes: (S, W * U) float32 the shared layer's units, in the backward pass their derivatives
+    starts: (S, W) int64 what most cells of a lane are; counts: (S, W) int64 how many are not
+    places: (S, W, H) int64 rows of those; changes: (S, W, H, 2) float32 how their speeds and being free differ
+    road: (U,) float32 gradient of `LaneNet.road`
+    """
+
+    dense: Tape
+    lanes: F32
+    starts: I64
+    counts: I64
+    places: I64
+    changes: F32
+    road: F32
+
+
+def new_lane_net(columns: int, rows: int, units: int, sizes: tuple[int, ...], activation: str) -> LaneNet:
+    """Return a network of zeros with these numbers of hidden units and outputs behind the shared layer."""
+    dense = new_network((columns * units, *sizes), activation, layer_norm=False)
+    shared = (2 * rows + 1) * units
+    dense.layers[:, WEIGHTS] += shared
+    params = np.zeros(shared + dense.params.size, np.float32)
+    net = CompiledNet(dense.layers, params)
+    return LaneNet(columns, rows, units, net, np.zeros(units, np.float32))
+
+
+def shared_params(net: LaneNet) -> tuple[F32, F32]:
+    """Return views of the shared layer's weights (2 H, U) and biases (U,)."""
+    count = 2 * net.rows * net.units
+    params = net.dense.params
+    return params[:count].reshape(2 * net.rows, net.units), params[count : count + net.units]
+
+
+def prepare(net: LaneNet) -> None:
+    """Compute what is derived from the parameters; to be called after they have changed."""
+    weights, bias = shared_params(net)
+    net.road[:] = bias + weights.sum(0)
+
+
+@learner_compiled
+def new_lane_tape(net: LaneNet, learns: bool) -> LaneTape:
+    """Return a tape; learns: whether gradients will be computed on it."""
+    last, layers = net.dense.layers[-1], net.dense.layers.shape[0]
+    size, kept = last[TO] + last[OUTPUTS], TILE if learns else 0
+    dense = Tape(
+        np.zeros((size, TILE), np.float32),
+        np.zeros((size, kept), np.float32),
+        np.zeros((layers, TILE), np.float32),
+        np.zeros(net.dense.params.size if learns else 0, np.float32),
+    )
+    return LaneTape(
+        dense,
+        np.zeros((TILE, net.columns * net.units), np.float32),
+        np.zeros((TILE, net.columns), np.int64),
+        np.zeros((TILE, net.columns), np.int64),
+        np.zeros((TILE, net.columns, net.rows), np.int64),
+        np.zeros((TILE, net.columns, net.rows, 2), np.float32),
+        np.zeros(net.units, np.float32),
+    )
+
+
+# --- forward ----------------------------------------------------------------------------------------------------------
+
+
+@learner_compiled
+def load_lanes(net: LaneNet, tape: LaneTape, s: int, cells: F32, mirrored: bool) -> None:
+    """Compute the shared layer for sample s, cells (D,), if asked with left and right exchanged."""
+    read_cells(net, tape, s, cells, mirrored)
+    share_lanes(net, tape, s)
+
+
+@learner_compiled
+def forward_lanes(net: LaneNet, tape: LaneTape, samples: int) -> None:
+    """Compute the dense layers of the first samples, which are loaded."""
+    transpose(tape.lanes, tape.dense.values, samples)
+    forward(net.dense, tape.dense, samples)
+
+
+@learner_compiled
+def outputs(net: LaneNet, tape: LaneTape) -> F32:
+    """Return the outputs (O, S)."""
+    return tape.dense.values[net.dense.layers[-1, TO] :]
+
+
+@learner_compiled
+def transpose(x: F32, y: F32, samples: int) -> None:
+    """Write the first samples of x (S, K), transposed, to the first rows of y (K and more, S)."""
+    for begin in range(0, samples, BLOCK):
+        end = min(begin + BLOCK, samples)
+        for k in range(x.shape[1]):
+            for s in range(begin, end):
+                y[k, s] = x[s, k]
+
+
+@learner_compiled
+def read_cells(net: LaneNet, tape: LaneTape, s: int, cells: F32, mirrored: bool) -> None:
+    """List the cells of each lane that differ from what most of the lane's are, free road or no road."""
+    columns, rows = net.columns, net.rows
+    for lane in range(columns):
+        column = columns - 1 - lane if mirrored else lane
+        places = tape.places[s, lane]
+        start, count = FREE, list_other_cells(cells, column, columns, ONE, places)
+        if 2 * count > rows:
+            start, count = EMPTY, list_other_cells(cells, column, columns, ZERO, places)
+        tape.starts[s, lane], tape.counts[s, lane] = start, count
+        for j in range(count):
+            x = GAIN * cells[places[j] * columns + column]
+            free = max(x - (GAIN - ONE), ZERO)
+            speed = max(x, ZERO) - (GAIN - ONE) * free
+            tape.changes[s, lane, j, 0] = speed - np.float32(start)
+            tape.changes[s, lane, j, 1] = free - np.float32(start)
+
+
+@learner_compiled
+def list_other_cells(cells: F32, column: int, columns: int, usual: float, places: I64) -> int:
+    """Write the rows of a column whose cell is not `usual` to places (H,); return how many there are."""
+    count = 0
+    for row in range(places.size):
+        if cells[row * columns + column] != usual:
+            places[count] = row
+            count += 1
+    return count
+
+
+@learner_compiled
+def share_lanes(net: LaneNet, tape: LaneTape, s: int) -> None:
+    """Compute the shared layer's units of each lane."""
+    rows, units = net.rows, net.units
+    shared = 2 * rows * units
+    weights, bias = net.dense.params[:shared].reshape(2 * rows, units), net.dense.params[shared : shared + units]
+    for lane in range(net.columns):
+        y = tape.lanes[s, lane * units : (lane + 1) * units]
+        y[:] = net.road if tape.starts[s, lane] == FREE else bias
+        for j in range(tape.counts[s, lane]):
+            row = tape.places[s, lane, j]
+            speed, free = tape.changes[s, lane, j, 0], tape.changes[s, lane, j, 1]
+            of_speed, of_free = weights[row], weights[rows + row]
+            for u in range(units):
+                y[u] += speed * of_speed[u] + free * of_free[u]
+        for u in range(units):
+            y[u] = max(y[u], ZERO)
+
+
+@learner_compiled
+def evaluate_cells(net: LaneNet, cells: F32, results: F32) -> None:
+    """Write the network's outputs for cells (B, D) to results (B, O)."""
+    tape = new_lane_tape(net, False)
+    for begin in range(0, cells.shape[0], TILE):
+        count = min(TILE, cells.shape[0] - begin)
+        for s in range(count):
+            load_lanes(net, tape, s, cells[begin + s], False)
+        forward_lanes(net, tape, count)
+        found = outputs(net, tape)
+        for s in range(count):
+            for o in range(results.shape[1]):
+                results[begin + s, o] = found[o, s]
+
+
+# --- gradients --------------------------------------------------------------------------------------------------------
+
+
+@learner_compiled
+def backward_lanes(net: LaneNet, tape: LaneTape, samples: int) -> None:
+    """Add the gradients of the samples of the last `forward_lanes` to the tape's.
+
+    The derivatives of the loss by the network's outputs are in the last rows of the dense tape's deltas.
+    """
+    backward(net.dense, tape.dense, samples, True)
+    transpose_derivatives(tape, samples)
+    for s in range(samples):
+        share_lanes_backward(net, tape, s)
+
+
+@learner_compiled
+def transpose_derivatives(tape: LaneTape, samples: int) -> None:
+    """Write the derivatives by the shared layer's sums, 0 where relu was, in the place of its units."""
+    x, y = tape.dense.deltas, tape.lanes
+    for begin in range(0, samples, BLOCK):
+        end = min(begin + BLOCK, samples)
+        for k in range(y.shape[1]):
+            for s in range(begin, end):
+                y[s, k] = x[k, s] if y[s, k] > ZERO else ZERO
+
+
+@learner_compiled
+def share_lanes_backward(net: LaneNet, tape: LaneTape, s: int) -> None:
+    """Add the gradients of the shared layer, those of free road's sums to the tape's `road`."""
+    rows, units = net.rows, net.units
+    shared = 2 * rows * units
+    whole = tape.dense.gradient
+    gradient, bias = whole[:shared].reshape(2 * rows, units), whole[shared : shared + units]
+    for lane in range(net.columns):
+        delta = tape.lanes[s, lane * units : (lane + 1) * units]
+        start = tape.road if tape.starts[s, lane] == FREE else bias
+        for u in range(units):
+            start[u] += delta[u]
+        for j in range(tape.counts[s, lane]):
+            row = tape.places[s, lane, j]
+            speed, free = tape.changes[s, lane, j, 0], tape.changes[s, lane, j, 1]
+            of_speed, of_free = gradient[row], gradient[rows + row]
+            for u in range(units):
+                of_speed[u] += speed * delta[u]
+                of_free[u] += free * delta[u]
+
+
+def finish_gradient(net: LaneNet, tape: LaneTape) -> F32:
+    """Return the tape's gradient (P,), with that of free road's sums passed on to the parameters they are sums of."""
+    gradient, count = tape.dense.gradient, 2 * net.rows * net.units
+    gradient[:count].reshape(2 * net.rows, net.units)[:] += tape.road
+    gradient[count : count + net.units] += tape.road
+    tape.road[:] = 0.0
+    return gradient
