@@ -5,7 +5,10 @@ Source: `RULES.md`, "One frame"; the steps are its steps. Read `drive` first: it
 written, for the published game's results to the last bit.
 
 The speed map holds vehicle numbers instead of speeds (`Game.cells`), one byte a cell, a lane's cells side by side:
-marking a vehicle is four bytes in a row, and looking four cells ahead is one load.
+marking a vehicle is one store of four bytes, and looking four cells ahead is one load. Almost every vehicle is in the
+middle of a lane and off the edges of cells, so that its lane and row tell its cells (`Game.place`). `move` and
+`find_places` have no branches, so that the compiler takes several vehicles in one instruction; the few vehicles that
+are elsewhere are moved and marked one by one.
 """
 
 import math
@@ -13,7 +16,7 @@ import math
 import numpy as np
 
 from deeptraffic.sim.compiled import compiled
-from deeptraffic.sim.random import JUMP, MODULUS, SPAN, advance_stream, draw
+from deeptraffic.sim.random import JUMP, MAX_JUMP, MODULUS, SPAN, advance_stream, draw
 from deeptraffic.sim.rules import (
     BASE_SCROLL,
     CELL_LENGTH,
@@ -28,19 +31,21 @@ from deeptraffic.sim.rules import (
     Action,
     Rules,
 )
-from deeptraffic.sim.state import NOBODY, PAD, SLOW_ROW, U8, Game
+from deeptraffic.sim.state import ELSEWHERE, NOBODY, PAD, U8, Game
 
 SIDE_STEP = LANE_WIDTH / 30.0  # [px/frame] sideways
 HALF_WIDTH = VEHICLE_WIDTH / 2.0  # [px]
 OUT_OF_VIEW = 2.0 * VEHICLE_LENGTH  # [px] beyond the road's end, where a vehicle leaves it
 AHEAD = 4  # cells that a vehicle looks ahead
+ONE_IN_EACH = 0x01010101  # four cells that hold a 1
 TURN_AHEAD = 3.0  # [cells per unit of speed factor] before its front that a lane change needs free
 TURN_BEHIND = 4.0  # [cells] behind its front that a lane change needs free
-LANES_PER_PX, CELLS_PER_PX = 1.0 / LANE_WIDTH, 1.0 / CELL_LENGTH
+CELLS_PER_PX = 1.0 / CELL_LENGTH
 EDGE = 1e-6  # [cells] a y nearer to a cell's edge than this is computed exactly
+ON_EDGE = -1000  # row of a vehicle there
 NOTHING, ACCELERATE, DECELERATE = int(Action.NOTHING), int(Action.ACCELERATE), int(Action.DECELERATE)
 LEFT, RIGHT = int(Action.LEFT), int(Action.RIGHT)
-ONE, TWO, THREE = np.uint64(1), np.uint64(2), np.uint64(3)
+ZERO, ONE, TWO, THREE = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3)
 
 
 # --- the game -----------------------------------------------------------------------------------------------------
@@ -64,8 +69,10 @@ def drive(rules: Rules, game: Game, action: int, end_frame: int) -> None:
 
 @compiled
 def begin_frame(rules: Rules, game: Game) -> None:
-    """Steps 1 to 3: everything moves, is marked, follows the traffic ahead, and traffic may change lanes."""
+    """Steps 1 to 3: everything moves and is marked, follows the traffic ahead, and traffic may change lanes."""
+    clear(game)
     move(rules, game)
+    find_places(rules, game)
     mark_all(rules, game)
     game.scroll = BASE_SCROLL - (game.y[0] - rules.ego_y)
     any_negative = follow(rules, game)
@@ -81,10 +88,13 @@ def let_agents_act(rules: Rules, game: Game, first: int) -> int:
     The pending action is one variable for all: agents behind one that decided in this frame execute its action.
     """
     clock = game.frame % rules.decision_period
-    for i in range(first, rules.other_agents + 1):
-        if clock == i * rules.agent_stagger:
-            return i
-        execute(rules, game, i)
+    due, last = clock // rules.agent_stagger, rules.other_agents
+    decides = (first <= due <= last) & (due * rules.agent_stagger == clock)
+    if game.action != NOTHING:
+        for i in range(first, due if decides else last + 1):
+            execute(rules, game, i)
+    if decides:
+        return due
     mark_ego(rules, game)
     game.speed_sum += game.following_speed[0] * game.speed_factor[0]
     if clock == 0:
@@ -113,11 +123,13 @@ def finish_frame(rules: Rules, game: Game) -> bool:
     if game.action >= LEFT:  # tried once, then forgotten
         game.action = NOTHING
     game.frame += 1
-    for i in range(rules.other_agents + 1):
+    drivers, slowest, score_sum = rules.other_agents + 1, 0.0 if rules.score_clamps else -np.inf, game.score_sum
+    for i in range(drivers):
         speed = game.following_speed[i] * game.speed_factor[i]
-        if rules.score_clamps and speed < 0.0:  # max(0, speed) as the game's own language has it: NaN stays NaN
-            speed = 0.0
-        game.score_sum += speed / (rules.other_agents + 1)
+        if speed < slowest:  # max(0, speed) as the game's own language has it: NaN stays NaN
+            speed = slowest
+        score_sum += speed / drivers
+    game.score_sum = score_sum
     return allowed
 
 
@@ -126,25 +138,31 @@ def finish_frame(rules: Rules, game: Game) -> bool:
 
 @compiled
 def move(rules: Rules, game: Game) -> None:
-    """Step 1a: each vehicle moves with its speed of the frame before, which is also what it will mark."""
-    scroll, ego_y, rear_end = game.scroll, rules.ego_y, rules.rows * CELL_LENGTH
-    passed, any_out_of_view, changing_lanes = 0, False, False
+    """Step 1a, along the road: vehicles move with their speeds of the frame before, which are also what they mark."""
+    scroll, ego_y = game.scroll, rules.ego_y
+    passed = 0
     for i in range(game.x.size):
         speed = game.following_speed[i] * game.speed_factor[i]
         y_before = game.y[i]
         y = y_before - (speed - scroll)
         game.y[i] = y
         game.map_speed[i + 1] = speed
-        game.row[i] = y_cell(y)
-        passed += (i > 0) & (y_before < ego_y) & (ego_y <= y)
-        passed -= (i > 0) & (y_before > ego_y) & (ego_y >= y)
-        any_out_of_view |= (0.0 > y + OUT_OF_VIEW) | (rear_end < y - OUT_OF_VIEW)
-        changing_lanes |= game.x[i] != lane_middle(game.lane[i])
+        passed += ((i > 0) & (y_before < ego_y) & (ego_y <= y)) - ((i > 0) & (y_before > ego_y) & (ego_y >= y))
     game.passed += passed
-    if changing_lanes:
-        move_sideways(game)
-    if any_out_of_view:
-        re_enter(rules, game)
+
+
+@compiled
+def find_places(rules: Rules, game: Game) -> None:
+    """Set every vehicle's place."""
+    length, rear_end = float(game.cells.shape[1]), rules.rows * CELL_LENGTH
+    for i in range(game.x.size):
+        y, lane = game.y[i], game.lane[i]
+        cell = y * CELLS_PER_PX
+        row = np.floor(cell)
+        off_edges = (cell - row > EDGE) & (cell - row < 1.0 - EDGE)
+        in_view = (y >= -OUT_OF_VIEW) & (y <= rear_end + OUT_OF_VIEW)
+        known = off_edges & in_view & (game.x[i] == lane_middle(lane))
+        game.place[i] = np.int32(lane * length + PAD + row if known else ELSEWHERE)
 
 
 @compiled
@@ -154,37 +172,20 @@ def lane_middle(lane: int) -> float:
 
 
 @compiled
-def y_cell(y: float) -> int:
-    """floor(y / 10), or SLOW_ROW where y is so near a cell's edge that rounding of y + 10 k might matter."""
-    cell = y * CELLS_PER_PX
-    row = np.floor(cell)
-    inside = cell - row
-    return np.int32(row) if (inside > EDGE) & (inside < 1.0 - EDGE) else np.int32(SLOW_ROW)
-
-
-@compiled
-def move_sideways(game: Game) -> None:
-    """Vehicles between two lanes move toward the middle of theirs."""
-    for i in range(game.x.size):
-        middle = lane_middle(game.lane[i])
-        t = middle - game.x[i]
-        if abs(t) < SIDE_STEP:
-            game.x[i] = middle
-        else:
-            game.x[i] += SIDE_STEP if t > 0.0 else -SIDE_STEP
-
-
-@compiled
-def re_enter(rules: Rules, game: Game) -> None:
-    """Vehicles beyond one end of the road re-enter at the other, in a random lane."""
-    rear_end = rules.rows * CELL_LENGTH
-    for i in range(game.x.size):
-        y = game.y[i]
-        if 0.0 > y + OUT_OF_VIEW or rear_end < y - OUT_OF_VIEW:
-            game.y[i] = rear_end + VEHICLE_LENGTH if 0.0 > y + OUT_OF_VIEW else -VEHICLE_LENGTH
-            game.row[i] = y_cell(game.y[i])
-            spawn(rules, game, i)
-            game.map_speed[i + 1] = game.following_speed[i] * game.speed_factor[i]
+def finish_move(rules: Rules, game: Game, i: int) -> None:
+    """Steps 1a and 1b of a vehicle elsewhere: toward its lane's middle, or from one end of the road to the other."""
+    middle = lane_middle(game.lane[i])
+    t = middle - game.x[i]
+    if abs(t) < SIDE_STEP:
+        game.x[i] = middle
+    else:
+        game.x[i] += SIDE_STEP if t > 0.0 else -SIDE_STEP
+    y, rear_end = game.y[i], rules.rows * CELL_LENGTH
+    if 0.0 > y + OUT_OF_VIEW or rear_end < y - OUT_OF_VIEW:
+        game.y[i] = rear_end + VEHICLE_LENGTH if 0.0 > y + OUT_OF_VIEW else -VEHICLE_LENGTH
+        spawn(rules, game, i)
+        game.map_speed[i + 1] = game.following_speed[i] * game.speed_factor[i]
+    mark_elsewhere(rules, game, i)
 
 
 @compiled
@@ -209,14 +210,23 @@ def draw_traffic_factor(rules: Rules, game: Game) -> float:
 
 
 @compiled
-def mark_all(rules: Rules, game: Game) -> None:
-    """Step 1b: an empty map, then every vehicle in order; a later mark overwrites an earlier one."""
+def clear(game: Game) -> None:
+    """Empty the map."""
     cells = game.cells
     for px in range(cells.shape[0]):
         for py in range(cells.shape[1]):
             cells[px, py] = 0
+
+
+@compiled
+def mark_all(rules: Rules, game: Game) -> None:
+    """Step 1b: every vehicle in order marks the empty map; a later mark overwrites an earlier one."""
+    cells = game.cells
     for i in range(game.x.size):
-        mark(rules, game, i)
+        if game.place[i] == ELSEWHERE:
+            finish_move(rules, game, i)
+        else:
+            put_four(cells, game.place[i], i + 1)
     for px in range(cells.shape[0]):  # what was marked beyond the road's ends is not there
         for k in range(PAD):
             cells[px, k] = 0
@@ -224,21 +234,19 @@ def mark_all(rules: Rules, game: Game) -> None:
 
 
 @compiled
-def mark(rules: Rules, game: Game, i: int) -> None:
-    """Write vehicle i into the cells it covers: four in a row of its lane, between two lanes in both."""
-    row, x = game.row[i], game.x[i]
-    if row == SLOW_ROW:
+def mark_elsewhere(rules: Rules, game: Game, i: int) -> None:
+    """Write vehicle i, wherever it is, into the cells it covers: between two lanes in both."""
+    x, row = game.x[i], find_row(game.y[i])
+    if row == ON_EDGE:
         mark_exactly(rules, game, i)
-    elif x == lane_middle(game.lane[i]):
-        put_four(game.cells, game.lane[i], PAD + row, i + 1)
     else:
-        put_four(game.cells, int(x / LANE_WIDTH), PAD + row, i + 1)
-        put_four(game.cells, int((x + 10.0) / LANE_WIDTH), PAD + row, i + 1)
+        put_four(game.cells, index_of(game, int(x / LANE_WIDTH), row), i + 1)
+        put_four(game.cells, index_of(game, int((x + 10.0) / LANE_WIDTH), row), i + 1)
 
 
 @compiled
 def mark_exactly(rules: Rules, game: Game, i: int) -> None:
-    """`mark` by the rules' own arithmetic, cell by cell."""
+    """`mark_elsewhere` by the rules' own arithmetic, cell by cell."""
     x, y = game.x[i], game.y[i]
     for dx in range(0, 11, 10):
         px = math.floor((x + dx) / LANE_WIDTH)
@@ -252,31 +260,49 @@ def mark_exactly(rules: Rules, game: Game, i: int) -> None:
 def mark_ego(rules: Rules, game: Game) -> None:
     """Step 5: the ego car marks itself again, over whatever was there, with its new speed."""
     game.map_speed[1] = (rules.ego_mark_gain * game.following_speed[0]) * game.speed_factor[0]
-    mark(rules, game, 0)  # beyond the road's ends nothing reads the map, and the next frame empties the map
+    if game.place[0] == ELSEWHERE:
+        mark_elsewhere(rules, game, 0)
+    else:
+        put_four(game.cells, game.place[0], 1)  # beyond the road's ends nothing reads the map before it is cleared
 
 
-# --- four cells at once; unsigned indices spare the compiler Python's rule for negative ones ------------------------
-
-
-@compiled
-def put_four(cells: U8, px: int, at: int, number: int) -> None:
-    """Write `number` into the four cells of column px from `at` on."""
-    column, first, byte = np.uint64(px), np.uint64(at), np.uint8(number)
-    cells[column, first] = byte
-    cells[column, first + ONE] = byte
-    cells[column, first + TWO] = byte
-    cells[column, first + THREE] = byte
+# --- cells --------------------------------------------------------------------------------------------------------
+# An index counts through all columns, from column 0 on; unsigned, it needs no test for Python's negative ones.
 
 
 @compiled
-def get_four(cells: U8, px: int, at: int) -> int:
-    """Read the four cells of column px from `at` on as one number, the cell at `at` in its lowest byte."""
-    column, first = np.uint64(px), np.uint64(at)
+def find_row(y: float) -> int:
+    """floor(y / 10), or ON_EDGE where y is so near a cell's edge that rounding of y + 10 k might matter."""
+    cell = y * CELLS_PER_PX
+    row = np.floor(cell)
+    return np.int64(row) if (cell - row > EDGE) & (cell - row < 1.0 - EDGE) else ON_EDGE
+
+
+@compiled
+def index_of(game: Game, px: int, py: int) -> int:
+    """Return the index of cell (px, py) in the flattened `cells`."""
+    return px * game.cells.shape[1] + PAD + py
+
+
+@compiled
+def put_four(cells: U8, index: int, number: int) -> None:
+    """Write `number` into four cells in a row from `index` on."""
+    first, byte = np.uint64(index), np.uint8(number)
+    cells[ZERO, first] = byte
+    cells[ZERO, first + ONE] = byte
+    cells[ZERO, first + TWO] = byte
+    cells[ZERO, first + THREE] = byte
+
+
+@compiled
+def get_four(cells: U8, index: int) -> int:
+    """Read four cells in a row from `index` on as one number, the first in its lowest byte."""
+    first = np.uint64(index)
     return (
-        np.int64(cells[column, first])
-        | np.int64(cells[column, first + ONE]) << 8
-        | np.int64(cells[column, first + TWO]) << 16
-        | np.int64(cells[column, first + THREE]) << 24
+        np.int64(cells[ZERO, first])
+        | np.int64(cells[ZERO, first + ONE]) << 8
+        | np.int64(cells[ZERO, first + TWO]) << 16
+        | np.int64(cells[ZERO, first + THREE]) << 24
     )
 
 
@@ -288,29 +314,47 @@ def follow(rules: Rules, game: Game) -> bool:
     """Step 3a: set every vehicle's following speed by the four cells ahead; True if one of them became negative."""
     any_negative = False
     for i in range(game.x.size):
-        row = game.row[i]
-        v = MAX_FOLLOWING_SPEED
-        if row == SLOW_ROW:
-            v = follow_exactly(rules, game, i)
-        else:
-            px = int((game.x[i] + HALF_WIDTH) * LANES_PER_PX)  # exact as / 20: lane changes step over the edges
-            ahead = get_four(game.cells, px, PAD + row - AHEAD)
-            if ahead != 0:
-                v = brake_for(game, i, ahead)
-        game.following_speed[i] = v
-        any_negative |= v < 0.0
+        game.following_speed[i] = MAX_FOLLOWING_SPEED
+    for i in range(game.x.size):
+        place = game.place[i]
+        ahead = get_four(game.cells, place - AHEAD) if place != ELSEWHERE else look_ahead(rules, game, i)
+        if ahead != 0:
+            v = brake_for(game, i, ahead)
+            any_negative |= v < 0.0
+            game.following_speed[i] = v
     return any_negative
 
 
 @compiled
-def brake_for(game: Game, i: int, ahead: int) -> float:
-    """Vehicle i's following speed for the four cells ahead of it, the nearest in the highest byte."""
-    v, seen = MAX_FOLLOWING_SPEED, 0
+def look_ahead(rules: Rules, game: Game, i: int) -> int:
+    """Return the four cells ahead of vehicle i, wherever it is, as one number, the nearest in the highest byte."""
+    px, row = int((game.x[i] + HALF_WIDTH) / LANE_WIDTH), find_row(game.y[i])
+    if row != ON_EDGE:
+        return get_four(game.cells, index_of(game, px, row - AHEAD))
+    ahead = 0
     for k in range(1, AHEAD + 1):
-        number = (ahead >> 24) & 255
-        if number != seen:  # the second cell of the same vehicle asks for nothing more
-            v = brake(game, i, v, k, number)
-        seen, ahead = number, ahead << 8
+        py = np.floor((game.y[i] - CELL_LENGTH * k) / CELL_LENGTH)
+        on_road = 0.0 <= py < rules.rows
+        ahead = ahead << 8 | (np.int64(game.cells[px, PAD + int(py)]) if on_road else 0)
+    return ahead
+
+
+@compiled
+def brake_for(game: Game, i: int, ahead: int) -> float:
+    """Vehicle i's following speed for the four cells ahead of it, of which one is occupied."""
+    free = int(ahead < 1 << 24) + int(ahead < 1 << 16) + int(ahead < 1 << 8)
+    nearest = (ahead >> 8 * (AHEAD - 1 - free)) & 255
+    if ahead == nearest * ONE_IN_EACH >> 8 * free:  # almost always, one vehicle fills all cells from there on
+        return brake(game, i, MAX_FOLLOWING_SPEED, free + 1, nearest)
+    return brake_for_several(game, i, ahead)
+
+
+@compiled
+def brake_for_several(game: Game, i: int, ahead: int) -> float:
+    """`brake_for`, cell by cell."""
+    v = MAX_FOLLOWING_SPEED
+    for k in range(1, AHEAD + 1):
+        v = brake(game, i, v, k, (ahead >> 8 * (AHEAD - k)) & 255)
     return v
 
 
@@ -323,18 +367,6 @@ def brake(game: Game, i: int, v: float, k: int, number: int) -> float:
         match_speed = d / game.speed_factor[i]
         if match_speed < v or math.isnan(match_speed):
             v = match_speed
-    return v
-
-
-@compiled
-def follow_exactly(rules: Rules, game: Game, i: int) -> float:
-    """`follow` for a vehicle on a cell's edge."""
-    px = math.floor((game.x[i] + HALF_WIDTH) / LANE_WIDTH)
-    v = MAX_FOLLOWING_SPEED
-    for k in range(1, AHEAD + 1):
-        py = np.floor((game.y[i] - CELL_LENGTH * k) / CELL_LENGTH)
-        if 0.0 <= py < rules.rows:
-            v = brake(game, i, v, k, game.cells[px, PAD + int(py)])
     return v
 
 
@@ -368,29 +400,36 @@ def turn(rules: Rules, game: Game, i: int, side: int) -> bool:
 def wander(rules: Rules, game: Game, any_negative: bool) -> None:
     """Step 3b: every traffic car draws, and occasionally tries a lane change.
 
-    A draw above the threshold is rare, so the frame's draws are first looked at all together by jumping ahead in the
-    stream; only if one of them might count are they taken one by one. (Negative following speeds lower the threshold.)
+    A draw above the threshold is rare: the stream jumps to the next one that might count. (A negative following speed
+    lowers the threshold, so then each might.)
     """
-    first = rules.other_agents + 1
-    traffic = game.x.size - first
-    if not any_negative and not any_draw_above(game.rng, traffic, rules.turn_threshold):
-        game.rng = advance_stream(game.rng, np.int64(JUMP[traffic]))
-        return
-    for i in range(first, game.x.size):
-        if draw(game) > rules.turn_threshold + rules.turn_slope * game.following_speed[i]:
-            turn(rules, game, i, -1 if draw(game) > 0.5 else 1)
+    i = rules.other_agents + 1
+    while i < game.x.size:
+        left = game.x.size - i
+        if not any_negative:
+            low = count_low_draws(game.rng, rules.turn_threshold)
+            if low >= left:
+                game.rng = advance_stream(game.rng, np.int64(JUMP[left]))
+                return
+            game.rng = advance_stream(game.rng, np.int64(JUMP[low]))
+            i += low
+        if i < game.x.size:
+            if draw(game) > rules.turn_threshold + rules.turn_slope * game.following_speed[i]:
+                turn(rules, game, i, -1 if draw(game) > 0.5 else 1)
+            i += 1
 
 
 @compiled
-def any_draw_above(rng: int, draws: int, threshold: float) -> bool:
-    """Whether one of the next draws may exceed the threshold; by a hair too often True, never wrongly False."""
+def count_low_draws(rng: int, threshold: float) -> int:
+    """How many of the next MAX_JUMP draws come before the first that may exceed the threshold."""
     limit = np.uint64(max(0.0, threshold * SPAN - 8.0))
-    highest = np.uint64(0)
-    for k in range(1, draws + 1):
-        product = np.uint64(rng) * np.uint64(JUMP[k])
+    low = np.uint64(MAX_JUMP)
+    for k in range(MAX_JUMP):
+        product = np.uint64(np.uint32(rng)) * np.uint64(JUMP[k + 1])
         state = (product & np.uint64(MODULUS)) + (product >> np.uint64(31))
-        highest = max(highest, min(state, state - np.uint64(MODULUS)))  # below the modulus, the difference wraps around
-    return highest > limit
+        state = min(state, state - np.uint64(MODULUS))  # below the modulus, the difference wraps around
+        low = min(low, np.uint64(k) if state > limit else np.uint64(MAX_JUMP))
+    return np.int64(low)
 
 
 @compiled

@@ -6,9 +6,9 @@ Source: `RULES.md`, "sense".
 import math
 
 from deeptraffic.sim.compiled import compiled
-from deeptraffic.sim.kernel import get_four
+from deeptraffic.sim.kernel import get_four, index_of
 from deeptraffic.sim.rules import CELL_LENGTH, Rules, Sensor
-from deeptraffic.sim.state import F64, PAD, Game
+from deeptraffic.sim.state import F64, Game
 
 
 @compiled
@@ -33,7 +33,7 @@ def sense(rules: Rules, sensor: Sensor, game: Game, agent: int, out: F64) -> Non
     for s in range(columns):
         if 0 <= first_px + s < rules.lanes:
             for r in range(begin, end, 4):
-                numbers = get_four(game.cells, first_px + s, PAD + first_py + r)
+                numbers = get_four(game.cells, index_of(game, first_px + s, first_py + r))
                 if numbers != 0:
                     for k in range(r, min(r + 4, end)):
                         if numbers & 255:

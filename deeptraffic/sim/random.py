@@ -15,7 +15,7 @@ from deeptraffic.sim.compiled import compiled
 MODULUS = 2147483647  # 2**31 - 1
 MULTIPLIER = 16807
 SPAN = 2147483646.0  # a draw is (state - 1) / SPAN
-MAX_JUMP = 200
+MAX_JUMP = 24
 # JUMP[k] = MULTIPLIER**k mod MODULUS: state * JUMP[k] mod MODULUS is the state k draws ahead.
 JUMP = np.array([pow(MULTIPLIER, k, MODULUS) for k in range(MAX_JUMP + 1)], np.uint32)
 

@@ -1,7 +1,7 @@
 """State of B independent games: one record per game, so that copying a game is copying a few hundred bytes.
 
 Everything that a game's future depends on is in its record, its random stream included, so a copied record continues
-exactly as the original does. Derived values (`row`, `cells`, `map_speed`) are kept because a game pauses inside a
+exactly as the original does. Derived values (`place`, `cells`, `map_speed`) are kept because a game pauses inside a
 frame, where an agent observes what the frame has marked so far.
 
 Compiled code gets one record (`game.x[i]`) by reference, with sizes the compiler knows; from Python, the records of a
@@ -23,7 +23,7 @@ Games = NDArray[Any]  # (B,) of game records
 
 PAD = 16  # empty cells before the first and behind the last row of a map column, so that looking ahead needs no test
 NOBODY = -1  # `waiting` between two frames
-SLOW_ROW = -1000  # `row` of a vehicle so near a cell's edge that only exact arithmetic tells its cells
+ELSEWHERE = -1  # `place` of a vehicle between two lanes, out of view, or so near a cell's edge that rounding matters
 
 
 class Game(Protocol):
@@ -45,7 +45,7 @@ class Game(Protocol):
     waiting: int64 the agent whose decision the game waits for; NOBODY between two frames
     blocked: int64 1 if the safety system refused the lane change the ego car last decided on
     lane: (N,) int32 the lane a vehicle is in or moving to
-    row: (N,) int32 floor(y / 10), or SLOW_ROW where rounding might matter
+    place: (N,) int32 index of a vehicle's front cell in the flattened `cells`, or ELSEWHERE
     cells: (L, PAD + H + PAD) uint8 the speed map: 0 empty, k + 1 marked by vehicle k; cell (px, py) at [px, PAD + py]
     """
 
@@ -65,7 +65,7 @@ class Game(Protocol):
     waiting: int
     blocked: int
     lane: I32
-    row: I32
+    place: I32
     cells: U8
 
 
@@ -80,7 +80,7 @@ def game_dtype(rules: Rules) -> np.dtype:
     fields: list[tuple] = [(name, np.float64, (n,)) for name in ("x", "y", "following_speed", "speed_factor")]
     fields += [("map_speed", np.float64, (n + 1,))]
     fields += [(name, np.float64) for name in floats] + [(name, np.int64) for name in counts]
-    fields += [("lane", np.int32, (n,)), ("row", np.int32, (n,))]
+    fields += [("lane", np.int32, (n,)), ("place", np.int32, (n,))]
     fields += [("cells", np.uint8, (rules.lanes, PAD + rules.rows + PAD))]
     return np.dtype(fields, align=True)
 

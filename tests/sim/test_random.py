@@ -1,13 +1,11 @@
 """The random stream against published values, and jumps ahead against single steps."""
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeptraffic.sim.kernel import any_draw_above
+from deeptraffic.sim.kernel import count_low_draws
 from deeptraffic.sim.random import (
     JUMP,
     MAX_JUMP,
@@ -64,18 +62,18 @@ def test_a_draw_lies_in_zero_to_one(state: int) -> None:
     assert 0.0 <= value < 1.0
 
 
-@given(STATES, st.integers(0, 60), st.floats(-1.0, 1.0))
-def test_a_look_ahead_never_misses_a_draw_above_the_threshold(state: int, count: int, threshold: float) -> None:
-    draws = [(steps(state, k) - 1) / SPAN for k in range(1, count + 1)]
-    if any(value > threshold for value in draws):
-        assert any_draw_above(state, count, threshold)
+@given(STATES, st.floats(-1.0, 1.0))
+def test_a_look_ahead_never_counts_a_draw_above_the_threshold_as_low(state: int, threshold: float) -> None:
+    draws = [(steps(state, k) - 1) / SPAN for k in range(1, MAX_JUMP + 1)]
+    assert all(value <= threshold for value in draws[: count_low_draws(state, threshold)])
 
 
-@given(STATES, st.integers(1, 60))
-def test_a_look_ahead_skips_what_lies_clearly_below_the_threshold(state: int, count: int) -> None:
-    highest = max((steps(state, k) - 1) / SPAN for k in range(1, count + 1))
-    assert not any_draw_above(state, count, highest + 1e-7)
-    assert any_draw_above(state, count, math.nextafter(highest, 0.0))
+@given(STATES, st.integers(0, MAX_JUMP - 1))
+def test_a_look_ahead_counts_what_lies_clearly_below_the_threshold_as_low(state: int, index: int) -> None:
+    draws = [(steps(state, k) - 1) / SPAN for k in range(1, MAX_JUMP + 1)]
+    assert count_low_draws(state, max(draws) + 1e-7) == MAX_JUMP
+    first = next(k for k, value in enumerate(draws) if value >= draws[index] - 1e-7)
+    assert count_low_draws(state, draws[index] - 1e-7) == first
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from deeptraffic.cli.app import app
 from deeptraffic.evaluation.protocol import OPEN_FRAMES, evaluate_open
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.sim.engine import Simulator
-from deeptraffic.sim.kernel import follow, mark_all, y_cell
+from deeptraffic.sim.kernel import clear, find_places, follow, mark_all
 from deeptraffic.sim.rules import RoadConfig
 
 FAR = (6, 20.0, 2.0)  # lane, y [px], speed [px/frame] of a car that matters to nobody
@@ -43,8 +43,9 @@ def scene(*cars: tuple[int, float, float]) -> Simulator:
     game = sim.games[0]
     for i, (lane, y, speed) in enumerate([*cars, *[FAR] * (sim.rules.vehicles - len(cars))]):
         game["lane"][i], game["x"][i], game["y"][i] = lane, 20.0 * lane + 4.0, y
-        game["row"][i] = y_cell(y)
         game["speed_factor"][i], game["map_speed"][i + 1] = speed / 2.0, speed
+    clear(game)
+    find_places(sim.table[0], game)
     mark_all(sim.table[0], game)
     follow(sim.table[0], game)
     return sim
