@@ -334,8 +334,8 @@ def look_ahead(rules: Rules, game: Game, i: int) -> int:
     ahead = 0
     for k in range(1, AHEAD + 1):
         py = np.floor((game.y[i] - CELL_LENGTH * k) / CELL_LENGTH)
-        on_road = 0.0 <= py < rules.rows
-        ahead = ahead << 8 | (np.int64(game.cells[px, PAD + int(py)]) if on_road else 0)
+        number = game.cells[px, PAD + int(py)] if 0.0 <= py < rules.rows else 0
+        ahead = ahead << 8 | number
     return ahead
 
 
