@@ -23,10 +23,10 @@ LAYERS = {
     "deeptraffic.envs": 2,
     "deeptraffic": 3,  # the package itself only registers the environments
     "deeptraffic.evaluation": 4,
+    "deeptraffic.bench": 5,
     "deeptraffic.competition": 5,
     "representation": 6,
     "agents": 7,
-    "deeptraffic.bench": 8,
     "deeptraffic.lab": 8,
     "deeptraffic.cli": 9,  # the roof: nothing imports it
 }

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import sys
 import time
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from deeptraffic import bench
 from deeptraffic.bench import BASIC, Bench, BenchRow, one_by_one, policy_files, random_policy, side_by_side
 from deeptraffic.cli import main
-from deeptraffic.cli.measure import table_of
+from deeptraffic.cli.measure import rows_of
 from deeptraffic.evaluation.batch import Plan
 from deeptraffic.evaluation.protocol import OFFICIAL, Protocol
 from deeptraffic.policies.file import read_policy
@@ -52,8 +53,10 @@ def test_rate_is_the_best_of_three() -> None:
     assert len(calls) == 4  # one untimed, three measurements of one call
 
 
-def test_table_has_a_line_per_result(measured: list[BenchRow]) -> None:
-    assert table_of(measured, "here").row_count == len(measured)
+def test_table_has_a_line_per_result_and_writes_a_name_once(measured: list[BenchRow]) -> None:
+    rows = rows_of(measured)
+    assert len(rows) == len(measured)
+    assert [row[0] for row in rows if row[0]] == [name for name, _ in groupby(result.name for result in measured)]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("highway_env") is None, reason="needs the extra bench: highway-env")

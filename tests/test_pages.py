@@ -17,6 +17,7 @@ import pytest
 import typer.main
 from PIL import Image
 
+from agents.analysis.peers import peers_table, stored_report
 from agents.analysis.tables import markdown_table, replace_section
 from agents.champions.pages import write_pages
 from agents.champions.registry import CHAMPIONS
@@ -190,6 +191,7 @@ TABLES: dict[str, tuple[Path, Callable[[], str]]] = {
     "<!-- table of presets -->": (ROOT / "deeptraffic" / "envs" / "README.md", presets_table),
     "<!-- table of perception -->": (ROOT / "representation" / "README.md", perception_table),
     "<!-- table of algorithms -->": (ROOT / "agents" / "README.md", algorithms_table),
+    "<!-- table of peers -->": (README, lambda: peers_table(stored_report())),
 }
 
 

@@ -10,7 +10,7 @@ settings on one Gymnasium environment.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,7 +21,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.compiled.config import CompiledConfig
-from agents.config import TrainConfig, build_config
+from agents.config import build_config
 from agents.sb3 import make_model, make_vec_env, sb3_names
 from agents.trainer import make_learner, torch_threads
 
@@ -93,33 +93,39 @@ def measure_training(seconds: float = 2.0, names: Sequence[str] = ()) -> Iterato
     seconds: of each measurement, at least; names: of algorithms, all by default
     """
     for name in names or sb3_names():
-        yield _measure(name, "deeptraffic", seconds, lambda name=name: _ours(name))  # type: ignore[misc]
+        yield measure_torch(name, seconds)
         if isinstance(build_config(name).agent, CompiledConfig):
-            yield _measure_compiled(build_config(name, settings={"backend": "compiled"}), seconds)
+            yield measure_compiled(name, seconds)
         if name in SB3_DEFAULTS:
-            yield _measure(name, "stable-baselines3", seconds, lambda name=name: _theirs(name))  # type: ignore[misc]
+            yield measure_sb3_defaults(name, seconds)
 
 
-def _ours(name: str) -> tuple[BaseAlgorithm, int]:
+def measure_torch(name: str, seconds: float) -> TrainingSpeed:
+    """Return the speed of an algorithm in torch, with its defaults."""
     config = build_config(name)
-    return make_model(config, make_vec_env(config)), config.road.other_agents
+    model = make_model(config, make_vec_env(config))
+    return _measure_model(name, "deeptraffic", config.road.other_agents, model, seconds)
 
 
-def _theirs(name: str) -> tuple[BaseAlgorithm, int]:
+def measure_sb3_defaults(name: str, seconds: float) -> TrainingSpeed:
+    """Return the speed of one of `SB3_DEFAULTS` as in its documentation: one Gymnasium env."""
     env = gymnasium.make("deeptraffic:DeepTraffic2018-v0", observation="gaps")
-    return SB3_DEFAULTS[name]("MlpPolicy", env, seed=0, device="cpu"), 0
+    model = SB3_DEFAULTS[name]("MlpPolicy", env, seed=0, device="cpu")
+    return _measure_model(name, "stable-baselines3", 0, model, seconds)
 
 
-def _measure(name: str, defaults: str, seconds: float, make: Callable[[], tuple[BaseAlgorithm, int]]) -> TrainingSpeed:
+def _measure_model(name: str, defaults: str, others: int, model: BaseAlgorithm, seconds: float) -> TrainingSpeed:
+    watch = Stopwatch(seconds)
     with torch_threads(1):
-        model, others = make()
-        watch = Stopwatch(seconds)
         model.learn(ENDLESS, watch, log_interval=None)  # type: ignore[arg-type]
     assert model.env is not None
     return TrainingSpeed(name, defaults, model.env.num_envs, others, *watch.measured())
 
 
-def _measure_compiled(config: TrainConfig, seconds: float) -> TrainingSpeed:
+def measure_compiled(name: str, seconds: float) -> TrainingSpeed:
+    """Return the speed of an algorithm's compiled learner, with the algorithm's defaults."""
+    has_choice = isinstance(build_config(name).agent, CompiledConfig)
+    config = build_config(name, settings={"backend": "compiled"} if has_choice else {})
     learner = make_learner(config)
     marks: list[tuple[int, float, float]] = []
 

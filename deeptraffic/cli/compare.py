@@ -4,11 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich import box
-from rich.table import Table
 
 from deeptraffic.cli.policies import OTHERS_HELP, POLICY_HELP, Epsilon, load_announced
-from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
+from deeptraffic.cli.terminal import messages, print_json, print_table, progress_bar, results
 
 if TYPE_CHECKING:
     from agents.analysis.comparison import Comparison
@@ -47,23 +45,22 @@ def compare(
 
 
 def _print(comparison: "Comparison", runs: int, seed_set: str) -> None:
-    table = Table(title=f"{runs} runs on {seed_set} seeds, 95% intervals", title_justify="left", box=box.SIMPLE)
-    for column in ("policy", "interquartile mean", "mean", "median", "10% quantile"):
-        table.add_column(column, justify="left" if column == "policy" else "right")
+    rows = []
     for group in comparison.groups:
         name = group.name if group.policies == 1 else f"{group.name} and {group.policies - 1} more seeds"
-        table.add_row(name, *(_cell(estimate) for estimate in (group.iqm, group.mean, group.median, group.p10)))
-    results.print(table)
-    pairs = Table(title="paired differences", title_justify="left", box=box.SIMPLE)
-    for column in ("faster", "slower", "difference of means", "probability that a run is faster"):
-        pairs.add_column(column)
-    for pair in comparison.pairs:
-        pairs.add_row(pair.first, pair.second, _cell(pair.difference, " mph"), _cell(pair.improvement))
-    results.print(pairs)
+        rows.append((name, *(_cell(estimate) for estimate in (group.iqm, group.mean, group.median, group.p10))))
+    headings = ("policy", "interquartile mean", "mean", "median", "10% quantile")
+    print_table(f"{runs} runs on {seed_set} seeds, 95% intervals", headings, rows)
+    results.print()
+    pairs = [
+        (pair.first, pair.second, _cell(pair.difference, " mph"), _cell(pair.improvement)) for pair in comparison.pairs
+    ]
+    pair_headings = ("faster", "slower", "difference of means", "probability that a run is faster")
+    print_table("paired differences", pair_headings, pairs, left=2)
     for file in comparison.files:
         results.print(f"  {file}", highlight=False, soft_wrap=True)
 
 
 def _cell(estimate: "Estimate", unit: str = "") -> str:
     low, high = estimate.interval
-    return f"{estimate.value:.2f}{unit} [{low:.2f}, {high:.2f}]".replace("[", "\\[")
+    return f"{estimate.value:.2f}{unit} [{low:.2f}, {high:.2f}]"

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich import box
-from rich.table import Table
+from rich.text import Text
 
 from deeptraffic.cli.serve import DATA_HELP, DATABASE_HELP, DATABASE_VARIABLE, DEFAULT_DATA, require_extra
-from deeptraffic.cli.terminal import FAILED, messages, print_json, results
+from deeptraffic.cli.terminal import FAILED, messages, print_json, print_table, results
 
 if TYPE_CHECKING:
     from deeptraffic.competition.models import Competition
@@ -108,12 +107,8 @@ def show(data: Path = DATA, database_url: str | None = DATABASE_URL, json: bool 
     if json:
         print_json({"competitions": rows})
         return
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("key", "title", "phase", "members", "submissions"):
-        table.add_column(heading)
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-    results.print(table)
+    cells = [tuple(map(str, row.values())) for row in rows]
+    print_table("", ("key", "title", "phase", "members", "submissions"), cells, left=3)
 
 
 def change(
@@ -312,9 +307,5 @@ def doctor(data: Path = DATA, database_url: str | None = DATABASE_URL, json: boo
 
 def _print_findings(findings: list[Any]) -> None:
     colours = {"good": "green", "weak": "yellow", "bad": "bold red"}
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("what", "state", "finding"):
-        table.add_column(heading)
-    for finding in findings:
-        table.add_row(finding.name, f"[{colours[finding.state]}]{finding.state}[/]", finding.detail)
-    results.print(table)
+    rows = [(finding.name, Text(finding.state, colours[finding.state]), finding.detail) for finding in findings]
+    print_table("", ("what", "state", "finding"), rows, left=3)

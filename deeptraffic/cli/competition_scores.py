@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich import box
-from rich.table import Table
 
 from deeptraffic.cli.competition import COMPETITION, DATA, DATABASE_URL, JSON, actor, open_competition
-from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
+from deeptraffic.cli.terminal import messages, print_json, print_table, progress_bar, results
 
 if TYPE_CHECKING:
     from deeptraffic.competition.store.board import Board
@@ -58,14 +56,13 @@ def _print_final(db: "Database", competition_id: int, final: "Board", revealed: 
         rows = [record(row, label=True) for row in final.rows]
         print_json({"state": "revealed" if revealed else "scored", "failed": failed, "final": rows})
         return
-    table = Table(title="final, revealed" if revealed else "final, still hidden", title_justify="left", box=box.SIMPLE)
-    for heading in ("rank", "name", "score", "95% interval", "mean"):
-        table.add_column(heading)
+    lines = []
     for row in final.rows:
         interval = f"{row.score_low:.2f} to {row.score_high:.2f}"
         rank = "" if row.rank is None else str(row.rank)
-        table.add_row(rank, row.name, f"{row.score:.2f}", interval, f"{row.mean:.2f}")
-    results.print(table)
+        lines.append((rank, row.name, f"{row.score:.2f}", interval, f"{row.mean:.2f}"))
+    title = "final, revealed" if revealed else "final, still hidden"
+    print_table(title, ("rank", "name", "score", "95% interval", "mean"), lines, left=2)
     if failed:
         messages.print(
             f"{failed} entries of the final have no score; --retry evaluates again what failed for a platform error"
@@ -110,15 +107,15 @@ def _print_changes(seen: "Reevaluation", applied: bool, json: bool) -> None:
         changes = [vars(change) for change in seen.changes]
         print_json({"total": seen.total, "failed": seen.failed, "applied": applied, "changes": changes})
         return
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("name", "label", "before", "after", "rank before", "rank after"):
-        table.add_column(heading)
+    rows = []
     for change in seen.changes:
-        after = f"refused: {change.reason}" if change.after is None else f"{change.after:.2f}"
+        after = "refused" if change.after is None else f"{change.after:.2f}"
         ranks = ["" if rank is None else str(rank) for rank in (change.rank_before, change.rank_after)]
-        table.add_row(change.name, change.label, f"{change.before:.2f}", after, *ranks)
-    if seen.changes:
-        results.print(table)
+        reason = change.reason or "" if change.after is None else ""
+        rows.append((change.name, change.label, reason, f"{change.before:.2f}", after, *ranks))
+    if rows:
+        headings = ("name", "label", "refused because", "before", "after", "rank before", "rank after")
+        print_table("", headings, rows, left=3)
     results.print(f"{len(seen.changes)} of {seen.total} scores differ, {seen.failed} evaluations failed")
     if not applied:
         messages.print("`deeptraffic competition reevaluate --apply` applies them, --discard discards them.")

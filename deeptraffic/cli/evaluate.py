@@ -15,13 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich import box
-from rich.markup import escape
-from rich.table import Table
 
 from agents.loader import POLICY_NAMES, load_policy
 from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, Epsilon, load_noted, random_actions
-from deeptraffic.cli.terminal import messages, print_json, progress_bar, results, sentence
+from deeptraffic.cli.terminal import messages, print_json, print_table, progress_bar, sentence
 
 if TYPE_CHECKING:
     from deeptraffic.evaluation.batch import Outcome, Plan
@@ -101,27 +98,24 @@ def print_score(score: "Score") -> None:
     kind = "official score" if score.protocol == "official" else f"score on {score.seed_set} seeds"
     others = f"{score.other_agents} other agent{'' if score.other_agents == 1 else 's'}"
     title = f"{score.policy}: {kind}, {score.rules} rules, {others}"
-    table = Table(title=title, title_justify="left", show_header=False, box=box.SIMPLE)
-    table.add_column()
-    table.add_column(justify="right")
     low, high = score.median_interval if score.protocol == "open" else score.mean_interval
     interval = f"{low:.2f} to {high:.2f}"
     quantiles = score.quantiles_mph
-    table.add_row("[bold]score", f"[bold]{score.score:.2f} mph")
+    rows = [("score", f"{score.score:.2f} mph")]
     if score.protocol == "open":
-        table.add_row("95% interval of the score", f"{interval} mph")
-    table.add_row("mean", f"{score.mean_mph:.2f} mph")
+        rows.append(("95% interval of the score", f"{interval} mph"))
+    rows.append(("mean", f"{score.mean_mph:.2f} mph"))
     if score.protocol == "official":
-        table.add_row("95% interval of the mean", f"{interval} mph")
-    table.add_row("standard deviation between runs", f"{score.sd_mph:.2f} mph")
-    table.add_row("slowest tenth below", f"{quantiles['p10']:.2f} mph")
-    table.add_row("fastest tenth above", f"{quantiles['p90']:.2f} mph")
+        rows.append(("95% interval of the mean", f"{interval} mph"))
+    rows.append(("standard deviation between runs", f"{score.sd_mph:.2f} mph"))
+    rows.append(("slowest tenth below", f"{quantiles['p10']:.2f} mph"))
+    rows.append(("fastest tenth above", f"{quantiles['p90']:.2f} mph"))
     if score.epsilon > 0.0:
-        table.add_row("random actions (epsilon)", f"{100 * score.epsilon:g}% of all decisions")
-    table.add_row("vehicles passed per run", f"{score.run_passed.mean():.1f}")
-    table.add_row("runs", f"{score.runs} of {score.frames:,} frames")
-    table.add_row("time", f"{score.seconds:.1f} s")
-    results.print(table)
+        rows.append(("random actions (epsilon)", f"{100 * score.epsilon:g}% of all decisions"))
+    rows.append(("vehicles passed per run", f"{score.run_passed.mean():.1f}"))
+    rows.append(("runs", f"{score.runs} of {score.frames:,} frames"))
+    rows.append(("time", f"{score.seconds:.1f} s"))
+    print_table(title, ("", ""), rows, bold=(0,))
     if score.epsilon > 0.0:
         _say(f"{score.policy}: {random_actions(score.epsilon)}.")
     if score.access != "contest":
@@ -292,12 +286,9 @@ def print_lines(lines: Sequence["Line"]) -> None:
     roads = {(line.rules, line.other_agents) for line in lines}
     kind = "official scores" if official else f"scores of {first.runs} runs on {first.seed_set} seeds"
     road = f"{first.rules} rules, {first.other_agents} other agents" if len(roads) == 1 else "each under its own"
-    table = Table(title=f"{kind}, {road} [mph]", title_justify="left", box=box.SIMPLE_HEAD)
-    for heading in ("policy", "file"):
-        table.add_column(heading, overflow="fold")
     columns = ("score", "mean", "95% of the mean" if official else "95% of the score", "sd")
-    for heading in (*(("rules", "other agents") if len(roads) > 1 else ()), *columns):
-        table.add_column(heading, justify="right", no_wrap=True)
+    headings = ("policy", "file", *(("rules", "other agents") if len(roads) > 1 else ()), *columns)
+    rows = []
     names = _short_names(lines)
     for line in lines[:LINES]:
         marks = [line.access] * (line.access != "contest") + [f"epsilon {line.epsilon:g}"] * (line.epsilon > 0.0)
@@ -309,8 +300,8 @@ def print_lines(lines: Sequence["Line"]) -> None:
             f"{line.low:.2f} to {line.high:.2f}",
             f"{line.sd_mph:.2f}",
         )
-        table.add_row(escape(label), escape(names[line.file]), *own, *values)
-    results.print(table)
+        rows.append((label, names[line.file], *own, *values))
+    print_table(f"{kind}, {road} [mph]", headings, rows, left=2)
     if len(lines) > LINES:
         _say(f"... and {len(lines) - LINES} more; -o FILE.csv and --json have them all")
     if any(line.epsilon > 0.0 for line in lines):

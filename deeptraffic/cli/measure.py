@@ -1,21 +1,18 @@
 """Command `bench`: throughput on this machine."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
-from deeptraffic.cli.terminal import messages, print_json, results
+from deeptraffic.cli.terminal import messages, print_json, print_table
 
 if TYPE_CHECKING:
     from agents.analysis.train_bench import TrainingSpeed
     from deeptraffic.bench import BenchRow
 
-TABLE_WIDTH = 100  # [columns] in which every value fits
-RATE_SECONDS, TRAINING_SECONDS = 0.15, 2.0
-SETTINGS = {"deeptraffic": "ours", "stable-baselines3": "SB3's own"}  # short, to fit 80 columns
+RATE_SECONDS, TRAINING_SECONDS, PEER_SECONDS = 0.15, 2.0, 1.0
+SETTINGS = {"deeptraffic": "ours", "stable-baselines3": "SB3's own"}
 
 
 def bench(
@@ -23,21 +20,37 @@ def bench(
     train: bool = typer.Option(
         False, "--train", help="Measure the training speed of every algorithm instead, in two minutes."
     ),
+    peers: bool = typer.Option(
+        False, "--peers", help="Measure environments and learners of others and ours on one core, in three minutes."
+    ),
+    page: bool = typer.Option(False, "--page", help="With --peers: update the table of README.md."),
+    repeats: int = typer.Option(5, min=1, max=1000, help="With --peers: measurements of each, in alternating order."),
     seconds: float | None = typer.Option(
-        None, help="Duration of each measurement.", show_default="0.15, the best of three; with --train 2"
+        None, help="Duration of each measurement.", show_default="0.15, the best of three; with --train 2, --peers 1"
     ),
     highway_env: bool = typer.Option(True, help="Measure highway-env too, if it is installed."),
 ) -> None:
     """Measure throughput: frames, steps, observations and evaluations, in about half a minute."""
-    from deeptraffic.bench import Bench, describe_machine
-
+    if train and peers:
+        raise ValueError("--train and --peers cannot be combined; give one of them")
+    if page and not peers:
+        raise ValueError("--page writes the table of --peers; give --peers too")
     if seconds is None:
-        seconds = TRAINING_SECONDS if train else RATE_SECONDS
+        seconds = TRAINING_SECONDS if train else PEER_SECONDS if peers else RATE_SECONDS
     if not 0 < seconds <= 60:
         raise ValueError(f"--seconds must be a number above 0, at most 60, got {seconds:g}")
     if train:
         bench_training(seconds, json)
-        return
+    elif peers:
+        bench_peers(seconds, repeats, page, json)
+    else:
+        bench_throughput(seconds, highway_env, json)
+
+
+def bench_throughput(seconds: float, highway_env: bool, json: bool) -> None:
+    """Measure simulator, environments and evaluations, and print them."""
+    from deeptraffic.bench import Bench, describe_machine
+
     measured = []
     with messages.status("measuring") as status:
         for result in Bench(seconds, opponent=highway_env).run():
@@ -47,28 +60,27 @@ def bench(
     if json:
         print_json({"machine": machine, "results": [result.to_json() for result in measured]})
         return
-    table = table_of(measured, f"{machine['processor']}, {machine['threads']} threads")
-    Console(width=max(results.width, TABLE_WIDTH)).print(table)
+    title = f"{machine['processor']}, {machine['threads']} threads"
+    print_table(title, ("what", "rules", "others", "threads", "envs", "value"), rows_of(measured))
 
 
-def table_of(measured: "list[BenchRow]", title: str) -> Table:
-    """Return a table with a line per measurement; a name is written once for those that share it."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("what", no_wrap=True)
-    for heading in ("rules", "others", "threads", "envs", "value"):
-        table.add_column(heading, justify="right", no_wrap=True)
+def rows_of(measured: "Sequence[BenchRow]") -> list[tuple[str, ...]]:
+    """Return the cells of a line per measurement; a name is written once for those that share it."""
+    rows: list[tuple[str, ...]] = []
     last = ""
     for result in measured:
-        table.add_row(
-            "" if result.name == last else result.name,
-            "" if result.rules is None else str(result.rules),
-            "" if result.other_agents is None else str(result.other_agents),
-            str(result.threads),
-            f"{result.num_envs:,}",
-            format_value(result),
+        rows.append(
+            (
+                "" if result.name == last else result.name,
+                "" if result.rules is None else str(result.rules),
+                "" if result.other_agents is None else str(result.other_agents),
+                str(result.threads),
+                f"{result.num_envs:,}",
+                format_value(result),
+            )
         )
         last = result.name
-    return table
+    return rows
 
 
 def format_value(result: "BenchRow") -> str:
@@ -93,19 +105,35 @@ def bench_training(seconds: float, json: bool) -> None:
     machine = describe_machine()
     if json:
         print_json({"machine": machine, "training": [speed.to_json() for speed in measured]})
+        return
+    headings = ("algorithm", "settings", "envs", "others", "decisions/s", "per CPU s")
+    print_table(machine["processor"], headings, [training_cells(speed) for speed in measured], left=2)
+
+
+def training_cells(speed: "TrainingSpeed") -> tuple[str, ...]:
+    """Return a training speed as cells of a table."""
+    rates = (f"{rate:,.0f}" for rate in (speed.decisions_per_second, speed.decisions_per_cpu_second))
+    settings = SETTINGS.get(speed.defaults, speed.defaults)
+    return (speed.name, settings, f"{speed.num_envs:,}", str(speed.other_agents), *rates)
+
+
+# --- peers ----------------------------------------------------------------------------------------------------------
+
+
+def bench_peers(seconds: float, repeats: int, page: bool, json: bool) -> None:
+    """Measure environments and learners of others and ours in alternating order, and print them."""
+    from agents.analysis.peers import describe_run, measure_peers, peer_cells, write_page
+
+    with messages.status("measuring") as status:
+        report = measure_peers(
+            seconds,
+            repeats,
+            progress=lambda name, rate: status.update(f"measured {name}: {rate:,.0f} decisions per CPU second"),
+        )
+    if json:
+        print_json(report.to_json())
     else:
-        results.print(table_of_training(measured, machine["processor"]))
-
-
-def table_of_training(measured: "list[TrainingSpeed]", title: str) -> Table:
-    """Return a table with a line per algorithm and source of its settings."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for heading in ("algorithm", "settings"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("envs", "others", "decisions/s", "per CPU s"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for speed in measured:
-        rates = (f"{rate:,.0f}" for rate in (speed.decisions_per_second, speed.decisions_per_cpu_second))
-        counts = (f"{speed.num_envs:,}", str(speed.other_agents))
-        table.add_row(speed.name, SETTINGS.get(speed.defaults, speed.defaults), *counts, *rates)
-    return table
+        head, *rows = peer_cells(report)
+        print_table(describe_run(report), head, rows)
+    if page:
+        messages.print(f"{write_page(report)}", highlight=False, soft_wrap=True)

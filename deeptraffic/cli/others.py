@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import typer
-from rich import box
-from rich.table import Table
 
 from deeptraffic.cli.policies import POLICY_HELP, Epsilon, load_announced
-from deeptraffic.cli.terminal import messages, print_json, results
+from deeptraffic.cli.terminal import messages, print_json, print_table, results
 
 
 def others(
@@ -36,15 +34,14 @@ def others(
     if json:
         print_json(scored.to_json())
         return
-    table = Table(title=f"{resolved.label}: {seed_set} runs", title_justify="left", box=box.SIMPLE_HEAD)
-    for heading in ("other agents", "median", "95% interval", "mean", "95% interval"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    rows = []
     for score in scored.scores:
         intervals = [f"{low:.2f} to {high:.2f}" for low, high in (score.median_interval, score.mean_interval)]
         cells = [f"{score.median_mph:.2f}", intervals[0], f"{score.mean_mph:.2f}", intervals[1]]
-        is_best = score is scored.best
-        table.add_row(f"{score.other_agents}", *cells, style="bold" if is_best else None)
-    results.print(table)
+        rows.append((f"{score.other_agents}", *cells))
+    headings = ("other agents", "median", "95% interval", "mean", "95% interval")
+    best = [k for k, score in enumerate(scored.scores) if score is scored.best]
+    print_table(f"{resolved.label}: {seed_set} runs", headings, rows, left=0, bold=best)
     results.print(f"Best: {scored.best.other_agents} other agents, median {scored.best.median_mph:.2f} mph")
     if output:
         results.print(f"  {output}", highlight=False, soft_wrap=True)

@@ -1,20 +1,17 @@
 """`deeptraffic sweep` and `deeptraffic figures`: hyperparameter sweeps, and figures and findings of their tables."""
 
 import importlib.util
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
-from deeptraffic.cli.terminal import messages, print_json, results
+from deeptraffic.cli.terminal import messages, print_json, print_table, results
 
 if TYPE_CHECKING:
     from agents.study.sweep import SweepResult
 
-TABLE_WIDTH = 170  # [columns] so that no line of the findings wraps
 STUDIES_HELP = "Folders of sweeps, or their study.csv; several are drawn together."
 
 
@@ -63,13 +60,11 @@ def figures(
     if json:
         print_json({"files": [str(file) for file in files], "findings": [check.to_json() for check in checks]})
         return
-    shown = Table(title="effects on the score in mph, 95% intervals", title_justify="left", box=box.SIMPLE)
-    header, *rows = claim_rows(checks)
-    for heading in header:
-        shown.add_column(heading)
-    for row in rows:
-        shown.add_row(*(cell.replace("[", "\\[") for cell in row))
-    Console(width=max(results.width, TABLE_WIDTH)).print(shown)
+    results.print("effects on the score in mph, 95% intervals")
+    for claim, group in groupby(checks, lambda check: check.claim):
+        header, *rows = ([*row[1:3], row[-1], *row[3:-1]] for row in claim_rows(list(group)))
+        results.print()
+        print_table(claim, header, rows, left=3)
     for file in files:
         if file.suffix == ".png":
             results.print(f"  {file}", highlight=False, soft_wrap=True)

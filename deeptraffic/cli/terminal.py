@@ -3,18 +3,26 @@
 import functools
 import json
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import typer
+from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+GAP = 2  # [columns] between two columns of a table
+WORDS = re.compile(r"[^\s/_-]*[\s/_-]+|[^\s/_-]+")  # words and parts of names, after which a line may end
+VALUES = re.compile(r".+?\s+(?=[\[(])|.+")  # a value, and the interval in brackets behind it
 results = Console()
 messages = Console(stderr=True)
 
@@ -56,6 +64,96 @@ def sentence(error: BaseException) -> str:
 def print_json(value: dict[str, Any]) -> None:
     """Print one JSON object to standard output."""
     typer.echo(json.dumps(value, allow_nan=False))
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+def print_table(
+    title: str,
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str | Text]],
+    left: int = 1,
+    bold: Container[int] = (),
+) -> None:
+    """Print a table that fits the terminal, as far as its numbers do.
+
+    Headings and words wrap between words, and within names after a hyphen, slash or underscore; numbers are never cut,
+    but an interval in brackets may stand below its value.
+
+    title: a line above, "" for none; headings: of the columns, all "" for none
+    rows: cells, printed as they are: markup means nothing; left: number of columns of words, aligned to the left
+    bold: indices of rows printed in bold
+    """
+    if title:
+        results.print(Text(title, "italic"))
+    breaks = [WORDS if number < left else VALUES for number in range(len(headings))]
+    columns = [[str(row[number]) for row in rows] for number in range(len(headings))]
+    widths = column_widths(headings, columns, breaks, results.width)
+    table = Table(box=box.SIMPLE_HEAD, show_header=any(headings), show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for number, (heading, width) in enumerate(zip(headings, widths, strict=True)):
+        justify: Literal["left", "right"] = "left" if number < left else "right"
+        table.add_column(wrap(heading, width, WORDS), justify=justify, width=width, no_wrap=True)
+    for index, row in enumerate(rows):
+        cells = [
+            Text(wrap(str(cell), width, at), getattr(cell, "style", ""))
+            for cell, width, at in zip(row, widths, breaks, strict=True)
+        ]
+        table.add_row(*cells, style="bold" if index in bold else None)
+    needed = sum(widths) + GAP * len(widths)
+    Console(width=max(needed, results.width)).print(table)
+
+
+def column_widths(
+    headings: Sequence[str], columns: Sequence[Sequence[str]], breaks: Sequence[re.Pattern[str]], available: int
+) -> list[int]:
+    """Return the widths of columns: of their longest cells; where these need more than `available`, the widest less.
+
+    breaks: pattern of the pieces of each column's cells that stay whole
+    """
+    texts = [
+        [(heading, WORDS), *((cell, at) for cell in cells)]
+        for heading, cells, at in zip(headings, columns, breaks, strict=True)
+    ]
+    full = [max(cell_len(text) for text, _ in column) for column in texts]
+    least = [max(longest_piece(*text) for text in column) for column in texts]
+    narrow = _tightened(texts, _shrunk(full, least, available))
+    wide = [most if at is WORDS else width for most, width, at in zip(full, narrow, breaks, strict=True)]
+    return _tightened(texts, _shrunk(wide, least, available))  # words take what numbers that wrapped left over
+
+
+def _shrunk(widths: Sequence[int], least: Sequence[int], available: int) -> list[int]:
+    """Return widths that fit, as far as the least ones allow it; the widest columns give first."""
+    found = list(widths)
+    while sum(found) + GAP * (len(found) - 1) > available:
+        spare = [k for k in range(len(found)) if found[k] > least[k]]
+        if not spare:
+            break
+        found[max(spare, key=lambda k: found[k])] -= 1
+    return found
+
+
+def _tightened(texts: Sequence[Sequence[tuple[str, re.Pattern[str]]]], widths: Sequence[int]) -> list[int]:
+    """Return the widths that the longest lines of columns wrapped to `widths` take."""
+    return [
+        max(cell_len(line) for text, at in column for line in wrap(text, width, at).split("\n"))
+        for column, width in zip(texts, widths, strict=True)
+    ]
+
+
+def longest_piece(text: str, breaks: re.Pattern[str]) -> int:
+    """Return the width of the longest part of a text that stays whole."""
+    return max((cell_len(piece.rstrip()) for piece in breaks.findall(text)), default=0)
+
+
+def wrap(text: str, width: int, breaks: re.Pattern[str]) -> str:
+    """Return a text in lines of at most `width` columns, as far as its pieces allow it."""
+    lines = [""]
+    for piece in breaks.findall(text):
+        if lines[-1] and cell_len((lines[-1] + piece).rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines)
 
 
 @contextmanager

@@ -4,13 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich import box
-from rich.markup import escape
-from rich.table import Table
 
 from deeptraffic.cli.evaluate import content_hash
 from deeptraffic.cli.policies import POLICY_HELP, load_announced
-from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
+from deeptraffic.cli.terminal import messages, print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
     from agents.analysis.vision import VisionRow
@@ -57,26 +54,22 @@ def bench_vision(
     if json:
         print_json({"rows": [row.to_json() for row in rows]})
     else:
-        results.print(table_of(rows))
+        _print(rows)
     if page:
         messages.print(f"{write_page(rows)}", highlight=False, soft_wrap=True)
 
 
-def table_of(rows: "list[VisionRow]") -> Table:
-    """Return the leaderboard as a table."""
+def _print(rows: "list[VisionRow]") -> None:
     title = f"DeepTraffic-Vision, {rows[0].runs:,} reporting runs, 95% intervals, gap: fraction closed"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("eye", no_wrap=True)
-    table.add_column("policy", overflow="fold")
-    for heading in ("mean mph", "95%", "median", "gap"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(
+    cells = [
+        (
             row.eye,
-            escape(row.policy),
+            row.policy,
             f"{row.mean_mph:.2f}",
             f"{row.interval[0]:.2f} to {row.interval[1]:.2f}",
             f"{row.median_mph:.2f}",
             f"{100 * row.gap_closed:.0f}%",
         )
-    return table
+        for row in rows
+    ]
+    print_table(title, ("eye", "policy", "mean mph", "95%", "median", "gap"), cells, left=2)

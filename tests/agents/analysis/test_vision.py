@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from agents.analysis import vision
@@ -84,7 +83,6 @@ def test_the_command_ranks_policies_of_the_same_eye(tmp_path: Path, monkeypatch:
     assert [row["eye"] for row in rows] == ["nothing", "blind", "blind", "true cells"]
     assert [row["label"] for row in rows] == ["accelerate", "fast", "slow", "champion-solo"]
     assert rows[1]["gap_closed"] == 0.0 and rows[1]["multiplications"] == 210
-    monkeypatch.setattr("deeptraffic.cli.vision.results", Console(width=200))
     assert "fast.safetensors" in CliRunner().invoke(app, command).stdout
     refused = CliRunner().invoke(app, ["bench-vision", "gap", "-o", str(tmp_path / "none")])
     assert refused.exit_code == 2 and "no eye of the benchmark" in refused.stderr and not (tmp_path / "none").exists()
