@@ -20,7 +20,7 @@ written as dense layers with relu (`convnetjs/write.py`).
 import numpy as np
 
 from deeptraffic.sim.compiled import compiled
-from deeptraffic.sim.rules import FULL_SPEED, VEHICLE_CELLS
+from deeptraffic.sim.rules import FULL_SPEED, VEHICLE_CELLS, Sensor
 
 GAP_FEATURES = 6
 SAFETY_AHEAD = 6  # rows before the own one which a lane change at full throttle needs free
@@ -31,45 +31,44 @@ def gap_features(
     cells: np.ndarray, lanes_side: int, patches_ahead: int, patches_behind: int, empty: float, out: np.ndarray
 ) -> None:
     """Write the features of cells ((2L+1)*(P+Q),) to out ((2L+1)*6,); empty [px/frame]: what a free cell stands for."""
-    columns = 2 * lanes_side + 1
-    rows = patches_ahead + patches_behind
+    sensor, columns = Sensor(lanes_side, patches_ahead, patches_behind), 2 * lanes_side + 1
     for s in range(columns):
-        at = s * GAP_FEATURES
-        own = s == lanes_side
-        k = first_occupied(cells, columns, s, patches_ahead - 1, -1, -1)
-        out[at] = (patches_ahead - 1 - k) / max(patches_ahead, 1)
-        out[at + 1] = 1.0 if k < 0 else max(0.0, cells[k * columns + s]) * (empty / FULL_SPEED)
-        start = patches_ahead + (VEHICLE_CELLS if own else 0)
-        k = first_occupied(cells, columns, s, start, rows, 1)
-        out[at + 2] = max(0, k - start) / max(patches_behind, 1)
-        out[at + 3] = 0.0 if k >= rows else max(0.0, cells[k * columns + s]) * (empty / FULL_SPEED)
-        out[at + 4] = lane_is_clear(cells, columns, s, patches_ahead, rows, own)
-        out[at + 5] = on_road(cells, columns, s, rows)
+        lane_features(cells, s, columns, sensor, s == lanes_side, empty, out[s * GAP_FEATURES : (s + 1) * GAP_FEATURES])
 
 
 @compiled
-def first_occupied(cells: np.ndarray, columns: int, s: int, start: int, stop: int, step: int) -> int:
-    """First row from start, by step, whose cell in column s is not free; stop (or beyond) if there is none."""
-    k = start
-    while (k - stop) * step < 0 and cells[k * columns + s] >= 1.0:
-        k += step
-    return k
+def lane_features(
+    cells: np.ndarray, first: int, step: int, sensor: Sensor, own: bool, empty: float, out: np.ndarray
+) -> None:
+    """Write the features of one lane to out (6,); its P+Q cells are every step-th from cells[first] on."""
+    ahead, behind = sensor.patches_ahead, sensor.patches_behind
+    rows = ahead + behind
+    k = ahead - 1
+    while k >= 0 and cells[first + k * step] >= 1.0:
+        k -= 1
+    out[0] = (ahead - 1 - k) / max(ahead, 1)
+    out[1] = 1.0 if k < 0 else max(0.0, cells[first + k * step]) * (empty / FULL_SPEED)
+    k = start = ahead + (VEHICLE_CELLS if own else 0)
+    while k < rows and cells[first + k * step] >= 1.0:
+        k += 1
+    out[2] = max(0, k - start) / max(behind, 1)
+    out[3] = 0.0 if k >= rows else max(0.0, cells[first + k * step]) * (empty / FULL_SPEED)
+    clear = 1.0
+    for k in range(max(0, ahead - SAFETY_AHEAD), min(rows, ahead + (0 if own else VEHICLE_CELLS))):
+        if cells[first + k * step] < 1.0:
+            clear = 0.0
+    out[4] = clear
+    out[5] = on_road(cells, first, step, rows)
 
 
 @compiled
-def lane_is_clear(cells: np.ndarray, columns: int, s: int, patches_ahead: int, rows: int, own: bool) -> float:
-    """1.0 if every safety row that the sensor shows is free in column s, else 0.0."""
-    last = patches_ahead + (0 if own else VEHICLE_CELLS)
-    for k in range(max(0, patches_ahead - SAFETY_AHEAD), min(rows, last)):
-        if cells[k * columns + s] < 1.0:
-            return 0.0
-    return 1.0
-
-
-@compiled
-def on_road(cells: np.ndarray, columns: int, s: int, rows: int) -> float:
-    """The cells of column s added up, at most 1: on the road some cell is free, beside it all read 0."""
-    total = 0.0
+def on_road(cells: np.ndarray, first: int, step: int, rows: int) -> float:
+    """The cells of a lane added up, at most 1: on the road some cell is free, beside it all read 0."""
+    any_negative, total = False, 0.0
     for k in range(rows):
-        total += cells[k * columns + s]
+        any_negative |= cells[first + k * step] < 0.0
+    for k in range(rows):
+        total += cells[first + k * step]
+        if total >= 1.0 and not any_negative:
+            break
     return min(1.0, total)

@@ -5,8 +5,10 @@ Source: `RULES.md`, "sense".
 
 import math
 
+import numpy as np
+
 from deeptraffic.sim.compiled import compiled
-from deeptraffic.sim.kernel import get_four, index_of
+from deeptraffic.sim.kernel import ZERO, get_four, index_of
 from deeptraffic.sim.rules import CELL_LENGTH, Rules, Sensor
 from deeptraffic.sim.state import F64, Game
 
@@ -20,25 +22,51 @@ def observation_size(sensor: Sensor) -> int:
 @compiled
 def sense(rules: Rules, sensor: Sensor, game: Game, agent: int, out: F64) -> None:
     """Write what `agent` observes into out, ((2 L + 1) * (P + Q),): free road 1, off the road 0, a car its speed."""
+    px, py = first_cell(rules, sensor, game, agent)
+    read_cells(rules, game, readings(rules, game), px, py, 2 * sensor.lanes_side + 1, out[: observation_size(sensor)])
+
+
+@compiled
+def first_cell(rules: Rules, sensor: Sensor, game: Game, agent: int) -> tuple[int, int]:
+    """Return (px, py) of the window's cell farthest ahead on the left; it may lie off the grid."""
     row = math.floor(rules.ego_y / CELL_LENGTH)
     if rules.sense_from_own_row:
         y = game.y[agent]
         row = math.floor(math.floor(y) / CELL_LENGTH) if abs(y) < 1e6 else -1000000
-    columns, rows = 2 * sensor.lanes_side + 1, sensor.patches_ahead + sensor.patches_behind
-    first_px, first_py = game.lane[agent] - sensor.lanes_side, row - sensor.patches_ahead
-    begin, end = max(0, min(rows, -first_py)), max(0, min(rows, rules.rows - first_py))  # the sensor's rows on the grid
+    return game.lane[agent] - sensor.lanes_side, row - sensor.patches_ahead
+
+
+@compiled
+def readings(rules: Rules, game: Game) -> F64:
+    """Return what a cell reads by the number that it holds, (N + 1,)."""
+    empty = rules.empty
+    reading = np.empty(game.map_speed.size)
+    for number in range(reading.size):
+        reading[number] = game.map_speed[number] / empty
+    return reading
+
+
+@compiled
+def read_cells(rules: Rules, game: Game, reading: F64, px: int, py: int, columns: int, out: F64) -> None:
+    """Write the readings of the cells from (px, py) on to out (rows * columns,), row by row; off the grid 0."""
+    rows = out.size // columns
+    begin, end = max(0, min(rows, -py)), max(0, min(rows, rules.rows - py))  # the rows on the grid
+    rest = end - (end - begin) % 4
     out[: begin * columns] = 0.0
     out[begin * columns : end * columns] = 1.0
     out[end * columns :] = 0.0
     for s in range(columns):
-        if 0 <= first_px + s < rules.lanes:
-            for r in range(begin, end, 4):
-                numbers = get_four(game.cells, index_of(game, first_px + s, first_py + r))
-                if numbers != 0:
-                    for k in range(r, min(r + 4, end)):
-                        if numbers & 255:
-                            out[k * columns + s] = game.map_speed[numbers & 255] / rules.empty
-                        numbers >>= 8
-        else:
+        if not 0 <= px + s < rules.lanes:
             for r in range(begin, end):
                 out[r * columns + s] = 0.0
+            continue
+        first = index_of(game, px + s, py)
+        for r in range(begin, rest, 4):
+            numbers, k = get_four(game.cells, first + r), np.uint64(r * columns + s)
+            if numbers != 0:
+                for _ in range(4):
+                    out[k] = reading[np.uint64(numbers & 255)]
+                    numbers >>= 8
+                    k += np.uint64(columns)
+        for r in range(rest, end):
+            out[r * columns + s] = reading[game.cells[ZERO, np.uint64(first + r)]]

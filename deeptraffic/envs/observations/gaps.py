@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.envs.observations.observation import FlatObservation, Floats
-from deeptraffic.policies.gaps import GAP_FEATURES, gap_features
+from deeptraffic.policies.gaps import GAP_FEATURES, lane_features
 from deeptraffic.policies.layer import Layer
 from deeptraffic.policies.sensor_layers import Gaps
 from deeptraffic.sim.compiled import compiled
-from deeptraffic.sim.observation import sense
+from deeptraffic.sim.observation import first_cell, read_cells, readings
 from deeptraffic.sim.rules import Rules, Sensor
 from deeptraffic.sim.state import I64, Games
 
@@ -19,11 +19,15 @@ from deeptraffic.sim.state import I64, Games
 @compiled
 def write_gaps(rules: NDArray, sensor: Sensor, games: Games, env_indices: I64, agent: int, out: Floats) -> None:
     """Write the gap features of the agent's sensor in each env to the first entries of out[k]."""
-    side, ahead, behind = sensor.lanes_side, sensor.patches_ahead, sensor.patches_behind
-    cells = np.empty((2 * side + 1) * (ahead + behind))
+    columns = 2 * sensor.lanes_side + 1
+    lane = np.empty(sensor.patches_ahead + sensor.patches_behind)
     for k in range(env_indices.size):
-        sense(rules[0], sensor, games[env_indices[k]], agent, cells)
-        gap_features(cells, side, ahead, behind, rules[0].empty, out[k])
+        game = games[env_indices[k]]
+        reading, (px, py) = readings(rules[0], game), first_cell(rules[0], sensor, game, agent)
+        for s in range(columns):
+            read_cells(rules[0], game, reading, px + s, py, 1, lane)
+            features = out[k, s * GAP_FEATURES : (s + 1) * GAP_FEATURES]
+            lane_features(lane, 0, 1, sensor, s == sensor.lanes_side, rules[0].empty, features)
 
 
 @dataclass(frozen=True)
