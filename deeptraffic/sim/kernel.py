@@ -319,9 +319,14 @@ def follow(rules: Rules, game: Game) -> bool:
         place = game.place[i]
         ahead = get_four(game.cells, place - AHEAD) if place != ELSEWHERE else look_ahead(rules, game, i)
         if ahead != 0:
-            v = brake_for(game, i, ahead)
-            any_negative |= v < 0.0
+            free = int(ahead < 1 << 24) + int(ahead < 1 << 16) + int(ahead < 1 << 8)
+            nearest = (ahead >> 8 * (AHEAD - 1 - free)) & 255
+            if ahead == nearest * ONE_IN_EACH >> 8 * free:  # almost always, one vehicle fills all cells from there on
+                v = brake(game, i, MAX_FOLLOWING_SPEED, free + 1, nearest)
+            else:
+                v = brake_for_several(game, i, ahead)
             game.following_speed[i] = v
+            any_negative |= v < 0.0
     return any_negative
 
 
@@ -340,18 +345,8 @@ def look_ahead(rules: Rules, game: Game, i: int) -> int:
 
 
 @compiled
-def brake_for(game: Game, i: int, ahead: int) -> float:
-    """Vehicle i's following speed for the four cells ahead of it, of which one is occupied."""
-    free = int(ahead < 1 << 24) + int(ahead < 1 << 16) + int(ahead < 1 << 8)
-    nearest = (ahead >> 8 * (AHEAD - 1 - free)) & 255
-    if ahead == nearest * ONE_IN_EACH >> 8 * free:  # almost always, one vehicle fills all cells from there on
-        return brake(game, i, MAX_FOLLOWING_SPEED, free + 1, nearest)
-    return brake_for_several(game, i, ahead)
-
-
-@compiled
 def brake_for_several(game: Game, i: int, ahead: int) -> float:
-    """`brake_for`, cell by cell."""
+    """Vehicle i's following speed for the four cells ahead of it, cell by cell."""
     v = MAX_FOLLOWING_SPEED
     for k in range(1, AHEAD + 1):
         v = brake(game, i, v, k, (ahead >> 8 * (AHEAD - k)) & 255)

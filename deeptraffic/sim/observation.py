@@ -10,7 +10,7 @@ import numpy as np
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.kernel import ZERO, get_four, index_of
 from deeptraffic.sim.rules import CELL_LENGTH, Rules, Sensor
-from deeptraffic.sim.state import F64, Game
+from deeptraffic.sim.state import F64, PAD, Game
 
 
 @compiled
@@ -23,7 +23,8 @@ def observation_size(sensor: Sensor) -> int:
 def sense(rules: Rules, sensor: Sensor, game: Game, agent: int, out: F64) -> None:
     """Write what `agent` observes into out, ((2 L + 1) * (P + Q),): free road 1, off the road 0, a car its speed."""
     px, py = first_cell(rules, sensor, game, agent)
-    read_cells(rules, game, readings(rules, game), px, py, 2 * sensor.lanes_side + 1, out[: observation_size(sensor)])
+    columns, rows = 2 * sensor.lanes_side + 1, sensor.patches_ahead + sensor.patches_behind
+    read_cells(game, readings(rules, game), px, py, columns, rows, out)
 
 
 @compiled
@@ -39,34 +40,32 @@ def first_cell(rules: Rules, sensor: Sensor, game: Game, agent: int) -> tuple[in
 @compiled
 def readings(rules: Rules, game: Game) -> F64:
     """Return what a cell reads by the number that it holds, (N + 1,)."""
-    empty = rules.empty
     reading = np.empty(game.map_speed.size)
     for number in range(reading.size):
-        reading[number] = game.map_speed[number] / empty
+        reading[number] = game.map_speed[number] / rules.empty
     return reading
 
 
 @compiled
-def read_cells(rules: Rules, game: Game, reading: F64, px: int, py: int, columns: int, out: F64) -> None:
-    """Write the readings of the cells from (px, py) on to out (rows * columns,), row by row; off the grid 0."""
-    rows = out.size // columns
-    begin, end = max(0, min(rows, -py)), max(0, min(rows, rules.rows - py))  # the rows on the grid
-    rest = end - (end - begin) % 4
-    out[: begin * columns] = 0.0
-    out[begin * columns : end * columns] = 1.0
-    out[end * columns :] = 0.0
+def read_cells(game: Game, reading: F64, px: int, py: int, columns: int, rows: int, out: F64) -> None:
+    """Write what the cells from (px, py) on read to out (rows * columns,), row by row; off the grid 0."""
+    lanes, length = game.cells.shape[0], game.cells.shape[1] - 2 * PAD
+    begin, end = max(0, min(rows, -py)), max(0, min(rows, length - py))  # the rows on the grid
+    whole = end - ((end - begin) & 3)  # up to here, four cells are read at once
+    for k in range(rows * columns):
+        out[k] = 1.0 if begin * columns <= k < end * columns else 0.0
     for s in range(columns):
-        if not 0 <= px + s < rules.lanes:
+        if 0 <= px + s < lanes:
+            first = index_of(game, px + s, py)
+            for r in range(begin, whole, 4):
+                numbers, at = get_four(game.cells, first + r), np.uint64(r * columns + s)
+                if numbers != 0:
+                    for _ in range(4):
+                        out[at] = reading[np.uint64(numbers & 255)]
+                        numbers >>= 8
+                        at += np.uint64(columns)
+            for r in range(whole, end):
+                out[r * columns + s] = reading[game.cells[ZERO, np.uint64(first + r)]]
+        else:
             for r in range(begin, end):
                 out[r * columns + s] = 0.0
-            continue
-        first = index_of(game, px + s, py)
-        for r in range(begin, rest, 4):
-            numbers, k = get_four(game.cells, first + r), np.uint64(r * columns + s)
-            if numbers != 0:
-                for _ in range(4):
-                    out[k] = reading[np.uint64(numbers & 255)]
-                    numbers >>= 8
-                    k += np.uint64(columns)
-        for r in range(rest, end):
-            out[r * columns + s] = reading[game.cells[ZERO, np.uint64(first + r)]]

@@ -19,13 +19,13 @@ from deeptraffic.sim.state import I64, Games
 @compiled
 def write_gaps(rules: NDArray, sensor: Sensor, games: Games, env_indices: I64, agent: int, out: Floats) -> None:
     """Write the gap features of the agent's sensor in each env to the first entries of out[k]."""
-    columns = 2 * sensor.lanes_side + 1
-    lane = np.empty(sensor.patches_ahead + sensor.patches_behind)
+    columns, rows = 2 * sensor.lanes_side + 1, sensor.patches_ahead + sensor.patches_behind
+    lane = np.empty(rows)
     for k in range(env_indices.size):
         game = games[env_indices[k]]
         reading, (px, py) = readings(rules[0], game), first_cell(rules[0], sensor, game, agent)
         for s in range(columns):
-            read_cells(rules[0], game, reading, px + s, py, 1, lane)
+            read_cells(game, reading, px + s, py, 1, rows, lane)
             features = out[k, s * GAP_FEATURES : (s + 1) * GAP_FEATURES]
             lane_features(lane, 0, 1, sensor, s == sensor.lanes_side, rules[0].empty, features)
 
