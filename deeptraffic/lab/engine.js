@@ -10,7 +10,8 @@
 //   await learner.train(10_000, { onProgress, signal }); learner.policyFile("mine")
 //
 // Everything is synchronous but `evaluate` and `train`, which work in slices of some 30 ms. Meant for a worker.
-import { Assembler, Network, Tensor, layerFromJson } from "./layers.js";
+import { Learner } from "./deepqlearn.js";
+import { Policy } from "./policy.js";
 
 const SECTION = "deeptraffic";
 const SLICE_MS = 30;
@@ -28,14 +29,13 @@ const WRITE = {
 };
 const ARRAYS = { f8: Float64Array, f4: Float32Array, i8: BigInt64Array, u8: BigUint64Array, i4: Int32Array, u1: Uint8Array };
 const sizeOf = (kind) => Number(kind.slice(1));
-const product = (numbers) => numbers.reduce((a, b) => a * b, 1);
 const nextTask = () => new Promise((resolve) => {
   const { port1, port2 } = new MessageChannel();
   port1.onmessage = () => { port1.close(); resolve(); };
   port2.postMessage(null);
 });
 
-/** Call work(count) for slices of `total` that take some 30 ms each, and let other tasks run between them. */
+/** Call work(done, count) for slices of `total` that take some 30 ms each, and let other tasks run between them. */
 async function inSlices(done, total, { onProgress, signal }, work) {
   let size = 1;
   while (done < total) {
@@ -138,6 +138,18 @@ export class Engine {
     const address = this.allocate(sizeOf(kind) * values.length);
     this.array(kind, address, values.length).set(values);
     return address;
+  }
+
+  struct(kind, address) {
+    return new Struct(this, kind, address);
+  }
+
+  sizeOf(kind) {
+    return sizeOf(kind);
+  }
+
+  inSlices(done, total, options, work) {
+    return inSlices(done, total, options, work);
   }
 
   // --- what it offers -------------------------------------------------------------------------------------------------
@@ -325,251 +337,5 @@ class Runs {
     for (const address of [this.record.address, this.position, this.sums, this.passed, this.streams, this.keys]) {
       if (address) this.engine.release(address);
     }
-  }
-}
-
-// --- policies ---------------------------------------------------------------------------------------------------------
-
-/** A policy file: `manifest`, its network in the module's memory, and after a decision the values of every layer. */
-export class Policy {
-  constructor(engine, content) {
-    const { manifest, tensors } = readPolicyFile(content, engine.layout.file.key);
-    const seen = manifest.observation;
-    if ("options" in seen || seen.kind !== "vector") throw new Error(`a page cannot compute the observation ${seen.kind}`);
-    this.engine = engine;
-    this.manifest = manifest;
-    this.cells = (2 * seen.lanes_side + 1) * (seen.patches_ahead + seen.patches_behind);
-    const inputs = this.cells + (seen.temporal_window ?? 0) * (this.cells + engine.layout.actions.length);
-    const network = new Network(inputs, manifest.layers.map(layerFromJson), tensors);
-    network.check_size();
-    const program = new Assembler(network);
-    program.add_layers();
-    this.network = network;
-    this.shapes = program.shapes;
-    this.places = program.at;
-    this.historySize = 1 + (seen.temporal_window ?? 0) * (this.cells + 1);
-    this.memorySize = program.memory;
-    this.record = new Struct(engine, "policy");
-    const weights = program.weights.flat();
-    const chances = manifest.random_actions?.length ? manifest.random_actions : engine.layout.actions.map(() => 1 / 5);
-    let total = 0;
-    this.owned = [
-      this.record.address,
-      engine.store("i8", program.rows.flat().map(BigInt)),
-      engine.store("f8", weights),
-      engine.allocate(8 * program.scratch),
-      engine.store("f8", chances.map((chance) => (total += chance))),
-    ];
-    const [, table, weightsAt, scratch, cumulative] = this.owned;
-    this.record.set({
-      table, operations: program.rows.length, weights: weightsAt, weights_size: weights.length, scratch, cumulative,
-      scratch_size: program.scratch, out: program.at.at(-1), outputs: engine.layout.actions.length,
-      lanes_side: seen.lanes_side, patches_ahead: seen.patches_ahead, patches_behind: seen.patches_behind,
-      history_size: this.historySize, memory_size: this.memorySize, epsilon: manifest.epsilon ?? 0,
-      seed: manifest.action.rule === "sample" ? manifest.action.seed : -1,
-    });
-    this.attached = [];
-    this.attach((manifest.other_agents ?? 0) + 1);
-  }
-
-  /** Drive so many agents, of which the first is the ego car, with empty memories. */
-  attach(agents) {
-    const { engine } = this;
-    this.attached.forEach((address) => engine.release(address));
-    const [history, memory, streams] = [8 * this.historySize, 8 * this.memorySize, 8].map((size) => engine.allocate(agents * size));
-    this.attached = [history, memory, streams];
-    this.record.set({ history, memory, streams, agents });
-    engine.calls.start_exploration(this.record.address);
-  }
-
-  /** Return the decision of an agent for what it observes now. */
-  act(road, agent = 0) {
-    return this.engine.calls.act(this.record.address, ...road.places, agent);
-  }
-
-  /** Compute the network for these inputs; see `activity`. */
-  run(inputs) {
-    this.engine.array("f8", this.record.get("scratch"), inputs.length).set(inputs);
-    this.engine.calls.run_network(this.record.address);
-  }
-
-  /** The values of the input and of every layer at the last decision. */
-  get activity() {
-    const scratch = this.record.get("scratch");
-    return this.places.map((at, k) => this.engine.array("f8", scratch + 8 * at, product(this.shapes[k])).slice());
-  }
-
-  release() {
-    for (const address of [...this.owned, ...this.attached]) this.engine.release(address);
-  }
-}
-
-/** Read a policy file (FORMAT.md): its manifest, and its tensors by name. */
-export function readPolicyFile(content, key) {
-  const bytes = new Uint8Array(content);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const length = bytes.length >= 8 ? Number(view.getBigUint64(0, true)) : Infinity;
-  if (8 + length > bytes.length) throw new Error("this is not a policy file: its header breaks off");
-  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)));
-  const manifest = header.__metadata__?.[key];
-  if (!manifest) throw new Error(`this is not a policy file: its header has no ${key}`);
-  delete header.__metadata__;
-  const tensors = {};
-  for (const [name, { dtype, shape, data_offsets: [begin, end] }] of Object.entries(header)) {
-    tensors[name] = new Tensor(readFloats(bytes.slice(8 + length + begin, 8 + length + end), dtype), shape);
-  }
-  return { manifest: JSON.parse(manifest), tensors };
-}
-
-function readFloats(bytes, dtype) {
-  if (dtype === "F64") return new Float64Array(bytes.buffer);
-  if (dtype === "F32") return Float64Array.from(new Float32Array(bytes.buffer));
-  if (dtype === "F16") return Float64Array.from(new Uint16Array(bytes.buffer), halfToDouble);
-  throw new Error(`tensors must be F64, F32 or F16, got ${dtype}`);
-}
-
-function halfToDouble(bits) {
-  const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];
-  const size = exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15);
-  return bits & 0x8000 ? -size : size;
-}
-
-/** Write a policy file of float64 tensors: [name, shape, values]. */
-export function writePolicyFile(manifest, tensors, key) {
-  const header = { __metadata__: { [key]: JSON.stringify(manifest) } };
-  let at = 0;
-  for (const [name, shape, values] of tensors) {
-    header[name] = { dtype: "F64", shape, data_offsets: [at, at + values.byteLength] };
-    at += values.byteLength;
-  }
-  // The format's JSON is ASCII: other characters of a label are escaped, as Python does.
-  const ascii = JSON.stringify(header).replace(/[\u0080-\uffff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
-  const text = new TextEncoder().encode(ascii.padEnd(Math.ceil(ascii.length / 8) * 8));
-  const bytes = new Uint8Array(8 + text.length + at);
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(text.length), true);
-  bytes.set(text, 8);
-  tensors.reduce((place, [, , values]) => {
-    bytes.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), place);
-    return place + values.byteLength;
-  }, 8 + text.length);
-  return bytes;
-}
-
-// --- deepqlearn -------------------------------------------------------------------------------------------------------
-
-/**
- * The original game's learner. Settings by the names of a run's configuration: `engine.presets["mit-basic"]` is complete.
- * The same seed learns the same weights as `deeptraffic train deepqlearn`, bit for bit.
- */
-export class Learner {
-  constructor(engine, settings) {
-    const { arrays, activations, settings: names } = engine.layout.deepqlearn;
-    Object.assign(this, { engine, settings });
-    const { layers, lanes_side, patches_ahead, patches_behind, temporal_window: window } = settings;
-    this.road = engine.road({ rules: settings.rules, otherAgents: settings.other_agents });
-    this.record = new Struct(engine, "learner");
-    const cells = (2 * lanes_side + 1) * (patches_ahead + patches_behind);
-    const sizes = { entries: settings.experience_size, width: cells + window * (cells + engine.layout.actions.length), cells, window, agents: settings.other_agents + 1 };
-    const hidden = engine.store("i8", layers.flatMap(([neurons, name]) => [neurons, activations[name]]).map(BigInt));
-    this.table = engine.allocate(56 * (layers.length + 1));
-    this.record.set({ lanes_side, patches_ahead, patches_behind, window, agents: sizes.agents, entries: sizes.entries, width: sizes.width });
-    this.record.set({ rules: this.road.rules.address, game: this.road.game.address, layers: this.table, layer_rows: layers.length + 1 });
-    this.record.set(Object.fromEntries(names.map((name) => [name, settings[name]])));
-    engine.calls.size_layers(hidden, layers.length, this.record.address);
-    engine.release(hidden);
-    sizes.parameters = this.rows().at(-1).biases + engine.layout.actions.length;
-    this.record.set({ parameters: sizes.parameters });
-    this.arrays = {};
-    for (const [name, [kind, shape]] of Object.entries(arrays)) {
-      const count = product(shape.map((axis) => sizes[axis] ?? axis));
-      const [type, items] = kind === "tally" ? ["u1", engine.layout.records.tally.size] : [kind, count];
-      this.arrays[name] = { type, count: items, address: engine.allocate(sizeOf(type) * items) };
-      this.record.set({ [name]: this.arrays[name].address });
-    }
-    this.tally = new Struct(engine, "tally", this.arrays.tally.address);
-    engine.calls.start_learner(this.record.address, settings.seed);
-  }
-
-  /** The layers of the network: their sizes, and where their weights and biases start among the parameters. */
-  rows() {
-    const table = [...this.engine.array("i8", this.table, 7 * (this.settings.layers.length + 1))].map(Number);
-    return Array.from({ length: table.length / 7 }, (_, k) => {
-      const [inputs, outputs, , weights, biases] = table.slice(7 * k);
-      return { inputs, outputs, weights, biases };
-    });
-  }
-
-  get decisions() {
-    return this.tally.get("age");
-  }
-
-  /** Weights and biases, until the module's memory grows. */
-  get params() {
-    return this.engine.array("f8", this.arrays.params.address, this.arrays.params.count);
-  }
-
-  /** Train until so many decisions have been made. */
-  async train(decisions, options = {}) {
-    await inSlices(this.decisions, decisions, options, (_, count) => this.advance(count));
-  }
-
-  advance(decisions) {
-    this.engine.calls.train(this.record.address, decisions);
-    if (!this.params.every(Number.isFinite)) throw new Error("the weights grew beyond all bounds; lower the learning rate");
-  }
-
-  /** The exploring policy's mean speed [mph] and the loss since the last call; null where there is none. */
-  metrics() {
-    const made = this.decisions - this.tally.get("reported");
-    const losses = this.tally.get("losses");
-    const found = {
-      mph: made ? this.engine.layout.mph_per_px * ((60 + 20 * this.tally.get("reward_sum") / made) / 30) : null,
-      loss: losses ? this.tally.get("loss_sum") / losses : null,
-    };
-    this.tally.set({ reported: this.decisions, reward_sum: 0, loss_sum: 0, losses: 0 });
-    return found;
-  }
-
-  /** The network as a policy file. */
-  policyFile(label, created = new Date()) {
-    const { settings: s, engine } = this;
-    const [layers, tensors] = [[], []];
-    this.rows().forEach(({ inputs, outputs, weights, biases }, k) => {
-      layers.push({ type: "dense", outputs });
-      tensors.push([`${layers.length}.weight`, [outputs, inputs], this.params.slice(weights, biases)]);
-      tensors.push([`${layers.length}.bias`, [outputs], this.params.slice(biases, biases + outputs)]);
-      const activation = s.layers[k]?.[1];
-      if (activation) layers.push({ type: activation, ...(activation === "tanh" ? { form: "convnetjs" } : {}) });
-    });
-    const { lanes_side, patches_ahead, patches_behind, temporal_window } = s;
-    const manifest = {
-      format_version: engine.layout.file.format, rules: s.rules, other_agents: s.other_agents,
-      observation: { kind: "vector", lanes_side, patches_ahead, patches_behind, temporal_window },
-      layers, action: { rule: "argmax", seed: 0 }, label: label.slice(0, 100), author: "",
-      training: { algorithm: "deepqlearn", decisions: this.decisions, gamma: s.gamma, seed: s.seed },
-      created: `${created.toISOString().slice(0, 19)}Z`,
-    };
-    return writePolicyFile(manifest, tensors, engine.layout.file.key);
-  }
-
-  /** All that its future depends on, as { settings, game, arrays }, which IndexedDB stores as it is; see `restore`. */
-  save() {
-    const copies = Object.entries(this.arrays).map(([name, { type, address, count }]) => [name, this.engine.array(type, address, count).slice()]);
-    return { settings: this.settings, game: this.road.save(), arrays: Object.fromEntries(copies) };
-  }
-
-  /** Go on from what `save` returned, of a learner with the same settings but for the seed. */
-  restore({ game, arrays }) {
-    for (const [name, { type, address, count }] of Object.entries(this.arrays)) {
-      if (arrays[name]?.length !== count) throw new Error(`the saved ${name} is of other settings`);
-      this.engine.array(type, address, count).set(arrays[name]);
-    }
-    this.road.restore(game);
-  }
-
-  release() {
-    for (const { address } of Object.values(this.arrays)) this.engine.release(address);
-    for (const address of [this.table, this.record.address]) this.engine.release(address);
-    this.road.release();
   }
 }
