@@ -20,7 +20,7 @@ import numpy as np
 from deeptraffic.policies import layer, network
 from deeptraffic.policies.layer import Layer
 from deeptraffic.policies.layers import LAYER_KINDS
-from deeptraffic.policies.network import Assembler, Network
+from deeptraffic.policies.network import Assembler, Network, all_finite
 
 HEADER = """// Made from deeptraffic/policies by `python -m deeptraffic.lab.build`; change it there.
 
@@ -34,7 +34,7 @@ const text = (value) => (Array.isArray(value) ? `(${value.map(text).join(", ")})
 const same = (a, b) => a === b || (Array.isArray(a) && Array.isArray(b) && a.length === b.length
   && a.every((value, k) => same(value, b[k])));
 const distinct = (values) => values.filter((value, k) => values.findIndex((other) => same(value, other)) === k);
-const contains = (values, value) => values.some((other) => same(other, value));
+const contains = (all, value) => (Array.isArray(all) ? all.some((each) => same(each, value)) : value in all);
 
 /** An array with axes: shape, strides [elements] and values. */
 export class Tensor {
@@ -53,6 +53,7 @@ const ravel = (value) => {
     : Array.from({ length: value.shape[axis] }, (_, k) => walk(axis + 1, at + k * value.strides[axis])));
   return [walk(0, 0)].flat(Infinity);
 };
+const allFinite = (tensor) => tensor.values.every(Number.isFinite);
 
 const check = (name, value, schema) => {
   const inside = (x) => x >= schema.minimum && x <= schema.maximum;
@@ -83,7 +84,7 @@ export const layerFromJson = (record) => {
 FUNCTIONS: dict[Any, str] = {
     **{len: "len", sum: "sum", zip: "zip", enumerate: "enumerate", range: "range", int: "Number", float: "Number"},
     **{math.prod: "prod", np.transpose: "transpose", np.ravel: "ravel", set: "distinct", ValueError: "Error"},
-    **{min: "Math.min", max: "Math.max", str: "text"},
+    **{min: "Math.min", max: "Math.max", str: "text", all_finite: "allFinite"},
 }
 METHODS = {"append": "push", "copy": "slice", "index": "indexOf"}
 OPERATORS: dict[type, str] = {
@@ -347,6 +348,7 @@ def helpers(kinds: Iterable[type]) -> list[FunctionType]:
     return [value for name, value in found.items() if name not in ("size", "expect_axes", "check_value")]
 
 
+TRANSLATED_OF_NETWORK = ("shapes", "sources", "given_shapes", "tensor_shapes", "check_size", "check_tensors")
 OMITTED = {"__init__", "__post_init__", "to_json", "__eq__", "__hash__", "__repr__", "__setattr__", "__delattr__"}
 
 
@@ -354,7 +356,7 @@ def methods_of(kind: type) -> list[FunctionType]:
     """Return the methods of a class that are translated: all that it writes itself, of a network those marked."""
     found = [each for name, each in vars(kind).items() if isinstance(each, FunctionType) and name not in OMITTED]
     if kind is Network:
-        found = [each for each in found if each.__name__ in ("shapes", "sources", "given_shapes", "check_size")]
+        found = [each for each in found if each.__name__ in TRANSLATED_OF_NETWORK]
     return [each for each in found if each.__name__ not in ("program",) and not each.__name__.startswith("__")]
 
 

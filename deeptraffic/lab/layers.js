@@ -10,7 +10,7 @@ const text = (value) => (Array.isArray(value) ? `(${value.map(text).join(", ")})
 const same = (a, b) => a === b || (Array.isArray(a) && Array.isArray(b) && a.length === b.length
   && a.every((value, k) => same(value, b[k])));
 const distinct = (values) => values.filter((value, k) => values.findIndex((other) => same(value, other)) === k);
-const contains = (values, value) => values.some((other) => same(other, value));
+const contains = (all, value) => (Array.isArray(all) ? all.some((each) => same(each, value)) : value in all);
 
 /** An array with axes: shape, strides [elements] and values. */
 export class Tensor {
@@ -29,6 +29,7 @@ const ravel = (value) => {
     : Array.from({ length: value.shape[axis] }, (_, k) => walk(axis + 1, at + k * value.strides[axis])));
   return [walk(0, 0)].flat(Infinity);
 };
+const allFinite = (tensor) => tensor.values.every(Number.isFinite);
 
 const check = (name, value, schema) => {
   const inside = (x) => x >= schema.minimum && x <= schema.maximum;
@@ -559,6 +560,16 @@ export class Network {
     shapes = this.shapes();
     return range(1, (len(this.layers) + 1)).map((number) => this.sources(number).map((i) => shapes[i]));
   }
+  tensor_shapes() {
+    let given, layer, name, needed, number, shape;
+    needed = ({});
+    for ([number, [layer, given]] of enumerate(zip(this.layers, this.given_shapes()), 1)) {
+      for ([name, shape] of Object.entries(layer.tensor_shapes(given))) {
+        needed[`${text(number)}.${text(name)}`] = shape;
+      }
+    }
+    return needed;
+  }
   check_size() {
     let given, limit, limits, pairs, shapes, value, what;
     [shapes, given] = [this.shapes(), this.given_shapes()];
@@ -567,6 +578,28 @@ export class Network {
     for ([what, [value, limit]] of Object.entries(limits)) {
       if ((value > limit)) {
         throw new Error(`the network needs ${text(value)} ${text(what)}, at most ${text(limit)}: make its layers smaller`);
+      }
+    }
+  }
+  check_tensors() {
+    let _, name, needed, shape;
+    needed = this.tensor_shapes();
+    for ([name, _] of Object.entries(needed)) {
+      if ((!contains(this.tensors, name))) {
+        throw new Error(`tensor ${text(name)} is missing`);
+      }
+    }
+    for ([name, _] of Object.entries(this.tensors)) {
+      if ((!contains(needed, name))) {
+        throw new Error(`tensor ${text(name)} belongs to no layer`);
+      }
+    }
+    for ([name, shape] of Object.entries(needed)) {
+      if ((!same(this.tensors[name].shape, shape))) {
+        throw new Error(`tensor ${text(name)} has shape ${text(this.tensors[name].shape)}; its layer needs ${text(shape)}`);
+      }
+      if (!(allFinite(this.tensors[name]))) {
+        throw new Error(`tensor ${text(name)} holds a value that is not finite`);
       }
     }
   }

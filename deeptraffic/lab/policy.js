@@ -15,6 +15,7 @@ export class Policy {
     const inputs = this.cells + (seen.temporal_window ?? 0) * (this.cells + engine.layout.actions.length);
     const network = new Network(inputs, manifest.layers.map(layerFromJson), tensors);
     network.check_size();
+    network.check_tensors();
     const program = new Assembler(network);
     program.add_layers();
     this.network = network;

@@ -93,7 +93,7 @@ class Network:
         if not 1 <= self.inputs <= MAX_VALUE:
             raise ValueError(f"inputs must be an integer in [1, {MAX_VALUE}], got {self.inputs}")
         self.check_size()
-        self._check_tensors()
+        self.check_tensors()
 
     def shapes(self) -> list[Shape]:
         """Shapes of all values: the input's, then each layer's output."""
@@ -167,16 +167,19 @@ class Network:
             if value > limit:
                 raise ValueError(f"the network needs {value} {what}, at most {limit}: make its layers smaller")
 
-    def _check_tensors(self) -> None:
+    def check_tensors(self) -> None:
+        """Raise ValueError for a tensor that is missing, superfluous, of another shape or not finite."""
         needed = self.tensor_shapes()
-        if missing := needed.keys() - self.tensors.keys():
-            raise ValueError(f"tensor {min(missing)!r} is missing")
-        if surplus := self.tensors.keys() - needed.keys():
-            raise ValueError(f"tensor {min(surplus)!r:.80} belongs to no layer")
+        for name, _ in needed.items():
+            if name not in self.tensors:
+                raise ValueError(f"tensor {name!r} is missing")
+        for name, _ in self.tensors.items():
+            if name not in needed:
+                raise ValueError(f"tensor {name!r:.80} belongs to no layer")
         for name, shape in needed.items():
             if self.tensors[name].shape != shape:
                 raise ValueError(f"tensor {name!r} has shape {self.tensors[name].shape}; its layer needs {shape}")
-            if not np.isfinite(self.tensors[name]).all():
+            if not all_finite(self.tensors[name]):
                 raise ValueError(f"tensor {name!r} holds a value that is not finite")
 
     def assemble(self) -> Program:
@@ -189,6 +192,11 @@ class Network:
         extra = None if set(table[:, k.CODE].tolist()) <= set(PLAIN) else 1
         net = Net(table, weights, np.zeros(assembler.scratch), at[-1], outputs, extra)
         return Program(net, self.inputs, assembler.memory, tuple(zip(at, map(size, assembler.shapes), strict=True)))
+
+
+def all_finite(tensor: F64) -> bool:
+    """Whether a tensor holds neither infinity nor NaN."""
+    return bool(np.isfinite(tensor).all())
 
 
 class Assembler:

@@ -192,6 +192,37 @@ def test_champions_compute_the_native_values(path: Path, ask: Any) -> None:
     compare_layers(path.read_bytes(), cells, ask)
 
 
+FAULTS: dict[str, tuple[Callable[[dict[str, Any], dict[str, Any]], Any], str]] = {
+    "tensor missing": (lambda header, manifest: header.pop("1.bias"), "tensor 1.bias is missing"),
+    "tensor of another shape": (lambda header, manifest: header["1.bias"].update(shape=[2, 5]), "its layer needs"),
+    "layer unknown": (
+        lambda header, manifest: manifest["layers"].append({"type": "magic"}),
+        'unknown layer type "magic"',
+    ),
+    "layer incomplete": (lambda header, manifest: manifest["layers"][0].pop("outputs"), "dense: outputs is missing"),
+    "limit": (lambda header, manifest: manifest["layers"][0].update(outputs=0), "dense.outputs must be"),
+    "no manifest": (lambda header, manifest: header.update(__metadata__={}), "has no deeptraffic_policy"),
+    "pixels": (lambda header, manifest: manifest.update(observation={"kind": "pixels", "options": {}}), "pixels"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_damaged_policy_file_is_refused_with_the_reason(fault: str, ask: Any) -> None:
+    spoil, reason = FAULTS[fault]
+    content, _ = submission("mit_basic_trained")
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    manifest = json.loads(header["__metadata__"]["deeptraffic_policy"])
+    spoil(header, manifest)
+    if header["__metadata__"]:
+        header["__metadata__"]["deeptraffic_policy"] = json.dumps(manifest)
+    text = json.dumps(header).encode()
+    with pytest.raises(AssertionError, match=reason):
+        ask("run", policy=encode(len(text).to_bytes(8, "little") + text + content[8 + length :]), inputs=[])
+    with pytest.raises(AssertionError, match="its header breaks off"):
+        ask("run", policy=encode(content[:100]), inputs=[])
+
+
 def test_exponentials_are_the_native_ones(ask: Any) -> None:
     random = np.random.default_rng(0)
     special = [0.0, -0.0, 1.0, -1.0, 709.8, -745.2, 1e308, -1e308, 5e-324, np.inf, -np.inf, np.nan, 354.9, 0.34657359]
