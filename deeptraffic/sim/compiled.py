@@ -52,12 +52,17 @@ def mangled_record(record: types.Record) -> tuple[str, tuple[int]]:
 types.Record.mangling_args = property(mangled_record)  # type: ignore[method-assign, assignment]
 
 
-def compiled(function: Callable[..., Any], fast_math: bool | set[str] = False) -> Any:
+def compiled(function: Callable[..., Any], fast_math: bool | set[str] = False, inline: bool = False) -> Any:
     """Compile `function` on its first call for each type of arguments, and keep the machine code on disk."""
-    dispatcher: Any = njit(nogil=True, error_model="numpy", fastmath=fast_math)(function)
+    dispatcher: Any = njit(nogil=True, error_model="numpy", fastmath=fast_math, forceinline=inline)(function)
     if cache_folder() is not None and Path(function.__code__.co_filename).is_file():
         dispatcher._cache = CodeCache(function)
     return dispatcher
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a function that is always made part of its callers, as `compiled`: a step of a hot loop."""
+    return compiled(function, inline=True)
 
 
 def learner_compiled(function: Callable[..., Any]) -> Any:

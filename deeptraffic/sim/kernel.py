@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.compiled import compiled, inlined
 from deeptraffic.sim.random import JUMP, MAX_JUMP, MODULUS, SPAN, advance_stream, draw
 from deeptraffic.sim.rules import (
     BASE_SCROLL,
@@ -67,7 +67,7 @@ def drive(rules: Rules, game: Game, action: int, end_frame: int) -> None:
     game.waiting = agent
 
 
-@compiled
+@inlined
 def begin_frame(rules: Rules, game: Game) -> None:
     """Steps 1 to 3: everything moves and is marked, follows the traffic ahead, and traffic may change lanes."""
     clear(game)
@@ -81,7 +81,7 @@ def begin_frame(rules: Rules, game: Game) -> None:
         game.action = NOTHING
 
 
-@compiled
+@inlined
 def let_agents_act(rules: Rules, game: Game, first: int) -> int:
     """Steps 4 to 7 from other agent `first` on; returns the agent whose decision is due, or NOBODY at the frame's end.
 
@@ -116,7 +116,7 @@ def resume_frame(rules: Rules, game: Game, agent: int) -> int:
     return let_agents_act(rules, game, agent + 1)
 
 
-@compiled
+@inlined
 def finish_frame(rules: Rules, game: Game) -> bool:
     """Steps 6 and 7: the ego car executes, the frame is counted and scored; False if a lane change was refused."""
     allowed = execute(rules, game, 0)
@@ -136,7 +136,7 @@ def finish_frame(rules: Rules, game: Game) -> bool:
 # --- moving -------------------------------------------------------------------------------------------------------
 
 
-@compiled
+@inlined
 def move(rules: Rules, game: Game) -> None:
     """Step 1a, along the road: vehicles move with their speeds of the frame before, which are also what they mark."""
     scroll, ego_y = game.scroll, rules.ego_y
@@ -151,7 +151,7 @@ def move(rules: Rules, game: Game) -> None:
     game.passed += passed
 
 
-@compiled
+@inlined
 def find_places(rules: Rules, game: Game) -> None:
     """Set every vehicle's place."""
     length, rear_end = float(game.cells.shape[1]), rules.rows * CELL_LENGTH
@@ -209,7 +209,7 @@ def draw_traffic_factor(rules: Rules, game: Game) -> float:
 # --- marking ------------------------------------------------------------------------------------------------------
 
 
-@compiled
+@inlined
 def clear(game: Game) -> None:
     """Empty the map."""
     cells = game.cells
@@ -218,7 +218,7 @@ def clear(game: Game) -> None:
             cells[px, py] = 0
 
 
-@compiled
+@inlined
 def mark_all(rules: Rules, game: Game) -> None:
     """Step 1b: every vehicle in order marks the empty map; a later mark overwrites an earlier one."""
     cells = game.cells
@@ -309,7 +309,7 @@ def get_four(cells: U8, index: int) -> int:
 # --- reading the map ----------------------------------------------------------------------------------------------
 
 
-@compiled
+@inlined
 def follow(rules: Rules, game: Game) -> bool:
     """Step 3a: set every vehicle's following speed by the four cells ahead; True if one of them became negative."""
     any_negative = False
@@ -391,7 +391,7 @@ def turn(rules: Rules, game: Game, i: int, side: int) -> bool:
 # --- deciding -----------------------------------------------------------------------------------------------------
 
 
-@compiled
+@inlined
 def wander(rules: Rules, game: Game, any_negative: bool) -> None:
     """Step 3b: every traffic car draws, and occasionally tries a lane change.
 
