@@ -18,7 +18,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.compiled.lane_net import LaneNet, LaneTape, forward_lanes, load_lanes, new_lane_tape, outputs, prepare
+from agents.compiled.lane_net import (
+    LaneNet,
+    LaneTape,
+    forward_lanes,
+    load_lanes,
+    new_lane_tape,
+    outputs,
+    prepare,
+)
 from agents.compiled.network import F32, TILE
 from agents.lane_network import CANDIDATES, VALUE_SCALE, LaneNetwork
 from deeptraffic.envs.masks import action_masks

@@ -1,8 +1,8 @@
 """Compiled network with a layer shared by all lanes of the sensor: forward pass and gradients.
 
 Nine cells in ten are free road. So the shared layer of a lane starts from its sums for free road, and adds what differs
-in the occupied cells. The dense layers after it are `agents.compiled.network`'s, which leave out units that are 0 in
-all samples. A sample's outputs do not depend on the samples that are computed with it.
+in the occupied cells, a vehicle's four at once. The dense layers after it are those of `agents.compiled.network`, which
+leave out units that are 0 in all samples. A sample's outputs do not depend on the samples that are computed with it.
 
 `agents.lane_network` gives the reasons for the layers: of each lane's cells the speeds and which ones are free, a dense
 layer with relu that is the same for all lanes, then dense layers.
@@ -49,6 +49,7 @@ class LaneNet(NamedTuple):
     dense: the layers after the shared one, and the parameters of all: first (2 H, U) weights of the shared layer, those
         of the speeds before those of free cells, its (U,) biases, then as in `CompiledNet`
     road: (U,) float32 sums of the shared layer in a lane of free road
+    fours: (2 H, U) float32 sums of the shared layer's weights of a row and the three after it
     """
 
     columns: int
@@ -56,6 +57,7 @@ class LaneNet(NamedTuple):
     units: int
     dense: CompiledNet
     road: F32
+    fours: F32
 
 
 class LaneTape(NamedTuple):
@@ -65,7 +67,7 @@ class LaneTape(NamedTuple):
     lanes: (S, W * U) float32 the shared layer's units, in the backward pass their derivatives
     starts: (S, W) int64 what most cells of a lane are; counts: (S, W) int64 how many are not
     places: (S, W, H) int64 rows of those; changes: (S, W, H, 2) float32 how their speeds and being free differ
-    road: (U,) float32 gradient of `LaneNet.road`
+    road: (U,) float32 gradient of `LaneNet.road`; fours: (2 H, U) float32 that of `LaneNet.fours`
     """
 
     dense: Tape
@@ -75,6 +77,7 @@ class LaneTape(NamedTuple):
     places: I64
     changes: F32
     road: F32
+    fours: F32
 
 
 def new_lane_net(columns: int, rows: int, units: int, sizes: tuple[int, ...], activation: str) -> LaneNet:
@@ -84,7 +87,7 @@ def new_lane_net(columns: int, rows: int, units: int, sizes: tuple[int, ...], ac
     dense.layers[:, WEIGHTS] += shared
     params = np.zeros(shared + dense.params.size, np.float32)
     net = CompiledNet(dense.layers, params)
-    return LaneNet(columns, rows, units, net, np.zeros(units, np.float32))
+    return LaneNet(columns, rows, units, net, np.zeros(units, np.float32), np.zeros((2 * rows, units), np.float32))
 
 
 def shared_params(net: LaneNet) -> tuple[F32, F32]:
@@ -98,6 +101,9 @@ def prepare(net: LaneNet) -> None:
     """Compute what is derived from the parameters; to be called after they have changed."""
     weights, bias = shared_params(net)
     net.road[:] = bias + weights.sum(0)
+    count, by_part = max(net.rows - 3, 0), weights.reshape(2, net.rows, net.units)
+    fours = sum(by_part[:, k : k + count] for k in range(4))
+    net.fours.reshape(by_part.shape)[:, :count] = fours
 
 
 @learner_compiled
@@ -119,6 +125,7 @@ def new_lane_tape(net: LaneNet, learns: bool) -> LaneTape:
         np.zeros((TILE, net.columns, net.rows), np.int64),
         np.zeros((TILE, net.columns, net.rows, 2), np.float32),
         np.zeros(net.units, np.float32),
+        np.zeros(net.fours.shape if learns else (0, 0), np.float32),
     )
 
 
@@ -162,27 +169,35 @@ def read_cells(net: LaneNet, tape: LaneTape, s: int, cells: F32, mirrored: bool)
     for lane in range(columns):
         column = columns - 1 - lane if mirrored else lane
         places = tape.places[s, lane]
-        start, count = FREE, list_other_cells(cells, column, columns, ONE, places)
-        if 2 * count > rows:
-            start, count = EMPTY, list_other_cells(cells, column, columns, ZERO, places)
+        ends = cells[column] == ZERO and cells[(rows - 1) * columns + column] == ZERO
+        start = EMPTY if ends and cells[rows // 2 * columns + column] == ZERO else FREE
+        usual, count = np.float32(start), 0
+        for row in range(rows):
+            places[count] = row
+            count += cells[row * columns + column] != usual
         tape.starts[s, lane], tape.counts[s, lane] = start, count
         for j in range(count):
-            x = GAIN * cells[places[j] * columns + column]
-            free = max(x - (GAIN - ONE), ZERO)
-            speed = max(x, ZERO) - (GAIN - ONE) * free
-            tape.changes[s, lane, j, 0] = speed - np.float32(start)
-            tape.changes[s, lane, j, 1] = free - np.float32(start)
+            write_change(tape.changes[s, lane, j], cells[places[j] * columns + column], start)
 
 
 @learner_compiled
-def list_other_cells(cells: F32, column: int, columns: int, usual: float, places: I64) -> int:
-    """Write the rows of a column whose cell is not `usual` to places (H,); return how many there are."""
-    count = 0
-    for row in range(places.size):
-        if cells[row * columns + column] != usual:
-            places[count] = row
-            count += 1
-    return count
+def write_change(change: F32, cell: np.float32, start: int) -> None:
+    """Write by how much a cell's speed and its being free, (2,), differ from what most of the lane's are."""
+    x = GAIN * cell
+    free = max(x - (GAIN - ONE), ZERO)
+    change[0] = max(x, ZERO) - (GAIN - ONE) * free - np.float32(start)
+    change[1] = free - np.float32(start)
+
+
+@learner_compiled
+def is_vehicle(tape: LaneTape, s: int, lane: int, j: int) -> bool:
+    """Return whether the cells of a lane from the j-th on that differ are four in a row, all alike."""
+    if j + 4 > tape.counts[s, lane] or tape.places[s, lane, j + 3] != tape.places[s, lane, j] + 3:
+        return False
+    changes, alike = tape.changes[s, lane], True
+    for k in range(j + 1, j + 4):
+        alike &= (changes[k, 0] == changes[j, 0]) & (changes[k, 1] == changes[j, 1])
+    return alike
 
 
 @learner_compiled
@@ -194,12 +209,15 @@ def share_lanes(net: LaneNet, tape: LaneTape, s: int) -> None:
     for lane in range(net.columns):
         y = tape.lanes[s, lane * units : (lane + 1) * units]
         y[:] = net.road if tape.starts[s, lane] == FREE else bias
-        for j in range(tape.counts[s, lane]):
-            row = tape.places[s, lane, j]
+        j, count = 0, tape.counts[s, lane]
+        while j < count:
+            step = 4 if is_vehicle(tape, s, lane, j) else 1
+            source, row = net.fours if step == 4 else weights, tape.places[s, lane, j]
             speed, free = tape.changes[s, lane, j, 0], tape.changes[s, lane, j, 1]
-            of_speed, of_free = weights[row], weights[rows + row]
+            of_speed, of_free = source[row], source[rows + row]
             for u in range(units):
                 y[u] += speed * of_speed[u] + free * of_free[u]
+            j += step
         for u in range(units):
             y[u] = max(y[u], ZERO)
 
@@ -257,19 +275,26 @@ def share_lanes_backward(net: LaneNet, tape: LaneTape, s: int) -> None:
         start = tape.road if tape.starts[s, lane] == FREE else bias
         for u in range(units):
             start[u] += delta[u]
-        for j in range(tape.counts[s, lane]):
-            row = tape.places[s, lane, j]
+        j, count = 0, tape.counts[s, lane]
+        while j < count:
+            step = 4 if is_vehicle(tape, s, lane, j) else 1
+            target, row = tape.fours if step == 4 else gradient, tape.places[s, lane, j]
             speed, free = tape.changes[s, lane, j, 0], tape.changes[s, lane, j, 1]
-            of_speed, of_free = gradient[row], gradient[rows + row]
+            of_speed, of_free = target[row], target[rows + row]
             for u in range(units):
                 of_speed[u] += speed * delta[u]
                 of_free[u] += free * delta[u]
+            j += step
 
 
 def finish_gradient(net: LaneNet, tape: LaneTape) -> F32:
-    """Return the tape's gradient (P,), with that of free road's sums passed on to the parameters they are sums of."""
+    """Return the tape's gradient (P,), with those of sums of weights passed on to the weights."""
     gradient, count = tape.dense.gradient, 2 * net.rows * net.units
-    gradient[:count].reshape(2 * net.rows, net.units)[:] += tape.road
+    weights = gradient[:count].reshape(2, net.rows, net.units)
+    weights += tape.road
     gradient[count : count + net.units] += tape.road
-    tape.road[:] = 0.0
+    last = max(net.rows - 3, 0)
+    for k in range(4):
+        weights[:, k : k + last] += tape.fours.reshape(weights.shape)[:, :last]
+    tape.road[:], tape.fours[:] = 0.0, 0.0
     return gradient

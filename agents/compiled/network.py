@@ -173,28 +173,30 @@ def nonzero_rows(x: F32, samples: int) -> I64:
 
 @learner_compiled
 def multiply(weights: F32, bias: F32, x: F32, rows: I64, y: F32, samples: int) -> None:
-    """Write weights (O, K) times x (K, S), plus bias (O,), to y (O, S): four outputs and two inputs at a time.
+    """Write weights (O, K) times x (K, S), plus bias (O,), to y (O, S): four outputs and four inputs at a time.
 
     rows: of x that are not 0. Each is added to the sum of those before it, so that leaving out others changes no bit.
     """
-    outputs = weights.shape[0]
+    outputs, whole = weights.shape[0], rows.size // 4 * 4
     for o in range(0, outputs - 3, 4):
         y0, y1, y2, y3 = y[o], y[o + 1], y[o + 2], y[o + 3]
+        w0, w1, w2, w3 = weights[o], weights[o + 1], weights[o + 2], weights[o + 3]
         for s in range(samples):
             y0[s], y1[s], y2[s], y3[s] = bias[o], bias[o + 1], bias[o + 2], bias[o + 3]
-        for j in range(0, rows.size - 1, 2):
-            k, m = rows[j], rows[j + 1]
-            x0, x1 = x[k], x[m]
-            a0, a1, a2, a3 = weights[o, k], weights[o + 1, k], weights[o + 2, k], weights[o + 3, k]
-            b0, b1, b2, b3 = weights[o, m], weights[o + 1, m], weights[o + 2, m], weights[o + 3, m]
+        for j in range(0, whole, 4):
+            k, m, n, q = rows[j], rows[j + 1], rows[j + 2], rows[j + 3]
+            x0, x1, x2, x3 = x[k], x[m], x[n], x[q]
+            a0, a1, a2, a3 = w0[k], w1[k], w2[k], w3[k]
+            b0, b1, b2, b3 = w0[m], w1[m], w2[m], w3[m]
+            c0, c1, c2, c3 = w0[n], w1[n], w2[n], w3[n]
+            d0, d1, d2, d3 = w0[q], w1[q], w2[q], w3[q]
             for s in range(samples):
-                u, v = x0[s], x1[s]
-                y0[s] = (y0[s] + a0 * u) + b0 * v
-                y1[s] = (y1[s] + a1 * u) + b1 * v
-                y2[s] = (y2[s] + a2 * u) + b2 * v
-                y3[s] = (y3[s] + a3 * u) + b3 * v
-        if rows.size % 2:
-            k = rows[-1]
+                t, u, v, w = x0[s], x1[s], x2[s], x3[s]
+                y0[s] = (((y0[s] + a0 * t) + b0 * u) + c0 * v) + d0 * w
+                y1[s] = (((y1[s] + a1 * t) + b1 * u) + c1 * v) + d1 * w
+                y2[s] = (((y2[s] + a2 * t) + b2 * u) + c2 * v) + d2 * w
+                y3[s] = (((y3[s] + a3 * t) + b3 * u) + c3 * v) + d3 * w
+        for k in rows[whole:]:
             for p in range(o, o + 4):
                 add_scaled(weights[p, k], x[k], y[p], samples)
     for o in range(outputs - outputs % 4, outputs):

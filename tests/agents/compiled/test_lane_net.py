@@ -41,6 +41,7 @@ def make_cells(count: int) -> NDArray[np.float32]:
     cells = np.ones((count, ROWS, COLUMNS))
     cells = np.where(rng.random(cells.shape) < 0.1, rng.uniform(0.0, 0.04, cells.shape), cells)
     cells[: count // 2, :, 0] = 0.0
+    cells[:, 2:6, 2], cells[:, 7:13, 2] = 0.03, 0.02  # vehicles, the second in six cells
     cells[:, :4, 3], cells[:, 3:, 4] = 0.0, 0.0
     cells[-1] = rng.uniform(-0.02, 1.02, (ROWS, COLUMNS))
     return cells.reshape(count, -1).astype(np.float32)
