@@ -31,6 +31,7 @@ from deeptraffic.run_dir import write_json
 from deeptraffic.sim.state import F64
 
 FOLDER = Path("runs/demo")
+ALGORITHM = "pqn"
 TYPICAL_OF = 200  # open runs, of which the one with the median score is recorded
 SECONDS = 30.0  # of video
 
@@ -75,8 +76,8 @@ def run_demo(
     Raises what `agents.trainer.train` raises; after `Interrupted` the same call resumes.
     """
     console, progress = console or Console(), progress or Console(stderr=True)
-    run, config = RunFolder(folder), build_config("ppo", "demo", settings=settings)
-    progress.print(f"[bold]Training[/] PPO for {config.total_timesteps:,} decisions in {run.path}")
+    run, config = RunFolder(folder), build_config(ALGORITHM, "demo", settings=settings)
+    progress.print(f"[bold]Training[/] {config.algo.upper()} for {config.total_timesteps:,} decisions in {run.path}")
     training = train(config, run.path, progress)
     policy = load_policy(run.path)
     score = score_officially(policy, config, progress)
@@ -112,7 +113,7 @@ def show_scores(console: Console, score: Score, training: TrainResult) -> None:
     table.add_column("policy")
     table.add_column("other agents", justify="right")
     table.add_column("mph", justify="right")
-    yours = f"yours: PPO, {training.decisions:,} decisions, {training.seconds:.0f} s"
+    yours = f"yours: {ALGORITHM.upper()}, {training.decisions:,} decisions, {training.seconds:.0f} s"
     rows = [(*known, False) for known in KNOWN_SCORES] + [(yours, score.other_agents, score.score, True)]
     for name, others, mph, is_yours in sorted(rows, key=lambda row: -row[2]):
         mark = "[bold green]{}[/]" if is_yours else "{}"
@@ -162,7 +163,7 @@ def show_files(console: Console, run: RunFolder, files: dict[str, Path]) -> None
     """Print the paths of all files, and what to try next."""
     suggestions = {
         f"deeptraffic evaluate {run.path} --other-agents 10": "the same policy, with ten other agents",
-        "deeptraffic train ppo --set hidden=[128,128]": "a larger network",
+        "deeptraffic train pqn --set hidden=[128,128]": "a larger network",
         "deeptraffic train dqn --preset quick": "another algorithm",
         f"tensorboard --logdir {run.tensorboard}": "the training in detail",
     }

@@ -138,11 +138,12 @@ def test_train_evaluate_and_record_go_through_one_run_folder(run, tmp_path: Path
     small = ["num_envs=16", "n_steps=8", "batch_size=64", "total_timesteps=512", "evaluate_every=256"]
     small += ["evaluation_runs=8", "hidden=[8]"]
     settings = [part for setting in small for part in ("--set", setting)]
-    trained = run("train", "ppo", "--other-agents", "1", "-o", str(folder), *settings, "--json")
+    trained = run("train", "ppo", "--other-agents", "1", "-o", str(folder), *settings, "--score", "--json")
     assert trained.code == 0, trained.err
     assert json.loads(trained.out)["folder"] == str(folder)
     score = json.loads(run("evaluate", str(folder), "--json").out)
     assert (score["rules"], score["other_agents"], score["runs"]) == (2018, 1, 500)
+    assert json.loads(trained.out)["official"]["run_scores"] == score["run_scores"]
     assert json.loads(run("inspect", str(folder), "--json").out)["other_agents"] == 1
     assert run("record", str(folder), "-o", str(tmp_path / "x.png"), "--seconds", "0.5").code == 0
 

@@ -97,12 +97,15 @@ QUOTED = PeerSpeed("Q-learning: original game (quoted)", 1, (940.0,))
 
 
 def measure_calls(name: str, num_envs: int, call: Callable[[], int], seconds: float) -> TrainingSpeed:
-    """Return the speed of a function that makes decisions and returns their number, its first call left out."""
+    """Return the speed of a function that makes decisions and returns their number, its first call left out.
+
+    seconds: of CPU time, at least
+    """
     call()
     decisions, started, cpu_started = 0, time.perf_counter(), time.process_time()
-    while (elapsed := time.perf_counter() - started) < seconds or not decisions:
+    while (cpu := time.process_time() - cpu_started) < seconds or not decisions:
         decisions += call()
-    return TrainingSpeed(name, name, num_envs, 0, decisions, elapsed, time.process_time() - cpu_started)
+    return TrainingSpeed(name, name, num_envs, 0, decisions, time.perf_counter() - started, cpu)
 
 
 def step_highway(seconds: float) -> TrainingSpeed:

@@ -1,14 +1,18 @@
 """`deeptraffic train` and `deeptraffic demo`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from agents.registry import ALGORITHMS, ENTRIES, PRESETS, WARM_STARTABLE
+from deeptraffic.cli.evaluate import print_score
 from deeptraffic.cli.others import parse_numbers
-from deeptraffic.cli.terminal import messages, print_json, results
+from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 from deeptraffic.settings import parse_setting
+
+if TYPE_CHECKING:
+    from deeptraffic.evaluation.score import Score
 
 OWN_PRESETS = "".join(f"; of {e.name}: {', '.join(e.presets)}" for e in ENTRIES if e.presets != PRESETS)
 THEN = "then."  # begins the settings of a second algorithm
@@ -38,6 +42,7 @@ def train(
     output: Path | None = typer.Option(
         None, "--output", "-o", help="Run folder.", show_default="a new one under runs/"
     ),
+    score: bool = typer.Option(False, "--score", help="Score the trained network officially, too."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object about the finished run."),
 ) -> None:
     """Train an agent in a run folder; the same command on the same folder resumes where it stopped.
@@ -72,14 +77,28 @@ def train(
         result = train_in_stages(run, parse_numbers(stages), folder, messages)
     else:
         result = train_run(run, folder, messages)
+    official = _official_score(result.folder) if score else None
     if json:
-        print_json(result.to_json())
+        print_json(result.to_json() | ({"official": official.to_json()} if official else {}))
         return
     results.print(f"Trained {result.decisions:,} decisions in {result.seconds:.0f} s: {result.folder}", highlight=False)
     if result.mean_mph is not None and result.median_mph is not None:
         scores = f"mean {result.mean_mph:.2f}, median {result.median_mph:.2f} mph on tuning seeds"
         results.print(f"Best network, after {result.best_at:,} decisions: {scores}", highlight=False)
-    results.print(f"Score it officially: deeptraffic evaluate {result.folder}", highlight=False, soft_wrap=True)
+    if official:
+        print_score(official)
+    else:
+        results.print(f"Score it officially: deeptraffic evaluate {result.folder}", highlight=False, soft_wrap=True)
+
+
+def _official_score(folder: Path) -> "Score":
+    """Return the official score of a run's network, by the rules and with the other agents of its training."""
+    from agents.loader import load_policy
+    from deeptraffic.evaluation.protocol import evaluate_official
+
+    policy = load_policy(folder)
+    with progress_bar(f"scoring {policy.label}") as progress:
+        return evaluate_official(policy, policy.rules, policy.other_agents, progress)
 
 
 def _network_settings(encoder: str | None, init: str | None) -> dict[str, Any]:

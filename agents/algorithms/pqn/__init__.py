@@ -4,5 +4,23 @@ from agents.algorithms.pqn.compiled import CompiledPQN
 from agents.algorithms.pqn.config import PQNConfig
 from agents.algorithms.pqn.torch_learner import make, weights
 from agents.sb3 import SB3Algorithm
+from deeptraffic.settings import Settings
 
-ALGORITHM = SB3Algorithm(config=PQNConfig, make=make, compiled=CompiledPQN, weights=weights, defaults={"num_envs": 128})
+COMPILED: Settings = {"backend": "auto"}
+LONG: Settings = {
+    "backend": "auto",
+    "total_timesteps": 2_000_000,
+    "learning_rate_end": 1e-5,
+    "evaluate_every": 500_000,
+    "evaluation_runs": 1000,
+    "checkpoint_every": 1_000_000,
+}
+
+ALGORITHM = SB3Algorithm(
+    config=PQNConfig,
+    make=make,
+    compiled=CompiledPQN,
+    weights=weights,
+    defaults={"num_envs": 128},
+    presets={"quick": COMPILED, "fast": LONG, "demo": LONG},
+)
