@@ -22,7 +22,7 @@ from agents.loader import load_policy
 from agents.run import RunFolder
 from agents.trainer import TrainResult, train
 from deeptraffic.evaluation.episodes import policy_episode
-from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
+from deeptraffic.evaluation.protocol import KNOWN_SCORES, evaluate_official, evaluate_open
 from deeptraffic.evaluation.score import Score
 from deeptraffic.evaluation.seeds import choose_seeds
 from deeptraffic.figure import BLUE, GREEN, GREY, ORANGE, label_counts, new_figure, save_figure
@@ -34,15 +34,6 @@ FOLDER = Path("runs/demo")
 ALGORITHM = "pqn"
 TYPICAL_OF = 200  # open runs, of which the one with the median score is recorded
 SECONDS = 30.0  # of video
-
-# (name, other agents, official 2018 score [mph]), as published for the contest; that of idle is measured.
-KNOWN_SCORES = (
-    ("all-time contest record", 10, 76.45),
-    ("best published entry with no other agents", 0, 73.1),
-    ("MIT's basic network", 0, 66.8),
-    ("pass mark of the course", 0, 65.0),
-    ("idle: does nothing", 0, 51.57),
-)
 
 
 @dataclass(frozen=True)

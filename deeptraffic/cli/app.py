@@ -52,6 +52,7 @@ COMMANDS: tuple[str | CommandGroup, ...] = (
     "files.inspect",
     "represent.pretrain",
     "represent.probe",
+    "lab.lab",
     "serve.serve",
     "serve.worker",
     "submit.submit",

@@ -170,7 +170,8 @@ export class Engine {
    * Play the runs of an evaluation with a policy, or with the number of an action that is always taken.
    *
    * protocol: "official", or "open" with runs and seedSet; rules, otherAgents: the policy's own by default
-   * Returns { score, mean, scores (of each run), speedSums, passed, runs, frames }, speeds in mph.
+   * Returns { score, mean, scores (of each run), speedSums, passed, runs, frames }, speeds in mph; onProgress is called
+   * with the number of runs played, that of all, and the scores of those played.
    */
   async evaluate(policy, options = {}) {
     const { protocol = "official", seedSet = "tuning" } = options;
@@ -186,7 +187,8 @@ export class Engine {
     if (isOpen) await playing.open(this.layout.seed_sets[seedSet][0], policy.manifest?.epsilon > 0);
     else this.calls.start(road.rules.address, road.game.address, 1);
     try {
-      await inSlices(0, runs, options, (first, count) => playing.play(policy, first, count));
+      const onProgress = options.onProgress && ((done, total) => options.onProgress(done, total, playing.scores(done)));
+      await inSlices(0, runs, { ...options, onProgress }, (first, count) => playing.play(policy, first, count));
       return playing.result(isOpen);
     } finally {
       playing.release();
@@ -319,13 +321,20 @@ class Runs {
     else engine.calls.play_runs(policy.record.address, record.address);
   }
 
+  /** The scores of the first runs. */
+  scores(count) {
+    const { engine } = this;
+    const found = engine.allocate(8 * this.count);
+    engine.calls.score_runs(this.sums, count, this.frames, found);
+    const scores = [...engine.array("f8", found, count)];
+    engine.release(found);
+    return scores;
+  }
+
   result(isOpen) {
     const { engine, count, frames } = this;
-    const found = engine.allocate(8 * count);
-    engine.calls.score_runs(this.sums, count, frames, found);
-    const scores = [...engine.array("f8", found, count)];
+    const scores = this.scores(count);
     const [speedSums, passed] = [[...engine.array("f8", this.sums, count)], [...engine.array("i8", this.passed, count)].map(Number)];
-    engine.release(found);
     const ordered = isOpen ? scores.slice().sort((a, b) => a - b) : scores.slice().sort(); // the game sorted them as text
     const middle = ordered[count >> 1];
     const score = isOpen && count % 2 === 0 ? (ordered[count / 2 - 1] + middle) / 2 : middle;

@@ -149,22 +149,27 @@ class CellTiles:
         return self._made[key]
 
     def _make(self, meaning: str, level: int) -> "pygame.Surface":
-        theme, sheet = self.theme, Sheet(*self.size, self.scale)
-        middle, half = (LANE_WIDTH / 2, CELL_LENGTH / 2), (LANE_WIDTH / 2 - 0.8, CELL_LENGTH / 2 - 0.8)
-        if meaning == "free":
-            sheet.box(middle, half, theme.free, radius=1.6, alpha=0.16)
-            sheet.box(middle, (1.3, 1.3), theme.free, radius=1.3, alpha=0.9)
-        elif meaning == "clear":
-            sheet.box(middle, half, theme.free, radius=1.6, alpha=0.22)
-            sheet.frame(middle, half, theme.free, radius=1.6, line=1.0, alpha=0.9)
-        elif meaning == "off":
-            sheet.frame(middle, half, theme.muted, radius=1.6, line=0.8, alpha=0.35)
-        elif meaning == "value":
-            sheet.box(middle, half, (14, 16, 20), radius=1.6, alpha=0.72)
-        elif meaning == "blocked":
-            sheet.box(middle, half, theme.blocked, radius=1.6, alpha=0.78)
-            sheet.box(middle, (4.5, 1.1), theme.rim, radius=1.0)
-        else:
-            shade = mix(theme.occupied_slow, theme.occupied_fast, level / (LEVELS - 1))
-            sheet.box(middle, half, shade, radius=1.6, alpha=0.86)
+        sheet = Sheet(*self.size, self.scale)
+        draw_tile(sheet, self.theme, meaning, level)
         return sheet.surface()
+
+
+def draw_tile(sheet: Sheet, theme: Theme, meaning: str, level: int) -> None:
+    """Draw the tile of one cell, see `CellTiles.tile`, from the sheet's world origin on."""
+    middle, half = (LANE_WIDTH / 2, CELL_LENGTH / 2), (LANE_WIDTH / 2 - 0.8, CELL_LENGTH / 2 - 0.8)
+    if meaning == "free":
+        sheet.box(middle, half, theme.free, radius=1.6, alpha=0.16)
+        sheet.box(middle, (1.3, 1.3), theme.free, radius=1.3, alpha=0.9)
+    elif meaning == "clear":
+        sheet.box(middle, half, theme.free, radius=1.6, alpha=0.22)
+        sheet.frame(middle, half, theme.free, radius=1.6, line=1.0, alpha=0.9)
+    elif meaning == "off":
+        sheet.frame(middle, half, theme.muted, radius=1.6, line=0.8, alpha=0.35)
+    elif meaning == "value":
+        sheet.box(middle, half, (14, 16, 20), radius=1.6, alpha=0.72)
+    elif meaning == "blocked":
+        sheet.box(middle, half, theme.blocked, radius=1.6, alpha=0.78)
+        sheet.box(middle, (4.5, 1.1), theme.rim, radius=1.0)
+    else:
+        shade = mix(theme.occupied_slow, theme.occupied_fast, level / (LEVELS - 1))
+        sheet.box(middle, half, shade, radius=1.6, alpha=0.86)

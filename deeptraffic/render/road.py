@@ -26,6 +26,8 @@ SURFACE_PHASES = 4  # surfaces per pixel of scrolling
 TRAIL_HALF_WIDTH = 4.2  # [px]
 GHOST_ALPHA = 120  # of 255
 TRAIL_FADE = 0.85  # opacity at the vehicle
+TRAIL_FADE_POWER = 0.8  # opacity is TRAIL_FADE * (1 - age) ** TRAIL_FADE_POWER, age 0..1
+TRAIL_TAPER = 0.55  # of its width that it has lost at its end
 
 
 class Rectangle(NamedTuple):
@@ -236,11 +238,11 @@ def _lay_ribbon(
     colour: Colour,
 ) -> None:
     """Blend a ribbon of half width `half` [pixels] around `centre` (K,) into lines first, first + 1, ..."""
-    half_widths = half * (1 - 0.55 * age)
+    half_widths = half * (1 - TRAIL_TAPER * age)
     low = max(0, math.floor(float(centre.min()) - half) - 1)
     high = min(pixels.shape[1], math.ceil(float(centre.max()) + half) + 1)
     columns = np.arange(low, high) + 0.5
     inside = np.clip(half_widths[:, None] - np.abs(columns[None, :] - centre[:, None]) + 0.5, 0, 1)
-    opacity = (inside * (TRAIL_FADE * (1 - age).clip(0, 1) ** 0.8)[:, None]).astype(np.float32)[..., None]
+    opacity = (inside * (TRAIL_FADE * (1 - age).clip(0, 1) ** TRAIL_FADE_POWER)[:, None]).astype(np.float32)[..., None]
     part = pixels[first : first + len(centre), low:high]
     part += ((np.array(colour, np.float32) - part) * opacity).astype(np.int16).astype(np.uint8)

@@ -1,0 +1,262 @@
+"""The lab's page: its files, its server, and what a visitor does with it in Chromium."""
+
+import json
+import re
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.champions.registry import CHAMPIONS
+from deeptraffic.evaluation.protocol import KNOWN_SCORES, evaluate_official
+from deeptraffic.lab import site
+from deeptraffic.policies.file import read_policy
+from deeptraffic.render.theme import DARK, LIGHT
+
+
+@pytest.fixture(scope="module")
+def files() -> dict[str, bytes]:
+    return site.site_files()
+
+
+@pytest.fixture(scope="module")
+def url(files: dict[str, bytes]) -> Iterator[str]:
+    with site.SiteServer(0, lambda: files) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.url
+        server.shutdown()
+
+
+# --- files and server -------------------------------------------------------------------------------------------------
+
+
+def test_colours_are_those_of_the_themes() -> None:
+    css = site.theme_css()
+    for theme in (DARK, LIGHT):
+        assert "--edge-mark: rgb({} {} {});".format(*theme.edge_mark) in css
+
+
+def test_the_page_names_only_files_that_the_site_has(files: dict[str, bytes]) -> None:
+    sources = {name: content.decode() for name, content in files.items() if name.endswith((".html", ".js", ".css"))}
+    named = {
+        match
+        for text in sources.values()
+        for match in re.findall(r'(?:src|href)="([^"#]+)"|from "\./([^"]+)"|worker\("([^"]+)"\)', text)
+        for match in match
+        if match
+    }
+    assert {"style.css", "theme.css", "engine.js", "drive.js", "facts.js"} <= named
+    assert named <= files.keys()
+    assert not [name for name, text in sources.items() if re.search(r"https?://(?!www\.w3\.org/)", text)]
+
+
+def test_the_site_is_smaller_than_600_kb_without_the_champions(files: dict[str, bytes]) -> None:
+    assert sum(len(content) for name, content in files.items() if not name.startswith("champions/")) < 600_000
+
+
+def test_known_scores_are_those_of_the_package(files: dict[str, bytes]) -> None:
+    facts = json.loads(files["facts.js"].decode().partition("=")[2].strip().rstrip(";"))
+    known = {(name, other_agents): score for name, other_agents, score in facts["known"]}
+    assert known.items() >= {(name, other_agents): score for name, other_agents, score in KNOWN_SCORES}.items()
+    assert known["champion", 10] == CHAMPIONS["champion"].official_mph
+    assert facts["champions"][0]["name"] == "champion-solo"
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("", "text/html; charset=utf-8"),
+        ("main.js?x=1", "text/javascript; charset=utf-8"),
+        ("engine.wasm", "application/wasm"),
+        ("atlas-dark.png", "image/png"),
+    ],
+)
+def test_files_are_served_with_their_types(path: str, kind: str, url: str, files: dict[str, bytes]) -> None:
+    with urllib.request.urlopen(url + path) as answer:
+        assert answer.headers["Content-Type"] == kind
+        assert answer.read() == files[path.partition("?")[0] or "index.html"]
+
+
+@pytest.mark.parametrize("path", ["none.js", "../site.py", "champions/../../build.py", "%2e%2e/site.py"])
+def test_nothing_else_is_served(path: str, url: str) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(url + path)
+
+
+def test_a_taken_port_is_an_error_that_names_the_option(run: Callable[..., Any], url: str) -> None:
+    port = url.rstrip("/").rpartition(":")[2]
+    answer = run("lab", "--no-browser", "--port", port)
+    assert answer.code == 2
+    assert re.search(rf"cannot listen at 127\.0\.0\.1, port {port}: .*; give another --port", answer.err)
+
+
+def test_the_command_opens_the_browser_unless_told_not_to(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr(site, "site_files", dict)
+    monkeypatch.setattr(site.SiteServer, "serve_forever", lambda self: None)
+    assert run("lab", "--port", "0", "--no-browser").code == 0 and opened == []
+    answer = run("lab", "--port", "0")
+    assert answer.code == 0 and len(opened) == 1 and opened[0] in answer.out
+
+
+def test_a_folder_holds_the_whole_site_and_is_written_again(
+    run: Callable[..., Any], tmp_path: Path, files: dict[str, bytes]
+) -> None:
+    for _ in range(2):
+        assert run("lab", "-o", tmp_path / "site").code == 0
+    written = {path for path in (tmp_path / "site").rglob("*") if path.is_file()}
+    assert {path.relative_to(tmp_path / "site").as_posix(): path.read_bytes() for path in written} == files
+
+
+def test_a_folder_of_something_else_is_left_alone(run: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    answer = run("lab", "-o", tmp_path)
+    assert answer.code == 2 and "holds no lab; give a new folder" in answer.err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+# --- what a visitor does ----------------------------------------------------------------------------------------------
+
+ENTRIES = """() => performance.getEntriesByType("longtask").length"""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Callable[[Path], Any]]:
+    playwright_api = pytest.importorskip("playwright.sync_api")
+    started: list[Any] = []
+    with playwright_api.sync_playwright() as playwright:
+
+        def start(path: Path) -> Any:
+            if not started:
+                arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+                started.append(playwright.chromium.launch(executable_path=str(path), args=arguments))
+            return started[0]
+
+        yield start
+        for browser in started:
+            browser.close()
+
+
+@pytest.fixture
+def page(chromium: Any, requires_system: Callable[..., Path], url: str) -> Iterator[Any]:
+    """The opened page; at the end it may have met no error and asked no other host."""
+    browser = chromium(requires_system("chromium", "chromium"))
+    context = browser.new_context(viewport={"width": 1280, "height": 860}, accept_downloads=True)
+    tab, errors = context.new_page(), []
+    tab.on("console", lambda message: message.type in ("error", "warning") and errors.append(message.text))
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.on("request", lambda request: request.url.startswith((url, "blob:")) or errors.append(request.url))
+    tab.goto(url)
+    yield tab
+    assert errors == [] and context.cookies() == []
+    context.close()
+
+
+def eventually(tab: Any, selector: str, pattern: str, seconds: float = 60) -> str:
+    from playwright.sync_api import expect
+
+    expect(tab.locator(selector)).to_have_text(re.compile(pattern), timeout=1000 * seconds)
+    return str(tab.inner_text(selector))
+
+
+def canvas(tab: Any) -> str:
+    return str(tab.evaluate("() => document.querySelector('canvas').toDataURL()"))
+
+
+def test_a_champion_drives_at_once_and_can_be_stopped(page: Any) -> None:
+    eventually(page, "#frame", r"[1-9]\d+")
+    assert page.input_value("#driver") == "champion-solo"
+    eventually(page, "#speed", r"[678]\d")
+    page.click("#pause")
+    page.wait_for_timeout(200)
+    frame, shown = int(page.inner_text("#frame").replace(",", "")), canvas(page)
+    page.click("#step")
+    eventually(page, "#frame", f"^{frame + 1:,}$")
+    assert canvas(page) != shown
+    page.fill("#seed", "7")
+    page.click("#restart button")
+    eventually(page, "#frame", "^0$")
+    before = canvas(page)
+    page.select_option("#overlay", "map")
+    page.wait_for_timeout(200)
+    page.click("#step")
+    eventually(page, "#frame", "^1$")
+    assert canvas(page) != before
+
+
+def test_the_arrow_keys_drive(page: Any) -> None:
+    page.select_option("#driver", "keys")
+    page.fill("#seed", "3")
+    page.click("#restart button")
+    page.focus("#road")
+    page.select_option("#pace", "fast")
+    page.focus("#road")
+    page.keyboard.down("ArrowDown")
+    eventually(page, "#speed", r"^[0-3]?\d$")
+    assert page.is_disabled("#score")
+
+
+def test_a_network_is_trained_saved_evaluated_and_opened(page: Any, tmp_path: Path) -> None:
+    page.select_option("#preset", "mit-basic")
+    page.fill("[name=total_timesteps]", "2000")
+    page.fill("[name=seed]", "1")
+    page.click("#run")
+    eventually(page, "#train-status", "^Trained for 2,000 decisions")
+    assert page.input_value("#driver") == "trained"
+    with page.expect_download() as download:
+        page.click("#save")
+    path = tmp_path / "network.safetensors"
+    download.value.save_as(path)
+    page.click("#score")
+    status = eventually(page, "#score-status", "500 runs in")
+    native = evaluate_official(read_policy(path).policy)
+    assert f"score {native.score:.2f} mph, mean {native.mean:.2f} mph" in status
+    assert page.locator("#histogram rect").count() > 5
+    assert page.inner_text("#known .yours td:last-child") == f"{native.score:.2f}"
+    page.set_input_files("#file", path)
+    eventually(page, "#driver option:checked", "^network.safetensors$")
+    page.click("#more")
+    eventually(page, "#train-status", "^Trained for 4,000 decisions")
+
+
+def test_idle_scores_its_official_score(page: Any) -> None:
+    page.select_option("#driver", "idle")
+    page.click("#score")
+    assert "idle, evaluated here: score 51.57 mph" in eventually(page, "#score-status", "500 runs in")
+
+
+def test_impossible_settings_and_files_are_refused(page: Any, tmp_path: Path) -> None:
+    page.click("summary")
+    page.fill("[name=learning_steps_burnin]", "10000")
+    page.click("#run")
+    message = page.evaluate("() => document.querySelector('[name=learning_steps_burnin]').validationMessage")
+    assert message == "This must be less than “exploration ends at”, 10000."
+    assert page.inner_text("#train-status") == "Not trained yet."
+    (tmp_path / "notes.safetensors").write_text("no policy file, but longer than eight bytes")
+    page.set_input_files("#file", tmp_path / "notes.safetensors")
+    eventually(page, "#message", "not a policy file")
+    assert page.input_value("#driver") == "champion-solo"
+
+
+def test_the_main_thread_is_never_blocked_while_training(page: Any) -> None:
+    page.evaluate(
+        """() => { window.blocked = []; new PerformanceObserver((list) =>
+        window.blocked.push(...list.getEntries().map((entry) => entry.duration))).observe({ type: "longtask" }); }"""
+    )
+    page.fill("[name=total_timesteps]", "5000")
+    page.click("#run")
+    eventually(page, "#train-status", "^Trained for 5,000 decisions")
+    assert page.evaluate("() => window.blocked") == []
+
+
+def test_it_opens_again_without_a_network(page: Any) -> None:
+    page.evaluate("async () => { await navigator.serviceWorker.ready; }")
+    page.context.set_offline(True)
+    page.reload()
+    eventually(page, "#frame", r"[1-9]\d+")
+    page.context.set_offline(False)
