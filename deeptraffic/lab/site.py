@@ -127,7 +127,7 @@ def champion_facts(name: str) -> dict[str, Any]:
 def limits() -> dict[str, Any]:
     """Return the limits of the learner's numeric settings, by name, as JSON schemas."""
     config = build_config("deepqlearn")
-    found = {}
+    found: dict[str, Any] = {}
     for part in (config, config.road, config.observation, config.agent):
         schemas = {each.name: each.metadata.get("schema") for each in fields(part)}
         found |= {name: schema for name, schema in schemas.items() if schema and "minimum" in schema}
