@@ -74,7 +74,8 @@ class ExpertConfig(NetworkConfig):
     value_lambda: weight of longer returns in the targets of state values
     exploration_eps: probability of a random candidate, for each env
     buffer_rounds: rounds whose labelled states are learned from
-    batch_size: labelled states, and as many other states, of one gradient step
+    batch_size: labelled states of one gradient step
+    value_fraction: states of the round whose values a gradient step learns from, as a fraction of the labelled ones
     n_epochs: passes over the labelled states, after each round
     advantage_coef, value_coef: weights of the losses; value_coef=0: rollouts count their own rewards alone
     advantage_scale: [reward] error of an advantage up to which its loss is quadratic, beyond it linear (Huber)
@@ -95,6 +96,7 @@ class ExpertConfig(NetworkConfig):
     exploration_eps: float = real(0.05, 0.0, 1.0)
     buffer_rounds: int = integer(8, 1, 1000)
     batch_size: int = integer(512, 1, 1_000_000)
+    value_fraction: float = real(1.0, 0.01, 10.0)
     n_epochs: int = integer(1, 1, 100)
     advantage_coef: float = real(4.0, 0.0, 1000.0)
     value_coef: float = real(0.075, 0.0, 1000.0)
@@ -302,7 +304,7 @@ class ExpertIteration(RoundLearner):
     # --- learning -------------------------------------------------------------------------------------------------
 
     def _train(self, rollout: ExpertRollout) -> None:
-        """Take the gradient steps of a round: on all labelled states, and on the values of as many others."""
+        """Take the gradient steps of a round: on all labelled states, and on the values of others."""
         cells, returns = torch.cat(self.labelled.cells), torch.cat(self.labelled.returns)
         visited = torch.cat(rollout.cells) if rollout.cells else None
         targets = self._value_targets(rollout).flatten().float() if rollout.cells else None
@@ -314,7 +316,8 @@ class ExpertIteration(RoundLearner):
             for batch in order.split(self.config.batch_size):
                 states = None
                 if visited is not None and targets is not None:
-                    others = torch.from_numpy(np.random.randint(len(visited), size=len(batch)))
+                    count = max(1, round(config.value_fraction * len(batch)))
+                    others = torch.from_numpy(np.random.randint(len(visited), size=count))
                     states = visited[others].numpy(), targets[others].numpy()
                 losses = steps.step(cells[batch].float().numpy(), returns[batch].numpy(), states)
         self._n_updates += self.config.n_epochs

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from agents.algorithms.expert_iteration import ExpertIteration, ExpertRollout, LabelledStates
 from agents.config import TrainConfig, build_config
+from agents.lane_gradients import GradientSteps
 from agents.lane_network import CANDIDATES
 from agents.loader import load_policy
 from agents.sb3 import make_model, make_policy, make_vec_env
@@ -150,6 +151,25 @@ def test_states_of_every_agent_of_a_team_are_labelled(small_config: Config) -> N
     assert model.num_agents == 3 and model._batch().sim.rules.other_agents == 2
     assert np.all(model._batch().sim.games["waiting"] != NOBODY)
     assert len(model.labelled.cells[-1]) >= 2 * 8  # other agents always have a choice
+
+
+def test_values_are_learned_from_a_fraction_of_as_many_states(
+    small_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes, step = [], GradientSteps.step
+
+    def watched(self: GradientSteps, cells: Any, returns: Any, states: Any) -> tuple[float, float]:
+        sizes.append((len(cells), len(states[0]), len(states[1])))
+        return step(self, cells, returns, states)
+
+    monkeypatch.setattr(GradientSteps, "step", watched)
+    learned(small_config("expert_iteration", value_fraction=0.25, total_timesteps=128))
+    assert len(sizes) > 2 and all(values == targets == max(1, round(n / 4)) for n, values, targets in sizes)
+
+
+def test_a_gpu_is_refused(small_config: Config) -> None:
+    with pytest.raises(ValueError, match="compiled code on the CPU; set device=cpu"):
+        small_config("expert_iteration", device="cuda")
 
 
 def short_training(folder: Path, quiet: Console) -> float:
