@@ -312,27 +312,36 @@ def get_four(cells: U8, index: int) -> int:
 @inlined
 def follow(rules: Rules, game: Game) -> bool:
     """Step 3a: set every vehicle's following speed by the four cells ahead; True if one of them became negative."""
-    any_negative = False
+    followers, any_negative = 0, False
     for i in range(game.x.size):
         game.following_speed[i] = MAX_FOLLOWING_SPEED
-    for i in range(game.x.size):
-        place = game.place[i]
-        ahead = get_four(game.cells, place - AHEAD) if place != ELSEWHERE else look_ahead(rules, game, i)
-        if ahead != 0:
-            free = int(ahead < 1 << 24) + int(ahead < 1 << 16) + int(ahead < 1 << 8)
-            nearest = (ahead >> 8 * (AHEAD - 1 - free)) & 255
-            if ahead == nearest * ONE_IN_EACH >> 8 * free:  # almost always, one vehicle fills all cells from there on
-                v = brake(game, i, MAX_FOLLOWING_SPEED, free + 1, nearest)
-            else:
-                v = brake_for_several(game, i, ahead)
-            game.following_speed[i] = v
-            any_negative |= v < 0.0
+    for i in range(game.x.size):  # lists those that follow without a branch, which the processor could not predict
+        game.followers[np.uint64(followers)] = i
+        followers += look_ahead(rules, game, i) != 0
+    for k in range(followers):
+        i = int(game.followers[k])
+        ahead = look_ahead(rules, game, i)
+        free = int(ahead < 1 << 24) + int(ahead < 1 << 16) + int(ahead < 1 << 8)
+        nearest = (ahead >> 8 * (AHEAD - 1 - free)) & 255
+        if ahead == nearest * ONE_IN_EACH >> 8 * free:  # almost always, one vehicle fills all cells from there on
+            v = brake(game, i, MAX_FOLLOWING_SPEED, free + 1, nearest)
+        else:
+            v = brake_for_several(game, i, ahead)
+        game.following_speed[i] = v
+        any_negative |= v < 0.0
     return any_negative
 
 
-@compiled
+@inlined
 def look_ahead(rules: Rules, game: Game, i: int) -> int:
-    """Return the four cells ahead of vehicle i, wherever it is, as one number, the nearest in the highest byte."""
+    """Return the four cells ahead of vehicle i as one number, the nearest in the highest byte."""
+    place = game.place[i]
+    return get_four(game.cells, place - AHEAD) if place != ELSEWHERE else look_ahead_elsewhere(rules, game, i)
+
+
+@compiled
+def look_ahead_elsewhere(rules: Rules, game: Game, i: int) -> int:
+    """`look_ahead`, wherever the vehicle is."""
     px, row = int((game.x[i] + HALF_WIDTH) / LANE_WIDTH), find_row(game.y[i])
     if row != ON_EDGE:
         return get_four(game.cells, index_of(game, px, row - AHEAD))

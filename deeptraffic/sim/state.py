@@ -1,8 +1,8 @@
 """State of B independent games: one record per game, so that copying a game is copying a few hundred bytes.
 
 Everything that a game's future depends on is in its record, its random stream included, so a copied record continues
-exactly as the original does. Derived values (`place`, `cells`, `map_speed`) are kept because a game pauses inside a
-frame, where an agent observes what the frame has marked so far.
+exactly as the original does. Derived values (`place`, `followers`, `cells`, `map_speed`) are kept because a game pauses
+inside a frame, where an agent observes what the frame has marked so far.
 
 Compiled code gets one record (`game.x[i]`) by reference, with sizes the compiler knows; from Python, the records of a
 simulator read as arrays with the batch axis first (`sim.state.x` is (B, N)).
@@ -46,6 +46,7 @@ class Game(Protocol):
     blocked: int64 1 if the safety system refused the lane change the ego car last decided on
     lane: (N,) int32 the lane a vehicle is in or moving to
     place: (N,) int32 index of a vehicle's front cell in the flattened `cells`, or ELSEWHERE
+    followers: (N,) uint8 in its first entries, the vehicles with another one within four cells ahead
     cells: (L, PAD + H + PAD) uint8 the speed map: 0 empty, k + 1 marked by vehicle k; cell (px, py) at [px, PAD + py]
     """
 
@@ -66,6 +67,7 @@ class Game(Protocol):
     blocked: int
     lane: I32
     place: I32
+    followers: U8
     cells: U8
 
 
@@ -80,7 +82,7 @@ def game_dtype(rules: Rules) -> np.dtype:
     fields: list[tuple] = [(name, np.float64, (n,)) for name in ("x", "y", "following_speed", "speed_factor")]
     fields += [("map_speed", np.float64, (n + 1,))]
     fields += [(name, np.float64) for name in floats] + [(name, np.int64) for name in counts]
-    fields += [("lane", np.int32, (n,)), ("place", np.int32, (n,))]
+    fields += [("lane", np.int32, (n,)), ("place", np.int32, (n,)), ("followers", np.uint8, (n,))]
     fields += [("cells", np.uint8, (rules.lanes, PAD + rules.rows + PAD))]
     return np.dtype(fields, align=True)
 
