@@ -3,40 +3,42 @@
 Float64 as IEEE has it: no fast maths, no contraction into fused multiply-adds, a division by zero gives inf or NaN as
 the game's own language does. The interpreter's lock is released, so threads run games side by side.
 
-Numba's own cache discards a function when its file changes, but not when a function or constant that it imports does:
-it would run yesterday's rules. Here the stamp covers every source file that a module imports, directly or not. Numba's
-cache also lies beside the sources, and two processes that save at once can exchange two signatures' code; here it lies
-in the user's cache folder (NUMBA_CACHE_DIR overrides it), with one file for each signature.
+Numba gives each function that another one calls machine code and a Python wrapper of its own, though the caller gets
+it inlined. Here a callee stays LLVM's intermediate code (`CompiledFunction.body`), and machine code is made once of a
+whole tree of calls, for the function that Python calls: in half the time.
 """
 
 import hashlib
-import os
-import pickle
-import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from functools import cache
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import llvmlite.binding as llvm
 import numba
-from numba import njit, types
-from numba.core import event
-from numba.core.caching import NullCache
-from numba.core.compiler import CompileResult
-from numba.core.serialize import dumps
+from numba.core import event, typed_passes, types, untyped_passes
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.compiler_machinery import PassManager
+from numba.core.datamodel import register_default
+from numba.core.datamodel.models import OpaqueModel
+from numba.core.dispatcher import _FunctionCompiler
+from numba.core.imputils import lower_constant
+from numba.core.registry import CPUDispatcher
+from numba.core.runtime.nrt import rtsys
+from numba.core.sigutils import normalize_signature
+from numba.core.target_extension import CPU, jit_registry
+from numba.core.typing.templates import make_concrete_template
 
-ROOT = Path(__file__).resolve().parents[2]
+from deeptraffic.sim.code_cache import CodeCache, cache_folder
+
 PACKAGES = (__name__.partition(".")[0], "agents", "representation")
-IMPORT = re.compile(
-    rf"^[ \t]*(?:from|import)[ \t]+((?:{'|'.join(PACKAGES)})\b[\w.]*)(?:[ \t]+import[ \t]+(\([^)]*\)|.*))?", re.M
-)
-
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 
-NOTICE = "deeptraffic: compiling for this machine, once; this may take a minute ..."
+NOTICE = "deeptraffic: compiling for this machine, once; this may take some seconds ..."
 NOTICE_UNCACHED = "deeptraffic: compiling; set NUMBA_CACHE_DIR to a writable folder, so that the next start need not"
 
 
@@ -54,9 +56,12 @@ types.Record.mangling_args = property(mangled_record)  # type: ignore[method-ass
 
 def compiled(function: Callable[..., Any], fast_math: bool | set[str] = False, inline: bool = False) -> Any:
     """Compile `function` on its first call for each type of arguments, and keep the machine code on disk."""
-    dispatcher: Any = njit(nogil=True, error_model="numpy", fastmath=fast_math, forceinline=inline)(function)
+    if numba.config.DISABLE_JIT:
+        return function
+    options = {"nopython": True, "nogil": True, "error_model": "numpy", "fastmath": fast_math, "forceinline": inline}
+    dispatcher = CompiledFunction(function, {}, options, OurCompiler)
     if cache_folder() is not None and Path(function.__code__.co_filename).is_file():
-        dispatcher._cache = CodeCache(function)
+        dispatcher._cache = CodeCache(dispatcher)
     return dispatcher
 
 
@@ -73,119 +78,240 @@ def learner_compiled(function: Callable[..., Any]) -> Any:
     return compiled(function, FAST)
 
 
-class CodeCache(NullCache):
-    """Machine code of one function, a file for each signature; what cannot be read or written is compiled anew."""
+# --- functions as values --------------------------------------------------------------------------------------------
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        source, root = Path(function.__code__.co_filename), cache_folder()
-        assert root is not None
-        place = hashlib.sha256(str(source.parent).encode()).hexdigest()[:16]
-        self.function, self.stamp = function, fingerprint(source)
-        self.folder = root / f"{source.parent.name}-{place}"
-        self.name = re.sub(r"[^\w.]", "", f"{source.stem}.{function.__qualname__}")
+
+class FunctionType(types.Dispatcher):
+    """Type of a compiled function as a value, of which a caller needs nothing: it finds the body by the type."""
+
+
+register_default(FunctionType)(OpaqueModel)
+
+
+@lower_constant(FunctionType)
+def nothing(context: Any, builder: Any, kind: types.Type, value: Any) -> Any:
+    """Put no address into the caller's code, as Numba would, since that cannot be cached."""
+    return context.get_dummy_value()
+
+
+# --- two steps: bodies in intermediate code, machine code of a tree of calls ----------------------------------------
+
+
+class Body(JITCodeLibrary):
+    """Intermediate code of one function, which knows the bodies that it calls."""
+
+    known: ClassVar[dict[tuple[str, bytes], "Body"]] = {}  # those from files, of which many hold the same
+
+    @classmethod
+    def of(cls, codegen: Any, name: str, bitcode: bytes) -> "Body":
+        """Return the body of a name and a code, the same object whenever these are the same."""
+        if (name, bitcode) not in cls.known:
+            body = cls.known[name, bitcode] = cls(codegen, name)
+            body._final_module, body._finalized = llvm.parse_bitcode(bitcode), True
+        return cls.known[name, bitcode]
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        """Run LLVM's passes on what the module defines (Numba: on each declaration as well)."""
+        ll_module.data_layout = self._codegen._data_layout
+        for function in ll_module.functions:
+            if not function.is_declaration:
+                passes, builder = self._codegen._function_pass_manager()
+                passes.run(function, builder)
+
+    def finalize(self) -> None:
+        """Let every caller have a copy of its own."""
+        self._raise_if_finalized()
+        self._finalize_dynamic_globals()
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.linkage == llvm.Linkage.external:
+                function.linkage = "linkonce_odr"
+        self._finalized = True
+
+    def tree(self) -> dict[JITCodeLibrary, Any]:
+        """Return the modules of this body and of all that it calls, directly or not, each after one of its callers.
+
+        (What nothing refers to yet, LLVM does not link.)
+        """
+        found: dict[JITCodeLibrary, Any] = {}
+        waiting: list[JITCodeLibrary] = [self]
+        for library in waiting:
+            if library not in found:
+                library._ensure_finalized()
+                is_body = isinstance(library, Body)
+                found[library] = library._final_module if is_body else library._get_module_for_linking()
+                waiting += library._linking_libraries if is_body else ()
+        return found
+
+    def _get_module_for_linking(self) -> Any:
+        """Return the code of the tree, for functions that were not compiled here."""
+        if self._shared_module is None:
+            own, *others = self.tree().values()
+            self._shared_module = own.clone()
+            for module in others:
+                self._shared_module.link_in(module, preserve=True)
+        return self._shared_module
+
+
+class NumbasCompiler(CompilerBase):
+    """Numba's passes for a function of its own, up to the intermediate code."""
+
+    def define_pipelines(self) -> list[PassManager]:
+        """Return them."""
+        self.state.library = Body(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
+        self.state.flags.no_compile = True
+        return [self.passes()]
+
+    def passes(self) -> PassManager:
+        """Return the passes."""
+        return DefaultPassBuilder.define_nopython_pipeline(self.state)
+
+
+class OurCompiler(NumbasCompiler):
+    """As `NumbasCompiler`, without the passes for what our functions do not contain (parallel loops, list literals)."""
+
+    def passes(self) -> PassManager:
+        """Return the passes."""
+        manager = PassManager("deeptraffic")
+        for each in (
+            *(untyped_passes.TranslateByteCode, untyped_passes.FixupArgs, untyped_passes.IRProcessing),
+            untyped_passes.RewriteSemanticConstants,
+            *(untyped_passes.DeadBranchPrune, untyped_passes.GenericRewrites, untyped_passes.ReconstructSSA),
+            *(typed_passes.NopythonTypeInference, typed_passes.PreLowerStripPhis, typed_passes.NopythonRewrites),
+            *(typed_passes.IRLegalization, typed_passes.AnnotateTypes, typed_passes.NativeLowering),
+            typed_passes.NoPythonBackend,
+        ):
+            manager.add_pass(each, each.__name__)
+        manager.finalize()
+        return manager
+
+
+class TwoSteps(_FunctionCompiler):
+    """Compiles one function to machine code that Python can call, by way of its body."""
+
+    def compile(self, args: Any, return_type: Any) -> CompileResult:
+        """Return the machine code."""
+        body, context = self.dispatcher.body(args), self.targetdescr.target_context
+        library = JITCodeLibrary(context.codegen(), self.py_func.__qualname__)
+        library.enable_object_caching()
+        context.create_cpython_wrapper(library, body.fndesc, body.environment, None, release_gil=True)
+        for module in body.library.tree().values():
+            library._final_module.link_in(module, preserve=True)
+        entry_point = context.get_executable(library, body.fndesc, body.environment)
+        result = body._replace(library=library, entry_point=entry_point)
+        for environment in result._find_referenced_environments():
+            library.codegen.set_env(environment.env_name, environment)
+        return result
+
+    def compile_body(self, args: Any) -> CompileResult:
+        """Return the intermediate code."""
+        with event.trigger_event("numba:compile", {"dispatcher": self.dispatcher, "args": args, "return_type": None}):
+            return super().compile(args, None)
+
+
+class CompiledFunction(CPUDispatcher):
+    """A function of Numba's whose machine code is made in two steps.
+
+    bodies: intermediate code by types of arguments
+    """
+
+    def __init__(
+        self, py_func: Callable[..., Any], locals: Any, targetoptions: Any, pipeline: Any = OurCompiler
+    ) -> None:
+        options = {**targetoptions, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+        super().__init__(py_func, locals, options, pipeline)
+        self.is_ours = pipeline is OurCompiler
+        self._compiler = TwoSteps(py_func, self.targetdescr, options, locals, pipeline)
+        self._compiler.dispatcher = self
+        self.bodies: dict[tuple[types.Type, ...], CompileResult] = {}
 
     @property
-    def cache_path(self) -> str:
-        """The folder of the files."""
-        return str(self.folder)
+    def _numba_type_(self) -> types.Type:
+        return self._function_type
 
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return the compiled function for a signature; None if it must be compiled."""
-        target_context.refresh()
-        try:
-            key, payload = pickle.loads(self._path(sig, target_context.codegen()).read_bytes())
-            return CompileResult._rebuild(target_context, *payload) if key == sig else None
-        except FileNotFoundError:
+    @property
+    def _type(self) -> types.Type:
+        return self._function_type
+
+    @_type.setter
+    def _type(self, _: types.Type) -> None:  # Numba's constructor sets its own type
+        self._function_type = FunctionType(self)
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """Type a call by other compiled code."""
+        signature, args = self._compiler.fold_argument_types(args, kws)
+        args = tuple(widen(each) for each in args) if self.is_ours else tuple(args)
+        name, body = self.py_func.__name__, self.body(args)
+        return make_concrete_template(f"CallTemplate({name})", name, [body.signature]), signature, args, {}
+
+    def get_overload(self, sig: Any) -> Any:
+        """Return the key under which a caller finds the body."""
+        return self.bodies[tuple(normalize_signature(sig)[0])].fndesc
+
+    def body(self, args: tuple[types.Type, ...]) -> CompileResult:
+        """Return the intermediate code for arguments of these types."""
+        if args not in self.bodies:
+            with global_compiler_lock, callees_stay_bodies(self.targetctx.codegen()):
+                found = self._load(args)
+                if found is None:
+                    found = self._compiler.compile_body(args)
+                    self._save(args, found)
+                self.targetctx.insert_user_function(found.fndesc, found.fndesc, [found.library])
+                self.bodies[args] = found
+        return self.bodies[args]
+
+    def _load(self, args: tuple[types.Type, ...]) -> CompileResult | None:
+        if not isinstance(self._cache, CodeCache):
             return None
-        except Exception:  # a damaged file can raise anything
-            return None
+        return self._cache.load("body", args, self.targetctx.codegen(), partial(restored, self.targetctx))
 
-    def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep a compiled function, and delete what older sources left of it."""
-        if data.lifted or data.library.has_dynamic_globals:
-            return
-        path = self._path(sig, data.codegen)
-        with suppress(OSError):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".", delete=False) as file:
-                file.write(dumps((sig, data._reduce())))
-            os.replace(file.name, path)
-            for old in self.folder.glob(f"{self.name}-*.nbc"):
-                if not old.name.startswith(f"{self.name}-{self.stamp}-"):
-                    old.unlink(missing_ok=True)
-
-    def flush(self) -> None:
-        """Delete the files."""
-        for path in self.folder.glob(f"{self.name}-*.nbc"):
-            path.unlink(missing_ok=True)
-
-    def _path(self, sig: Any, codegen: Any) -> Path:
-        code = self.function.__code__
-        cells = tuple(cell.cell_contents for cell in self.function.__closure__ or ())
-        types = re.sub(r"0x[0-9a-f]+", "", str(sig))  # a function as argument is printed with its address
-        parts = (types, codegen.magic_tuple(), numba.__version__, sys.version, code.co_firstlineno, code.co_code)
-        digest = hashlib.sha256(repr(parts).encode() + dumps(cells)).hexdigest()[:24]
-        return self.folder / f"{self.name}-{self.stamp}-{digest}.nbc"
+    def _save(self, args: tuple[types.Type, ...], body: CompileResult) -> None:
+        if isinstance(self._cache, CodeCache) and not any(each.has_dynamic_globals for each in body.library.tree()):
+            self._cache.save("body", args, self.targetctx.codegen(), reduced(body))
 
 
-@cache
-def cache_folder() -> Path | None:
-    """Return the folder of machine code: the first that is there or can be made; None if there is none."""
-    for folder in _cache_folders():
-        with suppress(OSError):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return folder
-    return None
+def reduced(body: CompileResult) -> tuple[Any, ...]:
+    """Return a body as picklable parts, from which `restored` makes it again."""
+    tree = {library: module for library, module in body.library.tree().items() if library is not rtsys.library}
+    modules = [(library.name, module.as_bitcode()) for library, module in tree.items()]
+    environments = [one for each in tree for one in body._replace(library=each)._find_referenced_environments()]
+    body.fndesc.typemap = body.fndesc.calltypes = None  # Numba's own cache leaves them out, too
+    return modules, body.fndesc, body.environment, body.signature, environments
 
 
-def _cache_folders() -> Iterator[Path]:
-    if given := os.environ.get("NUMBA_CACHE_DIR"):
-        yield Path(given) / "deeptraffic"
-    with suppress(RuntimeError):  # there is no home
-        if sys.platform == "win32":
-            base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-        elif sys.platform == "darwin":
-            base = Path.home() / "Library" / "Caches"
-        else:
-            base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        yield Path(base) / "deeptraffic" / "compiled"
-    if hasattr(os, "getuid"):
-        folder = Path(tempfile.gettempdir()) / f"deeptraffic-compiled-{os.getuid()}"
-        with suppress(OSError):
-            folder.mkdir(mode=0o700, exist_ok=True)
-            found = folder.lstat()  # of machine code that another user may have put there, nothing is loaded
-            if found.st_uid == os.getuid() and found.st_mode & 0o170077 == 0o040000:
-                yield folder
+def restored(
+    context: Any, modules: list[tuple[str, bytes]], fndesc: Any, environment: Any, signature: Any, environments: Any
+) -> CompileResult:
+    """Return a body from its parts."""
+    library, *callees = (Body.of(context.codegen(), name, bitcode) for name, bitcode in modules)
+    if not library._linking_libraries:
+        library._linking_libraries = [*callees, rtsys.library]
+    parts = {"library": library, "fndesc": fndesc, "environment": environment, "signature": signature}
+    empty = CompileResult(*[None] * len(CompileResult._fields))
+    return empty._replace(**parts, referenced_envs=environments, target_context=context, objectmode=False)
 
 
-@cache
-def fingerprint(source: Path) -> str:
-    """Return a hash of a module's source and of all modules of these packages that it imports, directly or not."""
-    found, waiting = {source}, [source]
-    while waiting:
-        for path in _imports(waiting.pop()):
-            if path not in found:
-                found.add(path)
-                waiting.append(path)
-    digest = hashlib.sha256()
-    for path in sorted(found):
-        digest.update(_read(path))
-    return digest.hexdigest()[:16]
+def widen(kind: types.Type) -> types.Type:
+    """Return the type that a callee takes for an argument: one for all integers that fit into int64."""
+    kind = types.unliteral(kind)
+    narrow = isinstance(kind, types.Integer) and (kind.bitwidth < 64 or kind.signed)
+    return types.int64 if narrow else kind
 
 
-@cache
-def _read(source: Path) -> bytes:
-    return source.read_bytes() if source.is_file() else b""
-
-
-@cache
-def _imports(source: Path) -> tuple[Path, ...]:
-    names = set()
-    for module, members in IMPORT.findall(_read(source).decode("utf-8", "replace")):
-        names |= {module, *(f"{module}.{member}" for member in re.findall(r"\w+", members))}
-    bases = [ROOT.joinpath(*name.split(".")) for name in names]
-    files = (file for base in bases for file in (base.with_suffix(".py"), base / "__init__.py"))
-    return tuple(file for file in files if file.is_file())
+@contextmanager
+def callees_stay_bodies(codegen: Any) -> Iterator[None]:
+    """While a body is compiled, give none of Numba's own functions that it calls machine code either."""
+    library, jit = codegen._library_class, jit_registry[CPU]
+    codegen._library_class = Body
+    jit_registry.pop(CPU)  # it takes no second value
+    jit_registry[CPU] = lambda **options: (
+        lambda function: CompiledFunction(function, {}, {"nopython": True, **options}, NumbasCompiler)
+    )
+    try:
+        yield
+    finally:
+        codegen._library_class = library
+        jit_registry.pop(CPU)
+        jit_registry[CPU] = jit
 
 
 class CompilationNotice(event.Listener):

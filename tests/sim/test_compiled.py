@@ -1,17 +1,25 @@
-"""The cache of compiled code: it is used as long as nothing changed, and never when an imported file did."""
+"""Cache of compiled code: used as long as the machine code would be the same, and never when it would not."""
 
+import importlib
 import os
+import pkgutil
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
+import numba
+import numpy as np
 import pytest
 
+import deeptraffic
+import deeptraffic.sim.code_cache as cache
 import deeptraffic.sim.compiled as module
 from deeptraffic.competition.sandbox.fork_server import CACHE_PLACES
-from deeptraffic.sim.compiled import cache_folder, compiled, fingerprint
+from deeptraffic.sim.code_cache import cache_folder
+from deeptraffic.sim.code_digest import digest
+from deeptraffic.sim.compiled import CompiledFunction, compiled, learner_compiled
 
 CALLER = """
 from package.other.callee import callee
@@ -30,6 +38,7 @@ def callee(x):
     return x * {factor}
 """
 CONSTANTS = "SUMMAND = {summand}\n"
+SOURCES = ("code_cache.py", "code_digest.py", "compiled.py")
 RUN = "from package.sim.caller import caller; print(caller({argument}), sum(caller.stats.cache_hits.values()))"
 NOTICE = f"{module.NOTICE}\n"
 
@@ -41,7 +50,9 @@ def package(tmp_path: Path) -> Path:
     for folder in (sim.parent, sim, other):
         folder.mkdir()
         (folder / "__init__.py").touch()
-    shutil.copy(module.__file__, sim / "compiled.py")
+    for name in SOURCES:
+        text = Path(module.__file__).with_name(name).read_text(encoding="utf-8")
+        (sim / name).write_text(text.replace("from deeptraffic.", "from package."), encoding="utf-8")
     (sim / "caller.py").write_text(CALLER)
     (other / "callee.py").write_text(CALLEE.format(factor=2))
     (other / "constants.py").write_text(CONSTANTS.format(summand=1))
@@ -80,14 +91,30 @@ def test_compiled_code_is_kept_until_an_imported_file_in_another_folder_changes(
     assert run(package) == (32, 1, "")
 
 
+def test_compiled_code_is_kept_when_files_change_but_not_what_the_machine_code_is_made_of(package: Path) -> None:
+    run(package)
+    for path in (package / "package" / "sim" / "caller.py", package / "package" / "other" / "callee.py"):
+        body = path.read_text().replace("def ", "def unused():\n    return 1\n\n@compiled\ndef ")
+        path.write_text("# a comment\n" + body.replace("\n    return x", '\n    """A docstring."""\n    return x'))
+    (package / "package" / "other" / "constants.py").write_text("OTHER = 5\n" + CONSTANTS.format(summand=1))
+    assert run(package) == (21, 1, "")
+
+
+def test_a_change_of_how_functions_are_compiled_discards_the_code(package: Path) -> None:
+    run(package)
+    with (package / "package" / "sim" / "compiled.py").open("a") as file:
+        file.write("# another pass of the compiler\n")
+    assert run(package) == (21, 0, NOTICE)
+
+
 def test_stale_code_is_deleted_and_nothing_is_written_beside_the_sources(package: Path) -> None:
     run(package)
     before = sorted(path.name for path in package.rglob("*.nbc"))
     (package / "package" / "other" / "constants.py").write_text(CONSTANTS.format(summand=2))
     run(package)
     after = sorted(path.name for path in package.rglob("*.nbc"))
-    assert (len(before), len(after)) == (2, 2)
-    assert len({*before, *after}) == 3  # the callee imports no constants, and its code is kept
+    assert (len(before), len(after)) == (3, 3)  # machine code and body of the caller, and the callee's body
+    assert len({*before, *after}) == 5  # the callee uses no constants, and its body is kept
     written = [path for path in (package / "package").rglob("*") if path.suffix not in (".py", ".pyc", "")]
     assert written == []
 
@@ -135,19 +162,137 @@ def test_the_users_cache_folder_is_the_default(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_child_of_the_sandbox_is_told_every_place_that_a_cache_may_be_in() -> None:
-    read = set(re.findall(r'environ.get\("(\w+)"\)', Path(module.__file__).read_text(encoding="utf-8")))
+    read = set(re.findall(r'environ.get\("(\w+)"\)', Path(cache.__file__).read_text(encoding="utf-8")))
     assert read - {"LOCALAPPDATA"} | {"HOME", "TMPDIR"} == set(CACHE_PLACES)
 
 
-def test_the_stamp_of_the_sandboxs_loop_covers_the_rules() -> None:
-    """A module that imports the kernel only by way of others."""
-    folder = Path(module.__file__).parents[1]
-    found, waiting = set(), [folder / "competition" / "sandbox" / "ipc.py"]
-    while waiting:
-        found.add(path := waiting.pop())
-        waiting += [imported for imported in module._imports(path) if imported not in found]
-    assert {folder / "sim" / name for name in ("kernel.py", "rules.py", "random.py", "state.py")} <= found
-    assert len(fingerprint(folder / "sim" / "kernel.py")) == 16
+# --- digests --------------------------------------------------------------------------------------------------------
+
+SCALE, TABLE = 2.0, np.arange(3.0)
+
+
+class Pair(NamedTuple):
+    """Two numbers."""
+
+    first: float
+    second: float = 1.0
+
+
+@compiled
+def inner(x: float) -> float:
+    return SCALE * x
+
+
+@compiled
+def outer(x: float, factor: float = 3.0) -> float:
+    pair = Pair(inner(x))
+    return pair.first * factor + np.floor(TABLE[0]) + pair.second
+
+
+class OtherPair(NamedTuple):
+    """Two numbers, of which the second has another default."""
+
+    first: float
+    second: float = 2.0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SCALE", 2.5),
+        ("SCALE", 2),
+        ("SCALE", np.float32(2.0)),
+        ("TABLE", np.array([0.0, 1.0, 3.0])),
+        ("TABLE", np.arange(3)),
+        ("Pair", OtherPair),
+        ("inner", compiled(lambda x: x * SCALE)),
+        ("inner", learner_compiled(inner.py_func)),
+    ],
+)
+def test_a_digest_changes_with_what_a_function_or_its_callees_refer_to(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    before = digest(outer)
+    monkeypatch.setitem(globals(), name, value)
+    assert digest(outer) != before
+    monkeypatch.undo()
+    assert digest(outer) == before
+
+
+def test_a_digest_changes_with_a_default_and_with_an_option_of_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = digest(outer)
+    assert digest(learner_compiled(outer.py_func)) != before
+    monkeypatch.setattr(outer.py_func, "__defaults__", (4.0,))
+    assert digest(outer) != before
+
+
+def test_a_digest_changes_with_the_cell_of_a_closure() -> None:
+    def make(summand: int) -> CompiledFunction:
+        return compiled(lambda x: x + summand)
+
+    assert digest(make(1)) == digest(make(1)) != digest(make(2))
+
+
+def test_what_cannot_be_digested_is_never_taken_for_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "SCALE", object())
+    assert digest(outer) != digest(outer)
+
+
+def test_every_compiled_function_of_the_simulator_has_a_digest() -> None:
+    packages = [deeptraffic, importlib.import_module("agents"), importlib.import_module("representation")]
+    found = set()
+    for package in packages:
+        for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if "migrations" not in each.name:
+                found |= {
+                    value
+                    for value in vars(importlib.import_module(each.name)).values()
+                    if isinstance(value, CompiledFunction)
+                }
+    assert len(found) > 200
+    assert [function for function in found if digest(function) != digest(function)] == []
+
+
+# --- calls ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_callee_has_one_body_for_all_integers_and_no_machine_code() -> None:
+    twice = compiled(lambda x: 2 * x)
+    all_twice = compiled(lambda a, b, c: twice(a) + twice(b) + twice(c) + twice(7))
+    assert all_twice(np.int32(-3), np.uint8(255), 1) == 2 * (-3 + 255 + 1 + 7)
+    assert [str(kinds) for kinds in twice.bodies] == ["(int64,)"]
+    assert not twice.overloads
+    big = compiled(lambda x: twice(x))
+    assert big(np.uint64(2**63)) == 0  # 2**64 modulo 2**64: unsigned arithmetic stays unsigned
+    assert len(twice.bodies) == 2
+
+
+def test_functions_of_numba_itself_may_call_compiled_ones() -> None:
+    compiled_sum = compiled(lambda x: max(x, 1) + np.zeros(3).size)
+    theirs = numba.njit(lambda x: compiled_sum(x) + 1)
+    assert theirs(5) == 9
+    assert compiled_sum(0) == 4
+
+
+def test_a_function_may_be_an_argument() -> None:
+    apply = compiled(lambda function, x: function(x))
+    assert (apply(compiled(lambda x: x + 1), 3), apply(compiled(lambda x: x * 5), 3)) == (4, 15)
+
+
+def test_an_exception_of_a_callee_reaches_python() -> None:
+    def check(x: int) -> int:
+        if x < 0:
+            raise ValueError("x is negative")
+        return x
+
+    checked = compiled(check)
+    caller = compiled(lambda x: checked(x) + 1)
+    assert caller(1) == 2
+    with pytest.raises(ValueError, match="x is negative"):
+        caller(-1)
+
+
+# --- arithmetic -----------------------------------------------------------------------------------------------------
 
 
 def test_arithmetic_is_that_of_ieee() -> None:
