@@ -190,7 +190,7 @@ class TwoSteps(_FunctionCompiler):
 
     def compile(self, args: Any, return_type: Any) -> CompileResult:
         """Return the machine code."""
-        body, context = self.dispatcher.body(args), self.targetdescr.target_context
+        body, context = self.dispatcher.body(args), self.targetdescr.target_context.subtarget(enable_nrt=True)
         library = JITCodeLibrary(context.codegen(), self.py_func.__qualname__)
         library.enable_object_caching()
         context.create_cpython_wrapper(library, body.fndesc, body.environment, None, release_gil=True)

@@ -279,6 +279,13 @@ def test_a_function_may_be_an_argument() -> None:
     assert (apply(compiled(lambda x: x + 1), 3), apply(compiled(lambda x: x * 5), 3)) == (4, 15)
 
 
+def test_arrays_and_records_are_returned_to_python() -> None:
+    doubled = compiled(lambda x: 2 * x)
+    assert (doubled(np.arange(3)) == [0, 2, 4]).all()
+    first = compiled(lambda records: records[0])
+    assert first(np.array([(1, 2.5)], [("a", np.int64), ("b", np.float64)])).b == 2.5
+
+
 def test_an_exception_of_a_callee_reaches_python() -> None:
     def check(x: int) -> int:
         if x < 0:
