@@ -111,7 +111,8 @@ def collect_chunk(
         evaluate(net, tape, obs, places, count, outputs[:, t], False)
         endings = 0
         for k in range(count):
-            seen[k, t] = obs[k]
+            for i in range(obs.shape[1]):
+                seen[k, t, i] = obs[k, i]
             game = games[env_indices[k]]
             given[0] = choose(outputs[k, t], state, k, epsilon)
             actions[k, t] = given[0]
@@ -152,11 +153,11 @@ def evaluate(net: CompiledNet, tape: Tape, obs: F32, places: I64, count: int, ou
         found = tape.values[last[TO] :]
         for s in range(samples):
             row = outputs[places[begin + s]]
-            if largest:
-                row[0] = found[:, s].max()
-            else:
-                for a in range(row.size):
+            for a in range(last[OUTPUTS] if largest else row.size):
+                if not largest:
                     row[a] = found[a, s]
+                elif a == 0 or found[a, s] > row[0]:
+                    row[0] = found[a, s]
 
 
 @learner_compiled
@@ -176,7 +177,9 @@ def choose(outputs: F32, state: EnvState, k: int, epsilon: float) -> int:
 @learner_compiled
 def draw_action(logits: F32, u: float) -> int:
     """Return the action that the number u in [0, 1) falls on, of probabilities with these logits (A,)."""
-    top, total = logits.max(), 0.0
+    top, total = logits[0], 0.0
+    for a in range(1, logits.size):
+        top = max(top, logits[a])
     for a in range(logits.size):
         total += math.exp(logits[a] - top)
     left = u * total

@@ -152,7 +152,7 @@ def act(policy: int, rules: int, game: int, agent: int) -> int:
 def run_network(policy: int) -> None:
     """Compute a policy's network for the input at the start of its scratch, with the memory of the first agent."""
     driver = driver_of(policy)
-    forward(driver.net, driver.memory[0], driver.net.extra)
+    forward(driver.net, driver.memory[0])
 
 
 @entry(INT, INT, INT, INT)

@@ -14,7 +14,7 @@ from numba.np.numpy_support import carray
 from agents.algorithms.deepqlearn.loop import TALLY, Brain
 from agents.algorithms.deepqlearn.network import LearningSettings
 from deeptraffic.policies.kernels import COLUMNS
-from deeptraffic.policies.network import Net
+from deeptraffic.policies.network import EVERY_GROUP, Net
 from deeptraffic.policies.network_policy import Driver, Exploration
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.observation import observation_size
@@ -133,7 +133,7 @@ def driver_of(address: int) -> Driver:
     """Return the network of a POLICY record, and the agents that it drives."""
     p = policy_of(address)
     table, weights = int_matrix(p.table, p.operations, COLUMNS), float_array(p.weights, p.weights_size)
-    net = Net(table, weights, float_array(p.scratch, p.scratch_size), np.int64(p.out), np.int64(p.outputs), 1)
+    net = Net(table, weights, float_array(p.scratch, p.scratch_size), np.int64(p.out), np.int64(p.outputs), EVERY_GROUP)
     history = float_matrix(p.history, p.agents, p.history_size)
     memory = float_matrix(p.memory, p.agents, p.memory_size)
     cumulative, streams = float_array(p.cumulative, p.outputs), word_array(p.streams, p.agents)

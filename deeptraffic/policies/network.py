@@ -36,8 +36,8 @@ class Net(NamedTuple):
     weights: (W,) float64
     scratch: (S,) float64 the input first; intermediate values; the output at `out`
     out, outputs: where the output starts in scratch, and its size
-    extra: None for a network of plain layers alone, else 1: code compiled for None leaves the other layers out, which
-        most networks never need, and compiles in a fraction of the time
+    groups: for each of `GROUPS` 1 if the network has such layers, else None: code compiled for None leaves the group
+        out, and compiles in a fraction of the time
     """
 
     table: I64
@@ -45,7 +45,7 @@ class Net(NamedTuple):
     scratch: F64
     out: int
     outputs: int
-    extra: int | None
+    groups: tuple[int | None, ...]
 
 
 class Program(NamedTuple):
@@ -67,7 +67,7 @@ class Program(NamedTuple):
         if x.shape != (self.inputs,):
             raise ValueError(f"an input of shape {x.shape} into a network of {self.inputs} inputs")
         self.net.scratch[: self.inputs] = x
-        forward(self.net, np.zeros(self.memory) if memory is None else memory, self.net.extra)
+        forward(self.net, np.zeros(self.memory) if memory is None else memory)
         return self.values()[-1]
 
     def values(self) -> list[F64]:
@@ -189,8 +189,9 @@ class Network:
         weights = np.concatenate([np.empty(0), *assembler.weights]).astype(np.float64)
         table = np.array(assembler.rows, np.int64).reshape(-1, k.COLUMNS)
         at, outputs = assembler.at, size(assembler.shapes[-1])
-        extra = None if set(table[:, k.CODE].tolist()) <= set(PLAIN) else 1
-        net = Net(table, weights, np.zeros(assembler.scratch), at[-1], outputs, extra)
+        codes = set(table[:, k.CODE].tolist())
+        groups = tuple(1 if codes & set(group) else None for group in GROUPS)
+        net = Net(table, weights, np.zeros(assembler.scratch), at[-1], outputs, groups)
         return Program(net, self.inputs, assembler.memory, tuple(zip(at, map(size, assembler.shapes), strict=True)))
 
 
@@ -281,13 +282,21 @@ LEAKY_RELU, ELU, TANH, SIGMOID = (CODES[kind] for kind in ("leaky_relu", "elu", 
 GELU, SOFTMAX, MAXOUT, DROPOUT = (CODES[kind] for kind in ("gelu", "softmax", "maxout", "dropout"))
 RNN, GRU, LSTM, ATTENTION = (CODES[kind] for kind in ("rnn", "gru", "lstm", "attention"))
 SET_POOL, DUELING, GAPS, CELLS = (CODES[kind] for kind in ("set_pool", "dueling", "gaps", "cells"))
-PLAIN = (COPY, DENSE, RELU, TANH, SIGMOID, MAXOUT, DROPOUT, SCALE, GAPS)  # what `forward` knows where `extra` is None
+GROUPS = (  # kinds of layers that many networks do not have, see `Net.groups`; the others are in `forward` itself
+    (LAYER_NORM, ADD),
+    (CONV2D, TRANSPOSE),
+    (MAXPOOL, LRN),
+    (RNN, GRU, LSTM),
+    (ATTENTION, SET_POOL, DUELING, CELLS),
+    (SIGMOID, LEAKY_RELU, ELU, GELU, SOFTMAX, CLIP, MAXOUT, DROPOUT),
+)
+EVERY_GROUP = (1,) * len(GROUPS)
 
 
 @compiled
-def forward(net: Net, memory: F64, extra: int | None) -> None:
-    """Run a network: input at the start of its scratch; memory (M,) is one agent's; `extra` is the network's own."""
-    scratch, weights = net.scratch, net.weights
+def forward(net: Net, memory: F64) -> None:
+    """Run a network: input at the start of its scratch; memory (M,) is one agent's."""
+    scratch, weights, groups = net.scratch, net.weights, net.groups
     for i in range(net.table.shape[0]):
         op = net.table[i]
         code = op[k.CODE]
@@ -297,58 +306,97 @@ def forward(net: Net, memory: F64, extra: int | None) -> None:
             k.relu(op, scratch)
         elif code == TANH:
             k.tanh_layer(op, scratch)
-        elif code == SIGMOID:
-            k.sigmoid_layer(op, scratch)
-        elif code == MAXOUT:
-            k.maxout(op, scratch)
-        elif code == DROPOUT:
-            k.dropout(op, scratch, weights)
         elif code == SCALE:
             k.scale(op, scratch, weights)
         elif code == GAPS:
             k.gaps(op, scratch, weights)
         elif code == COPY:
             k.copy_columns(op, scratch)
-        elif extra is not None:  # only of an argument does the compiler know that it is None
-            run_more(code, op, scratch, weights, memory)
+        else:
+            run_norm(groups[0], op, scratch, weights)
+            run_convolution(groups[1], op, scratch, weights)
+            run_pooling(groups[2], op, scratch, weights)
+            run_recurrent(groups[3], op, scratch, weights, memory)
+            run_set(groups[4], op, scratch, weights)
+            run_activation(groups[5], op, scratch, weights)
+
+
+# Each runs the operation if it is of its group; only of an argument does the compiler know that it is None.
 
 
 @compiled
-def run_more(code: int, op: I64, s: F64, w: F64, memory: F64) -> None:
-    """The layers that few networks have."""
-    if code == TRANSPOSE:
-        k.transpose(op, s)
-    elif code == ADD:
-        k.add(op, s)
-    elif code == CONV2D:
-        k.conv2d(op, s, w)
-    elif code == MAXPOOL:
-        k.maxpool(op, s, w)
-    elif code == CLIP:
-        k.clip(op, s, w)
-    elif code == LAYER_NORM:
-        k.layer_norm(op, s, w)
-    elif code == LRN:
-        k.lrn(op, s, w)
-    elif code == LEAKY_RELU:
-        k.leaky_relu(op, s, w)
-    elif code == ELU:
-        k.elu(op, s, w)
-    elif code == GELU:
-        k.gelu(op, s)
-    elif code == SOFTMAX:
-        k.softmax(op, s)
-    elif code == RNN:
-        k.rnn(op, s, w, memory)
-    elif code == GRU:
-        k.gru(op, s, w, memory)
-    elif code == LSTM:
-        k.lstm(op, s, w, memory)
-    elif code == ATTENTION:
-        k.attention(op, s, w)
-    elif code == SET_POOL:
-        k.set_pool(op, s)
-    elif code == DUELING:
-        k.dueling(op, s)
-    elif code == CELLS:
-        k.cells(op, s, w)
+def run_norm(group: int | None, op: I64, s: F64, w: F64) -> None:
+    """Layer norm and sums."""
+    if group is not None:
+        if op[k.CODE] == LAYER_NORM:
+            k.layer_norm(op, s, w)
+        elif op[k.CODE] == ADD:
+            k.add(op, s)
+
+
+@compiled
+def run_convolution(group: int | None, op: I64, s: F64, w: F64) -> None:
+    """Convolutions."""
+    if group is not None:
+        if op[k.CODE] == CONV2D:
+            k.conv2d(op, s, w)
+        elif op[k.CODE] == TRANSPOSE:
+            k.transpose(op, s)
+
+
+@compiled
+def run_pooling(group: int | None, op: I64, s: F64, w: F64) -> None:
+    """Layers of images beside convolutions."""
+    if group is not None:
+        if op[k.CODE] == MAXPOOL:
+            k.maxpool(op, s, w)
+        elif op[k.CODE] == LRN:
+            k.lrn(op, s, w)
+
+
+@compiled
+def run_recurrent(group: int | None, op: I64, s: F64, w: F64, memory: F64) -> None:
+    """Recurrent layers."""
+    if group is not None:
+        if op[k.CODE] == RNN:
+            k.rnn(op, s, w, memory)
+        elif op[k.CODE] == GRU:
+            k.gru(op, s, w, memory)
+        elif op[k.CODE] == LSTM:
+            k.lstm(op, s, w, memory)
+
+
+@compiled
+def run_set(group: int | None, op: I64, s: F64, w: F64) -> None:
+    """Layers of sets of vehicles, and heads."""
+    if group is not None:
+        if op[k.CODE] == ATTENTION:
+            k.attention(op, s, w)
+        elif op[k.CODE] == SET_POOL:
+            k.set_pool(op, s)
+        elif op[k.CODE] == DUELING:
+            k.dueling(op, s)
+        elif op[k.CODE] == CELLS:
+            k.cells(op, s, w)
+
+
+@compiled
+def run_activation(group: int | None, op: I64, s: F64, w: F64) -> None:
+    """Activations that are rare."""
+    if group is not None:
+        if op[k.CODE] == SIGMOID:
+            k.sigmoid_layer(op, s)
+        elif op[k.CODE] == LEAKY_RELU:
+            k.leaky_relu(op, s, w)
+        elif op[k.CODE] == ELU:
+            k.elu(op, s, w)
+        elif op[k.CODE] == GELU:
+            k.gelu(op, s)
+        elif op[k.CODE] == SOFTMAX:
+            k.softmax(op, s)
+        elif op[k.CODE] == CLIP:
+            k.clip(op, s, w)
+        elif op[k.CODE] == MAXOUT:
+            k.maxout(op, s)
+        elif op[k.CODE] == DROPOUT:
+            k.dropout(op, s, w)

@@ -151,10 +151,17 @@ def decide(driver: Driver, agent_index: int, stream: int) -> int:
     action = choose(driver, agent_index, stream, driver.exploration)
     window = (history.shape[1] - 1) // (observation_size(driver.sensor) + 1)
     if agents > 1 and agent_index % agents == 0 and history[agent_index, 0] == window + 1:
-        copies = slice(agent_index + 1, agent_index + agents)
-        history[copies] = history[agent_index]
-        memory[copies] = memory[agent_index]
+        for copy in range(agent_index + 1, agent_index + agents):
+            move(history[agent_index], 0, history[copy], 0, history.shape[1])
+            move(memory[agent_index], 0, memory[copy], 0, memory.shape[1])
     return action
+
+
+@compiled
+def move(source: F64, first: int, target: F64, to: int, count: int) -> None:
+    """Copy `count` values (by a loop: for a slice, Numba compiles the message of an error that cannot happen)."""
+    for i in range(count):
+        target[to + i] = source[first + i]
 
 
 @compiled
@@ -167,10 +174,10 @@ def choose(driver: Driver, agent_index: int, stream: int, exploration: Explorati
     if history[0] >= window:  # this is call history[0] + 1
         for t in range(window):
             then, x = 1 + t * (size + 1), size + t * (size + ACTIONS)
-            scratch[x : x + size] = history[then : then + size]
+            move(history, then, scratch, x, size)
             scratch[x + size : x + size + ACTIONS] = 0.0
             scratch[x + size + int(history[then + size])] = size
-        forward(net, memory, net.extra)
+        forward(net, memory)
         outputs = scratch[net.out : net.out + net.outputs]
         if driver.seed >= 0:
             action = sample(outputs, uniform(driver.seed, stream, int(history[0])))
@@ -183,7 +190,7 @@ def choose(driver: Driver, agent_index: int, stream: int, exploration: Explorati
     for at in range(history.size - 1, size + 1, -1):
         history[at] = history[at - size - 1]
     if window > 0:
-        history[1 : 1 + size] = scratch[:size]
+        move(scratch, 0, history, 1, size)
         history[1 + size] = action
     return action
 
@@ -227,7 +234,7 @@ def decide_all(parts: tuple[Any, ...], agent_indices: I64, obs: F64, actions: I6
             return False
     window = (history.shape[1] - 1) // (obs.shape[1] + 1)
     for b in range(obs.shape[0]):
-        driver.net.scratch[: obs.shape[1]] = obs[b]
+        move(obs[b], 0, driver.net.scratch, 0, obs.shape[1])
         is_asked = history[agent_indices[b], 0] >= window
         actions[b] = decide(driver, agent_indices[b], agent_indices[b])
         for a in range(values.shape[1]):
@@ -347,7 +354,8 @@ class NetworkPolicy(Policy):
 
     def start_streams(self, agent_indices: I64, keys: U64) -> None:
         """Start the streams of random actions of these agents (B,) in runs with these keys (B,) (`run_keys`)."""
-        start_streams(self.driver.exploration, agent_indices, keys, self.driver.agents)
+        if self.driver.exploration is not None:
+            start_streams(self.driver.exploration, agent_indices, keys, self.driver.agents)
 
     def act(self, obs: F64, agent_indices: I64) -> I64:
         """Return the actions (B,) for obs (B, D) float64 of the agents with these indices (B,)."""

@@ -14,8 +14,15 @@ from typing import Any
 import numpy as np
 from numba.core import types
 from numba.core.dispatcher import Dispatcher
+from numba.core.extending import _Intrinsic
 
-VERSIONED = ("builtins", "math", "numba", "numpy")  # packages whose versions the cache holds beside the digest
+VERSIONED = (
+    "builtins",
+    "llvmlite",
+    "math",
+    "numba",
+    "numpy",
+)  # packages whose versions the cache holds beside the digest
 PLAIN = (int, float, complex, str, bytes, bool, type(None), type(Ellipsis))
 
 
@@ -45,6 +52,8 @@ class _Reader:
             return "external", value.symbol, str(value.sig)
         if isinstance(value, ModuleType):
             return "module", value.__name__
+        if isinstance(value, _Intrinsic):
+            return "intrinsic", self.of(value._defn)
         if _is_versioned(name) or isinstance(value, BuiltinFunctionType):
             return name
         if isinstance(value, Dispatcher):

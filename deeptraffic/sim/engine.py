@@ -238,7 +238,7 @@ class Simulator:
 
 
 def _per_env(values: ArrayLike, env_indices: I64) -> I64:
-    return np.ascontiguousarray(np.broadcast_to(np.asarray(values, np.int64), env_indices.shape))
+    return np.full(env_indices.shape, values, np.int64)
 
 
 def run_in_chunks(

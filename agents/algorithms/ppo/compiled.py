@@ -156,7 +156,9 @@ def log_probabilities(logits: F32, actions: I64) -> F32:
 @learner_compiled
 def log_sum_exp(logits: F32) -> float:
     """Return the logarithm of the sum of exponentials of logits (A,)."""
-    top, total = logits.max(), 0.0
+    top, total = logits[0], 0.0
+    for a in range(1, logits.size):
+        top = max(top, logits[a])
     for a in range(logits.size):
         total += math.exp(logits[a] - top)
     return top + math.log(total)
