@@ -16,13 +16,7 @@ from numba.core import types
 from numba.core.dispatcher import Dispatcher
 from numba.core.extending import _Intrinsic
 
-VERSIONED = (
-    "builtins",
-    "llvmlite",
-    "math",
-    "numba",
-    "numpy",
-)  # packages whose versions the cache holds beside the digest
+VERSIONED = ("builtins", "llvmlite", "math", "numba", "numpy")  # packages whose versions the cache holds, too
 PLAIN = (int, float, complex, str, bytes, bool, type(None), type(Ellipsis))
 
 
