@@ -37,7 +37,7 @@ from deeptraffic.sim.rules import CELL_LENGTH, LANE_WIDTH, RULES_2018, VEHICLE_L
 
 FOLDER = Path(__file__).parent
 PAGE = FOLDER / "page"
-ENGINE = ("engine.wasm", "engine.js", "layers.js")
+ENGINE = sorted(path.name for path in FOLDER.iterdir() if path.suffix in (".js", ".wasm"))
 ICON = FOLDER.parent / "competition" / "web" / "static" / "icon.svg"
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8017
