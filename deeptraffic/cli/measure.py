@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from deeptraffic.bench import BenchRow
 
 RATE_SECONDS, TRAINING_SECONDS, PEER_SECONDS = 0.15, 2.0, 1.0
-SETTINGS = {"deeptraffic": "ours", "stable-baselines3": "SB3's own"}
+SETTINGS = {"deeptraffic": "ours", "deeptraffic, compiled": "ours, compiled", "stable-baselines3": "SB3's own"}
 
 
 def bench(

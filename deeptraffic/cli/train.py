@@ -118,7 +118,7 @@ def demo(
     set_: list[str] = typer.Option([], "--set", help="Setting of the training, key=value."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of tables."),
 ) -> None:
-    """Train a policy in about two minutes, score it officially beside known scores, and record a video."""
+    """Train a policy in half a minute, score it officially beside known scores, and record a video."""
     from agents.demo import run_demo
 
     result = run_demo(output, tuple(set_), messages if json else results)
