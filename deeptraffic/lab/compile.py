@@ -6,6 +6,7 @@ What Numba's functions expect of its runtime, memory for arrays, is `RUNTIME`. R
 `python -m deeptraffic.lab.compile OBJECT`, in `ENVIRONMENT`.
 """
 
+import hashlib
 import re
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import llvmlite.binding as llvm
 from numba import types
 
 from deeptraffic.lab.entries import ENTRIES, EntryPoint
+from deeptraffic.sim.code_digest import digest
 from deeptraffic.sim.compiled import compiled
 
 ENVIRONMENT = {"NUMBA_OPT": "0", "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "PYTHONHASHSEED": "0"}
@@ -180,15 +182,18 @@ def compile_entries() -> bytes:
     return bytes(machine.emit_object(module))
 
 
+def source_digest() -> str:
+    """Return a digest of what the module is made from: the entry points with all that they call, and this file."""
+    functions = [(str(each.returns), str(each.arguments), digest(compiled(each.function))) for each in ENTRIES]
+    return hashlib.sha256(repr(functions).encode() + Path(__file__).read_bytes()).hexdigest()[:16]
+
+
 def add_entry(module: Any, each: EntryPoint, machine: Any) -> None:
     """Link the code of an entry point into the module, with a function of its name that takes plain arguments."""
-    dispatcher = compiled(each.function)
-    dispatcher.compile(each.arguments)
-    found = dispatcher.overloads[each.arguments]
+    found = compiled(each.function).body(each.arguments)
     assert found.signature.return_type == each.returns, (
         f"{each.function.__name__} returns {found.signature.return_type}"
     )
-    module.link_in(parse(found.library.get_llvm_str(), machine))
     kinds, returns = [LLVM_TYPES[kind] for kind in each.arguments], LLVM_TYPES[each.returns]
     load = f"%value = load {returns}, ptr %result\n  ret {returns} %value"
     wrapper = WRAPPER.format(
@@ -200,7 +205,8 @@ def add_entry(module: Any, each: EntryPoint, machine: Any) -> None:
         passed="".join(f", {kind} %a{k}" for k, kind in enumerate(kinds)),
         end="ret void" if returns == "void" else load,
     )
-    module.link_in(parse(wrapper, machine))
+    module.link_in(parse(wrapper, machine))  # first: what nothing refers to yet, LLVM does not link
+    module.link_in(parse(str(found.library._get_module_for_linking()), machine))
 
 
 def parse(text: str, machine: Any) -> Any:

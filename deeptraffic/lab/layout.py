@@ -13,6 +13,7 @@ from agents.config import build_config
 from agents.registry import ALGORITHMS
 from deeptraffic.evaluation.protocol import OFFICIAL, OPEN_FRAMES
 from deeptraffic.evaluation.seeds import SEED_SETS
+from deeptraffic.lab.compile import source_digest
 from deeptraffic.lab.entries import ENTRIES
 from deeptraffic.lab.memory import GAME, LEARNER, POLICY, RULES, RUNS
 from deeptraffic.policies.file import KEY
@@ -26,7 +27,8 @@ RECORDS = {"rules": RULES, "game": GAME, "policy": POLICY, "runs": RUNS, "learne
 def layout() -> dict[str, Any]:
     """Return everything as JSON values."""
     return {
-        "versions": {name: version(name) for name in ("numba", "llvmlite")} | {"python": platform.python_version()},
+        "digest": source_digest(),
+        "versions": versions(),
         "records": {name: fields_of(dtype) for name, dtype in RECORDS.items()},
         "contests": {year: rules._asdict() for year, rules in CONTESTS.items()},
         "official": {year: vars(protocol) for year, protocol in OFFICIAL.items()},
@@ -40,6 +42,12 @@ def layout() -> dict[str, Any]:
         "deepqlearn": deepqlearn(),
         "entries": [each.function.__name__ for each in ENTRIES],
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a module's bytes, and its digest, depend on."""
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {name: version(name) for name in ("numba", "llvmlite", "numpy")} | {"python": python}
 
 
 def fields_of(dtype: np.dtype[Any]) -> dict[str, Any]:
