@@ -9,16 +9,20 @@ whole tree of calls, for the function that Python calls: in half the time.
 """
 
 import hashlib
+import os
+import secrets
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
 import llvmlite.binding as llvm
 import numba
 from numba.core import event, typed_passes, types, untyped_passes
+from numba.core.bytecode import FunctionIdentity
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder
 from numba.core.compiler_lock import global_compiler_lock
@@ -52,6 +56,20 @@ def mangled_record(record: types.Record) -> tuple[str, tuple[int]]:
 
 
 types.Record.mangling_args = property(mangled_record)  # type: ignore[method-assign, assignment]
+
+
+def number_functions() -> None:
+    """Number the functions that this process compiles from a random number on.
+
+    Numba counts from 1 in each process. The symbols of two functions that two processes cached may be the same then,
+    and whoever links both files calls one in place of the other.
+    """
+    FunctionIdentity._unique_ids = count(secrets.randbits(52))
+
+
+number_functions()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=number_functions)
 
 
 def compiled(function: Callable[..., Any], fast_math: bool | set[str] = False, inline: bool = False) -> Any:

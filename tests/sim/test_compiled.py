@@ -136,6 +136,15 @@ def test_processes_that_compile_at_once_do_not_mix_up_their_signatures(package: 
     assert {answer[1] for answer in answers} == {"1"}
 
 
+def test_functions_of_two_processes_have_different_symbols() -> None:
+    code = "from deeptraffic.sim.compiled import FunctionIdentity as f; import os; print(next(f._unique_ids)); "
+    code += "os.fork() or print(next(f._unique_ids), flush=True)" if hasattr(os, "fork") else ""
+    outputs = [subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(2)]
+    numbers = {int(line) for output in outputs for line in output.split()}
+    assert len(numbers) == (4 if hasattr(os, "fork") else 2)
+    assert max(numbers) - min(numbers) > 1_000_000  # of which no process uses up as many
+
+
 def test_without_a_cache_folder_that_can_be_made_a_private_temporary_one_is_used(package: Path) -> None:
     nowhere, temporary = os.devnull + "/none", package / "temporary"
     temporary.mkdir()

@@ -28,7 +28,7 @@ from deeptraffic.policies.convnetjs.write import write_convnetjs
 from deeptraffic.policies.file import PolicyFile, PolicyFileError, pack_policy, policy_content, read_policy
 from deeptraffic.policies.layer import Layer
 from deeptraffic.policies.layers import Dense, Elu, Relu
-from deeptraffic.policies.network import Network
+from deeptraffic.policies.network import EVERY_GROUP, Network
 from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.sim.rules import Sensor
 from deeptraffic.sim.state import I64
@@ -124,10 +124,19 @@ def warm_up_evaluation() -> None:
     """Load every module and every compiled kernel that evaluation needs, compiling what was never compiled."""
     # Programs of the layers that most networks have and of the others, without and with random actions.
     for activation, epsilon in product((Relu(), Elu()), (0.0, 0.5)):
-        policy = read_policy(policy_content(tiny_policy(activation, epsilon))).policy()
+        policy = known_policy(read_policy(policy_content(tiny_policy(activation, epsilon))))
         policy.reset(np.arange(2))
         policy.act(np.zeros((2, 1)), np.arange(2))
         answer_single_decisions(Channel(-1, -1), policy, np.zeros(HEAD, np.int64))
+
+
+def known_policy(policy_file: PolicyFile) -> NetworkPolicy:
+    """Return the policy, for which everything is compiled before a child is locked down, whatever its layers are."""
+    policy = policy_file.policy()
+    net = policy.driver.net
+    if any(net.groups):
+        policy.driver = policy.driver._replace(net=net._replace(groups=EVERY_GROUP))
+    return policy
 
 
 def tiny_policy(activation: Layer, epsilon: float = 0.0) -> PolicyFile:
@@ -145,7 +154,7 @@ def serve_evaluation(channel: Channel) -> None:
     except PolicyFileError as error:
         channel.report({"error": ["broken", str(error)]})
         return
-    policy = policy_file.policy()
+    policy = known_policy(policy_file)
     channel.report(facts_of(policy_file, policy, "policy"))
     head = np.zeros(HEAD, np.int64)
     while answer_single_decisions(channel, policy, head):
