@@ -57,7 +57,7 @@ ENTRIES = (
         "imitation of any policy through any encoder (DAgger)",
         presets=(*PRESETS, "frames", "vehicles"),
     ),
-    Entry("deepqlearn", "value-based", "the original game's own learner", presets=("mit-basic", "mit-default")),
+    Entry("deepqlearn", "value-based", "the original game's own learner", presets=("mit-basic", "mit-default", "lab")),
 )
 ALGORITHMS: dict[str, Entry] = {entry.name: entry for entry in ENTRIES}
 WARM_STARTABLE = tuple(entry.name for entry in ENTRIES if entry.can_warm_start)

@@ -260,6 +260,16 @@ export class Road {
     return found;
   }
 
+  /** The column and the line of the first cell that an agent observes; the others follow row by row. */
+  firstCell(lanesSide, ahead, behind, agent = 0) {
+    const { engine } = this;
+    const [sensor, out] = [engine.store("i8", [lanesSide, ahead, behind].map(BigInt)), engine.allocate(16)];
+    engine.calls.locate(...this.places, sensor, agent, out);
+    const found = [...engine.array("i8", out, 2)].map(Number);
+    [sensor, out].forEach((address) => engine.release(address));
+    return found;
+  }
+
   actByGaps(agent = 0) {
     return this.engine.calls.act_by_gaps(...this.places, agent);
   }

@@ -39,7 +39,7 @@ from deeptraffic.policies.network_policy import decide, play, start_streams
 from deeptraffic.sim import kernel
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import drive_period
-from deeptraffic.sim.observation import observation_size, sense
+from deeptraffic.sim.observation import first_cell, observation_size, sense
 from deeptraffic.sim.random import hash_run
 from deeptraffic.sim.reset import reset_run, seeded, start_program
 from deeptraffic.sim.rules import Sensor
@@ -135,6 +135,14 @@ def observe(rules: int, game: int, sensor: int, agent: int, out: int) -> None:
     """Write what an agent observes to out, (D,) float64; sensor: (3,) int64."""
     window = int_array(sensor, 3)
     see(rules, game, Sensor(window[0], window[1], window[2]), agent, out)
+
+
+@entry(NONE, INT, INT, INT, INT, INT)
+def locate(rules: int, game: int, sensor: int, agent: int, out: int) -> None:
+    """Write to out, (2,) int64, column and line of the first cell that an agent observes; sensor: (3,) int64."""
+    window, found = int_array(sensor, 3), int_array(out, 2)
+    seen = Sensor(window[0], window[1], window[2])
+    found[0], found[1] = first_cell(rules_of(rules)[0], seen, games_of(game)[0], np.int64(agent))
 
 
 # --- policies ---------------------------------------------------------------------------------------------------------

@@ -51,6 +51,7 @@ MIME_TYPES = {
     ".safetensors": "application/octet-stream",
 }
 FIRST = "champion-solo"  # drives when the page opens
+FIRST_PRESET = "lab"  # is shown when the page opens
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -111,6 +112,8 @@ def facts(index: Index) -> dict[str, Any]:
         "paces": PACES,
         "keys": {name: int(action) for name, action in KEYS.items()},
         "limits": limits(),
+        "firstPreset": FIRST_PRESET,
+        "presetNames": {FIRST_PRESET: "our best for this page"},
         "official": {year: asdict(protocol) for year, protocol in OFFICIAL.items()},
         "champions": [champion_facts(name) for name in [FIRST, *(each for each in names if each != FIRST)]],
         "known": [list(each) for each in KNOWN_SCORES]

@@ -97,7 +97,7 @@ export const TASKS = {
     for (let frame = 100; frame <= frames; frame += 100) road.advance(loaded, frame);
     const saved = road.save();
     road.step(1);
-    return { game: encode(saved), speed: road.speedMph, gap: road.actByGaps() };
+    return { game: encode(saved), speed: road.speedMph, gap: road.actByGaps(), first: road.firstCell(3, 50, 10) };
   },
 
   activations(engine, { x }) {

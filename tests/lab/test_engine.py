@@ -19,6 +19,7 @@ from deeptraffic.policies.file import pack_convnetjs, pack_policy, policy_conten
 from deeptraffic.policies.gap import choose_gaps
 from deeptraffic.policies.layers import Dense, Flatten
 from deeptraffic.policies.network import Network
+from deeptraffic.render.overlays import input_cells
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RoadConfig, Sensor
@@ -104,6 +105,8 @@ def test_a_policy_that_drives_frame_by_frame_meets_the_native_game(rules: int, o
     actions = np.empty(1, np.int64)
     choose_gaps(sim.sense(Sensor()), 7, 50, road.build().empty, actions)
     assert (found["speed"], found["gap"]) == (sim.speed_mph()[0], actions[0])
+    seen = input_cells(road.build(), sim.state[0], Sensor())
+    assert found["first"] == [seen.column[0], seen.line[0]]
 
 
 # --- evaluations ------------------------------------------------------------------------------------------------------

@@ -39,6 +39,16 @@ ALGORITHM = DeepQLearnAlgorithm(
             "layers": [[1, "relu"]],
             "gamma": 0.7,
             "total_timesteps": 10_000,
-        }
+        },
+        # chosen on 200 tuning runs among six settings: above 65 mph within 20,000 decisions
+        "lab": {
+            "lanes_side": 1,
+            "patches_ahead": 30,
+            "patches_behind": 5,
+            "layers": [[16, "relu"]],
+            "gamma": 0.8,
+            "learning_steps_total": 15_000,
+            "total_timesteps": 20_000,
+        },
     },
 )

@@ -63,6 +63,9 @@ function remember() {
 
 const mean = (values) => values.reduce((a, b) => a + b, 0) / Math.max(values.length, 1);
 
+/** The shade of a cell that a vehicle of this speed [px/frame] occupies. */
+const level = (speed) => Math.round(Math.min(Math.max(speed / MAP.top, 0), 1) * (MAP.levels - 1));
+
 /** The occupied cells of the speed map, [column, line, level]; the game holds a vehicle's number in each. */
 function mapCells() {
   const { lanes, rows } = FACTS.road;
@@ -70,10 +73,25 @@ function mapCells() {
   const found = [];
   for (let column = 0; column < lanes; column++) for (let line = 0; line < rows; line++) {
     const vehicle = cells[column * (cells.length / lanes) + pad + line];
-    if (vehicle) found.push([column, line, Math.round(Math.min(Math.max(marks[vehicle] / MAP.top, 0), 1) * (MAP.levels - 1))]);
+    if (vehicle) found.push([column, line, level(marks[vehicle])]);
   }
   return found;
 }
+
+/** The cells that the policy observes, [column, line, tile], by their values. */
+function inputCells() {
+  const seen = policy?.manifest.observation;
+  if (!seen) return [];
+  const sensor = [seen.lanes_side, seen.patches_ahead, seen.patches_behind];
+  const [left, top] = road.firstCell(...sensor);
+  const columns = 2 * seen.lanes_side + 1;
+  return [...road.observe(...sensor)].map((value, k) => {
+    const tile = value === 1 ? "free" : value === 0 ? "off" : level(value * road.rules.get("empty"));
+    return [left + k % columns, top + Math.floor(k / columns), tile];
+  });
+}
+
+const CELLS = { none: () => [], input: inputCells, map: mapCells };
 
 function report() {
   const frame = {
@@ -82,7 +100,7 @@ function report() {
     mean: speeds.count ? speeds.sum / speeds.count : null,
     x: road.state("x").slice(), y: road.state("y").slice(), ground,
     trail: past.map(({ x, y, ground: then }) => [x, y + ground - then]),
-    cells: overlay === "map" ? mapCells() : [],
+    cells: CELLS[overlay](),
     action: policy ? null : nextAction(),
   };
   postMessage(frame);

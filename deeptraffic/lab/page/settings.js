@@ -31,7 +31,8 @@ export class SettingsForm {
       Object.assign(input, { min: minimum, max: maximum, step: type === "integer" ? 1 : "any" });
     }
     this.preset = form.querySelector("#preset");
-    this.preset.append(...Object.keys(presets).map((name) => new Option(name)), new Option("your own", ""));
+    const order = Object.keys(presets).sort((a, b) => (b === FACTS.firstPreset) - (a === FACTS.firstPreset));
+    this.preset.append(...order.map((name) => new Option(FACTS.presetNames[name] ?? name, name)), new Option("your own", ""));
     this.preset.addEventListener("change", () => this.preset.value && this.show(presets[this.preset.value]));
     form.querySelector("#add-layer").addEventListener("click", () => { this.addLayer(10, activations[0]); this.changed(); });
     form.addEventListener("input", ({ target }) => target !== this.preset && this.changed());
