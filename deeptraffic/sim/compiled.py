@@ -14,6 +14,7 @@ import secrets
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -30,6 +31,7 @@ from numba.core.compiler_machinery import PassManager
 from numba.core.datamodel import register_default
 from numba.core.datamodel.models import OpaqueModel
 from numba.core.dispatcher import _FunctionCompiler
+from numba.core.environment import Environment, lookup_environment
 from numba.core.imputils import lower_constant
 from numba.core.registry import CPUDispatcher
 from numba.core.runtime.nrt import rtsys
@@ -211,19 +213,47 @@ class TwoSteps(_FunctionCompiler):
         body, context = self.dispatcher.body(args), self.targetdescr.target_context.subtarget(enable_nrt=True)
         library = JITCodeLibrary(context.codegen(), self.py_func.__qualname__)
         library.enable_object_caching()
-        context.create_cpython_wrapper(library, body.fndesc, body.environment, None, release_gil=True)
+        fndesc, environment = copy(body.fndesc), own_environment(body.environment)
+        fndesc.env_name = environment.env_name
+        context.create_cpython_wrapper(library, fndesc, environment, None, release_gil=True)
         for module in body.library.tree().values():
             library._final_module.link_in(module, preserve=True)
-        entry_point = context.get_executable(library, body.fndesc, body.environment)
-        result = body._replace(library=library, entry_point=entry_point)
-        for environment in result._find_referenced_environments():
-            library.codegen.set_env(environment.env_name, environment)
-        return result
+        environments = [environment, *own_environments(library._final_module)]
+        entry_point = context.get_executable(library, fndesc, environment)
+        for each in environments:
+            library.codegen.set_env(each.env_name, each)
+        parts = {"library": library, "fndesc": fndesc, "environment": environment, "entry_point": entry_point}
+        return body._replace(**parts, referenced_envs=tuple(environments))
 
     def compile_body(self, args: Any) -> CompileResult:
         """Return the intermediate code."""
         with event.trigger_event("numba:compile", {"dispatcher": self.dispatcher, "args": args, "return_type": None}):
             return super().compile(args, None)
+
+
+def own_environment(environment: Environment) -> Environment:
+    """Return a copy under a name of its own.
+
+    Machine code finds the Python objects that it needs in an environment, through a variable of the environment's name.
+    Were it that of the body, of which other machine code has copies, one of several variables would be set, and code
+    from a file would take the objects that this process has collected for those that it was made with.
+    """
+    own = Environment(environment.globals)
+    own.consts[:] = environment.consts
+    own.env_name = f"{environment.env_name}.{next(FunctionIdentity._unique_ids)}"
+    Environment._memo[own.env_name] = own
+    return own
+
+
+def own_environments(module: Any) -> list[Environment]:
+    """Give a module copies of the environments that it refers to by those of bodies; return them."""
+    found = []
+    for variable in module.global_variables:
+        environment = lookup_environment(variable.name)
+        if environment is not None and variable.name.count(".") == 0:
+            found.append(own_environment(environment))
+            variable.name = found[-1].env_name
+    return found
 
 
 class CompiledFunction(CPUDispatcher):

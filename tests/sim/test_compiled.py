@@ -145,6 +145,38 @@ def test_functions_of_two_processes_have_different_symbols() -> None:
     assert max(numbers) - min(numbers) > 1_000_000  # of which no process uses up as many
 
 
+ARRAYS = """
+import sys
+import numpy as np
+from deeptraffic.sim.compiled import compiled
+
+@compiled
+def make(n):
+    return np.zeros(n), np.ones(n, np.float32)
+
+@compiled
+def use(n):
+    return make(n)[0].size
+
+for name in sys.argv[1:]:
+    print(globals()[name](2))
+"""
+
+
+def test_arrays_are_returned_whoever_compiled_or_loaded_their_function_before(tmp_path: Path) -> None:
+    program, environment = tmp_path / "program.py", {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    program.write_text(ARRAYS)
+    arrays = "(array([0., 0.]), array([1., 1.], dtype=float32))\n"
+    for names, output in ((["use", "make"], "2\n" + arrays), (["make"], arrays), (["use", "make"], "2\n" + arrays)):
+        command = [sys.executable, str(program), *names]
+        found = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert (found.stdout, found.returncode) == (output, 0), found.stderr
+    for file in (tmp_path / "cache").rglob("program.use-*"):
+        file.unlink()
+    found = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (found.stdout, found.returncode) == (output, 0), found.stderr
+
+
 def test_without_a_cache_folder_that_can_be_made_a_private_temporary_one_is_used(package: Path) -> None:
     nowhere, temporary = os.devnull + "/none", package / "temporary"
     temporary.mkdir()
