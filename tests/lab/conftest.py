@@ -33,9 +33,9 @@ def answer(reply: dict[str, Any]) -> Any:
     return reply["result"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tools() -> Iterator[dict[str, Ask]]:
-    """What was started, by name."""
+    """What was started, by name; ended with the module, since a second Playwright cannot start in its event loop."""
     with_ends: list[Callable[[], Any]] = []
     started: dict[str, Any] = {"ends": with_ends}
     yield started

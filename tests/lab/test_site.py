@@ -142,7 +142,7 @@ def chromium() -> Iterator[Callable[[Path], Any]]:
 
 @pytest.fixture
 def page(chromium: Any, requires_system: Callable[..., Path], url: str) -> Iterator[Any]:
-    """The opened page; at the end it may have met no error and asked no other host."""
+    """The opened page, when a car drives; at the end it may have met no error and asked no other host."""
     browser = chromium(requires_system("chromium", "chromium"))
     context = browser.new_context(viewport={"width": 1280, "height": 860}, accept_downloads=True)
     tab, errors = context.new_page(), []
@@ -150,6 +150,7 @@ def page(chromium: Any, requires_system: Callable[..., Path], url: str) -> Itera
     tab.on("pageerror", lambda error: errors.append(str(error)))
     tab.on("request", lambda request: request.url.startswith((url, "blob:")) or errors.append(request.url))
     tab.goto(url)
+    eventually(tab, "#frame", r"[1-9]")
     yield tab
     assert errors == [] and context.cookies() == []
     context.close()
