@@ -2,7 +2,7 @@
 
 A layer is one class (`layers.py`, `sensor_layers.py`). JSON form and schema (`manifest.py`), programs and the limits of
 a network (`network.py`) are made from these classes. A new layer also needs a kernel (`kernels.py`), its line in
-`forward` or `run_more` (`network.py`) and its row in FORMAT.md; tests fail where one is missing.
+`forward` or in its group (`GROUPS` in `network.py`) and its row in FORMAT.md; tests fail where one is missing.
 
 Shapes of values: (n,) a vector; (K, D) a set of K tokens; (H, W, C) an image, rows first, channels last. Values lie in
 memory in that order, the last axis fastest.
