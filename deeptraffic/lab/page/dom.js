@@ -1,0 +1,10 @@
+// What the page's modules share: its elements, workers, numbers as text, and its message.
+export const $ = (id) => document.getElementById(id);
+export const worker = (name) => new Worker(new URL(name, import.meta.url), { type: "module" });
+export const mph = (value) => value === null || value === undefined ? "–" : value.toFixed(1);
+export const whole = (value) => Math.round(value).toLocaleString("en");
+
+export function complain(text) {
+  $("message").textContent = text;
+  $("message").hidden = !text;
+}
