@@ -29,6 +29,7 @@ from deeptraffic.weights import pack_tensors, unpack_tensors
 
 Weights = dict[str, NDArray[np.float32]]
 
+VALUE = "value."  # begins the names of the weights of a network's value head
 TORCH = "policy."  # begins the names of the weights of a whole torch network
 ACTIVATIONS: dict[str, type[Layer]] = {"tanh": Tanh, "relu": Relu}
 
@@ -43,6 +44,7 @@ class TrainedPolicy(NetworkPolicy):
         activation: after each hidden layer, "tanh" or "relu"
 
     notes: short facts about the network
+    value_head: weights `value.*` of the layer that values states, of which no policy file takes notice; may be empty
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class TrainedPolicy(NetworkPolicy):
         network = to_network(weights, road, observation, activation)
         super().__init__(label, network, observation.sensor, 0, road.rules, road.other_agents)
         self.notes = notes or {}
+        self.value_head = {name: array for name, array in weights.items() if name.startswith(VALUE)}
 
     def act(self, obs: F64, agent_indices: I64) -> I64:
         """Return the actions (B,) for cells (B, D); there is no memory, so `reset` need not come first."""

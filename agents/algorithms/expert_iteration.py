@@ -36,7 +36,7 @@ from agents.algorithm import NetworkConfig
 from agents.algorithms.pqn.torch_learner import lambda_returns
 from agents.compiled.network import F32
 from agents.exploration import explore
-from agents.export import Weights
+from agents.export import TrainedPolicy, Weights
 from agents.lane_gradients import GradientSteps, Loss
 from agents.lane_network import CANDIDATES, LanePolicy, load_lane_network
 from agents.paired_rollouts import PairedRollouts, RolloutSettings, candidate_masks, draw_streams
@@ -353,10 +353,14 @@ def weights(model: ExpertIteration) -> Weights:
 
 
 def initialise(model: ExpertIteration, policy: InitPolicy) -> None:
-    """Initialise a new model from a policy with a layer shared by all lanes; ValueError if it has none."""
+    """Initialise a new model from a policy with a layer shared by all lanes; ValueError if it has none.
+
+    A run's network brings its values of states along; those of a policy file start as a constant.
+    """
     if not isinstance(policy, NetworkPolicy):
         raise ValueError(f"init: {policy.label!r} is no network over the sensor's cells; name one that is")
-    model.policy.initialise_from(load_lane_network(policy_weights(policy), policy.observation))
+    values = policy.value_head if isinstance(policy, TrainedPolicy) else {}
+    model.policy.initialise_from(load_lane_network(policy_weights(policy) | values, policy.observation))
 
 
 ALGORITHM = SB3Algorithm(

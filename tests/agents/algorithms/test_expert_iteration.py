@@ -11,9 +11,11 @@ from rich.console import Console
 
 from agents.algorithms.expert_iteration import ExpertIteration, ExpertRollout, LabelledStates
 from agents.config import TrainConfig, build_config
+from agents.export import read_weights
 from agents.lane_gradients import GradientSteps
 from agents.lane_network import CANDIDATES
 from agents.loader import load_policy
+from agents.run import RunFolder
 from agents.sb3 import make_model, make_policy, make_vec_env
 from agents.trainer import train
 from deeptraffic.envs.batch import EnvBatch
@@ -98,6 +100,20 @@ def test_initialised_values_are_not_shifted_again(small_config: Config) -> None:
     before = model.policy.average.params.copy()
     assert abs(model._centre_values(0.5, 0.5 / (1.0 - 0.9))) < 1e-5
     np.testing.assert_allclose(model.policy.average.params, before, atol=1e-5)
+
+
+def test_a_run_goes_on_with_the_values_of_the_run_that_it_is_initialised_from(
+    small_config: Config, tmp_path: Path
+) -> None:
+    config = small_config("expert_iteration", total_timesteps=128)
+    train(config, tmp_path, Console(quiet=True))
+    saved, notes = read_weights(RunFolder(tmp_path).best_file)
+    policy = load_policy(tmp_path)
+    model = make_model(config, make_vec_env(config), policy)
+    found = model.policy.average.weights()
+    assert notes and saved["value.weight"].any()
+    for name in ("value.weight", "value.bias", "0.weight"):
+        np.testing.assert_array_equal(found[name], saved[name])
 
 
 def test_a_truncated_episode_bootstraps_from_its_last_state(small_config: Config) -> None:
