@@ -10,6 +10,7 @@ from deeptraffic.cli.app import app
 from deeptraffic.competition import server, worker
 from deeptraffic.competition.store.accounts import follow_link
 from deeptraffic.competition.store.database import Database
+from deeptraffic.lab.site import site_files
 
 
 def run(*words: str) -> Any:
@@ -47,6 +48,7 @@ def test_options_reach_the_server(served: Any, tmp_path: Path) -> None:
     assert run("serve", "--data", str(tmp_path), *words).exit_code == 0
     settings = served[0].settings
     assert (settings.proxies, served[0].url) == (("10.0.0.0/8",), "https://traffic.example.org")
+    assert settings.lab is not None and settings.lab == site_files()
 
 
 def test_a_taken_port_is_a_sentence(served: Any, tmp_path: Path) -> None:

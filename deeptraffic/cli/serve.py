@@ -40,13 +40,21 @@ def serve(
         None, min=0, max=256, help="Number of parallel evaluations.", show_default="one per core"
     ),
 ) -> None:
-    """Serve a competition: pages, JSON API and evaluation workers, until Ctrl-C."""
+    """Serve a competition: pages, the lab, JSON API and evaluation workers, until Ctrl-C."""
     require_extra()
     from deeptraffic.competition.server import ServerSettings, open_server
+    from deeptraffic.lab.site import site_files
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     settings = ServerSettings(
-        data, host, port, public_url, tuple(trust_proxy), database_url, cores if workers is None else workers
+        data,
+        host,
+        port,
+        public_url,
+        tuple(trust_proxy),
+        database_url,
+        cores if workers is None else workers,
+        site_files(),
     )
     with open_server(settings) as server:
         if server.first_start is not None:

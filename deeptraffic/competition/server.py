@@ -9,9 +9,9 @@ import json
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvicorn
@@ -40,6 +40,7 @@ class ServerSettings:
     public_url: if it is not http://host:port; proxies: whose X-Forwarded-* headers are trusted
     database_url: PostgreSQL or another SQLite file; None: in the data folder
     workers: parallel evaluations; 0 leaves them to `deeptraffic worker`
+    lab: files of the lab's page by their path; None: the site has no lab
     """
 
     data: Path
@@ -49,6 +50,7 @@ class ServerSettings:
     proxies: tuple[str, ...] = ()
     database_url: str | None = None
     workers: int = 2
+    lab: Mapping[str, bytes] | None = field(default=None, repr=False)
 
 
 def open_database(data: Path, url: str | None) -> Database:
@@ -87,7 +89,7 @@ class Server:
         threading.Thread(target=fork_server().start, daemon=True).start()  # the first upload need not wait
         web = WebSettings(self.settings.data, self.settings.public_url, self.settings.proxies)
         config = uvicorn.Config(
-            create_app(self.db, web),
+            create_app(self.db, web, self.settings.lab),
             http=PatientConnection,
             log_level="warning",
             access_log=False,  # URLs of links hold their secrets

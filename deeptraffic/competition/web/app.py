@@ -6,6 +6,8 @@
 The access log stays off because the URLs of links contain their secrets.
 """
 
+from collections.abc import Mapping
+
 from anyio import CapacityLimiter
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -22,17 +24,18 @@ from deeptraffic.competition.web import (
     api,
     board_pages,
     entry_pages,
+    lab_pages,
     organise,
     organise_people,
     submission_pages,
 )
 from deeptraffic.competition.web.guard import Guard, Limiter
-from deeptraffic.competition.web.rendering import STATIC, page, static_version
+from deeptraffic.competition.web.rendering import STATIC, page, static_version, wants_json
 from deeptraffic.competition.web.replays import Tracks, Videos
 from deeptraffic.competition.web.settings import WebSettings
 from deeptraffic.competition.web.site import CachedTexts, Site
 
-PARTS = (api, board_pages, entry_pages, submission_pages, account_pages, organise, organise_people)
+PARTS = (api, board_pages, entry_pages, submission_pages, account_pages, organise, organise_people, lab_pages)
 UPLOAD_THREADS, REPLAY_THREADS = 4, 2
 TITLES = {
     401: "Please sign in first",
@@ -59,8 +62,11 @@ class CachedStaticFiles(StaticFiles):
         return answer
 
 
-def create_app(db: Database, settings: WebSettings) -> FastAPI:
-    """Return the application over a migrated database; it starts no workers."""
+def create_app(db: Database, settings: WebSettings, lab: Mapping[str, bytes] | None = None) -> FastAPI:
+    """Return the application over a migrated database; it starts no workers.
+
+    lab: files of the lab's page by their path; None: the site has no lab
+    """
     app = FastAPI(title="DeepTraffic", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     rates = {name: getattr(settings, name) for name in ("reads", "writes", "secrets", "uploads")}
     limiter = Limiter(rates)
@@ -74,6 +80,7 @@ def create_app(db: Database, settings: WebSettings) -> FastAPI:
         upload_threads=CapacityLimiter(UPLOAD_THREADS),
         replay_threads=CapacityLimiter(REPLAY_THREADS),
         texts=CachedTexts(),
+        lab=None if lab is None else lab_pages.files_of_site(lab),
     )
     app.mount(f"/static/{static_version()}", CachedStaticFiles(directory=STATIC))
     app.get("/healthz")(health)
@@ -113,7 +120,7 @@ def on_unavailable(request: Request, error: Exception) -> Response:
 def _explain(
     request: Request, status: int, code: str, sentence: str, headers: dict[str, str], subject: str | None = None
 ) -> Response:
-    if request.url.path.startswith("/api/") or status == 503:
+    if request.url.path.startswith("/api/") or status == 503 or wants_json(request):
         error = {"code": code, "message": sentence} | ({"subject": subject} if subject else {})
         return JSONResponse({"error": error}, status, headers)
     if status == 401 and request.method == "GET":

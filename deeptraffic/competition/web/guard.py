@@ -25,7 +25,7 @@ SAFE = ("GET", "HEAD", "OPTIONS")
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "testserver")
 UPLOADS = re.compile(r"/c/[^/]+/submit|/api/v1/competitions/[^/]+/submissions")
 MULTIPART_ROOM = 64_000  # [bytes] of an upload's body beside its file
-HEADERS = {
+HEADERS = {  # unless a response has its own, as the lab's page has, which runs WebAssembly and workers
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; font-src 'self'; media-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'",
@@ -196,7 +196,7 @@ def with_headers(send: Send) -> Callable[[Message], Awaitable[None]]:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
-                headers[name] = value
+                headers.setdefault(name, value)
             headers.setdefault("Cache-Control", "no-store")
         await send(message)
 

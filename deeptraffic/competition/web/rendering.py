@@ -147,6 +147,7 @@ def page(request: Request, template: str, status: int = 200, /, **context: Any) 
     """Return a page made from a template for the current user."""
     user = user_of(request)
     shared = {"user": user, "path": request.url.path, "note": NOTES.get(request.query_params.get("note", ""), "")}
+    shared |= {"has_lab": site_of(request).lab is not None}
     answer = HTMLResponse(environment().get_template(template).render(shared | context), status)
     if user.is_new:
         site_of(request).set_cookie(answer, "visitor", user.key, VISITOR_SECONDS)
@@ -156,6 +157,11 @@ def page(request: Request, template: str, status: int = 200, /, **context: Any) 
 def to_json(value: Any) -> str:
     """Return a value as compact JSON."""
     return json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+
+
+def wants_json(request: Request) -> bool:
+    """Return whether a script sent the request, and reads the response as JSON."""
+    return request.headers.get("accept", "") == "application/json"
 
 
 def json_answer(value: Any) -> Response:

@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
@@ -68,6 +68,7 @@ class Site:
 
     upload_threads, replay_threads: how many uploads are checked, and replays made, at the same time, in threads apart
         from those of the pages
+    lab: files of the lab's page by their path; None: the site has no lab
     """
 
     db: Database
@@ -79,6 +80,7 @@ class Site:
     upload_threads: CapacityLimiter
     replay_threads: CapacityLimiter
     texts: CachedTexts
+    lab: Mapping[str, bytes] | None
 
     def cookie(self, name: str) -> str:
         """Return a cookie's full name: where cookies are Secure, one that only this very host can set."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from deeptraffic.competition.config import to_time
 from deeptraffic.competition.models import Competition, Member, Person, Submission
@@ -14,7 +14,7 @@ from deeptraffic.competition.sandbox.errors import InvalidSubmission, PlatformEr
 from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.submissions import accept, choose, content_of, find_submission, history, quota
 from deeptraffic.competition.web.board_pages import PER_PAGE, context_of, page_links
-from deeptraffic.competition.web.rendering import page, redirect
+from deeptraffic.competition.web.rendering import page, redirect, wants_json
 from deeptraffic.competition.web.site import (
     Form,
     SentForm,
@@ -50,7 +50,7 @@ def uploading_person(request: Request) -> Person:
 
 @router.post("/c/{key}/submit")
 async def submit(request: Request, person: Annotated[Person, Depends(uploading_person)], form: SentForm) -> Response:
-    """Accept a submission: show what is wrong with it, or redirect to its page."""
+    """Accept a submission: show what is wrong with it, or redirect to its page; as JSON where a script sent it."""
     return await run_limited(site_of(request).upload_threads, _submit, request, person, form)
 
 
@@ -59,7 +59,11 @@ def _submit(request: Request, person: Person, form: Form) -> Response:
     try:
         made = check_and_accept(request, competition, person, form.filename, form.content)
     except RequestError as error:
+        if wants_json(request):
+            raise
         return _submit_page(request, competition, error)
+    if wants_json(request):
+        return JSONResponse({"page": f"/s/{made.key}"}, 201)
     return redirect(f"/s/{made.key}")
 
 

@@ -132,8 +132,8 @@ class World:
     upload = staticmethod(make_upload)
     fake_score = staticmethod(fake_score)
 
-    def app(self, **settings: Any) -> Any:
-        return create_app(self.db, WebSettings(data_dir=self.folder, **settings))
+    def app(self, lab: Any = None, **settings: Any) -> Any:
+        return create_app(self.db, WebSettings(data_dir=self.folder, **settings), lab)
 
 
 @cache
@@ -245,7 +245,7 @@ def serve(world: World) -> Iterator[Callable[..., str]]:
     servers: dict[str, tuple[Server, str]] = {}
 
     def start(**settings: Any) -> str:
-        key = repr(sorted(settings.items()))
+        key = repr(sorted((name, id(value) if name == "lab" else value) for name, value in settings.items()))
         if key not in servers:
             kind = {"log_level": "warning", "proxy_headers": False, "http": PatientConnection}
             server = Server(uvicorn.Config(world.app(**settings), port=0, **kind))

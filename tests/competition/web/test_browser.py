@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 
 from deeptraffic.competition.store import accounts, queue
+from deeptraffic.competition.store.submissions import history
+from deeptraffic.lab.site import site_files
 from deeptraffic.policies.file import pack_policy, write_policy
 from deeptraffic.policies.layers import Dense
 from deeptraffic.policies.network import Network
@@ -179,6 +181,33 @@ def test_the_keyboard_alone_leads_through_a_page(world: Any, serve: Callable, ta
     page.keyboard.type(accounts.new_link(world.db, world.person("Ada").id, "test"))
     page.keyboard.press("Enter")
     page.wait_for_url("**/me")
+
+
+def test_the_lab_submits_its_network_under_the_account(world: Any, serve: Callable, tab: Callable) -> None:
+    address, ada = serve(lab=site_files()), world.person("Ada Lovelace")
+    visitor = tab(address)
+    visitor.visit("/c/lab").click("nav >> text=Lab")
+    visitor.page.wait_for_url("**/lab/")
+    assert visitor.page.inner_text("#submit-status") == "Sign in to submit your network."
+    own = tab(address, PHONE, "light")
+    secret = accounts.open_session(world.db, ada.id)
+    own.context.add_cookies([{"name": "deeptraffic-session", "value": secret, "url": address}])
+    page = own.visit("/lab/")
+    page.wait_for_selector("text=Submit as Ada Lovelace")
+    page.click("#submit-button")
+    assert page.inner_text("#submit-status") == "Train a network first, or open one, and let it drive."
+    page.fill("[name=total_timesteps]", "300")
+    page.click("#run")
+    page.wait_for_selector("text=Trained for 300 decisions")
+    page.click("#submit-button")
+    page.wait_for_selector("#submit-status:not(:text('Sending'))", timeout=60_000)
+    assert page.inner_text("#submit-status") == "Submitted. Watch its evaluation."
+    assert [made.filename for made in history(world.db, world.competition.id, ada.id, 10)[0]] == ["network.safetensors"]
+    page.click("#submit-button")
+    page.wait_for_selector("text=Not accepted: you have submitted this very policy", timeout=60_000)
+    own.errors.clear()  # Chromium reports the refusal's status
+    page.click("#home")
+    page.wait_for_url("**/c/lab")
 
 
 @pytest.mark.slow
