@@ -5,6 +5,7 @@ One PNG image per theme, and one index for both: each part's place in the image.
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -54,6 +55,9 @@ def draw_parts(theme: Theme) -> Iterator[tuple[str, ByteArray]]:
         sheet = vehicle_sheet()
         draw_vehicle(sheet, theme, kind, shade, TRAIL_COLOURS["yellow"])
         yield name, sheet.rgba8()
+    sheet = vehicle_sheet()
+    draw_vehicle(sheet, replace(theme, ego=theme.positive), EGO, 0, TRAIL_COLOURS["yellow"])
+    yield "ghost", sheet.rgba8()
     tiles = [(each, each, 0) for each in ("free", "clear", "off", "blocked")]
     for name, meaning, level in [*tiles, *((f"occupied{level}", "occupied", level) for level in range(LEVELS))]:
         sheet = Sheet(round(LANE_WIDTH * SCALE), round(CELL_LENGTH * SCALE), SCALE)

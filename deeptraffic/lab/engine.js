@@ -244,9 +244,10 @@ export class Road {
     return this.engine.calls.drive(...this.places, action, endFrame);
   }
 
-  /** Let a policy drive all agents until so many frames have ended. */
-  advance(policy, endFrame) {
-    this.engine.calls.advance(policy.record.address, ...this.places, endFrame);
+  /** Play until so many frames have ended; `decide(agent)` returns the action of an agent whose decision is due. */
+  play(decide, endFrame) {
+    let agent = this.drive(0, endFrame);
+    while (agent !== this.engine.layout.nobody) agent = this.drive(decide(agent), endFrame);
   }
 
   /** What an agent observes, (2 * lanesSide + 1) * (ahead + behind) values. */
@@ -270,6 +271,26 @@ export class Road {
     return found;
   }
 
+  /** The cells that the safety system checks for the ego car now, [column, line, whether it blocks]; first those ahead. */
+  checkSafety() {
+    const { engine } = this;
+    const out = engine.allocate(24 * engine.layout.safety_cells);
+    const count = engine.calls.check_safety(...this.places, out);
+    const found = [...engine.array("i8", out, 3 * count)].map(Number);
+    engine.release(out);
+    return Array.from({ length: count }, (_, k) => [found[3 * k], found[3 * k + 1], found[3 * k + 2] === 1]);
+  }
+
+  /** Call look() as if a vehicle were not in the speed map. */
+  without(vehicle, look) {
+    const cells = this.state("cells");
+    const places = [...cells.keys()].filter((at) => cells[at] === vehicle + 1);
+    for (const at of places) cells[at] = 0;
+    const found = look(places.length);
+    for (const at of places) this.state("cells")[at] = vehicle + 1;
+    return found;
+  }
+
   actByGaps(agent = 0) {
     return this.engine.calls.act_by_gaps(...this.places, agent);
   }
@@ -282,6 +303,16 @@ export class Road {
   get speedMph() {
     const speed = this.game.get("following_speed") * this.game.get("speed_factor");
     return this.engine.layout.mph_per_px * speed;
+  }
+
+  /** The contest's score [mph] of the frames so far; NaN before the first. */
+  get score() {
+    const { engine, game } = this;
+    const found = engine.allocate(8);
+    engine.calls.score_runs(game.address + game.fields.score_sum[1], 1, this.state("frame"), found);
+    const score = engine.array("f8", found, 1)[0];
+    engine.release(found);
+    return score;
   }
 
   /** The whole game as bytes, and back. */

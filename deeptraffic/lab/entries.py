@@ -1,4 +1,4 @@
-"""EntryPoint points of the WebAssembly module: what a page may ask the compiled functions of this package to do.
+"""Entry points of the WebAssembly module: what a page may ask the compiled functions of this package to do.
 
 Integers are int32, among them the addresses of records and arrays in the module's memory (`memory.py`); other numbers
 are float64. `build` compiles every function that is marked with `entry`.
@@ -42,11 +42,12 @@ from deeptraffic.sim.engine import drive_period
 from deeptraffic.sim.observation import first_cell, observation_size, sense
 from deeptraffic.sim.random import hash_run
 from deeptraffic.sim.reset import reset_run, seeded, start_program
-from deeptraffic.sim.rules import Sensor
-from deeptraffic.sim.runs import Runs
+from deeptraffic.sim.rules import CELL_LENGTH, LANE_WIDTH, TURN_TOLERANCE, Sensor
 
 INT, FLOAT, NONE = types.int32, types.float64, types.none
 LAYER_COLUMNS = 7
+SAFETY_CELLS = 64
+FAR_AWAY = 1e6  # [px] beyond all cells; braking without end can lead there
 
 
 class EntryPoint(NamedTuple):
@@ -145,6 +146,35 @@ def locate(rules: int, game: int, sensor: int, agent: int, out: int) -> None:
     found[0], found[1] = first_cell(rules_of(rules)[0], seen, games_of(game)[0], np.int64(agent))
 
 
+@entry(INT, INT, INT, INT)
+def check_safety(rules: int, game: int, out: int) -> int:
+    """Write the cells that the safety system checks for the ego car now, and return their number K.
+
+    out: room for (SAFETY_CELLS, 3) int64, of which K rows are written: column, line, and 1 if the cell blocks. The
+        first four are ahead, where it must follow a vehicle; a lane change needs the others, beside it, free.
+    """
+    r, g, found = rules_of(rules)[0], games_of(game)[0], int_matrix(out, SAFETY_CELLS, 3)
+    x, y, middle = g.x[0], g.y[0], kernel.lane_middle(np.int64(g.lane[0]))
+    if not abs(y) < FAR_AWAY:
+        return np.int32(0)
+    px, k = np.floor((x + kernel.HALF_WIDTH) / LANE_WIDTH), 0
+    for ahead in range(1, kernel.AHEAD + 1):
+        py = np.floor((y - CELL_LENGTH * ahead) / CELL_LENGTH)
+        blocks = 0.0 <= py < r.rows and not kernel.is_free(r, g, px, py)
+        found[k, 0], found[k, 1], found[k, 2] = int(px), int(py), int(blocks)
+        k += 1
+    settled = abs(x - middle) < TURN_TOLERANCE
+    f = -kernel.TURN_AHEAD * g.speed_factor[0]
+    while f < kernel.TURN_BEHIND and k + 2 <= SAFETY_CELLS:
+        py = np.floor(y / CELL_LENGTH + f)
+        for side in range(-1, 2, 2):
+            may = settled and kernel.is_free(r, g, px + side, py)
+            found[k, 0], found[k, 1], found[k, 2] = int(px + side), int(py), int(not may)
+            k += 1
+        f += 1.0
+    return np.int32(k)
+
+
 # --- policies ---------------------------------------------------------------------------------------------------------
 
 
@@ -191,15 +221,6 @@ def play_runs(policy: int, runs: int) -> None:
 def play_constant_runs(action: int, runs: int) -> None:
     """Play runs in which every agent always takes this action."""
     play_constant(runs_of(runs), np.int64(action))
-
-
-@entry(NONE, INT, INT, INT, INT)
-def advance(policy: int, rules: int, game: int, end_frame: int) -> None:
-    """Let a policy drive all agents of a game until so many frames have ended."""
-    games, none = games_of(game), np.zeros((0, 2), np.int64)
-    results = np.zeros(1, np.int64), np.zeros(1), np.zeros(1, np.int64)
-    runs = Runs(rules_of(rules), games, none, 1, np.int64(end_frame), results[0], results[1], results[2])
-    play(runs, driver_of(policy), np.zeros(0, np.uint64))
 
 
 run_scores = compiled(run_score)

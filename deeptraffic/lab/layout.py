@@ -14,7 +14,7 @@ from agents.registry import ALGORITHMS
 from deeptraffic.evaluation.protocol import OFFICIAL, OPEN_FRAMES
 from deeptraffic.evaluation.seeds import SEED_SETS
 from deeptraffic.lab.compile import source_digest
-from deeptraffic.lab.entries import ENTRIES
+from deeptraffic.lab.entries import ENTRIES, SAFETY_CELLS
 from deeptraffic.lab.memory import GAME, LEARNER, POLICY, RULES, RUNS
 from deeptraffic.policies.file import KEY
 from deeptraffic.policies.manifest import FORMAT_VERSION
@@ -37,6 +37,7 @@ def layout() -> dict[str, Any]:
         "actions": [action.name.lower() for action in Action],
         "nobody": NOBODY,
         "pad": PAD,
+        "safety_cells": SAFETY_CELLS,
         "mph_per_px": MPH_PER_PX,
         "file": {"key": KEY, "format": FORMAT_VERSION},
         "deepqlearn": deepqlearn(),

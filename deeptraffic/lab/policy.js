@@ -61,6 +61,21 @@ export class Policy {
     return this.engine.calls.act(this.record.address, ...road.places, agent);
   }
 
+  /** Whether the network is asked at an agent's next decision; before that, it has seen too few for its temporal window. */
+  isAsked(agent = 0) {
+    const calls = this.engine.array("f8", this.record.get("history") + 8 * agent * this.historySize, 1)[0];
+    return calls >= (this.manifest.observation.temporal_window ?? 0);
+  }
+
+  /** The network's outputs if an agent decided now; nothing is remembered. */
+  outputs(road, agent = 0) {
+    const places = ["history", "memory"].map((name) => [this.record.get(name), this.record.get("agents") * this[`${name}Size`]]);
+    const kept = places.map(([at, count]) => this.engine.array("f8", at, count).slice());
+    this.act(road, agent);
+    places.forEach(([at, count], k) => this.engine.array("f8", at, count).set(kept[k]));
+    return this.engine.array("f8", this.record.get("scratch") + 8 * this.record.get("out"), this.record.get("outputs")).slice();
+  }
+
   /** Compute the network for these inputs; see `activity`. */
   run(inputs) {
     this.engine.array("f8", this.record.get("scratch"), inputs.length).set(inputs);
@@ -71,6 +86,33 @@ export class Policy {
   get activity() {
     const scratch = this.record.get("scratch");
     return this.places.map((at, k) => this.engine.array("f8", scratch + 8 * at, product(this.shapes[k])).slice());
+  }
+
+  /** The weights by which a unit of a layer reads the layer before it, as { source, weights, bias }; {} where it has none. */
+  weightsOf(layer, unit) {
+    const { type, inputs, kernel, stride = [1, 1], padding = [0, 0] } = this.manifest.layers[layer] ?? {};
+    const source = inputs?.[0] ?? layer;
+    const { [`${layer + 1}.weight`]: weight, [`${layer + 1}.bias`]: biases } = this.network.tensors;
+    if (!["dense", "conv2d"].includes(type) || !weight) return {};
+    const shape = this.shapes[source];
+    const found = new Float64Array(product(shape));
+    const [outputs, ...window] = weight.shape;
+    const out = unit % outputs;
+    if (type === "dense") {
+      const first = Math.floor(unit / outputs) * window[0];
+      for (let k = 0; k < window[0]; k++) found[first + k] = weight.values[out * weight.strides[0] + k * weight.strides[1]];
+    } else {
+      const place = Math.floor(unit / outputs);
+      const columns = this.shapes[layer + 1][1];
+      const corner = [Math.floor(place / columns), place % columns].map((at, axis) => at * stride[axis] - padding[axis]);
+      for (let i = 0; i < kernel[0]; i++) for (let j = 0; j < kernel[1]; j++) for (let c = 0; c < shape[2]; c++) {
+        const [row, column] = [corner[0] + i, corner[1] + j];
+        if (row < 0 || row >= shape[0] || column < 0 || column >= shape[1]) continue;
+        const [, down, across, deep] = weight.strides;
+        found[(row * shape[1] + column) * shape[2] + c] = weight.values[out * weight.strides[0] + i * down + j * across + c * deep];
+      }
+    }
+    return { source, weights: found, bias: biases?.values[out] ?? 0 };
   }
 
   release() {

@@ -20,6 +20,7 @@ from agents.config import build_config
 from deeptraffic.evaluation.protocol import KNOWN_SCORES, OFFICIAL
 from deeptraffic.lab.atlas import GAP, SCALE, Index, draw_atlas
 from deeptraffic.render.controls import PACES
+from deeptraffic.render.dashboard import ACTION_NAMES
 from deeptraffic.render.keyboard import KEYS
 from deeptraffic.render.overlays import LEVELS, TOP_MARK
 from deeptraffic.render.road import TRAIL_FADE, TRAIL_FADE_POWER, TRAIL_HALF_WIDTH, TRAIL_TAPER
@@ -33,7 +34,7 @@ from deeptraffic.render.theme import (
     TRAIL_FRAMES,
     Theme,
 )
-from deeptraffic.sim.rules import CELL_LENGTH, LANE_WIDTH, RULES_2018, VEHICLE_LENGTH, VEHICLE_WIDTH
+from deeptraffic.sim.rules import CELL_LENGTH, LANE_WIDTH, MPH_PER_PX, RULES_2018, VEHICLE_LENGTH, VEHICLE_WIDTH
 
 FOLDER = Path(__file__).parent
 PAGE = FOLDER / "page"
@@ -51,6 +52,7 @@ MIME_TYPES = {
     ".safetensors": "application/octet-stream",
 }
 FIRST = "champion-solo"  # drives when the page opens
+FEET_PER_PX = MPH_PER_PX * 5280 / 3600 / 60  # at 60 frames a second, the game's normal pace
 FIRST_PRESET = "lab"  # is shown when the page opens
 
 
@@ -109,7 +111,10 @@ def facts(index: Index) -> dict[str, Any]:
         },
         "map": {"levels": LEVELS, "top": TOP_MARK},
         "speedFrames": SPEED_FRAMES,
+        "mphPerPx": MPH_PER_PX,
+        "feetPerPx": FEET_PER_PX,
         "paces": PACES,
+        "actions": list(ACTION_NAMES.values()),
         "keys": {name: int(action) for name, action in KEYS.items()},
         "limits": limits(),
         "firstPreset": FIRST_PRESET,

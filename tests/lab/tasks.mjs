@@ -94,10 +94,51 @@ export const TASKS = {
     const [road, loaded] = [engine.road({ rules, otherAgents }), engine.policy(decode(policy))];
     loaded.attach(otherAgents + 1);
     road.resetOpen(seed);
-    for (let frame = 100; frame <= frames; frame += 100) road.advance(loaded, frame);
+    for (let frame = 100; frame <= frames; frame += 100) road.play((agent) => loaded.act(road, agent), frame);
     const saved = road.save();
     road.step(1);
     return { game: encode(saved), speed: road.speedMph, gap: road.actByGaps(), first: road.firstCell(3, 50, 10) };
+  },
+
+  /** In a run by a policy: the cells that the safety system checks, and observations with each vehicle hidden. */
+  look(engine, { policy, rules, seed, frames, sensor }) {
+    const [road, loaded] = [engine.road({ rules }), engine.policy(decode(policy))];
+    road.resetOpen(seed);
+    return frames.map((frame) => {
+      road.play((agent) => loaded.act(road, agent), frame);
+      const vehicles = [...road.state("y").keys()];
+      const hidden = vehicles.map((vehicle) => encode(road.without(vehicle, () => road.observe(...sensor))));
+      return { safety: road.checkSafety(), hidden, game: encode(road.save()), score: road.score };
+    });
+  },
+
+  /** What a policy would put out, whether that changed anything, and each layer's sums by the weights of its units. */
+  inspect(engine, { policy, seed }) {
+    const loaded = engine.policy(decode(policy));
+    const { rules, other_agents: otherAgents } = loaded.manifest;
+    const road = engine.road({ rules, otherAgents });
+    loaded.attach(otherAgents + 1);
+    road.resetOpen(seed);
+    const memory = () => ["history", "memory"].flatMap((name) => [...engine.array("f8", loaded.record.get(name), loaded[`${name}Size`])]);
+    let [same, foreseen] = [true, []];
+    road.play((agent) => {
+      const before = memory();
+      foreseen = loaded.isAsked(agent) ? loaded.outputs(road, agent) : [];
+      same &&= memory().every((value, k) => value === before[k]);
+      const action = loaded.act(road, agent);
+      const [outputs] = loaded.activity.slice(-1);
+      same &&= foreseen.every((value, k) => value === outputs[k]);
+      return action;
+    }, 400);
+    const values = loaded.activity;
+    const errors = loaded.manifest.layers.map((_, layer) => {
+      const sums = [...values[layer + 1].keys()].map((unit) => {
+        const { weights, source, bias } = loaded.weightsOf(layer, unit);
+        return weights ? weights.reduce((sum, weight, k) => sum + weight * values[source][k], bias) : null;
+      });
+      return sums[0] === null ? null : Math.max(...sums.map((sum, unit) => Math.abs(sum - values[layer + 1][unit])));
+    });
+    return { same, asked: foreseen.length, errors };
   },
 
   activations(engine, { x }) {

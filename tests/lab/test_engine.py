@@ -12,6 +12,7 @@ import pytest
 from agents.algorithms.deepqlearn.learner import DeepQLearn
 from agents.config import build_config
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
+from deeptraffic.evaluation.statistics import run_score
 from deeptraffic.policies import exponential
 from deeptraffic.policies.builtin import play_constant
 from deeptraffic.policies.convnetjs.read import ConvNetJSFile, network_from_json
@@ -19,7 +20,7 @@ from deeptraffic.policies.file import pack_convnetjs, pack_policy, policy_conten
 from deeptraffic.policies.gap import choose_gaps
 from deeptraffic.policies.layers import Dense, Flatten
 from deeptraffic.policies.network import Network
-from deeptraffic.render.overlays import input_cells
+from deeptraffic.render.overlays import input_cells, safety_cells
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RoadConfig, Sensor
@@ -109,6 +110,29 @@ def test_a_policy_that_drives_frame_by_frame_meets_the_native_game(rules: int, o
     assert found["first"] == [seen.column[0], seen.line[0]]
 
 
+@pytest.mark.parametrize("rules", [2018, 2017])
+def test_what_the_page_shows_of_a_game_is_what_the_window_shows(rules: int, ask: Any) -> None:
+    content, _ = submission("tanh_window_2_trained")
+    frames, sensor, config = list(range(20, 900, 37)), Sensor(3, 50, 10), RoadConfig(rules=rules).build()
+    shown = ask("look", policy=encode(content), rules=rules, seed=3, frames=frames, sensor=list(sensor))
+    sim, blocks = Simulator(config, threads=1), 0
+    for frame, found in zip(frames, shown, strict=True):
+        sim.games[:] = np.frombuffer(base64.b64decode(found["game"]), game_dtype(config))
+        scene = sim.state[0]
+        cells = safety_cells(config, scene)
+        assert found["safety"] == [
+            [column, line, bool(value)] for column, line, value in zip(*map(np.ndarray.tolist, cells), strict=True)
+        ]
+        blocks += sum(cells.value)
+        assert found["score"] == run_score(sim.games["score_sum"], frame)[0]
+        for vehicle, hidden in enumerate(found["hidden"]):
+            kept = scene["cells"].copy()
+            scene["cells"][kept == vehicle + 1] = 0
+            assert decode(hidden).tolist() == input_cells(config, scene, sensor).value.tolist()
+            scene["cells"][:] = kept
+    assert blocks > 20
+
+
 # --- evaluations ------------------------------------------------------------------------------------------------------
 
 
@@ -193,6 +217,16 @@ def test_champions_compute_the_native_values(path: Path, ask: Any) -> None:
     random = np.random.default_rng(0)
     cells = np.where(random.random((3, file.network.inputs)) < 0.8, 1.0, random.random((3, file.network.inputs)))
     compare_layers(path.read_bytes(), cells, ask)
+
+
+@pytest.mark.parametrize("name", ["tanh_window_2_trained", "champion-solo", "champion"])
+def test_outputs_are_foreseen_without_a_trace_and_weights_are_those_of_each_unit(name: str, ask: Any) -> None:
+    champions = {path.stem: path for path in CHAMPIONS}
+    content = champions[name].read_bytes() if name in champions else submission(name)[0]
+    found = ask("inspect", policy=encode(content), seed=3)
+    assert found["same"] and found["asked"] == 5
+    errors = [error for error in found["errors"] if error is not None]
+    assert len(errors) >= 2 and max(errors) < 1e-6
 
 
 FAULTS: dict[str, tuple[Callable[[dict[str, Any], dict[str, Any]], Any], str]] = {

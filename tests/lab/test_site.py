@@ -182,11 +182,40 @@ def test_a_champion_drives_at_once_and_can_be_stopped(page: Any) -> None:
     eventually(page, "#frame", "^0$")
     before = canvas(page)
     pictures = [before]
-    for overlay in ("input", "map"):
+    for overlay in ("input", "safety", "map"):
         page.select_option("#overlay", overlay)
         page.wait_for_timeout(200)
         pictures.append(canvas(page))
-    assert len(set(pictures)) == 3
+    assert len(set(pictures)) == 4
+    page.select_option("#overlay", "attention")
+    page.fill("#seed", "3")
+    page.click("#restart button")
+    page.click("#pause")
+    eventually(page, "#frame", r"[4-9]\d|\d\d\d")
+    page.click("#pause")
+    page.wait_for_timeout(200)
+    lines = canvas(page)
+    page.select_option("#overlay", "none")
+    page.wait_for_timeout(200)
+    assert canvas(page) != lines
+
+
+def test_the_network_shows_its_values_and_what_a_unit_listens_to(page: Any) -> None:
+    values = page.locator("#outputs .value")
+    eventually(page, "#outputs .chosen .value", r"\d")
+    assert page.locator("#outputs .chosen").count() == 1
+    assert any(text != "ruled out" for text in values.all_inner_texts())
+    page.click("#pause")
+    eventually(page, "#unit", "^Point at a unit")
+    page.hover("#outputs li:nth-child(2)")
+    eventually(page, "#unit", r"^output “accelerate”: -?[\d.]+\. Largest weights: dense layer 4, unit \d+ \(")
+    page.mouse.move(0, 0)
+    page.focus("#layers-view")
+    for key in ("ArrowRight", "ArrowDown"):
+        page.keyboard.press(key)
+    eventually(page, "#unit", r"^filter 2, 3 lanes left, row 1: .*Largest weights: 3 lanes left, 50 ahead ")
+    page.select_option("#driver", "idle")
+    assert page.is_hidden("#network-view") and page.is_visible("#network-none")
 
 
 def test_the_arrow_keys_drive(page: Any) -> None:

@@ -5,12 +5,19 @@ import { RoadView } from "./road.js";
 
 const MAX_FRAMES = 60; // played at once, after the page was hidden for a while
 
+/** "driver": another one was chosen; "theme": colours changed; and each message of the worker by its kind. */
+export const events = new EventTarget();
+const tell = (name, detail) => events.dispatchEvent(new CustomEvent(name, { detail }));
+
 // --- colours --------------------------------------------------------------------------------------------------------
 
 const prefersLight = matchMedia("(prefers-color-scheme: light)");
 const themeName = () => document.documentElement.dataset.theme ?? (prefersLight.matches ? "light" : "dark");
-const view = new RoadView($("road"));
-const showTheme = () => view.setTheme(themeName());
+export const view = new RoadView($("road"));
+async function showTheme() {
+  await view.setTheme(themeName());
+  tell("theme");
+}
 prefersLight.addEventListener("change", showTheme);
 $("theme").addEventListener("click", () => {
   document.documentElement.dataset.theme = themeName() === "dark" ? "light" : "dark";
@@ -20,9 +27,9 @@ $("theme").addEventListener("click", () => {
 // --- driving --------------------------------------------------------------------------------------------------------
 
 const driving = worker("drive.js");
+export const send = (message) => driving.postMessage(message);
 export const files = {}; // policy files by the driver's name
 export const names = { idle: "idle", trained: "your network" };
-export const events = new EventTarget(); // "driver": another one was chosen
 export let chosen = ""; // the driver's name
 export let paused = matchMedia("(prefers-reduced-motion: reduce)").matches;
 let [asked, waiting, due, last] = [0, false, 0, performance.now()];
@@ -49,10 +56,10 @@ export async function drive(name, isNews = false) {
   try {
     const file = await policyFile(name);
     if (id !== asked) return;
-    driving.postMessage({ kind: "driver", id, name, file, action: 0 });
+    send({ kind: "driver", id, name, file, action: 0 });
     [chosen, $("driver").value] = [name, name];
     $("pad").hidden = name !== "keys";
-    events.dispatchEvent(new Event("driver"));
+    tell("driver");
     if (!isNews) complain("");
   } catch (error) {
     complain(error.message);
@@ -68,20 +75,21 @@ function showFrame(frame) {
 }
 
 driving.onmessage = ({ data }) => {
+  tell(data.kind, data);
   if (data.kind === "frame") {
     waiting = false;
     showFrame(data);
   } else if (data.kind === "error") {
     complain(data.message);
     if (opened) forget(opened);
-  } else {
+  } else if (data.kind === "driving") {
     opened = "";
   }
 };
 
 function advance(frames) {
   waiting = true;
-  driving.postMessage({ kind: "advance", frames });
+  send({ kind: "advance", frames });
 }
 
 function tick(now) {
@@ -104,16 +112,16 @@ export function pause(wanted) {
 $("driver").addEventListener("change", async () => { await drive($("driver").value); if (chosen === "keys") $("road").focus(); });
 $("pause").addEventListener("click", () => pause(!paused));
 $("step").addEventListener("click", () => { pause(true); advance(1); });
-$("overlay").addEventListener("change", () => driving.postMessage({ kind: "overlay", name: $("overlay").value }));
+$("overlay").addEventListener("change", () => send({ kind: "overlay", name: $("overlay").value }));
 $("restart").addEventListener("submit", (event) => {
   event.preventDefault();
-  driving.postMessage({ kind: "restart", seed: Number($("seed").value) });
+  send({ kind: "restart", seed: Number($("seed").value) });
 });
 
 // --- keys and touch ---
 
 const isTyping = (target) => target.closest?.("input, select, textarea, button, summary, a");
-const steer = (kind, name) => driving.postMessage({ kind, action: FACTS.keys[name] });
+const steer = (kind, name) => send({ kind, action: FACTS.keys[name] });
 for (const [type, kind] of [["keydown", "press"], ["keyup", "release"]]) {
   document.addEventListener(type, (event) => {
     const name = event.key.replace("Arrow", "").toLowerCase();

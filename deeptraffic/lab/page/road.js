@@ -4,6 +4,7 @@ import { FACTS } from "./facts.js";
 const { atlas: ATLAS, road: ROAD, trail: TRAIL } = FACTS;
 const VISIBLE = 520; // px of the road along the canvas
 const EGO_AT = ROAD.egoY / (ROAD.rows * ROAD.cell); // of the canvas's height, as in the original game
+const ATTENTION = "255 190 40";
 const SURFACE_WIDTH = ROAD.lanes * ROAD.lane + 2 * ROAD.shoulder;
 
 export class RoadView {
@@ -22,7 +23,7 @@ export class RoadView {
       this.atlases[name] = image;
     }
     this.atlas = this.atlases[name];
-    this.verge = getComputedStyle(document.documentElement).getPropertyValue("--verge");
+    [this.verge, this.ghost] = ["--verge", "--positive"].map((each) => getComputedStyle(document.documentElement).getPropertyValue(each));
     this.fit();
   }
 
@@ -71,6 +72,8 @@ export class RoadView {
     context.drawImage(this.surface, Math.round((this.left - ROAD.shoulder) * scale), -phase * period);
     for (const [column, line, tile] of frame.cells) this.place(this.tile(tile), column * ROAD.lane, line * ROAD.cell);
     this.drawTrail(frame.trail);
+    this.drawAttention(frame);
+    if (frame.rival) this.drawRival(frame.rival);
     for (let vehicle = frame.x.length - 1; vehicle >= 0; vehicle--) this.drawVehicle(frame, vehicle);
   }
 
@@ -87,6 +90,44 @@ export class RoadView {
     if (!Number.isFinite(y[vehicle])) return;
     const name = vehicle === 0 ? "ego" : vehicle <= otherAgents ? "agent" : `traffic${vehicle % 4}`;
     this.place(this.parts[name], x[vehicle] - ATLAS.pad, y[vehicle] - ATLAS.pad);
+  }
+
+  /** Lines from the ego car to the vehicles that its decision depends on, as thick as it does. */
+  drawAttention({ attention, x, y }) {
+    const { context, scale } = this;
+    const middle = (vehicle) => [(this.left + x[vehicle] + ROAD.carWidth / 2) * scale, (y[vehicle] + ROAD.carLength / 2 - this.top) * scale];
+    attention.forEach((weight, k) => {
+      if (weight < 0.05) return;
+      const [[fromX, fromY], [toX, toY]] = [middle(0), middle(k + 1)];
+      context.strokeStyle = `rgb(${ATTENTION} / ${(0.2 + 0.75 * weight).toFixed(2)})`;
+      context.lineWidth = Math.max(1, 3 * weight * scale);
+      context.beginPath();
+      context.moveTo(fromX, fromY - ROAD.carLength / 2 * scale);
+      context.lineTo(toX, toY);
+      context.stroke();
+      context.lineWidth = (0.8 + 2.2 * weight) * scale;
+      context.beginPath();
+      context.roundRect(toX - 10 * scale, toY - 19.5 * scale, 20 * scale, 39 * scale, 7 * scale);
+      context.stroke();
+    });
+  }
+
+  /** The ghost of the other car, or where it is beyond the canvas. */
+  drawRival({ x, y }) {
+    const { context, scale, canvas } = this;
+    context.globalAlpha = 0.62;
+    this.place(this.parts.ghost, x - ATLAS.pad, y - ATLAS.pad);
+    context.globalAlpha = 1;
+    const top = (y - this.top) * scale;
+    const isAbove = top < -ROAD.carLength * scale;
+    if (!isAbove && top < canvas.height) return;
+    const [at, tip, side] = [(this.left + x + ROAD.carWidth / 2) * scale, isAbove ? 5 * scale : canvas.height - 5 * scale, isAbove ? 1 : -1];
+    context.fillStyle = this.ghost;
+    context.beginPath();
+    context.moveTo(at, tip);
+    context.lineTo(at - 8 * scale, tip + side * 12 * scale);
+    context.lineTo(at + 8 * scale, tip + side * 12 * scale);
+    context.fill();
   }
 
   /** A tapering ribbon that fades along the road. */
