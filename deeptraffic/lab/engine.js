@@ -10,6 +10,7 @@
 //   await learner.train(10_000, { onProgress, signal }); learner.policyFile("mine")
 //
 // Everything is synchronous but `evaluate` and `train`, which work in slices of some 30 ms. Meant for a worker.
+import { policyFromConvNetJS, weightsForConvNetJS } from "./convnetjs.js";
 import { Learner } from "./deepqlearn.js";
 import { Policy } from "./policy.js";
 
@@ -164,6 +165,15 @@ export class Engine {
 
   learner(settings) {
     return new Learner(this, settings);
+  }
+
+  /** The policy file of the original game's weights, and the weights of a policy file. */
+  policyFromConvNetJS(weights, given, created) {
+    return policyFromConvNetJS(this, weights, given, created);
+  }
+
+  weightsForConvNetJS(content) {
+    return weightsForConvNetJS(this, content);
   }
 
   /**

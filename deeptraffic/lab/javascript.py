@@ -1,8 +1,9 @@
-"""Translation of the layers of policy files to JavaScript: shapes, weights and the assembly of a network, layers.js.
+"""Translation to JavaScript, layers.js: layers of policy files, the assembly of a network, and ConvNetJS's weights.
 
 A page opens policy files without Python. What it needs for that is not written a second time: the methods of the
-layers' classes (`deeptraffic/policies/layers.py`), of `Network` and of its `Assembler` are plain enough to be
-translated, word for word, by `Translator`. Numba's functions, compiled to WebAssembly, then run what they assemble.
+layers' classes (`deeptraffic/policies/layers.py`), of `Network` and of its `Assembler`, and the reader of the original
+game's weights (`deeptraffic/policies/convnetjs/read.py`) are plain enough to be translated, word for word, by
+`Translator`. Numba's functions, compiled to WebAssembly, then run what they assemble.
 """
 
 import ast
@@ -18,28 +19,37 @@ from typing import Any
 import numpy as np
 
 from deeptraffic.policies import layer, network
+from deeptraffic.policies.convnetjs import read
+from deeptraffic.policies.convnetjs.parse import ConvNetJSError
 from deeptraffic.policies.layer import Layer
 from deeptraffic.policies.layers import LAYER_KINDS
 from deeptraffic.policies.network import Assembler, Network, all_finite
 
 HEADER = """// Made from deeptraffic/policies by `python -m deeptraffic.lab.build`; change it there.
 
-const len = (values) => values.length;
+const len = (values) => (Array.isArray(values) ? values : Object.keys(values)).length;
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 const prod = (values) => values.reduce((total, value) => total * value, 1);
 const zip = (...lists) => lists[0].map((_, k) => lists.map((list) => list[k]));
-const enumerate = (values, start) => values.map((value, k) => [k + start, value]);
-const range = (start, stop) => Array.from({ length: stop - start }, (_, k) => start + k);
+const enumerate = (values, start = 0) => values.map((value, k) => [k + start, value]);
+const range = (start, stop) => (stop === undefined ? range(0, start)
+  : Array.from({ length: stop - start }, (_, k) => start + k));
 const text = (value) => (Array.isArray(value) ? `(${value.map(text).join(", ")})` : String(value));
 const same = (a, b) => a === b || (Array.isArray(a) && Array.isArray(b) && a.length === b.length
   && a.every((value, k) => same(value, b[k])));
 const distinct = (values) => values.filter((value, k) => values.findIndex((other) => same(value, other)) === k);
-const contains = (all, value) => (Array.isArray(all) ? all.some((each) => same(each, value)) : value in all);
+const contains = (all, value) => (Array.isArray(all) ? all.some((each) => same(each, value))
+  : Object.hasOwn(all, value));
+const get = (record, key, otherwise) => (Object.hasOwn(record, key) ? record[key] : otherwise);
+const isDict = (value) => value !== null && typeof value === "object" && value.constructor === Object;
 
 /** An array with axes: shape, strides [elements] and values. */
 export class Tensor {
   constructor(values, shape, strides = shape.map((_, k) => prod(shape.slice(k + 1)))) {
     Object.assign(this, { values, shape, strides });
+  }
+  reshape(...shape) {
+    return new Tensor(this.values, shape);
   }
   get T() {
     return new Tensor(this.values, this.shape.slice().reverse(), this.strides.slice().reverse());
@@ -53,7 +63,19 @@ const ravel = (value) => {
     : Array.from({ length: value.shape[axis] }, (_, k) => walk(axis + 1, at + k * value.strides[axis])));
   return [walk(0, 0)].flat(Infinity);
 };
+const zeros = (shape) => new Tensor(new Float64Array(prod([shape].flat())), [shape].flat());
+const array = (values) => {
+  const whole = Float64Array.from(values.flatMap((each) => (each instanceof Tensor ? [...each.values] : each)));
+  return new Tensor(whole, [whole.length]);
+};
 const allFinite = (tensor) => tensor.values.every(Number.isFinite);
+
+/** What is wrong in a line of a file. */
+class LineError extends Error {
+  constructor(line, reason) {
+    super(`line ${line}: ${reason}`);
+  }
+}
 
 const check = (name, value, schema) => {
   const inside = (x) => x >= schema.minimum && x <= schema.maximum;
@@ -79,12 +101,20 @@ export const layerFromJson = (record) => {
   if (!(record.type in LAYERS)) throw new Error(`unknown layer type ${JSON.stringify(record.type)}`);
   return new LAYERS[record.type](record);
 };
+
+/** The network that ConvNetJS would build from this object, on `inputs` values, with one output per action. */
+export const networkFromConvNetJS = (record, inputs) => _fit(new _NetworkReader(record).read(), inputs, 1);
 """
 # Python's functions by their names in JavaScript.
 FUNCTIONS: dict[Any, str] = {
-    **{len: "len", sum: "sum", zip: "zip", enumerate: "enumerate", range: "range", int: "Number", float: "Number"},
+    **{len: "len", sum: "sum", zip: "zip", enumerate: "enumerate", range: "range", float: "Number"},
     **{math.prod: "prod", np.transpose: "transpose", np.ravel: "ravel", set: "distinct", ValueError: "Error"},
-    **{min: "Math.min", max: "Math.max", str: "text", all_finite: "allFinite"},
+    **{min: "Math.min", max: "Math.max", str: "text", all_finite: "allFinite", int: "Math.trunc"},
+    **{np.array: "array", np.zeros: "zeros", math.isfinite: "Number.isFinite", ConvNetJSError: "LineError"},
+}
+KINDS: dict[Any, str] = {  # tests of a value's type
+    **{dict: "isDict(VALUE)", list: "Array.isArray(VALUE)", str: 'typeof VALUE === "string"'},
+    **{int: 'typeof VALUE === "number"', float: 'typeof VALUE === "number"', bool: 'typeof VALUE === "boolean"'},
 }
 METHODS = {"append": "push", "copy": "slice", "index": "indexOf"}
 OPERATORS: dict[type, str] = {
@@ -113,6 +143,8 @@ class Translator:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
         assert isinstance(tree, ast.FunctionDef)
         parameters = [each.arg for each in tree.args.args if each.arg != "self"]
+        if tree.args.kwarg is not None:
+            parameters.append(tree.args.kwarg.arg)
         assigned = {
             node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
         }
@@ -120,6 +152,8 @@ class Translator:
         inner = {node.id for each in comprehensions(tree) for node in ast.walk(each) if isinstance(node, ast.Name)}
         declared = sorted(assigned - {*parameters} - inner | assigned & loop_names(tree))
         head = f"let {', '.join(declared)};\n" if declared else ""
+        if tree.args.kwarg is not None:
+            parameters[-1] += " = {}"
         return f"{name}({', '.join(parameters)}) {{\n{indent(head + self.block(tree.body))}}}\n"
 
     def block(self, body: Iterable[ast.stmt]) -> str:
@@ -231,12 +265,14 @@ class Translator:
 
     def call(self, node: ast.Call) -> str:
         """Return a call."""
+        if isinstance(node.func, ast.Name) and node.func.id == "isinstance":
+            tested = self.of(node.args[0])
+            return "(" + " || ".join(self.test_of(each, tested) for each in alternatives(node.args[1])) + ")"
         arguments = [self.of(each) for each in node.args]
-        arguments += [self.of(each.value) for each in node.keywords if each.arg == "start"]
+        called = self.global_of(node.func)
+        if called is enumerate:
+            arguments += [self.of(each.value) for each in node.keywords]
         match node.func:
-            case ast.Name(id="isinstance"):
-                kinds = [self.of(each) for each in alternatives(node.args[1])]
-                return "(" + " || ".join(f"{arguments[0]} instanceof {kind}" for kind in kinds) + ")"
             case ast.Name(id="any" | "all" as name):
                 return f"{arguments[0]}.{'some' if name == 'any' else 'every'}(Boolean)"
             case ast.Name(id="map"):
@@ -251,14 +287,40 @@ class Translator:
                 return f"{arguments[0]}.join({self.of(value)})"
             case ast.Attribute(value=value, attr="items" | "values" | "keys" as name):
                 return f"Object.{'entries' if name == 'items' else name}({self.of(value)})"
-            case ast.Attribute(value=value, attr=name) if name in METHODS:
+            case ast.Attribute(value=value, attr="get"):
+                return f"get({', '.join([self.of(value), *arguments])})"
+            case ast.Attribute(value=value, attr=name) if name in METHODS and not is_self(value):
                 return f"{self.of(value)}.{METHODS[name]}({', '.join(arguments)})"
-        return f"{self.of(node.func)}({', '.join(arguments)})"
+        is_class = isinstance(called, type) and called in self.names
+        if is_class and issubclass(called, Layer) or node.keywords and is_self(getattr(node.func, "value", None)):
+            arguments.append(self.record(node.keywords))
+        return f"{'new ' if is_class else ''}{self.of(node.func)}({', '.join(arguments)})"
+
+    def global_of(self, node: ast.expr) -> Any:
+        """Return the value of a global name or of a module's attribute, None for all else."""
+        match node:
+            case ast.Name(id=name) if name not in self.local:
+                return self.lookup(name)
+            case ast.Attribute(value=ast.Name(id=name), attr=attr) if name not in self.local and name != "self":
+                return getattr(self.lookup(name), attr, None)
+        return None
+
+    def record(self, keywords: list[ast.keyword]) -> str:
+        """Return the keywords of a call as an object."""
+        pairs = [f"{each.arg}: {self.of(each.value)}" if each.arg else f"...{self.of(each.value)}" for each in keywords]
+        return "{ " + ", ".join(pairs) + " }" if pairs else "{}"
+
+    def test_of(self, kind: ast.expr, value: str) -> str:
+        """Return the test whether a value is of a class."""
+        known = KINDS.get(self.global_of(kind))
+        return f"{value} instanceof {self.of(kind)}" if known is None else known.replace("VALUE", value)
 
     def compare(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> str:
         """Return a comparison; arrays are equal if their values are."""
         a, b = self.of(left), self.of(right)
         match op:
+            case ast.Is() | ast.IsNot():
+                return f"{a} {'!' if isinstance(op, ast.IsNot) else '='}= {b}"
             case ast.Eq() | ast.NotEq():
                 return f"{'!' if isinstance(op, ast.NotEq) else ''}same({a}, {b})"
             case ast.In() | ast.NotIn():
@@ -306,6 +368,11 @@ def alternatives(node: ast.expr) -> list[ast.expr]:
     return [node]
 
 
+def is_self(node: ast.expr | None) -> bool:
+    """Whether an expression is the object of a method."""
+    return isinstance(node, ast.Name) and node.id == "self"
+
+
 def is_docstring(node: ast.stmt) -> bool:
     """Whether a statement is text alone."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
@@ -324,14 +391,16 @@ def layers_js() -> str:
     kinds: list[type[Layer]] = [Layer]
     for kind in LAYER_KINDS.values():
         kinds += [each for each in reversed(kind.__mro__) if issubclass(each, Layer) and each not in kinds]
-    functions: list[Any] = [layer.size, layer.expect_axes, *helpers(kinds)]
-    names: dict[Any, str] = {each: each.__name__ for each in (*functions, *kinds, Network, Assembler)}
+    reading = [read.is_number, read.whole, read.real, read._fit]
+    functions: list[Any] = [layer.size, layer.expect_axes, *helpers(kinds), *reading]
+    classes = [Network, Assembler, read._NetworkReader]
+    names: dict[Any, str] = {each: each.__name__ for each in (*functions, *kinds, *classes)}
     parts = [HEADER]
     for function in functions:
-        parts.append("function " + Translator(function.__globals__, names).function(function, function.__name__))
+        parts.append("function " + Translator(function.__globals__, names).function(function, names[function]))
     for kind in kinds:
         parts.append(class_js(kind, names))
-    parts += [f"export {class_js(kind, names)}" for kind in (Network, Assembler)]
+    parts += [f"export {class_js(kind, names)}" for kind in classes[:2]] + [class_js(classes[2], names)]
     listed = ", ".join(f"{json.dumps(name)}: {kind.__name__}" for name, kind in LAYER_KINDS.items())
     return "\n".join([*parts, f"export const LAYERS = {{ {listed} }};", FOOTER])
 
@@ -367,15 +436,18 @@ def class_js(kind: type, names: dict[Any, str]) -> str:
         parts.append("constructor(record) {\n  fill(this, record);\n}\n")
     elif kind is Network:
         parts.append("constructor(inputs, layers, tensors) {\n  Object.assign(this, { inputs, layers, tensors });\n}\n")
-    elif kind is Assembler:
-        init = Translator(vars(network), names).function(Assembler.__init__, "constructor")
-        parts.append(init)
+    elif not issubclass(kind, Layer):
+        init: Any = vars(kind)["__init__"]
+        parts.append(Translator(init.__globals__, names).function(init, "constructor"))
+    if kind is Network:
+        outputs: Any = Network.outputs
+        parts.append(Translator(vars(network), names).function(outputs.fget, "get outputs"))
     for method in methods_of(kind):
         translator = Translator({**method.__globals__, "__class__": kind}, names)
         parts.append(translator.function(method, method.__name__))
     above = kind.__mro__[1].__name__
     base = f" extends {above}" if issubclass(kind, Layer) and kind is not Layer else ""
-    code = f"class {kind.__name__}{base} {{\n{indent(''.join(parts))}}}\n"
+    code = f"class {names[kind]}{base} {{\n{indent(''.join(parts))}}}\n"
     if issubclass(kind, Layer):
         inherited = "" if kind is Layer else f"...{above}.fields, "
         own = [f for f in fields(kind) if f.name in inspect.get_annotations(kind)]

@@ -1,21 +1,28 @@
 // Made from deeptraffic/policies by `python -m deeptraffic.lab.build`; change it there.
 
-const len = (values) => values.length;
+const len = (values) => (Array.isArray(values) ? values : Object.keys(values)).length;
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 const prod = (values) => values.reduce((total, value) => total * value, 1);
 const zip = (...lists) => lists[0].map((_, k) => lists.map((list) => list[k]));
-const enumerate = (values, start) => values.map((value, k) => [k + start, value]);
-const range = (start, stop) => Array.from({ length: stop - start }, (_, k) => start + k);
+const enumerate = (values, start = 0) => values.map((value, k) => [k + start, value]);
+const range = (start, stop) => (stop === undefined ? range(0, start)
+  : Array.from({ length: stop - start }, (_, k) => start + k));
 const text = (value) => (Array.isArray(value) ? `(${value.map(text).join(", ")})` : String(value));
 const same = (a, b) => a === b || (Array.isArray(a) && Array.isArray(b) && a.length === b.length
   && a.every((value, k) => same(value, b[k])));
 const distinct = (values) => values.filter((value, k) => values.findIndex((other) => same(value, other)) === k);
-const contains = (all, value) => (Array.isArray(all) ? all.some((each) => same(each, value)) : value in all);
+const contains = (all, value) => (Array.isArray(all) ? all.some((each) => same(each, value))
+  : Object.hasOwn(all, value));
+const get = (record, key, otherwise) => (Object.hasOwn(record, key) ? record[key] : otherwise);
+const isDict = (value) => value !== null && typeof value === "object" && value.constructor === Object;
 
 /** An array with axes: shape, strides [elements] and values. */
 export class Tensor {
   constructor(values, shape, strides = shape.map((_, k) => prod(shape.slice(k + 1)))) {
     Object.assign(this, { values, shape, strides });
+  }
+  reshape(...shape) {
+    return new Tensor(this.values, shape);
   }
   get T() {
     return new Tensor(this.values, this.shape.slice().reverse(), this.strides.slice().reverse());
@@ -29,7 +36,19 @@ const ravel = (value) => {
     : Array.from({ length: value.shape[axis] }, (_, k) => walk(axis + 1, at + k * value.strides[axis])));
   return [walk(0, 0)].flat(Infinity);
 };
+const zeros = (shape) => new Tensor(new Float64Array(prod([shape].flat())), [shape].flat());
+const array = (values) => {
+  const whole = Float64Array.from(values.flatMap((each) => (each instanceof Tensor ? [...each.values] : each)));
+  return new Tensor(whole, [whole.length]);
+};
 const allFinite = (tensor) => tensor.values.every(Number.isFinite);
+
+/** What is wrong in a line of a file. */
+class LineError extends Error {
+  constructor(line, reason) {
+    super(`line ${line}: ${reason}`);
+  }
+}
 
 const check = (name, value, schema) => {
   const inside = (x) => x >= schema.minimum && x <= schema.maximum;
@@ -78,6 +97,55 @@ function expect_mask(layer, shapes) {
   expect_axes(layer, shapes[0], [2]);
   if (((same(len(shapes), 2)) && (!same(size(shapes[1]), shapes[0][0])))) {
     throw new Error(`${text(layer.kind)}: ${text(shapes[0][0])} tokens need a mask of as many entries, not shape ${text(shapes[1])}`);
+  }
+}
+
+function is_number(value) {
+  return ((typeof value === "number" || typeof value === "number") && !((typeof value === "boolean")));
+}
+
+function whole(record, key, otherwise) {
+  let value;
+  value = get(record, key, otherwise);
+  if ((!(is_number(value)) || !((0 <= value && value <= 1048576)) || (!same(value, Math.trunc(value))))) {
+    throw new Error(`${text(key)} must be an integer in [0, ${text(1048576)}], got ${text(value)}`);
+  }
+  return Math.trunc(value);
+}
+
+function real(record, key) {
+  let value;
+  value = get(record, key);
+  if ((!(is_number(value)) || !(Number.isFinite(value)))) {
+    throw new Error(`${text(key)} must be a finite number, got ${text(value)}`);
+  }
+  return Number(value);
+}
+
+function _fit(network, given, line) {
+  let layers, numbers, tensors;
+  [layers, tensors] = [network.layers, network.tensors];
+  if ((network.inputs > given)) {
+    throw new LineError(line, `the weights are for ${text(network.inputs)} inputs, but the settings give ${text(given)}: code and weights are of different trainings`);
+  }
+  if ((network.outputs < 5)) {
+    throw new LineError(line, `the network must have ${text(5)} outputs, one per action, got ${text(network.outputs)}`);
+  }
+  if ((network.inputs < given)) {
+    if ((!same(layers[0].kind, "dense"))) {
+      throw new LineError(line, `the weights are for ${text(network.inputs)} of ${text(given)} inputs, which only a fully connected layer reads; the first is ${text(layers[0].kind)}`);
+    }
+    layers = [new Slice({ start: 0, stop: network.inputs }), ...layers];
+    numbers = Object.entries(tensors).map(([name, tensor]) => [name.split("."), tensor]);
+    tensors = Object.fromEntries(numbers.map(([[number, name], tensor]) => [`${text((Math.trunc(number) + 1))}.${text(name)}`, tensor]));
+  }
+  if ((network.outputs > 5)) {
+    layers = [...layers, new Slice({ start: 0, stop: 5 })];
+  }
+  try {
+    return new Network(given, layers, tensors);
+  } catch (error) {
+    throw new LineError(line, `the weights: ${error.message}`);
   }
 }
 
@@ -150,7 +218,7 @@ class SensorCells extends Layer {
   operands(shapes) {
     let sensor;
     sensor = [this.lanes_side, this.patches_ahead, this.patches_behind];
-    return [shapes[0][0], shapes[0][1], ...sensor, this.row, Number((len(shapes) > 1))];
+    return [shapes[0][0], shapes[0][1], ...sensor, this.row, Math.trunc((len(shapes) > 1))];
   }
   weights(tensors) {
     return [[this.empty]];
@@ -230,7 +298,7 @@ class Dense extends Layer {
     return (size(shapes[0]) * this.outputs);
   }
   operands(shapes) {
-    return [...super.operands(shapes), this.outputs, Number(this.bias)];
+    return [...super.operands(shapes), this.outputs, Math.trunc(this.bias)];
   }
   weights(tensors) {
     return [tensors["weight"].T, ...(this.bias ? [tensors["bias"]] : [])];
@@ -361,7 +429,7 @@ Elu.prototype.kind = "elu";
 
 class Tanh extends Layer {
   operands(shapes) {
-    return [Number((same(this.form, "convnetjs")))];
+    return [Math.trunc((same(this.form, "convnetjs")))];
   }
 }
 Tanh.fields = { ...Layer.fields, form: {"schema": {"enum": ["standard", "convnetjs"]}, "default": "standard"} };
@@ -374,7 +442,7 @@ Sigmoid.prototype.kind = "sigmoid";
 
 class Gelu extends Layer {
   operands(shapes) {
-    return [Number((same(this.approximate, "tanh")))];
+    return [Math.trunc((same(this.approximate, "tanh")))];
   }
 }
 Gelu.fields = { ...Layer.fields, approximate: {"schema": {"enum": ["none", "tanh"]}, "default": "none"} };
@@ -482,7 +550,7 @@ class Attention extends Layer {
     return (((4 * k) * d) + k);
   }
   operands(shapes) {
-    return [...shapes[0], this.heads, Number((len(shapes) > 1))];
+    return [...shapes[0], this.heads, Math.trunc((len(shapes) > 1))];
   }
   weights(tensors) {
     return ["weight_in", "bias_in", "weight_out", "bias_out"].map((name) => tensors[name].T);
@@ -501,7 +569,7 @@ class SetPool extends Layer {
     return size(shapes[0]);
   }
   operands(shapes) {
-    return [...shapes[0], ["mean", "max", "sum"].indexOf(this.mode), Number((len(shapes) > 1))];
+    return [...shapes[0], ["mean", "max", "sum"].indexOf(this.mode), Math.trunc((len(shapes) > 1))];
   }
 }
 SetPool.fields = { ...Layer.fields, mode: {"schema": {"enum": ["mean", "max", "sum"]}, "default": "mean"} };
@@ -524,6 +592,9 @@ Dueling.prototype.arity = [2, 2];
 export class Network {
   constructor(inputs, layers, tensors) {
     Object.assign(this, { inputs, layers, tensors });
+  }
+  get outputs() {
+    return size(this.shapes().at(-1));
   }
   shapes() {
     let given, high, layer, low, number, shape, shapes;
@@ -687,6 +758,235 @@ export class Assembler {
   }
 }
 
+class _NetworkReader {
+  constructor(record) {
+    let layers;
+    layers = ((isDict(record)) ? get(record, "layers") : null);
+    if ((!((Array.isArray(layers))) || !((2 <= len(layers) && len(layers) <= 200)))) {
+      throw new Error("no list `layers` of 2 to 200 layers");
+    }
+    this.records = layers;
+    this.layers = [];
+    this.tensors = ({});
+    this.shape = [1, 1, 1];
+    this.flat = true;
+    this.empty = false;
+  }
+  read() {
+    let inputs, kind, number, record;
+    inputs = 0;
+    for ([number, record] of enumerate(this.records)) {
+      if (!((isDict(record)))) {
+        throw new Error(`layer ${text(number)} is not an object`);
+      }
+      kind = get(record, "layer_type");
+      if ((!same((same(number, 0)), (same(kind, "input"))))) {
+        throw new Error(`layer ${text(number)} is of type ${text(kind)}; the first, and it alone, must be the input`);
+      }
+      if ((same(kind, "input"))) {
+        this.shape = [...["out_sy", "out_sx", "out_depth"].map((key) => whole(record, key))];
+        inputs = prod(this.shape);
+      } else {
+        this.where = `layer ${text(number)} (${text(kind)})`;
+        this.add(text(kind), record);
+        this.check_outputs(record);
+      }
+    }
+    return new Network(inputs, [...this.layers], this.tensors);
+  }
+  add(kind, record) {
+    let alpha, beta, k, simple;
+    simple = ({["relu"]: new Relu({}), ["sigmoid"]: new Sigmoid({}), ["tanh"]: new Tanh({ form: "convnetjs" })});
+    if ((contains(simple, kind))) {
+      this.append(simple[kind]);
+    } else {
+      if ((same(kind, "fc"))) {
+        this.fully_connected(record);
+      } else {
+        if ((same(kind, "conv"))) {
+          this.convolution(record);
+        } else {
+          if ((same(kind, "pool"))) {
+            this.pooling(record);
+          } else {
+            if ((same(kind, "maxout"))) {
+              this.maxout(record);
+            } else {
+              if ((same(kind, "dropout"))) {
+                this.append(new Dropout({ factor: real(record, "drop_prob") }));
+              } else {
+                if ((same(kind, "lrn"))) {
+                  this.as_image();
+                  [k, alpha, beta] = ["k", "alpha", "beta"].map((key) => real(record, key));
+                  this.append(new Lrn({ n: whole(record, "n"), k: k, alpha: alpha, beta: beta }));
+                } else {
+                  if ((same(kind, "softmax"))) {
+                    this.as_vector();
+                    this.append(new Softmax({}));
+                  } else {
+                    if ((contains(["regression", "svm"], kind))) {
+                      this.as_vector();
+                    } else {
+                      throw new Error(`${text(this.where)}: no layer of the original library`);
+                    }
+                  }
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+  append(layer, tensors = {}) {
+    let name, tensor;
+    this.layers.push(layer);
+    for ([name, tensor] of Object.entries(tensors)) {
+      this.tensors[`${text(len(this.layers))}.${text(name)}`] = tensor;
+    }
+  }
+  as_vector() {
+    if (!(this.flat)) {
+      this.append(new Flatten({}));
+    }
+    this.flat = true;
+    this.shape = [1, 1, prod(this.shape)];
+  }
+  as_image() {
+    if ((this.flat && (!same(this.shape.slice(0, 2), [1, 1])))) {
+      this.append(new Reshape({ shape: this.shape }));
+      this.flat = false;
+    }
+  }
+  fully_connected(record) {
+    let inputs, outputs, weight;
+    this.as_vector();
+    [inputs, outputs] = [(this.empty ? 0 : this.shape[2]), whole(record, "out_depth")];
+    weight = this.filters(record, outputs, [1, 1, inputs]).reshape(outputs, inputs);
+    if (this.empty) {
+      [weight, this.empty] = [zeros([outputs, 1]), false];
+    }
+    this.append(new Dense({ outputs: outputs }), { weight: weight, bias: this.biases(record, outputs) });
+    this.shape = [1, 1, outputs];
+  }
+  window(record) {
+    let pad, size, stride;
+    [size, pad] = [[whole(record, "sy"), whole(record, "sx")], whole(record, "pad", 0)];
+    stride = whole(record, "stride");
+    if ((same(stride, 0))) {
+      throw new Error(`${text(this.where)} has stride 0`);
+    }
+    return ({["kernel"]: size, ["stride"]: [stride, stride], ["padding"]: [pad, pad]});
+  }
+  convolution(record) {
+    let filters, weight, window;
+    if (this.swallowed(record, whole(record, "out_depth"))) {
+      return;
+    }
+    if (this.flat) {
+      this.append(new Reshape({ shape: this.shape }));
+      this.flat = false;
+    }
+    [filters, window] = [whole(record, "out_depth"), this.window(record)];
+    weight = this.filters(record, filters, [...window["kernel"], this.shape[2]]);
+    this.append(new Conv2d({ filters: filters, ...window }), { weight: weight, bias: this.biases(record, filters) });
+    this.after_window(window, filters);
+  }
+  pooling(record) {
+    let window;
+    if (this.swallowed(record, this.shape[2])) {
+      return;
+    }
+    if (this.flat) {
+      this.append(new Reshape({ shape: this.shape }));
+      this.flat = false;
+    }
+    window = this.window(record);
+    this.append(new MaxPool({ floor: -99999.0, ...window }));
+    this.after_window(window, this.shape[2]);
+  }
+  swallowed(record, channels) {
+    let columns, count, rows;
+    [rows, columns] = this.sides(this.window(record));
+    if (((rows > 0) && (columns > 0))) {
+      return false;
+    }
+    if (((rows * columns) < 0)) {
+      throw new Error(`${text(this.where)} has ${text(rows)} rows and ${text(columns)} columns, which the library cannot hold`);
+    }
+    this.as_vector();
+    count = Math.max(1, ((rows * columns) * channels));
+    this.append(new Dense({ outputs: count }), { weight: zeros([count, this.shape[2]]), bias: zeros(count) });
+    [this.shape, this.empty] = [[1, 1, count], (same((rows * columns), 0))];
+    return true;
+  }
+  sides(window) {
+    let sizes;
+    sizes = zip(this.shape.slice(0, 2), window["kernel"], window["stride"], window["padding"]);
+    return sizes.map(([n, k, s, p]) => (Math.floor(((n + (2 * p)) - k) / s) + 1));
+  }
+  after_window(window, channels) {
+    let columns, rows;
+    [rows, columns] = this.sides(window);
+    this.shape = [rows, columns, channels];
+  }
+  maxout(record) {
+    let group;
+    group = whole(record, "group_size");
+    this.append(new Maxout({ group: group }));
+    this.shape = [...this.shape.slice(0, 2), Math.floor(this.shape[2] / group)];
+  }
+  check_outputs(record) {
+    let given, now, said;
+    now = zip(["out_sy", "out_sx", "out_depth"], this.shape);
+    said = prod(now.map(([key, side]) => ((contains(record, key)) ? real(record, key) : side)));
+    given = (this.empty ? 0 : prod(this.shape));
+    if ((!same(said, given))) {
+      throw new Error(`${text(this.where)} declares ${text(said)} outputs, but has ${text(given)}`);
+    }
+  }
+  filters(record, count, shape) {
+    let found, have;
+    found = get(record, "filters");
+    if ((!((Array.isArray(found))) || (!same(len(found), count)))) {
+      have = ((Array.isArray(found)) ? len(found) : "no");
+      throw new Error(`${text(this.where)} has ${text(have)} filters for ${text(count)} outputs`);
+    }
+    if (((count * prod(shape)) > (1048576 * 4))) {
+      throw new Error(`${text(this.where)} has ${text((count * prod(shape)))} weights; at most ${text((1048576 * 4))}`);
+    }
+    return array(found.map((f) => this.vol(f, prod(shape)))).reshape(count, ...shape);
+  }
+  biases(record, count) {
+    return this.vol(get(record, "biases"), count);
+  }
+  vol(record, count) {
+    let have, missing, numbers, places, values;
+    numbers = ((isDict(record)) ? get(record, "w") : null);
+    if ((isDict(numbers))) {
+      places = range(len(numbers)).map((i) => text(i));
+      missing = places.filter((place) => (!contains(numbers, place))).map((place) => place);
+      if ((len(missing) > 0)) {
+        throw new Error(`${text(this.where)} lacks weight ${text(missing[0])}`);
+      }
+      numbers = places.map((place) => numbers[place]);
+    }
+    if ((!((Array.isArray(numbers))) || (!same(len(numbers), count)))) {
+      have = ((Array.isArray(numbers)) ? len(numbers) : "no");
+      throw new Error(`${text(this.where)} must have ${text(count)} weights, got ${text(have)}: the sizes do not agree`);
+    }
+    numbers = numbers.map((n) => ((n == null) ? 0.0 : n));
+    if (!(numbers.map((n) => is_number(n)).every(Boolean))) {
+      throw new Error(`${text(this.where)} holds a weight that is not a number`);
+    }
+    values = array(numbers, Number);
+    if (!(allFinite(values))) {
+      throw new Error(`${text(this.where)} holds a weight that is not finite`);
+    }
+    return values;
+  }
+}
+
 export const LAYERS = { "gaps": Gaps, "cells": SensorCells, "reshape": Reshape, "flatten": Flatten, "concat": Concat, "add": Add, "slice": Slice, "dense": Dense, "conv2d": Conv2d, "maxpool": MaxPool, "scale": Scale, "clip": Clip, "layer_norm": LayerNorm, "lrn": Lrn, "relu": Relu, "leaky_relu": LeakyRelu, "elu": Elu, "tanh": Tanh, "sigmoid": Sigmoid, "gelu": Gelu, "softmax": Softmax, "maxout": Maxout, "dropout": Dropout, "rnn": Rnn, "gru": Gru, "lstm": Lstm, "attention": Attention, "set_pool": SetPool, "dueling": Dueling };
 
 /** The layer that stands in a manifest. */
@@ -694,3 +994,6 @@ export const layerFromJson = (record) => {
   if (!(record.type in LAYERS)) throw new Error(`unknown layer type ${JSON.stringify(record.type)}`);
   return new LAYERS[record.type](record);
 };
+
+/** The network that ConvNetJS would build from this object, on `inputs` values, with one output per action. */
+export const networkFromConvNetJS = (record, inputs) => _fit(new _NetworkReader(record).read(), inputs, 1);

@@ -154,6 +154,13 @@ export const TASKS = {
     return encode(engine.array("f8", out, count));
   },
 
+  /** A policy file of the original game's weights, and its weights again where it has dense layers alone. */
+  convnetjs(engine, { weights, given }) {
+    const file = engine.policyFromConvNetJS(weights, given);
+    const isDense = engine.policy(file).network.layers.every(({ kind }) => ["dense", "relu", "tanh", "sigmoid"].includes(kind));
+    return { file: encode(file), again: isDense ? JSON.parse(engine.weightsForConvNetJS(file)) : null };
+  },
+
   layout: (engine) => engine.layout,
   memory: (engine) => engine.memory.buffer.byteLength,
 };

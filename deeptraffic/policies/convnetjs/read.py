@@ -23,7 +23,7 @@ from deeptraffic.policies.convnetjs.evaluate import Script, evaluate
 from deeptraffic.policies.convnetjs.parse import ConvNetJSError, parse
 from deeptraffic.policies.convnetjs.values import UNDEFINED, JSObject, Unknown
 from deeptraffic.policies.layer import MAX_VALUE, Layer, Tensors
-from deeptraffic.policies.network import Network
+from deeptraffic.policies.network import Network, all_finite
 from deeptraffic.policies.network_policy import ACTIONS, NetworkPolicy, input_size
 from deeptraffic.sim.rules import MAX_LANES_SIDE, MAX_OTHER_AGENTS, MAX_ROWS, Sensor
 
@@ -156,6 +156,8 @@ def network_from_json(record: Any, line: int = 1) -> Network:
 
 
 class _NetworkReader:
+    """Reader of ConvNetJS's JSON; plain enough for `deeptraffic/lab/javascript.py`, which translates it for a page."""
+
     def __init__(self, record: Any) -> None:
         layers = record.get("layers") if isinstance(record, dict) else None
         if not isinstance(layers, list) or not 2 <= len(layers) <= 200:
@@ -235,10 +237,7 @@ class _NetworkReader:
         inputs, outputs = 0 if self.empty else self.shape[2], whole(record, "out_depth")
         weight = self.filters(record, outputs, (1, 1, inputs)).reshape(outputs, inputs)
         if self.empty:
-            weight, self.empty = (
-                np.zeros((outputs, 1)),
-                False,
-            )  # of the one value that stands for none: the bias is left
+            weight, self.empty = np.zeros((outputs, 1)), False  # of the one value that stands for none: a bias is left
         self.append(v.Dense(outputs=outputs), weight=weight, bias=self.biases(record, outputs))
         self.shape = (1, 1, outputs)
 
@@ -326,25 +325,26 @@ class _NetworkReader:
         """
         numbers = record.get("w") if isinstance(record, dict) else None
         if isinstance(numbers, dict):
-            try:
-                numbers = [numbers[str(i)] for i in range(len(numbers))]
-            except KeyError as missing:
-                raise ValueError(f"{self.where} lacks weight {missing}") from None
+            places = [str(i) for i in range(len(numbers))]
+            missing = [place for place in places if place not in numbers]
+            if len(missing) > 0:
+                raise ValueError(f"{self.where} lacks weight {missing[0]}")
+            numbers = [numbers[place] for place in places]
         if not isinstance(numbers, list) or len(numbers) != count:
             have = len(numbers) if isinstance(numbers, list) else "no"
             raise ValueError(f"{self.where} must have {count} weights, got {have}: the sizes do not agree")
         numbers = [0.0 if n is None else n for n in numbers]
         if not all(is_number(n) for n in numbers):
             raise ValueError(f"{self.where} holds a weight that is not a number")
-        values = np.array(numbers, np.float64)
-        if not np.isfinite(values).all():
+        values = np.array(numbers, float)
+        if not all_finite(values):
             raise ValueError(f"{self.where} holds a weight that is not finite")
         return values
 
 
-def whole(record: dict[str, Any], key: str, default: int | None = None) -> int:
+def whole(record: dict[str, Any], key: str, otherwise: int | None = None) -> int:
     """Entry `key`, an integer in [0, MAX_VOL]."""
-    value: Any = record.get(key, default)
+    value: Any = record.get(key, otherwise)
     if not is_number(value) or not 0 <= value <= MAX_VOL or value != int(value):
         raise ValueError(f"{key} must be an integer in [0, {MAX_VOL}], got {value!r:.40}")
     return int(value)
