@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from agents.champions.registry import CHAMPIONS
-from deeptraffic.evaluation.protocol import KNOWN_SCORES, evaluate_official
+from deeptraffic.evaluation.protocol import KNOWN_SCORES, evaluate_official, evaluate_seeds
 from deeptraffic.lab import site
+from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.policies.file import read_policy
 from deeptraffic.render.theme import DARK, LIGHT
+from deeptraffic.sim.rules import RoadConfig
 
 
 @pytest.fixture(scope="module")
@@ -292,3 +294,45 @@ def test_it_opens_again_without_a_network(page: Any) -> None:
     page.reload()
     eventually(page, "#frame", r"[1-9]\d+")
     page.context.set_offline(False)
+
+
+def test_a_drive_by_hand_is_counted_down_scored_and_ranked_and_then_a_ghost(page: Any) -> None:
+    page.select_option("#pace", "fast")
+    page.select_option("#driver", "keys")
+    eventually(page, "#count", "^3$")
+    eventually(page, "#frame", "^0$")
+    page.wait_for_selector("#card:not([hidden])", timeout=60_000)
+    eventually(page, "#frame", "^2,000$")
+    card, score = page.inner_text("#card"), page.inner_text("#card-score")
+    native = evaluate_seeds(make_builtin("idle"), RoadConfig(), [1])
+    assert score == f"{native.run_scores[0]:.2f}"
+    assert re.search(r"Place \d of 9: .*\(51\.57\)", card) and f"{native.run_passed[0]} cars passed" in card
+    assert page.evaluate("() => document.activeElement.id") == "card-again"
+    page.click("#card-own")
+    assert page.is_hidden("#card") and page.input_value("#rival") == "own"
+    eventually(page, "#gap-side", f"^ahead of your drive, {float(score):.1f} mph$")
+    page.wait_for_selector("#card:not([hidden])", timeout=60_000)
+    eventually(page, "#card-title", "^You won by 0 ft$")
+    page.click("#card-watch")
+    eventually(page, "#driver option:checked", "champion-solo")
+    assert page.is_hidden("#gap") and page.is_hidden("#count")
+
+
+def test_two_networks_race_on_one_seed(page: Any) -> None:
+    page.select_option("#pace", "fast")
+    assert page.is_disabled('#rival option[value="champion"]')  # drives among ten copies
+    page.fill("#seed", "4")
+    page.select_option("#rival", "champion-ppo")
+    eventually(page, "#gap-side", "champion-ppo$")
+    page.wait_for_selector("#card:not([hidden])", timeout=60_000)
+    scores = {}
+    for name in ("champion-solo", "champion-ppo"):
+        policy = read_policy(site.champion_files()[f"champions/{name}.safetensors"]).policy()
+        scores[name] = evaluate_seeds(policy, RoadConfig(), [4]).run_scores[0]
+    assert page.inner_text("#card-score") == f"{scores['champion-solo']:.2f}"
+    assert f"champion-ppo: {scores['champion-ppo']:.2f} mph" in page.inner_text("#card-note")
+    won = scores["champion-solo"] > scores["champion-ppo"]
+    assert f"champion-solo {'won' if won else 'lost'} by" in page.inner_text("#card-title")
+    page.select_option("#driver", "champion")
+    page.wait_for_selector("#gap", state="hidden")
+    assert page.input_value("#rival") == ""

@@ -110,7 +110,7 @@ onmessage = async ({ data }) => {
       postMessage({ kind: "driving", id: data.id, manifest: run.policy?.manifest, shapes: run.policy?.shapes, empty: run.road.rules.get("empty") });
     }
   } catch (error) {
-    postMessage({ kind: "error", id: data.id, message: error.message });
+    postMessage({ kind: data.kind === "rival" ? "refused" : "error", id: data.id, message: error.message });
     if (!run.road) run.change({ action: 0 });
   }
   if (run.road && !SILENT.includes(data.kind)) report();

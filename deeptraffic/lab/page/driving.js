@@ -5,7 +5,10 @@ import { RoadView } from "./road.js";
 
 const MAX_FRAMES = 60; // played at once, after the page was hidden for a while
 
-/** "driver": another one was chosen; "theme": colours changed; and each message of the worker by its kind. */
+/**
+ * "driver": another one was chosen; "theme": colours changed; "restart": a run begins; "ended": it has reached its last
+ * frame; and each message of the worker by its kind.
+ */
 export const events = new EventTarget();
 const tell = (name, detail) => events.dispatchEvent(new CustomEvent(name, { detail }));
 
@@ -33,6 +36,7 @@ export const names = { idle: "idle", trained: "your network" };
 export let chosen = ""; // the driver's name
 export let paused = matchMedia("(prefers-reduced-motion: reduce)").matches;
 let [asked, waiting, due, last] = [0, false, 0, performance.now()];
+let [isHeld, hasEnded] = [false, false];
 
 for (const { name, otherAgents, algorithm } of FACTS.champions) {
   names[name] = name;
@@ -59,7 +63,7 @@ export async function drive(name, isNews = false) {
     send({ kind: "driver", id, name, file, action: 0 });
     [chosen, $("driver").value] = [name, name];
     $("pad").hidden = name !== "keys";
-    tell("driver");
+    tell("driver", { isNews });
     if (!isNews) complain("");
   } catch (error) {
     complain(error.message);
@@ -79,6 +83,8 @@ driving.onmessage = ({ data }) => {
   if (data.kind === "frame") {
     waiting = false;
     showFrame(data);
+    if (data.hasEnded && !hasEnded) tell("ended", data);
+    hasEnded = data.hasEnded;
   } else if (data.kind === "error") {
     complain(data.message);
     if (opened) forget(opened);
@@ -95,12 +101,22 @@ function advance(frames) {
 function tick(now) {
   due = Math.min(due + (now - last) * 0.06 * FACTS.paces[$("pace").value], MAX_FRAMES);
   last = now;
-  if (paused) due = 0;
+  if (paused || isHeld || hasEnded) due = 0;
   if (due >= 1 && !waiting && chosen) {
     advance(Math.floor(due));
     due -= Math.floor(due);
   }
   requestAnimationFrame(tick);
+}
+
+/** Let nothing move, or everything. */
+export function hold(wanted) {
+  isHeld = wanted;
+}
+
+export function restart(seed) {
+  send({ kind: "restart", seed });
+  tell("restart");
 }
 
 export function pause(wanted) {
@@ -115,7 +131,7 @@ $("step").addEventListener("click", () => { pause(true); advance(1); });
 $("overlay").addEventListener("change", () => send({ kind: "overlay", name: $("overlay").value }));
 $("restart").addEventListener("submit", (event) => {
   event.preventDefault();
-  send({ kind: "restart", seed: Number($("seed").value) });
+  restart(Number($("seed").value));
 });
 
 // --- keys and touch ---
