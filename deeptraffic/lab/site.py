@@ -24,7 +24,7 @@ from deeptraffic.render.dashboard import ACTION_NAMES
 from deeptraffic.render.keyboard import KEYS
 from deeptraffic.render.overlays import LEVELS, TOP_MARK
 from deeptraffic.render.road import TRAIL_FADE, TRAIL_FADE_POWER, TRAIL_HALF_WIDTH, TRAIL_TAPER
-from deeptraffic.render.sprites import PAD
+from deeptraffic.render.sprites import MAX_BYTES, MAX_SIDE, MIN_SIDE, PAD
 from deeptraffic.render.theme import (
     PATTERN_PERIOD,
     SHOULDER,
@@ -106,8 +106,12 @@ def facts(index: Index) -> dict[str, Any]:
             **{"carWidth": VEHICLE_WIDTH, "carLength": VEHICLE_LENGTH, "shoulder": SHOULDER, "period": PATTERN_PERIOD},
         },
         "trail": {
-            **{"colour": TRAIL_COLOURS["yellow"], "frames": TRAIL_FRAMES, "halfWidth": TRAIL_HALF_WIDTH},
+            **{"colours": TRAIL_COLOURS, "frames": TRAIL_FRAMES, "halfWidth": TRAIL_HALF_WIDTH},
             **{"taper": TRAIL_TAPER, "fade": TRAIL_FADE, "power": TRAIL_FADE_POWER},
+        },
+        "carImage": {
+            **{"types": ["image/png", "image/jpeg", "image/webp"], "maxBytes": MAX_BYTES},
+            **{"minSide": MIN_SIDE, "maxSide": MAX_SIDE},
         },
         "map": {"levels": LEVELS, "top": TOP_MARK},
         "speedFrames": SPEED_FRAMES,

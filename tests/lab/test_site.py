@@ -1,5 +1,8 @@
 """The lab's page: its files, its server, and what a visitor does with it in Chromium."""
 
+import base64
+import io
+import itertools
 import json
 import re
 import threading
@@ -9,7 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from agents.champions.registry import CHAMPIONS
 from deeptraffic.evaluation.protocol import KNOWN_SCORES, evaluate_official, evaluate_seeds
@@ -336,3 +341,86 @@ def test_two_networks_race_on_one_seed(page: Any) -> None:
     page.select_option("#driver", "champion")
     page.wait_for_selector("#gap", state="hidden")
     assert page.input_value("#rival") == ""
+
+
+def test_a_gif_has_exact_delays_and_shows_the_road(page: Any, tmp_path: Path) -> None:
+    page.click(".look summary")
+    with page.expect_download(timeout=60_000) as download:
+        page.click("#film-gif")
+    download.value.save_as(tmp_path / "film.gif")
+    eventually(page, "#film-status", r"^deeptraffic\.gif: \d\.\d MB\.$")
+    with Image.open(tmp_path / "film.gif") as film:
+        pictures = []
+        for k in range(film.n_frames):
+            film.seek(k)
+            assert film.info["duration"] == 50
+            pictures.append(np.asarray(film.convert("RGB")))
+    assert len(pictures) == 100 and all((a != b).any() for a, b in itertools.pairwise(pictures))
+    asphalt = (np.abs(np.array(pictures).astype(int) - LIGHT.asphalt).max(axis=3) <= 1).mean()
+    assert asphalt > 0.2
+
+
+def test_a_gif_of_few_colours_is_exact(page: Any, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    colours = np.unique(random.integers(0, 256, (250, 3), np.uint8) & 0xF8, axis=0)
+    pictures = colours[random.integers(0, len(colours), (4, 150, 130))]
+    pictures[2, 40:] = pictures[1, 40:]
+    pictures[3] = colours[0]  # long runs
+    bytes_of = [np.dstack([each, np.full(each.shape[:2], 255, np.uint8)]).tobytes() for each in pictures]
+    made = page.evaluate(
+        """async ([pictures, width, height]) => {
+          const { GifEncoder } = await import("./gif.js");
+          const encoder = new GifEncoder(width, height, 7);
+          for (const text of pictures) encoder.add(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)));
+          return [...encoder.finish()];
+        }""",
+        [[base64.b64encode(each).decode() for each in bytes_of], 130, 150],
+    )
+    (tmp_path / "made.gif").write_bytes(bytes(made))
+    with Image.open(tmp_path / "made.gif") as film:
+        assert film.n_frames == 4
+        for k, picture in enumerate(pictures):
+            film.seek(k)
+            assert film.info["duration"] == 70
+            np.testing.assert_array_equal(np.asarray(film.convert("RGB")), picture)
+
+
+def test_a_video_is_recorded(page: Any, tmp_path: Path) -> None:
+    page.click(".look summary")
+    with page.expect_download(timeout=60_000) as download:
+        page.click("#film-video")
+    download.value.save_as(tmp_path / "film.webm")
+    content = (tmp_path / "film.webm").read_bytes()
+    assert content[:4] == b"\x1aE\xdf\xa3" and b"webm" in content[:64] and len(content) > 50_000
+
+
+def test_trail_and_car_are_the_drivers_own(page: Any, tmp_path: Path) -> None:
+    page.click("#pause")
+    page.click(".look summary")
+    page.wait_for_timeout(200)
+    pictures = [canvas(page)]
+    page.select_option("#trail", "aqua")
+    pictures.append(canvas(page))
+    car = tmp_path / "car.png"
+    Image.new("RGBA", (268, 586), (20, 160, 80, 255)).save(car)
+    page.set_input_files("#car", car)
+    page.wait_for_function("() => !document.querySelector('#car-reset').disabled")
+    pictures.append(canvas(page))
+    page.click("#car-reset")
+    pictures.append(canvas(page))
+    assert len(set(pictures)) == 3 and pictures[3] == pictures[1]
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(pictures[2].partition(",")[2]))).convert("RGB"))
+    assert (shown == (20, 160, 80)).all(axis=2).sum() > 300
+    (tmp_path / "notes.png").write_text("no image")
+    Image.new("RGBA", (100, 200)).save(tmp_path / "clear.png")
+    Image.new("RGB", (4, 9)).save(tmp_path / "tiny.png")
+    (tmp_path / "car.svg").write_text("<svg/>")
+    for name, reason in {
+        "notes.png": "cannot be read as an image",
+        "clear.png": "hardly anything can be seen",
+        "tiny.png": "must have sides of 8 to 8192 pixels, not 4 x 9",
+        "car.svg": "is no PNG, JPEG or WebP image",
+    }.items():
+        page.set_input_files("#car", tmp_path / name)
+        eventually(page, "#message", reason)
+    assert canvas(page) == pictures[1]

@@ -93,7 +93,8 @@ driving.onmessage = ({ data }) => {
   }
 };
 
-function advance(frames) {
+/** Play frames; "frame" tells when. */
+export function advance(frames) {
   waiting = true;
   send({ kind: "advance", frames });
 }

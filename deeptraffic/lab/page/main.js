@@ -1,6 +1,7 @@
 // The page: three parts, each with a worker of its own, which drive, train and evaluate.
 import "./driving.js";
 import "./evaluation.js";
+import "./film.js";
 import "./game.js";
 import "./network.js";
 import "./submitting.js";

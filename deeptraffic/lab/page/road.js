@@ -8,11 +8,12 @@ const ATTENTION = "255 190 40";
 const SURFACE_WIDTH = ROAD.lanes * ROAD.lane + 2 * ROAD.shoulder;
 
 export class RoadView {
-  constructor(canvas) {
-    this.canvas = canvas;
-    this.context = canvas.getContext("2d", { alpha: false });
+  /** size: of a canvas that is not in the page [pixels] */
+  constructor(canvas, size = null) {
+    Object.assign(this, { canvas, size, car: null, trail: TRAIL.colours.yellow });
+    this.context = canvas.getContext("2d", { alpha: false, willReadFrequently: Boolean(size) });
     this.atlases = {};
-    new ResizeObserver(() => this.fit()).observe(canvas);
+    if (!size) new ResizeObserver(() => this.fit()).observe(canvas);
   }
 
   async setTheme(name) {
@@ -22,7 +23,7 @@ export class RoadView {
       await image.decode();
       this.atlases[name] = image;
     }
-    this.atlas = this.atlases[name];
+    [this.theme, this.atlas] = [name, this.atlases[name]];
     [this.verge, this.ghost] = ["--verge", "--positive"].map((each) => getComputedStyle(document.documentElement).getPropertyValue(each));
     this.fit();
   }
@@ -30,16 +31,48 @@ export class RoadView {
   /** Copy the atlas at the canvas's own scale, so that every picture is as crisp as the screen. */
   fit() {
     const { canvas, atlas } = this;
-    const ratio = Math.min(devicePixelRatio || 1, 3);
-    const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((side) => Math.max(1, Math.round(side * ratio)));
+    const ratio = this.size ? 1 : Math.min(devicePixelRatio || 1, 3);
+    const [width, height] = (this.size ?? [canvas.clientWidth, canvas.clientHeight]).map((side) => Math.max(1, Math.round(side * ratio)));
     Object.assign(canvas, { width, height });
     if (!atlas) return;
     this.scale = Math.min(height / VISIBLE, width / SURFACE_WIDTH);
     this.left = (width / this.scale - ROAD.lanes * ROAD.lane) / 2;
     this.top = ROAD.egoY - EGO_AT * height / this.scale;
     this.parts = Object.fromEntries(Object.keys(ATLAS.parts).map((name) => [name, this.scaled(name)]));
+    if (this.car) this.parts.ego = this.carOf(this.car);
     this.surface = this.wholeSurface(height);
+    this.redraw();
+  }
+
+  redraw() {
     if (this.shown) this.draw(this.shown);
+  }
+
+  /** Take an image as the ego car, its front up, or null for the drawn one. */
+  setCar(image) {
+    this.car = image;
+    this.fit();
+  }
+
+  /** The middle of an image in the shape of a car. */
+  carOf(image) {
+    const { scale } = this;
+    const part = new OffscreenCanvas(this.parts.ego.width, this.parts.ego.height);
+    const context = part.getContext("2d");
+    const [wide, long] = [ROAD.carWidth, ROAD.carLength];
+    const width = Math.min(image.width, image.height * wide / long);
+    const from = [(image.width - width) / 2, (image.height - width * long / wide) / 2, width, width * long / wide];
+    context.scale(scale, scale);
+    context.beginPath();
+    context.roundRect(ATLAS.pad, ATLAS.pad, wide, long, 4.6);
+    context.save();
+    [context.shadowColor, context.shadowBlur, context.fillStyle] = ["rgb(0 0 0 / 0.6)", 3 * scale, "rgb(0 0 0 / 0.3)"];
+    context.fill();
+    context.restore();
+    context.clip();
+    context.imageSmoothingQuality = "high";
+    context.drawImage(image, ...from, ATLAS.pad, ATLAS.pad, wide, long);
+    return part;
   }
 
   scaled(name) {
@@ -142,7 +175,7 @@ export class RoadView {
     const fade = context.createLinearGradient(0, points[0].y, 0, points.at(-1).y);
     for (const { y, age } of points.filter((_, k) => k % 5 === 0 || k === points.length - 1)) {
       const alpha = TRAIL.fade * Math.max(1 - age, 0) ** TRAIL.power;
-      fade.addColorStop(Math.min(Math.max((y - points[0].y) / length, 0), 1), `rgb(${TRAIL.colour.join(" ")} / ${alpha.toFixed(3)})`);
+      fade.addColorStop(Math.min(Math.max((y - points[0].y) / length, 0), 1), `rgb(${this.trail.join(" ")} / ${alpha.toFixed(3)})`);
     }
     const half = (age) => TRAIL.halfWidth * (1 - TRAIL.taper * age) * scale;
     context.beginPath();
