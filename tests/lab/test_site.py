@@ -267,7 +267,7 @@ def test_idle_scores_its_official_score(page: Any) -> None:
 
 
 def test_impossible_settings_and_files_are_refused(page: Any, tmp_path: Path) -> None:
-    page.click("summary")
+    page.click("#settings summary")
     page.fill("[name=learning_steps_burnin]", "15000")
     page.click("#run")
     message = page.evaluate("() => document.querySelector('[name=learning_steps_burnin]').validationMessage")
