@@ -24,6 +24,8 @@ from deeptraffic.policies.file import read_policy
 from deeptraffic.render.theme import DARK, LIGHT
 from deeptraffic.sim.rules import RoadConfig
 
+TOUR = ("input", "action", "reward", "exploration", "How good")
+
 
 @pytest.fixture(scope="module")
 def files() -> dict[str, bytes]:
@@ -424,3 +426,33 @@ def test_trail_and_car_are_the_drivers_own(page: Any, tmp_path: Path) -> None:
         page.set_input_files("#car", tmp_path / name)
         eventually(page, "#message", reason)
     assert canvas(page) == pictures[1]
+
+
+def test_the_tour_ends_with_a_car_that_passes_and_needs_no_mouse(page: Any) -> None:
+    assert page.get_attribute("#tour-start", "class") == "main"
+    page.focus("#tour-start")
+    page.keyboard.press("Enter")
+    titles = []
+    for step in range(1, 6):
+        eventually(page, "#tour-count", f"^{step} of 5$")
+        titles.append(page.inner_text("#tour-title"))
+        assert page.locator(".lit").count() == 1
+        if step > 3:
+            page.keyboard.press("Enter")
+            eventually(
+                page, "#tour-result", {4: "^Trained on 20,000 decisions", 5: r"^\d\d\.\d\d mph"}[step], seconds=120
+            )
+        if step == 1:
+            assert page.input_value("#overlay") == "input"
+        page.wait_for_function("() => document.activeElement.id === 'tour-next'")
+        if step < 5:
+            page.keyboard.press("Enter")
+    assert [re.search(word, title) is not None for word, title in zip(TOUR, titles, strict=True)] == [True] * 5
+    assert float(page.inner_text("#tour-result").partition(" ")[0]) > 65
+    page.keyboard.press("Escape")
+    assert page.is_hidden("#tour") and page.locator(".lit").count() == 0
+    assert page.evaluate("() => document.activeElement.id") == "tour-start"
+    assert page.input_value("#driver") == "trained"
+    page.reload()
+    eventually(page, "#frame", r"[1-9]")
+    assert not page.get_attribute("#tour-start", "class")

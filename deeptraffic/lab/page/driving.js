@@ -7,7 +7,7 @@ const MAX_FRAMES = 60; // played at once, after the page was hidden for a while
 
 /**
  * "driver": another one was chosen; "theme": colours changed; "restart": a run begins; "ended": it has reached its last
- * frame; and each message of the worker by its kind.
+ * frame; "trained" and "scored": that is done; and each message of the worker by its kind.
  */
 export const events = new EventTarget();
 const tell = (name, detail) => events.dispatchEvent(new CustomEvent(name, { detail }));

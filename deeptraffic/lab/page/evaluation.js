@@ -52,6 +52,7 @@ evaluating.onmessage = ({ data }) => {
     yours.push([scored, data.otherAgents, data.score]);
     showKnown();
     $("score-status").textContent += `. ${data.runs} runs in ${data.seconds.toFixed(1)} s.`;
+    events.dispatchEvent(new CustomEvent("scored", { detail: data }));
   } else {
     $("score-status").textContent = data.kind === "stopped" ? "Stopped." : `The evaluation failed: ${data.message}`;
   }

@@ -5,6 +5,7 @@ import "./film.js";
 import "./game.js";
 import "./network.js";
 import "./submitting.js";
+import "./tour.js";
 import "./training.js";
 
 if (navigator.serviceWorker) navigator.serviceWorker.register("offline.js").catch(() => {});

@@ -1,7 +1,7 @@
 // Training: the form of settings, progress as curves, and the network that comes out.
 import { drawCurve } from "./charts.js";
 import { $, mph, whole, worker } from "./dom.js";
-import { drive, files } from "./driving.js";
+import { drive, events, files } from "./driving.js";
 import { SettingsForm } from "./settings.js";
 
 const CHART_MS = 250;
@@ -56,6 +56,7 @@ training.onmessage = ({ data }) => {
     takeNetwork(data.file);
     showTraining(false);
     drawCurves(data.done);
+    events.dispatchEvent(new CustomEvent("trained", { detail: data }));
     const ended = data.done < data.total ? "Stopped after" : "Trained for";
     $("train-status").textContent = `${ended} ${whole(data.done)} decisions. Evaluate it below, save it, or train on.`;
   } else {
