@@ -4,6 +4,7 @@ The page's own files lie in `deeptraffic/lab/page`. Colours, sprites, sizes, lim
 champions are generated from the package, so that the page has them from where everything else has them.
 """
 
+import base64
 import hashlib
 import json
 import sys
@@ -14,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from agents.algorithms.deepqlearn.config import ACTIVATIONS
 from agents.champions.registry import CHAMPIONS, PERCEPTION
 from agents.champions.registry import FOLDER as CHAMPIONS_FOLDER
 from agents.config import build_config
@@ -68,8 +70,14 @@ def site_files() -> dict[str, bytes]:
     for name, theme in THEMES.items():
         files[f"atlas-{name}.png"], index = draw_atlas(theme)
     files["theme.css"] = theme_css().encode()
+    files["index.html"] = files["index.html"].replace(b"SANDBOX", sandbox_hash().encode())
     files["facts.js"] = f"export const FACTS = {json.dumps(facts(index))};\n".encode()
     return files | {"offline.js": offline_script(files)}
+
+
+def sandbox_hash() -> str:
+    """Return the one script within a page that its Content-Security-Policy allows: that of the sandbox, by its hash."""
+    return f"sha256-{base64.b64encode(hashlib.sha256((PAGE / 'sandbox.js').read_bytes()).digest()).decode()}"
 
 
 def champion_files() -> dict[str, Path]:
@@ -121,6 +129,8 @@ def facts(index: Index) -> dict[str, Any]:
         "actions": list(ACTION_NAMES.values()),
         "keys": {name: int(action) for name, action in KEYS.items()},
         "limits": limits(),
+        "activations": list(ACTIVATIONS),
+        "sandbox": sandbox_hash(),
         "firstPreset": FIRST_PRESET,
         "presetNames": {FIRST_PRESET: "our best for this page"},
         "official": {year: asdict(protocol) for year, protocol in OFFICIAL.items()},

@@ -5,6 +5,7 @@ import http.server
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from deeptraffic.lab import site
 from deeptraffic.lab.build import LinkerMissing, find_linker
 
 LAB = Path(__file__).resolve().parents[2] / "deeptraffic" / "lab"
@@ -121,3 +123,53 @@ def requires_linker() -> Callable[[], None]:
             (pytest.fail if os.environ.get("DEEPTRAFFIC_REQUIRE_SYSTEM") == "1" else pytest.skip)(str(error))
 
     return require
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def files() -> dict[str, bytes]:
+    return site.site_files()
+
+
+@pytest.fixture(scope="module")
+def url(files: dict[str, bytes]) -> Iterator[str]:
+    with site.SiteServer(0, lambda: files) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.url
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Callable[[Path], Any]]:
+    playwright_api = pytest.importorskip("playwright.sync_api")
+    started: list[Any] = []
+    with playwright_api.sync_playwright() as playwright:
+
+        def start(path: Path) -> Any:
+            if not started:
+                arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+                started.append(playwright.chromium.launch(executable_path=str(path), args=arguments))
+            return started[0]
+
+        yield start
+        for browser in started:
+            browser.close()
+
+
+@pytest.fixture
+def page(chromium: Any, requires_system: Callable[..., Path], url: str) -> Iterator[Any]:
+    """The opened page, when a car drives; at the end it may have met no error and asked no other host."""
+    expect = pytest.importorskip("playwright.sync_api").expect
+    browser = chromium(requires_system("chromium", "chromium"))
+    context = browser.new_context(viewport={"width": 1280, "height": 860}, accept_downloads=True)
+    tab, errors = context.new_page(), []
+    tab.on("console", lambda message: message.type in ("error", "warning") and errors.append(message.text))
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.on("request", lambda request: request.url.startswith((url, "blob:")) or errors.append(request.url))
+    tab.goto(url)
+    expect(tab.locator("#frame")).to_have_text(re.compile("[1-9]"), timeout=60_000)
+    yield tab
+    assert errors == [] and context.cookies() == []
+    context.close()

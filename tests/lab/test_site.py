@@ -5,10 +5,9 @@ import io
 import itertools
 import json
 import re
-import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +24,6 @@ from deeptraffic.render.theme import DARK, LIGHT
 from deeptraffic.sim.rules import RoadConfig
 
 TOUR = ("input", "action", "reward", "exploration", "How good")
-
-
-@pytest.fixture(scope="module")
-def files() -> dict[str, bytes]:
-    return site.site_files()
-
-
-@pytest.fixture(scope="module")
-def url(files: dict[str, bytes]) -> Iterator[str]:
-    with site.SiteServer(0, lambda: files) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.url
-        server.shutdown()
 
 
 # --- files and server -------------------------------------------------------------------------------------------------
@@ -130,39 +116,6 @@ def test_a_folder_of_something_else_is_left_alone(run: Callable[..., Any], tmp_p
 
 
 # --- what a visitor does ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Callable[[Path], Any]]:
-    playwright_api = pytest.importorskip("playwright.sync_api")
-    started: list[Any] = []
-    with playwright_api.sync_playwright() as playwright:
-
-        def start(path: Path) -> Any:
-            if not started:
-                arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-                started.append(playwright.chromium.launch(executable_path=str(path), args=arguments))
-            return started[0]
-
-        yield start
-        for browser in started:
-            browser.close()
-
-
-@pytest.fixture
-def page(chromium: Any, requires_system: Callable[..., Path], url: str) -> Iterator[Any]:
-    """The opened page, when a car drives; at the end it may have met no error and asked no other host."""
-    browser = chromium(requires_system("chromium", "chromium"))
-    context = browser.new_context(viewport={"width": 1280, "height": 860}, accept_downloads=True)
-    tab, errors = context.new_page(), []
-    tab.on("console", lambda message: message.type in ("error", "warning") and errors.append(message.text))
-    tab.on("pageerror", lambda error: errors.append(str(error)))
-    tab.on("request", lambda request: request.url.startswith((url, "blob:")) or errors.append(request.url))
-    tab.goto(url)
-    eventually(tab, "#frame", r"[1-9]")
-    yield tab
-    assert errors == [] and context.cookies() == []
-    context.close()
 
 
 def eventually(tab: Any, selector: str, pattern: str, seconds: float = 60) -> str:

@@ -170,16 +170,21 @@ function forget(name) {
   drive(FACTS.champions[0].name, true);
 }
 
+/** Let a policy file drive that is not one of the page's own. */
+export function driveFile(content, label) {
+  const name = `file ${Object.keys(files).length}`;
+  files[name] = content;
+  names[name] = label;
+  $("yours").append(new Option(label, name));
+  opened = name;
+  drive(name);
+}
+
 async function open(file) {
   if (!file) return;
   if (file.size > 64e6) return complain(`${file.name} is larger than 64 MB: this is no policy file.`);
-  if (file.name.endsWith(".js")) return complain("The page opens policy files; make one of an original's .js by: deeptraffic import FILE.js");
-  const name = `file ${Object.keys(files).length}`;
-  files[name] = new Uint8Array(await file.arrayBuffer());
-  names[name] = file.name;
-  $("yours").append(new Option(file.name, name));
-  opened = name;
-  drive(name);
+  if (file.name.endsWith(".safetensors")) return driveFile(new Uint8Array(await file.arrayBuffer()), file.name);
+  events.dispatchEvent(new CustomEvent("open", { detail: file })); // the original game's, or everything
 }
 
 $("file").addEventListener("change", ({ target }) => { open(target.files[0]); target.value = ""; });

@@ -33,14 +33,23 @@ export class SettingsForm {
     this.preset = form.querySelector("#preset");
     const order = Object.keys(presets).sort((a, b) => (b === FACTS.firstPreset) - (a === FACTS.firstPreset));
     this.preset.append(...order.map((name) => new Option(FACTS.presetNames[name] ?? name, name)), new Option("your own", ""));
-    this.preset.addEventListener("change", () => this.preset.value && this.show(presets[this.preset.value]));
+    this.events = new EventTarget(); // "change": a visitor has changed a setting
+    this.preset.addEventListener("change", () => {
+      if (this.preset.value) this.show(presets[this.preset.value]);
+      this.events.dispatchEvent(new Event("change"));
+    });
     form.querySelector("#add-layer").addEventListener("click", () => { this.addLayer(10, activations[0]); this.changed(); });
-    form.addEventListener("input", ({ target }) => target !== this.preset && this.changed());
+    form.addEventListener("input", ({ target }) => { if (target.name || target.closest("#layers")) this.changed(); });
     this.show(presets[this.preset.value]);
   }
 
   changed() {
     this.preset.value = "";
+    this.check();
+    this.events.dispatchEvent(new Event("change"));
+  }
+
+  check() {
     for (const [name, other] of BELOW) {
       const [input, limit] = [this.input(name), this.input(other)];
       const label = LABELS.learning[other].toLowerCase();
@@ -54,12 +63,15 @@ export class SettingsForm {
     return this.form.elements.namedItem(name);
   }
 
+  /** Show settings, and the preset that they are. */
   show(settings) {
     this.base = settings;
+    const isPreset = ([, preset]) => Object.keys(preset).every((name) => name === "seed" || JSON.stringify(preset[name]) === JSON.stringify(settings[name]));
+    this.preset.value = Object.entries(this.presets).find(isPreset)?.[0] ?? "";
     for (const input of this.form.querySelectorAll("input[name]")) {
       input.value = settings[input.name];
-      input.setCustomValidity("");
     }
+    this.check();
     this.form.querySelector("#layers").replaceChildren();
     settings.layers.forEach(([neurons, activation]) => this.addLayer(neurons, activation));
   }
@@ -84,7 +96,12 @@ export class SettingsForm {
   read() {
     const details = this.form.querySelector("details");
     if (!this.form.checkValidity()) details.open = true;
-    if (!this.form.reportValidity()) return null;
+    return this.form.reportValidity() ? this.values() : null;
+  }
+
+  /** The settings in the form, or null where one is impossible. */
+  values() {
+    if (!this.form.checkValidity()) return null;
     const values = [...this.form.querySelectorAll("input[name]")].map((input) => [input.name, Number(input.value)]);
     const layers = [...this.form.querySelectorAll("#layers li")].map((line) => [Number(line.children[0].value), line.children[1].value]);
     return { ...this.base, ...Object.fromEntries(values), layers };

@@ -34,8 +34,23 @@ async function train({ settings, decisions, label }) {
   postMessage({ kind: "done", done: learner.decisions, total, file: learner.policyFile(label) });
 }
 
+// What the page asks for besides; each answer has the number of its question.
+const ANSWERS = {
+  convert: ({ weights, given }) => engine.policyFromConvNetJS(JSON.parse(weights), given),
+  weights: ({ file }) => engine.weightsForConvNetJS(file),
+};
+
 onmessage = async ({ data }) => {
   if (data.kind === "stop") return stopping?.abort();
+  if (data.kind in ANSWERS) {
+    try {
+      engine ??= await loaded;
+      postMessage({ kind: "answer", id: data.id, value: ANSWERS[data.kind](data) });
+    } catch (error) {
+      postMessage({ kind: "answer", id: data.id, error: error.message });
+    }
+    return;
+  }
   try {
     await train(data);
   } catch (error) {

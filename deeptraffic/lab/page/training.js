@@ -1,13 +1,29 @@
 // Training: the form of settings, progress as curves, and the network that comes out.
 import { drawCurve } from "./charts.js";
-import { $, mph, whole, worker } from "./dom.js";
-import { drive, events, files } from "./driving.js";
+import { $, complain, mph, whole, worker } from "./dom.js";
+import { CodeBox } from "./coding.js";
+import { drive, driveFile, events, files } from "./driving.js";
 import { SettingsForm } from "./settings.js";
 
 const CHART_MS = 250;
 
 const training = worker("train.js");
-let [form, curve, drawn, inTraining] = [null, [], 0, false];
+const answers = new Map(); // who waits for an answer of the worker, by its number
+let [form, code, curve, drawn, inTraining] = [null, null, [], 0, false];
+
+/** Ask the worker for what it makes of a message. */
+function ask(message) {
+  return new Promise((resolve, reject) => {
+    const id = answers.size ? Math.max(...answers.keys()) + 1 : 0;
+    answers.set(id, { resolve, reject });
+    training.postMessage({ ...message, id });
+  });
+}
+
+/** Let the network of code drive. */
+async function driveWeights({ driving, weights }, label) {
+  driveFile(await ask({ kind: "convert", weights, given: { ...driving, label } }), label);
+}
 
 function showTraining(isOn) {
   inTraining = isOn;
@@ -43,7 +59,13 @@ function start(message) {
 training.onmessage = ({ data }) => {
   if (data.kind === "presets") {
     form = new SettingsForm($("settings"), data.presets, data.activations);
+    code = new CodeBox(form, (found, name) => driveWeights(found, name).catch((error) => complain(`${name}: ${error.message}`)));
     showTraining(false);
+  } else if (data.kind === "answer") {
+    const { resolve, reject } = answers.get(data.id);
+    answers.delete(data.id);
+    if (data.error) reject(new Error(data.error));
+    else resolve(data.value);
   } else if (data.kind === "progress") {
     curve.push(data);
     $("train-progress").value = data.done / data.total;
@@ -81,4 +103,13 @@ $("save").addEventListener("click", () => {
   link.download = "network.safetensors";
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+});
+
+// --- files ----------------------------------------------------------------------------------------------------------
+
+events.addEventListener("open", async ({ detail: file }) => {
+  if (!file.name.endsWith(".js")) return complain(`${file.name} is neither a policy file (.safetensors) nor a file of the original game (.js).`);
+  complain("");
+  $("code-details").open = true;
+  await code.open(await file.text(), file.name).catch((error) => complain(`${file.name}: ${error.message}`));
 });

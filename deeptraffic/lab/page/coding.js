@@ -1,0 +1,90 @@
+// The code box: the form's settings as the original page's code; each follows the other.
+import { $ } from "./dom.js";
+import { changeCode, codeOf, hasWeights, readCode, withoutWeights } from "./original.js";
+
+const PAUSE_MS = 350; // in typing, after which the code is run
+
+export class CodeBox {
+  /** `onWeights`: called with what a text with weights was read as, and its name. */
+  constructor(form, onWeights) {
+    Object.assign(this, { form, onWeights, box: $("code"), asked: 0 });
+    this.settings = form.values();
+    this.box.value = codeOf(this.settings);
+    form.events.addEventListener("change", () => this.followForm());
+    this.box.addEventListener("input", () => {
+      clearTimeout(this.timer);
+      const text = this.box.value;
+      if (hasWeights(text)) this.open(text, "pasted code");
+      else this.timer = setTimeout(() => this.followCode(), PAUSE_MS);
+    });
+    this.box.addEventListener("keydown", (event) => { // Tab indents; Escape, then Tab, leaves the box
+      if (event.key === "Escape") this.leaves = true;
+      else if (event.key === "Tab" && !event.shiftKey && !this.leaves) {
+        event.preventDefault();
+        this.box.setRangeText("    ", this.box.selectionStart, this.box.selectionEnd, "end");
+        this.box.dispatchEvent(new Event("input"));
+      } else this.leaves = false;
+    });
+    this.box.addEventListener("focus", () => { this.leaves = false; });
+  }
+
+  get text() {
+    return this.box.value;
+  }
+
+  say(text, isWrong = false) {
+    $("code-status").textContent = text;
+    $("code-status").classList.toggle("wrong", isWrong);
+    this.box.setAttribute("aria-invalid", isWrong);
+  }
+
+  /** Put the form's settings into the code: into its own lines, or where they are not enough into new code. */
+  async followForm() {
+    const wanted = this.form.values();
+    if (!wanted) return;
+    const [id, before] = [++this.asked, this.settings];
+    clearTimeout(this.timer);
+    this.settings = wanted;
+    this.box.value = before ? changeCode(this.text, before, wanted) : this.text;
+    const found = await readCode(this.text).catch(() => ({}));
+    if (id !== this.asked) return;
+    const isSame = found.learning && Object.entries(found.learning).every(([name, value]) => JSON.stringify(wanted[name]) === JSON.stringify(value));
+    if (!isSame) this.box.value = codeOf(wanted);
+    this.say("");
+  }
+
+  /** Put the code's settings into the form. */
+  async followCode() {
+    const id = ++this.asked;
+    try {
+      const { learning, cannotLearn } = await readCode(this.text);
+      if (id === this.asked) this.take(learning, cannotLearn);
+    } catch (error) {
+      if (id === this.asked) this.say(error.message, true);
+    }
+  }
+
+  take(learning, cannotLearn) {
+    if (!learning) return this.say(`This cannot be trained here: ${cannotLearn}`, true);
+    this.settings = { ...this.form.base, ...learning, seed: Number(this.form.input("seed").value) };
+    this.form.show(this.settings);
+    this.say(this.form.form.checkValidity() ? "" : "These settings do not fit together; see the form.", !this.form.form.checkValidity());
+  }
+
+  /** Take the settings of a file, or of a text that was pasted, and hand on its network. */
+  async open(text, name) {
+    const id = ++this.asked;
+    this.say("Reading…");
+    try {
+      const found = await readCode(text);
+      if (id !== this.asked) return;
+      this.box.value = withoutWeights(text);
+      this.take(found.learning, found.cannotLearn);
+      if (found.weights) this.onWeights(found, name);
+      else this.say("The code has no weights; run the training.");
+    } catch (error) {
+      if (id === this.asked) this.say(`${name}: ${error.message}`, true);
+      throw error;
+    }
+  }
+}

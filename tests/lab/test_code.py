@@ -1,0 +1,199 @@
+"""The original page's code text in the lab's page: the form follows it, it follows the form, and its networks drive."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agents.champions.registry import CHAMPIONS
+from agents.champions.registry import FOLDER as CHAMPIONS_FOLDER
+from agents.config import build_config
+from agents.registry import ALGORITHMS
+from deeptraffic.policies.convnetjs.read import read_convnetjs
+from deeptraffic.policies.file import read_policy
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+CASES: dict[str, float] = json.loads((GOLDEN / "submissions" / "scores.json").read_text("utf-8"))
+# The module of the page that reads code, and the file that its worker makes of it.
+READ = """async (text) => {
+  const { readCode } = await import("./original.js");
+  try { return { found: await readCode(text) }; } catch (error) { return { error: error.message }; }
+}"""
+
+
+@pytest.fixture(autouse=True)
+def shown(page: Any) -> None:
+    """Show code and settings."""
+    page.click("#code-details summary")
+    page.click("text=All settings")
+    page.wait_for_function("document.querySelector('#code').value !== ''")
+
+
+def eventually(tab: Any, selector: str, pattern: str) -> str:
+    from playwright.sync_api import expect
+
+    expect(tab.locator(selector)).to_have_text(re.compile(pattern), timeout=60_000)
+    return str(tab.inner_text(selector))
+
+
+def has_value(tab: Any, selector: str, pattern: str) -> None:
+    from playwright.sync_api import expect
+
+    expect(tab.locator(selector)).to_have_value(re.compile(pattern, re.DOTALL), timeout=30_000)
+
+
+def trained_settings(preset: str | None) -> dict[str, Any]:
+    config = build_config("deepqlearn", preset)
+    return {**vars(config.agent), **config.observation.sensor._asdict(), "total_timesteps": config.total_timesteps}
+
+
+@pytest.mark.parametrize("preset", [None, *ALGORITHMS["deepqlearn"].presets])
+def test_the_code_of_a_preset_says_its_settings(preset: str | None, page: Any) -> None:
+    page.select_option("#preset", preset or "mit-basic")
+    expected = trained_settings(preset)
+    page.wait_for_function(
+        f"/trainIterations = {expected['total_timesteps']};/.test(document.querySelector('#code').value)"
+    )
+    found = page.evaluate(READ, page.input_value("#code"))["found"]
+    assert found["cannotLearn"] == "" and found["weights"] == "" and found["driving"]["epsilon"] == 0
+    for name, value in expected.items():
+        if name in found["learning"]:
+            as_read = [tuple(each) for each in found["learning"][name]] if name == "layers" else found["learning"][name]
+            assert as_read == (list(value) if name == "layers" else value), name
+    assert found["learning"].keys() >= {"gamma", "l1_decay", "experience_size", "temporal_window", "other_agents"}
+
+
+def test_form_and_code_follow_each_other_and_the_rest_of_the_code_stays(page: Any) -> None:
+    page.fill(
+        "#code", page.input_value("#code").replace("lanesSide =", "// mine, by hand\nvar k = 2;\nlanesSide = k;//")
+    )
+    has_value(page, "[name=lanes_side]", "^2$")
+    has_value(page, "#preset", "^$")
+    page.fill("[name=gamma]", "0.93")
+    page.fill("[name=l2_decay]", "0.25")
+    page.fill("[name=temporal_window]", "1")
+    page.click("#add-layer")
+    has_value(
+        page, "#code", r"// mine, by hand.*temporal_window = 1;.*num_neurons: 10,.*l2_decay: 0\.25.*gamma = 0\.93;"
+    )
+    page.fill("[name=lanes_side]", "3")  # has a line of its own, which the code computes: it is replaced
+    has_value(page, "#code", r"lanesSide = 3;")
+    found = page.evaluate(READ, page.input_value("#code"))["found"]["learning"]
+    assert (found["lanes_side"], found["gamma"], found["l2_decay"]) == (3, 0.93, 0.25)
+    assert found["layers"][-1] == [10, "relu"]
+
+
+WRONG = {
+    "lanesSide = 1;\npatchesAhead = ;\n": "line 2: SyntaxError: Unexpected token ';'",
+    "lanesSide = 1;\n\nnothing.here = 2;": "line 3: ReferenceError: nothing is not defined",
+    "lanesSide = 1;": "there is no brain = new deepqlearn.Brain",
+    "while (true) {}": "the code runs longer than 10 s",
+}
+
+
+def test_what_is_wrong_with_code_is_said_with_its_line(page: Any) -> None:
+    before = page.input_value("[name=lanes_side]")
+    for code, reason in WRONG.items():
+        page.fill("#code", code)
+        eventually(page, "#code-status.wrong", re.escape(reason))
+    assert page.input_value("[name=lanes_side]") == before
+
+
+REFUSED = [
+    ("lanesSide = 1", "lanesSide = 70", "lanes_side must be an integer in"),
+    ("otherAgents = 0", "otherAgents = 'many'", 'other_agents must be an integer in [0, 10], got "many"'),
+    ("return action", "return 2", "learn(...) must answer with brain.forward(state)"),
+    ("brain.forward(state)", "brain.forward(state.slice())", "learn(...) must answer with brain.forward(state)"),
+    ("return action", "return nowhere", "learn(...) fails: nowhere is not defined"),
+    ("num_actions = 5", "num_actions = 4", "num_actions must be 5"),
+]
+
+
+def test_code_that_the_game_could_not_score_is_refused(page: Any) -> None:
+    text = (GOLDEN / "submissions" / "plain.js").read_text("utf-8")
+    for old, new, reason in REFUSED:
+        assert old in text
+        assert reason in page.evaluate(READ, text.replace(old, new))["error"], new
+
+
+def test_settings_that_the_learner_lacks_are_named_and_the_network_drives_still(page: Any) -> None:
+    text = (GOLDEN / "submissions" / "plain.js").read_text("utf-8")
+    found = page.evaluate(READ, text.replace("learning_rate:", "method: 'adadelta', learning_rate:"))["found"]
+    assert found["learning"] is None and "method must be sgd" in found["cannotLearn"]
+    assert found["weights"].startswith('{"layers":[')
+
+
+def test_code_reaches_nothing_of_the_page_or_the_network(page: Any) -> None:
+    """Whatever it tries, it fails before its answer; the page's own requests and errors are checked by the fixture."""
+    reached = """
+      var found = [self.origin];
+      try { importScripts("facts.js"); found.push("script"); } catch (error) { found.push(error.name); }
+      try { indexedDB.open("lab"); found.push("storage"); } catch (error) { found.push(error.name); }
+      try { new Function("return 1")(); found.push("eval"); } catch (error) { found.push(error.name); }
+      fetch("./facts.js").then(() => found.push("fetched"), () => found.push("refused")).then(() =>
+        postMessage([found.join(" ")]));
+      function conclude() {} throw_away = 1;
+    """
+    answer = page.evaluate(
+        """async ([code]) => {
+          const text = await (await fetch("sandbox.js")).text();
+          const { FACTS } = await import("./facts.js");
+          const frame = document.createElement("iframe");
+          frame.setAttribute("sandbox", "allow-scripts");
+          const policy = `default-src 'none'; script-src '${FACTS.sandbox}' blob:; worker-src blob:`;
+          frame.srcdoc = `<meta http-equiv="Content-Security-Policy" content="${policy}"><script>${text}</script>`;
+          return await new Promise((resolve) => {
+            addEventListener("message", ({ data }) => {
+              if (data.length === 0) frame.contentWindow.postMessage(code, "*"); else resolve(data[0]);
+            });
+            document.body.append(frame);
+          });
+        }""",
+        [reached],
+    )
+    origin, *others = answer.split()
+    assert origin == "null" and "refused" in others
+    assert not {"script", "storage", "eval", "fetched"} & {*others}
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def driving_file(page: Any, path: Path) -> bytes:
+    """Open a file; return its network as the page has made it a policy file."""
+    page.set_input_files("#file", path)
+    eventually(page, "#driver option:checked", f"^{re.escape(path.name)}$")
+    content = page.evaluate("""async () => {
+      const { files } = await import("./driving.js");
+      return [...files[document.querySelector("#driver").value]];
+    }""")
+    return bytes(content)
+
+
+def test_every_kind_of_file_drives_as_the_package_reads_it(page: Any, tmp_path: Path) -> None:
+    for name in CASES:
+        source = GOLDEN / "submissions" / name
+        path = tmp_path / "read.safetensors"
+        path.write_bytes(driving_file(page, source))
+        found, expected = read_policy(path), read_convnetjs(source.read_text("utf-8"), name)
+        assert found.manifest.observation.sensor == expected.sensor
+        assert found.manifest.observation.temporal_window == expected.temporal_window
+        assert (found.manifest.epsilon, found.manifest.other_agents) == (expected.epsilon, expected.other_agents)
+        assert found.network.layers == expected.network.layers
+        for tensor, values in expected.network.tensors.items():
+            assert np.array_equal(found.network.tensors[tensor], values)
+        assert "fromJSON" not in page.input_value("#code")
+        assert page.inner_text("#message") == ""
+
+
+def test_an_exported_network_opens_and_drives_alike(run: Any, page: Any, tmp_path: Path) -> None:
+    champion = CHAMPIONS_FOLDER / CHAMPIONS["champion-ppo"].file
+    assert run("export", champion, "--original", tmp_path / "exported.js", "--no-check").code == 0
+    path = tmp_path / "opened.safetensors"
+    path.write_bytes(driving_file(page, tmp_path / "exported.js"))
+    expected = read_convnetjs((tmp_path / "exported.js").read_text("utf-8"), "exported.js").network.tensors
+    found = read_policy(path).network.tensors
+    assert found.keys() == expected.keys() and all(np.array_equal(found[name], expected[name]) for name in expected)
