@@ -29,7 +29,7 @@ def shown(page: Any) -> None:
     """Show code and settings."""
     page.click("#code-details summary")
     page.click("text=All settings")
-    page.wait_for_function("document.querySelector('#code').value !== ''")
+    page.wait_for_function("() => document.querySelector('#code').value !== ''")
 
 
 def eventually(tab: Any, selector: str, pattern: str) -> str:
@@ -54,9 +54,7 @@ def trained_settings(preset: str | None) -> dict[str, Any]:
 def test_the_code_of_a_preset_says_its_settings(preset: str | None, page: Any) -> None:
     page.select_option("#preset", preset or "mit-basic")
     expected = trained_settings(preset)
-    page.wait_for_function(
-        f"/trainIterations = {expected['total_timesteps']};/.test(document.querySelector('#code').value)"
-    )
+    has_value(page, "#code", f"trainIterations = {expected['total_timesteps']};")
     found = page.evaluate(READ, page.input_value("#code"))["found"]
     assert found["cannotLearn"] == "" and found["weights"] == "" and found["driving"]["epsilon"] == 0
     for name, value in expected.items():
@@ -187,6 +185,13 @@ def test_every_kind_of_file_drives_as_the_package_reads_it(page: Any, tmp_path: 
             assert np.array_equal(found.network.tensors[tensor], values)
         assert "fromJSON" not in page.input_value("#code")
         assert page.inner_text("#message") == ""
+
+
+def test_a_pasted_file_drives_and_its_settings_are_in_the_form(page: Any) -> None:
+    page.fill("#code", (GOLDEN / "submissions" / "two_weight_blocks.js").read_text("utf-8"))
+    eventually(page, "#driver option:checked", "^pasted code$")
+    assert "fromJSON" not in page.input_value("#code") and "lanesSide = 1;" in page.input_value("#code")
+    assert (page.input_value("[name=patches_ahead]"), page.input_value("[name=patches_behind]")) == ("10", "0")
 
 
 def test_an_exported_network_opens_and_drives_alike(run: Any, page: Any, tmp_path: Path) -> None:

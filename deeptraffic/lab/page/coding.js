@@ -7,13 +7,14 @@ const PAUSE_MS = 350; // in typing, after which the code is run
 export class CodeBox {
   /** `onWeights`: called with what a text with weights was read as, and its name. */
   constructor(form, onWeights) {
-    Object.assign(this, { form, onWeights, box: $("code"), asked: 0 });
+    Object.assign(this, { form, onWeights, box: $("code"), asked: 0, events: new EventTarget() }); // "change": of the text
     this.settings = form.values();
     this.box.value = codeOf(this.settings);
     form.events.addEventListener("change", () => this.followForm());
     this.box.addEventListener("input", () => {
       clearTimeout(this.timer);
       const text = this.box.value;
+      this.events.dispatchEvent(new Event("change"));
       if (hasWeights(text)) this.open(text, "pasted code");
       else this.timer = setTimeout(() => this.followCode(), PAUSE_MS);
     });
@@ -30,6 +31,14 @@ export class CodeBox {
 
   get text() {
     return this.box.value;
+  }
+
+  /** Show code that says these settings. */
+  show(text, settings) {
+    this.asked += 1;
+    this.box.value = text;
+    this.settings = settings;
+    this.followCode();
   }
 
   say(text, isWrong = false) {
@@ -50,6 +59,7 @@ export class CodeBox {
     if (id !== this.asked) return;
     const isSame = found.learning && Object.entries(found.learning).every(([name, value]) => JSON.stringify(wanted[name]) === JSON.stringify(value));
     if (!isSame) this.box.value = codeOf(wanted);
+    this.events.dispatchEvent(new Event("change"));
     this.say("");
   }
 
@@ -79,6 +89,7 @@ export class CodeBox {
       const found = await readCode(text);
       if (id !== this.asked) return;
       this.box.value = withoutWeights(text);
+      this.events.dispatchEvent(new Event("change"));
       this.take(found.learning, found.cannotLearn);
       if (found.weights) this.onWeights(found, name);
       else this.say("The code has no weights; run the training.");

@@ -1,26 +1,65 @@
 // Worker that trains: one learner, which stops and goes on.
 import { Engine } from "./engine.js";
+import { keep, kept } from "./store.js";
 
 const REPORT_MS = 120;
 const NETWORK_MS = 600;
+const KEEP_MS = 2000;
 const loaded = Engine.load();
-let engine, learner, stopping;
+let engine, learner, stopping, total, label;
+let isKeeping = false;
 
-async function train({ settings, decisions, label }) {
-  engine ??= await loaded;
-  if (settings) {
-    learner?.release();
-    learner = undefined;
-    learner = engine.learner(settings);
+/** All that the training's future depends on, and its network. */
+const facts = () => ({ done: learner.decisions, total, settings: learner.settings, file: learner.policyFile(label) });
+const saved = () => ({ digest: engine.layout.digest, label, ...facts(), ...learner.save() });
+
+function replaceLearner(settings) {
+  learner?.release();
+  learner = undefined;
+  learner = engine.learner(settings);
+}
+
+/** Go on from what was saved. */
+function restore(record) {
+  if (record.digest !== engine.layout.digest) { // of another version of the page: the network is left
+    const { done, total: planned, settings, file } = record;
+    return { done, total: planned, settings, file, isOver: true };
   }
-  const total = learner.decisions + decisions;
-  let [reported, shown, before] = [performance.now(), 0, learner.decisions];
+  const next = engine.learner(record.settings);
+  try {
+    next.restore(record);
+  } catch (error) {
+    next.release();
+    throw error;
+  }
+  learner?.release();
+  [learner, total, label] = [next, record.total, record.label];
+  return facts();
+}
+
+async function keepLearner() {
+  if (isKeeping) return;
+  isKeeping = true;
+  await keep("learner", saved());
+  isKeeping = false;
+  postMessage({ kind: "kept" });
+}
+
+async function train({ settings, decisions, label: name }) {
+  engine ??= await loaded;
+  if (settings) replaceLearner(settings);
+  [total, label] = [learner.decisions + decisions, name];
+  let [reported, shown, before, keptAt] = [performance.now(), 0, learner.decisions, performance.now()];
   const tell = (done) => {
     const now = performance.now();
     if (now - reported < REPORT_MS && done < total) return;
     const perSecond = 1000 * (done - before) / Math.max(now - reported, 1);
     postMessage({ kind: "progress", done, total, perSecond, ...learner.metrics() });
     [reported, before] = [now, done];
+    if (now - keptAt >= KEEP_MS) {
+      keptAt = now;
+      keepLearner();
+    }
     if (now - shown < NETWORK_MS) return;
     shown = now;
     postMessage({ kind: "network", file: learner.policyFile(label) });
@@ -31,13 +70,17 @@ async function train({ settings, decisions, label }) {
   } catch (error) {
     if (error.name !== "AbortError") throw error;
   }
-  postMessage({ kind: "done", done: learner.decisions, total, file: learner.policyFile(label) });
+  postMessage({ kind: "done", ...facts() });
+  while (isKeeping) await new Promise((resolve) => setTimeout(resolve, 20));
+  await keepLearner();
 }
 
 // What the page asks for besides; each answer has the number of its question.
 const ANSWERS = {
   convert: ({ weights, given }) => engine.policyFromConvNetJS(JSON.parse(weights), given),
   weights: ({ file }) => engine.weightsForConvNetJS(file),
+  save: () => learner ? saved() : null,
+  restore: ({ saved: record }) => restore(record),
 };
 
 onmessage = async ({ data }) => {
@@ -57,4 +100,15 @@ onmessage = async ({ data }) => {
     postMessage({ kind: "error", message: error.message });
   }
 };
-loaded.then((ready) => postMessage({ kind: "presets", presets: ready.presets, activations: Object.keys(ready.layout.deepqlearn.activations) }));
+
+/** Start with what was kept, if there is anything. */
+async function begin() {
+  engine = await loaded;
+  const record = await kept("learner");
+  let restored = null;
+  try {
+    if (record) restored = restore(record);
+  } catch { /* it is damaged */ }
+  postMessage({ kind: "presets", presets: engine.presets, activations: Object.keys(engine.layout.deepqlearn.activations), restored });
+}
+begin();

@@ -1,15 +1,20 @@
 // Training: the form of settings, progress as curves, and the network that comes out.
 import { drawCurve } from "./charts.js";
-import { $, complain, mph, whole, worker } from "./dom.js";
+import { $, complain, download, mph, whole, worker } from "./dom.js";
 import { CodeBox } from "./coding.js";
 import { drive, driveFile, events, files } from "./driving.js";
+import { codeOf, withWeights } from "./original.js";
 import { SettingsForm } from "./settings.js";
+import { linkTo, readLink } from "./sharing.js";
+import { keep, kept, pack, unpack } from "./store.js";
 
 const CHART_MS = 250;
+const KEEP_MS = 300; // after the last change
 
 const training = worker("train.js");
 const answers = new Map(); // who waits for an answer of the worker, by its number
 let [form, code, curve, drawn, inTraining] = [null, null, [], 0, false];
+let trained = null; // of the network: { done, total, settings }
 
 /** Ask the worker for what it makes of a message. */
 function ask(message) {
@@ -29,15 +34,15 @@ function showTraining(isOn) {
   inTraining = isOn;
   $("run").disabled = isOn;
   $("stop").disabled = !isOn;
-  $("more").disabled = isOn || !files.trained;
+  $("more").disabled = isOn || !trained || trained.isOver;
   $("save").disabled = !files.trained;
 }
 
-function takeNetwork(file) {
+function takeNetwork(file, mayDrive = true) {
   files.trained = file;
   const option = $("driver").querySelector('option[value="trained"]');
   [option.disabled, option.textContent] = [false, "Your network"];
-  if ($("live").checked) drive("trained", true);
+  if (mayDrive && $("live").checked) drive("trained", true);
 }
 
 function drawCurves(total) {
@@ -56,11 +61,23 @@ function start(message) {
   training.postMessage({ kind: "train", label: "trained in the lab", ...message });
 }
 
+/** Show what was kept, then what a link brings. */
+async function begin(restored) {
+  const page = await kept("page");
+  if (page) showState(page);
+  if (restored) showRestored(restored);
+  else showTraining(false);
+  for (const each of [form, code]) each.events.addEventListener("change", keepState);
+  await openLinkOrComplain();
+}
+
 training.onmessage = ({ data }) => {
   if (data.kind === "presets") {
     form = new SettingsForm($("settings"), data.presets, data.activations);
     code = new CodeBox(form, (found, name) => driveWeights(found, name).catch((error) => complain(`${name}: ${error.message}`)));
-    showTraining(false);
+    begin(data.restored);
+  } else if (data.kind === "kept") {
+    keep("page", state());
   } else if (data.kind === "answer") {
     const { resolve, reject } = answers.get(data.id);
     answers.delete(data.id);
@@ -75,6 +92,7 @@ training.onmessage = ({ data }) => {
   } else if (data.kind === "network") {
     takeNetwork(data.file);
   } else if (data.kind === "done") {
+    trained = { ...trained, done: data.done, total: data.total };
     takeNetwork(data.file);
     showTraining(false);
     drawCurves(data.done);
@@ -92,24 +110,117 @@ $("settings").addEventListener("submit", (event) => {
   const settings = form?.read();
   if (!settings) return;
   curve = [];
+  trained = { done: 0, total: settings.total_timesteps, settings };
   start({ settings, decisions: settings.total_timesteps });
 });
 $("stop").addEventListener("click", () => training.postMessage({ kind: "stop" }));
-$("more").addEventListener("click", () => start({ decisions: Number(form.input("total_timesteps").value) }));
-$("live").addEventListener("change", () => { if ($("live").checked && files.trained) drive("trained"); });
-$("save").addEventListener("click", () => {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([files.trained], { type: "application/octet-stream" }));
-  link.download = "network.safetensors";
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+$("more").addEventListener("click", () => {
+  const left = trained.total - trained.done; // of a training that was stopped
+  start({ decisions: left > 0 ? left : Number(form.input("total_timesteps").value) });
 });
+$("live").addEventListener("change", () => { if ($("live").checked && files.trained) drive("trained"); });
 
-// --- files ----------------------------------------------------------------------------------------------------------
+// --- what outlives the page ------------------------------------------------------------------------------------------
+
+let keeping;
+
+/** What the page knows besides the worker's learner. */
+const state = () => ({ settings: form.values() ?? form.base, code: code.text, curve });
+const keepState = () => { clearTimeout(keeping); keeping = setTimeout(() => keep("page", state()), KEEP_MS); };
+
+/** Show what was kept, or saved with everything. */
+function showState({ settings, code: text, curve: points }) {
+  if (!fits(settings)) return;
+  form.show(settings);
+  code.show(text, settings);
+  curve = Array.isArray(points) ? points : [];
+}
+
+/** Whether a value has all settings of the form, with the right types; the form checks their limits. */
+const fits = (settings) => typeof settings === "object" && settings !== null && Array.isArray(settings.layers)
+  && settings.layers.every(([neurons, activation]) => Number.isInteger(neurons) && form.activations.includes(activation))
+  && Object.entries(form.presets["mit-basic"]).every(([name, value]) => typeof settings[name] === typeof value);
+
+function showRestored({ done, total, file, settings, isOver }) {
+  trained = { done, total, settings, isOver };
+  curve = curve.filter((each) => each.done <= done);
+  if (curve.length) drawCurves(Math.max(done, total));
+  $("train-progress").value = done / Math.max(total, 1);
+  takeNetwork(file, false);
+  showTraining(false);
+  $("train-status").textContent = `Kept: a network trained for ${whole(done)} decisions. Evaluate it below, save it, or `
+    + (isOver ? "train anew: its training was made by another version of the page." : "train on.");
+}
+
+// --- files and links ------------------------------------------------------------------------------------------------
+
+const OPENERS = {
+  js: async (file) => {
+    $("code-details").open = true;
+    await code.open(await file.text(), file.name);
+  },
+  lab: async (file) => {
+    const { page, learner } = unpack(new Uint8Array(await file.arrayBuffer()));
+    if (inTraining) throw new Error("stop the training first");
+    showState(page);
+    if (learner) showRestored(await ask({ kind: "restore", saved: learner }));
+    await keep("page", state());
+  },
+};
 
 events.addEventListener("open", async ({ detail: file }) => {
-  if (!file.name.endsWith(".js")) return complain(`${file.name} is neither a policy file (.safetensors) nor a file of the original game (.js).`);
   complain("");
-  $("code-details").open = true;
-  await code.open(await file.text(), file.name).catch((error) => complain(`${file.name}: ${error.message}`));
+  try {
+    const opener = OPENERS[file.name.split(".").at(-1)];
+    if (!opener) throw new Error("open a policy file (.safetensors), a file of the original game (.js) or a saved lab (.lab)");
+    await opener(file);
+  } catch (error) {
+    complain(`${file.name}: ${error.message}`);
+  }
 });
+
+/** Whether the trained network is one of the settings that the form shows. */
+function isOfTheseSettings() {
+  const wanted = form.values();
+  const shape = ["lanes_side", "patches_ahead", "patches_behind", "temporal_window", "other_agents", "layers"];
+  return Boolean(files.trained && trained && wanted) && shape.every((name) => JSON.stringify(trained.settings[name]) === JSON.stringify(wanted[name]));
+}
+
+$("save").addEventListener("click", () => download(files.trained, "network.safetensors"));
+$("save-code").addEventListener("click", async () => {
+  const hasNetwork = isOfTheseSettings();
+  const text = hasNetwork ? withWeights(code.text, await ask({ kind: "weights", file: files.trained })) : code.text;
+  download(new Blob([text], { type: "text/javascript" }), "deeptraffic.js");
+  $("share-status").textContent = hasNetwork ? "Saved the code with the network, as the original game does." : "Saved the code; no network is trained for these settings.";
+});
+$("save-all").addEventListener("click", async () => {
+  download(pack({ page: state(), learner: await ask({ kind: "save" }) }), "deeptraffic.lab");
+  $("share-status").textContent = "Saved settings, code, network and the state of the training; open the file here to go on.";
+});
+$("share").addEventListener("click", async () => {
+  const settings = form.read();
+  if (!settings) return;
+  const network = isOfTheseSettings() ? files.trained : null;
+  const { link, hasNetwork } = await linkTo(settings, network);
+  const what = hasNetwork ? "the settings and the network" : network ? "the settings; the network is too large for a link, so send its file" : "the settings";
+  try {
+    await navigator.clipboard.writeText(link);
+    $("share-status").textContent = `Copied a link with ${what}.`;
+  } catch {
+    const text = Object.assign(document.createElement("a"), { href: link, textContent: "this link" });
+    $("share-status").replaceChildren("Copy ", text, ` with ${what}.`);
+  }
+});
+
+async function openLink() {
+  const found = await readLink(location.hash);
+  if (!found) return;
+  history.replaceState(null, "", location.pathname + location.search);
+  if (!fits(found.settings)) throw new Error("the settings of this link are of another version of the page");
+  form.show(found.settings);
+  code.show(codeOf(found.settings), found.settings);
+  keepState();
+  if (found.network) driveFile(found.network, "network of the link");
+}
+const openLinkOrComplain = () => openLink().catch((error) => complain(error.message));
+addEventListener("hashchange", openLinkOrComplain);

@@ -196,6 +196,9 @@ def test_the_lab_submits_its_network_under_the_account(world: Any, serve: Callab
     page.wait_for_selector("text=Submit as Ada Lovelace")
     page.click("#submit-button")
     assert page.inner_text("#submit-status") == "Train a network first, or open one, and let it drive."
+    page.set_input_files("#file", Path(__file__).parents[2] / "golden" / "submissions" / "plain.js")
+    page.wait_for_function("() => document.querySelector('#driver').selectedOptions[0].text === 'plain.js'")
+    page.select_option("#driver", "champion-solo")
     page.fill("[name=total_timesteps]", "300")
     page.click("#run")
     page.wait_for_selector("text=Trained for 300 decisions")

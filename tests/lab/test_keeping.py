@@ -1,0 +1,151 @@
+"""What outlives the lab's page: training and settings in the browser, files of them, and links."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deeptraffic.evaluation.protocol import evaluate_official
+from deeptraffic.policies.convnetjs.read import read_convnetjs
+from deeptraffic.policies.file import read_policy
+
+KEPT = """async ([name, field]) => {
+  const { kept } = await import("./store.js");
+  return (await kept(name))?.[field] ?? null;
+}"""
+
+
+def eventually(tab: Any, selector: str, pattern: str) -> str:
+    from playwright.sync_api import expect
+
+    expect(tab.locator(selector)).to_have_text(re.compile(pattern), timeout=120_000)
+    return str(tab.inner_text(selector))
+
+
+def until(tab: Any, is_so: Callable[[], bool], seconds: float = 60) -> None:
+    for _ in range(int(10 * seconds)):
+        if is_so():
+            return
+        tab.wait_for_timeout(100)
+    raise AssertionError("it did not come about")
+
+
+def train(page: Any, decisions: int, preset: str = "mit-basic", seed: int = 3) -> None:
+    page.select_option("#preset", preset)
+    page.fill("[name=total_timesteps]", str(decisions))
+    page.fill("[name=seed]", str(seed))
+    page.click("#run")
+
+
+def saved(page: Any, button: str, path: Path) -> Path:
+    with page.expect_download() as download:
+        page.click(button)
+    download.value.save_as(path)
+    return path
+
+
+def weights_of(path: Path) -> list[np.ndarray]:
+    return list(read_policy(path).network.tensors.values())
+
+
+def test_a_training_that_a_reload_interrupts_ends_as_if_nothing_had_happened(page: Any, tmp_path: Path) -> None:
+    train(page, 100_000)
+    until(page, lambda: (page.evaluate(KEPT, ["learner", "done"]) or 0) > 0)
+    page.reload()
+    status = eventually(page, "#train-status", r"^Kept: a network trained for [\d,]+ decisions")
+    done = int(status.split("for ")[1].split(" ")[0].replace(",", ""))
+    assert 0 < done < 100_000 and page.is_visible("#speed-chart .curve")
+    assert page.input_value("[name=total_timesteps]") == "100000"
+    page.click("#more")
+    eventually(page, "#train-status", "^Trained for 100,000 decisions")
+    interrupted = saved(page, "#save", tmp_path / "interrupted.safetensors")
+    train(page, 100_000)
+    eventually(page, "#train-status", "^Trained for 100,000 decisions")
+    whole = saved(page, "#save", tmp_path / "whole.safetensors")
+    assert all(map(np.array_equal, weights_of(interrupted), weights_of(whole)))
+
+
+def test_settings_and_code_survive_a_reload(page: Any) -> None:
+    page.click("#code-details summary")
+    page.click("text=All settings")
+    until(page, lambda: page.input_value("#code") != "")
+    page.fill("#code", "// by hand\n" + page.input_value("#code"))
+    page.fill("[name=gamma]", "0.81")
+    until(page, lambda: "gamma = 0.81;" in (page.evaluate(KEPT, ["page", "code"]) or ""))
+    page.reload()
+    until(page, lambda: re.match(r"(?s)// by hand.*gamma = 0\.81;", page.input_value("#code")) is not None)
+    assert page.input_value("[name=gamma]") == "0.81"
+    assert page.evaluate("() => document.cookie") == ""
+
+
+def test_the_saved_code_is_scored_by_the_package_as_by_the_page(page: Any, tmp_path: Path) -> None:
+    train(page, 2000)
+    eventually(page, "#train-status", "^Trained for 2,000 decisions")
+    text = saved(page, "#save-code", tmp_path / "deeptraffic.js").read_text("utf-8")
+    policy = read_convnetjs(text, "page").policy()
+    page.click("#score")
+    status = eventually(page, "#score-status", "500 runs in")
+    assert f"score {evaluate_official(policy).score:.2f} mph" in status
+    page.fill("[name=seed]", "4")  # a network of these inputs and layers still
+    page.select_option("#preset", "mit-default")
+    text = saved(page, "#save-code", tmp_path / "other.js").read_text("utf-8")
+    assert "fromJSON" not in text and "temporal_window = 3" in text
+
+
+def test_a_saved_lab_goes_on_in_another_browser(page: Any, tmp_path: Path) -> None:
+    train(page, 3000)
+    eventually(page, "#train-status", "^Trained for 3,000 decisions")
+    everything = saved(page, "#save-all", tmp_path / "deeptraffic.lab")
+    page.click("#more")
+    eventually(page, "#train-status", "^Trained for 6,000 decisions")
+    expected = weights_of(saved(page, "#save", tmp_path / "here.safetensors"))
+    other = page.context.browser.new_context(accept_downloads=True)
+    tab = other.new_page()
+    tab.goto(page.url)
+    eventually(tab, "#frame", r"[1-9]")
+    tab.set_input_files("#file", everything)
+    eventually(tab, "#train-status", "^Kept: a network trained for 3,000 decisions")
+    assert tab.input_value("[name=seed]") == "3" and tab.input_value("#preset") == ""
+    tab.click("#more")
+    eventually(tab, "#train-status", "^Trained for 6,000 decisions")
+    found = weights_of(saved(tab, "#save", tmp_path / "there.safetensors"))
+    assert all(map(np.array_equal, found, expected))
+    content = everything.read_bytes()
+    for damaged in (content[: len(content) // 2], b"nothing"):
+        (tmp_path / "damaged.lab").write_bytes(damaged)
+        tab.set_input_files("#file", tmp_path / "damaged.lab")
+        eventually(tab, "#message", "damaged.lab: (the file breaks off|this is no file of the lab)")
+    tab.click("#more")  # nothing was lost
+    eventually(tab, "#train-status", "^Trained for 9,000 decisions")
+    other.close()
+
+
+@pytest.mark.parametrize(("preset", "fits"), [("mit-basic", True), ("lab", False)])
+def test_a_link_holds_the_settings_and_a_small_network(preset: str, fits: bool, page: Any, tmp_path: Path) -> None:
+    train(page, 600, preset)
+    eventually(page, "#train-status", "^Trained for 600 decisions")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.click("#share")
+    status = eventually(page, "#share-status", "^Copied a link with")
+    assert ("too large for a link, so send its file" in status) != fits
+    link = page.evaluate("() => navigator.clipboard.readText()")
+    assert len(link) <= 16_000
+    path = saved(page, "#save", tmp_path / "here.safetensors")
+    other = page.context.browser.new_context()
+    tab = other.new_page()
+    tab.goto(link)
+    until(tab, lambda: tab.input_value("[name=total_timesteps]") == "600")
+    assert tab.input_value("[name=seed]") == "3" and "#" not in tab.url
+    if fits:
+        eventually(tab, "#driver option:checked", "^network of the link$")
+        content = tab.evaluate("""async () => {
+          const { chosen, files } = await import("./driving.js");
+          return [...files[chosen]];
+        }""")
+        assert bytes(content) == path.read_bytes()
+    tab.goto(f"{page.url}#settings=broken")
+    eventually(tab, "#message", "^the link is damaged: a part of it is missing$")
+    other.close()
