@@ -15,7 +15,7 @@ export class CodeBox {
       clearTimeout(this.timer);
       const text = this.box.value;
       this.events.dispatchEvent(new Event("change"));
-      if (hasWeights(text)) this.open(text, "pasted code");
+      if (hasWeights(text)) this.open(text, "pasted code").catch(() => {}); // it is said in the status
       else this.timer = setTimeout(() => this.followCode(), PAUSE_MS);
     });
     this.box.addEventListener("keydown", (event) => { // Tab indents; Escape, then Tab, leaves the box

@@ -2,7 +2,8 @@
 import { FACTS } from "./facts.js";
 
 const MOST_CHARACTERS = 16 * 1024 * 1024;
-const MOST_MS = 10_000;
+const MOST_MS = 10_000; // of running code
+const MOST_START_MS = 60_000; // of the sandbox
 const NAMES = { // of the learner's settings in the code
   game: { lanesSide: "lanes_side", patchesAhead: "patches_ahead", patchesBehind: "patches_behind", trainIterations: "total_timesteps", otherAgents: "other_agents" },
   brain: ["temporal_window", "experience_size", "start_learn_threshold", "gamma", "learning_steps_total", "learning_steps_burnin", "epsilon_min"],
@@ -112,6 +113,7 @@ export const hasWeights = (text) => text.includes(".fromJSON(");
 
 /** Stands before the code, in the sandbox: the parts of the original page that a file uses. */
 function prepare() {
+  postMessage([]);
   const anything = new Proxy(function () {}, {
     get: (_, name) => name === Symbol.toPrimitive ? () => 0 : anything,
     set: () => true, apply: () => anything, construct: () => anything,
@@ -184,13 +186,18 @@ async function runInSandbox(script) {
   let listen, timer;
   try {
     return await new Promise((resolve, reject) => {
+      const within = (ms, sentence) => { clearTimeout(timer); timer = setTimeout(() => reject(new Error(sentence)), ms); };
+      const steps = [
+        () => frame.contentWindow.postMessage(script, "*"), // it is ready
+        () => within(MOST_MS, `the code runs longer than ${MOST_MS / 1000} s`), // the code starts
+      ];
       listen = ({ source, data }) => {
         if (source !== frame.contentWindow || !Array.isArray(data)) return;
-        if (data.length === 0) frame.contentWindow.postMessage(script, "*");
+        if (data.length === 0) steps.shift()?.();
         else resolve(data.map(String));
       };
       addEventListener("message", listen);
-      timer = setTimeout(() => reject(new Error(`the code runs longer than ${MOST_MS / 1000} s`)), MOST_MS);
+      within(MOST_START_MS, "the sandbox of the code does not start; try again");
       document.body.append(frame);
     });
   } finally {
