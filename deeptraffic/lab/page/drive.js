@@ -99,7 +99,7 @@ const HANDLERS = {
   weights({ id, layer, unit }) { postMessage({ kind: "weights", id, ...run.policy?.weightsOf(layer, unit) }); },
   keep() { postMessage({ kind: "kept", seed: run.seed, actions: run.actions.slice(), score: run.score }); },
 };
-const SILENT = ["press", "release", "weights", "keep", "watch", "limit"];
+const SILENT = ["press", "release", "weights", "keep", "watch"];
 
 onmessage = async ({ data }) => {
   engine ??= await loaded;

@@ -36,7 +36,8 @@ export const names = { idle: "idle", trained: "your network" };
 export let chosen = ""; // the driver's name
 export let paused = matchMedia("(prefers-reduced-motion: reduce)").matches;
 let [asked, waiting, due, last] = [0, false, 0, performance.now()];
-let [isHeld, hasEnded] = [false, false];
+const holding = new Set();
+let hasEnded = false;
 
 for (const { name, otherAgents, algorithm } of FACTS.champions) {
   names[name] = name;
@@ -102,7 +103,7 @@ export function advance(frames) {
 function tick(now) {
   due = Math.min(due + (now - last) * 0.06 * FACTS.paces[$("pace").value], MAX_FRAMES);
   last = now;
-  if (paused || isHeld || hasEnded) due = 0;
+  if (paused || holding.size || hasEnded) due = 0;
   if (due >= 1 && !waiting && chosen) {
     advance(Math.floor(due));
     due -= Math.floor(due);
@@ -110,9 +111,10 @@ function tick(now) {
   requestAnimationFrame(tick);
 }
 
-/** Let nothing move, or everything. */
-export function hold(wanted) {
-  isHeld = wanted;
+/** Let nothing move while somebody has a reason for that. */
+export function hold(reason, isOn) {
+  if (isOn) holding.add(reason);
+  else holding.delete(reason);
 }
 
 export function restart(seed) {

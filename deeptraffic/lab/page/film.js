@@ -73,7 +73,7 @@ async function makeGif(seconds, progress) {
   const encoder = worker("encode.js");
   await film.start();
   encoder.postMessage({ kind: "start", ...GIF });
-  hold(true);
+  hold("film", true);
   try {
     const count = Math.round(100 * seconds / GIF.delay);
     let [due, at] = [0, performance.now()];
@@ -92,7 +92,7 @@ async function makeGif(seconds, progress) {
       await pause(at - performance.now());
     }
   } finally {
-    hold(false);
+    hold("film", false);
   }
   encoder.postMessage({ kind: "finish" });
   const bytes = await new Promise((resolve, reject) => {

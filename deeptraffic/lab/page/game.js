@@ -11,12 +11,12 @@ let [counting, best, wasGame] = [0, 0, false];
 /** Count down from 3 and let the cars go. */
 function countDown() {
   clearTimeout(counting);
-  hold(true);
+  hold("countdown", true);
   $("card").hidden = true;
   const show = (number) => {
     $("count").textContent = number || "Go";
     $("count").hidden = false;
-    if (!number) hold(false);
+    if (!number) hold("countdown", false);
     counting = setTimeout(() => number ? show(number - 1) : $("count").hidden = true, COUNT_MS);
   };
   show(3);
@@ -25,7 +25,7 @@ function countDown() {
 function begin() {
   const isGame = isRace();
   clearTimeout(counting);
-  hold(false);
+  hold("countdown", false);
   $("count").hidden = $("card").hidden = true;
   if (isGame !== wasGame) send({ kind: "limit", frames: isGame ? FRAMES : Infinity });
   wasGame = isGame;
