@@ -100,9 +100,23 @@ def test_what_is_wrong_with_code_is_said_with_its_line(page: Any) -> None:
     assert page.input_value("[name=lanes_side]") == before
 
 
+def test_training_takes_the_code_that_was_just_typed(page: Any) -> None:
+    page.select_option("#preset", "mit-basic")
+    page.fill("[name=total_timesteps]", "300")
+    has_value(page, "#code", "trainIterations = 300;")
+    page.fill("#code", page.input_value("#code").replace("trainIterations = 300", "trainIterations = 100 + 50"))
+    page.click("#run")
+    eventually(page, "#train-status", "^Trained for 150 decisions")
+    page.fill("#code", "lanesSide = ;")
+    page.click("#run")
+    eventually(page, "#code-status.wrong", "Unexpected token")
+    assert page.inner_text("#train-status").startswith("Trained for 150 decisions")
+    assert page.evaluate("() => document.activeElement.id") == "code"
+
+
 REFUSED = [
-    ("lanesSide = 1", "lanesSide = 70", "lanes_side must be an integer in"),
-    ("otherAgents = 0", "otherAgents = 'many'", 'other_agents must be an integer in [0, 10], got "many"'),
+    ("lanesSide = 1", "lanesSide = 70", "lanesSide must be an integer in"),
+    ("otherAgents = 0", "otherAgents = 'many'", 'otherAgents must be an integer in [0, 10], got "many"'),
     ("return action", "return 2", "learn(...) must answer with brain.forward(state)"),
     ("brain.forward(state)", "brain.forward(state.slice())", "learn(...) must answer with brain.forward(state)"),
     ("return action", "return nowhere", "learn(...) fails: nowhere is not defined"),

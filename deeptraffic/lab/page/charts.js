@@ -42,7 +42,7 @@ export function drawCurve(holder, points, end, label) {
     svg.append(element("line", { x1: LEFT, x2: WIDTH, y1: along(y), y2: along(y), class: "grid" }));
     svg.append(element("text", { x: LEFT - 5, y: along(y) + 3.5, class: "end" }, short(y)));
   }
-  for (const x of ticks(0, end, 4)) svg.append(element("text", { x: Math.min(across(x), WIDTH - 12), y: HEIGHT - 4, class: "middle" }, short(x)));
+  for (const x of ticks(0, end, 4)) svg.append(element("text", { x: Math.min(across(x), WIDTH - 3 * short(x).length - 1), y: HEIGHT - 4, class: "middle" }, short(x)));
   svg.append(element("polyline", { points: shown.map(([x, y]) => `${across(x).toFixed(1)},${along(y).toFixed(1)}`).join(" "), class: "curve" }));
 }
 

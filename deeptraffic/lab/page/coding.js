@@ -15,8 +15,8 @@ export class CodeBox {
       clearTimeout(this.timer);
       const text = this.box.value;
       this.events.dispatchEvent(new Event("change"));
-      if (hasWeights(text)) this.open(text, "pasted code").catch(() => {}); // it is said in the status
-      else this.timer = setTimeout(() => this.followCode(), PAUSE_MS);
+      if (hasWeights(text)) this.reading = this.open(text, "pasted code").catch(() => {}); // it is said in the status
+      else this.reading = new Promise((resolve) => { this.timer = setTimeout(resolve, PAUSE_MS); }).then(() => this.followCode());
     });
     this.box.addEventListener("keydown", (event) => { // Tab indents; Escape, then Tab, leaves the box
       if (event.key === "Escape") this.leaves = true;
@@ -31,6 +31,12 @@ export class CodeBox {
 
   get text() {
     return this.box.value;
+  }
+
+  /** Wait until the form has what was typed; whether it could be read. */
+  async isRead() {
+    await this.reading;
+    return this.box.getAttribute("aria-invalid") !== "true";
   }
 
   /** Show code that says these settings. */
@@ -53,14 +59,14 @@ export class CodeBox {
     if (!wanted) return;
     const [id, before] = [++this.asked, this.settings];
     clearTimeout(this.timer);
-    this.settings = wanted;
+    [this.settings, this.reading] = [wanted, null];
+    this.say("");
     this.box.value = before ? changeCode(this.text, before, wanted) : this.text;
     const found = await readCode(this.text).catch(() => ({}));
     if (id !== this.asked) return;
     const isSame = found.learning && Object.entries(found.learning).every(([name, value]) => JSON.stringify(wanted[name]) === JSON.stringify(value));
     if (!isSame) this.box.value = codeOf(wanted);
     this.events.dispatchEvent(new Event("change"));
-    this.say("");
   }
 
   /** Put the code's settings into the form. */

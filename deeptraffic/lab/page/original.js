@@ -220,7 +220,7 @@ function number(name, value, limits = FACTS.limits[name]) {
 /** How the network of a file drives: what it sees, and its random actions. */
 function drivingOf({ game, brain, inputs }) {
   const named = Object.entries(NAMES.game).filter(([, name]) => name !== "total_timesteps");
-  const given = Object.fromEntries(named.map(([name, setting]) => [setting, number(setting, game[name] ?? (name === "otherAgents" ? 0 : null))]));
+  const given = Object.fromEntries(named.map(([name, setting]) => [setting, number(name, game[name] ?? (name === "otherAgents" ? 0 : null), FACTS.limits[setting])]));
   given.temporal_window = number("temporal_window", brain.temporal_window);
   if (brain.num_actions !== 5) throw new Error(`num_actions must be 5, got ${JSON.stringify(brain.num_actions)}`);
   const cells = (2 * given.lanes_side + 1) * (given.patches_ahead + given.patches_behind);
@@ -238,7 +238,7 @@ function drivingOf({ game, brain, inputs }) {
 /** The learner's settings of a file; an error where the learner has none like them. */
 function learningOf({ game, brain }, driving) {
   const { epsilon, random_actions: _, ...seen } = driving;
-  const settings = { ...seen, total_timesteps: number("total_timesteps", game.trainIterations) };
+  const settings = { ...seen, total_timesteps: number("trainIterations", game.trainIterations, FACTS.limits.total_timesteps) };
   for (const name of NAMES.brain.slice(1)) settings[name] = number(name, brain[name]);
   const trainer = { learning_rate: 0.01, momentum: 0.9, batch_size: 1, l2_decay: 0, l1_decay: 0, method: "sgd", ...brain.tdtrainer_options };
   if (trainer.method !== "sgd") throw new Error(`the trainer's method must be sgd, got ${JSON.stringify(trainer.method)}`);

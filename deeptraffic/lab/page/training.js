@@ -105,8 +105,12 @@ training.onmessage = ({ data }) => {
   }
 };
 
-$("settings").addEventListener("submit", (event) => {
+$("settings").addEventListener("submit", async (event) => {
   event.preventDefault();
+  if (code && !await code.isRead()) {
+    $("code-details").open = true;
+    return $("code").focus();
+  }
   const settings = form?.read();
   if (!settings) return;
   curve = [];
