@@ -12,7 +12,7 @@ import pickle
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
@@ -89,11 +89,19 @@ class CodeCache(NullCache):
             path.unlink(missing_ok=True)
 
     def _path(self, kind: str, sig: Any, codegen: Any) -> Path:
-        functions = [digest(each.dispatcher) for each in sig if isinstance(each, types.Dispatcher)]
-        names = re.sub(r"0x[0-9a-f]+", "", str(sig))  # a function as argument is printed with its address
-        parts = kind, names, functions, codegen.magic_tuple(), VERSIONS, machinery()
+        functions = [digest(each) for each in functions_among(sig)]
+        parts = kind, str(sig), functions, codegen.magic_tuple(), VERSIONS, machinery()
         signature = hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
         return self.folder / f"{self.name}-{digest(self.dispatcher)}-{signature}.nbc"
+
+
+def functions_among(kinds: Iterable[Any]) -> Iterator[Dispatcher]:
+    """Yield the functions that arguments of these types are or hold."""
+    for kind in kinds:
+        if isinstance(kind, types.Dispatcher):
+            yield kind.dispatcher
+        elif isinstance(kind, types.BaseTuple):
+            yield from functions_among(kind.types)
 
 
 @cache

@@ -9,6 +9,7 @@ whole tree of calls, for the function that Python calls: in half the time.
 """
 
 import hashlib
+import importlib
 import os
 import secrets
 import sys
@@ -103,6 +104,10 @@ def learner_compiled(function: Callable[..., Any]) -> Any:
 
 class FunctionType(types.Dispatcher):
     """Type of a compiled function as a value, of which a caller needs nothing: it finds the body by the type."""
+
+    def __init__(self, dispatcher: CPUDispatcher) -> None:
+        super().__init__(dispatcher)
+        self.name = f"{dispatcher.py_func.__module__}.{dispatcher.py_func.__qualname__}"  # Numba's holds an address
 
 
 register_default(FunctionType)(OpaqueModel)
@@ -272,6 +277,13 @@ class CompiledFunction(CPUDispatcher):
         self._compiler.dispatcher = self
         self.bodies: dict[tuple[types.Type, ...], CompileResult] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle a module's function by its name: Numba would make another one, and no type of it equals its own."""
+        module, name = self.py_func.__module__, self.py_func.__qualname__
+        if getattr(sys.modules.get(module), name, None) is self:
+            return named_function, (module, name)
+        return super().__reduce__()
+
     @property
     def _numba_type_(self) -> types.Type:
         return self._function_type
@@ -315,6 +327,11 @@ class CompiledFunction(CPUDispatcher):
     def _save(self, args: tuple[types.Type, ...], body: CompileResult) -> None:
         if isinstance(self._cache, CodeCache) and not any(each.has_dynamic_globals for each in body.library.tree()):
             self._cache.save("body", args, self.targetctx.codegen(), reduced(body))
+
+
+def named_function(module: str, name: str) -> CompiledFunction:
+    """Return a module's compiled function."""
+    return getattr(importlib.import_module(module), name)
 
 
 def reduced(body: CompileResult) -> tuple[Any, ...]:

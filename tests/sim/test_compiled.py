@@ -37,6 +37,27 @@ from package.sim.compiled import compiled
 def callee(x):
     return x * {factor}
 """
+CALLER_OF_AN_ARGUMENT = """
+from typing import Any, NamedTuple
+from package.other.callee import callee
+from package.sim.compiled import compiled
+
+class Step(NamedTuple):
+    function: Any
+    repeats: int
+
+@compiled
+def repeat(step, x):
+    for _ in range(step.repeats):
+        x = step.function(x)
+    return x
+
+class caller:
+    stats = repeat.stats
+
+    def __new__(cls, x):
+        return repeat(Step(callee, 2), x)
+"""
 CONSTANTS = "SUMMAND = {summand}\n"
 SOURCES = ("code_cache.py", "code_digest.py", "compiled.py")
 RUN = "from package.sim.caller import caller; print(caller({argument}), sum(caller.stats.cache_hits.values()))"
@@ -89,6 +110,15 @@ def test_compiled_code_is_kept_until_an_imported_file_in_another_folder_changes(
     (package / "package" / "other" / "constants.py").write_text(CONSTANTS.format(summand=2))
     assert run(package) == (32, 0, NOTICE)
     assert run(package) == (32, 1, "")
+
+
+def test_compiled_code_is_kept_until_a_function_in_a_tuple_of_its_arguments_changes(package: Path) -> None:
+    (package / "package" / "sim" / "caller.py").write_text(CALLER_OF_AN_ARGUMENT)
+    assert run(package) == (40, 0, NOTICE)
+    assert run(package) == (40, 1, "")
+    (package / "package" / "other" / "callee.py").write_text(CALLEE.format(factor=3))
+    assert run(package) == (90, 0, NOTICE)
+    assert run(package) == (90, 1, "")
 
 
 def test_compiled_code_is_kept_when_files_change_but_not_what_the_machine_code_is_made_of(package: Path) -> None:
