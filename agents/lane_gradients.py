@@ -17,10 +17,9 @@ from agents.compiled.lane_net import (
     forward_lanes,
     load_lanes,
     new_lane_tape,
-    outputs,
     prepare,
 )
-from agents.compiled.network import F32, TILE
+from agents.compiled.network import F32, TILE, outputs
 from agents.compiled.optimiser import adam_step, clip
 from agents.lane_network import MIRRORED, VALUE_SCALE, LanePolicy
 from deeptraffic.sim.compiled import learner_compiled
@@ -100,8 +99,7 @@ class GradientSteps:
 @learner_compiled
 def add_gradients(net: LaneNet, tape: LaneTape, batch: StateBatch, loss: Loss, mirrored: bool) -> tuple[float, float]:
     """Add the gradients of a part of a batch to the tape's; return the sums of both losses without their weights."""
-    found = outputs(net, tape)
-    deltas = tape.dense.deltas[-found.shape[0] :]
+    found, deltas = outputs(net.dense, tape.dense)
     of_advantage, of_value, last = 0.0, 0.0, found.shape[0] - 1
     for begin in range(0, len(batch.cells), TILE):
         count = min(TILE, len(batch.cells) - begin)

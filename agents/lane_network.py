@@ -69,7 +69,7 @@ class LaneNetwork:
 
     def __init__(self, sensor: Sensor, lane_units: int, hidden: list[int], activation: str) -> None:
         rows, sizes = sensor.patches_ahead + sensor.patches_behind, (*hidden, len(CANDIDATES) + 1)
-        self.net = new_lane_net(sensor.columns, rows, lane_units, sizes, activation)
+        self.net = new_lane_net(sensor.columns, rows, lane_units, [sizes], activation)
 
     @property
     def params(self) -> F32:

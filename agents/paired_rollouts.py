@@ -24,10 +24,9 @@ from agents.compiled.lane_net import (
     forward_lanes,
     load_lanes,
     new_lane_tape,
-    outputs,
     prepare,
 )
-from agents.compiled.network import F32, TILE
+from agents.compiled.network import F32, TILE, outputs
 from agents.lane_network import CANDIDATES, VALUE_SCALE, LaneNetwork
 from deeptraffic.envs.masks import action_masks
 from deeptraffic.sim.compiled import compiled
@@ -184,7 +183,7 @@ def decide(rules: NDArray[Any], players: Players, games: Games, agent: int, acti
         sense(rules[0], players.sensor, games[c], agent, players.cells)
         load_lanes(net, tape, c, players.cells, False)
     forward_lanes(net, tape, games.size)
-    found = outputs(net, tape)
+    found, _ = outputs(net.dense, tape.dense)
     for c in range(games.size):
         best = 0
         for k in range(1, CANDIDATES.size):

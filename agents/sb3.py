@@ -139,7 +139,7 @@ class SB3Algorithm(Algorithm):
     def learner(self, config: TrainConfig, init_policy: Policy | None, is_new: bool) -> Learner:
         """Return a learner for a run; see `Algorithm.learner`."""
         agent = config.agent
-        if self.compiled and isinstance(agent, CompiledConfig) and agent.is_compiled(config):
+        if self.compiled and isinstance(agent, CompiledConfig) and agent.backend == "compiled":
             return self.compiled(config)
         env = make_vec_env(config)
         return SB3Learner(config, self, env, self.model(config, env, init_policy, is_new))

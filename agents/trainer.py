@@ -27,6 +27,7 @@ from rich.console import Console
 from stable_baselines3.common.logger import Logger, configure
 
 from agents.algorithm import Learner
+from agents.compiled.config import CompiledConfig
 from agents.config import TrainConfig
 from agents.loader import load_policy
 from agents.progress import TrainingProgress
@@ -44,6 +45,7 @@ class TrainResult:
     """Result of a finished training.
 
     folder: of the run
+    backend: that trained, "compiled" or "torch"; "" of an algorithm that has no choice
     decisions: of training
     mean_mph, median_mph: of the run's network on tuning seeds; None if none was evaluated
     best_at: decisions after which that network was taken
@@ -51,6 +53,7 @@ class TrainResult:
     """
 
     folder: Path
+    backend: str
     decisions: int
     mean_mph: float | None
     median_mph: float | None
@@ -62,6 +65,7 @@ class TrainResult:
         """The result as JSON values."""
         return {
             "folder": str(self.folder),
+            "backend": self.backend,
             "decisions": self.decisions,
             "tuning_mean_mph": self.mean_mph,
             "tuning_median_mph": self.median_mph,
@@ -161,7 +165,8 @@ class Trainer:
         """Return the result so far."""
         notes = self._timed_notes()
         scores = (notes["best_mean"], notes["best_median"], notes["best_at"])
-        return TrainResult(self.run.path, notes["last"], *scores, notes["seconds"], notes["cpu_seconds"])
+        backend = self.config.agent.backend if isinstance(self.config.agent, CompiledConfig) else ""
+        return TrainResult(self.run.path, backend, notes["last"], *scores, notes["seconds"], notes["cpu_seconds"])
 
     # --- between two rounds -------------------------------------------------------------------------------------------
 

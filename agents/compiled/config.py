@@ -1,7 +1,7 @@
 """Choice between a compiled learner and torch."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
 
 from agents.algorithm import NetworkConfig
 from deeptraffic.settings import choice
@@ -16,22 +16,25 @@ BACKENDS = ("auto", "compiled", "torch")
 class CompiledConfig(NetworkConfig):
     """Hyperparameters of an algorithm that has a compiled learner.
 
-    backend: "compiled" trains beside the simulator, several times as fast, dense layers on lane gaps or on the sensor's
-        cells, on the CPU; "torch" everything; "auto": compiled where that can train the run
+    backend: "compiled" trains beside the simulator on the CPU, several times as fast, from lane gaps or the sensor's
+        cells; "torch" trains everything; "auto" becomes "compiled" where that can train the run, else "torch"
     """
 
-    backend: str = choice("torch", *BACKENDS)
+    backend: str = choice("auto", *BACKENDS)
 
     def check_run(self, run: "TrainConfig") -> None:
-        """Raise ValueError if the compiled learner is demanded and cannot train this run."""
+        """Choose the backend; raise ValueError if the compiled learner is demanded and cannot train this run."""
         super().check_run(run)
         obstacle = self.obstacle(run)
         if self.backend == "compiled" and obstacle:
             raise ValueError(f"backend='compiled' cannot train {obstacle}; set backend=auto")
+        if self.backend == "auto":
+            object.__setattr__(run, "agent", replace(self, backend="torch" if obstacle else "compiled"))
 
-    def is_compiled(self, run: "TrainConfig") -> bool:
-        """Return whether the compiled learner trains this run."""
-        return self.backend != "torch" and not self.obstacle(run)
+    def for_later_stage(self, decisions: int) -> Self:
+        """Let a stage that is initialised from another be trained by torch, if the compiled learner cannot."""
+        later = super().for_later_stage(decisions)
+        return replace(later, backend="auto") if self.backend == "compiled" else later
 
     def obstacle(self, run: "TrainConfig") -> str:
         """Return what of this run the compiled learner cannot train; "" if it can."""
@@ -40,8 +43,6 @@ class CompiledConfig(NetworkConfig):
             return f"on this observation (kind={seen.kind!r}, temporal_window or a weakened sensor)"
         if run.encoder.is_used:
             return f"behind an encoder ({run.encoder.name!r})"
-        if self.lane_units:
-            return f"lane_units={self.lane_units}"
         if run.init:
             return f"from init={run.init!r}"
         return f"on device={run.device!r}" if run.device != "cpu" else ""

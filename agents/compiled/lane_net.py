@@ -7,33 +7,32 @@ leave out units that are 0 in all samples. A sample's outputs do not depend on t
 `agents.lane_network` gives the reasons for the layers: of each lane's cells the speeds and which ones are free, a dense
 layer with relu that is the same for all lanes, then dense layers.
 
-    >>> for s in range(count):
-    >>>     load_lanes(net, tape, s, cells[s], False)       # cells (count, D), count at most TILE
-    >>> forward_lanes(net, tape, count)
-    >>> outputs(net, tape)[:, :count]                       # (O, count)
+    >>> prepare(net)
+    >>> predict_lanes(net, tape, cells, np.arange(count))[0][:, :count]      # cells (B, D) -> (O, count)
 
 Letters in shapes: S = TILE samples, W columns of the sensor, H rows, D = H W cells, U units of the shared layer, P
 parameters, O outputs.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from agents.compiled.network import (
     F32,
-    OUTPUTS,
     TILE,
-    TO,
     WEIGHTS,
     CompiledNet,
     Tape,
     backward,
     forward,
     new_network,
+    new_tape,
+    outputs,
 )
 from agents.lane_layers import SPEED_GAIN
-from deeptraffic.sim.compiled import learner_compiled
+from deeptraffic.sim.compiled import compiled, learner_compiled
 from deeptraffic.sim.state import I64
 
 FREE, EMPTY = 1, 0  # what most cells of a lane are: free road, or no road
@@ -80,13 +79,19 @@ class LaneTape(NamedTuple):
     fours: F32
 
 
-def new_lane_net(columns: int, rows: int, units: int, sizes: tuple[int, ...], activation: str) -> LaneNet:
-    """Return a network of zeros with these numbers of hidden units and outputs behind the shared layer."""
-    dense = new_network((columns * units, *sizes), activation, layer_norm=False)
+def new_lane_net(
+    columns: int,
+    rows: int,
+    units: int,
+    branches: Sequence[tuple[int, ...]],
+    activation: str,
+    layer_norm: bool = False,
+) -> LaneNet:
+    """Return a network of zeros; branches: as for `new_network`, without the inputs, the shared layer's units."""
+    dense = new_network([(columns * units, *sizes) for sizes in branches], activation, layer_norm)
     shared = (2 * rows + 1) * units
     dense.layers[:, WEIGHTS] += shared
-    params = np.zeros(shared + dense.params.size, np.float32)
-    net = CompiledNet(dense.layers, params)
+    net = dense._replace(params=np.zeros(shared + dense.params.size, np.float32))
     return LaneNet(columns, rows, units, net, np.zeros(units, np.float32), np.zeros((2 * rows, units), np.float32))
 
 
@@ -97,28 +102,30 @@ def shared_params(net: LaneNet) -> tuple[F32, F32]:
     return params[:count].reshape(2 * net.rows, net.units), params[count : count + net.units]
 
 
+@compiled
 def prepare(net: LaneNet) -> None:
     """Compute what is derived from the parameters; to be called after they have changed."""
-    weights, bias = shared_params(net)
-    net.road[:] = bias + weights.sum(0)
-    count, by_part = max(net.rows - 3, 0), weights.reshape(2, net.rows, net.units)
-    fours = sum(by_part[:, k : k + count] for k in range(4))
-    net.fours.reshape(by_part.shape)[:, :count] = fours
+    rows, units = net.rows, net.units
+    shared = 2 * rows * units
+    weights, bias = net.dense.params[:shared].reshape(2 * rows, units), net.dense.params[shared : shared + units]
+    road, fours = net.road, net.fours
+    road[:] = ZERO
+    for row in range(2 * rows):
+        for u in range(units):
+            road[u] += weights[row, u]
+    for u in range(units):
+        road[u] += bias[u]
+    for first in (0, rows):
+        for row in range(first, first + rows - 3):
+            for u in range(units):
+                fours[row, u] = weights[row, u] + weights[row + 1, u] + weights[row + 2, u] + weights[row + 3, u]
 
 
 @learner_compiled
 def new_lane_tape(net: LaneNet, learns: bool) -> LaneTape:
     """Return a tape; learns: whether gradients will be computed on it."""
-    last, layers = net.dense.layers[-1], net.dense.layers.shape[0]
-    size, kept = last[TO] + last[OUTPUTS], TILE if learns else 0
-    dense = Tape(
-        np.zeros((size, TILE), np.float32),
-        np.zeros((size, kept), np.float32),
-        np.zeros((layers, TILE), np.float32),
-        np.zeros(net.dense.params.size if learns else 0, np.float32),
-    )
     return LaneTape(
-        dense,
+        new_tape(net.dense, learns),
         np.zeros((TILE, net.columns * net.units), np.float32),
         np.zeros((TILE, net.columns), np.int64),
         np.zeros((TILE, net.columns), np.int64),
@@ -147,9 +154,12 @@ def forward_lanes(net: LaneNet, tape: LaneTape, samples: int) -> None:
 
 
 @learner_compiled
-def outputs(net: LaneNet, tape: LaneTape) -> F32:
-    """Return the outputs (O, S)."""
-    return tape.dense.values[net.dense.layers[-1, TO] :]
+def predict_lanes(net: LaneNet, tape: LaneTape, x: F32, rows: I64) -> tuple[F32, F32]:
+    """Return views of the outputs (O, S) of samples, rows of x (M, D), and of their derivatives, see `outputs`."""
+    for s in range(rows.size):
+        load_lanes(net, tape, s, x[rows[s]], False)
+    forward_lanes(net, tape, rows.size)
+    return outputs(net.dense, tape.dense)
 
 
 @learner_compiled
@@ -225,14 +235,11 @@ def share_lanes(net: LaneNet, tape: LaneTape, s: int) -> None:
 @learner_compiled
 def evaluate_cells(net: LaneNet, cells: F32, results: F32) -> None:
     """Write the network's outputs for cells (B, D) to results (B, O)."""
-    tape = new_lane_tape(net, False)
+    tape, everything = new_lane_tape(net, False), np.arange(cells.shape[0])
     for begin in range(0, cells.shape[0], TILE):
-        count = min(TILE, cells.shape[0] - begin)
-        for s in range(count):
-            load_lanes(net, tape, s, cells[begin + s], False)
-        forward_lanes(net, tape, count)
-        found = outputs(net, tape)
-        for s in range(count):
+        rows = everything[begin : begin + TILE]
+        found, _ = predict_lanes(net, tape, cells, rows)
+        for s in range(rows.size):
             for o in range(results.shape[1]):
                 results[begin + s, o] = found[o, s]
 
@@ -287,14 +294,21 @@ def share_lanes_backward(net: LaneNet, tape: LaneTape, s: int) -> None:
             j += step
 
 
+@compiled
 def finish_gradient(net: LaneNet, tape: LaneTape) -> F32:
     """Return the tape's gradient (P,), with those of sums of weights passed on to the weights."""
-    gradient, count = tape.dense.gradient, 2 * net.rows * net.units
-    weights = gradient[:count].reshape(2, net.rows, net.units)
-    weights += tape.road
-    gradient[count : count + net.units] += tape.road
-    last = max(net.rows - 3, 0)
+    rows, units = net.rows, net.units
+    whole, shared = tape.dense.gradient, 2 * rows * units
+    weights, bias, fours = whole[:shared].reshape(2 * rows, units), whole[shared : shared + units], tape.fours
+    for row in range(2 * rows):
+        for u in range(units):
+            weights[row, u] += tape.road[u]
+    for u in range(units):
+        bias[u] += tape.road[u]
     for k in range(4):
-        weights[:, k : k + last] += tape.fours.reshape(weights.shape)[:, :last]
-    tape.road[:], tape.fours[:] = 0.0, 0.0
-    return gradient
+        for first in (0, rows):
+            for row in range(first, first + rows - 3):
+                for u in range(units):
+                    weights[row + k, u] += fours[row, u]
+    tape.road[:], fours[:] = ZERO, ZERO
+    return whole

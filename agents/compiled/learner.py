@@ -1,7 +1,7 @@
 """Base class of compiled learners: rounds of a rollout and an update, as `agents.algorithm.Learner`."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from agents.algorithm import NetworkConfig, Notes
 from agents.compiled.envs import Envs
-from agents.compiled.rollout import Rollout
+from agents.compiled.model import model_weights, new_model
+from agents.compiled.rollout import new_rollout
 from agents.config import TrainConfig
 from agents.export import TrainedPolicy, Weights, weights_content
 from deeptraffic.envs.reward import mean_speed_mph
@@ -17,20 +18,24 @@ from deeptraffic.policies.base import Policy
 
 
 class CompiledLearner(ABC):
-    """Trains dense networks in compiled code.
+    """Trains a network in compiled code; a subclass draws its first weights.
 
-    A subclass makes its networks and the arrays of `arrays` in `__init__`, before any round.
+    Args:
+        config: of the run
+        n_steps: decisions of each env in a round
+        outputs: of each branch of the network, of which the first acts
+        layer_norm: whether hidden layers are normalised
 
-    config: of the run; envs: its environments
-    rollout: of the last round
+    envs: environments of the run; rollout: of the last round; order: of its samples in the last pass
     """
 
-    rollout: Rollout
-
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, n_steps: int, outputs: Sequence[int], layer_norm: bool = False) -> None:
         assert isinstance(config.agent, NetworkConfig)
-        self.config, self.network_config = config, config.agent
+        self.config, self.network_config, self.branches = config, config.agent, len(outputs)
         self.envs = Envs(config)
+        self.model = new_model(config, self.envs.state.obs.shape[1], outputs, layer_norm)
+        self.rollout = new_rollout(self.envs, n_steps)
+        self.order = np.arange(self.rollout.actions.size)
         self.counts = np.zeros(2, np.int64)  # decisions, updates
         self.speeds = np.zeros(2)  # sum of mph and number of decisions since the last metrics
 
@@ -49,6 +54,7 @@ class CompiledLearner(ABC):
         if self.decisions < total_timesteps:
             between_rounds()
         while self.decisions < total_timesteps:
+            self.model.functions.prepare(self.model.net)
             reported = self.round(1.0 - self.decisions / self.config.total_timesteps)
             self.counts += self.rollout.actions.size, 1
             self.speeds += float(mean_speed_mph(self.rollout.mit).sum()), self.rollout.mit.size
@@ -66,13 +72,9 @@ class CompiledLearner(ABC):
     def round(self, remaining: float) -> dict[str, float]:
         """Play a rollout, learn from it and return losses by name; remaining: fraction of training."""
 
-    @abstractmethod
     def weights(self) -> Weights:
         """Return the acting network's weights, see `agents.export.to_network`."""
-
-    @abstractmethod
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays of the networks and their optimisers that the future depends on, themselves."""
+        return model_weights(self.model, self.branches)
 
     def learning_rate(self, remaining: float) -> float:
         """Return the learning rate when this fraction of training remains."""
@@ -113,6 +115,9 @@ class CompiledLearner(ABC):
             array[:] = saved
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        parts = {"learner": {"counts": self.counts, "speeds": self.speeds}, "envs": self.envs.arrays()}
-        named = (parts | {"networks": self.arrays()}).items()
-        return {f"{part}.{name}": array for part, arrays in named for name, array in arrays.items()}
+        parts: dict[str, dict[str, NDArray[Any]]] = {
+            "learner": {"counts": self.counts, "speeds": self.speeds, "order": self.order},
+            "envs": self.envs.arrays(),
+            "network": {"params": self.model.dense.params, **self.model.moments._asdict()},
+        }
+        return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}

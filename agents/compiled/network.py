@@ -4,14 +4,15 @@ A layer is dense, then optionally normalised (Ba et al. 2016, arXiv:1607.06450),
 of one array of all parameters; a table of layers says where. Samples are the inner loop of everything, at most `TILE`
 at a time, so that a vector unit computes several of them at once and all values stay in the cache.
 
-    >>> net = new_network(sizes=(42, 64, 64, 5), activation="relu", layer_norm=True)
-    >>> tape = new_tape(net)
-    >>> tape.values[:42, :3] = obs.T                       # obs (3, 42)
-    >>> forward(net, tape, 3)
-    >>> tape.values[net.layers[-1, TO] :, :3]              # (5, 3) outputs
+    >>> net = new_network(((42, 64, 64, 5),), activation="relu", layer_norm=True)
+    >>> tape = new_tape(net, learns=False)
+    >>> predict(net, tape, obs, np.arange(3))[0][:, :3]    # obs (B, 42) -> (5, 3) outputs
+
+Actor and critic are two branches from the same inputs: ((42, 64, 64, 5), (42, 64, 64, 1)) has 6 outputs.
 """
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -38,12 +39,14 @@ ACTIVATIONS = {"relu": RELU, "tanh": TANH}
 class CompiledNet(NamedTuple):
     """A network of L layers with P parameters.
 
-    layers: (L, 8) int64, see above
+    layers: (L, 8) int64, see above: the hidden layers of each branch in turn, then the last layer of each branch
     params: (P,) float32 per layer weights (outputs, inputs), biases, and if normalised scales and shifts
+    outputs: O, of all branches together
     """
 
     layers: I64
     params: F32
+    outputs: int
 
 
 class Tape(NamedTuple):
@@ -61,25 +64,36 @@ class Tape(NamedTuple):
     gradient: F32
 
 
-def new_network(sizes: tuple[int, ...], activation: str, layer_norm: bool) -> CompiledNet:
-    """Return a network of zeros with these numbers of inputs, of each hidden layer's units, and of outputs."""
-    rows, place, row = [], 0, sizes[0]
-    for k, (inputs, outputs) in enumerate(pairwise(sizes)):
-        is_last = k == len(sizes) - 2
-        norm = layer_norm and not is_last
-        kind = LINEAR if is_last else ACTIVATIONS[activation]
-        rows.append([inputs, outputs, norm, kind, place, row - inputs, row, row + outputs if norm else row])
-        place += outputs * (inputs + 1 + 2 * norm)
-        row += outputs * (1 + norm)
-    return CompiledNet(np.array(rows, np.int64), np.zeros(place, np.float32))
+def new_network(branches: Sequence[tuple[int, ...]], activation: str, layer_norm: bool) -> CompiledNet:
+    """Return a network of zeros.
+
+    branches: of each, the numbers of inputs (of all branches the same ones), of each hidden layer's units, of outputs
+    """
+    rows, heads, place, row = [], [], 0, branches[0][0]
+    for sizes in branches:
+        source = 0
+        for inputs, outputs in pairwise(sizes[:-1]):
+            to = row + outputs if layer_norm else row
+            rows.append([inputs, outputs, layer_norm, ACTIVATIONS[activation], place, source, row, to])
+            place, row, source = place + outputs * (inputs + 1 + 2 * layer_norm), to + outputs, to
+        heads.append((*sizes[-2:], source))
+    for inputs, outputs, source in heads:
+        rows.append([inputs, outputs, False, LINEAR, place, source, row, row])
+        place, row = place + outputs * (inputs + 1), row + outputs
+    return CompiledNet(np.array(rows, np.int64), np.zeros(place, np.float32), sum(sizes[-1] for sizes in branches))
 
 
-def new_tape(net: CompiledNet) -> Tape:
-    """Return a tape for a network."""
-    last = net.layers[-1]
-    values = np.zeros((last[TO] + last[OUTPUTS], TILE), np.float32)
-    rates = np.zeros((len(net.layers), TILE), np.float32)
-    return Tape(values, np.zeros_like(values), rates, np.zeros_like(net.params))
+@learner_compiled
+def new_tape(net: CompiledNet, learns: bool) -> Tape:
+    """Return a tape; learns: whether gradients will be computed on it."""
+    last, layers = net.layers[-1], net.layers.shape[0]
+    rows, kept = last[TO] + last[OUTPUTS], TILE if learns else 0
+    return Tape(
+        np.zeros((rows, TILE), np.float32),
+        np.zeros((rows, kept), np.float32),
+        np.zeros((layers, TILE), np.float32),
+        np.zeros(net.params.size if learns else 0, np.float32),
+    )
 
 
 def layer_params(net: CompiledNet, params: F32 | None = None) -> list[dict[str, F32]]:
@@ -96,45 +110,56 @@ def layer_params(net: CompiledNet, params: F32 | None = None) -> list[dict[str, 
     return found
 
 
-def initialise(net: CompiledNet, rng: np.random.Generator) -> None:
+def branch_params(net: CompiledNet, branch: int, branches: int) -> list[dict[str, F32]]:
+    """Return the views of `layer_params` of one of so many branches with equally many layers."""
+    parts = layer_params(net)
+    hidden = len(parts) // branches - 1
+    return [*parts[branch * hidden : (branch + 1) * hidden], parts[branches * hidden + branch]]
+
+
+def initialise(layers: list[dict[str, F32]], rng: np.random.Generator) -> None:
     """Draw weights and biases uniformly in +-1 / sqrt(inputs), as torch does; scales are 1 and shifts 0."""
-    for row, parts in zip(net.layers, layer_params(net), strict=True):
-        bound = 1.0 / math.sqrt(row[INPUTS])
+    for parts in layers:
+        bound = 1.0 / math.sqrt(parts["weight"].shape[1])
         for name in ("weight", "bias"):
             parts[name][:] = rng.uniform(-bound, bound, parts[name].shape)
-        if row[NORM]:
+        if "norm_weight" in parts:
             parts["norm_weight"][:], parts["norm_bias"][:] = 1.0, 0.0
 
 
-def initialise_orthogonal(net: CompiledNet, rng: np.random.Generator, gain: float, last_gain: float) -> None:
-    """Draw orthogonal weights (Saxe et al. 2014, arXiv:1312.6120) times a gain, as SB3's actors and critics begin.
-
-    gain: of hidden layers; last_gain: of the last; biases are 0
-    """
-    parts = layer_params(net)
-    for k, part in enumerate(parts):
-        rows, columns = part["weight"].shape
+def initialise_orthogonal(layers: list[dict[str, F32]], rng: np.random.Generator, gains: Sequence[float]) -> None:
+    """Draw orthogonal weights (Saxe et al. 2014, arXiv:1312.6120) times a gain of each layer; biases are 0."""
+    for parts, gain in zip(layers, gains, strict=True):
+        rows, columns = parts["weight"].shape
         q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
         q *= np.sign(np.diag(r))
-        part["weight"][:] = (last_gain if k == len(parts) - 1 else gain) * (q if rows >= columns else q.T)
+        parts["weight"][:] = gain * (q if rows >= columns else q.T)
 
 
-def network_weights(net: CompiledNet) -> Weights:
-    """Return copies of the parameters as `agents.export.to_network` reads them: `k.weight`, `k.bias`, `k.norm_*`."""
-    layers = enumerate(layer_params(net))
-    return {f"{k}.{name}": array.copy() for k, parts in layers for name, array in parts.items()}
+def layer_weights(layers: list[dict[str, F32]]) -> Weights:
+    """Return copies of parameters as `agents.export.to_network` reads them: `k.weight`, `k.bias`, `k.norm_*`."""
+    return {f"{k}.{name}": array.copy() for k, parts in enumerate(layers) for name, array in parts.items()}
+
+
+# --- forward ----------------------------------------------------------------------------------------------------------
 
 
 @learner_compiled
-def load(tape: Tape, x: F32, rows: I64) -> None:
-    """Load samples, rows of x (M, D), as the inputs of a network."""
+def predict(net: CompiledNet, tape: Tape, x: F32, rows: I64) -> tuple[F32, F32]:
+    """Return views of the outputs (O, S) of samples, rows of x (M, D), and of their derivatives, see `outputs`."""
     for s in range(rows.size):
         sample = x[rows[s]]
         for i in range(sample.size):
             tape.values[i, s] = sample[i]
+    forward(net, tape, rows.size)
+    return outputs(net, tape)
 
 
-# --- forward ----------------------------------------------------------------------------------------------------------
+@learner_compiled
+def outputs(net: CompiledNet, tape: Tape) -> tuple[F32, F32]:
+    """Return views of the outputs (O, S) and of the derivatives of the loss by them, which `backward` starts from."""
+    first = tape.values.shape[0] - net.outputs
+    return tape.values[first:], tape.deltas[first:]
 
 
 @learner_compiled
@@ -280,10 +305,10 @@ def tanh(x: np.float32) -> np.float32:
 def backward(net: CompiledNet, tape: Tape, samples: int, sparse: bool = False) -> None:
     """Add the gradients of the samples of the last `forward` to the tape's.
 
-    The derivatives of the loss by the network's outputs are in the last rows of the tape's deltas.
-
     sparse: also compute the derivatives by the inputs that are not 0, and leave out all rows of zeros
     """
+    if sparse:
+        tape.deltas[: net.layers[0, INPUTS], :samples] = np.float32(0.0)
     for k in range(net.layers.shape[0] - 1, -1, -1):
         layer, deltas = net.layers[k], tape.deltas
         inputs, outputs = layer[INPUTS], layer[OUTPUTS]
@@ -303,10 +328,10 @@ def backward(net: CompiledNet, tape: Tape, samples: int, sparse: bool = False) -
             for s in range(samples):
                 total += sums[o, s]
             gradient[bias + o] += total
-        if k > 0 or sparse:
-            if columns.size < inputs:
-                below[:, :samples] = np.float32(0.0)
-            multiply_transposed(weights.reshape(outputs, inputs), sums, rows, below, columns, samples)
+        if layer[FROM] > 0:
+            below[:, :samples] = np.float32(0.0)
+        if layer[FROM] > 0 or sparse:
+            add_transposed(weights.reshape(outputs, inputs), sums, rows, below, columns, samples)
 
 
 @learner_compiled
@@ -402,16 +427,14 @@ def dot(x: F32, y: F32, samples: int) -> np.float32:
 
 
 @learner_compiled
-def multiply_transposed(weights: F32, delta: F32, rows: I64, below: F32, columns: I64, samples: int) -> None:
-    """Write weights (O, K), transposed, times delta (O, S) to below (K, S): two outputs and four inputs at a time.
+def add_transposed(weights: F32, delta: F32, rows: I64, below: F32, columns: I64, samples: int) -> None:
+    """Add weights (O, K), transposed, times delta (O, S) to below (K, S): two outputs and four inputs at a time.
 
-    rows: of delta that are not 0; columns: of the weights, whose rows of `below` are written
+    rows: of delta that are not 0; columns: of the weights, whose rows of `below` are added to
     """
     for j in range(0, columns.size - 3, 4):
         k0, k1, k2, k3 = columns[j], columns[j + 1], columns[j + 2], columns[j + 3]
         y0, y1, y2, y3 = below[k0], below[k1], below[k2], below[k3]
-        for s in range(samples):
-            y0[s] = y1[s] = y2[s] = y3[s] = np.float32(0.0)
         for i in range(0, rows.size - 1, 2):
             o, p = rows[i], rows[i + 1]
             d0, d1 = delta[o], delta[p]
@@ -428,6 +451,5 @@ def multiply_transposed(weights: F32, delta: F32, rows: I64, below: F32, columns
             for k in columns[j : j + 4]:
                 add_scaled(weights[o, k], delta[o], below[k], samples)
     for k in columns[columns.size - columns.size % 4 :]:
-        below[k, :samples] = np.float32(0.0)
         for o in rows:
             add_scaled(weights[o, k], delta[o], below[k], samples)

@@ -33,16 +33,9 @@ BETA1, BETA2 = 0.9, 0.999
 @learner_compiled
 def clip(gradient: F32, max_norm: float) -> None:
     """Scale a gradient (P,) down to a Euclidean norm of at most max_norm, as torch's `clip_grad_norm_`."""
-    clip_together(gradient, gradient[:0], max_norm)
-
-
-@learner_compiled
-def clip_together(first: F32, second: F32, max_norm: float) -> None:
-    """As `clip`, for the gradient whose two parts these are."""
-    factor = np.float32(min(1.0, max_norm / (math.sqrt(squares(first) + squares(second)) + 1e-6)))
-    for part in (first, second):
-        for j in range(part.size):
-            part[j] *= factor
+    factor = np.float32(min(1.0, max_norm / (math.sqrt(squares(gradient)) + 1e-6)))
+    for j in range(gradient.size):
+        gradient[j] *= factor
 
 
 @learner_compiled

@@ -7,15 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.compiled.envs import U64, Envs, EnvState, draw_uniform, observe, start_episode
-from agents.compiled.network import OUTPUTS, TILE, TO, CompiledNet, Tape, forward, load
+from agents.compiled.model import Model, NetFunctions
+from agents.compiled.network import TILE
 from deeptraffic.envs.reward import reward_of
 from deeptraffic.sim.compiled import learner_compiled
 from deeptraffic.sim.engine import drive_period, run_in_chunks
-from deeptraffic.sim.random import GOLDEN, mix
-from deeptraffic.sim.rules import Sensor
+from deeptraffic.sim.rules import Action, Sensor
 from deeptraffic.sim.state import F64, I64, Games
 
 F32 = NDArray[np.float32]
+ACTIONS = len(Action)
 SAMPLED = -1.0  # in place of epsilon
 
 
@@ -23,7 +24,7 @@ class Rollout(NamedTuple):
     """T decisions of B envs.
 
     obs: (B, T, D) float32 what was observed; actions: (B, T) int64 taken
-    outputs: (B, T, A) float32 the network's
+    outputs: (B, T, A) float32 the network's, one for each action
     values: (B, T + 1) float32 of each observed state, and of the one after the last
     mit: (B, T) float64 the contest's reward of each; passed: (B, T) int64 vehicles passed in it
     ended: (B, T) bool whether the episode ended with it
@@ -44,13 +45,13 @@ class Rollout(NamedTuple):
         return np.asarray(reward_of(kind, self.mit, self.passed), np.float32)
 
 
-def new_rollout(envs: Envs, steps: int, outputs: int) -> Rollout:
-    """Return the arrays of a rollout of `steps` decisions in each env, of a network with so many outputs."""
+def new_rollout(envs: Envs, steps: int) -> Rollout:
+    """Return the arrays of a rollout of `steps` decisions in each env."""
     count, size = envs.state.obs.shape
     return Rollout(
         obs=np.zeros((count, steps, size), np.float32),
         actions=np.zeros((count, steps), np.int64),
-        outputs=np.zeros((count, steps, outputs), np.float32),
+        outputs=np.zeros((count, steps, ACTIONS), np.float32),
         values=np.zeros((count, steps + 1), np.float32),
         mit=np.zeros((count, steps)),
         passed=np.zeros((count, steps), np.int64),
@@ -59,15 +60,16 @@ def new_rollout(envs: Envs, steps: int, outputs: int) -> Rollout:
     )
 
 
-def collect(envs: Envs, net: CompiledNet, critic: CompiledNet, rollout: Rollout, epsilon: float = SAMPLED) -> None:
+def collect(envs: Envs, model: Model, rollout: Rollout, epsilon: float = SAMPLED) -> None:
     """Fill a rollout.
 
-    net: whose outputs decide; critic: whose largest output is the value of a state
+    model: whose first outputs, one for each action, decide; the output after them, if there is one, is the value of a
+        state, otherwise the largest
     epsilon: probability of a random action in place of the one with the largest output; `SAMPLED`: actions are drawn
         with the probabilities whose logits the outputs are
     """
     per_env = (*envs.state, *rollout)
-    fixed = (envs.sensor, envs.shows_gaps, net, critic, envs.max_steps, epsilon)
+    fixed = (envs.sensor, envs.shows_gaps, model.functions, model.net, envs.max_steps, epsilon)
     run_in_chunks(envs.sim, collect_chunk, envs.sim.env_indices, per_env, fixed)
 
 
@@ -77,8 +79,8 @@ def collect_chunk(
     rules: NDArray[Any],
     sensor: Sensor,
     shows_gaps: bool,
-    net: CompiledNet,
-    critic: CompiledNet,
+    functions: NetFunctions,
+    net: Any,
     max_steps: int,
     epsilon: float,
     games: Games,
@@ -100,15 +102,10 @@ def collect_chunk(
     """Fill the rollout of some envs."""
     state = EnvState(obs, steps, limits, passed_before, random)
     count, given = env_indices.size, np.zeros(rules[0].other_agents + 1, np.int64)
-    tape, critic_tape = forward_tape(net), forward_tape(critic)
-    places = np.empty(count, np.int64)
-    for t in range(actions.shape[1] + 1):
-        for k in range(count):
-            places[k] = k
-        evaluate(critic, critic_tape, obs, places, count, values[:, t : t + 1], True)
-        if t == actions.shape[1]:
-            return
-        evaluate(net, tape, obs, places, count, outputs[:, t], False)
+    player = Player(functions, net, functions.new_tape(net, False))
+    everywhere, places, nowhere = np.arange(count), np.empty(count, np.int64), outputs[:, 0, :0]
+    for t in range(actions.shape[1]):
+        evaluate(player, obs, everywhere, outputs[:, t], values[:, t])
         endings = 0
         for k in range(count):
             for i in range(obs.shape[1]):
@@ -126,38 +123,36 @@ def collect_chunk(
                 endings += 1
         observe(rules, sensor, shows_gaps, games, env_indices, obs)
         if endings > 0:
-            evaluate(critic, critic_tape, obs, places, endings, end_values[:, t : t + 1], True)
+            evaluate(player, obs, places[:endings], nowhere, end_values[:, t])
             for e in range(endings):
                 k = places[e]
                 start_episode(rules[0], games[env_indices[k]], state, k, max_steps)
                 observe(rules, sensor, shows_gaps, games, env_indices[k : k + 1], obs[k : k + 1])
+    evaluate(player, obs, everywhere, nowhere, values[:, -1])
+
+
+class Player(NamedTuple):
+    """A network with a tape for forward passes alone, see `agents.compiled.model.Model`."""
+
+    functions: NetFunctions
+    net: Any
+    tape: Any
 
 
 @learner_compiled
-def forward_tape(net: CompiledNet) -> Tape:
-    """Return a tape for forward passes alone."""
-    last, rows = net.layers[-1], net.layers.shape[0]
-    values = np.zeros((last[TO] + last[OUTPUTS], TILE), np.float32)
-    return Tape(values, np.zeros((1, 1), np.float32), np.zeros((rows, TILE), np.float32), np.zeros(1, np.float32))
-
-
-# parameters: an array, its rows, and what is written where
-@learner_compiled
-def evaluate(net: CompiledNet, tape: Tape, obs: F32, places: I64, count: int, outputs: F32, largest: bool) -> None:
-    """Write the network's outputs, or the largest alone, for `count` rows of obs (B, D) to the same rows of outputs."""
-    last = net.layers[-1]
-    for begin in range(0, count, TILE):
-        samples = min(TILE, count - begin)
-        load(tape, obs, places[begin : begin + samples])
-        forward(net, tape, samples)
-        found = tape.values[last[TO] :]
-        for s in range(samples):
-            row = outputs[places[begin + s]]
-            for a in range(last[OUTPUTS] if largest else row.size):
-                if not largest:
-                    row[a] = found[a, s]
-                elif a == 0 or found[a, s] > row[0]:
-                    row[0] = found[a, s]
+def evaluate(player: Player, obs: F32, places: I64, outputs: F32, values: F32) -> None:
+    """Write the network's outputs and its values for the rows `places` of obs (B, D) to those of (B, A) and (B,)."""
+    for begin in range(0, places.size, TILE):
+        rows = places[begin : begin + TILE]
+        found, _ = player.functions.predict(player.net, player.tape, obs, rows)
+        for s in range(rows.size):
+            for a in range(outputs.shape[1]):
+                outputs[rows[s], a] = found[a, s]
+            value = found[found.shape[0] - 1, s]
+            if found.shape[0] == ACTIONS:
+                for a in range(ACTIONS):
+                    value = max(value, found[a, s])
+            values[rows[s]] = value
 
 
 @learner_compiled
@@ -188,12 +183,3 @@ def draw_action(logits: F32, u: float) -> int:
         if left < 0.0:
             return a
     return logits.size - 1
-
-
-@learner_compiled
-def shuffle(order: I64, random: U64) -> None:
-    """Shuffle in place (Fisher and Yates) from the SplitMix64 stream random (1,)."""
-    for i in range(order.size - 1, 0, -1):
-        random[0] += GOLDEN
-        j = np.int64(mix(random[0]) % np.uint64(i + 1))
-        order[i], order[j] = order[j], order[i]

@@ -81,7 +81,9 @@ def train(
     if json:
         print_json(result.to_json() | ({"official": official.to_json()} if official else {}))
         return
-    results.print(f"Trained {result.decisions:,} decisions in {result.seconds:.0f} s: {result.folder}", highlight=False)
+    backend = f", backend={result.backend}" if result.backend else ""
+    trained = f"Trained {result.decisions:,} decisions in {result.seconds:.0f} s{backend}: {result.folder}"
+    results.print(trained, highlight=False)
     if result.mean_mph is not None and result.median_mph is not None:
         scores = f"mean {result.mean_mph:.2f}, median {result.median_mph:.2f} mph on tuning seeds"
         results.print(f"Best network, after {result.best_at:,} decisions: {scores}", highlight=False)

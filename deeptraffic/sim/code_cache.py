@@ -101,7 +101,7 @@ def functions_among(kinds: Iterable[Any]) -> Iterator[Dispatcher]:
         if isinstance(kind, types.Dispatcher):
             yield kind.dispatcher
         elif isinstance(kind, types.BaseTuple):
-            yield from functions_among(kind.types)
+            yield from functions_among(kind)  # type: ignore[arg-type]
 
 
 @cache

@@ -132,7 +132,7 @@ def test_a_configuration_cannot_be_changed() -> None:
         ("ppo", {"kind": "kinematics"}, "kind='kinematics'"),
         ("ppo", {"temporal_window": 2}, "temporal_window"),
         ("pqn", {"drop_rate": 0.3}, "weakened sensor"),
-        ("pqn", {"kind": "vector", "lane_units": 8}, "lane_units=8"),
+        ("pqn", {"encoder.name": "dense", "kind": "vector"}, "behind an encoder"),
         ("pqn", {"device": "auto"}, "device='auto'"),
         ("pqn", {"dueling": True}, "dueling=true"),
         ("ppo", {"init": "champion-ppo"}, "init='champion-ppo'"),
@@ -142,11 +142,14 @@ def test_a_configuration_cannot_be_changed() -> None:
 def test_what_the_compiled_learner_cannot_train_is_named(algo: str, settings: dict, named: str) -> None:
     with pytest.raises(ValueError, match=f"backend='compiled' cannot train.*{named}.*set backend=auto"):
         build_config(algo, settings={"backend": "compiled"} | settings)
-    config = build_config(algo, settings={"backend": "auto"} | settings)
-    assert not config.agent.is_compiled(config)  # type: ignore[attr-defined]
+    for given in ({}, {"backend": "auto"}, {"backend": "torch"}):
+        assert build_config(algo, settings=given | settings).to_json()["agent"]["backend"] == "torch"
 
 
-@pytest.mark.parametrize(("backend", "compiled"), [("auto", True), ("compiled", True), ("torch", False)])
-def test_the_backend_decides_where_both_could_train(backend: str, compiled: bool) -> None:
-    config = build_config("pqn", settings={"backend": backend, "kind": "vector"})
-    assert config.agent.is_compiled(config) is compiled  # type: ignore[attr-defined]
+@pytest.mark.parametrize("algo", ["pqn", "ppo"])
+@pytest.mark.parametrize("settings", [{}, {"kind": "vector"}, {"kind": "vector", "lane_units": 8}])
+def test_the_backend_is_the_compiled_one_where_both_could_train_and_none_is_named(algo: str, settings: dict) -> None:
+    for given, chosen in (({}, "compiled"), ({"backend": "auto"}, "compiled"), ({"backend": "torch"}, "torch")):
+        config = build_config(algo, settings=given | settings)
+        assert config.to_json()["agent"]["backend"] == chosen
+        assert build_config(algo, settings=config.to_json()) == config

@@ -76,7 +76,7 @@ class WarmStartConfig(ClippedConfig):
 
     def for_later_stage(self, decisions: int) -> Self:
         """Let only the critic learn at first."""
-        return replace(self, critic_warmup=int(CRITIC_FRACTION * decisions))
+        return replace(super().for_later_stage(decisions), critic_warmup=int(CRITIC_FRACTION * decisions))
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,7 @@ from agents.algorithms.pqn.torch_learner import make, weights
 from agents.sb3 import SB3Algorithm
 from deeptraffic.settings import Settings
 
-COMPILED: Settings = {"backend": "auto"}
 LONG: Settings = {
-    "backend": "auto",
     "total_timesteps": 2_000_000,
     "learning_rate_end": 1e-5,
     "evaluate_every": 500_000,
@@ -22,5 +20,5 @@ ALGORITHM = SB3Algorithm(
     compiled=CompiledPQN,
     weights=weights,
     defaults={"num_envs": 128},
-    presets={"quick": COMPILED, "fast": LONG, "demo": LONG},
+    presets={"fast": LONG, "demo": LONG},
 )

@@ -1,6 +1,7 @@
 """The compiled PPO against torch's arithmetic."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,80 +14,86 @@ from agents.algorithms.ppo.compiled import (
     CompiledPPO,
     PPOObjective,
     PPOSamples,
-    add_actor_gradient,
-    add_critic_gradient,
+    add_gradient,
     gae_advantages,
     log_probabilities,
-    spread,
 )
-from agents.compiled.network import CompiledNet, layer_params
+from agents.compiled.model import lane_params
+from agents.compiled.network import branch_params
 from agents.config import TrainConfig
+from agents.sb3 import make_model, make_vec_env
 
 Config = Callable[..., TrainConfig]
-OBJECTIVE = PPOObjective(4, 64, 1e-3, 0.5, 0.2, 0.03, 0.7)
+OBJECTIVE = PPOObjective(0.2, 0.03, 0.7)
+SETTINGS = [{"hidden": [16, 12]}, {"hidden": [16, 12], "kind": "vector", "lane_units": 6, "activation": "relu"}]
 
 
-def as_module(net: CompiledNet) -> nn.Sequential:
-    """Return torch's network with the same weights."""
-    layers: list[nn.Module] = []
-    for parts in layer_params(net):
-        layer = nn.Linear(parts["weight"].shape[1], parts["weight"].shape[0])
-        layer.weight.data.copy_(torch.from_numpy(parts["weight"]))
+def make_pair(config: TrainConfig) -> tuple[CompiledPPO, Any]:
+    """Return a compiled learner and SB3's policy with the same random weights."""
+    learner, policy = CompiledPPO(config), make_model(config, make_vec_env(config)).policy
+    learner.model.dense.params[:] += np.random.default_rng(1).normal(0.0, 0.3, learner.model.dense.params.size)
+    learner.model.functions.prepare(learner.model.net)
+    for parts, layer in zip(layers_of(learner), torch_layers(policy), strict=True):
+        layer.weight.data.copy_(torch.from_numpy(parts["weight"].copy()))
         layer.bias.data.copy_(torch.from_numpy(parts["bias"]))
-        layers += [layer, nn.Tanh()]
-    return nn.Sequential(*layers[:-1])
+    return learner, policy
 
 
-def assert_gradient(found: np.ndarray, module: nn.Module) -> None:
-    """Compare a flat gradient with that of torch."""
-    expected = np.concatenate([p.grad.numpy().ravel() for p in module.parameters() if p.grad is not None])
-    np.testing.assert_allclose(found, expected, atol=1e-5 * max(1.0, np.abs(expected).max()))
+def layers_of(learner: CompiledPPO) -> list[dict[str, np.ndarray]]:
+    """Return the parameters of the shared layer, if there is one, of the actor and of the critic."""
+    branches = [branch_params(learner.model.dense, k, 2) for k in (0, 1)]
+    return [*lane_params(learner.model), *branches[0], *branches[1]]
 
 
-@pytest.fixture
-def learner(small_config: Config) -> CompiledPPO:
-    found = CompiledPPO(small_config("ppo", hidden=[16, 12]))
-    for net in (found.actor.net, found.critic.net):
-        net.params[:] += np.random.default_rng(1).normal(0.0, 0.3, net.params.size)
-    return found
+def torch_layers(policy: Any) -> list[nn.Linear]:
+    """Return the same layers of SB3's policy."""
+    trunks = policy.mlp_extractor
+    modules = (policy.features_extractor, trunks.policy_net, policy.action_net, trunks.value_net, policy.value_net)
+    return [layer for module in modules for layer in module.modules() if isinstance(layer, nn.Linear)]
 
 
-def samples_of(learner: CompiledPPO, count: int = 100) -> PPOSamples:
-    rng = np.random.default_rng(2)
-    obs = rng.normal(size=(count, 42)).astype(np.float32)
+def samples_of(learner: CompiledPPO, policy: Any, count: int = 300) -> PPOSamples:
+    rng, obs = np.random.default_rng(2), learner.rollout.obs
+    learner.round(1.0)  # real observations
+    obs = obs.reshape(-1, obs.shape[2])[rng.integers(obs.shape[0] * obs.shape[1], size=count)].copy()
     actions = rng.integers(5, size=count)
-    logits = as_module(learner.actor.net)(torch.from_numpy(obs)).detach().numpy()
+    logits = policy.get_distribution(torch.from_numpy(obs)).distribution.logits.detach().numpy()
     old = logits + rng.normal(0.0, 0.5, logits.shape).astype(np.float32)  # ratios on both sides of the clip range
     numbers = rng.normal(size=(2, count)).astype(np.float32)
     return PPOSamples(obs, actions, log_probabilities(old, actions), numbers[0], numbers[1])
 
 
-def test_the_gradient_is_that_of_the_clipped_objective(learner: CompiledPPO) -> None:
-    samples, picks = samples_of(learner), np.arange(100)
-    mean, deviation = spread(samples.advantages, picks)
-    policy, entropy_loss = add_actor_gradient(learner.actor, samples, picks, 0.01, mean, deviation, OBJECTIVE)
-    actor = as_module(learner.actor.net)
-    distribution = torch.distributions.Categorical(logits=actor(torch.from_numpy(samples.obs)))
-    advantages = torch.from_numpy(samples.advantages)
+@pytest.mark.parametrize("settings", SETTINGS, ids=["dense", "lanes"])
+def test_the_gradient_is_that_of_stable_baselines3s_loss(small_config: Config, settings: dict) -> None:
+    config = small_config("ppo", learning_rate=1e-8, learning_rate_end=0.0, **settings)
+    learner, policy = make_pair(config)
+    samples, batch = samples_of(learner, policy), np.arange(20, 270)
+    found = add_gradient(learner.model, samples, batch, OBJECTIVE)
+    chosen = [torch.from_numpy(array[20:270]) for array in samples]
+    obs, actions, old, advantages, returns = chosen
+    values, log_probs, entropy = policy.evaluate_actions(obs, actions)
     advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-    ratio = torch.exp(distribution.log_prob(torch.from_numpy(samples.actions)) - torch.from_numpy(samples.log_probs))
+    ratio = torch.exp(log_probs - old)
     assert ((ratio < 0.8) | (ratio > 1.2)).sum() > 10
-    expected = -torch.min(advantages * ratio, advantages * ratio.clamp(0.8, 1.2)).mean()
-    expected_entropy = -distribution.entropy().mean()
-    (expected + 0.03 * expected_entropy).backward()
-    assert (policy, entropy_loss) == pytest.approx((expected.item(), expected_entropy.item()), abs=1e-5)
-    assert_gradient(learner.actor.tape.gradient, actor)
+    losses = (
+        -torch.min(advantages * ratio, advantages * ratio.clamp(0.8, 1.2)).mean(),
+        nn.functional.mse_loss(values[:, 0], returns),
+        -entropy.mean(),
+    )
+    (losses[0] + 0.7 * losses[1] + 0.03 * losses[2]).backward()
+    assert found == pytest.approx([loss.item() for loss in losses], rel=1e-5, abs=1e-5)
+    model = learner.model
+    gradient = model.functions.finish_gradient(model.net, model.tape)
+    model.dense.params[:] = gradient  # so that its parts have names
+    for parts, layer in zip(layers_of(learner), torch_layers(policy), strict=True):
+        for name, array in parts.items():
+            expected = getattr(layer, name).grad.numpy()
+            np.testing.assert_allclose(array, expected, atol=1e-5 * max(1.0, np.abs(expected).max()))
 
 
-def test_the_critics_gradient_is_that_of_the_squared_error(learner: CompiledPPO) -> None:
-    samples = samples_of(learner)
-    loss = add_critic_gradient(learner.critic, samples, np.arange(100), 0.01, 0.7)
-    critic = as_module(learner.critic.net)
-    values = critic(torch.from_numpy(samples.obs))[:, 0]
-    expected = nn.functional.mse_loss(values, torch.from_numpy(samples.returns))
-    (0.7 * expected).backward()
-    assert loss == pytest.approx(expected.item(), rel=1e-5)
-    assert_gradient(learner.critic.tape.gradient, critic)
+@pytest.fixture
+def learner(small_config: Config) -> CompiledPPO:
+    return CompiledPPO(small_config("ppo"))
 
 
 @pytest.mark.parametrize("lambda_", [0.0, 0.9, 1.0])
@@ -108,9 +115,12 @@ def test_advantages_are_those_of_stable_baselines3(learner: CompiledPPO, lambda_
 
 
 def test_hidden_layers_begin_orthogonal_and_the_heads_small(small_config: Config) -> None:
-    learner = CompiledPPO(small_config("ppo", hidden=[64, 32]))
-    for half, gain in ((learner.actor, 0.01), (learner.critic, 1.0)):
-        first, second, head = (parts["weight"].astype(np.float64) for parts in layer_params(half.net))
-        np.testing.assert_allclose(first.T @ first, 2.0 * np.eye(42), atol=1e-5)
+    learner = CompiledPPO(small_config("ppo", hidden=[64, 32], kind="vector", lane_units=8))
+    (lanes,) = lane_params(learner.model)
+    np.testing.assert_allclose(lanes["weight"] @ lanes["weight"].T, 2.0 * np.eye(8), atol=1e-5)
+    for branch, gain in ((0, 0.01), (1, 1.0)):
+        parts = branch_params(learner.model.dense, branch, 2)
+        first, second, head = (part["weight"].astype(np.float64) for part in parts)
+        np.testing.assert_allclose(first.T @ first, 2.0 * np.eye(first.shape[1]), atol=1e-5)
         np.testing.assert_allclose(second @ second.T, 2.0 * np.eye(32), atol=1e-5)
         np.testing.assert_allclose(head @ head.T, gain**2 * np.eye(len(head)), atol=1e-5)

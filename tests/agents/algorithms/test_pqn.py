@@ -11,8 +11,11 @@ from gymnasium import spaces
 from rich.console import Console
 from stable_baselines3.common.vec_env import VecEnv
 
+from agents.algorithms.pqn.compiled import CompiledPQN, PQNSamples, add_gradient
 from agents.algorithms.pqn.config import PQNConfig
 from agents.algorithms.pqn.torch_learner import PQN, PQNPolicy, lambda_returns
+from agents.compiled.model import lane_params
+from agents.compiled.network import branch_params
 from agents.config import TrainConfig, build_config
 from agents.exploration import explore
 from agents.export import TrainedPolicy
@@ -140,6 +143,32 @@ def test_a_new_network_starts_from_the_value_of_the_mean_reward() -> None:
         before = model.policy(torch.zeros(1, 5))
         model._collect(model._setup_learn(1)[1])
         np.testing.assert_allclose((model.policy(torch.zeros(1, 5)) - before).detach(), 10.0, rtol=1e-5)  # 1 / 0.1
+
+
+@pytest.mark.parametrize("layer_norm", [True, False])
+@pytest.mark.parametrize("settings", [{}, {"kind": "vector", "lane_units": 6}], ids=["dense", "lanes"])
+def test_the_compiled_gradient_is_torchs(small_config: Config, settings: dict, layer_norm: bool) -> None:
+    config = small_config("pqn", hidden=[16, 12], layer_norm=layer_norm, learning_rate=1e-8, **settings)
+    learner, policy = CompiledPQN(config), make_model(config, make_vec_env(config)).policy
+    model, rng = learner.model, np.random.default_rng(1)
+    model.dense.params[:] += rng.normal(0.0, 0.3, model.dense.params.size)
+    learner.round(1.0)  # real observations
+    obs = learner.rollout.obs.reshape(-1, learner.rollout.obs.shape[2])
+    samples = PQNSamples(obs, rng.integers(5, size=len(obs)), rng.normal(size=len(obs)).astype(np.float32))
+    tensors = [tensor for layer in policy.modules() if not [*layer.children()] for tensor in layer.parameters()]
+    layers = [*lane_params(model), *branch_params(model.dense, 0, 1)]
+    parts = [array for layer in layers for array in layer.values()]
+    for tensor, array in zip(tensors, parts, strict=True):
+        tensor.data.copy_(torch.from_numpy(array.copy()))
+    loss = add_gradient(model, samples, np.arange(8, len(obs)), ())
+    values = policy(torch.from_numpy(obs)).gather(1, torch.from_numpy(samples.actions)[:, None])[8:, 0]
+    expected = 0.5 * torch.nn.functional.mse_loss(values, torch.from_numpy(samples.targets[8:]))
+    expected.backward()
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    model.dense.params[:] = model.functions.finish_gradient(model.net, model.tape)  # so that its parts have names
+    for tensor, array in zip(tensors, parts, strict=True):
+        scale = max(1.0, float(tensor.grad.abs().max()))
+        np.testing.assert_allclose(array / scale, tensor.grad / scale, atol=1e-5)
 
 
 # --- exploration --------------------------------------------------------------------------------------------------

@@ -15,11 +15,10 @@ from agents.compiled.lane_net import (
     load_lanes,
     new_lane_net,
     new_lane_tape,
-    outputs,
     prepare,
     shared_params,
 )
-from agents.compiled.network import layer_params
+from agents.compiled.network import layer_params, outputs
 from agents.lane_network import split_cells
 
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
@@ -27,7 +26,7 @@ COLUMNS, ROWS = 5, 14
 
 
 def make_net(units: int, sizes: tuple[int, ...], activation: str) -> LaneNet:
-    net = new_lane_net(COLUMNS, ROWS, units, sizes, activation)
+    net = new_lane_net(COLUMNS, ROWS, units, [sizes], activation)
     net.dense.params[:] = np.random.default_rng(0).normal(0.0, 0.3, net.dense.params.size)
     for parts in layer_params(net.dense)[:-1]:
         parts["bias"][::3] = -50.0  # units that are 0 in all samples
@@ -80,7 +79,9 @@ def test_outputs_and_gradients_are_torchs(
         tape.dense.deltas[-sizes[-1] :, :samples] = slope.T
         backward_lanes(net, tape, samples)
     expected, params = by_torch(net, cells, activation, mirrored)
-    np.testing.assert_allclose(outputs(net, tape)[:, :samples].T, expected.detach(), atol=1e-4, rtol=1e-5)
+    np.testing.assert_allclose(
+        outputs(net.dense, tape.dense)[0][:, :samples].T, expected.detach(), atol=1e-4, rtol=1e-5
+    )
     (2.0 * expected * torch.tensor(slope, dtype=torch.float32)).sum().backward()
     gradient = torch.cat([p.grad.flatten() for p in params if p.grad is not None]).numpy()
     scale = max(1.0, float(np.abs(gradient).max()))

@@ -9,16 +9,16 @@ import torch
 from torch import nn
 
 from agents.compiled.network import (
-    TO,
     CompiledNet,
     Tape,
     backward,
-    forward,
+    branch_params,
     initialise,
     layer_params,
-    network_weights,
+    layer_weights,
     new_network,
     new_tape,
+    predict,
 )
 from agents.compiled.optimiser import adam_step, clip, new_moments
 
@@ -33,8 +33,8 @@ NETWORKS = [
 
 def pair(sizes: tuple[int, ...], activation: str, layer_norm: bool) -> tuple[CompiledNet, nn.Sequential]:
     """Return a compiled network and torch's with the same random weights."""
-    net, rng = new_network(sizes, activation, layer_norm), np.random.default_rng(1)
-    initialise(net, rng)
+    net, rng = new_network([sizes], activation, layer_norm), np.random.default_rng(1)
+    initialise(layer_params(net), rng)
     net.params[:] += rng.normal(0.0, 0.1, net.params.size)  # scales and shifts too
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes[:-1]):
@@ -49,12 +49,10 @@ def pair(sizes: tuple[int, ...], activation: str, layer_norm: bool) -> tuple[Com
 
 def run(net: CompiledNet, tape: Tape, x: np.ndarray, slope: np.ndarray) -> np.ndarray:
     """Compute the outputs (S, 5) of x (S, D), and the gradient for these derivatives of the loss (S, 5)."""
-    samples, last = len(x), net.layers[-1, TO]
-    tape.values[: x.shape[1], :samples] = x.T
-    forward(net, tape, samples)
-    tape.deltas[last:, :samples] = slope.T
-    backward(net, tape, samples)
-    return tape.values[last:, :samples].T.copy()
+    found, deltas = predict(net, tape, x, np.arange(len(x)))
+    deltas[:, : len(x)] = slope.T
+    backward(net, tape, len(x))
+    return found[:, : len(x)].T.copy()
 
 
 @pytest.mark.parametrize(("sizes", "activation", "layer_norm"), NETWORKS)
@@ -63,7 +61,7 @@ def test_outputs_and_gradients_are_torchs(
     sizes: tuple[int, ...], activation: str, layer_norm: bool, samples: int
 ) -> None:
     net, model = pair(sizes, activation, layer_norm)
-    rng, tape = np.random.default_rng(2), new_tape(net)
+    rng, tape = np.random.default_rng(2), new_tape(net, True)
     x = rng.normal(size=(samples, sizes[0])).astype(np.float32)
     slope = rng.normal(size=(samples, 5)).astype(np.float32)
     found = run(net, tape, x, slope)
@@ -77,9 +75,42 @@ def test_outputs_and_gradients_are_torchs(
         np.testing.assert_allclose(array / scale, tensor.grad / scale, atol=1e-5)
 
 
+@pytest.mark.parametrize("hidden", [(16, 12), ()])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_two_branches_are_two_networks_with_the_same_inputs(hidden: tuple[int, ...], sparse: bool) -> None:
+    rng = np.random.default_rng(6)
+    both = new_network([(9, *hidden, 5), (9, *hidden, 1)], "relu", False)
+    assert both.outputs == 6
+    both.params[:] = rng.normal(0.0, 0.5, both.params.size)
+    x, slope = rng.normal(size=(40, 9)).astype(np.float32), rng.normal(size=(40, 6)).astype(np.float32)
+    x[:, 4] = 0.0
+    tape = new_tape(both, True)
+    found, deltas = predict(both, tape, x, np.arange(40))
+    deltas[:, :40] = slope.T
+    backward(both, tape, 40, sparse)
+    by_inputs = np.zeros((9, 40), np.float32)
+    for k, columns in enumerate((slice(0, 5), slice(5, 6))):
+        alone = new_network([(9, *hidden, (5, 1)[k])], "relu", False)
+        for one, other in zip(layer_params(alone), branch_params(both, k, 2), strict=True):
+            for name, array in one.items():
+                array[:] = other[name]
+        own = new_tape(alone, True)
+        expected, own_deltas = predict(alone, own, x, np.arange(40))
+        own_deltas[:, :40] = slope[:, columns].T
+        backward(alone, own, 40, sparse)
+        by_inputs += own.deltas[:9, :40]
+        np.testing.assert_array_equal(found[columns, :40], expected[:, :40])
+        gradient = branch_params(both._replace(params=tape.gradient), k, 2)
+        for one, other in zip(layer_params(alone, own.gradient), gradient, strict=True):
+            for name, array in one.items():
+                np.testing.assert_array_equal(other[name], array)
+    if sparse:
+        np.testing.assert_allclose(tape.deltas[:9, :40], by_inputs, atol=1e-6)
+
+
 def test_gradients_of_batches_add_up() -> None:
     net, _ = pair((42, 64, 64, 5), "relu", True)
-    rng, whole, parts = np.random.default_rng(3), new_tape(net), new_tape(net)
+    rng, whole, parts = np.random.default_rng(3), new_tape(net, True), new_tape(net, True)
     x, slope = rng.normal(size=(90, 42)).astype(np.float32), rng.normal(size=(90, 5)).astype(np.float32)
     run(net, whole, x, slope)
     run(net, parts, x[:50], slope[:50])
@@ -90,12 +121,12 @@ def test_gradients_of_batches_add_up() -> None:
 def test_a_sample_does_not_depend_on_those_beside_it() -> None:
     net, _ = pair((42, 64, 64, 5), "relu", True)
     x = np.random.default_rng(4).normal(size=(128, 42)).astype(np.float32)
-    together = run(net, new_tape(net), x, np.zeros((128, 5), np.float32))
+    together = run(net, new_tape(net, True), x, np.zeros((128, 5), np.float32))
     for k in (0, 17, 127):
         np.testing.assert_array_equal(
-            run(net, new_tape(net), x[k : k + 1], np.zeros((1, 5), np.float32))[0], together[k]
+            run(net, new_tape(net, True), x[k : k + 1], np.zeros((1, 5), np.float32))[0], together[k]
         )
-    np.testing.assert_array_equal(run(net, new_tape(net), x[:45], np.zeros((45, 5), np.float32)), together[:45])
+    np.testing.assert_array_equal(run(net, new_tape(net, True), x[:45], np.zeros((45, 5), np.float32)), together[:45])
 
 
 @pytest.mark.parametrize(
@@ -103,7 +134,7 @@ def test_a_sample_does_not_depend_on_those_beside_it() -> None:
 )
 def test_steps_are_those_of_torchs_optimisers(make: Any, epsilon: float, rectified: bool) -> None:
     net, model = pair((12, 16, 5), "relu", True)
-    optimiser, moments, tape = make(model.parameters(), lr=1e-3, eps=epsilon), new_moments(net), new_tape(net)
+    optimiser, moments, tape = make(model.parameters(), lr=1e-3, eps=epsilon), new_moments(net), new_tape(net, True)
     rng = np.random.default_rng(5)
     for _ in range(12):  # RAdam adapts from its sixth step on
         x = rng.normal(size=(20, 12)).astype(np.float32)
@@ -128,9 +159,9 @@ def test_a_small_gradient_is_not_clipped() -> None:
 
 
 def test_initial_weights_are_drawn_as_torch_draws_them() -> None:
-    net = new_network((100, 64, 5), "relu", True)
-    initialise(net, np.random.default_rng(0))
-    weights = network_weights(net)
+    net = new_network([(100, 64, 5)], "relu", True)
+    initialise(layer_params(net), np.random.default_rng(0))
+    weights = layer_weights(layer_params(net))
     assert set(weights) == {"0.weight", "0.bias", "0.norm_weight", "0.norm_bias", "1.weight", "1.bias"}
     assert 0.09 < np.abs(weights["0.weight"]).max() <= 0.1  # 1 / sqrt(100)
     assert weights["0.weight"].std() == pytest.approx(0.1 / np.sqrt(3.0), rel=0.05)
