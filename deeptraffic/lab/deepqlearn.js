@@ -77,8 +77,8 @@ export class Learner {
     return found;
   }
 
-  /** The network as a policy file. */
-  policyFile(label, created = new Date()) {
+  /** The network as a policy file; `random`: with which epsilon and random_actions it acts at random in evaluations. */
+  policyFile(label, random = {}, created = new Date()) {
     const { settings: s, engine } = this;
     const [layers, tensors] = [[], []];
     this.rows().forEach(({ inputs, outputs, weights, biases }, k) => {
@@ -92,7 +92,7 @@ export class Learner {
     const manifest = {
       format_version: engine.layout.file.format, rules: s.rules, other_agents: s.other_agents,
       observation: { kind: "vector", lanes_side, patches_ahead, patches_behind, temporal_window },
-      layers, action: { rule: "argmax", seed: 0 }, label: label.slice(0, 100), author: "",
+      layers, action: { rule: "argmax", seed: 0 }, ...random, label: label.slice(0, 100), author: "",
       training: { algorithm: "deepqlearn", decisions: this.decisions, gamma: s.gamma, seed: s.seed },
       created: `${created.toISOString().slice(0, 19)}Z`,
     };

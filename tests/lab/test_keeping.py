@@ -81,11 +81,19 @@ def test_settings_and_code_survive_a_reload(page: Any) -> None:
     assert page.evaluate("() => document.cookie") == ""
 
 
-def test_the_saved_code_is_scored_by_the_package_as_by_the_page(page: Any, tmp_path: Path) -> None:
-    train(page, 2000)
+@pytest.mark.parametrize("epsilon", ["0.0", "0.3"])
+def test_the_saved_code_is_scored_by_the_package_as_by_the_page(epsilon: str, page: Any, tmp_path: Path) -> None:
+    page.select_option("#preset", "mit-basic")
+    page.fill("[name=total_timesteps]", "2000")
+    until(page, lambda: "trainIterations = 2000;" in page.input_value("#code"))
+    page.click("#code-details summary")
+    page.fill("#code", page.input_value("#code").replace("test_time = 0.0", f"test_time = {epsilon}"))
+    page.click("#run")
     eventually(page, "#train-status", "^Trained for 2,000 decisions")
     text = saved(page, "#save-code", tmp_path / "deeptraffic.js").read_text("utf-8")
-    policy = read_convnetjs(text, "page").policy()
+    file = read_convnetjs(text, "page")
+    policy = file.policy()
+    assert file.epsilon == float(epsilon)
     page.click("#score")
     status = eventually(page, "#score-status", "500 runs in")
     assert f"score {evaluate_official(policy).score:.2f} mph" in status

@@ -4,11 +4,14 @@ import { changeCode, codeOf, hasWeights, readCode, withoutWeights } from "./orig
 
 const PAUSE_MS = 350; // in typing, after which the code is run
 
+const randomOf = ({ epsilon, random_actions }) => epsilon > 0 ? { epsilon, ...(random_actions.length ? { random_actions } : {}) } : {};
+
 export class CodeBox {
   /** `onWeights`: called with what a text with weights was read as, and its name. */
   constructor(form, onWeights) {
     Object.assign(this, { form, onWeights, box: $("code"), asked: 0, events: new EventTarget() }); // "change": of the text
     this.settings = form.values();
+    this.random = {}; // actions at random in evaluations, which the code asks for and the form does not show
     this.box.value = codeOf(this.settings);
     form.events.addEventListener("change", () => this.followForm());
     this.box.addEventListener("input", () => {
@@ -66,6 +69,7 @@ export class CodeBox {
     if (id !== this.asked) return;
     const isSame = found.learning && Object.entries(found.learning).every(([name, value]) => JSON.stringify(wanted[name]) === JSON.stringify(value));
     if (!isSame) this.box.value = codeOf(wanted);
+    this.random = isSame ? randomOf(found.driving) : {};
     this.events.dispatchEvent(new Event("change"));
   }
 
@@ -73,14 +77,15 @@ export class CodeBox {
   async followCode() {
     const id = ++this.asked;
     try {
-      const { learning, cannotLearn } = await readCode(this.text);
-      if (id === this.asked) this.take(learning, cannotLearn);
+      const found = await readCode(this.text);
+      if (id === this.asked) this.take(found);
     } catch (error) {
       if (id === this.asked) this.say(error.message, true);
     }
   }
 
-  take(learning, cannotLearn) {
+  take({ driving, learning, cannotLearn }) {
+    this.random = randomOf(driving);
     if (!learning) return this.say(`This cannot be trained here: ${cannotLearn}`, true);
     this.settings = { ...this.form.base, ...learning, seed: Number(this.form.input("seed").value) };
     this.form.show(this.settings);
@@ -96,7 +101,7 @@ export class CodeBox {
       if (id !== this.asked) return;
       this.box.value = withoutWeights(text);
       this.events.dispatchEvent(new Event("change"));
-      this.take(found.learning, found.cannotLearn);
+      this.take(found);
       if (found.weights) this.onWeights(found, name);
       else this.say("The code has no weights; run the training.");
     } catch (error) {

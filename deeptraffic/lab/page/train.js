@@ -6,11 +6,12 @@ const REPORT_MS = 120;
 const NETWORK_MS = 600;
 const KEEP_MS = 2000;
 const loaded = Engine.load();
-let engine, learner, stopping, total, label;
+let engine, learner, stopping, total, label, random;
 let isKeeping = false;
 
 /** All that the training's future depends on, and its network. */
-const facts = () => ({ done: learner.decisions, total, settings: learner.settings, file: learner.policyFile(label) });
+const network = () => learner.policyFile(label, random);
+const facts = () => ({ done: learner.decisions, total, settings: learner.settings, random, file: network() });
 const saved = () => ({ digest: engine.layout.digest, label, ...facts(), ...learner.save() });
 
 function replaceLearner(settings) {
@@ -22,8 +23,8 @@ function replaceLearner(settings) {
 /** Go on from what was saved. */
 function restore(record) {
   if (record.digest !== engine.layout.digest) { // of another version of the page: the network is left
-    const { done, total: planned, settings, file } = record;
-    return { done, total: planned, settings, file, isOver: true };
+    const { done, total: planned, settings, random: its, file } = record;
+    return { done, total: planned, settings, random: its, file, isOver: true };
   }
   const next = engine.learner(record.settings);
   try {
@@ -33,7 +34,7 @@ function restore(record) {
     throw error;
   }
   learner?.release();
-  [learner, total, label] = [next, record.total, record.label];
+  [learner, total, label, random] = [next, record.total, record.label, record.random];
   return facts();
 }
 
@@ -45,9 +46,12 @@ async function keepLearner() {
   postMessage({ kind: "kept" });
 }
 
-async function train({ settings, decisions, label: name }) {
+async function train({ settings, decisions, label: name, random: its }) {
   engine ??= await loaded;
-  if (settings) replaceLearner(settings);
+  if (settings) {
+    replaceLearner(settings);
+    random = its;
+  }
   [total, label] = [learner.decisions + decisions, name];
   let [reported, shown, before, keptAt] = [performance.now(), 0, learner.decisions, performance.now()];
   const tell = (done) => {
@@ -62,7 +66,7 @@ async function train({ settings, decisions, label: name }) {
     }
     if (now - shown < NETWORK_MS) return;
     shown = now;
-    postMessage({ kind: "network", file: learner.policyFile(label) });
+    postMessage({ kind: "network", file: network() });
   };
   stopping = new AbortController();
   try {

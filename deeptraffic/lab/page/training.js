@@ -114,8 +114,8 @@ $("settings").addEventListener("submit", async (event) => {
   const settings = form?.read();
   if (!settings) return;
   curve = [];
-  trained = { done: 0, total: settings.total_timesteps, settings };
-  start({ settings, decisions: settings.total_timesteps });
+  trained = { done: 0, total: settings.total_timesteps, settings, random: code.random };
+  start({ settings, random: code.random, decisions: settings.total_timesteps });
 });
 $("stop").addEventListener("click", () => training.postMessage({ kind: "stop" }));
 $("more").addEventListener("click", () => {
@@ -145,8 +145,8 @@ const fits = (settings) => typeof settings === "object" && settings !== null && 
   && settings.layers.every(([neurons, activation]) => Number.isInteger(neurons) && form.activations.includes(activation))
   && Object.entries(form.presets["mit-basic"]).every(([name, value]) => typeof settings[name] === typeof value);
 
-function showRestored({ done, total, file, settings, isOver }) {
-  trained = { done, total, settings, isOver };
+function showRestored({ done, total, file, settings, random, isOver }) {
+  trained = { done, total, settings, random, isOver };
   curve = curve.filter((each) => each.done <= done);
   if (curve.length) drawCurves(Math.max(done, total));
   $("train-progress").value = done / Math.max(total, 1);
@@ -187,12 +187,14 @@ events.addEventListener("open", async ({ detail: file }) => {
 function isOfTheseSettings() {
   const wanted = form.values();
   const shape = ["lanes_side", "patches_ahead", "patches_behind", "temporal_window", "other_agents", "layers"];
-  return Boolean(files.trained && trained && wanted) && shape.every((name) => JSON.stringify(trained.settings[name]) === JSON.stringify(wanted[name]));
+  const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+  return Boolean(files.trained && trained && wanted) && same(trained.random, code.random)
+    && shape.every((name) => same(trained.settings[name], wanted[name]));
 }
 
 $("save").addEventListener("click", () => download(files.trained, "network.safetensors"));
 $("save-code").addEventListener("click", async () => {
-  const hasNetwork = isOfTheseSettings();
+  const hasNetwork = await code.isRead() && isOfTheseSettings();
   const text = hasNetwork ? withWeights(code.text, await ask({ kind: "weights", file: files.trained })) : code.text;
   download(new Blob([text], { type: "text/javascript" }), "deeptraffic.js");
   $("share-status").textContent = hasNetwork ? "Saved the code with the network, as the original game does." : "Saved the code; no network is trained for these settings.";
