@@ -28,10 +28,21 @@ export function ticks(low, high, count = 4) {
   return Array.from({ length: Math.floor(high / step + 1e-9) - first + 1 }, (_, k) => (first + k) * step);
 }
 
+/** Means of neighbouring points [x, y], no more of them than a curve can show. */
+function thin(points) {
+  const size = Math.ceil(points.length / WIDTH);
+  if (size < 2) return points;
+  const mean = (part, axis) => part.reduce((sum, point) => sum + point[axis], 0) / part.length;
+  return Array.from({ length: Math.ceil(points.length / size) }, (_, k) => {
+    const part = points.slice(k * size, (k + 1) * size);
+    return [mean(part, 0), mean(part, 1)];
+  });
+}
+
 /** A curve through points [x, y], of which the x rise to `end`. */
 export function drawCurve(holder, points, end, label) {
   const svg = sheet(holder, label);
-  const shown = points.filter(([, y]) => Number.isFinite(y));
+  const shown = thin(points.filter(([, y]) => Number.isFinite(y)));
   if (!shown.length) return;
   const values = shown.map(([, y]) => y);
   const [low, high] = [Math.min(...values), Math.max(...values)];
