@@ -20,7 +20,12 @@ CASES: dict[str, float] = json.loads((GOLDEN / "submissions" / "scores.json").re
 # The module of the page that reads code, and the file that its worker makes of it.
 READ = """async (text) => {
   const { readCode } = await import("./original.js");
-  try { return { found: await readCode(text) }; } catch (error) { return { error: error.message }; }
+  try {
+    const found = await readCode(text);
+    return { found: { ...found, weights: await found.weights?.text() ?? null } };
+  } catch (error) {
+    return { error: error.message };
+  }
 }"""
 
 
@@ -56,7 +61,7 @@ def test_the_code_of_a_preset_says_its_settings(preset: str | None, page: Any) -
     expected = trained_settings(preset)
     has_value(page, "#code", f"trainIterations = {expected['total_timesteps']};")
     found = page.evaluate(READ, page.input_value("#code"))["found"]
-    assert found["cannotLearn"] == "" and found["weights"] == "" and found["driving"]["epsilon"] == 0
+    assert found["cannotLearn"] == "" and found["weights"] is None and found["driving"]["epsilon"] == 0
     for name, value in expected.items():
         if name in found["learning"]:
             as_read = [tuple(each) for each in found["learning"][name]] if name == "layers" else found["learning"][name]
@@ -159,7 +164,7 @@ def test_code_reaches_nothing_of_the_page_or_the_network(page: Any) -> None:
           frame.srcdoc = `<meta http-equiv="Content-Security-Policy" content="${policy}"><script>${text}</script>`;
           return await new Promise((resolve) => {
             addEventListener("message", ({ data }) => {
-              if (data.length === 0) frame.contentWindow.postMessage(code, "*"); else resolve(data[0]);
+              if (data.length === 0) frame.contentWindow.postMessage(new Blob([code]), "*"); else resolve(data[0]);
             });
             document.body.append(frame);
           });

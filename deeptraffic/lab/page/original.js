@@ -2,6 +2,7 @@
 import { FACTS } from "./facts.js";
 
 const MOST_CHARACTERS = 16 * 1024 * 1024;
+const MOST_ANSWER = 1_000_000; // characters of settings
 const MOST_MS = 10_000; // of running code
 const MOST_START_MS = 60_000; // of the sandbox
 const NAMES = { // of the learner's settings in the code
@@ -143,14 +144,14 @@ function prepare() {
 /** Stands behind the code, in the sandbox: answers with what it has set, and with the weights, both as JSON. */
 function conclude({ brain, learn, ...game }) {
   const answer = { game };
-  let weights = "";
+  let weights = null;
   if (typeof brain !== "object" || brain === null || !brain.value_net) {
     answer.wrong = "there is no brain = new deepqlearn.Brain(num_inputs, num_actions, opt)";
   } else {
     const { value_net: network, ...settings } = brain;
     const { out_depth: depth, out_sx: width = 1, out_sy: height = 1 } = network.weights?.layers?.[0] ?? {};
     Object.assign(answer, { brain: settings, inputs: depth * width * height });
-    if (network.weights) weights = JSON.stringify(network.weights);
+    if (network.weights) weights = new Blob([JSON.stringify(network.weights)]); // large, but handed on by reference
     const asks = (action) => {
       const asked = [];
       const state = Array.from({ length: Math.min(brain.num_inputs, 100000) || 0 }, (_, k) => (k % 7) / 7);
@@ -175,7 +176,7 @@ const AFTER = `\n;(${conclude})({ ${KNOWN.map((name) => `${name}: typeof ${name}
 const LINES_BEFORE = BEFORE.split("\n").length - 1;
 let sandbox;
 
-/** Run code in a frame without origin, which reaches nothing; what it answers is a list of texts. */
+/** Run code, a blob, in a frame without origin, which reaches nothing; what it answers is [text, blob or null]. */
 async function runInSandbox(script) {
   sandbox ??= await (await fetch("sandbox.js")).text();
   const policy = `default-src 'none'; script-src '${FACTS.sandbox}' blob:; worker-src blob:`;
@@ -194,7 +195,7 @@ async function runInSandbox(script) {
       listen = ({ source, data }) => {
         if (source !== frame.contentWindow || !Array.isArray(data)) return;
         if (data.length === 0) steps.shift()?.();
-        else resolve(data.map(String));
+        else resolve([String(data[0]), data[1] instanceof Blob ? data[1] : null]);
       };
       addEventListener("message", listen);
       within(MOST_START_MS, "the sandbox of the code does not start; try again");
@@ -256,13 +257,14 @@ function learningOf({ game, brain }, driving) {
 }
 
 /**
- * Run code: { driving, weights, learning, cannotLearn }. `weights` is ConvNetJS's JSON, "" where there are none; where
- * the learner cannot train with these settings, `learning` is null and `cannotLearn` says why. An error where it cannot
- * even drive.
+ * Run code: { driving, weights, learning, cannotLearn }. `weights` is a blob of ConvNetJS's JSON, null where there
+ * are none; where the learner cannot train with these settings, `learning` is null and `cannotLearn` says why. An error
+ * where it cannot even drive.
  */
 export async function readCode(text) {
   if (text.length > MOST_CHARACTERS) throw new Error(`the code has ${text.length} characters; at most ${MOST_CHARACTERS} are read`);
-  const [json, weights = ""] = await runInSandbox(BEFORE + text + AFTER);
+  const [json, weights] = await runInSandbox(new Blob([BEFORE, text, AFTER], { type: "text/javascript" }));
+  if (json.length > MOST_ANSWER) throw new Error("the code sets more than settings");
   const answer = JSON.parse(json);
   if (answer.error) {
     const line = answer.line - LINES_BEFORE;

@@ -81,7 +81,7 @@ async function train({ settings, decisions, label: name, random: its }) {
 
 // What the page asks for besides; each answer has the number of its question.
 const ANSWERS = {
-  convert: ({ weights, given }) => engine.policyFromConvNetJS(JSON.parse(weights), given),
+  convert: async ({ weights, given }) => engine.policyFromConvNetJS(JSON.parse(await weights.text()), given),
   weights: ({ file }) => engine.weightsForConvNetJS(file),
   save: () => learner ? saved() : null,
   restore: ({ saved: record }) => restore(record),
@@ -92,7 +92,7 @@ onmessage = async ({ data }) => {
   if (data.kind in ANSWERS) {
     try {
       engine ??= await loaded;
-      postMessage({ kind: "answer", id: data.id, value: ANSWERS[data.kind](data) });
+      postMessage({ kind: "answer", id: data.id, value: await ANSWERS[data.kind](data) });
     } catch (error) {
       postMessage({ kind: "answer", id: data.id, error: error.message });
     }
