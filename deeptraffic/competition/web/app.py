@@ -68,7 +68,7 @@ def create_app(db: Database, settings: WebSettings, lab: Mapping[str, bytes] | N
     lab: files of the lab's page by their path; None: the site has no lab
     """
     app = FastAPI(title="DeepTraffic", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    rates = {name: getattr(settings, name) for name in ("reads", "writes", "secrets", "uploads")}
+    rates = {name: getattr(settings, name) for name in ("reads", "writes", "files", "secrets", "uploads")}
     limiter = Limiter(rates)
     app.state.site = Site(
         db=db,

@@ -24,6 +24,7 @@ from deeptraffic.competition.web.settings import Rate, WebSettings
 SAFE = ("GET", "HEAD", "OPTIONS")
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "testserver")
 UPLOADS = re.compile(r"/c/[^/]+/submit|/api/v1/competitions/[^/]+/submissions")
+LAB_FILES = re.compile(r"/lab/(?!account\.json)")  # some fifty for each visitor, at once
 MULTIPART_ROOM = 64_000  # [bytes] of an upload's body beside its file
 HEADERS = {  # unless a response has its own, as the lab's page has, which runs WebAssembly and workers
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -122,7 +123,8 @@ class Guard:
         safe = scope["method"] in SAFE
         if not self._knows(host):
             return reject(400, "host", f"this server does not serve {host!r:.80}; use its own address")
-        wait = self.limiter.wait("reads" if safe else "writes", client)
+        kind = "writes" if not safe else "files" if LAB_FILES.match(scope["path"]) else "reads"
+        wait = self.limiter.wait(kind, client)
         if wait:
             return reject(
                 429, "too_many_requests", "too many requests; wait a moment", {"Retry-After": str(int(wait) + 1)}

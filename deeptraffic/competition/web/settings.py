@@ -28,7 +28,7 @@ class WebSettings:
     max_upload: [bytes] of a submission
     max_form: [bytes] of any other request's body
     idle_seconds, body_seconds: longest pause within a body, and longest duration of the whole
-    reads, writes: of one network address, behind which a whole class may be
+    reads, writes: of one network address, behind which a whole class may be; files: of the lab's page, from memory
     secrets: wrong tokens and links of one network address
     uploads: of one account
     """
@@ -42,6 +42,7 @@ class WebSettings:
     body_seconds: float = 180.0
     reads: Rate = Rate(60.0, 600.0)
     writes: Rate = Rate(10.0, 300.0)
+    files: Rate = Rate(600.0, 12_000.0)
     secrets: Rate = Rate(0.2, 20.0)
     uploads: Rate = Rate(0.5, 25.0)
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from deeptraffic.competition.web.lab_pages import ACCOUNT_SCRIPT
+from deeptraffic.competition.web.settings import Rate
 
 STATED = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'"
 META = f'<meta http-equiv="Content-Security-Policy" content="{STATED}">'.encode()
@@ -44,6 +45,13 @@ def test_the_rest_of_the_site_keeps_its_own_policy(browse: Callable) -> None:
 @pytest.mark.parametrize("path", ["/lab/none.js", "/lab/../about.html", "/lab/%2e%2e/index.html", "/lab/champions"])
 def test_no_other_file_is_served(browse: Callable, path: str) -> None:
     assert browse(lab=LAB).get(path).status_code == 404
+
+
+def test_a_class_behind_one_address_may_open_the_lab_at_once(browse: Callable) -> None:
+    browser = browse(lab=LAB, reads=Rate(0.001, 5.0), files=Rate(0.001, 40.0))
+    assert [browser.get("/lab/engine.wasm").status_code for _ in range(45)] == [200] * 40 + [429] * 5
+    answers = [browser.get("/lab/account.json").status_code for _ in range(6)]  # asks the database: it is no such file
+    assert answers == [200] * 5 + [429]
 
 
 def test_the_menu_names_the_lab_where_there_is_one(browse: Callable) -> None:
