@@ -54,9 +54,11 @@ def test_a_class_behind_one_address_may_open_the_lab_at_once(browse: Callable) -
     assert answers == [200] * 5 + [429]
 
 
-def test_the_menu_names_the_lab_where_there_is_one(browse: Callable) -> None:
+def test_the_menu_names_the_lab_where_there_is_one(world: Any, browse: Callable) -> None:
     with_lab, without = browse(lab=LAB), browse()
     assert '<a href="/lab/">Lab</a>' in with_lab.get("/c/lab").text
+    ada = browse(world.person("Ada"), lab=LAB)
+    assert 'in the <a href="/lab/">lab</a>, and submit it there' in ada.get("/c/lab").text
     assert with_lab.get("/lab", follow_redirects=False).headers["location"] == "/lab/"
     assert 'href="/lab/"' not in without.get("/c/lab").text
     assert [without.get(path).status_code for path in ("/lab/", "/lab/account.json")] == [404, 404]
