@@ -81,6 +81,28 @@ def test_settings_and_code_survive_a_reload(page: Any) -> None:
     assert page.evaluate("() => document.cookie") == ""
 
 
+def test_scores_survive_a_reload_and_a_network_another_version_of_the_page(page: Any) -> None:
+    train(page, 600)
+    eventually(page, "#train-status", "^Trained for 600 decisions")
+    page.click("#score")
+    eventually(page, "#score-status", "500 runs in")
+    score = page.inner_text("#known .yours td:last-child")
+    until(page, lambda: page.evaluate(KEPT, ["learner", "done"]) == 600)
+    page.evaluate("""async () => {
+      const { keep, kept } = await import("./store.js");
+      await keep("learner", { ...await kept("learner"), digest: "of another version" });
+    }""")
+    page.reload()
+    eventually(page, "#train-status", "trained for 600 decisions.*train anew: its training was made by another version")
+    assert page.inner_text("#known .yours td:last-child") == score
+    assert page.is_disabled("#more") and page.is_enabled("#save")
+    page.select_option("#driver", "trained")
+    eventually(page, "#scored-name", "^your network$")
+    train(page, 300)
+    eventually(page, "#train-status", "^Trained for 300 decisions")
+    assert page.is_enabled("#more")
+
+
 @pytest.mark.parametrize("epsilon", ["0.0", "0.3"])
 def test_the_saved_code_is_scored_by_the_package_as_by_the_page(epsilon: str, page: Any, tmp_path: Path) -> None:
     page.select_option("#preset", "mit-basic")

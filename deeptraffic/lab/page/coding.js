@@ -3,6 +3,7 @@ import { $ } from "./dom.js";
 import { changeCode, codeOf, hasWeights, readCode, withoutWeights } from "./original.js";
 
 const PAUSE_MS = 350; // in typing, after which the code is run
+const pause = () => new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
 
 const randomOf = ({ epsilon, random_actions }) => epsilon > 0 ? { epsilon, ...(random_actions.length ? { random_actions } : {}) } : {};
 
@@ -15,11 +16,10 @@ export class CodeBox {
     this.box.value = codeOf(this.settings);
     form.events.addEventListener("change", () => this.followForm());
     this.box.addEventListener("input", () => {
-      clearTimeout(this.timer);
-      const text = this.box.value;
+      const [id, text] = [++this.asked, this.box.value];
       this.events.dispatchEvent(new Event("change"));
       if (hasWeights(text)) this.reading = this.open(text, "pasted code").catch(() => {}); // it is said in the status
-      else this.reading = new Promise((resolve) => { this.timer = setTimeout(resolve, PAUSE_MS); }).then(() => this.followCode());
+      else this.reading = pause().then(() => id === this.asked && this.followCode());
     });
     this.box.addEventListener("keydown", (event) => { // Tab indents; Escape, then Tab, leaves the box
       if (event.key === "Escape") this.leaves = true;
@@ -34,6 +34,11 @@ export class CodeBox {
 
   get text() {
     return this.box.value;
+  }
+
+  /** Wait until the code has what the form says. */
+  async isWritten() {
+    await this.checking;
   }
 
   /** Wait until the form has what was typed; whether it could be read. */
@@ -57,14 +62,18 @@ export class CodeBox {
   }
 
   /** Put the form's settings into the code: into its own lines, or where they are not enough into new code. */
-  async followForm() {
+  followForm() {
     const wanted = this.form.values();
     if (!wanted) return;
     const [id, before] = [++this.asked, this.settings];
-    clearTimeout(this.timer);
     [this.settings, this.reading] = [wanted, null];
     this.say("");
     this.box.value = before ? changeCode(this.text, before, wanted) : this.text;
+    this.checking = pause().then(() => id === this.asked && this.check(id, wanted));
+  }
+
+  /** See whether the code says these settings; where it does not, write it anew. */
+  async check(id, wanted) {
     const found = await readCode(this.text).catch(() => ({}));
     if (id !== this.asked) return;
     const isSame = found.learning && Object.entries(found.learning).every(([name, value]) => JSON.stringify(wanted[name]) === JSON.stringify(value));

@@ -3,6 +3,7 @@ import { drawHistogram } from "./charts.js";
 import { $, worker } from "./dom.js";
 import { chosen, events, names, policyFile } from "./driving.js";
 import { FACTS } from "./facts.js";
+import { keep, kept } from "./store.js";
 
 const evaluating = worker("evaluate.js");
 let [scoring, scored] = [false, ""];
@@ -51,6 +52,7 @@ evaluating.onmessage = ({ data }) => {
     if (at >= 0) yours.splice(at, 1);
     yours.push([scored, data.otherAgents, data.score]);
     showKnown();
+    keep("scores", yours);
     $("score-status").textContent += `. ${data.runs} runs in ${data.seconds.toFixed(1)} s.`;
     events.dispatchEvent(new CustomEvent("scored", { detail: data }));
   } else {
@@ -71,3 +73,8 @@ $("score").addEventListener("click", async () => {
 $("score-stop").addEventListener("click", () => evaluating.postMessage({ kind: "stop" }));
 
 showKnown();
+kept("scores").then((found) => {
+  const isScore = (row) => Array.isArray(row) && typeof row[0] === "string" && Number.isFinite(row[1]) && Number.isFinite(row[2]);
+  if (Array.isArray(found)) yours.unshift(...found.filter(isScore));
+  showKnown();
+});

@@ -194,6 +194,7 @@ function isOfTheseSettings() {
 
 $("save").addEventListener("click", () => download(files.trained, "network.safetensors"));
 $("save-code").addEventListener("click", async () => {
+  await code.isWritten();
   const hasNetwork = await code.isRead() && isOfTheseSettings();
   const text = hasNetwork ? withWeights(code.text, await ask({ kind: "weights", file: files.trained })) : code.text;
   download(new Blob([text], { type: "text/javascript" }), "deeptraffic.js");
