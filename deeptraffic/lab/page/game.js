@@ -78,4 +78,5 @@ $("card-again").addEventListener("click", () => again(Number($("seed").value)));
 $("card-new").addEventListener("click", () => { $("seed").value = (Number($("seed").value) + 1) % 1e9; again(Number($("seed").value)); });
 $("card-challenge").addEventListener("click", () => { race(FACTS.champions[0].name); $("road").focus({ preventScroll: true }); });
 $("card-own").addEventListener("click", () => { race("own"); $("road").focus({ preventScroll: true }); });
+$("card").addEventListener("keydown", ({ key }) => { if (key === "Escape") $("card").hidden = true; });
 $("card-watch").addEventListener("click", () => { race(""); drive(FACTS.champions[0].name); });

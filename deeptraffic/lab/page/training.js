@@ -45,6 +45,9 @@ function takeNetwork(file, mayDrive = true) {
   if (mayDrive && $("live").checked) drive("trained", true);
 }
 
+/** Whether a report is of far fewer decisions than the one before, as the last one is. */
+const isNoise = ({ done }) => curve.length > 1 && done - curve.at(-1).done < (curve.at(-1).done - curve.at(-2).done) / 4;
+
 function drawCurves(total) {
   const now = performance.now();
   if (now - drawn < CHART_MS && inTraining) return;
@@ -84,7 +87,7 @@ training.onmessage = ({ data }) => {
     if (data.error) reject(new Error(data.error));
     else resolve(data.value);
   } else if (data.kind === "progress") {
-    curve.push(data);
+    if (!isNoise(data)) curve.push(data);
     $("train-progress").value = data.done / data.total;
     $("train-status").textContent = `${whole(data.done)} of ${whole(data.total)} decisions, ${whole(data.perSecond)} per second; `
       + `${mph(data.mph)} mph while exploring, loss ${data.loss?.toPrecision(3) ?? "–"}`;
