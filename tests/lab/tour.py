@@ -63,6 +63,8 @@ def record(page: Any) -> list[Shot]:
     page.evaluate("() => scrollTo({ top: 0, behavior: 'smooth' })")
     page.wait_for_timeout(1000 * LOOK)
     cut()
+    session.remove_listener("Page.screencastFrame", keep)
+    session.send("Page.stopScreencast")
     return film
 
 
