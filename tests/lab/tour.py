@@ -17,10 +17,10 @@ from playwright.sync_api import sync_playwright
 from deeptraffic.lab import site
 
 TARGET = Path(site.__file__).parent / "tour.webp"
-WINDOW, SIZE = (1180, 740), (780, 489)  # [pixels]
-RATE = 7  # [images/s]
+WINDOW, SIZE = (1180, 740), (660, 414)  # [pixels]
+RATE = 3  # [images/s]
 LOOK, LONGEST = 2.2, 3.5  # [s] that a step is shown, and that the machine computes
-QUALITY = 42
+QUALITY = 36
 
 Shot = tuple[float, bytes]
 
