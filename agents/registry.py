@@ -48,7 +48,7 @@ ENTRIES = (
     Entry("recurrent_ppo", "policy-based", "PPO with an LSTM"),
     Entry("dqn", "value-based", "deep Q-learning with a replay buffer"),
     Entry("qrdqn", "value-based", "quantile-regression DQN"),
-    Entry("pqn", "value-based", "Q-learning without replay buffer or target network"),
+    Entry("pqn", "value-based", "Q-learning without replay buffer or target network", presets=(*PRESETS, "lanes")),
     Entry("world_model", "model-based", "a learned latent model of the environment, and a policy trained in it"),
     Entry("expert_iteration", "model-based", "learning from rollouts in the simulator", can_warm_start=True),
     Entry(

@@ -14,11 +14,24 @@ LONG: Settings = {
     "checkpoint_every": 1_000_000,
 }
 
+# The sensor's cells through a layer shared by all lanes.
+LANES: Settings = {
+    "observation.kind": "vector",
+    "observation.dtype": "float32",
+    "lane_units": 32,
+    "hidden": [128, 64],
+    "learning_rate_end": 1e-5,
+    "total_timesteps": 1_200_000,
+    "evaluate_every": 400_000,
+    "evaluation_runs": 1000,
+    "checkpoint_every": 1_200_000,
+}
+
 ALGORITHM = SB3Algorithm(
     config=PQNConfig,
     make=make,
     compiled=CompiledPQN,
     weights=weights,
     defaults={"num_envs": 128},
-    presets={"fast": LONG, "demo": LONG},
+    presets={"fast": LONG, "demo": LONG, "lanes": LANES},
 )
