@@ -139,6 +139,8 @@ def test_a_saved_lab_goes_on_in_another_browser(page: Any, tmp_path: Path) -> No
     tab.set_input_files("#file", everything)
     eventually(tab, "#train-status", "^Kept: a network trained for 3,000 decisions")
     assert tab.input_value("[name=seed]") == "3" and tab.input_value("#preset") == ""
+    tab.reload()
+    eventually(tab, "#train-status", "^Kept: a network trained for 3,000 decisions")
     tab.click("#more")
     eventually(tab, "#train-status", "^Trained for 6,000 decisions")
     found = weights_of(saved(tab, "#save", tmp_path / "there.safetensors"))

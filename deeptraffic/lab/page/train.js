@@ -84,7 +84,11 @@ const ANSWERS = {
   convert: async ({ weights, given }) => engine.policyFromConvNetJS(JSON.parse(await weights.text()), given),
   weights: ({ file }) => engine.weightsForConvNetJS(file),
   save: () => learner ? saved() : null,
-  restore: ({ saved: record }) => restore(record),
+  restore: async ({ saved: record }) => {
+    const restored = restore(record);
+    await keep("learner", record);
+    return restored;
+  },
 };
 
 onmessage = async ({ data }) => {
@@ -101,7 +105,7 @@ onmessage = async ({ data }) => {
   try {
     await train(data);
   } catch (error) {
-    postMessage({ kind: "error", message: error.message });
+    postMessage({ kind: "error", message: error.message, canGoOn: Boolean(learner) });
   }
 };
 

@@ -67,9 +67,11 @@ function start(message) {
 /** Show what was kept, then what a link brings. */
 async function begin(restored) {
   const page = await kept("page");
-  if (page) showState(page);
-  if (restored) showRestored(restored);
-  else showTraining(false);
+  if (!inTraining) {
+    if (fits(page?.settings)) showState(page);
+    if (restored) showRestored(restored);
+    else showTraining(false);
+  }
   for (const each of [form, code]) each.events.addEventListener("change", keepState);
   await openLinkOrComplain();
 }
@@ -103,6 +105,7 @@ training.onmessage = ({ data }) => {
     const ended = data.done < data.total ? "Stopped after" : "Trained for";
     $("train-status").textContent = `${ended} ${whole(data.done)} decisions. Evaluate it below, save it, or train on.`;
   } else {
+    if (!data.canGoOn) trained = null;
     showTraining(false);
     $("train-status").textContent = `Training failed: ${data.message}`;
   }
@@ -137,9 +140,8 @@ const keepState = () => { clearTimeout(keeping); keeping = setTimeout(() => keep
 
 /** Show what was kept, or saved with everything. */
 function showState({ settings, code: text, curve: points }) {
-  if (!fits(settings)) return;
   form.show(settings);
-  code.show(text, settings);
+  code.show(typeof text === "string" ? text : codeOf(settings), settings);
   curve = Array.isArray(points) ? points : [];
 }
 
@@ -169,18 +171,20 @@ const OPENERS = {
   lab: async (file) => {
     const { page, learner } = unpack(new Uint8Array(await file.arrayBuffer()));
     if (inTraining) throw new Error("stop the training first");
+    if (!fits(page?.settings)) throw new Error("it was saved by another version of the page");
+    const restored = learner && await ask({ kind: "restore", saved: learner });
     showState(page);
-    if (learner) showRestored(await ask({ kind: "restore", saved: learner }));
     await keep("page", state());
+    if (restored) showRestored(restored);
   },
 };
 
 events.addEventListener("open", async ({ detail: file }) => {
   complain("");
   try {
-    const opener = OPENERS[file.name.split(".").at(-1)];
-    if (!opener) throw new Error("open a policy file (.safetensors), a file of the original game (.js) or a saved lab (.lab)");
-    await opener(file);
+    const kind = file.name.split(".").at(-1);
+    if (!Object.hasOwn(OPENERS, kind)) throw new Error("open a policy file (.safetensors), a file of the original game (.js) or a saved lab (.lab)");
+    await OPENERS[kind](file);
   } catch (error) {
     complain(`${file.name}: ${error.message}`);
   }
