@@ -9,7 +9,6 @@ import { linkTo, readLink } from "./sharing.js";
 import { keep, kept, pack, unpack } from "./store.js";
 
 const CHART_MS = 250;
-const KEEP_MS = 300; // after the last change
 
 const training = worker("train.js");
 const answers = new Map(); // who waits for an answer of the worker, by its number
@@ -82,7 +81,7 @@ training.onmessage = ({ data }) => {
     code = new CodeBox(form, (found, name) => driveWeights(found, name).catch((error) => complain(`${name}: ${error.message}`)));
     begin(data.restored);
   } else if (data.kind === "kept") {
-    keep("page", state());
+    keepState();
   } else if (data.kind === "answer") {
     const { resolve, reject } = answers.get(data.id);
     answers.delete(data.id);
@@ -132,11 +131,9 @@ $("live").addEventListener("change", () => { if ($("live").checked && files.trai
 
 // --- what outlives the page ------------------------------------------------------------------------------------------
 
-let keeping;
-
 /** What the page knows besides the worker's learner. */
 const state = () => ({ settings: form.values() ?? form.base, code: code.text, curve });
-const keepState = () => { clearTimeout(keeping); keeping = setTimeout(() => keep("page", state()), KEEP_MS); };
+const keepState = () => keep("page", state());
 
 /** Show what was kept, or saved with everything. */
 function showState({ settings, code: text, curve: points }) {
@@ -174,7 +171,7 @@ const OPENERS = {
     if (!fits(page?.settings)) throw new Error("it was saved by another version of the page");
     const restored = learner && await ask({ kind: "restore", saved: learner });
     showState(page);
-    await keep("page", state());
+    await keepState();
     if (restored) showRestored(restored);
   },
 };
