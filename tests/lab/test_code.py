@@ -190,6 +190,7 @@ def driving_file(page: Any, path: Path) -> bytes:
     return bytes(content)
 
 
+@pytest.mark.slow
 def test_every_kind_of_file_drives_as_the_package_reads_it(page: Any, tmp_path: Path) -> None:
     for name in CASES:
         source = GOLDEN / "submissions" / name

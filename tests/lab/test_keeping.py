@@ -51,6 +51,7 @@ def weights_of(path: Path) -> list[np.ndarray]:
     return list(read_policy(path).network.tensors.values())
 
 
+@pytest.mark.slow
 def test_a_training_that_a_reload_interrupts_ends_as_if_nothing_had_happened(page: Any, tmp_path: Path) -> None:
     train(page, 100_000)
     until(page, lambda: (page.evaluate(KEPT, ["learner", "done"]) or 0) > 0)
@@ -125,6 +126,7 @@ def test_the_saved_code_is_scored_by_the_package_as_by_the_page(epsilon: str, pa
     assert "fromJSON" not in text and "temporal_window = 3" in text
 
 
+@pytest.mark.slow
 def test_a_saved_lab_goes_on_in_another_browser(page: Any, tmp_path: Path) -> None:
     train(page, 3000)
     eventually(page, "#train-status", "^Trained for 3,000 decisions")
