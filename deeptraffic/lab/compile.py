@@ -16,13 +16,20 @@ import llvmlite.binding as llvm
 from numba import types
 
 from deeptraffic.lab.entries import ENTRIES, EntryPoint
+from deeptraffic.policies import exponential
 from deeptraffic.sim.code_digest import digest
-from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.compiled import CompiledFunction, compiled
 
 ENVIRONMENT = {"NUMBA_OPT": "0", "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "PYTHONHASHSEED": "0"}
 TRIPLE = "wasm32-unknown-unknown"
 FEATURES = "+simd128,+bulk-memory,+sign-ext,+nontrapping-fptoint,+mutable-globals"
 LLVM_TYPES = {types.int32: "i32", types.float64: "double", types.none: "void"}
+# Functions of the maths library that compiled functions call, by their names there; expf in `RUNTIME` is made of exp.
+MATHS = {
+    "exp": EntryPoint(exponential.exp, types.float64, (types.float64,)),
+    "pow": EntryPoint(exponential.power, types.float64, (types.float64, types.float64)),
+}
+CALLED_BY_LLVM = {"__multi3", "exp", "expf", "pow"}  # in place of its own operations, once it generates code
 
 # Arrays of compiled functions lie on a stack above `top`, which JavaScript moves past what it has laid out. A block
 # has a header of 64 bytes: Numba's, at 48 the address of the block below, at 52 whether it is free. Functions that make
@@ -34,6 +41,7 @@ declare i32 @llvm.wasm.memory.size.i32(i32)
 declare i32 @llvm.wasm.memory.grow.i32(i32, i32)
 declare double @llvm.floor.f64(double)
 declare void @llvm.trap()
+declare double @exp(double)
 
 define ptr @NRT_MemInfo_alloc_aligned(i64 %size, i32 %align) {
   %top = load i32, ptr @top
@@ -140,6 +148,35 @@ define void @__multi3(ptr %out, i64 %a, i64 %a_high, i64 %b, i64 %b_high) noinli
   ret void
 }
 
+define i32 @numba_attempt_nocopy_reshape(
+  i64 %axes, ptr %shape, ptr %strides, i64 %new_axes, ptr %new_shape, ptr %new_strides, i64 %item, i32 %fortran
+) {
+  br label %check
+check:
+  %left = phi i64 [ %new_axes, %0 ], [ %axis, %write ]
+  %stride = phi i64 [ %item, %0 ], [ %next, %write ]
+  %done = icmp eq i64 %left, 0
+  br i1 %done, label %end, label %write
+write:
+  %axis = sub i64 %left, 1
+  %index = trunc i64 %axis to i32
+  %to = getelementptr i64, ptr %new_strides, i32 %index
+  store i64 %stride, ptr %to
+  %from = getelementptr i64, ptr %new_shape, i32 %index
+  %size = load i64, ptr %from
+  %next = mul i64 %stride, %size
+  br label %check
+end:
+  ret i32 1
+}
+
+define float @expf(float %x) {
+  %wide = fpext float %x to double
+  %y = call double @exp(double %wide)
+  %z = fptrunc double %y to float
+  ret float %z
+}
+
 define void @PyErr_SetString(ptr %kind, ptr %text) { call void @llvm.trap() unreachable }
 define ptr @NRT_MemInfo_alloc(i64 %size) { call void @llvm.trap() unreachable }
 define double @log10(double %x) { call void @llvm.trap() unreachable }
@@ -169,11 +206,13 @@ def compile_entries() -> bytes:
     machine = target.create_target_machine(features=FEATURES, opt=3, reloc="static")
     module = parse("", machine)
     for each in ENTRIES:
-        add_entry(module, each, machine)
+        add_entry(module, each.function.__name__, each, machine)
+    for name, each in MATHS.items():
+        add_entry(module, name, each, machine)
     module.link_in(parse(RUNTIME, machine))
-    names = {each.function.__name__ for each in ENTRIES}
+    names = {each.function.__name__ for each in ENTRIES} | CALLED_BY_LLVM
     for function in module.functions:
-        if not function.is_declaration and function.name not in names and function.name != "__multi3":
+        if not function.is_declaration and function.name not in names:
             function.linkage = "internal"
     for variable in module.global_variables:
         if not variable.is_declaration and variable.name != "top":
@@ -184,21 +223,25 @@ def compile_entries() -> bytes:
 
 def source_digest() -> str:
     """Return a digest of what the module is made from: the entry points with all that they call, and this file."""
-    functions = [(str(each.returns), str(each.arguments), digest(compiled(each.function))) for each in ENTRIES]
+    made = (*ENTRIES, *MATHS.values())
+    functions = [(str(each.returns), str(each.arguments), digest(compiled_function(each))) for each in made]
     return hashlib.sha256(repr(functions).encode() + Path(__file__).read_bytes()).hexdigest()[:16]
 
 
-def add_entry(module: Any, each: EntryPoint, machine: Any) -> None:
-    """Link the code of an entry point into the module, with a function of its name that takes plain arguments."""
-    found = compiled(each.function).body(each.arguments)
-    assert found.signature.return_type == each.returns, (
-        f"{each.function.__name__} returns {found.signature.return_type}"
-    )
+def compiled_function(each: EntryPoint) -> Any:
+    """Return the compiled function of an entry point, which may be one already."""
+    return each.function if isinstance(each.function, CompiledFunction) else compiled(each.function)
+
+
+def add_entry(module: Any, name: str, each: EntryPoint, machine: Any) -> None:
+    """Link the code of an entry point into the module, with a function of this name that takes plain arguments."""
+    found = compiled_function(each).body(each.arguments)
+    assert found.signature.return_type == each.returns, f"{name} returns {found.signature.return_type}"
     kinds, returns = [LLVM_TYPES[kind] for kind in each.arguments], LLVM_TYPES[each.returns]
     load = f"%value = load {returns}, ptr %result\n  ret {returns} %value"
     wrapper = WRAPPER.format(
         native=found.fndesc.llvm_func_name,
-        name=each.function.__name__,
+        name=name,
         returns=returns,
         types="".join(f", {kind}" for kind in kinds),
         arguments=", ".join(f"{kind} %a{k}" for k, kind in enumerate(kinds)),

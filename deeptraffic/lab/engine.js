@@ -6,13 +6,14 @@
 //   road.resetOpen(7); road.step(1); road.speedMph
 //   const policy = engine.policy(bytes of a policy file);
 //   const result = await engine.evaluate(policy, { onProgress, signal });
-//   const learner = engine.learner({ ...engine.presets["mit-basic"], seed: 1 });
+//   const learner = engine.learner({ ...engine.presets["mit-basic"], seed: 1 });      // or of a preset of PQN
 //   await learner.train(10_000, { onProgress, signal }); learner.policyFile("mine")
 //
 // Everything is synchronous but `evaluate` and `train`, which work in slices of some 30 ms. Meant for a worker.
 import { policyFromConvNetJS, weightsForConvNetJS } from "./convnetjs.js";
 import { Learner } from "./deepqlearn.js";
 import { Policy } from "./policy.js";
+import { PQN } from "./pqn.js";
 
 const SECTION = "deeptraffic";
 const SLICE_MS = 30;
@@ -102,7 +103,7 @@ export class Engine {
   }
 
   get presets() {
-    return this.layout.deepqlearn.presets;
+    return { ...this.layout.deepqlearn.presets, ...this.layout.pqn.presets };
   }
 
   // --- memory ---------------------------------------------------------------------------------------------------------
@@ -164,7 +165,7 @@ export class Engine {
   }
 
   learner(settings) {
-    return new Learner(this, settings);
+    return settings.algo === "pqn" ? new PQN(this, settings) : new Learner(this, settings);
   }
 
   /** The policy file of the original game's weights, and the weights of a policy file. */

@@ -14,6 +14,7 @@ from agents.algorithms.deepqlearn.loop import train_block
 from agents.algorithms.deepqlearn.network import BIASES, WEIGHTS, place_layers, start_weights
 from deeptraffic.evaluation.statistics import run_score
 from deeptraffic.lab.memory import (
+    GAME_BYTES,
     brain_of,
     driver_of,
     float_array,
@@ -31,6 +32,8 @@ from deeptraffic.lab.memory import (
     word_array,
 )
 from deeptraffic.lab.numpy_random import next_word, seed_generator, standard_normal
+from deeptraffic.lab.pqn import LAYER_COLUMNS as PQN_LAYER_COLUMNS
+from deeptraffic.lab.pqn import draw_weights, learn_round, net_of, place_network, play_round, pqn_of, start_envs
 from deeptraffic.policies import exponential
 from deeptraffic.policies.builtin import play_constant
 from deeptraffic.policies.gap import choose_gaps
@@ -265,6 +268,39 @@ def train(learner: int, decisions: int) -> None:
     rules, games = rules_of(record.rules), games_of(record.game)
     layers = int_matrix(record.layers, record.layer_rows, LAYER_COLUMNS)
     train_block(rules, sensor_of(record), games, layers, settings_of(learner), brain_of(learner), np.int64(decisions))
+
+
+# --- PQN --------------------------------------------------------------------------------------------------------------
+
+
+@entry(NONE, INT, INT, INT, INT, INT)
+def size_pqn(hidden: int, hidden_layers: int, activation: int, is_normalised: int, pqn: int) -> None:
+    """Fill the layer table of a PQN learner for hidden layers (K,) int64 of units."""
+    record = pqn_of(pqn)
+    table = int_matrix(record.layers, hidden_layers + 1, PQN_LAYER_COLUMNS)
+    place_network(np.int64(record.inputs), int_array(hidden, hidden_layers), activation, is_normalised != 0, table)
+
+
+@entry(NONE, INT, FLOAT)
+def start_pqn(pqn: int, seed: float) -> None:
+    """Draw the first weights of a PQN learner whose arrays are zero, and start its games."""
+    record, first = pqn_of(pqn), np.int64(seed)
+    draw_weights(net_of(pqn), first)
+    for k in range(record.envs):
+        start_open_run(record.rules, record.games + k * GAME_BYTES, np.uint64(first + k))
+    start_envs(pqn, first)
+
+
+@entry(NONE, INT)
+def play_pqn(pqn: int) -> None:
+    """Play a round of a PQN learner."""
+    play_round(pqn)
+
+
+@entry(NONE, INT)
+def learn_pqn(pqn: int) -> None:
+    """Learn from the round that was played last."""
+    learn_round(pqn)
 
 
 # --- arithmetic, for tests --------------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ import numpy as np
 from agents.algorithms.deepqlearn.config import ACTIVATIONS
 from agents.algorithms.deepqlearn.loop import ARRAYS, TALLY
 from agents.algorithms.deepqlearn.network import LearningSettings
+from agents.algorithms.pqn.config import PQNConfig
+from agents.compiled.network import ACTIVATIONS as COMPILED_ACTIVATIONS
 from agents.config import build_config
 from agents.registry import ALGORITHMS
 from deeptraffic.evaluation.protocol import OFFICIAL, OPEN_FRAMES
@@ -16,12 +18,20 @@ from deeptraffic.evaluation.seeds import SEED_SETS
 from deeptraffic.lab.compile import source_digest
 from deeptraffic.lab.entries import ENTRIES, SAFETY_CELLS
 from deeptraffic.lab.memory import GAME, LEARNER, POLICY, RULES, RUNS
+from deeptraffic.lab.pqn import LAYER_COLUMNS, PQN, ROLLOUT, STATE, RoundSettings
+from deeptraffic.lab.pqn import TALLY as PQN_TALLY
 from deeptraffic.policies.file import KEY
+from deeptraffic.policies.gaps import GAP_FEATURES
 from deeptraffic.policies.manifest import FORMAT_VERSION
 from deeptraffic.sim.rules import CONTESTS, MPH_PER_PX, Action
 from deeptraffic.sim.state import NOBODY, PAD
 
 RECORDS = {"rules": RULES, "game": GAME, "policy": POLICY, "runs": RUNS, "learner": LEARNER, "tally": TALLY}
+RECORDS |= {"pqn": PQN, "pqn_tally": PQN_TALLY}
+PQN_PRESETS = {  # in a page: no run waits there for an evaluation
+    "pqn-quick": {"total_timesteps": 100_000},
+    "pqn-long": {"total_timesteps": 1_000_000},
+}
 
 
 def layout() -> dict[str, Any]:
@@ -41,6 +51,7 @@ def layout() -> dict[str, Any]:
         "mph_per_px": MPH_PER_PX,
         "file": {"key": KEY, "format": FORMAT_VERSION},
         "deepqlearn": deepqlearn(),
+        "pqn": pqn(),
         "entries": [each.function.__name__ for each in ENTRIES],
     }
 
@@ -83,4 +94,31 @@ def preset(name: str | None) -> dict[str, Any]:
         **{"rules": config.road.rules, "other_agents": config.road.other_agents, "seed": config.seed},
         **{**window, "layers": agent["layers"], "experience_size": agent["experience_size"], **learning},
         "total_timesteps": config.total_timesteps,
+    }
+
+
+def pqn() -> dict[str, Any]:
+    """Return the arrays, activations and presets of the compiled PQN."""
+    return {
+        "state": STATE,
+        "rollout": ROLLOUT,
+        "activations": COMPILED_ACTIVATIONS,
+        "settings": list(RoundSettings._fields),
+        "layer_columns": LAYER_COLUMNS,
+        "gap_features": GAP_FEATURES,
+        "presets": {name: pqn_preset(settings) for name, settings in PQN_PRESETS.items()},
+    }
+
+
+def pqn_preset(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run of PQN by their names in its configuration."""
+    config = build_config("pqn", "fast", settings=settings)
+    seen, agent = config.observation, config.agent
+    assert isinstance(agent, PQNConfig)
+    learning = {name: value for name, value in vars(agent).items() if name not in ("backend", "dueling", "lane_units")}
+    return {
+        **{"algo": config.algo, "rules": config.road.rules, "other_agents": config.road.other_agents},
+        **{"seed": config.seed, "kind": seen.kind, **seen.sensor._asdict()},
+        **{"num_envs": config.envs.num_envs, "max_steps": config.envs.max_steps},
+        **{**learning, "hidden": list(agent.hidden), "total_timesteps": config.total_timesteps},
     }

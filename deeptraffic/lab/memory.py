@@ -24,6 +24,7 @@ from deeptraffic.sim.state import game_dtype, rules_record
 
 RULES = rules_record(RULES_2018).dtype
 GAME = game_dtype(RULES_2018)  # the same for both contests, and for any number of other agents
+GAME_BYTES = GAME.itemsize
 
 
 def record(integers: str, **others: Any) -> np.dtype[Any]:

@@ -150,12 +150,12 @@ function halfToDouble(bits) {
   return bits & 0x8000 ? -size : size;
 }
 
-/** Write a policy file of float64 tensors: [name, shape, values]. */
+/** Write a policy file of tensors [name, shape, values], float64 or float32 as the values are. */
 export function writePolicyFile(manifest, tensors, key) {
   const header = { __metadata__: { [key]: JSON.stringify(manifest) } };
   let at = 0;
   for (const [name, shape, values] of tensors) {
-    header[name] = { dtype: "F64", shape, data_offsets: [at, at + values.byteLength] };
+    header[name] = { dtype: `F${8 * values.BYTES_PER_ELEMENT}`, shape, data_offsets: [at, at + values.byteLength] };
     at += values.byteLength;
   }
   // The format's JSON is ASCII: other characters of a label are escaped, as Python does.

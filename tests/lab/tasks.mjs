@@ -60,8 +60,8 @@ export const TASKS = {
   },
 
   /** Train; `rest`: decisions made by another learner that goes on from what the first one saved. */
-  async train(engine, { settings, decisions, rest = 0 }) {
-    let learner = engine.learner({ ...engine.presets["mit-basic"], ...settings });
+  async train(engine, { settings, decisions, rest = 0, preset = "mit-basic" }) {
+    let learner = engine.learner({ ...engine.presets[preset], ...settings });
     const started = performance.now();
     await learner.train(decisions);
     if (rest) {
@@ -74,6 +74,22 @@ export const TASKS = {
     }
     const seconds = (performance.now() - started) / 1000;
     return { params: encode(learner.params), file: encode(learner.policyFile("trained")), seconds, ...learner.metrics() };
+  },
+
+  /** Train PQN: its first weights, what it did in its first round, and weights and metrics after so many rounds. */
+  pqn(engine, { settings, rounds }) {
+    const learner = engine.learner({ ...engine.presets["pqn-quick"], ...settings });
+    const copy = (names) => Object.fromEntries(names.map((name) => [name, encode(learner.array(name))]));
+    const begun = { ...copy(["params"]), layers: encode(engine.array("i8", learner.table, 8 * learner.rows().length)) };
+    learner.play();
+    const first = copy(Object.keys(engine.layout.pqn.rollout));
+    learner.learn();
+    for (let round = 1; round < rounds; round++) {
+      learner.play();
+      learner.learn();
+    }
+    const found = { begun, first, ...copy(["params", "actions"]), file: encode(learner.policyFile("pqn")), decisions: learner.decisions };
+    return { ...found, ...learner.metrics() };
   },
 
   /** The values of every layer for some inputs, and how the network was assembled. */
