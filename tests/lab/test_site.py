@@ -212,6 +212,10 @@ def test_a_network_is_trained_saved_evaluated_and_opened(page: Any, tmp_path: Pa
     assert page.inner_text("#known .yours td:last-child") == f"{native.score:.2f}"
     page.set_input_files("#file", path)
     eventually(page, "#driver option:checked", "^network.safetensors$")
+    page.select_option("#driver", "champion-ppo")
+    page.select_option("#rival", label="network.safetensors")
+    eventually(page, "#gap-side", "network.safetensors$")
+    page.select_option("#rival", "")
     page.click("#more")
     eventually(page, "#train-status", "^Trained for 4,000 decisions")
 

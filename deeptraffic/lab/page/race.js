@@ -1,16 +1,15 @@
 // Race: a ghost of another driver on the same seed, and how far apart the two are.
 import { $, complain, mph } from "./dom.js";
-import { chosen, events, files, policyFile, restart, send } from "./driving.js";
+import { chosen, events, files, names, policyFile, restart, send } from "./driving.js";
 import { FACTS } from "./facts.js";
 
 const DRAW_MS = 100;
 const rivals = $("rival");
 export let rival = ""; // the name of the ghost's driver; "" where there is none
 let [own, gaps, drawn, isSet] = [null, [], 0, false];
-const [blue, red] = ["--positive", "--negative"];
 
 for (const { name } of FACTS.champions) $("rival-champions").append(new Option(name, name));
-const option = (name) => rivals.querySelector(`[value="${name}"]`);
+const option = (name) => rivals.querySelector(`[value="${CSS.escape(name)}"]`);
 export const rivalName = () => rivals.selectedOptions[0].text;
 
 /** Race against a driver, "" for none, from the start of a run. */
@@ -42,6 +41,13 @@ export function keepOwn({ seed, actions, score }) {
   Object.assign(option("own"), { disabled: false, text: `your drive, ${mph(score)} mph` });
 }
 
+/** Offer the files that were opened as well. */
+function offerFiles() {
+  const opened = [...$("yours").children].map(({ value }) => value).filter((value) => value !== "trained");
+  for (const each of [...$("rival-yours").children]) if (!["trained", "own", ...opened].includes(each.value)) each.remove();
+  for (const name of opened) if (!option(name)) $("rival-yours").append(new Option(names[name], name));
+}
+
 function drawGaps() {
   const now = performance.now();
   if (now - drawn < DRAW_MS) return;
@@ -59,7 +65,7 @@ function drawGaps() {
   context.strokeStyle = style.getPropertyValue("--muted");
   context.strokeRect(0, height / 2, width, 0);
   for (const side of [1, -1]) {
-    const colour = style.getPropertyValue(side > 0 ? blue : red);
+    const colour = style.getPropertyValue(side > 0 ? "--positive" : "--negative");
     context.beginPath();
     context.moveTo(0, height / 2);
     for (const [frame, gap] of gaps) context.lineTo(across(frame), along(gap * side > 0 ? gap : 0));
@@ -82,10 +88,11 @@ events.addEventListener("frame", ({ detail: { frame, rival: other } }) => {
 });
 events.addEventListener("driving", ({ detail: { manifest } }) => {
   const agents = manifest?.other_agents ?? 0;
+  offerFiles();
   for (const { name, otherAgents } of FACTS.champions) option(name).disabled = otherAgents !== agents;
   option("trained").disabled = !files.trained;
   option("own").disabled = !own || agents > 0;
-  if (rival && option(rival).disabled) race("");
+  if (rival && option(rival)?.disabled !== false) race("");
 });
 events.addEventListener("driver", ({ detail: { isNews } }) => {
   if (isSet && !isNews) restart(Number($("seed").value));
