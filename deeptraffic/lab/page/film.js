@@ -1,6 +1,6 @@
 // Films of the road, a GIF or a video, with speed, cars passed and driver; and the look of the car.
 import { $, complain, mph, worker } from "./dom.js";
-import { advance, chosen, events, hold, names, view } from "./driving.js";
+import { advance, chosen, events, hold, names, pause, view } from "./driving.js";
 import { FACTS } from "./facts.js";
 import { feet, rival, rivalName } from "./race.js";
 import { RoadView } from "./road.js";
@@ -9,7 +9,7 @@ const GIF = { width: 252, height: 448, delay: 5 }; // [pixels], [1/100 s]
 const VIDEO = { width: 540, height: 960, bits: 6e6 };
 const VIDEO_TYPES = ["video/webm;codecs=vp9", "video/webm;codecs=vp8", "video/webm", "video/mp4"];
 const next = (kind) => new Promise((resolve) => { events.addEventListener(kind, ({ detail }) => resolve(detail), { once: true }); });
-const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+const wait = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
 /** A canvas of its own, with the road and its read-outs as they are now. */
 class Film {
@@ -89,7 +89,7 @@ async function makeGif(seconds, progress) {
       progress(0.7 * (k + 1) / count);
       if (frame.hasEnded) break;
       at = Math.max(at + 10 * GIF.delay, performance.now() - 100);
-      await pause(at - performance.now());
+      await wait(at - performance.now());
     }
   } finally {
     hold("film", false);
@@ -115,10 +115,11 @@ async function makeVideo(seconds, progress) {
   const draw = ({ detail }) => film.draw(detail);
   events.addEventListener("frame", draw);
   recorder.start();
+  pause(false);
   const started = performance.now();
   for (let passed = 0; passed < 1; passed = (performance.now() - started) / (1000 * seconds)) {
     progress(passed);
-    await pause(100);
+    await wait(100);
   }
   recorder.stop();
   await stopped;
