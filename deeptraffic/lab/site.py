@@ -128,11 +128,12 @@ def facts(index: Index) -> dict[str, Any]:
         "paces": PACES,
         "actions": list(ACTION_NAMES.values()),
         "keys": {name: int(action) for name, action in KEYS.items()},
-        "limits": limits(),
+        "limits": limits("deepqlearn"),
+        "pqnLimits": limits("pqn"),
         "activations": list(ACTIVATIONS),
         "sandbox": sandbox_hash(),
         "firstPreset": FIRST_PRESET,
-        "presetNames": {FIRST_PRESET: "our best for this page"},
+        "presetNames": {FIRST_PRESET: "our best of this learner", "pqn-quick": "PQN quick", "pqn-long": "PQN long"},
         "official": {year: asdict(protocol) for year, protocol in OFFICIAL.items()},
         "champions": [champion_facts(name) for name in [FIRST, *(each for each in names if each != FIRST)]],
         "known": [list(each) for each in KNOWN_SCORES]
@@ -146,11 +147,11 @@ def champion_facts(name: str) -> dict[str, Any]:
     return {"name": name, "otherAgents": champion.other_agents, "algorithm": champion.algorithm}
 
 
-def limits() -> dict[str, Any]:
-    """Return the limits of the learner's numeric settings, by name, as JSON schemas."""
-    config = build_config("deepqlearn")
+def limits(learner: str) -> dict[str, Any]:
+    """Return the limits of a learner's numeric settings, by name, as JSON schemas."""
+    config = build_config(learner)
     found: dict[str, Any] = {}
-    for part in (config, config.road, config.observation, config.agent):
+    for part in (config, config.road, config.observation, config.envs, config.agent):
         schemas = {each.name: each.metadata.get("schema") for each in fields(part)}
         found |= {name: schema for name, schema in schemas.items() if schema and "minimum" in schema}
     return found

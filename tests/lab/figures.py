@@ -78,10 +78,12 @@ def engine_rows(browser: Browser, page: Page) -> list[Row]:
     page.evaluate(ASK, ["memory", {}])  # load the module
     idle, basic = best("evaluate", policy=0), best("evaluate", policy=base64.b64encode(mit_basic()).decode())
     train = best("train", settings={"seed": 1}, decisions=10_000)
+    pqn = best("train", preset="pqn-quick", settings={"seed": 1}, decisions=100_000)
     return [
         ("frames of an idle car a CPU second (original: 138,000)", f"{1 / idle[0]:.1f} million"),
         ("official evaluation of MIT's basic network (original: 7.2 s)", both(*basic)),
         ("10,000 decisions of mit-basic's training (original: 10.6 s)", both(*train)),
+        ("100,000 decisions of PQN", both(*pqn)),
     ]
 
 

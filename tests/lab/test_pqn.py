@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from agents.algorithms.pqn.compiled import CompiledPQN
 from agents.compiled.rollout import ACTIONS, collect
 from agents.config import build_config
+from deeptraffic.evaluation.protocol import evaluate_official
 from deeptraffic.policies.file import read_policy
 
 ROUNDS = 10
@@ -115,3 +117,108 @@ def test_a_pqn_network_of_the_module_scores_the_same_by_the_command_line(
 def test_weights_without_bounds_are_reported(ask: Any) -> None:
     with pytest.raises(AssertionError, match="grew beyond all bounds; lower the learning rate"):
         ask("train", preset="pqn-quick", settings={"learning_rate": 1e38, "layer_norm": False}, decisions=10_000)
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+def eventually(tab: Any, selector: str, pattern: str) -> str:
+    from playwright.sync_api import expect
+
+    expect(tab.locator(selector)).to_have_text(re.compile(pattern), timeout=120_000)
+    return str(tab.inner_text(selector))
+
+
+def train(page: Any, decisions: int, seed: int = 3) -> None:
+    page.select_option("#preset", "pqn-quick")
+    page.fill("[name=total_timesteps]", str(decisions))
+    page.fill("[name=seed]", str(seed))
+    page.click("#run")
+
+
+def save(page: Any, button: str, path: Path) -> Path:
+    with page.expect_download() as download:
+        page.click(button)
+    download.value.save_as(path)
+    return path
+
+
+def weights_of(path: Path) -> list[np.ndarray]:
+    return list(read_policy(path).network.tensors.values())
+
+
+def test_a_visitor_trains_pqn_above_65_mph_and_the_package_scores_it_the_same(page: Any, tmp_path: Path) -> None:
+    page.select_option("#learner", "pqn")
+    assert page.input_value("#preset") == "pqn-quick" and not page.is_visible("#code-details")
+    page.click("#run")
+    eventually(page, "#train-status", "^Trained for 100,352 decisions")
+    assert page.is_visible("#speed-chart .curve") and page.is_visible("#loss-chart .curve")
+    assert page.input_value("#driver") == "trained" and not page.is_visible("#save-code")
+    page.click("#score")
+    status = eventually(page, "#score-status", "500 runs in")
+    score = evaluate_official(read_policy(save(page, "#save", tmp_path / "pqn.safetensors")).policy()).score
+    assert score > 65 and f"score {score:.2f} mph" in status
+    page.select_option("#learner", "deepqlearn")
+    assert page.is_visible("#code-details") and page.is_visible("#save-code")
+    assert page.is_enabled("[name=momentum]", timeout=1000)
+
+
+def test_pqn_stops_goes_on_and_survives_a_reload(page: Any, tmp_path: Path) -> None:
+    train(page, 60_000)
+    eventually(page, "#train-status", r"^[\d,]+ of 60,000 decisions")
+    page.click("#stop")
+    stopped = eventually(page, "#train-status", r"^Stopped after [\d,]+ decisions")
+    done = stopped.split("after ")[1].split(" ")[0]
+    page.wait_for_function(
+        """async (done) => {
+          const { kept } = await import("./store.js");
+          return (await kept("learner"))?.done === done && (await kept("page"))?.settings.algo === "pqn";
+        }""",
+        arg=int(done.replace(",", "")),
+    )
+    page.reload()
+    eventually(page, "#train-status", f"^Kept: a network trained for {done} decisions.*train on")
+    assert page.input_value("#learner") == "pqn" and page.input_value("[name=total_timesteps]") == "60000"
+    page.click("#more")
+    eventually(page, "#train-status", "^Trained for 60,416 decisions")
+    interrupted = save(page, "#save", tmp_path / "interrupted.safetensors")
+    train(page, 60_000)
+    eventually(page, "#train-status", "^Trained for 60,416 decisions")
+    whole = save(page, "#save", tmp_path / "whole.safetensors")
+    assert all(map(np.array_equal, weights_of(interrupted), weights_of(whole)))
+
+
+def test_a_saved_lab_and_a_link_hold_pqn(page: Any, tmp_path: Path) -> None:
+    page.click("text=All settings")
+    train(page, 20_000)
+    eventually(page, "#train-status", "^Trained for 20,480 decisions")
+    everything = save(page, "#save-all", tmp_path / "deeptraffic.lab")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.select_option("[name=layer_norm]", "false")
+    page.fill("#layers li:nth-child(2) input", "20")
+    assert page.input_value("#preset") == ""
+    page.click("#share")
+    eventually(page, "#share-status", "^Copied a link with the settings")
+    link = page.evaluate("() => navigator.clipboard.readText()")
+    page.select_option("#preset", "mit-basic")
+    page.set_input_files("#file", everything)
+    eventually(page, "#train-status", "^Kept: a network trained for 20,480 decisions")
+    assert page.input_value("#learner") == "pqn" and page.input_value("[name=layer_norm]") == "true"
+    page.goto(link)
+    page.wait_for_function("() => document.querySelector('[name=layer_norm]')?.value === 'false'")
+    assert page.input_value("#layers li:nth-child(2) input") == "20"
+    page.click("#run")
+    eventually(page, "#train-status", "^Trained for 20,480 decisions")
+
+
+def test_impossible_settings_of_pqn_are_refused_with_the_reason(page: Any) -> None:
+    page.select_option("#learner", "pqn")
+    page.click("text=All settings")
+    reason = "(name) => document.querySelector(`[name=${name}]`).validationMessage"
+    page.fill("[name=n_steps]", "1000")
+    assert page.evaluate(reason, "num_envs").endswith("a round of 128000; at most 65536 fit.")
+    page.fill("[name=n_steps]", "1")
+    page.fill("[name=batch_size]", "129")
+    assert page.evaluate(reason, "batch_size") == "A batch must not be larger than a round of 128 decisions."
+    page.click("#run")
+    assert page.inner_text("#train-status") == "Not trained yet."

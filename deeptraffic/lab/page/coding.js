@@ -1,6 +1,7 @@
 // The code box: the form's settings as the original page's code; each follows the other.
 import { $ } from "./dom.js";
 import { changeCode, codeOf, hasWeights, readCode, withoutWeights } from "./original.js";
+import { algoOf } from "./settings.js";
 
 const PAUSE_MS = 350; // in typing, after which the code is run
 const pause = () => new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
@@ -47,10 +48,11 @@ export class CodeBox {
     return this.box.getAttribute("aria-invalid") !== "true";
   }
 
-  /** Show code that says these settings. */
+  /** Show code that says these settings, or where they are not the original game's learner's, code for later. */
   show(text, settings) {
     this.asked += 1;
     this.box.value = text;
+    if (algoOf(settings) !== "deepqlearn") return;
     this.settings = settings;
     this.followCode();
   }
@@ -64,7 +66,7 @@ export class CodeBox {
   /** Put the form's settings into the code: into its own lines, or where they are not enough into new code. */
   followForm() {
     const wanted = this.form.values();
-    if (!wanted) return;
+    if (!wanted || algoOf(wanted) !== "deepqlearn") return;
     const [id, before] = [++this.asked, this.settings];
     [this.settings, this.reading] = [wanted, null];
     this.say("");
@@ -96,7 +98,8 @@ export class CodeBox {
   take({ driving, learning, cannotLearn }) {
     this.random = randomOf(driving);
     if (!learning) return this.say(`This cannot be trained here: ${cannotLearn}`, true);
-    this.settings = { ...this.form.base, ...learning, seed: Number(this.form.input("seed").value) };
+    const base = this.form.algo === "deepqlearn" ? this.form.base : this.form.presets["mit-basic"];
+    this.settings = { ...base, ...learning, seed: Number(this.form.input("seed").value) };
     this.form.show(this.settings);
     this.say(this.form.form.checkValidity() ? "" : "These settings do not fit together; see the form.", !this.form.form.checkValidity());
   }

@@ -1,7 +1,7 @@
 // What outlives the page: values by name in the browser's own database, and all of them as the bytes of one file.
 const DATABASE = "deeptraffic-lab";
 const MAGIC = "deeptraffic-lab 1\n";
-const ARRAYS = { Float64Array, BigInt64Array, BigUint64Array, Uint8Array };
+const ARRAYS = { Float32Array, Float64Array, BigInt64Array, BigUint64Array, Uint8Array };
 const BYTES = "__bytes__"; // stands for an array: [its class, where it begins, its length in bytes]
 
 const settled = (request) => new Promise((resolve, reject) => {

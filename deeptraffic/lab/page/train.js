@@ -117,6 +117,6 @@ async function begin() {
   try {
     if (record) restored = restore(record);
   } catch { /* it is damaged */ }
-  postMessage({ kind: "presets", presets: engine.layout.deepqlearn.presets, activations: Object.keys(engine.layout.deepqlearn.activations), restored });
+  postMessage({ kind: "presets", presets: engine.presets, activations: Object.keys(engine.layout.deepqlearn.activations), restored });
 }
 begin();

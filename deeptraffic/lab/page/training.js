@@ -4,13 +4,14 @@ import { $, complain, download, mph, whole, worker } from "./dom.js";
 import { CodeBox } from "./coding.js";
 import { drive, driveFile, events, files } from "./driving.js";
 import { codeOf, withWeights } from "./original.js";
-import { SettingsForm } from "./settings.js";
+import { SettingsForm, algoOf } from "./settings.js";
 import { linkTo, readLink } from "./sharing.js";
 import { keep, kept, pack, unpack } from "./store.js";
 
 const CHART_MS = 250;
 
 const training = worker("train.js");
+const isOriginal = () => form.algo === "deepqlearn"; // the learner that the code box describes
 const answers = new Map(); // who waits for an answer of the worker, by its number
 let [form, code, curve, drawn, inTraining] = [null, null, [], 0, false];
 let trained = null; // of the network: { done, total, settings }
@@ -112,15 +113,15 @@ training.onmessage = ({ data }) => {
 
 $("settings").addEventListener("submit", async (event) => {
   event.preventDefault();
-  if (code && !await code.isRead()) {
+  if (code && isOriginal() && !await code.isRead()) {
     $("code-details").open = true;
     return $("code").focus();
   }
   const settings = form?.read();
   if (!settings) return;
   curve = [];
-  trained = { done: 0, total: settings.total_timesteps, settings, random: code.random };
-  start({ settings, random: code.random, decisions: settings.total_timesteps });
+  trained = { done: 0, total: settings.total_timesteps, settings, random: isOriginal() ? code.random : {} };
+  start({ settings, random: trained.random, decisions: settings.total_timesteps });
 });
 $("stop").addEventListener("click", () => training.postMessage({ kind: "stop" }));
 $("more").addEventListener("click", () => {
@@ -135,17 +136,26 @@ $("live").addEventListener("change", () => { if ($("live").checked && files.trai
 const state = () => ({ settings: form.values() ?? form.base, code: code.text, curve });
 const keepState = () => keep("page", state());
 
+/** Settings that code can say. */
+const originalOf = (settings) => algoOf(settings) === "deepqlearn" ? settings : form.presets["mit-basic"];
+
 /** Show what was kept, or saved with everything. */
 function showState({ settings, code: text, curve: points }) {
   form.show(settings);
-  code.show(typeof text === "string" ? text : codeOf(settings), settings);
+  code.show(typeof text === "string" ? text : codeOf(originalOf(settings)), settings);
   curve = Array.isArray(points) ? points : [];
 }
 
-/** Whether a value has all settings of the form, with the right types; the form checks their limits. */
-const fits = (settings) => typeof settings === "object" && settings !== null && Array.isArray(settings.layers)
-  && settings.layers.every(([neurons, activation]) => Number.isInteger(neurons) && form.activations.includes(activation))
-  && Object.entries(form.presets["mit-basic"]).every(([name, value]) => typeof settings[name] === typeof value);
+const SAMPLES = { deepqlearn: "mit-basic", pqn: "pqn-quick" }; // presets with all settings of a learner
+const isLayer = ([neurons, activation]) => Number.isInteger(neurons) && form.activations.includes(activation);
+
+/** Whether a value has all settings of its learner, with the right types; the form checks their limits. */
+function fits(settings) {
+  if (typeof settings !== "object" || settings === null || !Object.hasOwn(SAMPLES, algoOf(settings))) return false;
+  const { layers, hidden } = settings;
+  const hasLayers = settings.algo ? Array.isArray(hidden) && hidden.every(Number.isInteger) : Array.isArray(layers) && layers.every(isLayer);
+  return hasLayers && Object.entries(form.presets[SAMPLES[algoOf(settings)]]).every(([name, value]) => typeof settings[name] === typeof value);
+}
 
 function showRestored({ done, total, file, settings, random, isOver }) {
   trained = { done, total, settings, random, isOver };
@@ -190,9 +200,10 @@ events.addEventListener("open", async ({ detail: file }) => {
 /** Whether the trained network is one of the settings that the form shows. */
 function isOfTheseSettings() {
   const wanted = form.values();
-  const shape = ["lanes_side", "patches_ahead", "patches_behind", "temporal_window", "other_agents", "layers"];
+  const shape = ["algo", "lanes_side", "patches_ahead", "patches_behind", "other_agents"]
+    .concat(isOriginal() ? ["temporal_window", "layers"] : ["kind", "hidden", "activation", "layer_norm"]);
   const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
-  return Boolean(files.trained && trained && wanted) && same(trained.random, code.random)
+  return Boolean(files.trained && trained && wanted) && same(trained.random, isOriginal() ? code.random : {})
     && shape.every((name) => same(trained.settings[name], wanted[name]));
 }
 
@@ -229,7 +240,7 @@ async function openLink() {
   history.replaceState(null, "", location.pathname + location.search);
   if (!fits(found.settings)) throw new Error("the settings of this link are of another version of the page");
   form.show(found.settings);
-  code.show(codeOf(found.settings), found.settings);
+  code.show(codeOf(originalOf(found.settings)), found.settings);
   keepState();
   if (found.network) driveFile(found.network, "network of the link");
 }
