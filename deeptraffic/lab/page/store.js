@@ -19,10 +19,13 @@ async function table(mode) {
   return (await opened).transaction("kept", mode).objectStore("kept");
 }
 
-/** Keep a value; where the browser keeps nothing for the page, it is lost with it. */
+/** Keep a value, also if the page is left at once; where the browser keeps nothing for the page, it is lost with it. */
 export async function keep(name, value) {
   try {
-    await settled((await table("readwrite")).put(value, name));
+    const store = await table("readwrite");
+    const request = store.put(value, name);
+    store.transaction.commit();
+    await settled(request);
   } catch { /* a private window, or a full disk */ }
 }
 
