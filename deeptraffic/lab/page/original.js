@@ -186,7 +186,7 @@ async function runInSandbox(script) {
   frame.srcdoc = `<!doctype html><meta http-equiv="Content-Security-Policy" content="${policy}"><script>${sandbox}</script>`;
   let listen, timer;
   try {
-    return await new Promise((resolve, reject) => {
+    const [answer, weights] = await new Promise((resolve, reject) => {
       const within = (ms, sentence) => { clearTimeout(timer); timer = setTimeout(() => reject(new Error(sentence)), ms); };
       const steps = [
         () => frame.contentWindow.postMessage(script, "*"), // it is ready
@@ -201,6 +201,8 @@ async function runInSandbox(script) {
       within(MOST_START_MS, "the sandbox of the code does not start; try again");
       document.body.append(frame);
     });
+    // A blob's bytes may still be with the frame, and would be lost with it.
+    return [answer, weights && new Blob([await weights.arrayBuffer()])];
   } finally {
     removeEventListener("message", listen);
     clearTimeout(timer);
