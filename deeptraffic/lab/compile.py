@@ -14,6 +14,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from numba import types
+from numba.core.callconv import CPUCallConv
 
 from deeptraffic.lab.entries import ENTRIES, EntryPoint
 from deeptraffic.policies import exponential
@@ -198,8 +199,17 @@ done:
 """
 
 
+set_error = CPUCallConv.set_static_user_exc
+
+
+def set_error_without_place(self: CPUCallConv, builder: Any, kind: Any, values: Any = None, *_: Any, **__: Any) -> None:
+    """Set an error that names no file and line, which Numba adds, so that all machines compile the same bytes."""
+    set_error(self, builder, kind, values)
+
+
 def compile_entries() -> bytes:
-    """Return the object file of all entry points."""
+    """Return the object file of all entry points; in a process of its own, since it changes Numba's errors."""
+    CPUCallConv.set_static_user_exc = set_error_without_place  # type: ignore[method-assign, assignment]
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     target = llvm.Target.from_triple(TRIPLE)

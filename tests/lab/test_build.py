@@ -70,6 +70,10 @@ def test_normals_are_numpys() -> None:
     assert [standard_normal(state) for _ in range(2000)] == random.standard_normal(2000).tolist()
 
 
+def test_the_module_names_no_file_of_the_machine_that_built_it() -> None:
+    assert b".py" not in shipped()
+
+
 @pytest.mark.slow
 def test_two_builds_give_the_shipped_bytes(requires_linker: Callable[[], None]) -> None:
     requires_linker()
