@@ -36,8 +36,8 @@ def answer(reply: dict[str, Any]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def tools() -> Iterator[dict[str, Ask]]:
-    """What was started, by name; ended with the module, since a second Playwright cannot start in its event loop."""
+def tools(chromium: Any) -> Iterator[dict[str, Ask]]:
+    """What was started, by name; ended with the module."""
     with_ends: list[Callable[[], Any]] = []
     started: dict[str, Any] = {"ends": with_ends}
     yield started
@@ -46,12 +46,14 @@ def tools() -> Iterator[dict[str, Ask]]:
 
 
 @pytest.fixture(params=["node", "chromium"])
-def ask(request: pytest.FixtureRequest, tools: dict[str, Any], requires_system: Callable[..., Path]) -> Ask:
+def ask(
+    request: pytest.FixtureRequest, tools: dict[str, Any], chromium: Any, requires_system: Callable[..., Path]
+) -> Ask:
     """Give a function (task, **input) -> result that runs a task of `tasks.mjs` in Node or in Chromium."""
     kind = request.param
     path = requires_system({"node": "nodejs"}.get(kind, kind), kind)
     if kind not in tools:
-        tools[kind] = {"node": start_node, "chromium": start_chromium}[kind](path, tools["ends"])
+        tools[kind] = start_node(path, tools["ends"]) if kind == "node" else start_tab(chromium(path), tools["ends"])
     return tools[kind]  # type: ignore[no-any-return]
 
 
@@ -82,13 +84,11 @@ class Files(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def start_chromium(path: Path, ends: list[Callable[[], Any]]) -> Ask:
-    playwright = pytest.importorskip("playwright.sync_api").sync_playwright().start()
+def start_tab(browser: Any, ends: list[Callable[[], Any]]) -> Ask:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Files))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    browser = playwright.chromium.launch(executable_path=str(path), args=["--no-sandbox", "--disable-gpu"])
-    ends += [server.shutdown, playwright.stop, browser.close]
     page = browser.new_page()
+    ends += [server.shutdown, page.close]
     page.route("**/blank", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
     page.goto(f"http://127.0.0.1:{server.server_address[1]}/blank")
 
@@ -143,6 +143,7 @@ def url(files: dict[str, bytes]) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Callable[[Path], Any]]:
+    """Give a function path -> browser; ended with the module, since no second Playwright starts in its event loop."""
     playwright_api = pytest.importorskip("playwright.sync_api")
     started: list[Any] = []
     with playwright_api.sync_playwright() as playwright:
