@@ -36,7 +36,7 @@ def answer(reply: dict[str, Any]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def tools(chromium: Any) -> Iterator[dict[str, Ask]]:
+def tools() -> Iterator[dict[str, Ask]]:
     """What was started, by name; ended with the module."""
     with_ends: list[Callable[[], Any]] = []
     started: dict[str, Any] = {"ends": with_ends}
@@ -46,14 +46,15 @@ def tools(chromium: Any) -> Iterator[dict[str, Ask]]:
 
 
 @pytest.fixture(params=["node", "chromium"])
-def ask(
-    request: pytest.FixtureRequest, tools: dict[str, Any], chromium: Any, requires_system: Callable[..., Path]
-) -> Ask:
+def ask(request: pytest.FixtureRequest, tools: dict[str, Any], requires_system: Callable[..., Path]) -> Ask:
     """Give a function (task, **input) -> result that runs a task of `tasks.mjs` in Node or in Chromium."""
     kind = request.param
     path = requires_system({"node": "nodejs"}.get(kind, kind), kind)
     if kind not in tools:
-        tools[kind] = start_node(path, tools["ends"]) if kind == "node" else start_tab(chromium(path), tools["ends"])
+        if kind == "node":
+            tools[kind] = start_node(path, tools["ends"])
+        else:
+            tools[kind] = start_tab(request.getfixturevalue("chromium")(path), tools["ends"])
     return tools[kind]  # type: ignore[no-any-return]
 
 
@@ -88,7 +89,7 @@ def start_tab(browser: Any, ends: list[Callable[[], Any]]) -> Ask:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Files))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     page = browser.new_page()
-    ends += [server.shutdown, page.close]
+    ends.append(server.shutdown)  # the tab ends with its browser
     page.route("**/blank", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
     page.goto(f"http://127.0.0.1:{server.server_address[1]}/blank")
 
