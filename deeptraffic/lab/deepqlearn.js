@@ -1,14 +1,13 @@
 // The original game's own learner, deepqlearn, in the module.
-import { writePolicyFile } from "./policy.js";
-
-const product = (numbers) => numbers.reduce((a, b) => a * b, 1);
+import { ModuleLearner, product } from "./learner.js";
 
 /**
  * The original game's learner. Settings by the names of a run's configuration: `engine.presets["mit-basic"]` is complete.
  * The same seed learns the same weights as `deeptraffic train deepqlearn`, bit for bit.
  */
-export class Learner {
+export class Learner extends ModuleLearner {
   constructor(engine, settings) {
+    super();
     const { arrays, activations, settings: names } = engine.layout.deepqlearn;
     Object.assign(this, { engine, settings });
     const { layers, lanes_side, patches_ahead, patches_behind, temporal_window: window } = settings;
@@ -62,24 +61,12 @@ export class Learner {
 
   advance(decisions) {
     this.engine.calls.train(this.record.address, decisions);
-    if (!this.params.every(Number.isFinite)) throw new Error("the weights grew beyond all bounds; lower the learning rate");
-  }
-
-  /** The exploring policy's mean speed [mph] and the loss since the last call; null where there is none. */
-  metrics() {
-    const made = this.decisions - this.tally.get("reported");
-    const losses = this.tally.get("losses");
-    const found = {
-      mph: made ? this.engine.layout.mph_per_px * ((60 + 20 * this.tally.get("reward_sum") / made) / 30) : null,
-      loss: losses ? this.tally.get("loss_sum") / losses : null,
-    };
-    this.tally.set({ reported: this.decisions, reward_sum: 0, loss_sum: 0, losses: 0 });
-    return found;
+    this.checkWeights();
   }
 
   /** The network as a policy file; `random`: with which epsilon and random_actions it acts at random in evaluations. */
   policyFile(label, random = {}, created = new Date()) {
-    const { settings: s, engine } = this;
+    const { settings: s } = this;
     const [layers, tensors] = [[], []];
     this.rows().forEach(({ inputs, outputs, weights, biases }, k) => {
       layers.push({ type: "dense", outputs });
@@ -89,14 +76,7 @@ export class Learner {
       if (activation) layers.push({ type: activation, ...(activation === "tanh" ? { form: "convnetjs" } : {}) });
     });
     const { lanes_side, patches_ahead, patches_behind, temporal_window } = s;
-    const manifest = {
-      format_version: engine.layout.file.format, rules: s.rules, other_agents: s.other_agents,
-      observation: { kind: "vector", lanes_side, patches_ahead, patches_behind, temporal_window },
-      layers, action: { rule: "argmax", seed: 0 }, ...random, label: label.slice(0, 100), author: "",
-      training: { algorithm: "deepqlearn", decisions: this.decisions, gamma: s.gamma, seed: s.seed },
-      created: `${created.toISOString().slice(0, 19)}Z`,
-    };
-    return writePolicyFile(manifest, tensors, engine.layout.file.key);
+    return this.writeFile("deepqlearn", { layers, tensors }, { lanes_side, patches_ahead, patches_behind, temporal_window }, { label, random, created });
   }
 
   /** All that its future depends on, as { settings, game, arrays }, which IndexedDB stores as it is; see `restore`. */
@@ -112,11 +92,5 @@ export class Learner {
       this.engine.array(type, address, count).set(arrays[name]);
     }
     this.road.restore(game);
-  }
-
-  release() {
-    for (const { address } of Object.values(this.arrays)) this.engine.release(address);
-    for (const address of [this.table, this.record.address]) this.engine.release(address);
-    this.road.release();
   }
 }

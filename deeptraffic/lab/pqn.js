@@ -1,14 +1,13 @@
 // Compiled PQN in the module: Q-learning without replay buffer from many envs, a round of which is one call.
-import { writePolicyFile } from "./policy.js";
-
-const product = (numbers) => numbers.reduce((a, b) => a * b, 1);
+import { ModuleLearner, product } from "./learner.js";
 
 /**
  * PQN on lane gaps (kind "gaps") or the sensor's cells ("vector"). Settings by the names of a run's configuration:
  * `engine.presets["pqn-quick"]` is complete. It learns as `deeptraffic train pqn` does, but for the order of sums.
  */
-export class PQN {
+export class PQN extends ModuleLearner {
   constructor(engine, settings) {
+    super();
     Object.assign(this, { engine, settings });
     const { state, rollout, activations, settings: names, layer_columns: columns } = engine.layout.pqn;
     const { hidden, kind, lanes_side, patches_ahead, patches_behind, num_envs: envs, n_steps } = settings;
@@ -83,19 +82,7 @@ export class PQN {
 
   learn() {
     this.engine.calls.learn_pqn(this.record.address);
-    if (!this.params.every(Number.isFinite)) throw new Error("the weights grew beyond all bounds; lower the learning rate");
-  }
-
-  /** The exploring policy's mean speed [mph] and the loss since the last call; null where there is none. */
-  metrics() {
-    const made = this.decisions - this.tally.get("reported");
-    const losses = this.tally.get("losses");
-    const found = {
-      mph: made ? this.engine.layout.mph_per_px * ((60 + 20 * this.tally.get("reward_sum") / made) / 30) : null,
-      loss: losses ? this.tally.get("loss_sum") / losses : null,
-    };
-    this.tally.set({ reported: this.decisions, reward_sum: 0, loss_sum: 0, losses: 0 });
-    return found;
+    this.checkWeights();
   }
 
   /** The network as a policy file; `random`: with which epsilon and random_actions it acts at random in evaluations. */
@@ -116,14 +103,7 @@ export class PQN {
       if (isNormalised) add({ type: "layer_norm" }, [outputs], place + outputs * (inputs + 1));
       if (k < s.hidden.length) layers.push({ type: s.activation });
     });
-    const manifest = {
-      format_version: engine.layout.file.format, rules: s.rules, other_agents: s.other_agents,
-      observation: { kind: "vector", ...sensor, temporal_window: 0 },
-      layers, action: { rule: "argmax", seed: 0 }, ...random, label: label.slice(0, 100), author: "",
-      training: { algorithm: "pqn", decisions: this.decisions, gamma: s.gamma, seed: s.seed },
-      created: `${created.toISOString().slice(0, 19)}Z`,
-    };
-    return writePolicyFile(manifest, tensors, engine.layout.file.key);
+    return this.writeFile("pqn", { layers, tensors }, { ...sensor, temporal_window: 0 }, { label, random, created });
   }
 
   /** All that its future depends on, as { settings, arrays }, which IndexedDB stores as it is; see `restore`. */
@@ -138,11 +118,5 @@ export class PQN {
       if (arrays[name]?.length !== this.arrays[name].count) throw new Error(`the saved ${name} is of other settings`);
       this.array(name).set(arrays[name]);
     }
-  }
-
-  release() {
-    for (const { address } of Object.values(this.arrays)) this.engine.release(address);
-    for (const address of [this.table, this.record.address]) this.engine.release(address);
-    this.road.release();
   }
 }
