@@ -207,6 +207,23 @@ def test_every_kind_of_file_drives_as_the_package_reads_it(page: Any, tmp_path: 
         assert page.inner_text("#message") == ""
 
 
+def test_a_file_opened_before_the_form_is_shown_drives(page: Any, url: str) -> None:
+    tab = page.context.browser.new_context(service_workers="block").new_page()
+    late: list[Any] = []
+    tab.route("**/train.js", lambda route: late.append(route))
+    tab.goto(url)
+    eventually(tab, "#frame", "[1-9]")
+    tab.set_input_files("#file", GOLDEN / "submissions" / "plain.js")
+    assert tab.is_disabled("#run")
+    tab.click("#save-code")
+    while not late:
+        tab.wait_for_timeout(50)
+    late[0].continue_()
+    tab.wait_for_selector("#driver option:text-is('plain.js')", state="attached", timeout=60_000)
+    assert tab.is_enabled("#run") and tab.inner_text("#message") == ""
+    tab.context.close()
+
+
 def test_a_pasted_file_drives_and_its_settings_are_in_the_form(page: Any) -> None:
     page.fill("#code", (GOLDEN / "submissions" / "two_weight_blocks.js").read_text("utf-8"))
     eventually(page, "#driver option:checked", "^pasted code$")

@@ -15,6 +15,8 @@ const isOriginal = () => form.algo === "deepqlearn"; // the learner that the cod
 const answers = new Map(); // who waits for an answer of the worker, by its number
 let [form, code, curve, drawn, inTraining] = [null, null, [], 0, false];
 let trained = null; // of the network: { done, total, settings }
+let showReady;
+const ready = new Promise((resolve) => { showReady = resolve; }); // once the form shows the settings that were kept
 
 /** Ask the worker for what it makes of a message. */
 function ask(message) {
@@ -74,6 +76,7 @@ async function begin(restored) {
   }
   for (const each of [form, code]) each.events.addEventListener("change", keepState);
   await openLinkOrComplain();
+  showReady();
 }
 
 training.onmessage = ({ data }) => {
@@ -113,12 +116,12 @@ training.onmessage = ({ data }) => {
 
 $("settings").addEventListener("submit", async (event) => {
   event.preventDefault();
-  if (code && isOriginal() && !await code.isRead()) {
+  if (isOriginal() && !await code.isRead()) {
     $("code-details").open = true;
     return $("code").focus();
   }
-  const settings = form?.read();
-  if (!settings) return;
+  const settings = form.read();
+  if (!settings || inTraining) return;
   curve = [];
   trained = { done: 0, total: settings.total_timesteps, settings, random: isOriginal() ? code.random : {} };
   start({ settings, random: trained.random, decisions: settings.total_timesteps });
@@ -188,6 +191,7 @@ const OPENERS = {
 
 events.addEventListener("open", async ({ detail: file }) => {
   complain("");
+  await ready; // a slow machine shows the page long before
   try {
     const kind = file.name.split(".").at(-1);
     if (!Object.hasOwn(OPENERS, kind)) throw new Error("open a policy file (.safetensors), a file of the original game (.js) or a saved lab (.lab)");
@@ -209,6 +213,7 @@ function isOfTheseSettings() {
 
 $("save").addEventListener("click", () => download(files.trained, "network.safetensors"));
 $("save-code").addEventListener("click", async () => {
+  await ready;
   await code.isWritten();
   const hasNetwork = await code.isRead() && isOfTheseSettings();
   const text = hasNetwork ? withWeights(code.text, await ask({ kind: "weights", file: files.trained })) : code.text;
@@ -216,10 +221,12 @@ $("save-code").addEventListener("click", async () => {
   $("share-status").textContent = hasNetwork ? "Saved the code with the network, as the original game does." : "Saved the code; no network is trained for these settings.";
 });
 $("save-all").addEventListener("click", async () => {
+  await ready;
   download(pack({ page: state(), learner: await ask({ kind: "save" }) }), "deeptraffic.lab");
   $("share-status").textContent = "Saved settings, code, network and the state of the training; open the file here to go on.";
 });
 $("share").addEventListener("click", async () => {
+  await ready;
   const settings = form.read();
   if (!settings) return;
   const network = isOfTheseSettings() ? files.trained : null;
@@ -245,4 +252,4 @@ async function openLink() {
   if (found.network) driveFile(found.network, "network of the link");
 }
 const openLinkOrComplain = () => openLink().catch((error) => complain(error.message));
-addEventListener("hashchange", openLinkOrComplain);
+addEventListener("hashchange", () => ready.then(openLinkOrComplain));
