@@ -1,4 +1,4 @@
-"""Loader of policies: a built-in name, a champion, a policy file, an original .js file, or a run folder.
+"""Loader of policies: a built-in name, a champion, a policy file, an original .js file, a .lab, or a run folder.
 
     >>> load_policy("gap")
     >>> load_policy("runs/ppo-20260101-120000").notes         # rules and other_agents say what it was trained for
@@ -20,8 +20,9 @@ from deeptraffic.envs.observations import make_observation
 from deeptraffic.policies.base import DEFAULT_RULES, Policy
 from deeptraffic.policies.builtin import BUILTINS, make_builtin
 from deeptraffic.policies.convnetjs.read import ConvNetJSFile, read_convnetjs
-from deeptraffic.policies.file import KEY, MAX_FILE, read_policy
+from deeptraffic.policies.file import KEY, MAX_FILE, PolicyFile, read_policy
 from deeptraffic.policies.file_types import EMPTY, FROM_WEIGHTS, SUFFIXES, binary_type, file_type, is_text
+from deeptraffic.policies.lab_file import is_lab_file, read_lab_file
 from deeptraffic.sim.rules import RoadConfig
 
 POLICY_NAMES = (*BUILTINS, *CHAMPIONS)
@@ -58,8 +59,15 @@ def _find_policy(name: str | Path, rules: int | None, seed: int) -> Policy:
 
 
 def load_file(path: Path) -> Policy:
-    """Return the policy in a policy file, or in a submission to the original game."""
-    return read_original(path).policy() if is_original(path) else read_policy(path).policy()
+    """Return the policy in a policy file, a submission to the original game, or a file that the lab saved."""
+    return read_file(path).policy()
+
+
+def read_file(path: Path) -> PolicyFile | ConvNetJSFile:
+    """Return what such a file holds; ValueError, which names the fault, if it holds no policy."""
+    if is_original(path):
+        return read_original(path)
+    return read_lab_file(path) if is_lab_file(path) else read_policy(path)
 
 
 def is_original(path: Path) -> bool:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from deeptraffic.evaluation.scores_file import Line, ScoresFile
 
 OPEN_RUNS, OPEN_SEED_SET = 1000, "tuning"
-SUFFIXES = (".safetensors", ".js")
+SUFFIXES = (".safetensors", ".js", ".lab")
 LINES = 100  # of the table; a file or --json has all
 NAMES = 5  # of policies that the last error message lists
 

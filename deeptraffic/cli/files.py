@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from agents.loader import is_original, load_policy, read_original
+from agents.loader import load_policy, read_file, read_original
 from deeptraffic.cli.policies import OWN, POLICY_HELP, Epsilon, note_inputs
 from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 
@@ -108,12 +108,14 @@ def inspect(
 def _find_file(name: str) -> "PolicyFile | Policy":
     """Return the policy file that a name stands for or that can be made of it; the policy itself where none can."""
     from agents.champions import registry
-    from deeptraffic.policies.file import pack_convnetjs, read_policy
+    from deeptraffic.policies.convnetjs.read import ConvNetJSFile
+    from deeptraffic.policies.file import pack_convnetjs
 
     champion = registry.CHAMPIONS.get(name)
     path = registry.FOLDER / champion.file if champion and champion.planner is None else Path(name)
     if path.is_file():
-        return pack_convnetjs(read_original(path)) if is_original(path) else read_policy(path)
+        found = read_file(path)
+        return pack_convnetjs(found) if isinstance(found, ConvNetJSFile) else found
     policy = load_policy(name)
     network = policy.as_network()
     return policy if network is None else _pack(network, None, "")

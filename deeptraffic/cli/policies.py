@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from deeptraffic.policies.network import Network
 
 POLICY_HELP = (
-    f"A built-in policy ({', '.join(POLICY_NAMES)}), a policy file or original .js file, or a training run's folder."
+    f"A built-in policy ({', '.join(POLICY_NAMES)}), a policy file, an original .js file, a .lab file of the lab, or a "
+    "training run's folder."
 )
 OTHERS_HELP = "Other agents on the road, 0 to 10, self-play copies of the policy."
 OWN = "the policy's own"  # what an option that is not given stands for

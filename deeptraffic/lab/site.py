@@ -56,6 +56,7 @@ MIME_TYPES = {
 FIRST = "champion-solo"  # drives when the page opens
 FEET_PER_PX = MPH_PER_PX * 5280 / 3600 / 60  # at 60 frames a second, the game's normal pace
 FIRST_PRESET = "lab"  # is shown when the page opens
+FIRST_SEED = 42  # of the run that is shown when the page opens
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -133,6 +134,7 @@ def facts(index: Index) -> dict[str, Any]:
         "activations": list(ACTIVATIONS),
         "sandbox": sandbox_hash(),
         "firstPreset": FIRST_PRESET,
+        "firstSeed": FIRST_SEED,
         "presetNames": {FIRST_PRESET: "our best of this learner", "pqn-quick": "PQN quick", "pqn-long": "PQN long"},
         "official": {year: asdict(protocol) for year, protocol in OFFICIAL.items()},
         "champions": [champion_facts(name) for name in [FIRST, *(each for each in names if each != FIRST)]],

@@ -85,6 +85,7 @@ SIGNATURES: tuple[tuple[bytes, FileType], ...] = (
     (b"\xff\xd8\xff", FileType("an image", NAME_ANOTHER)),
     (b"GIF8", FileType("an image", NAME_ANOTHER)),
     (b"GGUF", FileType("a GGUF model", FROM_WEIGHTS)),
+    (b"deeptraffic-lab ", FileType("a file with everything of the lab", 'open it in the lab and press "Save network"')),
 )
 # Names of members of a zip archive; a Stable-Baselines3 model has a PyTorch file inside, a trace NumPy arrays.
 ZIP_MEMBERS: tuple[tuple[bytes, FileType], ...] = (

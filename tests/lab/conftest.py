@@ -13,10 +13,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from deeptraffic.lab import site
 from deeptraffic.lab.build import LinkerMissing, find_linker
+from deeptraffic.policies.file import read_policy
 
 LAB = Path(__file__).resolve().parents[2] / "deeptraffic" / "lab"
 HERE = Path(__file__).resolve().parent
@@ -175,3 +177,62 @@ def page(chromium: Any, requires_system: Callable[..., Path], url: str) -> Itera
     yield tab
     assert errors == [] and context.cookies() == []
     context.close()
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[[Any, str, str], str]:
+    """Give a function (tab, selector, pattern) -> text that waits until an element's text has a pattern."""
+
+    def wait(tab: Any, selector: str, pattern: str) -> str:
+        from playwright.sync_api import expect
+
+        expect(tab.locator(selector)).to_have_text(re.compile(pattern), timeout=120_000)
+        return str(tab.inner_text(selector))
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[[Any, Callable[[], bool]], None]:
+    """Give a function (tab, is_so) that waits until something is so, while the tab lives on."""
+
+    def wait(tab: Any, is_so: Callable[[], bool]) -> None:
+        for _ in range(600):
+            if is_so():
+                return
+            tab.wait_for_timeout(100)
+        raise AssertionError("it did not come about")
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def train() -> Callable[..., None]:
+    """Give a function (tab, decisions, preset, seed) that starts a training."""
+
+    def start(tab: Any, decisions: int, preset: str = "mit-basic", seed: int = 3) -> None:
+        tab.select_option("#preset", preset)
+        tab.fill("[name=total_timesteps]", str(decisions))
+        tab.fill("[name=seed]", str(seed))
+        tab.click("#run")
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def save() -> Callable[[Any, str, Path], Path]:
+    """Give a function (tab, button, path) -> path that saves what a button offers."""
+
+    def download(tab: Any, button: str, path: Path) -> Path:
+        with tab.expect_download() as found:
+            tab.click(button)
+        found.value.save_as(path)
+        return path
+
+    return download
+
+
+@pytest.fixture(scope="session")
+def weights_of() -> Callable[[Path], list[np.ndarray]]:
+    """Give a function path -> tensors of a policy file."""
+    return lambda path: list(read_policy(path).network.tensors.values())

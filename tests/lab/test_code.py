@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,6 @@ def shown(page: Any) -> None:
     page.click("#code-details summary")
     page.click("text=All settings")
     page.wait_for_function("() => document.querySelector('#code').value !== ''")
-
-
-def eventually(tab: Any, selector: str, pattern: str) -> str:
-    from playwright.sync_api import expect
-
-    expect(tab.locator(selector)).to_have_text(re.compile(pattern), timeout=60_000)
-    return str(tab.inner_text(selector))
 
 
 def has_value(tab: Any, selector: str, pattern: str) -> None:
@@ -97,7 +91,7 @@ WRONG = {
 }
 
 
-def test_what_is_wrong_with_code_is_said_with_its_line(page: Any) -> None:
+def test_what_is_wrong_with_code_is_said_with_its_line(page: Any, eventually: Any) -> None:
     before = page.input_value("[name=lanes_side]")
     for code, reason in WRONG.items():
         page.fill("#code", code)
@@ -105,7 +99,7 @@ def test_what_is_wrong_with_code_is_said_with_its_line(page: Any) -> None:
     assert page.input_value("[name=lanes_side]") == before
 
 
-def test_training_takes_the_code_that_was_just_typed(page: Any) -> None:
+def test_training_takes_the_code_that_was_just_typed(page: Any, eventually: Any) -> None:
     page.select_option("#preset", "mit-basic")
     page.fill("[name=total_timesteps]", "300")
     has_value(page, "#code", "trainIterations = 300;")
@@ -179,23 +173,28 @@ def test_code_reaches_nothing_of_the_page_or_the_network(page: Any) -> None:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def driving_file(page: Any, path: Path) -> bytes:
-    """Open a file; return its network as the page has made it a policy file."""
-    page.set_input_files("#file", path)
-    eventually(page, "#driver option:checked", f"^{re.escape(path.name)}$")
-    content = page.evaluate("""async () => {
-      const { files } = await import("./driving.js");
-      return [...files[document.querySelector("#driver").value]];
-    }""")
-    return bytes(content)
+@pytest.fixture
+def driving_file(page: Any, eventually: Any) -> Callable[[Path], bytes]:
+    """Give a function that opens a file, and returns its network as the page has made it a policy file."""
+
+    def open_file(path: Path) -> bytes:
+        page.set_input_files("#file", path)
+        eventually(page, "#driver option:checked", f"^{re.escape(path.name)}$")
+        content = page.evaluate("""async () => {
+          const { files } = await import("./driving.js");
+          return [...files[document.querySelector("#driver").value]];
+        }""")
+        return bytes(content)
+
+    return open_file
 
 
 @pytest.mark.slow
-def test_every_kind_of_file_drives_as_the_package_reads_it(page: Any, tmp_path: Path) -> None:
+def test_every_kind_of_file_drives_as_the_package_reads_it(page: Any, tmp_path: Path, driving_file: Any) -> None:
     for name in CASES:
         source = GOLDEN / "submissions" / name
         path = tmp_path / "read.safetensors"
-        path.write_bytes(driving_file(page, source))
+        path.write_bytes(driving_file(source))
         found, expected = read_policy(path), read_convnetjs(source.read_text("utf-8"), name)
         assert found.manifest.observation.sensor == expected.sensor
         assert found.manifest.observation.temporal_window == expected.temporal_window
@@ -207,7 +206,7 @@ def test_every_kind_of_file_drives_as_the_package_reads_it(page: Any, tmp_path: 
         assert page.inner_text("#message") == ""
 
 
-def test_a_file_opened_before_the_form_is_shown_drives(page: Any, url: str) -> None:
+def test_a_file_opened_before_the_form_is_shown_drives(page: Any, url: str, eventually: Any) -> None:
     tab = page.context.browser.new_context(service_workers="block").new_page()
     late: list[Any] = []
     tab.route("**/train.js", lambda route: late.append(route))
@@ -224,18 +223,18 @@ def test_a_file_opened_before_the_form_is_shown_drives(page: Any, url: str) -> N
     tab.context.close()
 
 
-def test_a_pasted_file_drives_and_its_settings_are_in_the_form(page: Any) -> None:
+def test_a_pasted_file_drives_and_its_settings_are_in_the_form(page: Any, eventually: Any) -> None:
     page.fill("#code", (GOLDEN / "submissions" / "two_weight_blocks.js").read_text("utf-8"))
     eventually(page, "#driver option:checked", "^pasted code$")
     assert "fromJSON" not in page.input_value("#code") and "lanesSide = 1;" in page.input_value("#code")
     assert (page.input_value("[name=patches_ahead]"), page.input_value("[name=patches_behind]")) == ("10", "0")
 
 
-def test_an_exported_network_opens_and_drives_alike(run: Any, page: Any, tmp_path: Path) -> None:
+def test_an_exported_network_opens_and_drives_alike(run: Any, page: Any, tmp_path: Path, driving_file: Any) -> None:
     champion = CHAMPIONS_FOLDER / CHAMPIONS["champion-ppo"].file
     assert run("export", champion, "--original", tmp_path / "exported.js", "--no-check").code == 0
     path = tmp_path / "opened.safetensors"
-    path.write_bytes(driving_file(page, tmp_path / "exported.js"))
+    path.write_bytes(driving_file(tmp_path / "exported.js"))
     expected = read_convnetjs((tmp_path / "exported.js").read_text("utf-8"), "exported.js").network.tensors
     found = read_policy(path).network.tensors
     assert found.keys() == expected.keys() and all(np.array_equal(found[name], expected[name]) for name in expected)

@@ -1,7 +1,6 @@
 """What outlives the lab's page: training and settings in the browser, files of them, and links."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from deeptraffic.evaluation.protocol import evaluate_official
 from deeptraffic.policies.convnetjs.read import read_convnetjs
-from deeptraffic.policies.file import read_policy
+from deeptraffic.policies.lab_file import read_lab_file
 
 KEPT = """async ([name, field]) => {
   const { kept } = await import("./store.js");
@@ -18,41 +17,10 @@ KEPT = """async ([name, field]) => {
 }"""
 
 
-def eventually(tab: Any, selector: str, pattern: str) -> str:
-    from playwright.sync_api import expect
-
-    expect(tab.locator(selector)).to_have_text(re.compile(pattern), timeout=120_000)
-    return str(tab.inner_text(selector))
-
-
-def until(tab: Any, is_so: Callable[[], bool], seconds: float = 60) -> None:
-    for _ in range(int(10 * seconds)):
-        if is_so():
-            return
-        tab.wait_for_timeout(100)
-    raise AssertionError("it did not come about")
-
-
-def train(page: Any, decisions: int, preset: str = "mit-basic", seed: int = 3) -> None:
-    page.select_option("#preset", preset)
-    page.fill("[name=total_timesteps]", str(decisions))
-    page.fill("[name=seed]", str(seed))
-    page.click("#run")
-
-
-def saved(page: Any, button: str, path: Path) -> Path:
-    with page.expect_download() as download:
-        page.click(button)
-    download.value.save_as(path)
-    return path
-
-
-def weights_of(path: Path) -> list[np.ndarray]:
-    return list(read_policy(path).network.tensors.values())
-
-
 @pytest.mark.slow
-def test_a_training_that_a_reload_interrupts_ends_as_if_nothing_had_happened(page: Any, tmp_path: Path) -> None:
+def test_a_training_that_a_reload_interrupts_ends_as_if_nothing_had_happened(
+    page: Any, tmp_path: Path, eventually: Any, until: Any, train: Any, save: Any, weights_of: Any
+) -> None:
     train(page, 100_000)
     until(page, lambda: (page.evaluate(KEPT, ["learner", "done"]) or 0) > 0)
     page.reload()
@@ -62,14 +30,14 @@ def test_a_training_that_a_reload_interrupts_ends_as_if_nothing_had_happened(pag
     assert page.input_value("[name=total_timesteps]") == "100000"
     page.click("#more")
     eventually(page, "#train-status", "^Trained for 100,000 decisions")
-    interrupted = saved(page, "#save", tmp_path / "interrupted.safetensors")
+    interrupted = save(page, "#save", tmp_path / "interrupted.safetensors")
     train(page, 100_000)
     eventually(page, "#train-status", "^Trained for 100,000 decisions")
-    whole = saved(page, "#save", tmp_path / "whole.safetensors")
+    whole = save(page, "#save", tmp_path / "whole.safetensors")
     assert all(map(np.array_equal, weights_of(interrupted), weights_of(whole)))
 
 
-def test_settings_and_code_survive_a_reload(page: Any) -> None:
+def test_settings_and_code_survive_a_reload(page: Any, until: Any) -> None:
     page.click("#code-details summary")
     page.click("text=All settings")
     until(page, lambda: page.input_value("#code") != "")
@@ -82,7 +50,9 @@ def test_settings_and_code_survive_a_reload(page: Any) -> None:
     assert page.evaluate("() => document.cookie") == ""
 
 
-def test_scores_survive_a_reload_and_a_network_another_version_of_the_page(page: Any) -> None:
+def test_scores_survive_a_reload_and_a_network_another_version_of_the_page(
+    page: Any, eventually: Any, until: Any, train: Any
+) -> None:
     train(page, 600)
     eventually(page, "#train-status", "^Trained for 600 decisions")
     page.click("#score")
@@ -105,7 +75,9 @@ def test_scores_survive_a_reload_and_a_network_another_version_of_the_page(page:
 
 
 @pytest.mark.parametrize("epsilon", ["0.0", "0.3"])
-def test_the_saved_code_is_scored_by_the_package_as_by_the_page(epsilon: str, page: Any, tmp_path: Path) -> None:
+def test_the_saved_code_is_scored_by_the_package_as_by_the_page(
+    epsilon: str, page: Any, tmp_path: Path, eventually: Any, until: Any, save: Any
+) -> None:
     page.select_option("#preset", "mit-basic")
     page.fill("[name=total_timesteps]", "2000")
     until(page, lambda: "trainIterations = 2000;" in page.input_value("#code"))
@@ -113,7 +85,7 @@ def test_the_saved_code_is_scored_by_the_package_as_by_the_page(epsilon: str, pa
     page.fill("#code", page.input_value("#code").replace("test_time = 0.0", f"test_time = {epsilon}"))
     page.click("#run")
     eventually(page, "#train-status", "^Trained for 2,000 decisions")
-    text = saved(page, "#save-code", tmp_path / "deeptraffic.js").read_text("utf-8")
+    text = save(page, "#save-code", tmp_path / "deeptraffic.js").read_text("utf-8")
     file = read_convnetjs(text, "page")
     policy = file.policy()
     assert file.epsilon == float(epsilon)
@@ -122,18 +94,22 @@ def test_the_saved_code_is_scored_by_the_package_as_by_the_page(epsilon: str, pa
     assert f"score {evaluate_official(policy).score:.2f} mph" in status
     page.fill("[name=seed]", "4")  # a network of these inputs and layers still
     page.select_option("#preset", "mit-default")
-    text = saved(page, "#save-code", tmp_path / "other.js").read_text("utf-8")
+    text = save(page, "#save-code", tmp_path / "other.js").read_text("utf-8")
     assert "fromJSON" not in text and "temporal_window = 3" in text
 
 
 @pytest.mark.slow
-def test_a_saved_lab_goes_on_in_another_browser(page: Any, tmp_path: Path) -> None:
+def test_a_saved_lab_goes_on_in_another_browser(
+    page: Any, tmp_path: Path, eventually: Any, train: Any, save: Any, weights_of: Any
+) -> None:
     train(page, 3000)
     eventually(page, "#train-status", "^Trained for 3,000 decisions")
-    everything = saved(page, "#save-all", tmp_path / "deeptraffic.lab")
+    everything = save(page, "#save-all", tmp_path / "deeptraffic.lab")
+    network = weights_of(save(page, "#save", tmp_path / "network.safetensors"))
+    assert all(map(np.array_equal, read_lab_file(everything).network.tensors.values(), network))
     page.click("#more")
     eventually(page, "#train-status", "^Trained for 6,000 decisions")
-    expected = weights_of(saved(page, "#save", tmp_path / "here.safetensors"))
+    expected = weights_of(save(page, "#save", tmp_path / "here.safetensors"))
     other = page.context.browser.new_context(accept_downloads=True)
     tab = other.new_page()
     tab.goto(page.url)
@@ -145,7 +121,7 @@ def test_a_saved_lab_goes_on_in_another_browser(page: Any, tmp_path: Path) -> No
     eventually(tab, "#train-status", "^Kept: a network trained for 3,000 decisions")
     tab.click("#more")
     eventually(tab, "#train-status", "^Trained for 6,000 decisions")
-    found = weights_of(saved(tab, "#save", tmp_path / "there.safetensors"))
+    found = weights_of(save(tab, "#save", tmp_path / "there.safetensors"))
     assert all(map(np.array_equal, found, expected))
     content = everything.read_bytes()
     for damaged in (content[: len(content) // 2], b"nothing"):
@@ -158,7 +134,9 @@ def test_a_saved_lab_goes_on_in_another_browser(page: Any, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("preset", "fits"), [("mit-basic", True), ("lab", False)])
-def test_a_link_holds_the_settings_and_a_small_network(preset: str, fits: bool, page: Any, tmp_path: Path) -> None:
+def test_a_link_holds_the_settings_and_a_small_network(
+    preset: str, fits: bool, page: Any, tmp_path: Path, eventually: Any, until: Any, train: Any, save: Any
+) -> None:
     train(page, 600, preset)
     eventually(page, "#train-status", "^Trained for 600 decisions")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -167,7 +145,7 @@ def test_a_link_holds_the_settings_and_a_small_network(preset: str, fits: bool, 
     assert ("too large for a link, so send its file" in status) != fits
     link = page.evaluate("() => navigator.clipboard.readText()")
     assert len(link) <= 16_000
-    path = saved(page, "#save", tmp_path / "here.safetensors")
+    path = save(page, "#save", tmp_path / "here.safetensors")
     other = page.context.browser.new_context()
     tab = other.new_page()
     tab.goto(link)

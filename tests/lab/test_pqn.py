@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,32 +121,9 @@ def test_weights_without_bounds_are_reported(ask: Any) -> None:
 # --- the page ---------------------------------------------------------------------------------------------------------
 
 
-def eventually(tab: Any, selector: str, pattern: str) -> str:
-    from playwright.sync_api import expect
-
-    expect(tab.locator(selector)).to_have_text(re.compile(pattern), timeout=120_000)
-    return str(tab.inner_text(selector))
-
-
-def train(page: Any, decisions: int, seed: int = 3) -> None:
-    page.select_option("#preset", "pqn-quick")
-    page.fill("[name=total_timesteps]", str(decisions))
-    page.fill("[name=seed]", str(seed))
-    page.click("#run")
-
-
-def save(page: Any, button: str, path: Path) -> Path:
-    with page.expect_download() as download:
-        page.click(button)
-    download.value.save_as(path)
-    return path
-
-
-def weights_of(path: Path) -> list[np.ndarray]:
-    return list(read_policy(path).network.tensors.values())
-
-
-def test_a_visitor_trains_pqn_above_65_mph_and_the_package_scores_it_the_same(page: Any, tmp_path: Path) -> None:
+def test_a_visitor_trains_pqn_above_65_mph_and_the_package_scores_it_the_same(
+    page: Any, tmp_path: Path, eventually: Any, save: Any
+) -> None:
     page.select_option("#learner", "pqn")
     assert page.input_value("#preset") == "pqn-quick" and not page.is_visible("#code-details")
     page.click("#run")
@@ -163,8 +139,10 @@ def test_a_visitor_trains_pqn_above_65_mph_and_the_package_scores_it_the_same(pa
     assert page.is_enabled("[name=momentum]", timeout=1000)
 
 
-def test_pqn_stops_goes_on_and_survives_a_reload(page: Any, tmp_path: Path) -> None:
-    train(page, 60_000)
+def test_pqn_stops_goes_on_and_survives_a_reload(
+    page: Any, tmp_path: Path, eventually: Any, train: Any, save: Any, weights_of: Any
+) -> None:
+    train(page, 60_000, "pqn-quick")
     eventually(page, "#train-status", r"^[\d,]+ of 60,000 decisions")
     page.click("#stop")
     stopped = eventually(page, "#train-status", r"^Stopped after [\d,]+ decisions")
@@ -182,15 +160,15 @@ def test_pqn_stops_goes_on_and_survives_a_reload(page: Any, tmp_path: Path) -> N
     page.click("#more")
     eventually(page, "#train-status", "^Trained for 60,416 decisions")
     interrupted = save(page, "#save", tmp_path / "interrupted.safetensors")
-    train(page, 60_000)
+    train(page, 60_000, "pqn-quick")
     eventually(page, "#train-status", "^Trained for 60,416 decisions")
     whole = save(page, "#save", tmp_path / "whole.safetensors")
     assert all(map(np.array_equal, weights_of(interrupted), weights_of(whole)))
 
 
-def test_a_saved_lab_and_a_link_hold_pqn(page: Any, tmp_path: Path) -> None:
+def test_a_saved_lab_and_a_link_hold_pqn(page: Any, tmp_path: Path, eventually: Any, train: Any, save: Any) -> None:
     page.click("text=All settings")
-    train(page, 20_000)
+    train(page, 20_000, "pqn-quick")
     eventually(page, "#train-status", "^Trained for 20,480 decisions")
     everything = save(page, "#save-all", tmp_path / "deeptraffic.lab")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])

@@ -119,18 +119,11 @@ def test_a_folder_of_something_else_is_left_alone(run: Callable[..., Any], tmp_p
 # --- what a visitor does ----------------------------------------------------------------------------------------------
 
 
-def eventually(tab: Any, selector: str, pattern: str, seconds: float = 60) -> str:
-    from playwright.sync_api import expect
-
-    expect(tab.locator(selector)).to_have_text(re.compile(pattern), timeout=1000 * seconds)
-    return str(tab.inner_text(selector))
-
-
 def canvas(tab: Any) -> str:
     return str(tab.evaluate("() => document.querySelector('canvas').toDataURL()"))
 
 
-def test_a_champion_drives_at_once_and_can_be_stopped(page: Any) -> None:
+def test_a_champion_drives_at_once_and_can_be_stopped(page: Any, eventually: Any) -> None:
     eventually(page, "#frame", r"[1-9]\d+")
     assert page.input_value("#driver") == "champion-solo"
     eventually(page, "#speed", r"[678]\d")
@@ -163,7 +156,7 @@ def test_a_champion_drives_at_once_and_can_be_stopped(page: Any) -> None:
     assert canvas(page) != lines
 
 
-def test_the_network_shows_its_values_and_what_a_unit_listens_to(page: Any) -> None:
+def test_the_network_shows_its_values_and_what_a_unit_listens_to(page: Any, eventually: Any) -> None:
     values = page.locator("#outputs .value")
     eventually(page, "#outputs .chosen .value", r"\d")
     assert page.locator("#outputs .chosen").count() == 1
@@ -181,7 +174,7 @@ def test_the_network_shows_its_values_and_what_a_unit_listens_to(page: Any) -> N
     assert page.is_hidden("#network-view") and page.is_visible("#network-none")
 
 
-def test_the_arrow_keys_drive(page: Any) -> None:
+def test_the_arrow_keys_drive(page: Any, eventually: Any) -> None:
     page.select_option("#driver", "keys")
     page.fill("#seed", "3")
     page.click("#restart button")
@@ -193,7 +186,7 @@ def test_the_arrow_keys_drive(page: Any) -> None:
     assert page.is_disabled("#score")
 
 
-def test_a_network_is_trained_saved_evaluated_and_opened(page: Any, tmp_path: Path) -> None:
+def test_a_network_is_trained_saved_evaluated_and_opened(page: Any, tmp_path: Path, eventually: Any) -> None:
     page.select_option("#preset", "mit-basic")
     page.fill("[name=total_timesteps]", "2000")
     page.fill("[name=seed]", "1")
@@ -220,13 +213,13 @@ def test_a_network_is_trained_saved_evaluated_and_opened(page: Any, tmp_path: Pa
     eventually(page, "#train-status", "^Trained for 4,000 decisions")
 
 
-def test_idle_scores_its_official_score(page: Any) -> None:
+def test_idle_scores_its_official_score(page: Any, eventually: Any) -> None:
     page.select_option("#driver", "idle")
     page.click("#score")
     assert "idle, evaluated here: score 51.57 mph" in eventually(page, "#score-status", "500 runs in")
 
 
-def test_impossible_settings_and_files_are_refused(page: Any, tmp_path: Path) -> None:
+def test_impossible_settings_and_files_are_refused(page: Any, tmp_path: Path, eventually: Any) -> None:
     page.click("#settings summary")
     page.fill("[name=learning_steps_burnin]", "15000")
     page.click("#run")
@@ -255,7 +248,7 @@ def test_nothing_is_wider_than_the_window_and_every_control_has_a_name(width: in
     assert page.evaluate(nameless) == []
 
 
-def test_no_task_of_the_main_thread_takes_50_ms_while_training(page: Any) -> None:
+def test_no_task_of_the_main_thread_takes_50_ms_while_training(page: Any, eventually: Any) -> None:
     browser = page.context.browser
     page.fill("[name=total_timesteps]", "5000")
     browser.start_tracing(page=page, categories=["disabled-by-default-devtools.timeline"])
@@ -269,7 +262,7 @@ def test_no_task_of_the_main_thread_takes_50_ms_while_training(page: Any) -> Non
     assert len(ended) > 50 and max(e["tdur"] for e in ended) < 50_000
 
 
-def test_it_opens_again_without_a_network(page: Any) -> None:
+def test_it_opens_again_without_a_network(page: Any, eventually: Any) -> None:
     page.evaluate("async () => { await navigator.serviceWorker.ready; }")
     page.context.set_offline(True)
     page.reload()
@@ -278,7 +271,7 @@ def test_it_opens_again_without_a_network(page: Any) -> None:
 
 
 @pytest.mark.slow
-def test_a_drive_by_hand_is_counted_down_scored_and_ranked_and_then_a_ghost(page: Any) -> None:
+def test_a_drive_by_hand_is_counted_down_scored_and_ranked_and_then_a_ghost(page: Any, eventually: Any) -> None:
     page.select_option("#pace", "fast")
     page.select_option("#driver", "keys")
     counting = "['count', 'frame'].map((id) => document.getElementById(id).textContent)"
@@ -286,7 +279,7 @@ def test_a_drive_by_hand_is_counted_down_scored_and_ranked_and_then_a_ghost(page
     page.wait_for_selector("#card:not([hidden])", timeout=60_000)
     eventually(page, "#frame", "^2,000$")
     card, score = page.inner_text("#card"), page.inner_text("#card-score")
-    native = evaluate_seeds(make_builtin("idle"), RoadConfig(), [1])
+    native = evaluate_seeds(make_builtin("idle"), RoadConfig(), [site.FIRST_SEED])
     assert score == f"{native.run_scores[0]:.2f}"
     assert re.search(r"Place \d of 9: .*\(51\.57\)", card) and f"{native.run_passed[0]} cars passed" in card
     assert page.evaluate("() => document.activeElement.id") == "card-again"
@@ -300,7 +293,7 @@ def test_a_drive_by_hand_is_counted_down_scored_and_ranked_and_then_a_ghost(page
     assert page.is_hidden("#gap") and page.is_hidden("#count")
 
 
-def test_two_networks_race_on_one_seed(page: Any) -> None:
+def test_two_networks_race_on_one_seed(page: Any, eventually: Any) -> None:
     page.select_option("#pace", "fast")
     assert page.is_disabled('#rival option[value="champion"]')  # drives among ten copies
     page.fill("#seed", "4")
@@ -324,7 +317,7 @@ def test_two_networks_race_on_one_seed(page: Any) -> None:
 
 
 @pytest.mark.slow
-def test_a_gif_has_exact_delays_and_shows_the_road(page: Any, tmp_path: Path) -> None:
+def test_a_gif_has_exact_delays_and_shows_the_road(page: Any, tmp_path: Path, eventually: Any) -> None:
     page.click(".look summary")
     with page.expect_download(timeout=60_000) as download:
         page.click("#film-gif")
@@ -380,7 +373,7 @@ def test_a_video_is_recorded(page: Any, tmp_path: Path) -> None:
     assert content[:4] == b"\x1aE\xdf\xa3" and b"webm" in content[:64] and len(content) > 50_000
 
 
-def test_trail_and_car_are_the_drivers_own(page: Any, tmp_path: Path) -> None:
+def test_trail_and_car_are_the_drivers_own(page: Any, tmp_path: Path, eventually: Any, save: Any) -> None:
     page.click("#pause")
     page.click(".look summary")
     page.wait_for_timeout(200)
@@ -413,7 +406,7 @@ def test_trail_and_car_are_the_drivers_own(page: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_tour_ends_with_a_car_that_passes_and_needs_no_mouse(page: Any) -> None:
+def test_the_tour_ends_with_a_car_that_passes_and_needs_no_mouse(page: Any, eventually: Any) -> None:
     assert page.get_attribute("#tour-start", "class") == "main"
     page.focus("#tour-start")
     page.keyboard.press("Enter")
@@ -424,9 +417,7 @@ def test_the_tour_ends_with_a_car_that_passes_and_needs_no_mouse(page: Any) -> N
         assert page.locator(".lit").count() == 1
         if step > 3:
             page.keyboard.press("Enter")
-            eventually(
-                page, "#tour-result", {4: "^Trained on 20,000 decisions", 5: r"^\d\d\.\d\d mph"}[step], seconds=120
-            )
+            eventually(page, "#tour-result", {4: "^Trained on 20,000 decisions", 5: r"^\d\d\.\d\d mph"}[step])
         if step == 1:
             assert page.input_value("#overlay") == "input"
         page.wait_for_function("() => document.activeElement.id === 'tour-next'")

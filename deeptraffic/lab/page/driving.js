@@ -132,6 +132,7 @@ $("driver").addEventListener("change", async () => { await drive($("driver").val
 $("pause").addEventListener("click", () => pause(!paused));
 $("step").addEventListener("click", () => { pause(true); advance(1); });
 $("overlay").addEventListener("change", () => send({ kind: "overlay", name: $("overlay").value }));
+$("seed").value = FACTS.firstSeed;
 $("restart").addEventListener("submit", (event) => {
   event.preventDefault();
   restart(Number($("seed").value));

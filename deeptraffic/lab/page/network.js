@@ -248,12 +248,13 @@ function showOutputs() {
   const top = Math.max(...values);
   const kept = values.filter((value) => value > top - RULED_OUT);
   const low = Math.min(...kept);
+  const digits = top > low ? Math.min(Math.max(Math.ceil(1 - Math.log10(top - low)), 1), 4) : 2; // so that they differ
   lines.forEach(({ line, bar, number }, action) => {
     const isOut = values[action] <= top - RULED_OUT;
     const isChosen = action === insight.action;
     line.className = isChosen ? insight.refused && action > 2 ? "chosen refused" : "chosen" : "";
     bar.style.transform = `scaleX(${insight.isAsked && !isOut ? (0.04 + 0.96 * (top > low ? (values[action] - low) / (top - low) : 1)).toFixed(3) : 0})`;
-    number.textContent = !insight.isAsked ? "" : isOut ? "ruled out" : short(values[action]);
+    number.textContent = !insight.isAsked ? "" : isOut ? "ruled out" : values[action].toFixed(digits);
   });
   $("outputs").dataset.note = insight.isAsked ? insight.refused && insight.action > 2 ? "The safety system refused the lane change." : "" : "It has not seen enough yet.";
 }

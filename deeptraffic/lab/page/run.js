@@ -6,7 +6,7 @@ const RULED_OUT = 500; // an output so far below the largest says that an action
 
 export class Run {
   constructor(engine) {
-    Object.assign(this, { engine, driver: { action: 0 }, seed: 1, watching: false, attending: false });
+    Object.assign(this, { engine, driver: { action: 0 }, seed: FACTS.firstSeed, watching: false, attending: false });
     [this.held, this.tapped] = [[], 0];
   }
 
