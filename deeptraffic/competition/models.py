@@ -84,6 +84,9 @@ class PackedArray(TypeDecorator[NDArray[Any]]):
         return np.frombuffer(value, self.dtype)
 
 
+DEFAULT_TRAIL = "yellow"
+
+
 class Base(MappedAsDataclass, DeclarativeBase):
     """Base of all tables; constraints are named after their table, so that migrations can refer to them."""
 
@@ -106,7 +109,11 @@ class Base(MappedAsDataclass, DeclarativeBase):
 
 
 class Person(Base):
-    """An account; role: participant, organiser or baseline. skeleton is equal for names that look alike."""
+    """An account.
+
+    role: participant, organiser or baseline; skeleton: equal for names that look alike
+    trail: colour of the trail behind its car, one of `deeptraffic.render.theme.TRAIL_COLOURS`
+    """
 
     __tablename__ = "people"
     __table_args__ = (CheckConstraint("role IN ('participant', 'organiser', 'baseline')", name="role"),)
@@ -119,6 +126,7 @@ class Person(Base):
     role: Mapped[str] = mapped_column(String(12), default="participant")
     contact: Mapped[str] = mapped_column(String(200), default="", repr=False)
     blocked_at: Mapped[Time | None] = mapped_column(default=None)
+    trail: Mapped[str] = mapped_column(String(12), default=DEFAULT_TRAIL)
 
     @property
     def is_organiser(self) -> bool:

@@ -22,6 +22,7 @@ from deeptraffic.competition.models import AccessToken, Person
 from deeptraffic.competition.store import audit, competitions
 from deeptraffic.competition.store.database import Database, changed_rows
 from deeptraffic.competition.store.errors import RequestError
+from deeptraffic.render.theme import trail_colour_by_name
 
 DAY = 86_400_000  # [ms]
 LIFETIMES = {"session": 14 * DAY, "submit": 180 * DAY, "link": 2 * DAY, "invite": 90 * DAY}
@@ -288,6 +289,18 @@ def rename(db: Database, person_id: int, name: str) -> Person:
         except IntegrityError:
             raise RequestError("name_taken", TAKEN.format(name)) from None
         competitions.touch_all(session)
+        return person
+
+
+def change_trail(db: Database, person_id: int, trail: str) -> Person:
+    """Change the colour of the trail behind a person's car; RequestError `trail` if there is no such colour."""
+    try:
+        trail_colour_by_name(trail)
+    except ValueError as error:
+        raise RequestError("trail", f"{error}.") from None
+    with db.write() as session:
+        person = session.get_one(Person, person_id)
+        person.trail = trail
         return person
 
 

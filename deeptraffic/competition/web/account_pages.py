@@ -19,6 +19,7 @@ from deeptraffic.competition.web.site import (
     site_of,
     user_of,
 )
+from deeptraffic.render.theme import TRAIL_COLOURS
 
 router = APIRouter()
 MAX_SECRET = 300  # [characters] of a pasted link
@@ -172,6 +173,16 @@ def rename(request: Request, form: SentForm) -> Response:
     return redirect("/me", "name")
 
 
+@router.post("/me/trail")
+def change_trail(request: Request, form: SentForm) -> Response:
+    """Change the colour of the trail behind the account's car."""
+    try:
+        accounts.change_trail(site_of(request).db, person_of(request).id, form.text("trail"))
+    except RequestError as error:
+        return _me(request, wrong=error.message)
+    return redirect("/me", "trail")
+
+
 @router.post("/me/token")
 def new_token(request: Request, form: SentForm) -> Response:
     """Create a token to submit with, and show it this once."""
@@ -203,6 +214,7 @@ def _me(request: Request, wrong: str = "", secret: str = "", secret_words: str =
         wrong=wrong,
         secret=secret,
         secret_words=secret_words,
+        trails=list(TRAIL_COLOURS),
         tokens=accounts.tokens_of(site.db, person.id, "submit"),
         standings=[_standing(request, person, found) for found in competitions_of(site.db, person.id)],
     )

@@ -12,12 +12,13 @@ from starlette.responses import RedirectResponse, Response
 
 from deeptraffic.competition.models import Competition
 from deeptraffic.competition.store import board as boards
+from deeptraffic.competition.store.accounts import get_person
 from deeptraffic.competition.store.board import Board, BoardRow
 from deeptraffic.competition.store.competitions import all_competitions, count_members
 from deeptraffic.competition.store.submissions import count_submissions, has_replay
 from deeptraffic.competition.web.charts import axis_of, points_csv, points_record
 from deeptraffic.competition.web.rendering import page, to_json
-from deeptraffic.competition.web.site import competition_of, member_of, page_number, site_of, user_of
+from deeptraffic.competition.web.site import competition_of, member_of, page_number, site_of, trail_of, user_of
 
 router = APIRouter()
 JSON, CSV = "application/json", "text/csv; charset=utf-8"
@@ -64,6 +65,7 @@ def board(request: Request, q: str = "") -> Response:
         q=text,
         final=final,
         leader=leader,
+        trail=leader and trail_of(get_person(site.db, leader.person_id), competition),
         strip=leader is not None and has_replay(site.db, leader.submission),
         mine=shown.of(person.id) if person else None,
         ranked=shown.ranked,

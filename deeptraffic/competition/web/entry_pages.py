@@ -20,7 +20,7 @@ from deeptraffic.competition.web.board_pages import context_of
 from deeptraffic.competition.web.charts import histogram
 from deeptraffic.competition.web.rendering import page, redirect
 from deeptraffic.competition.web.replays import file_stem, official_result, sensor_of
-from deeptraffic.competition.web.site import SentForm, not_found, person_of, run_limited, site_of
+from deeptraffic.competition.web.site import SentForm, not_found, person_of, run_limited, site_of, trail_of
 from deeptraffic.evaluation.replays import NOTABLE, ReplayError, notable_runs
 
 router = APIRouter()
@@ -120,6 +120,7 @@ def _shown(entry: PublicEntry, run: str) -> dict[str, Any]:
     return {
         "key": entry.submission.key,
         "name": entry.name,
+        "trail": trail_of(entry.submission.owner, entry.submission.competition),
         "sensor": None if sensor is None else json.dumps(sensor._asdict()),
         "number": number + 1,
         "run_score": float(entry.result.run_scores[number]),
@@ -155,7 +156,8 @@ def _request_video(request: Request, key: str, run: str) -> Response:
     _check_run(run)
     board = site.boards.board(found.submission.competition)
     row = next((row for row in board.rows if row.submission == key), None)
-    card: dict[str, Any] = {"name": found.name, "best_mph": found.result.score}
+    trail = trail_of(found.submission.owner, found.submission.competition)
+    card: dict[str, Any] = {"name": found.name, "best_mph": found.result.score, "trail": trail}
     if row is not None and row.rank is not None:
         card |= {"rank": row.rank, "of": board.ranked}
     try:

@@ -36,11 +36,12 @@ def lab(request: Request) -> Response:
 
 @router.get("/lab/account.json")
 def account(request: Request) -> Response:
-    """The current account's name, form token and competitions; the name is null for a visitor."""
+    """The current account's name, trail colour, form token and competitions; a visitor has no name and no colour."""
     user, site = user_of(request), site_of(request)
     _files(request)
     now, joined = site.now(), [] if user.person is None else competitions_of(site.db, user.person.id)
-    record = {"name": user.person and user.person.name, "form_token": user.form_token, "sign_in": "/enter"}
+    name, trail = (user.person.name, user.person.trail) if user.person else (None, None)
+    record = {"name": name, "trail": trail, "form_token": user.form_token, "sign_in": "/enter"}
     return json_answer(
         record
         | {

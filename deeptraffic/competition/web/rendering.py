@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from deeptraffic.competition.web.site import TOKEN_FIELD, VISITOR_SECONDS, site_of, user_of
+from deeptraffic.render.theme import TRAIL_COLOURS
 
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
@@ -38,6 +39,7 @@ STATES = {  # of a submission: word, style
 NOTES = {  # shown on a page after an action, by a word in its URL
     "joined": "Welcome: you take part.",
     "name": "Your name is changed.",
+    "trail": "Your trail has this colour now.",
     "revoked": "The token is revoked.",
     "chosen": "Your choice for the final is saved.",
     "left": "This browser has forgotten your account.",
@@ -121,6 +123,11 @@ def named(name: str) -> Markup:
     return Markup(f"<bdi>{escape(name)}</bdi>")
 
 
+def rgb(trail: str) -> str:
+    """Return a trail's colour, given by name, as "red,green,blue"."""
+    return ",".join(map(str, TRAIL_COLOURS[trail]))
+
+
 def count(number: int, noun: str) -> str:
     """Return "1 entry", "2,000 entries"."""
     plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
@@ -138,7 +145,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"mph": mph, "whole": whole, "moment": moment, "day": day, "named": named, "state_tag": state_tag}
-    made.filters |= {"phase_tag": phase_tag}
+    made.filters |= {"phase_tag": phase_tag, "rgb": rgb}
     made.globals |= {"static": static, "count": count, "token_field": TOKEN_FIELD}
     return made
 

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from deeptraffic.competition.models import Competition, Member, Person
+from deeptraffic.competition.models import DEFAULT_TRAIL, Competition, Member, Person
 from deeptraffic.competition.store import accounts
 from deeptraffic.competition.store.board import Boards
 from deeptraffic.competition.store.competitions import find_competition, membership
@@ -170,6 +170,11 @@ def _find_user(request: Request) -> CurrentUser:
     if len(visitor) >= 40:
         return CurrentUser(None, visitor)
     return CurrentUser(None, secrets.token_urlsafe(32), is_new=True)
+
+
+def trail_of(person: Person, competition: Competition) -> str:
+    """Return the name of the colour of a person's trail; the default where it could tell who an alias is."""
+    return DEFAULT_TRAIL if competition.config.anonymous else person.trail
 
 
 def person_of(request: Request) -> Person:

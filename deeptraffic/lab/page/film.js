@@ -147,8 +147,15 @@ $("film-video").addEventListener("click", () => make(makeVideo));
 // --- look ------------------------------------------------------------------------------------------------------------
 
 $("trail").append(...Object.keys(FACTS.trail.colours).map((name) => new Option(name)));
-$("trail").value = "yellow";
-$("trail").addEventListener("change", () => { view.trail = FACTS.trail.colours[$("trail").value]; view.redraw(); });
+$("trail").addEventListener("change", () => showTrail($("trail").value));
+
+/** Give the trail a colour, by its name. */
+export function showTrail(name) {
+  $("trail").value = name;
+  view.trail = FACTS.trail.colours[name];
+  view.redraw();
+}
+showTrail("yellow");
 
 const { types: TYPES, maxBytes, minSide, maxSide } = FACTS.carImage;
 

@@ -2,6 +2,7 @@
 import { ACCOUNT } from "./account.js";
 import { $ } from "./dom.js";
 import { chosen, files, names } from "./driving.js";
+import { showTrail } from "./film.js";
 
 const json = { Accept: "application/json" };
 
@@ -19,6 +20,7 @@ const say = (...parts) => $("submit-status").replaceChildren(...parts);
 /** Show who submits where. */
 function show(account) {
   $("account").textContent = account.name ?? "";
+  if (account.trail) showTrail(account.trail);
   const open = account.competitions.filter((each) => each.open);
   const chosen = $("competition").value;
   $("competition").replaceChildren(...open.map(({ title, submit }) => new Option(title, submit)));

@@ -191,9 +191,11 @@ def test_the_lab_submits_its_network_under_the_account(world: Any, serve: Callab
     assert visitor.page.inner_text("#submit-status") == "Sign in to submit your network."
     own = tab(address, PHONE, "light")
     secret = accounts.open_session(world.db, ada.id)
+    accounts.change_trail(world.db, ada.id, "aqua")
     own.context.add_cookies([{"name": "deeptraffic-session", "value": secret, "url": address}])
     page = own.visit("/lab/")
     page.wait_for_selector("text=Submit as Ada Lovelace")
+    assert page.input_value("#trail") == "aqua"
     page.click("#submit-button")
     assert page.inner_text("#submit-status") == "Train a network first, or open one, and let it drive."
     page.set_input_files("#file", Path(__file__).parents[2] / "golden" / "submissions" / "plain.js")

@@ -86,7 +86,7 @@ def test_a_video_is_asked_for_by_participants_alone(world, driven, browse: Calla
     assert browser.fill(path, page="/me").status_code == 303
     [(name, trace, card)] = asked
     assert driven.key in name and trace.frames == 2000
-    assert card == {"name": "Ada", "best_mph": 73.35, "rank": 1, "of": 1}
+    assert card == {"name": "Ada", "best_mph": 73.35, "trail": "yellow", "rank": 1, "of": 1}
 
 
 def test_videos_are_made_one_after_another_and_a_broken_one_is_said(

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from deeptraffic.competition.store import competitions
 from deeptraffic.competition.web.lab_pages import ACCOUNT_SCRIPT
 from deeptraffic.competition.web.settings import Rate
 
@@ -72,6 +73,21 @@ def test_the_account_names_its_competitions(world: Any, browse: Callable) -> Non
     assert account["name"] == "Ada" and account["form_token"] == browser.form_token("/me")
     (found,) = account["competitions"]
     assert found["title"] == "Deep Traffic at the lab" and found["submit"] == "/c/lab/submit" and found["open"]
+
+
+def test_the_trail_of_an_accounts_car_is_on_the_board_in_replays_and_in_the_lab(world, browse: Callable) -> None:
+    ada = world.person("Ada")
+    submission = world.driven(ada, "gap")
+    browser, addresses = browse(ada, lab=LAB), ("/c/lab", f"/e/{submission.key}/replay")
+    assert all('data-trail="255,214,36"' in browser.get(address).text for address in addresses)
+    assert browser.fill("/me/trail", page="/me", trail="aqua").status_code == 303
+    assert "<option selected>aqua</option>" in browser.get("/me").text
+    assert all('data-trail="48,222,240"' in browse().get(address).text for address in addresses)
+    assert browser.get("/lab/account.json").json()["trail"] == "aqua"
+    refused = browser.fill("/me/trail", page="/me", trail="pink")
+    assert refused.status_code == 422 and "there is no trail colour &#39;pink&#39;; choose one of red" in refused.text
+    competitions.change_config(world.db, world.competition.id, {"anonymous": True}, "test")
+    assert all('data-trail="255,214,36"' in browse().get(address).text for address in addresses)
 
 
 def submit(browser: Any, content: bytes, **changes: Any) -> Any:

@@ -38,7 +38,7 @@ class Player {
     const spark = part("spark");
     const points = track.speeds.map((speed, entry) => `${((entry * track.step * 300) / track.frames).toFixed(1)},${80 - speed}`);
     spark.querySelector("polyline").setAttribute("points", points.join(" "));
-    const road = new Road(figure.querySelector("canvas"), track, sensor);
+    const road = new Road(figure.querySelector("canvas"), track, figure.dataset.trail, sensor);
     return { road, speed: part("speed"), passed: part("passed"), bar: part("bar"), now: spark.querySelector(".now") };
   }
 
@@ -52,7 +52,7 @@ class Player {
     this.find("rate").addEventListener("change", (event) => { this.rate = Number(event.target.value); });
     this.find("overlay").addEventListener("change", (event) => this.setOverlay(event.target.value));
     this.find("trail").addEventListener("change", (event) => {
-      for (const view of this.views) view.road.trail = event.target.checked;
+      for (const view of this.views) view.road.hasTrail = event.target.checked;
       this.show();
     });
     this.find("link").addEventListener("click", () => this.copyLink());

@@ -12,7 +12,7 @@ export const OVERLAYS = ["none", "input", "map"];
 const DARK = {
   verge: "#181f24", post: "#54626e", asphalt: "#343a44", mark: "#8e97a5", edge: "#dee3ea",
   traffic: ["#f6f8fa", "#dee2e8", "#c6ccd4", "#b0b7c1"], glass: "#242b36", lamp: "#fff0be", tail: "#a83a34",
-  agent: "#c43e30", ego: "#ff543e", rim: "#ffffff", trail: [255, 214, 36], free: "rgba(64,176,255,0.20)", dot: "rgba(64,176,255,0.95)",
+  agent: "#c43e30", ego: "#ff543e", rim: "#ffffff", free: "rgba(64,176,255,0.20)", dot: "rgba(64,176,255,0.95)",
   slow: [255, 236, 150], fast: [255, 140, 0], beyond: "rgba(150,160,175,0.16)",
 };
 const LIGHT = {
@@ -33,14 +33,15 @@ function mix(a, b, fraction) {
 
 export class Road {
   // canvas: drawn to at the size at which the page shows it
-  // track: a Track; sensor: {lanes_side, patches_ahead, patches_behind} of what the driver sees, or null
-  constructor(canvas, track, sensor = null) {
+  // trail: its colour as "red,green,blue"; track: a Track; sensor: {lanes_side, patches_ahead, patches_behind} of what the driver sees, or null
+  constructor(canvas, track, trail, sensor = null) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
     this.track = track;
     this.sensor = sensor;
     this.overlay = "none";
-    this.trail = true;
+    this.trail = trail;
+    this.hasTrail = true;
   }
 
   // Fit the canvas to its place: whole road width, and as much of its length as there is room for around the ego car.
@@ -69,7 +70,7 @@ export class Road {
     context.setTransform(scale, 0, 0, scale, -this.left * scale, -this.top * scale);
     this.drawSurface(this.track.groundAt(frame));
     if (this.overlay !== "none") this.drawCells(frame);
-    if (this.trail) this.drawTrail(frame);
+    if (this.hasTrail) this.drawTrail(frame);
     for (let vehicle = this.track.vehicles - 1; vehicle >= 0; vehicle--) this.drawCar(vehicle, frame);
   }
 
@@ -105,7 +106,7 @@ export class Road {
       const x = track.x[0][k];
       const y = track.y[0][k] + ground - track.ground[k];
       if (Math.abs(y - fromY) > 60) break;
-      context.strokeStyle = `rgba(${this.colours.trail.join(",")},${(0.85 * (1 - age) ** 0.8).toFixed(3)})`;
+      context.strokeStyle = `rgba(${this.trail},${(0.85 * (1 - age) ** 0.8).toFixed(3)})`;
       context.lineWidth = 8.4 * (1 - 0.55 * age);
       context.beginPath();
       context.moveTo(fromX + CAR_WIDTH / 2, fromY + CAR_LENGTH / 2);

@@ -11,7 +11,7 @@ async function start(strip) {
     strip.hidden = true;
     return;
   }
-  const road = new Road(strip.querySelector("canvas"), track);
+  const road = new Road(strip.querySelector("canvas"), track, strip.dataset.trail);
   let frame = 300 % track.frames;
   let last = 0;
   let seen = true;
