@@ -13,6 +13,7 @@ from deeptraffic.competition.evaluation import idle_policy
 from deeptraffic.competition.sandbox.validation import Upload
 from deeptraffic.competition.store import accounts, audit, board, competitions, submissions
 from deeptraffic.competition.store.database import Database
+from deeptraffic.competition.store.evaluations import Evaluated
 from deeptraffic.policies.file import policy_content
 from deeptraffic.sim.rules import Sensor
 
@@ -55,7 +56,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         from deeptraffic.policies.file import read_policy
 
         progress(1, 2)
-        return evaluate_open(read_policy(job.content).policy(), runs=3, frames=60), None
+        return Evaluated(evaluate_open(read_policy(job.content).policy(), runs=3, frames=60))
 
     monkeypatch.setattr(evaluation, "evaluate_job", evaluate)
 

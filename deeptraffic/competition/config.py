@@ -40,6 +40,8 @@ class CompetitionConfig(Checked):
     daily_limit, total_limit: submissions of a person per day (UTC) and in total
     waiting_limit: submissions of a person that may wait for their score at the same time
     parameter_cap: most parameters of a network; 0 for no cap
+    cpu_budget: processor time [s] of an official evaluation, which the validation predicts
+    daily_cpu: processor time [s] of a person's evaluations per day (UTC), after which no submission is accepted
     max_bytes: of an uploaded file
     validation_runs: runs of the validation, which takes seconds
     final_runs: runs of the final, on private seeds
@@ -58,6 +60,8 @@ class CompetitionConfig(Checked):
     total_limit: int = integer(1000, 1, 1_000_000)
     waiting_limit: int = integer(5, 1, 1000)
     parameter_cap: int = integer(0, 0, 1_000_000_000)
+    cpu_budget: int = integer(120, 1, 600)
+    daily_cpu: int = integer(1800, 1, 86_400)
     max_bytes: int = integer(MAX_FILE, 1000, MAX_FILE)
     validation_runs: int = integer(20, 1, 200)
     final_runs: int = integer(1000, 10, 10_000)

@@ -10,9 +10,10 @@ from functools import partial
 
 import numpy as np
 
+from deeptraffic.competition.sandbox.errors import InvalidSubmission
 from deeptraffic.competition.sandbox.limits import EVALUATION
 from deeptraffic.competition.sandbox.policy import SandboxedPolicy
-from deeptraffic.competition.store.evaluations import Job
+from deeptraffic.competition.store.evaluations import Evaluated, Job, check_cost
 from deeptraffic.evaluation.play import Progress
 from deeptraffic.evaluation.protocol import OFFICIAL, OPEN_FRAMES, evaluate_official, evaluate_open, evaluate_seeds
 from deeptraffic.evaluation.replays import pack_decisions
@@ -23,27 +24,46 @@ from deeptraffic.policies.layers import Dense
 from deeptraffic.policies.network import Network
 from deeptraffic.sim.rules import RoadConfig, Sensor
 
-LIMITS = replace(EVALUATION, cpu_seconds=1200, wall_seconds=1800.0)  # of one evaluation
 BATCH = 100  # private runs in parallel
 
 RunsDone = Callable[[int, int], None]  # (runs done, runs in all)
 
 
-def evaluate_job(job: Job, progress: RunsDone) -> tuple[Score, bytes | None]:
-    """Return a job's score, and the decisions of an official evaluation.
+def evaluate_job(job: Job, progress: RunsDone) -> Evaluated:
+    """Return a job's score, the decisions of an official evaluation, and the policy's processor time.
 
     Raises InvalidSubmission, PlatformError, and whatever `progress` raises to end the evaluation.
     """
-    with SandboxedPolicy(job.content, LIMITS) as policy:
-        if job.kind == "validation":
-            count = in_runs(progress, OPEN_FRAMES)
-            return evaluate_open(policy, job.rules, job.other_agents, job.runs, progress=count), None
-        if job.kind == "final":
-            assert job.seeds is not None
-            return evaluate_private(policy, job.rules, job.other_agents, job.seeds, progress), None
-        count = in_runs(progress, OFFICIAL[job.rules].frames)
-        score = evaluate_official(policy, job.rules, job.other_agents, count)
-        return score, pack_decisions(policy.decisions)
+    with SandboxedPolicy(job.content, replace(EVALUATION, cpu_seconds=job.cpu_limit)) as policy:
+        read = policy.cpu_seconds
+        try:
+            score = _score(job, policy, progress)
+        except InvalidSubmission as error:
+            error.cpu_seconds = policy.cpu_seconds
+            raise
+        decisions = pack_decisions(policy.decisions) if job.kind in ("official", "again") else None
+        return Evaluated(score, decisions, policy.cpu_seconds - read)
+
+
+def _score(job: Job, policy: SandboxedPolicy, progress: RunsDone) -> Score:
+    if job.kind == "validation":
+        count = _predicting(job, policy, in_runs(progress, OPEN_FRAMES))
+        return evaluate_open(policy, job.rules, job.other_agents, job.runs, progress=count)
+    if job.kind == "final":
+        assert job.seeds is not None
+        return evaluate_private(policy, job.rules, job.other_agents, job.seeds, progress)
+    return evaluate_official(policy, job.rules, job.other_agents, in_runs(progress, OFFICIAL[job.rules].frames))
+
+
+def _predicting(job: Job, policy: SandboxedPolicy, progress: Progress) -> Progress:
+    """Return a `progress` that ends a validation as soon as it predicts an official evaluation above its budget."""
+    before = policy.cpu_seconds  # reading the file is no part of what every decision costs
+
+    def check(played: int, total: int) -> None:
+        progress(played, total)
+        check_cost(job.rules, job.runs, policy.cpu_seconds - before, job.cpu_budget, max(1, played) / total)
+
+    return check
 
 
 def warm_up() -> None:

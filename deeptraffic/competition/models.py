@@ -213,6 +213,7 @@ class EvaluationResult(Base):
     """Result of a file's content under a protocol [mph]; score_low..high and mean_low..high are 95% intervals.
 
     revision: grows with re-evaluations; applied: False while a re-evaluation waits for the organiser
+    seconds: that the evaluation took; cpu_seconds: processor time of the policy
     unrounded_mean: of the runs' unrounded speeds; decisions: the decisions of a public official evaluation
     """
 
@@ -235,6 +236,7 @@ class EvaluationResult(Base):
     runs: Mapped[int]
     frames: Mapped[int]
     seconds: Mapped[float]
+    cpu_seconds: Mapped[float]
     created_at: Mapped[Time]
     run_scores: Mapped[F64] = mapped_column(PackedArray("<f8"), deferred=True, repr=False, compare=False)
     run_passed: Mapped[I64] = mapped_column(PackedArray("<i8"), deferred=True, repr=False, compare=False)
@@ -353,6 +355,7 @@ class Evaluation(Base):
     """An evaluation in the queue: kind is validation, official, final or again (a re-evaluation).
 
     batch: of a final or a re-evaluation; done, total: runs; tries: how often it was started
+    cpu_seconds: processor time of the policy, whether it was scored or refused
     settled_at: when a re-evaluation was applied or discarded
     """
 
@@ -387,6 +390,7 @@ class Evaluation(Base):
     settled_at: Mapped[Time | None] = mapped_column(default=None)
     done: Mapped[int] = mapped_column(default=0)
     total: Mapped[int] = mapped_column(default=0)
+    cpu_seconds: Mapped[float] = mapped_column(default=0.0)
     result_id: Mapped[int | None] = mapped_column(ForeignKey("results.id"), default=None)
     code: Mapped[str | None] = mapped_column(String(40), default=None)
     reason: Mapped[str | None] = mapped_column(default=None)

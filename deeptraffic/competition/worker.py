@@ -22,11 +22,10 @@ from deeptraffic.competition.sandbox.errors import InvalidSubmission
 from deeptraffic.competition.store import evaluations, queue
 from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.store.errors import LeaseLost, Unavailable
-from deeptraffic.competition.store.evaluations import Job
-from deeptraffic.evaluation.score import Score
+from deeptraffic.competition.store.evaluations import Evaluated, Job
 from deeptraffic.run_dir import SIGNALS, Interrupted
 
-Evaluate = Callable[[Job, Callable[[int, int], None]], tuple[Score, bytes | None]]
+Evaluate = Callable[[Job, Callable[[int, int], None]], Evaluated]
 
 DATABASE, LANE, PARENT = "DEEPTRAFFIC_DATABASE_URL", "DEEPTRAFFIC_LANE", "DEEPTRAFFIC_PARENT"  # environment variables
 HUNG = 70  # exit status of a worker whose job hangs
@@ -52,7 +51,7 @@ class Pace:
 class Worker:
     """Takes jobs of a lane of the queue.
 
-    evaluate: returns a job's score, and the decisions of an official evaluation
+    evaluate: returns the outcome of a job
     parent: the process that started it; the worker stops when that ends; None for a standalone worker
     """
 
@@ -114,10 +113,10 @@ class Worker:
     def _evaluate(self, job: Job, heartbeat: "Heartbeat") -> Callable[[], None]:
         """Evaluate a job; return the call that reports the outcome to the store."""
         try:
-            score, decisions = self.evaluate(job, heartbeat.progress)
+            evaluated = self.evaluate(job, heartbeat.progress)
         except InvalidSubmission as error:
-            code, message = error.code, str(error)
-            return lambda: evaluations.refuse(self.db, job, code, message)
+            code, message, used = error.code, str(error), error.cpu_seconds
+            return lambda: evaluations.refuse(self.db, job, code, message, used)
         except Interrupted:
             return lambda: evaluations.release(self.db, job)
         except LeaseLost:
@@ -126,7 +125,7 @@ class Worker:
             log.exception("job %d", job.id)
             reason = f"{type(error).__name__}: {error}"[:500]
             return lambda: evaluations.retry(self.db, job, reason)
-        return lambda: evaluations.complete(self.db, job, score, decisions)
+        return lambda: evaluations.complete(self.db, job, *evaluated)
 
     def _deliver(self, job: Job, report: Callable[[], None]) -> None:
         """Report to the store, again and again while it is unavailable: the disk may be full for a while."""

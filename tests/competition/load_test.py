@@ -32,6 +32,7 @@ from deeptraffic.competition.sandbox.validation import validate
 from deeptraffic.competition.store import board, competitions, evaluations, queue, submissions
 from deeptraffic.competition.store.accounts import skeleton
 from deeptraffic.competition.store.database import Database
+from deeptraffic.competition.store.evaluations import Evaluated
 from deeptraffic.competition.supervisor import Supervisor
 from deeptraffic.competition.web.app import create_app
 from deeptraffic.competition.web.connection import PatientConnection
@@ -255,7 +256,7 @@ class Helpers:
         self.threads = [threading.Thread(target=worker.run) for worker in self.workers]
 
     def evaluate(self, job: Any, progress: Any) -> Any:
-        return Score("x", "official", 2018, 0, "contest", np.ones(5), np.ones(5), 2000, 0.1), None
+        return Evaluated(Score("x", "official", 2018, 0, "contest", np.ones(5), np.ones(5), 2000, 0.1))
 
     def __enter__(self) -> None:
         for thread in self.threads:

@@ -10,6 +10,7 @@ import pytest
 from deeptraffic.competition.sandbox.errors import InvalidSubmission, PlatformError
 from deeptraffic.competition.store import evaluations, queue, submissions
 from deeptraffic.competition.store.errors import LeaseLost
+from deeptraffic.competition.store.evaluations import Evaluated
 from deeptraffic.competition.worker import Pace, Worker
 
 
@@ -18,7 +19,7 @@ def worker_of(lab: Any, evaluate: Any, **named: Any) -> Worker:
 
 
 def good(lab: Any) -> Any:
-    return lambda job, progress: (lab.score(job), b"decisions")
+    return lambda job, progress: Evaluated(lab.score(job), b"decisions")
 
 
 def test_it_takes_a_submission_to_its_score(lab: Any) -> None:
@@ -59,7 +60,7 @@ def test_heartbeats_renew_the_lease_and_report_progress(lab: Any) -> None:
             while submissions.get_submission(lab.db, made.id).job.done != done:
                 time.sleep(0.005)
             seen.append(done)
-        return lab.score(job), None
+        return Evaluated(lab.score(job))
 
     worker_of(lab, evaluate, pace=Pace(beat=0.005)).step()
     assert seen == [1, 2] and submissions.get_submission(lab.db, made.id).state == "validated"

@@ -15,11 +15,15 @@ ERROR_CODES: tuple[ErrorCode, ...] = get_args(ErrorCode)
 
 
 class InvalidSubmission(ValueError):
-    """What is wrong with a submission: a code, and a message for its author that says what to do."""
+    """What is wrong with a submission: a code, and a message for its author that says what to do.
+
+    cpu_seconds: processor time that the submission used until then
+    """
 
     def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
         self.code: ErrorCode = code
+        self.cpu_seconds = 0.0
 
 
 class PlatformError(RuntimeError):

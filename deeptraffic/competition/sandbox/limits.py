@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, fields
 
 MEGABYTE = 1 << 20
+MAX_CPU_SECONDS = 600  # of any evaluation
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Limits:
     """
 
     memory: int = 1024 * MEGABYTE
-    cpu_seconds: int = 3600
-    wall_seconds: float = 7200.0
+    cpu_seconds: int = MAX_CPU_SECONDS
+    wall_seconds: float = 1800.0
     answer_seconds: float = 30.0
     start_seconds: float = 300.0
     operations: int = 2_000_000

@@ -102,6 +102,11 @@ class SandboxedPolicy(Policy):
         self.child.check(status)
         self.decisions += decisions[:count].tobytes()
 
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time of the child so far [s]."""
+        return self.child.cpu_seconds
+
     def close(self) -> None:
         """End the child."""
         self.child.close()

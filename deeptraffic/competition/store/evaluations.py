@@ -13,18 +13,24 @@ Each report is one transaction and needs the fence of the job's lease:
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from math import ceil
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from deeptraffic.competition.config import CompetitionConfig
 from deeptraffic.competition.models import Competition, Evaluation, EvaluationResult, Member, Submission
+from deeptraffic.competition.sandbox.errors import InvalidSubmission
+from deeptraffic.competition.sandbox.limits import MAX_CPU_SECONDS
 from deeptraffic.competition.store import competitions
 from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.store.errors import LeaseLost
+from deeptraffic.evaluation.protocol import OFFICIAL, OPEN_FRAMES
 from deeptraffic.evaluation.score import Score
 
 VERSION = 1
+CPU_SLACK = 2  # of an official evaluation to its budget: other workers may be slower than the one that validated
 MAX_TRIES = 3
 BACKOFF = 5_000  # [ms] before another try, times the tries so far
 SHORT = ("validation", "official")  # kinds that move their submission on
@@ -37,6 +43,7 @@ class Job:
     """A leased evaluation; every report about it shows its fence.
 
     runs: of a validation; seeds: private ones, of a final only
+    cpu_budget: processor time [s] that the official evaluation of the submission may take
     """
 
     id: int
@@ -50,6 +57,50 @@ class Job:
     content: bytes = field(repr=False)
     sha256: str
     tries: int
+    cpu_budget: float = float(MAX_CPU_SECONDS)
+
+    @property
+    def cpu_limit(self) -> int:
+        """Processor time [s] at which the policy is killed."""
+        return MAX_CPU_SECONDS if self.kind == "final" else min(MAX_CPU_SECONDS, ceil(CPU_SLACK * self.cpu_budget))
+
+
+class Evaluated(NamedTuple):
+    """Outcome of an evaluation.
+
+    decisions: of an official evaluation; cpu_seconds: processor time of the policy
+    """
+
+    score: Score
+    decisions: bytes | None = None
+    cpu_seconds: float = 0.0
+
+
+# --- processor time -----------------------------------------------------------------------------------------------
+
+
+def cpu_budget(config: CompetitionConfig) -> float:
+    """Return the processor time [s] that an official evaluation may take, so that its final keeps to the limit too."""
+    return min(config.cpu_budget, MAX_CPU_SECONDS * official_frames(config.rules) / (config.final_runs * OPEN_FRAMES))
+
+
+def official_frames(rules: int) -> int:
+    """Return the number of frames of the official evaluation."""
+    return OFFICIAL[rules].runs * OFFICIAL[rules].frames
+
+
+def check_cost(rules: int, runs: int, cpu_seconds: float, budget: float, played: float = 1.0) -> None:
+    """Raise InvalidSubmission `time` if a validation predicts an official evaluation above its budget.
+
+    runs: of the validation; cpu_seconds: that it has taken, with a fraction `played` of its frames
+    """
+    ratio = official_frames(rules) / (runs * OPEN_FRAMES)
+    if cpu_seconds * ratio > budget:
+        raise InvalidSubmission(
+            "time",
+            f"its official evaluation would take about {cpu_seconds / played * ratio:,.0f} s of processor time; at "
+            f"most {budget:,.0f} s are allowed: make its layers smaller, and no weight smaller than 1e-300",
+        )
 
 
 # --- protocols and the queue's rows -------------------------------------------------------------------------------
@@ -132,11 +183,12 @@ def existing_result(session: Session, evaluation: Evaluation) -> EvaluationResul
 # --- reports of workers -------------------------------------------------------------------------------------------
 
 
-def complete(db: Database, job: Job, score: Score, decisions: bytes | None = None) -> None:
-    """Keep a job's result; LeaseLost if the job is no longer the caller's. decisions: the decisions, for replays."""
+def complete(db: Database, job: Job, score: Score, decisions: bytes | None = None, cpu_seconds: float = 0.0) -> None:
+    """Keep a job's result (see `Evaluated`); LeaseLost if the job is no longer the caller's."""
     columns = _columns(score)  # the intervals take a while, and others wait for a writing transaction
     with db.write("queue") as session:
         evaluation = _held(session, job)
+        evaluation.cpu_seconds = cpu_seconds
         result = existing_result(session, evaluation)
         if result is None:
             result = EvaluationResult(
@@ -145,6 +197,7 @@ def complete(db: Database, job: Job, score: Score, decisions: bytes | None = Non
                 revision=evaluation.revision,
                 applied=evaluation.kind != "again",
                 decisions=decisions,
+                cpu_seconds=cpu_seconds,
                 created_at=db.now(session),
                 **columns,
             )
@@ -153,14 +206,20 @@ def complete(db: Database, job: Job, score: Score, decisions: bytes | None = Non
         finish(session, db, evaluation, result)
 
 
-def refuse(db: Database, job: Job, code: str, reason: str) -> None:
+def refuse(db: Database, job: Job, code: str, reason: str, cpu_seconds: float = 0.0) -> None:
     """Report an error of the submission; LeaseLost as above."""
     with db.write("queue") as session:
-        evaluation, now = _held(session, job), db.now(session)
-        _end(evaluation, "refused", now, code, reason)
-        if evaluation.kind in SHORT:
-            _end_submission(session, evaluation, "refused", now, code, reason)
-        end_final(session, evaluation.competition_id)
+        evaluation = _held(session, job)
+        evaluation.cpu_seconds = cpu_seconds
+        _refuse(session, db, evaluation, code, reason)
+
+
+def _refuse(session: Session, db: Database, evaluation: Evaluation, code: str, reason: str) -> None:
+    now = db.now(session)
+    _end(evaluation, "refused", now, code, reason)
+    if evaluation.kind in SHORT:
+        _end_submission(session, evaluation, "refused", now, code, reason)
+    end_final(session, evaluation.competition_id)
 
 
 def retry(db: Database, job: Job, reason: str) -> None:
@@ -194,13 +253,20 @@ def retry_or_fail(session: Session, db: Database, evaluation: Evaluation, reason
 
 
 def finish(session: Session, db: Database, evaluation: Evaluation, result: EvaluationResult) -> None:
-    """End an evaluation with its result, and move its submission on."""
+    """End an evaluation with its result, and move its submission on, or refuse what would take too long."""
     now, submission = db.now(session), session.get_one(Submission, evaluation.submission_id)
-    _end(evaluation, "done", now)
+    competition = competitions.get(session, evaluation.competition_id)
     evaluation.result_id, evaluation.done, evaluation.total = result.id, result.runs, result.runs
     if evaluation.kind == "validation":
-        submission.state, submission.validation_id = "validated", result.id
-        enqueue(session, db, competitions.get(session, evaluation.competition_id), submission, "official")
+        submission.validation_id = result.id
+        try:  # also of a result that another competition, with another budget, has left
+            check_cost(competition.config.rules, result.runs, result.cpu_seconds, cpu_budget(competition.config))
+        except InvalidSubmission as error:
+            return _refuse(session, db, evaluation, error.code, str(error))
+    _end(evaluation, "done", now)
+    if evaluation.kind == "validation":
+        submission.state = "validated"
+        enqueue(session, db, competition, submission, "official")
     elif evaluation.kind == "official":
         submission.state, submission.scored_at, submission.result_id = "scored", now, result.id
         update_best(session, evaluation.competition_id, evaluation.person_id)

@@ -1,7 +1,8 @@
 """Queue of evaluations: workers lease one job at a time, in fair order, and renew the lease while they work.
 
-Fair: of the people who wait, first those with the fewest jobs running, then with the fewest started in the last hour,
-then the first to come; short validations before all else. A lease that expires is a failed try. A worker that reports
+Fair: nobody's second job starts while another person waits for a first one. Short validations go before official
+evaluations, and both before what the organiser queued; then come the people with the fewest jobs running, with the
+fewest started in the last hour, and the first to come. A lease that expires is a failed try. A worker that reports
 after that has an outdated fence, and its report is rejected.
 """
 
@@ -15,7 +16,15 @@ from deeptraffic.competition.models import Content, Evaluation, SeenWorker, Subm
 from deeptraffic.competition.store import competitions
 from deeptraffic.competition.store.database import Database, changed_rows
 from deeptraffic.competition.store.errors import LeaseLost
-from deeptraffic.competition.store.evaluations import LATE, SHORT, Job, existing_result, finish, retry_or_fail
+from deeptraffic.competition.store.evaluations import (
+    LATE,
+    SHORT,
+    Job,
+    cpu_budget,
+    existing_result,
+    finish,
+    retry_or_fail,
+)
 
 LEASE = 30_000  # [ms]
 MAX_WAIT = 60_000  # [ms] that a job may have to wait; a longer one means that the clock was set back
@@ -90,20 +99,26 @@ def _fair_order(now: int, kinds: tuple[str, ...]) -> Select[Any]:
     """Return a query for the ids of what waits, in the order in which workers take it."""
     running = _count_by_person("running", Evaluation.state == "running")
     recent = _count_by_person("recent", Evaluation.started_at > now - RECENT)
-    mine = func.row_number().over(partition_by=(Evaluation.person_id, Evaluation.kind), order_by=Evaluation.id)
+    kind = case({kind: number for number, kind in enumerate(PRIORITY)}, value=Evaluation.kind)
+    organisers = case((Evaluation.kind.in_(SHORT), 0), else_=1)
+    turn = func.row_number().over(partition_by=(Evaluation.person_id, Evaluation.kind), order_by=Evaluation.id)
+    nth = func.row_number().over(partition_by=(Evaluation.person_id, organisers), order_by=(kind, Evaluation.id))
+    columns = (kind.label("kind"), organisers.label("organisers"), turn.label("turn"), nth.label("nth"))
     waiting = (
-        select(Evaluation.id, Evaluation.person_id, Evaluation.kind, mine.label("turn"))
+        select(Evaluation.id, Evaluation.person_id, *columns)
         .where(Evaluation.state == "queued", Evaluation.kind.in_(kinds))
         .subquery("waiting")
     )
-    order = case({kind: number for number, kind in enumerate(PRIORITY)}, value=waiting.c.kind)
+    count = func.coalesce(running.c.count, 0)
     return (
         select(waiting.c.id)
         .outerjoin(running, running.c.person_id == waiting.c.person_id)
         .outerjoin(recent, recent.c.person_id == waiting.c.person_id)
         .order_by(
-            order,
-            func.coalesce(running.c.count, 0) + waiting.c.turn,
+            waiting.c.organisers,
+            case((count + waiting.c.nth > 1, 1), else_=0),
+            waiting.c.kind,
+            count + waiting.c.turn,
             func.coalesce(recent.c.count, 0) + waiting.c.turn,
             waiting.c.id,
         )
@@ -156,6 +171,7 @@ def _take(session: Session, evaluation: Evaluation, worker: str, now: int, lease
         content=session.get_one(Content, evaluation.sha256).content,
         sha256=evaluation.sha256,
         tries=evaluation.tries,
+        cpu_budget=cpu_budget(config),
     )
 
 

@@ -32,7 +32,8 @@ def accept(db: Database, competition_id: int, person_id: int, upload: Upload) ->
     """Accept a submission: store the file, count it and queue it, all in one transaction.
 
     Raises RequestError: member, blocked, disqualified, not_open, closed, paused, final; rules, other_agents,
-    parameters, observation; quota_day, quota_total, waiting; duplicate (subject: the earlier submission's key).
+    parameters, observation; quota_day, quota_total, quota_cpu, waiting; duplicate (subject: the earlier submission's
+    key).
     """
     with db.write() as session:
         competition = competitions.get(session, competition_id)
@@ -96,6 +97,10 @@ def _check_quota(session: Session, competition: Competition, person_id: int, now
         again = to_time(now - now % DAY + DAY)
         sentence = f"you have used today's {config.daily_limit} submissions; the next is possible from {again}"
         raise RequestError("quota_day", sentence)
+    if cpu_seconds_of(session, competition.id, person_id, now) >= config.daily_cpu:
+        again = to_time(now - now % DAY + DAY)
+        sentence = f"your evaluations have used today's {config.daily_cpu:,} s of processor time"
+        raise RequestError("quota_cpu", f"{sentence}; the next submission is possible from {again}")
     if used["waiting"] >= config.waiting_limit:
         sentence = f"{used['waiting']} of your submissions wait for their score; submit more after that"
         raise RequestError("waiting", sentence)
@@ -113,6 +118,14 @@ def usage(session: Session, competition_id: int, person_id: int, now: int) -> di
         func.count().filter(waiting).label("waiting"),
     ).where(Submission.competition_id == competition_id, Submission.person_id == person_id)
     return dict(session.execute(query).one()._mapping)
+
+
+def cpu_seconds_of(session: Session, competition_id: int, person_id: int, now: int) -> float:
+    """Return the processor time [s] that a person's own evaluations took today (UTC), refused ones included."""
+    mine = (Evaluation.competition_id == competition_id, Evaluation.person_id == person_id)
+    today = (Evaluation.kind.in_(evaluations.SHORT), Evaluation.started_at >= now - now % DAY)
+    query = select(func.coalesce(func.sum(Evaluation.cpu_seconds), 0.0)).where(*mine, *today)
+    return float(session.execute(query).scalar_one())
 
 
 def quota(db: Database, competition_id: int, person_id: int) -> dict[str, int]:

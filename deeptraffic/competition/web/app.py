@@ -48,7 +48,12 @@ TITLES = {
     429: "Too many requests",
     503: "Temporarily unavailable",
 }
-STATUSES = {"token": 404, "blocked": 403, "quota_day": 429, "quota_total": 429, "waiting": 429, "duplicate": 409}
+STATUSES = {
+    "token": 404,
+    "blocked": 403,
+    "duplicate": 409,
+    **dict.fromkeys(("quota_day", "quota_total", "quota_cpu", "waiting"), 429),
+}
 
 
 class CachedStaticFiles(StaticFiles):

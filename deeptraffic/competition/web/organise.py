@@ -32,7 +32,7 @@ daily_limit = 5
 total_limit = 100
 """
 TEXTS = ("title", "description", "opens_at", "closes_at", "joining")
-WHOLES = ("daily_limit", "total_limit", "waiting_limit", "parameter_cap", "final_runs")
+WHOLES = ("daily_limit", "total_limit", "waiting_limit", "parameter_cap", "cpu_budget", "daily_cpu", "final_runs")
 
 
 @router.get("")

@@ -69,6 +69,15 @@ def test_closed_child_is_gone_with_its_pipes() -> None:
         child.ask(messages.SUBMISSION, b"x")
 
 
+def test_processor_time_is_known_while_a_child_runs_and_after_it_ended() -> None:
+    with ChildProcess("evaluate", EVALUATION) as child:
+        before = child.cpu_seconds
+        child.ask(messages.SUBMISSION, POLICY)
+        assert 0.0 < before < child.cpu_seconds < 10.0
+        last = child.cpu_seconds
+    assert last <= child.cpu_seconds + 0.01 and child.cpu_seconds > 0.0  # the kernel rounds the whole differently
+
+
 def test_child_killed_from_outside_is_a_platform_error() -> None:
     with ChildProcess("evaluate", EVALUATION) as child:
         child.ask(messages.SUBMISSION, POLICY)

@@ -14,6 +14,7 @@ from deeptraffic.competition.models import Person
 from deeptraffic.competition.store import accounts, audit, queue, submissions
 from deeptraffic.competition.store.database import FILE, Database
 from deeptraffic.competition.store.errors import Unavailable
+from deeptraffic.competition.store.evaluations import Evaluated
 from deeptraffic.competition.worker import Pace, Worker
 
 
@@ -100,7 +101,7 @@ def test_a_result_waits_for_room_on_the_disk(lab: Any) -> None:
 
     def evaluate(job: Any, progress: Any) -> Any:
         pages.append(1)
-        return lab.score(job), bytes(500_000)
+        return Evaluated(lab.score(job), bytes(500_000))
 
     class Patient(Worker):
         """Makes room while it waits."""

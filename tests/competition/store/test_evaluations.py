@@ -1,8 +1,10 @@
 """Reports about jobs: results, refusals, and three tries before a platform failure that costs no quota."""
 
+from dataclasses import replace
 from typing import Any
 
-from deeptraffic.competition.store import evaluations, queue, submissions
+from deeptraffic.competition.config import CompetitionConfig
+from deeptraffic.competition.store import competitions, evaluations, queue, submissions
 
 
 def fail_once(lab: Any) -> bool:
@@ -61,3 +63,40 @@ def test_a_failed_try_waits_a_little_before_the_next(lab: Any) -> None:
     assert queue.lease(lab.db, "test") is None
     lab.times.append(lab.times[-1] + evaluations.BACKOFF)
     assert queue.lease(lab.db, "test").tries == 2
+
+
+def validate(lab: Any, cpu_seconds: float) -> None:
+    job = queue.lease(lab.db, "test", "validation")
+    evaluations.complete(lab.db, job, lab.score(job), cpu_seconds=cpu_seconds)
+
+
+def test_what_would_take_too_long_is_refused_with_the_reason(any_lab: Any) -> None:
+    ana = any_lab.member("Ana")
+    slow, quick = any_lab.submit(ana, "slow"), any_lab.submit(ana, "quick")
+    validate(any_lab, 4.81)  # 20 of 500 runs: 120.25 s in all
+    validate(any_lab, 4.79)
+    found = submissions.get_submission(any_lab.db, slow.id)
+    assert (found.state, found.code, found.job.state) == ("refused", "time", "refused")
+    assert "about 120 s of processor time; at most 120 s" in found.reason
+    assert submissions.get_submission(any_lab.db, quick.id).state == "validated"
+
+
+def test_a_final_of_many_runs_leaves_less_time_for_each(lab: Any) -> None:
+    config = replace(lab.competition.config, final_runs=10_000)
+    assert evaluations.cpu_budget(config) == 30.0  # of 500 runs: 600 s for 10,000
+    assert evaluations.cpu_budget(lab.competition.config) == 120.0
+
+
+def test_another_competitions_validation_does_not_pass_a_smaller_budget(lab: Any) -> None:
+    ana = lab.member("Ana")
+    lab.change(cpu_budget=600)
+    lab.submit(ana, "slow")
+    validate(lab, 10.0)
+    lab.work()
+    second = competitions.create(lab.db, "second", CompetitionConfig(final_runs=10), "test")
+    with lab.db.write() as session:
+        competitions.join(session, lab.db, second.id, ana.id)
+    made = submissions.accept(lab.db, second.id, ana.id, lab.upload("slow"))
+    lab.work()
+    found = submissions.get_submission(lab.db, made.id)
+    assert (found.state, found.code) == ("refused", "time") and "about 250 s" in found.reason

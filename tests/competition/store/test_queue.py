@@ -48,6 +48,17 @@ def test_a_job_that_runs_now_weighs_more_than_one_of_late(lab: Any) -> None:
     assert taken(lab, 2) == ["b0", "a0"]
 
 
+def test_a_second_job_waits_while_another_person_waits_for_a_first(any_lab: Any) -> None:
+    ana, bo = any_lab.member("Ana"), any_lab.member("Bo")
+    any_lab.submit(bo, "b0")
+    any_lab.submit(ana, "a0")
+    any_lab.work("validation")
+    for number in (1, 2):
+        any_lab.submit(ana, f"a{number}")  # validations, which go before official evaluations otherwise
+    assert [queue.lease(any_lab.db, "test").kind for _ in range(2)] == ["validation", "official"]
+    assert submissions.history(any_lab.db, any_lab.competition.id, bo.id)[0][0].state == "running"
+
+
 def test_a_short_validation_goes_before_all_official_evaluations(lab: Any) -> None:
     ana, bo = lab.member("Ana"), lab.member("Bo")
     lab.submit(ana, "a0")

@@ -86,6 +86,22 @@ def test_quotas_of_a_day_end_with_the_day_and_the_total_stays(lab: Any) -> None:
     assert refusal(lab.submit, ana, "d").code == "quota_total"
 
 
+def test_processor_time_of_a_day_is_limited_for_scored_and_refused_evaluations(any_lab: Any) -> None:
+    lab = any_lab
+    lab.change(daily_cpu=100)
+    ana, bo = lab.member("Ana"), lab.member("Bo")
+    for name in ("a", "b", "c"):
+        lab.submit(ana, name)
+        job = queue.lease(lab.db, "test")
+        evaluations.refuse(lab.db, job, "time", "too slow", cpu_seconds=49.0)
+    refused = refusal(lab.submit, ana, "d")
+    assert refused.code == "quota_cpu" and "today's 100 s of processor time" in refused.message
+    assert to_time(lab.times[-1] - lab.times[-1] % DAY + DAY) in refused.message
+    lab.submit(bo, "d")
+    lab.times.append(lab.times[-1] + DAY)
+    lab.submit(ana, "d")
+
+
 def test_a_clock_set_back_gives_nobody_a_second_quota(lab: Any) -> None:
     lab.change(daily_limit=1)
     ana = lab.member("Ana")
