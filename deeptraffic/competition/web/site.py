@@ -224,19 +224,11 @@ def page_number(request: Request) -> int:
     return max(1, int(text)) if text.isascii() and text.isdecimal() and len(text) < 9 else 1
 
 
-def check_token_tries(request: Request) -> None:
-    """Raise 429 for a client that has tried too many wrong tokens."""
-    if site_of(request).limiter.missing("secrets", _client(request)):
-        raise HTTPException(429, "Too many wrong links or tokens came from your network; wait a minute.")
-
-
 def count_wrong_token(request: Request) -> None:
-    """Count a wrong token of a client."""
-    site_of(request).limiter.wait("secrets", _client(request))
-
-
-def _client(request: Request) -> str:
-    return client_of(request.client.host if request.client else "")
+    """Count a wrong token of a client; raise 429 after too many. Valid tokens of the same network stay valid."""
+    client = client_of(request.client.host if request.client else "")
+    if site_of(request).limiter.wait("secrets", client):
+        raise HTTPException(429, "Too many wrong links or tokens came from your network; wait a minute.")
 
 
 # --- forms --------------------------------------------------------------------------------------------------------

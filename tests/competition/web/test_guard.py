@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from deeptraffic.competition.store import accounts
 from deeptraffic.competition.web.settings import Rate
 
 
@@ -129,6 +130,25 @@ def test_wrong_links_and_tokens_are_counted(world, browse: Callable) -> None:
     assert statuses == [404, 404, 404, 429, 429]
 
 
+def test_wrong_tokens_of_a_neighbour_shut_nobody_out(world, browse: Callable) -> None:
+    neighbour = browse(secrets=Rate(0.001, 3.0))
+    ada = world.person("Ada")
+    token, link = accounts.new_submit_token(world.db, ada.id), accounts.new_link(world.db, ada.id, "test")
+    invite = accounts.new_invite(world.db, world.competition.id, "test")
+    wrong = {"Authorization": "Bearer wrong"}
+    refused = [neighbour.get("/api/v1/submissions/x", headers=wrong).status_code for _ in range(5)]
+    assert refused == [401, 401, 401, 429, 429]
+    valid = browse(secrets=Rate(0.001, 3.0))
+    mine = "/api/v1/competitions/lab/submissions"
+    assert valid.get(mine, headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    assert valid.get(f"/join/{invite}").status_code == valid.get(f"/link/{link}").status_code == 200
+    assert valid.fill("/enter", page=f"/link/{link}", secret=link).headers["location"] == "/me"
+    assert valid.get("/me").status_code == 200
+    stranger = browse(secrets=Rate(0.001, 3.0))
+    assert stranger.fill("/enter", secret=f"https://x/join/{invite}").headers["location"] == f"/join/{invite}"
+    assert stranger.fill("/enter", secret="wrong").status_code == 429
+
+
 def test_wrong_bearer_tokens_are_counted_too(browse: Callable) -> None:
     browser, bearer = browse(secrets=Rate(0.001, 2.0)), {"Authorization": "Bearer none"}
     assert [browser.get("/api/v1/submissions/x", headers=bearer).status_code for _ in range(3)] == [401, 401, 429]
@@ -173,8 +193,6 @@ def chunk(content: bytes) -> bytes:
 
 
 def test_a_body_without_a_length_is_counted_while_it_comes(world, serve: Callable) -> None:
-    from deeptraffic.competition.store import accounts
-
     token = accounts.new_submit_token(world.db, world.person("Ada").id)
     request = post("Transfer-Encoding: chunked\r\n").replace(b"none", token.encode())
     address = serve(max_upload=100_000)
@@ -183,8 +201,6 @@ def test_a_body_without_a_length_is_counted_while_it_comes(world, serve: Callabl
 
 
 def test_a_body_that_does_not_come_is_given_up(world, serve: Callable) -> None:
-    from deeptraffic.competition.store import accounts
-
     token = accounts.new_submit_token(world.db, world.person("Ada").id)
     request = post("Content-Length: 1000\r\n").replace(b"none", token.encode())
     assert status_of(raw(serve(idle_seconds=0.2), request)) == 408
