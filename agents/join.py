@@ -51,7 +51,7 @@ def join(
         tensors = policy.network.tensors.items()
         own_tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors if name.startswith(prefix)}
         builder.add(replace(layer, inputs=tuple(cells + i for i in layer.inputs)), own_tensors)
-    return NetworkPolicy(
+    joined = NetworkPolicy(
         label or f"{policy.label}, perceived cells",
         builder.network(),
         seen,
@@ -62,3 +62,5 @@ def join(
         policy.epsilon,
         policy.random_actions,
     )
+    joined.value_kind = policy.value_kind
+    return joined

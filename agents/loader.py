@@ -102,7 +102,9 @@ def load_run(path: Path) -> Policy:
     if not run.best_file.exists():
         raise ValueError(f"the run in {str(path)!r} has no network yet; let it train until its first evaluation")
     label = f"{settings['algo']} {path.resolve().name}"
-    return load_network(run.best_file, settings, label)
+    policy = load_network(run.best_file, settings, label)
+    policy.value_kind = entry_of(settings["algo"]).outputs
+    return policy
 
 
 def _folder_remedy(path: Path) -> str:

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from agents.export import read_weights
 from agents.lane_network import CANDIDATES, LaneNetwork, load_lane_network
 from agents.paired_rollouts import PairedRollouts, RolloutSettings, candidate_masks, draw_streams
-from deeptraffic.policies.base import Access, Policy
+from deeptraffic.policies.base import PROBABILITY, Access, Policy
 from deeptraffic.settings import Checked, integer, real
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Action, Sensor
@@ -81,6 +81,7 @@ class Planner(Policy):
     """
 
     access: Access = "privileged"
+    value_kind = PROBABILITY
 
     def __init__(
         self, network: LaneNetwork, sensor: Sensor, config: PlannerConfig | None = None, label: str = ""

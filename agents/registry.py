@@ -11,10 +11,13 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from deeptraffic.policies.base import PROBABILITY, ValueKind
+
 if TYPE_CHECKING:
     from agents.algorithm import Algorithm
 
 PRESETS = ("default", "demo", "quick", "fast")
+RETURNS, LEADS = ValueKind("value", "reward"), ValueKind("difference", "reward")
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Entry:
     name: of the algorithm and of its module
     kind: policy-based, value-based, model-based or imitation
     summary: one line
+    outputs: what its network's outputs are
     can_warm_start: whether its network can be initialised from a policy (`--init`), and so follow a curriculum
     presets: names of its presets; the first is taken where none is given
     """
@@ -31,6 +35,7 @@ class Entry:
     name: str
     kind: str
     summary: str
+    outputs: ValueKind
     can_warm_start: bool = False
     presets: tuple[str, ...] = PRESETS
 
@@ -40,24 +45,38 @@ class Entry:
 
 
 ENTRIES = (
-    Entry("reinforce", "policy-based", "REINFORCE with a mean baseline"),
-    Entry("a2c", "policy-based", "advantage actor-critic"),
-    Entry("ppo", "policy-based", "proximal policy optimisation", can_warm_start=True),
-    Entry("team_ppo", "policy-based", "PPO for all agents at once", can_warm_start=True),
-    Entry("maskable_ppo", "policy-based", "PPO that masks actions without effect"),
-    Entry("recurrent_ppo", "policy-based", "PPO with an LSTM"),
-    Entry("dqn", "value-based", "deep Q-learning with a replay buffer"),
-    Entry("qrdqn", "value-based", "quantile-regression DQN"),
-    Entry("pqn", "value-based", "Q-learning without replay buffer or target network", presets=(*PRESETS, "lanes")),
-    Entry("world_model", "model-based", "a learned latent model of the environment, and a policy trained in it"),
-    Entry("expert_iteration", "model-based", "learning from rollouts in the simulator", can_warm_start=True),
+    Entry("reinforce", "policy-based", "REINFORCE with a mean baseline", PROBABILITY),
+    Entry("a2c", "policy-based", "advantage actor-critic", PROBABILITY),
+    Entry("ppo", "policy-based", "proximal policy optimisation", PROBABILITY, can_warm_start=True),
+    Entry("team_ppo", "policy-based", "PPO for all agents at once", PROBABILITY, can_warm_start=True),
+    Entry("maskable_ppo", "policy-based", "PPO that masks actions without effect", PROBABILITY),
+    Entry("recurrent_ppo", "policy-based", "PPO with an LSTM", PROBABILITY),
+    Entry("dqn", "value-based", "deep Q-learning with a replay buffer", RETURNS),
+    Entry("qrdqn", "value-based", "quantile-regression DQN", RETURNS),
+    Entry(
+        "pqn", "value-based", "Q-learning without replay buffer or target network", RETURNS, presets=(*PRESETS, "lanes")
+    ),
+    Entry(
+        "world_model",
+        "model-based",
+        "a learned latent model of the environment, and a policy trained in it",
+        PROBABILITY,
+    ),
+    Entry("expert_iteration", "model-based", "learning from rollouts in the simulator", LEADS, can_warm_start=True),
     Entry(
         "distil",
         "imitation",
         "imitation of any policy through any encoder (DAgger)",
+        PROBABILITY,
         presets=(*PRESETS, "frames", "vehicles"),
     ),
-    Entry("deepqlearn", "value-based", "the original game's own learner", presets=("mit-basic", "mit-default", "lab")),
+    Entry(
+        "deepqlearn",
+        "value-based",
+        "the original game's own learner",
+        RETURNS,
+        presets=("mit-basic", "mit-default", "lab"),
+    ),
 )
 ALGORITHMS: dict[str, Entry] = {entry.name: entry for entry in ENTRIES}
 WARM_STARTABLE = tuple(entry.name for entry in ENTRIES if entry.can_warm_start)

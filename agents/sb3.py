@@ -78,7 +78,7 @@ class TorchPolicy(Policy):
             return None
         seen = file_observation(self.observation, road)
         policy = NetworkPolicy(self.label, network, seen, 0, road.rules, road.other_agents)
-        policy.notes = self.notes
+        policy.notes, policy.value_kind = self.notes, self.value_kind
         return policy
 
     def get_state(self) -> dict[str, NDArray[Any]]:

@@ -25,6 +25,7 @@ LAYERS = {
     "deeptraffic.evaluation": 4,
     "deeptraffic.bench": 5,
     "deeptraffic.competition": 5,
+    "deeptraffic.insight": 5,
     "representation": 6,
     "agents": 7,
     "deeptraffic.lab": 8,

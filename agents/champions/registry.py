@@ -111,6 +111,13 @@ def load_champion(name: str, folder: Path = FOLDER) -> "Policy":
         from agents.planner import PlannerConfig, load_planner
 
         return load_planner(folder / champion.file, PlannerConfig(**champion.planner), name)
+    from agents.registry import ALGORITHMS
     from deeptraffic.policies.file import read_policy
 
-    return read_policy(folder / champion.file).policy()
+    policy = read_policy(folder / champion.file).policy()
+    trained = champion
+    if not trained.config and trained.by_seed is not None and trained.by_seed.teacher in champions:
+        trained = champions[trained.by_seed.teacher]  # a perception model in front of that policy's layers
+    if "algo" in trained.config:
+        policy.value_kind = ALGORITHMS[trained.config["algo"]].outputs
+    return policy

@@ -2,23 +2,21 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from deeptraffic.cli.policies import POLICY_HELP, load_announced
 
 if TYPE_CHECKING:
+    from deeptraffic.insight.recorder import Caption
     from deeptraffic.policies.base import Policy
     from deeptraffic.render.controls import Controls
-    from deeptraffic.render.dashboard import Insight
     from deeptraffic.render.episode import Episode
+    from deeptraffic.render.insight import Insight
     from deeptraffic.render.sprites import VehicleImage
     from deeptraffic.render.trace import Trace
-    from deeptraffic.sim.engine import Simulator
     from deeptraffic.sim.rules import Rules, Sensor
-
-    Caption = Callable[[Simulator, int], str]
 
 EPISODE_HELP = POLICY_HELP.removesuffix(".") + ", or an episode trace."
 DEFAULT_SEED = 1
@@ -41,7 +39,7 @@ class EpisodeSource(NamedTuple):
     rules: rules of its road
     make: seed -> the episode from its start, with an empty memory of the policy (a trace ignores the seed)
     sensor: cells that the policy observes, for the input overlay
-    insight: network activity at the ego car's last step; None for a trace
+    insight: what the policy last decided, and why; None for a trace
     """
 
     rules: "Rules"
@@ -73,6 +71,7 @@ def find_episode(
     Raises ValueError if there is no such policy or trace, or if options would change a trace.
     """
     from deeptraffic.evaluation.episodes import policy_episode
+    from deeptraffic.insight.recorder import InsightRecorder
     from deeptraffic.render.trace import Start
 
     trace = find_trace(name)
@@ -87,7 +86,7 @@ def find_episode(
     if beside is not None:
         road, frames = beside.rules, beside.frames if frames is None else frames
     road_rules = road_of(policy, rules, other_agents) if road is None else road
-    insight = PolicyInsight(policy, caption)
+    insight = InsightRecorder(policy, caption)
 
     def make(seed: int) -> "Episode":
         start = Start.open(seed) if beside is None else beside.start
@@ -120,47 +119,6 @@ def road_of(policy: "Policy", rules: int | None, other_agents: int | None) -> "R
     rules = own_rules if rules is None else rules
     other_agents = (own_others if rules == own_rules else 0) if other_agents is None else other_agents
     return RoadConfig(rules=rules, other_agents=other_agents).build()
-
-
-class PolicyInsight:
-    """Recorder of the ego car's last step: its action, the activity of its network, and its caption.
-
-    caption: (simulator with one env, action) -> a sentence; None for none
-    """
-
-    def __init__(self, policy: "Policy", caption: "Caption | None" = None) -> None:
-        self.policy = policy
-        self.action: int | None = None
-        self.caption, self.sentence = caption, ""
-
-    def recording(self, episode: "Episode") -> "Episode":
-        """Return the episode, whose steps are recorded from now on."""
-        decide, self.action = episode.decide, None
-        self.policy.activity = []
-
-        def recorded(sim: Any, agent: int) -> int:
-            assert decide is not None
-            action = decide(sim, agent)
-            if agent == 0:
-                self.action = action
-                self.sentence = self.caption(sim, action) if self.caption is not None else ""
-            return action
-
-        episode.decide = recorded
-        return episode
-
-    def __call__(self) -> "Insight | None":
-        """Return the record; None before the first step."""
-        from deeptraffic.render.dashboard import Insight
-
-        if self.action is None:
-            return None
-        layers = self.policy.activity
-        if not layers:
-            return Insight((), None, self.action, self.sentence)
-        sensor = self.policy.sensor
-        cells = layers[0][: sensor.size].reshape(-1, sensor.columns)
-        return Insight([cells, *layers[1:]], layers[-1], self.action, self.sentence)
 
 
 def read_vehicle(path: Path | None) -> "VehicleImage | None":

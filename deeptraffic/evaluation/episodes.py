@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from deeptraffic.evaluation.play import PolicyRunner, Progress
 from deeptraffic.policies.base import Policy
 from deeptraffic.render.episode import DEFAULT_FRAMES, Episode
+from deeptraffic.render.insight import last_decision
 from deeptraffic.render.painter import Painter
 from deeptraffic.render.trace import Start
 from deeptraffic.sim.engine import Simulator
@@ -49,7 +50,7 @@ def episode_frames(
     """Play an episode to its end and yield images (H, W, 3) of every `every`-th frame and of the last."""
     while episode.advance():
         if episode.frame % every == 0 or episode.frame == episode.frames:
-            yield painter.paint(episode.state)
+            yield painter.paint(episode.state, decision=last_decision(episode))
         else:
             painter.observe(episode.state)
         if progress:

@@ -22,7 +22,7 @@ from agents.config import build_config
 from deeptraffic.evaluation.protocol import KNOWN_SCORES, OFFICIAL
 from deeptraffic.lab.atlas import GAP, SCALE, Index, draw_atlas
 from deeptraffic.render.controls import PACES
-from deeptraffic.render.dashboard import ACTION_NAMES
+from deeptraffic.render.insight import ACTION_NAMES
 from deeptraffic.render.keyboard import KEYS
 from deeptraffic.render.overlays import LEVELS, TOP_MARK
 from deeptraffic.render.road import TRAIL_FADE, TRAIL_FADE_POWER, TRAIL_HALF_WIDTH, TRAIL_TAPER

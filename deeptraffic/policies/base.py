@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from numpy.typing import NDArray
 
@@ -32,6 +32,35 @@ Access = Literal["contest", "open", "privileged"]
 DEFAULT_RULES = 2018
 
 RunLoop = Callable[[Runs], None]  # plays the runs and writes their results
+
+
+class ValueKind(NamedTuple):
+    """Meaning of the values by which a policy chooses.
+
+    kind: "probability" (they are logits, whose softmax is probabilities), "value" (expected returns), "difference" (of
+        expected returns between actions), or "output" where nothing more is known
+    unit: of values and differences; "" for none
+    """
+
+    kind: str = "output"
+    unit: str = ""
+
+    @property
+    def fact(self) -> str:
+        """It as a policy file's training fact "outputs", such as "value [reward]"."""
+        return f"{self.kind} [{self.unit}]" if self.unit else self.kind
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> Self:
+        """Return the kind that the training facts of a policy file state; unknown facts give "output"."""
+        kind, _, unit = str(facts.get("outputs", "")).removesuffix("]").partition(" [")
+        if kind not in ("probability", "value", "difference"):
+            return cls("value", "reward") if facts.get("algorithm") == "deepqlearn" else cls()
+        return cls(kind, unit)
+
+
+PROBABILITY = ValueKind("probability")
+UNKNOWN = ValueKind()
 
 
 @dataclass(frozen=True)
@@ -66,6 +95,7 @@ class Policy(ABC):
     notes: facts about it that are kept with it, such as the decisions that it was trained for
     values: after `act`, what its choice was made by: (B, 5) float64 action values or logits, -inf for actions that it
         does not consider, NaN for agents that it did not ask its network for; None for a policy that has none
+    value_kind: what these values are
     activity: set it to a list to have a network replace it, at each decision of an ego car, by the values of its input
         and of every layer; a policy without a network leaves it alone
     """
@@ -77,6 +107,7 @@ class Policy(ABC):
     epsilon: float = 0.0
     notes: Mapping[str, str] = MappingProxyType({})
     values: F64 | None = None
+    value_kind: ValueKind = UNKNOWN
     activity: list[F64] | None = None
 
     @abstractmethod

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.policies.base import EnvObservation
+from deeptraffic.policies.base import PROBABILITY, UNKNOWN, EnvObservation, ValueKind
 from deeptraffic.policies.convnetjs.read import ConvNetJSFile
 from deeptraffic.policies.file_types import FROM_WEIGHTS, file_type
 from deeptraffic.policies.layer import Tensors
@@ -80,7 +80,7 @@ class PolicyFile:
     def policy(self) -> NetworkPolicy:
         """Return the policy."""
         m = self.manifest
-        return NetworkPolicy(
+        policy = NetworkPolicy(
             m.label,
             self.network,
             m.observation.observed,
@@ -91,6 +91,8 @@ class PolicyFile:
             epsilon=m.epsilon,
             random_actions=m.random_actions,
         )
+        policy.value_kind = PROBABILITY if m.action.rule == "sample" else ValueKind.of_facts(m.training)
+        return policy
 
 
 # parameters: the fields of a manifest, of which three are required
@@ -152,6 +154,7 @@ def pack_network_policy(
     policy: NetworkPolicy, label: str | None = None, author: str = "", training: dict[str, Any] | None = None
 ) -> PolicyFile:
     """Return a policy as a policy file, under its own label if no other is given."""
+    known = {} if policy.value_kind == UNKNOWN else {"outputs": policy.value_kind.fact}
     return pack_policy(
         policy.network,
         policy.observation,
@@ -161,7 +164,7 @@ def pack_network_policy(
         policy.other_agents,
         policy.seed,
         author,
-        training,
+        known | (training or {}),
         policy.epsilon,
         policy.random_actions,
     )

@@ -1,44 +1,23 @@
 """Dashboard beside the road in the viewer: speed graph, action values, network activations, and the list of keys."""
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.render.drawing import ByteArray, TextRenderer, draw_curve, surface_from_rgb
+from deeptraffic.render.insight import ACTION_NAMES, LANE_CHANGES, Insight
 from deeptraffic.render.theme import TOP_SPEED_MPH, Colour, Theme, mix
-from deeptraffic.sim.rules import Action
 
 if TYPE_CHECKING:
     import pygame
 
 GRAPH_FRAMES = 600
 MARGIN = 24
-ACTION_NAMES = {
-    Action.NOTHING: "nothing",
-    Action.ACCELERATE: "accelerate",
-    Action.DECELERATE: "decelerate",
-    Action.LEFT: "left",
-    Action.RIGHT: "right",
-}
 MAX_UNIT_SIDE = 18.0
 MAX_UNITS_HIGH = 32  # rows of a layer's column before a second one begins beside it
-
-
-class Insight(NamedTuple):
-    """State of a policy at its last decision.
-
-    layers: activations, the input first; each (D,), or (H, W) to be shown in that shape
-    action_values: (5,) values, logits or probabilities of the actions; None if there are none
-    action: the chosen action, 0..4
-    sentence: caption of the decision; "" for none
-    """
-
-    layers: Sequence[NDArray[np.floating]]
-    action_values: NDArray[np.floating] | None
-    action: int
-    sentence: str = ""
 
 
 class Dashboard:
@@ -112,26 +91,35 @@ class Dashboard:
             pygame.draw.line(self._canvas, self.theme.muted, self._at(x, y), self._at(min(x + 4, right), y))
 
     def _draw_actions(self, insight: Insight) -> None:
-        """Draw a bar for each action value, from the lowest to the highest, and mark the chosen action."""
+        """Draw a bar for each action, and mark the chosen one; say so where it was not carried out."""
         import pygame
 
-        values = insight.action_values
-        self._write("ACTION" if values is None else "ACTION VALUES", (MARGIN, 222), 14, self.theme.muted)
-        left, right = MARGIN + 112, self.size[0] / self.unit - MARGIN - 62
+        values = insight.values
+        title, end = "ACTION" if values is None else values.title, self.size[0] / self.unit - MARGIN
+        self._write(title, (MARGIN, 222), 14, self.theme.muted)
+        if values is not None and values.unit:
+            self._write(values.unit, (end, 222), 14, self.theme.muted, "right")
+        left, right = MARGIN + 112, end - 62
+        if insight.note:
+            colour = self.theme.blocked if insight.refused else self.theme.muted
+            self._write(insight.note, (MARGIN + 16, 355), 13, colour)
         for action, name in ACTION_NAMES.items():
             y, chosen = 246.0 + 22 * int(action), int(action) == insight.action
             colour = self.theme.text if chosen else self.theme.muted
+            refused = chosen and insight.refused and action in LANE_CHANGES
             if chosen:
                 tip = [self._at(MARGIN, y + 1), self._at(MARGIN + 8, y + 6.5), self._at(MARGIN, y + 12)]
-                pygame.draw.polygon(self._canvas, self.accent, tip)
-            self._write(name, (MARGIN + 16, y - 0.5), 15, colour)
+                pygame.draw.polygon(self._canvas, self.theme.blocked if refused else self.accent, tip)
+            box = self._write(name, (MARGIN + 16, y - 0.5), 15, colour)
+            if refused:
+                self._canvas.fill(self.theme.blocked, (box.left, box.centery, box.width, max(1, round(self.unit))))
             if values is None:
                 continue
-            fraction = _fraction(values, int(action))
-            self._bar(left, right, y, 1.0, self.theme.track)
-            self._bar(left, right, y, max(fraction, 0.02), self.accent if chosen else self.theme.muted)
-            beside = (self.size[0] / self.unit - MARGIN, y + 0.5)
-            self._write(f"{float(values[action]):.3g}", beside, 14, colour, "right")
+            if values.candidates[action]:
+                self._bar(left, right, y, 1.0, self.theme.track)
+                shade = self.theme.muted if not chosen else self.theme.blocked if refused else self.accent
+                self._bar(left, right, y, max(values.fraction(int(action)), 0.02), shade)
+            self._write(values.text(int(action)), (end, y + 0.5), 14, colour, "right")
 
     def _draw_scores(self, scores: Sequence[tuple[str, float]]) -> None:
         """Draw a bar from 0 to 80 mph for each policy."""
@@ -159,18 +147,17 @@ class Dashboard:
         self._write("NETWORK", (MARGIN, y), 14, self.theme.muted)
         self._draw_key(y)
         left, right, top, bottom = float(MARGIN), self.size[0] / self.unit - MARGIN, y + 28, 700.0 - 84
-        room = (right - left) / len(layers) * self.unit * 0.8
-        images = []
-        for layer in layers:
-            rows, columns = _shape(layer)
-            side = min(MAX_UNIT_SIDE * self.unit, (bottom - top) * self.unit / rows, room / columns)
-            images.append(_activation_image(layer, (rows, columns), max(1, int(side)), self.theme))
+        place = int((right - left) / len(layers) * self.unit * 0.8), int((bottom - top) * self.unit)
+        images = [
+            _activation_image(*_fitted(layer, place, int(MAX_UNIT_SIDE * self.unit)), self.theme) for layer in layers
+        ]
         gap = (right - left - sum(p.shape[1] for p in images) / self.unit) / max(1, len(layers) - 1)
         for layer, image in zip(layers, images, strict=True):
             width, height = image.shape[1] / self.unit, image.shape[0] / self.unit
             self._canvas.blit(surface_from_rgb(image), self._at(left, (top + bottom - height) / 2))
             below = (left + width / 2, (top + bottom + height) / 2 + 6)
-            self._write(str(layer.size), below, 12, self.theme.muted, "centre")
+            if self._text.width(str(layer.size), 12 * self.unit) < (width + gap) * self.unit:
+                self._write(str(layer.size), below, 12, self.theme.muted, "centre")
             left += width + gap
 
     def _draw_key(self, y: float) -> None:
@@ -199,18 +186,30 @@ class Dashboard:
         return round(x * self.unit), round(y * self.unit)
 
 
-def _fraction(values: NDArray[np.floating], action: int) -> float:
-    """Return where an action's value lies between the lowest (0) and the highest (1)."""
-    low, high = float(np.min(values)), float(np.max(values))
-    return (float(values[action]) - low) / (high - low) if high > low else 1.0
+def _fitted(
+    layer: NDArray[np.floating], place: tuple[int, int], most: int
+) -> tuple[NDArray[np.floating], tuple[int, int], int]:
+    """Return a layer, the (rows, columns) of its display and the side of a unit, at most `most` [pixels].
 
-
-def _shape(layer: NDArray[np.floating]) -> tuple[int, int]:
-    """Return the (rows, columns) of a layer's display."""
+    place: (width, height) [pixels] that the display has to fit into; of a layer with more units than pixels, units at
+        even distances are shown
+    """
+    width, height = max(place[0], 1), max(place[1], 1)
     if layer.ndim == 2:
-        return layer.shape
-    columns = -(-layer.size // MAX_UNITS_HIGH)
-    return -(-layer.size // columns), columns
+        skip = max(-(-layer.shape[0] // height), -(-layer.shape[1] // width))
+        shown = layer[::skip, ::skip]
+        return shown, shown.shape, max(1, min(most, height // shown.shape[0], width // shown.shape[1]))
+    shown = layer[:: -(-layer.size // (width * height))]
+    columns = -(-shown.size // MAX_UNITS_HIGH)
+    rows = -(-shown.size // columns)
+    side = min(most, height // rows, width // columns)
+    if side < 1:  # more rows than usual, of smaller units
+        side = math.isqrt(width * height // shown.size)
+        while side > 1 and -(-shown.size // (height // side)) * side > width:
+            side -= 1
+        rows = height // side
+        columns = -(-shown.size // rows)
+    return shown, (rows, columns), side
 
 
 def _activation_image(layer: NDArray[np.floating], shape: tuple[int, int], side: int, theme: Theme) -> ByteArray:

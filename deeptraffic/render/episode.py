@@ -100,6 +100,19 @@ class Episode:
         """Number of decisions of all agents up to the current frame."""
         return self._decisions
 
+    @property
+    def ego_action(self) -> int | None:
+        """The ego car's last decision up to the current frame; None before the first."""
+        rules = self.rules
+        later = min(rules.other_agents, (rules.decision_period - 1) // rules.agent_stagger)  # agents that decide
+        last = (self._decisions - 1) // (later + 1) * (later + 1)
+        return self.actions[last] if last >= 0 else None
+
+    @property
+    def refused(self) -> bool:
+        """Whether the safety system refused the lane change that the ego car last decided on."""
+        return bool(self.state.blocked[0])
+
     def advance(self) -> bool:
         """Run one frame; False if the episode is over. Raises TraceError where a replay deviates from its trace."""
         if self.frame >= self.frames:

@@ -13,12 +13,13 @@ import numpy as np
 
 from deeptraffic.render.drawing import ByteArray
 from deeptraffic.render.history import Histories, History
+from deeptraffic.render.insight import ACTION_NAMES, Insight
 from deeptraffic.render.overlays import TOP_MARK, Cells, check_overlay, input_cells, map_cells, safety_cells
 from deeptraffic.render.panel import Caption, Panel, Readout
 from deeptraffic.render.road import Rectangle, RoadView
 from deeptraffic.render.sprites import VehicleImage
 from deeptraffic.render.theme import SHOULDER, theme_by_name, trail_colour_by_name
-from deeptraffic.sim.rules import Rules, Sensor
+from deeptraffic.sim.rules import Action, Rules, Sensor
 from deeptraffic.sim.state import State
 
 PANEL_WIDTH = 220  # [px] beside the road at scale 1
@@ -110,6 +111,7 @@ class Painter:
         follow: int = 0,
         note: str = "",
         ghost: State | None = None,
+        decision: Insight | None = None,
     ) -> ByteArray:
         """Return a new image of one scene, (H, W, 3) uint8.
 
@@ -118,6 +120,7 @@ class Painter:
         note: a line above the label
         ghost: another run (its env 0), whose ego vehicle is shown at its lead in distance since both were first
             painted or observed
+        decision: the ego car's last one, for the panel
         """
         if not 0 <= follow < self.rules.vehicles:
             raise ValueError(f"follow must be in [0, {self.rules.vehicles - 1}], got {follow}")
@@ -138,7 +141,8 @@ class Painter:
             self._road.draw_ghost(self._canvas, ghost[0], lead, camera)
         speed = int(history.mean_speed_mph(follow) // 1)
         label = self.label if follow == 0 else f"vehicle {follow}"
-        readout = Readout(speed, int(scene["passed"]), overlay, int(scene["frame"]), label, note)
+        shown = (ACTION_NAMES[Action(decision.action)], decision.refused) if decision is not None else ("", False)
+        readout = Readout(speed, int(scene["passed"]), overlay, int(scene["frame"]), label, note, *shown)
         if self.layout.panel.width == 0:
             self._caption.draw(self._canvas, readout)
         self._canvas.set_clip(None)

@@ -27,7 +27,10 @@ LEGENDS: dict[str, tuple[str, tuple[tuple[str, int, str], ...]]] = {  # overlay:
 
 
 class Readout(NamedTuple):
-    """Content of the panel: speed [mph], vehicles passed, overlay, frame, the policy's label and a note above it."""
+    """Content of the panel: speed [mph], vehicles passed, overlay, frame, the policy's label and a note above it.
+
+    action, refused: the ego car's last decision, "" for none, and whether the safety system refused it
+    """
 
     speed_mph: int
     passed: int
@@ -35,6 +38,8 @@ class Readout(NamedTuple):
     frame: int
     label: str
     note: str
+    action: str = ""
+    refused: bool = False
 
 
 class Caption:
@@ -100,8 +105,10 @@ class Panel:
             self._draw_passed(canvas, readout.passed)
         if shown is None or shown.overlay != readout.overlay:
             self._draw_legend(canvas, readout.overlay)
-        if shown is None or shown[4:] != readout[4:]:
+        if shown is None or shown[4:6] != readout[4:6]:
             self._draw_foot(canvas, readout)
+        if shown is None or shown[6:] != readout[6:]:
+            self._draw_decision(canvas, readout)
         if shown is None or shown.frame != readout.frame:
             self._draw_frame(canvas, readout.frame)
         self._shown = readout
@@ -140,6 +147,17 @@ class Panel:
             where = self.place.left + 22 * self.unit, self._y(y + 2)
             canvas.blit(self._tiles.tile(tile, level), (round(where[0]), round(where[1])))
             self._write(canvas, words.format(top=self.top), y, 14, self.theme.text, indent=28)
+
+    def _draw_decision(self, canvas: "pygame.Surface", readout: Readout) -> None:
+        """Draw the last decision, struck out where the safety system refused it."""
+        self._clear(canvas, 505, 76)
+        if not readout.action:
+            return
+        self._write(canvas, "DECISION", 507, 14, self.theme.muted)
+        box = self._write(canvas, readout.action, 526, 22, self.theme.muted if readout.refused else self.theme.text)
+        if readout.refused:
+            canvas.fill(self.theme.blocked, (box.left, box.centery, box.width, max(1, round(2 * self.unit))))
+            self._write(canvas, "refused by the safety system", 556, 13, self.theme.blocked)
 
     def _draw_foot(self, canvas: "pygame.Surface", readout: Readout) -> None:
         height = self.place.height / self.unit

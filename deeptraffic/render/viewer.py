@@ -14,9 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from deeptraffic.render.controls import DRIVING_HELP, HELP, PACES, Command, Controls
-from deeptraffic.render.dashboard import Dashboard, Insight, draw_help
+from deeptraffic.render.dashboard import Dashboard, draw_help
 from deeptraffic.render.drawing import ByteArray
 from deeptraffic.render.episode import Episode
+from deeptraffic.render.insight import Insight, last_decision
 from deeptraffic.render.keyboard import KeyboardPolicy
 from deeptraffic.render.painter import Painter
 from deeptraffic.render.sprites import VehicleImage
@@ -136,14 +137,16 @@ class Viewer:
         state, ghost = [episode.state for episode in self._episodes], self._ghost
         overlay, follow = self.controls.overlay, self.controls.follow
         note = self._status() if dashboard is None else ""
-        images = [painters[0].paint(state[0], overlay=overlay, follow=follow, ghost=ghost, note=note)]
+        decided = [last_decision(episode) for episode in self._episodes]
+        first = painters[0]
+        images = [first.paint(state[0], overlay=overlay, follow=follow, ghost=ghost, note=note, decision=decided[0])]
         if len(painters) > 1:
-            images.append(painters[1].paint(state[1], overlay=overlay, follow=follow))
+            images.append(painters[1].paint(state[1], overlay=overlay, follow=follow, decision=decided[1]))
         self._speeds[self.episode.frame] = painters[0].observe(state[0]).mean_speed_mph(0)
         if dashboard is not None:
-            insight = self._insights.get(self.episode.decisions)
+            insight = self._insights.get(self.episode.decisions, decided[0])
             if self.keyboard is not None:
-                insight = Insight((), None, int(self.keyboard.next_action))
+                insight = Insight((), None, int(self.keyboard.next_action), refused=self.episode.refused)
             scores = [(episode.label, episode.score_mph()) for episode in self._episodes]
             images.append(dashboard.paint(self._speeds, self.episode.frame, scores, insight, self._status()))
         whole = side_by_side(images)
@@ -219,7 +222,7 @@ class Viewer:
         if self.options.insight is not None and self.episode.decisions not in self._insights:
             insight = self.options.insight()
             if insight is not None:
-                self._insights[self.episode.decisions] = insight
+                self._insights[self.episode.decisions] = insight._replace(refused=self.episode.refused)
 
     def _carry_out(self, command: Command) -> None:
         if command.kind == "quit":

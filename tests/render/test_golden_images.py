@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeptraffic.render.dashboard import Insight
 from deeptraffic.render.episode import Episode
+from deeptraffic.render.insight import ActionValues, Insight
 from deeptraffic.render.showcase import Showcase, showcase_frames
 from deeptraffic.render.trace import Start
 from deeptraffic.render.viewer import Viewer, ViewerOptions
@@ -23,7 +23,11 @@ def make(seed: int) -> Episode:
 
 def insight() -> Insight:
     wave = np.sin(np.arange(420) / 7.0)
-    return Insight([wave.reshape(60, 7), wave[:64], -wave[:5]], np.array([0.1, 0.9, 0.2, -0.5, 0.0]), 1)
+    return Insight(
+        [wave.reshape(60, 7), wave[:64], -wave[:5]],
+        ActionValues("value", "reward", np.array([0.1, 0.9, 0.2, -0.5, 0.0]), np.ones(5, bool)),
+        1,
+    )
 
 
 def viewer() -> np.ndarray:

@@ -11,8 +11,9 @@ from itertools import count
 import numpy as np
 import pytest
 
-from deeptraffic.render.dashboard import Insight
+from deeptraffic.render.dashboard import _fitted
 from deeptraffic.render.episode import Episode
+from deeptraffic.render.insight import ActionValues, Insight
 from deeptraffic.render.play import Play
 from deeptraffic.render.theme import DARK
 from deeptraffic.render.trace import Start
@@ -28,7 +29,11 @@ def make(seed: int) -> Episode:
 
 
 def insight() -> Insight:
-    return Insight([MARKER, np.ones(16), -np.ones(5)], np.array([0.1, 0.9, 0.2, -0.5, 0.0]), int(Action.ACCELERATE))
+    return Insight([MARKER, np.ones(16), -np.ones(5)], values(0.1, 0.9, 0.2, -0.5, 0.0), int(Action.ACCELERATE))
+
+
+def values(*each: float, kind: str = "value", candidates: tuple[int, ...] = (0, 1, 2, 3, 4)) -> ActionValues:
+    return ActionValues(kind, "", np.array(each), np.isin(range(5), candidates))
 
 
 def ticked(viewer: Viewer, ticks: int) -> Viewer:
@@ -114,9 +119,55 @@ def test_a_sentence_about_the_decision_stands_over_the_status_line():
     assert 680 < rows.min() and rows.max() < 720 and columns.min() > 434 and np.ptp(columns) > 200
 
 
+def bars(insight: Insight) -> list[int]:
+    """Length in pixels of each action's bar, in whichever colour it is drawn; 0 for an action that has none."""
+    image = ticked(Viewer(make, options=ViewerOptions(insight=lambda: insight)), 40).image()
+    unit, left = 760 / 700, 434
+    rows = [round((246 + 22 * k + 6.5) * unit) for k in range(5)]
+    columns = np.s_[left + round(136 * unit) + 8 : left + (1060 - 434) - round(86 * unit)]
+    background = np.array([DARK.panel, DARK.track])
+    strips = [image[row, columns].astype(int) for row in rows]
+    return [int((np.abs(strip[:, None] - background).max(axis=2) > 8).all(axis=1).sum()) for strip in strips]
+
+
+def test_actions_that_are_no_candidates_get_no_bar_and_flatten_no_other():
+    found = bars(Insight([], values(0, -0.3, 0, -0.23, -0.1, kind="difference", candidates=(1, 3, 4)), 4))
+    assert found[0] == found[2] == 0
+    assert found[1] < found[3] < found[4] and found[3] > 0.3 * found[4] > 50
+
+
+def test_a_probability_is_a_fraction_of_the_whole_bar():
+    found = bars(Insight([], values(0.0, 0.25, 0.0, 0.5, 0.25, kind="probability"), 3))
+    assert found[1] == pytest.approx(found[4], abs=2) and found[3] == pytest.approx(2 * found[1], rel=0.1)
+
+
+def test_a_refused_lane_change_is_struck_out_in_dashboard_and_panel():
+    def left_forever(seed):
+        return Episode(RULES_2018, Start.open(seed), lambda sim, agent: 3, frames=400, label="left")
+
+    viewer = ticked(Viewer(left_forever), 400)  # at the left edge every further lane change is refused
+    assert viewer.episode.refused and viewer.episode.ego_action == Action.LEFT
+    image = viewer.image()
+    red = np.abs(image.astype(int) - DARK.blocked).max(axis=2) < 12
+    assert red[550:650, :220].sum() > 60, "the panel does not say so"
+    assert red[320:400, 434:].sum() > 60, "the dashboard does not say so"
+    allowed = ticked(Viewer(make), 400).image()
+    assert (np.abs(allowed.astype(int) - DARK.blocked).max(axis=2) < 12)[:, np.r_[0:220, 434:1060]].sum() == 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 12, 40])
+@pytest.mark.parametrize("units", [1, 5, 64, 3920, 28224])
+def test_the_columns_of_a_network_never_overlap(units, count):
+    for layer in (np.ones(units), np.ones((units, 7)), np.ones((84, units))):
+        place = int(578 / count * 0.8), 180
+        shown, (rows, columns), side = _fitted(layer, place, 19)
+        assert side >= 1 and rows * side <= place[1] and columns * side <= place[0]
+        assert shown.size <= rows * columns
+
+
 def test_insights_belong_to_their_decision_when_wound_back():
     numbers = count()
-    options = ViewerOptions(insight=lambda: Insight([], np.arange(5.0), next(numbers) % 5))
+    options = ViewerOptions(insight=lambda: Insight([], values(*range(5)), next(numbers) % 5))
     viewer = ticked(Viewer(make, options=options), 100)
     first = dict(viewer._insights)
     viewer.press("home")
