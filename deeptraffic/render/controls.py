@@ -12,6 +12,7 @@ from deeptraffic.render.theme import TRAIL_COLOURS
 PACES = {"slow": 0.25, "normal": 1.0, "fast": 10.0}  # frames of the episode per 1/60 s
 PAGE_FRAMES = 100
 MAX_DIGITS = 12
+COMMANDS = {"s": "screenshot", "v": "video", "f11": "fullscreen"}
 
 HELP = (
     ("Space", "pause, resume"),
@@ -27,8 +28,11 @@ HELP = (
     ("C", "trail colour"),
     ("T", "dark, light"),
     ("N", "graph and network"),
-    ("H", "this help"),
-    ("Q", "close"),
+    ("S", "save a screenshot"),
+    ("V", "start, end a video"),
+    ("F11", "full screen"),
+    ("H  ?", "this help"),
+    ("Q  Esc", "close"),
 )
 DRIVING_HELP = (
     ("Up  Down", "faster, slower"),
@@ -37,9 +41,11 @@ DRIVING_HELP = (
 
 
 class Command(NamedTuple):
-    """A command to the viewer: `step` by a number of frames, `seek` a frame, `restart` with a seed, or `quit`.
+    """A command to the viewer.
 
-    A restart with value None keeps the seed.
+    kind: `step` by a number of frames, `seek` a frame, `restart` with a seed, `screenshot`, `video` (start or end),
+        `fullscreen` (or back), `quit`, or `leave` (quit without a question)
+    value: the number; None for a restart with the same seed
     """
 
     kind: str
@@ -52,7 +58,7 @@ class Controls:
     paused, pace: of the episode
     overlay, follow, trail, theme: of the image
     dashboard, help: whether they are shown
-    prompt: "frame" or "seed" while a number is typed into `typed`
+    prompt: "frame" or "seed" while a number is typed into `typed`; "leave" while that is asked
     """
 
     def __init__(self, vehicles: int, overlay: str = "none", trail: str = "yellow", theme: str = "dark") -> None:
@@ -67,12 +73,14 @@ class Controls:
         """Handle one key; return its command to the viewer, if any."""
         if self.prompt is not None:
             return self._type(key)
-        if key in ("h", "f1"):
+        if key in ("h", "f1", "?") or (key == "/" and shift):
             self.help = not self.help
         elif key == "escape" and self.help:
             self.help = False
         elif key in ("q", "escape"):
             return Command("quit")
+        elif key in COMMANDS:
+            return Command(COMMANDS[key])
         elif key in ("g", "r"):
             self.prompt, self.typed = ("frame" if key == "g" else "seed"), ""
         else:
@@ -109,6 +117,9 @@ class Controls:
             self.dashboard = not self.dashboard
 
     def _type(self, key: str) -> Command | None:
+        if self.prompt == "leave":
+            self.prompt = None
+            return Command("leave") if key in ("return", "enter", "q") else None
         digit = key.strip("[]")  # the number pad's keys are named [0] to [9]
         if digit.isdecimal() and len(digit) == 1 and len(self.typed) < MAX_DIGITS:
             self.typed += digit

@@ -57,7 +57,7 @@ class Dashboard:
             self._draw_network(insight.layers, 376 + (52 + 22 * len(scores) if len(scores) > 1 else 0))
         if insight is not None and insight.sentence:
             room = self.size[0] / self.unit - 2 * MARGIN
-            self._write(self._shortened(insight.sentence, 15, room), (MARGIN, 700 - 60), 15, self.theme.text)
+            self._write(self._fit(insight.sentence, 15, room), (MARGIN, 700 - 60), 15, self.theme.text)
         self._write(status, (MARGIN, 700 - 34), 14, self.theme.muted)
         return self._pixels
 
@@ -128,19 +128,14 @@ class Dashboard:
         best = max(mph for _, mph in scores)
         for k, (label, mph) in enumerate(scores):
             y, colour = 400.0 + 22 * k, self.theme.text if mph == best else self.theme.muted
-            self._write(self._shortened(label, 15, 92), (MARGIN + 16, y - 0.5), 15, colour)
+            self._write(self._fit(label, 15, 92), (MARGIN + 16, y - 0.5), 15, colour)
             self._bar(left, right, y, 1.0, self.theme.track)
             fraction = min(max(mph / TOP_SPEED_MPH, 0.02), 1.0)
             self._bar(left, right, y, fraction, self.accent if mph == best else self.theme.muted)
             self._write(f"{mph:.2f}", (self.size[0] / self.unit - MARGIN, y + 0.5), 14, colour, "right")
 
-    def _shortened(self, text: str, size: float, room: float) -> str:
-        """Return the text, cut with an ellipsis if it is wider than `room`."""
-        if self._text.width(text, size * self.unit) <= room * self.unit:
-            return text
-        while text and self._text.width(text + "\u2026", size * self.unit) > room * self.unit:
-            text = text[:-1]
-        return text + "\u2026"
+    def _fit(self, text: str, size: float, room: float) -> str:
+        return self._text.fit(text, size * self.unit, room * self.unit)
 
     def _draw_network(self, layers: Sequence[NDArray[np.floating]], y: float) -> None:
         """Draw one column per layer: positive blue, negative red, each layer on its own scale."""

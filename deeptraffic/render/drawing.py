@@ -202,6 +202,14 @@ class TextRenderer:
                 self._widths.popitem(last=False)
         return self._widths[key]
 
+    def fit(self, text: str, size: float, room: float) -> str:
+        """Return the text, cut with an ellipsis if it is wider than `room` [pixels]."""
+        if self.width(text, size) <= room:
+            return text
+        while text and self.width(text + "\u2026", size) > room:
+            text = text[:-1]
+        return text + "\u2026"
+
     def ascent(self, size: float) -> int:
         """Return how far the baseline is below the top [pixels]."""
         return int(self._font(max(7, round(size))).get_ascent())
