@@ -101,9 +101,30 @@ def play(
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
     session = Play(
-        road, name=name, seed=seed, rival=rival, ghost=ghost, others=others, options=options, controls=controls
+        road,
+        name=name,
+        seed=seed,
+        rival=rival,
+        ghost=ghost,
+        others=others,
+        targets=_targets(rules, other_agents),
+        options=options,
+        controls=controls,
     )
     _print_result(session.run(), session.viewer.seed, keep, json)
+
+
+def _targets(rules: int, other_agents: int) -> list[tuple[str, float]]:
+    """Return the known official scores and the champions' under these rules, by name [mph]."""
+    from agents.champions.registry import CHAMPIONS
+    from deeptraffic.evaluation.protocol import KNOWN_SCORES
+    from deeptraffic.policies.base import DEFAULT_RULES
+
+    if rules != DEFAULT_RULES:
+        return []
+    known = [(name, score) for name, others, score in KNOWN_SCORES if others == other_agents]
+    champions = [each for each in CHAMPIONS.values() if each.other_agents == other_agents]
+    return known + [(each.name, each.official_mph) for each in champions if each.official_mph is not None]
 
 
 def _print_result(result: "PlayResult", seed: int, keep: Path | None, json: bool) -> None:

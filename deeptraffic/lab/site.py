@@ -28,6 +28,7 @@ from deeptraffic.render.overlays import LEVELS, TOP_MARK
 from deeptraffic.render.road import TRAIL_FADE, TRAIL_FADE_POWER, TRAIL_HALF_WIDTH, TRAIL_TAPER
 from deeptraffic.render.sprites import MAX_BYTES, MAX_SIDE, MIN_SIDE, PAD
 from deeptraffic.render.theme import (
+    FEET_PER_PX,
     PATTERN_PERIOD,
     SHOULDER,
     SPEED_FRAMES,
@@ -54,7 +55,6 @@ MIME_TYPES = {
     ".safetensors": "application/octet-stream",
 }
 FIRST = "champion-solo"  # drives when the page opens
-FEET_PER_PX = MPH_PER_PX * 5280 / 3600 / 60  # at 60 frames a second, the game's normal pace
 FIRST_PRESET = "lab"  # is shown when the page opens
 FIRST_SEED = 42  # of the run that is shown when the page opens
 

@@ -95,13 +95,15 @@ class _Video:
 
     def _encode(self) -> None:
         try:
-            record_frames(iter(self._images.get, None), self.path, self.fps)
-        except Exception as error:  # noqa: BLE001 - it is raised where the video is ended
+            record_frames(self._taken(), self.path, self.fps)
+        except Exception as error:
             self._error = error
             self._drain()
+
+    def _taken(self) -> Iterator[ByteArray]:
+        while (image := self._images.get()) is not None:
+            yield image
 
     def _drain(self) -> None:
         while not self._images.empty():
             self._images.get()
-
-

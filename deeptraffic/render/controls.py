@@ -12,7 +12,7 @@ from deeptraffic.render.theme import TRAIL_COLOURS
 PACES = {"slow": 0.25, "normal": 1.0, "fast": 10.0}  # frames of the episode per 1/60 s
 PAGE_FRAMES = 100
 MAX_DIGITS = 12
-COMMANDS = {"s": "screenshot", "v": "video", "f11": "fullscreen"}
+COMMANDS = {"s": "screenshot", "v": "video", "f11": "fullscreen", "return": "again", "enter": "again"}
 
 HELP = (
     ("Space", "pause, resume"),
@@ -44,7 +44,7 @@ class Command(NamedTuple):
     """A command to the viewer.
 
     kind: `step` by a number of frames, `seek` a frame, `restart` with a seed, `screenshot`, `video` (start or end),
-        `fullscreen` (or back), `quit`, or `leave` (quit without a question)
+        `fullscreen` (or back), `again` (a run that has ended), `quit`, or `leave` (quit without a question)
     value: the number; None for a restart with the same seed
     """
 

@@ -7,8 +7,9 @@ import numpy as np
 import pygame
 from numpy.typing import NDArray
 
+from deeptraffic.render.dashboard import MARGIN
 from deeptraffic.render.drawing import ByteArray, TextRenderer, draw_curve
-from deeptraffic.render.painter import Layout
+from deeptraffic.render.road import Rectangle
 from deeptraffic.render.theme import TOP_SPEED_MPH, Colour, Theme
 
 Target = tuple[str, float]
@@ -59,39 +60,32 @@ class Hud:
         self.theme, self.accent = theme, accent
         self._text = TextRenderer()
 
-    def draw_countdown(self, image: ByteArray, layout: Layout, seconds: int) -> None:
+    def draw_countdown(self, image: ByteArray, road: Rectangle, seconds: int) -> None:
         """Draw 3, 2 or 1 over the road."""
-        canvas, unit, road = _canvas(image), image.shape[0] / 700, layout.road
+        canvas, unit = _canvas(image), image.shape[0] / 700
         centre, radius = (road.left + road.width // 2, round(image.shape[0] * 0.4)), round(72 * unit)
         shade = pygame.Surface((2 * radius, 2 * radius), pygame.SRCALPHA)
-        pygame.draw.circle(shade, (*self.theme.panel, 210), (radius, radius), radius)
+        pygame.draw.circle(shade, (*self.theme.panel, 220), (radius, radius), radius)
         canvas.blit(shade, (centre[0] - radius, centre[1] - radius))
         at = (centre[0], centre[1] - 43 * unit)
         self._text.write(canvas, str(seconds), at, 130 * unit, self.theme.text, "centre")
 
-    def draw_standing(self, image: ByteArray, layout: Layout, standing: Standing) -> None:
-        """Draw clock, target and gap below the read-outs, or at the top of the road where there is no panel."""
-        canvas = _canvas(image)
-        clock = f"{standing.seconds_left // 60:.0f}:{standing.seconds_left % 60:04.1f}"
-        blocks = [("TIME LEFT", clock, "")]
-        if standing.target is not None:
-            blocks.append(("TO BEAT", f"{standing.target[1]:.2f}", standing.target[0]))
-        if standing.gap is not None:
-            side = "ahead of" if standing.gap[1] >= 0 else "behind"
-            blocks.append(("GAP", f"{abs(standing.gap[1]):,.0f} ft", f"{side} {standing.gap[0]}"))
-        if not layout.panel.width:
-            line = "   ".join(value for _, value, _ in blocks)
-            size = 18 * image.shape[0] / 700
-            self._text.write_digits(canvas, line, (layout.road.left + size, size), size, self.theme.text)
+    def draw_standing(self, image: ByteArray, place: Rectangle, standing: Standing) -> None:
+        """Draw clock, target and gap side by side at the top of a place, in one line where it is low."""
+        canvas, unit = _canvas(image), image.shape[0] / 700
+        blocks = _blocks(standing)
+        room = (place.width - 2 * MARGIN * unit) / len(blocks)
+        if place.height < 80 * unit:
+            line, size = "   ".join(value for _, value, _ in blocks), 17 * unit
+            canvas.fill(self.theme.panel, place)
+            self._text.write_digits(canvas, line, (place.left + 8 * unit, place.top + 7 * unit), size, self.theme.text)
             return
-        unit, x = layout.unit, layout.panel.left + 22 * layout.unit
         for k, (title, value, below) in enumerate(blocks):
-            y = (346 + 92 * k) * unit
+            x, y = place.left + MARGIN * unit + k * room, float(place.top)
             self._text.write(canvas, title, (x, y), 14 * unit, self.theme.muted)
-            self._text.write_digits(canvas, value, (x, y + 18 * unit), 32 * unit, self.theme.text)
-            if below:
-                room = layout.panel.width - 2 * 22 * unit
-                self._text.write(canvas, self._text.fit(below, 14 * unit, room), (x, y + 50 * unit), 14 * unit, self.theme.muted)
+            self._text.write_digits(canvas, value, (x, y + 18 * unit), 34 * unit, self.theme.text)
+            words = self._text.fit(below, 14 * unit, room - 8 * unit)
+            self._text.write(canvas, words, (x, y + 50 * unit), 14 * unit, self.theme.muted)
 
     def draw_card(self, image: ByteArray, card: EndCard) -> None:
         """Draw the end card over the middle of the image and dim the rest."""
@@ -115,7 +109,9 @@ class Hud:
         self._draw_speeds(canvas, card, pygame.Rect(left, top + 172 * unit, right - left, 74 * unit), unit)
         for k, (name, score_mph, is_own) in enumerate(card.ranking):
             y, colour = 268 + 26 * k, self.accent if is_own else self.theme.muted
-            write(self._text.fit(name, 17 * unit, right - left - 80 * unit), y, 17, self.theme.text if is_own else colour)
+            write(
+                self._text.fit(name, 17 * unit, right - left - 80 * unit), y, 17, self.theme.text if is_own else colour
+            )
             write(f"{score_mph:.2f}", y, 17, colour, right, "right")
         write(self._text.fit(card.keys, 15 * unit, right - left), 290 + rows, 15, self.theme.muted)
 
@@ -128,8 +124,22 @@ class Hud:
         if len(frames) < 2:
             return
         x = box.left + box.width * frames / (len(card.speeds) - 1)
-        y = box.bottom - box.height * np.clip(card.speeds[frames], 0, TOP_SPEED_MPH) / TOP_SPEED_MPH
-        draw_curve(canvas, self.accent, list(zip(x.tolist(), y.tolist(), strict=True)), 2 * unit, self.theme.text)
+        heights = box.height * np.clip(card.speeds[frames], 0, TOP_SPEED_MPH) / TOP_SPEED_MPH
+        points = list(zip(x.tolist(), (box.bottom - heights).tolist(), strict=True))
+        draw_curve(canvas, self.accent, points, 2 * unit, self.theme.text)
+
+
+def _blocks(standing: Standing) -> list[tuple[str, str, str]]:
+    """Return (title, value, what it is of) for everything that there is to say."""
+    minutes, seconds = divmod(standing.seconds_left, 60)
+    blocks = [("TIME LEFT", f"{minutes:.0f}:{seconds:04.1f}", "")]
+    if standing.target is not None:
+        blocks.append(("TO BEAT", f"{standing.target[1]:.2f} mph", standing.target[0]))
+    if standing.gap is not None:
+        label, feet = standing.gap
+        side = "level with" if abs(feet) < 0.5 else "ahead of" if feet > 0 else "behind"
+        blocks.append(("GAP", f"{abs(feet):,.0f} ft", f"{side} {label}"))
+    return blocks
 
 
 def _canvas(image: ByteArray) -> pygame.Surface:

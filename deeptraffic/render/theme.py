@@ -7,6 +7,8 @@ shape (only the ego vehicle has stripes, a rim and a trail); warnings and all-cl
 
 from dataclasses import dataclass
 
+from deeptraffic.sim.rules import MPH_PER_PX
+
 Colour = tuple[int, int, int]  # red, green, blue, 0..255
 
 TRAIL_COLOURS: dict[str, Colour] = {
@@ -30,6 +32,7 @@ PATTERN_PERIOD = 80.0  # [px] after which lane marks and posts repeat along the 
 DASH_PERIOD, DASH_LENGTH = 40.0, 16.0  # [px]
 SHOULDER = 10.0  # [px] of verge on either side of the road
 TOP_SPEED_MPH = 80.0
+FEET_PER_PX = MPH_PER_PX * 5280 / 3600 / 60  # at 60 frames a second, the game's normal pace
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 

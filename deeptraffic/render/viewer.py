@@ -9,10 +9,13 @@ returns the content of the window.
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from deeptraffic.render.capture import Capture
 from deeptraffic.render.controls import DRIVING_HELP, HELP, PACES, Command, Controls
 from deeptraffic.render.dashboard import Dashboard, draw_help
 from deeptraffic.render.drawing import ByteArray
@@ -20,6 +23,8 @@ from deeptraffic.render.episode import Episode
 from deeptraffic.render.insight import Insight, last_decision
 from deeptraffic.render.keyboard import KeyboardPolicy
 from deeptraffic.render.painter import Painter
+from deeptraffic.render.recorder import RecordingError
+from deeptraffic.render.road import Rectangle
 from deeptraffic.render.sprites import VehicleImage
 from deeptraffic.render.theme import Colour, trail_colour_by_name
 from deeptraffic.render.window import Window
@@ -28,6 +33,7 @@ from deeptraffic.sim.state import State
 
 FPS = 60
 MAX_CATCH_UP = 6  # [1/60 s] at most between two images
+NOTICE_SECONDS = 4.0
 MIN_HEIGHT = 240  # [pixels]
 SIZE, SIZE_BESIDE = (1060, 760), (1366, 760)  # [pixels] of a window with one road, and with two
 
@@ -42,6 +48,8 @@ class ViewerOptions(NamedTuple):
     insight: returns the policy's activations at its last decision, or None
     rival: makes a second episode, shown beside the first, or as its ghost if `ghost` is set
     image: replaces the drawn ego vehicle
+    countdown: seconds before an episode starts
+    on_image: draws over the window's image (H, W, 3)
     """
 
     sensor: Sensor = Sensor()
@@ -49,6 +57,8 @@ class ViewerOptions(NamedTuple):
     rival: MakeEpisode | None = None
     ghost: bool = False
     image: VehicleImage | None = None
+    countdown: int = 0
+    on_image: Callable[[ByteArray], None] | None = None
 
 
 class Viewer:
@@ -83,7 +93,10 @@ class Viewer:
         )
         self.size = size or (SIZE_BESIDE if self._roads == 2 else SIZE)
         self.message, self.on_end = "", on_end
-        self.quit = False
+        self.quit = self.fullscreen = False
+        self.capture = Capture(Path.cwd(), FPS)
+        self._notice, self._notice_ends = "", 0.0
+        self._waiting = 0.0  # [1/60 s] until the run starts
         self._painters: tuple[object, list[Painter], Dashboard | None] | None = None
         self._start(controls)
 
@@ -100,13 +113,18 @@ class Viewer:
                         self.press(pygame.key.name(event.key), bool(event.mod & pygame.KMOD_SHIFT))
                     elif event.type == pygame.KEYUP:
                         self.release(pygame.key.name(event.key))
+                window.fullscreen = self.fullscreen
                 self.size = window.size
-                window.show(self.image(), FPS)
+                image = self.image()
+                self.record(image)
+                window.show(image, FPS)
                 now = time.monotonic()
                 self.tick(min((now - then) * FPS, MAX_CATCH_UP))
                 then = now
         finally:
             window.close()
+            if self.capture.is_recording:
+                self.capture.stop()
 
     def press(self, key: str, shift: bool = False) -> None:
         """Handle a key, named as by `pygame.key.name`."""
@@ -124,6 +142,9 @@ class Viewer:
     def tick(self, ticks: float = 1.0) -> None:
         """Advance by `ticks` 60ths of a second; on a slow machine several pass between two images."""
         if self.controls.paused or self.controls.prompt is not None:
+            return
+        if self._waiting > 0:
+            self._waiting = max(0.0, self._waiting - ticks)
             return
         self._due += PACES[self.controls.pace] * ticks
         while self._due >= 1:
@@ -150,6 +171,8 @@ class Viewer:
             scores = [(episode.label, episode.score_mph()) for episode in self._episodes]
             images.append(dashboard.paint(self._speeds, self.episode.frame, scores, insight, self._status()))
         whole = side_by_side(images)
+        if self.options.on_image is not None:
+            self.options.on_image(whole)
         if self.controls.help:
             entries = (*DRIVING_HELP, *HELP) if self.keyboard is not None else HELP
             draw_help(whole, entries, painters[0].theme)
@@ -160,6 +183,61 @@ class Viewer:
         """The episode that is shown."""
         return self._episodes[0]
 
+    @property
+    def countdown(self) -> float:
+        """Seconds until the run starts."""
+        return self._waiting / FPS
+
+    @property
+    def rival(self) -> Episode | None:
+        """The second episode."""
+        return self._episodes[1] if len(self._episodes) > 1 else None
+
+    @property
+    def roads(self) -> list[Rectangle]:
+        """Where the roads are in the window."""
+        found, left = [], 0
+        for painter in self._arranged()[0]:
+            road = painter.layout.road
+            found.append(road._replace(left=road.left + left))
+            left += painter.size[0]
+        return found
+
+    @property
+    def beside(self) -> Rectangle | None:
+        """Where the dashboard is in the window; None if there is no room for it, or it is hidden."""
+        painters, dashboard = self._arranged()
+        if dashboard is None:
+            return None
+        return Rectangle(sum(painter.size[0] for painter in painters), 0, *dashboard.size)
+
+    @property
+    def speeds(self) -> NDArray[np.float64]:
+        """(F + 1,) the read-out at each frame [mph], NaN where it is not known."""
+        return self._speeds
+
+    def lead(self) -> float:
+        """Return how far the ego car is ahead of the rival's [px]; 0 without a rival."""
+        if len(self._episodes) < 2:
+            return 0.0
+        one, other = (
+            ground[episode.frame] - float(episode.state[0]["y"][0])
+            for ground, episode in zip(self._grounds, self._episodes, strict=True)
+        )
+        return float(one - other)
+
+    def record(self, image: ByteArray) -> None:
+        """Add an image to the video, if one is being written."""
+        try:
+            if (path := self.capture.add(image)) is not None:
+                self.notify(f"Saved {path.name}: the window's size has changed.")
+        except RecordingError as error:
+            self.notify(str(error))
+
+    def notify(self, notice: str) -> None:
+        """Show a line at the bottom for some seconds."""
+        self._notice, self._notice_ends = notice, time.monotonic() + NOTICE_SECONDS
+
     def _start(self, controls: Controls | None = None) -> None:
         """Start new episodes."""
         makers = [self.make_episode] + ([self.options.rival] if self.options.rival else [])
@@ -169,6 +247,7 @@ class Viewer:
         elif not hasattr(self, "controls"):
             self.controls = Controls(self.episode.rules.vehicles)
         self._due, self.message = 0.0, ""
+        self._waiting = float(FPS * self.options.countdown)
         self._speeds = np.full(self.episode.frames + 1, np.nan)
         self._insights: dict[int, Insight] = {}
         self._grounds = [np.zeros(episode.frames + 1) for episode in self._episodes]  # [px] moved by each frame
@@ -225,13 +304,38 @@ class Viewer:
                 self._insights[self.episode.decisions] = insight._replace(refused=self.episode.refused)
 
     def _carry_out(self, command: Command) -> None:
-        if command.kind == "quit":
+        if command.kind == "leave" or (command.kind == "quit" and not self._is_in_the_middle):
             self.quit = True
+        elif command.kind == "quit":
+            self.controls.prompt = "leave"
+        elif command.kind == "again":
+            if self.keyboard is not None and self.episode.frame >= self.episode.frames:
+                self._start()
+        elif command.kind == "fullscreen":
+            self.fullscreen = not self.fullscreen
+        elif command.kind in ("screenshot", "video"):
+            self._capture(command.kind)
         elif command.kind == "restart":
             self.seed = self.seed if command.value is None or self._replayed else command.value
             self._start()
         elif command.value is not None:
             self._seek(command.value if command.kind == "seek" else self.episode.frame + command.value)
+
+    @property
+    def _is_in_the_middle(self) -> bool:
+        """Whether a run driven by hand would be lost."""
+        return self.keyboard is not None and 0 < self.episode.frame < self.episode.frames
+
+    def _capture(self, kind: str) -> None:
+        try:
+            if kind == "screenshot":
+                self.notify(f"Saved {self.capture.screenshot(self.image()).name}.")
+            elif self.capture.is_recording:
+                self.notify(f"Saved {self.capture.stop().name}.")
+            else:
+                self.capture.start()
+        except RecordingError as error:
+            self.notify(str(error))
 
     def _seek(self, frame: int) -> None:
         """Seek a frame; the frames just before it are replayed for the trail and the read-out."""
@@ -251,8 +355,14 @@ class Viewer:
     def _status(self) -> str:
         """Return the status line of the dashboard."""
         controls = self.controls
+        if controls.prompt == "leave":
+            return "Leave this run?   Enter: leave, Esc: drive on"
         if controls.prompt is not None:
             return f"{controls.prompt}: {controls.typed}_   Enter: go, Esc: no"
+        if time.monotonic() < self._notice_ends:
+            return self._notice
+        if self.capture.is_recording:
+            return "recording a video  \u00b7  V: end it"
         if self.message:
             return self.message
         over = self.episode.frame >= self.episode.frames

@@ -77,7 +77,7 @@ class Window:
         self._size, self._title = size, title
         self._clock = pygame.time.Clock()
         self._keys: list[pygame.event.Event] = []
-        self.is_open = True
+        self.is_open, self._is_full = True, False
         self._open()
 
     @property
@@ -87,6 +87,21 @@ class Window:
             width, height = self._window.size
             self._size = (width, height)
         return self._size
+
+    @property
+    def fullscreen(self) -> bool:
+        """Whether it fills the screen."""
+        return self._is_full
+
+    @fullscreen.setter
+    def fullscreen(self, wanted: bool) -> None:
+        if wanted == self._is_full or not self.is_open or not _is_alive(self._window, self._title):
+            return
+        if wanted:
+            self._window.set_fullscreen(desktop=True)
+        else:
+            self._window.set_windowed()
+        self._is_full = wanted
 
     def events(self) -> list[pygame.event.Event]:
         """Return the key events since the last call; `is_open` becomes False when the user closes the window."""

@@ -85,3 +85,9 @@ def test_the_help_names_every_key_that_does_something():
     named = " ".join(key.lower() for key, _ in HELP)
     for key in "gromfectnhq.,123".replace("m", ""):
         assert key in named
+
+
+def test_a_question_mark_opens_the_help_on_any_keyboard():
+    for key, shift in (("?", False), ("/", True)):
+        controls = Controls(20)
+        assert controls.press(key, shift) is None and controls.help

@@ -199,7 +199,7 @@ def test_the_picture_fits_the_window(size, keys):
 
 
 def test_driving_by_hand_takes_taps_and_held_keys(tmp_path):
-    play = Play(RULES_2018, frames=200, table=tmp_path / "runs.json", name="tester")
+    play = Play(RULES_2018, frames=200, countdown=0, table=tmp_path / "runs.json", name="tester")
     viewer = play.viewer
     viewer.press("left")
     viewer.release("left")
@@ -214,7 +214,7 @@ def test_driving_by_hand_takes_taps_and_held_keys(tmp_path):
 def test_a_finished_drive_gets_its_score_its_place_and_a_demonstration(tmp_path, same_games):
     table = tmp_path / "runs.json"
     for place, key in ((1, "right"), (2, "down")):
-        play = Play(RULES_2018, frames=150, table=table, name=f"tester {place}")
+        play = Play(RULES_2018, frames=150, countdown=0, table=table, name=f"tester {place}")
         play.viewer.press(key)
         ticked(play.viewer, 160)
         result = play.result()
@@ -229,7 +229,7 @@ def test_a_finished_drive_gets_its_score_its_place_and_a_demonstration(tmp_path,
 
 
 def test_demonstrated_rewards_and_observations_are_those_of_the_game(tmp_path):
-    play = Play(RULES_2018, frames=100, table=tmp_path / "runs.json")
+    play = Play(RULES_2018, frames=100, countdown=0, table=tmp_path / "runs.json")
     ticked(play.viewer, 100)
     sim = Episode(RULES_2018, Start.open(1), lambda sim, agent: 0).sim
     demonstration = play.demonstration
@@ -327,9 +327,11 @@ def test_a_real_window_obeys_real_keys_and_closes(requires_system, tmp_path):
 def test_a_real_window_is_driven_by_arrow_keys(requires_system, tmp_path):
     with window(requires_system, tmp_path, "play") as (tool, program):
         tool("keydown", "Left")
-        time.sleep(2.5)
+        time.sleep(5.5)  # the countdown, and some decisions
         tool("keyup", "Left")
-        tool("key", "q")
+        for key in ("Escape", "Escape", "q", "Return"):  # a run is not lost by one key
+            tool("key", key)
+            time.sleep(0.15)
         output, _ = program.communicate(timeout=60)
         assert program.returncode == 0
         assert "3" in output.splitlines()[-1].split()
