@@ -5,11 +5,11 @@
 PosixPath('deeptraffic-20261130-134500.png')
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Queue
 from threading import Thread
-from time import strftime
+from time import monotonic, strftime
 
 from PIL import Image
 
@@ -20,14 +20,18 @@ WAITING = 30  # images at most for the encoder, which is then waited for
 
 
 class Capture:
-    """Writes files into a folder, named by the time.
+    """Writes files into a folder, named by the time; videos run at the pace at which the images were shown.
 
-    is_recording: whether a video is being written
+    Args:
+        folder: of the files
+        fps: images a second of a video; one that is shown for longer is repeated
+        clock: returns the time [s]
     """
 
-    def __init__(self, folder: Path, fps: float = 60.0) -> None:
-        self.folder, self.fps = folder, fps
+    def __init__(self, folder: Path, fps: float = 60.0, clock: Callable[[], float] = monotonic) -> None:
+        self.folder, self.fps, self.clock = folder, fps, clock
         self._video: _Video | None = None
+        self._began, self._written = 0.0, 0
 
     @property
     def is_recording(self) -> bool:
@@ -43,13 +47,18 @@ class Capture:
 
     def start(self) -> None:
         """Start a video (.mp4)."""
-        self._video = _Video(self._path(".mp4"), self.fps)
+        self._video, self._began, self._written = _Video(self._path(".mp4"), self.fps), self.clock(), 0
 
     def add(self, image: ByteArray) -> Path | None:
         """Add an image to the video, if one is being written; an image of another size ends it: return its path."""
-        if self._video is None or self._video.add(image):
+        if self._video is None:
             return None
-        return self.stop()
+        due = 1 + round((self.clock() - self._began) * self.fps)
+        while self._written < due:
+            if not self._video.add(image):
+                return self.stop()
+            self._written += 1
+        return None
 
     def stop(self) -> Path:
         """End the video; return its path. Raises RecordingError if it could not be written."""

@@ -1,5 +1,6 @@
 """Screenshots and videos of what a window shows."""
 
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -31,20 +32,21 @@ def test_a_screenshot_is_what_the_window_shows(viewer: Viewer, tmp_path: Path) -
 def test_a_video_holds_what_was_shown_between_two_keys(viewer: Viewer, tmp_path: Path) -> None:
     import imageio.v3 as iio
 
+    viewer.capture = Capture(tmp_path, clock=lambda: viewer.episode.frame / 30)  # a machine that shows 30 a second
     viewer.press("v")
     assert viewer._status().startswith("recording a video")
-    for _ in range(40):
-        viewer.capture.add(viewer.image())
+    for _ in range(20):
+        viewer.record(viewer.image())
         viewer.tick()
     viewer.press("v")
     (path,) = tmp_path.iterdir()
     frames = iio.imread(path)
-    assert frames.shape == (40, 480, 640, 3) and iio.immeta(path)["fps"] == 60
+    assert frames.shape == (39, 480, 640, 3) and iio.immeta(path)["fps"] == 60
     assert viewer._status() == f"Saved {path.name}."
 
 
 def test_a_window_of_another_size_ends_the_video(tmp_path: Path) -> None:
-    capture, image = Capture(tmp_path), np.zeros((64, 64, 3), np.uint8)
+    capture, image = Capture(tmp_path, clock=count().__next__), np.zeros((64, 64, 3), np.uint8)
     capture.start()
     assert [capture.add(image) for _ in range(5)] == [None] * 5
     path = capture.add(np.zeros((32, 64, 3), np.uint8))
