@@ -49,7 +49,7 @@ def finalize(
 
 def _print_final(db: "Database", competition_id: int, final: "Board", revealed: bool, json: bool) -> None:
     from deeptraffic.competition.store import finals
-    from deeptraffic.competition.store.board import record
+    from deeptraffic.competition.store.board import record, score_text
 
     failed = finals.preview(db, competition_id).failed
     if json:
@@ -60,7 +60,7 @@ def _print_final(db: "Database", competition_id: int, final: "Board", revealed: 
     for row in final.rows:
         interval = f"{row.score_low:.2f} to {row.score_high:.2f}"
         rank = "" if row.rank is None else str(row.rank)
-        lines.append((rank, row.name, f"{row.score:.2f}", interval, f"{row.mean:.2f}"))
+        lines.append((rank, row.name, score_text(row.score), interval, f"{row.mean:.2f}"))
     title = "final, revealed" if revealed else "final, still hidden"
     print_table(title, ("rank", "name", "score", "95% interval", "mean"), lines, left=2)
     if failed:
@@ -107,12 +107,14 @@ def _print_changes(seen: "Reevaluation", applied: bool, json: bool) -> None:
         changes = [vars(change) for change in seen.changes]
         print_json({"total": seen.total, "failed": seen.failed, "applied": applied, "changes": changes})
         return
+    from deeptraffic.competition.store.board import score_text
+
     rows = []
     for change in seen.changes:
-        after = "refused" if change.after is None else f"{change.after:.2f}"
+        after = "refused" if change.after is None else score_text(change.after)
         ranks = ["" if rank is None else str(rank) for rank in (change.rank_before, change.rank_after)]
         reason = change.reason or "" if change.after is None else ""
-        rows.append((change.name, change.label, reason, f"{change.before:.2f}", after, *ranks))
+        rows.append((change.name, change.label, reason, score_text(change.before), after, *ranks))
     if rows:
         headings = ("name", "label", "refused because", "before", "after", "rank before", "rank after")
         print_table("", headings, rows, left=3)

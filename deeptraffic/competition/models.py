@@ -37,6 +37,7 @@ from deeptraffic.sim.state import F64, I64
 Time = Annotated[int, mapped_column(BigInteger)]  # [ms since 1970 UTC]
 Key = Annotated[str, mapped_column(String(32))]
 Digest = Annotated[str, mapped_column(String(64))]  # SHA-256 in hexadecimal
+MILLIONTHS = 1_000_000
 
 
 def new_key() -> str:
@@ -63,6 +64,28 @@ class ConfigText(TypeDecorator[CompetitionConfig]):
     def process_result_value(self, value: Any, dialect: Dialect) -> CompetitionConfig:
         """Return the settings."""
         return _config_of(value)
+
+
+class Steps(TypeDecorator[float]):
+    """A number kept as a whole number of steps, so that equal values are equal to the last bit.
+
+    per_unit: steps in 1: 200 for medians of hundredths, which are half-hundredths
+    """
+
+    impl = BigInteger
+    cache_ok = True
+
+    def __init__(self, per_unit: int) -> None:
+        super().__init__()
+        self.per_unit = per_unit
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> int | None:
+        """Return the steps that are kept."""
+        return None if value is None else round(value * self.per_unit)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> float | None:
+        """Return the number, the nearest float to its decimals."""
+        return None if value is None else value / self.per_unit
 
 
 class PackedArray(TypeDecorator[NDArray[Any]]):
@@ -212,6 +235,8 @@ class Content(Base):
 class EvaluationResult(Base):
     """Result of a file's content under a protocol [mph]; score_low..high and mean_low..high are 95% intervals.
 
+    Scores are whole half-hundredths and everything beside them whole millionths: equal ones are equal to the last bit.
+
     revision: grows with re-evaluations; applied: False while a re-evaluation waits for the organiser
     seconds: that the evaluation took; cpu_seconds: processor time of the policy
     unrounded_mean: of the runs' unrounded speeds; decisions: the decisions of a public official evaluation
@@ -225,14 +250,14 @@ class EvaluationResult(Base):
     protocol: Mapped[str] = mapped_column(String(120))
     revision: Mapped[int]
     applied: Mapped[bool]
-    score: Mapped[float]
-    score_low: Mapped[float]
-    score_high: Mapped[float]
-    mean: Mapped[float]
-    mean_low: Mapped[float]
-    mean_high: Mapped[float]
-    unrounded_mean: Mapped[float]
-    sd: Mapped[float]
+    score: Mapped[float] = mapped_column(Steps(200))
+    score_low: Mapped[float] = mapped_column(Steps(MILLIONTHS))
+    score_high: Mapped[float] = mapped_column(Steps(MILLIONTHS))
+    mean: Mapped[float] = mapped_column(Steps(MILLIONTHS))
+    mean_low: Mapped[float] = mapped_column(Steps(MILLIONTHS))
+    mean_high: Mapped[float] = mapped_column(Steps(MILLIONTHS))
+    unrounded_mean: Mapped[float] = mapped_column(Steps(MILLIONTHS))
+    sd: Mapped[float] = mapped_column(Steps(MILLIONTHS))
     runs: Mapped[int]
     frames: Mapped[int]
     seconds: Mapped[float]

@@ -1,5 +1,6 @@
 """Score: the result of an evaluation, which tables print and `--json` writes."""
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -84,8 +85,8 @@ class Score:
 
     @cached_property
     def unrounded_mean_mph(self) -> float:
-        """Mean of the runs before each was rounded down [mph]; of the run scores where that is not known."""
-        return self.mean_mph if self.run_speeds is None else float(np.mean(self.run_speeds))
+        """Mean of the runs before each was rounded down [mph], in any order; of the run scores if unknown."""
+        return self.mean_mph if self.run_speeds is None else math.fsum(self.run_speeds) / self.runs
 
     @cached_property
     def sd_mph(self) -> float:

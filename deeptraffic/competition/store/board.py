@@ -1,8 +1,9 @@
 """The leaderboard, and the points of the figures; both as records, CSV and JSON.
 
-Order: score, then the mean of the unrounded runs, then the first accepted. Rows equal in both values share a rank, and
-the ranks after them are skipped: 1, 2, 2, 4. Baselines stand where their score puts them, without a rank. Neighbours
-whose difference is smaller than the two 95% intervals of their scores allow, added as independent errors, are marked.
+Order: score, then the mean of the unrounded runs to a millionth, then the first accepted. Rows equal in both values
+share a rank, and the ranks after them are skipped: 1, 2, 2, 4. Baselines stand where their score puts them, without a
+rank. Neighbours whose difference is smaller than the two 95% intervals of their scores allow, added as independent
+errors, are marked.
 
 A further column is a field of `BoardRow`, with its source in COLUMNS if it comes straight from the tables.
 """
@@ -247,6 +248,14 @@ def _points(session: Session, competition: Competition) -> list[Point]:
         values = {column: getattr(row, column) for column in names}
         points.append(Point(name=name, baseline=baseline, best=best[row.person_id], **values))
     return points
+
+
+def score_text(score: float | None) -> str:
+    """Return a score with all its digits, 72.76 or 72.765; a dash if there is none."""
+    if score is None:
+        return "–"
+    halves = round(score * 200)
+    return f"{halves / 200:.{2 + halves % 2}f}"
 
 
 # --- records and CSV ----------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from deeptraffic.competition.models import EvaluationResult, Submission
+from deeptraffic.competition.store.board import score_text
 from deeptraffic.competition.store.submissions import find_scored
 from deeptraffic.competition.web.board_pages import context_of
 from deeptraffic.competition.web.charts import histogram
@@ -96,12 +97,12 @@ def replay(request: Request, key: str, run: str = "median", beside: str = "") ->
 
     board = site_of(request).boards.board(found[0].submission.competition)
     others = [
-        {"key": row.submission, "words": f"{row.rank or '–'}. {row.name}, {row.score:.2f} mph"}
+        {"key": row.submission, "words": f"{row.rank or '–'}. {row.name}, {score_text(row.score)} mph"}
         for row in board.rows[:OTHERS_TO_CHOOSE]
         if row.submission != key
     ]
     if beside and beside not in {other["key"] for other in others}:
-        others.append({"key": beside, "words": f"{found[1].name}, {found[1].result.score:.2f} mph"})
+        others.append({"key": beside, "words": f"{found[1].name}, {score_text(found[1].result.score)} mph"})
     return page(
         request,
         "replay.html",

@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from deeptraffic.competition.store.board import score_text
 from deeptraffic.competition.web.site import TOKEN_FIELD, VISITOR_SECONDS, site_of, user_of
 from deeptraffic.render.theme import TRAIL_COLOURS
 
@@ -145,7 +146,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"mph": mph, "whole": whole, "moment": moment, "day": day, "named": named, "state_tag": state_tag}
-    made.filters |= {"phase_tag": phase_tag, "rgb": rgb}
+    made.filters |= {"score": score_text, "phase_tag": phase_tag, "rgb": rgb}
     made.globals |= {"static": static, "count": count, "token_field": TOKEN_FIELD}
     return made
 

@@ -11,6 +11,7 @@ from deeptraffic.competition.config import to_time
 from deeptraffic.competition.models import Competition, Member, Person, Submission
 from deeptraffic.competition.sandbox import validation
 from deeptraffic.competition.sandbox.errors import InvalidSubmission, PlatformError
+from deeptraffic.competition.store.board import score_text
 from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.submissions import accept, choose, content_of, find_submission, history, quota
 from deeptraffic.competition.web.board_pages import PER_PAGE, context_of, page_links
@@ -224,7 +225,7 @@ def progress_text(submission: Submission) -> str:
         again = f" (try {submission.job.tries})" if submission.job.tries > 1 else ""
         return f"{what}: {submission.job.done:,} of {submission.job.total:,} runs done{again}."
     if submission.state == "scored":
-        return f"Scored {submission.score:.2f} mph."
+        return f"Scored {score_text(submission.score)} mph."
     return submission.reason or "It did not get a score."
 
 

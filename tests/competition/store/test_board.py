@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from deeptraffic.competition.models import Steps
 from deeptraffic.competition.store import accounts, board, competitions, evaluations, organise, queue, submissions
 from deeptraffic.evaluation.score import Score
 
@@ -44,6 +45,35 @@ def test_ties_go_to_the_unrounded_mean_and_share_a_rank_beyond_it(any_lab: Any) 
         (4, "Dora", False),
         (5, "Eve", False),
     ]
+
+
+SAME = ([72.75, 72.77], [72.76, 72.76])  # medians that are equal, but not as floats
+DRAWN = np.random.default_rng(0).uniform(0.0, 80.0, 1000)
+SPEEDS = (DRAWN, np.sort(DRAWN))  # the same speeds in another order, and another sum in floats
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_equal_scores_and_means_share_a_rank_in_every_order_of_arrival(any_lab: Any, order: tuple[int, int]) -> None:
+    assert np.median(SAME[0]) != np.median(SAME[1]) and np.mean(SPEEDS[0]) != np.mean(SPEEDS[1])
+    for number in order:
+        made = any_lab.submit(any_lab.member(f"Person {number}"), f"{number}")
+        while (job := queue.lease(any_lab.db, "test")) is not None:
+            runs, speeds = np.repeat(SAME[number], 500), SPEEDS[number]
+            score = Score("x", "open", 2018, 0, "contest", runs, np.zeros(1000), 2000, 1.0, run_speeds=speeds)
+            evaluations.complete(any_lab.db, job, score)
+    found = board.read_board(any_lab.db, any_lab.competition.id)
+    assert [(row.rank, row.tied, row.score) for row in found.rows] == [(1, True, 72.76)] * 2
+    assert {board.record(row)["score"] for row in found.rows} == {72.76}
+    assert submissions.get_submission(any_lab.db, made.id).score == 72.76
+
+
+def test_every_half_hundredth_is_kept_to_the_last_bit() -> None:
+    kept = Steps(200)
+    for number in range(4000, 8000):
+        for below in (1, 2, 3):
+            median = float(np.median([(number - below) / 100, (number + below) / 100]))
+            assert kept.process_result_value(kept.process_bind_param(median, None), None) == number / 100
+    assert [board.score_text(score) for score in (72.76, 72.765, 7.0, None)] == ["72.76", "72.765", "7.00", "–"]
 
 
 def test_a_person_stands_with_the_best_of_many(lab: Any) -> None:
