@@ -21,11 +21,11 @@ from agents.champions.registry import FOLDER as CHAMPIONS_FOLDER
 from agents.config import build_config
 from deeptraffic.evaluation.protocol import KNOWN_SCORES, OFFICIAL
 from deeptraffic.lab.atlas import GAP, SCALE, Index, draw_atlas
+from deeptraffic.render.compositor import TRAIL_FADE, TRAIL_FADE_POWER, TRAIL_HALF_WIDTH, TRAIL_TAPER
 from deeptraffic.render.controls import PACES
 from deeptraffic.render.insight import ACTION_NAMES
 from deeptraffic.render.keyboard import KEYS
 from deeptraffic.render.overlays import LEVELS, TOP_MARK
-from deeptraffic.render.road import TRAIL_FADE, TRAIL_FADE_POWER, TRAIL_HALF_WIDTH, TRAIL_TAPER
 from deeptraffic.render.sprites import MAX_BYTES, MAX_SIDE, MIN_SIDE, PAD
 from deeptraffic.render.theme import (
     FEET_PER_PX,

@@ -6,6 +6,7 @@ and shrink without dark fringes.
 """
 
 import math
+import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from deeptraffic.render.compositor import Images
 from deeptraffic.render.theme import Colour
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ FloatArray = NDArray[np.float64]
 ByteArray = NDArray[np.uint8]
 LARGE, FINER = 160, 4  # texts below LARGE [pixels] are rendered FINER times larger and downsampled
 KEPT = 512  # rendered texts in the cache
+KEPT_IMAGES = 3
+VECTOR = 32  # [bytes]
+UNUSED = 3  # references: of the list, of the loop and of the question
 
 
 class Sheet:
@@ -98,6 +103,49 @@ class Sheet:
     def surface(self) -> "pygame.Surface":
         """Return the image as a pygame surface with alpha."""
         return surface_from_rgba(self.rgba8())
+
+
+class ImageMemory:
+    """Memory for new images of one shape, taken again when no array refers to it any more.
+
+    An image is larger than what C's allocator keeps, and new pages from the system cost several times what painting
+    costs. An array and all its views refer to the memory's own array, which never leaves this object.
+    """
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        self.shape = shape
+        self._owned: list[ByteArray] = []
+
+    def empty(self) -> ByteArray:
+        """Return a new image with arbitrary content."""
+        for memory in self._owned:
+            if sys.getrefcount(memory) == UNUSED:
+                return memory.reshape(self.shape)
+        memory = np.empty(math.prod(self.shape), np.uint8)
+        self._owned = [*self._owned[1 - KEPT_IMAGES :], memory]
+        return memory.reshape(self.shape)
+
+
+class Atlas:
+    """Images of `width` x `height` [pixels] for the compositor, numbered in the order in which they are added.
+
+    Lines are filled up with transparent bytes, so that a processor's vector unit takes them whole.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width, self.height, self.count = width, height, 0
+        shape = 8, height, -(-3 * width // VECTOR) * VECTOR
+        self.images = Images(np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8))
+
+    def add(self, rgba: ByteArray) -> int:
+        """Add an image, (height, width, 4) uint8; return its number."""
+        if self.count == len(self.images.colour):
+            self.images = Images(*(np.concatenate([part, part]) for part in self.images))
+        alpha, size = rgba[..., 3:].astype(np.int64), 3 * self.width
+        self.images.colour[self.count, :, :size] = ((rgba[..., :3] * alpha + 127) // 255).reshape(self.height, size)
+        self.images.keep[self.count, :, :size] = np.repeat(255 - alpha, 3, axis=2).reshape(self.height, size)
+        self.count += 1
+        return self.count - 1
 
 
 def surface_from_rgba(pixels: ByteArray) -> "pygame.Surface":

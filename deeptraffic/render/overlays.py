@@ -3,40 +3,52 @@
 Overlays: none; input, exactly the cells and values that a policy observes; safety, the cells that the safety system
 checks ahead, to the left and to the right; map, every occupied cell of the speed map.
 
-A tile shows whether its cell is free, occupied (shaded by speed), off the road or blocked. Where there is room, an
-occupied cell of the input overlay also shows the value that the policy reads.
+A tile shows whether its cell is free, occupied (shaded by speed, from 40 to 80 mph), off the road or blocked. Where
+there is room, the input overlay also outlines occupied cells over their vehicles and writes each one's speed on it.
 """
 
 import math
-from collections.abc import Callable
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.render.drawing import Sheet, TextRenderer
-from deeptraffic.render.theme import Theme, mix
-from deeptraffic.sim.rules import CELL_LENGTH, LANE_MARGIN, LANE_WIDTH, VEHICLE_WIDTH, Rules, Sensor
+from deeptraffic.render.drawing import Atlas, ByteArray, Sheet, TextRenderer
+from deeptraffic.render.theme import TOP_SPEED_MPH, Theme, mix
+from deeptraffic.sim.rules import CELL_LENGTH, LANE_MARGIN, LANE_WIDTH, MPH_PER_PX, VEHICLE_WIDTH, Rules, Sensor
 from deeptraffic.sim.state import PAD
+
+if TYPE_CHECKING:
+    import pygame
 
 FAR_AWAY = 1e6  # [px] beyond all cells; braking without end can lead there
 OVERLAYS = ("none", "input", "safety", "map")
 LEVELS = 16  # shades of an occupied cell
+SLOW_MPH = 40.0  # of the first shade; the last one's is TOP_SPEED_MPH
 TOP_MARK = 4.0  # [px/frame] the highest speed in the map, except the ego car's in 2017
-VALUE_ROOM = 13  # [pixels] least height of a cell that shows its value
-VALUE_INK = (240, 244, 248)
+LABEL_ROOM = 1.3  # [pixels per px] least scale at which speeds are written on vehicles
+LABEL_TOP, LABEL_LENGTH = 15.5, 9.0  # [px] of a vehicle that its label covers
+LABEL_INK, LABEL_PAGE = (240, 244, 248), (14, 16, 20)
 
 
 class Cells(NamedTuple):
     """K cells of the road.
 
     column, line: (K,) int64, counted from the road's left edge and from its far end
-    value: (K,) float64
+    mark: (K,) int64, index of a cell's value in `values`; in the speed map, 0 is empty and v + 1 is vehicle v
+    values: (M,) float64
     """
 
     column: NDArray[np.int64]
     line: NDArray[np.int64]
-    value: NDArray[np.float64]
+    mark: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    @property
+    def value(self) -> NDArray[np.float64]:
+        """The cells' values, (K,)."""
+        return self.values[self.mark]
 
 
 def check_overlay(name: str) -> str:
@@ -54,21 +66,30 @@ def input_cells(rules: Rules, scene: np.void, sensor: Sensor, vehicle: int = 0) 
     """
     y = float(scene["y"][vehicle]) if rules.sense_from_own_row else rules.ego_y
     base = math.floor(math.floor(y) / CELL_LENGTH) if abs(y) < FAR_AWAY else -round(FAR_AWAY)
-    across = np.arange(-sensor.lanes_side, sensor.lanes_side + 1) + int(scene["lane"][vehicle])
-    along = np.arange(-sensor.patches_ahead, sensor.patches_behind) + base
-    line, column = (grid.ravel() for grid in np.meshgrid(along, across, indexing="ij"))
-    on_road = (column >= 0) & (column < rules.lanes) & (line >= 0) & (line < rules.rows)
-    indices = scene["cells"][column[on_road], PAD + line[on_road]]
-    value = np.zeros(sensor.size)
-    value[on_road] = scene["map_speed"][indices] / rules.empty
-    return Cells(column, line, value)
+    lane, grid = int(scene["lane"][vehicle]), scene["cells"]
+    shape = sensor.patches_ahead + sensor.patches_behind, 2 * sensor.lanes_side + 1
+    top, left = base - sensor.patches_ahead, lane - sensor.lanes_side
+    values = np.append(scene["map_speed"], 0.0) / rules.empty
+    mark = np.full(shape, len(values) - 1)
+    lines = slice(max(top, 0), max(min(top + shape[0], rules.rows), 0))
+    columns = slice(max(left, 0), max(min(left + shape[1], rules.lanes), 0))
+    known = grid[columns, PAD + lines.start : PAD + lines.stop].T
+    mark[max(lines.start - top, 0) :, columns.start - left :][: known.shape[0], : known.shape[1]] = known
+    line, column = _offsets(*shape)
+    return Cells(column + left, line + top, mark.ravel(), values)
+
+
+@cache
+def _offsets(lines: int, columns: int) -> NDArray[np.int64]:
+    """Return lines and columns of a grid's cells, (2, lines * columns)."""
+    return np.indices((lines, columns)).reshape(2, -1)
 
 
 def map_cells(rules: Rules, scene: np.void) -> Cells:
     """Return the occupied cells of the speed map, with the speed mark / `rules.empty` that a driver reads there."""
     indices = scene["cells"][:, PAD : PAD + rules.rows]
     column, line = np.nonzero(indices)
-    return Cells(column, line, scene["map_speed"][indices[column, line]] / rules.empty)
+    return Cells(column, line, indices[column, line].astype(np.int64), scene["map_speed"] / rules.empty)
 
 
 def safety_cells(rules: Rules, scene: np.void, vehicle: int = 0) -> Cells:
@@ -79,7 +100,8 @@ def safety_cells(rules: Rules, scene: np.void, vehicle: int = 0) -> Cells:
     """
     x, y = scene["x"][vehicle], scene["y"][vehicle]
     if not abs(y) < FAR_AWAY:
-        return Cells(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+        nowhere = np.empty(0, np.int64)
+        return Cells(nowhere, nowhere, nowhere, np.array([0.0, 1.0]))
     column = math.floor((x + VEHICLE_WIDTH / 2) / LANE_WIDTH)
     cells = [(column, math.floor((y - CELL_LENGTH * k) / CELL_LENGTH), False) for k in range(1, 5)]
     settled = abs(x - (LANE_WIDTH * scene["lane"][vehicle] + LANE_MARGIN)) < 0.5
@@ -91,7 +113,8 @@ def safety_cells(rules: Rules, scene: np.void, vehicle: int = 0) -> Cells:
     columns, lines, beside = (np.array(part) for part in zip(*cells, strict=True))
     may_turn = settled & _reads_free(rules, scene, columns, lines, outside=False)
     may_go_on = _reads_free(rules, scene, columns, lines, outside=True)
-    return Cells(columns, lines, 1.0 - np.where(beside, may_turn, may_go_on))
+    blocked = ~np.where(beside, may_turn, may_go_on)
+    return Cells(columns, lines, blocked.astype(np.int64), np.array([0.0, 1.0]))
 
 
 def _reads_free(
@@ -104,58 +127,80 @@ def _reads_free(
     return free
 
 
-if TYPE_CHECKING:
-    import pygame
-
-
 class CellTiles:
-    """Cached tiles, one per meaning and shade."""
+    """Images of cells at one scale [pixels per px], and of the speeds that are written on vehicles, made when needed.
+
+    numbers: of tiles in `atlas`, by (meaning, level)
+    """
 
     def __init__(self, theme: Theme, scale: float) -> None:
-        self.size = (math.ceil(LANE_WIDTH * scale), math.ceil(CELL_LENGTH * scale))
         self.theme, self.scale = theme, scale
-        self._made: dict[tuple[str, int, str], pygame.Surface] = {}
+        self.atlas = Atlas(math.ceil(LANE_WIDTH * scale), math.ceil(CELL_LENGTH * scale))
+        self.labels = Atlas(math.ceil(VEHICLE_WIDTH * scale), math.ceil(LABEL_LENGTH * scale))
+        self._labels: dict[int, int] = {}
         self._text = TextRenderer()
 
-    def picker(self, style: str, empty: float) -> "Callable[[float], pygame.Surface]":
-        """Return a function from a cell's value to its tile; `empty` is the reading of a free cell [px/frame]."""
-        if style == "safety":
-            return lambda value: self.tile("blocked" if value else "clear", 0)
-        if style == "value":
-            return lambda value: self.tile("value", 0, f"{value:.3f}".removeprefix("0"))
-        top = TOP_MARK / empty
+    @cached_property
+    def numbers(self) -> dict[tuple[str, int], int]:
+        """Draw all tiles."""
+        meanings = [(meaning, 0) for meaning in ("free", "clear", "off", "blocked")]
+        shaded = [(meaning, level) for meaning in ("occupied", "outline") for level in range(LEVELS)]
+        return {key: self.atlas.add(self._sheet(*key).rgba8()) for key in [*meanings, *shaded]}
 
-        def pick(value: float) -> "pygame.Surface":
-            if value == 1.0:
-                return self.tile("free", 0)
-            if value == 0.0 and style == "input":
-                return self.tile("off", 0)
-            return self.tile("occupied", round(min(max(value / top, 0.0), 1.0) * (LEVELS - 1)))
+    def choose(self, cells: Cells, overlay: str, empty: float, top: str = "occupied") -> NDArray[np.int64]:
+        """Return the numbers of cells' tiles, (K,): one is looked up for each value.
 
-        return pick
-
-    def tile(self, meaning: str, level: int, text: str = "") -> "pygame.Surface":
-        """Return the tile of a free, clear, blocked, off-road or occupied cell; `level` 0..15 is a speed.
-
-        Meaning "value" is the background of a value that is written over a vehicle.
+        empty: what a free cell reads [px/frame]
+        top: meaning of an occupied cell's tile, occupied or outline
         """
-        key = meaning, level, text
-        if key not in self._made:
-            self._made[key] = self._make(meaning, level)
-            if text:
-                size = 0.8 * self.size[1]
-                at = self.size[0] / 2, (self.size[1] - self._text.ascent(size)) / 2
-                self._text.write(self._made[key], text, at, size, VALUE_INK, "centre")
-        return self._made[key]
+        if overlay == "safety":
+            chosen = np.array([self.numbers["clear", 0], self.numbers["blocked", 0]])
+        else:
+            chosen = self.numbers[top, 0] + speed_levels(cells.values * empty * MPH_PER_PX)
+            chosen[cells.values == 1.0] = self.numbers["free", 0]
+            if overlay == "input":
+                chosen[cells.values == 0.0] = self.numbers["off", 0]
+        return chosen[cells.mark]
 
-    def _make(self, meaning: str, level: int) -> "pygame.Surface":
-        sheet = Sheet(*self.size, self.scale)
+    def label(self, speed_mph: int) -> int:
+        """Return the number in `labels` of the image of a speed."""
+        if speed_mph not in self._labels:
+            self._labels[speed_mph] = self.labels.add(self._draw_label(str(speed_mph)))
+        return self._labels[speed_mph]
+
+    def surface(self, meaning: str, level: int) -> "pygame.Surface":
+        """Return a tile as a pygame surface with alpha, for a legend."""
+        return self._sheet(meaning, level).surface()
+
+    def _sheet(self, meaning: str, level: int) -> Sheet:
+        sheet = Sheet(self.atlas.width, self.atlas.height, self.scale)
         draw_tile(sheet, self.theme, meaning, level)
-        return sheet.surface()
+        return sheet
+
+    def _draw_label(self, text: str) -> ByteArray:
+        import pygame
+
+        width, height = self.labels.width, self.labels.height
+        sheet = Sheet(width, height, self.scale)
+        half = VEHICLE_WIDTH / 2, LABEL_LENGTH / 2
+        sheet.box(half, (half[0] - 0.6, half[1] - 0.3), LABEL_PAGE, radius=2.4, alpha=0.8)
+        canvas, size = sheet.surface(), 1.05 * height
+        at = width / 2, (height - self._text.ascent(size)) / 2
+        self._text.write(canvas, text, at, size, LABEL_INK, "centre")
+        return np.dstack([pygame.surfarray.array3d(canvas), pygame.surfarray.array_alpha(canvas)]).swapaxes(0, 1)
+
+
+def speed_levels(speed_mph: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the shades, 0..15, of speeds."""
+    fraction = (speed_mph - SLOW_MPH) / (TOP_SPEED_MPH - SLOW_MPH)
+    return np.rint(fraction.clip(0, 1) * (LEVELS - 1)).astype(np.int64)
 
 
 def draw_tile(sheet: Sheet, theme: Theme, meaning: str, level: int) -> None:
-    """Draw the tile of one cell, see `CellTiles.tile`, from the sheet's world origin on."""
+    """Draw the tile of a free, clear, blocked, off-road or occupied cell, from the sheet's world origin on.
+
+    level: shade 0..15 of the speed in an occupied cell, whose outline is drawn over its vehicle
+    """
     middle, half = (LANE_WIDTH / 2, CELL_LENGTH / 2), (LANE_WIDTH / 2 - 0.8, CELL_LENGTH / 2 - 0.8)
     if meaning == "free":
         sheet.box(middle, half, theme.free, radius=1.6, alpha=0.16)
@@ -165,11 +210,12 @@ def draw_tile(sheet: Sheet, theme: Theme, meaning: str, level: int) -> None:
         sheet.frame(middle, half, theme.free, radius=1.6, line=1.0, alpha=0.9)
     elif meaning == "off":
         sheet.frame(middle, half, theme.muted, radius=1.6, line=0.8, alpha=0.35)
-    elif meaning == "value":
-        sheet.box(middle, half, (14, 16, 20), radius=1.6, alpha=0.72)
     elif meaning == "blocked":
         sheet.box(middle, half, theme.blocked, radius=1.6, alpha=0.78)
         sheet.box(middle, (4.5, 1.1), theme.rim, radius=1.0)
     else:
         shade = mix(theme.occupied_slow, theme.occupied_fast, level / (LEVELS - 1))
-        sheet.box(middle, half, shade, radius=1.6, alpha=0.86)
+        if meaning == "occupied":
+            sheet.box(middle, half, shade, radius=1.6, alpha=0.86)
+        else:
+            sheet.frame(middle, half, shade, radius=1.6, line=0.8, alpha=0.45)

@@ -3,15 +3,15 @@
     >>> painter = Painter(RULES_2018, sensor=Sensor(3, 50, 10))
     >>> image = painter.paint(simulator.state, env_index=0, overlay="input")  # (700, 400, 3) uint8
 
-Needs no display: pygame draws into memory that NumPy shares. Painting reads State and never changes it; the history
+Needs no display. Painting reads State and never changes it; the history
 for trail and speed read-out is kept in `histories`, per env.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from deeptraffic.render.drawing import ByteArray
+from deeptraffic.render.drawing import ByteArray, ImageMemory
 from deeptraffic.render.history import Histories, History
 from deeptraffic.render.insight import ACTION_NAMES, Insight
 from deeptraffic.render.overlays import TOP_MARK, Cells, check_overlay, input_cells, map_cells, safety_cells
@@ -21,6 +21,9 @@ from deeptraffic.render.sprites import VehicleImage
 from deeptraffic.render.theme import SHOULDER, theme_by_name, trail_colour_by_name
 from deeptraffic.sim.rules import Action, Rules, Sensor
 from deeptraffic.sim.state import State
+
+if TYPE_CHECKING:
+    import pygame
 
 PANEL_WIDTH = 220  # [px] beside the road at scale 1
 MIN_SIDE, MAX_SIDE = 32, 4096  # [pixels]
@@ -86,20 +89,17 @@ class Painter:
         image: VehicleImage | None = None,
         panel: bool = True,
     ) -> None:
-        import pygame
-
         self.rules, self.size = rules, _checked_size(size or default_size(rules))
         self.theme, self.trail_colour = theme_by_name(theme), trail_colour_by_name(trail)
         self.overlay, self.sensor, self.label = check_overlay(overlay), sensor or Sensor(), label
         self.layout = lay_out(rules, self.size, panel)
-        self._pixels = np.empty((self.size[1], self.size[0], 3), np.uint8)
-        self._canvas = pygame.image.frombuffer(self._pixels.data, self.size, "RGB")
-        self._canvas.fill(self.theme.page)
+        self._memory = ImageMemory((self.size[1], self.size[0], 3))
         self._road = RoadView(rules, self.theme, self.trail_colour, self.layout.road, self.layout.scale, image)
-        panel_place, top = self.layout.panel, TOP_MARK / rules.empty
-        self._panel = Panel(self.theme, self.trail_colour, panel_place, self.layout.unit, _title(rules), top)
+        beside, top = self.layout.panel, TOP_MARK / rules.empty
+        self._panel_pixels = np.full((beside.height, beside.width, 3), self.theme.panel, np.uint8)
+        self._panel = Panel(self.theme, self.trail_colour, beside, self.layout.unit, _title(rules), top)
         self._caption = Caption(self.theme, self.layout.road, self.layout.scale)
-        self._ghost_history = History(rules.vehicles)
+        self._ghost_histories = Histories(1)
         self.histories = Histories(rules.vehicles)
 
     def paint(
@@ -124,30 +124,23 @@ class Painter:
         """
         if not 0 <= follow < self.rules.vehicles:
             raise ValueError(f"follow must be in [0, {self.rules.vehicles - 1}], got {follow}")
-        history, scene = self.observe(state, env_index, ghost), state[env_index]
-        camera = self._road.camera(scene, follow)
-        self._canvas.set_clip(self.layout.road)
-        self._road.draw_surface(self._canvas, camera, history.ground)
-        overlay = check_overlay(overlay or self.overlay)
-        cells = self._overlay_cells(scene, overlay, follow)
-        if cells is not None:
-            self._road.draw_cells(self._canvas, cells, camera, overlay)
-        self._road.draw_trail(self._pixels, history.trail(follow), camera, self.trail_colour)
-        self._road.draw_vehicles(self._canvas, scene, camera)
-        if cells is not None and overlay == "input":
-            self._road.draw_cells(self._canvas, cells, camera, "value")
+        history, scene = self.observe(state, env_index, ghost), state.view(np.ndarray)[env_index]
+        camera, overlay = self._road.camera(scene, follow), check_overlay(overlay or self.overlay)
+        image = self._memory.empty()
+        self._road.paint(image, scene, camera, history, follow, overlay, self._overlay_cells(scene, overlay, follow))
         if ghost is not None:
-            lead = self._ghost_history.ground - history.ground  # the two roads have moved by different distances
-            self._road.draw_ghost(self._canvas, ghost[0], lead, camera)
+            lead = History(self._ghost_histories).ground - history.ground  # the roads have moved by different distances
+            self._road.paint_ghost(image, ghost[0], lead, camera)
         speed = int(history.mean_speed_mph(follow) // 1)
         label = self.label if follow == 0 else f"vehicle {follow}"
         shown = (ACTION_NAMES[Action(decision.action)], decision.refused) if decision is not None else ("", False)
         readout = Readout(speed, int(scene["passed"]), overlay, int(scene["frame"]), label, note, *shown)
         if self.layout.panel.width == 0:
-            self._caption.draw(self._canvas, readout)
-        self._canvas.set_clip(None)
-        self._panel.draw(self._canvas, readout)
-        return self._pixels.copy()
+            self._caption.draw(_canvas(image), readout)
+        else:
+            self._panel.draw(_canvas(self._panel_pixels), readout)
+            image[:, : self.layout.panel.width] = self._panel_pixels
+        return image
 
     def observe(self, state: State, env_index: int = 0, ghost: State | None = None) -> History:
         """Record an env's current frame for trail and read-out without painting it; return its history.
@@ -155,22 +148,22 @@ class Painter:
         ghost: another run whose distance is recorded too
         """
         if ghost is not None:
-            self._ghost_history.observe(ghost, 0)
+            self._ghost_histories.observe(ghost)
         return self.histories.observe(state, env_index)
 
     def take_over(self, other: "Painter") -> None:
         """Take over the histories of another painter of the same envs, as when a window is resized."""
-        self.histories, self._ghost_history = other.histories, other._ghost_history
+        self.histories, self._ghost_histories = other.histories, other._ghost_histories
 
     def forget(self, env_index: int | None = None) -> None:
         """Clear the history of one env, or of all; call it when an env starts a new episode."""
-        self._ghost_history = History(self.rules.vehicles)
+        self._ghost_histories.forget()
         self.histories.forget(None if env_index is None else [env_index])
 
     def enter(self, ground: float, ghost_ground: float = 0.0) -> None:
         """Restart the history of env 0 at another frame, by which its road has moved `ground` [px]."""
         self.histories.enter(ground)
-        self._ghost_history = History(self.rules.vehicles, ghost_ground)
+        self._ghost_histories.enter(ghost_ground)
 
     def _overlay_cells(self, scene: np.void, overlay: str, follow: int) -> Cells | None:
         if overlay == "input":
@@ -186,6 +179,13 @@ def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
         if not MIN_SIDE <= side <= MAX_SIDE:
             raise ValueError(f"{name} must be in [{MIN_SIDE}, {MAX_SIDE}] pixels, got {side}")
     return int(width), int(height)
+
+
+def _canvas(image: ByteArray) -> "pygame.Surface":
+    """Return a pygame surface that draws into an image (H, W, 3)."""
+    import pygame
+
+    return pygame.image.frombuffer(image.data, (image.shape[1], image.shape[0]), "RGB")
 
 
 def _title(rules: Rules) -> str:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 from deeptraffic.render.drawing import TextRenderer
-from deeptraffic.render.overlays import LEVELS, CellTiles
+from deeptraffic.render.overlays import LEVELS, SLOW_MPH, CellTiles
 from deeptraffic.render.road import Rectangle
 from deeptraffic.render.theme import TOP_SPEED_MPH, Colour, Theme, contrast
 
@@ -16,13 +16,13 @@ LEGENDS: dict[str, tuple[str, tuple[tuple[str, int, str], ...]]] = {  # overlay:
         "LEARNING INPUT",
         (
             ("free", 0, "free: 1"),
-            ("occupied", 3, "slow car: near 0"),
-            ("occupied", LEVELS - 1, "fast car: up to {top:.2g}"),
+            ("occupied", 0, "car at 40 mph: {slow:.2g}"),
+            ("occupied", LEVELS - 1, "car at 80 mph: {top:.2g}"),
             ("off", 0, "no road: 0"),
         ),
     ),
     "safety": ("SAFETY SYSTEM", (("clear", 0, "may go there"), ("blocked", 0, "blocked"))),
-    "map": ("FULL MAP", (("occupied", 3, "slow car"), ("occupied", LEVELS - 1, "fast car"))),
+    "map": ("FULL MAP", (("occupied", 0, "car at 40 mph"), ("occupied", LEVELS - 1, "car at 80 mph"))),
 }
 
 
@@ -80,7 +80,7 @@ class Caption:
 class Panel:
     """Draws read-outs into `place`; redraws only what has changed.
 
-    `top` is the highest value of an occupied cell in an observation.
+    `top` is the value of a cell at 80 mph in an observation.
     """
 
     def __init__(self, theme: Theme, accent: Colour, place: Rectangle, unit: float, title: str, top: float) -> None:
@@ -145,8 +145,9 @@ class Panel:
         for k, (tile, level, words) in enumerate(entries):
             y = 384 + 20 * k
             where = self.place.left + 22 * self.unit, self._y(y + 2)
-            canvas.blit(self._tiles.tile(tile, level), (round(where[0]), round(where[1])))
-            self._write(canvas, words.format(top=self.top), y, 14, self.theme.text, indent=28)
+            canvas.blit(self._tiles.surface(tile, level), (round(where[0]), round(where[1])))
+            legend = words.format(top=self.top, slow=self.top * SLOW_MPH / TOP_SPEED_MPH)
+            self._write(canvas, legend, y, 14, self.theme.text, indent=28)
 
     def _draw_decision(self, canvas: "pygame.Surface", readout: Readout) -> None:
         """Draw the last decision, struck out where the safety system refused it."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from deeptraffic.render.sprites import GLASS, HALF
 from deeptraffic.render.theme import DARK, LUMINANCE, Colour
-from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.compiled import compiled, inlined
 from deeptraffic.sim.rules import LANE_WIDTH, VEHICLE_LENGTH, VEHICLE_WIDTH, Rules
 from deeptraffic.sim.state import State
 
@@ -44,6 +44,7 @@ class PixelPainter:
         bodies[: rules.other_agents + 1] = [DARK.ego] + [DARK.agent] * rules.other_agents
         self._inks = self._ink([*bodies, DARK.glass])
         self._background = self._road()
+        self._empty = (self._background + np.float32(0.5)).astype(np.uint8)
 
     def paint(self, state: State, env_indices: NDArray[np.int64] | None = None, out: U8 | None = None) -> U8:
         """Return images of envs (all by default), (B, H, W, C) uint8, or write them into `out` of that shape."""
@@ -54,7 +55,9 @@ class PixelPainter:
             raise ValueError(
                 f"out must be uint8 of shape {(len(env_indices), *self.shape)}, got {out.dtype} of {out.shape}"
             )
-        _paint_envs(state["x"], state["y"], env_indices, self.scale, self._background, self._inks, out)
+        out[:] = self._empty
+        games = state.view(np.ndarray)
+        _paint_envs((games["x"], games["y"]), env_indices, self.scale, self._background, self._inks, out)
         return out
 
     def _ink(self, colours: list[Colour]) -> F32:
@@ -82,19 +85,34 @@ class PixelPainter:
 
 @compiled
 def _paint_envs(
-    x: NDArray, y: NDArray, env_indices: NDArray, scale: tuple[float, float], background: F32, inks: F32, out: U8
+    places: tuple[NDArray, NDArray],
+    env_indices: NDArray,
+    scale: tuple[float, float],
+    background: F32,
+    inks: F32,
+    out: U8,
 ) -> None:
-    """Write images of envs to `out`; inks: (N + 1, C) of the vehicles' bodies, then of their glass."""
-    image = np.empty_like(background)
+    """Lay the vehicles of envs over the empty roads in `out`; inks: (N + 1, C) of the bodies, then of the glass."""
+    x, y = places
+    image, areas = background.copy(), np.empty((x.shape[1], 4), np.int64)
     for k in range(len(env_indices)):
-        image[:] = background
+        shown = 0
         for vehicle in range(x.shape[1] - 1, -1, -1):  # the ego vehicle last, so that nothing hides it
             left, top = x[env_indices[k], vehicle], y[env_indices[k], vehicle]
             lay_vehicle(image, scale, left, top, inks[vehicle], inks[-1])
-        for row in range(out.shape[1]):
-            for column in range(out.shape[2]):
-                for channel in range(out.shape[3]):
-                    out[k, row, column, channel] = np.uint8(image[row, column, channel] + np.float32(0.5))
+            if -VEHICLE_LENGTH < top < image.shape[0] / scale[0]:
+                areas[shown] = area(image, scale, left, top, VEHICLE_WIDTH, VEHICLE_LENGTH)
+                shown += 1
+        for v in range(shown):
+            for row in range(areas[v, 0], areas[v, 1]):
+                for column in range(areas[v, 2], areas[v, 3]):
+                    for channel in range(out.shape[3]):
+                        out[k, row, column, channel] = np.uint8(image[row, column, channel] + np.float32(0.5))
+        for v in range(shown):
+            for row in range(areas[v, 0], areas[v, 1]):
+                for column in range(areas[v, 2], areas[v, 3]):
+                    for channel in range(out.shape[3]):
+                        image[row, column, channel] = background[row, column, channel]
 
 
 @compiled
@@ -121,9 +139,20 @@ def lay_box(
     """Blend a box, in px of the road, into the image: each pixel by the fraction that the box covers."""
     y0, y1 = top * scale[0], (top + length) * scale[0]
     x0, x1 = left * scale[1], (left + width) * scale[1]
-    for row in range(max(0, int(np.floor(y0))), min(image.shape[0], int(np.ceil(y1)))):
+    row0, row1, column0, column1 = area(image, scale, left, top, width, length)
+    for row in range(row0, row1):
         along = min(y1, row + 1.0) - max(y0, float(row))
-        for column in range(max(0, int(np.floor(x0))), min(image.shape[1], int(np.ceil(x1)))):
+        for column in range(column0, column1):
             fraction = np.float32(along * (min(x1, column + 1.0) - max(x0, float(column))))
             for channel in range(image.shape[2]):
                 image[row, column, channel] += (ink[channel] - image[row, column, channel]) * fraction
+
+
+@inlined
+def area(
+    image: F32, scale: tuple[float, float], left: float, top: float, width: float, length: float
+) -> tuple[int, int, int, int]:
+    """Return first and end row, first and end column of the pixels that a box, in px of the road, touches."""
+    row0, row1 = max(0, int(np.floor(top * scale[0]))), min(image.shape[0], int(np.ceil((top + length) * scale[0])))
+    column0 = max(0, int(np.floor(left * scale[1])))
+    return row0, row1, column0, min(image.shape[1], int(np.ceil((left + width) * scale[1])))

@@ -1,7 +1,4 @@
-"""Road view: scrolling surface, trail, vehicles, overlay cells, ghost and camera, within one rectangle of an image.
-
-`RoadView` draws into an (H, W, 3) byte array that a pygame surface shares, so that nothing is converted afterwards.
-"""
+"""Road view: scrolling surface, trail, vehicles, overlay cells, ghost and camera, within one rectangle of an image."""
 
 import math
 from collections.abc import Iterable
@@ -10,24 +7,20 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.render.drawing import ByteArray, surface_from_rgb
-from deeptraffic.render.history import Trail
-from deeptraffic.render.overlays import VALUE_ROOM, Cells, CellTiles
-from deeptraffic.render.sprites import AGENT, EGO, TRAFFIC, SpriteSet
-from deeptraffic.render.theme import DASH_LENGTH, DASH_PERIOD, PATTERN_PERIOD, TRAIL_FRAMES, Colour, Theme
-from deeptraffic.sim.rules import CELL_LENGTH, LANE_WIDTH, VEHICLE_LENGTH, VEHICLE_WIDTH, Rules
+from deeptraffic.render.compositor import Fleet, Ribbon, Tiles, View, paint_road, paint_tiles
+from deeptraffic.render.drawing import ByteArray
+from deeptraffic.render.history import Histories, History
+from deeptraffic.render.overlays import LABEL_ROOM, LABEL_TOP, Cells, CellTiles
+from deeptraffic.render.sprites import GHOST_KIND, PAD, SpriteSet
+from deeptraffic.render.theme import DASH_LENGTH, DASH_PERIOD, PATTERN_PERIOD, Colour, Theme
+from deeptraffic.sim.rules import CELL_LENGTH, LANE_WIDTH, MPH_PER_PX, VEHICLE_LENGTH, VEHICLE_WIDTH, Rules
 
 if TYPE_CHECKING:
-    import pygame
-
     from deeptraffic.render.sprites import VehicleImage
 
 SURFACE_PHASES = 4  # surfaces per pixel of scrolling
-TRAIL_HALF_WIDTH = 4.2  # [px]
-GHOST_ALPHA = 120  # of 255
-TRAIL_FADE = 0.85  # opacity at the vehicle
-TRAIL_FADE_POWER = 0.8  # opacity is TRAIL_FADE * (1 - age) ** TRAIL_FADE_POWER, age 0..1
-TRAIL_TAPER = 0.55  # of its width that it has lost at its end
+BEYOND = 190  # of 255, opacity of the page beyond the simulated road
+NO_TILES = Tiles(np.empty(0, np.int64), np.empty(0), np.empty(0))
 
 
 class Rectangle(NamedTuple):
@@ -47,12 +40,12 @@ class Camera(NamedTuple):
 
 
 class RoadView:
-    """Draws one scene's road into `place` of a canvas at `scale` [pixels per px].
+    """Draws one scene's road into `place` of an image at `scale` [pixels per px].
 
     Args:
         rules: sizes of the road
         theme, trail_colour: colours
-        place: where in the canvas
+        place: where in the image
         scale: [pixels per px]
         image: replaces the drawn ego vehicle
     """
@@ -67,10 +60,13 @@ class RoadView:
         image: "VehicleImage | None" = None,
     ) -> None:
         self.rules, self.theme, self.place, self.scale = rules, theme, place, scale
+        self.trail_colour = trail_colour
         self._left = -(place.width / scale - rules.road_width) / 2
         self.sprites = SpriteSet(theme, scale, trail_colour, image)
         self._surfaces = [self._surface(phase / SURFACE_PHASES) for phase in range(SURFACE_PHASES)]
         self._tiles = CellTiles(theme, scale)
+        self._kinds = self.sprites.kinds(rules.vehicles, rules.other_agents)
+        self._ghost_kind = np.array([GHOST_KIND])
 
     def camera(self, scene: np.void, follow: int = 0, fraction: float | None = None) -> Camera:
         """Return the camera that holds vehicle `follow` at a fraction of the view's height, by default the original's.
@@ -82,81 +78,92 @@ class RoadView:
         focus = self.rules.ego_y if follow == 0 else self._finite(scene["y"][follow])
         return Camera(self._left, focus - fraction * visible)
 
-    def draw_surface(self, canvas: "pygame.Surface", camera: Camera, ground: float) -> None:
-        """Draw verge, asphalt and marks, scrolled by `ground` [px], dark beyond the simulated road."""
-        start = ((camera.top - ground) % PATTERN_PERIOD) * self.scale
-        steps = math.floor(start * SURFACE_PHASES + 0.5)
-        whole, phase = divmod(steps, SURFACE_PHASES)
-        place = self.place
-        canvas.blit(self._surfaces[phase], place[:2], (0, whole, place.width, place.height))
-        self._darken_beyond(canvas, camera)
+    # parameters: the layers of the road, the last of them optional
+    def paint(
+        self,
+        image: ByteArray,
+        scene: np.void,
+        camera: Camera,
+        history: History,
+        follow: int = 0,
+        overlay: str = "none",
+        cells: Cells | None = None,
+    ) -> None:
+        """Paint surface, overlay cells, a vehicle's trail and all vehicles into an image (H, W, 3) uint8.
 
-    def draw_vehicles(self, canvas: "pygame.Surface", scene: np.void, camera: Camera) -> None:
-        """Draw all vehicles, the ego vehicle last so that nothing hides it."""
-        shift_x = self.place.left - camera.left * self.scale
-        shift_y = self.place.top - camera.top * self.scale
-        xs, ys = (scene["x"] * self.scale + shift_x).tolist(), (scene["y"] * self.scale + shift_y).tolist()
-        above, below = self.place.top - VEHICLE_LENGTH * self.scale * 1.5, self.place.top + self.place.height
-        images = []
-        for vehicle in reversed(range(len(xs))):
-            if above < ys[vehicle] < below:
-                kind = EGO if vehicle == 0 else AGENT if vehicle <= self.rules.other_agents else TRAFFIC
-                images.append(self.sprites.place(kind, vehicle, xs[vehicle], ys[vehicle]))
-        canvas.blits(images, False)
-
-    def draw_trail(self, pixels: ByteArray, trail: Trail, camera: Camera, colour: Colour) -> None:
-        """Draw a fading ribbon along a vehicle's trail of at least two positions."""
-        if len(trail.x) < 2 or not np.isfinite(trail.y).all():
-            return
-        middle = np.maximum.accumulate(trail.y + VEHICLE_LENGTH / 2)
-        first = self.place.top + math.floor((middle[0] - camera.top) * self.scale)
-        last = self.place.top + math.ceil((middle[-1] - camera.top) * self.scale)
-        first, last = max(first, self.place.top), min(last, self.place.top + self.place.height)
-        if last - first < 1:
-            return
-        world_y = (np.arange(first, last) + 0.5 - self.place.top) / self.scale + camera.top
-        x = np.interp(world_y, middle, trail.x + VEHICLE_WIDTH / 2)
-        age = np.interp(world_y, middle, trail.age / TRAIL_FRAMES)
-        centre = self.place.left + (x - camera.left) * self.scale
-        _lay_ribbon(pixels, first, centre, age, TRAIL_HALF_WIDTH * self.scale, colour)
-
-    def draw_cells(self, canvas: "pygame.Surface", cells: Cells, camera: Camera, style: str) -> None:
-        """Draw overlay cells; `style` is the meaning of their values: input, map, safety, or value.
-
-        Style value writes the values of occupied input cells, where a cell is large enough.
+        history: has observed the scene
+        follow: whose trail is drawn, and whose input the overlay shows
+        overlay: meaning of the cells' values: input, safety or map
         """
-        if style == "value":
-            if self._tiles.size[1] < VALUE_ROOM:
-                return
-            cells = Cells(*(part[(cells.value != 0.0) & (cells.value != 1.0)] for part in cells))
-        tile = self._tiles.picker(style, self.rules.empty)
-        x = self.place.left + (cells.column * LANE_WIDTH - camera.left) * self.scale
-        y = self.place.top + (cells.line * CELL_LENGTH - camera.top) * self.scale
-        seen = (y > self.place.top - CELL_LENGTH * self.scale) & (y < self.place.top + self.place.height)
-        seen &= (x > self.place.left - LANE_WIDTH * self.scale) & (x < self.place.left + self.place.width)
-        images = []
-        for left, top, value in zip(x[seen].tolist(), y[seen].tolist(), cells.value[seen].tolist(), strict=True):
-            images.append((tile(value), (round(left), round(top))))
-        canvas.blits(images, False)
+        self._copy_surface(image, camera, history.ground)
+        lines, view, tiles = image.reshape(len(image), -1), self._view(camera), NO_TILES
+        if cells is not None:
+            tiles = _placed(cells, self._tiles.choose(cells, overlay, self.rules.empty))
+        ribbon = Ribbon(history.histories.rings, history.env, follow, self.trail_colour)
+        self._paint(lines, view, tiles, ribbon, (scene["x"], scene["y"], self._kinds))
+        if cells is not None and overlay == "input" and self.scale >= LABEL_ROOM:
+            self._label_vehicles(lines, view, scene, cells, follow)
 
-    def draw_ghost(self, canvas: "pygame.Surface", scene: np.void, lead: float, camera: Camera) -> None:
+    def paint_ghost(self, image: ByteArray, scene: np.void, lead: float, camera: Camera) -> None:
         """Draw another run's ego vehicle semi-transparent, `lead` [px] ahead of its own position.
 
         Outside the view, an arrow at the edge points to it.
         """
-        x = self.place.left + (scene["x"][0] - camera.left) * self.scale
-        y = self.place.top + (self._finite(scene["y"][0]) - lead - camera.top) * self.scale
-        sprite, at = self.sprites.place(EGO, 0, x, y)
-        if -sprite.get_height() < at[1] - self.place.top < self.place.height:
-            faint = sprite.copy()
-            faint.set_alpha(GHOST_ALPHA)
-            canvas.blit(faint, at)
+        x, y = float(scene["x"][0]), self._finite(scene["y"][0]) - lead
+        top = (y - PAD - camera.top) * self.scale
+        if -self.sprites.size[1] < top < self.place.height:
+            nothing = Ribbon(Histories(1).rings, -1, 0, self.trail_colour)
+            fleet = np.array([x]), np.array([y]), self._ghost_kind
+            self._paint(image.reshape(len(image), -1), self._view(camera), NO_TILES, nothing, fleet)
         else:
-            self._draw_arrow(canvas, x + VEHICLE_WIDTH / 2 * self.scale, ahead=y < self.place.top)
+            middle = self.place.left + (x + VEHICLE_WIDTH / 2 - camera.left) * self.scale
+            self._draw_arrow(image, middle, ahead=top < 0)
 
-    def _draw_arrow(self, canvas: "pygame.Surface", x: float, ahead: bool) -> None:
+    def _paint(
+        self, lines: ByteArray, view: View, tiles: Tiles, ribbon: Ribbon, vehicles: tuple[NDArray, NDArray, NDArray]
+    ) -> None:
+        """Paint by the compositor, making the sprites that it lacks."""
+        sprites, missing = self.sprites, 0
+        while missing >= 0:
+            fleet = Fleet(*vehicles, sprites.numbers, PAD)
+            missing = paint_road(lines, view, tiles, self._tiles.atlas.images, ribbon, fleet, sprites.atlas.images)
+            if missing >= 0:
+                sprites.make(missing)
+
+    def _view(self, camera: Camera) -> View:
+        return View(*self.place, self.scale, camera.left, camera.top)
+
+    def _copy_surface(self, image: ByteArray, camera: Camera, ground: float) -> None:
+        """Copy verge, asphalt and marks, scrolled by `ground` [px], dark beyond the simulated road."""
+        start = ((camera.top - ground) % PATTERN_PERIOD) * self.scale
+        whole, phase = divmod(math.floor(start * SURFACE_PHASES + 0.5), SURFACE_PHASES)
+        left, top, width, height = self.place
+        part = image[top : top + height, left : left + width]
+        part[:] = self._surfaces[phase][whole : whole + height]
+        far = round((-2 * VEHICLE_LENGTH - camera.top) * self.scale)
+        near = round((self.rules.road_length + 2 * VEHICLE_LENGTH - camera.top) * self.scale)
+        if far > 0 or near < height:
+            for beyond in (part[: max(far, 0)], part[max(near, 0) :]):
+                beyond[:] = (beyond * np.uint16(255 - BEYOND) + np.array(self.theme.page, np.uint16) * BEYOND) // 255
+
+    def _label_vehicles(self, lines: ByteArray, view: View, scene: np.void, cells: Cells, follow: int) -> None:
+        """Outline the occupied cells over their vehicles, and write on each vehicle but `follow` the speed it reads."""
+        occupied = (cells.mark > 0) & (cells.mark <= self.rules.vehicles)
+        cells = cells._replace(column=cells.column[occupied], line=cells.line[occupied], mark=cells.mark[occupied])
+        outlines = self._tiles.choose(cells, "map", self.rules.empty, "outline")
+        paint_tiles(lines, view, _placed(cells, outlines), self._tiles.atlas.images)
+        vehicles = np.unique(cells.mark) - 1
+        vehicles = vehicles[vehicles != follow]
+        speeds = np.rint(cells.values[vehicles + 1] * self.rules.empty * MPH_PER_PX).astype(np.int64).tolist()
+        numbers = np.array([self._tiles.label(speed) for speed in speeds], np.int64)
+        labels = Tiles(numbers, scene["x"][vehicles], scene["y"][vehicles] + LABEL_TOP)
+        paint_tiles(lines, view, labels, self._tiles.labels.images)
+
+    def _draw_arrow(self, image: ByteArray, x: float, ahead: bool) -> None:
         import pygame
 
+        canvas = pygame.image.frombuffer(image.data, (image.shape[1], image.shape[0]), "RGB")
+        canvas.set_clip(self.place)
         size, edge = 9 * self.scale, self.place.top + (4 * self.scale if ahead else self.place.height - 4 * self.scale)
         inward = size if ahead else -size
         points = [(x, edge), (x - size * 0.7, edge + inward), (x + size * 0.7, edge + inward)]
@@ -166,25 +173,17 @@ class RoadView:
     def _finite(self, y: float) -> float:
         return float(min(max(y, -1e5), 1e5)) if math.isfinite(y) else self.rules.ego_y
 
-    def _darken_beyond(self, canvas: "pygame.Surface", camera: Camera) -> None:
-        """Shade what lies beyond the simulated road, where a camera on another vehicle can reach."""
-        import pygame
-
-        place = self.place
-        far = round((-2 * VEHICLE_LENGTH - camera.top) * self.scale)
-        near = round((self.rules.road_length + 2 * VEHICLE_LENGTH - camera.top) * self.scale)
-        for top, bottom in ((0, min(far, place.height)), (max(near, 0), place.height)):
-            if bottom > top:
-                shade = pygame.Surface((place.width, bottom - top), pygame.SRCALPHA, 32)
-                shade.fill((*self.theme.page, 190))
-                canvas.blit(shade, (place.left, place.top + top))
-
-    def _surface(self, phase: float) -> "pygame.Surface":
+    def _surface(self, phase: float) -> ByteArray:
         """Draw the road's surface, one pattern period longer than the view, moved up by `phase` of a pixel."""
         height = self.place.height + math.ceil(PATTERN_PERIOD * self.scale) + 2
         along = Axis(height, self.scale, phase / self.scale)
         across = Axis(self.place.width, self.scale, self._left)
-        return surface_from_rgb(paint_surface(self.rules, self.theme, across, along))
+        return paint_surface(self.rules, self.theme, across, along)
+
+
+def _placed(cells: Cells, numbers: NDArray[np.int64]) -> Tiles:
+    x, y = (np.asarray(part, np.float64) for part in (cells.column * LANE_WIDTH, cells.line * CELL_LENGTH))
+    return Tiles(numbers, x, y)
 
 
 class Axis:
@@ -227,22 +226,3 @@ def paint_surface(rules: Rules, theme: Theme, across: Axis, along: Axis) -> Byte
         mask = along.bars(middles, half)[:, None, None] * coverage[None, :, None]
         image += (np.array(colour, np.float32) - image) * mask
     return np.rint(image).astype(np.uint8)
-
-
-def _lay_ribbon(
-    pixels: ByteArray,
-    first: int,
-    centre: NDArray[np.float64],
-    age: NDArray[np.float64],
-    half: float,
-    colour: Colour,
-) -> None:
-    """Blend a ribbon of half width `half` [pixels] around `centre` (K,) into lines first, first + 1, ..."""
-    half_widths = half * (1 - TRAIL_TAPER * age)
-    low = max(0, math.floor(float(centre.min()) - half) - 1)
-    high = min(pixels.shape[1], math.ceil(float(centre.max()) + half) + 1)
-    columns = np.arange(low, high) + 0.5
-    inside = np.clip(half_widths[:, None] - np.abs(columns[None, :] - centre[:, None]) + 0.5, 0, 1)
-    opacity = (inside * (TRAIL_FADE * (1 - age).clip(0, 1) ** TRAIL_FADE_POWER)[:, None]).astype(np.float32)[..., None]
-    part = pixels[first : first + len(centre), low:high]
-    part += ((np.array(colour, np.float32) - part) * opacity).astype(np.int16).astype(np.uint8)

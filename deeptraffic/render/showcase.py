@@ -14,7 +14,7 @@ import numpy as np
 
 from deeptraffic.render.drawing import ByteArray, Sheet, TextRenderer, draw_curve
 from deeptraffic.render.episode import Episode
-from deeptraffic.render.history import History
+from deeptraffic.render.history import Histories
 from deeptraffic.render.panel import signed
 from deeptraffic.render.road import Rectangle, RoadView
 from deeptraffic.render.sprites import VehicleImage
@@ -62,7 +62,7 @@ def showcase_frames(episode: Episode, card: Showcase, seconds: float = SECONDS) 
         yield _faded(painter.paint(index), index, images)
         for _ in range(SIM_FRAMES):
             episode.advance()
-            painter.history.observe(episode.state, 0)
+            painter.histories.observe(episode.state)
 
 
 def _faded(image: ByteArray, index: int, images: int) -> ByteArray:
@@ -79,8 +79,8 @@ class _ShowcasePainter:
 
         rules = episode.rules
         self.episode, self.card, self.images = episode, card, images
-        self.history = History(rules.vehicles)
-        self.history.observe(episode.state, 0)
+        self.histories = Histories(rules.vehicles)
+        self.history = self.histories.observe(episode.state)
         self.trail = trail_colour_by_name(card.trail)
         self.accent = self.trail if contrast(self.trail, DARK.page) > 0.12 else DARK.text
         scale = min(ENLARGED, ROAD.width / (rules.road_width + 24))
@@ -100,11 +100,7 @@ class _ShowcasePainter:
         self.canvas.blit(self.background, (0, 0))
         for view, fraction in ((self.road, 0.56), (self.map, None)):
             camera = view.camera(scene, fraction=fraction)
-            self.canvas.set_clip(view.place)
-            view.draw_surface(self.canvas, camera, self.history.ground)
-            view.draw_trail(self.pixels, self.history.trail(0), camera, self.trail)
-            view.draw_vehicles(self.canvas, scene, camera)
-        self.canvas.set_clip(None)
+            view.paint(self.pixels, scene, camera, self.history)
         self._draw_window_of_map()
         self._draw_counter(int(self.speeds[-1] // 1))
         self._draw_graph()

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from deeptraffic.render.drawing import ByteArray, Sheet, surface_from_rgba
+from deeptraffic.render.drawing import Atlas, ByteArray, Sheet
 from deeptraffic.render.theme import Colour, Theme, mix
 from deeptraffic.sim.rules import VEHICLE_LENGTH, VEHICLE_WIDTH
 
 if TYPE_CHECKING:
-    import pygame
     from PIL import Image
 
 
@@ -28,47 +28,56 @@ GLASS = (
 TRAFFIC, AGENT, EGO = "traffic", "agent", "ego"
 MIN_SIDE, MAX_SIDE = 8, 8192  # [pixels]
 MAX_BYTES = 16 * 1024 * 1024
+GHOST_ALPHA = 120  # of 255
+EGO_KIND, GHOST_KIND, AGENT_KIND, TRAFFIC_KIND = (
+    0,
+    1,
+    2,
+    3,
+)  # lines of `SpriteSet.numbers`; then other shades of traffic
 
 
 class SpriteSet:
-    """Cached sprites of one theme at one scale [pixels per px].
+    """Sprites of one theme at one scale [pixels per px], made when they are first needed.
 
     image: replaces the drawn ego vehicle
+
+    numbers: (kinds, P, P) int64, the image in `atlas` of a kind at a fraction of a pixel down and across, else -1
     """
 
     def __init__(self, theme: Theme, scale: float, accent: Colour, image: "VehicleImage | None" = None) -> None:
         self.theme, self.scale, self.accent, self.image = theme, scale, accent, image
-        self.phases = 4 if scale < 1.8 else 2 if scale < 4 else 1
+        phases = 4 if scale < 1.8 else 2 if scale < 4 else 1
         self.size = (
             math.ceil((VEHICLE_WIDTH + 2 * PAD) * scale) + 1,
             math.ceil((VEHICLE_LENGTH + 2 * PAD) * scale) + 1,
         )
-        self._made: dict[tuple[str, int, int, int], pygame.Surface] = {}
+        self.atlas = Atlas(*self.size)
+        self.numbers = np.full((TRAFFIC_KIND + len(theme.traffic), phases, phases), -1)
 
-    def place(self, kind: str, vehicle: int, x: float, y: float) -> "tuple[pygame.Surface, tuple[int, int]]":
-        """Return the sprite for a vehicle whose front left corner is at (x, y) [pixels], and where to copy it."""
-        column, across = self._split(x - PAD * self.scale)
-        line, along = self._split(y - PAD * self.scale)
-        return self._sprite(kind, vehicle % len(self.theme.traffic), across, along), (column, line)
+    def kinds(self, vehicles: int, other_agents: int) -> NDArray[np.int64]:
+        """Return the kind of each vehicle, (vehicles,)."""
+        kinds = TRAFFIC_KIND + np.arange(vehicles) % len(self.theme.traffic)
+        kinds[1 : other_agents + 1], kinds[0] = AGENT_KIND, EGO_KIND
+        return kinds
 
-    def _split(self, position: float) -> tuple[int, int]:
-        """Return whole pixels and the nearest phase."""
-        steps = math.floor(position * self.phases + 0.5)
-        return steps // self.phases, steps % self.phases
+    def make(self, place: int) -> None:
+        """Make the sprite whose place in `numbers`, flattened, is given."""
+        kind, along, across = (int(index) for index in np.unravel_index(place, self.numbers.shape))
+        phases = self.numbers.shape[1]
+        self.numbers[kind, along, across] = self.atlas.add(self._drawn(kind, across / phases, along / phases))
 
-    def _sprite(self, kind: str, shade: int, across: int, along: int) -> "pygame.Surface":
-        key = (kind, shade if kind == TRAFFIC else 0, across, along)
-        if key not in self._made:
-            self._made[key] = self._make(kind, shade, across / self.phases, along / self.phases)
-        return self._made[key]
-
-    def _make(self, kind: str, shade: int, across: float, along: float) -> "pygame.Surface":
-        left, top = -PAD - HALF[0] - across / self.scale, -PAD - HALF[1] - along / self.scale
-        sheet = Sheet(*self.size, self.scale, left, top)
-        if kind == EGO and self.image is not None:
-            return surface_from_rgba(self.image.drawn(self.size, self.scale, PAD, across, along))
-        draw_vehicle(sheet, self.theme, kind, shade, self.accent)
-        return sheet.surface()
+    def _drawn(self, kind: int, across: float, along: float) -> ByteArray:
+        if kind == GHOST_KIND:
+            faint = self._drawn(EGO_KIND, across, along)
+            faint[..., 3] = faint[..., 3].astype(np.int64) * GHOST_ALPHA // 255
+            return faint
+        if kind == EGO_KIND and self.image is not None:
+            return self.image.drawn(self.size, self.scale, PAD, across, along)
+        sheet = Sheet(*self.size, self.scale, -PAD - HALF[0] - across / self.scale, -PAD - HALF[1] - along / self.scale)
+        name = {EGO_KIND: EGO, AGENT_KIND: AGENT}.get(kind, TRAFFIC)
+        draw_vehicle(sheet, self.theme, name, max(0, kind - TRAFFIC_KIND), self.accent)
+        return sheet.rgba8()
 
 
 def draw_vehicle(sheet: Sheet, theme: Theme, kind: str, shade: int, accent: Colour) -> None:

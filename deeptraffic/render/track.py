@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.render.episode import Episode
-from deeptraffic.render.history import History
+from deeptraffic.render.history import Histories
 from deeptraffic.render.trace import Trace
 
 FORMAT, VERSION = "deeptraffic-track", 1
@@ -30,9 +30,9 @@ FAR_AWAY = 1e5  # [px]
 
 def make_track(trace: Trace) -> dict[str, Any]:
     """Replay a trace and return its track as the JSON object described above."""
-    episode, history = Episode.replay(trace), History(trace.rules.vehicles)
+    episode, histories = Episode.replay(trace), Histories(1)
     positions, ground, speed, passed = [], [], [], []
-    history.observe(episode.state, 0)
+    history = histories.observe(episode.state)
     while True:
         if episode.frame % FRAME_STEP == 0:
             scene = episode.state[0]
@@ -42,7 +42,7 @@ def make_track(trace: Trace) -> dict[str, Any]:
             passed.append(int(scene["passed"]))
         if not episode.advance():
             break
-        history.observe(episode.state, 0)
+        histories.observe(episode.state)
     steps = _steps(np.array(positions))  # (K, 2, N)
     rules = trace.rules
     return {

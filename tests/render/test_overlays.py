@@ -41,7 +41,9 @@ def test_the_drawn_input_shows_each_cell_as_the_observation_says(drive):
             dot = drawn[top + 4, left + 9].astype(int)
             assert np.abs(dot - DARK.free).max() < 60
         else:
-            shade = mix(DARK.occupied_slow, DARK.occupied_fast, round(value * 100 / 4 * 15) / 15)
+            shade = mix(
+                DARK.occupied_slow, DARK.occupied_fast, round(min(max((value * 2000 - 40) / 40, 0), 1) * 15) / 15
+            )
             wanted = np.array(shade) * 0.86 + np.array(DARK.asphalt) * 0.14
             assert np.abs(colour - wanted).max() < 12, (column, line, value)
     assert checked > 100 and (obs != 1.0).sum() > 8

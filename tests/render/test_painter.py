@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deeptraffic.render.history import History
 from deeptraffic.render.overlays import OVERLAYS
 from deeptraffic.render.painter import Painter, default_size, lay_out
 from deeptraffic.render.theme import DARK, TRAIL_COLOURS, contrast
@@ -39,6 +40,18 @@ def test_a_contest_picture_is_400_by_700_bytes_of_its_own(drive):
     drive_on = drive(40)
     painter.paint(drive_on.state)
     assert np.array_equal(first, kept), "a later image wrote over an earlier one"
+
+
+def test_memory_of_an_image_is_taken_again_only_when_nobody_refers_to_it(drive):
+    sim, painter = drive(3), Painter(RULES_2018)
+    images = [painter.paint(sim.state) for _ in range(5)]
+    part, row = images[0][300:], images[1].reshape(700, -1)[350]
+    kept = part.copy(), row.copy()
+    del images
+    later = drive(60).state
+    addresses = {painter.paint(later).ctypes.data for _ in range(20)}
+    assert np.array_equal(part, kept[0]) and np.array_equal(row, kept[1])
+    assert len(addresses) == 1, "an image that was dropped is not taken again: its pages cost more than painting"
 
 
 def test_painting_leaves_state_and_random_stream_as_they_are(drive):
@@ -232,7 +245,7 @@ def test_a_ghost_that_drives_faster_appears_ahead_and_then_as_an_arrow():
             while sim.state.waiting[0] >= 0:
                 sim.step_frame(action)
         images[frame] = painter.paint(slow.state, ghost=fast.state)
-        leads.append(painter._ghost_history.ground - painter.observe(slow.state).ground)
+        leads.append(History(painter._ghost_histories).ground - painter.observe(slow.state).ground)
     assert leads[10] < leads[150] < leads[399] and leads[399] > 600
     x = 240 + round(fast.state.x[0, 0] + 7.5)
     top = images[399][:20, x - 12 : x + 12]

@@ -1,5 +1,7 @@
 """Small images for learning agents: shape, colours, sub-pixel motion, independence of everything but State."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -75,6 +77,27 @@ def test_vehicles_thrown_off_to_infinity_are_left_out():
     sim = games(1)
     sim.state.y[0, :3] = np.nan, np.inf, -np.inf
     assert PixelPainter(FOUR).paint(sim.state).shape == (1, 84, 84, 3)
+
+
+@pytest.mark.parametrize(
+    "height, width, grey, wanted",
+    [
+        (84, 84, False, "e3db3b49f185225a"),
+        (84, 84, True, "48ca07b0d3376768"),
+        (70, 28, True, "3fc2b5fde4364617"),
+        (70, 28, False, "2478651ab1eec32c"),
+        (64, 48, False, "b92a63ac5d3657a8"),
+    ],
+)
+def test_images_that_champions_were_trained_on_stay_as_they_are_to_the_last_byte(height, width, grey, wanted):
+    sim = Simulator(FOUR, 32, threads=1)
+    sim.reset_open(range(32))
+    for _ in range(12):
+        sim.step(np.arange(32) * 7919 % 5)
+    sim.state.y[3, 4], sim.state.y[4, 0], sim.state.y[5, 2] = np.nan, np.inf, -20.5
+    sim.state.x[6, 3], sim.state.y[6, 3] = sim.state.x[6, 2] + 3, sim.state.y[6, 2] + 5  # one vehicle over another
+    images = PixelPainter(FOUR, height, width, grey=grey).paint(sim.state)
+    assert hashlib.sha256(images.tobytes()).hexdigest()[:16] == wanted
 
 
 def test_impossible_sizes_and_buffers_are_refused():
