@@ -243,6 +243,11 @@ const lines = FACTS.actions.map((name, action) => {
   return { line, bar: bar.firstChild, number };
 });
 
+function clearOutputs() {
+  for (const { line, bar, number } of lines) [line.className, bar.style.transform, number.textContent] = ["", "scaleX(0)", ""];
+  $("outputs").dataset.note = "";
+}
+
 function showOutputs() {
   const values = [...insight.values.at(-1)];
   const top = Math.max(...values);
@@ -316,7 +321,10 @@ function take({ manifest, shapes, empty }) {
   $("network-none").hidden = Boolean(manifest);
   $("network-view").hidden = $("unit").hidden = !manifest;
   const isSame = network && manifest && JSON.stringify([network.manifest.layers, network.manifest.observation]) === JSON.stringify([manifest.layers, manifest.observation]);
-  if (!isSame) [insight, pointed, weights] = [null, null, null];
+  if (!isSame) {
+    [insight, pointed, weights] = [null, null, null];
+    clearOutputs();
+  }
   network = manifest ? { manifest, shapes, empty } : null;
   if (!network) return;
   network.columns = columnsOf(network);
