@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     import pygame
 
 GRAPH_FRAMES = 600
+POINT_SPACING = 2.0  # [pixels] between points of the graph
+TOP_OF_DECISION = 210.0  # of 700 units
 MARGIN = 24
 MAX_UNIT_SIDE = 18.0
 MAX_UNITS_HIGH = 32  # rows of a layer's column before a second one begins beside it
@@ -31,6 +34,7 @@ class Dashboard:
         self._pixels = np.empty((size[1], size[0], 3), np.uint8)
         self._canvas = pygame.image.frombuffer(self._pixels.data, size, "RGB")
         self._text = TextRenderer()
+        self._shown: tuple[Insight | None, list[tuple[str, str]], str] | None = None  # below the graph
 
     def paint(
         self,
@@ -47,8 +51,18 @@ class Dashboard:
         scores: (label, mean speed of the run so far [mph]) of each policy, the first one also in the graph
         status: a line at the bottom
         """
-        self._canvas.fill(self.theme.panel)
+        self._canvas.fill(self.theme.panel, (0, 0, self.size[0], self._at(0, TOP_OF_DECISION)[1]))
         self._draw_graph(speeds, frame, scores[0][1])
+        shown = (insight, [(label, f"{mph:.2f}") for label, mph in scores[1:] and scores], status)
+        if self._shown is None or self._shown[0] is not insight or self._shown[1:] != shown[1:]:
+            self._draw_decision(insight, scores, status)
+            self._shown = shown
+        return self._pixels
+
+    def _draw_decision(self, insight: Insight | None, scores: Sequence[tuple[str, float]], status: str) -> None:
+        """Draw everything below the graph, which changes twice a second."""
+        top = self._at(0, TOP_OF_DECISION)[1]
+        self._canvas.fill(self.theme.panel, (0, top, self.size[0], self.size[1] - top))
         if insight is not None:
             self._draw_actions(insight)
         if len(scores) > 1:
@@ -59,7 +73,6 @@ class Dashboard:
             room = self.size[0] / self.unit - 2 * MARGIN
             self._write(self._fit(insight.sentence, 15, room), (MARGIN, 700 - 60), 15, self.theme.text)
         self._write(status, (MARGIN, 700 - 34), 14, self.theme.muted)
-        return self._pixels
 
     def _draw_graph(self, speeds: NDArray[np.float64], frame: int, score: float) -> None:
         """Draw the last 600 frames' speed from 0 to 80 mph, and the run's score so far as a line."""
@@ -81,7 +94,9 @@ class Dashboard:
         heights = bottom - (bottom - top) * np.clip(shown[frames], 0, TOP_SPEED_MPH + 4) / TOP_SPEED_MPH
         mean_y = bottom - (bottom - top) * min(max(score, 0.0), TOP_SPEED_MPH) / TOP_SPEED_MPH
         self._draw_dotted(left, right, mean_y)
-        points = [(a * self.unit, b * self.unit) for a, b in zip(x.tolist(), heights.tolist(), strict=True)]
+        step = max(1, round((GRAPH_FRAMES - 1) / (right - left) / self.unit * POINT_SPACING))
+        x, heights = x[::-1][::step], heights[::-1][::step]  # from the newest, where the dot is
+        points = [(a * self.unit, b * self.unit) for a, b in zip(x.tolist(), heights.tolist(), strict=True)][::-1]
         draw_curve(self._canvas, self.accent, points, max(1.5, 2.2 * self.unit), self.theme.text)
 
     def _draw_dotted(self, left: float, right: float, y: float) -> None:
@@ -207,6 +222,13 @@ def _fitted(
     return shown, (rows, columns), side
 
 
+@cache
+def _shades(theme: Theme) -> ByteArray:
+    """Return the (65, 3) colours of activations from -1 to 1."""
+    below = [mix(theme.track, theme.negative, k / 32) for k in range(32, 0, -1)]
+    return np.array(below + [mix(theme.track, theme.positive, k / 32) for k in range(33)], np.uint8)
+
+
 def _activation_image(layer: NDArray[np.floating], shape: tuple[int, int], side: int, theme: Theme) -> ByteArray:
     """Return squares of `side` [pixels] for a layer's units, filled column by column (or as the layer is shaped)."""
     rows, columns = shape
@@ -214,13 +236,8 @@ def _activation_image(layer: NDArray[np.floating], shape: tuple[int, int], side:
     flat = np.nan_to_num(layer.ravel().astype(np.float64))
     strength[: layer.size] = flat / max(float(np.abs(flat).max(initial=0.0)), 1e-12)
     grid = strength.reshape(rows, columns) if layer.ndim == 2 else strength.reshape(columns, rows).T
-    shades = np.array(
-        [mix(theme.track, theme.negative, k / 32) for k in range(32, 0, -1)]
-        + [mix(theme.track, theme.positive, k / 32) for k in range(33)],
-        np.uint8,
-    )
     levels = np.rint(np.sign(grid) * np.sqrt(np.abs(grid)) * 32).astype(int) + 32
-    image = shades[levels].repeat(side, axis=0).repeat(side, axis=1)
+    image = _shades(theme)[levels].repeat(side, axis=0).repeat(side, axis=1)
     if side > 3:  # a thin grid sets units apart
         image[side - 1 :: side] = image[:, side - 1 :: side] = theme.panel
     return image
@@ -234,7 +251,7 @@ def draw_help(image: ByteArray, entries: tuple[tuple[str, str], ...], theme: The
     np.right_shift(image, 1, out=image)
     canvas = pygame.image.frombuffer(image.data, (width, height), "RGB")
     unit = min(height / 700, width / 480)
-    line = 27 * unit
+    line = min(27.0, 570 / len(entries)) * unit
     card = pygame.Rect(0, 0, round(430 * unit), round(line * len(entries) + 92 * unit))
     card.center = (width // 2, height // 2)
     pygame.draw.rect(canvas, theme.panel, card, border_radius=round(14 * unit))

@@ -33,7 +33,9 @@ from deeptraffic.sim.state import State
 
 FPS = 60
 MAX_CATCH_UP = 6  # [1/60 s] at most between two images
+IDLE_FPS = 25  # while nothing changes
 NOTICE_SECONDS = 4.0
+SHOW_AGAIN = 2.0  # seconds after which an unchanged image is shown again, since something may have covered it
 MIN_HEIGHT = 240  # [pixels]
 SIZE, SIZE_BESIDE = (1060, 760), (1366, 760)  # [pixels] of a window with one road, and with two
 
@@ -97,6 +99,8 @@ class Viewer:
         self.capture = Capture(Path.cwd(), FPS)
         self._notice, self._notice_ends = "", 0.0
         self._waiting = 0.0  # [1/60 s] until the run starts
+        self._run = 0
+        self._shown: tuple[list[object], ByteArray] | None = None
         self._painters: tuple[object, list[Painter], Dashboard | None] | None = None
         self._start(controls)
 
@@ -105,7 +109,8 @@ class Viewer:
         import pygame
 
         window = Window(self.size, f"DeepTraffic: {self.episode.label}")
-        then = time.monotonic()
+        then = shown_at = time.monotonic()
+        shown: ByteArray | None = None
         try:
             while window.is_open and not self.quit:
                 for event in window.events():
@@ -117,7 +122,11 @@ class Viewer:
                 self.size = window.size
                 image = self.image()
                 self.record(image)
-                window.show(image, FPS)
+                now, is_new = time.monotonic(), image is not shown
+                if is_new or now >= shown_at + SHOW_AGAIN:
+                    window.show(image)
+                    shown, shown_at = image, now
+                window.wait(FPS if is_new else IDLE_FPS)
                 now = time.monotonic()
                 self.tick(min((now - then) * FPS, MAX_CATCH_UP))
                 then = now
@@ -153,7 +162,15 @@ class Viewer:
                 break
 
     def image(self) -> ByteArray:
-        """Return the content of the window, (H, W, 3) uint8."""
+        """Return the content of the window, (H, W, 3) uint8; the same array again while nothing in it changes."""
+        frames, controls = [episode.frame for episode in self._episodes], list(vars(self.controls).values())
+        action = None if self.keyboard is None else self.keyboard.next_action
+        key = [self._run, frames, controls, self.size, action, self._waiting, self._status()]
+        if self._shown is None or self._shown[0] != key:
+            self._shown = (key, self._paint_image())
+        return self._shown[1]
+
+    def _paint_image(self) -> ByteArray:
         painters, dashboard = self._arranged()
         state, ghost = [episode.state for episode in self._episodes], self._ghost
         overlay, follow = self.controls.overlay, self.controls.follow
@@ -246,6 +263,7 @@ class Viewer:
             self.controls = controls
         elif not hasattr(self, "controls"):
             self.controls = Controls(self.episode.rules.vehicles)
+        self._run += 1
         self._due, self.message = 0.0, ""
         self._waiting = float(FPS * self.options.countdown)
         self._speeds = np.full(self.episode.frames + 1, np.nan)

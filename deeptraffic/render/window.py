@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import pygame
 
 from deeptraffic.render.drawing import ByteArray
@@ -120,7 +121,7 @@ class Window:
             self._discard()
             self._open()
         height, width = image.shape[:2]
-        surface = pygame.image.frombuffer(image.tobytes(), (width, height), "RGB")
+        surface = pygame.image.frombuffer(np.ascontiguousarray(image).data, (width, height), "RGB")
         screen = self._window.get_surface()
         left, top = (screen.get_width() - width) // 2, (screen.get_height() - height) // 2
         if left > 0 or top > 0:
@@ -128,8 +129,12 @@ class Window:
         screen.blit(surface, (left, top))
         self._window.flip()
         if fps is not None:
-            self._clock.tick(fps)
+            self.wait(fps)
         return self.is_open
+
+    def wait(self, fps: float) -> None:
+        """Wait until the next of `fps` images a second is due."""
+        self._clock.tick(fps)
 
     def close(self) -> None:
         """Close the window; may be called again."""

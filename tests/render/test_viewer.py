@@ -53,6 +53,31 @@ def test_paces_run_a_quarter_one_and_ten_frames_a_tick():
     assert ticked(viewer, 5).episode.frame == 55
 
 
+def test_an_image_is_painted_again_only_when_something_in_it_changes():
+    viewer = ticked(Viewer(make, options=ViewerOptions(insight=insight)), 40)
+    viewer.press("space")
+    shown = viewer.image()
+    assert ticked(viewer, 5).image() is shown
+    for key in (".", "o", "f", "c", "t", "n", "h", "1"):
+        viewer.press(key)
+        before, shown = shown, viewer.image()
+        assert shown is not before and (key == "1" or not np.array_equal(shown, before)), key
+    viewer.press("r")
+    viewer.press("return")
+    assert viewer.image() is not shown
+    viewer.size = (700, 500)
+    assert viewer.image().shape == (500, 700, 3)
+
+
+def test_the_dashboard_shows_every_new_decision():
+    viewer = ticked(Viewer(make, options=ViewerOptions(insight=insight)), 40)
+    beside, below = viewer.beside, slice(230, None)
+    before = viewer.image()[below, beside.left :].copy()
+    assert np.array_equal(ticked(viewer, 5).image()[below, beside.left :], before)
+    viewer._insights[viewer.episode.decisions] = insight()._replace(action=int(Action.LEFT))
+    assert not np.array_equal(ticked(viewer, 1).image()[below, beside.left :], before)
+
+
 def test_single_frames_pages_and_jumps_go_where_they_say():
     viewer = ticked(Viewer(make), 30)
     for keys, frame in ((".", 31), (",", 30), (["page down"], 130), (["page up"], 30), ("g250\n", 250), (["home"], 0)):
