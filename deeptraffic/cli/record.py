@@ -11,7 +11,6 @@ from deeptraffic.cli.episodes import (
     DEFAULT_SEED,
     EPISODE_HELP,
     SEED_HELP,
-    LayerNames,
     Overlay,
     Theme,
     Trail,
@@ -56,7 +55,6 @@ def record(
         Style.plain, help="Style. showcase: half a minute in the style of the contest's videos."
     ),
     overlay: Overlay = None,
-    layer: LayerNames = None,
     theme: Theme = None,
     trail: Trail = "yellow",
     vehicle: VehiclePath = None,
@@ -71,7 +69,7 @@ def record(
     check_recording_path(output, (*SUFFIXES, TRACE))
     to_trace, showcase = output.suffix.lower() == TRACE, style == Style.showcase
     replayed = find_trace(policy) is not None
-    appearance = {"--overlay": overlay, "--layer": layer or None, "--theme": theme, "--fps": fps}
+    appearance = {"--overlay": overlay, "--theme": theme, "--fps": fps}
     card = {"name": name, "best_mph": best_mph, "rank": rank}
     _refuse("a showcase has its own", showcase, appearance)
     _refuse("only --style showcase shows it", not showcase, {"--" + key.replace("_", "-"): card[key] for key in card})
@@ -79,7 +77,6 @@ def record(
     _refuse("a trace has its own", replayed, {"--seed": seed})
     seed = None if replayed else DEFAULT_SEED if seed is None else seed
     found = find_episode(policy, rules, other_agents, _frames(seconds), epsilon=epsilon)
-    found, layers = found.with_layers(layer, theme)
     every, image = _frames_per_image(fps), read_vehicle(vehicle)
     episode = found.make(seed or 0)
     if to_trace:
@@ -90,12 +87,7 @@ def record(
             if showcase:
                 images = _showcase(episode, card | colours)
             else:
-                colours |= {
-                    "theme": theme or "dark",
-                    "overlay": overlay or "none",
-                    "sensor": found.sensor,
-                    "layers": layers,
-                }
+                colours |= {"theme": theme or "dark", "overlay": overlay or "none", "sensor": found.sensor}
                 images = _plain(episode, every, colours, progress)
             record_frames(images, output, FRAMES_PER_SECOND // every)
     _print_facts(output, episode, seed, json)
@@ -126,7 +118,9 @@ def _plain(episode: "Episode", every: int, appearance: dict[str, Any], progress:
     from deeptraffic.evaluation.episodes import episode_frames
     from deeptraffic.render.painter import Painter
 
-    return episode_frames(episode, Painter(episode.rules, label=episode.label, **appearance), every, progress)
+    return episode_frames(
+        episode, Painter(episode.rules, label=episode.label, film=True, **appearance), every, progress
+    )
 
 
 def _showcase(episode: "Episode", card: dict[str, Any]) -> Iterator[Any]:

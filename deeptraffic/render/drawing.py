@@ -1,4 +1,4 @@
-"""Anti-aliased drawing of shapes in NumPy, for sprites and backgrounds, and text in pygame's bundled font.
+"""Anti-aliased drawing of shapes in NumPy, for sprites and backgrounds, and text.
 
 A `Sheet` covers a window of the world at a given scale. Shapes are signed distances turned into coverage, so that edges
 are equally crisp at any scale and at any fraction of a pixel. Colours are premultiplied by alpha, so that shapes blend
@@ -9,7 +9,8 @@ import math
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,14 @@ from deeptraffic.render.compositor import Images
 from deeptraffic.render.theme import Colour
 
 if TYPE_CHECKING:
-    import pygame
+    import pygame.freetype
 
 FloatArray = NDArray[np.float64]
 ByteArray = NDArray[np.uint8]
-LARGE, FINER = 160, 4  # texts below LARGE [pixels] are rendered FINER times larger and downsampled
+FINER = 4  # texts are rendered so much larger and downsampled
+EM, ASCENT = 0.64, 0.54  # of a text's size: the font's em, and the baseline below the text's top
+ABOVE, BELOW = 0.1, 0.2  # of a text's size: room for accents above its top, and below its baseline
+FONT = Path(__file__).with_name("Inter-SemiBold.ttf")
 KEPT = 512  # rendered texts in the cache
 KEPT_IMAGES = 3
 VECTOR = 32  # [bytes]
@@ -37,7 +41,7 @@ class Sheet:
 
     def __init__(self, width: int, height: int, scale: float, left: float = 0.0, top: float = 0.0) -> None:
         self.factor = max(1, math.ceil(1.5 / scale))
-        self.scale = scale * self.factor
+        self.scale, self.origin = scale * self.factor, (left, top)
         self.rgba = np.zeros((height * self.factor, width * self.factor, 4))
         self.x = (left + (np.arange(width * self.factor) + 0.5) / self.scale)[np.newaxis, :]
         self.y = (top + (np.arange(height * self.factor) + 0.5) / self.scale)[:, np.newaxis]
@@ -182,15 +186,15 @@ def draw_curve(
     canvas.blit(sheet.surface(), (left, top))
 
 
-if TYPE_CHECKING:
-    import pygame
-
-
 class TextRenderer:
-    """Renders texts of pygame's font heights [pixels], with a cache."""
+    """Renders texts in sizes of a line [pixels], with a cache.
+
+    The font is Inter SemiBold (deeptraffic/render/Inter-LICENSE.txt) with its tabular figures in place of the
+    proportional ones, so that a changing number keeps its place. Texts with other letters are set in pygame's own font.
+    """
 
     def __init__(self) -> None:
-        self._fonts: dict[int, pygame.font.Font] = {}
+        self._faces: list[pygame.freetype.Font] = []
         self._widths: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._texts: OrderedDict[tuple[str, int, Colour], pygame.Surface] = OrderedDict()
 
@@ -215,7 +219,7 @@ class TextRenderer:
         """Write `text` with its top at `at`, aligned by the anchor (left, centre, right); return its rectangle."""
         image = self.image(text, size, colour)
         shift = {"left": 0.0, "centre": image.get_width() / 2, "right": float(image.get_width())}[anchor]
-        return target.blit(image, (round(at[0] - shift), round(at[1])))
+        return target.blit(image, (round(at[0] - shift), round(at[1]) - self._above(size)))
 
     def write_digits(
         self, target: "pygame.Surface", text: str, at: tuple[float, float], size: float, colour: Colour
@@ -224,28 +228,13 @@ class TextRenderer:
         left = at[0]
         for letter in text:
             self.write(target, letter, (left, at[1]), size, colour)
-            left += self.width(letter, size)
-
-    def _render(self, text: str, size: int, colour: Colour) -> "pygame.Surface":
-        """Render small text larger and downsample it: hinting at small sizes would space it unevenly."""
-        import pygame
-
-        if size >= LARGE:
-            return self._font(size).render(text, True, colour)
-        alpha = pygame.surfarray.array_alpha(self._font(size * FINER).render(text or " ", True, colour)).T
-        height, width = (math.ceil(side / FINER) for side in alpha.shape)
-        fine = np.zeros((height * FINER, width * FINER))
-        fine[: alpha.shape[0], : alpha.shape[1]] = alpha
-        letters = np.empty((height, width, 4), np.uint8)
-        letters[..., :3] = colour
-        letters[..., 3] = np.rint(fine.reshape(height, FINER, width, FINER).mean(axis=(1, 3)))
-        return surface_from_rgba(letters)
+            left += math.ceil(self.width(letter, size))
 
     def width(self, text: str, size: float) -> float:
         """Return how wide `text` is [pixels]."""
         key = (text, max(7, round(size)))
         if key not in self._widths:
-            self._widths[key] = self._font(key[1] * FINER).size(text)[0] / FINER
+            self._widths[key] = sum(advance for *_, advance, _ in self._glyphs(text, key[1] * FINER)[1]) / FINER
             if len(self._widths) > KEPT:
                 self._widths.popitem(last=False)
         return self._widths[key]
@@ -260,15 +249,44 @@ class TextRenderer:
 
     def ascent(self, size: float) -> int:
         """Return how far the baseline is below the top [pixels]."""
-        return int(self._font(max(7, round(size))).get_ascent())
+        return round(ASCENT * max(7, round(size)))
 
-    def _font(self, size: int) -> "pygame.font.Font":
-        """Return the font, made again if pygame was quit meanwhile (as Gymnasium's `play` does)."""
-        import pygame
+    def _above(self, size: float) -> int:
+        return math.ceil(ABOVE * max(7, round(size)))
+
+    def _render(self, text: str, size: int, colour: Colour) -> "pygame.Surface":
+        """Render letters larger, place them at fractions of a pixel, and downsample."""
+        face, glyphs = self._glyphs(text, size * FINER)
+        width = max(1, math.ceil(self.width(text, size)))
+        baseline = self._above(size) + self.ascent(size)
+        fine = np.zeros(((baseline + math.ceil(BELOW * size)) * FINER, width * FINER), np.uint8)
+        origin = 0.0
+        for letter, (*_, advance, _) in zip(text, glyphs, strict=True):
+            box = face.get_rect(letter, size=EM * size * FINER)
+            raw, (wide, high) = face.render_raw(letter, size=EM * size * FINER)
+            left, top = max(0, round(origin + box.x)), max(0, baseline * FINER - box.y)
+            ink = np.frombuffer(raw, np.uint8).reshape(high, wide)
+            place = fine[top : top + high, left : left + wide]
+            np.maximum(place, ink[: place.shape[0], : place.shape[1]], out=place)
+            origin += advance
+        letters = np.empty((len(fine) // FINER, width, 4), np.uint8)
+        letters[..., :3] = colour
+        letters[..., 3] = np.rint(fine.reshape(-1, FINER, width, FINER).mean(axis=(1, 3)))
+        return surface_from_rgba(letters)
+
+    def _glyphs(self, text: str, size: int) -> "tuple[pygame.freetype.Font, list[Any]]":
+        """Return the face that has all letters, and their metrics; the faces are opened again after pygame.quit."""
+        import pygame.freetype
 
         try:
-            self._fonts[size].get_ascent()
-        except (KeyError, pygame.error):
-            pygame.font.init()
-            self._fonts[size] = pygame.font.Font(None, size)
-        return self._fonts[size]
+            known: list[list[Any]] = [face.get_metrics(text, size=EM * size) for face in self._faces]
+        except pygame.error:
+            known = []
+        if not known:
+            pygame.freetype.init()
+            self._faces = [pygame.freetype.Font(FONT), pygame.freetype.Font(None)]
+            known = [face.get_metrics(text, size=EM * size) for face in self._faces]
+        for face, metrics in zip(self._faces, known, strict=True):
+            if None not in metrics:
+                return face, metrics
+        return face, [each or (0, 0, 0, 0, 0.0, 0.0) for each in metrics]

@@ -7,7 +7,6 @@ Needs no display. Painting reads State and never changes it; the history
 for trail and speed read-out is kept in `histories`, per env.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,12 +14,11 @@ import numpy as np
 from deeptraffic.render.drawing import ByteArray, ImageMemory
 from deeptraffic.render.history import Histories, History
 from deeptraffic.render.insight import ACTION_NAMES, Insight
-from deeptraffic.render.layers import LayerContext, RoadLayer, make_layer
 from deeptraffic.render.overlays import TOP_MARK, Cells, check_overlay, input_cells, map_cells, safety_cells
 from deeptraffic.render.panel import Caption, Panel, Readout
 from deeptraffic.render.road import Rectangle, RoadView
 from deeptraffic.render.sprites import VehicleImage
-from deeptraffic.render.theme import SHOULDER, theme_by_name, trail_colour_by_name
+from deeptraffic.render.theme import DASH_PERIOD, SHOULDER, theme_by_name, trail_colour_by_name
 from deeptraffic.sim.rules import Action, Rules, Sensor
 from deeptraffic.sim.state import State
 
@@ -29,6 +27,8 @@ if TYPE_CHECKING:
 
 PANEL_WIDTH = 220  # [px] beside the road at scale 1
 MIN_SIDE, MAX_SIDE = 32, 4096  # [pixels]
+MAX_FLOW = 0.4 * DASH_PERIOD  # [px]
+SEEN_FLOW = 400.0  # [px] a longer way was wound
 
 
 class Layout(NamedTuple):
@@ -75,7 +75,8 @@ class Painter:
         label: name of the policy, at the bottom of the panel
         image: replaces the drawn ego vehicle
         panel: whether read-outs stand beside the road where there is room, else a short one on it
-        layers: drawn over the vehicles, in this order; names or callables, see `deeptraffic.render.layers`
+        film: whether images follow each other in a film: then the lane marks move by at most `MAX_FLOW` between two,
+            where they would seem to stand or to run backwards
     """
 
     # parameters: options of the image, each with a default and given by name
@@ -91,12 +92,10 @@ class Painter:
         label: str = "",
         image: VehicleImage | None = None,
         panel: bool = True,
-        layers: Sequence[str | RoadLayer] = (),
+        film: bool = False,
     ) -> None:
         self.rules, self.size = rules, _checked_size(size or default_size(rules))
         self.theme, self.trail_colour = theme_by_name(theme), trail_colour_by_name(trail)
-        context = LayerContext(rules, None, self.theme)
-        self.layers = [make_layer(layer, context) for layer in layers]
         self.overlay, self.sensor, self.label = check_overlay(overlay), sensor or Sensor(), label
         self.layout = lay_out(rules, self.size, panel)
         self._memory = ImageMemory((self.size[1], self.size[0], 3))
@@ -107,6 +106,7 @@ class Painter:
         self._caption = Caption(self.theme, self.layout.road, self.layout.scale)
         self._ghost_histories = Histories(1)
         self.histories = Histories(rules.vehicles)
+        self._film, self._flow = film, (0.0, 0.0)  # distance of the road in the last image, and as its marks showed it
 
     def paint(
         self,
@@ -122,7 +122,8 @@ class Painter:
         """Return a new image of one scene, (H, W, 3) uint8.
 
         overlay: none, input, safety or map; None for the painter's
-        follow: index of the vehicle for camera, read-outs, trail and overlay
+        follow: index of the vehicle for camera, read-outs, trail and overlay; another one than the ego car shows its
+            lane in place of what only the ego car has, vehicles passed and decisions
         note: a line above the label
         ghost: another run (its env 0), whose ego vehicle is shown at its lead in distance since both were first
             painted or observed
@@ -133,19 +134,18 @@ class Painter:
         history, scene = self.observe(state, env_index, ghost), state.view(np.ndarray)[env_index]
         camera, overlay = self._road.camera(scene, follow), check_overlay(overlay or self.overlay)
         image = self._memory.empty()
-        self._road.paint(image, scene, camera, history, follow, overlay, self._overlay_cells(scene, overlay, follow))
+        marks = self._marks(history.ground)
+        cells = self._overlay_cells(scene, overlay, follow)
+        self._road.paint(image, scene, camera, history, marks, follow, overlay, cells)
         if ghost is not None:
             lead = History(self._ghost_histories).ground - history.ground  # the roads have moved by different distances
             self._road.paint_ghost(image, ghost[0], lead, camera)
-        if self.layers:
-            canvas = _canvas(image)
-            canvas.set_clip(self.layout.road)
-            for layer in self.layers:
-                layer(canvas, camera, state[env_index : env_index + 1].view(np.recarray))
         speed = int(history.mean_speed_mph(follow) // 1)
-        label = self.label if follow == 0 else f"vehicle {follow}"
-        shown = (ACTION_NAMES[Action(decision.action)], decision.refused) if decision is not None else ("", False)
-        readout = Readout(speed, int(scene["passed"]), overlay, int(scene["frame"]), label, note, *shown)
+        label, lane = (self.label, 0) if follow == 0 else (f"vehicle {follow}", int(scene["lane"][follow]) + 1)
+        shown = ("", False)
+        if decision is not None and follow == 0:
+            shown = ACTION_NAMES[Action(decision.action)], decision.refused
+        readout = Readout(speed, int(scene["passed"]), overlay, int(scene["frame"]), label, note, *shown, lane)
         if self.layout.panel.width == 0:
             self._caption.draw(_canvas(image), readout)
         else:
@@ -174,7 +174,17 @@ class Painter:
     def enter(self, ground: float, ghost_ground: float = 0.0) -> None:
         """Restart the history of env 0 at another frame, by which its road has moved `ground` [px]."""
         self.histories.enter(ground)
+        self._flow = ground, ground
         self._ghost_histories.enter(ghost_ground)
+
+    def _marks(self, ground: float) -> float:
+        """Return the distance of the road [px] at which its marks are shown."""
+        if self._film:
+            before, shown = self._flow
+            moved = ground - before
+            self._flow = ground, shown + min(moved, MAX_FLOW) if 0 <= moved < SEEN_FLOW else ground
+            return self._flow[1]
+        return ground
 
     def _overlay_cells(self, scene: np.void, overlay: str, follow: int) -> Cells | None:
         if overlay == "input":

@@ -1,5 +1,6 @@
 """Read-outs beside the road: speed, vehicles passed, rules and policy."""
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from deeptraffic.render.drawing import TextRenderer
@@ -30,6 +31,7 @@ class Readout(NamedTuple):
     """Content of the panel: speed [mph], vehicles passed, overlay, frame, the policy's label and a note above it.
 
     action, refused: the ego car's last decision, "" for none, and whether the safety system refused it
+    lane: of another vehicle than the ego car that is followed, counted from 1, in place of the vehicles passed; else 0
     """
 
     speed_mph: int
@@ -40,6 +42,7 @@ class Readout(NamedTuple):
     note: str
     action: str = ""
     refused: bool = False
+    lane: int = 0
 
 
 class Caption:
@@ -54,7 +57,8 @@ class Caption:
         import pygame
 
         unit, size = self.unit, 15 * self.unit
-        first, rest = str(readout.speed_mph), f" mph  \u00b7  {signed(readout.passed)}"
+        count = f"lane {readout.lane}" if readout.lane else signed(readout.passed)
+        first, rest = str(readout.speed_mph), f" mph  \u00b7  {count}"
         width = sum(self.text.width(text, size) for text in (first, rest)) + 16 * unit
         if width > self.place.width - 8 * unit:
             return
@@ -101,8 +105,8 @@ class Panel:
             self._write(canvas, self.title, 30, 17, self.theme.text)
         if shown is None or shown.speed_mph != readout.speed_mph:
             self._draw_speed(canvas, readout.speed_mph)
-        if shown is None or shown.passed != readout.passed:
-            self._draw_passed(canvas, readout.passed)
+        if shown is None or (shown.passed, shown.lane) != (readout.passed, readout.lane):
+            self._draw_passed(canvas, readout)
         if shown is None or shown.overlay != readout.overlay:
             self._draw_legend(canvas, readout.overlay)
         if shown is None or shown[4:6] != readout[4:6]:
@@ -131,10 +135,11 @@ class Panel:
         if fraction > 0:
             self._bar(canvas, margin, self._y(206), max(width * fraction, 8 * self.unit), self._bar_colour)
 
-    def _draw_passed(self, canvas: "pygame.Surface", passed: int) -> None:
+    def _draw_passed(self, canvas: "pygame.Surface", readout: Readout) -> None:
+        """Draw how many vehicles the ego car has passed, or the lane of another vehicle."""
         self._clear(canvas, 250, 84)
-        self._write(canvas, "CARS PASSED", 252, 14, self.theme.muted)
-        self._write(canvas, signed(passed), 270, 54, self.theme.text)
+        self._write(canvas, "LANE" if readout.lane else "CARS PASSED", 252, 14, self.theme.muted)
+        self._write(canvas, str(readout.lane) if readout.lane else signed(readout.passed), 270, 54, self.theme.text)
 
     def _draw_legend(self, canvas: "pygame.Surface", overlay: str) -> None:
         self._clear(canvas, 360, 130)
@@ -168,10 +173,19 @@ class Panel:
         self._write(canvas, readout.label, height - 56, 15, self.theme.text)
 
     def _draw_frame(self, canvas: "pygame.Surface", frame: int) -> None:
-        y = self.place.height / self.unit - 34
-        self._clear(canvas, y, 34)
-        at = (self.place.left + 22 * self.unit, self._y(y))
-        self.text.write_digits(canvas, f"frame {frame:,}", at, 14 * self.unit, self.theme.muted)
+        """Draw the frame's number; of one that is as long as the last, only the digits that differ."""
+        top, size = self._y(self.place.height / self.unit - 34), 14 * self.unit
+        text, shown = f"frame {frame:,}", f"frame {self._shown.frame:,}" if self._shown is not None else ""
+        left = round(self.place.left + 22 * self.unit)
+        if len(shown) != len(text):
+            self._clear(canvas, self.place.height / self.unit - 34, 34)
+            shown = " " * len(text)
+        for letter, before in zip(text, shown, strict=True):
+            width = math.ceil(self.text.width(letter, size))
+            if letter != before:
+                canvas.fill(self.theme.panel, (left, round(top), width, round(size)))
+                self.text.write(canvas, letter, (left, top), size, self.theme.muted)
+            left += width
 
     def _write(
         self, canvas: "pygame.Surface", text: str, y: float, size: float, colour: Colour, indent: float = 0.0

@@ -10,18 +10,20 @@ import itertools
 import math
 import os
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from deeptraffic.render.drawing import ByteArray
 
 SUFFIXES = (".mp4", ".gif", ".webp", ".png")
 GIF_FPS = 50 / 3  # a third of 50, the highest rate that all browsers support, keeps files small
-GIF_COLOURS = 96
+GIF_COLOURS, PALETTE_SAMPLES = 128, 60_000
 SHEET_IMAGES = 12
 SHEET_GAP = 8  # [pixels]
 
@@ -44,7 +46,7 @@ def record_frames(frames: Iterable[ByteArray], path: str | Path, fps: float = 60
     """Write images (H, W, 3) uint8, all of one size, in the format of the path's suffix; return the path.
 
     mp4: H.264, yuv420p; a side of odd length loses one pixel
-    gif, webp: subsampled in time, played at the same speed as the mp4, in a loop; webp is a third as large
+    gif, webp: subsampled in time, as long as the mp4, in a loop; a webp has all colours and a third of a gif's size
     png: a contact sheet of 12 evenly spaced images
 
     Raises ValueError for an invalid path, fps or image, RecordingError if the file could not be written.
@@ -142,20 +144,57 @@ def _first_line(error: BaseException) -> str:
 
 
 def _write_gif(frames: Iterator[ByteArray], path: Path, fps: float) -> None:
-    every = max(1, round(fps / GIF_FPS))
-    first = Image.fromarray(next(frames))
-    palette = first.quantize(GIF_COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    later = (Image.fromarray(frame) for frame in itertools.islice(frames, every - 1, None, every))
-    small = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in itertools.chain([first], later)]
-    duration = max(20, round(1000 * every / fps / 10) * 10)
-    small[0].save(path, "GIF", save_all=True, append_images=small[1:], duration=duration, loop=0, optimize=False)
+    """Write a gif with one palette for the whole film; its images wait compressed until the palette is known."""
+    every, shape, packed, count = max(1, round(fps / GIF_FPS)), (0, 0, 0), [], 0
+    colours, weights = np.zeros((4, 1 << 15)), np.zeros(1 << 15)
+    for count, frame in enumerate(frames, 1):
+        if (count - 1) % every == 0:
+            shape = frame.shape
+            packed.append(zlib.compress(frame.tobytes(), 1))
+            found = _colours(frame)
+            colours += found
+            weights += np.sqrt(found[3])
+    palette = _palette(colours, weights)
+    images = (np.frombuffer(zlib.decompress(each), np.uint8).reshape(shape) for each in packed)
+    small = (Image.fromarray(image).quantize(palette=palette, dither=Image.Dither.NONE) for image in images)
+    durations = _durations(len(packed), every, count, fps, 10)
+    first = next(small)
+    first.save(path, "GIF", save_all=True, append_images=small, duration=durations, loop=0, optimize=False)
+
+
+def _colours(image: ByteArray) -> NDArray[np.float64]:
+    """Return sums of red, green and blue and the number of pixels, by colour of 5 bits per channel, (4, 32768)."""
+    channels = image.reshape(-1, 3).T.astype(np.int64)
+    bins = channels[0] >> 3 << 10 | channels[1] >> 3 << 5 | channels[2] >> 3
+    return np.stack([np.bincount(bins, each, 1 << 15) for each in (*channels, None)])
+
+
+def _palette(colours: NDArray[np.float64], weights: NDArray[np.float64]) -> Image.Image:
+    """Return a palette for colours as `_colours` returns them.
+
+    weights: (32768,) sums of the square roots of their areas, so that a small part keeps colours of its own
+    """
+    found = np.flatnonzero(weights)
+    times = np.ceil(weights[found] * PALETTE_SAMPLES / weights.sum()).astype(np.int64)
+    means = np.rint(colours[:3, found] / colours[3, found]).astype(np.uint8).T
+    sample = Image.fromarray(means.repeat(times, axis=0)[None])
+    return sample.quantize(GIF_COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+
+
+def _durations(images: int, every: int, frames: int, fps: float, unit: int) -> list[int]:
+    """Return how long each image is shown [ms], in whole units, so that image k begins at k * every / fps."""
+    ends = [min((k + 1) * every, frames) for k in range(images)]
+    times = [round(1000 * end / fps / unit) * unit for end in [0, *ends]]
+    return [max(end - start, 2 * unit if unit > 1 else 1) for start, end in itertools.pairwise(times)]
 
 
 def _write_webp(frames: Iterator[ByteArray], path: Path, fps: float) -> None:
-    every = max(1, round(fps / GIF_FPS))
-    first, *later = (Image.fromarray(frame) for frame in itertools.islice(frames, 0, None, every))
-    duration = round(1000 * every / fps)
-    first.save(path, "WEBP", save_all=True, append_images=later, duration=duration, loop=0, quality=60, method=4)
+    every, images, count = max(1, round(fps / GIF_FPS)), [], 0
+    for count, frame in enumerate(frames, 1):
+        if (count - 1) % every == 0:
+            images.append(Image.fromarray(frame))
+    durations, (first, *later) = _durations(len(images), every, count, fps, 1), images
+    first.save(path, "WEBP", save_all=True, append_images=later, duration=durations, loop=0, quality=60, method=4)
 
 
 def _write_sheet(frames: Iterator[ByteArray], path: Path, fps: float) -> None:

@@ -33,20 +33,10 @@ class Rectangle(NamedTuple):
 
 
 class Camera(NamedTuple):
-    """What a view shows of the road.
-
-    left, top: world coordinates [px] of its left and upper edges
-    place: rectangle of the canvas that it fills; scale: [pixels per px]
-    """
+    """World coordinates [px] of the view's upper and left edges."""
 
     left: float
     top: float
-    place: Rectangle
-    scale: float
-
-    def pixel(self, x: float, y: float) -> tuple[float, float]:
-        """Return where a point of the road [px] is on the canvas [pixels]."""
-        return self.place.left + (x - self.left) * self.scale, self.place.top + (y - self.top) * self.scale
 
 
 class RoadView:
@@ -86,7 +76,7 @@ class RoadView:
         visible = self.place.height / self.scale
         fraction = self.rules.ego_y / self.rules.road_length if fraction is None else fraction
         focus = self.rules.ego_y if follow == 0 else self._finite(scene["y"][follow])
-        return Camera(self._left, focus - fraction * visible, self.place, self.scale)
+        return Camera(self._left, focus - fraction * visible)
 
     # parameters: the layers of the road, the last of them optional
     def paint(
@@ -95,6 +85,7 @@ class RoadView:
         scene: np.void,
         camera: Camera,
         history: History,
+        marks: float,
         follow: int = 0,
         overlay: str = "none",
         cells: Cells | None = None,
@@ -102,10 +93,11 @@ class RoadView:
         """Paint surface, overlay cells, a vehicle's trail and all vehicles into an image (H, W, 3) uint8.
 
         history: has observed the scene
+        marks: distance of the road at which its marks are shown [px]
         follow: whose trail is drawn, and whose input the overlay shows
         overlay: meaning of the cells' values: input, safety or map
         """
-        self._copy_surface(image, camera, history.ground)
+        self._copy_surface(image, camera, marks)
         lines, view, tiles = image.reshape(len(image), -1), self._view(camera), NO_TILES
         if cells is not None:
             tiles = _placed(cells, self._tiles.choose(cells, overlay, self.rules.empty))

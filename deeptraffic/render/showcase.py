@@ -100,7 +100,7 @@ class _ShowcasePainter:
         self.canvas.blit(self.background, (0, 0))
         for view, fraction in ((self.road, 0.56), (self.map, None)):
             camera = view.camera(scene, fraction=fraction)
-            view.paint(self.pixels, scene, camera, self.history)
+            view.paint(self.pixels, scene, camera, self.history, self.history.ground)
         self._draw_window_of_map()
         self._draw_counter(int(self.speeds[-1] // 1))
         self._draw_graph()

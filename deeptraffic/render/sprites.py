@@ -28,6 +28,8 @@ GLASS = (
 TRAFFIC, AGENT, EGO = "traffic", "agent", "ego"
 MIN_SIDE, MAX_SIDE = 8, 8192  # [pixels]
 MAX_BYTES = 16 * 1024 * 1024
+MIN_OPACITY = 0.25  # of an image of one's own, on average
+CORNER = 4.6  # [px] radius of a vehicle's corners
 GHOST_ALPHA = 120  # of 255
 EGO_KIND, GHOST_KIND, AGENT_KIND, TRAFFIC_KIND = (
     0,
@@ -72,9 +74,9 @@ class SpriteSet:
             faint = self._drawn(EGO_KIND, across, along)
             faint[..., 3] = faint[..., 3].astype(np.int64) * GHOST_ALPHA // 255
             return faint
-        if kind == EGO_KIND and self.image is not None:
-            return self.image.drawn(self.size, self.scale, PAD, across, along)
         sheet = Sheet(*self.size, self.scale, -PAD - HALF[0] - across / self.scale, -PAD - HALF[1] - along / self.scale)
+        if kind == EGO_KIND and self.image is not None:
+            return self.image.drawn(sheet, self.theme.rim)
         name = {EGO_KIND: EGO, AGENT_KIND: AGENT}.get(kind, TRAFFIC)
         draw_vehicle(sheet, self.theme, name, max(0, kind - TRAFFIC_KIND), self.accent)
         return sheet.rgba8()
@@ -111,7 +113,8 @@ def _draw_lights(sheet: Sheet, theme: Theme) -> None:
 class VehicleImage:
     """A PNG file as the ego vehicle, its front up, centre-cropped to the shape of a vehicle (15 : 34).
 
-    The original page took images of 268 x 586 pixels. Raises ValueError if the file is missing, too large or not a PNG.
+    Its corners are rounded, and it gets a vehicle's shadow and the ego vehicle's rim. The original page took images of
+    268 x 586 pixels. Raises ValueError if the file is missing, too large, not a PNG or nearly transparent.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -122,20 +125,27 @@ class VehicleImage:
         height = width * VEHICLE_LENGTH / VEHICLE_WIDTH
         left, top = round((wide - width) / 2), round((high - height) / 2)
         self._picture = image.crop((left, top, left + round(width), top + round(height))).convert("RGBa")
+        opacity = float(np.asarray(self._picture)[..., 3].mean()) / 255
+        if opacity < MIN_OPACITY:
+            raise ValueError(
+                f"vehicle image {str(path)!r} is transparent in its middle 15 : 34, by {1 - opacity:.0%}, "
+                f"and could not be seen; fill at least {MIN_OPACITY:.0%} of it"
+            )
 
-    def drawn(self, size: tuple[int, int], scale: float, pad: float, across: float, along: float) -> ByteArray:
-        """Return the sprite, (H, W, 4) uint8, `pad` [px] from its edge, moved by fractions of a pixel."""
+    def drawn(self, sheet: Sheet, rim: Colour) -> ByteArray:
+        """Return the sprite, (H, W, 4) uint8, drawn around the sheet's world origin."""
         from PIL import Image
 
-        factor = 4
-        body = (round(VEHICLE_WIDTH * scale * factor), round(VEHICLE_LENGTH * scale * factor))
+        fine = sheet.scale  # [pixels of the sheet per px]
+        body = max(1, round(VEHICLE_WIDTH * fine)), max(1, round(VEHICLE_LENGTH * fine))
         small = np.asarray(self._picture.resize(body, Image.Resampling.LANCZOS), np.float64) / 255
-        fine = np.zeros((size[1] * factor, size[0] * factor, 4))
-        left, top = round((pad * scale + across) * factor), round((pad * scale + along) * factor)
-        fine[top : top + body[1], left : left + body[0]] = small
-        sheet = Sheet(*size, scale, -pad - across / scale, -pad - along / scale)
-        sheet.rgba = fine.reshape(size[1], factor, size[0], factor, 4).mean(axis=(1, 3))
-        sheet.factor = 1
+        left, top = (round((-half - start) * fine) for half, start in zip(HALF, sheet.origin, strict=True))
+        small = small * sheet.box_coverage((0, 0), HALF, CORNER, 0.0)[top : top + body[1], left : left + body[0], None]
+        sheet.box((0, 0.8), (HALF[0] + 0.6, HALF[1] + 0.4), (0, 0, 0), radius=5, alpha=0.45, blur=3.0)
+        sheet.frame((0, 0), (HALF[0] + 1.3, HALF[1] + 1.3), rim, radius=CORNER + 1.2, line=1.5, alpha=1.0)
+        place = sheet.rgba[top : top + body[1], left : left + body[0]]
+        place *= 1 - small[..., 3:]
+        place += small
         return sheet.rgba8()
 
 

@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from deeptraffic.render.history import History
+from deeptraffic.render.insight import Insight
 from deeptraffic.render.overlays import OVERLAYS
 from deeptraffic.render.painter import Painter, default_size, lay_out
+from deeptraffic.render.panel import Panel
 from deeptraffic.render.theme import DARK, TRAIL_COLOURS, contrast
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2017, RULES_2018, RoadConfig
@@ -111,6 +113,49 @@ def test_the_marks_scroll_with_the_road(drive):
     after = painter.paint(sim.state)[:, ROAD_LEFT + 20].astype(int)
     errors = [np.abs(after[k:300] - before[: 300 - k]).mean() for k in range(24)]
     assert abs(int(np.argmin(errors)) - shift) <= 1.0
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 6, 10, 15])
+def test_marks_of_a_film_run_to_the_rear_however_few_images_it_has(drive, frames):
+    painter = Painter(RULES_2018, film=True)
+    sim = drive(1, each=lambda sim: painter.observe(sim.state))
+    sim.state.y[0, 1:] = 2000.0  # out of the way
+    before = painter.paint(sim.state)[:, ROAD_LEFT + 20].astype(int)
+    moved = 0.0
+    for _ in range(frames):
+        sim.state.scroll[0] = 4.0  # 80 mph
+        painter.observe(sim.state)
+        sim.state.frame[0] += 1
+        moved += 4.0
+    painter.observe(sim.state)
+    after = painter.paint(sim.state)[:, ROAD_LEFT + 20].astype(int)
+    errors = [np.abs(np.roll(before, k, axis=0)[40:640] - after[40:640]).mean() for k in range(-19, 20)]
+    assert int(np.argmin(errors)) - 19 == min(moved, 16.0)
+
+
+def test_a_followed_vehicle_shows_its_own_readings_alone(drive, monkeypatch):
+    sim = drive(200, FOUR)
+    sim.state.passed[0] = 77
+    shown = []
+    monkeypatch.setattr(Panel, "draw", lambda panel, canvas, readout: shown.append(readout))
+    decision = Insight((), None, 3, refused=True)
+    painter = Painter(FOUR, label="mine")
+    painter.paint(sim.state, decision=decision)
+    painter.paint(sim.state, follow=12, decision=decision)
+    assert (shown[0].lane, shown[0].passed, shown[0].action, shown[0].label) == (0, 77, "left", "mine")
+    assert (shown[1].lane, shown[1].action, shown[1].refused) == (sim.state.lane[0, 12] + 1, "", False)
+    monkeypatch.undo()
+    followed = painter.paint(sim.state, follow=12)
+    sim.state.passed[0] = 5
+    assert np.array_equal(followed, painter.paint(sim.state, follow=12)), "the ego car's count beside another's speed"
+
+
+def test_live_numbers_stand_still(drive):
+    painter = Painter(RULES_2018)
+    text = painter._panel.text
+    assert len({text.width(digit, 14) for digit in "0123456789"}) == 1
+    sim = drive(111, each=lambda sim: painter.paint(sim.state))  # digit by digit, from 1 to 111
+    assert np.array_equal(painter.paint(sim.state)[650:, :220], Painter(RULES_2018).paint(sim.state)[650:, :220])
 
 
 def test_the_speed_readout_is_the_floored_mean_of_the_last_60_frames(drive):
@@ -213,7 +258,7 @@ def test_painting_goes_on_after_somebody_ended_pygame(drive):
     for restart in (False, True):
         pygame.quit()
         if restart:
-            pygame.font.init()
+            pygame.freetype.init()
         painter.label = f"after {restart}"
         assert painter.paint(sim.state).shape == (700, 400, 3)
 

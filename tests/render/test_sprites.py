@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deeptraffic.render.drawing import Sheet
 from deeptraffic.render.painter import Painter
 from deeptraffic.render.sprites import VehicleImage
+from deeptraffic.render.theme import DARK
 from deeptraffic.sim.rules import RULES_2018
 
 
@@ -32,9 +34,28 @@ def test_a_wide_picture_is_cropped_around_its_middle(tmp_path, drive):
     pixels = np.full((340, 900, 3), 255, np.uint8)
     pixels[:, 375:525] = (0, 200, 0)
     Image.fromarray(pixels).save(tmp_path / "wide.png")
-    sprite = VehicleImage(tmp_path / "wide.png").drawn((22, 41), 1.0, 3.0, 0.0, 0.0)
+    sprite = VehicleImage(tmp_path / "wide.png").drawn(Sheet(22, 41, 1.0, -10.5, -20.0), DARK.rim)
     inside = sprite[5:35, 5:16, :3].reshape(-1, 3)
     assert (inside == (0, 200, 0)).all()
+
+
+def test_an_image_is_rounded_and_rimmed_so_that_it_is_seen_whatever_its_colour(tmp_path, drive):
+    Image.new("RGB", (150, 340), DARK.asphalt).save(tmp_path / "road.png")
+    sim = drive(10)
+    image = Painter(RULES_2018, image=VehicleImage(tmp_path / "road.png")).paint(sim.state).astype(int)
+    x, y = 240 + round(float(sim.state.x[0, 0])), round(float(sim.state.y[0, 0]))
+    area = image[y - 3 : y + 38, x - 3 : x + 19]
+    assert (np.abs(area - DARK.rim).max(axis=2) < 60).sum() > 60, "no rim"
+    corners = [image[y + down, x + across] for down in (0, 33) for across in (0, 14)]
+    assert all(np.abs(corner - image[y + 16, x + 7]).max() > 30 for corner in corners), "corners are not rounded"
+
+
+def test_an_image_that_could_not_be_seen_is_refused(tmp_path):
+    pixels = np.zeros((340, 150, 4), np.uint8)
+    pixels[:20] = 255
+    Image.fromarray(pixels).save(tmp_path / "ghost.png")
+    with pytest.raises(ValueError, match="transparent in its middle .* fill at least 25%"):
+        VehicleImage(tmp_path / "ghost.png")
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n but no more", b"GIF89a"])
