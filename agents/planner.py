@@ -130,6 +130,14 @@ class Planner(Policy):
         self.scores = np.stack([scores[:, first == k].max(1) for k in range(len(CANDIDATES))], 1)
         return first[scores.argmax(1)]
 
+    def tried_plans(self) -> I64 | None:
+        """Return the plans (K, L) of actions that were tried for the first env's last decision."""
+        return CANDIDATES[self.plans[~np.isnan(self.searched[0])]] if len(self.searched) else None
+
+    def rollout_policy(self) -> Policy:
+        """Return the network alone, which chooses the actions of the rollouts."""
+        return NetworkAlone(self.network, self.observation)
+
     def _search(self, env_indices: I64, log_prior: F64, tried: NDArray[np.bool_], agent: int) -> tuple[F64, F64]:
         """Return (score, mean return) of each plan, (B, K) each, in envs where there is a choice.
 
@@ -150,6 +158,19 @@ class Planner(Policy):
         assert self._sim is not None
         streams = draw_streams(self.random, env_indices.size, self.config.rollouts)
         return self._rollouts.returns(self._sim, env_indices, tried, CANDIDATES[self.plans], streams, agent)
+
+
+class NetworkAlone(Policy):
+    """Takes the candidate with the network's greatest advantage."""
+
+    label = "network of a planner"
+
+    def __init__(self, network: LaneNetwork, sensor: Sensor) -> None:
+        self.network, self.observation = network, sensor
+
+    def act(self, obs: F64, agent_indices: I64) -> I64:
+        """Return the actions (B,) of these agents for cells (B, D)."""
+        return CANDIDATES[self.network.evaluate(obs.astype(np.float32))[0].argmax(1)]
 
 
 def load_planner(path: str | Path, config: PlannerConfig | None = None, label: str = "") -> Planner:

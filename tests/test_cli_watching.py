@@ -151,3 +151,26 @@ def test_each_decision_is_put_into_words_where_they_are_asked_for(tmp_path: Path
     episode.trace().save(tmp_path / "drive.trace")
     with pytest.raises(ValueError, match="is a trace"):
         find_episode(str(tmp_path / "drive.trace"), caption=lambda sim, action: "")
+
+
+@pytest.mark.parametrize("command", [["record", "gap", "-o", "run.png", "--seconds", "1"]])
+def test_a_recording_has_the_layers_that_it_is_asked_for(command: list[str], tmp_path: Path, monkeypatch) -> None:
+    from PIL import Image
+    from typer.testing import CliRunner
+
+    from deeptraffic.cli.app import app
+
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text("def layer(canvas, camera, state):\n    canvas.fill((1, 254, 3))\n")
+    for layers, is_green in (([], False), (["--layer", "attention"], False), (["--layer", "mine.py"], True)):
+        assert CliRunner().invoke(app, [*command, *layers]).exit_code == 0
+        image = np.asarray(Image.open("run.png").convert("RGB"))
+        assert (image == (1, 254, 3)).all(axis=2).any() == is_green
+    failed = CliRunner().invoke(app, [*command, "--layer", "nothing"])
+    assert failed.exit_code == 2 and "choose one of attention," in failed.output
+
+
+def test_a_trace_has_no_layers_that_explain_a_policy(tmp_path: Path) -> None:
+    trace = find_episode("gap", frames=40).make(1).finish().trace().save(tmp_path / "gap.trace")
+    with pytest.raises(ValueError, match="explains a policy, and here is none"):
+        find_episode(str(trace)).with_layers(["attention"], None)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from deeptraffic.render.controls import Controls
     from deeptraffic.render.episode import Episode
     from deeptraffic.render.insight import Insight
+    from deeptraffic.render.layers import RoadLayer
     from deeptraffic.render.sprites import VehicleImage
     from deeptraffic.render.trace import Trace
     from deeptraffic.sim.rules import Rules, Sensor
@@ -33,6 +34,16 @@ VehiclePath = Annotated[
 ]
 
 
+LayerNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layer",
+        help="Layer on the road: attention, futures, values, an installed one, or a file (.py); may be repeated.",
+        show_default="none",
+    ),
+]
+
+
 class EpisodeSource(NamedTuple):
     """Source of episodes of one policy, or of the one episode of a trace.
 
@@ -40,12 +51,23 @@ class EpisodeSource(NamedTuple):
     make: seed -> the episode from its start, with an empty memory of the policy (a trace ignores the seed)
     sensor: cells that the policy observes, for the input overlay
     insight: what the policy last decided, and why; None for a trace
+    policy: that drives; None for a trace
     """
 
     rules: "Rules"
     make: "Callable[[int], Episode]"
     sensor: "Sensor"
     insight: "Callable[[], Insight | None] | None" = None
+    policy: "Policy | None" = None
+
+    def with_layers(self, names: list[str] | None, theme: str | None) -> "tuple[EpisodeSource, list[RoadLayer]]":
+        """Return the source, of whose decisions the layers of these names are told, and the layers."""
+        from deeptraffic.render.layers import LayerContext, make_layer, watch_decisions
+        from deeptraffic.render.theme import theme_by_name
+
+        context = LayerContext(self.rules, self.policy, theme_by_name(theme or "dark"))
+        layers = [make_layer(name, context) for name in names or ()]
+        return self._replace(make=lambda seed: watch_decisions(self.make(seed), layers)), layers
 
 
 # parameters: the options of `record` and `watch`
@@ -92,7 +114,7 @@ def find_episode(
         start = Start.open(seed) if beside is None else beside.start
         return insight.recording(policy_episode(policy, road_rules, start, RUN_FRAMES if frames is None else frames))
 
-    return EpisodeSource(road_rules, make, policy.sensor, insight)
+    return EpisodeSource(road_rules, make, policy.sensor, insight, policy)
 
 
 def find_trace(name: str | None) -> "Trace | None":

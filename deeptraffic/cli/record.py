@@ -11,6 +11,7 @@ from deeptraffic.cli.episodes import (
     DEFAULT_SEED,
     EPISODE_HELP,
     SEED_HELP,
+    LayerNames,
     Overlay,
     Theme,
     Trail,
@@ -55,6 +56,7 @@ def record(
         Style.plain, help="Style. showcase: half a minute in the style of the contest's videos."
     ),
     overlay: Overlay = None,
+    layer: LayerNames = None,
     theme: Theme = None,
     trail: Trail = "yellow",
     vehicle: VehiclePath = None,
@@ -69,7 +71,7 @@ def record(
     check_recording_path(output, (*SUFFIXES, TRACE))
     to_trace, showcase = output.suffix.lower() == TRACE, style == Style.showcase
     replayed = find_trace(policy) is not None
-    appearance = {"--overlay": overlay, "--theme": theme, "--fps": fps}
+    appearance = {"--overlay": overlay, "--layer": layer or None, "--theme": theme, "--fps": fps}
     card = {"name": name, "best_mph": best_mph, "rank": rank}
     _refuse("a showcase has its own", showcase, appearance)
     _refuse("only --style showcase shows it", not showcase, {"--" + key.replace("_", "-"): card[key] for key in card})
@@ -77,6 +79,7 @@ def record(
     _refuse("a trace has its own", replayed, {"--seed": seed})
     seed = None if replayed else DEFAULT_SEED if seed is None else seed
     found = find_episode(policy, rules, other_agents, _frames(seconds), epsilon=epsilon)
+    found, layers = found.with_layers(layer, theme)
     every, image = _frames_per_image(fps), read_vehicle(vehicle)
     episode = found.make(seed or 0)
     if to_trace:
@@ -87,7 +90,12 @@ def record(
             if showcase:
                 images = _showcase(episode, card | colours)
             else:
-                colours |= {"theme": theme or "dark", "overlay": overlay or "none", "sensor": found.sensor}
+                colours |= {
+                    "theme": theme or "dark",
+                    "overlay": overlay or "none",
+                    "sensor": found.sensor,
+                    "layers": layers,
+                }
                 images = _plain(episode, every, colours, progress)
             record_frames(images, output, FRAMES_PER_SECOND // every)
     _print_facts(output, episode, seed, json)

@@ -10,6 +10,7 @@ from deeptraffic.cli.episodes import (
     DEFAULT_SEED,
     EPISODE_HELP,
     SEED_HELP,
+    LayerNames,
     Overlay,
     Theme,
     Trail,
@@ -41,6 +42,7 @@ def watch(
         None, help="Weights of a captioner (`deeptraffic pretrain captioner`) that describes each step in a sentence."
     ),
     overlay: Overlay = None,
+    layer: LayerNames = None,
     theme: Theme = None,
     trail: Trail = "yellow",
     vehicle: VehiclePath = None,
@@ -55,8 +57,12 @@ def watch(
     own = None if traces[0] and beside and not traces[1] else epsilon  # then it is the second policy's alone
     found = find_episode(policy, rules, other_agents, beside=trace, caption=_read_caption(caption), epsilon=own)
     other = None if traces[1] else epsilon
-    rival = find_episode(beside, road=found.rules, beside=trace, epsilon=other).make if beside else None
-    options = ViewerOptions(found.sensor, found.insight, rival, ghost, read_vehicle(vehicle))
+    found, layers = found.with_layers(layer, theme)
+    options = ViewerOptions(found.sensor, found.insight, None, ghost, read_vehicle(vehicle), layers=layers)
+    if beside:
+        second = find_episode(beside, road=found.rules, beside=trace, epsilon=other)
+        second, layers = second.with_layers(layer if second.policy is not None and not ghost else None, theme)
+        options = options._replace(rival=second.make, rival_layers=layers)
     controls = make_controls(found.rules.vehicles, overlay, theme, trail)
     _need_display()
     Viewer(found.make, seed=seed, options=options, controls=controls).run()

@@ -11,7 +11,7 @@ The ego car decides at frames 0, 30, ...; other agent i decides 3 i frames later
 also carried out by the other agents after it and by the ego car: the 2018 rules have one pending action for all.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -39,6 +39,7 @@ from deeptraffic.envs.observations import ObservationLike, Observer, make_observ
 from deeptraffic.envs.rendering import NO_RENDER_MODE, RENDER_MODES, EnvRenderer, Image, RenderOptions, render_fps
 from deeptraffic.envs.reward import reward_of
 from deeptraffic.envs.seeding import check_seed, open_run
+from deeptraffic.render.layers import RoadLayer
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.kernel import NOTHING, drive
@@ -77,8 +78,8 @@ class DeepTrafficAECEnv(AECEnv):
             kinematics
         reward: "mit" or "speed", of an agent's own car since its last decision; an agent's first turn brings 0
         max_steps: decisions after which an agent is truncated, each at its own next turn; None for never
-        render_mode, render_size, overlay, theme: as for `DeepTrafficEnv`; "rgb_array_list" has the frames between two
-            turns
+        render_mode, render_size, overlay, theme, layers: as for `DeepTrafficEnv`; "rgb_array_list" has the frames
+            between two turns
 
     Agents are "car_0", the ego car, and "car_1", ... The tenth other vehicle never decides, so it is no agent: it only
     carries out the pending action. The ego car's rewards are the contest's own; another agent's N is its speed
@@ -109,6 +110,7 @@ class DeepTrafficAECEnv(AECEnv):
         render_size: tuple[int, int] | None = None,
         overlay: str = "none",
         theme: str = "dark",
+        layers: Sequence[str | RoadLayer] = (),
     ) -> None:
         super().__init__()
         road = make_road(rules)
@@ -129,7 +131,7 @@ class DeepTrafficAECEnv(AECEnv):
         self.agents: list[str] = []
         self._observation_space, self._action_space = self.observers[0].space, spaces.Discrete(ACTIONS)
         self.render_mode = render_mode
-        look = RenderOptions(render_size, overlay, theme).check()
+        look = RenderOptions(render_size, overlay, theme, layers).check()
         self.renderer = EnvRenderer(self.rules, chosen.sensor, render_mode, look) if render_mode is not None else None
         self.np_random = np.random.default_rng()
         self._sums = np.zeros(self.rules.other_agents + 1)

@@ -103,7 +103,7 @@ class EnvBatch:
         self.look(RenderOptions(None, "none", "dark"))
 
     def look(self, options: RenderOptions) -> None:
-        """Render images of another size, overlay or theme."""
+        """Render images of another size, overlay or theme, or with layers."""
         sensor, num_envs = self.observation.sensor, self.env_indices.size
         self.renderer = BatchRenderer(self.rules, sensor, num_envs, options.check())
 

@@ -9,7 +9,7 @@ The environment pauses inside a frame, where the ego car has sensed and its deci
 this point; `step` carries out the action, finishes the frame and runs on to the next decision.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -35,6 +35,7 @@ from deeptraffic.envs.rendering import NO_RENDER_MODE, RENDER_MODES, EnvRenderer
 from deeptraffic.envs.reward import REPORT, reward_of, write_report
 from deeptraffic.envs.seeding import OfficialChain, check_seed, open_run
 from deeptraffic.render.keyboard import KEYS
+from deeptraffic.render.layers import RoadLayer
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import FOREVER, Simulator, drive_period
 from deeptraffic.sim.rules import Rules
@@ -69,7 +70,7 @@ class DeepTrafficEnv(gymnasium.Env):
             `render`, 30 for a step) or "human" (a window that shows every frame)
         others: what drives the other agents: a policy, the name of a built-in one, a function from one of their
             observations to an action, or None: their actions are 0, nothing
-        render_size, overlay, theme: of the images, see `deeptraffic.envs.rendering.RenderOptions`
+        render_size, overlay, theme, layers: of the images, see `deeptraffic.envs.rendering.RenderOptions`
 
     Actions: 0 nothing, 1 accelerate, 2 decelerate, 3 left, 4 right. `terminated` is always False.
 
@@ -97,6 +98,7 @@ class DeepTrafficEnv(gymnasium.Env):
         render_size: tuple[int, int] | None = None,
         overlay: str = "none",
         theme: str = "dark",
+        layers: Sequence[str | RoadLayer] = (),
     ) -> None:
         self.rules: Rules = resolve_rules(rules, other_agents)
         self.reward, self.max_steps = check_reward(reward), check_max_steps(max_steps)
@@ -108,7 +110,7 @@ class DeepTrafficEnv(gymnasium.Env):
         self.observation_space = self.observer.space
         self.action_space = spaces.Discrete(ACTIONS)
         self.render_mode = render_mode
-        look = RenderOptions(render_size, overlay, theme).check()
+        look = RenderOptions(render_size, overlay, theme, layers).check()
         sensor = self.observation.sensor
         self.renderer = EnvRenderer(self.rules, sensor, render_mode, look) if render_mode is not None else None
         self.others = OtherDrivers(others, self.sim, self.observation) if others is not None else None

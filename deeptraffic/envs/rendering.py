@@ -6,6 +6,7 @@ so that nothing else needs it.
 """
 
 import inspect
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +16,7 @@ from gymnasium.wrappers import RecordVideo
 from numpy.typing import NDArray
 
 from deeptraffic.render.history import Histories
+from deeptraffic.render.layers import LayerContext, RoadLayer, make_layer
 from deeptraffic.render.overlays import OVERLAYS
 from deeptraffic.render.painter import MAX_SIDE, MIN_SIDE, Painter, default_size
 from deeptraffic.render.theme import THEMES
@@ -60,17 +62,29 @@ class RenderOptions(NamedTuple):
     render_size: (width, height) [pixels], each in [32, 4096]; None takes one pixel per px of the road
     overlay: "none", "input" (the sensor's cells), "safety" (cells that the safety system checks) or "map" (speed map)
     theme: "dark" or "light"
+    layers: on the road, names or callables, see `deeptraffic.render.layers`
     """
 
     render_size: tuple[int, int] | None
     overlay: str
     theme: str
+    layers: Sequence[str | RoadLayer] = ()
 
     def check(self) -> "RenderOptions":
         """Return the options in canonical types."""
         check_choice("overlay", self.overlay, OVERLAYS)
         check_choice("theme", self.theme, list(THEMES))
         return self if self.render_size is None else self._replace(render_size=_check_size(self.render_size))
+
+    def make_layers(self, rules: Rules) -> list[RoadLayer]:
+        """Return the layers; ValueError for one that does not exist, or that needs a policy and was given by name."""
+        return [make_layer(layer, LayerContext(rules, theme=THEMES[self.theme])) for layer in self.layers]
+
+    def painter(
+        self, rules: Rules, size: tuple[int, int] | None, sensor: Sensor, layers: Sequence[RoadLayer]
+    ) -> Painter:
+        """Return a painter of images of this look, with layers that were made before."""
+        return Painter(rules, size, overlay=self.overlay, theme=self.theme, sensor=sensor, layers=layers)
 
 
 def _check_size(size: Any) -> tuple[int, int]:
@@ -95,6 +109,7 @@ class EnvRenderer:
     def __init__(self, rules: Rules, sensor: Sensor, render_mode: str, options: RenderOptions) -> None:
         check_choice("render_mode", render_mode, [None, *RENDER_MODES])
         self.rules, self.sensor, self.render_mode, self.options = rules, sensor, render_mode, options
+        self.layers = options.make_layers(rules)
         self._histories = Histories(rules.vehicles)
         self._images: list[Image] = []  # "rgb_array_list": painted since `render` was last called
         self._painted = -1  # the frame that was shown or kept last
@@ -143,8 +158,8 @@ class EnvRenderer:
     def painter(self, size: tuple[int, int] | None = None) -> Painter:
         """Return the painter of images of this size (None: of the size it has), made when first needed."""
         if self._painter is None or size not in (None, self._painter.size):
-            size, overlay, theme = size or self.options.render_size, self.options.overlay, self.options.theme
-            self._painter = Painter(self.rules, size, overlay=overlay, theme=theme, sensor=self.sensor)
+            size = size or self.options.render_size
+            self._painter = self.options.painter(self.rules, size, self.sensor, self.layers)
             self._painter.histories = self._histories
         return self._painter
 
@@ -211,14 +226,14 @@ class BatchRenderer:
         scale = min(1.0, (FULL_SIZE_ENVS / num_envs) ** 0.5)
         width, height = (max(MIN_SIDE, round(side * scale)) for side in default_size(rules))
         self.size = options.render_size or (width, height)
+        self.layers = options.make_layers(rules)
         self.histories = Histories(rules.vehicles)
         self._painter: Painter | None = None
 
     def paint(self, sim: Simulator) -> list[Image]:
         """Return an image (H, W, 3) of every env."""
         if self._painter is None:
-            overlay, theme = self.options.overlay, self.options.theme
-            self._painter = Painter(self.rules, self.size, overlay=overlay, theme=theme, sensor=self.sensor)
+            self._painter = self.options.painter(self.rules, self.size, self.sensor, self.layers)
             self._painter.histories = self.histories
         return [self._painter.paint(sim.state, env) for env in sim.env_indices.tolist()]
 

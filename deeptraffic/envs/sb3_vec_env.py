@@ -29,6 +29,7 @@ from deeptraffic.envs.observations import ObservationLike, select_env
 from deeptraffic.envs.other_agents import Others
 from deeptraffic.envs.rendering import Image, RenderOptions, check_batch_render_mode, render_fps
 from deeptraffic.envs.seeding import check_seeds
+from deeptraffic.render.layers import RoadLayer
 from deeptraffic.sim.state import F64, I64
 
 Indices = int | Iterable[int] | None
@@ -46,7 +47,7 @@ class DeepTrafficVecEnv(VecEnv):
             truncated episodes one by one, and would stall on all of them in the same step. Episode returns that are
             logged are too small until each env has ended once
         render_mode: None or "rgb_array"
-        render_size, overlay, theme: as for `DeepTrafficEnv`
+        render_size, overlay, theme, layers: as for `DeepTrafficEnv`
 
     The info of an env whose episode continues is empty: one dict that these envs share, so do not write into it (get
     their speed_mph, passed, lane, frame and blocked by `get_attr`). An env whose episode ends has in its info:
@@ -74,9 +75,10 @@ class DeepTrafficVecEnv(VecEnv):
         render_size: tuple[int, int] | None = None,
         overlay: str = "none",
         theme: str = "dark",
+        layers: Sequence[str | RoadLayer] = (),
     ) -> None:
         self.batch = EnvBatch(num_envs, rules, other_agents, observation, reward, max_steps, others, threads, stagger)
-        self.batch.look(RenderOptions(render_size, overlay, theme))
+        self.batch.look(RenderOptions(render_size, overlay, theme, layers))
         self.render_mode, self.spec = check_batch_render_mode(render_mode), None
         self._returns, self._speeds = np.zeros((2, self.batch.env_indices.size))  # summed since each episode's start
         self._given: I64 | None = None

@@ -26,6 +26,7 @@ from deeptraffic.envs.observations import ObservationLike, select_env
 from deeptraffic.envs.other_agents import Others
 from deeptraffic.envs.rendering import NO_RENDER_MODE, Image, RenderOptions, check_batch_render_mode, render_fps
 from deeptraffic.envs.seeding import check_seeds
+from deeptraffic.render.layers import RoadLayer
 from deeptraffic.settings import check_choice
 from deeptraffic.sim.state import F64, I64
 
@@ -48,7 +49,7 @@ class DeepTrafficVectorEnv(VectorEnv):
         stagger: shorten the first episodes after a reset of all envs, so that they end evenly spread over max_steps
             steps instead of all in the same one
         render_mode: None or "rgb_array": `render` returns an image of every env, smaller ones for more than four
-        render_size, overlay, theme: as for `DeepTrafficEnv`
+        render_size, overlay, theme, layers: as for `DeepTrafficEnv`
 
     `reset(seed=s)` starts env b as open run s + b; `reset()` and the automatic resets draw runs from each env's own
     generator. `options={"reset_mask": (B,) bool}` resets some envs only, `options={"official_run": k}` is as for
@@ -76,12 +77,13 @@ class DeepTrafficVectorEnv(VectorEnv):
         render_size: tuple[int, int] | None = None,
         overlay: str = "none",
         theme: str = "dark",
+        layers: Sequence[str | RoadLayer] = (),
     ) -> None:
         made = None if max_episode_steps == -1 else max_episode_steps
         limits = [check_max_steps(limit) for limit in (max_steps, made) if limit is not None]
         limit = min((limit for limit in limits if limit is not None), default=None)
         self.batch = EnvBatch(num_envs, rules, other_agents, observation, reward, limit, others, threads, stagger)
-        self.batch.look(RenderOptions(render_size, overlay, theme))
+        self.batch.look(RenderOptions(render_size, overlay, theme, layers))
         self.num_envs = self.batch.sim.num_envs
         self.autoreset_mode = check_autoreset_mode(autoreset_mode)
         self.render_mode = check_batch_render_mode(render_mode)

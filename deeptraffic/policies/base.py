@@ -151,6 +151,14 @@ class Policy(ABC):
         """Return it as a network that a policy file can hold; None if none can."""
         return None
 
+    def tried_plans(self) -> I64 | None:
+        """Return the plans (K, L) of actions that it tried for agent 0's last decision; None if it does not plan."""
+        return None
+
+    def rollout_policy(self) -> "Policy":
+        """Return what chooses the actions after a plan: itself, unless it plans."""
+        return self
+
     @property
     def sensor(self) -> Sensor:
         """Window of cells that its observation is computed from."""

@@ -23,6 +23,7 @@ HELP = (
     ("G", "jump to a frame"),
     ("R", "restart with a seed"),
     ("O", "overlay: input, safety, map"),
+    ("L", "layers on, off"),
     ("F", "follow the next vehicle"),
     ("E", "follow the ego car"),
     ("C", "trail colour"),
@@ -57,7 +58,7 @@ class Controls:
 
     paused, pace: of the episode
     overlay, follow, trail, theme: of the image
-    dashboard, help: whether they are shown
+    layers, dashboard, help: whether they are shown
     prompt: "frame" or "seed" while a number is typed into `typed`; "leave" while that is asked
     """
 
@@ -65,9 +66,14 @@ class Controls:
         self.vehicles = vehicles
         self.paused, self.pace = False, "normal"
         self.overlay, self.follow, self.trail, self.theme = overlay, 0, trail, theme
-        self.dashboard, self.help = True, False
+        self.layers, self.dashboard, self.help = True, True, False
         self.prompt: str | None = None
         self.typed = ""
+
+    @property
+    def appearance(self) -> tuple[object, ...]:
+        """What a change of makes new painters necessary."""
+        return self.trail, self.theme, self.layers, self.dashboard
 
     def press(self, key: str, shift: bool = False) -> Command | None:
         """Handle one key; return its command to the viewer, if any."""
@@ -113,6 +119,8 @@ class Controls:
             self.trail = _next(tuple(TRAIL_COLOURS), self.trail, shift)
         elif key == "t":
             self.theme = _next(("dark", "light"), self.theme, shift)
+        elif key == "l":
+            self.layers = not self.layers
         elif key == "n":
             self.dashboard = not self.dashboard
 

@@ -7,6 +7,7 @@ Needs no display. Painting reads State and never changes it; the history
 for trail and speed read-out is kept in `histories`, per env.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from deeptraffic.render.drawing import ByteArray, ImageMemory
 from deeptraffic.render.history import Histories, History
 from deeptraffic.render.insight import ACTION_NAMES, Insight
+from deeptraffic.render.layers import LayerContext, RoadLayer, make_layer
 from deeptraffic.render.overlays import TOP_MARK, Cells, check_overlay, input_cells, map_cells, safety_cells
 from deeptraffic.render.panel import Caption, Panel, Readout
 from deeptraffic.render.road import Rectangle, RoadView
@@ -77,6 +79,7 @@ class Painter:
         panel: whether read-outs stand beside the road where there is room, else a short one on it
         film: whether images follow each other in a film: then the lane marks move by at most `MAX_FLOW` between two,
             where they would seem to stand or to run backwards
+        layers: drawn over the vehicles, in this order; names or callables, see `deeptraffic.render.layers`
     """
 
     # parameters: options of the image, each with a default and given by name
@@ -93,9 +96,12 @@ class Painter:
         image: VehicleImage | None = None,
         panel: bool = True,
         film: bool = False,
+        layers: Sequence[str | RoadLayer] = (),
     ) -> None:
         self.rules, self.size = rules, _checked_size(size or default_size(rules))
         self.theme, self.trail_colour = theme_by_name(theme), trail_colour_by_name(trail)
+        context = LayerContext(rules, None, self.theme)
+        self.layers = [make_layer(layer, context) for layer in layers]
         self.overlay, self.sensor, self.label = check_overlay(overlay), sensor or Sensor(), label
         self.layout = lay_out(rules, self.size, panel)
         self._memory = ImageMemory((self.size[1], self.size[0], 3))
@@ -140,6 +146,11 @@ class Painter:
         if ghost is not None:
             lead = History(self._ghost_histories).ground - history.ground  # the roads have moved by different distances
             self._road.paint_ghost(image, ghost[0], lead, camera)
+        if self.layers:
+            canvas = _canvas(image)
+            canvas.set_clip(self.layout.road)
+            for layer in self.layers:
+                layer(canvas, camera, state[env_index : env_index + 1].view(np.recarray))
         speed = int(history.mean_speed_mph(follow) // 1)
         label, lane = (self.label, 0) if follow == 0 else (f"vehicle {follow}", int(scene["lane"][follow]) + 1)
         shown = ("", False)

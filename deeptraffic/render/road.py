@@ -33,10 +33,20 @@ class Rectangle(NamedTuple):
 
 
 class Camera(NamedTuple):
-    """World coordinates [px] of the view's upper and left edges."""
+    """What a view shows of the road.
+
+    left, top: world coordinates [px] of its left and upper edges
+    place: rectangle of the canvas that it fills; scale: [pixels per px]
+    """
 
     left: float
     top: float
+    place: Rectangle
+    scale: float
+
+    def pixel(self, x: float, y: float) -> tuple[float, float]:
+        """Return where a point of the road [px] is on the canvas [pixels]."""
+        return self.place.left + (x - self.left) * self.scale, self.place.top + (y - self.top) * self.scale
 
 
 class RoadView:
@@ -76,7 +86,7 @@ class RoadView:
         visible = self.place.height / self.scale
         fraction = self.rules.ego_y / self.rules.road_length if fraction is None else fraction
         focus = self.rules.ego_y if follow == 0 else self._finite(scene["y"][follow])
-        return Camera(self._left, focus - fraction * visible)
+        return Camera(self._left, focus - fraction * visible, self.place, self.scale)
 
     # parameters: the layers of the road, the last of them optional
     def paint(

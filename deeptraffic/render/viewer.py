@@ -22,6 +22,7 @@ from deeptraffic.render.drawing import ByteArray
 from deeptraffic.render.episode import Episode
 from deeptraffic.render.insight import Insight, last_decision
 from deeptraffic.render.keyboard import KeyboardPolicy
+from deeptraffic.render.layers import RoadLayer
 from deeptraffic.render.painter import Painter
 from deeptraffic.render.recorder import RecordingError
 from deeptraffic.render.road import Rectangle
@@ -52,6 +53,7 @@ class ViewerOptions(NamedTuple):
     image: replaces the drawn ego vehicle
     countdown: seconds before an episode starts
     on_image: draws over the window's image (H, W, 3)
+    layers, rival_layers: drawn on the first and on the second road, see `deeptraffic.render.layers`
     """
 
     sensor: Sensor = Sensor()
@@ -61,6 +63,8 @@ class ViewerOptions(NamedTuple):
     image: VehicleImage | None = None
     countdown: int = 0
     on_image: Callable[[ByteArray], None] | None = None
+    layers: Sequence[RoadLayer] = ()
+    rival_layers: Sequence[RoadLayer] = ()
 
 
 class Viewer:
@@ -398,16 +402,17 @@ class Viewer:
         controls = self.controls
         beside = self._roads
         width, height = max(self.size[0], 200), max(self.size[1], MIN_HEIGHT)
-        key = (width, height, controls.trail, controls.theme, controls.dashboard, beside, self.episode.rules)
+        key = (width, height, *controls.appearance, beside, self.episode.rules)
         if self._painters is None or self._painters[0] != key:
             road_width = min(round(height * 400 / 700), width // beside)
             rest = width - beside * road_width
             if not controls.dashboard or rest < 0.35 * height:
                 road_width, rest = width // beside, 0
             images = (self.options.image, None)  # the rival keeps the drawn one
+            layers = (self.options.layers, self.options.rival_layers) if controls.layers else ((), ())
             painters = [
-                self._painter(episode, (road_width, height), image)
-                for episode, image in zip(self._episodes[:beside], images, strict=False)
+                self._painter(episode, (road_width, height), image, own)
+                for episode, image, own in zip(self._episodes[:beside], images, layers, strict=False)
             ]
             for painter, old in zip(painters, self._painters[1] if self._painters else [], strict=False):
                 painter.take_over(old)
@@ -419,7 +424,9 @@ class Viewer:
                 self._enter()
         return self._painters[1], self._painters[2]
 
-    def _painter(self, episode: Episode, size: tuple[int, int], image: VehicleImage | None) -> Painter:
+    def _painter(
+        self, episode: Episode, size: tuple[int, int], image: VehicleImage | None, layers: Sequence[RoadLayer]
+    ) -> Painter:
         return Painter(
             episode.rules,
             size,
@@ -429,6 +436,7 @@ class Viewer:
             label=episode.label,
             image=image,
             film=True,
+            layers=layers,
         )
 
 

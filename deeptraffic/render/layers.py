@@ -1,0 +1,182 @@
+"""Layers: what is drawn on the road over the vehicles, by functions that anyone can add.
+
+A layer is a callable of (canvas, camera, state): it draws with pygame on `canvas`, whose clip is the road; `camera`
+turns px of the road into pixels; `state` is the (1,) record of the env that is painted (`deeptraffic.sim.state.Game`).
+
+    >>> def draw(canvas, camera, state):                           # a ring around the car ahead of all others
+    ...     first = state.y[0].argmin()
+    ...     pygame.draw.circle(canvas, "orange", camera.pixel(state.x[0, first] + 7.5, state.y[0, first] + 17), 30, 2)
+    >>> Painter(RULES_2018, layers=[draw])
+
+A layer gets a name that `deeptraffic watch --layer NAME`, `record --layer NAME`, environments (`layers=["NAME"]`) and
+`Painter` take in one of two ways:
+
+- an entry point of a distribution: `[project.entry-points."deeptraffic.layers"]`, then `NAME = "module:attribute"`;
+- a file: `--layer mine.py` takes its attribute `layer`.
+
+The attribute is the callable itself, or a class that is made with a `LayerContext`. A layer with a method
+`before_decision` or `after_decision` is told of the decisions of an episode that a policy drives (`watch_decisions`).
+"""
+
+import importlib
+import importlib.util
+import math
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from deeptraffic.render.episode import Episode
+from deeptraffic.render.road import Camera
+from deeptraffic.render.theme import DARK, Colour, Theme
+from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.rules import Rules
+from deeptraffic.sim.state import State
+
+if TYPE_CHECKING:
+    import pygame
+
+GROUP = "deeptraffic.layers"  # of entry points
+BUILT_IN = {
+    "attention": "deeptraffic.insight.attention:AttentionLines",
+    "futures": "deeptraffic.insight.futures:Futures",
+    "values": "deeptraffic.insight.lane_values:LaneValues",
+}
+ATTRIBUTE = "layer"  # of a file
+CORNER = 5  # points of a rounded corner
+
+Point = tuple[float, float]
+
+
+class LayerContext(NamedTuple):
+    """What a layer is made for.
+
+    rules: of the road
+    policy: drives the ego car, a `deeptraffic.policies.base.Policy`; None if it is not known
+    theme: of the images
+    """
+
+    rules: Rules
+    policy: Any = None
+    theme: Theme = DARK
+
+
+class RoadLayer(Protocol):
+    """Draws something on the road."""
+
+    def __call__(self, canvas: "pygame.Surface", camera: Camera, state: State) -> None:
+        """Draw on the canvas for the state (1,) of one env."""
+
+
+def layer_names() -> tuple[str, ...]:
+    """Return the names of all layers, built-in ones and those of installed distributions."""
+    return (*BUILT_IN, *(found.name for found in entry_points(group=GROUP) if found.name not in BUILT_IN))
+
+
+def make_layer(layer: str | RoadLayer, context: LayerContext) -> RoadLayer:
+    """Return the layer of a name or of a file; a layer is returned as it is. ValueError for one that does not exist."""
+    if not isinstance(layer, str):
+        return layer
+    made = _find(layer)
+    if isinstance(made, type):
+        made = made(context)
+    if not callable(made):
+        raise ValueError(f"layer {layer!r} is {made!r:.80}, not a callable of (canvas, camera, state)")
+    return made
+
+
+def _find(name: str) -> Any:
+    """Return the attribute that a name stands for."""
+    if name in BUILT_IN:
+        module, _, attribute = BUILT_IN[name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+    for found in entry_points(group=GROUP):
+        if found.name == name:
+            return found.load()
+    path = Path(name)
+    if path.suffix != ".py" or not path.is_file():
+        raise ValueError(f"there is no layer {name!r}; choose one of {', '.join(layer_names())}, or name a file (.py)")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    if not hasattr(made, ATTRIBUTE):
+        raise ValueError(f"{path} has no attribute {ATTRIBUTE!r}; give it the layer, a callable or a class")
+    return getattr(made, ATTRIBUTE)
+
+
+def watch_decisions(episode: Episode, layers: Sequence[RoadLayer]) -> Episode:
+    """Return the episode, whose ego car's decisions the layers are told of from now on.
+
+    before_decision: called with the simulator, whose env 0 waits for the decision
+    after_decision: called with the simulator, still waiting, and the action
+    """
+    before = [layer.before_decision for layer in layers if hasattr(layer, "before_decision")]
+    after = [layer.after_decision for layer in layers if hasattr(layer, "after_decision")]
+    decide = episode.decide
+    if decide is None or not (before or after):
+        return episode
+
+    def watched(sim: Simulator, agent: int) -> int:
+        if agent != 0:
+            return decide(sim, agent)
+        for tell in before:
+            tell(sim)
+        action = decide(sim, agent)
+        for tell in after:
+            tell(sim, action)
+        return action
+
+    episode.decide = watched
+    return episode
+
+
+# --- drawing ----------------------------------------------------------------------------------------------------------
+
+
+def draw_line(canvas: "pygame.Surface", colour: Colour, alpha: float, points: Sequence[Point], width: float) -> None:
+    """Draw a smooth line through points [pixels]; alpha: 0..1; width: at least 1 pixel."""
+    half = max(width, 1.0) / 2
+    for (x0, y0), (x1, y1) in zip(points[:-1], points[1:], strict=True):
+        length = math.hypot(x1 - x0, y1 - y0)
+        if length > 0:
+            across, along = -(y1 - y0) / length * half, (x1 - x0) / length * half
+            corners = [(x0 + across, y0 + along), (x1 + across, y1 + along), (x1 - across, y1 - along)]
+            draw_polygon(canvas, colour, alpha, [*corners, (x0 - across, y0 - along)])
+
+
+def draw_polygon(canvas: "pygame.Surface", colour: Colour, alpha: float, points: Sequence[Point]) -> None:
+    """Fill a polygon with smooth edges."""
+    from pygame import gfxdraw
+
+    ink = (*colour, round(255 * min(max(alpha, 0.0), 1.0)))
+    whole = [(round(x), round(y)) for x, y in points]
+    gfxdraw.filled_polygon(canvas, whole, ink)
+    gfxdraw.aapolygon(canvas, whole, ink)
+
+
+def draw_frame(
+    canvas: "pygame.Surface", colour: Colour, alpha: float, box: tuple[float, float, float, float], width: float
+) -> None:
+    """Draw a rounded frame; box: left, top, width and height [pixels] of its outer edge."""
+    left, top, wide, high = box
+    outer = _rounded(left, top, wide, high, min(wide, high) * 0.35)
+    inner = _rounded(left + width, top + width, wide - 2 * width, high - 2 * width, min(wide, high) * 0.35 - width)
+    draw_polygon(canvas, colour, alpha, [*outer, outer[0], *reversed([*inner, inner[0]])])
+
+
+def _rounded(left: float, top: float, wide: float, high: float, radius: float) -> list[Point]:
+    """Return the corners of a rounded rectangle."""
+    radius = max(radius, 0.0)
+    centres = (
+        (left + wide - radius, top + high - radius),
+        (left + radius, top + high - radius),
+        (left + radius, top + radius),
+        (left + wide - radius, top + radius),
+    )
+    points = []
+    for quarter, (x, y) in enumerate(centres):
+        for k in range(CORNER):
+            angle = (quarter + k / (CORNER - 1)) * math.pi / 2
+            points.append((x + radius * math.cos(angle), y + radius * math.sin(angle)))
+    return points
