@@ -12,6 +12,8 @@ from deeptraffic.render.theme import TRAIL_COLOURS
 PACES = {"slow": 0.25, "normal": 1.0, "fast": 10.0}  # frames of the episode per 1/60 s
 PAGE_FRAMES = 100
 MAX_DIGITS = 12
+ZOOMS = (1.0, 1.5, 2.0, 3.0)
+ZOOM_KEYS = {"+": 1, "=": 1, "[+]": 1, "-": -1, "[-]": -1}
 COMMANDS = {"s": "screenshot", "v": "video", "f11": "fullscreen", "return": "again", "enter": "again"}
 
 HELP = (
@@ -26,6 +28,8 @@ HELP = (
     ("L", "layers on, off"),
     ("F", "follow the next vehicle"),
     ("E", "follow the ego car"),
+    ("+   -", "zoom in, out (or the wheel)"),
+    ("Click", "follow a vehicle"),
     ("C", "trail colour"),
     ("T", "dark, light"),
     ("N", "graph and network"),
@@ -59,6 +63,7 @@ class Controls:
     paused, pace: of the episode
     overlay, follow, trail, theme: of the image
     layers, dashboard, help: whether they are shown
+    zoom: one of ZOOMS
     prompt: "frame" or "seed" while a number is typed into `typed`; "leave" while that is asked
     """
 
@@ -67,13 +72,14 @@ class Controls:
         self.paused, self.pace = False, "normal"
         self.overlay, self.follow, self.trail, self.theme = overlay, 0, trail, theme
         self.layers, self.dashboard, self.help = True, True, False
+        self.zoom = ZOOMS[0]
         self.prompt: str | None = None
         self.typed = ""
 
     @property
     def appearance(self) -> tuple[object, ...]:
         """What a change of makes new painters necessary."""
-        return self.trail, self.theme, self.layers, self.dashboard
+        return self.trail, self.theme, self.layers, self.dashboard, self.zoom
 
     def press(self, key: str, shift: bool = False) -> Command | None:
         """Handle one key; return its command to the viewer, if any."""
@@ -108,6 +114,10 @@ class Controls:
             return Command("seek", 0)
         return None
 
+    def change_zoom(self, steps: int) -> None:
+        """Zoom in by a number of steps, or out."""
+        self.zoom = ZOOMS[min(max(ZOOMS.index(self.zoom) + steps, 0), len(ZOOMS) - 1)]
+
     def _change_display(self, key: str, shift: bool) -> None:
         if key == "o":
             self.overlay = _next(OVERLAYS, self.overlay, shift)
@@ -121,6 +131,8 @@ class Controls:
             self.theme = _next(("dark", "light"), self.theme, shift)
         elif key == "l":
             self.layers = not self.layers
+        elif key in ZOOM_KEYS:
+            self.change_zoom(ZOOM_KEYS[key])
         elif key == "n":
             self.dashboard = not self.dashboard
 

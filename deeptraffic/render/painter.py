@@ -21,7 +21,7 @@ from deeptraffic.render.panel import Caption, Panel, Readout
 from deeptraffic.render.road import Rectangle, RoadView
 from deeptraffic.render.sprites import VehicleImage
 from deeptraffic.render.theme import DASH_PERIOD, SHOULDER, theme_by_name, trail_colour_by_name
-from deeptraffic.sim.rules import Action, Rules, Sensor
+from deeptraffic.sim.rules import VEHICLE_LENGTH, VEHICLE_WIDTH, Action, Rules, Sensor
 from deeptraffic.sim.state import State
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ PANEL_WIDTH = 220  # [px] beside the road at scale 1
 MIN_SIDE, MAX_SIDE = 32, 4096  # [pixels]
 MAX_FLOW = 0.4 * DASH_PERIOD  # [px]
 SEEN_FLOW = 400.0  # [px] a longer way was wound
+CLICK_MARGIN = 6.0  # [px] around a vehicle
 
 
 class Layout(NamedTuple):
@@ -51,10 +52,10 @@ def default_size(rules: Rules) -> tuple[int, int]:
     return int(width + width % 2), min(int(rules.road_length), MAX_SIDE)
 
 
-def lay_out(rules: Rules, size: tuple[int, int], panel: bool = True) -> Layout:
+def lay_out(rules: Rules, size: tuple[int, int], panel: bool = True, zoom: float = 1.0) -> Layout:
     """Fit road and panel into an image of `size` (width, height) [pixels]; a narrow image has no panel."""
     width, height = size
-    scale = min(height / rules.road_length, width / (rules.road_width + 2 * SHOULDER))
+    scale = min(height / rules.road_length, width / (rules.road_width + 2 * SHOULDER)) * zoom
     road_width = round((rules.road_width + 4 * SHOULDER) * scale)
     panel_width = min(width - road_width, round(PANEL_WIDTH * height / 700 * 1.3))
     if not panel or panel_width < 60 * height / 700:
@@ -80,6 +81,7 @@ class Painter:
         film: whether images follow each other in a film: then the lane marks move by at most `MAX_FLOW` between two,
             where they would seem to stand or to run backwards
         layers: drawn over the vehicles, in this order; names or callables, see `deeptraffic.render.layers`
+        zoom: 1 shows the road's whole length; 2 half of it
     """
 
     # parameters: options of the image, each with a default and given by name
@@ -97,13 +99,14 @@ class Painter:
         panel: bool = True,
         film: bool = False,
         layers: Sequence[str | RoadLayer] = (),
+        zoom: float = 1.0,
     ) -> None:
         self.rules, self.size = rules, _checked_size(size or default_size(rules))
         self.theme, self.trail_colour = theme_by_name(theme), trail_colour_by_name(trail)
         context = LayerContext(rules, None, self.theme)
         self.layers = [make_layer(layer, context) for layer in layers]
         self.overlay, self.sensor, self.label = check_overlay(overlay), sensor or Sensor(), label
-        self.layout = lay_out(rules, self.size, panel)
+        self.layout = lay_out(rules, self.size, panel, zoom)
         self._memory = ImageMemory((self.size[1], self.size[0], 3))
         self._road = RoadView(rules, self.theme, self.trail_colour, self.layout.road, self.layout.scale, image)
         beside, top = self.layout.panel, TOP_MARK / rules.empty
@@ -163,6 +166,19 @@ class Painter:
             self._panel.draw(_canvas(self._panel_pixels), readout)
             image[:, : self.layout.panel.width] = self._panel_pixels
         return image
+
+    def vehicle_at(self, scene: np.void, point: tuple[float, float], follow: int = 0) -> int | None:
+        """Return the vehicle at a point (x, y) [pixels] of the image, or next to it; None if there is none.
+
+        follow: as the image was painted
+        """
+        road, scale, camera = self.layout.road, self.layout.scale, self._road.camera(scene, follow)
+        x, y = ((at - edge) / scale for at, edge in zip(point, (road.left, road.top), strict=True))
+        across = np.abs(scene["x"] + VEHICLE_WIDTH / 2 - camera.left - x) - VEHICLE_WIDTH / 2
+        along = np.abs(scene["y"] + VEHICLE_LENGTH / 2 - camera.top - y) - VEHICLE_LENGTH / 2
+        away = np.maximum(across, along)
+        nearest = int(np.argmin(away))
+        return nearest if away[nearest] <= CLICK_MARGIN and point[0] >= road.left else None
 
     def observe(self, state: State, env_index: int = 0, ghost: State | None = None) -> History:
         """Record an env's current frame for trail and read-out without painting it; return its history.

@@ -12,7 +12,7 @@ from deeptraffic.render.drawing import ByteArray
 from deeptraffic.render.history import Histories, History
 from deeptraffic.render.overlays import LABEL_ROOM, LABEL_TOP, Cells, CellTiles
 from deeptraffic.render.sprites import GHOST_KIND, PAD, SpriteSet
-from deeptraffic.render.theme import DASH_LENGTH, DASH_PERIOD, PATTERN_PERIOD, Colour, Theme
+from deeptraffic.render.theme import DASH_LENGTH, DASH_PERIOD, PATTERN_PERIOD, SHOULDER, Colour, Theme
 from deeptraffic.sim.rules import CELL_LENGTH, LANE_WIDTH, MPH_PER_PX, VEHICLE_LENGTH, VEHICLE_WIDTH, Rules
 
 if TYPE_CHECKING:
@@ -71,7 +71,9 @@ class RoadView:
     ) -> None:
         self.rules, self.theme, self.place, self.scale = rules, theme, place, scale
         self.trail_colour = trail_colour
-        self._left = -(place.width / scale - rules.road_width) / 2
+        visible, whole = place.width / scale, rules.road_width + 2 * SHOULDER
+        self._left = (rules.road_width - max(visible, whole)) / 2  # [px] of the surfaces
+        self._room = max(0.0, whole - visible)  # [px] by which the camera can move across
         self.sprites = SpriteSet(theme, scale, trail_colour, image)
         self._surfaces = [self._surface(phase / SURFACE_PHASES) for phase in range(SURFACE_PHASES)]
         self._tiles = CellTiles(theme, scale)
@@ -81,12 +83,15 @@ class RoadView:
     def camera(self, scene: np.void, follow: int = 0, fraction: float | None = None) -> Camera:
         """Return the camera that holds vehicle `follow` at a fraction of the view's height, by default the original's.
 
-        The camera of the ego vehicle stands still: the simulator itself keeps that vehicle near one line.
+        Where the road is wider than the view, the camera follows across, too. That of the ego vehicle stands still
+        along the road: the simulator itself keeps that vehicle near one line.
         """
         visible = self.place.height / self.scale
         fraction = self.rules.ego_y / self.rules.road_length if fraction is None else fraction
         focus = self.rules.ego_y if follow == 0 else self._finite(scene["y"][follow])
-        return Camera(self._left, focus - fraction * visible, self.place, self.scale)
+        across = scene["x"][follow] + VEHICLE_WIDTH / 2 - self.place.width / self.scale / 2 - self._left
+        aside = math.floor(min(max(across, 0.0), self._room) * self.scale)  # whole pixels
+        return Camera(self._left + aside / self.scale, focus - fraction * visible, self.place, self.scale)
 
     # parameters: the layers of the road, the last of them optional
     def paint(
@@ -151,7 +156,8 @@ class RoadView:
         whole, phase = divmod(math.floor(start * SURFACE_PHASES + 0.5), SURFACE_PHASES)
         left, top, width, height = self.place
         part = image[top : top + height, left : left + width]
-        part[:] = self._surfaces[phase][whole : whole + height]
+        aside = round((camera.left - self._left) * self.scale)
+        part[:] = self._surfaces[phase][whole : whole + height, aside : aside + width]
         far = round((-2 * VEHICLE_LENGTH - camera.top) * self.scale)
         near = round((self.rules.road_length + 2 * VEHICLE_LENGTH - camera.top) * self.scale)
         if far > 0 or near < height:
@@ -189,7 +195,7 @@ class RoadView:
         """Draw the road's surface, one pattern period longer than the view, moved up by `phase` of a pixel."""
         height = self.place.height + math.ceil(PATTERN_PERIOD * self.scale) + 2
         along = Axis(height, self.scale, phase / self.scale)
-        across = Axis(self.place.width, self.scale, self._left)
+        across = Axis(self.place.width + math.ceil(self._room * self.scale), self.scale, self._left)
         return paint_surface(self.rules, self.theme, across, along)
 
 

@@ -122,6 +122,10 @@ class Viewer:
                         self.press(pygame.key.name(event.key), bool(event.mod & pygame.KMOD_SHIFT))
                     elif event.type == pygame.KEYUP:
                         self.release(pygame.key.name(event.key))
+                    elif event.type == pygame.MOUSEBUTTONDOWN and event.button == pygame.BUTTON_LEFT:
+                        self.click(*window.point(event))
+                    elif event.type == pygame.MOUSEWHEEL:
+                        self.controls.change_zoom(event.y)
                 window.fullscreen = self.fullscreen
                 self.size = window.size
                 image = self.image()
@@ -151,6 +155,16 @@ class Viewer:
         """Handle the release of a key."""
         if self.keyboard is not None:
             self.keyboard.release(key)
+
+    def click(self, x: int, y: int) -> None:
+        """Handle a click at a point of the image [pixels]: the vehicle there is followed."""
+        painters, left = self._arranged()[0], 0
+        for painter, episode in zip(painters, self._episodes, strict=False):
+            if left <= x < left + painter.size[0]:
+                vehicle = painter.vehicle_at(episode.state[0], (x - left, y), self.controls.follow)
+                if vehicle is not None:
+                    self.controls.follow = vehicle
+            left += painter.size[0]
 
     def tick(self, ticks: float = 1.0) -> None:
         """Advance by `ticks` 60ths of a second; on a slow machine several pass between two images."""
@@ -404,7 +418,7 @@ class Viewer:
         width, height = max(self.size[0], 200), max(self.size[1], MIN_HEIGHT)
         key = (width, height, *controls.appearance, beside, self.episode.rules)
         if self._painters is None or self._painters[0] != key:
-            road_width = min(round(height * 400 / 700), width // beside)
+            road_width = min(round(height / 700 * (220 + 180 * controls.zoom)), width // beside)
             rest = width - beside * road_width
             if not controls.dashboard or rest < 0.35 * height:
                 road_width, rest = width // beside, 0
@@ -437,6 +451,7 @@ class Viewer:
             image=image,
             film=True,
             layers=layers,
+            zoom=self.controls.zoom,
         )
 
 

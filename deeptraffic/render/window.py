@@ -25,7 +25,9 @@ if not hasattr(pygame, "Window"):
 DRIVER = "SDL_VIDEODRIVER"
 DESKTOPS = ("win32", "darwin")
 UNSEEN_DRIVERS = ("dummy", "offscreen")
-_KINDS = (pygame.WINDOWCLOSE, pygame.KEYDOWN, pygame.KEYUP)
+_KEYS = (pygame.KEYDOWN, pygame.KEYUP)
+_MOUSE = (pygame.MOUSEBUTTONDOWN, pygame.MOUSEBUTTONUP, pygame.MOUSEMOTION, pygame.MOUSEWHEEL)
+_KINDS = (pygame.WINDOWCLOSE, *_KEYS, *_MOUSE)
 
 
 def open_display() -> str:
@@ -79,6 +81,7 @@ class Window:
         self._clock = pygame.time.Clock()
         self._keys: list[pygame.event.Event] = []
         self.is_open, self._is_full = True, False
+        self._corner = (0, 0)  # of the image in the window
         self._open()
 
     @property
@@ -105,7 +108,7 @@ class Window:
         self._is_full = wanted
 
     def events(self) -> list[pygame.event.Event]:
-        """Return the key events since the last call; `is_open` becomes False when the user closes the window."""
+        """Return the key and mouse events since the last call; `is_open` becomes False once the user has closed it."""
         _deliver_events()
         keys, self._keys = self._keys, []
         return keys
@@ -124,6 +127,7 @@ class Window:
         surface = pygame.image.frombuffer(np.ascontiguousarray(image).data, (width, height), "RGB")
         screen = self._window.get_surface()
         left, top = (screen.get_width() - width) // 2, (screen.get_height() - height) // 2
+        self._corner = (left, top)
         if left > 0 or top > 0:
             screen.fill(tuple(image[0, 0].tolist()))
         screen.blit(surface, (left, top))
@@ -131,6 +135,10 @@ class Window:
         if fps is not None:
             self.wait(fps)
         return self.is_open
+
+    def point(self, event: pygame.event.Event) -> tuple[int, int]:
+        """Return where in the image a mouse event was, (x, y) [pixels]."""
+        return event.pos[0] - self._corner[0], event.pos[1] - self._corner[1]
 
     def wait(self, fps: float) -> None:
         """Wait until the next of `fps` images a second is due."""
@@ -184,5 +192,5 @@ def _deliver_events() -> None:
         for window in addressed:
             if event.type in (pygame.WINDOWCLOSE, pygame.QUIT):
                 window.close()
-            elif event.type in (pygame.KEYDOWN, pygame.KEYUP):
+            elif event.type in (*_KEYS, *_MOUSE):
                 window._keys.append(event)

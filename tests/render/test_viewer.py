@@ -78,6 +78,63 @@ def test_the_dashboard_shows_every_new_decision():
     assert not np.array_equal(ticked(viewer, 1).image()[below, beside.left :], before)
 
 
+@pytest.mark.parametrize("size", [(1060, 760), (240, 900), (500, 400)])
+@pytest.mark.parametrize("rival", [None, make])
+def test_a_click_follows_the_vehicle_that_is_painted_there(size, rival):
+    viewer = ticked(Viewer(make, options=ViewerOptions(rival=rival), size=size), 100)
+    viewer.press("space")
+    for _ in range(4):
+        red = np.argwhere((viewer.image().astype(int) - np.array(DARK.ego)).__abs__().sum(2) < 60)
+        left = viewer.roads[-1].left if rival else 0
+        red = red[red[:, 1] >= left]  # of the road that is clicked
+        y, x = np.median(red, axis=0)
+        viewer.controls.follow = 0
+        viewer.click(int(x), int(y))
+        assert viewer.controls.follow == 0, "the ego car is the red one"
+        viewer.press("f")
+        viewer.press("e")
+        viewer.press("+")
+    assert viewer.controls.zoom == 3.0
+    viewer.controls.change_zoom(-9)
+    painter, scene = viewer._arranged()[0][0], viewer.episode.state[0]
+    road, camera = painter.layout.road, painter._road.camera(scene, 0)
+    seen = 0
+    for vehicle in range(1, 20):
+        x = road.left + (scene["x"][vehicle] + 7.5 - camera.left) * painter.layout.scale
+        y = road.top + (scene["y"][vehicle] + 17 - camera.top) * painter.layout.scale
+        if 0 <= y < road.height:
+            viewer.controls.follow, seen = 0, seen + 1
+            viewer.click(round(float(x)), round(float(y)))
+            assert viewer.controls.follow == vehicle
+    assert seen > 3
+    viewer.click(2, size[1] - 2)
+    assert viewer.controls.follow == vehicle or size[0] < 300
+
+
+def test_the_wheel_and_keys_zoom_between_the_whole_road_and_a_third():
+    viewer = Viewer(make)
+    heights = []
+    for _ in range(5):
+        painter = viewer._arranged()[0][0]
+        heights.append(painter.layout.road.height / painter.layout.scale)
+        viewer.press("+")
+    assert heights == pytest.approx([700, 700 / 1.5, 350, 700 / 3, 700 / 3])
+    viewer.press("-")
+    assert viewer.controls.zoom == 2.0
+
+
+def test_a_narrow_close_view_holds_the_followed_vehicle_within():
+    viewer = ticked(Viewer(make, size=(200, 900)), 100)
+    viewer.controls.change_zoom(3)
+    for vehicle in range(20):
+        viewer.controls.follow = vehicle
+        painter, scene = viewer._arranged()[0][0], viewer.episode.state[0]
+        camera = painter._road.camera(scene, vehicle)
+        x = (scene["x"][vehicle] - camera.left) * painter.layout.scale
+        assert 0 <= x <= 200 - 15 * painter.layout.scale
+        viewer.image()
+
+
 def test_single_frames_pages_and_jumps_go_where_they_say():
     viewer = ticked(Viewer(make), 30)
     for keys, frame in ((".", 31), (",", 30), (["page down"], 130), (["page up"], 30), ("g250\n", 250), (["home"], 0)):

@@ -92,6 +92,17 @@ def test_keys_go_to_the_window_that_they_were_pressed_in():
     assert one.events() == other.events() == []
 
 
+def test_mouse_events_are_where_the_image_is():
+    window = Window((200, 100))
+    window.show(IMAGE)  # 100 x 80, in the middle
+    press = pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=(60, 30), button=1, window=window._window)
+    pygame.event.post(press)
+    pygame.event.post(pygame.event.Event(pygame.MOUSEWHEEL, y=1, window=window._window))
+    found, wheel = window.events()
+    assert window.point(found) == (10, 20) and wheel.y == 1
+    window.close()
+
+
 def test_events_of_others_stay_in_the_queue():
     pygame.display.init()
     pygame.display.set_mode((50, 50))
