@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from deeptraffic.envs.masks import may_turn
 from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.kernel import drive
 from deeptraffic.sim.rules import (
     CELL_LENGTH,
@@ -109,6 +110,19 @@ def record_frame(rules: Rules, game: Game, record: Record) -> None:
         if i == 0:
             count_streak(record.slow, speed < SLOW)
             count_streak(record.boxed, cause in (BOXED, BOXED_BY_COPY))
+
+
+@compiled
+def _stuck_level(rules: NDArray, games: Games) -> int:
+    game = games[0]
+    if game.following_speed[0] * game.speed_factor[0] >= SLOW:
+        return 0
+    return 2 if find_cause(rules[0], game, 0, 0, 0) in (BOXED, BOXED_BY_COPY) else 1
+
+
+def stuck_level(sim: Simulator) -> int:
+    """Return 1 if env 0's ego car is below 60 mph after a frame, 2 if it is also boxed in, else 0."""
+    return int(_stuck_level(sim.table, sim.games))
 
 
 @compiled

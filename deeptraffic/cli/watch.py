@@ -48,6 +48,7 @@ def watch(
     vehicle: VehiclePath = None,
 ) -> None:
     """Watch an episode in a window; F1 or H lists the keys."""
+    from agents.analysis.loss_causes import stuck_level
     from deeptraffic.render.viewer import Viewer, ViewerOptions
 
     if ghost and beside is None:
@@ -58,7 +59,9 @@ def watch(
     found = find_episode(policy, rules, other_agents, beside=trace, caption=_read_caption(caption), epsilon=own)
     other = None if traces[1] else epsilon
     found, layers = found.with_layers(layer, theme)
-    options = ViewerOptions(found.sensor, found.insight, None, ghost, read_vehicle(vehicle), layers=layers)
+    options = ViewerOptions(
+        found.sensor, found.insight, None, ghost, read_vehicle(vehicle), layers=layers, stuck=stuck_level
+    )
     if beside:
         second = find_episode(beside, road=found.rules, beside=trace, epsilon=other)
         second, layers = second.with_layers(layer if second.policy is not None and not ghost else None, theme)

@@ -27,8 +27,10 @@ from deeptraffic.render.painter import Painter
 from deeptraffic.render.recorder import RecordingError
 from deeptraffic.render.road import Rectangle
 from deeptraffic.render.sprites import VehicleImage
-from deeptraffic.render.theme import Colour, trail_colour_by_name
+from deeptraffic.render.theme import Colour, theme_by_name, trail_colour_by_name
+from deeptraffic.render.timeline import Mark, Timeline
 from deeptraffic.render.window import Window
+from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Sensor
 from deeptraffic.sim.state import State
 
@@ -38,6 +40,7 @@ IDLE_FPS = 25  # while nothing changes
 NOTICE_SECONDS = 4.0
 SHOW_AGAIN = 2.0  # seconds after which an unchanged image is shown again, since something may have covered it
 MIN_HEIGHT = 240  # [pixels]
+MIN_HEIGHT_OF_TIMELINE = 400  # [pixels] of a window that shows a timeline
 SIZE, SIZE_BESIDE = (1060, 760), (1366, 760)  # [pixels] of a window with one road, and with two
 
 MakeEpisode = Callable[[int], Episode]
@@ -54,6 +57,8 @@ class ViewerOptions(NamedTuple):
     countdown: seconds before an episode starts
     on_image: draws over the window's image (H, W, 3)
     layers, rival_layers: drawn on the first and on the second road, see `deeptraffic.render.layers`
+    stuck: returns whether the ego car of a simulator's env 0 is stuck after a frame: 0, `timeline.SLOW` or
+        `timeline.STUCK`; None marks nothing
     """
 
     sensor: Sensor = Sensor()
@@ -65,6 +70,7 @@ class ViewerOptions(NamedTuple):
     on_image: Callable[[ByteArray], None] | None = None
     layers: Sequence[RoadLayer] = ()
     rival_layers: Sequence[RoadLayer] = ()
+    stuck: Callable[[Simulator], int] | None = None
 
 
 class Viewer:
@@ -105,7 +111,7 @@ class Viewer:
         self._waiting = 0.0  # [1/60 s] until the run starts
         self._run = 0
         self._shown: tuple[list[object], ByteArray] | None = None
-        self._painters: tuple[object, list[Painter], Dashboard | None] | None = None
+        self._painters: tuple[object, list[Painter], Dashboard | None, Timeline | None] | None = None
         self._start(controls)
 
     def run(self) -> None:
@@ -124,6 +130,10 @@ class Viewer:
                         self.release(pygame.key.name(event.key))
                     elif event.type == pygame.MOUSEBUTTONDOWN and event.button == pygame.BUTTON_LEFT:
                         self.click(*window.point(event))
+                    elif event.type == pygame.MOUSEMOTION and event.buttons[0]:
+                        self.drag(window.point(event)[0])
+                    elif event.type == pygame.MOUSEBUTTONUP:
+                        self._is_scrubbing = False
                     elif event.type == pygame.MOUSEWHEEL:
                         self.controls.change_zoom(event.y)
                 window.fullscreen = self.fullscreen
@@ -157,14 +167,25 @@ class Viewer:
             self.keyboard.release(key)
 
     def click(self, x: int, y: int) -> None:
-        """Handle a click at a point of the image [pixels]: the vehicle there is followed."""
-        painters, left = self._arranged()[0], 0
+        """Handle a click at a point of the image [pixels]: it goes to a frame of the timeline, or follows a vehicle."""
+        painters, _, timeline = self._arranged()
+        self._is_scrubbing = timeline is not None and y >= painters[0].size[1]
+        if self._is_scrubbing:
+            self.drag(x)
+            return
+        left = 0
         for painter, episode in zip(painters, self._episodes, strict=False):
             if left <= x < left + painter.size[0]:
                 vehicle = painter.vehicle_at(episode.state[0], (x - left, y), self.controls.follow)
                 if vehicle is not None:
                     self.controls.follow = vehicle
             left += painter.size[0]
+
+    def drag(self, x: int) -> None:
+        """Handle a move with the left button held down: on from the timeline it goes to a frame."""
+        timeline = self._arranged()[2]
+        if self._is_scrubbing and timeline is not None:
+            self._seek(timeline.frame_at(x))
 
     def tick(self, ticks: float = 1.0) -> None:
         """Advance by `ticks` 60ths of a second; on a slow machine several pass between two images."""
@@ -189,7 +210,7 @@ class Viewer:
         return self._shown[1]
 
     def _paint_image(self) -> ByteArray:
-        painters, dashboard = self._arranged()
+        painters, dashboard, timeline = self._arranged()
         state, ghost = [episode.state for episode in self._episodes], self._ghost
         overlay, follow = self.controls.overlay, self.controls.follow
         note = self._status() if dashboard is None else ""
@@ -206,6 +227,9 @@ class Viewer:
             scores = [(episode.label, episode.score_mph()) for episode in self._episodes]
             images.append(dashboard.paint(self._speeds, self.episode.frame, scores, insight, self._status()))
         whole = side_by_side(images)
+        if timeline is not None:
+            marks = [self._marks[frame] for frame in sorted(self._marks)]
+            whole = np.concatenate([whole, timeline.paint(self.episode.frame, marks, self._stuck)])
         if self.options.on_image is not None:
             self.options.on_image(whole)
         if self.controls.help:
@@ -241,7 +265,7 @@ class Viewer:
     @property
     def beside(self) -> Rectangle | None:
         """Where the dashboard is in the window; None if there is no room for it, or it is hidden."""
-        painters, dashboard = self._arranged()
+        painters, dashboard, _ = self._arranged()
         if dashboard is None:
             return None
         return Rectangle(sum(painter.size[0] for painter in painters), 0, *dashboard.size)
@@ -286,6 +310,9 @@ class Viewer:
         self._waiting = float(FPS * self.options.countdown)
         self._speeds = np.full(self.episode.frames + 1, np.nan)
         self._insights: dict[int, Insight] = {}
+        self._marks: dict[int, Mark] = {}
+        self._stuck = np.zeros(self.episode.frames + 1, np.uint8)
+        self._is_scrubbing = False
         self._grounds = [np.zeros(episode.frames + 1) for episode in self._episodes]  # [px] moved by each frame
         self._enter()
 
@@ -328,9 +355,20 @@ class Viewer:
         if not episode.advance():
             return False
         ground[episode.frame] = moved
-        if index == 0 and episode.decisions != decisions:
-            self._note_insight()
+        if index == 0:
+            if episode.decisions != decisions:
+                self._note_insight()
+            self._note_frame()
         return True
+
+    def _note_frame(self) -> None:
+        """Keep what the timeline shows of the frame that has just ended."""
+        episode, period = self.episode, self.episode.rules.decision_period
+        action, begun = episode.ego_action, episode.frame - 1
+        if begun % period == 0 and action is not None:
+            self._marks[begun] = Mark(begun, action, episode.refused)
+        if self.options.stuck is not None:
+            self._stuck[episode.frame] = self.options.stuck(episode.sim)
 
     def _note_insight(self) -> None:
         """Keep the policy's insight; a decision that is replayed keeps its first one."""
@@ -411,13 +449,17 @@ class Viewer:
         """Whether the episode replays a trace, whose seed is fixed."""
         return self.episode.decide is None
 
-    def _arranged(self) -> tuple[list[Painter], Dashboard | None]:
-        """Return painters and dashboard for the window's size and the options, new ones if these have changed."""
+    def _arranged(self) -> tuple[list[Painter], Dashboard | None, Timeline | None]:
+        """Return painters, dashboard and timeline for the window's size and the options, new ones if these changed."""
         controls = self.controls
         beside = self._roads
         width, height = max(self.size[0], 200), max(self.size[1], MIN_HEIGHT)
-        key = (width, height, *controls.appearance, beside, self.episode.rules)
+        key = (width, height, *controls.appearance, beside, self.episode.rules, self.episode.frames)
         if self._painters is None or self._painters[0] != key:
+            accent, timeline = trail_colour_by_name(controls.trail), None
+            if controls.dashboard and height >= MIN_HEIGHT_OF_TIMELINE and self.keyboard is None:
+                timeline = Timeline(width, height / 700, self.episode.frames, theme_by_name(controls.theme), accent)
+                height -= timeline.size[1]
             road_width = min(round(height / 700 * (220 + 180 * controls.zoom)), width // beside)
             rest = width - beside * road_width
             if not controls.dashboard or rest < 0.35 * height:
@@ -430,13 +472,12 @@ class Viewer:
             ]
             for painter, old in zip(painters, self._painters[1] if self._painters else [], strict=False):
                 painter.take_over(old)
-            accent = trail_colour_by_name(controls.trail)
             dashboard = Dashboard((rest, height), painters[0].theme, accent) if rest else None
             entered = self._painters is not None
-            self._painters = (key, painters, dashboard)
+            self._painters = (key, painters, dashboard, timeline)
             if not entered:
                 self._enter()
-        return self._painters[1], self._painters[2]
+        return self._painters[1:]
 
     def _painter(
         self, episode: Episode, size: tuple[int, int], image: VehicleImage | None, layers: Sequence[RoadLayer]

@@ -16,6 +16,7 @@ from deeptraffic.render.episode import Episode
 from deeptraffic.render.insight import ActionValues, Insight
 from deeptraffic.render.play import Play
 from deeptraffic.render.theme import DARK
+from deeptraffic.render.timeline import HEIGHT
 from deeptraffic.render.trace import Start
 from deeptraffic.render.viewer import Viewer, ViewerOptions, side_by_side
 from deeptraffic.render.window import Window
@@ -198,15 +199,16 @@ def test_a_sentence_about_the_decision_stands_over_the_status_line():
     looks = [ViewerOptions(insight=partial(Insight, (), None, 1, words)) for words in sentences]
     silent, said = (ticked(Viewer(make, options=options), 40).image() for options in looks)
     rows, columns = np.nonzero((silent != said).any(axis=2))
-    assert 680 < rows.min() and rows.max() < 720 and columns.min() > 434 and np.ptp(columns) > 200
+    assert 650 < rows.min() and rows.max() < 690 and columns.min() > 434 and np.ptp(columns) > 200
 
 
 def bars(insight: Insight) -> list[int]:
     """Length in pixels of each action's bar, in whichever colour it is drawn; 0 for an action that has none."""
     image = ticked(Viewer(make, options=ViewerOptions(insight=lambda: insight)), 40).image()
-    unit, left = 760 / 700, 434
+    height = 760 - round(HEIGHT * 760 / 700)
+    unit, left = height / 700, round(height * 400 / 700)
     rows = [round((246 + 22 * k + 6.5) * unit) for k in range(5)]
-    columns = np.s_[left + round(136 * unit) + 8 : left + (1060 - 434) - round(86 * unit)]
+    columns = np.s_[left + round(136 * unit) + 8 : 1060 - round(86 * unit)]
     background = np.array([DARK.panel, DARK.track])
     strips = [image[row, columns].astype(int) for row in rows]
     return [int((np.abs(strip[:, None] - background).max(axis=2) > 8).all(axis=1).sum()) for strip in strips]
@@ -268,6 +270,45 @@ def test_a_rival_stands_beside_and_a_ghost_does_not():
 
     assert ego_cars(Viewer(make, options=ViewerOptions(rival=rival), size=(1500, 760))) == 2
     assert ego_cars(Viewer(make, options=ViewerOptions(rival=rival, ghost=True), size=(1500, 760))) == 1
+
+
+def test_a_click_on_the_timeline_goes_to_its_frame_and_a_drag_follows():
+    viewer = ticked(Viewer(make), 30)
+    width, height = viewer.size
+    for fraction, frame in ((0.0, 0), (0.5, 200), (1.0, 400), (0.25, 100)):
+        viewer.click(round(26 + (width - 52) * fraction), height - 10)
+        assert viewer.episode.frame == pytest.approx(frame, abs=2)
+    viewer.drag(round(26 + (width - 52) * 0.75))
+    assert viewer.episode.frame == pytest.approx(300, abs=2)
+    viewer.click(300, 300)
+    viewer.drag(500)
+    assert viewer.episode.frame == pytest.approx(300, abs=2), "a click on the road is no jump"
+
+
+def test_the_timeline_shows_the_present_frame_decisions_and_stuck_phases():
+    def turning(seed):
+        decide = lambda sim, agent: [1, 3, 4][int(sim.state.frame[0]) // 30 % 3]  # noqa: E731
+        return Episode(RULES_2018, Start.open(seed), decide, frames=400)
+
+    def strip(stuck):
+        viewer = ticked(Viewer(turning, options=ViewerOptions(stuck=stuck)), 390)
+        return viewer.image()[-round(HEIGHT * 760 / 700) :].astype(int)
+
+    def columns(image, colour, row):
+        return np.flatnonzero(np.abs(image[round(row * unit)] - colour).max(axis=1) < 12)
+
+    unit, plain = 760 / 700, strip(None)
+    place = {frame: 24 * unit + (1060 - 48 * unit) * frame / 400 for frame in range(0, 401, 10)}
+    assert columns(plain, DARK.text, 4).mean() == pytest.approx(place[390], abs=2)
+    for row, turn in ((8, 1), (22, 2)):  # above the track ticks of the turns to the left, below those to the right
+        ticks = np.flatnonzero((plain[round(row * unit)] != DARK.panel).any(axis=1))
+        turns = [frame for frame in range(0, 390, 30) if frame // 30 % 3 == turn]
+        assert all(np.abs(ticks - place[frame]).min() < 2 for frame in turns)
+        assert len(ticks) <= 2 * len(turns) + 6
+    stuck = strip(lambda sim: 2 * (100 <= sim.state.frame[0] < 200))
+    amber = columns(stuck, DARK.occupied_fast, 15)
+    assert amber.min() == pytest.approx(place[100], abs=2) and amber.max() == pytest.approx(place[200], abs=2)
+    assert len(columns(plain, DARK.occupied_fast, 15)) == 0
 
 
 @pytest.mark.parametrize("size", [(1060, 760), (400, 700), (300, 300), (2000, 1000), (700, 1400)])

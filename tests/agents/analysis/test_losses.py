@@ -9,16 +9,20 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from agents.analysis import loss_causes
-from agents.analysis.loss_causes import CAUSES, count_streak, find_cause
+from agents.analysis.loss_causes import CAUSES, count_streak, find_cause, stuck_level
 from agents.analysis.loss_report import BEGIN, END, losses_table, write_page
 from agents.analysis.losses import START, measure_losses
 from agents.champions.pages import CHAMPIONS_PAGE
 from deeptraffic.cli.app import app
+from deeptraffic.evaluation.episodes import policy_episode
 from deeptraffic.evaluation.protocol import OPEN_FRAMES, evaluate_open
+from deeptraffic.evaluation.seeds import choose_seeds
 from deeptraffic.policies.builtin import make_builtin
+from deeptraffic.render.timeline import phases
+from deeptraffic.render.trace import Start
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.kernel import clear, find_places, follow, mark_all
-from deeptraffic.sim.rules import RoadConfig
+from deeptraffic.sim.rules import RULES_2018, RoadConfig
 
 FAR = (6, 20.0, 2.0)  # lane, y [px], speed [px/frame] of a car that matters to nobody
 EGO = (3, 525.0, 4.0)
@@ -142,3 +146,15 @@ def test_policies_are_reported_side_by_side(tmp_path: Path) -> None:
     for name in ("causes", "frames", "stuck", "scenes"):
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert picture.width > 400 and len(picture.convert("RGB").getcolors(1 << 20) or []) > 10
+
+
+def test_a_car_is_stuck_for_as_long_as_losses_say() -> None:
+    policy = make_builtin("accelerate")
+    found, seeds = measure_losses(policy, runs=3), choose_seeds("tuning", 3)
+    for run, seed in enumerate(seeds):
+        episode, levels = policy_episode(policy, RULES_2018, Start.open(int(seed)), OPEN_FRAMES), []
+        while episode.advance():
+            levels.append(stuck_level(episode.sim))
+        longest = max(end - begin for begin, end in phases(np.array(levels) > 0))
+        boxed = max((end - begin for begin, end in phases(np.array(levels) == 2)), default=0)
+        assert longest == found.slow[run] > 0 and boxed <= found.boxed[run]
