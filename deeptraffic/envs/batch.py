@@ -22,7 +22,7 @@ from deeptraffic.envs.arguments import (
 )
 from deeptraffic.envs.observations import ObservationLike, Observer, make_observation
 from deeptraffic.envs.other_agents import OtherDrivers, Others
-from deeptraffic.envs.rendering import BatchRenderer, RenderOptions
+from deeptraffic.envs.rendering import BatchRenderer, RenderOptions, check_batch_render_mode
 from deeptraffic.envs.reward import REPORT, infos_of, mean_speed_mph, reward_of, write_report
 from deeptraffic.envs.seeding import OfficialChain, OpenSeeds
 from deeptraffic.settings import check_boolean, check_integer
@@ -100,12 +100,13 @@ class EnvBatch:
         self.report = np.zeros((num_envs, REPORT))
         self.starts: Starts | None = None
         self._passed = np.zeros(num_envs)
-        self.look(RenderOptions(None, "none", "dark"))
+        self.look(RenderOptions(None, "none", "dark"), None)
 
-    def look(self, options: RenderOptions) -> None:
-        """Render images of another size, overlay or theme, or with layers."""
+    def look(self, options: RenderOptions, render_mode: str | None) -> None:
+        """Render images of another size, overlay, theme or layers; a render mode records every frame for the trail."""
         sensor, num_envs = self.observation.sensor, self.env_indices.size
         self.renderer = BatchRenderer(self.rules, sensor, num_envs, options.check())
+        self._is_watched = check_batch_render_mode(render_mode) is not None
 
     def check_started(self, wanted: str) -> None:
         """Raise ResetNeeded before the first reset, which resets all envs; wanted: what needs an episode."""
@@ -194,7 +195,7 @@ class EnvBatch:
 
     def _drive(self, env_indices: I64, actions: I64) -> None:
         """Run envs to the ego car's next decision and report."""
-        if self.others is not None or self._is_end_near(env_indices):
+        if self.others is not None or self._is_watched or self._is_end_near(env_indices):
             self._drive_in_turns(env_indices, actions)
             run_in_chunks(self.sim, report_envs, env_indices, (), (self.report,))
             return
@@ -210,13 +211,17 @@ class EnvBatch:
         return self.chain.playing and bool((last >= self.chain.end[env_indices]).any())
 
     def _drive_in_turns(self, env_indices: I64, actions: I64) -> None:
-        """As `_drive`, pausing for each other agent's decision and where an official run ends."""
+        """As `_drive`, pausing for each other agent's decision, where an official run ends, and to record frames."""
         given = actions
         while env_indices.size:
             end, frames = self.chain.end[env_indices], self.sim.games["frame"][env_indices]
-            waiting = self.sim.run_to_frame(np.where(frames < end, end, FOREVER), given, env_indices)
+            pause = frames + 1 if self._is_watched else np.where(frames < end, end, FOREVER)
+            waiting = self.sim.run_to_frame(pause, given, env_indices)
+            if self._is_watched:
+                self.renderer.histories.observe_all(self.sim.state, env_indices[waiting == NOBODY])
             if self.chain.playing:
-                self.chain.mark_end(self.sim, env_indices[waiting == NOBODY])
+                is_end = (waiting == NOBODY) & (self.sim.games["frame"][env_indices] == end)
+                self.chain.mark_end(self.sim, env_indices[is_end])
             env_indices, waiting = env_indices[waiting != 0], waiting[waiting != 0]
             given = np.zeros(env_indices.size, np.int64)
             if self.others is None:

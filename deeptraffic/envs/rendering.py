@@ -217,17 +217,17 @@ class BatchRenderer:
     Args:
         rules: of the simulator
         sensor: whose cells the overlay "input" shows
-        num_envs: the more envs, the smaller the image of each, unless the options give a size
+        num_envs: more than four get smaller images of the road alone, unless the options give a size
         options: size, overlay and theme
     """
 
     def __init__(self, rules: Rules, sensor: Sensor, num_envs: int, options: RenderOptions) -> None:
         self.rules, self.sensor, self.options = rules, sensor, options
         scale = min(1.0, (FULL_SIZE_ENVS / num_envs) ** 0.5)
-        width, height = (max(MIN_SIDE, round(side * scale)) for side in default_size(rules))
+        width, height = (max(MIN_SIDE, round(side * scale)) for side in default_size(rules, panel=scale == 1.0))
         self.size = options.render_size or (width, height)
         self.layers = options.make_layers(rules)
-        self.histories = Histories(rules.vehicles)
+        self.histories = Histories(1)
         self._painter: Painter | None = None
 
     def paint(self, sim: Simulator) -> list[Image]:

@@ -78,7 +78,7 @@ class DeepTrafficVecEnv(VecEnv):
         layers: Sequence[str | RoadLayer] = (),
     ) -> None:
         self.batch = EnvBatch(num_envs, rules, other_agents, observation, reward, max_steps, others, threads, stagger)
-        self.batch.look(RenderOptions(render_size, overlay, theme, layers))
+        self.batch.look(RenderOptions(render_size, overlay, theme, layers), render_mode)
         self.render_mode, self.spec = check_batch_render_mode(render_mode), None
         self._returns, self._speeds = np.zeros((2, self.batch.env_indices.size))  # summed since each episode's start
         self._given: I64 | None = None

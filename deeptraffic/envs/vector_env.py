@@ -83,7 +83,7 @@ class DeepTrafficVectorEnv(VectorEnv):
         limits = [check_max_steps(limit) for limit in (max_steps, made) if limit is not None]
         limit = min((limit for limit in limits if limit is not None), default=None)
         self.batch = EnvBatch(num_envs, rules, other_agents, observation, reward, limit, others, threads, stagger)
-        self.batch.look(RenderOptions(render_size, overlay, theme, layers))
+        self.batch.look(RenderOptions(render_size, overlay, theme, layers), render_mode)
         self.num_envs = self.batch.sim.num_envs
         self.autoreset_mode = check_autoreset_mode(autoreset_mode)
         self.render_mode = check_batch_render_mode(render_mode)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pygame
 
 PANEL_WIDTH = 220  # [px] beside the road at scale 1
+LEAST_UNIT = 0.55  # [pixels per px] of a panel, whose smaller letters would not be read
 MIN_SIDE, MAX_SIDE = 32, 4096  # [pixels]
 MAX_FLOW = 0.4 * DASH_PERIOD  # [px]
 SEEN_FLOW = 400.0  # [px] a longer way was wound
@@ -43,22 +44,22 @@ class Layout(NamedTuple):
     unit: float
 
 
-def default_size(rules: Rules) -> tuple[int, int]:
+def default_size(rules: Rules, panel: bool = True) -> tuple[int, int]:
     """Return the (width, height) [pixels] of an image: one pixel is one px of road, 400 x 700 in the contests.
 
-    A road that is too long for that is scaled down.
+    A road that is too long for that is scaled down. Without a panel, the image has the road's width.
     """
-    width = PANEL_WIDTH + rules.road_width + 4 * SHOULDER
+    width = PANEL_WIDTH * panel + rules.road_width + 4 * SHOULDER
     return int(width + width % 2), min(int(rules.road_length), MAX_SIDE)
 
 
 def lay_out(rules: Rules, size: tuple[int, int], panel: bool = True, zoom: float = 1.0) -> Layout:
-    """Fit road and panel into an image of `size` (width, height) [pixels]; a narrow image has no panel."""
+    """Fit road and panel into an image of `size` (width, height) [pixels]; a narrow or small one has no panel."""
     width, height = size
     scale = min(height / rules.road_length, width / (rules.road_width + 2 * SHOULDER)) * zoom
     road_width = round((rules.road_width + 4 * SHOULDER) * scale)
     panel_width = min(width - road_width, round(PANEL_WIDTH * height / 700 * 1.3))
-    if not panel or panel_width < 60 * height / 700:
+    if not panel or height / 700 < LEAST_UNIT or panel_width < 60 * height / 700:
         return Layout(Rectangle(0, 0, width, height), Rectangle(0, 0, 0, height), scale, height / 700)
     unit = min(height / 700, panel_width / PANEL_WIDTH)
     road = Rectangle(panel_width, 0, width - panel_width, height)

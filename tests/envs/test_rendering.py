@@ -13,9 +13,10 @@ import pytest
 
 from deeptraffic.envs.aec_env import DeepTrafficAECEnv
 from deeptraffic.envs.gym_env import DeepTrafficEnv
-from deeptraffic.envs.rendering import EnvRenderer, RenderOptions
+from deeptraffic.envs.rendering import BatchRenderer, EnvRenderer, RenderOptions
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
 from deeptraffic.envs.vector_env import DeepTrafficVectorEnv
+from deeptraffic.render.painter import lay_out
 from deeptraffic.render.theme import DARK, LIGHT
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018, RoadConfig, Sensor
@@ -61,6 +62,47 @@ def test_copy_paints_the_same_images(maker: str, clone: Any, look: dict[str, Any
     np.testing.assert_array_equal(images(env), images(twin))
     drive(env, 4, start=False), drive(twin, 4, start=False)
     np.testing.assert_array_equal(images(env), images(twin))
+
+
+@pytest.mark.parametrize("maker", ["vector", "sb3"])
+@pytest.mark.parametrize("options", [{}, {"other_agents": 2, "others": "gap"}], ids=str)
+def test_each_image_of_many_envs_is_that_of_the_single_env_trail_and_readings_included(
+    maker: str, options: dict[str, Any]
+) -> None:
+    kind = DeepTrafficVectorEnv if maker == "vector" else DeepTrafficVecEnv
+    many, one = kind(3, **IMAGES, **options), DeepTrafficEnv(**IMAGES, **options)
+    many.seed(5) if maker == "sb3" else many.reset(seed=[5, 6, 7])
+    if maker == "sb3":
+        many.reset()
+    one.reset(seed=6)
+    for step in range(9):
+        many.step([2, step % 5, 0]), one.step(step % 5)
+    np.testing.assert_array_equal(images(many)[1], one.render())
+
+
+def test_every_frame_is_recorded_only_where_images_are_asked_for() -> None:
+    plain, watched = DeepTrafficVectorEnv(2, observation=SMALL), DeepTrafficVectorEnv(2, **IMAGES)
+    for env in (plain, watched):
+        env.reset(seed=3)
+    for step in range(8):
+        (obs, rewards, *_), (again, same, *_) = (env.step([step % 5, 1]) for env in (plain, watched))
+        np.testing.assert_array_equal(obs, again)
+        np.testing.assert_array_equal(rewards, same)
+    assert len(plain.batch.renderer.histories.rings.heads) == 0
+    assert watched.batch.renderer.histories.rings.heads[:, 1].tolist() == [101, 101]
+
+
+@pytest.mark.parametrize("num_envs", [5, 8, 16, 64, 256])
+def test_small_images_of_many_envs_are_of_the_road_alone(num_envs: int) -> None:
+    renderer = BatchRenderer(RULES_2018, Sensor(), num_envs, RenderOptions(None, "none", "dark"))
+    sim = Simulator(RULES_2018, 1, threads=1)
+    sim.reset_open([1])
+    sim.step([0], periods=3)
+    (image,) = renderer.paint(sim)
+    layout = lay_out(RULES_2018, renderer.size)
+    assert layout.panel.width == 0 and layout.road.width == image.shape[1]
+    assert image.shape[0] / image.shape[1] == pytest.approx(700 / 180, rel=0.1) or image.shape[1] == 32
+    assert (np.abs(image.astype(int) - DARK.ego).max(axis=2) < 90).any()
 
 
 def test_copy_of_a_list_holds_the_same_images() -> None:
