@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,20 @@ MAX_UNIT_SIDE = 18.0
 MAX_UNITS_HIGH = 32  # rows of a layer's column before a second one begins beside it
 
 
+class Column(NamedTuple):
+    """A layer of the network as it is drawn.
+
+    at: its corner (left, top) [pixels]; side: of a unit [pixels]
+    units: (rows, columns) number of the unit drawn there, -1 for none
+    values: (D,) of the layer's units
+    """
+
+    at: tuple[int, int]
+    side: int
+    units: NDArray[np.int64]
+    values: NDArray[np.floating]
+
+
 class Dashboard:
     """Draws into an image of its own; `unit` is the number of pixels per 1/700 of the height."""
 
@@ -34,6 +48,7 @@ class Dashboard:
         self._pixels = np.empty((size[1], size[0], 3), np.uint8)
         self._canvas = pygame.image.frombuffer(self._pixels.data, size, "RGB")
         self._text = TextRenderer()
+        self._columns: list[Column] = []
         self._shown: tuple[Insight | None, list[tuple[str, str]], str] | None = None  # below the graph
 
     def paint(
@@ -63,6 +78,7 @@ class Dashboard:
         """Draw everything below the graph, which changes twice a second."""
         top = self._at(0, TOP_OF_DECISION)[1]
         self._canvas.fill(self.theme.panel, (0, top, self.size[0], self.size[1] - top))
+        self._columns = []
         if insight is not None:
             self._draw_actions(insight)
         if len(scores) > 1:
@@ -158,17 +174,30 @@ class Dashboard:
         self._draw_key(y)
         left, right, top, bottom = float(MARGIN), self.size[0] / self.unit - MARGIN, y + 28, 700.0 - 84
         place = int((right - left) / len(layers) * self.unit * 0.8), int((bottom - top) * self.unit)
-        images = [
-            _activation_image(*_fitted(layer, place, int(MAX_UNIT_SIDE * self.unit)), self.theme) for layer in layers
-        ]
+        most = int(MAX_UNIT_SIDE * self.unit)
+        fitted = [_fitted(layer, place, most) for layer in layers]
+        images = [_activation_image(*each, self.theme) for each in fitted]
         gap = (right - left - sum(p.shape[1] for p in images) / self.unit) / max(1, len(layers) - 1)
-        for layer, image in zip(layers, images, strict=True):
+        for layer, image, (_, _, side) in zip(layers, images, fitted, strict=True):
             width, height = image.shape[1] / self.unit, image.shape[0] / self.unit
-            self._canvas.blit(surface_from_rgb(image), self._at(left, (top + bottom - height) / 2))
+            at = self._at(left, (top + bottom - height) / 2)
+            self._canvas.blit(surface_from_rgb(image), at)
+            units, shape, _ = _fitted(np.arange(layer.size).reshape(layer.shape), place, most)
+            self._columns.append(Column(at, side, _laid_out(units, shape, -1), layer.ravel()))
             below = (left + width / 2, (top + bottom + height) / 2 + 6)
             if self._text.width(str(layer.size), 12 * self.unit) < (width + gap) * self.unit:
                 self._write(str(layer.size), below, 12, self.theme.muted, "centre")
             left += width + gap
+
+    def unit_at(self, x: int, y: int) -> str:
+        """Return a text about the unit of the network at a point [pixels]; "" if there is none."""
+        for number, column in enumerate(self._columns):
+            row, across = ((at - edge) // column.side for at, edge in ((y, column.at[1]), (x, column.at[0])))
+            if 0 <= row < column.units.shape[0] and 0 <= across < column.units.shape[1]:
+                unit = int(column.units[row, across])
+                name = "input" if number == 0 else f"layer {number} of {len(self._columns) - 1}"
+                return f"{name}, unit {unit}: {column.values[unit]:.4g}" if unit >= 0 else ""
+        return ""
 
     def _draw_key(self, y: float) -> None:
         right = self.size[0] / self.unit - MARGIN
@@ -196,9 +225,7 @@ class Dashboard:
         return round(x * self.unit), round(y * self.unit)
 
 
-def _fitted(
-    layer: NDArray[np.floating], place: tuple[int, int], most: int
-) -> tuple[NDArray[np.floating], tuple[int, int], int]:
+def _fitted(layer: NDArray[Any], place: tuple[int, int], most: int) -> tuple[NDArray[Any], tuple[int, int], int]:
     """Return a layer, the (rows, columns) of its display and the side of a unit, at most `most` [pixels].
 
     place: (width, height) [pixels] that the display has to fit into; of a layer with more units than pixels, units at
@@ -222,6 +249,15 @@ def _fitted(
     return shown, (rows, columns), side
 
 
+def _laid_out(units: NDArray[Any], shape: tuple[int, int], empty: float) -> NDArray[Any]:
+    """Return units in the (rows, columns) in which they are drawn, column by column unless they have two axes."""
+    if units.ndim == 2:
+        return units
+    whole = np.full(shape[0] * shape[1], empty, units.dtype)
+    whole[: units.size] = units
+    return whole.reshape(shape[1], shape[0]).T
+
+
 @cache
 def _shades(theme: Theme) -> ByteArray:
     """Return the (65, 3) colours of activations from -1 to 1."""
@@ -231,11 +267,8 @@ def _shades(theme: Theme) -> ByteArray:
 
 def _activation_image(layer: NDArray[np.floating], shape: tuple[int, int], side: int, theme: Theme) -> ByteArray:
     """Return squares of `side` [pixels] for a layer's units, filled column by column (or as the layer is shaped)."""
-    rows, columns = shape
-    strength = np.zeros(rows * columns)
-    flat = np.nan_to_num(layer.ravel().astype(np.float64))
-    strength[: layer.size] = flat / max(float(np.abs(flat).max(initial=0.0)), 1e-12)
-    grid = strength.reshape(rows, columns) if layer.ndim == 2 else strength.reshape(columns, rows).T
+    strength = np.nan_to_num(layer.astype(np.float64))
+    grid = _laid_out(strength / max(float(np.abs(strength).max(initial=0.0)), 1e-12), shape, 0.0)
     levels = np.rint(np.sign(grid) * np.sqrt(np.abs(grid)) * 32).astype(int) + 32
     image = _shades(theme)[levels].repeat(side, axis=0).repeat(side, axis=1)
     if side > 3:  # a thin grid sets units apart
@@ -262,3 +295,17 @@ def draw_help(image: ByteArray, entries: tuple[tuple[str, str], ...], theme: The
         y = card.top + 68 * unit + k * line
         text.write(canvas, key, (card.left + 28 * unit, y), 16 * unit, theme.text)
         text.write(canvas, meaning, (card.left + 150 * unit, y), 16 * unit, theme.muted)
+
+
+def draw_tip(image: ByteArray, at: tuple[int, int], text: str, theme: Theme) -> None:
+    """Write a text beside a point (x, y) [pixels] of an image (H, W, 3)."""
+    import pygame
+
+    height, width = image.shape[:2]
+    canvas, unit = pygame.image.frombuffer(image.data, (width, height), "RGB"), height / 700
+    renderer, size = TextRenderer(), 14 * unit
+    box = pygame.Rect(0, 0, math.ceil(renderer.width(text, size) + 16 * unit), round(26 * unit))
+    box.topleft = (at[0] + round(12 * unit), at[1] + round(12 * unit))
+    box.clamp_ip(canvas.get_rect())
+    pygame.draw.rect(canvas, theme.text, box, border_radius=round(5 * unit))
+    renderer.write(canvas, text, (box.left + 8 * unit, box.top + 6 * unit), size, theme.page)

@@ -58,6 +58,16 @@ def check_overlay(name: str) -> str:
     return name
 
 
+def describe_cell(value: float, overlay: str, empty: float) -> str:
+    """Return a text about a cell's value; empty: the speed mark of free road [px/frame], `rules.empty`."""
+    if overlay == "safety":
+        return "blocked" if value else "free"
+    words = f"a vehicle at {value * empty * MPH_PER_PX:.0f} mph"
+    if overlay == "input":
+        words = {1.0: "free road", 0.0: "no road"}.get(value, words)
+    return f"{value:.4g}: {words}"
+
+
 def input_cells(rules: Rules, scene: np.void, sensor: Sensor, vehicle: int = 0) -> Cells:
     """Return the cells that the sensor of `vehicle` reads, in the order of the observation vector, with its values.
 

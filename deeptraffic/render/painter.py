@@ -3,10 +3,11 @@
     >>> painter = Painter(RULES_2018, sensor=Sensor(3, 50, 10))
     >>> image = painter.paint(simulator.state, env_index=0, overlay="input")  # (700, 400, 3) uint8
 
-Needs no display. Painting reads State and never changes it; the history
-for trail and speed read-out is kept in `histories`, per env.
+Needs no display. Painting reads State and never changes it; the history for trail and speed read-out is kept in
+`histories`, per env.
 """
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,12 +17,20 @@ from deeptraffic.render.drawing import ByteArray, ImageMemory
 from deeptraffic.render.history import Histories, History
 from deeptraffic.render.insight import ACTION_NAMES, Insight
 from deeptraffic.render.layers import LayerContext, RoadLayer, make_layer
-from deeptraffic.render.overlays import TOP_MARK, Cells, check_overlay, input_cells, map_cells, safety_cells
+from deeptraffic.render.overlays import (
+    TOP_MARK,
+    Cells,
+    check_overlay,
+    describe_cell,
+    input_cells,
+    map_cells,
+    safety_cells,
+)
 from deeptraffic.render.panel import Caption, Panel, Readout
 from deeptraffic.render.road import Rectangle, RoadView
 from deeptraffic.render.sprites import VehicleImage
 from deeptraffic.render.theme import DASH_PERIOD, SHOULDER, theme_by_name, trail_colour_by_name
-from deeptraffic.sim.rules import VEHICLE_LENGTH, VEHICLE_WIDTH, Action, Rules, Sensor
+from deeptraffic.sim.rules import CELL_LENGTH, LANE_WIDTH, VEHICLE_LENGTH, VEHICLE_WIDTH, Action, Rules, Sensor
 from deeptraffic.sim.state import State
 
 if TYPE_CHECKING:
@@ -180,6 +189,17 @@ class Painter:
         away = np.maximum(across, along)
         nearest = int(np.argmin(away))
         return nearest if away[nearest] <= CLICK_MARGIN and point[0] >= road.left else None
+
+    def cell_at(self, scene: np.void, point: tuple[float, float], overlay: str, follow: int = 0) -> str:
+        """Return a text about the overlay's cell at a point (x, y) [pixels] of the image; "" if there is none."""
+        cells = self._overlay_cells(scene, overlay, follow)
+        if cells is None or point[0] < self.layout.road.left:
+            return ""
+        road, scale, camera = self.layout.road, self.layout.scale, self._road.camera(scene, follow)
+        x, y = ((at - edge) / scale for at, edge in zip(point, (road.left, road.top), strict=True))
+        column, line = math.floor((x + camera.left) / LANE_WIDTH), math.floor((y + camera.top) / CELL_LENGTH)
+        found = np.flatnonzero((cells.column == column) & (cells.line == line))
+        return "" if len(found) == 0 else describe_cell(float(cells.value[found[0]]), overlay, self.rules.empty)
 
     def observe(self, state: State, env_index: int = 0, ghost: State | None = None) -> History:
         """Record an env's current frame for trail and read-out without painting it; return its history.

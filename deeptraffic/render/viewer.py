@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from deeptraffic.render.capture import Capture
 from deeptraffic.render.controls import DRIVING_HELP, HELP, PACES, Command, Controls
-from deeptraffic.render.dashboard import Dashboard, draw_help
+from deeptraffic.render.dashboard import Dashboard, draw_help, draw_tip
 from deeptraffic.render.drawing import ByteArray
 from deeptraffic.render.episode import Episode
 from deeptraffic.render.insight import Insight, last_decision
@@ -110,6 +110,7 @@ class Viewer:
         self._notice, self._notice_ends = "", 0.0
         self._waiting = 0.0  # [1/60 s] until the run starts
         self._run = 0
+        self.pointer: tuple[int, int] | None = None  # where the mouse is in the image [pixels]
         self._shown: tuple[list[object], ByteArray] | None = None
         self._painters: tuple[object, list[Painter], Dashboard | None, Timeline | None] | None = None
         self._start(controls)
@@ -130,8 +131,10 @@ class Viewer:
                         self.release(pygame.key.name(event.key))
                     elif event.type == pygame.MOUSEBUTTONDOWN and event.button == pygame.BUTTON_LEFT:
                         self.click(*window.point(event))
-                    elif event.type == pygame.MOUSEMOTION and event.buttons[0]:
-                        self.drag(window.point(event)[0])
+                    elif event.type == pygame.MOUSEMOTION:
+                        self.pointer = window.point(event)
+                        if event.buttons[0]:
+                            self.drag(self.pointer[0])
                     elif event.type == pygame.MOUSEBUTTONUP:
                         self._is_scrubbing = False
                     elif event.type == pygame.MOUSEWHEEL:
@@ -187,6 +190,20 @@ class Viewer:
         if self._is_scrubbing and timeline is not None:
             self._seek(timeline.frame_at(x))
 
+    def tip(self) -> str:
+        """Return a text about what the mouse points at: a unit of the network, or a cell of the overlay."""
+        if self.pointer is None or self.controls.help:
+            return ""
+        x, y = self.pointer
+        painters, dashboard = self._arranged()[:2]
+        left = 0
+        for painter, episode in zip(painters, self._episodes, strict=False):
+            if left <= x < left + painter.size[0]:
+                controls = self.controls
+                return painter.cell_at(episode.state[0], (x - left, y), controls.overlay, controls.follow)
+            left += painter.size[0]
+        return "" if dashboard is None else dashboard.unit_at(x - left, y)
+
     def tick(self, ticks: float = 1.0) -> None:
         """Advance by `ticks` 60ths of a second; on a slow machine several pass between two images."""
         if self.controls.paused or self.controls.prompt is not None:
@@ -204,7 +221,9 @@ class Viewer:
         """Return the content of the window, (H, W, 3) uint8; the same array again while nothing in it changes."""
         frames, controls = [episode.frame for episode in self._episodes], list(vars(self.controls).values())
         action = None if self.keyboard is None else self.keyboard.next_action
-        key = [self._run, frames, controls, self.size, action, self._waiting, self._status()]
+        tip = self.tip()
+        pointed = (tip, self.pointer) if tip else None
+        key = [self._run, frames, controls, self.size, action, self._waiting, self._status(), pointed]
         if self._shown is None or self._shown[0] != key:
             self._shown = (key, self._paint_image())
         return self._shown[1]
@@ -232,6 +251,9 @@ class Viewer:
             whole = np.concatenate([whole, timeline.paint(self.episode.frame, marks, self._stuck)])
         if self.options.on_image is not None:
             self.options.on_image(whole)
+        tip = self.tip()
+        if tip and self.pointer is not None:
+            draw_tip(whole, self.pointer, tip, painters[0].theme)
         if self.controls.help:
             entries = (*DRIVING_HELP, *HELP) if self.keyboard is not None else HELP
             draw_help(whole, entries, painters[0].theme)

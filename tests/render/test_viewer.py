@@ -112,6 +112,51 @@ def test_a_click_follows_the_vehicle_that_is_painted_there(size, rival):
     assert viewer.controls.follow == vehicle or size[0] < 300
 
 
+def test_the_mouse_tells_the_value_of_the_unit_that_is_drawn_there():
+    viewer = ticked(Viewer(make, options=ViewerOptions(insight=insight)), 40)
+    viewer.press("space")
+    plain, beside = viewer.image().copy(), viewer.beside
+    tips = {}
+    for y in range(380, 720, 2):
+        for x in range(beside.left, 1060, 2):
+            viewer.pointer = (x, y)
+            if tip := viewer.tip():
+                tips.setdefault(tip, []).append((x, y))
+    assert {f"layer 1 of 2, unit {unit}: 1" for unit in range(16)} <= set(tips)
+    assert {f"layer 2 of 2, unit {unit}: -1" for unit in range(5)} <= set(tips)
+    wanted = {f"input, unit {unit}: {value:.4g}" for unit, value in enumerate(MARKER.ravel())}
+    assert {tip for tip in tips if tip.startswith("input")} == wanted
+    for unit, is_positive in ((0, False), (419, True)):  # blue, or red
+        x, y = tips[f"input, unit {unit}: {MARKER.ravel()[unit]:.4g}"][0]
+        red, _, blue = plain[y, x].astype(int)
+        assert (blue > red) == is_positive
+    assert not np.array_equal(viewer.image(), plain) or viewer.tip() == ""
+    viewer.pointer = (x, y)
+    assert not np.array_equal(viewer.image(), plain)
+    viewer.pointer = (5, 5)
+    assert np.array_equal(viewer.image(), plain)
+
+
+def test_the_mouse_tells_the_value_of_the_overlays_cell():
+    viewer = ticked(Viewer(make), 100)
+    viewer.pointer = (330, 100)
+    assert viewer.tip() == ""
+    painter, scene = viewer._arranged()[0][0], viewer.episode.state[0]
+    road, camera = painter.layout.road, painter._road.camera(scene, 0)
+    for overlay, free in (("input", "1: free road"), ("map", "")):
+        viewer.controls.overlay, seen = overlay, set()
+        for y in range(0, 760, 3):
+            for x in range(road.left, road.left + road.width, 3):
+                viewer.pointer = (x, y)
+                seen.add(viewer.tip())
+        assert free in seen and any("a vehicle at" in text for text in seen)
+        vehicle = int(np.argmin(np.abs(scene["y"][1:] - 300))) + 1
+        x = road.left + (scene["x"][vehicle] + 7.5 - camera.left) * painter.layout.scale
+        y = road.top + (scene["y"][vehicle] + 17 - camera.top) * painter.layout.scale
+        viewer.pointer = (round(float(x)), round(float(y)))
+        assert f"a vehicle at {scene['map_speed'][vehicle + 1] * 20:.0f} mph" in viewer.tip()
+
+
 def test_the_wheel_and_keys_zoom_between_the_whole_road_and_a_third():
     viewer = Viewer(make)
     heights = []
