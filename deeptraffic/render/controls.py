@@ -30,6 +30,7 @@ HELP = (
     ("E", "follow the ego car"),
     ("+   -", "zoom in, out (or the wheel)"),
     ("Click", "follow a vehicle"),
+    ("Point", "value of a unit or a cell"),
     ("C", "trail colour"),
     ("T", "dark, light"),
     ("N", "graph and network"),
