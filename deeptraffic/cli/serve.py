@@ -13,6 +13,8 @@ DATA_HELP = "Folder of the competition."
 DATABASE_HELP = "PostgreSQL database, postgresql+psycopg://USER@HOST/NAME, in place of the folder's SQLite file."
 DATABASE_VARIABLE = "DEEPTRAFFIC_DATABASE_URL"
 DEFAULT_DATA = Path("competition")
+STRICT_HELP = "Do not run where a protection of the sandbox is missing."
+EVERY_ADDRESS = ("0.0.0.0", "::")
 EXTRA = ("sqlalchemy", "alembic", "fastapi", "jinja2", "uvicorn", "multipart")  # modules that the extra installs
 
 
@@ -36,12 +38,14 @@ def serve(
     public_url: str | None = typer.Option(None, help="URL that participants use, such as https://traffic.example.org."),
     trust_proxy: list[str] = typer.Option([], help="Proxy (address or network) whose X-Forwarded-* are trusted."),
     database_url: str | None = typer.Option(None, envvar=DATABASE_VARIABLE, help=DATABASE_HELP),
+    strict_sandbox: bool = typer.Option(False, "--strict-sandbox", help=STRICT_HELP),
     workers: int | None = typer.Option(
         None, min=0, max=256, help="Number of parallel evaluations.", show_default="one per core"
     ),
 ) -> None:
     """Serve a competition: pages, the lab, JSON API and evaluation workers, until Ctrl-C."""
     require_extra()
+    from deeptraffic.competition.sandbox.strictness import require_protections
     from deeptraffic.competition.server import ServerSettings, open_server
     from deeptraffic.lab.site import site_files
 
@@ -56,6 +60,13 @@ def serve(
         cores if workers is None else workers,
         site_files(),
     )
+    if host in EVERY_ADDRESS and public_url is None:
+        messages.print(
+            f"--host {host} without --public-url: other machines reach the server, which does not know its own address "
+            "then and accepts every Host header; links name this machine. Give --public-url URL."
+        )
+    if strict_sandbox:
+        require_protections()
     with open_server(settings) as server:
         if server.first_start is not None:
             results.print(
@@ -72,11 +83,14 @@ def serve(
 def worker(
     database_url: str = typer.Option(..., envvar=DATABASE_VARIABLE, help="Database of the competition."),
     lane: Lane = typer.Option(Lane.all, help="Jobs to take; validation: only runs that take seconds."),
+    strict_sandbox: bool = typer.Option(False, "--strict-sandbox", help=STRICT_HELP),
 ) -> None:
     """Evaluate queued submissions of a competition, on this or another machine, until Ctrl-C."""
     require_extra()
+    from deeptraffic.competition.sandbox.strictness import log_missing, require_protections
     from deeptraffic.competition.store.database import Database
     from deeptraffic.competition.worker import work
 
+    require_protections() if strict_sandbox else log_missing()
     Database(database_url).migrate().close()
     work(database_url, lane)

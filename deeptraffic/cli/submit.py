@@ -15,7 +15,8 @@ from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
 POLL_SECONDS = 1.0
 TIMEOUT_SECONDS = 60.0
 MAX_ANSWER = 10_000_000  # [bytes]
-TRIES = 3  # of reading, where the connection or the server fails
+TRIES = 3  # of reading, where the connection or the server fails; of sending, where the server is busy
+BUSY, BUSY_SECONDS = 503, 5.0  # status of what was not accepted and may be sent again, and the pause before
 
 
 def submit(
@@ -40,7 +41,10 @@ def submit(
     found = client.competition(competition)
     upload = validate_unsandboxed(content, file.name)
     settings = {name: value for name, value in found.items() if name not in ("key", "phase")}
-    CompetitionConfig.from_record(settings).check_upload(upload)
+    config = CompetitionConfig.from_record(settings)
+    config.check_upload(upload)
+    if len(content) > config.max_bytes:
+        raise ValueError(f"the file must have at most {config.max_bytes:,} bytes, got {len(content):,}")
     here = _score_here(file, upload.rules, upload.other_agents) if score else None
     if here is not None and not json:
         others = f"{upload.other_agents} other agent{'' if upload.other_agents == 1 else 's'}"
@@ -149,15 +153,16 @@ class ServerClient:
     def _ask(self, path: str, content: bytes | None = None) -> Any:
         """Return the answer's JSON; ValueError for what the server rejects, RuntimeError where it fails."""
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/octet-stream"}
-        for left in reversed(range(TRIES if content is None else 1)):
+        for left in reversed(range(TRIES)):
             try:
                 with self._opener.open(Request(self.base + path, content, headers), timeout=TIMEOUT_SECONDS) as answer:
                     return json.loads(answer.read(MAX_ANSWER))
             except HTTPError as error:
-                if error.code < 500 or not left:
+                if error.code < 500 or not left or (content is not None and error.code != BUSY):
                     raise _server_error(error) from None
+                time.sleep(BUSY_SECONDS if error.code == BUSY else 0.0)
             except (URLError, OSError, ValueError) as error:
-                if not left:
+                if not left or content is not None:
                     reason = getattr(error, "reason", error)
                     raise RuntimeError(
                         f"{self.base} does not answer ({reason}); check --server and the connection"

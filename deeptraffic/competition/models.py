@@ -358,6 +358,14 @@ class Submission(Base):
         return self.member.chosen_id == self.id
 
 
+ORDER = (  # of entries: by score, the mean of the unrounded runs, and the time of the last byte
+    EvaluationResult.score.desc(),
+    EvaluationResult.unrounded_mean.desc(),
+    Submission.accepted_at,
+    Submission.id,
+)
+
+
 class Member(Base):
     """A person in a competition; alias stands in for the name on an anonymous board.
 

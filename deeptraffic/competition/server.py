@@ -17,13 +17,15 @@ from pathlib import Path
 import uvicorn
 
 from deeptraffic.competition.config import CompetitionConfig
-from deeptraffic.competition.sandbox.fork_server import fork_server
+from deeptraffic.competition.sandbox.strictness import log_missing
 from deeptraffic.competition.store import accounts, competitions
 from deeptraffic.competition.store.database import Database
+from deeptraffic.competition.store.queue import end_leases
 from deeptraffic.competition.supervisor import Supervisor
 from deeptraffic.competition.web.app import create_app
-from deeptraffic.competition.web.connection import PatientConnection
+from deeptraffic.competition.web.connection import TOTAL, connections
 from deeptraffic.competition.web.settings import WebSettings
+from deeptraffic.competition.worker import process_name
 from deeptraffic.run_dir import write_json
 
 DEFAULT_KEY = "deeptraffic"
@@ -86,22 +88,35 @@ class Server:
 
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C."""
-        threading.Thread(target=fork_server().start, daemon=True).start()  # the first upload need not wait
+        # In a thread, since pages need not wait; it starts the fork server, for which the first upload need not wait.
+        threading.Thread(target=log_missing, daemon=True).start()
         web = WebSettings(self.settings.data, self.settings.public_url, self.settings.proxies)
         config = uvicorn.Config(
             create_app(self.db, web, self.settings.lab),
-            http=PatientConnection,
-            log_level="warning",
+            http=connections(web.proxies),
+            ws="none",
+            log_level="error",  # anybody can cause a warning: by a broken request, or by a WebSocket's
             access_log=False,  # URLs of links hold their secrets
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=5,
             h11_max_incomplete_event_size=65_536,
-            limit_concurrency=500,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
+        allow_files(2 * TOTAL)
         with ignored_signals():
             uvicorn.Server(config).run(sockets=[self.listening])
+
+
+def allow_files(count: int) -> None:
+    """Allow this process so many open files, as far as the system lets it: each connection is one."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != resource.RLIM_INFINITY and soft < count:
+            most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def address_of(listening: socket.socket, host: str) -> str:
@@ -134,7 +149,7 @@ def open_server(settings: ServerSettings) -> Iterator[Server]:
     with listening:
         db = open_database(settings.data, settings.database_url)
         server = Server(db, settings, listening)
-        with Supervisor(db.url, settings.workers):
+        with Supervisor(db.url, settings.workers, lambda pid: end_leases(db, process_name(pid))):
             yield server
         db.close()
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -40,14 +41,14 @@ class WorkerSlot:
 class Supervisor:
     """Worker processes; a context manager.
 
-    url: of the database
+    url: of the database; died: told the process id of each worker that ended, so that its job can go on at once
     workers: how many take every job; one more takes only short validations, so that these never wait long
     """
 
-    def __init__(self, url: URL, workers: int) -> None:
+    def __init__(self, url: URL, workers: int, died: Callable[[int], None] = lambda pid: None) -> None:
         if not 0 <= workers <= 256:
             raise ValueError(f"workers must be an integer in [0, 256], got {workers}")
-        self.url = url
+        self.url, self.died = url, died
         self.slots = [WorkerSlot("all") for _ in range(workers)] + [WorkerSlot("validation")] * (workers > 0)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -65,6 +66,7 @@ class Supervisor:
             slot.ends = 1 if steady else slot.ends + 1
             slot.not_before = now + min(MAX_DELAY_SECONDS, 0.25 * 2**slot.ends)
             log.warning("worker %d ended with status %d", slot.process.pid, slot.process.returncode)
+            self.died(slot.process.pid)
             slot.process = None
         if slot.process is None and now >= slot.not_before:
             slot.process, slot.started = self._start(slot.lane), now

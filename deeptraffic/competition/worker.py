@@ -61,7 +61,7 @@ class Worker:
         if lane not in queue.LANES:
             raise ValueError(f"lane must be one of {', '.join(queue.LANES)}, got {lane!r}")
         self.db, self.lane, self.evaluate, self.parent, self.pace = db, lane, evaluate, parent, pace or Pace()
-        self.name = f"{socket.gethostname()[:60]} {os.getpid()} {new_key()[:6]}"
+        self.name = f"{process_name(os.getpid())} {new_key()[:6]}"
         self.jobs, self._reported = 0, 0.0
         self._stop = threading.Event()
 
@@ -142,6 +142,11 @@ class Worker:
         if time.monotonic() - self._reported > self.pace.report or not self._reported:
             queue.report_worker(self.db, self.name, self.lane, self.jobs)
             self._reported = time.monotonic()
+
+
+def process_name(pid: int) -> str:
+    """Return the name of a process of this machine, with which its worker's name begins."""
+    return f"{socket.gethostname()[:60]} {pid}"
 
 
 class Heartbeat:

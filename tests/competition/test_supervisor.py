@@ -54,12 +54,14 @@ def test_two_workers_and_one_for_validations_that_end_with_it(sleepers: Path) ->
 
 
 def test_a_worker_that_is_killed_is_followed_by_another(sleepers: Path) -> None:
-    with Supervisor(URL, 1) as watched:
+    died: list[int] = []
+    with Supervisor(URL, 1, died.append) as watched:
         started(sleepers, 2)
         before = watched.pids()
         os.kill(before[0], signal.SIGKILL)
         started(sleepers, 3)
         after = watched.pids()
+    assert died == [before[0]]
     assert len(after) == 2 and before[0] not in after and before[1] in after
 
 

@@ -20,7 +20,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from deeptraffic.competition.config import to_time
-from deeptraffic.competition.models import Competition, EvaluationResult, Member, Person, Submission
+from deeptraffic.competition.models import ORDER, Competition, EvaluationResult, Member, Person, Submission
 from deeptraffic.competition.store import competitions
 from deeptraffic.competition.store.database import Database
 
@@ -195,7 +195,7 @@ def _query(competition_id: int, final: bool) -> Select[Any]:
         .join(Submission, Submission.id == entry)
         .join(EvaluationResult, EvaluationResult.id == result)
         .where(Member.competition_id == competition_id, Member.disqualified_at.is_(None))
-        .order_by(EvaluationResult.score.desc(), EvaluationResult.unrounded_mean.desc(), Submission.id)
+        .order_by(*ORDER)
     )
 
 

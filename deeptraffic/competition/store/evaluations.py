@@ -20,7 +20,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from deeptraffic.competition.config import CompetitionConfig
-from deeptraffic.competition.models import Competition, Evaluation, EvaluationResult, Member, Submission
+from deeptraffic.competition.models import ORDER, Competition, Evaluation, EvaluationResult, Member, Submission
 from deeptraffic.competition.sandbox.errors import InvalidSubmission
 from deeptraffic.competition.sandbox.limits import MAX_CPU_SECONDS
 from deeptraffic.competition.store import competitions
@@ -347,7 +347,7 @@ def update_best(session: Session, competition_id: int, person_id: int) -> None:
             Submission.state == "scored",
             Submission.disqualified_at.is_(None),
         )
-        .order_by(EvaluationResult.score.desc(), EvaluationResult.unrounded_mean.desc(), Submission.id)
+        .order_by(*ORDER)
         .limit(1)
     )
     found = session.execute(best).scalar_one_or_none()

@@ -9,6 +9,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from deeptraffic.competition.models import (
+    ORDER,
     Competition,
     Evaluation,
     EvaluationResult,
@@ -150,7 +151,7 @@ def _entries(session: Session, competition_id: int) -> list[FinalEntry]:
         .join(Submission, Submission.id == entry)
         .join(EvaluationResult, EvaluationResult.id == Submission.result_id)
         .where(Member.competition_id == competition_id, Member.disqualified_at.is_(None))
-        .order_by(EvaluationResult.score.desc(), EvaluationResult.unrounded_mean.desc(), Submission.id)
+        .order_by(*ORDER)
     )
     return [
         FinalEntry(

@@ -7,6 +7,7 @@ after that has an outdated fence, and its report is rejected.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Subquery, and_, case, delete, func, or_, select, update
@@ -15,7 +16,7 @@ from sqlalchemy.orm import Session, aliased
 from deeptraffic.competition.models import Content, Evaluation, SeenWorker, Submission
 from deeptraffic.competition.store import competitions
 from deeptraffic.competition.store.database import Database, changed_rows
-from deeptraffic.competition.store.errors import LeaseLost
+from deeptraffic.competition.store.errors import LeaseLost, Unavailable
 from deeptraffic.competition.store.evaluations import (
     LATE,
     SHORT,
@@ -192,6 +193,15 @@ def remove_worker(db: Database, name: str) -> None:
     """Record that a worker has stopped."""
     with db.write() as session:
         session.execute(delete(SeenWorker).where(SeenWorker.name == name))
+
+
+def end_leases(db: Database, process: str) -> None:
+    """End the leases of a worker's process that has died, named as by `process_name`: another takes its job at once."""
+    with suppress(Unavailable), db.write() as session:
+        name, now = f"{process} ", db.now(session)
+        held = (Evaluation.state == "running", Evaluation.worker.startswith(name, autoescape=True))
+        session.execute(update(Evaluation).where(*held).values(lease_until=now))
+        session.execute(delete(SeenWorker).where(SeenWorker.name.startswith(name, autoescape=True)))
 
 
 def seen_workers(db: Database) -> list[SeenWorker]:

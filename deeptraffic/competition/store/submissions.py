@@ -28,8 +28,10 @@ UNFINISHED = ("waiting", "validating", "validated", "running")
 # --- accepting ----------------------------------------------------------------------------------------------------
 
 
-def accept(db: Database, competition_id: int, person_id: int, upload: Upload) -> Submission:
+def accept(db: Database, competition_id: int, person_id: int, upload: Upload, age: int = 0) -> Submission:
     """Accept a submission: store the file, count it and queue it, all in one transaction.
+
+    age: how long ago its last byte came [ms], which is the time that counts
 
     Raises RequestError: member, blocked, disqualified, not_open, closed, paused, final; rules, other_agents,
     parameters, observation; quota_day, quota_total, quota_cpu, waiting; duplicate (subject: the earlier submission's
@@ -38,7 +40,7 @@ def accept(db: Database, competition_id: int, person_id: int, upload: Upload) ->
     with db.write() as session:
         competition = competitions.get(session, competition_id)
         member = competitions.find_member(session, competition_id, person_id, lock=True)
-        now = db.now(session)
+        now = db.now(session) - age
         if not _check_person(session, member, person_id):
             _check_open(competition, now)
             _check_quota(session, competition, person_id, now)

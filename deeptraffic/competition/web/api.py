@@ -11,7 +11,10 @@ with its session. A body is the file itself.
     GET  /api/v1/submissions/KEY                                 one of the token owner's
 """
 
-from typing import Annotated, Any
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+from typing import Annotated, Any, BinaryIO, cast
 
 from fastapi import APIRouter, Depends
 from starlette.exceptions import HTTPException
@@ -38,10 +41,12 @@ from deeptraffic.competition.web.submission_pages import (
     limit_uploads,
     own_submission,
     submission_record,
+    upload_permit,
 )
 
 router = APIRouter(prefix="/api/v1")
 MOST = 100
+MAX_IN_MEMORY = 1_000_000  # [bytes] of an upload; the rest is on the disk
 
 
 def token_owner(request: Request) -> Person:
@@ -70,13 +75,23 @@ def uploading_owner(request: Request) -> Person:
     return limit_uploads(request, token_owner(request))
 
 
-async def whole_body(request: Request) -> bytes:
-    """Return the body; the guard limits its size and time."""
-    return await request.body()
+@dataclass(frozen=True)
+class UploadedFile:
+    """An uploaded file, on the disk if it is large, and who sent it."""
+
+    person: Person
+    file: BinaryIO
 
 
-UploadingOwner = Annotated[Person, Depends(uploading_owner)]
-Body = Annotated[bytes, Depends(whole_body)]
+async def uploaded_file(
+    request: Request, person: Annotated[Person, Depends(uploading_owner)]
+) -> AsyncIterator[UploadedFile]:
+    """Receive the body, with a permit; the guard limits its size and time."""
+    with upload_permit(request, person), SpooledTemporaryFile(MAX_IN_MEMORY) as file:
+        async for part in request.stream():
+            file.write(part)
+        file.seek(0)
+        yield UploadedFile(person, cast(BinaryIO, file))
 
 
 @router.get("/competitions")
@@ -105,14 +120,14 @@ def board(request: Request) -> Response:
 
 
 @router.post("/competitions/{key}/submissions")
-async def submit(request: Request, person: UploadingOwner, content: Body) -> Response:
+async def submit(request: Request, upload: Annotated[UploadedFile, Depends(uploaded_file)]) -> Response:
     """Accept a submission; the token is checked before the body is read."""
-    return await run_limited(site_of(request).upload_threads, _submit, request, person, content)
+    return await run_limited(site_of(request).upload_threads, _submit, request, upload)
 
 
-def _submit(request: Request, person: Person, content: bytes) -> Response:
-    found = competition_of(request)
-    made = check_and_accept(request, found, person, request.query_params.get("filename", "submission"), content)
+def _submit(request: Request, upload: UploadedFile) -> Response:
+    found, name = competition_of(request), request.query_params.get("filename", "submission")
+    made = check_and_accept(request, found, upload.person, name, upload.file.read())
     record = submission_record(made) | {"page": site_of(request).address(request, f"/s/{made.key}")}
     return JSONResponse(record, 201)
 

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from deeptraffic.competition.store.board import Boards
 from deeptraffic.competition.store.database import Database
@@ -29,7 +30,9 @@ from deeptraffic.competition.web import (
     organise_people,
     submission_pages,
 )
-from deeptraffic.competition.web.guard import Guard, Limiter
+from deeptraffic.competition.web.bodies import UploadRoom
+from deeptraffic.competition.web.guard import HEADERS, HEALTH, Guard, Limiter
+from deeptraffic.competition.web.health import Health
 from deeptraffic.competition.web.rendering import STATIC, page, static_version, wants_json
 from deeptraffic.competition.web.replays import Tracks, Videos
 from deeptraffic.competition.web.settings import WebSettings
@@ -82,25 +85,37 @@ def create_app(db: Database, settings: WebSettings, lab: Mapping[str, bytes] | N
         boards=Boards(db),
         tracks=Tracks(settings.data_dir / "tracks"),
         videos=Videos(settings.data_dir / "videos"),
+        uploads=UploadRoom(settings.upload_room, settings.uploads_each),
+        health=Health(db, settings.data_dir),
         upload_threads=CapacityLimiter(UPLOAD_THREADS),
         replay_threads=CapacityLimiter(REPLAY_THREADS),
         texts=CachedTexts(),
         lab=None if lab is None else lab_pages.files_of_site(lab),
     )
     app.mount(f"/static/{static_version()}", CachedStaticFiles(directory=STATIC))
-    app.get("/healthz")(health)
+    app.get(HEALTH)(health)
     for part in PARTS:
         app.include_router(part.router)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestError, on_request_error)
     app.add_exception_handler(Unavailable, on_unavailable)
+    app.add_exception_handler(Exception, on_failure)
     app.add_middleware(Guard, settings=settings, limiter=limiter)
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=[str(network) for network in settings.proxies])
     return app
 
 
 def health(request: Request) -> Response:
-    """Return 200 if the server and its database answer."""
-    return JSONResponse({"time": request.app.state.site.now()})
+    """Return 200 if the database answers and both it and the data folder can be written, 503 otherwise."""
+    site: Site = request.app.state.site
+    wrong = site.health.wrong()
+    return JSONResponse({"time": site.now()} | ({"error": wrong} if wrong else {}), 503 if wrong else 200)
+
+
+def on_failure(request: Request, error: Exception) -> Response:
+    """Answer a request that met an error of ours, which the log shows."""
+    sentence = "the server failed; the organiser finds the reason in its log"
+    return JSONResponse({"error": {"code": "failure", "message": sentence}}, 500, HEADERS)
 
 
 def on_http_error(request: Request, error: Exception) -> Response:

@@ -136,9 +136,11 @@ def _shown_board(request: Request, competition: Competition) -> tuple[Board, boo
 
 def context_of(request: Request, competition: Competition) -> dict[str, Any]:
     """Return what all pages of a competition show."""
+    now = site_of(request).now()
     return {
         "competition": competition,
-        "phase": competition.phase(site_of(request).now()),
+        "phase": competition.phase(now),
+        "now": now,
         "member": member_of(request, competition),
         "anonymous": competition.config.anonymous,
         "others_words": others_words(competition.config.other_agents),

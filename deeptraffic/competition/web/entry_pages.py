@@ -4,6 +4,7 @@ Anybody with a submission's key, 128 random bits that the board publishes, may s
 stays valid when its owner has a better one. The runs of a final are on no page.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -182,8 +183,9 @@ def video(request: Request, key: str, run: str) -> Response:
 
 
 def _video_name(entry: PublicEntry, run: str) -> str:
-    """Return the name of a video: of this entry, since it shows its owner's name."""
-    return f"{file_stem(entry.submission)}-{entry.submission.key}-{run}"
+    """Return the name of a video: of this entry with the name in it, which is an alias once the board is anonymous."""
+    shown = hashlib.sha256(entry.name.encode()).hexdigest()[:16]
+    return f"{file_stem(entry.submission)}-{entry.submission.key}-{shown}-{run}"
 
 
 def _check_run(run: str) -> None:

@@ -1,11 +1,10 @@
-"""Request guard, the outermost layer: client address, host, origin, rate limits, body size; and response headers.
+"""Request guard: host, origin, rate limits, requests at a time, body size; and response headers.
 
 A request that changes something must come from a page of this site (its Origin), or carry a bearer token, which a page
 of another site cannot add. Form tokens are checked besides, where a form is read (`checked_form`). Rate limits are
 token buckets per kind of request and client, in the memory of the one web process.
 """
 
-import asyncio
 import ipaddress
 import re
 import time
@@ -15,15 +14,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deeptraffic.competition.web.bodies import RequestBody
 from deeptraffic.competition.web.settings import Rate, WebSettings
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "testserver")
 UPLOADS = re.compile(r"/c/[^/]+/submit|/api/v1/competitions/[^/]+/submissions")
+HEALTH = "/healthz"  # a monitor shares no limit with pages
 LAB_FILES = re.compile(r"/lab/(?!account\.json)")  # some fifty for each visitor, at once
 MULTIPART_ROOM = 64_000  # [bytes] of an upload's body beside its file
 HEADERS = {  # unless a response has its own, as the lab's page has, which runs WebAssembly and workers
@@ -75,54 +75,37 @@ class Limiter:
             self._buckets.popitem(last=False)
 
 
-class BodyRejected(HTTPException):
-    """A request body that is too large or arrives too slowly."""
-
-
 class Guard:
-    """ASGI middleware around the whole application."""
+    """ASGI middleware around the whole application; the client's address is resolved before."""
 
     def __init__(self, app: ASGIApp, settings: WebSettings, limiter: Limiter) -> None:
-        self.app, self.settings, self.limiter = app, settings, limiter
+        self.app, self.settings, self.limiter, self.running = app, settings, limiter, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or reject it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        self._resolve_client(scope, headers)
-        send = with_headers(send)
-        rejection = self._rejection(scope, headers)
+        body = RequestBody(scope, receive, with_headers(send), self.settings, self._max_body(scope))
+        rejection = None if scope["path"] == HEALTH else self._rejection(scope, Headers(scope=scope))
+        if scope["method"] == "HEAD":  # as GET; the server leaves the body out
+            scope = {**scope, "method": "GET"}
         if rejection is not None:
-            await rejection(scope, receive, send)
-        else:
-            await self.app(scope, self._limited(scope, receive), send)
-
-    def _resolve_client(self, scope: Scope, headers: Headers) -> None:
-        """Replace a trusted proxy's address and scheme by the client's own; ignore the headers of all others."""
-        peer = scope["client"][0] if scope.get("client") else ""
-        forwarded = [part.strip() for part in headers.get("x-forwarded-for", "").split(",") if part.strip()]
-        if self._is_proxy(peer):
-            while forwarded and self._is_proxy(peer):
-                peer = forwarded.pop()
-            if headers.get("x-forwarded-proto") in ("http", "https"):
-                scope["scheme"] = headers["x-forwarded-proto"]
-        scope["client"] = (peer, 0)
-
-    def _is_proxy(self, address: str) -> bool:
+            return await rejection(scope, body.receive, body.send)
+        self.running += 1
         try:
-            ip = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(ip.version == network.version and ip in network for network in self.settings.proxies)
+            await self.app(scope, body.receive, body.send)
+        finally:
+            self.running -= 1
 
     def _rejection(self, scope: Scope, headers: Headers) -> JSONResponse | None:
-        client = client_of(scope["client"][0])
+        client = client_of(scope["client"][0] if scope.get("client") else "")
         host = headers.get("host", "").lower()
         safe = scope["method"] in SAFE
         if not self._knows(host):
             return reject(400, "host", f"this server does not serve {host!r:.80}; use its own address")
+        if self.running >= self.settings.requests:
+            return reject(503, "busy", "the server is busy; try again in a moment", {"Retry-After": "2"})
         kind = "writes" if not safe else "files" if LAB_FILES.match(scope["path"]) else "reads"
         wait = self.limiter.wait(kind, client)
         if wait:
@@ -152,33 +135,15 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None:
             return origin.lower() in own
-        referrer = urlsplit(headers.get("referer", ""))
+        try:
+            referrer = urlsplit(headers.get("referer", ""))
+        except ValueError:  # no URL
+            return False
         return f"{referrer.scheme}://{referrer.netloc.lower()}" in own
 
     def _max_body(self, scope: Scope) -> int:
         upload = UPLOADS.fullmatch(scope["path"])
         return self.settings.max_upload + MULTIPART_ROOM if upload else self.settings.max_form
-
-    def _limited(self, scope: Scope, receive: Receive) -> Receive:
-        """Return a `receive` that limits the body's bytes and time, whatever its headers say."""
-        most, got, ended, started = self._max_body(scope), 0, False, asyncio.get_running_loop().time()
-
-        async def limited() -> Message:
-            nonlocal got, ended
-            if ended:
-                return await receive()
-            left = started + self.settings.body_seconds - asyncio.get_running_loop().time()
-            try:
-                message = await asyncio.wait_for(receive(), max(0.0, min(left, self.settings.idle_seconds)))
-            except TimeoutError:
-                raise BodyRejected(408, "the request arrived too slowly; try again on a faster connection") from None
-            got += len(message.get("body", b""))
-            ended = not message.get("more_body", False)
-            if got > most:
-                raise BodyRejected(413, f"the request is too large; at most {most:,} bytes are accepted")
-            return message
-
-        return limited
 
 
 def is_bearer(headers: Headers) -> bool:
@@ -211,4 +176,6 @@ def client_of(address: str) -> str:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return address[:64]
+    if isinstance(ip, ipaddress.IPv6Address):
+        ip = ip.ipv4_mapped or ip
     return str(ipaddress.ip_network((ip, 64), strict=False)) if ip.version == 6 else str(ip)

@@ -92,6 +92,17 @@ def moment(milliseconds: int | None) -> Markup:
     return _time(milliseconds, "%Y-%m-%d %H:%M UTC", "moment")
 
 
+def duration(milliseconds: int) -> str:
+    """Return a duration in its two largest units, "2 d 3 h", as page.js does."""
+    units: list[str] = []
+    left = max(0, milliseconds // 1000)
+    for seconds, unit in ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        if left >= seconds or units:
+            units.append(f"{left // seconds} {unit}")
+            left %= seconds
+    return " ".join(units[:2]) or "0 s"
+
+
 def day(milliseconds: int | None) -> Markup:
     """Return the day of a time, as such an element."""
     return _time(milliseconds, "%Y-%m-%d", "day")
@@ -146,7 +157,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"mph": mph, "whole": whole, "moment": moment, "day": day, "named": named, "state_tag": state_tag}
-    made.filters |= {"score": score_text, "phase_tag": phase_tag, "rgb": rgb}
+    made.filters |= {"score": score_text, "duration": duration, "phase_tag": phase_tag, "rgb": rgb}
     made.globals |= {"static": static, "count": count, "token_field": TOKEN_FIELD}
     return made
 

@@ -27,6 +27,8 @@ class WebSettings:
     trusted_proxies: addresses or networks of proxies whose X-Forwarded-* headers are trusted, unlike all others'
     max_upload: [bytes] of a submission
     max_form: [bytes] of any other request's body
+    upload_room: [bytes] of all uploads that are received or checked at a time; uploads_each: number of one account's
+    requests: that are answered at a time
     idle_seconds, body_seconds: longest pause within a body, and longest duration of the whole
     reads, writes: of one network address, behind which a whole class may be; files: of the lab's page, from memory
     secrets: wrong tokens and links of one network address
@@ -38,6 +40,9 @@ class WebSettings:
     trusted_proxies: tuple[str, ...] = ()
     max_upload: int = MAX_UPLOAD
     max_form: int = 1_000_000
+    upload_room: int = 512_000_000
+    uploads_each: int = 4
+    requests: int = 1000
     idle_seconds: float = 15.0
     body_seconds: float = 180.0
     reads: Rate = Rate(60.0, 600.0)

@@ -5,11 +5,11 @@ import hashlib
 import hmac
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, BinaryIO, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends
@@ -24,7 +24,9 @@ from deeptraffic.competition.store.board import Boards
 from deeptraffic.competition.store.competitions import find_competition, membership
 from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.store.errors import RequestError
+from deeptraffic.competition.web.bodies import UploadRoom
 from deeptraffic.competition.web.guard import Limiter, client_of
+from deeptraffic.competition.web.health import Health
 from deeptraffic.competition.web.replays import Tracks, Videos
 from deeptraffic.competition.web.settings import WebSettings
 
@@ -66,6 +68,8 @@ class CachedTexts:
 class Site:
     """The application's own objects, in `app.state.site`.
 
+    uploads: permits of the uploads that are received or checked
+    health: whether the database and the disk can be written
     upload_threads, replay_threads: how many uploads are checked, and replays made, at the same time, in threads apart
         from those of the pages
     lab: files of the lab's page by their path; None: the site has no lab
@@ -77,6 +81,8 @@ class Site:
     boards: Boards
     tracks: Tracks
     videos: Videos
+    uploads: UploadRoom
+    health: Health
     upload_threads: CapacityLimiter
     replay_threads: CapacityLimiter
     texts: CachedTexts
@@ -236,31 +242,41 @@ def count_wrong_token(request: Request) -> None:
 
 @dataclass(frozen=True)
 class Form:
-    """A form's fields, as texts, and its file: name and content, if one was chosen."""
+    """A form's fields, as texts, and its file, if one was chosen."""
 
     fields: dict[str, str]
     filename: str = ""
-    content: bytes = b""
+    file: BinaryIO | None = None
+
+    @property
+    def content(self) -> bytes:
+        """The content of its file, read into the memory; empty if there is none."""
+        if self.file is None:
+            return b""
+        self.file.seek(0)
+        return self.file.read()
 
     def text(self, name: str) -> str:
         """Return a field, "" if it is missing."""
         return self.fields.get(name, "").strip()
 
 
-async def checked_form(request: Request) -> Form:
-    """Return a form that one of our pages sent for this very user; 403 otherwise."""
+async def checked_form(request: Request) -> AsyncIterator[Form]:
+    """Yield a form that one of our pages sent for this very user; 403 otherwise. Its file is on the disk if large."""
     fields: dict[str, str] = {}
-    filename, content = "", b""
+    filename, file = "", None
     async with request.form(max_files=1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD) as data:
         for name, value in data.multi_items():
             if isinstance(value, UploadFile):
-                filename, content = value.filename or "", await value.read()
+                filename, file = value.filename or "", value.file
             else:
                 fields[name] = value
-    given = fields.pop(TOKEN_FIELD, "")
-    if not hmac.compare_digest(given.encode("utf-8", "replace"), user_of(request).form_token.encode()):
-        raise HTTPException(403, "This form has expired or came from another site. Reload its page and send it again.")
-    return Form(fields, filename, content)
+        given = fields.pop(TOKEN_FIELD, "")
+        if not hmac.compare_digest(given.encode("utf-8", "replace"), user_of(request).form_token.encode()):
+            raise HTTPException(
+                403, "This form has expired or came from another site. Reload its page and send it again."
+            )
+        yield Form(fields, filename, file)
 
 
 SentForm = Annotated[Form, Depends(checked_form)]

@@ -1,5 +1,7 @@
 """A participant's pages in a competition: submit, a submission's progress, history, choice for the final."""
 
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -15,6 +17,7 @@ from deeptraffic.competition.store.board import score_text
 from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.submissions import accept, choose, content_of, find_submission, history, quota
 from deeptraffic.competition.web.board_pages import PER_PAGE, context_of, page_links
+from deeptraffic.competition.web.bodies import milliseconds_since
 from deeptraffic.competition.web.rendering import page, redirect, wants_json
 from deeptraffic.competition.web.site import (
     Form,
@@ -49,8 +52,16 @@ def uploading_person(request: Request) -> Person:
     return limit_uploads(request, person_of(request))
 
 
+async def permitted_person(
+    request: Request, person: Annotated[Person, Depends(uploading_person)]
+) -> AsyncIterator[Person]:
+    """Yield the current user, with a permit to upload."""
+    with upload_permit(request, person):
+        yield person
+
+
 @router.post("/c/{key}/submit")
-async def submit(request: Request, person: Annotated[Person, Depends(uploading_person)], form: SentForm) -> Response:
+async def submit(request: Request, person: Annotated[Person, Depends(permitted_person)], form: SentForm) -> Response:
     """Accept a submission: show what is wrong with it, or redirect to its page; as JSON where a script sent it."""
     return await run_limited(site_of(request).upload_threads, _submit, request, person, form)
 
@@ -93,12 +104,19 @@ def limit_uploads(request: Request, person: Person) -> Person:
     return person
 
 
+def upload_permit(request: Request, person: Person) -> AbstractContextManager[None]:
+    """Return a permit to upload a file, which is held from before its first byte until it is accepted or refused."""
+    site, length = site_of(request), request.headers.get("content-length")
+    return site.uploads.permit(person.id, site.settings.max_upload if length is None else int(length))
+
+
 def check_and_accept(
     request: Request, competition: Competition, person: Person, filename: str, content: bytes
 ) -> Submission:
     """Check a file and accept it; raises RequestError, also for what is wrong with the file, or HTTPException 503.
 
-    What can be rejected without reading the file is rejected before a child process is started for it.
+    What can be rejected without reading the file is rejected before a child process is started for it. Its time is that
+    of its last byte, however long the check takes.
     """
     site = site_of(request)
     _check_early(request, competition, person, content)
@@ -108,7 +126,7 @@ def check_and_accept(
         raise RequestError(error.code, str(error)) from None
     except PlatformError:
         raise HTTPException(503, "The file could not be checked just now; it was not counted. Try again.") from None
-    return accept(site.db, competition.id, person.id, upload)
+    return accept(site.db, competition.id, person.id, upload, milliseconds_since(request.state.arrived))
 
 
 def _check_early(request: Request, competition: Competition, person: Person, content: bytes) -> None:
@@ -217,11 +235,11 @@ def group_of(submission: Submission) -> str:
 def progress_text(submission: Submission) -> str:
     """Return the progress of a submission, in a sentence."""
     if submission.state in ("waiting", "validated"):
-        what = "validation" if submission.state == "waiting" else "its score"
+        what = "validation (part 1 of 2)" if submission.state == "waiting" else "its official evaluation (part 2 of 2)"
         place = "" if submission.place is None else f", place {submission.place:,} in the queue"
         return f"Waiting for {what}{place}."
     if submission.state in ("validating", "running") and submission.job is not None:
-        what = "Validation" if submission.state == "validating" else "Official evaluation"
+        what = "Part 1 of 2, validation" if submission.state == "validating" else "Part 2 of 2, official evaluation"
         again = f" (try {submission.job.tries})" if submission.job.tries > 1 else ""
         return f"{what}: {submission.job.done:,} of {submission.job.total:,} runs done{again}."
     if submission.state == "scored":

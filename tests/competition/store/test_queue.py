@@ -59,6 +59,24 @@ def test_a_second_job_waits_while_another_person_waits_for_a_first(any_lab: Any)
     assert submissions.history(any_lab.db, any_lab.competition.id, bo.id)[0][0].state == "running"
 
 
+def test_the_job_of_a_worker_that_died_goes_on_at_once(any_lab: Any) -> None:
+    made = any_lab.submit(any_lab.member("Ana"), "a")
+    queue.report_worker(any_lab.db, "host_1 123 abc", "all", 0)
+    first = queue.lease(any_lab.db, "host_1 123 abc")
+    queue.end_leases(any_lab.db, "host_1 12")  # other processes
+    queue.end_leases(any_lab.db, "hostx1 123")
+    assert queue.lease(any_lab.db, "other") is None
+    queue.end_leases(any_lab.db, "host_1 123")
+    assert queue.seen_workers(any_lab.db) == []
+    second = queue.lease(any_lab.db, "other")
+    assert (second.id, second.tries) == (first.id, 2)
+    with pytest.raises(LeaseLost):
+        evaluations.complete(any_lab.db, first, any_lab.score(first))
+    any_lab.times.append(any_lab.times[-1] + 1)
+    evaluations.complete(any_lab.db, second, any_lab.score(second))
+    assert submissions.get_submission(any_lab.db, made.id).state == "validated"
+
+
 def test_a_short_validation_goes_before_all_official_evaluations(lab: Any) -> None:
     ana, bo = lab.member("Ana"), lab.member("Bo")
     lab.submit(ana, "a0")

@@ -120,7 +120,7 @@ def test_a_token_is_shown_once_submits_and_can_be_revoked(world, browse: Callabl
     ada = world.person("Ada")
     browser = browse(ada)
     shown = browser.fill("/me/token", page="/me", note="laptop").text
-    token = shown.partition('<pre id="secret"><code>')[2].partition("<")[0]
+    token = shown.partition('<pre tabindex="0" id="secret"><code>')[2].partition("<")[0]
     assert accounts.person_of(world.db, token, "submit")[0] == ada
     page = browser.get("/me").text
     assert "laptop" in page and token not in page
@@ -134,7 +134,7 @@ def test_a_token_is_shown_once_submits_and_can_be_revoked(world, browse: Callabl
 def test_a_link_for_another_browser_opens_the_same_account(world, browse: Callable) -> None:
     ada = world.person("Ada")
     shown = browse(ada).fill("/me/link", page="/me").text
-    link = shown.partition('<pre id="secret"><code>')[2].partition("<")[0]
+    link = shown.partition('<pre tabindex="0" id="secret"><code>')[2].partition("<")[0]
     other = browse()
     assert link.startswith(other.origin)
     other.fill("/enter", secret=link)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from deeptraffic.competition.config import CompetitionConfig
-from deeptraffic.competition.store import accounts, competitions, organise
+from deeptraffic.competition.config import CompetitionConfig, to_time
+from deeptraffic.competition.store import accounts, competitions, finals, organise
+from deeptraffic.competition.web.rendering import duration
 
 
 def rows_of(text: str) -> list[str]:
@@ -145,3 +146,33 @@ def test_kept_texts_follow_every_change_of_the_board(world, browse: Callable) ->
         ]
     assert all(seen[0][k] != seen[1][k] for k in range(4))
     assert "Countess" in seen[2][0] and "Countess" in seen[2][1] and "Ada" not in seen[2][0]
+
+
+def test_the_interval_is_drawn_over_the_car(world, browse: Callable) -> None:
+    world.scored(world.person("Ada"), 70.0)
+    (lane,) = re.findall(r'<svg class="lane".*?</svg>', browse().get("/c/lab").text, re.S)
+    assert lane.index('class="body"') < lane.index('class="glass"') < lane.index('class="span"')
+
+
+@pytest.mark.parametrize(
+    ("closes", "final", "words"),
+    [
+        (90_061_000, False, r'closes <time.*?</time> <span class="tag" data-left="90061000">1 d 1 h left</span>'),
+        (-1000, False, r"closed <time"),
+        (-1000, True, r"closed <time"),
+        (90_000_000, True, None),  # the final was begun before: no date to say
+    ],
+)
+def test_a_date_is_closed_once_it_is_past(world, browse: Callable, closes: int, final: bool, words: str | None) -> None:
+    world.scored(world.person("Ada"), 70.0)
+    change = {"closes_at": to_time(world.clock.now + closes)}
+    competitions.change_config(world.db, world.competition.id, change, "test")
+    if final:
+        finals.begin(world.db, world.competition.id, "test")
+    heading = browse().get("/c/lab").text.partition("</h1>")[2].partition("</p>")[0]
+    assert ("clos" not in heading.lower().replace("closed</span>", "")) if words is None else re.search(words, heading)
+
+
+def test_durations_are_said_in_their_two_largest_units() -> None:
+    said = [duration(1000 * seconds) for seconds in (0, 59, 61, 7200, 90_061, 200_000)]
+    assert said == ["0 s", "59 s", "1 min 1 s", "2 h 0 min", "1 d 1 h", "2 d 7 h"]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from deeptraffic.competition.web.connection import PatientConnection
+from deeptraffic.competition.web.connection import PatientConnection, connections
+from deeptraffic.competition.web.settings import read_network
 
 
 class Hasty(PatientConnection):
@@ -35,6 +36,85 @@ def hasty(server_of: Any) -> Iterator[Any]:
 @pytest.fixture
 def port(hasty: Any) -> int:
     return int(hasty.port)
+
+
+@pytest.fixture
+def crowded(server_of: Any) -> Iterator[Any]:
+    """Ports of servers whose connections, made by `connections`, are limited more tightly."""
+    servers = []
+
+    def make(*proxies: str, **limits: Any) -> int:
+        kind = type("Crowded", (connections([read_network(proxy) for proxy in proxies]),), limits)
+        servers.append(server_of(uvicorn.Config(answer, port=0, lifespan="off", log_level="error", http=kind)))
+        return int(servers[-1].start().rpartition(":")[2])
+
+    yield make
+    for server in servers:
+        server.stop()
+
+
+def hold(port: int, count: int) -> list[socket.socket]:
+    """Connections that have sent half a head."""
+    held = []
+    for _ in range(count):
+        held.append(socket.create_connection(("127.0.0.1", port)))
+        held[-1].send(b"GET / HTTP/1.1\r\nHost: x\r\nX-")
+    return held
+
+
+def status_from(port: int, source: str = "127.0.0.1") -> int:
+    """The status of a request from an address of this machine; 0 if the connection is closed."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), 10, (source, 0)) as line:
+            line.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            return int(line.recv(4096).split()[1])
+    except (OSError, IndexError):
+        return 0
+
+
+def open_ones(held: list[socket.socket]) -> int:
+    return sum(not is_closed(line, 0.01) for line in held)
+
+
+def test_half_open_connections_of_one_address_shut_nobody_out(crowded: Any) -> None:
+    port = crowded(grace_seconds=0.3, half_open=5, each=60)
+    held = hold(port, 50)
+    assert status_from(port) == status_from(port, "127.0.0.2") == 200
+    time.sleep(1.0)
+    assert open_ones(held) == open_ones(held[-5:]) == 5  # the oldest are closed
+    assert status_from(port) == 200
+
+
+def test_idle_connections_are_not_half_open(crowded: Any) -> None:
+    port = crowded(grace_seconds=0.3, half_open=2)
+    held = [socket.create_connection(("127.0.0.1", port)) for _ in range(6)]
+    for line in held:
+        line.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        while not line.recv(4096).endswith(b"ok"):
+            pass
+    time.sleep(0.8)
+    assert open_ones(held) == 6
+
+
+def test_an_address_has_only_so_many_connections_and_others_have_their_own(crowded: Any) -> None:
+    port = crowded(each=10, half_open=100, head_seconds=20.0)
+    held = [socket.create_connection(("127.0.0.1", port)) for _ in range(10)]
+    for line in held:
+        line.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")  # and is not read
+    time.sleep(0.3)
+    assert [status_from(port, source) for source in ("127.0.0.1", "127.0.0.2")] == [0, 200]
+    held.pop().close()
+    time.sleep(0.3)
+    assert status_from(port) == 200
+    held += hold(port, 20)  # where there are half-open ones, the oldest of them makes room
+    assert status_from(port) == 200
+
+
+def test_a_trusted_proxys_connections_are_not_counted(crowded: Any) -> None:
+    port = crowded("127.0.0.0/8", each=3, half_open=1, grace_seconds=0.1)
+    held = hold(port, 10)
+    time.sleep(0.4)
+    assert status_from(port) == 200 and open_ones(held) == 10
 
 
 def is_closed(line: socket.socket, seconds: float) -> bool:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from deeptraffic.competition.models import Submission
+from deeptraffic.competition.store import competitions
 from deeptraffic.competition.store.submissions import find_scored
+from deeptraffic.competition.web import entry_pages
 from deeptraffic.competition.web.replays import Tracks, Videos, make_video
 from deeptraffic.render.trace import Trace
 
@@ -124,3 +126,21 @@ def test_a_video_of_a_replay_is_an_mp4(tmp_path: Path, world, driven) -> None:
 def test_a_video_needs_a_trace(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not a readable trace"):
         make_video(tmp_path / "none.trace", tmp_path / "out.mp4", {"name": "Ada"})
+
+
+def test_a_video_with_a_name_is_not_shown_once_the_board_is_anonymous(world, browse: Callable) -> None:
+    made = world.driven(world.person("Ada Lovelace"))
+    with_name = entry_pages._video_name(entry_pages.PublicEntry(find_scored(world.db, made.key)), "best")
+    path = world.folder / "videos" / f"{with_name}.mp4"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"Ada Lovelace")
+    browser = browse()
+    assert browser.get(f"/e/{made.key}/video/best.mp4").content == b"Ada Lovelace"
+    competitions.change_config(world.db, world.competition.id, {"anonymous": True}, "test")
+    assert browser.get(f"/e/{made.key}/video/best.mp4").status_code == 404
+
+
+def test_pages_that_draw_say_that_they_need_javascript(world, browse: Callable) -> None:
+    made = world.driven(world.person("Ada"))
+    for path in (f"/e/{made.key}/replay", "/c/lab/figures"):
+        assert "JavaScript" in browse().get(path).text.partition("<noscript>")[2].partition("</noscript>")[0], path

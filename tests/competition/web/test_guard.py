@@ -2,14 +2,18 @@
 
 import http.client
 import re
+import shutil
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
 
 from deeptraffic.competition.store import accounts
+from deeptraffic.competition.store.errors import Unavailable
+from deeptraffic.competition.web import health, site
 from deeptraffic.competition.web.settings import Rate
 
 
@@ -34,6 +38,7 @@ def test_no_page_holds_a_script_or_style_of_its_own(world, browse: Callable, rou
             text = browser.get(address).text
             assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son[a-z]+=", text), address
             assert not re.search(r'(?:src|href|action)="(?:https?:)?//', text), address
+            assert not re.search(r"<pre(?! tabindex)", text), address  # which scrolls, so keyboards must reach it
 
 
 def test_nothing_is_changed_by_a_get(world, browse: Callable, routes) -> None:
@@ -63,6 +68,7 @@ def dump(world) -> list[str]:
         ({"Origin": "SELF.evil.example"}, 403),
         ({"Origin": "https://evil.example", "Referer": "SELF/me"}, 403),
         ({"Referer": "https://evil.example/?SELF"}, 403),
+        ({"Referer": "http://[::1"}, 403),
     ],
 )
 def test_a_form_must_come_from_a_page_of_this_site(
@@ -107,12 +113,70 @@ def test_only_a_trusted_proxy_says_who_asks(browse: Callable) -> None:
         assert asked == statuses
 
 
+def test_a_proxys_own_line_counts_whatever_line_the_client_wrote(browse: Callable) -> None:
+    browser = browse(trusted_proxies=("127.0.0.1",), reads=Rate(0.001, 2.0))
+    asked = []
+    for k in range(4):  # HAProxy adds a line of its own behind the client's
+        lines = [("X-Forwarded-For", f"9.9.9.{k}"), ("X-Forwarded-For", "6.6.6.6")]
+        asked.append(browser.get("/about", headers=lines).status_code)
+    assert asked == [200, 200, 429, 429]
+
+
 @pytest.mark.parametrize(("proxies", "status"), [(("127.0.0.1",), 303), ((), 403)])
 def test_a_proxys_scheme_counts_for_the_origin_if_it_is_trusted(world, browse: Callable, proxies, status: int) -> None:
     browser = browse(world.person("Ada"), trusted_proxies=proxies)
     form = {"form_token": browser.form_token("/me"), "name": "Countess"}
     headers = {"Origin": browser.origin.replace("http://", "https://"), "X-Forwarded-Proto": "https"}
     assert browser.post("/me/name", data=form, headers=headers).status_code == status
+
+
+def test_a_page_can_be_asked_for_its_head_alone(world, browse: Callable) -> None:
+    browser = browse(world.person("Ada"))
+    for path in ("/", "/c/lab", "/about", "/me", "/c/lab/board.json", "/healthz", "/api/v1/competitions"):
+        whole, head = browser.get(path), browser.head(path)
+        assert (head.status_code, head.content) == (whole.status_code, b""), path
+        assert head.headers.get("content-type") == whole.headers.get("content-type"), path
+
+
+def test_an_error_of_ours_has_the_headers_of_every_answer(world, browse: Callable, monkeypatch) -> None:
+    browser = browse()
+    monkeypatch.setattr(site.Site, "now", lambda self: 1 / 0)
+    answer = browser.get("/api/v1/competitions")
+    assert answer.status_code == 500 and answer.json()["error"]["code"] == "failure"
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_health_shares_no_limit_with_pages(browse: Callable) -> None:
+    browser = browse(reads=Rate(0.001, 1.0), requests=1)
+    assert [browser.get("/about").status_code for _ in range(2)] == [200, 429]
+    assert [browser.get("/healthz").status_code for _ in range(5)] == [200] * 5
+
+
+def test_only_so_many_requests_are_answered_at_a_time(browse: Callable) -> None:
+    browser = browse(requests=0)
+    answer = browser.get("/about")
+    assert answer.status_code == 503 and answer.headers["retry-after"] == "2"
+    assert browser.get("/healthz").status_code == 200
+
+
+def test_health_is_red_where_nothing_can_be_stored(world, browse: Callable, monkeypatch) -> None:
+    monkeypatch.setattr(health, "KEPT_SECONDS", 0.0)
+    browser, usage = browse(), shutil.disk_usage(world.folder)
+    assert browser.get("/healthz").status_code == 200
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=1000))
+    answer = browser.get("/healthz")
+    assert answer.status_code == 503 and "1,000 bytes are free" in answer.json()["error"]
+    monkeypatch.undo()
+    monkeypatch.setattr(health, "KEPT_SECONDS", 0.0)
+
+    @contextmanager
+    def full(lock: str | None = None) -> Iterator[None]:
+        raise Unavailable("full", "the disk of the database is full; free some space")
+        yield
+
+    monkeypatch.setattr(world.db, "write", full)
+    answer = browser.get("/healthz")
+    assert answer.status_code == 503 and "the database is full" in answer.json()["error"]
 
 
 def test_who_asks_too_often_waits(browse: Callable) -> None:

@@ -60,6 +60,7 @@ def test_no_more_than_so_many_clients_are_remembered() -> None:
         ("10.1.2.3", "10.1.2.3"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("::ffff:10.1.2.3", "10.1.2.3"),
         ("no address", "no address"),
     ],
 )

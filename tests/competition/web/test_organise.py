@@ -73,7 +73,7 @@ def test_pause_keeps_submissions_out_until_resumed(world, organiser) -> None:
 
 def test_an_invitation_is_shown_once_and_can_be_revoked(world, organiser, browse: Callable) -> None:
     shown = organiser.fill(f"{BASE}/invite", page=BASE, note="Monday", uses="2").text
-    link = shown.partition('<pre id="invite"><code>')[2].partition("<")[0]
+    link = shown.partition('<pre tabindex="0" id="invite"><code>')[2].partition("<")[0]
     path = link.removeprefix(organiser.origin)
     assert browse().get(path).status_code == 200
     assert path not in organiser.get(BASE).text and "Monday" in organiser.get(BASE).text

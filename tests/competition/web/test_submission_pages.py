@@ -1,10 +1,12 @@
 """Submitting on the page, watching, history, choice."""
 
+import re
 from collections.abc import Callable
 
 import pytest
 
-from deeptraffic.competition.store import competitions, organise, queue
+from deeptraffic.competition.config import CompetitionConfig
+from deeptraffic.competition.store import competitions, evaluations, organise, queue
 from deeptraffic.competition.store.competitions import membership
 from deeptraffic.competition.store.submissions import get_submission, history
 
@@ -105,3 +107,28 @@ def test_visitors_are_led_to_the_entrance(browse: Callable, page: str) -> None:
 def test_who_takes_no_part_finds_nothing(world, browse: Callable, page: str) -> None:
     other = competitions.create(world.db, "other", world.competition.config, "test")
     assert browse(world.person("Eve", other)).get(page).status_code == 404
+
+
+def test_the_pages_command_names_the_competition(world, browse: Callable) -> None:
+    competitions.create(world.db, "second", CompetitionConfig(), "test")
+    browser = browse(world.person("Ada"))
+    command = re.search(r"<pre[^>]*><code>(.*?)</code>", browser.get("/c/lab/submit").text, re.S)[1]
+    assert command.endswith("--token TOKEN --competition lab") and f"--server {browser.origin} " in command
+
+
+def test_progress_says_which_of_the_two_parts_it_is_in(world, browse: Callable) -> None:
+    ada = world.person("Ada")
+    made = world.submit(ada)
+    browser, words = browse(ada), []
+    for _ in range(2):
+        words.append(browser.get(f"/api/v1/submissions/{made.key}").json()["words"])
+        job = queue.lease(world.db, "test")
+        queue.renew(world.db, job, 3, 20)
+        words.append(browser.get(f"/api/v1/submissions/{made.key}").json()["words"])
+        evaluations.complete(world.db, job, world.fake_score(70.0))
+    assert words == [
+        "Waiting for validation (part 1 of 2), place 1 in the queue.",
+        "Part 1 of 2, validation: 3 of 20 runs done.",
+        "Waiting for its official evaluation (part 2 of 2), place 1 in the queue.",
+        "Part 2 of 2, official evaluation: 3 of 20 runs done.",
+    ]

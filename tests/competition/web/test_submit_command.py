@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeptraffic.cli import main
+from deeptraffic.cli import main, submit
 from deeptraffic.competition.store import accounts, competitions, evaluations, queue
+from deeptraffic.competition.web import bodies
 from deeptraffic.evaluation.protocol import evaluate_official
 from deeptraffic.policies.file import pack_policy, read_policy, write_policy
 from deeptraffic.policies.layers import Dense
@@ -121,6 +122,34 @@ def test_a_file_is_checked_before_anything_is_sent(
     code, _, err = run(str(net), *server)
     assert code == 2 and "at most 10 are allowed" in err
     assert run(str(tmp_path / "none.js"), *server)[0] == 2
+
+
+def test_a_file_too_large_for_the_competition_is_not_sent(
+    world: Any, net: Path, server: Any, run: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    competitions.change_config(world.db, world.competition.id, {"max_bytes": 1000}, "test")
+    monkeypatch.setattr(submit.ServerClient, "submit", lambda *_: 1 / 0)
+    code, _, err = run(str(net), *server, "--no-score")
+    assert code == 2 and "at most 1,000 bytes" in err
+
+
+def test_it_sends_again_where_the_server_is_busy(
+    world: Any, net: Path, server: Any, run: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submit, "BUSY_SECONDS", 0.01)
+    asked: list[int] = []
+    permit = bodies.UploadRoom.permit
+
+    def busy(self: Any, person_id: int, size: int) -> Any:
+        asked.append(size)
+        return permit(self, person_id, size if len(asked) > 2 else self.total + 1)
+
+    monkeypatch.setattr(bodies.UploadRoom, "permit", busy)
+    assert run(str(net), *server, "--no-score", "--no-wait")[0] == 0 and len(asked) == 3
+    asked.clear()
+    monkeypatch.setattr(submit, "TRIES", 2)
+    code, _, err = run(str(net), *server, "--no-score", "--no-wait")
+    assert code == 1 and "Many uploads are in progress" in err
 
 
 def test_its_own_file_is_read_without_a_sandbox(

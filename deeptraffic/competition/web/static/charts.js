@@ -38,11 +38,12 @@ const speeds = { range: roomy(1) };
 const compact = new Intl.NumberFormat(undefined, { notation: "compact" });
 const mph = (_, value) => (value == null ? "–" : `${value.toFixed(2)} mph`);
 
-// Days on the axis, and hours where days are far apart.
+// Days on the axis, and hours in a line below where days are far apart.
+const days = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const hours = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 function times(plot, values) {
-  const hours = values.length > 1 && values[1] - values[0] < 86400;
-  const form = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", ...(hours ? { hour: "2-digit", minute: "2-digit" } : {}) });
-  return values.map((value) => form.format(new Date(value * 1000)));
+  const within = values.length > 1 && values[1] - values[0] < 86400;
+  return values.map((value) => new Date(value * 1000)).map((moment) => days.format(moment) + (within ? `\n${hours.format(moment)}` : ""));
 }
 
 function overTime(place) {
@@ -52,7 +53,7 @@ function overTime(place) {
   const mine = rows.map((row) => (row.mine ? row.score : null));
   make(place, {
     scales: { x: { time: true }, y: speeds },
-    axes: [axis("", { values: times, space: 90, labelSize: 0, label: undefined }), axis("official score, mph")],
+    axes: [axis("", { values: times, space: 90, size: 46, labelSize: 0, label: undefined }), axis("official score, mph")],
     series: [
       { label: "when", value: (_, value) => (value == null ? "–" : new Date(value * 1000).toLocaleString()) },
       { label: "submission", value: mph, paths: () => null, points: points(css("--free") + "88", 5), stroke: css("--free") },
