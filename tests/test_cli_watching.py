@@ -174,3 +174,25 @@ def test_a_trace_has_no_layers_that_explain_a_policy(tmp_path: Path) -> None:
     trace = find_episode("gap", frames=40).make(1).finish().trace().save(tmp_path / "gap.trace")
     with pytest.raises(ValueError, match="explains a policy, and here is none"):
         find_episode(str(trace)).with_layers(["attention"], None)
+
+
+def test_a_race_is_recorded_and_wrong_ones_are_refused(tmp_path: Path, monkeypatch) -> None:
+    from PIL import Image
+    from typer.testing import CliRunner
+
+    from deeptraffic.cli.app import app
+
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["record", "--race", "gap,idle,random", "-o", "race.webp", "--seconds", "1"])
+    assert done.exit_code == 0
+    with Image.open("race.webp") as image:
+        assert image.size == (1280, 720) and image.n_frames > 10
+    for words, message in (
+        (["gap", "--race", "idle,gap"], "give one POLICY, or several with --race"),
+        ([], "give one POLICY, or several with --race"),
+        (["--race", "gap"], "2 to 8 entrants, got 1"),
+        (["--race", "gap,nobody"], "there is no policy 'nobody'"),
+        (["--race", "gap,idle", "--style", "showcase"], "--race is of no use here"),
+    ):
+        failed = CliRunner().invoke(app, ["record", *words, "-o", "no.webp", "--seconds", "1"])
+        assert failed.exit_code == 2 and message in " ".join(failed.output.split()), words

@@ -44,6 +44,30 @@ LayerNames = Annotated[
 ]
 
 
+Race = Annotated[
+    str | None,
+    typer.Option(
+        "--race", help="Policies A,B,C that race in the same traffic, 2 to 8, in place of POLICY.", show_default="none"
+    ),
+]
+
+
+def race_names(policy: str | None, race: str | None) -> list[str]:
+    """Return the names of the policies to show; ValueError unless either one policy or a race is given."""
+    if (policy is None) == (race is None):
+        raise ValueError("give one POLICY, or several with --race A,B,C")
+    if race is None:
+        return [str(policy)]
+    from deeptraffic.render.race import check_entrants
+
+    names = [name.strip() for name in race.split(",") if name.strip()]
+    check_entrants(len(names))
+    for name in names:
+        if find_trace(name) is not None:
+            raise ValueError(f"{name!r} is a trace, with traffic of its own; name policies in --race")
+    return names
+
+
 class EpisodeSource(NamedTuple):
     """Source of episodes of one policy, or of the one episode of a trace.
 

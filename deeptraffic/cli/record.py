@@ -13,23 +13,32 @@ from deeptraffic.cli.episodes import (
     SEED_HELP,
     LayerNames,
     Overlay,
+    Race,
     Theme,
     Trail,
     VehiclePath,
     find_episode,
     find_trace,
+    make_controls,
+    race_names,
     read_vehicle,
 )
 from deeptraffic.cli.policies import OTHERS_HELP, OWN, Epsilon
 from deeptraffic.cli.terminal import print_json, progress_bar, results
 
 if TYPE_CHECKING:
+    from deeptraffic.cli.episodes import EpisodeSource
+    from deeptraffic.render.controls import Controls
     from deeptraffic.render.episode import Episode
+    from deeptraffic.render.layers import RoadLayer
+    from deeptraffic.render.sprites import VehicleImage
+    from deeptraffic.render.viewer import Viewer
 
 FRAMES_PER_SECOND = 60  # of the simulation
 DEFAULT_FPS = 30
 MAX_SECONDS = 3600
 TRACE = ".trace"
+RACE_SIZE = (1280, 720)  # [pixels]
 
 
 class Style(StrEnum):
@@ -40,7 +49,7 @@ class Style(StrEnum):
 
 
 def record(
-    policy: str = typer.Argument(..., help=EPISODE_HELP),
+    policy: str | None = typer.Argument(None, help=EPISODE_HELP, show_default=False),
     output: Path = typer.Option(
         ..., "--output", "-o", help="File to write: .mp4, .gif, .webp, .png (a contact sheet) or .trace."
     ),
@@ -55,6 +64,7 @@ def record(
     style: Style = typer.Option(
         Style.plain, help="Style. showcase: half a minute in the style of the contest's videos."
     ),
+    race: Race = None,
     overlay: Overlay = None,
     layer: LayerNames = None,
     theme: Theme = None,
@@ -67,8 +77,10 @@ def record(
 ) -> None:
     """Record an episode as a video, a contact sheet or a trace."""
     from deeptraffic.render.recorder import SUFFIXES, check_recording_path, record_frames
+    from deeptraffic.render.viewer import viewer_frames
 
     check_recording_path(output, (*SUFFIXES, TRACE))
+    policy, *entrants = race_names(policy, race)
     to_trace, showcase = output.suffix.lower() == TRACE, style == Style.showcase
     replayed = find_trace(policy) is not None
     appearance = {"--overlay": overlay, "--layer": layer or None, "--theme": theme, "--fps": fps}
@@ -77,10 +89,12 @@ def record(
     _refuse("only --style showcase shows it", not showcase, {"--" + key.replace("_", "-"): card[key] for key in card})
     _refuse("a trace holds no images", to_trace, appearance | {"--vehicle": vehicle, "--style": showcase or None})
     _refuse("a trace has its own", replayed, {"--seed": seed})
+    _refuse("it shows one policy", to_trace or showcase, {"--race": race})
     seed = None if replayed else DEFAULT_SEED if seed is None else seed
     found = find_episode(policy, rules, other_agents, _frames(seconds), epsilon=epsilon)
     found, layers = found.with_layers(layer, theme)
     every, image = _frames_per_image(fps), read_vehicle(vehicle)
+    racers = [find_episode(name, None, None, _frames(seconds), found.rules, epsilon=epsilon) for name in entrants]
     episode = found.make(seed or 0)
     if to_trace:
         episode.finish().trace().save(output)
@@ -89,6 +103,10 @@ def record(
             colours: dict[str, Any] = {"trail": trail, "image": image}
             if showcase:
                 images = _showcase(episode, card | colours)
+            elif racers:
+                controls = make_controls(found.rules.vehicles, overlay, theme, trail)
+                viewer = _race_viewer(found, racers, seed or 0, controls, image, layers)
+                episode, images = viewer.episode, viewer_frames(viewer, every, progress)
             else:
                 colours |= {
                     "theme": theme or "dark",
@@ -129,6 +147,24 @@ def _plain(episode: "Episode", every: int, appearance: dict[str, Any], progress:
     return episode_frames(
         episode, Painter(episode.rules, label=episode.label, film=True, **appearance), every, progress
     )
+
+
+# parameters: what a race is shown with
+def _race_viewer(
+    found: "EpisodeSource",
+    racers: "list[EpisodeSource]",
+    seed: int,
+    controls: "Controls",
+    image: "VehicleImage | None",
+    layers: "list[RoadLayer]",
+) -> "Viewer":
+    """Return a viewer of a race, whose images are the video."""
+    from agents.analysis.loss_causes import stuck_level
+    from deeptraffic.render.viewer import Viewer, ViewerOptions
+
+    options = ViewerOptions(found.sensor, image=image, layers=layers, stuck=stuck_level)
+    options = options._replace(racers=[racer.make for racer in racers])
+    return Viewer(found.make, seed=seed, options=options, controls=controls, size=RACE_SIZE)
 
 
 def _showcase(episode: "Episode", card: dict[str, Any]) -> Iterator[Any]:

@@ -12,12 +12,14 @@ from deeptraffic.cli.episodes import (
     SEED_HELP,
     LayerNames,
     Overlay,
+    Race,
     Theme,
     Trail,
     VehiclePath,
     find_episode,
     find_trace,
     make_controls,
+    race_names,
     read_vehicle,
 )
 from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, Epsilon, load_announced
@@ -31,13 +33,14 @@ if TYPE_CHECKING:
 
 
 def watch(
-    policy: str = typer.Argument(..., help=EPISODE_HELP),
+    policy: str | None = typer.Argument(None, help=EPISODE_HELP, show_default=False),
     rules: int | None = typer.Option(None, help="Rules of the contest: 2018 or 2017.", show_default=OWN),
     other_agents: int | None = typer.Option(None, help=OTHERS_HELP, show_default=OWN),
     seed: int = typer.Option(DEFAULT_SEED, help=f"{SEED_HELP} A trace has its own."),
     epsilon: Epsilon = None,
     beside: str | None = typer.Option(None, help="Second policy or trace, shown beside the first with the same seed."),
     ghost: bool = typer.Option(False, help="Show the second ego car as a ghost on the first road."),
+    race: Race = None,
     caption: Path | None = typer.Option(
         None, help="Weights of a captioner (`deeptraffic pretrain captioner`) that describes each step in a sentence."
     ),
@@ -53,6 +56,9 @@ def watch(
 
     if ghost and beside is None:
         raise ValueError("--ghost needs a second policy: name a policy or trace with --beside")
+    policy, *entrants = race_names(policy, race)
+    if entrants and beside is not None:
+        raise ValueError("--beside is of no use in a race: name the second policy in --race")
     trace = find_trace(policy) or find_trace(beside)
     traces = find_trace(policy) is not None, find_trace(beside) is not None
     own = None if traces[0] and beside and not traces[1] else epsilon  # then it is the second policy's alone
@@ -62,6 +68,8 @@ def watch(
     options = ViewerOptions(
         found.sensor, found.insight, None, ghost, read_vehicle(vehicle), layers=layers, stuck=stuck_level
     )
+    racers = [find_episode(name, road=found.rules, epsilon=epsilon).make for name in entrants]
+    options = options._replace(racers=racers)
     if beside:
         second = find_episode(beside, road=found.rules, beside=trace, epsilon=other)
         second, layers = second.with_layers(layer if second.policy is not None and not ghost else None, theme)

@@ -8,9 +8,9 @@ returns the content of the window.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from deeptraffic.render.capture import Capture
 from deeptraffic.render.controls import DRIVING_HELP, HELP, PACES, Command, Controls
 from deeptraffic.render.dashboard import Dashboard, draw_help, draw_tip
-from deeptraffic.render.drawing import ByteArray
+from deeptraffic.render.drawing import ByteArray, TextRenderer
 from deeptraffic.render.episode import Episode
 from deeptraffic.render.insight import Insight, last_decision
 from deeptraffic.render.keyboard import KeyboardPolicy
 from deeptraffic.render.layers import RoadLayer
 from deeptraffic.render.painter import Painter
+from deeptraffic.render.race import COLOURS, Entrant, Ghost, RaceBoard, check_entrants, draw_ghosts
 from deeptraffic.render.recorder import RecordingError
-from deeptraffic.render.road import Rectangle
+from deeptraffic.render.road import Camera, Rectangle
 from deeptraffic.render.sprites import VehicleImage
 from deeptraffic.render.theme import Colour, theme_by_name, trail_colour_by_name
 from deeptraffic.render.timeline import Mark, Timeline
@@ -33,6 +34,9 @@ from deeptraffic.render.window import Window
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Sensor
 from deeptraffic.sim.state import State
+
+if TYPE_CHECKING:
+    import pygame
 
 FPS = 60
 MAX_CATCH_UP = 6  # [1/60 s] at most between two images
@@ -59,6 +63,7 @@ class ViewerOptions(NamedTuple):
     layers, rival_layers: drawn on the first and on the second road, see `deeptraffic.render.layers`
     stuck: returns whether the ego car of a simulator's env 0 is stuck after a frame: 0, `timeline.SLOW` or
         `timeline.STUCK`; None marks nothing
+    racers: make the episodes of further entrants of a race, shown as ghosts; there is no rival then
     """
 
     sensor: Sensor = Sensor()
@@ -71,6 +76,7 @@ class ViewerOptions(NamedTuple):
     layers: Sequence[RoadLayer] = ()
     rival_layers: Sequence[RoadLayer] = ()
     stuck: Callable[[Simulator], int] | None = None
+    racers: Sequence[MakeEpisode] = ()
 
 
 class Viewer:
@@ -103,6 +109,8 @@ class Viewer:
             options or ViewerOptions(),
             keyboard,
         )
+        if self.options.racers:
+            check_entrants(1 + len(self.options.racers))
         self.size = size or (SIZE_BESIDE if self._roads == 2 else SIZE)
         self.message, self.on_end = "", on_end
         self.quit = self.fullscreen = False
@@ -112,6 +120,7 @@ class Viewer:
         self._run = 0
         self.pointer: tuple[int, int] | None = None  # where the mouse is in the image [pixels]
         self._shown: tuple[list[object], ByteArray] | None = None
+        self._text = TextRenderer()
         self._painters: tuple[object, list[Painter], Dashboard | None, Timeline | None] | None = None
         self._start(controls)
 
@@ -239,7 +248,10 @@ class Viewer:
         if len(painters) > 1:
             images.append(painters[1].paint(state[1], overlay=overlay, follow=follow, decision=decided[1]))
         self._speeds[self.episode.frame] = painters[0].observe(state[0]).mean_speed_mph(0)
-        if dashboard is not None:
+        if dashboard is not None and self.options.racers:
+            board = RaceBoard(dashboard.size, first.theme)
+            images.append(board.paint(self._entrants(), self._distances, self.episode.frame))
+        elif dashboard is not None:
             insight = self._insights.get(self.episode.decisions, decided[0])
             if self.keyboard is not None:
                 insight = Insight((), None, int(self.keyboard.next_action), refused=self.episode.refused)
@@ -297,6 +309,23 @@ class Viewer:
         """(F + 1,) the read-out at each frame [mph], NaN where it is not known."""
         return self._speeds
 
+    def _entrants(self) -> list[Entrant]:
+        """Return the entrants of a race as they are now."""
+        now, start = self._distances[self.episode.frame], self._distances[0]
+        return [
+            Entrant(episode.label, COLOURS[k], episode.score_mph(), float(now[k] - start[k]))
+            for k, episode in enumerate(self._episodes)
+        ]
+
+    def _draw_racers(self, canvas: "pygame.Surface", camera: Camera, state: State) -> None:
+        """Draw the other entrants of a race on the first one's road."""
+        grounds = [ground[self.episode.frame] for ground in self._grounds]
+        ghosts = [
+            Ghost(k + 1, COLOURS[k], float(scene["x"][0]), float(scene["y"][0]) - (grounds[k] - grounds[0]))
+            for k, scene in enumerate(episode.state[0] for episode in self._episodes)
+        ]
+        draw_ghosts(canvas, camera, ghosts[1:], self._text)
+
     def lead(self) -> float:
         """Return how far the ego car is ahead of the rival's [px]; 0 without a rival."""
         if len(self._episodes) < 2:
@@ -321,7 +350,7 @@ class Viewer:
 
     def _start(self, controls: Controls | None = None) -> None:
         """Start new episodes."""
-        makers = [self.make_episode] + ([self.options.rival] if self.options.rival else [])
+        makers = [self.make_episode, *([self.options.rival] if self.options.rival else []), *self.options.racers]
         self._episodes = [make(self.seed) for make in makers]
         if controls is not None:
             self.controls = controls
@@ -336,6 +365,8 @@ class Viewer:
         self._stuck = np.zeros(self.episode.frames + 1, np.uint8)
         self._is_scrubbing = False
         self._grounds = [np.zeros(episode.frames + 1) for episode in self._episodes]  # [px] moved by each frame
+        self._distances = np.full((self.episode.frames + 1, len(self._episodes)), np.nan)  # [px] since the start
+        self._distances[0] = [-float(episode.state[0]["y"][0]) for episode in self._episodes]
         self._enter()
 
     def _enter(self) -> None:
@@ -377,6 +408,7 @@ class Viewer:
         if not episode.advance():
             return False
         ground[episode.frame] = moved
+        self._distances[episode.frame, index] = moved - float(episode.state[0]["y"][0])
         if index == 0:
             if episode.decisions != decisions:
                 self._note_insight()
@@ -488,6 +520,8 @@ class Viewer:
                 road_width, rest = width // beside, 0
             images = (self.options.image, None)  # the rival keeps the drawn one
             layers = (self.options.layers, self.options.rival_layers) if controls.layers else ((), ())
+            if self.options.racers:
+                layers = ((self._draw_racers, *layers[0]), ())
             painters = [
                 self._painter(episode, (road_width, height), image, own)
                 for episode, image, own in zip(self._episodes[:beside], images, layers, strict=False)
@@ -516,6 +550,19 @@ class Viewer:
             layers=layers,
             zoom=self.controls.zoom,
         )
+
+
+def viewer_frames(
+    viewer: Viewer, every: int = 2, progress: Callable[[int, int], None] | None = None
+) -> Iterator[ByteArray]:
+    """Run the viewer's episode to its end and yield images of every `every`-th frame and of the last."""
+    frames = viewer.episode.frames
+    while viewer.episode.frame < frames:
+        viewer.tick()
+        if viewer.episode.frame % every == 0 or viewer.episode.frame == frames:
+            yield viewer.image()
+        if progress:
+            progress(viewer.episode.frame, frames)
 
 
 def side_by_side(images: Sequence[ByteArray], colour: Colour = (0, 0, 0), gap: int = 0) -> ByteArray:
