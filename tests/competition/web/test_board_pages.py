@@ -148,10 +148,15 @@ def test_kept_texts_follow_every_change_of_the_board(world, browse: Callable) ->
     assert "Countess" in seen[2][0] and "Countess" in seen[2][1] and "Ada" not in seen[2][0]
 
 
-def test_the_interval_is_drawn_over_the_car(world, browse: Callable) -> None:
+def test_the_interval_is_drawn_above_the_car_and_said(world, browse: Callable) -> None:
     world.scored(world.person("Ada"), 70.0)
     (lane,) = re.findall(r'<svg class="lane".*?</svg>', browse().get("/c/lab").text, re.S)
-    assert lane.index('class="body"') < lane.index('class="glass"') < lane.index('class="span"')
+    (top, height), (below, _) = (
+        re.search(rf'class="{name}"[^>]* y="([\d.]+)"[^>]* height="([\d.]+)"', lane).groups()
+        for name in ("span", "body")
+    )
+    assert float(top) + float(height) < float(below), "the car covers the interval"
+    assert re.search(r"</svg>\s*<span[^>]*>[\d.]+ to [\d.]+</span>", browse().get("/c/lab").text)
 
 
 @pytest.mark.parametrize(

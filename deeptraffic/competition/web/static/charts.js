@@ -20,7 +20,7 @@ function make(place, options, columns, alone = [1, 1]) {
   place.textContent = "";
   const width = place.clientWidth;
   const height = Math.max(220, Math.min(340, Math.round(width * 0.55)));
-  const plot = new uPlot({ width, height, padding: [8, 18, 0, 0], legend: { live: true }, cursor: { points: { size: 8 } }, ...options }, columns, place);
+  const plot = new uPlot({ width, height, padding: [8, 34, 0, 0], legend: { live: true }, cursor: { points: { size: 8 } }, ...options }, columns, place);
   if (columns[0].length === 1) plot.setScale("x", { min: columns[0][0] - alone[0], max: columns[0][0] + alone[1] }); // uPlot calls no range function for one
   const canvas = plot.root.querySelector("canvas");
   canvas.setAttribute("role", "img");
