@@ -14,9 +14,10 @@ from typing import Any
 from agents.champions.registry import CHAMPIONS, load_champion
 from agents.config import build_config
 from agents.export import TrainedPolicy, is_torch_network, read_tensors
+from agents.own_model import load_own
 from agents.registry import entry_of
 from agents.run import RunFolder, is_run_folder
-from deeptraffic.envs.observations import make_observation
+from deeptraffic.envs.observations import ObservationLike, make_observation
 from deeptraffic.policies.base import DEFAULT_RULES, Policy
 from deeptraffic.policies.builtin import BUILTINS, make_builtin
 from deeptraffic.policies.convnetjs.read import ConvNetJSFile, read_convnetjs
@@ -28,16 +29,31 @@ from deeptraffic.sim.rules import RoadConfig
 POLICY_NAMES = (*BUILTINS, *CHAMPIONS)
 
 
-def load_policy(name: str | Path, rules: int | None = None, seed: int = 0, epsilon: float | None = None) -> Policy:
+# parameters: options of a policy, each with a default
+def load_policy(
+    name: str | Path,
+    rules: int | None = None,
+    seed: int = 0,
+    epsilon: float | None = None,
+    observation: ObservationLike | None = None,
+) -> Policy:
     """Return the policy that a name or a path stands for.
 
     rules: year of the rules it will be run under; None for its own (built-ins: 2018)
     seed: of what a policy draws at random: the actions of `random`, and those of a policy with an epsilon
     epsilon: probability of a random action in each decision; None for the policy's own
+    observation: of a model or an object of one's own; None for what it says itself
+
+    A name such as package.module:object or file.py:object is imported, and a Stable-Baselines3 model (.zip) unpickled,
+    which runs their code.
 
     Raises ValueError if there is no such policy, naming what there is, or if its file is damaged.
     """
-    policy = _find_policy(name, rules, seed)
+    policy = load_own(str(name), rules, observation)
+    if policy is None:
+        policy = _find_policy(name, rules, seed)
+        if observation is not None:
+            raise ValueError(f"{policy.label} says itself what it observes; leave out --observation")
     policy.set_epsilon(epsilon, seed)
     return policy
 

@@ -11,6 +11,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.save_util import load_from_zip_file
 from torch import Tensor, nn
 
 from agents.algorithm import Algorithm, Learner, NetworkConfig, Notes
@@ -31,6 +33,7 @@ from agents.registry import ALGORITHMS
 from agents.sb3_learner import SB3Learner
 from agents.team_env import TeamVecEnv
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
+from deeptraffic.evaluation.model import Memory
 from deeptraffic.policies.base import EnvObservation, Policy
 from deeptraffic.policies.network import Network
 from deeptraffic.policies.network_policy import NetworkPolicy, input_size
@@ -52,23 +55,19 @@ class TorchPolicy(Policy):
         self.config, self.network, self.label, self.notes = config, network, label, notes
         self.rules, self.other_agents = config.road.rules, config.road.other_agents
         self.observation = config.observation
-        self.memory: tuple[NDArray[np.float32], ...] = ()  # (layers, agents, units) each
-        self.is_new = np.ones(0, np.bool_)  # (agents,) whether an episode starts
+        self.memory = Memory()
 
     def reset(self, agent_indices: I64) -> None:
         """Clear the recurrent states of these agents."""
-        self._grow(int(agent_indices.max(initial=-1)) + 1)
-        self.is_new[agent_indices] = True
+        self.memory.reset(agent_indices)
 
     def act(self, obs: NDArray[Any] | dict[str, NDArray[Any]], agent_indices: I64) -> I64:
         """Return the actions (B,) for observations (B, ...) of kind `observation`."""
-        self._grow(int(agent_indices.max(initial=-1)) + 1)
         self.values = network_values(self.network, obs)
         if self.values is not None:
             return self.values.argmax(1)
-        memory = tuple(part[:, agent_indices] for part in self.memory) or None  # (layers, B, units) each
-        actions, after = self.network.predict(obs, memory, self.is_new[agent_indices], deterministic=True)
-        self._store_memory(agent_indices, after)
+        actions, after = self.network.predict(obs, *self.memory.take(agent_indices), deterministic=True)
+        self.memory.put(agent_indices, after)
         return np.asarray(actions, np.int64)
 
     def as_network(self) -> NetworkPolicy | None:
@@ -83,31 +82,33 @@ class TorchPolicy(Policy):
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """Return copies of the recurrent states."""
-        return {"is_new": self.is_new.copy()} | {str(k): part.copy() for k, part in enumerate(self.memory)}
+        return self.memory.get_state()
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Continue from what `get_state` returned."""
-        self.is_new = state["is_new"].copy()
-        self.memory = tuple(state[str(k)].copy() for k in range(len(state) - 1))
-
-    def _store_memory(self, agent_indices: I64, after: tuple[NDArray[np.float32], ...] | None) -> None:
-        """Store the hidden and cell states of a recurrent network."""
-        if after is None:
-            return
-        if not self.memory:
-            self.memory = tuple(np.zeros((len(part), self.is_new.size, part.shape[2]), np.float32) for part in after)
-        for kept, part in zip(self.memory, after, strict=True):
-            kept[:, agent_indices] = part
-        self.is_new[agent_indices] = False
-
-    def _grow(self, agents: int) -> None:
-        """Make room for the recurrent states of at least this many agents."""
-        missing = agents - self.is_new.size
-        if missing > 0:
-            self.is_new = np.concatenate([self.is_new, np.ones(missing, np.bool_)])
-            self.memory = tuple(np.pad(part, ((0, 0), (0, missing), (0, 0))) for part in self.memory)
+        self.memory.set_state(state)
 
 
+def read_model(path: Path) -> BasePolicy:
+    """Return the network of a Stable-Baselines3 model's .zip, of any algorithm, which is unpickled: trust its origin.
+
+    Raises ValueError if it holds none.
+    """
+    try:
+        data, parameters, _ = load_from_zip_file(path, device="cpu", custom_objects=NOT_NEEDED)
+        assert data is not None
+        made = data["policy_class"](
+            data["observation_space"], data["action_space"], lambda _: 0.0, **data.get("policy_kwargs", {})
+        )
+        made.load_state_dict(parameters["policy"])
+    except (AssertionError, AttributeError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as a Stable-Baselines3 model: {error}") from error
+    made.set_training_mode(False)
+    return made
+
+
+# What a model's file holds for its training alone, some of it bound to the Python that pickled it.
+NOT_NEEDED = dict.fromkeys(("lr_schedule", "clip_range", "clip_range_vf", "exploration_schedule", "learning_rate"), 0.0)
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
 PARTS = ("weight", "bias")
 

@@ -21,8 +21,8 @@ LAYERS = {
     "deeptraffic.render": 1,
     "deeptraffic.policies": 1,
     "deeptraffic.envs": 2,
-    "deeptraffic": 3,  # the package itself only registers the environments
-    "deeptraffic.evaluation": 4,
+    "deeptraffic": 4,  # the package itself registers the environments and evaluates
+    "deeptraffic.evaluation": 3,
     "deeptraffic.bench": 5,
     "deeptraffic.competition": 5,
     "deeptraffic.insight": 5,

@@ -7,6 +7,7 @@ reported by name; the others are evaluated, and the exit code is 1.
 
 import glob
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
@@ -17,10 +18,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from agents.loader import POLICY_NAMES, load_policy
+from agents.own_model import is_own
 from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, Epsilon, load_noted, random_actions
 from deeptraffic.cli.terminal import messages, print_json, print_table, progress_bar, sentence
 
 if TYPE_CHECKING:
+    from deeptraffic.envs.observations import ObservationLike
     from deeptraffic.evaluation.batch import Outcome, Plan
     from deeptraffic.evaluation.score import Score
     from deeptraffic.evaluation.scores_file import Line, ScoresFile
@@ -51,6 +54,11 @@ def evaluate(
     seed_set: str | None = typer.Option(
         None, help="Seed set of open runs: tuning, reporting or training.", show_default=OPEN_SEED_SET
     ),
+    observation: str | None = typer.Option(
+        None,
+        help='What your own model observes: a kind, or JSON such as \'{"kind": "gaps", "lanes_side": 2}\'.',
+        show_default="what its observation_space fits",
+    ),
     seed: int = typer.Option(0, help="Random seed of a stochastic policy: of random, or of one with an epsilon."),
     epsilon: Epsilon = None,
     output: Path | None = typer.Option(
@@ -70,15 +78,17 @@ def evaluate(
         protocol.value, rules, other_agents, OPEN_RUNS if runs is None else runs, seed_set or OPEN_SEED_SET, epsilon
     )
     if output is None and not ray and not is_many(policy):
-        _evaluate_one(policy[0], plan, seed, json)
+        _evaluate_one(policy[0], plan, seed, json, observation)
+    elif observation is not None:
+        raise ValueError("--observation belongs to a model of your own; evaluate it alone, without --output or --ray")
     else:
         evaluate_all(policy, plan, seed, output, json, ray)
 
 
-def _evaluate_one(name: str, plan: "Plan", seed: int, json: bool) -> None:
+def _evaluate_one(name: str, plan: "Plan", seed: int, json: bool, observation: str | None) -> None:
     from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 
-    policy = load_noted(name, plan.rules, seed, plan.epsilon)
+    policy = load_noted(name, plan.rules, seed, plan.epsilon, _read_observation(observation))
     own_rules, own_others = policy.rules, policy.other_agents
     rules = own_rules if plan.rules is None else plan.rules
     other_agents = (own_others if rules == own_rules else 0) if plan.other_agents is None else plan.other_agents
@@ -91,6 +101,16 @@ def _evaluate_one(name: str, plan: "Plan", seed: int, json: bool) -> None:
         print_json(score.to_json())
     else:
         print_score(score)
+
+
+def _read_observation(text: str | None) -> "ObservationLike | None":
+    """Return the observation of an option: a kind, or a mapping in JSON; ValueError if it is none."""
+    if text is None or not text.lstrip().startswith("{"):
+        return text
+    try:
+        return dict(json.loads(text))
+    except ValueError as error:
+        raise ValueError(f"--observation {text!r} is no JSON ({error}); name a kind, or a mapping of options") from None
 
 
 def print_score(score: "Score") -> None:
@@ -144,7 +164,7 @@ def find_policies(names: Sequence[str]) -> list[str]:
             matches = [match for match in sorted(glob.glob(name, recursive=True)) if _may_be_policy(Path(match))]
         elif path.is_dir() and not _is_run(path):
             matches = [str(child) for child in sorted(path.iterdir()) if _may_be_policy(child)]
-        elif name in POLICY_NAMES or path.exists():
+        elif name in POLICY_NAMES or path.exists() or is_own(name):
             matches = [name]
         else:
             load_policy(name)  # raises an error that lists the choices

@@ -8,12 +8,13 @@ from agents.loader import POLICY_NAMES, load_policy
 from deeptraffic.cli.terminal import messages
 
 if TYPE_CHECKING:
+    from deeptraffic.envs.observations import ObservationLike
     from deeptraffic.policies.base import Policy
     from deeptraffic.policies.network import Network
 
 POLICY_HELP = (
-    f"A built-in policy ({', '.join(POLICY_NAMES)}), a policy file, an original .js file, a .lab file of the lab, or a "
-    "training run's folder."
+    f"A built-in policy ({', '.join(POLICY_NAMES)}), a policy file, an original .js file, a .lab file of the lab, a "
+    "training run's folder, a Stable-Baselines3 model (.zip), or module:object or file.py:object of your own."
 )
 OTHERS_HELP = "Other agents on the road, 0 to 10, self-play copies of the policy."
 OWN = "the policy's own"  # what an option that is not given stands for
@@ -26,11 +27,17 @@ Epsilon = Annotated[
 ]
 
 
-def load_noted(name: str, rules: int | None = None, seed: int = 0, epsilon: float | None = None) -> "Policy":
+def load_noted(
+    name: str,
+    rules: int | None = None,
+    seed: int = 0,
+    epsilon: float | None = None,
+    observation: "ObservationLike | None" = None,
+) -> "Policy":
     """Return the policy, as `load_policy`; says on standard error if its network reads only a part of its input."""
     from deeptraffic.policies.network_policy import NetworkPolicy
 
-    policy = load_policy(name, rules, seed, epsilon)
+    policy = load_policy(name, rules, seed, epsilon, observation)
     if isinstance(policy, NetworkPolicy):
         note_inputs(policy.label, policy.network)
     return policy
