@@ -45,10 +45,16 @@ def load_own(name: str, rules: int | None = None, observation: ObservationLike |
                 return None
         from agents.sb3 import read_model
 
-        return as_policy(read_model(path), observation, path.stem, year)
-    if is_own(name) and path.suffix.lower() != ".zip":
-        return as_policy(_import_object(name), observation, None, year)
-    return None
+        found: Any = read_model(path)
+        label: str | None = path.stem
+    elif is_own(name) and path.suffix.lower() != ".zip":
+        found, label = _import_object(name), None
+    else:
+        return None
+    try:
+        return as_policy(found, observation, label, year)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def _import_object(name: str) -> Any:

@@ -31,9 +31,13 @@ class FileType(NamedTuple):
 
 EXPORT = 'write_policy("mine.safetensors", export_torch({}, sensor, "mine")) (FORMAT.md, "From PyTorch")'
 FROM_SB3 = (
-    f"load the model with Stable-Baselines3 and write its network as a policy file: {EXPORT.format('model.policy')}"
+    "`deeptraffic evaluate` scores it as it is; for a policy file, load the model with Stable-Baselines3 and write its "
+    f"network: {EXPORT.format('model.policy')}"
 )
-FROM_TORCH = f"load its module with PyTorch and write that as a policy file: {EXPORT.format('module')}"
+FROM_TORCH = (
+    "load its module with PyTorch, and deeptraffic.evaluate(module, observation) scores it; for a policy file: "
+    f"{EXPORT.format('module')}"
+)
 FROM_WEIGHTS = (
     'write its layers and weights as a policy file: write_policy("mine.safetensors", pack_policy(Network(inputs, '
     'layers, tensors), sensor, "mine")) (FORMAT.md)'

@@ -14,7 +14,7 @@ import torch
 from stable_baselines3 import DQN, PPO
 from torch import nn
 
-from agents.loader import load_policy
+from agents.loader import load_file, load_policy
 from deeptraffic.envs.gym_env import DeepTrafficEnv
 from deeptraffic.evaluation.episodes import policy_episode
 from deeptraffic.evaluation.protocol import evaluate_open
@@ -92,7 +92,7 @@ def test_what_holds_no_policy_is_named_with_the_remedy(
     path = tmp_path / name
     write(path)
     with pytest.raises(ValueError) as error:
-        load_policy(path)
+        load_file(path)
     message = str(error.value)
     assert str(path) in message and kind in message and remedy in message and "\n" not in message
     with pytest.raises(ValueError, match="this is "):
