@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
+from PIL import Image
 
 from deeptraffic.cli.episodes import find_episode
 from deeptraffic.render.trace import Trace
@@ -121,6 +123,9 @@ def test_showcase_is_a_video_of_its_own_size(run, tmp_path: Path) -> None:
         (["record", "gap", "-o", "x.trace", "--style", "showcase"], "holds no images"),
         (["record", "gap", "-o", "x.mp4", "--style", "showcase", "--overlay", "map"], "--overlay"),
         (["record", "gap", "-o", "x.mp4", "--rank", "3"], "--style showcase"),
+        (["record", "gap", "-o", "x.mp4", "--style", "showcase", "--scale", "1"], "--scale"),
+        (["record", "gap", "-o", "x.mp4", "--style", "showcase", "--no-panel"], "--no-panel"),
+        (["record", "gap", "-o", "x.mp4", "--scale", "9"], "--scale must be in [0.25, 5.85] on this road, got 9"),
         (["record", "gap", "-o", "no/folder/x.trace"], "does not exist"),
         (["record", "gap", "-o", "x.png", "--vehicle", "nobody.png"], "nobody.png"),
         (["record", "gap", "-o", "x.png", "--trail", "pink"], "fuchsia"),
@@ -151,6 +156,29 @@ def test_each_decision_is_put_into_words_where_they_are_asked_for(tmp_path: Path
     episode.trace().save(tmp_path / "drive.trace")
     with pytest.raises(ValueError, match="is a trace"):
         find_episode(str(tmp_path / "drive.trace"), caption=lambda sim, action: "")
+
+
+@pytest.mark.parametrize(
+    "options, size",
+    [
+        (["x.gif"], (400, 700)),
+        (["x.webp", "--scale", "0.5", "--no-panel"], (90, 350)),
+        (["x.mp4"], (800, 1400)),
+        (["x.mp4", "--no-panel"], (360, 1400)),
+        (["x.mp4", "--scale", "1.5"], (600, 1050)),
+    ],
+)
+def test_a_recording_has_the_size_of_its_scale_and_panel(
+    run, options: list[str], size: tuple[int, int], tmp_path: Path
+) -> None:
+    path = tmp_path / options[0]
+    code, _, err = run("record", "gap", "-o", str(path), *options[1:], "--seconds", "0.3")
+    assert code == 0, err
+    if path.suffix == ".mp4":
+        assert next(imageio_ffmpeg.read_frames(str(path)))["size"] == size
+    else:
+        with Image.open(path) as film:
+            assert film.size == size
 
 
 @pytest.mark.parametrize("command", [["record", "gap", "-o", "run.png", "--seconds", "1"]])

@@ -33,12 +33,15 @@ if TYPE_CHECKING:
     from deeptraffic.render.layers import RoadLayer
     from deeptraffic.render.sprites import VehicleImage
     from deeptraffic.render.viewer import Viewer
+    from deeptraffic.sim.rules import Rules
 
 FRAMES_PER_SECOND = 60  # of the simulation
 DEFAULT_FPS = 30
 MAX_SECONDS = 3600
 TRACE = ".trace"
 RACE_SIZE = (1280, 720)  # [pixels]
+LOOPS = (".gif", ".webp")  # for pages, where a small file matters
+MIN_SCALE = 0.25
 
 
 class Style(StrEnum):
@@ -69,6 +72,10 @@ def record(
     layer: LayerNames = None,
     theme: Theme = None,
     trail: Trail = "yellow",
+    scale: float | None = typer.Option(
+        None, help="Pixels per pixel of the game.", show_default="2; 1 in .gif and .webp"
+    ),
+    panel: bool = typer.Option(True, help="Show the readings beside the road, or on it."),
     vehicle: VehiclePath = None,
     name: str | None = typer.Option(None, help="Showcase: the name to show.", show_default=OWN),
     best_mph: float | None = typer.Option(None, help="Showcase: the highest average speed to show."),
@@ -83,13 +90,16 @@ def record(
     policy, *entrants = race_names(policy, race)
     to_trace, showcase = output.suffix.lower() == TRACE, style == Style.showcase
     replayed = find_trace(policy) is not None
-    appearance = {"--overlay": overlay, "--layer": layer or None, "--theme": theme, "--fps": fps}
+    appearance: dict[str, Any] = {"--overlay": overlay, "--layer": layer or None, "--theme": theme, "--fps": fps}
+    size: dict[str, Any] = {"--scale": scale, "--no-panel": None if panel else False}
+    appearance |= size
     card = {"name": name, "best_mph": best_mph, "rank": rank}
     _refuse("a showcase has its own", showcase, appearance)
     _refuse("only --style showcase shows it", not showcase, {"--" + key.replace("_", "-"): card[key] for key in card})
     _refuse("a trace holds no images", to_trace, appearance | {"--vehicle": vehicle, "--style": showcase or None})
     _refuse("a trace has its own", replayed, {"--seed": seed})
     _refuse("it shows one policy", to_trace or showcase, {"--race": race})
+    _refuse("a race has its own", bool(race), size)
     seed = None if replayed else DEFAULT_SEED if seed is None else seed
     found = find_episode(policy, rules, other_agents, _frames(seconds), epsilon=epsilon)
     found, layers = found.with_layers(layer, theme)
@@ -113,6 +123,8 @@ def record(
                     "overlay": overlay or "none",
                     "sensor": found.sensor,
                     "layers": layers,
+                    "size": _size(episode.rules, output, scale, panel),
+                    "panel": panel,
                 }
                 images = _plain(episode, every, colours, progress)
             record_frames(images, output, FRAMES_PER_SECOND // every)
@@ -138,6 +150,19 @@ def _frames_per_image(fps: int | None) -> int:
     if fps < 1 or FRAMES_PER_SECOND % fps:
         raise ValueError(f"--fps {fps} does not divide {FRAMES_PER_SECOND}; give 60, 30, 20, 15, 12 or 10")
     return FRAMES_PER_SECOND // fps
+
+
+def _size(rules: "Rules", output: Path, scale: float | None, panel: bool) -> tuple[int, int]:
+    """Return width and height of the images [pixels]."""
+    from deeptraffic.render.painter import MAX_SIDE, default_size
+
+    width, height = default_size(rules, panel)
+    most = MAX_SIDE / max(width, height)
+    if scale is None:
+        scale = min(1.0 if output.suffix.lower() in LOOPS else 2.0, most)
+    if not MIN_SCALE <= scale <= most:
+        raise ValueError(f"--scale must be in [{MIN_SCALE}, {most:.3g}] on this road, got {scale:g}")
+    return round(width * scale), round(height * scale)
 
 
 def _plain(episode: "Episode", every: int, appearance: dict[str, Any], progress: Any) -> Iterator[Any]:

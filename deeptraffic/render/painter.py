@@ -29,7 +29,7 @@ from deeptraffic.render.overlays import (
 from deeptraffic.render.panel import Caption, Panel, Readout
 from deeptraffic.render.road import Rectangle, RoadView
 from deeptraffic.render.sprites import VehicleImage
-from deeptraffic.render.theme import DASH_PERIOD, SHOULDER, theme_by_name, trail_colour_by_name
+from deeptraffic.render.theme import DASH_PERIOD, SHOULDER, theme_by_name, trail_colour_by_name, visible
 from deeptraffic.sim.rules import CELL_LENGTH, LANE_WIDTH, VEHICLE_LENGTH, VEHICLE_WIDTH, Action, Rules, Sensor
 from deeptraffic.sim.state import State
 
@@ -112,7 +112,10 @@ class Painter:
         zoom: float = 1.0,
     ) -> None:
         self.rules, self.size = rules, _checked_size(size or default_size(rules))
-        self.theme, self.trail_colour = theme_by_name(theme), trail_colour_by_name(trail)
+        self.theme = theme_by_name(theme)
+        self.trail_colour, accent = (
+            visible(trail_colour_by_name(trail), background) for background in (self.theme.asphalt, self.theme.panel)
+        )
         context = LayerContext(rules, None, self.theme)
         self.layers = [make_layer(layer, context) for layer in layers]
         self.overlay, self.sensor, self.label = check_overlay(overlay), sensor or Sensor(), label
@@ -121,7 +124,7 @@ class Painter:
         self._road = RoadView(rules, self.theme, self.trail_colour, self.layout.road, self.layout.scale, image)
         beside, top = self.layout.panel, TOP_MARK / rules.empty
         self._panel_pixels = np.full((beside.height, beside.width, 3), self.theme.panel, np.uint8)
-        self._panel = Panel(self.theme, self.trail_colour, beside, self.layout.unit, _title(rules), top)
+        self._panel = Panel(self.theme, accent, beside, self.layout.unit, _title(rules), top)
         self._caption = Caption(self.theme, self.layout.road, self.layout.scale)
         self._ghost_histories = Histories(1)
         self.histories = Histories(rules.vehicles)

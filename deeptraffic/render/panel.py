@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from deeptraffic.render.drawing import TextRenderer
 from deeptraffic.render.overlays import LEVELS, SLOW_MPH, CellTiles
 from deeptraffic.render.road import Rectangle
-from deeptraffic.render.theme import TOP_SPEED_MPH, Colour, Theme, contrast
+from deeptraffic.render.theme import TOP_SPEED_MPH, Colour, Theme
 
 if TYPE_CHECKING:
     import pygame
@@ -91,7 +91,6 @@ class Panel:
         self.theme, self.accent, self.place, self.unit, self.title = theme, accent, place, unit, title
         self.top = top
         self.text = TextRenderer()
-        self._bar_colour = accent if contrast(accent, theme.panel) > 0.12 else theme.text
         self._tiles = CellTiles(theme, max(unit, 0.2))
         self._shown: Readout | None = None
 
@@ -133,7 +132,7 @@ class Panel:
         fraction = min(max(speed_mph / TOP_SPEED_MPH, 0.0), 1.0)
         self._bar(canvas, margin, self._y(206), width, self.theme.track)
         if fraction > 0:
-            self._bar(canvas, margin, self._y(206), max(width * fraction, 8 * self.unit), self._bar_colour)
+            self._bar(canvas, margin, self._y(206), max(width * fraction, 8 * self.unit), self.accent)
 
     def _draw_passed(self, canvas: "pygame.Surface", readout: Readout) -> None:
         """Draw how many vehicles the ego car has passed, or the lane of another vehicle."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.render.sprites import GLASS, HALF
-from deeptraffic.render.theme import DARK, LUMINANCE, Colour
+from deeptraffic.render.theme import DARK, LUMINANCE, OBSERVED_AGENT, Colour
 from deeptraffic.sim.compiled import compiled, inlined
 from deeptraffic.sim.rules import LANE_WIDTH, VEHICLE_LENGTH, VEHICLE_WIDTH, Rules
 from deeptraffic.sim.state import State
@@ -41,7 +41,7 @@ class PixelPainter:
         self.shape = (height, width, 1 if grey else 3)
         self.scale = (height / rules.road_length, width / rules.road_width)
         bodies = [DARK.traffic[i % len(DARK.traffic)] for i in range(rules.vehicles)]
-        bodies[: rules.other_agents + 1] = [DARK.ego] + [DARK.agent] * rules.other_agents
+        bodies[: rules.other_agents + 1] = [DARK.ego] + [OBSERVED_AGENT] * rules.other_agents
         self._inks = self._ink([*bodies, DARK.glass])
         self._background = self._road()
         self._empty = (self._background + np.float32(0.5)).astype(np.uint8)

@@ -17,7 +17,7 @@ from deeptraffic.render.episode import DEFAULT_FRAMES, Decide, Episode
 from deeptraffic.render.hud import EndCard, Hud, Standing, Target
 from deeptraffic.render.keyboard import Demonstration, KeyboardPolicy
 from deeptraffic.render.recorder import whole_file
-from deeptraffic.render.theme import FEET_PER_PX, theme_by_name, trail_colour_by_name
+from deeptraffic.render.theme import FEET_PER_PX, theme_by_name, trail_colour_by_name, visible
 from deeptraffic.render.trace import Start, Trace
 from deeptraffic.render.viewer import FPS, MakeEpisode, Viewer, ViewerOptions
 from deeptraffic.sim.rules import Rules, Sensor
@@ -134,7 +134,7 @@ class Play:
         viewer, theme = self.viewer, theme_by_name(self.viewer.controls.theme)
         key = (viewer.controls.theme, viewer.controls.trail)
         if self._hud is None or self._hud[0] != key:
-            self._hud = (key, Hud(theme, trail_colour_by_name(viewer.controls.trail)))
+            self._hud = (key, Hud(theme, visible(trail_colour_by_name(viewer.controls.trail), theme.panel)))
         hud, episode, road = self._hud[1], viewer.episode, viewer.roads[0]
         if episode.frame >= episode.frames and viewer.message:
             hud.draw_card(image, self._card())

@@ -18,7 +18,7 @@ from deeptraffic.render.history import Histories
 from deeptraffic.render.panel import signed
 from deeptraffic.render.road import Rectangle, RoadView
 from deeptraffic.render.sprites import VehicleImage
-from deeptraffic.render.theme import DARK, TOP_SPEED_MPH, Colour, contrast, mix, trail_colour_by_name
+from deeptraffic.render.theme import DARK, TOP_SPEED_MPH, Colour, mix, trail_colour_by_name, visible
 
 if TYPE_CHECKING:
     import pygame
@@ -81,8 +81,8 @@ class _ShowcasePainter:
         self.episode, self.card, self.images = episode, card, images
         self.histories = Histories(rules.vehicles)
         self.history = self.histories.observe(episode.state)
-        self.trail = trail_colour_by_name(card.trail)
-        self.accent = self.trail if contrast(self.trail, DARK.page) > 0.12 else DARK.text
+        trail = trail_colour_by_name(card.trail)
+        self.trail, self.accent = visible(trail, DARK.asphalt), visible(trail, DARK.page)
         scale = min(ENLARGED, ROAD.width / (rules.road_width + 24))
         self.road = RoadView(rules, DARK, self.trail, ROAD, scale, card.image)
         map_scale = min(MAP.height / rules.road_length, MAP.width / (rules.road_width + 24))

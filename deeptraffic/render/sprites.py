@@ -98,6 +98,9 @@ def draw_vehicle(sheet: Sheet, theme: Theme, kind: str, shade: int, accent: Colo
         sheet.box((0, middle), (half_width, half_length), theme.glass, radius=0.65 * half_length)
     sheet.box((0, 2.6), (6.1, 6.4), theme.glass, radius=2.2)
     sheet.box((0, 2.6), (4.9, 7.0), mix(body, (255, 255, 255), 0.12), radius=2.0)
+    if kind == AGENT:
+        sheet.box((0, 2.6), (3.3, 3.3), theme.rim, radius=3.3)
+        sheet.box((0, 2.6), (1.5, 1.5), body, radius=1.5)
     if kind == EGO:
         for side in (-1, 1):
             sheet.box((side * 1.9, 2.6), (0.8, 6.6), theme.rim, radius=0.3)

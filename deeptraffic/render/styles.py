@@ -8,7 +8,7 @@ al. 2017, arXiv:1703.06907): a network trained on many styles can generalise to 
 
 from dataclasses import dataclass
 
-from deeptraffic.render.theme import DARK, Colour
+from deeptraffic.render.theme import DARK, OBSERVED_AGENT, Colour
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class RoadStyle:
     mark: Colour = DARK.edge_mark
     shoulder: Colour = (34, 60, 44)
     glass: Colour = DARK.glass
-    agent: Colour = DARK.agent
+    agent: Colour = OBSERVED_AGENT
     ego: Colour = DARK.ego
     stripe: Colour = (255, 255, 255)
     traffic: tuple[Colour, ...] = DARK.traffic

@@ -1,11 +1,13 @@
 """Themes: colours and geometry of every rendered image, and the 13 named trail colours.
 
-Windows, files, `rgb_array` and the pixels observation all take their colours from here. The palette is safe for
-colour-blind readers: traffic, other agents and the ego vehicle differ in lightness (about 85, 50 and 65 of 100) and in
-shape (only the ego vehicle has stripes, a rim and a trail); warnings and all-clear are orange and blue.
+Windows, files and `rgb_array` take their colours from here. The palette is safe for colour-blind readers: traffic,
+other agents and the ego vehicle differ in lightness, in hue (grey, blue, orange-red) and in shape (agents have a mark
+on the roof, the ego vehicle stripes, a rim and a trail); warnings and all-clear are orange and blue; a positive and a
+negative value differ in lightness as well. One rule of contrast holds for what a user may colour: `visible`.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 from deeptraffic.sim.rules import MPH_PER_PX
 
@@ -32,6 +34,8 @@ PATTERN_PERIOD = 80.0  # [px] after which lane marks and posts repeat along the 
 DASH_PERIOD, DASH_LENGTH = 40.0, 16.0  # [px]
 SHOULDER = 10.0  # [px] of verge on either side of the road
 TOP_SPEED_MPH = 80.0
+MIN_CONTRAST = 3.0  # of graphics on their background (WCAG 2.2, success criterion 1.4.11)
+OBSERVED_AGENT: Colour = (196, 62, 48)  # other agents in the pixels observation, whose images do not change
 FEET_PER_PX = MPH_PER_PX * 5280 / 3600 / 60  # at 60 frames a second, the game's normal pace
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -80,15 +84,15 @@ DARK = Theme(
     glass=(36, 43, 54),
     headlight=(255, 240, 190),
     tail_light=(168, 58, 52),
-    agent=(196, 62, 48),
+    agent=(52, 96, 206),
     ego=(255, 84, 62),
     rim=(255, 255, 255),
     free=(64, 176, 255),
     occupied_slow=(255, 236, 150),
     occupied_fast=(255, 140, 0),
     blocked=(255, 72, 40),
-    positive=(84, 150, 255),
-    negative=(255, 92, 76),
+    positive=(150, 205, 255),
+    negative=(214, 58, 40),
 )
 
 LIGHT = Theme(
@@ -99,22 +103,22 @@ LIGHT = Theme(
     muted=(98, 108, 122),
     verge=(222, 229, 222),
     post=(168, 178, 172),
-    asphalt=(112, 119, 130),
+    asphalt=(84, 90, 100),
     lane_mark=(196, 202, 210),
     edge_mark=(250, 251, 252),
     traffic=((255, 255, 255), (238, 241, 244), (222, 226, 231), (206, 212, 219)),
     glass=(52, 60, 72),
     headlight=(255, 243, 204),
     tail_light=(176, 66, 60),
-    agent=(150, 30, 26),
+    agent=(16, 36, 120),
     ego=(255, 72, 48),
     rim=(255, 255, 255),
     free=(20, 90, 200),
     occupied_slow=(255, 240, 160),
     occupied_fast=(255, 150, 0),
     blocked=(230, 44, 16),
-    positive=(36, 96, 214),
-    negative=(214, 52, 36),
+    positive=(20, 66, 170),
+    negative=(242, 128, 84),
 )
 
 THEMES: dict[str, Theme] = {"dark": DARK, "light": LIGHT}
@@ -140,7 +144,20 @@ def mix(start: Colour, end: Colour, fraction: float) -> Colour:
     return red, green, blue
 
 
+def luminance(colour: Colour) -> float:
+    """Return the relative luminance of a colour, 0..1 (WCAG 2.2)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (value / 255 for value in colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
 def contrast(one: Colour, other: Colour) -> float:
-    """Return the difference of two colours in luminance, 0..1."""
-    first, second = (sum(c * w for c, w in zip(colour, LUMINANCE, strict=True)) for colour in (one, other))
-    return abs(first - second) / 255
+    """Return the contrast ratio of two colours, 1..21 (WCAG 2.2)."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@cache
+def visible(colour: Colour, background: Colour, ratio: float = MIN_CONTRAST) -> Colour:
+    """Return the colour nearest to `colour` on the ways to white and to black that stands out from its background."""
+    shades = [mix(colour, end, step / 50) for step in range(51) for end in ((255, 255, 255), (0, 0, 0))]
+    return next((shade for shade in shades if contrast(shade, background) >= ratio), shades[-2])

@@ -28,7 +28,7 @@ from deeptraffic.render.race import COLOURS, Entrant, Ghost, RaceBoard, check_en
 from deeptraffic.render.recorder import RecordingError
 from deeptraffic.render.road import Camera, Rectangle
 from deeptraffic.render.sprites import VehicleImage
-from deeptraffic.render.theme import Colour, theme_by_name, trail_colour_by_name
+from deeptraffic.render.theme import Colour, theme_by_name, trail_colour_by_name, visible
 from deeptraffic.render.timeline import Mark, Timeline
 from deeptraffic.render.window import Window
 from deeptraffic.sim.engine import Simulator
@@ -510,7 +510,8 @@ class Viewer:
         width, height = max(self.size[0], 200), max(self.size[1], MIN_HEIGHT)
         key = (width, height, *controls.appearance, beside, self.episode.rules, self.episode.frames)
         if self._painters is None or self._painters[0] != key:
-            accent, timeline = trail_colour_by_name(controls.trail), None
+            panel = theme_by_name(controls.theme).panel
+            accent, timeline = visible(trail_colour_by_name(controls.trail), panel), None
             if controls.dashboard and height >= MIN_HEIGHT_OF_TIMELINE and self.keyboard is None:
                 timeline = Timeline(width, height / 700, self.episode.frames, theme_by_name(controls.theme), accent)
                 height -= timeline.size[1]

@@ -120,9 +120,8 @@ def test_what_the_page_shows_of_a_game_is_what_the_window_shows(rules: int, ask:
         sim.games[:] = np.frombuffer(base64.b64decode(found["game"]), game_dtype(config))
         scene = sim.state[0]
         cells = safety_cells(config, scene)
-        assert found["safety"] == [
-            [column, line, bool(value)] for column, line, value in zip(*map(np.ndarray.tolist, cells), strict=True)
-        ]
+        parts = (cells.column.tolist(), cells.line.tolist(), cells.value.tolist())
+        assert found["safety"] == [[column, line, bool(value)] for column, line, value in zip(*parts, strict=True)]
         blocks += sum(cells.value)
         assert found["score"] == run_score(sim.games["score_sum"], frame)[0]
         for vehicle, hidden in enumerate(found["hidden"]):

@@ -1,6 +1,7 @@
 """The painter's images: what is where, that the game is left alone, and that bad input is told off."""
 
 import hashlib
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from deeptraffic.render.insight import Insight
 from deeptraffic.render.overlays import OVERLAYS
 from deeptraffic.render.painter import Painter, default_size, lay_out
 from deeptraffic.render.panel import Panel
-from deeptraffic.render.theme import DARK, TRAIL_COLOURS, contrast
+from deeptraffic.render.theme import DARK, THEMES, TRAIL_COLOURS, contrast
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2017, RULES_2018, RoadConfig
 from deeptraffic.sim.state import make_games
@@ -78,12 +79,61 @@ def test_the_ego_car_other_agents_and_traffic_have_their_colours(drive):
     assert any(v <= 3 for v in seen) and any(v > 3 for v in seen)
 
 
-def test_kinds_of_vehicle_differ_in_lightness_for_colour_blind_readers():
-    darkest_traffic = min(DARK.traffic, key=sum)
-    for one, other in ((DARK.ego, DARK.agent), (DARK.ego, darkest_traffic), (DARK.agent, darkest_traffic)):
-        assert contrast(one, other) > 0.12
-    for body in (DARK.ego, DARK.agent, darkest_traffic):
-        assert contrast(body, DARK.asphalt) > 0.12
+DICHROMATS = {  # linear RGB as it is seen, severity 1 (Machado, Oliveira and Fernandes 2009)
+    "protanope": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranope": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanope": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+    "trichromat": np.eye(3).tolist(),
+}
+
+
+def seen_as_lab(colour: tuple[int, int, int], eyes: str) -> np.ndarray:
+    """Return a colour in CIELAB (D65) as these eyes see it."""
+    values = np.array(colour) / 255
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(np.array(DICHROMATS[eyes]) @ linear, 0, 1)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    ratios = np.array(to_xyz) @ seen / (0.9505, 1.0, 1.089)
+    x, y, z = np.where(ratios > 0.008856, np.cbrt(ratios), 7.787 * ratios + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("theme", THEMES.values(), ids=list(THEMES))
+@pytest.mark.parametrize("eyes", DICHROMATS)
+def test_kinds_of_vehicle_differ_for_all_eyes_and_in_lightness(theme, eyes):
+    kinds = {"ego": theme.ego, "agent": theme.agent, "traffic": min(theme.traffic, key=sum), "road": theme.asphalt}
+    for one, other in itertools.combinations(kinds, 2):
+        difference = np.linalg.norm(seen_as_lab(kinds[one], eyes) - seen_as_lab(kinds[other], eyes))
+        assert difference > 20, (one, other, difference)
+        assert contrast(kinds[one], kinds[other]) > 1.55, (one, other)
+    assert np.linalg.norm(seen_as_lab(theme.positive, eyes) - seen_as_lab(theme.negative, eyes)) > 40
+    assert contrast(theme.positive, theme.negative) > 2.5, "the pair of the network's colours is alike in lightness"
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("trail", TRAIL_COLOURS)
+def test_every_trail_and_its_bar_stand_out_from_their_background(drive, theme, trail):
+    painter = Painter(RULES_2018, theme=theme, trail=trail)
+    sim = drive(90, each=lambda sim: painter.observe(sim.state))
+    image = painter.paint(sim.state)
+    x, y = ROAD_LEFT + round(float(sim.state.x[0, 0] + 7.5)), round(float(sim.state.y[0, 0] + 40))
+    assert contrast(tuple(image[y, x]), THEMES[theme].asphalt) > 2.4
+    assert contrast(tuple(image[209, 30]), THEMES[theme].panel) > 2.9
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_agents_have_a_mark_on_the_roof_that_no_other_vehicle_has(drive, theme):
+    sim = drive(5, FOUR)
+    image = Painter(FOUR, theme=theme).paint(sim.state).astype(int)
+    marked = set()
+    for vehicle in range(1, 20):
+        x, y = ROAD_LEFT + round(float(sim.state.x[0, vehicle])) + 7, round(float(sim.state.y[0, vehicle])) + 19
+        if 0 < y < 680:
+            roof = image[y - 4 : y + 5, x - 4 : x + 5].reshape(-1, 3)
+            dark, light = roof[roof.sum(axis=1).argmin()], roof[roof.sum(axis=1).argmax()]
+            if contrast(tuple(dark), tuple(light)) > 3 and light.min() > 170:
+                marked.add(vehicle)
+    assert marked and marked <= {1, 2, 3}
 
 
 def test_the_trail_shows_where_the_ego_car_was_and_fades(drive):
@@ -209,7 +259,7 @@ def test_the_camera_follows_any_vehicle(drive):
     painter = Painter(FOUR)
     followed = painter.paint(sim.state, follow=2)
     x = ROAD_LEFT + round(sim.state.x[0, 2] + 7.5)
-    assert np.abs(followed[525 + 20, x].astype(int) - DARK.agent).max() < 40
+    assert np.abs(followed[525 + 31, x].astype(int) - DARK.agent).max() < 40
 
 
 def test_a_vehicle_thrown_off_to_infinity_does_not_stop_the_painter(drive):
