@@ -1,7 +1,7 @@
 """Plots of the report: bars, confusion matrices, predictions, learning curves, clips, maps of features, and roads.
 
 A road is drawn one way everywhere (`draw_road`): seen from above, ahead is up, the ego car orange, other cars coloured
-by their speed, probabilities as opacity. All plots have 160 dots per inch.
+by their speed, probabilities as opacity. Of bars the best one is in colour; the network's name is bold.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,12 +32,10 @@ from deeptraffic.figure import (
 )
 from deeptraffic.sim.rules import FULL_SPEED_MPH
 
-REPORT_DPI = 160
-
 
 def save_plot(figure: Figure, path: str | Path, colours: int | None = None) -> Path:
     """Write a figure of the report and return its path; colours: the most it may have, to keep frames small."""
-    return save_figure(figure, path, REPORT_DPI, colours)
+    return save_figure(figure, path, colours)
 
 
 def save_confusion(table: NDArray[np.int64], names: Sequence[str], path: str | Path, title: str) -> Path:
@@ -54,7 +52,8 @@ def save_classes(table: NDArray[np.int64], names: Sequence[str], scores: Mapping
     style_axes(left, "True and predicted class")
     _draw_confusion(left, table, names)
     style_axes(right, "Score on held-out runs")
-    draw_bars(right, scores, next(iter(scores)), "macro-F1, higher is better")
+    best, own = max(scores, key=lambda name: scores[name]), next(iter(scores))
+    draw_bars(right, scores, best, "macro-F1, higher is better", own=own)
     return save_plot(figure, path)
 
 
@@ -74,13 +73,17 @@ def _draw_confusion(axes: Axes, table: NDArray[np.int64], names: Sequence[str]) 
     axes.set_ylabel("true")
 
 
-def draw_bars(axes: Axes, values: Mapping[str, float], best: str, label: str, limit: float | None = None) -> None:
-    """Draw a bar with its value per name, `best` in colour; `limit` is the end of the axis."""
+def draw_bars(
+    axes: Axes, values: Mapping[str, float], best: str, label: str, limit: float | None = None, own: str = ""
+) -> None:
+    """Draw a bar with its value per name, `best` in colour and `own` in bold; `limit` is the end of the axis."""
     places = np.arange(len(values))[::-1]
     colours = [BLUE if name == best else GREY for name in values]
     bars = axes.barh(places, list(values.values()), color=colours, height=0.6)
     axes.bar_label(bars, [f"{value:.3g}" for value in values.values()], padding=3, color=INK)
     axes.set_yticks(places, list(values))
+    for tick, name in zip(axes.get_yticklabels(), values, strict=True):
+        tick.set_fontweight("bold" if name == own else "normal")
     axes.set_xlim(0, limit or 1.15 * max(values.values()))
     axes.set_xlabel(label)
     axes.grid(visible=False)
@@ -104,7 +107,8 @@ def save_speeds(
     left.set_ylabel("predicted [mph]")
     left.legend(frameon=False, loc="upper left")
     style_axes(right, "Error on held-out runs")
-    draw_bars(right, errors, next(iter(errors)), "root mean squared error [mph], lower is better")
+    best, own = min(errors, key=lambda name: errors[name]), next(iter(errors))
+    draw_bars(right, errors, best, "root mean squared error [mph], lower is better", own=own)
     return save_plot(figure, path)
 
 
@@ -185,7 +189,7 @@ def save_curves(curves: Sequence[Curve], path: str | Path, title: str, best_epoc
     axes.set_xlabel("epoch")
     axes.set_ylabel("loss")
     axes.legend(frameon=False)
-    return save_figure(figure, path)
+    return save_plot(figure, path)
 
 
 Labels = tuple[str, NDArray[np.int64], Sequence[str]]  # title, (N,) classes, their names

@@ -19,6 +19,7 @@ from agents.config import TrainConfig
 from agents.run import RunFolder, is_run_folder
 from deeptraffic.evaluation.comparison import Estimate, GroupStatistics, PairStatistics, compare
 from deeptraffic.evaluation.score import Score
+from deeptraffic.evaluation.statistics import mean_interval
 from deeptraffic.figure import PALETTE, curve_style, empty_figure, label_counts, new_figure, save_figure, style_axes
 from deeptraffic.run_dir import write_json
 
@@ -160,7 +161,7 @@ def save_curves(groups: Sequence[Group], path: Path) -> Path:
         for number, group in enumerate(groups):
             _draw_curve(axes, [RunFolder(run).metrics() for run in group.folders], key, group.name, number)
         axes.set_xlabel(label)
-        axes.set_ylabel("mean of tuning runs [mph]")
+        axes.set_ylabel("mean of tuning runs [mph], 95% interval over seeds")
         label_counts(axes.xaxis)
         axes.legend(frameon=False, loc="lower right")
     return save_figure(figure, path)
@@ -179,4 +180,6 @@ def _draw_curve(axes: Axes, runs: Sequence[Sequence[Mapping[str, Any]]], key: st
     speeds = np.stack([np.interp(grid, *curve.T) for curve in curves])  # (seeds, points)
     style = curve_style(number) | {"marker": ""}
     axes.plot(grid, speeds.mean(0), label=name, lw=2.0, **style)
-    axes.fill_between(grid, speeds.min(0), speeds.max(0), alpha=0.18, color=style["color"], lw=0)
+    if len(speeds) > 1 and grid.size:
+        low_end, high_end = np.transpose([mean_interval(column) for column in speeds.T])
+        axes.fill_between(grid, low_end, high_end, alpha=0.18, color=style["color"], lw=0)

@@ -13,30 +13,29 @@ it (behind a frozen encoder, of its features), L lanes of the sensor, H rows of 
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 
 from agents.algorithms.world_model.agent import WorldModelAgent
 from agents.algorithms.world_model.networks import WorldModel
 from agents.config import TrainConfig
 from deeptraffic.envs.observations import Observation, Observer
+from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
 from deeptraffic.envs.observations.pixels import PixelsObservation
 from deeptraffic.evaluation.seeds import choose_seeds
 from deeptraffic.figure import BLUE, GREEN, INK, ORANGE, empty_figure, save_figure, style_axes
 from deeptraffic.policies.gaps import GAP_FEATURES
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import VEHICLE_CELLS, Action, Sensor
+from representation.plots import add_road_legend, draw_road
 
 F32 = NDArray[np.float32]
 ENVS, WARM_UP = 200, 20  # environments, and decisions before the first prediction
 CELLS = ("vector", "gaps")  # kinds of observation that can be drawn as cells
 IMAGES = "pixels"
-SHADES = LinearSegmentedColormap.from_list("cells", ["#3b3b3b", BLUE, "#ffffff"])  # beside the road, vehicle, free
-OFF_ROAD, VEHICLE, FREE = 0.0, 0.5, 1.0
+BESIDE, VEHICLE, FREE = 0.0, 0.5, 1.0  # shades of cells
 ON_ROAD = 0.2  # mean value of a lane's cells; less is beside the road, since most cells of a lane are free
 
 
@@ -119,7 +118,7 @@ def cell_shades(flat: F32, observation: Observation) -> NDArray[np.float64]:
     sensor = observation.sensor
     if observation.kind == "vector":
         cells = np.clip(flat.reshape(-1, sensor.columns).astype(np.float64), 0.0, 1.0)
-        return np.where(cells.mean(0) < ON_ROAD, OFF_ROAD, VEHICLE + (FREE - VEHICLE) * cells)
+        return np.where(cells.mean(0) < ON_ROAD, BESIDE, VEHICLE + (FREE - VEHICLE) * cells)
     return gap_cells(flat.reshape(sensor.columns, GAP_FEATURES), sensor)
 
 
@@ -134,7 +133,7 @@ def gap_cells(gaps: F32, sensor: Sensor) -> NDArray[np.float64]:
         last = start + round(float(np.clip(free_behind, 0.0, 1.0)) * sensor.patches_behind)
         shades[last : last + VEHICLE_CELLS, lane] = VEHICLE
         if on_road < 0.5:
-            shades[:, lane] = OFF_ROAD
+            shades[:, lane] = BESIDE
     return shades
 
 
@@ -156,7 +155,7 @@ def save_imagination(agent: WorldModelAgent, config: TrainConfig, path: str | Pa
         for k in range(ahead + 1):
             axes = figure.add_subplot(grid[row, k])
             if prediction.images is None:
-                _draw_cells(axes, cell_shades(values[k, env], observation), observation.sensor)
+                draw_road(axes, road_grid(cell_shades(values[k, env], observation), observation.sensor))
             else:
                 shown = prediction.images[WARM_UP + k, env] if row == 0 else prediction.nearest_image(k, env)
                 axes.imshow(shown, cmap="gray", vmin=0, vmax=255, aspect="auto")
@@ -165,6 +164,8 @@ def save_imagination(agent: WorldModelAgent, config: TrainConfig, path: str | Pa
             axes.set_title(_step_title(k, prediction.actions[:, env]) if row == 0 else "", fontsize=9, color=INK)
             if k == 0:
                 axes.set_ylabel(name, fontsize=12, fontweight="bold", color=INK)
+    if prediction.images is None:
+        add_road_legend(figure, has_speeds=False)
     axes = figure.add_subplot(grid[2, :])
     style_axes(axes, f"Prediction error in {prediction.observed.shape[1]} environments")
     for (name, errors), colour, style in zip(
@@ -178,15 +179,14 @@ def save_imagination(agent: WorldModelAgent, config: TrainConfig, path: str | Pa
     return save_figure(figure, path)
 
 
-def _draw_cells(axes: Any, shades: NDArray[np.float64], sensor: Sensor) -> None:
-    """Draw cells, with the ego car in its lane."""
-    axes.imshow(shades, cmap=SHADES, vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
-    box = np.array([-0.4, 0.4]) + sensor.lanes_side
-    axes.fill_between(box, sensor.patches_ahead - 0.5, sensor.patches_ahead + VEHICLE_CELLS - 0.5, color=ORANGE)
-    axes.set_xticks(np.arange(sensor.columns - 1) + 0.5, [])
-    axes.grid(axis="x", color="#cccccc", linewidth=0.6)
-    axes.set_yticks([])
-    axes.tick_params(length=0)
+def road_grid(shades: NDArray[np.float64], sensor: Sensor) -> NDArray[np.float64]:
+    """Return shades (H, L) as a grid (4, H, L) to be drawn as a road, speeds unknown."""
+    grid = np.zeros((4, *shades.shape))
+    grid[OFF_ROAD] = shades == BESIDE
+    grid[OCCUPIED] = np.where(shades == BESIDE, 0.0, np.clip((FREE - shades) / (FREE - VEHICLE), 0.0, 1.0))
+    grid[SPEED] = np.nan
+    grid[OWN, sensor.patches_ahead : sensor.patches_ahead + VEHICLE_CELLS, sensor.lanes_side] = 1.0
+    return grid
 
 
 def _step_title(k: int, actions: NDArray[np.int64]) -> str:

@@ -40,7 +40,7 @@ from representation.experiment import PooledMetric
 
 PRETRAININGS = ("none", "autoencoder", "masked", "next-latent", "contrastive")
 FINE_TUNED, FROZEN = "fine-tuned", "frozen"
-ROUNDS, RUNS, FIGURE_DPI = 5, 500, 160
+ROUNDS, RUNS = 5, 500
 # of `agents.algorithms.distil.config.DistilConfig`: small minibatches, so that a small budget has enough steps
 STUDENT = {"batch_size": 128, "learning_rate": 2e-3, "learning_rate_end": 6e-5, "buffer_rounds": ROUNDS}
 SCORE = "reporting.json"  # in a run's evaluation folder
@@ -328,7 +328,7 @@ def save_curves(curves: Curves, path: Path) -> Path:
         axes.set_xlabel("labelled decisions")
         axes.set_ylabel(label)
     left.legend(frameon=False, loc="lower right")
-    return save_figure(figure, path, FIGURE_DPI)
+    return save_figure(figure, path)
 
 
 def _draw_curve(axes: Axes, own: dict[int, PooledMetric], name: str, k: int) -> None:

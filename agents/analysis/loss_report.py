@@ -14,6 +14,7 @@ from agents.analysis.losses import START, STUCK, WORST, Losses
 from agents.analysis.tables import markdown_table, replace_section
 from agents.champions.pages import CHAMPIONS_PAGE
 from deeptraffic.evaluation.protocol import OPEN_FRAMES
+from deeptraffic.evaluation.statistics import bootstrap_interval
 from deeptraffic.figure import (
     BLUE,
     GREEN,
@@ -28,7 +29,7 @@ from deeptraffic.figure import (
     style_axes,
 )
 from deeptraffic.run_dir import write_json
-from deeptraffic.sim.rules import MPH_PER_PX
+from deeptraffic.sim.rules import FULL_SPEED_MPH, MPH_PER_PX
 
 BEGIN, END = "<!-- table of losses -->", "<!-- end of losses -->"
 COLOURS = dict(zip(CAUSES, ("#bbbbbb", BLUE, SKY, GREY, YELLOW, ORANGE, "#F3B391", GREEN, PURPLE), strict=True))
@@ -114,11 +115,15 @@ def save_causes(policies: Sequence[Losses], path: Path) -> Path:
             axes.text(middle, row, f"{widths[row]:.1f}", ha="center", va="center", fontsize=8, color=ink)
         left += widths
     for row, losses in enumerate(policies):
-        axes.text(left[row] + 0.1, row, f"mean {losses.mean_mph:.1f}", va="center", fontsize=9, color=INK)
+        low, high = bootstrap_interval(FULL_SPEED_MPH - losses.run_mph, np.mean)
+        axes.errorbar(left[row], row, xerr=[[left[row] - low], [high - left[row]]], color=INK, capsize=3, linewidth=1.2)
+        words = f"mean {losses.mean_mph:.1f} [{FULL_SPEED_MPH - high:.1f}, {FULL_SPEED_MPH - low:.1f}]"
+        axes.text(high + 0.1, row, words, va="center", fontsize=9, color=INK)
     axes.set_yticks(range(len(policies)), [losses.name for losses in policies])
     axes.set_ylim(len(policies) - 0.5, -0.5)
-    axes.set_xlim(0, left.max() * 1.14)
-    axes.set_xlabel(f"mph lost of 80, {policies[0].run_mph.size:,} {policies[0].seed_set} runs")
+    axes.set_xlim(0, left.max() * 1.32)
+    runs = f"{policies[0].run_mph.size:,} {policies[0].seed_set} runs"
+    axes.set_xlabel(f"mph lost of 80, {runs}; ends and brackets: 95% bootstrap intervals")
     figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8.5)
     return save_figure(figure, path, colours=COLOURS_KEPT)
 
@@ -150,7 +155,11 @@ def save_time_stuck(policies: Sequence[Losses], path: Path) -> Path:
         for row in losses.by_time_stuck():
             if row["mean_mph"] is not None:
                 begin, end = row["frames"]
-                axes.plot([begin, min(end, losses.slow.max())], [row["mean_mph"]] * 2, color=ORANGE, linewidth=2.4)
+                right = min(end, losses.slow.max())
+                axes.plot([begin, right], [row["mean_mph"]] * 2, color=ORANGE, linewidth=2.4)
+                chosen = losses.run_mph[(losses.slow >= begin) & (losses.slow <= end)]
+                low_mean, high_mean = bootstrap_interval(chosen, np.mean)
+                axes.fill_between([begin, right], low_mean, high_mean, color=ORANGE, alpha=0.25, linewidth=0)
                 label = f"{100 * row['fraction']:.0f}%"
                 axes.text(begin + 4, row["mean_mph"] + 0.4, label, fontsize=8, color=INK)
         axes.set_xscale("symlog", linthresh=STUCK[1])
@@ -159,7 +168,8 @@ def save_time_stuck(policies: Sequence[Losses], path: Path) -> Path:
         axes.set_xlim(0, max(2 * STUCK[-2], float(losses.slow.max()) * 1.1))
         axes.set_ylim(low - 1, 81)
         axes.set_xlabel(f"longest time below {SLOW * MPH_PER_PX:.0f} mph [frames]")
-    figure.supxlabel("orange: mean and fraction of the runs between two marks of the axis", fontsize=8.5)
+    words = "orange: mean (95% bootstrap interval) and fraction of the runs between two marks of the axis"
+    figure.supxlabel(words, fontsize=8.5)
     return save_figure(figure, path, colours=COLOURS_KEPT)
 
 
@@ -176,7 +186,7 @@ def save_scenes(policies: Sequence[Losses], path: Path) -> Path:
             axes.set_title(f"{losses.run_mph[run]:.1f} mph, {losses.boxed[run]} frames", fontsize=6.5, color=INK)
             if column == 0:
                 axes.set_ylabel(losses.name, fontsize=7.5, color=INK)
-    return save_figure(figure, path, dpi=110, colours=64)
+    return save_figure(figure, path, colours=64)
 
 
 def paint_scene(losses: Losses, run: int) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
@@ -36,16 +37,18 @@ def draw_importances(table: StudyTable) -> tuple[Figure, list[dict[str, Any]]]:
         if not len(folds):
             style_axes(axes, f"{name}: {len(study)} trials are too few")
             continue
-        means, spread = folds.mean(axis=0), folds.std(axis=0)
+        shares = folds / np.maximum(folds, 0.0).mean(axis=0).sum()  # of all importances that are above 0
+        means, spread = shares.mean(axis=0), shares.std(axis=0)
         order = np.argsort(means)
         style_axes(axes, f"{name}: importance")
         axes.grid(axis="x", color="#dddddd", linewidth=0.7)
         bars = {"xerr": spread[order], "color": curve_style(k)["color"], "ecolor": GREY, "alpha": 0.85}
         axes.barh([names[j] for j in order], means[order], **bars)
         axes.axvline(0.0, color=GREY, linewidth=0.8)
-        axes.set_xlabel(f"variance lost when shuffled (all explain {explained:.2f})")
+        whole = f"all settings together explain {max(explained, 0.0):.0%} of the variance"
+        axes.set_xlabel(f"share of the importance, standard deviation over folds\n({whole})")
         rows += [
-            {"study": name, "setting": names[j], "importance": round(means[j], 4), "sd": round(spread[j], 4)}
+            {"study": name, "setting": names[j], "share": round(means[j], 4), "sd": round(spread[j], 4)}
             for j in order[::-1]
         ]
     return figure, rows
@@ -76,14 +79,17 @@ def draw_map(table: StudyTable) -> tuple[Figure, list[dict[str, Any]]]:
     """Return the figure, a panel for each study, and the embeddings that it shows."""
     figure = empty_figure((5.2 * len(table.studies()) + 0.6, 4.6))
     rows: list[dict[str, Any]] = []
+    everything = table.numbers("score")
+    one_scale = Normalize(float(everything.min()), float(everything.max()))
     for axes, name, study in _panels(figure, table):
         style_axes(axes, f"{name}: t-SNE (paper: fig. 5)")
         axes.grid(False)
         places, scores = embed(study), study.numbers("score")
         order = np.argsort(scores)  # the best are drawn last, on top
         x, y = places[order].T
-        dots = axes.scatter(x, y, c=scores[order], cmap="viridis", s=34, edgecolors="white", linewidths=0.4)
-        figure.colorbar(dots, ax=axes, label="score [mph]", shrink=0.85)
+        dots = axes.scatter(
+            x, y, c=scores[order], cmap="viridis", s=34, edgecolors="white", linewidths=0.4, norm=one_scale
+        )
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
@@ -92,6 +98,7 @@ def draw_map(table: StudyTable) -> tuple[Figure, list[dict[str, Any]]]:
             {"study": name, "number": int(n), "x": round(float(x), 3), "y": round(float(y), 3), "score": s}
             for n, (x, y), s in zip(numbers, places, scores, strict=True)
         ]
+    figure.colorbar(dots, ax=figure.axes, label="score [mph]", shrink=0.85)
     return figure, rows
 
 

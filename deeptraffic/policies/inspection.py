@@ -211,7 +211,7 @@ def _frame(found: FirstLayer, count: int) -> tuple[Any, list[Any], Any]:
     tall = min(3.2, max(0.7, 0.9 * rows * _aspect(found) / columns))  # [inches] of a panel
     left = 0.8 if found.over == "gaps" else 0.25
     width, height = max(6.5, left + across + 1.1), 0.65 + (tall + 0.25) * down
-    figure = Figure(figsize=(width, height), dpi=120)
+    figure = Figure(figsize=(width, height), dpi=160)
     FigureCanvasAgg(figure)
     panels = list(figure.subplots(down, across, squeeze=False).flat)
     figure.subplots_adjust(left / width, 0.1 / height, 1 - 1 / width, 1 - 0.5 / height, 0.15, 0.25 / tall)

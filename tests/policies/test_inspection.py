@@ -111,5 +111,5 @@ def test_picture_shows_red_above_and_blue_below_zero(layers: tuple[Layer, ...], 
 
 def coloured(picture: np.ndarray) -> np.ndarray:
     """(2, H, W) where the picture, the colour bar aside, is dark red and dark blue."""
-    red, _, blue = np.moveaxis(picture[:, : -int(1.0 * 120), :3], 2, 0)
+    red, _, blue = np.moveaxis(picture[:, : -int(1.0 * 160), :3], 2, 0)
     return np.array([(red > blue + 0.2), (blue > red + 0.2)])

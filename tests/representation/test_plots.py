@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from deeptraffic.envs.observations.grid import OCCUPIED, OWN, SPEED
 from deeptraffic.figure import BLUE, GREY
+from representation import plots
 from representation.plots import ROAD, draw_bars, road_image, save_classes, save_confusion, save_roads, save_speeds
 
 LARGEST = 160_000  # [bytes] at 160 dots per inch
@@ -19,6 +20,16 @@ def test_bars_carry_their_numbers_and_the_best_is_in_colour() -> None:
     colours = [bar.get_facecolor()[:3] for bar in axes.patches]
     wanted = [tuple(int(code[k : k + 2], 16) / 255 for k in (1, 3, 5)) for code in (BLUE, GREY)]
     assert np.allclose(colours, wanted)
+
+
+def test_a_baseline_that_is_better_than_the_network_gets_the_colour(tmp_path: Path, monkeypatch) -> None:
+    shown: list[tuple[str, str]] = []
+    draw = lambda axes, values, best, label, limit=None, own="": shown.append((best, own))  # noqa: E731
+    monkeypatch.setattr(plots, "draw_bars", draw)
+    speeds, table = np.linspace(30, 80, 50), np.array([[5, 1], [0, 0]])
+    save_speeds(speeds, speeds[::-1], {"network": 3.0, "linear": 2.0, "mean": 9.0}, "speed", tmp_path / "speeds.png")
+    save_classes(table, ["yes", "no"], {"network": 0.5, "gap": 0.9}, tmp_path / "classes.png")
+    assert shown == [("linear", "network"), ("gap", "network")]
 
 
 def test_pictures_are_small_files(tmp_path: Path) -> None:

@@ -53,6 +53,19 @@ def test_the_setting_that_matters_is_the_most_important() -> None:
     assert folds.mean(axis=0)[names.index("lanes_side")] < 0.1
 
 
+def test_no_setting_is_more_important_than_all_together() -> None:
+    _, rows = study_importance.draw_importances(small_study(60))
+    shares = [row["share"] for row in rows]
+    assert max(shares) <= 1.0 and sum(share for share in shares if share > 0) == pytest.approx(1.0, abs=0.01)
+
+
+def test_the_panels_of_a_map_share_one_scale_of_colours() -> None:
+    rows = [{**row, "score": str(float(row["score"]) - 20)} for row in small_study(8, "b").rows]
+    figure, _ = study_importance.draw_map(StudyTable((*small_study().rows, *rows)))
+    limits = {axes.collections[0].get_clim() for axes in figure.axes if axes.collections and axes.get_title(loc="left")}
+    assert len(limits) == 1 and len(figure.axes) == 3, "two panels, one bar of colours"
+
+
 def test_settings_become_numbers_from_0_to_1() -> None:
     names, features = settings_matrix(small_study())
     assert names == ["gamma", "lanes_side", "kind=vector", "layers", "units"]
