@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from deeptraffic.cli.app import app
 from deeptraffic.competition import server, worker
+from deeptraffic.competition.sandbox import strictness
 from deeptraffic.competition.store.accounts import follow_link
 from deeptraffic.competition.store.database import Database
 from deeptraffic.lab.site import site_files
@@ -51,6 +52,27 @@ def test_options_reach_the_server(served: Any, tmp_path: Path) -> None:
     assert settings.lab is not None and settings.lab == site_files()
 
 
+def test_every_address_without_a_public_url_is_warned_of(served: Any, tmp_path: Path) -> None:
+    words = ("serve", "--data", str(tmp_path), "--port", "0", "--workers", "0")
+    warned = run(*words, "--host", "0.0.0.0")
+    assert warned.exit_code == 0 and "without --public-url" in warned.stderr
+    for quiet in (("--host", "127.0.0.1"), ("--host", "0.0.0.0", "--public-url", "http://lab:8000")):
+        assert "without --public-url" not in run(*words, *quiet).stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("serve", "--port", "0", "--data"), ("worker", "--database-url", "mysql://x", "--lane")]
+)
+def test_strict_servers_and_workers_do_not_run_without_every_protection(
+    words: tuple[str, ...], served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strictness, "missing_protections", lambda: "no sandbox; no namespaces")
+    last = "all" if words[0] == "worker" else str(tmp_path / "data")
+    answer = run(*words, last, "--strict-sandbox")
+    assert answer.exit_code == 1 and "no sandbox; no namespaces" in " ".join(answer.output.split())
+    assert served == [] and not (tmp_path / "data").exists()
+
+
 def test_a_taken_port_is_a_sentence(served: Any, tmp_path: Path) -> None:
     answer = run("serve", "--data", str(tmp_path), "--host", "no.such.host.invalid", "--port", "1")
     assert answer.exit_code == 2 and "cannot listen" in answer.output
@@ -58,6 +80,7 @@ def test_a_taken_port_is_a_sentence(served: Any, tmp_path: Path) -> None:
 
 def test_a_worker_gets_its_database_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[tuple[str, str]] = []
+    monkeypatch.setattr(strictness, "log_missing", lambda: None)
     monkeypatch.setattr(worker, "work", lambda url, lane: asked.append((url, str(lane))))
     url = f"sqlite:///{tmp_path / 'x.sqlite3'}"
     monkeypatch.setenv("DEEPTRAFFIC_DATABASE_URL", url)

@@ -41,7 +41,7 @@ class WebSettings:
     max_upload: int = MAX_UPLOAD
     max_form: int = 1_000_000
     upload_room: int = 512_000_000
-    uploads_each: int = 4
+    uploads_each: int = 2
     requests: int = 1000
     idle_seconds: float = 15.0
     body_seconds: float = 180.0
