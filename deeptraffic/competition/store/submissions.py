@@ -136,6 +136,12 @@ def quota(db: Database, competition_id: int, person_id: int) -> dict[str, int]:
         return usage(session, competition_id, person_id, db.now(session))
 
 
+def cpu_seconds_today(db: Database, competition_id: int, person_id: int) -> float:
+    """Return the processor time [s] that a person's evaluations took today (UTC)."""
+    with db.read() as session:
+        return cpu_seconds_of(session, competition_id, person_id, db.now(session))
+
+
 def _check_new(session: Session, competition_id: int, person_id: int, upload: Upload) -> None:
     same = select(Submission.key).where(
         Submission.competition_id == competition_id,

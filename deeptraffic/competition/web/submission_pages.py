@@ -15,7 +15,15 @@ from deeptraffic.competition.sandbox import validation
 from deeptraffic.competition.sandbox.errors import InvalidSubmission, PlatformError
 from deeptraffic.competition.store.board import score_text
 from deeptraffic.competition.store.errors import RequestError
-from deeptraffic.competition.store.submissions import accept, choose, content_of, find_submission, history, quota
+from deeptraffic.competition.store.submissions import (
+    accept,
+    choose,
+    content_of,
+    cpu_seconds_today,
+    find_submission,
+    history,
+    quota,
+)
 from deeptraffic.competition.web.board_pages import PER_PAGE, context_of, page_links
 from deeptraffic.competition.web.bodies import milliseconds_since
 from deeptraffic.competition.web.rendering import page, redirect, wants_json
@@ -88,6 +96,7 @@ def _submit_page(request: Request, competition: Competition, error: RequestError
         422 if error else 200,
         **context_of(request, competition),
         used=quota(site.db, competition.id, person.id),
+        cpu_seconds=cpu_seconds_today(site.db, competition.id, person.id),
         limit=competition.config.max_bytes,
         origin=site.address(request, ""),
         wrong=error.message if error else "",

@@ -116,6 +116,13 @@ def test_the_pages_command_names_the_competition(world, browse: Callable) -> Non
     assert command.endswith("--token TOKEN --competition lab") and f"--server {browser.origin} " in command
 
 
+def test_the_quota_tells_the_processor_time_of_today(world, browse: Callable) -> None:
+    ada = world.person("Ada")
+    world.submit(ada)
+    evaluations.refuse(world.db, queue.lease(world.db, "test"), "time", "too slow", cpu_seconds=41.6)
+    assert "<dt>Processor time today</dt><dd>42 of 1,800 s</dd>" in browse(ada).get("/c/lab/submit").text
+
+
 def test_progress_says_which_of_the_two_parts_it_is_in(world, browse: Callable) -> None:
     ada = world.person("Ada")
     made = world.submit(ada)
