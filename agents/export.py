@@ -44,6 +44,7 @@ class TrainedPolicy(NetworkPolicy):
         activation: after each hidden layer, "tanh" or "relu"
 
     notes: short facts about the network
+    folder: of the run that it is of; None if it is of none
     value_head: weights `value.*` of the layer that values states, of which no policy file takes notice; may be empty
     """
 
@@ -59,6 +60,7 @@ class TrainedPolicy(NetworkPolicy):
         network = to_network(weights, road, observation, activation)
         super().__init__(label, network, observation.sensor, 0, road.rules, road.other_agents)
         self.notes = notes or {}
+        self.folder: Path | None = None
         self.value_head = {name: array for name, array in weights.items() if name.startswith(VALUE)}
 
     def act(self, obs: F64, agent_indices: I64) -> I64:

@@ -120,6 +120,8 @@ def load_run(path: Path) -> Policy:
     label = f"{settings['algo']} {path.resolve().name}"
     policy = load_network(run.best_file, settings, label)
     policy.value_kind = entry_of(settings["algo"]).outputs
+    if isinstance(policy, TrainedPolicy):
+        policy.folder = path
     return policy
 
 

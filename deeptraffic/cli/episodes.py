@@ -38,7 +38,8 @@ LayerNames = Annotated[
     list[str] | None,
     typer.Option(
         "--layer",
-        help="Layer on the road: attention, futures, values, an installed one, or a file (.py); may be repeated.",
+        help="Layer on the road: attention, futures, values, imagined (of a world model's run), an installed one, or a "
+        "file (.py); may be repeated.",
         show_default="none",
     ),
 ]

@@ -41,6 +41,7 @@ BUILT_IN = {
     "attention": "deeptraffic.insight.attention:AttentionLines",
     "futures": "deeptraffic.insight.futures:Futures",
     "values": "deeptraffic.insight.lane_values:LaneValues",
+    "imagined": "agents.analysis.imagined_cars:ImaginedCars",
 }
 ATTRIBUTE = "layer"  # of a file
 CORNER = 5  # points of a rounded corner
