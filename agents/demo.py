@@ -135,9 +135,9 @@ def save_plots(run: RunFolder, config: TrainConfig, score: Score) -> dict[str, P
 
 def record_typical_run(policy: Policy, config: TrainConfig, score: Score, path: Path, seconds: float = SECONDS) -> Path:
     """Record the open run whose score is nearest to the median; return the path."""
+    from deeptraffic.episodes.trace import Start
     from deeptraffic.render.recorder import record_frames
     from deeptraffic.render.showcase import SHOWCASE_FPS, Showcase, showcase_frames
-    from deeptraffic.render.trace import Start
 
     open_score = evaluate_open(policy, config.road, runs=TYPICAL_OF, seed_set="reporting")
     typical = int(np.argmin(np.abs(open_score.run_scores - open_score.median_mph)))

@@ -52,6 +52,40 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
+class WriteError(RuntimeError):
+    """A file could not be written; the message gives the reason and a remedy."""
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write to; rename it to `path` on success, else remove it.
+
+    Turns any OSError of the writer into a WriteError.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    except OSError as error:
+        raise WriteError(f"{path.parent} cannot be written to ({error.strerror}); choose another folder") from error
+    os.close(handle)
+    unfinished = Path(name)
+    try:
+        yield unfinished
+        os.chmod(unfinished, 0o666 & ~_umask())
+        os.replace(unfinished, path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise WriteError(f"{path} was not written ({reason}); free some space or choose another folder") from error
+    finally:
+        with suppress(FileNotFoundError):
+            unfinished.unlink()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write readable JSON atomically."""
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())

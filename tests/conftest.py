@@ -5,7 +5,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import settings
@@ -74,3 +74,13 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return Outcome(int(ended.value.code or 0), *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def same_games() -> Callable[[Any, Any], bool]:
+    """Return a function that compares the games of two simulators field by field: padding in between is arbitrary."""
+
+    def compare(one: Any, other: Any) -> bool:
+        return all(one.games[name].tobytes() == other.games[name].tobytes() for name in one.games.dtype.names)
+
+    return compare

@@ -18,18 +18,19 @@ LAYERS = {
     "deeptraffic.settings": -1,
     "deeptraffic.run_dir": -1,
     "deeptraffic.sim": 0,
-    "deeptraffic.render": 1,
-    "deeptraffic.policies": 1,
-    "deeptraffic.envs": 2,
-    "deeptraffic": 4,  # the package itself registers the environments and evaluates
-    "deeptraffic.evaluation": 3,
-    "deeptraffic.bench": 5,
-    "deeptraffic.competition": 5,
-    "deeptraffic.insight": 5,
-    "representation": 6,
-    "agents": 7,
-    "deeptraffic.lab": 8,
-    "deeptraffic.cli": 9,  # the roof: nothing imports it
+    "deeptraffic.episodes": 1,
+    "deeptraffic.render": 2,
+    "deeptraffic.policies": 2,
+    "deeptraffic.envs": 3,
+    "deeptraffic": 5,  # the package itself registers the environments and evaluates
+    "deeptraffic.evaluation": 4,
+    "deeptraffic.bench": 6,
+    "deeptraffic.competition": 6,
+    "deeptraffic.insight": 6,
+    "representation": 7,
+    "agents": 8,
+    "deeptraffic.lab": 9,
+    "deeptraffic.cli": 10,  # the roof: nothing imports it
 }
 HEAVY = ("torch", "pygame", "stable_baselines3", "matplotlib")
 CAMEL_CASE = re.compile(r"_*[a-z][a-z0-9]*[A-Z]")

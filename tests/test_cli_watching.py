@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from deeptraffic.cli.episodes import find_episode
-from deeptraffic.render.trace import Trace
+from deeptraffic.episodes.trace import Trace
 from deeptraffic.sim.compiled import NOTICE
 from deeptraffic.sim.rules import Sensor
 

@@ -9,14 +9,14 @@ import typer
 from deeptraffic.cli.policies import POLICY_HELP, load_announced
 
 if TYPE_CHECKING:
+    from deeptraffic.episodes.episode import Episode
+    from deeptraffic.episodes.trace import Trace
     from deeptraffic.insight.recorder import Caption
     from deeptraffic.policies.base import Policy
     from deeptraffic.render.controls import Controls
-    from deeptraffic.render.episode import Episode
     from deeptraffic.render.insight import Insight
     from deeptraffic.render.layers import RoadLayer
     from deeptraffic.render.sprites import VehicleImage
-    from deeptraffic.render.trace import Trace
     from deeptraffic.sim.rules import Rules, Sensor
 
 EPISODE_HELP = POLICY_HELP.removesuffix(".") + ", or an episode trace."
@@ -117,9 +117,9 @@ def find_episode(
 
     Raises ValueError if there is no such policy or trace, or if options would change a trace.
     """
+    from deeptraffic.episodes.trace import Start
     from deeptraffic.evaluation.episodes import policy_episode
     from deeptraffic.insight.recorder import InsightRecorder
-    from deeptraffic.render.trace import Start
 
     trace = find_trace(name)
     if trace is not None:
@@ -144,7 +144,7 @@ def find_episode(
 
 def find_trace(name: str | None) -> "Trace | None":
     """Return the trace in a file of this name; None if there is none."""
-    from deeptraffic.render.trace import Trace, is_trace
+    from deeptraffic.episodes.trace import Trace, is_trace
 
     path = Path(name or ".")
     return Trace.load(path) if path.is_file() and (is_trace(path) or path.suffix == ".trace") else None
@@ -152,7 +152,7 @@ def find_trace(name: str | None) -> "Trace | None":
 
 def found_trace(trace: "Trace", frames: int | None = None) -> EpisodeSource:
     """Return the episode of a trace, or its first `frames` frames."""
-    from deeptraffic.render.episode import Episode
+    from deeptraffic.episodes.episode import Episode
     from deeptraffic.sim.rules import Sensor
 
     return EpisodeSource(trace.rules, lambda seed: Episode.replay(trace, frames), trace.sensor or Sensor())

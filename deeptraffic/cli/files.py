@@ -171,7 +171,7 @@ def _report(path: Path, packed: "PolicyFile", json: bool) -> None:
 def _export_original(policy: "NetworkPolicy", path: Path, label: str | None, check: bool, json: bool) -> None:
     from deeptraffic.policies.convnetjs.read import read_convnetjs
     from deeptraffic.policies.convnetjs.write import write_convnetjs
-    from deeptraffic.render.recorder import whole_file
+    from deeptraffic.run_dir import whole_file
 
     if path.suffix != ".js":
         raise ValueError(f"{path} does not end in .js, as the name of a file of the original game must")

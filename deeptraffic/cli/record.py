@@ -28,8 +28,8 @@ from deeptraffic.cli.terminal import print_json, progress_bar, results
 
 if TYPE_CHECKING:
     from deeptraffic.cli.episodes import EpisodeSource
+    from deeptraffic.episodes.episode import Episode
     from deeptraffic.render.controls import Controls
-    from deeptraffic.render.episode import Episode
     from deeptraffic.render.layers import RoadLayer
     from deeptraffic.render.sprites import VehicleImage
     from deeptraffic.render.viewer import Viewer

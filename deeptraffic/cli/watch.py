@@ -99,9 +99,9 @@ def play(
     json: bool = typer.Option(False, "--json", help="Print one JSON object about the run."),
 ) -> None:
     """Drive with the arrow keys, scored as in the contest."""
+    from deeptraffic.episodes.trace import Start
     from deeptraffic.evaluation.episodes import decide_anywhere, policy_episode
     from deeptraffic.render.play import Play
-    from deeptraffic.render.trace import Start
     from deeptraffic.render.viewer import ViewerOptions
     from deeptraffic.sim.rules import RoadConfig
 

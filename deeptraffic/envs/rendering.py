@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.wrappers import RecordVideo
 from numpy.typing import NDArray
 
-from deeptraffic.render.history import Histories
+from deeptraffic.episodes.history import Histories
 from deeptraffic.render.layers import LayerContext, RoadLayer, make_layer
 from deeptraffic.render.overlays import OVERLAYS
 from deeptraffic.render.painter import MAX_SIDE, MIN_SIDE, Painter, default_size

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from deeptraffic.episodes.episode import DEFAULT_FRAMES, Episode
+from deeptraffic.episodes.trace import Start
 from deeptraffic.evaluation.play import PolicyRunner, Progress
 from deeptraffic.policies.base import Policy
-from deeptraffic.render.episode import DEFAULT_FRAMES, Episode
 from deeptraffic.render.insight import last_decision
 from deeptraffic.render.painter import Painter
-from deeptraffic.render.trace import Start
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Rules
 

@@ -14,10 +14,10 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from deeptraffic.episodes.episode import Episode
+from deeptraffic.episodes.trace import Start, Trace
 from deeptraffic.evaluation.protocol import OFFICIAL
 from deeptraffic.policies.base import Access, Policy
-from deeptraffic.render.episode import Episode
-from deeptraffic.render.trace import Start, Trace
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Action, RoadConfig, Sensor

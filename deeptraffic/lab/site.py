@@ -19,6 +19,7 @@ from agents.algorithms.deepqlearn.config import ACTIVATIONS
 from agents.champions.registry import CHAMPIONS, PERCEPTION
 from agents.champions.registry import FOLDER as CHAMPIONS_FOLDER
 from agents.config import build_config
+from deeptraffic.episodes.history import SPEED_FRAMES, TRAIL_FRAMES
 from deeptraffic.evaluation.protocol import KNOWN_SCORES, OFFICIAL
 from deeptraffic.lab.atlas import GAP, SCALE, Index, draw_atlas
 from deeptraffic.render.compositor import TRAIL_FADE, TRAIL_FADE_POWER, TRAIL_HALF_WIDTH, TRAIL_TAPER
@@ -31,10 +32,8 @@ from deeptraffic.render.theme import (
     FEET_PER_PX,
     PATTERN_PERIOD,
     SHOULDER,
-    SPEED_FRAMES,
     THEMES,
     TRAIL_COLOURS,
-    TRAIL_FRAMES,
     Theme,
 )
 from deeptraffic.sim.rules import CELL_LENGTH, LANE_WIDTH, MPH_PER_PX, RULES_2018, VEHICLE_LENGTH, VEHICLE_WIDTH

@@ -1,1 +1,1 @@
-"""Rendering of episodes: `painter` draws an env, `recorder` writes files, `viewer` opens a window, `trace` replays."""
+"""Rendering of episodes: `painter` draws an env, `recorder` writes files, `viewer` opens a window."""

@@ -14,7 +14,8 @@ from time import monotonic, strftime
 from PIL import Image
 
 from deeptraffic.render.drawing import ByteArray
-from deeptraffic.render.recorder import RecordingError, record_frames, whole_file
+from deeptraffic.render.recorder import record_frames
+from deeptraffic.run_dir import WriteError, whole_file
 
 WAITING = 30  # images at most for the encoder, which is then waited for
 
@@ -39,7 +40,7 @@ class Capture:
         return self._video is not None
 
     def screenshot(self, image: ByteArray) -> Path:
-        """Write an image as .png; return its path. Raises RecordingError if it cannot be written."""
+        """Write an image as .png; return its path. Raises WriteError if it cannot be written."""
         path = self._path(".png")
         with whole_file(path) as unfinished:
             Image.fromarray(image).save(unfinished, "PNG")
@@ -61,7 +62,7 @@ class Capture:
         return None
 
     def stop(self) -> Path:
-        """End the video; return its path. Raises RecordingError if it could not be written."""
+        """End the video; return its path. Raises WriteError if it could not be written."""
         assert self._video is not None
         video, self._video = self._video, None
         return video.close()
@@ -99,7 +100,7 @@ class _Video:
             self._images.put(None)
         self._thread.join()
         if self._error is not None:
-            raise RecordingError(f"the video was not written: {self._error}") from self._error
+            raise WriteError(f"the video was not written: {self._error}") from self._error
         return self.path
 
     def _encode(self) -> None:

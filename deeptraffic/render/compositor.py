@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.render.history import Rings
-from deeptraffic.render.theme import TRAIL_FRAMES, Colour
+from deeptraffic.episodes.history import TRAIL_FRAMES, Rings
+from deeptraffic.render.theme import Colour
 from deeptraffic.sim.compiled import compiled, inlined
 from deeptraffic.sim.rules import VEHICLE_LENGTH, VEHICLE_WIDTH
 

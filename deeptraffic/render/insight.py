@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from deeptraffic.sim.rules import Action
 
 if TYPE_CHECKING:
-    from deeptraffic.render.episode import Episode
+    from deeptraffic.episodes.episode import Episode
 
 ACTION_NAMES = {
     Action.NOTHING: "nothing",

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deeptraffic.render.episode import Decide
-from deeptraffic.render.recorder import whole_file
+from deeptraffic.episodes.episode import Decide
+from deeptraffic.run_dir import whole_file
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Action, Sensor
 

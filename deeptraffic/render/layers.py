@@ -26,7 +26,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from deeptraffic.render.episode import Episode
+from deeptraffic.episodes.episode import Episode
 from deeptraffic.render.road import Camera
 from deeptraffic.render.theme import DARK, Colour, Theme
 from deeptraffic.sim.engine import Simulator

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from deeptraffic.episodes.history import Histories, History
 from deeptraffic.render.drawing import ByteArray, ImageMemory
-from deeptraffic.render.history import Histories, History
 from deeptraffic.render.insight import ACTION_NAMES, Insight
 from deeptraffic.render.layers import LayerContext, RoadLayer, make_layer
 from deeptraffic.render.overlays import (

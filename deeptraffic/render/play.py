@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from deeptraffic.episodes.episode import DEFAULT_FRAMES, Decide, Episode
+from deeptraffic.episodes.trace import Start, Trace
 from deeptraffic.render.controls import Controls
 from deeptraffic.render.drawing import ByteArray
-from deeptraffic.render.episode import DEFAULT_FRAMES, Decide, Episode
 from deeptraffic.render.hud import EndCard, Hud, Standing, Target
 from deeptraffic.render.keyboard import Demonstration, KeyboardPolicy
-from deeptraffic.render.recorder import whole_file
 from deeptraffic.render.theme import FEET_PER_PX, theme_by_name, trail_colour_by_name, visible
-from deeptraffic.render.trace import Start, Trace
 from deeptraffic.render.viewer import FPS, MakeEpisode, Viewer, ViewerOptions
+from deeptraffic.run_dir import whole_file
 from deeptraffic.sim.rules import Rules, Sensor
 
 KEPT = 1000

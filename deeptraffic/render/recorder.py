@@ -8,11 +8,9 @@ interruption leaves no partial file.
 
 import itertools
 import math
-import os
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deeptraffic.render.drawing import ByteArray
+from deeptraffic.run_dir import WriteError, whole_file
 
 SUFFIXES = (".mp4", ".gif", ".webp", ".png")
 GIF_FPS = 50 / 3  # a third of 50, the highest rate that all browsers support, keeps files small
 GIF_COLOURS, PALETTE_SAMPLES = 128, 60_000
 SHEET_IMAGES = 12
 SHEET_GAP = 8  # [pixels]
-
-
-class RecordingError(RuntimeError):
-    """A file could not be written; the message gives the reason and a remedy."""
 
 
 def check_recording_path(path: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> Path:
@@ -49,7 +44,7 @@ def record_frames(frames: Iterable[ByteArray], path: str | Path, fps: float = 60
     gif, webp: subsampled in time, as long as the mp4, in a loop; a webp has all colours and a third of a gif's size
     png: a contact sheet of 12 evenly spaced images
 
-    Raises ValueError for an invalid path, fps or image, RecordingError if the file could not be written.
+    Raises ValueError for an invalid path, fps or image, WriteError if the file could not be written.
     """
     path = check_recording_path(path)
     if not 1 <= fps <= 240:
@@ -58,36 +53,6 @@ def record_frames(frames: Iterable[ByteArray], path: str | Path, fps: float = 60
     with whole_file(path) as unfinished:
         write(_checked(frames), unfinished, fps)
     return path
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write to; rename it to `path` on success, else remove it.
-
-    Turns any OSError of the writer into a RecordingError.
-    """
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    except OSError as error:
-        raise RecordingError(f"{path.parent} cannot be written to ({error.strerror}); choose another folder") from error
-    os.close(handle)
-    unfinished = Path(name)
-    try:
-        yield unfinished
-        os.chmod(unfinished, 0o666 & ~_umask())
-        os.replace(unfinished, path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise RecordingError(f"{path} was not written ({reason}); free some space or choose another folder") from error
-    finally:
-        with suppress(FileNotFoundError):
-            unfinished.unlink()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _checked(frames: Iterable[ByteArray]) -> Iterator[ByteArray]:
@@ -127,9 +92,9 @@ def _write_mp4(frames: Iterator[ByteArray], path: Path, fps: float) -> None:
                 writer.send(np.ascontiguousarray(frame[:height, :width]))
     except (OSError, RuntimeError, StopIteration) as error:
         reason = _first_line(error)
-        raise RecordingError(f"the video encoder failed ({reason}); free some space, or record a .gif") from error
+        raise WriteError(f"the video encoder failed ({reason}); free some space, or record a .gif") from error
     if not _is_whole_mp4(path):
-        raise RecordingError(f"the video encoder left no whole file for {path.name}; free some space, or record a .gif")
+        raise WriteError(f"the video encoder left no whole file for {path.name}; free some space, or record a .gif")
 
 
 def _is_whole_mp4(path: Path) -> bool:

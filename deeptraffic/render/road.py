@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deeptraffic.episodes.history import Histories, History
 from deeptraffic.render.compositor import Fleet, Ribbon, Tiles, View, paint_road, paint_tiles
 from deeptraffic.render.drawing import ByteArray
-from deeptraffic.render.history import Histories, History
 from deeptraffic.render.overlays import LABEL_ROOM, LABEL_TOP, Cells, CellTiles
 from deeptraffic.render.sprites import GHOST_KIND, PAD, SpriteSet
 from deeptraffic.render.theme import DASH_LENGTH, DASH_PERIOD, PATTERN_PERIOD, SHOULDER, Colour, Theme

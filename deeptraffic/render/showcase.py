@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from deeptraffic.episodes.episode import Episode
+from deeptraffic.episodes.history import Histories
 from deeptraffic.render.drawing import ByteArray, Sheet, TextRenderer, draw_curve
-from deeptraffic.render.episode import Episode
-from deeptraffic.render.history import Histories
 from deeptraffic.render.panel import signed
 from deeptraffic.render.road import Rectangle, RoadView
 from deeptraffic.render.sprites import VehicleImage

@@ -28,8 +28,6 @@ TRAIL_COLOURS: dict[str, Colour] = {
     "fuchsia": (244, 64, 220),
     "purple": (150, 56, 190),
 }
-TRAIL_FRAMES = 100  # [frames] of the trail
-SPEED_FRAMES = 60  # [frames] of the speed read-out's average, as in the original game
 PATTERN_PERIOD = 80.0  # [px] after which lane marks and posts repeat along the road
 DASH_PERIOD, DASH_LENGTH = 40.0, 16.0  # [px]
 SHOULDER = 10.0  # [px] of verge on either side of the road

@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deeptraffic.episodes.episode import Episode
 from deeptraffic.render.capture import Capture
 from deeptraffic.render.controls import DRIVING_HELP, HELP, PACES, Command, Controls
 from deeptraffic.render.dashboard import Dashboard, draw_help, draw_tip
 from deeptraffic.render.drawing import ByteArray, TextRenderer
-from deeptraffic.render.episode import Episode
 from deeptraffic.render.insight import Insight, last_decision
 from deeptraffic.render.keyboard import KeyboardPolicy
 from deeptraffic.render.layers import RoadLayer
 from deeptraffic.render.painter import Painter
 from deeptraffic.render.race import COLOURS, Entrant, Ghost, RaceBoard, check_entrants, draw_ghosts
-from deeptraffic.render.recorder import RecordingError
 from deeptraffic.render.road import Camera, Rectangle
 from deeptraffic.render.sprites import VehicleImage
 from deeptraffic.render.theme import Colour, theme_by_name, trail_colour_by_name, visible
 from deeptraffic.render.timeline import Mark, Timeline
 from deeptraffic.render.window import Window
+from deeptraffic.run_dir import WriteError
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Sensor
 from deeptraffic.sim.state import State
@@ -341,7 +341,7 @@ class Viewer:
         try:
             if (path := self.capture.add(image)) is not None:
                 self.notify(f"Saved {path.name}: the window's size has changed.")
-        except RecordingError as error:
+        except WriteError as error:
             self.notify(str(error))
 
     def notify(self, notice: str) -> None:
@@ -462,7 +462,7 @@ class Viewer:
                 self.notify(f"Saved {self.capture.stop().name}.")
             else:
                 self.capture.start()
-        except RecordingError as error:
+        except WriteError as error:
             self.notify(str(error))
 
     def _seek(self, frame: int) -> None:

@@ -5,10 +5,10 @@ import zlib
 import numpy as np
 import pytest
 
+from deeptraffic.episodes.episode import Episode
 from deeptraffic.evaluation.protocol import evaluate_official
 from deeptraffic.evaluation.replays import ActionLog, ReplayError, notable_runs, official_traces
 from deeptraffic.policies.builtin import make_builtin
-from deeptraffic.render.episode import Episode
 
 
 @pytest.mark.parametrize("other_agents", [0, 3])

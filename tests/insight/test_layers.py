@@ -8,6 +8,7 @@ import pytest
 
 import deeptraffic  # noqa: F401  # registers the environments
 from agents.loader import load_policy
+from deeptraffic.episodes.trace import Start
 from deeptraffic.evaluation.episodes import policy_episode
 from deeptraffic.insight.attention import COLOUR, AttentionLines, hide, weigh
 from deeptraffic.insight.futures import DECISIONS, Futures, speed_colour
@@ -16,7 +17,6 @@ from deeptraffic.policies.base import Policy
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.render.layers import LayerContext, make_layer, watch_decisions
 from deeptraffic.render.painter import Painter
-from deeptraffic.render.trace import Start
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018, Action, RoadConfig, Sensor
 from deeptraffic.sim.state import PAD

@@ -16,13 +16,13 @@ from torch import nn
 
 from agents.loader import load_file, load_policy
 from deeptraffic.envs.gym_env import DeepTrafficEnv
+from deeptraffic.episodes.trace import Start
 from deeptraffic.evaluation.episodes import policy_episode
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.policies.file import read_policy, write_policy
 from deeptraffic.policies.file_types import SIGNATURES, SUFFIXES, FileType, binary_type, file_type, is_policy_file
 from deeptraffic.policies.torch_export import export_torch
-from deeptraffic.render.trace import Start
 from deeptraffic.sim.rules import RULES_2018, Sensor
 
 SENSOR = Sensor(1, 6, 2)

@@ -41,16 +41,6 @@ def drive() -> Drive:
 
 
 @pytest.fixture
-def same_games() -> Callable[[Simulator, Simulator], bool]:
-    """Return a function that compares two simulators' games field by field: padding in between is arbitrary."""
-
-    def compare(one: Simulator, other: Simulator) -> bool:
-        return all(one.games[name].tobytes() == other.games[name].tobytes() for name in one.games.dtype.names)
-
-    return compare
-
-
-@pytest.fixture
 def noise_frames() -> list[np.ndarray]:
     """Return 30 images of a moving square, (40, 60, 3) uint8."""
     frames = []

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deeptraffic.episodes.episode import Episode
+from deeptraffic.episodes.trace import Start
 from deeptraffic.render.capture import Capture
-from deeptraffic.render.episode import Episode
-from deeptraffic.render.trace import Start
 from deeptraffic.render.viewer import Viewer
 from deeptraffic.sim.rules import RULES_2018
 

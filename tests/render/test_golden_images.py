@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeptraffic.render.episode import Episode
+from deeptraffic.episodes.episode import Episode
+from deeptraffic.episodes.trace import Start
 from deeptraffic.render.insight import ActionValues, Insight
 from deeptraffic.render.showcase import Showcase, showcase_frames
-from deeptraffic.render.trace import Start
 from deeptraffic.render.viewer import Viewer, ViewerOptions
 from deeptraffic.sim.rules import RULES_2018
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeptraffic.render.history import History
+from deeptraffic.episodes.history import History
 from deeptraffic.render.insight import Insight
 from deeptraffic.render.overlays import OVERLAYS
 from deeptraffic.render.painter import Painter, default_size, lay_out

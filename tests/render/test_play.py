@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeptraffic.render.episode import Episode
+from deeptraffic.episodes.episode import Episode
+from deeptraffic.episodes.trace import Start
 from deeptraffic.render.play import HandDrivenRun, Play, add_score, load_scores, score_table_path
 from deeptraffic.render.theme import FEET_PER_PX
-from deeptraffic.render.trace import Start
 from deeptraffic.sim.rules import RULES_2018
 
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from deeptraffic.episodes.episode import Episode
+from deeptraffic.episodes.trace import Start
 from deeptraffic.evaluation.episodes import policy_episode
 from deeptraffic.policies.builtin import make_builtin
-from deeptraffic.render.episode import Episode
 from deeptraffic.render.race import COLOURS, Entrant, RaceBoard
 from deeptraffic.render.theme import DARK, FEET_PER_PX
-from deeptraffic.render.trace import Start
 from deeptraffic.render.viewer import Viewer, ViewerOptions, viewer_frames
 from deeptraffic.sim.rules import RULES_2018
 

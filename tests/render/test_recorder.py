@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeptraffic.render.recorder import RecordingError, contact_sheet, record_frames
+from deeptraffic.render.recorder import contact_sheet, record_frames
+from deeptraffic.run_dir import WriteError
 
 
 def read_mp4(path) -> tuple[dict, list[np.ndarray]]:
@@ -101,7 +102,7 @@ def test_a_broken_encoder_is_told_and_keeps_the_earlier_file(tmp_path, noise_fra
     path = record_frames(noise_frames, tmp_path / "a.mp4")
     earlier = path.read_bytes()
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/bin/false")
-    with pytest.raises(RecordingError, match="encoder"):
+    with pytest.raises(WriteError, match="encoder"):
         record_frames(noise_frames * 50, path)
     assert path.read_bytes() == earlier and list(tmp_path.iterdir()) == [path]
 
@@ -117,7 +118,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(tmp_path, suffix):
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # as a full disk: writing on fails
     try:
-        with pytest.raises(RecordingError, match="space"):
+        with pytest.raises(WriteError, match="space"):
             record_frames(frames, tmp_path / f"a.{suffix}")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

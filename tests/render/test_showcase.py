@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from deeptraffic.render.episode import Episode
+from deeptraffic.episodes.episode import Episode
+from deeptraffic.episodes.trace import Start
 from deeptraffic.render.showcase import SHOWCASE_FPS, Showcase, showcase_frames
 from deeptraffic.render.theme import DARK
-from deeptraffic.render.trace import Start
 from deeptraffic.sim.rules import RULES_2018
 
 

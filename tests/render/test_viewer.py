@@ -11,13 +11,13 @@ from itertools import count
 import numpy as np
 import pytest
 
+from deeptraffic.episodes.episode import Episode
+from deeptraffic.episodes.trace import Start
 from deeptraffic.render.dashboard import _fitted
-from deeptraffic.render.episode import Episode
 from deeptraffic.render.insight import ActionValues, Insight
 from deeptraffic.render.play import Play
 from deeptraffic.render.theme import DARK
 from deeptraffic.render.timeline import HEIGHT
-from deeptraffic.render.trace import Start
 from deeptraffic.render.viewer import Viewer, ViewerOptions, side_by_side
 from deeptraffic.render.window import Window
 from deeptraffic.sim.rules import RULES_2018, Action
@@ -426,9 +426,9 @@ def test_without_a_display_a_window_is_still_made_and_closed(monkeypatch):
 PROGRAM = """
 import sys
 from pathlib import Path
-from deeptraffic.render.episode import Episode
+from deeptraffic.episodes.episode import Episode
 from deeptraffic.render.play import Play
-from deeptraffic.render.trace import Start
+from deeptraffic.episodes.trace import Start
 from deeptraffic.render.viewer import Viewer
 from deeptraffic.sim.rules import RULES_2018
 folder = Path(sys.argv[2])

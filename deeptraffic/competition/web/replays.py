@@ -16,9 +16,9 @@ from threading import Lock, Thread
 from typing import Any
 
 from deeptraffic.competition.models import EvaluationResult, Submission
+from deeptraffic.episodes.trace import Trace
+from deeptraffic.episodes.track import pack_track
 from deeptraffic.evaluation.replays import NOTABLE, ReplayError, notable_runs, official_traces
-from deeptraffic.render.trace import Trace
-from deeptraffic.render.track import pack_track
 from deeptraffic.run_dir import write_atomically
 from deeptraffic.sim.rules import Sensor
 
@@ -139,7 +139,7 @@ class Videos:
 
 def make_video(trace: Path, output: Path, card: dict[str, Any]) -> None:
     """Render a trace as a showcase video."""
-    from deeptraffic.render.episode import Episode
+    from deeptraffic.episodes.episode import Episode
     from deeptraffic.render.recorder import record_frames
     from deeptraffic.render.showcase import SECONDS as LONGEST
     from deeptraffic.render.showcase import SHOWCASE_FPS, Showcase, showcase_frames

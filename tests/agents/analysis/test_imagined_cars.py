@@ -12,10 +12,10 @@ from agents.analysis.imagined_cars import AHEAD, ImaginedCars, occupied_runs
 from agents.config import TrainConfig
 from agents.loader import load_policy
 from agents.trainer import train
+from deeptraffic.episodes.trace import Start
 from deeptraffic.evaluation.episodes import policy_episode
 from deeptraffic.render.layers import LayerContext, make_layer, watch_decisions
 from deeptraffic.render.painter import Painter
-from deeptraffic.render.trace import Start
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import LANE_WIDTH, RULES_2018
 

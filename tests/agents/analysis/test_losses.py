@@ -14,12 +14,12 @@ from agents.analysis.loss_report import BEGIN, END, losses_table, write_page
 from agents.analysis.losses import START, measure_losses
 from agents.champions.pages import CHAMPIONS_PAGE
 from deeptraffic.cli.app import app
+from deeptraffic.episodes.trace import Start
 from deeptraffic.evaluation.episodes import policy_episode
 from deeptraffic.evaluation.protocol import OPEN_FRAMES, evaluate_open
 from deeptraffic.evaluation.seeds import choose_seeds
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.render.timeline import phases
-from deeptraffic.render.trace import Start
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.kernel import clear, find_places, follow, mark_all
 from deeptraffic.sim.rules import RULES_2018, RoadConfig

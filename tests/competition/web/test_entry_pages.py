@@ -13,7 +13,7 @@ from deeptraffic.competition.store import competitions
 from deeptraffic.competition.store.submissions import find_scored
 from deeptraffic.competition.web import entry_pages
 from deeptraffic.competition.web.replays import Tracks, Videos, make_video
-from deeptraffic.render.trace import Trace
+from deeptraffic.episodes.trace import Trace
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.render.recorder import whole_file
+from deeptraffic.run_dir import whole_file
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.random import MODULUS, open_run_streams
 from deeptraffic.sim.rules import Action, RoadConfig, Rules, Sensor

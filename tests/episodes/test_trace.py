@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from deeptraffic.render.episode import Episode
-from deeptraffic.render.trace import Start, Trace, TraceError, is_trace, rules_from_json
+from deeptraffic.episodes.episode import Episode
+from deeptraffic.episodes.trace import Start, Trace, TraceError, is_trace, rules_from_json
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2017, RULES_2018, RoadConfig
 

@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 
-from deeptraffic.render.episode import Episode
-from deeptraffic.render.trace import Start
-from deeptraffic.render.track import pack_track
+from deeptraffic.episodes.episode import Episode
+from deeptraffic.episodes.trace import Start
+from deeptraffic.episodes.track import pack_track
 from deeptraffic.sim.rules import RULES_2018
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.render.trace import CHECK_FRAMES, Start, Trace, TraceError, rounded_positions
+from deeptraffic.episodes.trace import CHECK_FRAMES, Start, Trace, TraceError, rounded_positions
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Action, Rules, Sensor
 from deeptraffic.sim.state import NOBODY, State

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.render.theme import SPEED_FRAMES, TRAIL_FRAMES
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.rules import MPH_PER_PX
 from deeptraffic.sim.state import F64, I64, NOBODY, State
 
+TRAIL_FRAMES = 100  # [frames] of the trail
+SPEED_FRAMES = 60  # [frames] of the speed read-out's average, as in the original game
 KEPT = TRAIL_FRAMES + 1  # [frames]
 
 

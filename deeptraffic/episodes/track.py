@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.render.episode import Episode
-from deeptraffic.render.history import Histories
-from deeptraffic.render.trace import Trace
+from deeptraffic.episodes.episode import Episode
+from deeptraffic.episodes.history import Histories
+from deeptraffic.episodes.trace import Trace
 
 FORMAT, VERSION = "deeptraffic-track", 1
 FRAME_STEP = 2
