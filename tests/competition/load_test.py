@@ -126,6 +126,7 @@ class Load:
             runs=500,
             frames=2000,
             seconds=2.0,
+            cpu_seconds=1.0,
             created_at=at,
             run_scores=runs,
             run_passed=np.full(500, 40),

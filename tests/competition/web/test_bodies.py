@@ -34,6 +34,7 @@ def refusal(address: str, token: str, body: bytes = LARGE) -> tuple[int, str]:
     return 201, ""
 
 
+@pytest.mark.usefixtures("quick_validation")
 def test_refusals_before_the_body_arrive_every_time(world: Any, serve: Callable[..., str]) -> None:
     closed, hasty = world.person("Closed"), world.person("Hasty")
     tokens = {name: accounts.new_submit_token(world.db, person.id) for name, person in (("c", closed), ("h", hasty))}
@@ -97,6 +98,7 @@ def answer_of(line: socket.socket) -> bytes:
     return answer
 
 
+@pytest.mark.usefixtures("quick_validation")
 def test_stalled_uploads_hold_permits_and_no_one_elses(world: Any, serve: Callable[..., str]) -> None:
     address = serve(upload_room=50_000_000, uploads_each=2, idle_seconds=3.0, max_upload=16_000_000)
     tokens = [accounts.new_submit_token(world.db, world.person(name).id) for name in ("Ada", "Bo", "Cy")]
