@@ -48,6 +48,8 @@ class Dashboard:
         self._pixels = np.empty((size[1], size[0], 3), np.uint8)
         self._canvas = pygame.image.frombuffer(self._pixels.data, size, "RGB")
         self._text = TextRenderer()
+        self._graph = MARGIN + 26, size[0] / self.unit - MARGIN, 56.0, 190.0  # left, right, top, bottom
+        self._axes = self._draw_axes()
         self._columns: list[Column] = []
         self._shown: tuple[Insight | None, list[tuple[str, str]], str] | None = None  # below the graph
 
@@ -66,7 +68,6 @@ class Dashboard:
         scores: (label, mean speed of the run so far [mph]) of each policy, the first one also in the graph
         status: a line at the bottom
         """
-        self._canvas.fill(self.theme.panel, (0, 0, self.size[0], self._at(0, TOP_OF_DECISION)[1]))
         self._draw_graph(speeds, frame, scores[0][1])
         shown = (insight, [(label, f"{mph:.2f}") for label, mph in scores[1:] and scores], status)
         if self._shown is None or self._shown[0] is not insight or self._shown[1:] != shown[1:]:
@@ -92,15 +93,9 @@ class Dashboard:
 
     def _draw_graph(self, speeds: NDArray[np.float64], frame: int, score: float) -> None:
         """Draw the last 600 frames' speed from 0 to 80 mph, and the run's score so far as a line."""
-        import pygame
-
-        left, right, top, bottom = MARGIN + 26, self.size[0] / self.unit - MARGIN, 56.0, 190.0
-        self._write("SPEED", (MARGIN, 28), 14, self.theme.muted)
+        left, right, top, bottom = self._graph
+        self._pixels[: len(self._axes)] = self._axes
         self._write(f"score so far {score:.2f} mph", (right, 28), 14, self.theme.muted, "right")
-        for mph in range(0, 81, 20):
-            y = bottom - (bottom - top) * mph / TOP_SPEED_MPH
-            pygame.draw.line(self._canvas, self.theme.track, self._at(left, y), self._at(right, y))
-            self._write(str(mph), (left - 8, y - 7), 13, self.theme.muted, "right")
         first = max(0, frame - GRAPH_FRAMES + 1)
         shown = speeds[first : frame + 1]
         frames = np.flatnonzero(np.isfinite(shown))
@@ -109,17 +104,26 @@ class Dashboard:
         x = left + (right - left) * frames / (GRAPH_FRAMES - 1)
         heights = bottom - (bottom - top) * np.clip(shown[frames], 0, TOP_SPEED_MPH + 4) / TOP_SPEED_MPH
         mean_y = bottom - (bottom - top) * min(max(score, 0.0), TOP_SPEED_MPH) / TOP_SPEED_MPH
-        self._draw_dotted(left, right, mean_y)
+        row, columns = self._at(0, mean_y)[1], np.arange(self._at(left, 0)[0], self._at(right, 0)[0])
+        dots = columns[(columns - columns[0]) / self.unit % 8.0 < 4.0]
+        self._pixels[row : row + max(1, int(self.unit)), dots] = self.theme.muted
         step = max(1, round((GRAPH_FRAMES - 1) / (right - left) / self.unit * POINT_SPACING))
         x, heights = x[::-1][::step], heights[::-1][::step]  # from the newest, where the dot is
         points = [(a * self.unit, b * self.unit) for a, b in zip(x.tolist(), heights.tolist(), strict=True)][::-1]
         draw_curve(self._canvas, self.accent, points, max(1.5, 2.2 * self.unit), self.theme.text)
 
-    def _draw_dotted(self, left: float, right: float, y: float) -> None:
+    def _draw_axes(self) -> ByteArray:
+        """Return the graph's part of the dashboard without the graph, (H, W, 3)."""
         import pygame
 
-        for x in np.arange(left, right, 8.0):
-            pygame.draw.line(self._canvas, self.theme.muted, self._at(x, y), self._at(min(x + 4, right), y))
+        left, right, top, bottom = self._graph
+        self._canvas.fill(self.theme.panel)
+        self._write("SPEED", (MARGIN, 28), 14, self.theme.muted)
+        for mph in range(0, 81, 20):
+            y = bottom - (bottom - top) * mph / TOP_SPEED_MPH
+            pygame.draw.line(self._canvas, self.theme.track, self._at(left, y), self._at(right, y))
+            self._write(str(mph), (left - 8, y - 7), 13, self.theme.muted, "right")
+        return self._pixels[: self._at(0, TOP_OF_DECISION)[1]].copy()
 
     def _draw_actions(self, insight: Insight) -> None:
         """Draw a bar for each action, and mark the chosen one; say so where it was not carried out."""

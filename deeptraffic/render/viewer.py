@@ -27,7 +27,7 @@ from deeptraffic.render.painter import Painter
 from deeptraffic.render.race import COLOURS, Entrant, Ghost, RaceBoard, check_entrants, draw_ghosts
 from deeptraffic.render.road import Camera, Rectangle
 from deeptraffic.render.sprites import VehicleImage
-from deeptraffic.render.theme import Colour, theme_by_name, trail_colour_by_name, visible
+from deeptraffic.render.theme import theme_by_name, trail_colour_by_name, visible
 from deeptraffic.render.timeline import Mark, Timeline
 from deeptraffic.render.window import Window
 from deeptraffic.run_dir import WriteError
@@ -257,10 +257,11 @@ class Viewer:
                 insight = Insight((), None, int(self.keyboard.next_action), refused=self.episode.refused)
             scores = [(episode.label, episode.score_mph()) for episode in self._episodes]
             images.append(dashboard.paint(self._speeds, self.episode.frame, scores, insight, self._status()))
-        whole = side_by_side(images)
+        below = None
         if timeline is not None:
             marks = [self._marks[frame] for frame in sorted(self._marks)]
-            whole = np.concatenate([whole, timeline.paint(self.episode.frame, marks, self._stuck)])
+            below = timeline.paint(self.episode.frame, marks, self._stuck)
+        whole = put_together(images, below)
         if self.options.on_image is not None:
             self.options.on_image(whole)
         tip = self.tip()
@@ -566,11 +567,12 @@ def viewer_frames(
             progress(viewer.episode.frame, frames)
 
 
-def side_by_side(images: Sequence[ByteArray], colour: Colour = (0, 0, 0), gap: int = 0) -> ByteArray:
-    """Return images of one height side by side, `gap` pixels of `colour` between them."""
-    heights = {image.shape[0] for image in images}
-    if len(heights) != 1:
-        raise ValueError(f"images must have one height, got {sorted(heights)} pixels; give at least one")
-    between = np.full((heights.pop(), gap, 3), colour, np.uint8)
-    parts = [part for image in images for part in (between, image)]
-    return np.concatenate(parts[1:], axis=1)
+def put_together(images: Sequence[ByteArray], below: ByteArray | None = None) -> ByteArray:
+    """Return images of one height side by side, and one of their whole width below them."""
+    height, widths = images[0].shape[0], [image.shape[1] for image in images]
+    whole = np.empty((height + (0 if below is None else below.shape[0]), sum(widths), 3), np.uint8)
+    for image, right in zip(images, np.cumsum(widths).tolist(), strict=True):
+        whole[:height, right - image.shape[1] : right] = image
+    if below is not None:
+        whole[height:] = below
+    return whole

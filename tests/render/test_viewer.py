@@ -18,7 +18,7 @@ from deeptraffic.render.insight import ActionValues, Insight
 from deeptraffic.render.play import Play
 from deeptraffic.render.theme import DARK
 from deeptraffic.render.timeline import HEIGHT
-from deeptraffic.render.viewer import Viewer, ViewerOptions, side_by_side
+from deeptraffic.render.viewer import Viewer, ViewerOptions, put_together
 from deeptraffic.render.window import Window
 from deeptraffic.sim.rules import RULES_2018, Action
 
@@ -512,9 +512,8 @@ def test_closing_the_window_ends_the_viewer(requires_system, tmp_path):
         assert program.returncode is not None
 
 
-def test_pictures_stand_side_by_side_in_order():
+def test_images_stand_side_by_side_in_order_above_the_timeline():
     one, other = np.full((20, 10, 3), 1, np.uint8), np.full((20, 30, 3), 2, np.uint8)
-    both = side_by_side([one, other], gap=4)
-    assert both.shape == (20, 44, 3) and both[0, 0, 0] == 1 and both[0, 12, 0] == 0 and both[0, 43, 0] == 2
-    with pytest.raises(ValueError, match="one height"):
-        side_by_side([one, other[:5]])
+    both = put_together([one, other], np.full((5, 40, 3), 3, np.uint8))
+    assert both.shape == (25, 40, 3) and both[:20, :10].max() == 1 and both[:20, 10:].min() == 2
+    assert (both[20:] == 3).all() and put_together([one]).shape == one.shape
