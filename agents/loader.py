@@ -16,7 +16,7 @@ from agents.config import build_config
 from agents.export import TrainedPolicy, is_torch_network, read_tensors
 from agents.own_model import load_own
 from agents.registry import entry_of
-from agents.run import RunFolder, is_run_folder
+from agents.run import SNAPSHOTS, RunFolder, is_run_folder
 from deeptraffic.envs.observations import ObservationLike, make_observation
 from deeptraffic.policies.base import DEFAULT_RULES, Policy
 from deeptraffic.policies.builtin import BUILTINS, make_builtin
@@ -67,11 +67,22 @@ def _find_policy(name: str | Path, rules: int | None, seed: int) -> Policy:
     if path.is_dir():
         return load_run(path)
     if path.is_file():
-        return load_file(path)
+        return load_snapshot(path) if path.resolve().parent.name == SNAPSHOTS else load_file(path)
     raise ValueError(
         f"there is no policy {text!r}: it is no built-in name ({', '.join(POLICY_NAMES)}), and no file or folder of "
         "that name exists here"
     )
+
+
+def load_snapshot(path: Path) -> Policy:
+    """Return the network in a run's folder of snapshots, or else in a policy file, as a policy."""
+    folder = path.resolve().parent.parent
+    if not is_run_folder(folder):
+        return load_file(path)
+    settings = RunFolder(folder).settings()
+    policy = load_network(path, settings, f"{settings['algo']} at {int(path.stem):,}")
+    policy.value_kind = entry_of(settings["algo"]).outputs
+    return policy
 
 
 def load_file(path: Path) -> Policy:

@@ -6,6 +6,7 @@
       metrics.jsonl           one line per evaluation or report: decisions, mph, losses, seconds
       checkpoints/            the last two checkpoints; training resumes from the newest
       best.safetensors        the network that scored best on tuning seeds, weights only
+      snapshots/              networks at up to 16 of the evaluations, evenly spread, for a film of the training
       evaluation/*.json       scores of the best network
       tensorboard/            for `tensorboard --logdir runs`
 
@@ -24,7 +25,8 @@ from agents.config import TrainConfig, build_config, difference, resolve_key
 from deeptraffic.run_dir import UNFINISHED, lock_folder, versions, write_atomically, write_json
 from deeptraffic.settings import Settings, flatten, parse_setting
 
-KEPT_CHECKPOINTS = 2
+KEPT_CHECKPOINTS, KEPT_SNAPSHOTS = 2, 16
+SNAPSHOTS = "snapshots"
 EXTENDABLE = {"total_timesteps"}  # the settings that may change when a run is resumed: a longer run of the same kind
 
 
@@ -42,6 +44,7 @@ class RunFolder:
         self.metrics_file = self.path / "metrics.jsonl"
         self.best_file = self.path / "best.safetensors"
         self.checkpoints = self.path / "checkpoints"
+        self.snapshots = self.path / SNAPSHOTS
         self.evaluation = self.path / "evaluation"
         self.tensorboard = self.path / "tensorboard"
 
@@ -58,7 +61,7 @@ class RunFolder:
 
     def begin(self, config: TrainConfig) -> None:
         """Write the configuration and the versions; to be called when checked and locked."""
-        for folder in (self.checkpoints, self.evaluation):
+        for folder in (self.checkpoints, self.snapshots, self.evaluation):
             folder.mkdir(parents=True, exist_ok=True)
         for left_by_a_kill in self.path.rglob(f"{UNFINISHED}*"):
             left_by_a_kill.unlink()
@@ -123,6 +126,20 @@ class RunFolder:
 
     def _checkpoint_files(self) -> list[Path]:
         return sorted(self.checkpoints.glob("checkpoint-*.pt"))
+
+    def save_snapshot(self, decisions: int, content: bytes) -> None:
+        """Write the network of an evaluation; of more than KEPT_SNAPSHOTS, remove the one nearest to its neighbours."""
+        self.snapshots.mkdir(exist_ok=True)
+        write_atomically(self.snapshots / f"{decisions:012d}.safetensors", content)
+        files = self.snapshot_files()
+        if len(files) > KEPT_SNAPSHOTS:
+            at = [int(file.stem) for file in files]
+            nearest = min(range(1, len(at) - 1), key=lambda k: at[k + 1] - at[k - 1])
+            files[nearest].unlink(missing_ok=True)
+
+    def snapshot_files(self) -> list[Path]:
+        """The networks of evaluations, in the order of training."""
+        return sorted(self.snapshots.glob("*.safetensors"))
 
     # --- metrics --------------------------------------------------------------------------------------------------
 

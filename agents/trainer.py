@@ -204,6 +204,8 @@ class Trainer:
         if is_best or self.keeps_newest:
             self.notes |= {"best_mean": mean, "best_median": median, "best_at": decisions}
             self._keep_network(decisions, {"tuning_mean_mph": f"{mean:.3f}", "tuning_median_mph": f"{median:.3f}"})
+        label, facts = f"{self.config.algo} at {decisions:,}", {"decisions": str(decisions)}
+        self.run.save_snapshot(decisions, self.learner.content(label, facts))
         if self.progress:
             self.progress.report(decisions, mean, median, is_best and not self.keeps_newest)
         self._record(decisions, "evaluation", {"tuning_mean_mph": mean, "tuning_median_mph": median})

@@ -40,6 +40,7 @@ DEFAULT_FPS = 30
 MAX_SECONDS = 3600
 TRACE = ".trace"
 RACE_SIZE = (1280, 720)  # [pixels]
+TRAINING_ROADS, TRAINING_SIZE = 6, (206, 720)  # at most; [pixels] of each
 LOOPS = (".gif", ".webp")  # for pages, where a small file matters
 MIN_SCALE = 0.25
 
@@ -68,6 +69,9 @@ def record(
         Style.plain, help="Style. showcase: half a minute in the style of the contest's videos."
     ),
     race: Race = None,
+    training: bool = typer.Option(
+        False, "--training", help="Show networks of a training run side by side, from its first to its last evaluation."
+    ),
     overlay: Overlay = None,
     layer: LayerNames = None,
     theme: Theme = None,
@@ -98,7 +102,11 @@ def record(
     _refuse("only --style showcase shows it", not showcase, {"--" + key.replace("_", "-"): card[key] for key in card})
     _refuse("a trace holds no images", to_trace, appearance | {"--vehicle": vehicle, "--style": showcase or None})
     _refuse("a trace has its own", replayed, {"--seed": seed})
-    _refuse("it shows one policy", to_trace or showcase, {"--race": race})
+    _refuse("it shows one policy", to_trace or showcase, {"--race": race, "--training": training or None})
+    _refuse("a race is of different policies", race is not None, {"--training": training or None})
+    if training:
+        policies = training_names(policy)
+        policy, entrants = policies[0], policies[1:]
     _refuse("a race has its own", bool(race), size)
     seed = None if replayed else DEFAULT_SEED if seed is None else seed
     found = find_episode(policy, rules, other_agents, _frames(seconds), epsilon=epsilon)
@@ -113,6 +121,11 @@ def record(
             colours: dict[str, Any] = {"trail": trail, "image": image}
             if showcase:
                 images = _showcase(episode, card | colours)
+            elif training:
+                looks = {"trail": trail, "theme": theme or "dark", "overlay": overlay or "none"}
+                episodes = [episode, *(racer.make(seed or 0) for racer in racers)]
+                images = _training(episodes, every, looks, progress)
+                episode = episodes[-1]
             elif racers:
                 controls = make_controls(found.rules.vehicles, overlay, theme, trail)
                 viewer = _race_viewer(found, racers, seed or 0, controls, image, layers)
@@ -172,6 +185,28 @@ def _plain(episode: "Episode", every: int, appearance: dict[str, Any], progress:
     return episode_frames(
         episode, Painter(episode.rules, label=episode.label, film=True, **appearance), every, progress
     )
+
+
+def training_names(folder: str) -> list[str]:
+    """Return networks of a run, evenly spread over its evaluations; ValueError if it has fewer than two."""
+    from agents.run import RunFolder, is_run_folder
+
+    files = RunFolder(folder).snapshot_files() if is_run_folder(Path(folder)) else []
+    if len(files) < 2:
+        raise ValueError(f"{folder!r} has no networks of two evaluations; name the folder of a run that has made them")
+    chosen = sorted({round(k * (len(files) - 1) / (TRAINING_ROADS - 1)) for k in range(TRAINING_ROADS)})
+    return [str(files[k]) for k in chosen]
+
+
+def _training(episodes: "list[Episode]", every: int, looks: dict[str, Any], progress: Any) -> Iterator[Any]:
+    from deeptraffic.evaluation.episodes import training_frames
+    from deeptraffic.render.painter import Painter
+
+    painters = [
+        Painter(episode.rules, TRAINING_SIZE, label=episode.label, panel=False, film=True, **looks)
+        for episode in episodes
+    ]
+    return training_frames(episodes, painters, every, progress)
 
 
 # parameters: what a race is shown with

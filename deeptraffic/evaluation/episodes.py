@@ -4,7 +4,7 @@
 >>> record_frames(episode_frames(episode, Painter(RULES_2018)), "gap.mp4", fps=30)
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from deeptraffic.render.insight import last_decision
 from deeptraffic.render.painter import Painter
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Rules
+
+GAP = 4  # [pixels] between roads side by side
 
 
 def policy_episode(policy: Policy, rules: Rules, start: Start, frames: int = DEFAULT_FRAMES) -> Episode:
@@ -42,6 +44,18 @@ def decide_anywhere(policy: Policy) -> Callable[[Simulator, int], int]:
         return asked[0][1](sim, agent)
 
     return decide
+
+
+def training_frames(
+    episodes: Sequence[Episode], painters: Sequence[Painter], every: int = 2, progress: Progress | None = None
+) -> Iterator[NDArray[np.uint8]]:
+    """Play episodes to their ends at the same time and yield images of all of them side by side."""
+    films = [episode_frames(episode, painter, every) for episode, painter in zip(episodes, painters, strict=True)]
+    for images in zip(*films, strict=True):
+        between = np.zeros((images[0].shape[0], GAP, 3), np.uint8)
+        yield np.concatenate([part for image in images for part in (between, image)][1:], axis=1)
+        if progress:
+            progress(episodes[0].frame, episodes[0].frames)
 
 
 def episode_frames(

@@ -4,13 +4,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from agents.config import TrainConfig, build_config
 from agents.loader import load_policy
-from agents.run import RunFolder, is_run_folder
+from agents.run import KEPT_SNAPSHOTS, RunFolder, is_run_folder
 from deeptraffic.run_dir import versions, write_atomically
 
 
@@ -130,3 +131,13 @@ def test_loading_a_policy_of_dense_layers_needs_no_torch(
     )
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert loaded.stdout == "[4 4] {'decisions': '7'} False\n", loaded.stderr
+
+
+def test_networks_of_evaluations_are_kept_evenly_and_are_at_most_sixteen(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    for k in range(1, 100):
+        run.save_snapshot(1000 * k, b"network")
+        kept = [int(path.stem) for path in run.snapshot_files()]
+        assert len(kept) <= KEPT_SNAPSHOTS and kept[0] == 1000 and kept[-1] == 1000 * k
+    gaps = [after - before for before, after in pairwise(kept)]
+    assert len(kept) == KEPT_SNAPSHOTS and max(gaps) <= 2.5 * 99_000 / KEPT_SNAPSHOTS

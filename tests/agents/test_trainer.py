@@ -245,3 +245,24 @@ def test_a_blind_driver_does_not_learn(tmp_path: Path, quiet: Console, monkeypat
 def test_dqn_learns_to_drive_within_50_000_decisions(tmp_path: Path, quiet: Console) -> None:
     result = train(build_config("dqn", settings=["total_timesteps=50000"]), tmp_path, quiet)
     assert result.mean_mph is not None and result.mean_mph > 67.0
+
+
+def test_the_networks_of_a_run_s_evaluations_can_be_loaded_and_filmed(
+    small_config: Callable[..., TrainConfig], tmp_path: Path, quiet: Console
+) -> None:
+    from typer.testing import CliRunner
+
+    from deeptraffic.cli.app import app
+
+    run, film = tmp_path / "mine", tmp_path / "film.png"
+    train(small_config("ppo"), run, quiet)
+    files = RunFolder(run).snapshot_files()
+    decisions = [line["decisions"] for line in RunFolder(run).metrics() if "tuning_mean_mph" in line]
+    assert [int(path.stem) for path in files] == decisions and len(files) >= 2
+    first, last = (load_policy(path) for path in (files[0], files[-1]))
+    assert first.label == f"ppo at {decisions[0]:,}" and first.value_kind.kind == "probability"
+    assert last.as_network().network.tensors.keys() == load_policy(run).as_network().network.tensors.keys()
+    done = CliRunner().invoke(app, ["record", str(run), "--training", "-o", str(film), "--seconds", "0.5"])
+    assert done.exit_code == 0, done.output
+    failed = CliRunner().invoke(app, ["record", "gap", "--training", "-o", str(film), "--seconds", "0.5"])
+    assert failed.exit_code == 2 and "no networks of two evaluations" in " ".join(failed.output.split())
