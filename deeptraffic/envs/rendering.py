@@ -227,7 +227,7 @@ class BatchRenderer:
         width, height = (max(MIN_SIDE, round(side * scale)) for side in default_size(rules, panel=scale == 1.0))
         self.size = options.render_size or (width, height)
         self.layers = options.make_layers(rules)
-        self.histories = Histories(1)
+        self.histories = Histories(rules.vehicles)
         self._painter: Painter | None = None
 
     def paint(self, sim: Simulator) -> list[Image]:

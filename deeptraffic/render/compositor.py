@@ -12,16 +12,20 @@ from numpy.typing import NDArray
 from deeptraffic.episodes.history import TRAIL_FRAMES, Rings
 from deeptraffic.render.theme import Colour
 from deeptraffic.sim.compiled import compiled, inlined
-from deeptraffic.sim.rules import VEHICLE_LENGTH, VEHICLE_WIDTH
+from deeptraffic.sim.rules import LANE_MARGIN, LANE_WIDTH, VEHICLE_LENGTH, VEHICLE_WIDTH
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
+I32 = NDArray[np.int32]
 F64 = NDArray[np.float64]
 
 TRAIL_HALF_WIDTH = 4.2  # [px]
 TRAIL_FADE = 0.85  # opacity at the vehicle
 TRAIL_FADE_POWER = 0.8  # opacity is TRAIL_FADE * (1 - age) ** TRAIL_FADE_POWER, age 0..1
 TRAIL_TAPER = 0.55  # of its width that it has lost at its end
+MANNERS = 6  # of driving that a vehicle shows, see `manner`
+TURN = 0.5  # [px] beside a lane's middle at which a lane change is shown
+BRAKE_FRAMES, BRAKE_DROP = 6, 0.05  # [frames], [px/frame] of speed lost in them, at which brake lights are shown
 JUMP = 5.0  # [px/frame] a faster one was moved to the other end of the road
 
 
@@ -74,13 +78,16 @@ class Fleet(NamedTuple):
     """N vehicles to be drawn, the first one last.
 
     x, y: (N,) float64 [px] front left corners
+    lane: (N,) int32 that a vehicle is in or changes to
     kind: (N,) int64 line of `numbers`
-    numbers: (kinds, P, P) int64 image of a kind at a fraction of a pixel down and across; -1 if there is none yet
+    numbers: (kinds, 6, P, P) int64 image of a kind and a manner at a fraction of a pixel down and across; -1 if there
+        is none yet
     pad: [px] around a vehicle in its image
     """
 
     x: F64
     y: F64
+    lane: I32
     kind: I64
     numbers: I64
     pad: float
@@ -94,7 +101,7 @@ def paint_road(
 
     If an image of a vehicle is missing, nothing is done, and its place in `fleet.numbers`, flattened, is returned.
     """
-    phases, shown = fleet.numbers.shape[1], 0
+    phases, shown = fleet.numbers.shape[2], 0
     places = np.empty((len(fleet.x), 3), np.int64)
     for vehicle in range(len(fleet.x) - 1, -1, -1):
         x = (fleet.x[vehicle] - view.across - fleet.pad) * view.scale
@@ -103,7 +110,8 @@ def paint_road(
             continue
         across, along = int(np.floor(x * phases + 0.5)), int(np.floor(y * phases + 0.5))
         column, line = across // phases, along // phases
-        place = (fleet.kind[vehicle] * phases + along - line * phases) * phases + across - column * phases
+        drawn = fleet.kind[vehicle] * MANNERS + manner(ribbon, vehicle, fleet.x[vehicle], fleet.lane[vehicle])
+        place = (drawn * phases + along - line * phases) * phases + across - column * phases
         places[shown, 0], places[shown, 1], places[shown, 2] = fleet.numbers.flat[place], column, line
         if places[shown, 0] < 0:
             return place
@@ -113,6 +121,21 @@ def paint_road(
     for k in range(shown):
         lay_image(image, view, vehicle_images, places[k, 0], places[k, 1], places[k, 2])
     return -1
+
+
+@inlined
+def manner(ribbon: Ribbon, vehicle: int, x: float, lane: int) -> int:
+    """Return what a vehicle does: 0 nothing, 1 a lane change to the left, 2 to the right; 3 more while it brakes."""
+    aside = LANE_WIDTH * lane + LANE_MARGIN - x
+    turn = 1 if aside < -TURN else 2 if aside > TURN else 0
+    rings, env = ribbon.rings, ribbon.env
+    if env < 0 or vehicle >= rings.x.shape[2] or rings.heads[env, 1] <= BRAKE_FRAMES:
+        return turn
+    now = rings.heads[env, 0]
+    before = (now - BRAKE_FRAMES) % rings.x.shape[1]
+    slower = rings.speed[env, before, vehicle] - rings.speed[env, now, vehicle]
+    stayed = abs(rings.y[env, before, vehicle] - rings.y[env, now, vehicle]) < JUMP * BRAKE_FRAMES
+    return turn + 3 if stayed and slower > BRAKE_DROP else turn
 
 
 @compiled

@@ -46,6 +46,12 @@ class Sheet:
         self.x = (left + (np.arange(width * self.factor) + 0.5) / self.scale)[np.newaxis, :]
         self.y = (top + (np.arange(height * self.factor) + 0.5) / self.scale)[:, np.newaxis]
 
+    def turn(self, degrees: float) -> None:
+        """Turn what is drawn from now on to the right around the world's origin."""
+        angle = math.radians(degrees)
+        x, y = self.x, self.y
+        self.x, self.y = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
+
     def cover(self, coverage: FloatArray, colour: Colour, alpha: float = 1.0) -> None:
         """Blend `colour` over the sheet with opacity `coverage` (H*k, W*k) * alpha."""
         opacity = (coverage * alpha)[..., np.newaxis]

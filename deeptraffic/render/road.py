@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +117,7 @@ class RoadView:
         if cells is not None:
             tiles = _placed(cells, self._tiles.choose(cells, overlay, self.rules.empty))
         ribbon = Ribbon(history.histories.rings, history.env, follow, self.trail_colour)
-        self._paint(lines, view, tiles, ribbon, (scene["x"], scene["y"], self._kinds))
+        self._paint(lines, view, tiles, ribbon, (scene["x"], scene["y"], scene["lane"], self._kinds))
         if cells is not None and overlay == "input" and self.scale >= LABEL_ROOM:
             self._label_vehicles(lines, view, scene, cells, follow)
 
@@ -130,19 +130,20 @@ class RoadView:
         top = (y - PAD - camera.top) * self.scale
         if -self.sprites.size[1] < top < self.place.height:
             nothing = Ribbon(Histories(1).rings, -1, 0, self.trail_colour)
-            fleet = np.array([x]), np.array([y]), self._ghost_kind
+            fleet = np.array([x]), np.array([y]), scene["lane"][:1], self._ghost_kind
             self._paint(image.reshape(len(image), -1), self._view(camera), NO_TILES, nothing, fleet)
         else:
             middle = self.place.left + (x + VEHICLE_WIDTH / 2 - camera.left) * self.scale
             self._draw_arrow(image, middle, ahead=top < 0)
 
     def _paint(
-        self, lines: ByteArray, view: View, tiles: Tiles, ribbon: Ribbon, vehicles: tuple[NDArray, NDArray, NDArray]
+        self, lines: ByteArray, view: View, tiles: Tiles, ribbon: Ribbon, vehicles: tuple[NDArray[Any], ...]
     ) -> None:
         """Paint by the compositor, making the sprites that it lacks."""
         sprites, missing = self.sprites, 0
         while missing >= 0:
-            fleet = Fleet(*vehicles, sprites.numbers, PAD)
+            x, y, lane, kinds = vehicles
+            fleet = Fleet(x, y, lane, kinds, sprites.numbers, PAD)
             missing = paint_road(lines, view, tiles, self._tiles.atlas.images, ribbon, fleet, sprites.atlas.images)
             if missing >= 0:
                 sprites.make(missing)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from deeptraffic.render.compositor import MANNERS
 from deeptraffic.render.drawing import Atlas, ByteArray, Sheet
 from deeptraffic.render.theme import Colour, Theme, mix
 from deeptraffic.sim.rules import VEHICLE_LENGTH, VEHICLE_WIDTH
@@ -29,6 +30,9 @@ TRAFFIC, AGENT, EGO = "traffic", "agent", "ego"
 MIN_SIDE, MAX_SIDE = 8, 8192  # [pixels]
 MAX_BYTES = 16 * 1024 * 1024
 MIN_OPACITY = 0.25  # of an image of one's own, on average
+YAW = 5.0  # [degrees] of a vehicle that changes lanes
+BRAKE_LIGHT: Colour = (255, 36, 24)
+INDICATOR: Colour = (255, 170, 0)
 CORNER = 4.6  # [px] radius of a vehicle's corners
 GHOST_ALPHA = 120  # of 255
 EGO_KIND, GHOST_KIND, AGENT_KIND, TRAFFIC_KIND = (
@@ -44,7 +48,8 @@ class SpriteSet:
 
     image: replaces the drawn ego vehicle
 
-    numbers: (kinds, P, P) int64, the image in `atlas` of a kind at a fraction of a pixel down and across, else -1
+    numbers: (kinds, 6, P, P) int64, the image in `atlas` of a kind and a manner of driving (`compositor.manner`) at a
+        fraction of a pixel down and across, else -1
     """
 
     def __init__(self, theme: Theme, scale: float, accent: Colour, image: "VehicleImage | None" = None) -> None:
@@ -55,7 +60,7 @@ class SpriteSet:
             math.ceil((VEHICLE_LENGTH + 2 * PAD) * scale) + 1,
         )
         self.atlas = Atlas(*self.size)
-        self.numbers = np.full((TRAFFIC_KIND + len(theme.traffic), phases, phases), -1)
+        self.numbers = np.full((TRAFFIC_KIND + len(theme.traffic), MANNERS, phases, phases), -1)
 
     def kinds(self, vehicles: int, other_agents: int) -> NDArray[np.int64]:
         """Return the kind of each vehicle, (vehicles,)."""
@@ -65,20 +70,25 @@ class SpriteSet:
 
     def make(self, place: int) -> None:
         """Make the sprite whose place in `numbers`, flattened, is given."""
-        kind, along, across = (int(index) for index in np.unravel_index(place, self.numbers.shape))
-        phases = self.numbers.shape[1]
-        self.numbers[kind, along, across] = self.atlas.add(self._drawn(kind, across / phases, along / phases))
+        kind, manner, along, across = (int(index) for index in np.unravel_index(place, self.numbers.shape))
+        phases = self.numbers.shape[2]
+        image = self._drawn(kind, manner, across / phases, along / phases)
+        self.numbers[kind, manner, along, across] = self.atlas.add(image)
 
-    def _drawn(self, kind: int, across: float, along: float) -> ByteArray:
+    def _drawn(self, kind: int, manner: int, across: float, along: float) -> ByteArray:
         if kind == GHOST_KIND:
-            faint = self._drawn(EGO_KIND, across, along)
+            faint = self._drawn(EGO_KIND, manner, across, along)
             faint[..., 3] = faint[..., 3].astype(np.int64) * GHOST_ALPHA // 255
             return faint
         sheet = Sheet(*self.size, self.scale, -PAD - HALF[0] - across / self.scale, -PAD - HALF[1] - along / self.scale)
         if kind == EGO_KIND and self.image is not None:
             return self.image.drawn(sheet, self.theme.rim)
+        turn = manner % 3
+        if turn:
+            sheet.turn(YAW if turn == 2 else -YAW)
         name = {EGO_KIND: EGO, AGENT_KIND: AGENT}.get(kind, TRAFFIC)
         draw_vehicle(sheet, self.theme, name, max(0, kind - TRAFFIC_KIND), self.accent)
+        draw_signals(sheet, turn, manner >= 3)
         return sheet.rgba8()
 
 
@@ -105,6 +115,19 @@ def draw_vehicle(sheet: Sheet, theme: Theme, kind: str, shade: int, accent: Colo
         for side in (-1, 1):
             sheet.box((side * 1.9, 2.6), (0.8, 6.6), theme.rim, radius=0.3)
             sheet.box((side * 1.9, -12.4), (0.8, 3.0), theme.rim, radius=0.3)
+
+
+def draw_signals(sheet: Sheet, turn: int, brakes: bool) -> None:
+    """Draw the indicators of a turn (1 left, 2 right, 0 none) and the brake lights."""
+    if brakes:
+        for side in (-1, 1):
+            sheet.box((side * 4.7, 16.4), (3.4, 2.2), BRAKE_LIGHT, radius=2.0, alpha=0.5, blur=2.0)
+            sheet.box((side * 4.7, 15.6), (2.5, 1.1), BRAKE_LIGHT, radius=0.8)
+    if turn:
+        for end in (-14.6, 14.9):
+            place = ((2 * turn - 3) * 6.6, end)
+            sheet.box(place, (2.6, 2.6), INDICATOR, radius=2.6, alpha=0.45, blur=2.0)
+            sheet.box(place, (1.2, 1.5), INDICATOR, radius=0.9)
 
 
 def _draw_lights(sheet: Sheet, theme: Theme) -> None:

@@ -6,7 +6,7 @@ from PIL import Image
 
 from deeptraffic.render.drawing import Sheet
 from deeptraffic.render.painter import Painter
-from deeptraffic.render.sprites import VehicleImage
+from deeptraffic.render.sprites import BRAKE_LIGHT, INDICATOR, VehicleImage
 from deeptraffic.render.theme import DARK
 from deeptraffic.sim.rules import RULES_2018
 
@@ -56,6 +56,56 @@ def test_an_image_that_could_not_be_seen_is_refused(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "ghost.png")
     with pytest.raises(ValueError, match="transparent in its middle .* fill at least 25%"):
         VehicleImage(tmp_path / "ghost.png")
+
+
+SCALE = 4
+
+
+def near(sim, vehicle: int, painter: Painter) -> np.ndarray:
+    """Return the part of an image, 4 pixels per px, from 5 px left of and above a vehicle's corner on."""
+    image, road = painter.paint(sim.state).astype(int), painter._road
+    left = road.place.left + round((float(sim.state.x[0, vehicle]) - 5 - road.camera(sim.state[0]).left) * SCALE)
+    top = round((float(sim.state.y[0, vehicle]) - 5) * SCALE)
+    return image[top : top + 44 * SCALE, left : left + 25 * SCALE]
+
+
+def alone(drive, vehicle: int):
+    """Return a simulator in which one vehicle of the traffic is alone in the middle of lane 3, and a painter."""
+    sim = drive(60)
+    sim.state.y[0, 1:] = 3000.0
+    sim.state.y[0, vehicle], sim.state.x[0, vehicle], sim.state.lane[0, vehicle] = 200.0, 64.0, 3
+    return sim, Painter(RULES_2018, (720, 700 * SCALE), panel=False)
+
+
+def pixels_of(part: np.ndarray, colour: tuple[int, int, int]) -> tuple[int, float, float]:
+    """Return how many pixels have nearly this colour, and their middle, across and along [px from the corner]."""
+    down, across = np.nonzero(np.abs(part - colour).max(axis=2) < 40)
+    middle = (float(each.mean()) / SCALE - 5 if len(each) else 0.0 for each in (across, down))
+    return len(down), *middle
+
+
+@pytest.mark.parametrize("lane, side", [(3, 0), (2, -1), (4, 1)])
+def test_a_vehicle_that_changes_lanes_indicates_and_yaws(drive, lane, side):
+    sim, painter = alone(drive, 7)
+    sim.state.lane[0, 7] = lane
+    part = near(sim, 7, painter)
+    lamps, across, _ = pixels_of(part, INDICATOR)
+    assert (lamps > 20) == (side != 0) and (across - 7.5) * side >= 0
+    assert abs(across - 7.5) > 4 or side == 0
+    ahead = pixels_of(part, DARK.headlight)[1] - pixels_of(part, DARK.tail_light)[1]
+    assert ahead * side > 1.0 if side else abs(ahead) < 0.3, "its front does not point to where it goes"
+
+
+@pytest.mark.parametrize("loss, lit", [(0.0, False), (0.001, False), (0.03, True), (-0.03, False)])
+def test_brake_lights_are_on_while_a_vehicle_loses_speed(drive, loss, lit):
+    sim, painter = alone(drive, 7)
+    for _ in range(8):
+        painter.observe(sim.state)
+        sim.state.frame[0] += 1
+        sim.state.speed_factor[0, 7] -= loss
+    lights, _, along = pixels_of(near(sim, 7, painter), BRAKE_LIGHT)
+    assert (lights > 60) == lit
+    assert along > 28 or not lit
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n but no more", b"GIF89a"])
