@@ -51,7 +51,7 @@ class Dashboard:
         self._graph = MARGIN + 26, size[0] / self.unit - MARGIN, 56.0, 190.0  # left, right, top, bottom
         self._axes = self._draw_axes()
         self._columns: list[Column] = []
-        self._shown: tuple[Insight | None, list[tuple[str, str]], str] | None = None  # below the graph
+        self._shown: tuple[Insight | None, list[tuple[str, str]], str, tuple[int, int]] | None = None  # below the graph
 
     def paint(
         self,
@@ -60,6 +60,7 @@ class Dashboard:
         scores: Sequence[tuple[str, float]],
         insight: Insight | None,
         status: str,
+        differing: tuple[int, int] = (0, 0),
     ) -> ByteArray:
         """Return the dashboard, (H, W, 3) uint8; the next call overwrites it.
 
@@ -67,15 +68,18 @@ class Dashboard:
         frame: the current one
         scores: (label, mean speed of the run so far [mph]) of each policy, the first one also in the graph
         status: a line at the bottom
+        differing: decisions in which two policies differ, and all
         """
         self._draw_graph(speeds, frame, scores[0][1])
-        shown = (insight, [(label, f"{mph:.2f}") for label, mph in scores[1:] and scores], status)
+        shown = (insight, [(label, f"{mph:.2f}") for label, mph in scores[1:] and scores], status, differing)
         if self._shown is None or self._shown[0] is not insight or self._shown[1:] != shown[1:]:
-            self._draw_decision(insight, scores, status)
+            self._draw_decision(insight, scores, status, differing)
             self._shown = shown
         return self._pixels
 
-    def _draw_decision(self, insight: Insight | None, scores: Sequence[tuple[str, float]], status: str) -> None:
+    def _draw_decision(
+        self, insight: Insight | None, scores: Sequence[tuple[str, float]], status: str, differing: tuple[int, int]
+    ) -> None:
         """Draw everything below the graph, which changes twice a second."""
         top = self._at(0, TOP_OF_DECISION)[1]
         self._canvas.fill(self.theme.panel, (0, top, self.size[0], self.size[1] - top))
@@ -83,7 +87,7 @@ class Dashboard:
         if insight is not None:
             self._draw_actions(insight)
         if len(scores) > 1:
-            self._draw_scores(scores)
+            self._draw_scores(scores, differing)
         if insight is not None and insight.layers:
             self._draw_network(insight.layers, 376 + (52 + 22 * len(scores) if len(scores) > 1 else 0))
         if insight is not None and insight.sentence:
@@ -156,9 +160,12 @@ class Dashboard:
                 self._bar(left, right, y, max(values.fraction(int(action)), 0.02), shade)
             self._write(values.text(int(action)), (end, y + 0.5), 14, colour, "right")
 
-    def _draw_scores(self, scores: Sequence[tuple[str, float]]) -> None:
+    def _draw_scores(self, scores: Sequence[tuple[str, float]], differing: tuple[int, int]) -> None:
         """Draw a bar from 0 to 80 mph for each policy."""
         self._write("SCORE SO FAR", (MARGIN, 376), 14, self.theme.muted)
+        if differing[1]:
+            words, end = "{} of {} decisions differ".format(*differing), self.size[0] / self.unit - MARGIN
+            self._write(words, (end, 376), 14, self.theme.positive if differing[0] else self.theme.muted, "right")
         left, right = MARGIN + 112, self.size[0] / self.unit - MARGIN - 62
         best = max(mph for _, mph in scores)
         for k, (label, mph) in enumerate(scores):

@@ -24,11 +24,20 @@ SLOW, STUCK = 1, 2  # levels of being stuck
 
 
 class Mark(NamedTuple):
-    """A decision of the ego car: its frame, its action, and whether the safety system refused it."""
+    """A decision of the ego car: its frame, its action, and whether the safety system refused it.
+
+    other: the rival's action at the same frame; None without one
+    """
 
     frame: int
     action: int
     refused: bool
+    other: int | None = None
+
+    @property
+    def differs(self) -> bool:
+        """Whether the rival decided otherwise."""
+        return self.other is not None and self.other != self.action
 
 
 class Timeline:
@@ -88,6 +97,8 @@ class Timeline:
         wide, small, long = max(1, round(self.unit)), round(3 * self.unit), round(7 * self.unit)
         for mark in marks:
             x, colour = self._x(mark.frame), theme.blocked if mark.refused else theme.text
+            if mark.differs:
+                canvas.fill(theme.positive, (x - small // 2, top, max(2, small), bottom - top))
             if mark.action not in LANE_CHANGES:
                 canvas.fill(theme.muted, (x, bottom, wide, small))
             elif mark.action == Action.LEFT:

@@ -256,7 +256,8 @@ class Viewer:
             if self.keyboard is not None:
                 insight = Insight((), None, int(self.keyboard.next_action), refused=self.episode.refused)
             scores = [(episode.label, episode.score_mph()) for episode in self._episodes]
-            images.append(dashboard.paint(self._speeds, self.episode.frame, scores, insight, self._status()))
+            differing = sum(mark.differs for mark in self._marks.values()), len(self._marks)
+            images.append(dashboard.paint(self._speeds, self.episode.frame, scores, insight, self._status(), differing))
         below = None
         if timeline is not None:
             marks = [self._marks[frame] for frame in sorted(self._marks)]
@@ -396,6 +397,9 @@ class Viewer:
             return False
         for index in range(1, len(self._episodes)):
             self._roll(index)
+        begun, rival = self.episode.frame - 1, self.rival
+        if rival is not None and begun in self._marks and begun == rival.frame - 1:
+            self._marks[begun] = self._marks[begun]._replace(other=rival.ego_action)
         if len(painters) > 1:
             painters[1].observe(self._episodes[1].state)
         history = painters[0].observe(self.episode.state, ghost=self._ghost)

@@ -181,6 +181,26 @@ def test_a_narrow_close_view_holds_the_followed_vehicle_within():
         viewer.image()
 
 
+def test_decisions_in_which_two_policies_differ_are_marked_and_counted():
+    def mostly(seed: int) -> Episode:
+        return Episode(
+            RULES_2018, Start.open(seed), lambda sim, agent: 2 if sim.state.frame[0] == 59 else 1, frames=400
+        )
+
+    viewer = ticked(Viewer(make, options=ViewerOptions(rival=mostly)), 130)
+    marks = [viewer._marks[frame] for frame in sorted(viewer._marks)]
+    assert [mark.other for mark in marks].count(2) == 1 and len(marks) == 5
+    different = next(mark for mark in marks if mark.differs)
+    same = ticked(Viewer(make, options=ViewerOptions(rival=make)), 130)
+    assert not any(mark.differs for mark in same._marks.values())
+    timeline, blue = viewer._arranged()[2], np.array(DARK.positive)
+    found = np.argwhere((viewer.image() == blue).all(2)[-timeline.size[1] :])
+    assert abs(np.median(found[:, 1]) - timeline._x(different.frame)) <= 1
+    assert not (same.image() == blue).all(2)[-timeline.size[1] :].any()
+    page, plain = viewer.beside.left, same.image()
+    assert not np.array_equal(viewer.image()[380:410, page:], plain[380:410, page:])
+
+
 def test_single_frames_pages_and_jumps_go_where_they_say():
     viewer = ticked(Viewer(make), 30)
     for keys, frame in ((".", 31), (",", 30), (["page down"], 130), (["page up"], 30), ("g250\n", 250), (["home"], 0)):
