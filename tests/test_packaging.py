@@ -14,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("deeptraffic", "agents", "representation")
-DATA_SUFFIXES = {".csv", ".json", ".md", ".safetensors", ".html", ".css", ".js", ".svg", ".toml", ".wasm"}
+DATA_SUFFIXES = {".csv", ".json", ".md", ".safetensors", ".html", ".css", ".js", ".svg", ".toml", ".ttf", ".wasm"}
+DATA_NAMES = ("py.typed", "-LICENSE.txt")  # ends of other data files' names
 PIN = re.compile(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*")  # a plain version: no local part, no address
 
 
@@ -44,7 +45,7 @@ def requirements() -> list[str]:
 def package_files() -> set[str]:
     """Every file which an installed DeepTraffic should have, relative to the root."""
     files = (path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file())
-    known = (path for path in files if path.suffix in DATA_SUFFIXES | {".py"} or path.name == "py.typed")
+    known = (path for path in files if path.suffix in DATA_SUFFIXES | {".py"} or path.name.endswith(DATA_NAMES))
     wanted = (path for path in known if "__pycache__" not in path.parts)
     return {path.relative_to(ROOT).as_posix() for path in wanted}
 
