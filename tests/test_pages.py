@@ -1,6 +1,6 @@
 """The pages: their commands exist, their code runs, and their tables are those of the registries.
 
-`python tests/test_pages.py` writes the tables.
+`python tests/test_pages.py` writes the tables, and the image of the window on the first page.
 """
 
 import re
@@ -34,6 +34,7 @@ PAGES = [
     ROOT / "CONTRIBUTING.md",
     *(page for package in PACKAGES for page in sorted((ROOT / package).rglob("*.md"))),
 ]
+WINDOW = ROOT / "deeptraffic" / "render" / "watch.png"
 MAX_WORDS = 1500
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(deeptraffic [^`\n]+)`")
@@ -125,6 +126,30 @@ def test_the_image_in_motion_is_what_its_command_records() -> None:
     assert np.abs(last - last_image(episode)).mean() < 4.0
 
 
+def test_the_image_of_the_window_is_what_its_command_shows() -> None:
+    with Image.open(WINDOW) as image:
+        kept = np.asarray(image.convert("RGB"), np.float64)
+    difference = np.abs(window_image() - kept)
+    assert difference.mean() < 4.0, "renew it: python tests/test_pages.py"
+    assert (difference.max(axis=2) > 60).mean() < 0.03, "renew it: python tests/test_pages.py"
+
+
+def window_image() -> Any:
+    """The window that the command beside the image, `deeptraffic watch POLICY --layer NAME`, shows at frame 700."""
+    from agents.analysis.loss_causes import stuck_level
+    from deeptraffic.render.viewer import Viewer, ViewerOptions
+
+    path = WINDOW.relative_to(ROOT).as_posix()
+    (command,) = re.findall(rf"!\[`(deeptraffic watch [^`]+)`\]\({path}\)", README.read_text(encoding="utf-8"))
+    words = shlex.split(command)
+    found, layers = find_episode(words[2]).with_layers([words[words.index("--layer") + 1]], None)
+    options = ViewerOptions(found.sensor, found.insight, layers=layers, stuck=stuck_level)
+    viewer = Viewer(found.make, seed=3, options=options)
+    for _ in range(700):
+        viewer.tick()
+    return viewer.image()
+
+
 def last_image(episode: Any) -> Any:
     """The last image that `record` writes of an episode, at 15 images per second."""
     from deeptraffic.evaluation.episodes import episode_frames
@@ -212,3 +237,4 @@ if __name__ == "__main__":
     for marker, (path, make) in TABLES.items():
         replace_section(path, marker, END, make())
     write_pages()
+    Image.fromarray(window_image()).save(WINDOW, optimize=True)
