@@ -184,7 +184,7 @@ def test_a_narrow_close_view_holds_the_followed_vehicle_within():
 def test_decisions_in_which_two_policies_differ_are_marked_and_counted():
     def mostly(seed: int) -> Episode:
         return Episode(
-            RULES_2018, Start.open(seed), lambda sim, agent: 2 if sim.state.frame[0] == 59 else 1, frames=400
+            RULES_2018, Start.open(seed), lambda sim, agent: 2 if sim.state.frame[0] == 60 else 1, frames=400
         )
 
     viewer = ticked(Viewer(make, options=ViewerOptions(rival=mostly)), 130)
