@@ -8,7 +8,7 @@ The simulator is copied for the picture alone; the policy does not see these fut
 """
 
 import copy
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from deeptraffic.evaluation.play import PolicyRunner
 from deeptraffic.insight.decision_layer import DecisionLayer
 from deeptraffic.policies.base import Policy
-from deeptraffic.render.layers import Point, draw_line, draw_polygon
+from deeptraffic.render.layers import draw_lines
 from deeptraffic.render.road import Camera
+from deeptraffic.render.strokes import Strokes
 from deeptraffic.render.theme import Colour, mix
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.random import MODULUS
@@ -100,34 +101,23 @@ class Futures(DecisionLayer[Rollouts]):
         first = int(done)
         of_choice = content.first == content.chosen if content.chosen >= 0 else np.ones(len(content.first), np.bool_)
         driven = np.interp(done, np.arange(content.x.shape[1]), content.ahead[of_choice].mean(0))
+        across, gained = content.x[:, first + 1 :] + VEHICLE_WIDTH / 2, content.ahead[:, first + 1 :] - driven
+        alike = np.rint(np.column_stack([of_choice, across, gained]))
+        _, different = np.unique(alike, axis=0, return_index=True)
         y, scale = float(scene["y"][0]), camera.scale
-        start, lines = camera.pixel(float(scene["x"][0]) + VEHICLE_WIDTH / 2, y), []
-        drawn: set[tuple[Any, ...]] = set()
-        for k in np.lexsort((content.mph, of_choice))[::-1].tolist():
-            line = (of_choice[k], *np.rint(content.x[k, first + 1 :]), *np.rint(content.ahead[k, first + 1 :]))
-            if line not in drawn:
-                drawn.add(line)
-                lines.append(k)
-        for k in reversed(lines):
-            across, gained = content.x[k, first + 1 :] + VEHICLE_WIDTH / 2, content.ahead[k, first + 1 :] - driven
-            here = [(a, y - g) for a, g in zip(across.tolist(), gained.tolist(), strict=True) if g > 0.0]
-            points = _straightened([start, *(camera.pixel(a, b) for a, b in here)])
-            colour = speed_colour(float(content.mph[k]))
-            draw_line(canvas, colour, 0.75 if of_choice[k] else 0.5, points, (2.6 if of_choice[k] else 1.3) * scale)
-            end_x, end_y = points[-1]
-            size = (3.2 if of_choice[k] else 2.2) * scale
-            angles = np.linspace(0, 2 * np.pi, 12, endpoint=False)
-            draw_polygon(canvas, colour, 0.95, [(end_x + size * np.cos(a), end_y + size * np.sin(a)) for a in angles])
-
-
-def _straightened(points: list[Point]) -> list[Point]:
-    """Return a line without the points that lie on it."""
-    kept = points[:1]
-    for k in range(1, len(points) - 1):
-        (x0, y0), (x1, y1), (x2, y2) = kept[-1], points[k], points[k + 1]
-        if abs((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)) > 0.7 * np.hypot(x2 - x0, y2 - y0):
-            kept.append(points[k])
-    return [*kept, *points[1:][-1:]]
+        start = camera.pixel(float(scene["x"][0]) + VEHICLE_WIDTH / 2, y)
+        lines = np.stack(camera.pixel(across, y - gained), 2)  # (R, P, 2)
+        order = np.array(sorted(different.tolist(), key=lambda k: (of_choice[k], content.mph[k])))
+        points = np.empty((len(order), lines.shape[1] + 1, 2))
+        for row, k in zip(points, order.tolist(), strict=True):
+            ahead = lines[k][gained[k] > 0.0]
+            row[0], row[1 : 1 + len(ahead)], row[1 + len(ahead) :] = start, ahead, ahead[-1] if len(ahead) else start
+        counts = 1 + (gained[order] > 0.0).sum(1)
+        inks = np.array([speed_colour(float(mph)) for mph in content.mph[order]])
+        bold = of_choice[order]
+        draw_lines(canvas, Strokes(points, counts, np.where(bold, 1.3, 0.65) * scale, inks, np.where(bold, 0.75, 0.5)))
+        dots = np.where(bold, 3.2, 2.2) * scale
+        draw_lines(canvas, Strokes(points[:, -1:], np.ones_like(counts), dots, inks, np.full(len(order), 0.95)))
 
 
 def speed_colour(mph: float) -> Colour:

@@ -20,14 +20,17 @@ The attribute is the callable itself, or a class that is made with a `LayerConte
 
 import importlib
 import importlib.util
-import math
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import numpy as np
+
 from deeptraffic.episodes.episode import Episode
+from deeptraffic.render.drawing import ByteArray, FloatArray
 from deeptraffic.render.road import Camera
+from deeptraffic.render.strokes import Strokes, outline, stroke, stroke_all
 from deeptraffic.render.theme import DARK, Colour, Theme
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Rules
@@ -44,9 +47,9 @@ BUILT_IN = {
     "imagined": "agents.analysis.imagined_cars:ImaginedCars",
 }
 ATTRIBUTE = "layer"  # of a file
-CORNER = 5  # points of a rounded corner
 
 Point = tuple[float, float]
+Points = Sequence[Point] | FloatArray  # (P, 2)
 
 
 class LayerContext(NamedTuple):
@@ -135,15 +138,16 @@ def watch_decisions(episode: Episode, layers: Sequence[RoadLayer]) -> Episode:
 # --- drawing ----------------------------------------------------------------------------------------------------------
 
 
-def draw_line(canvas: "pygame.Surface", colour: Colour, alpha: float, points: Sequence[Point], width: float) -> None:
-    """Draw a smooth line through points [pixels]; alpha: 0..1; width: at least 1 pixel."""
-    half = max(width, 1.0) / 2
-    for (x0, y0), (x1, y1) in zip(points[:-1], points[1:], strict=True):
-        length = math.hypot(x1 - x0, y1 - y0)
-        if length > 0:
-            across, along = -(y1 - y0) / length * half, (x1 - x0) / length * half
-            corners = [(x0 + across, y0 + along), (x1 + across, y1 + along), (x1 - across, y1 - along)]
-            draw_polygon(canvas, colour, alpha, [*corners, (x0 - across, y0 - along)])
+def draw_line(canvas: "pygame.Surface", colour: Colour, alpha: float, points: Points, width: float) -> None:
+    """Draw a smooth line through points [pixels], a dot for one point; alpha: 0..1; width: at least 1 pixel."""
+    if np.isfinite(points).all():
+        stroke(_pixels(canvas), _clip(canvas), np.array(points, np.float64), max(width, 1.0) / 2, colour, float(alpha))
+
+
+def draw_lines(canvas: "pygame.Surface", strokes: Strokes) -> None:
+    """Draw many smooth lines at once, in their order."""
+    if np.isfinite(strokes.points).all():
+        stroke_all(_pixels(canvas), _clip(canvas), strokes)
 
 
 def draw_polygon(canvas: "pygame.Surface", colour: Colour, alpha: float, points: Sequence[Point]) -> None:
@@ -160,24 +164,19 @@ def draw_frame(
     canvas: "pygame.Surface", colour: Colour, alpha: float, box: tuple[float, float, float, float], width: float
 ) -> None:
     """Draw a rounded frame; box: left, top, width and height [pixels] of its outer edge."""
-    left, top, wide, high = box
-    outer = _rounded(left, top, wide, high, min(wide, high) * 0.35)
-    inner = _rounded(left + width, top + width, wide - 2 * width, high - 2 * width, min(wide, high) * 0.35 - width)
-    draw_polygon(canvas, colour, alpha, [*outer, outer[0], *reversed([*inner, inner[0]])])
+    left, top, wide, high = (float(value) for value in box)
+    if np.isfinite(box).all():
+        radius = 0.35 * min(wide, high)
+        outline(_pixels(canvas), _clip(canvas), (left, top, wide, high), radius, float(width), colour, float(alpha))
 
 
-def _rounded(left: float, top: float, wide: float, high: float, radius: float) -> list[Point]:
-    """Return the corners of a rounded rectangle."""
-    radius = max(radius, 0.0)
-    centres = (
-        (left + wide - radius, top + high - radius),
-        (left + radius, top + high - radius),
-        (left + radius, top + radius),
-        (left + wide - radius, top + radius),
-    )
-    points = []
-    for quarter, (x, y) in enumerate(centres):
-        for k in range(CORNER):
-            angle = (quarter + k / (CORNER - 1)) * math.pi / 2
-            points.append((x + radius * math.cos(angle), y + radius * math.sin(angle)))
-    return points
+def _pixels(canvas: "pygame.Surface") -> ByteArray:
+    """Return the pixels of a canvas, (H, W, 3), in its own memory."""
+    import pygame
+
+    return pygame.surfarray.pixels3d(canvas).swapaxes(0, 1)
+
+
+def _clip(canvas: "pygame.Surface") -> tuple[int, int, int, int]:
+    clip = canvas.get_clip()
+    return clip.left, clip.top, clip.right, clip.bottom

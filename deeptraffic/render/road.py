@@ -44,8 +44,8 @@ class Camera(NamedTuple):
     place: Rectangle
     scale: float
 
-    def pixel(self, x: float, y: float) -> tuple[float, float]:
-        """Return where a point of the road [px] is on the canvas [pixels]."""
+    def pixel(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Return where a point of the road [px] is on the canvas [pixels]; also of arrays."""
         return self.place.left + (x - self.left) * self.scale, self.place.top + (y - self.top) * self.scale
 
 
