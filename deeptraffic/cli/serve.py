@@ -15,7 +15,15 @@ DATABASE_VARIABLE = "DEEPTRAFFIC_DATABASE_URL"
 DEFAULT_DATA = Path("competition")
 STRICT_HELP = "Do not run where a protection of the sandbox is missing."
 EVERY_ADDRESS = ("0.0.0.0", "::")
-EXTRA = ("sqlalchemy", "alembic", "fastapi", "jinja2", "uvicorn", "multipart")  # modules that the extra installs
+EXTRA = (
+    "sqlalchemy",
+    "alembic",
+    "fastapi",
+    "jinja2",
+    "uvicorn",
+    "multipart",
+    "fontTools",
+)  # modules that the extra installs
 
 
 def require_extra() -> None:

@@ -28,9 +28,9 @@ from sqlalchemy.orm import Session
 
 from deeptraffic.competition.config import CompetitionConfig
 from deeptraffic.competition.models import Competition, Content, EvaluationResult, Member, Person, Submission
+from deeptraffic.competition.names import skeleton
 from deeptraffic.competition.sandbox.validation import validate
 from deeptraffic.competition.store import board, competitions, evaluations, queue, submissions
-from deeptraffic.competition.store.accounts import skeleton
 from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.store.evaluations import Evaluated
 from deeptraffic.competition.supervisor import Supervisor

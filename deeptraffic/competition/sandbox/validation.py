@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from deeptraffic.competition.names import visible
 from deeptraffic.competition.sandbox import messages
 from deeptraffic.competition.sandbox.errors import ERROR_CODES, InvalidSubmission
 from deeptraffic.competition.sandbox.limits import EVALUATION, VALIDATION, Limits
@@ -30,6 +31,7 @@ from deeptraffic.sim.rules import CONTESTS, MAX_LANES_SIDE, MAX_OTHER_AGENTS, MA
 if TYPE_CHECKING:
     from deeptraffic.competition.sandbox.process import ChildProcess
 
+NO_LABEL = "submission"  # of a file whose own label shows nothing
 REMEDY = "write a policy file with `deeptraffic export RUN -o mine.safetensors` on your own machine and upload that"
 KINDS = ("policy", "convnetjs")
 MAX_NAME = 255  # [bytes] of a file's name
@@ -236,7 +238,7 @@ def _from_report(content: bytes, filename: str, report: dict[str, Any]) -> Uploa
         sha256=hashlib.sha256(content).hexdigest(),
         filename=filename,
         kind=report["kind"],
-        label=plain_text(report.get("label"), MAX_LABEL),
+        label=plain_text(report.get("label"), MAX_LABEL) or NO_LABEL,
         rules=rules,
         other_agents=_count(report, "other_agents", MAX_OTHER_AGENTS),
         sensor=_sensor(report),
@@ -282,7 +284,7 @@ def plain_text(value: Any, limit: int) -> str:
     """Return a text as one line of at most `limit` printable characters; ValueError if it is no text."""
     if not isinstance(value, str):
         raise ValueError(f"{type(value).__name__} in place of a text")
-    line = "".join(c if c.isprintable() else " " for c in value[: 2 * limit])
+    line = visible(value[: 2 * limit])
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
@@ -338,7 +340,7 @@ def _parse_original(content: bytes, filename: str) -> PolicyFile:
 def label_of(filename: str) -> str:
     """Return a file's name without folders and suffix, in characters that a label may have."""
     stem = PurePath(filename.replace("\\", "/")).stem
-    return "".join(c if c.isprintable() else " " for c in stem).strip()[:MAX_LABEL] or "submission"
+    return visible(stem)[:MAX_LABEL] or NO_LABEL
 
 
 def facts_of(policy_file: PolicyFile, policy: NetworkPolicy, kind: str) -> dict[str, Any]:

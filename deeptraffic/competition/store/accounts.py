@@ -2,23 +2,19 @@
 
 A token is 256 random bits that only its holder has: the store keeps its SHA-256, its scope, its expiry, and whether it
 was used or revoked. An invalid token gets the same answer whatever is wrong with it.
-
-Display names have one normal form, nothing invisible in them, and no two look alike. Sources: Unicode Standard Annex 15
-(normal forms) and Technical Standard 39 (confusables; here those that a list of names may meet: Cyrillic and Greek
-letters, 0 for O, 1 for I). Names that differ in digits alone stay apart.
 """
 
 import csv
 import hashlib
 import io
 import secrets
-import unicodedata
 
 from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from deeptraffic.competition.models import AccessToken, Person
+from deeptraffic.competition.names import clean_name, skeleton
 from deeptraffic.competition.store import audit, competitions
 from deeptraffic.competition.store.database import Database, changed_rows
 from deeptraffic.competition.store.errors import RequestError
@@ -30,36 +26,6 @@ MAX_CONTACT, MAX_NOTE, MAX_PEOPLE = 200, 200, 20_000
 ORGANISER = "Organiser"
 TAKEN = "the name {!r}, or one that looks like it, is taken; choose another"
 INVALID = "this link or token is invalid or has expired; ask the organiser for a new one"
-
-MAX_NAME = 40  # [characters]
-MAX_MARKS = 2  # combining marks on one letter
-ALIKE = {
-    "a": "аα",
-    "b": "вьβ",
-    "c": "сϲ",
-    "d": "ԁđ",
-    "e": "еєε",
-    "g": "ɡ",
-    "h": "һнη",
-    "i": "іιıl1!|ӏł",
-    "j": "јϳ",
-    "k": "кκ",
-    "m": "м",
-    "n": "пν",
-    "o": "оοσ0ø",
-    "p": "рρ",
-    "q": "ԛ",
-    "r": "гτ",
-    "s": "ѕ",
-    "t": "т",
-    "u": "υ",
-    "w": "ԝωѡ",
-    "x": "хχ",
-    "y": "уγү",
-    "z": "ζ",
-}
-TO_LATIN = str.maketrans({letter: latin for latin, letters in ALIKE.items() for letter in letters})
-PAIRS = (("rn", "m"), ("vv", "w"))
 
 
 # --- tokens -------------------------------------------------------------------------------------------------------
@@ -363,32 +329,3 @@ def import_people(db: Database, competition_id: int, text: str, actor: str) -> l
             made.append((person, issue(session, db, "link", person.id, lifetime=LIFETIMES["invite"], uses=1)))
         audit.note(session, db, actor, "accounts", competition_id, people=len(made))
     return made
-
-
-# --- names --------------------------------------------------------------------------------------------------------
-
-
-def clean_name(text: str) -> str:
-    """Return a display name in its normal form; RequestError `name` says what is wrong with it."""
-    if any(unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn") for character in text):
-        raise RequestError("name", "the name has an invisible or unassigned character; use letters, digits and signs")
-    name = " ".join(unicodedata.normalize("NFKC", text).split())
-    if not 1 <= len(name) <= MAX_NAME:
-        raise RequestError("name", f"the name must have 1 to {MAX_NAME} characters, got {len(name)}")
-    if not any(unicodedata.category(character)[0] in "LN" for character in name):
-        raise RequestError("name", "the name has no letter and no digit; add one")
-    marks = 0
-    for character in unicodedata.normalize("NFD", name):
-        marks = marks + 1 if unicodedata.category(character)[0] == "M" else 0
-        if marks > MAX_MARKS:
-            raise RequestError("name", f"a letter of the name has more than {MAX_MARKS} combining marks; remove some")
-    return name
-
-
-def skeleton(name: str) -> str:
-    """Return what names that look alike have in common."""
-    plain = unicodedata.normalize("NFKD", name.casefold()).translate(TO_LATIN)
-    letters = "".join(c for c in plain if unicodedata.category(c)[0] in "LNS")
-    for pair, one in PAIRS:
-        letters = letters.replace(pair, one)
-    return letters or name

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from deeptraffic.competition.config import to_time
 from deeptraffic.competition.models import Competition, Member, Person, Submission
+from deeptraffic.competition.names import visible
 from deeptraffic.competition.sandbox import validation
 from deeptraffic.competition.sandbox.errors import InvalidSubmission, PlatformError
 from deeptraffic.competition.store.board import score_text
@@ -154,7 +155,7 @@ def _check_early(request: Request, competition: Competition, person: Person, con
 def plain_name(filename: str) -> str:
     """Return a file's name as it is stored and shown: its last part, without characters that are not printable."""
     last = filename.replace("\\", "/").rpartition("/")[2]
-    return "".join(c for c in last if c.isprintable())[-MAX_NAME:].strip() or "submission"
+    return visible(last, "")[-MAX_NAME:].strip() or validation.NO_LABEL
 
 
 # --- a person's own submissions -----------------------------------------------------------------------------------

@@ -81,7 +81,8 @@ def test_an_open_competition_needs_no_invitation(world, browse: Callable) -> Non
         ("Ada\u200bLovelace", "invisible"),
         ("Ada\x00", "invisible"),
         ("ADA LOVELACE", "is taken"),
-        ("Ad\u0430 Lovelace", "is taken"),
+        ("Ad\u0430 Lovelace", "mixes letters of scripts, Cyrillic and Latin"),
+        ("Ada Lovel\u0251ce", "is taken"),
         ("<script>alert(1)</script>" * 2, "must have 1 to 40 characters"),
     ],
 )
