@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pygame
 
 
+KEPT_PILLS = 256
 LEGENDS: dict[str, tuple[str, tuple[tuple[str, int, str], ...]]] = {  # overlay: title, (tile, level, words)
     "input": (
         "LEARNING INPUT",
@@ -51,34 +52,38 @@ class Caption:
     def __init__(self, theme: Theme, place: Rectangle, unit: float) -> None:
         self.theme, self.place, self.unit = theme, place, max(unit, 0.5)
         self.text = TextRenderer()
+        self._pills: dict[tuple[str, str], pygame.Surface] = {}  # the last few, by their texts
 
     def draw(self, canvas: "pygame.Surface", readout: Readout) -> None:
         """Draw the read-out over the upper left of the road, unless the image is too small."""
-        import pygame
-
         unit, size = self.unit, 15 * self.unit
         count = f"lane {readout.lane}" if readout.lane else signed(readout.passed)
-        first, rest = str(readout.speed_mph), f" mph  \u00b7  {count}"
-        width = sum(self.text.width(text, size) for text in (first, rest)) + 16 * unit
-        if width > self.place.width - 8 * unit:
+        pill = self._pill(str(readout.speed_mph), f" mph  \u00b7  {count}")
+        if pill.get_width() > self.place.width - 8 * unit:
             return
-        pill = pygame.Surface((round(width), round(size * 1.5)), pygame.SRCALPHA, 32)
-        pygame.draw.rect(pill, (*self.theme.page, 205), pill.get_rect(), border_radius=round(size * 0.75))
-        end = self.text.write(pill, first, (8 * unit, size * 0.3), size, self.theme.text)
-        self.text.write(pill, rest, (end.right, size * 0.3), size, self.theme.muted)
-        canvas.blit(pill, (self.place.left + round(6 * unit), self.place.top + round(6 * unit)))
+        left = self.place.left + round(6 * unit)
+        canvas.blit(pill, (left, self.place.top + round(6 * unit)))
         if readout.label and self.text.width(readout.label, size) < self.place.width - 28 * unit:
-            self._write_label(canvas, readout.label, size)
+            label = self._pill(readout.label, "")
+            bottom = self.place.top + self.place.height
+            canvas.blit(label, (left, bottom - label.get_height() - round(6 * unit)))
 
-    def _write_label(self, canvas: "pygame.Surface", label: str, size: float) -> None:
+    def _pill(self, first: str, rest: str) -> "pygame.Surface":
+        """Return two texts, bright and muted, on a background with round ends."""
         import pygame
 
-        width, height = round(self.text.width(label, size) + 16 * self.unit), round(size * 1.5)
-        pill = pygame.Surface((width, height), pygame.SRCALPHA, 32)
-        pygame.draw.rect(pill, (*self.theme.page, 205), pill.get_rect(), border_radius=round(size * 0.75))
-        self.text.write(pill, label, (8 * self.unit, size * 0.3), size, self.theme.text)
-        bottom = self.place.top + self.place.height
-        canvas.blit(pill, (self.place.left + round(6 * self.unit), bottom - height - round(6 * self.unit)))
+        if (first, rest) not in self._pills:
+            unit, size = self.unit, 15 * self.unit
+            width = sum(self.text.width(text, size) for text in (first, rest)) + 16 * unit
+            pill = pygame.Surface((round(width), round(size * 1.5)), pygame.SRCALPHA, 32)
+            pygame.draw.rect(pill, (*self.theme.page, 205), pill.get_rect(), border_radius=round(size * 0.75))
+            end = self.text.write(pill, first, (8 * unit, size * 0.3), size, self.theme.text)
+            if rest:
+                self.text.write(pill, rest, (end.right, size * 0.3), size, self.theme.muted)
+            if len(self._pills) == KEPT_PILLS:
+                self._pills.clear()
+            self._pills[first, rest] = pill
+        return self._pills[first, rest]
 
 
 class Panel:
