@@ -32,6 +32,7 @@ from deeptraffic.envs.arguments import (
     check_reward,
     check_started,
     make_road,
+    refuse_unknown,
     resolve_rules,
 )
 from deeptraffic.envs.masks import action_masks
@@ -111,7 +112,9 @@ class DeepTrafficAECEnv(AECEnv):
         overlay: str = "none",
         theme: str = "dark",
         layers: Sequence[str | RoadLayer] = (),
+        **unknown: Any,
     ) -> None:
+        refuse_unknown(unknown)
         super().__init__()
         road = make_road(rules)
         few = min(DEFAULT_OTHER_AGENTS, road.vehicles - 1)
@@ -275,3 +278,8 @@ class DeepTrafficAECEnv(AECEnv):
         if agent == 0:
             info |= {"passed": int(state.passed[0]), "blocked": bool(state.blocked[0])}
         return info
+
+
+def env(**keywords: Any) -> DeepTrafficAECEnv:
+    """Return the environment, as PettingZoo's modules do; keywords as for `DeepTrafficAECEnv`."""
+    return DeepTrafficAECEnv(**keywords)

@@ -1,18 +1,25 @@
 """Checks of the arguments that all environments take when they are made, reset and stepped."""
 
+import difflib
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 import gymnasium
+import numpy as np
 
+from deeptraffic.envs.observations import OPTIONS
 from deeptraffic.envs.reward import REWARDS
 from deeptraffic.settings import check_choice, check_integer
 from deeptraffic.sim.rules import CONTESTS, MAX_OTHER_AGENTS, Action, RoadConfig, Rules
 
 MAX_STEPS = 67  # [decisions] until 2,000 frames have been driven
 ACTIONS = len(Action)
+KEYWORDS = (
+    *("rules", "other_agents", "observation", "reward", "max_steps", "render_mode", "others"),
+    *("render_size", "overlay", "theme", "layers"),
+)
 ACTION_NAMES = ", ".join(f"{action.value} {action.name.lower()}" for action in Action)
 
 
@@ -67,10 +74,23 @@ def check_max_steps(max_steps: int | None) -> int | None:
     return None if max_steps is None else check_integer("max_steps", max_steps, 1, 10**12, " or None")
 
 
+def refuse_unknown(keywords: Mapping[str, Any]) -> None:
+    """Raise TypeError, with the right place for it, for a keyword that an environment does not have."""
+    for name, value in keywords.items():
+        if name in [each.name for each in fields(RoadConfig)]:
+            remedy = f"roads are described by rules: rules=deeptraffic.sim.rules.RoadConfig({name}={value!r:.40})"
+        elif name in OPTIONS:
+            remedy = f"observations have their options with them: observation={{'kind': ..., {name!r}: {value!r:.40}}}"
+        else:
+            near = difflib.get_close_matches(name, KEYWORDS, 1)
+            remedy = f"did you mean {near[0]}?" if near else f"environments have {', '.join(KEYWORDS)}"
+        raise TypeError(f"there is no keyword {name!r}; {remedy}")
+
+
 def check_action(action: Any) -> int:
-    """Return an action, an integer of any type, as int."""
+    """Return an action, an integer of any type or an array of one, as int."""
     try:
-        given = operator.index(action)
+        given = operator.index(action.item() if isinstance(action, np.ndarray) and action.size == 1 else action)
     except TypeError:
         given = -1
     if not 0 <= given < ACTIONS:

@@ -26,6 +26,7 @@ from deeptraffic.envs.arguments import (
     check_options,
     check_reward,
     check_started,
+    refuse_unknown,
     resolve_rules,
 )
 from deeptraffic.envs.masks import Masks, action_masks
@@ -99,7 +100,9 @@ class DeepTrafficEnv(gymnasium.Env):
         overlay: str = "none",
         theme: str = "dark",
         layers: Sequence[str | RoadLayer] = (),
+        **unknown: Any,
     ) -> None:
+        refuse_unknown(unknown)
         self.rules: Rules = resolve_rules(rules, other_agents)
         self.reward, self.max_steps = check_reward(reward), check_max_steps(max_steps)
         self._last_step = FOREVER if self.max_steps is None else self.max_steps

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
-from deeptraffic.envs.arguments import ACTIONS, MAX_STEPS, RulesLike, check_options
+from deeptraffic.envs.arguments import ACTIONS, MAX_STEPS, RulesLike, check_options, refuse_unknown
 from deeptraffic.envs.batch import JUST_RESET, EnvBatch
 from deeptraffic.envs.masks import Masks, action_masks
 from deeptraffic.envs.observations import ObservationLike, select_env
@@ -76,7 +76,9 @@ class DeepTrafficVecEnv(VecEnv):
         overlay: str = "none",
         theme: str = "dark",
         layers: Sequence[str | RoadLayer] = (),
+        **unknown: Any,
     ) -> None:
+        refuse_unknown(unknown)
         self.batch = EnvBatch(num_envs, rules, other_agents, observation, reward, max_steps, others, threads, stagger)
         self.batch.look(RenderOptions(render_size, overlay, theme, layers), render_mode)
         self.render_mode, self.spec = check_batch_render_mode(render_mode), None

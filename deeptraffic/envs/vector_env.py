@@ -19,7 +19,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
-from deeptraffic.envs.arguments import ACTIONS, MAX_STEPS, RulesLike, check_max_steps, check_options
+from deeptraffic.envs.arguments import ACTIONS, MAX_STEPS, RulesLike, check_max_steps, check_options, refuse_unknown
 from deeptraffic.envs.batch import JUST_RESET, EnvBatch
 from deeptraffic.envs.masks import Masks, action_masks
 from deeptraffic.envs.observations import ObservationLike, select_env
@@ -78,7 +78,9 @@ class DeepTrafficVectorEnv(VectorEnv):
         overlay: str = "none",
         theme: str = "dark",
         layers: Sequence[str | RoadLayer] = (),
+        **unknown: Any,
     ) -> None:
+        refuse_unknown(unknown)
         made = None if max_episode_steps == -1 else max_episode_steps
         limits = [check_max_steps(limit) for limit in (max_steps, made) if limit is not None]
         limit = min((limit for limit in limits if limit is not None), default=None)

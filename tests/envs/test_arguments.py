@@ -386,3 +386,34 @@ def test_a_specification_keeps_built_in_policies_of_the_other_agents(policy: Any
 def test_impossible_drivers_of_other_agents_are_refused_by_name(others: Any) -> None:
     with pytest.raises(ValueError, match="others.*(no built-in policy|must be)"):
         DeepTrafficEnv(other_agents=2, others=others)
+
+
+@each_environment
+@pytest.mark.parametrize(
+    ("keyword", "remedy"),
+    [
+        ({"lanes": 4}, r"rules=deeptraffic\.sim\.rules\.RoadConfig\(lanes=4\)"),
+        ({"lanes_side": 2}, r"observation=\{'kind': \.\.\., 'lanes_side': 2\}"),
+        ({"rewards": "mit"}, "did you mean reward"),
+        ({"zzz": 1}, "environments have rules, other_agents"),
+    ],
+)
+def test_an_unknown_keyword_is_refused_with_its_right_place(name: str, keyword: dict[str, Any], remedy: str) -> None:
+    with pytest.raises(TypeError, match=f"there is no keyword '{next(iter(keyword))}'; .*{remedy}"):
+        ENVIRONMENTS[name](**keyword)
+
+
+def test_an_action_may_be_an_array_of_one() -> None:
+    env = gymnasium.make(NAME)
+    env.reset(seed=1)
+    for action in (np.array([1]), np.array(1), np.int8(1), np.array([[1]])):
+        env.step(action)
+    for wrong in (np.array([1, 1]), np.array([1.0]), np.array([5]), [1]):
+        with pytest.raises(ValueError, match="action must be one of"):
+            env.step(wrong)
+
+
+def test_pettingzoo_finds_its_environment_as_in_its_own_modules() -> None:
+    from deeptraffic.envs import aec_env
+
+    assert aec_env.env(other_agents=2).possible_agents == ["car_0", "car_1", "car_2"]
