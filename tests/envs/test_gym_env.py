@@ -240,7 +240,7 @@ def test_masked_lane_changes_are_those_that_have_no_effect() -> None:
 # --- teaching errors ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("action", [5, -1, 1.0, None, "left", np.array([1]), np.array([[1, 2]])])
+@pytest.mark.parametrize("action", [5, -1, 1.0, None, "left", np.array([1.0]), np.array([[1, 2]])])
 def test_bad_action_is_refused_with_the_actions_named(action: Any) -> None:
     env = DeepTrafficEnv()
     env.reset(seed=0)
