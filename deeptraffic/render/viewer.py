@@ -366,6 +366,10 @@ class Viewer:
         self._marks: dict[int, Mark] = {}
         self._stuck = np.zeros(self.episode.frames + 1, np.uint8)
         self._is_scrubbing = False
+        if self._replayed:  # all of a trace is known from the start
+            whole = self.make_episode(self.seed)
+            while whole.advance():
+                self._note_frame(whole)
         self._grounds = [np.zeros(episode.frames + 1) for episode in self._episodes]  # [px] moved by each frame
         self._distances = np.full((self.episode.frames + 1, len(self._episodes)), np.nan)  # [px] since the start
         self._distances[0] = [-float(episode.state[0]["y"][0]) for episode in self._episodes]
@@ -417,12 +421,12 @@ class Viewer:
         if index == 0:
             if episode.decisions != decisions:
                 self._note_insight()
-            self._note_frame()
+            self._note_frame(episode)
         return True
 
-    def _note_frame(self) -> None:
-        """Keep what the timeline shows of the frame that has just ended."""
-        episode, period = self.episode, self.episode.rules.decision_period
+    def _note_frame(self, episode: Episode) -> None:
+        """Keep what the timeline shows of the frame of the first episode that has just ended."""
+        period = episode.rules.decision_period
         action, begun = episode.ego_action, episode.frame - 1
         if begun % period == 0 and action is not None:
             self._marks[begun] = Mark(begun, action, episode.refused)

@@ -350,6 +350,18 @@ def test_a_click_on_the_timeline_goes_to_its_frame_and_a_drag_follows():
     assert viewer.episode.frame == pytest.approx(300, abs=2), "a click on the road is no jump"
 
 
+def test_the_timeline_of_a_trace_is_whole_from_the_start():
+    trace = make(3).finish().trace()
+    replay = Viewer(lambda seed: Episode.replay(trace), options=ViewerOptions(stuck=lambda sim: 1))
+    live = ticked(Viewer(make, seed=3, options=ViewerOptions(stuck=lambda sim: 1)), 400)
+    assert replay.episode.frame == 0 and replay._marks == live._marks and len(live._marks) == 14
+    assert np.array_equal(replay._stuck, live._stuck)
+    whole = replay.image()[-20:].copy()
+    replay._marks.clear()
+    replay._shown = None
+    assert not np.array_equal(replay.image()[-20:], whole)
+
+
 def test_the_timeline_shows_the_present_frame_decisions_and_stuck_phases():
     def turning(seed):
         decide = lambda sim, agent: [1, 3, 4][int(sim.state.frame[0]) // 30 % 3]  # noqa: E731
