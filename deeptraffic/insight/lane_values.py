@@ -23,7 +23,7 @@ SIDES = {
     1: (Action.RIGHT,),
 }  # actions that lead one lane to the left, nowhere, and to the right
 GAP, SHORTEST, LONGEST, WIDTH = 8.0, 6.0, 110.0, 9.0  # [px] of a bar
-TEXT = 10.0  # [px] height of a bar's number
+TEXT, DIGITS = 10.0, 2  # [px] height of a bar's number, and its significant digits
 
 
 class LaneBar(NamedTuple):
@@ -96,4 +96,4 @@ def _best(values: ActionValues, actions: tuple[Action, ...]) -> tuple[float, str
         total = float(values.values[candidates].sum())
         return total, f"{100 * total:.0f}%"
     best = max(candidates, key=lambda action: values.values[action])
-    return values.fraction(best), values.text(best)
+    return values.fraction(best), values.text(best, DIGITS)

@@ -57,14 +57,14 @@ class ActionValues(NamedTuple):
         low, high = self.values[self.candidates].min(), self.values[self.candidates].max()
         return float((self.values[action] - low) / (high - low)) if high > low else 1.0
 
-    def text(self, action: int) -> str:
-        """Return an action's value in words."""
+    def text(self, action: int, digits: int = 3) -> str:
+        """Return an action's value in words, with so many significant digits."""
         value = float(self.values[action])
         if not self.candidates[action]:
             return "ruled out" if self.candidates.any() else ""
         if self.kind == "probability":
             return f"{100 * value:.0f}%"
-        return f"{value:{'+' if self.kind == 'difference' else ''}.3g}".replace("-", "\u2212")
+        return f"{value:{'+' if self.kind == 'difference' else ''}.{digits}g}".replace("-", "\u2212")
 
 
 class Insight(NamedTuple):

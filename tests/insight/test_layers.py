@@ -192,14 +192,14 @@ def test_bars_stand_in_the_lanes_that_actions_lead_to():
         label, observation = "chooser", Sensor(1, 5, 0)
 
         def act(self, obs, agent_indices):
-            self.values = np.array([[0.0, 1.0, -1.0, 3.0, -np.inf]])
+            self.values = np.array([[0.0, 1.0, -1.0, 3.04, -np.inf]])
             return np.array([3])
 
     sim = waiting()
     lane = int(sim.state.lane[0, 0])
     bars = LaneValues(LayerContext(RULES_2018, Chooser())).explain(sim)
     assert [(bar.lane - lane, bar.is_best) for bar in bars] == [(-1, True), (0, False)]
-    assert [bar.fraction for bar in bars] == [1.0, 0.5] and [bar.text for bar in bars] == ["3", "1"]
+    assert [bar.fraction for bar in bars] == [1.0, pytest.approx(2 / 4.04)] and [bar.text for bar in bars] == ["3", "1"]
     sim.state.lane[0, 0] = 0
     assert [bar.lane for bar in LaneValues(LayerContext(RULES_2018, Chooser())).explain(sim)] == [0]
 
