@@ -123,6 +123,7 @@ def test_showcase_is_a_video_of_its_own_size(run, tmp_path: Path) -> None:
         (["record", "gap", "-o", "x.trace", "--style", "showcase"], "holds no images"),
         (["record", "gap", "-o", "x.mp4", "--style", "showcase", "--overlay", "map"], "--overlay"),
         (["record", "gap", "-o", "x.mp4", "--rank", "3"], "--style showcase"),
+        (["record", "gap", "-o", "x.mp4", "--tall"], "--tall"),
         (["record", "gap", "-o", "x.mp4", "--style", "showcase", "--scale", "1"], "--scale"),
         (["record", "gap", "-o", "x.mp4", "--style", "showcase", "--no-panel"], "--no-panel"),
         (["record", "gap", "-o", "x.mp4", "--scale", "9"], "--scale must be in [0.25, 5.85] on this road, got 9"),

@@ -84,6 +84,8 @@ def record(
     name: str | None = typer.Option(None, help="Showcase: the name to show.", show_default=OWN),
     best_mph: float | None = typer.Option(None, help="Showcase: the highest average speed to show."),
     rank: int | None = typer.Option(None, min=1, help="Showcase: the rank to show."),
+    of: int | None = typer.Option(None, min=1, help="Showcase: the number of entrants to show beside the rank."),
+    tall: bool = typer.Option(False, help="Showcase: 1080 x 1920 pixels in place of 1280 x 720."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object about the file."),
 ) -> None:
     """Record an episode as a video, a contact sheet or a trace."""
@@ -97,9 +99,10 @@ def record(
     appearance: dict[str, Any] = {"--overlay": overlay, "--layer": layer or None, "--theme": theme, "--fps": fps}
     size: dict[str, Any] = {"--scale": scale, "--no-panel": None if panel else False}
     appearance |= size
-    card = {"name": name, "best_mph": best_mph, "rank": rank}
+    card = {"name": name, "best_mph": best_mph, "rank": rank, "of": of}
     _refuse("a showcase has its own", showcase, appearance)
     _refuse("only --style showcase shows it", not showcase, {"--" + key.replace("_", "-"): card[key] for key in card})
+    _refuse("only --style showcase has it", not showcase, {"--tall": tall or None})
     _refuse("a trace holds no images", to_trace, appearance | {"--vehicle": vehicle, "--style": showcase or None})
     _refuse("a trace has its own", replayed, {"--seed": seed})
     _refuse("it shows one policy", to_trace or showcase, {"--race": race, "--training": training or None})
@@ -120,7 +123,8 @@ def record(
         with progress_bar(f"recording {episode.label}") as progress:
             colours: dict[str, Any] = {"trail": trail, "image": image}
             if showcase:
-                images = _showcase(episode, card | colours)
+                facts = (("INPUT", f"{found.sensor.size} cells"), ("RULES", f"{episode.rules.year}"))
+                images = _showcase(episode, card | colours | {"facts": facts}, tall)
             elif training:
                 looks = {"trail": trail, "theme": theme or "dark", "overlay": overlay or "none"}
                 episodes = [episode, *(racer.make(seed or 0) for racer in racers)]
@@ -227,12 +231,13 @@ def _race_viewer(
     return Viewer(found.make, seed=seed, options=options, controls=controls, size=RACE_SIZE)
 
 
-def _showcase(episode: "Episode", card: dict[str, Any]) -> Iterator[Any]:
+def _showcase(episode: "Episode", card: dict[str, Any], tall: bool) -> Iterator[Any]:
     """Yield the images of the showcase; a shorter episode makes a shorter one."""
-    from deeptraffic.render.showcase import SECONDS, Showcase, showcase_frames
+    from deeptraffic.render.showcase import SECONDS, TALL, WIDE, Showcase, showcase_frames
 
     card["name"] = card["name"] or episode.label
-    return showcase_frames(episode, Showcase(**card), min(SECONDS, episode.frames / FRAMES_PER_SECOND))
+    seconds = min(SECONDS, episode.frames / FRAMES_PER_SECOND)
+    return showcase_frames(episode, Showcase(**card), seconds, TALL if tall else WIDE)
 
 
 def _print_facts(output: Path, episode: "Episode", seed: int | None, json: bool) -> None:

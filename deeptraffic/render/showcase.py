@@ -1,9 +1,10 @@
-"""Presentation video: half a minute of driving, 1280 x 720 at 30 frames/s, the road enlarged around the ego vehicle.
+"""Presentation video: half a minute of driving at 30 frames/s, the road enlarged around the ego vehicle.
 
     >>> card = Showcase("Ada", best_mph=74.21, rank=3, of=120, trail="aqua")
     >>> record_frames(showcase_frames(episode, card), "ada.mp4", fps=SHOWCASE_FPS)
 
-Modelled on the original page's video: a speed-limit sign, a live counter, name, highest average speed, rank and the
+`WIDE` is 1280 x 720, `TALL` 1080 x 1920. Modelled on the original page's video: a speed-limit sign, a live counter,
+name, highest average speed, rank and the
 entrant's own vehicle.
 """
 
@@ -23,15 +24,57 @@ from deeptraffic.render.theme import DARK, TOP_SPEED_MPH, Colour, mix, trail_col
 if TYPE_CHECKING:
     import pygame
 
-SIZE = (1280, 720)  # [pixels]
 SHOWCASE_FPS = 30
 SECONDS = 30
 SIM_FRAMES = 2  # [frames] of the simulation per frame of the video
-ENLARGED = 2.8  # [pixels per px]
 FADE = 15  # [frames] of the video to fade in and out
 LEFT = 64  # [pixels] left edge of the text
-ROAD, MAP = Rectangle(560, 0, 480, 720), Rectangle(1088, 0, 192, 720)
-GRAPH = Rectangle(LEFT, 420, 432, 84)
+END_SECONDS = 3.0  # of the end card, in a video that is four times as long
+
+
+class ShowcaseLayout(NamedTuple):
+    """Layout of a video [pixels].
+
+    size: width and height
+    road, map, graph: places of the enlarged road, of the whole one and of the speed
+    enlarged: [pixels per px] at most
+    room: width of the name
+    sign, facts: upper edges of the speed-limit sign and of the line of facts
+    unit: size of captions, facts and end card, 1 in the wide layout
+    """
+
+    size: tuple[int, int]
+    road: Rectangle
+    map: Rectangle
+    graph: Rectangle
+    enlarged: float
+    room: int
+    sign: int
+    facts: int
+    unit: float = 1.0
+
+
+WIDE = ShowcaseLayout(
+    (1280, 720),
+    Rectangle(560, 0, 480, 720),
+    Rectangle(1088, 0, 192, 720),
+    Rectangle(LEFT, 420, 432, 84),
+    enlarged=2.8,
+    room=456,
+    sign=196,
+    facts=566,
+)
+TALL = ShowcaseLayout(
+    (1080, 1920),
+    Rectangle(0, 560, 760, 1360),
+    Rectangle(790, 560, 290, 1360),
+    Rectangle(560, 240, 456, 110),
+    enlarged=4.6,
+    room=952,
+    sign=200,
+    facts=430,
+    unit=1.6,
+)
 
 
 class Showcase(NamedTuple):
@@ -43,6 +86,7 @@ class Showcase(NamedTuple):
     speed_limit_mph: on the sign; the counter lights up above it
     trail: one of the 13 named colours
     image: replaces the drawn ego vehicle
+    facts: (caption, value) pairs about the policy, on the end card
     """
 
     name: str
@@ -52,17 +96,28 @@ class Showcase(NamedTuple):
     speed_limit_mph: int = 65
     trail: str = "yellow"
     image: VehicleImage | None = None
+    facts: tuple[tuple[str, str], ...] = ()
 
 
-def showcase_frames(episode: Episode, card: Showcase, seconds: float = SECONDS) -> Iterator[ByteArray]:
-    """Yield the frames of the video, (720, 1280, 3) uint8, continuing the episode from its current frame."""
+def showcase_frames(
+    episode: Episode, card: Showcase, seconds: float = SECONDS, stage: ShowcaseLayout = WIDE
+) -> Iterator[ByteArray]:
+    """Yield the frames of the video, (H, W, 3) uint8, continuing the episode from its current frame.
+
+    The last three seconds of a video of at least twelve show an end card.
+    """
     images = round(seconds * SHOWCASE_FPS)
-    painter = _ShowcasePainter(episode, card, images)
-    for index in range(images):
-        yield _faded(painter.paint(index), index, images)
+    end = images - round(END_SECONDS * SHOWCASE_FPS) if seconds >= 4 * END_SECONDS else images
+    painter = _ShowcasePainter(episode, card, images, stage)
+    for index in range(end):
+        yield _faded(painter.paint(), index, images)
         for _ in range(SIM_FRAMES):
             episode.advance()
             painter.histories.observe(episode.state)
+    if end < images:
+        last = painter.paint_end()
+        for index in range(end, images):
+            yield _faded(last, index, images)
 
 
 def _faded(image: ByteArray, index: int, images: int) -> ByteArray:
@@ -74,26 +129,26 @@ def _faded(image: ByteArray, index: int, images: int) -> ByteArray:
 class _ShowcasePainter:
     """Paints the frames of the video in order."""
 
-    def __init__(self, episode: Episode, card: Showcase, images: int) -> None:
+    def __init__(self, episode: Episode, card: Showcase, images: int, stage: ShowcaseLayout) -> None:
         import pygame
 
-        rules = episode.rules
+        rules, self.stage = episode.rules, stage
         self.episode, self.card, self.images = episode, card, images
         self.histories = Histories(rules.vehicles)
         self.history = self.histories.observe(episode.state)
         trail = trail_colour_by_name(card.trail)
         self.trail, self.accent = visible(trail, DARK.asphalt), visible(trail, DARK.page)
-        scale = min(ENLARGED, ROAD.width / (rules.road_width + 24))
-        self.road = RoadView(rules, DARK, self.trail, ROAD, scale, card.image)
-        map_scale = min(MAP.height / rules.road_length, MAP.width / (rules.road_width + 24))
-        self.map = RoadView(rules, DARK, self.trail, MAP, map_scale, card.image)
+        scale = min(stage.enlarged, stage.road.width / (rules.road_width + 24))
+        self.road = RoadView(rules, DARK, self.trail, stage.road, scale, card.image)
+        map_scale = min(stage.map.height / rules.road_length, stage.map.width / (rules.road_width + 24))
+        self.map = RoadView(rules, DARK, self.trail, stage.map, map_scale, card.image)
         self.speeds: list[float] = []
         self.text = TextRenderer()
-        self.pixels = np.empty((SIZE[1], SIZE[0], 3), np.uint8)
-        self.canvas = pygame.image.frombuffer(self.pixels.data, SIZE, "RGB")
+        self.pixels = np.empty((stage.size[1], stage.size[0], 3), np.uint8)
+        self.canvas = pygame.image.frombuffer(self.pixels.data, stage.size, "RGB")
         self.background = self._background()
 
-    def paint(self, index: int) -> ByteArray:
+    def paint(self) -> ByteArray:
         """Return a new image of the current frame."""
         scene = self.episode.state[0]
         self.speeds.append(self.history.mean_speed_mph(0))
@@ -107,21 +162,61 @@ class _ShowcasePainter:
         self._draw_facts(int(scene["passed"]))
         return self.pixels.copy()
 
+    def paint_end(self) -> ByteArray:
+        """Return the end card over the last image, dimmed."""
+        import pygame
+
+        card, unit, write = self.card, self.stage.unit, self.text.write
+        facts = [("CARS PASSED", signed(int(self.episode.state.passed[0]))), *card.facts]
+        if card.rank is not None:
+            facts.insert(0, ("RANK", self._rank()))
+        if card.best_mph is not None:
+            facts.append(("THIS RUN", f"{self.episode.score_mph():.2f} mph"))
+        self.pixels[:] = self.pixels // 4
+        width, line = 460 * unit, 44 * unit
+        box = pygame.Rect(0, 0, round(width), round(276 * unit + line * len(facts)))
+        box.center = self.stage.size[0] // 2, self.stage.size[1] // 2
+        pygame.draw.rect(self.canvas, DARK.panel, box, border_radius=round(24 * unit))
+        pygame.draw.rect(self.canvas, DARK.track, box, width=2, border_radius=round(24 * unit))
+        middle, is_best = box.centerx, card.best_mph is not None
+        score = card.best_mph if card.best_mph is not None else self.episode.score_mph()
+        name = self.text.fit(card.name, 44 * unit, width - 64 * unit)
+        caption = "HIGHEST AVERAGE SPEED" if is_best else "AVERAGE SPEED OF THIS RUN"
+        write(self.canvas, name, (middle, box.top + 40 * unit), 44 * unit, DARK.text, "centre")
+        write(self.canvas, caption, (middle, box.top + 102 * unit), 17 * unit, DARK.muted, "centre")
+        write(self.canvas, f"{score:.2f} mph", (middle, box.top + 128 * unit), 92 * unit, self.accent, "centre")
+        for k, (fact, value) in enumerate(facts):
+            y, side = box.top + 244 * unit + line * k, 44 * unit
+            write(self.canvas, fact, (box.left + side, y + 6 * unit), 17 * unit, DARK.muted)
+            value = self.text.fit(value, 28 * unit, width / 2)
+            write(self.canvas, value, (box.right - side, y), 28 * unit, DARK.text, "right")
+        return self.pixels.copy()
+
+    def _rank(self) -> str:
+        return f"{self.card.rank}" + (f" of {self.card.of}" if self.card.of is not None else "")
+
     def _background(self) -> "pygame.Surface":
         """Draw the static parts: page, name, sign and captions."""
         import pygame
 
-        page = pygame.Surface(SIZE, 0, 32)
-        for y in range(SIZE[1]):
-            pygame.draw.line(page, mix((24, 30, 40), DARK.page, y / SIZE[1]), (0, y), (SIZE[0], y))
+        stage, (width, height) = self.stage, self.stage.size
+        page = pygame.Surface((width, height), 0, 32)
+        for y in range(height):
+            pygame.draw.line(page, mix((24, 30, 40), DARK.page, y / height), (0, y), (width, y))
         write = self.text.write
-        write(page, "DEEPTRAFFIC", (LEFT, 58), 18, self.accent)
+        write(page, "DEEPTRAFFIC", (LEFT, 58 - 8 * (stage.unit - 1)), 18 * stage.unit, self.accent)
         size = 64.0
-        while self.text.width(self.card.name, size) > ROAD.left - LEFT - 40 and size > 20:
+        while self.text.width(self.card.name, size) > stage.room and size > 20:
             size -= 2
         write(page, self.card.name, (LEFT, 84), size, DARK.text)
-        page.blit(self._sign(), (LEFT - 6, 196))
-        write(page, "SPEED OVER THE RUN", (GRAPH.left, GRAPH.top - 30), 16, DARK.muted)
+        page.blit(self._sign(), (LEFT - 6, stage.sign))
+        write(
+            page,
+            "SPEED OVER THE RUN",
+            (stage.graph.left, stage.graph.top - 30 * stage.unit),
+            16 * stage.unit,
+            DARK.muted,
+        )
         return page
 
     def _sign(self) -> "pygame.Surface":
@@ -140,15 +235,16 @@ class _ShowcasePainter:
 
     def _draw_counter(self, speed_mph: int) -> None:
         colour = self.accent if speed_mph > self.card.speed_limit_mph else DARK.text
-        end = self.text.write(self.canvas, str(speed_mph), (LEFT + 156, 196), 190, colour)
-        top = 196 + self.text.ascent(190) - self.text.ascent(40)
+        end = self.text.write(self.canvas, str(speed_mph), (LEFT + 156, self.stage.sign), 190, colour)
+        top = self.stage.sign + self.text.ascent(190) - self.text.ascent(40)
         self.text.write(self.canvas, "mph", (end.right + 12, top), 40, DARK.muted)
 
     def _draw_graph(self) -> None:
         """Plot the speed since the start, 0 to 80 mph, over the length of the whole video."""
         import pygame
 
-        place, step = GRAPH, GRAPH.width / max(1, self.images - 1)
+        place = self.stage.graph
+        step = place.width / max(1, self.images - 1)
         bottom = place.top + place.height
         pygame.draw.line(self.canvas, DARK.track, (place.left, bottom), (place.left + place.width, bottom), 2)
         limit = bottom - place.height * self.card.speed_limit_mph / TOP_SPEED_MPH
@@ -168,13 +264,13 @@ class _ShowcasePainter:
         if card.best_mph is not None:
             facts.insert(0, ("HIGHEST AVERAGE SPEED", f"{card.best_mph:.2f} mph"))
         if card.rank is not None:
-            facts.append(("RANK", f"{card.rank}" + (f" of {card.of}" if card.of is not None else "")))
-        left = float(LEFT)
+            facts.append(("RANK", self._rank()))
+        left, unit = float(LEFT), self.stage.unit
         for caption, value in facts:
-            self.text.write(self.canvas, caption, (left, 566), 16, DARK.muted)
-            self.text.write(self.canvas, value, (left, 590), 40, DARK.text)
-            width = max(self.text.width(caption, 16), self.text.width(value, 40))
-            left += width + 36
+            self.text.write(self.canvas, caption, (left, self.stage.facts), 16 * unit, DARK.muted)
+            self.text.write(self.canvas, value, (left, self.stage.facts + 24 * unit), 40 * unit, DARK.text)
+            width = max(self.text.width(caption, 16 * unit), self.text.width(value, 40 * unit))
+            left += width + 36 * unit
 
     def _draw_window_of_map(self) -> None:
         """Outline the part of the map that the enlarged road shows."""
@@ -186,5 +282,5 @@ class _ShowcasePainter:
         height = self.road.place.height / self.road.scale * self.map.scale
         width = self.episode.rules.road_width * self.map.scale + 10
         box = pygame.Rect(0, round(top), round(width), round(height))
-        box.centerx = MAP.left + MAP.width // 2
+        box.centerx = self.map.place.left + self.map.place.width // 2
         pygame.draw.rect(self.canvas, DARK.muted, box, width=2, border_radius=6)

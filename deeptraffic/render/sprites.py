@@ -72,8 +72,10 @@ class SpriteSet:
         """Make the sprite whose place in `numbers`, flattened, is given."""
         kind, manner, along, across = (int(index) for index in np.unravel_index(place, self.numbers.shape))
         phases = self.numbers.shape[2]
+        step = 2 if manner and phases > 2 else 1  # what is seen for moments is made at fewer fractions
+        across, along = across // step * step, along // step * step
         image = self._drawn(kind, manner, across / phases, along / phases)
-        self.numbers[kind, manner, along, across] = self.atlas.add(image)
+        self.numbers[kind, manner, along : along + step, across : across + step] = self.atlas.add(image)
 
     def _drawn(self, kind: int, manner: int, across: float, along: float) -> ByteArray:
         if kind == GHOST_KIND:

@@ -5,7 +5,7 @@ import pytest
 
 from deeptraffic.episodes.episode import Episode
 from deeptraffic.episodes.trace import Start
-from deeptraffic.render.showcase import SHOWCASE_FPS, Showcase, showcase_frames
+from deeptraffic.render.showcase import SHOWCASE_FPS, TALL, Showcase, showcase_frames
 from deeptraffic.render.theme import DARK
 from deeptraffic.sim.rules import RULES_2018
 
@@ -59,3 +59,29 @@ def test_a_long_name_stays_off_the_road():
     frame = list(showcase_frames(episode(), Showcase("The " + "very " * 12 + "long team name"), seconds=1.5))[20]
     plain = list(showcase_frames(episode(), Showcase("A"), seconds=1.5))[20]
     assert np.array_equal(frame[:, 560:], plain[:, 560:])
+
+
+def test_the_tall_video_fills_a_phone_and_enlarges_the_road_more():
+    frame = list(showcase_frames(episode(), Showcase("A"), seconds=2, stage=TALL))[30].astype(int)
+    assert frame.shape == (1920, 1080, 3)
+    red = np.abs(frame - DARK.ego).max(axis=2) < 25
+    assert red[560:, :760].sum() > 2500 and 100 < red[560:, 790:].sum() < 1500
+    assert frame[:500].std() > 10, "no name, counter or graph"
+
+
+def test_a_video_ends_with_a_card_of_score_rank_and_facts():
+    card = Showcase("Ada", best_mph=74.21, rank=3, of=120, facts=(("INPUT", "420 cells"),))
+    ends = []
+    for changed in (card, card._replace(best_mph=70.0), card._replace(rank=4), card._replace(facts=())):
+        frames = list(showcase_frames(episode(), changed, seconds=12))
+        assert len(frames) == 12 * SHOWCASE_FPS
+        ends.append(frames[-30])
+        assert np.array_equal(frames[-80], frames[-30]) and not np.array_equal(frames[-91], frames[-92])
+        assert frames[-1].mean() < 0.2 * frames[-30].mean()
+    for other in ends[1:]:
+        assert np.abs(ends[0].astype(int) - other)[100:620, 410:870].max() > 100
+
+
+def test_a_short_video_has_no_card():
+    frames = list(showcase_frames(episode(), Showcase("A"), seconds=4))
+    assert not np.array_equal(frames[-20], frames[-30])
