@@ -34,6 +34,7 @@ COLOURS: tuple[Colour, ...] = (
 MARGIN, TOP, ROW = 24.0, 70.0, 30.0
 ALPHA = 0.55  # of a ghost
 ARROW = 8.0  # [px]
+CURVE_FRAMES = 15  # [frames] after which the curves are drawn anew
 
 
 class Entrant(NamedTuple):
@@ -88,6 +89,8 @@ class RaceBoard:
     def __init__(self, size: tuple[int, int], theme: Theme) -> None:
         self.size, self.theme, self.unit = size, theme, size[1] / 700
         self._text = TextRenderer()
+        self._key: tuple[int, int, bytes] | None = None
+        self._still = np.empty((size[1], size[0], 3), np.uint8)  # all but the standings
 
     def paint(self, entrants: Sequence[Entrant], distances: NDArray[np.float64], frame: int) -> ByteArray:
         """Return the board, (H, W, 3) uint8.
@@ -97,9 +100,15 @@ class RaceBoard:
         """
         import pygame
 
-        image = np.empty((self.size[1], self.size[0], 3), np.uint8)
+        drawn = frame // CURVE_FRAMES * CURVE_FRAMES
+        key = drawn, len(entrants), distances[: drawn + 1].tobytes()
+        if key != self._key:
+            self._key = key
+            canvas = pygame.image.frombuffer(self._still.data, self.size, "RGB")
+            canvas.fill(self.theme.panel)
+            self._draw_gaps(canvas, entrants, distances, drawn, TOP + ROW * len(entrants) + 34)
+        image = self._still.copy()
         canvas = pygame.image.frombuffer(image.data, self.size, "RGB")
-        canvas.fill(self.theme.panel)
         self._write(canvas, "RACE", (MARGIN, 28), 14, self.theme.muted)
         right = self.size[0] / self.unit - MARGIN
         self._write(canvas, "mph so far", (right - 110, 28), 14, self.theme.muted, "right")
@@ -108,7 +117,6 @@ class RaceBoard:
         for rank, k in enumerate(order):
             gap = (entrants[order[0]].distance - entrants[k].distance) * FEET_PER_PX
             self._draw_row(canvas, rank, k + 1, entrants[k], gap)
-        self._draw_gaps(canvas, entrants, distances, frame, TOP + ROW * len(entrants) + 34)
         return image
 
     def _draw_row(self, canvas: "pygame.Surface", rank: int, number: int, entrant: Entrant, gap: float) -> None:

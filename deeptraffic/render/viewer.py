@@ -122,6 +122,7 @@ class Viewer:
         self._shown: tuple[list[object], ByteArray] | None = None
         self._text = TextRenderer()
         self._painters: tuple[object, list[Painter], Dashboard | None, Timeline | None] | None = None
+        self._board: RaceBoard | None = None
         self._start(controls)
 
     def run(self) -> None:
@@ -249,8 +250,9 @@ class Viewer:
             images.append(painters[1].paint(state[1], overlay=overlay, follow=follow, decision=decided[1]))
         self._speeds[self.episode.frame] = painters[0].observe(state[0]).mean_speed_mph(0)
         if dashboard is not None and self.options.racers:
-            board = RaceBoard(dashboard.size, first.theme)
-            images.append(board.paint(self._entrants(), self._distances, self.episode.frame))
+            if self._board is None or (self._board.size, self._board.theme) != (dashboard.size, first.theme):
+                self._board = RaceBoard(dashboard.size, first.theme)
+            images.append(self._board.paint(self._entrants(), self._distances, self.episode.frame))
         elif dashboard is not None:
             insight = self._insights.get(self.episode.decisions, decided[0])
             if self.keyboard is not None:

@@ -84,8 +84,8 @@ def test_standings_are_in_the_order_of_the_road():
         Entrant(name, COLOURS[k], mph, distance)
         for k, (name, mph, distance) in enumerate([("a", 60.0, 100.0), ("b", 70.0, 300.0), ("c", 65.0, 200.0)])
     ]
-    distances = np.linspace(0, 1, 101)[:, None] * [100.0, 300.0, 200.0]
-    image = board.paint(entrants, distances, 100)
+    distances = np.linspace(0, 1, 106)[:, None] * [100.0, 300.0, 200.0]
+    image = board.paint(entrants, distances, 105)
     boxes = [near(image[60:160, 50:80], colour)[0].mean() for colour in COLOURS[:3]]
     assert boxes[1] < boxes[2] < boxes[0]
     curves = [near(image[220:, 300:590], colour)[0].mean() for colour in COLOURS[:3]]
