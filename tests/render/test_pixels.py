@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from deeptraffic.render.pixels import PixelPainter
+from deeptraffic.render.styled import StyledPainter
+from deeptraffic.render.styles import styles_by_name
 from deeptraffic.render.theme import DARK
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018
@@ -97,6 +99,18 @@ def test_images_that_champions_were_trained_on_stay_as_they_are_to_the_last_byte
     sim.state.y[3, 4], sim.state.y[4, 0], sim.state.y[5, 2] = np.nan, np.inf, -20.5
     sim.state.x[6, 3], sim.state.y[6, 3] = sim.state.x[6, 2] + 3, sim.state.y[6, 2] + 5  # one vehicle over another
     images = PixelPainter(FOUR, height, width, grey=grey).paint(sim.state)
+    assert hashlib.sha256(images.tobytes()).hexdigest()[:16] == wanted
+
+
+@pytest.mark.parametrize("styles, wanted", [("train", "4132e5da88248e13"), ("unseen", "ec77a4c21c4bfa3a")])
+def test_styled_images_stay_as_they_are_to_the_last_byte(styles, wanted):
+    sim = Simulator(FOUR, 32, threads=1)
+    sim.reset_open(range(32))
+    for _ in range(12):
+        sim.step(np.arange(32) * 7919 % 5)
+    run_keys = np.arange(32) * 7919 + 13
+    painter = StyledPainter(FOUR, 84, 84, styles_by_name(styles))
+    images = painter.paint(sim.state, np.arange(32), run_keys, run_keys * 31 + 7)
     assert hashlib.sha256(images.tobytes()).hexdigest()[:16] == wanted
 
 
