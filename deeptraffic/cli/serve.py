@@ -23,6 +23,7 @@ EXTRA = (
     "uvicorn",
     "multipart",
     "fontTools",
+    "confusable_homoglyphs",
 )  # modules that the extra installs
 
 

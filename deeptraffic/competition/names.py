@@ -1,14 +1,15 @@
 """Display names and labels: nothing invisible in them, and no two names that look alike.
 
 Names have one normal form, letters of one script, and a skeleton that look-alikes share. Sources: Unicode Standard
-Annex 15 (normal forms); Technical Standard 39 (its level "highly restrictive" of mixed scripts; of its confusables
-those that names may meet); Default_Ignorable_Code_Point of the Unicode Character Database, whose code points are
-reserved for good. Case, accents, spaces and punctuation make no difference; names that differ in digits alone stay
-apart.
+Annex 15 (normal forms); Technical Standard 39 (its level "highly restrictive" of mixed scripts, and its confusables,
+which come with the package confusable-homoglyphs); Default_Ignorable_Code_Point of the Unicode Character Database,
+whose code points are reserved for good. Case, accents, spaces and punctuation make no difference; names that differ in
+digits alone stay apart.
 """
 
 import re
 import unicodedata
+from functools import cache
 
 from deeptraffic.competition.store.errors import RequestError
 
@@ -26,33 +27,9 @@ TOGETHER = (  # scripts that one name may have: those of a Latin text in Japanes
     frozenset(("Latn", "Hani", "Bopo")),
     frozenset(("Latn", "Hani", "Hang")),
 )
-ALIKE = {
-    "a": "аαɑ",
-    "b": "вьβ",
-    "c": "сϲ",
-    "d": "ԁđ",
-    "e": "еєε",
-    "g": "ɡ",
-    "h": "һнη",
-    "i": "іιɩıl1!|ӏł",
-    "j": "јϳ",
-    "k": "кκ",
-    "m": "мμ",
-    "n": "пν",
-    "o": "оοσ0ø",
-    "p": "рρ",
-    "q": "ԛ",
-    "r": "гτ",
-    "s": "ѕ",
-    "t": "т",
-    "u": "υ",
-    "w": "ԝωѡ",
-    "x": "хχ",
-    "y": "уγү",
-    "z": "ζ",
-}
-TO_LATIN = str.maketrans({letter: latin for latin, letters in ALIKE.items() for letter in letters})
-PAIRS = (("rn", "m"), ("vv", "w"))
+ONE_STROKE = str.maketrans("l!", "ii")  # I, whose small letter is i, has the prototype l
+PAIRS = (("vv", "w"),)
+MARK = "\u200e"  # stands around letters of right-to-left scripts in the data
 
 
 def visible(text: str, instead: str = " ") -> str:
@@ -93,8 +70,31 @@ def check_scripts(name: str) -> None:
 
 def skeleton(name: str) -> str:
     """Return what names that look alike have in common."""
-    plain = unicodedata.normalize("NFKD", name.casefold()).translate(TO_LATIN)
-    letters = "".join(c for c in plain if unicodedata.category(c)[0] in "LNS")
+    seen = _prototypes_of(unicodedata.normalize("NFKD", name))
+    folded = _prototypes_of(unicodedata.normalize("NFKD", seen.casefold())).casefold().translate(ONE_STROKE)
+    letters = "".join(c for c in folded if unicodedata.category(c)[0] in "LNS")
     for pair, one in PAIRS:
         letters = letters.replace(pair, one)
     return (letters or name)[:MAX_SKELETON]
+
+
+def _prototypes_of(text: str) -> str:
+    known = _prototypes()
+    return "".join(known.get(character, character) for character in text)
+
+
+@cache
+def _prototypes() -> dict[str, str]:
+    """Return the prototype of each character that looks like another.
+
+    The data lists for each of a pair the other: a character has its prototype alone, a prototype all that look like it.
+    """
+    from confusable_homoglyphs.confusables import confusables_data
+
+    pairs = {text.strip(MARK): [one["c"].strip(MARK) for one in alike] for text, alike in confusables_data.items()}
+    known = {}
+    for text, alike in pairs.items():
+        if len(text) == 1 and len(alike) == 1:
+            alone = pairs.get(alike[0]) == [text]
+            known[text] = min(text, alike[0]) if alone else alike[0]
+    return known
