@@ -22,9 +22,9 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from agents.analysis.cleanrl_ppo import CleanRLPPO
 from agents.analysis.tables import markdown_table, replace_section
 from agents.analysis.train_bench import TrainingSpeed, measure_compiled, measure_sb3_defaults, measure_torch
+from agents.examples.cleanrl_ppo import CleanRLPPO
 from agents.trainer import torch_threads
 from deeptraffic.bench import describe_machine, highway_step
 from deeptraffic.envs.vector_env import DeepTrafficVectorEnv

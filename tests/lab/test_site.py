@@ -173,7 +173,8 @@ def test_the_network_shows_its_values_and_what_a_unit_listens_to(page: Any, even
     page.select_option("#driver", "champion-ppo")  # the old values are not those of the new network
     until(page, lambda: values.all_inner_texts() == [""] * 5 and page.locator("#outputs .chosen").count() == 0)
     page.select_option("#driver", "idle")
-    assert page.is_hidden("#network-view") and page.is_visible("#network-none")
+    page.wait_for_selector("#network-none")
+    assert page.is_hidden("#network-view")
 
 
 def test_the_arrow_keys_drive(page: Any, eventually: Any) -> None:

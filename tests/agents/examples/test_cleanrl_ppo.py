@@ -1,5 +1,6 @@
 """PPO in CleanRL's style: its targets by hand, and that it learns."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from agents.analysis.cleanrl_ppo import CleanRLPPO, CleanRLSettings
+from agents.examples.cleanrl_ppo import CleanRLPPO, CleanRLSettings, main
 
 
 class Matching:
@@ -50,3 +51,10 @@ def test_advantages_are_those_of_generalised_advantage_estimation() -> None:
     # 4 - 5 = -1; 2 - 3 = -1; 1 + 0.5 * 3 - 1 + 0.25 * -1 = 1.25
     assert advantages[:, 0].tolist() == pytest.approx([1.25, -1.0, -1.0])
     assert returns[:, 0].tolist() == pytest.approx([2.25, 2.0, 4.0])
+
+
+def test_the_example_trains_and_ends_with_the_official_score(capsys: pytest.CaptureFixture[str]) -> None:
+    main(total_timesteps=600, num_envs=4)
+    shown = capsys.readouterr().out
+    assert "1,024 decisions, mean reward" in shown
+    assert re.search(r"\d\d\.\d\d mph official after \d+ CPU seconds", shown)

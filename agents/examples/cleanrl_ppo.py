@@ -1,24 +1,28 @@
-"""Proximal policy optimisation in the style of CleanRL, with its hyperparameters: a peer of our learners.
+"""Proximal policy optimisation in the style of CleanRL, with its hyperparameters, from an environment to a score.
 
-Source: Huang et al. 2022, "CleanRL: High-quality Single-file Implementations of Deep Reinforcement Learning
-Algorithms", JMLR 23(274); written for this package, so that any vector environment can be measured with it.
+    python -m agents.examples.cleanrl_ppo --total-timesteps 300000 --seed 0
 
-    >>> envs = gymnasium.vector.SyncVectorEnv([make_env] * 4, autoreset_mode=AutoresetMode.SAME_STEP)
-    >>> learner = CleanRLPPO(envs, seed=0)
-    >>> learner.iterate()                              # a rollout and its update; returns the decisions made
+Benchmark an algorithm of your own the same way: train it in any of the environments, then hand what chooses the actions
+to `deeptraffic.evaluate`, as `main` does. Source: Huang et al. 2022, "CleanRL: High-quality Single-file Implementations
+of Deep Reinforcement Learning Algorithms", JMLR 23(274); written for this package.
 
 As there, a truncated episode counts as terminated, and rewards are not normalised; the learning rate is constant.
 
 Letters in shapes: T decisions of each env in a rollout, B envs, M = T * B, D features, A actions.
 """
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
+import typer
 from torch import Tensor, nn
 from torch.distributions import Categorical
+
+import deeptraffic
 
 
 @dataclass(frozen=True)
@@ -128,3 +132,19 @@ class CleanRLPPO:
                 loss.backward()
                 nn.utils.clip_grad_norm_(self.parameters, s.max_grad_norm)
                 self.optimizer.step()
+
+
+def main(total_timesteps: int = 300_000, num_envs: int = 256, seed: int = 0) -> None:
+    """Train on lane gaps, and print the official score."""
+    envs = gymnasium.make_vec("DeepTraffic2018-v0", num_envs, observation="gaps", autoreset_mode="SameStep")
+    learner = CleanRLPPO(envs, seed)
+    done, started = 0, time.process_time()
+    while done < total_timesteps:
+        done += learner.iterate()
+        print(f"\r{done:>9,} decisions, mean reward {learner.rewards.mean():.2f}", end="", flush=True)
+    score = deeptraffic.evaluate(learner.actor, observation="gaps")
+    print(f"\n{score.score:.2f} mph official after {time.process_time() - started:.0f} CPU seconds")
+
+
+if __name__ == "__main__":
+    typer.run(main)
