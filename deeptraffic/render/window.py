@@ -70,7 +70,7 @@ class Window:
     """A resizable window for images (H, W, 3).
 
     Args:
-        size: (width, height) [pixels] at first
+        size: (width, height) at first, in the desktop's units, which on a dense screen are several pixels each
         title: of the window
 
     is_open: until `close`, or until the user closes it
@@ -86,9 +86,9 @@ class Window:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) [pixels], as resized by the user."""
+        """(width, height) [pixels of the screen], as resized by the user."""
         if self.is_open and _is_alive(self._window, self._title):
-            width, height = self._window.size
+            width, height = self._window.get_surface().get_size()
             self._size = (width, height)
         return self._size
 
@@ -138,7 +138,8 @@ class Window:
 
     def point(self, event: pygame.event.Event) -> tuple[int, int]:
         """Return where in the image a mouse event was, (x, y) [pixels]."""
-        return event.pos[0] - self._corner[0], event.pos[1] - self._corner[1]
+        dense = self.size[0] / max(self._window.size[0], 1)  # pixels per unit of the desktop
+        return round(event.pos[0] * dense) - self._corner[0], round(event.pos[1] * dense) - self._corner[1]
 
     def wait(self, fps: float) -> None:
         """Wait until the next of `fps` images a second is due."""
@@ -151,7 +152,7 @@ class Window:
 
     def _open(self) -> None:
         open_display()
-        self._window = pygame.Window(self._title, self._size, resizable=True)
+        self._window = pygame.Window(self._title, self._size, resizable=True, allow_high_dpi=True)
         # X11 shares memory with its clients: SDL's default, a texture, costs ten times as much without a GPU.
         with _environment({ACCELERATION: "0"} if open_display() == "x11" and ACCELERATION not in os.environ else {}):
             self._window.get_surface()  # now: the first call makes the window anew, and keys before it are lost

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pygame
@@ -101,6 +102,16 @@ def test_mouse_events_are_where_the_image_is():
     found, wheel = window.events()
     assert window.point(found) == (10, 20) and wheel.y == 1
     window.close()
+
+
+def test_a_dense_screen_is_used_to_its_last_pixel(monkeypatch: pytest.MonkeyPatch):
+    window = Window((200, 100))
+    surface = pygame.Surface((400, 200))  # two pixels for each unit of the desktop
+    dense = SimpleNamespace(size=(200, 100), title=window._title, get_surface=lambda: surface, flip=lambda: None)
+    monkeypatch.setattr(window, "_window", dense)
+    assert window.size == (400, 200)
+    assert window.show(np.full((200, 400, 3), 7, np.uint8)) and surface.get_at((399, 199))[:3] == (7, 7, 7)
+    assert window.point(SimpleNamespace(pos=(100, 20))) == (200, 40)
 
 
 def test_events_of_others_stay_in_the_queue():
