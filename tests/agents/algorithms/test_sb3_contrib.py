@@ -65,18 +65,20 @@ def test_recurrent_states_are_kept_per_agent(small_config: Config, tmp_path: Pat
     rows = np.array([0, 5, 2])
     policy.reset(rows)
     policy.act(before, rows)
-    together = [part[:, rows].copy() for part in policy.memory]
+    together = [part[:, rows].copy() for part in policy.memory.parts]
     for k, row in enumerate(rows):
         alone: Any = load_policy(tmp_path)
         alone.reset(np.array([row]))
         alone.act(before[k : k + 1], np.array([row]))
-        assert all(np.allclose(a[:, row], b[:, k], atol=1e-6) for a, b in zip(alone.memory, together, strict=True))
+        assert all(
+            np.allclose(a[:, row], b[:, k], atol=1e-6) for a, b in zip(alone.memory.parts, together, strict=True)
+        )
     assert np.abs(together[0]).sum() > 0
     policy.reset(rows)
     policy.act(now, rows)
-    fresh = [part[:, rows].copy() for part in policy.memory]
+    fresh = [part[:, rows].copy() for part in policy.memory.parts]
     policy.act(now, rows)
-    assert not np.allclose(policy.memory[0][:, rows], fresh[0])
+    assert not np.allclose(policy.memory.parts[0][:, rows], fresh[0])
 
 
 def test_a_recurrent_driver_is_scored_the_same_each_time(small_config: Config, tmp_path: Path, quiet: Console) -> None:
