@@ -15,16 +15,16 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from deeptraffic.envs.arguments import ACTIONS
 from deeptraffic.envs.observations import OBSERVATIONS, PRESETS, Observation, ObservationLike, make_observation
+from deeptraffic.evaluation.batch import PROTOCOLS
 from deeptraffic.evaluation.play import Progress
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 from deeptraffic.evaluation.score import Score
 from deeptraffic.policies.base import Policy
-from deeptraffic.sim.rules import Action, RoadConfig
+from deeptraffic.sim.rules import RoadConfig
 from deeptraffic.sim.state import I64
 
-PROTOCOLS = ("official", "open")
-ACTIONS = len(Action)
 MOST_PARTS = 4  # of a dict that an error lists
 
 

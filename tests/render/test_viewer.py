@@ -130,7 +130,6 @@ def test_the_mouse_tells_the_value_of_the_unit_that_is_drawn_there():
         x, y = tips[f"input, unit {unit}: {MARKER.ravel()[unit]:.4g}"][0]
         red, _, blue = plain[y, x].astype(int)
         assert (blue > red) == is_positive
-    assert not np.array_equal(viewer.image(), plain) or viewer.tip() == ""
     viewer.pointer = (x, y)
     assert not np.array_equal(viewer.image(), plain)
     viewer.pointer = (5, 5)
