@@ -479,7 +479,7 @@ print(*viewer.episode.actions)
 
 @contextmanager
 def window(requires_system, tmp_path, mode: str):
-    """HandDrivenRun the program in a real window; give a function that sends keys, and the process."""
+    """Run the program in a real window; give a function that sends keys, and the process."""
     xvfb, xdotool = requires_system("xvfb", "Xvfb"), requires_system("xdotool", "xdotool")
     read, write = os.pipe()
     server = subprocess.Popen(
