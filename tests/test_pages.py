@@ -136,7 +136,7 @@ def test_the_image_of_the_window_is_what_its_command_shows() -> None:
 
 def window_image() -> Any:
     """The window that the command beside the image, `deeptraffic watch POLICY --layer NAME`, shows at frame 700."""
-    from agents.analysis.loss_causes import stuck_level
+    from deeptraffic.evaluation.loss_causes import stuck_level
     from deeptraffic.render.viewer import Viewer, ViewerOptions
 
     path = WINDOW.relative_to(ROOT).as_posix()

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
-from agents.analysis.loss_causes import BIN, CAUSES, SLOW
 from agents.analysis.losses import START, STUCK, WORST, Losses
 from agents.analysis.tables import markdown_table, replace_section
 from agents.champions.pages import CHAMPIONS_PAGE
+from deeptraffic.evaluation.loss_causes import BIN, CAUSES, SLOW
 from deeptraffic.evaluation.protocol import OPEN_FRAMES
 from deeptraffic.evaluation.statistics import bootstrap_interval
 from deeptraffic.figure import (

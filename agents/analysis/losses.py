@@ -4,7 +4,7 @@
     >>> losses = measure_losses(make_builtin("gap"), runs=500)
     >>> losses.lost_mph.sum() + losses.mean_mph                 # 80: every loss has exactly one cause
 
-The causes are defined in `agents.analysis.loss_causes`.
+The causes are defined in `deeptraffic.evaluation.loss_causes`.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.analysis.loss_causes import BIN, CAUSES, LONGEST, loss_records, run_and_record
+from deeptraffic.evaluation.loss_causes import BIN, CAUSES, LONGEST, loss_records, run_and_record
 from deeptraffic.evaluation.play import PolicyRunner, Progress
 from deeptraffic.evaluation.protocol import OPEN_FRAMES
 from deeptraffic.evaluation.seeds import choose_seeds

@@ -223,7 +223,7 @@ def _race_viewer(
     layers: "list[RoadLayer]",
 ) -> "Viewer":
     """Return a viewer of a race, whose images are the video."""
-    from agents.analysis.loss_causes import stuck_level
+    from deeptraffic.evaluation.loss_causes import stuck_level
     from deeptraffic.render.viewer import Viewer, ViewerOptions
 
     options = ViewerOptions(found.sensor, image=image, layers=layers, stuck=stuck_level)

@@ -51,7 +51,7 @@ def watch(
     vehicle: VehiclePath = None,
 ) -> None:
     """Watch an episode in a window; F1 or H lists the keys."""
-    from agents.analysis.loss_causes import stuck_level
+    from deeptraffic.evaluation.loss_causes import stuck_level
     from deeptraffic.render.viewer import Viewer, ViewerOptions
 
     if ghost and beside is None:

@@ -88,7 +88,7 @@ def official_traces(
     wanted, protocol = sorted(set(runs)), OFFICIAL[rules]
     if not all(0 <= run < protocol.runs for run in wanted):
         raise ReplayError(f"runs {wanted} are not all among the {protocol.runs} of the evaluation")
-    actions = _unpack(packed)
+    actions = unpack_decisions(packed)
     sim = Simulator(RoadConfig(rules=rules, other_agents=other_agents).build(), threads=1)
     sim.start_program(1)
     traces, at, done = {}, 0, 0
@@ -104,7 +104,8 @@ def official_traces(
     return traces
 
 
-def _unpack(packed: bytes) -> NDArray[np.uint8]:
+def unpack_decisions(packed: bytes) -> NDArray[np.uint8]:
+    """Return packed decisions, one value for each; ReplayError if they are none of an official evaluation."""
     unpack = zlib.decompressobj()
     try:
         actions = np.frombuffer(unpack.decompress(packed, MAX_DECISIONS), np.uint8)

@@ -8,14 +8,14 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from agents.analysis import loss_causes
-from agents.analysis.loss_causes import CAUSES, count_streak, find_cause, stuck_level
 from agents.analysis.loss_report import BEGIN, END, losses_table, write_page
 from agents.analysis.losses import START, measure_losses
 from agents.champions.pages import CHAMPIONS_PAGE
 from deeptraffic.cli.app import app
 from deeptraffic.episodes.trace import Start
+from deeptraffic.evaluation import loss_causes
 from deeptraffic.evaluation.episodes import policy_episode
+from deeptraffic.evaluation.loss_causes import CAUSES, count_streak, find_cause, stuck_level
 from deeptraffic.evaluation.protocol import OPEN_FRAMES, evaluate_open
 from deeptraffic.evaluation.seeds import choose_seeds
 from deeptraffic.policies.builtin import make_builtin

@@ -34,7 +34,7 @@ from deeptraffic.sim.rules import (
     VEHICLE_WIDTH,
     Rules,
 )
-from deeptraffic.sim.state import I64, NOBODY, Game, Games
+from deeptraffic.sim.state import I32, I64, NOBODY, Game, Games
 
 CAUSES = (
     "below full throttle",
@@ -80,21 +80,29 @@ def run_and_record(
     lanes = np.empty(rules[0].other_agents + 1, np.int32)
     for k in range(env_indices.size):
         game, record, action = games[env_indices[k]], records[k], actions[k]
-        while True:
-            agent = game.waiting
-            if agent != NOBODY:
-                record.was_open[agent] = better_lane(rules[0], game, agent) == FASTER
-            lanes[:] = game.lane[: lanes.size]
-            drive(rules[0], game, action, game.frame + 1)
-            if agent != NOBODY:  # no vehicle re-enters in this part of a frame: these are lane changes
-                for i in range(lanes.size):
-                    if game.lane[i] != lanes[i]:
-                        record.movers[i] = agent
-            if game.waiting != NOBODY:
-                break
-            record_frame(rules[0], game, record)
-            if game.frame >= end_frame:
-                break
+        while not step_and_record(rules[0], game, action, record, lanes) and game.frame < end_frame:
+            pass
+
+
+@compiled
+def step_and_record(rules: Rules, game: Game, action: int, record: Record, lanes: I32) -> bool:
+    """Step to the next decision, for which it returns True, or the end of the frame, and record what this has lost.
+
+    lanes: (agents,) scratch
+    """
+    agent = game.waiting
+    if agent != NOBODY:
+        record.was_open[agent] = better_lane(rules, game, agent) == FASTER
+    lanes[:] = game.lane[: lanes.size]
+    drive(rules, game, action, game.frame + 1)
+    if agent != NOBODY:  # no vehicle re-enters in this part of a frame: these are lane changes
+        for i in range(lanes.size):
+            if game.lane[i] != lanes[i]:
+                record.movers[i] = agent
+    if game.waiting != NOBODY:
+        return True
+    record_frame(rules, game, record)
+    return False
 
 
 @compiled
