@@ -1,46 +1,92 @@
 """Configuration of a training run: frozen, checked when it is made, the same in JSON, TOML, `--set` and Python.
 
-    >>> from agents.config import build_config
-    >>> config = build_config("ppo", preset="quick", settings=["gamma=0.9", "road.other_agents=3"])
-    >>> config.agent.gamma, config.road.other_agents
-    (0.9, 3)
-
 A run is an algorithm with its hyperparameters (`agent`), the road (`road`), the observation (`observation`), the
-encoder between observation and agent if there is one (`encoder`), and the environments (`envs`). A setting is named by
-its section and name, `agent.gamma`, or by the name alone where only one section has it. Later settings win: the
-algorithm's defaults, the preset, the file, then `--set`.
+encoder between observation and agent if there is one (`encoder`), and the environments (`envs`).
+`agents.settings.build_config` makes it from settings by name.
 """
 
-import difflib
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from functools import partial
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
-from agents.algorithm import AgentConfig
 from agents.perception import EncoderConfig
-from agents.registry import WARM_STARTABLE, entry_of
-from deeptraffic.envs.observations import OPTIONS, Observation, make_observation
+from deeptraffic.envs.observations import Observation, make_observation
 from deeptraffic.envs.reward import REWARDS
-from deeptraffic.settings import (
-    Checked,
-    Settings,
-    choice,
-    flatten,
-    integer,
-    parse_setting,
-    read_settings,
-)
+from deeptraffic.settings import Checked, choice, integer, integers, real
 from deeptraffic.sim.rules import RoadConfig
 
-# settings by preset that all algorithms share; an algorithm's own come after them
-SHARED_PRESETS: dict[str, Settings] = {
-    "quick": {"total_timesteps": 120_000, "evaluate_every": 40_000, "checkpoint_every": 40_000},
-}
 
-# --- sections -----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class AgentConfig(Checked):
+    """Hyperparameters of an algorithm; a subclass declares them, and what they demand of the rest of a run."""
+
+    @property
+    def hidden_layers(self) -> int:
+        """Hidden layers of the network."""
+        raise NotImplementedError
+
+    def check_run(self, run: "TrainConfig") -> None:
+        """Raise ValueError if these hyperparameters do not fit the other sections of a run."""
+
+    def for_later_stage(self, decisions: int) -> Self:
+        """Return the hyperparameters of a curriculum stage of so many decisions that continues an earlier one."""
+        return self
+
+
+@dataclass(frozen=True)
+class TorchConfig(AgentConfig):
+    """Hyperparameters of every algorithm that trains a torch network: its layers and its optimiser.
+
+    learning_rate, learning_rate_end: at the start and the end of training, linear in between
+    max_grad_norm: gradient-norm clipping threshold
+    hidden: units of each hidden layer
+    activation: after each hidden layer; "tanh" or "relu"
+    lane_units: units of a layer shared by all lanes of the sensor (`agents.lane_network`), before the hidden ones; 0:
+        none
+    """
+
+    learning_rate: float = real(1e-3, 1e-8, 1.0)
+    learning_rate_end: float = real(1e-4, 0.0, 1.0)
+    max_grad_norm: float = real(0.5, 1e-6, 1e6)
+    hidden: tuple[int, ...] = integers((64, 64), 1, 4096, 0, 8)
+    activation: str = choice("tanh", "tanh", "relu")
+    lane_units: int = integer(0, 0, 1024)
+
+    @property
+    def hidden_layers(self) -> int:
+        """Hidden layers of the network."""
+        return len(self.hidden)
+
+    def check_run(self, run: "TrainConfig") -> None:
+        """Raise ValueError if a network that reads lanes cannot read this observation."""
+        if self.lane_units:
+            self.check_lanes(run, ", or set lane_units=0")
+
+    def check_lanes(self, run: "TrainConfig", remedy: str = "") -> None:
+        """Raise ValueError unless the observation is the cells of the 2018 contest's sensor."""
+        seen = run.observation
+        is_plain = seen.kind == "vector" and not (seen.temporal_window or seen.is_weak)
+        if not is_plain or run.encoder.is_used or run.road.rules != 2018:
+            raise ValueError(
+                f"lane_units={self.lane_units} reads the cells of the 2018 contest's sensor, not kind={seen.kind!r}, "
+                f"temporal_window={seen.temporal_window}, encoder={run.encoder.name!r}, rules={run.road.rules}, "
+                f"or a weakened sensor; set kind=vector and leave the others out{remedy}"
+            )
+
+    def check_no_lanes(self, run: "TrainConfig") -> None:
+        """Raise ValueError if a layer shared by all lanes is asked for."""
+        if self.lane_units:
+            raise ValueError(f"lane_units={self.lane_units} is not for {run.algo}; set lane_units=0")
+
+
+@dataclass(frozen=True)
+class NetworkConfig(TorchConfig):
+    """Hyperparameters of every algorithm that trains a torch network by reward, see `TorchConfig`.
+
+    gamma: discount per decision
+    """
+
+    gamma: float = real(0.92, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -92,89 +138,8 @@ class TrainConfig(Checked):
         object.__setattr__(self, "observation", self.observation.on_road(self.road.build()))
         if self.observation.kind == "full":
             raise ValueError("observation.kind='full' is no input for a network; choose gaps, vector or kinematics")
-        if self.init and self.algo not in WARM_STARTABLE:
-            raise ValueError(
-                f"init={self.init!r}: only {', '.join(WARM_STARTABLE)} can be initialised from a policy; leave init out"
-            )
         self.agent.check_run(self)
 
     def to_json(self) -> dict[str, Any]:
         """The configuration as nested plain values, as a config file holds it."""
         return json.loads(json.dumps(asdict(self)))
-
-
-# --- building -----------------------------------------------------------------------------------------------------
-
-
-def build_config(
-    algo: str = "ppo",
-    preset: str | None = None,
-    file: str | Path | None = None,
-    settings: Iterable[str] | Settings = (),
-) -> TrainConfig:
-    """Return a run's configuration: defaults, then the preset, the JSON or TOML file, then settings.
-
-    preset: one of the algorithm's (`agents.registry.Entry.presets`); None for its first
-    settings: "key=value" strings, or a mapping (nested by section, or flat)
-
-    Raises ValueError for an unknown or impossible setting, with the value, the limit and the remedy.
-    """
-    entry = entry_of(algo)
-    chosen_preset = entry.presets[0] if preset is None else preset
-    if chosen_preset not in entry.presets:
-        raise ValueError(f"preset {preset!r} does not exist for {algo}; choose one of {', '.join(entry.presets)}")
-    if not isinstance(settings, Mapping):
-        settings = dict(parse_setting(setting) for setting in settings)
-    algorithm = entry.load()
-    presets = (SHARED_PRESETS.get(chosen_preset, {}), algorithm.presets.get(chosen_preset, {}))
-    chosen: dict[str, Any] = {}
-    for layer in (algorithm.defaults, *presets, read_settings(file) if file else {}, settings):
-        for key, value in flatten(layer):
-            chosen[resolve_key(algo, key)] = value
-    if chosen.pop("algo", algo) != algo:
-        raise ValueError(f"the settings are for another algorithm than {algo!r}; train the one they name")
-    return _assemble(algo, chosen)
-
-
-def _sections(algo: str) -> dict[str, tuple[Iterable[str], Callable[..., Any]]]:
-    """Names of each section's settings, and what makes the section from them."""
-    agent = entry_of(algo).load().config
-    classes = {"road": RoadConfig, "encoder": EncoderConfig, "envs": VecEnvConfig, "agent": agent}
-    sections = {name: ([each.name for each in fields(kind)], kind) for name, kind in classes.items()}
-    return sections | {"observation": (OPTIONS, partial(make_observation, "gaps"))}
-
-
-def setting_names(algo: str) -> list[str]:
-    """Full names of all settings of an algorithm's run: top-level ones, then section.name."""
-    sections = _sections(algo)
-    top = [setting.name for setting in fields(TrainConfig) if setting.name not in sections]
-    return top + [f"{section}.{name}" for section, (names, _) in sections.items() for name in names]
-
-
-def resolve_key(algo: str, key: str) -> str:
-    """Return a setting's full name, or raise ValueError with the nearest one."""
-    names = setting_names(algo)
-    matches = [name for name in names if name == key] or [name for name in names if name.rpartition(".")[2] == key]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise ValueError(f"setting {key!r} could be {' or '.join(matches)}; write the one you mean")
-    short = {name.rpartition(".")[2]: name for name in names}
-    near = difflib.get_close_matches(key.rpartition(".")[2], short, 1)
-    hint = f"did you mean {short[near[0]]!r}? " if near else ""
-    raise ValueError(f"there is no setting {key!r} for {algo}; {hint}There are: {', '.join(names)}")
-
-
-def _assemble(algo: str, chosen: Settings) -> TrainConfig:
-    parts: dict[str, Any] = {"algo": algo}
-    for section, (_, make) in _sections(algo).items():
-        given = {key.partition(".")[2]: value for key, value in chosen.items() if key.startswith(f"{section}.")}
-        parts[section] = make(**given)
-    return TrainConfig(**parts, **{key: value for key, value in chosen.items() if "." not in key})
-
-
-def difference(old: TrainConfig, new: TrainConfig) -> dict[str, tuple[Any, Any]]:
-    """Settings by full name in which two configurations differ, as (old, new)."""
-    first, second = dict(flatten(old.to_json())), dict(flatten(new.to_json()))
-    names = [*first, *(name for name in second if name not in first)]
-    return {name: (first.get(name), second.get(name)) for name in names if first.get(name) != second.get(name)}

@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from agents.config import TrainConfig, build_config
+from agents.config import TrainConfig
 from agents.loader import load_policy
 from agents.run import RunFolder
+from agents.settings import build_config
 from agents.trainer import TrainResult, train
 from deeptraffic.evaluation.episodes import policy_episode
 from deeptraffic.evaluation.protocol import KNOWN_SCORES, evaluate_official, evaluate_open

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from agents.champions.registry import CHAMPIONS, load_champion
-from agents.config import build_config
 from agents.export import TrainedPolicy, is_torch_network, read_tensors
 from agents.own_model import load_own
 from agents.registry import entry_of
 from agents.run import SNAPSHOTS, RunFolder, is_run_folder
+from agents.settings import build_config
 from deeptraffic.envs.observations import ObservationLike, make_observation
 from deeptraffic.policies.base import DEFAULT_RULES, Policy
 from deeptraffic.policies.builtin import BUILTINS, make_builtin

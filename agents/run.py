@@ -21,7 +21,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from agents.config import TrainConfig, build_config, difference, resolve_key
+from agents.config import TrainConfig
+from agents.settings import build_config, difference, resolve_key
 from deeptraffic.run_dir import UNFINISHED, lock_folder, versions, write_atomically, write_json
 from deeptraffic.settings import Settings, flatten, parse_setting
 

@@ -1,6 +1,6 @@
 """Algorithms that are Stable-Baselines3 models: how a model is made from a configuration, and its network read.
 
-    >>> from agents.config import build_config
+    >>> from agents.settings import build_config
     >>> from agents.sb3 import make_model, make_vec_env
     >>> config = build_config("ppo", settings=["total_timesteps=100000"])
     >>> model = make_model(config, make_vec_env(config))         # a stable_baselines3.PPO: learn(), predict(), save()
@@ -23,9 +23,9 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.save_util import load_from_zip_file
 from torch import Tensor, nn
 
-from agents.algorithm import Algorithm, Learner, NetworkConfig, Notes
+from agents.algorithm import Algorithm, Learner, Notes
 from agents.compiled.config import CompiledConfig
-from agents.config import TrainConfig
+from agents.config import NetworkConfig, TrainConfig
 from agents.export import TORCH, TrainedPolicy, Weights, reads_cells
 from agents.lane_network import LaneFeatures
 from agents.perception import add_encoder, encoder_kwargs, file_observation

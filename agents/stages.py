@@ -22,10 +22,11 @@ from types import MappingProxyType
 
 from rich.console import Console
 
-from agents.config import TrainConfig, resolve_key, setting_names
+from agents.config import TrainConfig
 from agents.loader import load_policy
 from agents.registry import WARM_STARTABLE
 from agents.run import configure
+from agents.settings import resolve_key, setting_names
 from agents.trainer import TrainResult, train
 from agents.warm_start import init_settings, network_policy
 from deeptraffic.settings import Settings

@@ -1,6 +1,6 @@
 """Trainer: trains in a run folder, with checkpoints, evaluations on tuning seeds, TensorBoard, progress and resuming.
 
-    >>> from agents.config import build_config
+    >>> from agents.settings import build_config
     >>> from agents.trainer import train
     >>> result = train(build_config("ppo", preset="quick"), "runs/first")
     >>> result.mean_mph                                 # of the best network, on tuning seeds

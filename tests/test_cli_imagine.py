@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from agents.config import build_config
+from agents.settings import build_config
 from agents.trainer import train
 from deeptraffic.cli.imagine import imagine
 from deeptraffic.cli.terminal import reported

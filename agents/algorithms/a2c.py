@@ -8,7 +8,7 @@ from typing import Any
 
 from stable_baselines3 import A2C
 
-from agents.algorithm import NetworkConfig
+from agents.config import NetworkConfig
 from agents.sb3 import SB3Algorithm, actor_weights
 from deeptraffic.settings import integer, real
 

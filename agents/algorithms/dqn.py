@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stable_baselines3 import DQN
 
-from agents.algorithm import NetworkConfig
+from agents.config import NetworkConfig
 from agents.exploration import PerEnvExploration
 from agents.export import Weights
 from agents.sb3 import SB3Algorithm, dense_weights, lane_weights

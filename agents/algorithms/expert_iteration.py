@@ -32,9 +32,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from agents.algorithm import NetworkConfig
 from agents.algorithms.pqn.torch_learner import lambda_returns
 from agents.compiled.network import F32
+from agents.config import NetworkConfig
 from agents.exploration import explore
 from agents.export import TrainedPolicy, Weights
 from agents.lane_gradients import GradientSteps, Loss

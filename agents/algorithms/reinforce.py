@@ -24,7 +24,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from torch import nn
 
-from agents.algorithm import NetworkConfig
+from agents.config import NetworkConfig
 from agents.sb3 import SB3Algorithm, actor_weights
 from deeptraffic.settings import integer, real
 

@@ -18,10 +18,11 @@ import numpy as np
 from rich.console import Console
 
 from agents.analysis.tables import csv_content
-from agents.config import TrainConfig, build_config
+from agents.config import TrainConfig
 from agents.loader import load_policy
 from agents.perception import encoder_settings
 from agents.run import RunFolder
+from agents.settings import build_config
 from agents.trainer import train
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.run_dir import source_commit, write_atomically, write_json

@@ -22,11 +22,12 @@ from rich.console import Console
 
 from agents.algorithms.distil.student import StudentNetworkPolicy, StudentPolicy
 from agents.analysis.tables import csv_content, markdown_table
-from agents.config import TrainConfig, build_config
+from agents.config import TrainConfig
 from agents.loader import load_policy
 from agents.perception import encoder_settings
 from agents.progress import CountedProgress
 from agents.run import RunFolder
+from agents.settings import build_config
 from agents.trainer import train
 from deeptraffic.envs.arguments import MAX_STEPS
 from deeptraffic.evaluation.protocol import evaluate_open

@@ -21,8 +21,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.compiled.config import CompiledConfig
-from agents.config import build_config
 from agents.sb3 import make_model, make_vec_env, sb3_names
+from agents.settings import build_config
 from agents.trainer import make_learner, torch_threads
 
 SB3_DEFAULTS: dict[str, type[PPO] | type[DQN]] = {"ppo": PPO, "dqn": DQN}

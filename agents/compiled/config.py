@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from agents.algorithm import NetworkConfig
+from agents.config import NetworkConfig
 from deeptraffic.settings import choice
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.algorithm import NetworkConfig, Notes
+from agents.algorithm import Notes
 from agents.compiled.envs import Envs
 from agents.compiled.model import model_weights, new_model
 from agents.compiled.rollout import new_rollout
-from agents.config import TrainConfig
+from agents.config import NetworkConfig, TrainConfig
 from agents.export import TrainedPolicy, Weights, weights_content
 from deeptraffic.envs.reward import mean_speed_mph
 from deeptraffic.policies.base import Policy

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.algorithm import NetworkConfig
 from agents.compiled.lane_net import (
     backward_lanes,
     finish_gradient,
@@ -34,6 +33,7 @@ from agents.compiled.network import (
     predict,
 )
 from agents.compiled.optimiser import Moments, adam_step, clip, new_moments
+from agents.config import NetworkConfig
 from agents.export import Weights
 from deeptraffic.sim.compiled import compiled, learner_compiled
 from deeptraffic.sim.random import GOLDEN, mix
@@ -131,7 +131,7 @@ class Updates(NamedTuple):
     """Gradient steps of a round.
 
     n_epochs: passes over the samples; batch_size: samples of a step
-    learning_rate, max_grad_norm: see `agents.algorithm.TorchConfig`
+    learning_rate, max_grad_norm: see `agents.config.TorchConfig`
     epsilon: of the optimiser; rectified: whether it is RAdam, otherwise Adam
     """
 

@@ -25,8 +25,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from agents.config import TrainConfig, build_config
+from agents.config import TrainConfig
 from agents.registry import ALGORITHMS
+from agents.settings import build_config
 from agents.study.space import Parameter, Params, parse_space
 from deeptraffic.settings import Checked, choice, flatten, integer, read_settings
 

@@ -11,8 +11,8 @@ from agents.algorithms.deepqlearn.loop import ARRAYS, TALLY
 from agents.algorithms.deepqlearn.network import LearningSettings
 from agents.algorithms.pqn.config import PQNConfig
 from agents.compiled.network import ACTIVATIONS as COMPILED_ACTIVATIONS
-from agents.config import build_config
 from agents.registry import ALGORITHMS
+from agents.settings import build_config
 from deeptraffic.evaluation.protocol import OFFICIAL, OPEN_FRAMES
 from deeptraffic.evaluation.seeds import SEED_SETS
 from deeptraffic.lab.compile import source_digest

@@ -18,7 +18,7 @@ from typing import Any
 from agents.algorithms.deepqlearn.config import ACTIVATIONS
 from agents.champions.registry import CHAMPIONS, PERCEPTION
 from agents.champions.registry import FOLDER as CHAMPIONS_FOLDER
-from agents.config import build_config
+from agents.settings import build_config
 from deeptraffic.episodes.history import SPEED_FRAMES, TRAIL_FRAMES
 from deeptraffic.evaluation.protocol import KNOWN_SCORES, OFFICIAL
 from deeptraffic.lab.atlas import GAP, SCALE, Index, draw_atlas

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from agents.config import TrainConfig, build_config
+from agents.config import TrainConfig
+from agents.settings import build_config
 
 SMALL: dict[str, dict[str, Any]] = {
     "ppo": {"n_steps": 8, "batch_size": 32, "n_epochs": 2},

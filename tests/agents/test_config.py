@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from agents.config import SHARED_PRESETS, build_config, difference, setting_names
 from agents.registry import ALGORITHMS
+from agents.settings import SHARED_PRESETS, build_config, difference, setting_names
 from deeptraffic.settings import parse_setting
 
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.algorithm import NetworkConfig
-from agents.config import TrainConfig
+from agents.config import NetworkConfig, TrainConfig
 from agents.export import TrainedPolicy, Weights, read_weights, to_network, weights_content
 from deeptraffic.evaluation.play import PolicyRunner
 from deeptraffic.policies.gaps import gap_features

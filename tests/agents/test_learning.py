@@ -18,8 +18,8 @@ from agents.algorithms.pqn.torch_learner import PQN
 from agents.algorithms.reinforce import Reinforce
 from agents.algorithms.world_model.agent import WorldModelAgent
 from agents.algorithms.world_model.config import WorldModelConfig
-from agents.config import build_config
 from agents.loader import load_policy
+from agents.settings import build_config
 from agents.trainer import train
 from deeptraffic.envs.batch import EnvBatch
 from deeptraffic.evaluation.protocol import evaluate_open

@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from agents.champions.registry import CHAMPIONS
-from agents.config import TrainConfig, build_config
+from agents.config import TrainConfig
 from agents.loader import POLICY_NAMES, load_network, load_policy
+from agents.settings import build_config
 from agents.trainer import make_learner, train
 from deeptraffic.policies.builtin import BUILTINS
 

@@ -9,12 +9,13 @@ import pytest
 import torch
 from rich.console import Console
 
-from agents.config import TrainConfig, build_config
+from agents.config import TrainConfig
 from agents.loader import load_policy
 from agents.perception import EncoderConfig, encoder_settings
 from agents.run import RunFolder
 from agents.sb3 import make_model, make_vec_env, sb3_names
 from agents.sb3_learner import SB3Learner
+from agents.settings import build_config
 from agents.trainer import train
 from representation.encoder import Encoder
 from representation.registry import ENCODERS, load_encoder, make_encoder

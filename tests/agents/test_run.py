@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from agents.config import TrainConfig, build_config
+from agents.config import TrainConfig
 from agents.loader import load_policy
 from agents.run import KEPT_SNAPSHOTS, RunFolder, is_run_folder
+from agents.settings import build_config
 from deeptraffic.run_dir import versions, write_atomically
 
 

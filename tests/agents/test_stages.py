@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from agents.config import TrainConfig, build_config
+from agents.config import TrainConfig
 from agents.run import RunFolder
+from agents.settings import build_config
 from agents.stages import stage_configs, train_in_stages, train_then
 from deeptraffic.cli.app import app
 

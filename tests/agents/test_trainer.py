@@ -13,11 +13,12 @@ import torch
 from rich.console import Console
 
 from agents.compiled.learner import CompiledLearner
-from agents.config import TrainConfig, build_config
+from agents.config import TrainConfig
 from agents.export import read_weights
 from agents.loader import load_policy
 from agents.run import RunFolder
 from agents.sb3_learner import SB3Learner
+from agents.settings import build_config
 from agents.trainer import crosses, train
 from deeptraffic.envs.batch import EnvBatch
 from deeptraffic.evaluation.protocol import evaluate_open

@@ -9,10 +9,11 @@ import pytest
 import torch
 from rich.console import Console
 
-from agents.config import TrainConfig, build_config
+from agents.config import TrainConfig
 from agents.loader import load_policy
 from agents.run import configure
 from agents.sb3 import make_model, make_policy, make_vec_env
+from agents.settings import build_config
 from agents.trainer import train
 from agents.warm_start import init_settings, network_policy
 from deeptraffic.policies.file import pack_policy, read_policy, write_policy

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from agents.config import build_config
+from agents.settings import build_config
 from deeptraffic.envs.aec_env import DeepTrafficAECEnv
 from deeptraffic.envs.gym_env import DeepTrafficEnv
 from deeptraffic.envs.observations import OBSERVATIONS, PRESETS, Observer, make_observation

@@ -11,8 +11,8 @@ import pytest
 
 from agents.champions.registry import CHAMPIONS
 from agents.champions.registry import FOLDER as CHAMPIONS_FOLDER
-from agents.config import build_config
 from agents.registry import ALGORITHMS
+from agents.settings import build_config
 from deeptraffic.policies.convnetjs.read import read_convnetjs
 from deeptraffic.policies.file import read_policy
 

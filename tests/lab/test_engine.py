@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from agents.algorithms.deepqlearn.learner import DeepQLearn
-from agents.config import build_config
+from agents.settings import build_config
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 from deeptraffic.evaluation.statistics import run_score
 from deeptraffic.policies import exponential

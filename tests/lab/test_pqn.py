@@ -11,7 +11,7 @@ import pytest
 
 from agents.algorithms.pqn.compiled import CompiledPQN
 from agents.compiled.rollout import ACTIONS, collect
-from agents.config import build_config
+from agents.settings import build_config
 from deeptraffic.evaluation.protocol import evaluate_official
 from deeptraffic.policies.file import read_policy
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from agents.algorithm import AgentConfig
 from agents.algorithms.deepqlearn.network import RELU, SIGMOID, TANH
+from agents.config import AgentConfig
 from deeptraffic.policies.network_policy import input_size
 from deeptraffic.settings import integer, real
 from deeptraffic.sim.rules import Action

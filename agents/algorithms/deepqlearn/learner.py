@@ -1,6 +1,6 @@
 """deepqlearn: the original game's own learner, in one compiled loop with the simulator.
 
-    >>> from agents.config import build_config
+    >>> from agents.settings import build_config
     >>> learner = DeepQLearn(build_config("deepqlearn", settings={"seed": 1}))
     >>> learner.learn(30_000)                                       # about a second
     >>> evaluate_official(learner.policy("mine", {})).score         # 65 to 67, or 51 to 60 where it failed to learn

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agents.algorithm import TorchConfig
+from agents.config import TorchConfig
 from deeptraffic.settings import boolean, choice, integer, integers, real
 
 if TYPE_CHECKING:

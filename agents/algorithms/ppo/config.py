@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from agents.algorithm import NetworkConfig
 from agents.compiled.config import CompiledConfig
+from agents.config import NetworkConfig
 from deeptraffic.settings import integer, real
 
 if TYPE_CHECKING:

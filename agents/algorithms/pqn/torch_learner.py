@@ -4,7 +4,7 @@ Source: Gallici et al. 2024, "Simplifying Deep Temporal Difference Learning", ar
 lambda returns. LayerNorm keeps Q-learning stable without a target network (section 4); many parallel envs give the
 varied data that a replay buffer would give.
 
-    >>> from agents.config import build_config
+    >>> from agents.settings import build_config
     >>> from agents.sb3 import make_model, make_vec_env
     >>> config = build_config("pqn", settings=["total_timesteps=100000"])
     >>> model = make_model(config, make_vec_env(config))         # learn(), predict(), save() and load(), as SB3's

@@ -3,7 +3,7 @@
 Few decisions, many gradient steps: from a replay buffer, with mirrored copies, a model of the environment is learned
 together with action values and a policy.
 
-    >>> from agents.config import build_config
+    >>> from agents.settings import build_config
     >>> from agents.sb3 import make_model, make_vec_env
     >>> config = build_config("world_model", settings=["total_timesteps=10000"])
     >>> model = make_model(config, make_vec_env(config))         # learn(), predict(), save() and load(), as SB3's

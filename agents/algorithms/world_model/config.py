@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agents.algorithm import NetworkConfig
+from agents.config import NetworkConfig
 from deeptraffic.settings import boolean, choice, integer, integers, real
 
 if TYPE_CHECKING:

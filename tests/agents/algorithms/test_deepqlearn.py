@@ -17,7 +17,8 @@ from agents.algorithms.deepqlearn.network import (
     forward,
     sgd_step,
 )
-from agents.config import TrainConfig, build_config
+from agents.config import TrainConfig
+from agents.settings import build_config
 from deeptraffic.evaluation.protocol import evaluate_official, evaluate_open
 from deeptraffic.policies.convnetjs.read import read_convnetjs
 from deeptraffic.policies.convnetjs.write import write_convnetjs

@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 from agents.algorithms.deepqlearn.learner import DeepQLearn
-from agents.config import TrainConfig, build_config
+from agents.config import TrainConfig
 from agents.loader import load_policy
 from agents.run import RunFolder, configure
+from agents.settings import build_config
 from agents.trainer import Trainer, train
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.policies.file import read_policy

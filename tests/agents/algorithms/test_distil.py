@@ -14,11 +14,12 @@ from agents.algorithms.distil.learner import DistilBuffer, DistilLearner
 from agents.algorithms.distil.student import NO_ACTION, StudentNetworkPolicy, StudentPolicy, to_policy_network
 from agents.algorithms.distil.teacher import Teacher, load_teacher, value_scale
 from agents.champions.registry import CHAMPIONS, FOLDER
-from agents.config import TrainConfig, build_config
+from agents.config import TrainConfig
 from agents.export import read_tensors
 from agents.loader import load_policy
 from agents.planner import Planner, PlannerConfig, load_planner
 from agents.run import RunFolder
+from agents.settings import build_config
 from agents.trainer import make_learner, train
 from deeptraffic.envs.observations import Observer, preset_of
 from deeptraffic.evaluation.protocol import evaluate_open

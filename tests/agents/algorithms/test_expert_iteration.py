@@ -10,13 +10,14 @@ import torch
 from rich.console import Console
 
 from agents.algorithms.expert_iteration import ExpertIteration, ExpertRollout, LabelledStates
-from agents.config import TrainConfig, build_config
+from agents.config import TrainConfig
 from agents.export import read_weights
 from agents.lane_gradients import GradientSteps
 from agents.lane_network import CANDIDATES
 from agents.loader import load_policy
 from agents.run import RunFolder
 from agents.sb3 import make_model, make_policy, make_vec_env
+from agents.settings import build_config
 from agents.trainer import train
 from deeptraffic.envs.batch import EnvBatch
 from deeptraffic.envs.masks import action_masks

@@ -16,10 +16,11 @@ from agents.algorithms.pqn.config import PQNConfig
 from agents.algorithms.pqn.torch_learner import PQN, PQNPolicy, lambda_returns
 from agents.compiled.model import lane_params
 from agents.compiled.network import branch_params
-from agents.config import TrainConfig, build_config
+from agents.config import TrainConfig
 from agents.exploration import explore
 from agents.export import TrainedPolicy
 from agents.sb3 import make_model, make_policy, make_vec_env
+from agents.settings import build_config
 from agents.trainer import train
 from deeptraffic.policies.layers import LayerNorm
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from agents.analysis import encoder_table
 from agents.analysis.encoder_table import COLUMNS, SETUPS, EncoderSetup, driving_table
-from agents.config import build_config
+from agents.settings import build_config
 from representation.registry import make_encoder
 
 WAYS = (("none", "from scratch"), ("dense", "from scratch"), ("dense", "frozen"), ("dense", "fine-tuned"))

@@ -9,7 +9,7 @@ from stable_baselines3 import PPO
 
 from agents.analysis import train_bench
 from agents.analysis.train_bench import Stopwatch, TrainingSpeed, measure_training
-from agents.config import build_config
+from agents.settings import build_config
 
 
 def test_an_agent_is_measured_beside_the_defaults_of_stable_baselines3(monkeypatch: pytest.MonkeyPatch) -> None:

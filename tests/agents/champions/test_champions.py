@@ -16,10 +16,11 @@ from agents.champions import shipping
 from agents.champions.pages import END, TABLES, ChampionTable, champions_table, encoders_table, perception_table
 from agents.champions.registry import CHAMPIONS, FOLDER, PERCEPTION, Champion, SeedScores, load_champion, read_champions
 from agents.champions.shipping import MAX_BYTES, ship_champion, to_float16
-from agents.config import TrainConfig, build_config
+from agents.config import TrainConfig
 from agents.export import weights_content
 from agents.lane_network import LaneNetwork
 from agents.loader import load_policy
+from agents.settings import build_config
 from agents.trainer import train
 from deeptraffic.cli import policies
 from deeptraffic.cli.app import app

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
-from agents.config import TrainConfig, build_config
+from agents.config import TrainConfig
 from agents.loader import load_network
+from agents.settings import build_config
 from agents.study.config import build_sweep
 from agents.study.trial import objective, run_trial, score_networks, spread, train_trial
 from deeptraffic.evaluation.protocol import evaluate_open

@@ -14,9 +14,10 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.algorithms.world_model.agent import WorldModelAgent
 from agents.algorithms.world_model.config import WorldModelConfig
-from agents.config import TrainConfig, build_config
+from agents.config import TrainConfig
 from agents.perception import encoder_settings
 from agents.sb3 import make_model, make_vec_env
+from agents.settings import build_config
 from agents.trainer import train
 from deeptraffic.envs.observations import make_observation
 from deeptraffic.evaluation.protocol import evaluate_open
