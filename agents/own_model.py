@@ -43,7 +43,7 @@ def load_own(name: str, rules: int | None = None, observation: ObservationLike |
         with path.open("rb") as file:
             if file_type(file.read(MAX_FILE), path.name) is not SB3:
                 return None
-        from agents.sb3 import read_model
+        from agents.sb3_network import read_model
 
         found: Any = read_model(path)
         label: str | None = path.stem

@@ -9,9 +9,8 @@
 `agents.trainer.train` trains such a model in a run folder, with checkpoints and evaluations.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,98 +18,24 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from stable_baselines3.common.save_util import load_from_zip_file
-from torch import Tensor, nn
+from stable_baselines3.common.callbacks import BaseCallback
+from torch import nn
 
 from agents.algorithm import Algorithm, Learner, Notes
 from agents.compiled.config import CompiledConfig
 from agents.config import NetworkConfig, TrainConfig
-from agents.export import TORCH, TrainedPolicy, Weights, reads_cells
+from agents.export import TORCH, TrainedPolicy, Weights, reads_cells, weights_content
 from agents.lane_network import LaneFeatures
-from agents.perception import add_encoder, encoder_kwargs, file_observation
+from agents.perception import encoder_kwargs
 from agents.registry import ALGORITHMS
-from agents.sb3_learner import SB3Learner
+from agents.sb3_network import TorchPolicy, arrays
+from agents.sb3_state import as_arrays, as_tensors, random_state, restore_random
 from agents.team_env import TeamVecEnv
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
-from deeptraffic.evaluation.model import Memory
-from deeptraffic.policies.base import EnvObservation, Policy
-from deeptraffic.policies.network import Network
-from deeptraffic.policies.network_policy import NetworkPolicy, input_size
-from deeptraffic.policies.torch_export import NetworkBuilder, sb3_network
-from deeptraffic.sim.rules import RoadConfig, Sensor
-from deeptraffic.sim.state import F64, I64
-from representation.encoder import Encoder
+from deeptraffic.policies.base import Policy
+from deeptraffic.sim.rules import RoadConfig
 
-
-class TorchPolicy(Policy):
-    """Takes the most likely action of a network as torch computes it: of images or vehicle lists, or recurrent.
-
-    config: of the run that trained the network; notes: short facts about the network
-    observation: the `Observation` that it reads
-    values: logits of an actor, or action values; None for a recurrent network
-    """
-
-    def __init__(self, config: TrainConfig, network: BasePolicy, label: str, notes: Notes) -> None:
-        self.config, self.network, self.label, self.notes = config, network, label, notes
-        self.rules, self.other_agents = config.road.rules, config.road.other_agents
-        self.observation = config.observation
-        self.memory = Memory()
-
-    def reset(self, agent_indices: I64) -> None:
-        """Clear the recurrent states of these agents."""
-        self.memory.reset(agent_indices)
-
-    def act(self, obs: NDArray[Any] | dict[str, NDArray[Any]], agent_indices: I64) -> I64:
-        """Return the actions (B,) for observations (B, ...) of kind `observation`."""
-        self.values = network_values(self.network, obs)
-        if self.values is not None:
-            return self.values.argmax(1)
-        actions, after = self.network.predict(obs, *self.memory.take(agent_indices), deterministic=True)
-        self.memory.put(agent_indices, after)
-        return np.asarray(actions, np.int64)
-
-    def as_network(self) -> NetworkPolicy | None:
-        """Return it as a network that a policy file can hold; None if none can."""
-        network, road = to_policy_network(self.network, self.config), self.config.road
-        if network is None:
-            return None
-        seen = file_observation(self.observation, road)
-        policy = NetworkPolicy(self.label, network, seen, 0, road.rules, road.other_agents)
-        policy.notes, policy.value_kind = self.notes, self.value_kind
-        return policy
-
-    def get_state(self) -> dict[str, NDArray[Any]]:
-        """Return copies of the recurrent states."""
-        return self.memory.get_state()
-
-    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Continue from what `get_state` returned."""
-        self.memory.set_state(state)
-
-
-def read_model(path: Path) -> BasePolicy:
-    """Return the network of a Stable-Baselines3 model's .zip, of any algorithm, which is unpickled: trust its origin.
-
-    Raises ValueError if it holds none.
-    """
-    try:
-        data, parameters, _ = load_from_zip_file(path, device="cpu", custom_objects=NOT_NEEDED)
-        assert data is not None
-        made = data["policy_class"](
-            data["observation_space"], data["action_space"], lambda _: 0.0, **data.get("policy_kwargs", {})
-        )
-        made.load_state_dict(parameters["policy"])
-    except (AssertionError, AttributeError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as a Stable-Baselines3 model: {error}") from error
-    made.set_training_mode(False)
-    return made
-
-
-# What a model's file holds for its training alone, some of it bound to the Python that pickled it.
-NOT_NEEDED = dict.fromkeys(("lr_schedule", "clip_range", "clip_range_vf", "exploration_schedule", "learning_rate"), 0.0)
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
-PARTS = ("weight", "bias")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +107,115 @@ class SB3Algorithm(Algorithm):
         np.random.set_state(streams[1])
         network.load_state_dict({name.removeprefix(TORCH): torch.from_numpy(w) for name, w in weights.items()})
         return TorchPolicy(config, network, label, notes)
+
+
+# --- learner ----------------------------------------------------------------------------------------------------------
+
+SILENT: Any = None  # SB3 writes no log: the trainer does
+
+
+class SB3Learner:
+    """A model and its env, as `agents.algorithm.Learner`.
+
+    config: of the run; algorithm: the one that made the model; env: its vectorised environment; model: the SB3 model
+    """
+
+    def __init__(
+        self, config: TrainConfig, algorithm: SB3Algorithm, env: DeepTrafficVecEnv, model: BaseAlgorithm
+    ) -> None:
+        self.config, self.algorithm, self.env, self.model = config, algorithm, env, model
+        self.speed_sum, self.speed_count = 0.0, 0  # [mph] of decisions since the last metrics
+
+    @property
+    def decisions(self) -> int:
+        """Decisions of training made so far, over all envs."""
+        return self.model.num_timesteps
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights and biases of the acting network."""
+        return sum(array.size for array in self.algorithm.network_weights(self.model, self.config).values())
+
+    def learn(self, total_timesteps: int, between_rounds: Callable[[], None], logger: Any = None) -> None:
+        """Train until `total_timesteps` decisions, see `agents.algorithm.Learner`; a round is a rollout."""
+        missing = total_timesteps - self.decisions
+        if missing <= 0:
+            return
+        if logger:
+            self.model.set_logger(logger)
+        callback: Any = RoundCallback(self, between_rounds)
+        self.model.learn(missing, callback, log_interval=SILENT, reset_num_timesteps=self.decisions == 0)
+
+    def metrics(self) -> dict[str, float]:
+        """Return the mean speed of the exploring policy since the last call."""
+        if not self.speed_count:
+            return {}
+        mph = self.speed_sum / self.speed_count
+        self.speed_sum, self.speed_count = 0.0, 0
+        return {"train_mph": mph}
+
+    def count_speeds(self, dones: Any) -> None:
+        """Add the speeds of one step, without the envs whose episode ended: their report is of the next one."""
+        continuing = ~dones
+        self.speed_sum += float(self.env.batch.mean_speed_mph()[continuing].sum())
+        self.speed_count += int(continuing.sum())
+
+    def policy(self, label: str, notes: Notes) -> Policy:
+        """Return the current network as a policy."""
+        return self.algorithm.policy(self.model, self.config, label, notes)
+
+    def content(self, label: str, notes: Notes) -> bytes:
+        """Return the network's weights as the content of a file, which holds no label."""
+        return weights_content(self.algorithm.network_weights(self.model, self.config), notes)
+
+    # --- state --------------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the future of the training depends on."""
+        model = self.model
+        return {
+            "num_timesteps": model.num_timesteps,
+            "n_updates": model._n_updates,
+            "progress_remaining": float(model._current_progress_remaining),
+            "networks": model.get_parameters(),
+            "last_obs": as_tensors(model._last_obs),
+            "last_episode_starts": torch.from_numpy(np.array(model._last_episode_starts)),
+            "random": random_state(model),
+            "envs": as_tensors(self.env.get_state()),
+            "algorithm": self.algorithm.state(model),
+            "speeds": [self.speed_sum, self.speed_count],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore the state of a new model and its env."""
+        model: Any = self.model
+        model.set_parameters(state["networks"], device=model.device)
+        model.num_timesteps, model._n_updates = state["num_timesteps"], state["n_updates"]
+        model._current_progress_remaining = state["progress_remaining"]
+        self.algorithm.restore(model, state["algorithm"])
+        model._last_obs = as_arrays(state["last_obs"])
+        model._last_episode_starts = state["last_episode_starts"].numpy()
+        self.env.set_state(as_arrays(state["envs"]))
+        self.speed_sum, self.speed_count = state["speeds"]
+        restore_random(model, state["random"])
+
+
+class RoundCallback(BaseCallback):
+    """Calls `between_rounds` before every rollout and at the end of training, and counts speeds at every step."""
+
+    def __init__(self, learner: SB3Learner, between_rounds: Callable[[], None]) -> None:
+        super().__init__()
+        self.learner, self.between_rounds = learner, between_rounds
+
+    def _on_step(self) -> bool:
+        self.learner.count_speeds(self.locals["dones"])
+        return True
+
+    def _on_rollout_start(self) -> None:
+        self.between_rounds()
+
+    def _on_training_end(self) -> None:
+        self.between_rounds()
 
 
 def sb3_names() -> list[str]:
@@ -267,78 +301,3 @@ def network_kind(space: spaces.Space) -> str:
     if isinstance(space, spaces.Dict):
         return "MultiInputPolicy"
     return "CnnPolicy" if space.dtype == np.uint8 and len(space.shape or ()) == 3 else "MlpPolicy"
-
-
-# --- policies of whole networks ---------------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def network_values(policy: BasePolicy, obs: NDArray[Any] | dict[str, NDArray[Any]]) -> F64 | None:
-    """Return an actor's logits or the action values (B, 5) for observations (B, ...); None for a recurrent network."""
-    policy.set_training_mode(False)
-    tensors, _ = policy.obs_to_tensor(obs)
-    network: Any = policy
-    if isinstance(policy, ActorCriticPolicy) and not hasattr(policy, "lstm_actor"):
-        values = network.get_distribution(tensors).distribution.logits
-    elif hasattr(network, "q_net"):
-        values = network.q_net(tensors)
-    elif hasattr(network, "quantile_net"):
-        values = network.quantile_net(tensors).mean(1)
-    else:
-        return None
-    return values.cpu().numpy().astype(np.float64)
-
-
-def to_policy_network(policy: BasePolicy, config: TrainConfig) -> Network | None:
-    """Return an actor or a Q-network behind an encoder as the network of a policy file; None if no file can hold it."""
-    parts = sb3_network(policy)
-    observation, seen = config.observation, file_observation(config.observation, config.road)
-    is_open = observation.contest and isinstance(seen, EnvObservation)  # as a file it would be of an open observation
-    if not parts or is_open or not isinstance(parts[0], Encoder):
-        return None
-    network = NetworkBuilder(input_size(seen, 0))
-    for layer in (observation.layers(config.road.build()) or ()) if isinstance(seen, Sensor) else ():
-        network.add(layer)
-    if not add_encoder(network, parts[0], observation):
-        return None
-    for part in parts[1:]:
-        network.module(part)
-    return network.network()
-
-
-# --- reading the network ------------------------------------------------------------------------------------------
-
-
-def arrays(tensors: dict[str, Tensor]) -> Weights:
-    """Return tensors as arrays."""
-    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
-
-
-def dense_weights(modules: Iterable[nn.Module]) -> Weights:
-    """Return `k.weight`, `k.bias` of the linear layers among modules, and `k.norm_*` of the LayerNorms after them."""
-    tensors: dict[str, Tensor] = {}
-    k = -1
-    for module in modules:
-        if isinstance(module, nn.Linear):
-            k += 1
-            tensors |= {f"{k}.{part}": getattr(module, part) for part in PARTS}
-        elif isinstance(module, nn.LayerNorm):
-            tensors |= {f"{k}.norm_{part}": getattr(module, part) for part in PARTS}
-    return arrays(tensors)
-
-
-def lane_weights(network: Any) -> Weights:
-    """Return `lanes.weight`, `lanes.bias` of the layer shared by all lanes in front of a network, nothing without one.
-
-    network: an SB3 policy, or the part of one that has the features extractor
-    """
-    extractor = network.features_extractor
-    if not isinstance(extractor, LaneFeatures):
-        return {}
-    return arrays({f"lanes.{part}": getattr(extractor.lane, part) for part in PARTS})
-
-
-def actor_weights(model: Any) -> Weights:
-    """Return the weights of an SB3 actor: the policy's branch of the hidden layers, and the action head."""
-    policy = model.policy
-    return dense_weights([*policy.mlp_extractor.policy_net, policy.action_net]) | lane_weights(policy)

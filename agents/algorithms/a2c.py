@@ -9,7 +9,8 @@ from typing import Any
 from stable_baselines3 import A2C
 
 from agents.config import NetworkConfig
-from agents.sb3 import SB3Algorithm, actor_weights
+from agents.sb3 import SB3Algorithm
+from agents.sb3_network import actor_weights
 from deeptraffic.settings import integer, real
 
 

@@ -11,8 +11,9 @@ from stable_baselines3 import DQN
 from agents.config import NetworkConfig
 from agents.exploration import PerEnvExploration
 from agents.export import Weights
-from agents.sb3 import SB3Algorithm, dense_weights, lane_weights
-from agents.sb3_learner import as_arrays, as_tensors
+from agents.sb3 import SB3Algorithm
+from agents.sb3_network import dense_weights, lane_weights
+from agents.sb3_state import as_arrays, as_tensors
 from deeptraffic.settings import Settings, choice, integer, integers, real
 
 if TYPE_CHECKING:

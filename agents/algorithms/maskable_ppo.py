@@ -10,7 +10,8 @@ from typing import Any
 from sb3_contrib import MaskablePPO
 
 from agents.algorithms.ppo.config import ClippedConfig
-from agents.sb3 import SB3Algorithm, actor_weights
+from agents.sb3 import SB3Algorithm
+from agents.sb3_network import actor_weights
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from sb3_contrib import QRDQN
 from agents.algorithms.dqn import DEFAULTS, DQNConfig, restore, state
 from agents.exploration import PerEnvExploration
 from agents.export import Weights
-from agents.sb3 import PARTS, SB3Algorithm, dense_weights, lane_weights
+from agents.sb3 import SB3Algorithm
+from agents.sb3_network import PARTS, dense_weights, lane_weights
 from deeptraffic.settings import integer
 from deeptraffic.sim.rules import Action
 

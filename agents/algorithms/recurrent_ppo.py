@@ -10,7 +10,8 @@ from sb3_contrib import RecurrentPPO
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 
 from agents.algorithms.ppo.config import ClippedConfig
-from agents.sb3 import SB3Algorithm, actor_weights
+from agents.sb3 import SB3Algorithm
+from agents.sb3_network import actor_weights
 from deeptraffic.settings import integer
 
 if TYPE_CHECKING:

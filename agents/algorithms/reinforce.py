@@ -25,7 +25,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from torch import nn
 
 from agents.config import NetworkConfig
-from agents.sb3 import SB3Algorithm, actor_weights
+from agents.sb3 import SB3Algorithm
+from agents.sb3_network import actor_weights
 from deeptraffic.settings import integer, real
 
 

@@ -35,7 +35,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.algorithms.ppo.config import WarmStartConfig
 from agents.algorithms.ppo.torch_learner import CriticWarmupPPO, initialise
-from agents.sb3 import SB3Algorithm, actor_weights
+from agents.sb3 import SB3Algorithm
+from agents.sb3_network import actor_weights
 from agents.team_env import TeamVecEnv, deciding_agents
 from deeptraffic.settings import real
 from deeptraffic.sim.state import F64

@@ -31,7 +31,7 @@ from agents.algorithms.world_model.networks import WorldModel
 from agents.analysis.comparison import save_intervals
 from agents.config import TrainConfig
 from agents.run import RunFolder
-from agents.sb3_learner import SB3Learner
+from agents.sb3 import SB3Learner
 from agents.trainer import make_learner, restore_checkpoint
 from deeptraffic.envs.observations import Observation, Observer
 from deeptraffic.evaluation.comparison import Estimate, GroupStatistics, PairStatistics, compare

@@ -216,7 +216,7 @@ def _seed_scores(
 def _policy_candidate(name: str, source: Path) -> Candidate:
     """Return a run's best network, or a file's, as the policy file to ship: float32, or float16 where that is large."""
     policy = load_policy(source).as_network()
-    if policy is None:
+    if not isinstance(policy, NetworkPolicy):
         raise ValueError(
             f"no policy file can hold the network in {str(source)!r}; train one with an encoder and an observation "
             "that a policy file can hold (deeptraffic/policies/FORMAT.md)"

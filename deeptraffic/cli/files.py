@@ -110,6 +110,7 @@ def _find_file(name: str) -> "PolicyFile | Policy":
     from agents.champions import registry
     from deeptraffic.policies.convnetjs.read import ConvNetJSFile
     from deeptraffic.policies.file import pack_convnetjs
+    from deeptraffic.policies.network_policy import NetworkPolicy
 
     champion = registry.CHAMPIONS.get(name)
     path = registry.FOLDER / champion.file if champion and champion.planner is None else Path(name)
@@ -118,7 +119,7 @@ def _find_file(name: str) -> "PolicyFile | Policy":
         return pack_convnetjs(found) if isinstance(found, ConvNetJSFile) else found
     policy = load_policy(name)
     network = policy.as_network()
-    return policy if network is None else _pack(network, None, "")
+    return _pack(network, None, "") if isinstance(network, NetworkPolicy) else policy
 
 
 def _print_facts(policy: "Policy", json: bool) -> None:
@@ -143,8 +144,10 @@ def _check_suffix(output: Path) -> None:
 
 
 def _network_policy(name: str, epsilon: float | None) -> "NetworkPolicy":
+    from deeptraffic.policies.network_policy import NetworkPolicy
+
     policy = load_policy(name, epsilon=epsilon).as_network()
-    if policy is None:
+    if not isinstance(policy, NetworkPolicy):
         raise ValueError(
             f"{name!r} has no network that a policy file can hold; export an agent trained on the observation "
             "vector or gaps, or behind an encoder such as conv"

@@ -25,7 +25,6 @@ from deeptraffic.sim.runs import Runs
 from deeptraffic.sim.state import F64, I64
 
 if TYPE_CHECKING:
-    from deeptraffic.policies.network_policy import NetworkPolicy
     from deeptraffic.sim.engine import Simulator
 
 Access = Literal["contest", "open", "privileged"]
@@ -147,8 +146,8 @@ class Policy(ABC):
     def note(self, actions: I64, agent_indices: I64) -> None:  # noqa: B027  # optional
         """Remember actions (B,) that were carried out in place of its last ones, if it remembers actions."""
 
-    def as_network(self) -> "NetworkPolicy | None":
-        """Return it as a network that a policy file can hold; None if none can."""
+    def as_network(self) -> "Policy | None":
+        """Return it as a `NetworkPolicy`, which a policy file can hold; None if none can."""
         return None
 
     def tried_plans(self) -> I64 | None:

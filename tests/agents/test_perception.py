@@ -13,8 +13,7 @@ from agents.config import TrainConfig
 from agents.loader import load_policy
 from agents.perception import EncoderConfig, encoder_settings
 from agents.run import RunFolder
-from agents.sb3 import make_model, make_vec_env, sb3_names
-from agents.sb3_learner import SB3Learner
+from agents.sb3 import SB3Learner, make_model, make_vec_env, sb3_names
 from agents.settings import build_config
 from agents.trainer import train
 from representation.encoder import Encoder

@@ -17,7 +17,7 @@ from agents.config import TrainConfig
 from agents.export import read_weights
 from agents.loader import load_policy
 from agents.run import RunFolder
-from agents.sb3_learner import SB3Learner
+from agents.sb3 import SB3Learner
 from agents.settings import build_config
 from agents.trainer import crosses, train
 from deeptraffic.envs.batch import EnvBatch

@@ -3,7 +3,8 @@
 from agents.algorithms.ppo.compiled import CompiledPPO
 from agents.algorithms.ppo.config import PPOConfig
 from agents.algorithms.ppo.torch_learner import initialise, make
-from agents.sb3 import SB3Algorithm, actor_weights
+from agents.sb3 import SB3Algorithm
+from agents.sb3_network import actor_weights
 
 ALGORITHM = SB3Algorithm(
     config=PPOConfig,

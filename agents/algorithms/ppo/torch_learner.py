@@ -22,7 +22,7 @@ from agents.algorithms.distil.student import StudentNetworkPolicy
 from agents.algorithms.ppo.config import WarmStartConfig
 from agents.export import Weights
 from agents.lane_network import LaneFeatures
-from agents.sb3 import PARTS, arrays, dense_weights
+from agents.sb3_network import PARTS, arrays, dense_weights
 from agents.warm_start import LANES, InitPolicy, layer_names, policy_weights
 from deeptraffic.policies.network_policy import NetworkPolicy
 from representation.encoder import Encoder

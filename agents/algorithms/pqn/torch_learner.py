@@ -37,7 +37,7 @@ from agents.algorithms.pqn.config import PQNConfig
 from agents.exploration import PerEnvExploration, explore
 from agents.export import Weights
 from agents.rounds import RoundLearner
-from agents.sb3 import PARTS, arrays, dense_weights, lane_weights
+from agents.sb3_network import PARTS, arrays, dense_weights, lane_weights
 
 if TYPE_CHECKING:
     pass

@@ -5,7 +5,8 @@ from typing import Any
 from agents.algorithms.world_model.agent import WorldModelAgent
 from agents.algorithms.world_model.config import WorldModelConfig
 from agents.export import Weights
-from agents.sb3 import SB3Algorithm, dense_weights
+from agents.sb3 import SB3Algorithm
+from agents.sb3_network import dense_weights
 from deeptraffic.settings import Settings
 
 LONG: Settings = {"total_timesteps": 500_000, "evaluate_every": 50_000, "checkpoint_every": 100_000}
