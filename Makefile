@@ -15,7 +15,7 @@ INPUTS = pyproject.toml constraints.txt
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
-demo: $(VENV)/.installed ## set up, train a policy, score it officially, record a video
+demo: $(VENV)/.installed-agents ## set up, train a policy, score it officially, record a video
 	@$(BIN)/deeptraffic demo
 
 test: lint ## lint, then the quick tests with their coverage floor
@@ -34,11 +34,6 @@ lint: $(VENV)/.installed-dev ## ruff and mypy
 clean: ## remove .venv, caches and build output
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
 	find deeptraffic agents representation tests -name __pycache__ -prune -exec rm -rf {} +
-
-$(VENV)/.installed: $(INPUTS) | $(BIN)/python
-	@echo "Installing DeepTraffic into $(VENV): once, a minute or more."
-	$(BIN)/python -m pip install -c constraints.txt -e .
-	@touch $@
 
 $(VENV)/.installed-%: $(INPUTS) | $(BIN)/python
 	@echo "Installing DeepTraffic and its extra '$*' into $(VENV): once, a minute or more."

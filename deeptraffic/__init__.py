@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from gymnasium.envs.registration import register
 
+from deeptraffic.extras import name_missing_extras
+
 if TYPE_CHECKING:
     from deeptraffic.evaluation.model import evaluate
 
 __all__ = ["__version__", "evaluate"]
 
 __version__ = "0.1.0"
+
+name_missing_extras()
 
 for _year in (2017, 2018):
     register(

@@ -162,18 +162,21 @@ class Bench:
 
     def vector_envs(self) -> Iterator[BenchRow]:
         """Steps of all envs of the native vector environments, resets included."""
-        from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
         from deeptraffic.envs.vector_env import DeepTrafficVectorEnv
 
+        kinds: list[tuple[str, Any]] = [("VectorEnv.step", DeepTrafficVectorEnv)]
+        if importlib.util.find_spec("stable_baselines3"):
+            from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
+
+            kinds.append(("SB3 VecEnv.step", DeepTrafficVecEnv))
         actions = np.zeros(VECTOR_ENVS, np.int64)
         for observation in ("vector", "gaps"):
             for threads in self.threads:
                 options: dict[str, Any] = {"observation": observation, "threads": threads, "stagger": True}
-                native, sb3 = DeepTrafficVectorEnv(VECTOR_ENVS, **options), DeepTrafficVecEnv(VECTOR_ENVS, **options)
-                native.reset(seed=0)
-                sb3.reset()
-                for name, step in (("VectorEnv.step", native.step), ("SB3 VecEnv.step", sb3.step)):
-                    value = self.rate(partial(step, actions), VECTOR_ENVS)
+                for name, kind in kinds:
+                    env = kind(VECTOR_ENVS, **options)
+                    env.reset()
+                    value = self.rate(partial(env.step, actions), VECTOR_ENVS)
                     yield BenchRow(f"{name}, {observation}", value, "steps/s", threads=threads, num_envs=VECTOR_ENVS)
 
     def images(self) -> Iterator[BenchRow]:

@@ -17,6 +17,7 @@ PACKAGES = ("deeptraffic", "agents", "representation")
 LAYERS = {
     "deeptraffic.settings": -1,
     "deeptraffic.run_dir": -1,
+    "deeptraffic.extras": -1,
     "deeptraffic.sim": 0,
     "deeptraffic.episodes": 1,
     "deeptraffic.render": 2,

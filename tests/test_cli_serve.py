@@ -11,6 +11,7 @@ from deeptraffic.competition import server, worker
 from deeptraffic.competition.sandbox import strictness
 from deeptraffic.competition.store.accounts import follow_link
 from deeptraffic.competition.store.database import Database
+from deeptraffic.extras import EXTRAS
 from deeptraffic.lab.site import site_files
 
 
@@ -91,7 +92,9 @@ def test_a_worker_gets_its_database_from_the_environment(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("words", [("serve",), ("worker", "--database-url", "sqlite:///x"), ("competition", "show")])
 def test_without_the_extra_the_remedy_is_named(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deeptraffic.cli.serve.EXTRA", ("no_such_module",))
+    monkeypatch.setitem(EXTRAS, "competition", ("no_such_module",))
     answer = run(*words)
     assert answer.exit_code == 1
-    assert "no_such_module is missing" in answer.output and "pip install 'deeptraffic[competition]'" in answer.output
+    assert (
+        "no_such_module: not installed" in answer.output and "pip install 'deeptraffic[competition]'" in answer.output
+    )

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from deeptraffic.extras import EXTRAS
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("deeptraffic", "agents", "representation")
 DATA_SUFFIXES = {".csv", ".json", ".md", ".safetensors", ".html", ".css", ".js", ".svg", ".toml", ".ttf", ".wasm"}
@@ -59,15 +61,31 @@ def test_constraints_are_plain_versions() -> None:
     assert [row for row in pins().values() if not PIN.fullmatch(row)] == []
 
 
-def test_every_transitive_dependency_of_the_package_is_pinned() -> None:
-    seen, open_names = set(), {"deeptraffic"}
+def test_every_transitive_dependency_is_pinned() -> None:
+    seen, open_names = set(), set(requirements()) & installed()
     while open_names:
         name = open_names.pop()
         seen.add(name)
         required = metadata.requires(name) or []
         plain = {distribution_name(row) for row in required if ";" not in row and not row.startswith("nvidia")}
         open_names |= plain - seen
-    assert seen - {"deeptraffic"} - pins().keys() == set()
+    assert seen - pins().keys() == set()
+
+
+def installed() -> set[str]:
+    return {distribution_name(each.metadata["Name"]) for each in metadata.distributions()}
+
+
+def test_libraries_of_the_extras_are_those_of_the_distribution() -> None:
+    known = {"cv2": "opencv-python", "sklearn": "scikit-learn", "multipart": "python-multipart"}
+    dependencies = project()["optional-dependencies"]
+    assert list(EXTRAS) == [extra for extra in dependencies if extra not in ("all", "dev")]
+    for extra, libraries in EXTRAS.items():
+        declared = {distribution_name(row) for row in dependencies[extra]} - {"deeptraffic"}
+        assert {distribution_name(known.get(library, library)) for library in libraries} >= declared - {
+            "imageio-ffmpeg"
+        }
+        assert extra == "agents" or "torch" not in libraries
 
 
 def test_every_folder_with_modules_is_a_package() -> None:

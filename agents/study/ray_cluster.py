@@ -21,6 +21,8 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
+from deeptraffic.extras import require_extra
+
 LOCAL = "local"
 CONNECT_TIMEOUT = 10.0  # [s]
 RETRIES = 3  # of a call, by Ray, before it is lost
@@ -51,10 +53,9 @@ def connect(address: str) -> Any:
     Raises ImportError without Ray, RuntimeError if no cluster answers.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would send usage reports
-    try:
-        import ray
-    except ImportError:
-        raise ImportError("Ray is not installed; pip install 'deeptraffic[ray]', here and on the cluster") from None
+    require_extra("ray")
+    import ray
+
     alone: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
     try:
         _check_port(address)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.text import Text
 
-from deeptraffic.cli.serve import DATA_HELP, DATABASE_HELP, DATABASE_VARIABLE, DEFAULT_DATA, require_extra
+from deeptraffic.cli.serve import DATA_HELP, DATABASE_HELP, DATABASE_VARIABLE, DEFAULT_DATA
 from deeptraffic.cli.terminal import FAILED, messages, print_json, print_table, results
+from deeptraffic.extras import require_extra
 
 if TYPE_CHECKING:
     from deeptraffic.competition.models import Competition
@@ -25,7 +26,7 @@ DAY = 86_400_000  # [ms]
 
 def open_existing(data: Path, url: str | None) -> "Database":
     """Return the database of an existing competition; ValueError if the folder holds none."""
-    require_extra()
+    require_extra("competition")
     from deeptraffic.competition.server import open_database
     from deeptraffic.competition.store.database import FILE
 
@@ -68,7 +69,7 @@ def create(
     json: bool = JSON,
 ) -> None:
     """Create a competition from a file of settings, which may hold the `private_seeds` of the final."""
-    require_extra()
+    require_extra("competition")
     from deeptraffic.competition.config import CompetitionConfig
     from deeptraffic.competition.server import last_address, open_database
     from deeptraffic.competition.store import accounts, competitions
@@ -273,7 +274,7 @@ def restore(
     database_url: str | None = DATABASE_URL,
 ) -> None:
     """Fill an empty folder or database from a backup."""
-    require_extra()
+    require_extra("competition")
     from deeptraffic.competition.server import open_database
     from deeptraffic.competition.store import archive
 

@@ -2,12 +2,12 @@
 
 import os
 from enum import StrEnum
-from importlib.util import find_spec
 from pathlib import Path
 
 import typer
 
 from deeptraffic.cli.terminal import messages, results
+from deeptraffic.extras import require_extra
 
 DATA_HELP = "Folder of the competition."
 DATABASE_HELP = "PostgreSQL database, postgresql+psycopg://USER@HOST/NAME, in place of the folder's SQLite file."
@@ -15,22 +15,6 @@ DATABASE_VARIABLE = "DEEPTRAFFIC_DATABASE_URL"
 DEFAULT_DATA = Path("competition")
 STRICT_HELP = "Do not run where a protection of the sandbox is missing."
 EVERY_ADDRESS = ("0.0.0.0", "::")
-EXTRA = (
-    "sqlalchemy",
-    "alembic",
-    "fastapi",
-    "jinja2",
-    "uvicorn",
-    "multipart",
-    "fontTools",
-    "confusable_homoglyphs",
-)  # modules that the extra installs
-
-
-def require_extra() -> None:
-    """Raise ImportError that names the remedy if the packages of a server are not installed."""
-    if missing := [name for name in EXTRA if find_spec(name) is None]:
-        raise ImportError(f"{', '.join(missing)} is missing; a server needs pip install 'deeptraffic[competition]'")
 
 
 class Lane(StrEnum):
@@ -53,7 +37,7 @@ def serve(
     ),
 ) -> None:
     """Serve a competition: pages, the lab, JSON API and evaluation workers, until Ctrl-C."""
-    require_extra()
+    require_extra("competition")
     from deeptraffic.competition.sandbox.strictness import require_protections
     from deeptraffic.competition.server import ServerSettings, open_server
     from deeptraffic.lab.site import site_files
@@ -95,7 +79,7 @@ def worker(
     strict_sandbox: bool = typer.Option(False, "--strict-sandbox", help=STRICT_HELP),
 ) -> None:
     """Evaluate queued submissions of a competition, on this or another machine, until Ctrl-C."""
-    require_extra()
+    require_extra("competition")
     from deeptraffic.competition.sandbox.strictness import log_missing, require_protections
     from deeptraffic.competition.store.database import Database
     from deeptraffic.competition.worker import work

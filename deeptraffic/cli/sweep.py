@@ -1,6 +1,5 @@
 """`deeptraffic sweep` and `deeptraffic figures`: hyperparameter sweeps, and figures and findings of their tables."""
 
-import importlib.util
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from deeptraffic.cli.terminal import messages, print_json, print_table, results
+from deeptraffic.extras import require_extra
 
 if TYPE_CHECKING:
     from agents.study.sweep import SweepResult
@@ -26,7 +26,7 @@ def sweep(
     json: bool = typer.Option(False, "--json", help="Print one JSON object about the finished sweep."),
 ) -> None:
     """Run many trainings with settings drawn from a space. The same command resumes, also after a kill."""
-    require_optuna()
+    require_extra("sweep")
     from agents.study.config import read_sweep
     from agents.study.sweep import BackendMaker, run_sweep
 
@@ -68,12 +68,6 @@ def figures(
     for file in files:
         if file.suffix == ".png":
             results.print(f"  {file}", highlight=False, soft_wrap=True)
-
-
-def require_optuna() -> None:
-    """Raise ImportError with the remedy where Optuna is not installed."""
-    if importlib.util.find_spec("optuna") is None:
-        raise ImportError("sweeps need Optuna, which is not installed; pip install '.[sweep]'")
 
 
 def _print(result: "SweepResult", algorithm: str, preset: str) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from deeptraffic.competition.store.errors import Unavailable
+from deeptraffic.extras import require_extra
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -173,10 +174,8 @@ def _sqlite(url: URL, busy_seconds: float) -> Engine:
 
 
 def _postgres(url: URL) -> Engine:
-    try:
-        engine = create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=POOL)
-    except ModuleNotFoundError:
-        raise ValueError("PostgreSQL needs the extra: pip install 'deeptraffic[postgres]'") from None
+    require_extra("postgres")
+    engine = create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=POOL)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
