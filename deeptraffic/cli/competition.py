@@ -90,18 +90,16 @@ def create(
 
 def show(data: Path = DATA, database_url: str | None = DATABASE_URL, json: bool = JSON) -> None:
     """List the competitions, with phase, members and submissions."""
-    from deeptraffic.competition.store import competitions, submissions
+    from deeptraffic.competition.store import competitions
 
     db = open_existing(data, database_url)
-    with db.read() as session:
-        now = db.now(session)
+    now = db.now()
     rows = [
         {
             "key": competition.key,
             "title": competition.config.title,
             "phase": competition.phase(now),
-            "members": competitions.count_members(db, competition.id),
-            "submissions": submissions.count_submissions(db, competition.id),
+            **dict(zip(("members", "submissions"), competitions.count(db, competition.id), strict=True)),
         }
         for competition in competitions.all_competitions(db)
     ]

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -195,26 +196,32 @@ class Load:
 
 @contextmanager
 def serving(db: Database, data: Path) -> Iterator[int]:
-    """Serve the pages from a thread; give the port."""
+    """Serve the pages from a process, as on a machine apart from its readers; give the port."""
     settings = WebSettings(data, reads=NO_LIMIT, writes=NO_LIMIT, secrets=NO_LIMIT, uploads=NO_LIMIT)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(create_app(db, settings), http=PatientConnection, log_level="warning", access_log=False)
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield listening.getsockname()[1]
-        server.should_exit = True
-        thread.join()
+        listening.listen(1024)
+        address = db.url.render_as_string(hide_password=False)
+        process = get_context("spawn").Process(target=_serve, args=(address, settings, listening), daemon=True)
+        process.start()
+        port = listening.getsockname()[1]
+        get(port, "/about")  # answered when it has started
+        yield port
+        process.terminate()
+        process.join()
+
+
+def _serve(address: str, settings: WebSettings, listening: socket.socket) -> None:
+    app = create_app(Database(address), settings)
+    config = uvicorn.Config(app, http=PatientConnection, log_level="warning", access_log=False)
+    uvicorn.Server(config).run(sockets=[listening])
 
 
 def get(port: int, page: str) -> float:
     """Read a page; return the seconds it took. RuntimeError for any answer but success."""
     started = time.perf_counter()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("GET", page)
+    connection.request("GET", page, headers={"Accept-Encoding": "gzip"})
     answer = connection.getresponse()
     answer.read()
     connection.close()

@@ -267,6 +267,7 @@ def change_trail(db: Database, person_id: int, trail: str) -> Person:
     with db.write() as session:
         person = session.get_one(Person, person_id)
         person.trail = trail
+        competitions.touch_all(session)
         return person
 
 

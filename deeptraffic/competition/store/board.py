@@ -87,6 +87,11 @@ class Board:
     ranked: int
     version: int
 
+    @property
+    def leader(self) -> BoardRow | None:
+        """The first row that has a rank."""
+        return next((row for row in self.rows if row.rank is not None), None)
+
     def search(self, text: str) -> list[BoardRow]:
         """Return the rows whose name contains a text."""
         wanted = text.casefold().strip()

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from deeptraffic.competition.config import CompetitionConfig
-from deeptraffic.competition.models import Competition, Member, PrivateSeeds
+from deeptraffic.competition.models import Competition, Member, PrivateSeeds, Submission
 from deeptraffic.competition.store import audit
 from deeptraffic.competition.store.database import Database, changed_rows
 from deeptraffic.competition.store.errors import RequestError
@@ -168,8 +168,10 @@ def competitions_of(db: Database, person_id: int) -> list[Competition]:
         return list(session.scalars(query))
 
 
-def count_members(db: Database, competition_id: int) -> int:
-    """Return the number of members."""
-    query = select(func.count()).select_from(Member).where(Member.competition_id == competition_id)
+def count(db: Database, competition_id: int) -> tuple[int, int]:
+    """Return the numbers of members and of submissions."""
+    members = select(func.count()).select_from(Member).where(Member.competition_id == competition_id)
+    made = select(func.count()).select_from(Submission).where(Submission.competition_id == competition_id)
     with db.read() as session:
-        return session.execute(query).scalar_one()
+        row = session.execute(select(members.scalar_subquery(), made.scalar_subquery())).one()
+        return row[0], row[1]

@@ -75,12 +75,15 @@ class Database:
                 session.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": LOCKS[lock]})
             yield session
 
-    def now(self, session: Session) -> int:
-        """Return the time [ms since 1970 UTC]."""
+    def now(self, session: Session | None = None) -> int:
+        """Return the time [ms since 1970 UTC]; session: in which PostgreSQL is asked, None for one of its own."""
         if self.clock is not None:
             return self.clock()
         if self.is_sqlite:
             return time.time_ns() // 1_000_000
+        if session is None:
+            with self.read() as own:
+                return self.now(own)
         return int(session.execute(text("SELECT floor(extract(epoch from clock_timestamp()) * 1000)")).scalar_one())
 
     def migrate(self) -> "Database":

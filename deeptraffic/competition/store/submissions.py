@@ -217,13 +217,6 @@ def history(
         return _load(session, db, Submission.id.in_(ids)) if ids else [], total
 
 
-def count_submissions(db: Database, competition_id: int) -> int:
-    """Return the number of a competition's submissions."""
-    query = select(func.count()).select_from(Submission).where(Submission.competition_id == competition_id)
-    with db.read() as session:
-        return session.execute(query).scalar_one()
-
-
 def content_of(db: Database, submission_id: int) -> bytes:
     """Return the policy file of a submission, for its owner and the organiser."""
     query = select(Content.content).join(Submission, Submission.sha256 == Content.sha256)

@@ -36,10 +36,11 @@ from deeptraffic.competition.web.health import Health
 from deeptraffic.competition.web.rendering import STATIC, page, static_version, wants_json
 from deeptraffic.competition.web.replays import Tracks, Videos
 from deeptraffic.competition.web.settings import WebSettings
-from deeptraffic.competition.web.site import CachedTexts, Site
+from deeptraffic.competition.web.site import Cache, CachedTexts, Site
 
 PARTS = (api, board_pages, entry_pages, submission_pages, account_pages, organise, organise_people, lab_pages)
 UPLOAD_THREADS, REPLAY_THREADS = 4, 2
+FRAGMENTS = 256  # of pages, some 60 kB each
 TITLES = {
     401: "Please sign in first",
     403: "Not allowed",
@@ -90,6 +91,7 @@ def create_app(db: Database, settings: WebSettings, lab: Mapping[str, bytes] | N
         upload_threads=CapacityLimiter(UPLOAD_THREADS),
         replay_threads=CapacityLimiter(REPLAY_THREADS),
         texts=CachedTexts(),
+        fragments=Cache(FRAGMENTS),
         lab=None if lab is None else lab_pages.files_of_site(lab),
     )
     app.mount(f"/static/{static_version()}", CachedStaticFiles(directory=STATIC))

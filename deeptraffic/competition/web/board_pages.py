@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -14,10 +15,10 @@ from deeptraffic.competition.models import Competition
 from deeptraffic.competition.store import board as boards
 from deeptraffic.competition.store.accounts import get_person
 from deeptraffic.competition.store.board import Board, BoardRow
-from deeptraffic.competition.store.competitions import all_competitions, count_members
-from deeptraffic.competition.store.submissions import count_submissions, has_replay
+from deeptraffic.competition.store.competitions import all_competitions, count
+from deeptraffic.competition.store.submissions import has_replay
 from deeptraffic.competition.web.charts import axis_of, points_csv, points_record
-from deeptraffic.competition.web.rendering import page, to_json
+from deeptraffic.competition.web.rendering import fragment, page, to_json
 from deeptraffic.competition.web.site import competition_of, member_of, page_number, site_of, trail_of, user_of
 
 router = APIRouter()
@@ -47,33 +48,48 @@ def board(request: Request, q: str = "") -> Response:
     """The leaderboard: the final one once it is revealed, or ?board=public."""
     site, competition = site_of(request), competition_of(request)
     shown, final = _shown_board(request, competition)
-    text = q[:80]
-    view = board_page(shown, text, page_number(request))
-    leader = next((row for row in shown.rows if row.rank == 1), None)
-    entries = count_submissions(site.db, competition.id)
+    text, number = q[:80], page_number(request)
     person = user_of(request).person
-
-    def address(number: int) -> str:
-        kept = {name: request.query_params[name] for name in ("q", "board") if name in request.query_params}
-        return f"/c/{competition.key}?{urlencode(kept | {'page': number})}"
-
+    mine = shown.of(person.id) if person else None
+    people, entries = count(site.db, competition.id)
+    state = (competition.id, final, shown.version)
+    own = mine.submission if mine and (text.strip() or shown.rows.index(mine) // PER_PAGE == number - 1) else None
     return page(
         request,
         "board.html",
         **context_of(request, competition),
-        **vars(view),
         q=text,
         final=final,
-        leader=leader,
-        trail=leader and trail_of(get_person(site.db, leader.person_id), competition),
-        strip=leader is not None and has_replay(site.db, leader.submission),
-        mine=shown.of(person.id) if person else None,
+        leader=shown.leader,
+        table=site.fragments.get(("table", *state, text, number, own), lambda: _table(request, shown, final, own)),
+        strip=site.fragments.get(("strip", *state), lambda: _strip(request, shown)),
+        mine=mine,
         ranked=shown.ranked,
-        people=count_members(site.db, competition.id),
+        people=people,
         entries=entries,
-        axis=axis_of(view.rows, RANGE_WIDTH),
-        address=address,
     )
+
+
+def _table(request: Request, shown: Board, final: bool, own: str | None) -> Markup:
+    """Return a page of the table, own: the submission in it that is the user's; empty if there are no rows."""
+    competition, text = competition_of(request), request.query_params.get("q", "")[:80]
+    view = board_page(shown, text, page_number(request))
+    if not view.rows:
+        return Markup()
+    kept = {"q": text} if text else {}
+    kept |= {"board": "public"} if competition.final == "revealed" and not final else {}
+    links = page_links(f"/c/{competition.key}", view.page, view.total, **kept)
+    axis = axis_of(view.rows, RANGE_WIDTH)
+    return fragment("board_table.html", rows=view.rows, below=view.below, mine=own, axis=axis, **links)
+
+
+def _strip(request: Request, shown: Board) -> Markup:
+    """Return the leader's median run beside the table; empty if none is kept."""
+    db, leader = site_of(request).db, shown.leader
+    if leader is None or not has_replay(db, leader.submission):
+        return Markup()
+    trail = trail_of(get_person(db, leader.person_id), competition_of(request))
+    return fragment("board_strip.html", leader=leader, trail=trail)
 
 
 @router.get("/c/{key}/board.json")
@@ -171,7 +187,7 @@ class BoardPage:
 
     rows: list[BoardRow]
     page: int
-    pages: int
+    total: int
     below: frozenset[str]
 
 
@@ -181,7 +197,7 @@ def board_page(board: Board, text: str, page: int) -> BoardPage:
     pages = max(1, math.ceil(len(rows) / PER_PAGE))
     page = min(max(page, 1), pages)
     shown = rows[(page - 1) * PER_PAGE : page * PER_PAGE]
-    return BoardPage(shown, page, pages, frozenset() if text.strip() else alike_below(board.rows))
+    return BoardPage(shown, page, len(rows), frozenset() if text.strip() else alike_below(board.rows))
 
 
 def alike_below(rows: Sequence[BoardRow]) -> frozenset[str]:

@@ -153,6 +153,7 @@ def environment() -> Environment:
         loader=FileSystemLoader(FOLDER / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -171,6 +172,11 @@ def page(request: Request, template: str, status: int = 200, /, **context: Any) 
     if user.is_new:
         site_of(request).set_cookie(answer, "visitor", user.key, VISITOR_SECONDS)
     return answer
+
+
+def fragment(template: str, /, **context: Any) -> Markup:
+    """Return a part of a page, which is the same for many users."""
+    return Markup(environment().get_template(template).render(context))
 
 
 def to_json(value: Any) -> str:

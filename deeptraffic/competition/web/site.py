@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import Annotated, Any, BinaryIO, TypeVar
+from typing import Annotated, Any, BinaryIO, Generic, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends
+from markupsafe import Markup
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -38,30 +39,51 @@ MAX_FIELDS = 60
 MAX_FIELD = 1_000_000  # [bytes]
 
 
+class Cache(Generic[Made]):
+    """Cache of the values that were asked for last; a key contains everything that its value depends on."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._kept: OrderedDict[Hashable, Made] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Return the value of a key, made if it is not cached."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        made = make()
+        with self._lock:
+            self._kept[key] = made
+            while len(self._kept) > self.most:
+                self._kept.popitem(last=False)
+        return made
+
+
 class CachedTexts:
-    """Cache of long texts that many ask for, compressed; a key contains everything that a text depends on."""
+    """Cache of long texts that many ask for, compressed, each with a tag by which browsers need not load it twice."""
 
     def __init__(self, most: int = 32) -> None:
-        self.most = most
-        self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
-        self._lock = Lock()
+        self._kept: Cache[tuple[str, bytes]] = Cache(most)
 
     def answer(self, request: Request, key: Hashable, make: Callable[[], str], kind: str, name: str = "") -> Response:
         """Return the text of a key, made if it is not cached; with a name, as a file to download."""
-        with self._lock:
-            packed = self._kept.get(key)
-        if packed is None:
-            packed = gzip.compress(make().encode("utf-8"), 6, mtime=0)
-            with self._lock:
-                self._kept[key] = packed
-                while len(self._kept) > self.most:
-                    self._kept.popitem(last=False)
-        headers = {"Vary": "Accept-Encoding"}
+        tag, packed = self._kept.get(key, lambda: _pack(make()))
+        headers = {"Vary": "Accept-Encoding", "ETag": tag, "Cache-Control": "private, no-cache"}
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
         if name:
             headers["Content-Disposition"] = f'attachment; filename="{name}"'
         if "gzip" in request.headers.get("accept-encoding", ""):
             return Response(packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=kind)
         return Response(gzip.decompress(packed), headers=headers, media_type=kind)
+
+
+def _pack(text: str) -> tuple[str, bytes]:
+    """Return the tag of a text, and the text compressed."""
+    content = text.encode("utf-8")
+    return f'W/"{hashlib.sha256(content).hexdigest()[:32]}"', gzip.compress(content, 6, mtime=0)
 
 
 @dataclass(frozen=True)
@@ -72,6 +94,7 @@ class Site:
     health: whether the database and the disk can be written
     upload_threads, replay_threads: how many uploads are checked, and replays made, at the same time, in threads apart
         from those of the pages
+    texts, fragments: caches of files, and of parts of pages that many users see alike
     lab: files of the lab's page by their path; None: the site has no lab
     """
 
@@ -86,6 +109,7 @@ class Site:
     upload_threads: CapacityLimiter
     replay_threads: CapacityLimiter
     texts: CachedTexts
+    fragments: Cache[Markup]
     lab: Mapping[str, bytes] | None
 
     def cookie(self, name: str) -> str:
@@ -110,8 +134,7 @@ class Site:
 
     def now(self) -> int:
         """Return the store's time [ms since 1970 UTC]."""
-        with self.db.read() as session:
-            return self.db.now(session)
+        return self.db.now()
 
     def address(self, request: Request, path: str) -> str:
         """Return a path as a URL that can be sent to others."""

@@ -28,7 +28,7 @@ def test_a_baseline_between_two_that_are_alike_is_marked_with_them() -> None:
 def test_a_page_past_the_end_is_the_last_one() -> None:
     board = Board(tuple(row(k, str(k), f"Driver {k}") for k in range(1, 121)), 120, 1)
     last = board_page(board, "", 99)
-    assert (last.page, last.pages, len(last.rows), last.rows[0].rank) == (3, 3, 20, 101)
+    assert (last.page, last.total, len(last.rows), last.rows[0].rank) == (3, 120, 20, 101)
     found = board_page(board, " driver 12", 1)
     assert [one.rank for one in found.rows] == [12, 120]
     assert not found.below
