@@ -7,6 +7,7 @@ for replays; final: independent runs on the private seeds, in batches, so that t
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +15,11 @@ from deeptraffic.competition.sandbox.errors import InvalidSubmission
 from deeptraffic.competition.sandbox.limits import EVALUATION
 from deeptraffic.competition.sandbox.policy import SandboxedPolicy
 from deeptraffic.competition.store.evaluations import Evaluated, Job, check_cost
+from deeptraffic.evaluation.loss_causes import CAUSES
+from deeptraffic.evaluation.official_losses import official_losses
 from deeptraffic.evaluation.play import Progress
 from deeptraffic.evaluation.protocol import OFFICIAL, OPEN_FRAMES, evaluate_official, evaluate_open, evaluate_seeds
-from deeptraffic.evaluation.replays import pack_decisions
+from deeptraffic.evaluation.replays import notable_runs, pack_decisions
 from deeptraffic.evaluation.score import Score
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.file import PolicyFile, pack_policy, policy_content
@@ -41,8 +44,22 @@ def evaluate_job(job: Job, progress: RunsDone) -> Evaluated:
         except InvalidSubmission as error:
             error.cpu_seconds = policy.cpu_seconds
             raise
-        decisions = pack_decisions(policy.decisions) if job.kind in ("official", "again") else None
-        return Evaluated(score, decisions, policy.cpu_seconds - read)
+        used = policy.cpu_seconds - read
+        if job.kind not in ("official", "again"):
+            return Evaluated(score, cpu_seconds=used)
+        decisions = pack_decisions(policy.decisions)
+        return Evaluated(score, decisions, used, losses_record(decisions, job, score))
+
+
+def losses_record(decisions: bytes, job: Job, score: Score) -> dict[str, Any]:
+    """Return where an official evaluation lost speed, as JSON values.
+
+    causes: [mph] of each of `deeptraffic.evaluation.loss_causes.CAUSES`, which add up to 80 less the unrounded mean
+    slow: [frames] where in the worst run the ego car's longest time below 60 mph begins and ends; equal for none
+    """
+    losses = official_losses(decisions, job.rules, job.other_agents)
+    worst = notable_runs(score.run_scores, score.score)["worst"]
+    return {"causes": dict(zip(CAUSES, losses.lost_mph.tolist(), strict=True)), "slow": losses.slow[worst].tolist()}
 
 
 def _score(job: Job, policy: SandboxedPolicy, progress: RunsDone) -> Score:

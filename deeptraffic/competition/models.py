@@ -239,7 +239,8 @@ class EvaluationResult(Base):
 
     revision: grows with re-evaluations; applied: False while a re-evaluation waits for the organiser
     seconds: that the evaluation took; cpu_seconds: processor time of the policy
-    unrounded_mean: of the runs' unrounded speeds; decisions: the decisions of a public official evaluation
+    unrounded_mean: of the runs' unrounded speeds; decisions, losses: of a public official evaluation, its decisions and
+        where they lost speed (`deeptraffic.competition.evaluation.losses_record`)
     """
 
     __tablename__ = "results"
@@ -266,6 +267,7 @@ class EvaluationResult(Base):
     run_scores: Mapped[F64] = mapped_column(PackedArray("<f8"), deferred=True, repr=False, compare=False)
     run_passed: Mapped[I64] = mapped_column(PackedArray("<i8"), deferred=True, repr=False, compare=False)
     decisions: Mapped[bytes | None] = mapped_column(deferred=True, repr=False, compare=False)
+    losses: Mapped[dict[str, Any] | None] = mapped_column(default=None, repr=False, compare=False)
 
     @property
     def passed_per_run(self) -> float:
@@ -278,7 +280,7 @@ class Submission(Base):
     refused (its own error, see code and reason) or failed (the platform's; counted is False then).
 
     facts: everything that validation found; cells: of its sensor; layers, parameters: of its network
-    counted: whether it counts in the quota
+    counted: whether it counts in the quota; note: its owner's own words about it
     result, replaced: the official result, and the one before the last re-evaluation
     job: its latest validation or official evaluation; place: in the queue, from 1, None where it does not wait
     """
@@ -307,6 +309,7 @@ class Submission(Base):
     accepted_at: Mapped[Time]
     state: Mapped[str] = mapped_column(String(10), default="waiting")
     counted: Mapped[bool] = mapped_column(default=True)
+    note: Mapped[str] = mapped_column(String(500), default="", repr=False)
     scored_at: Mapped[Time | None] = mapped_column(default=None)
     code: Mapped[str | None] = mapped_column(String(40), default=None)
     reason: Mapped[str | None] = mapped_column(default=None)

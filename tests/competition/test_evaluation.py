@@ -36,21 +36,23 @@ def test_private_runs_score_the_same_however_many_go_together() -> None:
 
 @pytest.mark.parametrize("kind", ["validation", "final"])
 def test_open_jobs_score_as_in_this_process(kind: str) -> None:
-    score, drive, _ = evaluate_job(replace(JOB, kind=kind), lambda *_: None)
+    score, drive, _, losses = evaluate_job(replace(JOB, kind=kind), lambda *_: None)
     seeds = choose_seeds("tuning", 3) if kind == "validation" else SEEDS
     expected = evaluate_seeds(idle_policy().policy(), RoadConfig(), seeds)
-    assert score.run_scores.tolist() == expected.run_scores.tolist() and drive is None
+    assert score.run_scores.tolist() == expected.run_scores.tolist() and drive is losses is None
 
 
 def test_an_official_job_scores_as_in_this_process_and_can_be_watched_again() -> None:
     done: list[tuple[int, int]] = []
-    score, drive, used = evaluate_job(JOB, lambda *count: done.append(count))
+    score, drive, used, losses = evaluate_job(JOB, lambda *count: done.append(count))
     expected = evaluate_official(idle_policy().policy())
     assert score.score == expected.score == 51.57
     assert np.array_equal(score.run_scores, expected.run_scores)
     assert score.unrounded_mean_mph == expected.unrounded_mean_mph != score.mean_mph
     assert done[-1] == (500, 500) and 0.0 < used < 60.0
-    assert drive is not None
+    assert drive is not None and losses is not None
+    assert sum(losses["causes"].values()) + score.unrounded_mean_mph == pytest.approx(80.0, abs=1e-9)
+    assert losses["slow"] == [26, 2000]  # from when it meets traffic to the end
     traces = official_traces(drive, 2018, 0, notable_runs(score.run_scores, score.score).values(), "idle")
     assert len(traces) == 3
 

@@ -68,12 +68,13 @@ class Job:
 class Evaluated(NamedTuple):
     """Outcome of an evaluation.
 
-    decisions: of an official evaluation; cpu_seconds: processor time of the policy
+    decisions, losses: of an official evaluation; cpu_seconds: processor time of the policy
     """
 
     score: Score
     decisions: bytes | None = None
     cpu_seconds: float = 0.0
+    losses: dict[str, Any] | None = None
 
 
 # --- processor time -----------------------------------------------------------------------------------------------
@@ -183,7 +184,14 @@ def existing_result(session: Session, evaluation: Evaluation) -> EvaluationResul
 # --- reports of workers -------------------------------------------------------------------------------------------
 
 
-def complete(db: Database, job: Job, score: Score, decisions: bytes | None = None, cpu_seconds: float = 0.0) -> None:
+def complete(
+    db: Database,
+    job: Job,
+    score: Score,
+    decisions: bytes | None = None,
+    cpu_seconds: float = 0.0,
+    losses: dict[str, Any] | None = None,
+) -> None:
     """Keep a job's result (see `Evaluated`); LeaseLost if the job is no longer the caller's."""
     columns = _columns(score)  # the intervals take a while, and others wait for a writing transaction
     with db.write("queue") as session:
@@ -197,6 +205,7 @@ def complete(db: Database, job: Job, score: Score, decisions: bytes | None = Non
                 revision=evaluation.revision,
                 applied=evaluation.kind != "again",
                 decisions=decisions,
+                losses=losses,
                 cpu_seconds=cpu_seconds,
                 created_at=db.now(session),
                 **columns,

@@ -66,7 +66,7 @@ down_revision = "0001"
 
 def upgrade() -> None:
     with op.batch_alter_table("submissions") as table:
-        table.add_column(sa.Column("note", sa.Text(), nullable=False, server_default="none"))
+        table.add_column(sa.Column("colour", sa.Text(), nullable=False, server_default="none"))
 """
 
 
@@ -86,5 +86,5 @@ def test_a_later_version_changes_the_tables_and_keeps_their_rows(
     assert (db.version(), newest_version()) == ("0001", "0002")
     assert db.migrate().version() == "0002"
     with db.read() as session:
-        assert session.execute(text("SELECT label, note FROM submissions")).all() == [("x", "none")]
+        assert session.execute(text("SELECT label, colour FROM submissions")).all() == [("x", "none")]
     db.close()
