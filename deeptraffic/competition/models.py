@@ -176,11 +176,20 @@ class Competition(Base):
     final_at: Mapped[Time | None] = mapped_column(default=None)
     version: Mapped[int] = mapped_column(default=0)
 
-    def phase(self, now: int) -> str:
-        """Return upcoming, open, paused, closed, final (being scored, hidden) or revealed."""
+    def closes(self, own: int | None = None) -> int | None:
+        """Return when submissions are no longer taken, of a person with an own deadline too; None: never."""
+        closes = self.config.closes
+        return closes if closes is None or own is None else max(closes, own)
+
+    def phase(self, now: int, own: int | None = None) -> str:
+        """Return upcoming, open, paused, closed, final (being scored, hidden) or revealed.
+
+        own: deadline of a person, as in `Member.closes_at`
+        """
         if self.final != "none":
             return "revealed" if self.final == "revealed" else "final"
-        if self.config.closes is not None and now >= self.config.closes:
+        closes = self.closes(own)
+        if closes is not None and now >= closes:
             return "closed"
         if self.paused_at is not None:
             return "paused"
@@ -279,8 +288,10 @@ class Submission(Base):
     """A submission. state: waiting (for validation), validating, validated (waits for its score), running, scored,
     refused (its own error, see code and reason) or failed (the platform's; counted is False then).
 
+    network: SHA-256 of its weights and settings, without label and author
     facts: everything that validation found; cells: of its sensor; layers, parameters: of its network
     counted: whether it counts in the quota; note: its owner's own words about it
+    late: whether it came after its owner's deadline, so that it has no rank
     result, replaced: the official result, and the one before the last re-evaluation
     job: its latest validation or official evaluation; place: in the queue, from 1, None where it does not wait
     """
@@ -289,6 +300,7 @@ class Submission(Base):
     __table_args__ = (
         Index("ix_submissions_person", "competition_id", "person_id"),
         Index("ix_submissions_sha256", "sha256"),
+        Index("ix_submissions_network", "competition_id", "network"),
         CheckConstraint(
             "state IN ('waiting', 'validating', 'validated', 'running', 'scored', 'refused', 'failed')", name="state"
         ),
@@ -299,6 +311,7 @@ class Submission(Base):
     competition_id: Mapped[int] = mapped_column(ForeignKey("competitions.id"))
     person_id: Mapped[int] = mapped_column(ForeignKey("people.id"))
     sha256: Mapped[Digest] = mapped_column(ForeignKey("contents.sha256"))
+    network: Mapped[Digest]
     filename: Mapped[str] = mapped_column(String(200))
     label: Mapped[str] = mapped_column(String(100))
     facts: Mapped[dict[str, Any]] = mapped_column(repr=False)
@@ -310,6 +323,7 @@ class Submission(Base):
     state: Mapped[str] = mapped_column(String(10), default="waiting")
     counted: Mapped[bool] = mapped_column(default=True)
     note: Mapped[str] = mapped_column(String(500), default="", repr=False)
+    late: Mapped[bool] = mapped_column(default=False)
     scored_at: Mapped[Time | None] = mapped_column(default=None)
     code: Mapped[str | None] = mapped_column(String(40), default=None)
     reason: Mapped[str | None] = mapped_column(default=None)
@@ -369,13 +383,36 @@ ORDER = (  # of entries: by score, the mean of the unrounded runs, and the time 
 )
 
 
+class Team(Base):
+    """A team of a competition: its members share a quota and a place on the board.
+
+    skeleton: equal for names that look alike; alias: in place of the name on an anonymous board
+    code: with which other members of the competition join it
+    """
+
+    __tablename__ = "teams"
+    __table_args__ = (UniqueConstraint("competition_id", "skeleton"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    key: Mapped[Key] = mapped_column(unique=True, default_factory=new_key, init=False)
+    competition_id: Mapped[int] = mapped_column(ForeignKey("competitions.id"))
+    name: Mapped[str] = mapped_column(String(80))
+    skeleton: Mapped[str] = mapped_column(String(200), repr=False)
+    alias: Mapped[str] = mapped_column(String(40))
+    code: Mapped[str] = mapped_column(String(32), unique=True, repr=False)
+    created_at: Mapped[Time]
+
+
 class Member(Base):
     """A person in a competition; alias stands in for the name on an anonymous board.
 
     best_id: the submission on the board; chosen_id: for the final, None for the best one
+    closes_at: the person's own deadline, which counts if it is later than the competition's
+    daily_limit, total_limit: the person's own, None for the competition's
     """
 
     __tablename__ = "members"
+    __table_args__ = (Index("ix_members_team", "team_id"),)
 
     competition_id: Mapped[int] = mapped_column(ForeignKey("competitions.id"), primary_key=True)
     person_id: Mapped[int] = mapped_column(ForeignKey("people.id"), primary_key=True)
@@ -385,6 +422,47 @@ class Member(Base):
     disqualified_reason: Mapped[str | None] = mapped_column(default=None)
     best_id: Mapped[int | None] = mapped_column(ForeignKey("submissions.id"), default=None)
     chosen_id: Mapped[int | None] = mapped_column(ForeignKey("submissions.id"), default=None)
+    team_id: Mapped[int | None] = mapped_column(ForeignKey("teams.id"), default=None)
+    closes_at: Mapped[Time | None] = mapped_column(default=None)
+    daily_limit: Mapped[int | None] = mapped_column(default=None)
+    total_limit: Mapped[int | None] = mapped_column(default=None)
+
+    team: Mapped[Team | None] = relationship(viewonly=True, lazy="raise", init=False, repr=False, compare=False)
+
+
+class CoOrganiser(Base):
+    """An account for which the organiser's pages of one competition are open."""
+
+    __tablename__ = "organisers"
+
+    competition_id: Mapped[int] = mapped_column(ForeignKey("competitions.id"), primary_key=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id"), primary_key=True)
+    added_at: Mapped[Time]
+
+
+class ListedContact(Base):
+    """A contact of a competition's class list; folded: equal for contacts that differ in case or spaces alone.
+
+    person_id: who has joined by it
+    """
+
+    __tablename__ = "class_list"
+
+    competition_id: Mapped[int] = mapped_column(ForeignKey("competitions.id"), primary_key=True)
+    folded: Mapped[str] = mapped_column(String(200), primary_key=True)
+    contact: Mapped[str] = mapped_column(String(200))
+    person_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"), default=None)
+
+
+class CheckCost(Base):
+    """Processor time that the checks of a person's uploads took on a day (its first millisecond, UTC)."""
+
+    __tablename__ = "checks"
+
+    competition_id: Mapped[int] = mapped_column(ForeignKey("competitions.id"), primary_key=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id"), primary_key=True)
+    day: Mapped[Time] = mapped_column(primary_key=True)
+    cpu_seconds: Mapped[float]
 
 
 class Evaluation(Base):

@@ -26,7 +26,7 @@ from deeptraffic.competition.sandbox import child, messages
 
 FACTS = {"kind": "policy", "label": "evil", "sensor": [1, 6, 2], "rules": 2018, "other_agents": 0}
 FACTS |= {"layers": ["dense"], "temporal_window": 0, "parameters": 1}
-FACTS |= {"operations": 1, "activations": 1, "state_values": 1, "epsilon": 0.0}
+FACTS |= {"operations": 1, "activations": 1, "state_values": 1, "epsilon": 0.0, "network": "0" * 64}
 libc = ctypes.CDLL(None, use_errno=True)
 first_targets: dict = {}
 
@@ -333,6 +333,7 @@ FACTS_LIES = {
     "facts: a third contest": json.dumps(FACTS | {"rules": 2016}).encode(),
     "facts: no cost": json.dumps(FACTS | {"operations": -5}).encode(),
     "facts: no layers": json.dumps(FACTS | {"layers": [["dense"]]}).encode(),
+    "facts: no digest": json.dumps(FACTS | {"network": "../" * 20}).encode(),
     "facts: no kind": json.dumps(FACTS | {"kind": ["policy"]}).encode(),
     "facts: a false error": json.dumps({"error": ["platform", "not me"]}).encode(),
     "facts: too long": json.dumps(FACTS | {"label": "x" * messages.MAX_REPORT}).encode(),

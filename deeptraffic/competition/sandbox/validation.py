@@ -9,9 +9,12 @@ checked like any untrusted input (`from_report`).
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from deeptraffic.competition.names import visible
 from deeptraffic.competition.sandbox import messages
@@ -23,7 +26,7 @@ from deeptraffic.policies.convnetjs.read import read_convnetjs
 from deeptraffic.policies.file import PolicyFile, PolicyFileError, pack_convnetjs, policy_content, read_policy
 from deeptraffic.policies.file_types import binary_type, is_policy_file, is_text
 from deeptraffic.policies.layers import LAYER_KINDS
-from deeptraffic.policies.manifest import EnvObservationRecord
+from deeptraffic.policies.manifest import EnvObservationRecord, write_manifest
 from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.settings import check_real
 from deeptraffic.sim.rules import CONTESTS, MAX_LANES_SIDE, MAX_OTHER_AGENTS, MAX_ROWS, Sensor
@@ -38,6 +41,9 @@ MAX_NAME = 255  # [bytes] of a file's name
 MAX_LABEL = 100  # [characters] of a policy file
 MAX_MESSAGE = 500  # [characters] of an error
 MAX_COUNT = 1 << 40
+NO_FACTS = ("content", "filename", "network", "cpu_seconds")
+DIGEST = re.compile(r"[0-9a-f]{64}")
+CHUNK = 1 << 20  # values of a tensor that are hashed at a time
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ class Upload:
     state_values: values of each vehicle's recurrent state and history
     epsilon: probability with which it acts at random
     asked: the observation of the environments that it asks for in place of the sensor's cells; None for none
+    network: SHA-256 of its weights and settings without label, author and training, as of `network_digest`
+    cpu_seconds: processor time that the check took
     """
 
     content: bytes = field(repr=False)
@@ -72,6 +80,8 @@ class Upload:
     state_values: int
     epsilon: float = 0.0
     asked: EnvObservation | None = None
+    network: str = ""
+    cpu_seconds: float = field(default=0.0, compare=False)
 
     @property
     def access(self) -> str:
@@ -85,8 +95,8 @@ class Upload:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Return everything but the content and its file name, as JSON."""
-        facts = {name: value for name, value in vars(self).items() if name not in ("content", "filename")}
+        """Return everything that pages show of the policy, as JSON."""
+        facts = {name: value for name, value in vars(self).items() if name not in NO_FACTS}
         asked = None if self.asked is None else vars(self.asked)
         sensor, layers = self.sensor._asdict(), list(self.layers)
         return facts | {"sensor": sensor, "layers": layers, "size": len(self.content), "asked": asked}
@@ -118,16 +128,23 @@ def validate(content: bytes, filename: str, limits: Limits = EVALUATION) -> Uplo
 
     limits: that it must keep to when it is evaluated
 
-    Raises InvalidSubmission for its author, PlatformError if it could not be read.
+    Raises InvalidSubmission for its author, which says what processor time was used; PlatformError if it could not be
+    read.
     """
     from deeptraffic.competition.sandbox.process import ChildProcess  # needs Linux, unlike `validate_unsandboxed`
 
     _check_size(content)
     name = filename.encode("utf-8", "replace")[-MAX_NAME:]
-    with ChildProcess("validate", VALIDATION) as child:
-        report = read_report(_ask(child, name + content, len(name)))
-        canonical = _ask(child, most=messages.MAX_SUBMISSION)
-    return _playable(from_report(canonical, filename, report, limits))
+    child = ChildProcess("validate", VALIDATION)
+    try:
+        with child:
+            report = read_report(_ask(child, name + content, len(name)))
+            canonical = _ask(child, most=messages.MAX_SUBMISSION)
+        upload = _playable(from_report(canonical, filename, report, limits))
+    except InvalidSubmission as error:
+        error.cpu_seconds = child.cpu_seconds
+        raise
+    return replace(upload, cpu_seconds=child.cpu_seconds)
 
 
 def validate_unsandboxed(content: bytes, filename: str, limits: Limits = EVALUATION) -> Upload:
@@ -245,6 +262,7 @@ def _from_report(content: bytes, filename: str, report: dict[str, Any]) -> Uploa
         epsilon=check_real("epsilon", report.get("epsilon"), 0.0, 1.0),
         layers=tuple(layers),
         asked=_asked(report),
+        network=_digest(report),
         **{name: _count(report, name) for name in COUNTS},
     )
 
@@ -257,6 +275,14 @@ def _count(report: dict[str, Any], name: str, most: int = MAX_COUNT) -> int:
     value = report.get(name)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
         raise ValueError(f"{name}={value!r:.40}")
+    return value
+
+
+def _digest(report: dict[str, Any]) -> str:
+    """Return the entry `network`, a SHA-256."""
+    value = report.get("network")
+    if not isinstance(value, str) or not DIGEST.fullmatch(value):
+        raise ValueError(f"network={value!r:.40}")
     return value
 
 
@@ -343,6 +369,20 @@ def label_of(filename: str) -> str:
     return visible(stem)[:MAX_LABEL] or NO_LABEL
 
 
+def network_digest(policy_file: PolicyFile) -> str:
+    """Return the SHA-256 of what decides how a policy drives, in hexadecimal: the same for a file that is relabelled.
+
+    Label, author, training facts and time make no difference, nor do the dtypes in which equal weights are stored.
+    """
+    manifest = replace(policy_file.manifest, label=NO_LABEL, author="", training={}, created="")
+    digest = hashlib.sha256(write_manifest(manifest).encode())
+    for name in policy_file.network.tensor_shapes():
+        values = np.asarray(policy_file.network.tensors[name]).ravel()
+        for first in range(0, values.size, CHUNK):
+            digest.update((values[first : first + CHUNK].astype("<f8") + 0.0).tobytes())  # -0.0 as 0.0
+    return digest.hexdigest()
+
+
 def facts_of(policy_file: PolicyFile, policy: NetworkPolicy, kind: str) -> dict[str, Any]:
     """Return the report that `from_report` reads."""
     manifest, network = policy_file.manifest, policy_file.network
@@ -355,6 +395,7 @@ def facts_of(policy_file: PolicyFile, policy: NetworkPolicy, kind: str) -> dict[
         "other_agents": manifest.other_agents,
         "sensor": list(policy.sensor if asked is None else Sensor()),
         "asked": asked,
+        "network": network_digest(policy_file),
         "temporal_window": policy.temporal_window,
         "epsilon": policy.epsilon,
         "layers": [layer.kind for layer in network.layers],

@@ -154,6 +154,13 @@ def find_member(session: Session, competition_id: int, person_id: int, lock: boo
     return session.get(Member, (competition_id, person_id), with_for_update=lock or None)
 
 
+def mates(session: Session, competition_id: int, person_id: int) -> list[int]:
+    """Return the ids of a person's team in a competition, the person's own alone without a team."""
+    mine = select(Member.team_id).where(Member.competition_id == competition_id, Member.person_id == person_id)
+    team = select(Member.person_id).where(Member.team_id == mine.scalar_subquery()).order_by(Member.person_id)
+    return list(session.scalars(team)) or [person_id]
+
+
 def membership(db: Database, competition_id: int, person_id: int) -> Member | None:
     """Return a person's membership."""
     with db.read() as session:

@@ -344,7 +344,7 @@ def end_final(session: Session, competition_id: int) -> None:
 
 
 def update_best(session: Session, competition_id: int, person_id: int) -> None:
-    """Find a member's best submission that is not disqualified: by score, unrounded mean, then the first accepted."""
+    """Find a member's best submission, not disqualified or late: by score, unrounded mean, then the first accepted."""
     mine = (Member.competition_id == competition_id, Member.person_id == person_id)
     session.execute(select(Member.person_id).where(*mine).with_for_update())
     best = (
@@ -355,6 +355,7 @@ def update_best(session: Session, competition_id: int, person_id: int) -> None:
             Submission.person_id == person_id,
             Submission.state == "scored",
             Submission.disqualified_at.is_(None),
+            Submission.late.is_(False),
         )
         .order_by(*ORDER)
         .limit(1)

@@ -1,6 +1,10 @@
-"""Submissions: accepted by one transaction that stores the file, counts the quota and queues the work; looked up."""
+"""Submissions: accepted by one transaction that stores the file, counts the quota and queues the work; looked up.
+
+A quota is a person's, or that of a team's members together; limits of their own are in `Member`.
+"""
 
 from functools import cache
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -8,6 +12,7 @@ from sqlalchemy.orm import Session, aliased, contains_eager, joinedload
 
 from deeptraffic.competition.config import to_time
 from deeptraffic.competition.models import (
+    CheckCost,
     Competition,
     Content,
     Evaluation,
@@ -15,9 +20,10 @@ from deeptraffic.competition.models import (
     Member,
     Person,
     Submission,
+    Team,
 )
 from deeptraffic.competition.sandbox.validation import Upload
-from deeptraffic.competition.store import competitions, evaluations, queue
+from deeptraffic.competition.store import audit, competitions, evaluations, queue
 from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.store.errors import RequestError
 
@@ -41,16 +47,18 @@ def accept(db: Database, competition_id: int, person_id: int, upload: Upload, ag
         competition = competitions.get(session, competition_id)
         member = competitions.find_member(session, competition_id, person_id, lock=True)
         now = db.now(session) - age
+        people = _people(session, member, person_id)
         if not _check_person(session, member, person_id):
-            _check_open(competition, now)
-            _check_quota(session, competition, person_id, now)
+            _check_open(competition, now, member)
+            _check_quota(session, competition, people, now)
         competition.config.check_upload(upload)
-        _check_new(session, competition_id, person_id, upload)
+        _check_new(session, competition_id, people, upload)
         _keep_content(session, db, upload, now)
         made = Submission(
             competition_id=competition_id,
             person_id=person_id,
             sha256=upload.sha256,
+            network=upload.network or upload.sha256,
             filename=upload.filename[-200:],
             label=upload.label[:100],
             facts=upload.facts,
@@ -63,6 +71,7 @@ def accept(db: Database, competition_id: int, person_id: int, upload: Upload, ag
         session.add(made)
         session.flush()
         evaluations.enqueue(session, db, competition, made, "validation")
+        _log_same_network(session, db, made)
         session.expire(made)  # so that it is loaded with its relationships
         return _load(session, db, Submission.id == made.id)[0]
 
@@ -79,37 +88,56 @@ def _check_person(session: Session, member: Member | None, person_id: int) -> bo
     return person.role == "baseline"
 
 
-def _check_open(competition: Competition, now: int) -> None:
-    phase, config = competition.phase(now), competition.config
+def _people(session: Session, member: Member | None, person_id: int) -> list[int]:
+    """Return the ids of those who share a person's quota: the team, locked against other submissions, or the person."""
+    if member is None or member.team_id is None:
+        return [person_id]
+    session.get_one(Team, member.team_id, with_for_update=True)
+    return competitions.mates(session, member.competition_id, person_id)
+
+
+def _check_open(competition: Competition, now: int, member: Member | None) -> None:
+    own = None if member is None else member.closes_at
+    phase, config, closes = competition.phase(now, own), competition.config, competition.closes(own)
     if phase == "upcoming" and config.opens is not None:
         raise RequestError("not_open", f"submissions open at {to_time(config.opens)}")
-    if phase == "closed" and config.closes is not None:
-        raise RequestError("closed", f"submissions closed at {to_time(config.closes)}")
+    if phase == "closed" and closes is not None:
+        raise RequestError("closed", f"submissions closed at {to_time(closes)}")
     if phase == "paused":
         raise RequestError("paused", f"the organiser has paused submissions. {competition.pause_reason}".strip())
     if phase != "open":
         raise RequestError("final", "the final has begun; submissions are closed")
 
 
-def _check_quota(session: Session, competition: Competition, person_id: int, now: int) -> None:
-    config, used = competition.config, usage(session, competition.id, person_id, now)
-    if used["total"] >= config.total_limit:
-        raise RequestError("quota_total", f"you have used all {config.total_limit} submissions of this competition")
-    if used["day"] >= config.daily_limit:
+def check_early(db: Database, competition: Competition, person_id: int) -> None:
+    """Reject a person who has used up a quota, before a file is checked; RequestError as of `accept`."""
+    with db.read() as session:
+        people = competitions.mates(session, competition.id, person_id)
+        if session.get_one(Person, person_id).role != "baseline":
+            _check_quota(session, competition, people, db.now(session))
+
+
+def _check_quota(session: Session, competition: Competition, people: list[int], now: int) -> None:
+    config, used = competition.config, usage(session, competition.id, people, now)
+    limits = limits_of(session, competition, people)
+    who = "you have" if len(people) == 1 else "your team has"
+    if used["total"] >= limits["total"]:
+        raise RequestError("quota_total", f"{who} used all {limits['total']} submissions of this competition")
+    if used["day"] >= limits["day"]:
         again = to_time(now - now % DAY + DAY)
-        sentence = f"you have used today's {config.daily_limit} submissions; the next is possible from {again}"
+        sentence = f"{who} used today's {limits['day']} submissions; the next is possible from {again}"
         raise RequestError("quota_day", sentence)
-    if cpu_seconds_of(session, competition.id, person_id, now) >= config.daily_cpu:
+    if cpu_seconds_of(session, competition.id, people, now) >= config.daily_cpu:
         again = to_time(now - now % DAY + DAY)
-        sentence = f"your evaluations have used today's {config.daily_cpu:,} s of processor time"
+        sentence = f"your checks and evaluations have used today's {config.daily_cpu:,} s of processor time"
         raise RequestError("quota_cpu", f"{sentence}; the next submission is possible from {again}")
     if used["waiting"] >= config.waiting_limit:
         sentence = f"{used['waiting']} of your submissions wait for their score; submit more after that"
         raise RequestError("waiting", sentence)
 
 
-def usage(session: Session, competition_id: int, person_id: int, now: int) -> dict[str, int]:
-    """Return how many submissions of a person count today (UTC) and in total, and how many are not finished."""
+def usage(session: Session, competition_id: int, people: list[int], now: int) -> dict[str, int]:
+    """Return how many submissions of people count today (UTC) and in total, and how many are not finished."""
     day = now - now % DAY
     counted = Submission.counted.is_(True)
     today = and_(counted, Submission.accepted_at >= day, Submission.accepted_at < day + DAY)
@@ -118,34 +146,73 @@ def usage(session: Session, competition_id: int, person_id: int, now: int) -> di
         func.count().filter(today).label("day"),
         func.count().filter(counted).label("total"),
         func.count().filter(waiting).label("waiting"),
-    ).where(Submission.competition_id == competition_id, Submission.person_id == person_id)
+    ).where(Submission.competition_id == competition_id, Submission.person_id.in_(people))
     return dict(session.execute(query).one()._mapping)
 
 
-def cpu_seconds_of(session: Session, competition_id: int, person_id: int, now: int) -> float:
-    """Return the processor time [s] that a person's own evaluations took today (UTC), refused ones included."""
-    mine = (Evaluation.competition_id == competition_id, Evaluation.person_id == person_id)
-    today = (Evaluation.kind.in_(evaluations.SHORT), Evaluation.started_at >= now - now % DAY)
-    query = select(func.coalesce(func.sum(Evaluation.cpu_seconds), 0.0)).where(*mine, *today)
-    return float(session.execute(query).scalar_one())
+def limits_of(session: Session, competition: Competition, people: list[int]) -> dict[str, int]:
+    """Return how many submissions people may make a day and in total: a team, the most that a member may."""
+    theirs = (Member.competition_id == competition.id, Member.person_id.in_(people))
+    rows = session.execute(select(Member.daily_limit, Member.total_limit).where(*theirs)).all()
+    config = competition.config
+    return {
+        "day": _most(config.daily_limit, [row.daily_limit for row in rows]),
+        "total": _most(config.total_limit, [row.total_limit for row in rows]),
+    }
+
+
+def _most(common: int, own: list[int | None]) -> int:
+    """Return the largest of limits, of which None is the common one."""
+    return max((common if limit is None else limit for limit in own), default=common)
+
+
+def cpu_seconds_of(session: Session, competition_id: int, people: list[int], now: int) -> float:
+    """Return the processor time [s] that checks and evaluations of people took today (UTC), refused ones included."""
+    today = now - now % DAY
+    short = (Evaluation.kind.in_(evaluations.SHORT), Evaluation.started_at >= today)
+    evaluated = select(func.coalesce(func.sum(Evaluation.cpu_seconds), 0.0))
+    evaluated = evaluated.where(Evaluation.competition_id == competition_id, Evaluation.person_id.in_(people), *short)
+    checked = select(func.coalesce(func.sum(CheckCost.cpu_seconds), 0.0))
+    checked = checked.where(CheckCost.competition_id == competition_id, CheckCost.person_id.in_(people))
+    return sum(float(session.execute(q).scalar_one()) for q in (evaluated, checked.where(CheckCost.day == today)))
+
+
+def charge(db: Database, competition_id: int, person_id: int, cpu_seconds: float) -> None:
+    """Count the processor time [s] of an upload's check among what its sender may use per day."""
+    with db.write() as session:
+        now = db.now(session)
+        dialect: Any = sqlite if db.is_sqlite else postgresql
+        row = {"competition_id": competition_id, "person_id": person_id, "day": now - now % DAY}
+        insert = dialect.insert(CheckCost).values(cpu_seconds=cpu_seconds, **row)
+        more = {"cpu_seconds": CheckCost.cpu_seconds + cpu_seconds}
+        session.execute(insert.on_conflict_do_update(index_elements=list(row), set_=more))
 
 
 def quota(db: Database, competition_id: int, person_id: int) -> dict[str, int]:
-    """Return what a person has used: day, total, waiting; the limits are in the competition's settings."""
+    """Return what a person, or their team, has used: day, total, waiting."""
     with db.read() as session:
-        return usage(session, competition_id, person_id, db.now(session))
+        people = competitions.mates(session, competition_id, person_id)
+        return usage(session, competition_id, people, db.now(session))
+
+
+def limits(db: Database, competition_id: int, person_id: int) -> dict[str, int]:
+    """Return what a person, or their team, may use: day, total."""
+    with db.read() as session:
+        people = competitions.mates(session, competition_id, person_id)
+        return limits_of(session, competitions.get(session, competition_id), people)
 
 
 def cpu_seconds_today(db: Database, competition_id: int, person_id: int) -> float:
-    """Return the processor time [s] that a person's evaluations took today (UTC)."""
+    """Return the processor time [s] that checks and evaluations of a person, or their team, took today (UTC)."""
     with db.read() as session:
-        return cpu_seconds_of(session, competition_id, person_id, db.now(session))
+        people = competitions.mates(session, competition_id, person_id)
+        return cpu_seconds_of(session, competition_id, people, db.now(session))
 
 
-def _check_new(session: Session, competition_id: int, person_id: int, upload: Upload) -> None:
+def _check_new(session: Session, competition_id: int, people: list[int], upload: Upload) -> None:
     same = select(Submission.key).where(
         Submission.competition_id == competition_id,
-        Submission.person_id == person_id,
+        Submission.person_id.in_(people),
         Submission.sha256 == upload.sha256,
         Submission.state != "failed",
     )
@@ -160,6 +227,33 @@ def _keep_content(session: Session, db: Database, upload: Upload, now: int) -> N
         row = {"sha256": upload.sha256, "content": upload.content, "created_at": now}
         dialect = sqlite if db.is_sqlite else postgresql
         session.execute(dialect.insert(Content).values(row).on_conflict_do_nothing())
+
+
+# --- the same network ---------------------------------------------------------------------------------------------
+
+
+def _log_same_network(session: Session, db: Database, made: Submission) -> None:
+    """Note for the organiser, and for nobody else, that a network was handed in before."""
+    same = (Submission.competition_id == made.competition_id, Submission.network == made.network)
+    query = select(Submission.key, Submission.person_id, Person.name).join(Submission.owner)
+    earlier = session.execute(query.where(*same, Submission.id < made.id).order_by(Submission.id).limit(1)).first()
+    if earlier is not None:
+        owner = session.get_one(Person, made.person_id).name
+        kind = "relabelled" if earlier.person_id == made.person_id else "two people"
+        details = {"kind": kind, "by": owner, "earlier": earlier.key, "earlier_by": earlier.name}
+        audit.note(session, db, "the server", "same network", made.competition_id, made.key, **details)
+
+
+def same_networks(db: Database, competition_id: int) -> list[list[Submission]]:
+    """Return groups of submissions with the same weights and settings, oldest first: for the organiser only."""
+    mine = Submission.competition_id == competition_id
+    several = select(Submission.network).where(mine).group_by(Submission.network).having(func.count() > 1)
+    with db.read() as session:
+        found = _load(session, db, and_(mine, Submission.network.in_(several)))
+    groups: dict[str, list[Submission]] = {}
+    for submission in reversed(found):
+        groups.setdefault(submission.network, []).append(submission)
+    return list(groups.values())
 
 
 # --- looking up ---------------------------------------------------------------------------------------------------

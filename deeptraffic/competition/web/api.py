@@ -25,7 +25,7 @@ from deeptraffic.competition.models import Competition, Person
 from deeptraffic.competition.store import accounts
 from deeptraffic.competition.store.competitions import all_competitions
 from deeptraffic.competition.store.errors import RequestError
-from deeptraffic.competition.store.submissions import history, quota
+from deeptraffic.competition.store.submissions import history, limits, quota
 from deeptraffic.competition.web.board_pages import board_as_json
 from deeptraffic.competition.web.guard import is_bearer
 from deeptraffic.competition.web.rendering import json_answer
@@ -140,6 +140,7 @@ def submissions(request: Request) -> Response:
     record = {
         "total": total,
         "used": quota(site.db, found.id, person.id),
+        "limits": limits(site.db, found.id, person.id),
         "rows": [submission_record(row) for row in rows],
     }
     return json_answer(record)

@@ -18,11 +18,14 @@ from deeptraffic.competition.store.board import score_text
 from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.submissions import (
     accept,
+    charge,
+    check_early,
     choose,
     content_of,
     cpu_seconds_today,
     find_submission,
     history,
+    limits,
     quota,
 )
 from deeptraffic.competition.web.board_pages import PER_PAGE, context_of, page_links
@@ -97,8 +100,9 @@ def _submit_page(request: Request, competition: Competition, error: RequestError
         422 if error else 200,
         **context_of(request, competition),
         used=quota(site.db, competition.id, person.id),
+        limits=limits(site.db, competition.id, person.id),
+        limit_bytes=competition.config.max_bytes,
         cpu_seconds=cpu_seconds_today(site.db, competition.id, person.id),
-        limit=competition.config.max_bytes,
         origin=site.address(request, ""),
         wrong=error.message if error else "",
         subject=error.subject if error else None,
@@ -133,23 +137,23 @@ def check_and_accept(
     try:
         upload = validation.validate(content, plain_name(filename))
     except InvalidSubmission as error:
+        charge(site.db, competition.id, person.id, error.cpu_seconds)
         raise RequestError(error.code, str(error)) from None
     except PlatformError:
         raise HTTPException(503, "The file could not be checked just now; it was not counted. Try again.") from None
+    charge(site.db, competition.id, person.id, upload.cpu_seconds)
     return accept(site.db, competition.id, person.id, upload, milliseconds_since(request.state.arrived))
 
 
 def _check_early(request: Request, competition: Competition, person: Person, content: bytes) -> None:
-    site, config = site_of(request), competition.config
+    config = competition.config
     if not content:
         raise RequestError("empty", "the upload has no file; choose one and send it again")
     if len(content) > config.max_bytes:
         raise RequestError("size", f"the file must have at most {config.max_bytes:,} bytes, got {len(content):,}")
     if member_of(request, competition) is None and person.role != "baseline":
         return  # accept rejects it
-    used = quota(site.db, competition.id, person.id)
-    if used["total"] >= config.total_limit:
-        raise RequestError("quota_total", f"you have used all {config.total_limit} submissions of this competition")
+    check_early(site_of(request).db, competition, person.id)
 
 
 def plain_name(filename: str) -> str:
@@ -175,7 +179,7 @@ def mine(request: Request) -> Response:
     person, member = _participant(request, competition)
     rows, total = history(site.db, competition.id, person.id, PER_PAGE, (number - 1) * PER_PAGE)
     board = site.boards.board(competition)
-    used, config = quota(site.db, competition.id, person.id), competition.config
+    used, most = quota(site.db, competition.id, person.id), limits(site.db, competition.id, person.id)
     return page(
         request,
         "mine.html",
@@ -183,7 +187,7 @@ def mine(request: Request) -> Response:
         history=rows,
         **page_links(f"/c/{competition.key}/mine", number, total),
         used=used,
-        left=max(0, min(config.daily_limit - used["day"], config.total_limit - used["total"])),
+        left=max(0, min(most["day"] - used["day"], most["total"] - used["total"])),
         mine=board.of(person.id),
         ranked=board.ranked,
         chosen=member.chosen_id is not None,

@@ -1,5 +1,7 @@
 """Validation: what an upload holds, which files are refused, and how file types are told apart."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -32,3 +34,23 @@ def test_a_sensor_wider_than_the_road_is_accepted_as_open() -> None:
     wide = pack_policy(Network(101, (Dense(outputs=5),), tensors), Sensor(50, 1, 0), "wide")
     upload = validate(policy_content(wide), "wide.safetensors")
     assert (upload.sensor, upload.access) == (Sensor(50, 1, 0), "open")
+
+
+def test_a_relabelled_network_is_known_again_and_another_is_not() -> None:
+    def digest(label: str, value: float, dtype: type = np.float32, **settings: Any) -> str:
+        tensors = {"1.weight": np.full((5, 1), value, dtype), "1.bias": np.zeros(5, np.float32)}
+        network = Network(1, (Dense(outputs=5),), tensors)
+        return validate(policy_content(pack_policy(network, Sensor(0, 1, 0), label, **settings)), "a").network
+
+    first = digest("mine", 0.5)
+    assert digest("yours", 0.5, author="somebody else", training={"seed": 7}) == first
+    assert digest("in other bytes", 0.5, np.float16) == first
+    others = {digest("mine", 0.25), digest("mine", 0.5, other_agents=1), digest("mine", 0.5, epsilon=0.1)}
+    assert len(others | {first}) == 4
+
+
+def test_a_check_says_what_processor_time_it_took() -> None:
+    assert 0.0 < validate(CONTENT, "mine.safetensors").cpu_seconds < 15.0
+    with pytest.raises(InvalidSubmission) as found:
+        validate(CONTENT[:-1], "mine.safetensors")
+    assert 0.0 < found.value.cpu_seconds < 15.0

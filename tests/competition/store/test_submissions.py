@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 
 from deeptraffic.competition.config import to_time
-from deeptraffic.competition.store import accounts, competitions, evaluations, finals, organise, queue, submissions
+from deeptraffic.competition.store import (
+    accounts,
+    audit,
+    competitions,
+    evaluations,
+    finals,
+    organise,
+    queue,
+    submissions,
+)
 from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.sim.rules import Sensor
 
@@ -208,3 +217,35 @@ def test_history_is_newest_first_and_by_pages(lab: Any) -> None:
     assert submissions.history(lab.db, lab.competition.id)[1] == 6
     assert submissions.find_submission(lab.db, page[0].key) == page[0]
     assert submissions.find_submission(lab.db, "' OR 1=1 --") is None
+
+
+def test_the_same_network_of_two_people_is_told_to_the_organiser_alone(any_lab: Any) -> None:
+    lab = any_lab
+    ana, bo = lab.member("Ana"), lab.member("Bo")
+    first = lab.submit(ana, "a", network="n" * 64)
+    lab.submit(ana, "other", network="m" * 64)
+    copied = lab.submit(bo, "b", network="n" * 64)
+    [group] = submissions.same_networks(lab.db, lab.competition.id)
+    assert [(one.key, one.owner.name) for one in group] == [(first.key, "Ana"), (copied.key, "Bo")]
+    [entry] = [entry for entry in audit.entries(lab.db) if entry.action == "same network"]
+    assert (entry.subject, entry.details["kind"], entry.details["earlier"]) == (copied.key, "two people", first.key)
+    lab.submit(ana, "relabelled", network="n" * 64)
+    assert audit.entries(lab.db, limit=1)[0].details["kind"] == "relabelled"
+
+
+def test_the_checks_of_uploads_count_in_the_processor_time_of_a_day(any_lab: Any) -> None:
+    lab = any_lab
+    ana, bo = lab.member("Ana"), lab.member("Bo")
+    lab.change(daily_cpu=10)
+    for seconds in (4.0, 5.5):
+        submissions.charge(lab.db, lab.competition.id, ana.id, seconds)
+    submissions.check_early(lab.db, lab.competition, ana.id)
+    submissions.charge(lab.db, lab.competition.id, ana.id, 1.0)
+    assert submissions.cpu_seconds_today(lab.db, lab.competition.id, ana.id) == 10.5
+    for act in (lambda: submissions.check_early(lab.db, lab.competition, ana.id), lambda: lab.submit(ana, "a")):
+        with pytest.raises(RequestError) as found:
+            act()
+        assert found.value.code == "quota_cpu"
+    lab.submit(bo, "b")
+    lab.times.append(lab.times[-1] + 86_400_000)
+    lab.submit(ana, "a")

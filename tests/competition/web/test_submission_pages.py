@@ -6,9 +6,11 @@ from collections.abc import Callable
 import pytest
 
 from deeptraffic.competition.config import CompetitionConfig
+from deeptraffic.competition.sandbox import validation
+from deeptraffic.competition.sandbox.errors import InvalidSubmission
 from deeptraffic.competition.store import competitions, evaluations, organise, queue
 from deeptraffic.competition.store.competitions import membership
-from deeptraffic.competition.store.submissions import get_submission, history
+from deeptraffic.competition.store.submissions import cpu_seconds_today, get_submission, history
 
 
 @pytest.mark.usefixtures("quick_validation")
@@ -139,3 +141,19 @@ def test_progress_says_which_of_the_two_parts_it_is_in(world, browse: Callable) 
         "Waiting for its official evaluation (part 2 of 2), place 1 in the queue.",
         "Part 2 of 2, official evaluation: 3 of 20 runs done.",
     ]
+
+
+def test_what_a_refused_file_costs_is_charged_to_its_sender(world, browse: Callable, monkeypatch) -> None:
+    def refuse(content: bytes, filename: str) -> None:
+        error = InvalidSubmission("broken", "this is no policy file")
+        error.cpu_seconds = 900.0
+        raise error
+
+    monkeypatch.setattr(validation, "validate", refuse)
+    ada = world.person("Ada")
+    own = browse(ada)
+    for _ in range(2):
+        assert "no policy file" in own.upload(b"x").text
+    assert cpu_seconds_today(world.db, world.competition.id, ada.id) == 1800.0
+    assert "1,800 s of processor time" in own.upload(b"x").text
+    assert cpu_seconds_today(world.db, world.competition.id, ada.id) == 1800.0

@@ -1,11 +1,7 @@
-"""The first tables, created from the models.
+"""The first tables."""
 
-A release freezes them here: from then on, a change of the models comes with a further version.
-"""
-
+import sqlalchemy as sa
 from alembic import op
-
-from deeptraffic.competition.models import Base
 
 revision = "0001"
 down_revision = None
@@ -13,4 +9,220 @@ down_revision = None
 
 def upgrade() -> None:
     """Create all tables."""
-    Base.metadata.create_all(op.get_bind())
+    op.create_table(
+        "competitions",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("key", sa.String(length=40), nullable=False),
+        sa.Column("config", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("paused_at", sa.BigInteger()),
+        sa.Column("pause_reason", sa.Text(), nullable=False),
+        sa.Column("final", sa.String(length=10), nullable=False),
+        sa.Column("final_at", sa.BigInteger()),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.CheckConstraint("final IN ('none', 'running', 'scored', 'revealed')", name="ck_competitions_final"),
+        sa.PrimaryKeyConstraint("id", name="pk_competitions"),
+        sa.UniqueConstraint("key", name="uq_competitions_key"),
+    )
+    op.create_table(
+        "contents",
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("sha256", name="pk_contents"),
+    )
+    op.create_table(
+        "people",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("key", sa.String(length=32), nullable=False),
+        sa.Column("name", sa.String(length=80), nullable=False),
+        sa.Column("skeleton", sa.String(length=200), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("role", sa.String(length=12), nullable=False),
+        sa.Column("contact", sa.String(length=200), nullable=False),
+        sa.Column("blocked_at", sa.BigInteger()),
+        sa.Column("trail", sa.String(length=12), nullable=False),
+        sa.CheckConstraint("role IN ('participant', 'organiser', 'baseline')", name="ck_people_role"),
+        sa.PrimaryKeyConstraint("id", name="pk_people"),
+        sa.UniqueConstraint("key", name="uq_people_key"),
+        sa.UniqueConstraint("skeleton", name="uq_people_skeleton"),
+    )
+    op.create_table(
+        "workers",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("lane", sa.String(length=20), nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.Column("jobs", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_workers"),
+        sa.UniqueConstraint("name", name="uq_workers_name"),
+    )
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("actor", sa.String(length=80), nullable=False),
+        sa.Column("action", sa.String(length=40), nullable=False),
+        sa.Column("competition_id", sa.Integer()),
+        sa.Column("subject", sa.String(length=200), nullable=False),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["competition_id"], ["competitions.id"], name="fk_audit_competition_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_audit"),
+    )
+    op.create_index("ix_audit_competition", "audit", ["competition_id"])
+    op.create_table(
+        "private_seeds",
+        sa.Column("competition_id", sa.Integer(), nullable=False),
+        sa.Column("seeds", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["competition_id"], ["competitions.id"], name="fk_private_seeds_competition_id"),
+        sa.PrimaryKeyConstraint("competition_id", name="pk_private_seeds"),
+    )
+    op.create_table(
+        "results",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("protocol", sa.String(length=120), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("applied", sa.Boolean(), nullable=False),
+        sa.Column("score", sa.BigInteger(), nullable=False),
+        sa.Column("score_low", sa.BigInteger(), nullable=False),
+        sa.Column("score_high", sa.BigInteger(), nullable=False),
+        sa.Column("mean", sa.BigInteger(), nullable=False),
+        sa.Column("mean_low", sa.BigInteger(), nullable=False),
+        sa.Column("mean_high", sa.BigInteger(), nullable=False),
+        sa.Column("unrounded_mean", sa.BigInteger(), nullable=False),
+        sa.Column("sd", sa.BigInteger(), nullable=False),
+        sa.Column("runs", sa.Integer(), nullable=False),
+        sa.Column("frames", sa.Integer(), nullable=False),
+        sa.Column("seconds", sa.Double(), nullable=False),
+        sa.Column("cpu_seconds", sa.Double(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("run_scores", sa.LargeBinary(), nullable=False),
+        sa.Column("run_passed", sa.LargeBinary(), nullable=False),
+        sa.Column("decisions", sa.LargeBinary()),
+        sa.ForeignKeyConstraint(["sha256"], ["contents.sha256"], name="fk_results_sha256"),
+        sa.PrimaryKeyConstraint("id", name="pk_results"),
+        sa.UniqueConstraint("sha256", "protocol", "revision", name="uq_results_sha256"),
+    )
+    op.create_table(
+        "tokens",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("key", sa.String(length=32), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("scope", sa.String(length=10), nullable=False),
+        sa.Column("person_id", sa.Integer()),
+        sa.Column("competition_id", sa.Integer()),
+        sa.Column("note", sa.String(length=200), nullable=False),
+        sa.Column("uses_left", sa.Integer()),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("used_at", sa.BigInteger()),
+        sa.Column("revoked_at", sa.BigInteger()),
+        sa.CheckConstraint("scope IN ('session', 'submit', 'link', 'invite')", name="ck_tokens_scope"),
+        sa.ForeignKeyConstraint(["competition_id"], ["competitions.id"], name="fk_tokens_competition_id"),
+        sa.ForeignKeyConstraint(["person_id"], ["people.id"], name="fk_tokens_person_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_tokens"),
+        sa.UniqueConstraint("digest", name="uq_tokens_digest"),
+        sa.UniqueConstraint("key", name="uq_tokens_key"),
+    )
+    op.create_index("ix_tokens_person", "tokens", ["person_id"])
+    op.create_table(
+        "submissions",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("key", sa.String(length=32), nullable=False),
+        sa.Column("competition_id", sa.Integer(), nullable=False),
+        sa.Column("person_id", sa.Integer(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("filename", sa.String(length=200), nullable=False),
+        sa.Column("label", sa.String(length=100), nullable=False),
+        sa.Column("facts", sa.JSON(), nullable=False),
+        sa.Column("other_agents", sa.Integer(), nullable=False),
+        sa.Column("parameters", sa.Integer(), nullable=False),
+        sa.Column("cells", sa.Integer(), nullable=False),
+        sa.Column("layers", sa.Integer(), nullable=False),
+        sa.Column("accepted_at", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.String(length=10), nullable=False),
+        sa.Column("counted", sa.Boolean(), nullable=False),
+        sa.Column("scored_at", sa.BigInteger()),
+        sa.Column("code", sa.String(length=40)),
+        sa.Column("reason", sa.Text()),
+        sa.Column("validation_id", sa.Integer()),
+        sa.Column("result_id", sa.Integer()),
+        sa.Column("replaced_id", sa.Integer()),
+        sa.Column("final_id", sa.Integer()),
+        sa.Column("disqualified_at", sa.BigInteger()),
+        sa.Column("disqualified_reason", sa.Text()),
+        sa.CheckConstraint(
+            "state IN ('waiting', 'validating', 'validated', 'running', 'scored', 'refused', 'failed')",
+            name="ck_submissions_state",
+        ),
+        sa.ForeignKeyConstraint(["competition_id"], ["competitions.id"], name="fk_submissions_competition_id"),
+        sa.ForeignKeyConstraint(["final_id"], ["results.id"], name="fk_submissions_final_id"),
+        sa.ForeignKeyConstraint(["person_id"], ["people.id"], name="fk_submissions_person_id"),
+        sa.ForeignKeyConstraint(["replaced_id"], ["results.id"], name="fk_submissions_replaced_id"),
+        sa.ForeignKeyConstraint(["result_id"], ["results.id"], name="fk_submissions_result_id"),
+        sa.ForeignKeyConstraint(["sha256"], ["contents.sha256"], name="fk_submissions_sha256"),
+        sa.ForeignKeyConstraint(["validation_id"], ["results.id"], name="fk_submissions_validation_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_submissions"),
+        sa.UniqueConstraint("key", name="uq_submissions_key"),
+    )
+    op.create_index("ix_submissions_person", "submissions", ["competition_id", "person_id"])
+    op.create_index("ix_submissions_sha256", "submissions", ["sha256"])
+    op.create_table(
+        "evaluations",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("submission_id", sa.Integer(), nullable=False),
+        sa.Column("competition_id", sa.Integer(), nullable=False),
+        sa.Column("person_id", sa.Integer(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("protocol", sa.String(length=120), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("batch", sa.String(length=32)),
+        sa.Column("queued_at", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.String(length=10), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("fence", sa.Integer(), nullable=False),
+        sa.Column("worker", sa.String(length=100)),
+        sa.Column("not_before", sa.BigInteger()),
+        sa.Column("lease_until", sa.BigInteger()),
+        sa.Column("started_at", sa.BigInteger()),
+        sa.Column("finished_at", sa.BigInteger()),
+        sa.Column("settled_at", sa.BigInteger()),
+        sa.Column("done", sa.Integer(), nullable=False),
+        sa.Column("total", sa.Integer(), nullable=False),
+        sa.Column("cpu_seconds", sa.Double(), nullable=False),
+        sa.Column("result_id", sa.Integer()),
+        sa.Column("code", sa.String(length=40)),
+        sa.Column("reason", sa.Text()),
+        sa.CheckConstraint("kind IN ('validation', 'official', 'final', 'again')", name="ck_evaluations_kind"),
+        sa.CheckConstraint(
+            "state IN ('queued', 'running', 'done', 'refused', 'failed', 'cancelled')", name="ck_evaluations_state"
+        ),
+        sa.ForeignKeyConstraint(["competition_id"], ["competitions.id"], name="fk_evaluations_competition_id"),
+        sa.ForeignKeyConstraint(["person_id"], ["people.id"], name="fk_evaluations_person_id"),
+        sa.ForeignKeyConstraint(["result_id"], ["results.id"], name="fk_evaluations_result_id"),
+        sa.ForeignKeyConstraint(["submission_id"], ["submissions.id"], name="fk_evaluations_submission_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_evaluations"),
+    )
+    op.create_index("ix_evaluations_batch", "evaluations", ["batch"])
+    op.create_index("ix_evaluations_started", "evaluations", ["started_at"])
+    op.create_index("ix_evaluations_state", "evaluations", ["state", "kind"])
+    op.create_index("ix_evaluations_submission", "evaluations", ["submission_id"])
+    op.create_table(
+        "members",
+        sa.Column("competition_id", sa.Integer(), nullable=False),
+        sa.Column("person_id", sa.Integer(), nullable=False),
+        sa.Column("alias", sa.String(length=40), nullable=False),
+        sa.Column("joined_at", sa.BigInteger(), nullable=False),
+        sa.Column("disqualified_at", sa.BigInteger()),
+        sa.Column("disqualified_reason", sa.Text()),
+        sa.Column("best_id", sa.Integer()),
+        sa.Column("chosen_id", sa.Integer()),
+        sa.ForeignKeyConstraint(["best_id"], ["submissions.id"], name="fk_members_best_id"),
+        sa.ForeignKeyConstraint(["chosen_id"], ["submissions.id"], name="fk_members_chosen_id"),
+        sa.ForeignKeyConstraint(["competition_id"], ["competitions.id"], name="fk_members_competition_id"),
+        sa.ForeignKeyConstraint(["person_id"], ["people.id"], name="fk_members_person_id"),
+        sa.PrimaryKeyConstraint("competition_id", "person_id", name="pk_members"),
+    )
