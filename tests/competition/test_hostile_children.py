@@ -50,7 +50,7 @@ CASES = [
     ("exit as if out of memory", SHORT, "memory"),
     *[(f"facts: {name}", SHORT, "answer") for name in ("no JSON", "60,000 deep", "a list", "no label", "endless road")],
     *[(f"facts: {name}", SHORT, "answer") for name in ("negative sensor", "a third contest", "no cost", "too long")],
-    *[(f"facts: {name}", SHORT, "answer") for name in ("no layers", "no kind")],
+    *[(f"facts: {name}", SHORT, "answer") for name in ("no layers", "no digest", "no kind")],
     ("facts: a false error", SHORT, "answer"),
 ]
 
