@@ -67,7 +67,7 @@ class RunFolder:
         for left_by_a_kill in self.path.rglob(f"{UNFINISHED}*"):
             left_by_a_kill.unlink()
         write_json(self.config_file, config.to_json())
-        sessions = json.loads(self.versions_file.read_text()) if self.versions_file.exists() else []
+        sessions = json.loads(self.versions_file.read_text(encoding="utf-8")) if self.versions_file.exists() else []
         write_json(self.versions_file, [*sessions, versions()])
 
     def _check_same(self, config: TrainConfig) -> None:

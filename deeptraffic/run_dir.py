@@ -100,12 +100,17 @@ def lock_folder(folder: Path, lock_file: Path) -> Iterator[None]:
 
 
 def _lock(handle: int, path: Path) -> None:
+    """Lock an open file until it is closed."""
     try:
-        import fcntl
-    except ImportError:  # no such locks on Windows
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if sys.platform == "win32":
+            import msvcrt
+
+            os.lseek(handle, 0, os.SEEK_SET)
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise RuntimeError(
             f"another process is working in {str(path)!r}; wait for it or name another folder"

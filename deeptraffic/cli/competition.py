@@ -290,7 +290,9 @@ def _print_counts(place: Path, counts: dict[str, int]) -> None:
 def doctor(data: Path = DATA, database_url: str | None = DATABASE_URL, json: bool = JSON) -> None:
     """Test the sandbox, the disk, the clock and the database of this machine; exit code 1 if one is bad."""
     from deeptraffic.competition.doctor import examine
+    from deeptraffic.competition.sandbox.errors import require_linux
 
+    require_linux()
     findings = []
     with messages.status("testing") as status:
         for finding in examine(open_existing(data, database_url), data):

@@ -38,6 +38,9 @@ def serve(
 ) -> None:
     """Serve a competition: pages, the lab, JSON API and evaluation workers, until Ctrl-C."""
     require_extra("competition")
+    from deeptraffic.competition.sandbox.errors import require_linux
+
+    require_linux()
     from deeptraffic.competition.sandbox.strictness import require_protections
     from deeptraffic.competition.server import ServerSettings, open_server
     from deeptraffic.lab.site import site_files
@@ -80,6 +83,9 @@ def worker(
 ) -> None:
     """Evaluate queued submissions of a competition, on this or another machine, until Ctrl-C."""
     require_extra("competition")
+    from deeptraffic.competition.sandbox.errors import require_linux
+
+    require_linux()
     from deeptraffic.competition.sandbox.strictness import log_missing, require_protections
     from deeptraffic.competition.store.database import Database
     from deeptraffic.competition.worker import work

@@ -1,5 +1,7 @@
 """Errors that end an evaluation without a score: the submission's, or the platform's."""
 
+import platform
+import sys
 from typing import Literal, get_args
 
 # Why a submission is refused:
@@ -28,3 +30,13 @@ class InvalidSubmission(ValueError):
 
 class PlatformError(RuntimeError):
     """A failure of the platform, not of the submission: it counts against no quota, and a retry may succeed."""
+
+
+def require_linux() -> None:
+    """Raise PlatformError, with the remedy, on any other system: only Linux has what locks a submission down."""
+    if sys.platform != "linux":
+        system = {"Darwin": "macOS"}.get(platform.system(), platform.system())
+        raise PlatformError(
+            f"a competition's sandbox needs Linux, and this is {system}; run the server and its workers in a Linux "
+            "container, as deeptraffic/competition/GUIDE.md shows"
+        )

@@ -7,11 +7,11 @@ protection and makes the attempts that it should prevent. Nothing here runs in a
 import ctypes
 import json
 import os
-import resource
 import select
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,8 +20,11 @@ from dataclasses import dataclass
 from deeptraffic.competition.sandbox import lockdown
 from deeptraffic.competition.sandbox.messages import Channel
 
+if sys.platform != "win32":
+    import resource
+
+    _libc = ctypes.CDLL(None, use_errno=True)
 EXTRA_MEMORY = 64 << 20  # [bytes] asked for beyond what a child may use
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)

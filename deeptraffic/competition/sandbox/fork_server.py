@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
-from deeptraffic.competition.sandbox.errors import PlatformError
+from deeptraffic.competition.sandbox.errors import PlatformError, require_linux
 from deeptraffic.competition.sandbox.limits import Limits
 
 PROGRAM = """
@@ -99,6 +99,7 @@ class ForkServer:
             raise PlatformError(f"the fork server of the sandbox failed: {error}") from error
 
     def _connect(self, start_seconds: float) -> socket.socket:
+        require_linux()
         if self._socket is None or self._owner != os.getpid():  # a fork of the worker starts its own
             self._start(start_seconds)
         assert self._socket

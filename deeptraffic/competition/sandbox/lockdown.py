@@ -12,15 +12,18 @@ Functions that take something away raise OSError where the machine does not allo
 import ctypes
 import errno
 import os
-import resource
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from deeptraffic.competition.sandbox.limits import Limits
 
-_libc = ctypes.CDLL(None, use_errno=True)
+if sys.platform != "win32":  # where nothing is locked down, see `require_linux`
+    import resource
+
+    _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def checked(result: int) -> int:

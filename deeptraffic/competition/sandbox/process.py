@@ -135,7 +135,7 @@ class ChildProcess:
     def _wait_to_write(self) -> None:
         self._wait(self._writable, "read")
 
-    def _wait(self, poll: select.poll, what: str) -> None:
+    def _wait(self, poll: "select.poll", what: str) -> None:
         """Wait until a pipe is ready, or raise at the timeout."""
         timeout = min(self.timeout, self.deadline - time.monotonic())
         if timeout <= 0 or not poll.poll(1000 * timeout):
