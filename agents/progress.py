@@ -67,9 +67,9 @@ class TrainingProgress(CountedProgress):
     def __init__(self, total: int, done: int = 0, console: Console | None = None) -> None:
         super().__init__("training", "decisions", "... mph", total, done, console)
 
-    def advance(self, decisions: int, mph: float) -> None:
-        """Show the decisions made so far and the speed of the exploring policy."""
-        self.bar.update(self.task, completed=decisions, note=f"{mph:.1f} mph")
+    def advance(self, decisions: int, mph: float | None) -> None:
+        """Show the decisions made so far and the speed of the exploring policy, None where none drives."""
+        self.bar.update(self.task, completed=decisions, note="offline" if mph is None else f"{mph:.1f} mph")
 
     def report(self, decisions: int, mean_mph: float, median_mph: float, is_best: bool) -> None:
         """Print an evaluation on tuning seeds."""

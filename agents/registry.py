@@ -25,7 +25,7 @@ class Entry:
     """One line of the registry.
 
     name: of the algorithm and of its module
-    kind: policy-based, value-based, model-based or imitation
+    kind: policy-based, value-based, model-based, imitation or offline
     summary: one line
     outputs: what its network's outputs are
     can_warm_start: whether its network can be initialised from a policy (`--init`), and so follow a curriculum
@@ -70,6 +70,8 @@ ENTRIES = (
         PROBABILITY,
         presets=(*PRESETS, "frames", "vehicles"),
     ),
+    Entry("bc", "offline", "behaviour cloning of a data set", PROBABILITY),
+    Entry("cql", "offline", "conservative Q-learning from a data set", RETURNS),
     Entry(
         "deepqlearn",
         "value-based",

@@ -192,7 +192,7 @@ class Trainer:
         metrics = self.learner.metrics()
         if metrics:
             if self.progress:
-                self.progress.advance(decisions, metrics["train_mph"])
+                self.progress.advance(decisions, metrics.get("train_mph"))
             self._record(decisions, "rollout", metrics)
 
     def _evaluate(self, decisions: int) -> None:

@@ -38,6 +38,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     ),
     "postgres": ("psycopg",),
     "sweep": ("optuna",),
+    "data": ("minari", "h5py"),
     "ray": ("ray",),
     "bench": ("highway_env",),
     "video": ("imageio_ffmpeg", "moviepy", "cv2"),

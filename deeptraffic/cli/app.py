@@ -39,6 +39,7 @@ COMMANDS: tuple[str | CommandGroup, ...] = (
     "train.train",
     "evaluate.evaluate",
     "compare.compare",
+    "dataset.dataset",
     "others.others",
     "sweep.sweep",
     "sweep.figures",

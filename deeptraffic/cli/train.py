@@ -25,6 +25,7 @@ def train(
         None, help="Name of an encoder, weights file of `deeptraffic pretrain`, or run folder of distil."
     ),
     teacher: str | None = typer.Option(None, help="Policy that distil imitates.", show_default="champion-solo"),
+    dataset: str | None = typer.Option(None, help="Data set that bc and cql learn from, of `deeptraffic dataset`."),
     init: str | None = typer.Option(
         None, help=f"Policy that the network of {', '.join(WARM_STARTABLE)} is initialised from."
     ),
@@ -62,7 +63,8 @@ def train(
         "seed": seed,
         "device": device,
     }
-    settings = _network_settings(encoder, init) | {name: value for name, value in given.items() if value is not None}
+    settings = dict(_network_settings(encoder, init, dataset))
+    settings |= {name: value for name, value in given.items() if value is not None}
     folder = output or default_folder(algo)
     chosen = dict(parse_setting(setting) for setting in set_)
     later = {key.removeprefix(THEN): chosen.pop(key) for key in list(chosen) if key.startswith(THEN)}
@@ -103,13 +105,17 @@ def _official_score(folder: Path) -> "Score":
         return evaluate_official(policy, policy.rules, policy.other_agents, progress)
 
 
-def _network_settings(encoder: str | None, init: str | None) -> dict[str, Any]:
-    """Return the settings that `--encoder` and `--init` stand for."""
+def _network_settings(encoder: str | None, init: str | None, dataset: str | None) -> dict[str, Any]:
+    """Return the settings that `--encoder`, `--init` and `--dataset` stand for."""
     from agents.loader import load_policy
     from agents.perception import encoder_settings
     from agents.warm_start import init_settings, network_policy
 
     settings = encoder_settings(encoder) if encoder else {}
+    if dataset:
+        from agents.datasets.offline import dataset_settings
+
+        settings |= dataset_settings(dataset)
     if init:
         settings |= {"init": init, **init_settings(network_policy(load_policy(init), init))}
     return settings

@@ -1,0 +1,1 @@
+"""Benchmark protocol: fixed tasks, budgets, seeds and statistics."""

@@ -1,0 +1,1 @@
+"""Data sets of driving for offline reinforcement learning, as Minari keeps them; see `DATASETS.md`."""
