@@ -48,7 +48,7 @@ def load_own(name: str, rules: int | None = None, observation: ObservationLike |
         found: Any = read_model(path)
         label: str | None = path.stem
     elif is_own(name) and path.suffix.lower() != ".zip":
-        found, label = _import_object(name), None
+        found, label = import_object(name), None
     else:
         return None
     try:
@@ -57,7 +57,7 @@ def load_own(name: str, rules: int | None = None, observation: ObservationLike |
         raise ValueError(f"{name}: {error}") from None
 
 
-def _import_object(name: str) -> Any:
+def import_object(name: str) -> Any:
     """Return what package.module:object or file.py:object names; a class or a function without arguments is called."""
     source, _, attribute = name.rpartition(":")
     path = Path(source)

@@ -40,6 +40,7 @@ COMMANDS: tuple[str | CommandGroup, ...] = (
     "evaluate.evaluate",
     "compare.compare",
     "dataset.dataset",
+    "benchmark.benchmark",
     "others.others",
     "sweep.sweep",
     "sweep.figures",
