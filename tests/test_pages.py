@@ -19,6 +19,7 @@ from PIL import Image
 
 from agents.analysis.peers import peers_table, stored_report
 from agents.analysis.tables import markdown_table, replace_section
+from agents.benchmark.tasks import TASKS
 from agents.champions.pages import write_pages
 from agents.champions.registry import CHAMPIONS
 from agents.registry import ENTRIES
@@ -200,6 +201,15 @@ def algorithms_table() -> str:
     return markdown_table([["algorithm", "kind", "summary"], *rows], left=3)
 
 
+def tasks_table() -> str:
+    head = ["task", "road", "observation", "`random` [mph]", "reference [mph]"]
+    rows = [
+        [f"`{t.name}`", t.summary, f"`{t.seen}`", f"{t.random_mph:.2f}", f"{t.reference_mph:.2f}, `{t.reference}`"]
+        for t in TASKS.values()
+    ]
+    return markdown_table([head, *rows], left=3)
+
+
 def perception_table() -> str:
     """Verdicts on the experiments' main metrics, from report.json."""
     from representation.report import stored_metrics
@@ -216,6 +226,7 @@ TABLES: dict[str, tuple[Path, Callable[[], str]]] = {
     "<!-- table of presets -->": (ROOT / "deeptraffic" / "envs" / "README.md", presets_table),
     "<!-- table of perception -->": (ROOT / "representation" / "README.md", perception_table),
     "<!-- table of algorithms -->": (ROOT / "agents" / "README.md", algorithms_table),
+    "<!-- table of tasks -->": (ROOT / "agents" / "benchmark" / "BENCHMARK.md", tasks_table),
     "<!-- table of peers -->": (README, lambda: peers_table(stored_report())),
 }
 

@@ -1,1 +1,1 @@
-"""Benchmark protocol: fixed tasks, budgets, seeds and statistics."""
+"""Benchmark protocol: fixed tasks, budgets, seeds and statistics; see `agents/benchmark/BENCHMARK.md`."""

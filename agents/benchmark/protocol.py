@@ -45,7 +45,7 @@ class BenchmarkPlan:
     tasks: tuple[str, ...] = ("solo", "team", "2017", "wide")
     budget: int = BUDGETS[0]
     seeds: int = 3
-    runs: int = 1000
+    runs: int = 500
 
     def __post_init__(self) -> None:
         for name, high in (("budget", 10**12), ("seeds", 1000), ("runs", 100_000)):
@@ -196,7 +196,11 @@ def train_ours(name: str, session: BenchmarkSession, run: Path) -> tuple[Policy,
     }
     agent = build_config(name, settings=settings)
     size = agent.envs.num_envs * getattr(agent.agent, "n_steps", 1)
-    whole = max(1, budget // size) * size  # whole rounds, which the budget has room for
+    if size > budget:
+        raise ValueError(
+            f"{name} makes {size:,} decisions in a round, more than the budget of {budget:,}; give a larger budget"
+        )
+    whole = budget // size * size  # in whole rounds
     total = {"total_timesteps": whole, "checkpoint_every": max(1, whole // 4)}
     result = train(build_config(name, settings=settings | total), run)
     if result.decisions > budget:

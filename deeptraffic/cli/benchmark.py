@@ -16,7 +16,7 @@ def benchmark(
     task: list[str] = typer.Option([], help=TASKS_HELP, show_default="solo, team, 2017, wide"),
     budget: int = typer.Option(100_000, help="Decisions of a training; papers report 100000 and 1000000."),
     seeds: int = typer.Option(3, help="Number of trainings on each task, with seeds 0, 1, ..."),
-    runs: int = typer.Option(1000, help="Number of reporting runs of a score."),
+    runs: int = typer.Option(500, help="Number of reporting runs of a score."),
     output: Path = typer.Option(Path("runs/benchmark"), "--output", "-o", help="Folder of the results."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of tables."),
 ) -> None:
