@@ -53,7 +53,7 @@ def load_policy(
     if policy is None:
         policy = _find_policy(name, rules, seed)
         if observation is not None:
-            raise ValueError(f"{policy.label} says itself what it observes; leave out --observation")
+            raise ValueError(f"{policy.label} says itself what it observes; leave out --obs")
     policy.set_epsilon(epsilon, seed)
     return policy
 

@@ -26,6 +26,7 @@ LAYERS = {
     "deeptraffic": 5,  # the package itself registers the environments and evaluates
     "deeptraffic.evaluation": 4,
     "deeptraffic.bench": 6,
+    "deeptraffic.doctor": 5.5,
     "deeptraffic.competition": 6,
     "deeptraffic.insight": 6,
     "representation": 7,

@@ -25,14 +25,13 @@ class Shell:
         self.folder, self.data = folder, folder / "data"
 
     def __call__(self, *words: str, code: int = 0) -> str:
-        answer = CliRunner().invoke(app, ["competition", *words, "--data", str(self.data)])
+        group = [] if words[0] == "doctor" else ["competition"]
+        answer = CliRunner().invoke(app, [*group, *words, "--data", str(self.data)])
         assert answer.exit_code == code, answer.output
-        return answer.output
+        return answer.stdout if "--json" in words else answer.output
 
     def json(self, *words: str) -> dict[str, Any]:
-        answer = CliRunner().invoke(app, ["competition", *words, "--data", str(self.data), "--json"])
-        assert answer.exit_code == 0, answer.output
-        return dict(json.loads(answer.stdout))
+        return dict(json.loads(self(*words, "--json")))
 
     @property
     def db(self) -> Database:

@@ -122,7 +122,7 @@ main()
     modules = set(run.stderr.split())
     assert {name for name in modules if name.split(".")[0] in HEAVY} == set()
     own = {name for name in modules if name.split(".")[0] in ("deeptraffic", "agents", "representation")}
-    assert own == {"deeptraffic", "deeptraffic.cli", "deeptraffic.cli.app"}
+    assert own == {"deeptraffic", "deeptraffic.extras", "deeptraffic.cli", "deeptraffic.cli.app"}
 
 
 def test_every_function_of_the_tree_exists_once() -> None:
@@ -138,3 +138,26 @@ def lazy_commands(group: Any) -> Iterator[LazyCommand]:
             yield command
         else:
             yield from lazy_commands(command)
+
+
+RESULTLESS = {"watch", "serve", "worker"}  # windows and servers
+
+
+@pytest.mark.parametrize(("words", "command"), TREE, ids=[" ".join(words) or "deeptraffic" for words, _ in TREE])
+def test_options_are_those_of_the_other_commands(words: tuple[str, ...], command: Any) -> None:
+    if hasattr(command, "commands"):
+        return
+    options = {name: each for each in command.params for name in each.opts}
+    assert "--json" in options or words[0] in RESULTLESS
+    assert all(("--output" in each.opts) == ("-o" in each.opts) for each in command.params)
+    assert [name for name, each in options.items() if each.default is False and each.secondary_opts] == []
+
+
+def test_an_option_takes_the_same_in_every_command() -> None:
+    kinds: dict[str, set[str]] = {}
+    for _, command in TREE:
+        for each in getattr(command, "params", ()):
+            for name in each.opts:
+                if name.startswith("--") and not hasattr(command, "commands"):
+                    kinds.setdefault(name, set()).add(str(each.type_descriptor.annotation))
+    assert {name: found for name, found in kinds.items() if len(found) > 1} == {}

@@ -38,8 +38,16 @@ def test_an_experiment_is_run_small_and_its_metrics_are_printed(
 
 def test_experiments_run_in_several_processes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("representation.catalog.EXPERIMENTS", {name: EXPERIMENTS[name] for name in ("dense-scene",)})
-    arguments = ["report", "representation", "--runs", str(tmp_path / "runs"), "-o", str(tmp_path / "page"), "--mixed"]
-    arguments += ["--scale", "0.02", "--seeds", "2", "--jobs", "2"]
+    arguments = [
+        "report",
+        "representation",
+        "--folder",
+        str(tmp_path / "runs"),
+        "-o",
+        str(tmp_path / "page"),
+        "--mixed",
+    ]
+    arguments += ["--scale", "0.02", "--seeds", "2", "--workers", "2"]
     made = runner.invoke(app, arguments)
     assert made.exit_code == 0, made.output
     assert "Seeds 0, 1" in (tmp_path / "page" / "REPORT.md").read_text()

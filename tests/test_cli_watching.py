@@ -66,7 +66,7 @@ def test_watch_shows_a_policy_in_a_window_until_it_is_closed(requires_system, tm
 
 
 def test_play_keeps_a_demonstration_and_a_trace_and_prints_the_score(requires_system, tmp_path: Path) -> None:
-    arguments = ("play", "--against", "gap", "--other-agents", "1", "--name", "Ada", "--keep", "kept", "--json")
+    arguments = ("play", "--against", "gap", "--other-agents", "1", "--name", "Ada", "--output", "kept", "--json")
     with window(requires_system, tmp_path, *arguments) as (tool, program):
         tool("keydown", "Up")
         tool("key", "3")

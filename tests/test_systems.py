@@ -123,7 +123,7 @@ WORK = [
 NEEDS_LINUX = [
     "serve --data there",
     "worker --database-url sqlite:///x.sqlite3",
-    "competition doctor --data there",
+    "doctor --data there",
     "competition baseline gap mine.safetensors --data there",
 ]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from deeptraffic.cli.policies import OTHERS_HELP, POLICY_HELP, Epsilon, load_announced
-from deeptraffic.cli.terminal import messages, print_json, print_table, progress_bar, results
+from deeptraffic.cli.terminal import Json, messages, print_json, print_table, progress_bar, results
 
 if TYPE_CHECKING:
     from agents.analysis.comparison import Comparison
@@ -18,10 +18,10 @@ def compare(
     rules: int = typer.Option(2018, help="Rules of the contest: 2018 or 2017."),
     other_agents: int = typer.Option(0, help=OTHERS_HELP),
     runs: int = typer.Option(1000, help="Number of open runs, the same for all policies."),
-    seed_set: str = typer.Option("tuning", help="Seeds of the runs: tuning, or reporting for results."),
+    seed_set: str = typer.Option("tuning", help="Seed set of the runs: tuning, reporting or training."),
     epsilon: Epsilon = None,
     output: Path = typer.Option(Path("runs/compare"), "--output", "-o", help="Folder of the figures and the JSON."),
-    json: bool = typer.Option(False, "--json", help="Print one JSON object instead of tables."),
+    json: Json = False,
 ) -> None:
     """Compare policies on the same runs: intervals, probability of improvement, learning curves."""
     from agents.analysis.comparison import group_policies, write_comparison

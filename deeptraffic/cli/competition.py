@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.text import Text
 
 from deeptraffic.cli.serve import DATA_HELP, DATABASE_HELP, DATABASE_VARIABLE, DEFAULT_DATA
-from deeptraffic.cli.terminal import FAILED, messages, print_json, print_table, results
+from deeptraffic.cli.terminal import Json, print_json, print_table, report, results
 from deeptraffic.extras import require_extra
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 DATA = typer.Option(DEFAULT_DATA, help=DATA_HELP)
 DATABASE_URL = typer.Option(None, envvar=DATABASE_VARIABLE, help=DATABASE_HELP)
 COMPETITION = typer.Option(None, "--competition", "-c", help="Name of the competition, if the database holds several.")
-JSON = typer.Option(False, "--json", help="Print one JSON object.")
 DAY = 86_400_000  # [ms]
 
 
@@ -66,7 +64,7 @@ def create(
     config: Path | None = typer.Option(None, help="TOML or JSON file of settings."),
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
-    json: bool = JSON,
+    json: Json = False,
 ) -> None:
     """Create a competition from a file of settings, which may hold the `private_seeds` of the final."""
     require_extra("competition")
@@ -88,7 +86,7 @@ def create(
     results.print(f"  {invite}", highlight=False, soft_wrap=True)
 
 
-def show(data: Path = DATA, database_url: str | None = DATABASE_URL, json: bool = JSON) -> None:
+def show(data: Path = DATA, database_url: str | None = DATABASE_URL, json: Json = False) -> None:
     """List the competitions, with phase, members and submissions."""
     from deeptraffic.competition.store import competitions
 
@@ -115,27 +113,26 @@ def change(
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
     competition: str | None = COMPETITION,
+    json: Json = False,
 ) -> None:
     """Change settings, such as dates and limits."""
     from deeptraffic.competition.store.competitions import change_config
     from deeptraffic.settings import parse_setting
 
     db, found = open_competition(data, database_url, competition)
-    change_config(db, found.id, dict(parse_setting(setting) for setting in settings), actor())
-    results.print(f"{found.key}: changed {', '.join(settings)}", markup=False, highlight=False)
+    changes = dict(parse_setting(setting) for setting in settings)
+    change_config(db, found.id, changes, actor())
+    report(json, {"key": found.key, "changed": changes}, f"{found.key}: changed {', '.join(settings)}")
 
 
-def admin_link(data: Path = DATA, database_url: str | None = DATABASE_URL, json: bool = JSON) -> None:
+def admin_link(data: Path = DATA, database_url: str | None = DATABASE_URL, json: Json = False) -> None:
     """Print a new one-time link for the organiser; earlier ones become invalid."""
     from deeptraffic.competition.server import last_address
     from deeptraffic.competition.store.accounts import organiser_link
 
     db = open_existing(data, database_url)
     link = f"{last_address(data)}/link/{organiser_link(db, actor())}"
-    if json:
-        print_json({"link": link})
-    else:
-        results.print(link, highlight=False, soft_wrap=True)
+    report(json, {"link": link}, link)
 
 
 def invite(
@@ -144,7 +141,7 @@ def invite(
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
     competition: str | None = COMPETITION,
-    json: bool = JSON,
+    json: Json = False,
 ) -> None:
     """Print an invitation link."""
     from deeptraffic.competition.server import last_address
@@ -152,10 +149,7 @@ def invite(
 
     db, found = open_competition(data, database_url, competition)
     link = f"{last_address(data)}/join/{new_invite(db, found.id, actor(), uses, days * DAY)}"
-    if json:
-        print_json({"invite": link})
-    else:
-        results.print(link, highlight=False, soft_wrap=True)
+    report(json, {"invite": link}, link)
 
 
 def accounts(
@@ -164,6 +158,7 @@ def accounts(
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
     competition: str | None = COMPETITION,
+    json: Json = False,
 ) -> None:
     """Create accounts from a list of names, each with a one-time link."""
     from deeptraffic.competition.server import last_address
@@ -180,7 +175,8 @@ def accounts(
             raise
         rows = [(person.name, person.contact, f"{address}/link/{secret}") for person, secret in made]
         file.write(csv_text(("name", "contact", "link"), rows))
-    results.print(f"{len(made)} accounts; their one-time links are in {output}", markup=False, highlight=False)
+    facts = {"path": str(output), "accounts": len(made)}
+    report(json, facts, f"{len(made)} accounts; their one-time links are in {output}")
 
 
 def pause(
@@ -188,22 +184,28 @@ def pause(
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
     competition: str | None = COMPETITION,
+    json: Json = False,
 ) -> None:
     """Pause submissions; queued submissions are still scored."""
     from deeptraffic.competition.store import competitions
 
     db, found = open_competition(data, database_url, competition)
     competitions.pause(db, found.id, actor(), reason)
-    results.print(f"{found.key} is paused")
+    report(json, {"key": found.key, "paused": True}, f"{found.key} is paused")
 
 
-def resume(data: Path = DATA, database_url: str | None = DATABASE_URL, competition: str | None = COMPETITION) -> None:
+def resume(
+    data: Path = DATA,
+    database_url: str | None = DATABASE_URL,
+    competition: str | None = COMPETITION,
+    json: Json = False,
+) -> None:
     """Accept submissions again."""
     from deeptraffic.competition.store import competitions
 
     db, found = open_competition(data, database_url, competition)
     competitions.resume(db, found.id, actor())
-    results.print(f"{found.key} accepts submissions")
+    report(json, {"key": found.key, "paused": False}, f"{found.key} accepts submissions")
 
 
 def baseline(
@@ -212,6 +214,7 @@ def baseline(
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
     competition: str | None = COMPETITION,
+    json: Json = False,
 ) -> None:
     """Submit a policy that is on the board without a rank."""
     from deeptraffic.competition.sandbox.validation import validate
@@ -219,22 +222,24 @@ def baseline(
 
     db, found = open_competition(data, database_url, competition)
     made = add_baseline(db, found.id, name, validate(file.read_bytes(), file.name), actor())
-    results.print(f"{name} waits for its score: {made.key}", markup=False, highlight=False)
+    report(json, {"name": name, "submission": made.key}, f"{name} waits for its score: {made.key}")
 
 
 def disqualify(
     submission: str = typer.Argument(..., help="Key of the submission: the end of its page's URL."),
     reason: str = typer.Option(..., help="Reason, shown to the person concerned."),
-    undo: bool = typer.Option(False, help="Revoke a disqualification."),
+    undo: bool = typer.Option(False, "--undo", help="Revoke a disqualification."),
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
+    json: Json = False,
 ) -> None:
     """Disqualify a submission: take it off the board."""
     from deeptraffic.competition.store import organise
 
     db = open_existing(data, database_url)
     (organise.requalify if undo else organise.disqualify)(db, submission, actor(), reason)
-    results.print(f"{submission} is {'back' if undo else 'disqualified'}", markup=False, highlight=False)
+    facts = {"submission": submission, "disqualified": not undo}
+    report(json, facts, f"{submission} is {'back' if undo else 'disqualified'}")
 
 
 # --- maintenance --------------------------------------------------------------------------------------------------
@@ -245,31 +250,35 @@ def export(
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
     competition: str | None = COMPETITION,
+    json: Json = False,
 ) -> None:
     """Export a competition: boards, submissions, people, run scores, policy files, the audit log."""
     from deeptraffic.competition.store import archive
 
     db, found = open_competition(data, database_url, competition)
     archive.export(db, found.id, output, actor())
-    results.print(f"{output}: {output.stat().st_size:,} bytes", markup=False, highlight=False)
+    size = output.stat().st_size
+    report(json, {"path": str(output), "bytes": size}, f"{output}: {size:,} bytes")
 
 
 def backup(
     output: Path = typer.Option(..., "--output", "-o", help="File to write; it holds the server's secrets."),
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
+    json: Json = False,
 ) -> None:
     """Write a backup of the whole database while the server runs."""
     from deeptraffic.competition.store import archive
 
     counts = archive.backup(open_existing(data, database_url), output, actor())
-    _print_counts(output, counts)
+    _print_counts(output, counts, json)
 
 
 def restore(
     file: Path = typer.Argument(..., help="Backup file."),
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
+    json: Json = False,
 ) -> None:
     """Fill an empty folder or database from a backup."""
     require_extra("competition")
@@ -279,34 +288,9 @@ def restore(
     if not file.is_file():
         raise ValueError(f"there is no file {str(file)!r}")
     counts = archive.restore(file, open_database(data, database_url), actor())
-    _print_counts(data, counts)
+    _print_counts(data, counts, json)
 
 
-def _print_counts(place: Path, counts: dict[str, int]) -> None:
+def _print_counts(place: Path, counts: dict[str, int], json: bool) -> None:
     text = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-    results.print(f"{place}: {text}", markup=False, highlight=False, soft_wrap=True)
-
-
-def doctor(data: Path = DATA, database_url: str | None = DATABASE_URL, json: bool = JSON) -> None:
-    """Test the sandbox, the disk, the clock and the database of this machine; exit code 1 if one is bad."""
-    from deeptraffic.competition.doctor import examine
-    from deeptraffic.competition.sandbox.errors import require_linux
-
-    require_linux()
-    findings = []
-    with messages.status("testing") as status:
-        for finding in examine(open_existing(data, database_url), data):
-            findings.append(finding)
-            status.update(f"tested {finding.name}")
-    if json:
-        print_json({"findings": [vars(finding) for finding in findings]})
-    else:
-        _print_findings(findings)
-    if any(finding.state == "bad" for finding in findings):
-        raise typer.Exit(FAILED)
-
-
-def _print_findings(findings: list[Any]) -> None:
-    colours = {"good": "green", "weak": "yellow", "bad": "bold red"}
-    rows = [(finding.name, Text(finding.state, colours[finding.state]), finding.detail) for finding in findings]
-    print_table("", ("what", "state", "finding"), rows, left=3)
+    report(json, {"path": str(place), "rows": counts}, f"{place}: {text}")

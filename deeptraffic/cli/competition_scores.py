@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from deeptraffic.cli.competition import COMPETITION, DATA, DATABASE_URL, JSON, actor, open_competition
-from deeptraffic.cli.terminal import messages, print_json, print_table, progress_bar, results
+from deeptraffic.cli.competition import COMPETITION, DATA, DATABASE_URL, actor, open_competition
+from deeptraffic.cli.terminal import Json, messages, print_json, print_table, progress_bar, report, results
 
 if TYPE_CHECKING:
     from deeptraffic.competition.store.board import Board
@@ -19,13 +19,13 @@ POLL_SECONDS = 1.0
 
 
 def finalize(
-    reveal: bool = typer.Option(False, help="Publish the final ranking."),
-    retry: bool = typer.Option(False, help="Retry evaluations that failed for a platform error."),
-    cancel: bool = typer.Option(False, help="Cancel a final that is not revealed, and accept submissions again."),
+    reveal: bool = typer.Option(False, "--reveal", help="Publish the final ranking."),
+    retry: bool = typer.Option(False, "--retry", help="Retry evaluations that failed for a platform error."),
+    cancel: bool = typer.Option(False, "--cancel", help="Cancel an unrevealed final, and accept submissions again."),
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
     competition: str | None = COMPETITION,
-    json: bool = JSON,
+    json: Json = False,
 ) -> None:
     """Evaluate all chosen submissions on the private seeds, hidden; --reveal publishes the final ranking."""
     from deeptraffic.competition.store import board, finals
@@ -33,7 +33,7 @@ def finalize(
     db, found = open_competition(data, database_url, competition)
     if cancel:
         finals.cancel(db, found.id, actor())
-        results.print(f"{found.key}: the final is cancelled; submissions are accepted again")
+        report(json, {"state": "cancelled"}, f"{found.key}: the final is cancelled; submissions are accepted again")
         return
     if retry:
         finals.retry(db, found.id, actor())
@@ -74,12 +74,12 @@ def _print_final(db: "Database", competition_id: int, final: "Board", revealed: 
 def reevaluate(
     submissions: list[str] = typer.Argument(None, help="Keys of submissions; --all for all."),
     every: bool = typer.Option(False, "--all", help="Re-evaluate all scored submissions."),
-    apply: bool = typer.Option(False, help="Apply the new scores."),
-    discard: bool = typer.Option(False, help="Discard the new scores."),
+    apply: bool = typer.Option(False, "--apply", help="Apply the new scores."),
+    discard: bool = typer.Option(False, "--discard", help="Discard the new scores."),
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
     competition: str | None = COMPETITION,
-    json: bool = JSON,
+    json: Json = False,
 ) -> None:
     """Re-evaluate submissions and show what would change, until --apply or --discard."""
     from deeptraffic.competition.store import organise
@@ -88,7 +88,7 @@ def reevaluate(
     batches = organise.open_reevaluations(db, found.id)
     if discard and batches:
         organise.discard_reevaluation(db, batches[0], actor())
-        results.print("the re-evaluation is discarded; the scores stay as they are")
+        report(json, {"discarded": True}, "the re-evaluation is discarded; the scores stay as they are")
         return
     if not batches and (apply or discard or not (submissions or every)):
         raise ValueError("no re-evaluation is open; name submissions, or give --all")

@@ -20,7 +20,7 @@ import typer
 from agents.loader import POLICY_NAMES, load_policy
 from agents.own_model import is_own
 from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, Epsilon, load_noted, random_actions
-from deeptraffic.cli.terminal import messages, print_json, print_table, progress_bar, sentence
+from deeptraffic.cli.terminal import Json, messages, print_json, print_table, progress_bar, sentence
 
 if TYPE_CHECKING:
     from deeptraffic.envs.observations import ObservationLike
@@ -52,10 +52,11 @@ def evaluate(
     ),
     runs: int | None = typer.Option(None, help="Number of open runs.", show_default=str(OPEN_RUNS)),
     seed_set: str | None = typer.Option(
-        None, help="Seed set of open runs: tuning, reporting or training.", show_default=OPEN_SEED_SET
+        None, help="Seed set of the runs: tuning, reporting or training.", show_default=OPEN_SEED_SET
     ),
     observation: str | None = typer.Option(
         None,
+        "--obs",
         help='What your own model observes: a kind, or JSON such as \'{"kind": "gaps", "lanes_side": 2}\'.',
         show_default="what its observation_space fits",
     ),
@@ -67,7 +68,7 @@ def evaluate(
     ray: str = typer.Option(
         "", metavar="ADDRESS", help="Address of a Ray cluster to evaluate on: auto, HOST:PORT or local."
     ),
-    json: bool = typer.Option(False, "--json", help="Print one JSON object instead of a table."),
+    json: Json = False,
 ) -> None:
     """Score policies by the official score of the contest, or by open runs."""
     if protocol == ProtocolName.official and not (runs is None and seed_set is None):
@@ -80,7 +81,7 @@ def evaluate(
     if output is None and not ray and not is_many(policy):
         _evaluate_one(policy[0], plan, seed, json, observation)
     elif observation is not None:
-        raise ValueError("--observation belongs to a model of your own; evaluate it alone, without --output or --ray")
+        raise ValueError("--obs belongs to a model of your own; evaluate it alone, without --output or --ray")
     else:
         evaluate_all(policy, plan, seed, output, json, ray)
 
@@ -110,7 +111,7 @@ def _read_observation(text: str | None) -> "ObservationLike | None":
     try:
         return dict(json.loads(text))
     except ValueError as error:
-        raise ValueError(f"--observation {text!r} is no JSON ({error}); name a kind, or a mapping of options") from None
+        raise ValueError(f"--obs {text!r} is no JSON ({error}); name a kind, or a mapping of options") from None
 
 
 def print_score(score: "Score") -> None:

@@ -7,7 +7,7 @@ import typer
 
 from agents.loader import load_policy, read_file, read_original
 from deeptraffic.cli.policies import OWN, POLICY_HELP, Epsilon, note_inputs
-from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
+from deeptraffic.cli.terminal import Json, messages, print_json, progress_bar, results
 
 if TYPE_CHECKING:
     from deeptraffic.policies.base import Policy
@@ -21,7 +21,7 @@ def import_(
     submission: Path = typer.Argument(..., help="JavaScript file of the original game, with its weights."),
     output: Path = typer.Option(..., "--output", "-o", help="The policy file to write (.safetensors)."),
     author: str = typer.Option("", help="Author of the policy."),
-    json: bool = typer.Option(False, "--json", help="Print one JSON object about the file."),
+    json: Json = False,
 ) -> None:
     """Convert a submission to the original game into a policy file; its text is parsed, never executed."""
     from deeptraffic.policies.file import pack_convnetjs, write_policy
@@ -41,7 +41,7 @@ def export(
     author: str = typer.Option("", help="Author of the policy."),
     epsilon: Epsilon = None,
     check: bool = typer.Option(True, help="Score the written file of the original game and the policy."),
-    json: bool = typer.Option(False, "--json", help="Print one JSON object about the file."),
+    json: Json = False,
 ) -> None:
     """Write a policy as a policy file, or as a file that the original game loads."""
     from deeptraffic.policies.file import write_policy
@@ -65,7 +65,7 @@ def join(
     obs: str | None = typer.Option(None, help="Observation, of the same shape.", show_default="the model's own"),
     label: str | None = typer.Option(None, help="Name of the written policy.", show_default=f"{OWN}, perceived cells"),
     author: str = typer.Option("", help="Author of the policy."),
-    json: bool = typer.Option(False, "--json", help="Print one JSON object about the file."),
+    json: Json = False,
 ) -> None:
     """Put a perception model in front of a policy over the sensor's cells, as one policy file."""
     from agents.join import join as join_policies
@@ -83,7 +83,7 @@ def join(
 def inspect(
     policy: str = typer.Argument(..., help=POLICY_HELP),
     plot: Path | None = typer.Option(None, help="File (png) for a plot of the first layer's weights."),
-    json: bool = typer.Option(False, "--json", help="Print the manifest as one JSON object."),
+    json: Json = False,
 ) -> None:
     """Show the contents of a policy: manifest, layers, parameters, and a plot of its first layer."""
     from deeptraffic.policies.file import PolicyFile

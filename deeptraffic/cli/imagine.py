@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from deeptraffic.cli.terminal import print_json, results
+from deeptraffic.cli.terminal import Json, print_json, results
 
 
 def imagine(
@@ -25,8 +25,8 @@ def imagine(
         None, help="Class of the generated scenes: free, following, boxed in, gap left or gap right."
     ),
     seed: int = typer.Option(0, help="Random seed of the generated scenes."),
-    seed_set: str = typer.Option("tuning", help="Seeds of the runs: tuning or reporting."),
-    json: bool = typer.Option(False, "--json", help="Print one JSON object instead of text."),
+    seed_set: str = typer.Option("tuning", help="Seed set of the runs: tuning, reporting or training."),
+    json: Json = False,
 ) -> None:
     """Draw what a trained model imagines: a world model's predictions, or a generator's road scenes.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from deeptraffic.cli.terminal import messages, print_json, print_table
+from deeptraffic.cli.terminal import Json, messages, print_json, print_table
 
 if TYPE_CHECKING:
     from agents.analysis.train_bench import TrainingSpeed
@@ -16,7 +16,7 @@ SETTINGS = {"deeptraffic": "ours", "deeptraffic, compiled": "ours, compiled", "s
 
 
 def bench(
-    json: bool = typer.Option(False, "--json", help="Print one JSON object instead of a table."),
+    json: Json = False,
     train: bool = typer.Option(
         False, "--train", help="Measure the training speed of every algorithm instead, in two minutes."
     ),

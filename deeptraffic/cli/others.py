@@ -5,17 +5,17 @@ from pathlib import Path
 import typer
 
 from deeptraffic.cli.policies import POLICY_HELP, Epsilon, load_announced
-from deeptraffic.cli.terminal import messages, print_json, print_table, results
+from deeptraffic.cli.terminal import Json, messages, print_json, print_table, results
 
 
 def others(
     policy: str = typer.Argument(..., help=POLICY_HELP),
     numbers: str = typer.Option("0,1,2,3,4,5,6,7,8,9,10", help="Numbers of other agents, comma-separated."),
     runs: int = typer.Option(1000, help="Open runs for each number of other agents."),
-    seed_set: str = typer.Option("tuning", help="Seeds of the runs: tuning to choose, reporting for results."),
+    seed_set: str = typer.Option("tuning", help="Seed set of the runs: tuning, reporting or training."),
     epsilon: Epsilon = None,
     output: Path | None = typer.Option(None, "--output", "-o", help="Plot to write, PNG or SVG."),
-    json: bool = typer.Option(False, "--json", help="Print one JSON object instead of a table."),
+    json: Json = False,
 ) -> None:
     """Find the number of other agents, self-play copies of a policy, with which it scores best."""
     from agents.analysis.other_agents import save_scores, score_numbers

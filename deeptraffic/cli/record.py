@@ -24,7 +24,7 @@ from deeptraffic.cli.episodes import (
     read_vehicle,
 )
 from deeptraffic.cli.policies import OTHERS_HELP, OWN, Epsilon
-from deeptraffic.cli.terminal import print_json, progress_bar, results
+from deeptraffic.cli.terminal import Json, print_json, progress_bar, results
 
 if TYPE_CHECKING:
     from deeptraffic.cli.episodes import EpisodeSource
@@ -85,8 +85,8 @@ def record(
     best_mph: float | None = typer.Option(None, help="Showcase: the highest average speed to show."),
     rank: int | None = typer.Option(None, min=1, help="Showcase: the rank to show."),
     of: int | None = typer.Option(None, min=1, help="Showcase: the number of entrants to show beside the rank."),
-    tall: bool = typer.Option(False, help="Showcase: 1080 x 1920 pixels in place of 1280 x 720."),
-    json: bool = typer.Option(False, "--json", help="Print one JSON object about the file."),
+    tall: bool = typer.Option(False, "--tall", help="Showcase: 1080 x 1920 pixels in place of 1280 x 720."),
+    json: Json = False,
 ) -> None:
     """Record an episode as a video, a contact sheet or a trace."""
     from deeptraffic.render.recorder import SUFFIXES, check_recording_path, record_frames

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from deeptraffic.cli.terminal import messages, print_json, results
+from deeptraffic.cli.terminal import Json, messages, print_json, results
 from deeptraffic.run_dir import end_with_parent, use_one_thread
 
 
@@ -20,7 +20,7 @@ def pretrain(
         None, "--output", "-o", help="The output folder.", show_default="runs/pretrain/NAME[-seed-SEED]"
     ),
     cache: Path | None = typer.Option(None, help="Folder that caches the recorded data."),
-    json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+    json: Json = False,
 ) -> None:
     """Train a perception model and measure it against its baselines; resumes."""
     from dataclasses import asdict
@@ -45,7 +45,7 @@ def pretrain(
 def probe(
     weights: Path = typer.Argument(..., help="Weights file of an encoder."),
     runs: int = typer.Option(200, help="Recorded runs to fit the probes on; a third as many test them."),
-    json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+    json: Json = False,
 ) -> None:
     """Fit linear probes on an encoder's features, beside PCA of the same size and a random encoder."""
     from dataclasses import asdict
@@ -61,7 +61,7 @@ def probe(
         results.print(metric.describe(), highlight=False, soft_wrap=True, markup=False)
 
 
-def run_all_experiments(folder: Path, scale: float, seeds: int, device: str | None, jobs: int = 1) -> None:
+def run_all_experiments(folder: Path, scale: float, seeds: int, device: str | None, workers: int = 1) -> None:
     """Run every experiment and seed that has no result yet, in the order of the lecture, in so many processes."""
     from concurrent.futures import ProcessPoolExecutor, as_completed
     from multiprocessing import get_context
@@ -70,11 +70,11 @@ def run_all_experiments(folder: Path, scale: float, seeds: int, device: str | No
 
     settings = [f"device={device}"] if device else []
     asked = [(name, seed, folder, settings, scale) for name in EXPERIMENTS for seed in range(seeds)]
-    if jobs == 1:
+    if workers == 1:
         for one in asked:
             _run_experiment(*one)
         return
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
         running = [pool.submit(_run_experiment, *one) for one in asked]
         try:
             for done in as_completed(running):

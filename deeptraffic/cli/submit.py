@@ -10,7 +10,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import typer
 
-from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
+from deeptraffic.cli.terminal import Json, messages, print_json, progress_bar, results
 
 POLL_SECONDS = 1.0
 TIMEOUT_SECONDS = 60.0
@@ -30,7 +30,7 @@ def submit(
     competition: str | None = typer.Option(None, help="Name of the competition in URLs, if there are several."),
     score: bool = typer.Option(True, help="Compute and print the official score before sending."),
     wait: bool = typer.Option(True, help="Wait for the server's score."),
-    json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+    json: Json = False,
 ) -> None:
     """Submit a policy to a competition."""
     from deeptraffic.competition.config import CompetitionConfig

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from deeptraffic.cli.terminal import messages, print_json, print_table, results
+from deeptraffic.cli.terminal import Json, messages, print_json, print_table, results
 from deeptraffic.extras import require_extra
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def sweep(
     output: Path | None = typer.Option(
         None, "--output", "-o", help="Folder of the sweep.", show_default="runs/NAME of the file"
     ),
-    json: bool = typer.Option(False, "--json", help="Print one JSON object about the finished sweep."),
+    json: Json = False,
 ) -> None:
     """Run many trainings with settings drawn from a space. The same command resumes, also after a kill."""
     require_extra("sweep")
@@ -47,7 +47,7 @@ def sweep(
 def figures(
     studies: list[Path] = typer.Argument(..., help=STUDIES_HELP),
     output: Path = typer.Option(Path("runs/figures"), "--output", "-o", help="Folder of the figures."),
-    json: bool = typer.Option(False, "--json", help="Print one JSON object instead of tables."),
+    json: Json = False,
 ) -> None:
     """Draw a study's figures, including those of the DeepTraffic paper, and print its findings."""
     from agents.study.figures import draw_figures

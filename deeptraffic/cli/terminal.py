@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 import typer
 from rich import box
@@ -23,6 +23,7 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 GAP = 2  # [columns] between two columns of a table
 WORDS = re.compile(r"[^\s/_-]*[\s/_-]+|[^\s/_-]+")  # words and parts of names, after which a line may end
 VALUES = re.compile(r".+?\s+(?=[\[(])|.+")  # a value, and the interval in brackets behind it
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 results = Console()
 messages = Console(stderr=True)
 
@@ -64,6 +65,15 @@ def sentence(error: BaseException) -> str:
 def print_json(value: dict[str, Any]) -> None:
     """Print one JSON object to standard output."""
     typer.echo(json.dumps(value, allow_nan=False))
+
+
+def report(json: bool, facts: dict[str, Any], *lines: str) -> None:
+    """Print facts as one JSON object, or else lines for people, as they are."""
+    if json:
+        print_json(facts)
+        return
+    for line in lines:
+        results.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------

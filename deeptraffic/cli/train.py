@@ -8,7 +8,7 @@ import typer
 from agents.registry import ALGORITHMS, ENTRIES, PRESETS, WARM_STARTABLE
 from deeptraffic.cli.evaluate import print_score
 from deeptraffic.cli.others import parse_numbers
-from deeptraffic.cli.terminal import messages, print_json, progress_bar, results
+from deeptraffic.cli.terminal import Json, messages, print_json, progress_bar, results
 from deeptraffic.settings import parse_setting
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def train(
         None, "--output", "-o", help="Run folder.", show_default="a new one under runs/"
     ),
     score: bool = typer.Option(False, "--score", help="Score the trained network officially, too."),
-    json: bool = typer.Option(False, "--json", help="Print one JSON object about the finished run."),
+    json: Json = False,
 ) -> None:
     """Train an agent in a run folder; the same command on the same folder resumes where it stopped.
 
@@ -124,7 +124,7 @@ def _network_settings(encoder: str | None, init: str | None, dataset: str | None
 def demo(
     output: Path = typer.Option(Path("runs/demo"), "--output", "-o", help="Run folder."),
     set_: list[str] = typer.Option([], "--set", help="Setting of the training, key=value."),
-    json: bool = typer.Option(False, "--json", help="Print one JSON object instead of tables."),
+    json: Json = False,
 ) -> None:
     """Train a policy in half a minute, score it officially beside known scores, and record a video."""
     from agents.demo import run_demo

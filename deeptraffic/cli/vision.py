@@ -7,7 +7,7 @@ import typer
 
 from deeptraffic.cli.evaluate import content_hash
 from deeptraffic.cli.policies import POLICY_HELP, load_announced
-from deeptraffic.cli.terminal import messages, print_json, print_table, progress_bar
+from deeptraffic.cli.terminal import Json, messages, print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
     from agents.analysis.vision import VisionRow
@@ -25,7 +25,7 @@ def bench_vision(
         help="Folder of the scores; a rerun evaluates only what it lacks.",
     ),
     page: bool = typer.Option(False, "--page", help="Update the leaderboard of agents/champions/VISION.md."),
-    json: bool = typer.Option(False, "--json", help="Print one JSON object instead of a table."),
+    json: Json = False,
 ) -> None:
     """Score policies that drive by fixed, weak eyes: images, lossy or late sensors, a narrow view, noise."""
     from agents.analysis.kept_scores import KeptScores

@@ -23,7 +23,7 @@ from deeptraffic.cli.episodes import (
     read_vehicle,
 )
 from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, Epsilon, load_announced
-from deeptraffic.cli.terminal import messages, print_json, results
+from deeptraffic.cli.terminal import Json, messages, print_json, results
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ def watch(
     seed: int = typer.Option(DEFAULT_SEED, help=f"{SEED_HELP} A trace has its own."),
     epsilon: Epsilon = None,
     beside: str | None = typer.Option(None, help="Second policy or trace, shown beside the first with the same seed."),
-    ghost: bool = typer.Option(False, help="Show the second ego car as a ghost on the first road."),
+    ghost: bool = typer.Option(False, "--ghost", help="Show the second ego car as a ghost on the first road."),
     race: Race = None,
     caption: Path | None = typer.Option(
         None, help="Weights of a captioner (`deeptraffic pretrain captioner`) that describes each step in a sentence."
@@ -87,16 +87,16 @@ def play(
     ),
     seed: int = typer.Option(DEFAULT_SEED, help=SEED_HELP),
     name: str = typer.Option("you", help="Your name in the local table of results."),
-    ghost: bool = typer.Option(False, help="Show the policy's ego car as a ghost on your road."),
+    ghost: bool = typer.Option(False, "--ghost", help="Show the policy's ego car as a ghost on your road."),
     epsilon: Epsilon = None,
-    keep: Path | None = typer.Option(
-        None, help="Folder to save the demonstration (.npz) and the trace of your run in."
+    output: Path | None = typer.Option(
+        None, "--output", "-o", help="Folder to save the demonstration (.npz) and the trace of your run in."
     ),
     overlay: Overlay = None,
     theme: Theme = None,
     trail: Trail = "yellow",
     vehicle: VehiclePath = None,
-    json: bool = typer.Option(False, "--json", help="Print one JSON object about the run."),
+    json: Json = False,
 ) -> None:
     """Drive with the arrow keys, scored as in the contest."""
     from deeptraffic.episodes.trace import Start
@@ -115,8 +115,8 @@ def play(
         others = decide_anywhere(load_policy(against, rules, epsilon=epsilon)) if other_agents else None
     options, controls = ViewerOptions(image=read_vehicle(vehicle)), make_controls(road.vehicles, overlay, theme, trail)
     _need_display()
-    if keep is not None:
-        keep.mkdir(parents=True, exist_ok=True)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
     session = Play(
         road,
         name=name,
@@ -128,7 +128,7 @@ def play(
         options=options,
         controls=controls,
     )
-    _print_result(session.run(), session.viewer.seed, keep, json)
+    _print_result(session.run(), session.viewer.seed, output, json)
 
 
 def _targets(rules: int, other_agents: int) -> list[tuple[str, float]]:

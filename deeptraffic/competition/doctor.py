@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from sqlalchemy import func, select, text
@@ -41,8 +41,8 @@ from deeptraffic.competition.store import queue
 from deeptraffic.competition.store.archive import check_file
 from deeptraffic.competition.store.database import Database, newest_version
 from deeptraffic.competition.store.errors import RequestError, Unavailable
+from deeptraffic.doctor import BAD, GOOD, WEAK, Finding
 
-GOOD, WEAK, BAD = "good", "weak", "bad"
 LITTLE_DISK, NO_DISK = 2_000_000_000, 200_000_000  # [bytes] free
 SLOW_SYNC = 0.1  # [s] for one write that is on the disk
 LATE = 300_000  # [ms] that a job may wait while no worker is seen
@@ -53,15 +53,6 @@ ENDLESS_LIMITS = {
     "sleep": replace(SANDBOX_LIMITS, cpu_seconds=1, answer_seconds=1.0),
 }
 IPC_RMID = 0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One protection or part; state: good, weak (works, less well than it could) or bad."""
-
-    name: str
-    state: str
-    detail: str
 
 
 def examine(db: Database, data: Path) -> Iterator[Finding]:

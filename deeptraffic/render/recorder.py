@@ -70,7 +70,7 @@ def _checked(frames: Iterable[ByteArray]) -> Iterator[ByteArray]:
 
 
 def _write_mp4(frames: Iterator[ByteArray], path: Path, fps: float) -> None:
-    import imageio_ffmpeg  # type: ignore[import-untyped]
+    import imageio_ffmpeg
 
     first = next(frames)
     height, width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2

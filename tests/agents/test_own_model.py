@@ -69,9 +69,9 @@ def test_objects_are_imported_from_modules_and_files(name: str, mine: Path) -> N
 
 def test_the_command_scores_a_function(mine: Path, run: Callable[..., Any]) -> None:
     options = ("--protocol", "open", "--runs", "20", "--json")
-    result = run("evaluate", "my_agent.py:accelerate", "--observation", '{"kind": "gaps", "lanes_side": 1}', *options)
+    result = run("evaluate", "my_agent.py:accelerate", "--obs", '{"kind": "gaps", "lanes_side": 1}', *options)
     assert result.code == 0 and json.loads(result.out)["policy"] == "accelerate"
-    again = run("evaluate", "my_agent:accelerate", "--observation", "gaps", *options)
+    again = run("evaluate", "my_agent:accelerate", "--obs", "gaps", *options)
     assert json.loads(again.out)["score"] == json.loads(result.out)["score"]
     both = run("evaluate", "my_agent:Cautious", "idle", *options)
     assert both.code == 0 and "cautious" in both.out
@@ -81,13 +81,13 @@ def test_the_command_scores_a_function(mine: Path, run: Callable[..., Any]) -> N
     ("arguments", "reason"),
     [
         (["my_agent:accelerate"], "say what the model observes"),
-        (["my_agent:number", "--observation", "gaps"], "a model must be"),
+        (["my_agent:number", "--obs", "gaps"], "a model must be"),
         (["my_agent:nothing"], "has no attribute 'nothing'"),
         (["my_agents:make"], "my_agents cannot be imported"),
         (["none.py:make"], "none.py cannot be imported"),
-        (["my_agent:accelerate", "--observation", "{gaps"], "is no JSON"),
-        (["gap", "--observation", "gaps"], "says itself what it observes"),
-        (["gap", "idle", "--observation", "gaps"], "belongs to a model of your own"),
+        (["my_agent:accelerate", "--obs", "{gaps"], "is no JSON"),
+        (["gap", "--obs", "gaps"], "says itself what it observes"),
+        (["gap", "idle", "--obs", "gaps"], "belongs to a model of your own"),
     ],
 )
 def test_what_cannot_be_loaded_is_said(arguments: list[str], reason: str, mine: Path, run: Callable[..., Any]) -> None:

@@ -1,4 +1,4 @@
-"""Escape attempts: what untrusted code would try if it ever ran in a child, for `deeptraffic competition doctor`.
+"""Escape attempts: what untrusted code would try if it ever ran in a child, for `deeptraffic doctor --data FOLDER`.
 
 A locked-down child makes every attempt. To test one protection alone, an unlocked child forks; the fork applies that
 protection and makes the attempts that it should prevent. Nothing here runs in an evaluation.

@@ -6,7 +6,7 @@ from deeptraffic.competition.sandbox.errors import PlatformError
 from deeptraffic.competition.sandbox.limits import EVALUATION
 from deeptraffic.competition.sandbox.process import ChildProcess
 
-MORE = "`deeptraffic competition doctor` tests each"
+MORE = "`deeptraffic doctor --data FOLDER` tests each"
 
 log = logging.getLogger("deeptraffic.sandbox")
 

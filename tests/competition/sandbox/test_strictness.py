@@ -27,7 +27,7 @@ def test_missing_protections_are_one_line(monkeypatch: pytest.MonkeyPatch, caplo
     with caplog.at_level(logging.WARNING):
         strictness.log_missing()
     (line,) = caplog.messages
-    assert "\n" not in line and "memory" in line and "namespaces" in line and "competition doctor" in line
+    assert "\n" not in line and "memory" in line and "namespaces" in line and "deeptraffic doctor --data" in line
     assert "memory," not in before
     with pytest.raises(RuntimeError, match="missing on this machine: memory.*--strict-sandbox"):
         strictness.require_protections()
