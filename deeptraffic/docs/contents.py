@@ -1,0 +1,113 @@
+"""Contents of the site: every page's place in the navigation, and what it is made from.
+
+A page is a Markdown file or notebook of the checkout, or a function that returns Markdown. Links are written as the
+source's reader follows them, relative to its file; `repository:PATH` names a file of the checkout and `site:PATH` a page
+of the site from anywhere.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from agents.registry import ENTRIES, Entry
+from deeptraffic.docs.algorithms import algorithm_page, run_settings_page
+from deeptraffic.docs.api import MODULES, api_page
+from deeptraffic.docs.observations import kind_page, presets_page
+from deeptraffic.docs.registries import encoders_page, layers_page
+from deeptraffic.envs.observations import OBSERVATIONS
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = "deeptraffic/docs/pages"
+
+
+class Page(NamedTuple):
+    """A page: its title in the navigation, its path in the site, and its source."""
+
+    title: str
+    path: str
+    source: str | Callable[[], str]
+
+
+def _algorithm(entry: Entry) -> Page:
+    return Page(entry.name, f"agents/{entry.name}.md", partial(algorithm_page, entry))
+
+
+def _kind(name: str) -> Page:
+    return Page(name, f"environments/{name}.md", partial(kind_page, name))
+
+
+CONTENTS: dict[str, tuple[Page, ...]] = {
+    "Home": (Page("Home", "index.md", "README.md"),),
+    "Environments": (
+        Page("Environments", "environments/index.md", "deeptraffic/envs/README.md"),
+        Page("Spaces, rewards, wrappers", "environments/spaces.md", f"{PAGES}/spaces.md"),
+        Page("Rules", "rules.md", "deeptraffic/sim/RULES.md"),
+        *map(_kind, OBSERVATIONS),
+        Page("Fixed observations", "environments/presets.md", presets_page),
+    ),
+    "Agents": (
+        Page("Driving agents", "agents/index.md", "agents/README.md"),
+        *map(_algorithm, ENTRIES),
+        Page("Settings of a run", "agents/settings.md", run_settings_page),
+        Page("Champions", "agents/champions.md", "agents/champions/CHAMPIONS.md"),
+        Page("The world model's predictions", "agents/imagination.md", "agents/algorithms/world_model/WORLD_MODEL.md"),
+    ),
+    "Perception": (
+        Page("Perception", "perception/index.md", "representation/README.md"),
+        Page("Encoders", "perception/encoders.md", encoders_page),
+        Page("DeepTraffic-Vision", "perception/vision.md", "agents/champions/VISION.md"),
+        Page("Report", "perception/report.md", "representation/REPORT.md"),
+        Page("What did not help", "perception/comparison.md", "representation/COMPARISON.md"),
+        Page("Pretraining and labels", "perception/labels.md", "representation/LABELS.md"),
+    ),
+    "Tutorials": (
+        *(
+            Page(title, f"tutorials/{name}.md", f"representation/tutorials/{name}.ipynb")
+            for title, name in (
+                ("1 See", "1_see"),
+                ("2 Name", "2_name"),
+                ("3 Remember", "3_remember"),
+                ("4 Compress", "4_compress"),
+                ("5 Imagine", "5_imagine"),
+                ("6 Drive", "6_drive"),
+            )
+        ),
+        Page("7 Driving agents", "tutorials/07_driving_agents.md", "agents/tutorials/07_driving_agents.ipynb"),
+    ),
+    "Competition": (Page("Running a competition", "competition.md", "deeptraffic/competition/GUIDE.md"),),
+    "Lab": (Page("The lab", "lab.md", f"{PAGES}/lab.md"),),
+    "Studies": (
+        Page("Hyperparameters", "studies/study.md", "agents/study/STUDY.md"),
+        Page("On a cluster", "studies/cluster.md", "agents/study/CLUSTER.md"),
+        Page("Speed", "studies/benchmarks.md", "deeptraffic/BENCHMARKS.md"),
+    ),
+    "Coming from": tuple(
+        Page(title, f"coming_from/{name}.md", f"{PAGES}/coming_from/{name}.md")
+        for title, name in (
+            ("The original game", "original"),
+            ("highway-env", "highway_env"),
+            ("Stable-Baselines3", "sb3"),
+            ("CleanRL", "cleanrl"),
+            ("PufferLib", "pufferlib"),
+        )
+    ),
+    "Reference": (
+        Page("Error messages", "faq.md", f"{PAGES}/faq.md"),
+        Page("Policy files", "formats/policy.md", "deeptraffic/policies/FORMAT.md"),
+        Page("Layers", "formats/layers.md", layers_page),
+        *(Page(title, f"api/{name}.md", partial(api_page, title, name)) for name, (title, _) in MODULES.items()),
+        Page("Contributing", "contributing.md", "CONTRIBUTING.md"),
+        Page("Changes", "changelog.md", "CHANGELOG.md"),
+    ),
+}
+ALL_PAGES = tuple(page for section in CONTENTS.values() for page in section)
+PATHS = {page.source: page.path for page in ALL_PAGES if isinstance(page.source, str)}
+
+
+def navigation() -> list[dict[str, object]]:
+    """Return the navigation as the site's generator reads it."""
+    return [
+        {title: pages[0].path if len(pages) == 1 else [{page.title: page.path} for page in pages]}
+        for title, pages in CONTENTS.items()
+    ]

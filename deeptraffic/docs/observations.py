@@ -1,0 +1,188 @@
+"""Pages of the observations: what each kind and preset holds, drawn from the environment's own observation.
+
+All figures show one moment of one run, so that they can be compared.
+"""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import deeptraffic  # noqa: F401 - registers the environments
+from deeptraffic.docs.fields import settings_table, with_lists
+from deeptraffic.envs.observations import OBSERVATIONS, PRESETS, make_observation
+from deeptraffic.envs.observations.observation import Observation
+from deeptraffic.envs.observations.presets import Preset
+from deeptraffic.figure import BLUE, ORANGE, empty_figure
+from deeptraffic.policies.gaps import GAP_FEATURES
+from deeptraffic.sim.rules import RULES_2018
+
+SEED, STEPS = 18, 12  # of the run and the moment that every figure shows
+FEATURES = ("gap ahead", "speed ahead", "gap behind", "speed behind", "clear", "on the road")
+CHANNELS = ("occupied", "speed", "off the road", "own car")
+FIELDS_SHOWN = 12
+
+
+def moment(observation: str) -> tuple[Any, Any, gymnasium.Env]:
+    """Return the observation of the moment, the image of the road and the environment."""
+    env = gymnasium.make(
+        "DeepTraffic2018-v0",
+        observation=observation,
+        other_agents=0,
+        render_mode="rgb_array",
+        render_size=(140, 700),
+        theme="light",
+    )
+    obs, _ = env.reset(seed=SEED)
+    for _ in range(STEPS):
+        obs, *_ = env.step(1)
+    return obs, env.render(), env
+
+
+def draw_observation(name: str) -> Figure:
+    """Return a figure of the road and of what the kind or preset observes of it."""
+    obs, image, env = moment(name)
+    env.close()
+    observation = make_observation(name)
+    figure = empty_figure((8.0, 4.6))
+    road, rest = figure.subfigures(1, 2, width_ratios=(1, 4.2))
+    axes = road.add_subplot()
+    axes.imshow(image)
+    axes.set_axis_off()
+    axes.set_title("the road", fontsize=9)
+    if observation.kind == "pixels":
+        draw_image(rest, obs)
+    elif observation.kind == "kinematics":
+        draw_vehicles(rest.add_subplot(), obs)
+    elif observation.kind == "full":
+        draw_fields(rest.add_subplot(), obs)
+    elif observation.kind == "grid":
+        draw_channels(rest, obs)
+    elif observation.kind == "vector":
+        columns = observation.sensor.columns
+        draw_cells(rest.add_subplot(), obs.reshape(-1, columns), "the vector's 60 rows of 7 cells")
+    else:
+        draw_gaps(rest, obs)
+    return figure
+
+
+def draw_cells(axes: Axes, cells: Any, title: str, colours: str = "viridis") -> None:
+    """Draw cells as an image, a row of the sensor a row of the image."""
+    shown = axes.imshow(cells, aspect="auto", interpolation="nearest", cmap=colours, vmin=0, vmax=1)
+    axes.set_title(title, fontsize=9)
+    axes.set_xlabel("lane, left to right", fontsize=8)
+    axes.set_xticks(range(cells.shape[1]))
+    axes.figure.colorbar(shown, ax=axes, fraction=0.05)
+
+
+def draw_channels(figure: Any, obs: Any) -> None:
+    """Draw the channels (C, H, W) of a grid."""
+    for place, channel, name in zip(figure.subplots(1, len(obs)), obs, CHANNELS, strict=False):
+        place.imshow(channel, aspect="auto", interpolation="nearest", cmap="Blues", vmin=0, vmax=1)
+        place.set_title(name, fontsize=9)
+        place.set_xticks([])
+
+
+def draw_gaps(figure: Any, obs: Any) -> None:
+    """Draw lane gaps (L * 6,) as a table of lanes and features, and what follows them as its own row."""
+    lanes = len(obs) // GAP_FEATURES
+    values = obs[: lanes * GAP_FEATURES].reshape(lanes, GAP_FEATURES).T
+    axes = figure.add_subplot()
+    axes.imshow(values, aspect="auto", cmap="Blues", vmin=0, vmax=1.3)
+    for (row, column), value in np.ndenumerate(values):
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8)
+    axes.set_yticks(range(GAP_FEATURES), FEATURES, fontsize=8)
+    axes.set_xticks(range(lanes), [f"{k - lanes // 2:+d}" if k != lanes // 2 else "own" for k in range(lanes)])
+    own = obs[lanes * GAP_FEATURES :]
+    more = f"; own car: speed factor / 2 = {own[0]:.2f}, following speed / 2 = {own[1]:.2f}" if own.size else ""
+    axes.set_title(f"features of each lane{more}", fontsize=9)
+
+
+def draw_image(figure: Any, obs: Any) -> None:
+    """Draw an image (H, W, C), or the images of a stack side by side."""
+    depth = 3 if obs.shape[2] % 3 == 0 else 1
+    images = np.split(obs, obs.shape[2] // depth, axis=2)
+    for k, (place, image) in enumerate(zip(np.atleast_1d(figure.subplots(1, len(images))), images, strict=True)):
+        place.imshow(image if depth == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
+        age = len(images) - 1 - k
+        place.set_title(f"{image.shape[0]} x {image.shape[1]}" + (f", {age} before" if age else ""), fontsize=9)
+        place.set_xticks([])
+        place.set_yticks([])
+
+
+def draw_vehicles(axes: Axes, obs: Any) -> None:
+    """Draw the listed vehicles where their first two features place them, with their speeds."""
+    ahead, right, speed = obs["vehicles"][obs["mask"] > 0].T[:3]
+    axes.scatter(right, ahead, s=60, color=BLUE)
+    axes.scatter([0], [0], s=90, color=ORANGE, marker="s")
+    axes.annotate("own car", (0, 0), xytext=(8, -4), textcoords="offset points", fontsize=8)
+    for place in zip(right, ahead, speed, strict=True):
+        axes.annotate(f"{place[2]:.2f}", place[:2], xytext=(6, -3), textcoords="offset points", fontsize=8)
+    axes.set_xlabel("to the right / width of the road", fontsize=8)
+    axes.set_ylabel("ahead / length of the road", fontsize=8)
+    axes.set_title(f"{len(speed)} of {len(obs['mask'])} rows in use; beside each vehicle speed / 80 mph", fontsize=9)
+    axes.grid(color="#dddddd", linewidth=0.7)
+
+
+def draw_fields(axes: Axes, obs: dict[str, Any]) -> None:
+    """List the first fields of the simulator's state."""
+    axes.set_axis_off()
+    axes.set_title(f"{len(obs)} fields, of which the first {FIELDS_SHOWN}", fontsize=9)
+    for row, (name, value) in enumerate(list(obs.items())[:FIELDS_SHOWN]):
+        array = np.asarray(value)
+        start = np.array2string(array.reshape(-1)[:4], precision=2, separator=", ").strip("[]")
+        more = ", ..." if array.size > 4 else ""
+        text = f"{name:17} {array.dtype!s:8} {array.shape!s:8} {start}{more}"
+        axes.text(0, 0.96 - row / FIELDS_SHOWN, text, fontsize=8, family="monospace", color="#222222")
+
+
+def space_rows(observation: Observation) -> str:
+    """Return the observation's space as a line of Markdown."""
+    return f"`{observation.space(RULES_2018)}`".replace("\n", " ")
+
+
+def kind_page(name: str) -> str:
+    """Return the page of a kind."""
+    kind = OBSERVATIONS[name]
+    access = "contest" if kind.contest_kind else "open"
+    return "\n".join(
+        [
+            f"# {name}\n",
+            with_lists(kind.__doc__ or "").partition("\n\n- ")[0] + "\n",
+            f"![What `{name}` holds of one moment](figure:observation-{name}.png)\n",
+            f"- Access: *{access}*",
+            f"- Space on the contests' road: {space_rows(make_observation(name))}",
+            f'- In code: `gymnasium.make("DeepTraffic2018-v0", observation="{name}")`',
+            f"- On the command line: `deeptraffic train ppo --obs {name}`\n" if name != "full" else "",
+            f"Module: [deeptraffic.envs.observations.{name}](repository:deeptraffic/envs/observations/{name}.py)\n",
+            "## Options\n",
+            f'`observation={{"kind": "{name}", "option": value}}`, or `--set observation.option=value`.\n',
+            settings_table(kind),
+        ]
+    )
+
+
+def presets_page() -> str:
+    """Return the page of the fixed observations of DeepTraffic-Vision."""
+    lines = [
+        "# Fixed observations\n",
+        "The observations of the benchmark [DeepTraffic-Vision](repository:agents/champions/VISION.md), each taken "
+        "by its name, `observation=NAME` or `--obs NAME`. All figures show the same moment.\n",
+    ]
+    for name, preset in PRESETS.items():
+        lines += [f"## {name}\n", preset_text(name, preset), f"![What {name} holds](figure:observation-{name}.png)\n"]
+    return "\n".join(lines)
+
+
+def preset_text(name: str, preset: Preset) -> str:
+    """Return what a preset is, its space and the options that make it."""
+    options = ", ".join(f"`{option}={value!r}`" for option, value in preset.options.items() if option != "kind")
+    kind = preset.options["kind"]
+    return (
+        f"{preset.summary} Kind [`{kind}`](site:environments/{kind}.md), {options}; "
+        f"space {space_rows(make_observation(name))}.\n"
+    )
+
+

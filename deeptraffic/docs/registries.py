@@ -1,0 +1,41 @@
+"""Pages of the encoders and of a policy file's layers, from their registries."""
+
+import inspect
+import sys
+
+from agents.analysis.tables import markdown_table
+from deeptraffic.docs.fields import settings_table, with_lists
+from deeptraffic.policies.layers import LAYER_KINDS
+from representation.registry import ENCODERS, encoder_class
+
+
+def encoders_page() -> str:
+    """Return the page of all encoders."""
+    lines = [
+        "# Encoders\n",
+        "`deeptraffic train ppo --encoder NAME` puts an encoder between the observation and the agent; in Python, "
+        "`representation.registry.make_encoder(NAME, observation_space, features_dim)`. "
+        "[Perception](repository:representation/README.md) says what each is worth.\n",
+    ]
+    for name in ENCODERS:
+        kind = encoder_class(name)
+        module = sys.modules[kind.__module__]
+        path = f"{kind.__module__.replace('.', '/')}.py"
+        parameters = list(inspect.signature(kind).parameters.values())[2:]
+        rows = [[f"`{each.name}`", f"`{each.default!r}`"] for each in parameters if each.default is not each.empty]
+        lines += [f"## {name}\n", with_lists(kind.__doc__ or module.__doc__ or "") + "\n"]
+        lines += [markdown_table([["option of `encoder.architecture`", "default"], *rows])] if rows else []
+        lines.append(f"Source: [{path}](repository:{path})\n")
+    return "\n".join(lines)
+
+
+def layers_page() -> str:
+    """Return the page of all layers of a policy file."""
+    lines = [
+        "# Layers of a policy file\n",
+        "A policy file is a chain of these layers; [its format](repository:deeptraffic/policies/FORMAT.md) says how they "
+        "are written and read.\n",
+    ]
+    for name, kind in LAYER_KINDS.items():
+        lines += [f"## {name}\n", with_lists(kind.__doc__ or "") + "\n", settings_table(kind)]
+    return "\n".join(lines)

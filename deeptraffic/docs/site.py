@@ -1,0 +1,220 @@
+"""Builder of the site: stages Markdown and figures, has Zensical make HTML of them, and completes it for offline use.
+
+    python -m deeptraffic.docs build/docs
+
+Needs the extra `docs`. The result holds no address of another host that a page loads: fonts are the system's, search
+runs in the browser, also from a folder (file://).
+"""
+
+import json
+import posixpath
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from agents.registry import ENTRIES
+from deeptraffic import __version__
+from deeptraffic.docs.api import OPTIONS
+from deeptraffic.docs.contents import ALL_PAGES, PATHS, ROOT, Page, navigation
+from deeptraffic.docs.curves import draw_curve, read_curves
+from deeptraffic.docs.links import relative, rewrite_links
+from deeptraffic.docs.notebooks import notebook_page
+from deeptraffic.docs.observations import draw_observation
+from deeptraffic.envs.observations import OBSERVATIONS, PRESETS
+from deeptraffic.figure import save_figure
+from deeptraffic.lab.site import write_site
+
+THEME = Path(__file__).parent / "theme"
+FIGURES = "figures"
+FILES = "files"  # of the checkout that pages show
+SOURCES = "source"  # pages of the checkout's other files that pages link to
+LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json", ".js": "javascript", ".csv": "text", ".sh": "sh"}
+IMAGES = {".png", ".webp", ".svg", ".gif", ".jpg"}
+SHIM = "https://unpkg.com/iframe-worker/shim"  # what the theme would load for search in a folder
+LISTED = re.compile(r"^(?!\s*(?:[-*+]|\d+\.) )(\S.*)\n((?:[-*+]|\d+\.) )", re.MULTILINE)
+COMMENT = re.compile(r"^(<!--.*?-->)\n(?=\S)", re.MULTILINE)
+
+
+class Staging:
+    """The folder of Markdown that the site is made from.
+
+    Args:
+        folder: an empty one, `pages` below it
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.pages = folder / "docs"
+        self.sources: dict[str, str] = {}  # pages of files by their paths in the checkout
+        self.copied: set[str] = set()
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file of the site."""
+        target = self.pages / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+    def add(self, page: Page) -> None:
+        """Write a page, its links as the site has them."""
+        text, origin = self.text_of(page)
+        text = rewrite_links(plain_markdown(text), lambda link: self.resolve(link, origin, page.path))
+        self.write(page.path, text.encode())
+
+    def text_of(self, page: Page) -> tuple[str, str]:
+        """Return a page's Markdown and the path that its links are relative to."""
+        if not isinstance(page.source, str):
+            return page.source(), ""
+        if page.source.endswith(".ipynb"):
+            text, pictures = notebook_page(ROOT / page.source, FIGURES)
+            for path, content in pictures.items():
+                self.write(path, content)
+            return text, page.source
+        return (ROOT / page.source).read_text(encoding="utf-8"), page.source
+
+    def resolve(self, link: str, origin: str, page: str) -> str:
+        """Return a link's place in the site, as seen from a page.
+
+        origin: path in the checkout of the file that holds the link
+        """
+        scheme, _, rest = link.partition(":")
+        if scheme == "figure":
+            return relative(f"{FIGURES}/{rest}", page)
+        if scheme == "site":
+            return relative(rest, page)
+        path = rest if scheme == "repository" else posixpath.normpath(posixpath.join(posixpath.dirname(origin), link))
+        return relative(self.place(path), page)
+
+    def place(self, path: str) -> str:
+        """Return where the site shows a file or folder of the checkout, and have it shown there."""
+        file = ROOT / path
+        if not file.exists():
+            raise ValueError(f"a page links to {path}, which does not exist")
+        for candidate in (path, f"{path}/README.md"):
+            if candidate in PATHS:
+                return PATHS[candidate]
+        if file.suffix in IMAGES:
+            if path not in self.copied:
+                self.copied.add(path)
+                self.write(f"{FILES}/{path}", file.read_bytes())
+            return f"{FILES}/{path}"
+        self.sources.setdefault(path, f"{SOURCES}/{path}.md")
+        return self.sources[path]
+
+    def add_sources(self) -> None:
+        """Write the pages of the files and folders that other pages link to."""
+        for path, page in self.sources.items():
+            self.write(page, source_page(path).encode())
+
+
+def plain_markdown(text: str) -> str:
+    """Return GitHub's Markdown as Python-Markdown reads it: a blank line before each list and after each comment."""
+    parts = re.split(r"(^```.*?^```$)", text, flags=re.MULTILINE | re.DOTALL)
+    parts[::2] = [COMMENT.sub(r"\1\n\n", LISTED.sub(r"\1\n\n\2", part)) for part in parts[::2]]
+    return "".join(parts)
+
+
+def source_page(path: str) -> str:
+    """Return the page of a file's text, or of a folder's files."""
+    file = ROOT / path
+    if file.is_dir():
+        names = sorted(each.name + ("/" if each.is_dir() else "") for each in file.iterdir() if each.name[0] not in "._")
+        return "\n".join([f"# {path}/\n", *(f"- `{name}`" for name in names)]) + "\n"
+    text = file.read_text(encoding="utf-8")
+    fence = "`" * max(3, *(len(run) + 1 for run in re.findall(r"`+", text) or ["``"]))
+    return f"# {path}\n\n{fence}{LANGUAGES.get(file.suffix, 'text')}\n{text.rstrip()}\n{fence}\n"
+
+
+def stage(folder: Path, names: Iterable[str] = (*OBSERVATIONS, *PRESETS)) -> Staging:
+    """Write all pages and figures into a folder.
+
+    names: of the observations to draw
+    """
+    staging = Staging(folder)
+    for page in ALL_PAGES:
+        staging.add(page)
+    staging.add_sources()
+    for name in names:
+        save_figure(draw_observation(name), _made(staging.pages / FIGURES / f"observation-{name}.png"))
+    rows = read_curves()
+    for entry in ENTRIES:
+        if own := [row for row in rows if row["algorithm"] == entry.name]:
+            save_figure(draw_curve(entry.name, own), _made(staging.pages / FIGURES / f"curve-{entry.name}.svg"))
+    for name in ("extra.css", "iframe-worker.js", "iframe-worker-LICENSE.txt"):
+        staging.write(f"assets/{name}", (THEME / name).read_bytes())
+    (folder / "mkdocs.yml").write_text(json.dumps(configuration(), indent=1), encoding="utf-8")  # JSON is YAML
+    return staging
+
+
+def _made(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def configuration() -> dict[str, object]:
+    """Return the generator's configuration."""
+    toggles = [
+        {"media": f"(prefers-color-scheme: {name})", "scheme": scheme, "toggle": {"icon": icon, "name": f"To {other}"}}
+        for name, scheme, icon, other in (
+            ("light", "default", "lucide/moon", "dark colours"),
+            ("dark", "slate", "lucide/sun", "light colours"),
+        )
+    ]
+    return {
+        "site_name": f"DeepTraffic {__version__}",
+        "site_dir": "site",
+        "use_directory_urls": False,
+        "theme": {
+            "name": "material",
+            "font": False,
+            "palette": toggles,
+            "features": ["navigation.tabs", "navigation.top", "navigation.indexes", "content.code.copy", "toc.follow"],
+        },
+        "extra": {"generator": False},
+        "extra_css": ["assets/extra.css"],
+        "plugins": [
+            "search",
+            "offline",
+            {"mkdocstrings": {"handlers": {"python": {"paths": [str(ROOT)], "options": OPTIONS}}}},
+        ],
+        "markdown_extensions": [
+            "abbr",
+            "admonition",
+            "attr_list",
+            "footnotes",
+            "md_in_html",
+            "tables",
+            "pymdownx.details",
+            "pymdownx.superfences",
+            "pymdownx.highlight",
+            {"toc": {"permalink": True}},
+        ],
+        "nav": navigation(),
+    }
+
+
+def build(folder: Path) -> int:
+    """Build the site into a folder, in place of an older site there; return its size [bytes]."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / "objects.inv").is_file():
+        raise ValueError(f"{folder} is not empty and holds no documentation; give a new folder")
+    with tempfile.TemporaryDirectory() as staged:
+        staging = stage(Path(staged))
+        command = [sys.executable, "-m", "zensical", "build", "--config-file", "mkdocs.yml", "--strict"]
+        made = subprocess.run(command, cwd=staging.folder, capture_output=True, text=True, check=False)
+        if made.returncode:
+            raise RuntimeError(f"Zensical could not build the site:\n{made.stdout}{made.stderr}")
+        site = staging.folder / "site"
+        for page in site.rglob("*.html"):
+            page.write_text(finished(page.read_text(encoding="utf-8"), depth=len(page.relative_to(site).parents) - 1))
+        write_site(site / "lab")
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(site, folder)
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def finished(page: str, depth: int) -> str:
+    """Return an HTML page that loads nothing from another host."""
+    return page.replace(SHIM, f"{'../' * depth}assets/iframe-worker.js")
