@@ -9,7 +9,7 @@ PYTEST_WORKERS ?= 2
 BIN = $(VENV)/bin
 INPUTS = pyproject.toml constraints.txt
 
-.PHONY: help demo test test-slow bench lint clean
+.PHONY: help demo test test-slow bench docs lint clean
 .DELETE_ON_ERROR:
 
 help: ## list these commands
@@ -26,6 +26,9 @@ test-slow: $(VENV)/.installed-dev ## the tests marked slow
 
 bench: $(VENV)/.installed-bench ## measure throughput, side by side with highway-env
 	@$(BIN)/deeptraffic bench
+
+docs: $(VENV)/.installed-docs ## build the documentation site in build/docs
+	@$(BIN)/python -m deeptraffic.docs build/docs
 
 lint: $(VENV)/.installed-dev ## ruff and mypy
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,6 +74,24 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return Outcome(int(ended.value.code or 0), *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Callable[[Path], Any]]:
+    """Give a function path -> browser; ended with the module, since no second Playwright starts in its event loop."""
+    playwright_api = pytest.importorskip("playwright.sync_api")
+    started: list[Any] = []
+    with playwright_api.sync_playwright() as playwright:
+
+        def start(path: Path) -> Any:
+            if not started:
+                arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+                started.append(playwright.chromium.launch(executable_path=str(path), args=arguments))
+            return started[0]
+
+        yield start
+        for browser in started:
+            browser.close()
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ LAYERS = {
     "representation": 7,
     "agents": 8,
     "deeptraffic.lab": 9,
+    "deeptraffic.docs": 10,
     "deeptraffic.cli": 10,  # the roof: nothing imports it
 }
 HEAVY = ("torch", "pygame", "stable_baselines3", "matplotlib")

@@ -2,16 +2,20 @@
 
 import importlib
 import inspect
+import pkgutil
 import re
+from types import ModuleType
 from typing import Any
 
 from agents.analysis.tables import markdown_table
-from agents.config import SHARED_PRESETS, TrainConfig, build_config
+from agents.config import TrainConfig
 from agents.registry import Entry
+from agents.settings import SHARED_PRESETS, build_config
 from deeptraffic.docs.curves import SEEDS, Row, preset_of, read_curves
 from deeptraffic.docs.fields import settings_table, with_lists
 from deeptraffic.settings import flatten
 
+DOCUMENTED = ("networks", "losses", "learner", "torch_learner")  # modules of a package in reading order
 SECTIONS = ("road", "observation", "encoder", "envs", "agent")
 
 
@@ -60,16 +64,15 @@ def curve_section(entry: Entry, rows: list[Row]) -> list[str]:
 
 
 def idea(entry: Entry) -> str:
-    """Return the documentation of the module that holds the algorithm's loss, without its code examples."""
-    names = (f"agents.algorithms.{entry.name}{part}" for part in ("", ".config", ".losses", ".learner"))
-    texts = []
-    for name in names:
-        try:
-            text = with_lists(inspect.getdoc(importlib.import_module(name)) or "")
-        except ModuleNotFoundError:
-            continue
-        texts.append(re.sub(r"^ {4}>>>.*(\n {4}.*)*", "", text, flags=re.MULTILINE).strip())
-    return "\n\n".join(texts)
+    """Return the documentation of the algorithm's module and of those of its package that hold losses."""
+    package = importlib.import_module(f"agents.algorithms.{entry.name}")
+    modules = [importlib.import_module(f"{package.__name__}.{part}") for part in DOCUMENTED if _has(package, part)]
+    texts = [with_lists(inspect.getdoc(module) or "") for module in (package, *modules)]
+    return "\n\n".join(re.sub(r"^ {4}[>$].*(\n {4}.*)*", "", text, flags=re.MULTILINE).strip() for text in texts)
+
+
+def _has(package: ModuleType, part: str) -> bool:
+    return any(module.name == part for module in pkgutil.iter_modules(getattr(package, "__path__", [])))
 
 
 def source_path(entry: Entry) -> str:

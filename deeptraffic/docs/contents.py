@@ -1,8 +1,7 @@
 """Contents of the site: every page's place in the navigation, and what it is made from.
 
-A page is a Markdown file or notebook of the checkout, or a function that returns Markdown. Links are written as the
-source's reader follows them, relative to its file; `repository:PATH` names a file of the checkout and `site:PATH` a page
-of the site from anywhere.
+A page is a Markdown file or notebook of the checkout, or a function that returns Markdown. Links are relative to the
+source's file; from anywhere, `repository:PATH` names a file of the checkout and `site:PATH` a page of the site.
 """
 
 from collections.abc import Callable

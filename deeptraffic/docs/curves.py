@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from agents.analysis.tables import csv_content
-from agents.config import build_config
 from agents.registry import ALGORITHMS, Entry
 from agents.run import RunFolder
+from agents.settings import build_config
 from agents.trainer import train
 from deeptraffic.evaluation.statistics import mean_interval
 from deeptraffic.figure import BLUE, GREY, new_figure

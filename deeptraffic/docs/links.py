@@ -4,7 +4,7 @@ import posixpath
 import re
 from collections.abc import Callable
 
-LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^)\s]+)(\))|((?:src|href)=\")([^\"]+)(\")")
+LINK = re.compile(r"(\]\()([^)\s]+)(\))|((?:src|href)=\")([^\"]+)(\")")
 FENCED = re.compile(r"^(```|~~~).*?^\1$", re.MULTILINE | re.DOTALL)
 EXTERNAL = re.compile(r"(?!(?:figure|repository|site):)[a-z][a-z0-9+.-]*:|//")
 

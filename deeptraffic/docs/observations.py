@@ -15,7 +15,7 @@ from deeptraffic.docs.fields import settings_table, with_lists
 from deeptraffic.envs.observations import OBSERVATIONS, PRESETS, make_observation
 from deeptraffic.envs.observations.observation import Observation
 from deeptraffic.envs.observations.presets import Preset
-from deeptraffic.figure import BLUE, ORANGE, empty_figure
+from deeptraffic.figure import BLUE, INK, ORANGE, empty_figure
 from deeptraffic.policies.gaps import GAP_FEATURES
 from deeptraffic.sim.rules import RULES_2018
 
@@ -92,7 +92,9 @@ def draw_gaps(figure: Any, obs: Any) -> None:
     axes = figure.add_subplot()
     axes.imshow(values, aspect="auto", cmap="Blues", vmin=0, vmax=1.3)
     for (row, column), value in np.ndenumerate(values):
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8)
+        axes.text(
+            column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=INK if value < 0.8 else "white"
+        )
     axes.set_yticks(range(GAP_FEATURES), FEATURES, fontsize=8)
     axes.set_xticks(range(lanes), [f"{k - lanes // 2:+d}" if k != lanes // 2 else "own" for k in range(lanes)])
     own = obs[lanes * GAP_FEATURES :]
@@ -135,7 +137,7 @@ def draw_fields(axes: Axes, obs: dict[str, Any]) -> None:
         start = np.array2string(array.reshape(-1)[:4], precision=2, separator=", ").strip("[]")
         more = ", ..." if array.size > 4 else ""
         text = f"{name:17} {array.dtype!s:8} {array.shape!s:8} {start}{more}"
-        axes.text(0, 0.96 - row / FIELDS_SHOWN, text, fontsize=8, family="monospace", color="#222222")
+        axes.text(0, 0.96 - row / FIELDS_SHOWN, text, fontsize=8, family="monospace", color=INK)
 
 
 def space_rows(observation: Observation) -> str:
@@ -184,5 +186,3 @@ def preset_text(name: str, preset: Preset) -> str:
         f"{preset.summary} Kind [`{kind}`](site:environments/{kind}.md), {options}; "
         f"space {space_rows(make_observation(name))}.\n"
     )
-
-

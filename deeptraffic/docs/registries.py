@@ -33,8 +33,8 @@ def layers_page() -> str:
     """Return the page of all layers of a policy file."""
     lines = [
         "# Layers of a policy file\n",
-        "A policy file is a chain of these layers; [its format](repository:deeptraffic/policies/FORMAT.md) says how they "
-        "are written and read.\n",
+        "A policy file is a chain of these layers; [its format](repository:deeptraffic/policies/FORMAT.md) says how "
+        "they are written and read.\n",
     ]
     for name, kind in LAYER_KINDS.items():
         lines += [f"## {name}\n", with_lists(kind.__doc__ or "") + "\n", settings_table(kind)]

@@ -121,7 +121,9 @@ def source_page(path: str) -> str:
     """Return the page of a file's text, or of a folder's files."""
     file = ROOT / path
     if file.is_dir():
-        names = sorted(each.name + ("/" if each.is_dir() else "") for each in file.iterdir() if each.name[0] not in "._")
+        names = sorted(
+            each.name + ("/" if each.is_dir() else "") for each in file.iterdir() if each.name[0] not in "._"
+        )
         return "\n".join([f"# {path}/\n", *(f"- `{name}`" for name in names)]) + "\n"
     text = file.read_text(encoding="utf-8")
     fence = "`" * max(3, *(len(run) + 1 for run in re.findall(r"`+", text) or ["``"]))

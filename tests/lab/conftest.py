@@ -144,24 +144,6 @@ def url(files: dict[str, bytes]) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Callable[[Path], Any]]:
-    """Give a function path -> browser; ended with the module, since no second Playwright starts in its event loop."""
-    playwright_api = pytest.importorskip("playwright.sync_api")
-    started: list[Any] = []
-    with playwright_api.sync_playwright() as playwright:
-
-        def start(path: Path) -> Any:
-            if not started:
-                arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-                started.append(playwright.chromium.launch(executable_path=str(path), args=arguments))
-            return started[0]
-
-        yield start
-        for browser in started:
-            browser.close()
-
-
 @pytest.fixture
 def page(chromium: Any, requires_system: Callable[..., Path], url: str) -> Iterator[Any]:
     """The opened page, when a car drives; at the end it may have met no error and asked no other host."""

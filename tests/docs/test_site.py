@@ -1,0 +1,174 @@
+"""The documentation site: every link leads somewhere, nothing is loaded from elsewhere, and axe finds nothing."""
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+pytest.importorskip("latex2mathml")
+
+from deeptraffic.docs import site as builder
+from deeptraffic.docs.contents import ALL_PAGES, PATHS, ROOT
+from deeptraffic.docs.links import rewrite_links
+
+DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
+SHOWN = ("index", "environments/grid", "agents/pqn", "api/environments", "tutorials/1_see", "faq", "coming_from/sb3")
+
+
+class Links(HTMLParser):
+    """Ids and links of a page of HTML; what a browser would load of it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self.loaded: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.ids |= {value for name in ("id", "name") if (value := given.get(name))}
+        if tag == "a" and (link := given.get("href")):
+            self.links.append(link)
+        loads = [given.get("src"), given.get("href") if tag == "link" else None]
+        self.loaded += [link for link in loads if link]
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All pages as Markdown, without the figures of observations."""
+    return builder.stage(tmp_path_factory.mktemp("staged"), names=()).pages
+
+
+def test_every_page_of_the_checkout_is_in_the_site() -> None:
+    pages = {
+        path.relative_to(ROOT).as_posix()
+        for top in ("deeptraffic", "agents", "representation")
+        for path in (ROOT / top).rglob("*")
+        if path.suffix in (".md", ".ipynb") and "vendor" not in path.parts and ".ipynb_checkpoints" not in path.parts
+    }
+    assert pages - PATHS.keys() == set()
+
+
+def test_no_page_of_the_site_takes_anothers_place() -> None:
+    assert len({page.path for page in ALL_PAGES}) == len(ALL_PAGES)
+
+
+def test_links_of_the_staged_pages_lead_to_files_that_are_there(staged: Path) -> None:
+    missing = []
+    for page in staged.rglob("*.md"):
+        if "source" in page.relative_to(staged).parts[:1]:
+            continue
+
+        def check(link: str, page: Path = page) -> str:
+            found = (page.parent / link).exists() or "observation-" in link or link.startswith("lab/")
+            missing.extend([] if found else [f"{page.relative_to(staged)}: {link}"])
+            return link
+
+        rewrite_links(page.read_text(encoding="utf-8"), check)
+    assert missing == []
+
+
+def test_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a page links to agents/nothing.md, which does not exist"):
+        builder.Staging(tmp_path).resolve("nothing.md", "agents/README.md", "agents/index.md")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[a](x.md#b)", "[a](<x.md>#b)"),
+        ("![`a`](x.png)", "![`a`](<x.png>)"),
+        ('<img src="x.png">', '<img src="<x.png>">'),
+        ("[![a](x.png)](y.md)", "[![a](<x.png>)](<y.md>)"),
+        ("[a](https://b.c) [d](#e)", "[a](https://b.c) [d](#e)"),
+        ("```\n[a](x.md)\n```", "```\n[a](x.md)\n```"),
+    ],
+)
+def test_links_are_rewritten_outside_of_code(text: str, expected: str) -> None:
+    assert rewrite_links(text, lambda link: f"<{link}>") == expected
+
+
+def test_lists_and_comments_are_set_apart() -> None:
+    assert builder.plain_markdown("text\n- a\n- b\n") == "text\n\n- a\n- b\n"
+    assert builder.plain_markdown("<!-- x -->\n| a |\n") == "<!-- x -->\n\n| a |\n"
+    assert builder.plain_markdown("```\ntext\n- a\n```\n") == "```\ntext\n- a\n```\n"
+
+
+# --- built by Zensical --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("zensical")
+    folder = tmp_path_factory.mktemp("built")
+    builder.build(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(built: Path) -> dict[Path, Links]:
+    """Every page of the site but the lab's own."""
+    files = [path for path in built.rglob("*.html") if path.relative_to(built).parts[0] != "lab"]
+    return {path: Links(path.read_text(encoding="utf-8")) for path in files}
+
+
+@pytest.mark.slow
+def test_every_internal_link_and_anchor_resolves(built: Path, pages: dict[Path, Links]) -> None:
+    broken = []
+    for page, found in pages.items():
+        if page.name == "404.html":
+            continue
+        for link in found.links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+            known = pages.get(target)
+            if not target.exists() or (parts.fragment and known and unquote(parts.fragment) not in known.ids):
+                broken.append(f"{page.relative_to(built)}: {link}")
+    assert broken == []
+
+
+@pytest.mark.slow
+def test_a_page_loads_nothing_from_another_host(pages: dict[Path, Links]) -> None:
+    loaded = {link for found in pages.values() for link in found.loaded if re.match(r"(https?:)?//", link)}
+    assert loaded == set()
+
+
+@pytest.fixture
+def browser(chromium: Callable[[Path], Any], requires_system: Callable[..., Path]) -> Any:
+    return chromium(requires_system("chromium", "chromium"))
+
+
+@pytest.mark.slow
+def test_search_finds_a_page_in_a_folder_without_a_network(built: Path, browser: Any) -> None:
+    context = browser.new_context(viewport=DESKTOP, offline=True)
+    tab = context.new_page()
+    tab.goto((built / "index.html").as_uri())
+    tab.keyboard.press("/")
+    tab.keyboard.type("quantile regression", delay=20)
+    tab.wait_for_selector("text=qrdqn", timeout=10_000)
+    context.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("viewport", "theme"), [(DESKTOP, "light"), (PHONE, "dark")])
+@pytest.mark.parametrize("name", SHOWN)
+def test_axe_finds_nothing(name: str, viewport: dict[str, int], theme: str, built: Path, browser: Any) -> None:
+    axe = pytest.importorskip("axe_playwright_python")
+    context = browser.new_context(viewport=viewport, color_scheme=theme, reduced_motion="reduce")
+    tab = context.new_page()
+    tab.goto((built / f"{name}.html").as_uri())
+    tab.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text("utf-8"))
+    found = tab.evaluate(
+        """async () => (await axe.run(document)).violations.map(
+          ({ id, nodes }) => `${id}: ${nodes.length} such as ${nodes[0].html.slice(0, 200)}`)"""
+    )
+    assert found == []
+    assert tab.evaluate("() => document.documentElement.scrollWidth") <= viewport["width"]
+    context.close()
