@@ -17,7 +17,7 @@ def with_mathml(text: str) -> str:
 
     def draw(match: re.Match[str]) -> str:
         if match[1]:
-            return f'\n\n<div class="formula">{convert(match[1].strip(), display="block")}</div>\n\n'
+            return f'\n\n<div class="formula" tabindex="0">{convert(match[1].strip(), display="block")}</div>\n\n'
         return convert(match[2])
 
     parts, at = [], 0

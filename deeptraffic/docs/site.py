@@ -34,6 +34,7 @@ FILES = "files"  # of the checkout that pages show
 SOURCES = "source"  # pages of the checkout's other files that pages link to
 LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json", ".js": "javascript", ".csv": "text", ".sh": "sh"}
 IMAGES = {".png", ".webp", ".svg", ".gif", ".jpg"}
+INNER = 'class="md-nav"'  # a navigation within the sidebar's
 SHIM = "https://unpkg.com/iframe-worker/shim"  # what the theme would load for search in a folder
 LISTED = re.compile(r"^(?!\s*(?:[-*+]|\d+\.) )(\S.*)\n((?:[-*+]|\d+\.) )", re.MULTILINE)
 COMMENT = re.compile(r"^(<!--.*?-->)\n(?=\S)", re.MULTILINE)
@@ -145,7 +146,7 @@ def stage(folder: Path, names: Iterable[str] = (*OBSERVATIONS, *PRESETS)) -> Sta
     for entry in ENTRIES:
         if own := [row for row in rows if row["algorithm"] == entry.name]:
             save_figure(draw_curve(entry.name, own), _made(staging.pages / FIGURES / f"curve-{entry.name}.svg"))
-    for name in ("extra.css", "iframe-worker.js", "iframe-worker-LICENSE.txt"):
+    for name in ("extra.css", "accessible.js", "iframe-worker.js", "iframe-worker-LICENSE.txt"):
         staging.write(f"assets/{name}", (THEME / name).read_bytes())
     (folder / "mkdocs.yml").write_text(json.dumps(configuration(), indent=1), encoding="utf-8")  # JSON is YAML
     return staging
@@ -177,6 +178,7 @@ def configuration() -> dict[str, object]:
         },
         "extra": {"generator": False},
         "extra_css": ["assets/extra.css"],
+        "extra_javascript": ["assets/accessible.js"],
         "plugins": [
             "search",
             "offline",
@@ -218,5 +220,14 @@ def build(folder: Path) -> int:
 
 
 def finished(page: str, depth: int) -> str:
-    """Return an HTML page that loads nothing from another host."""
-    return page.replace(SHIM, f"{'../' * depth}assets/iframe-worker.js")
+    """Return an HTML page that loads nothing from another host, with one landmark for each navigation."""
+    local = page.replace(SHIM, f"{'../' * depth}assets/iframe-worker.js")
+    inner: list[bool] = []  # of the open navigations, whether each is part of another
+
+    def mark(match: re.Match[str]) -> str:
+        if match[0] == "</nav>":
+            return "</div>" if inner.pop() else "</nav>"
+        inner.append(INNER in match[0])
+        return match[0].replace("<nav", '<div role="group"') if inner[-1] else match[0]
+
+    return re.sub(r"<nav\b[^>]*>|</nav>", mark, local)

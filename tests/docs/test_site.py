@@ -152,7 +152,7 @@ def test_search_finds_a_page_in_a_folder_without_a_network(built: Path, browser:
     tab.goto((built / "index.html").as_uri())
     tab.keyboard.press("/")
     tab.keyboard.type("quantile regression", delay=20)
-    tab.wait_for_selector("text=qrdqn", timeout=10_000)
+    tab.locator("a[href*='agents/qrdqn']:visible").first.wait_for(timeout=10_000)
     context.close()
 
 
