@@ -78,6 +78,7 @@ def installed() -> set[str]:
 
 def test_libraries_of_the_extras_are_those_of_the_distribution() -> None:
     known = {"cv2": "opencv-python", "sklearn": "scikit-learn", "multipart": "python-multipart"}
+    known["mkdocstrings_handlers"] = "mkdocstrings-python"
     dependencies = project()["optional-dependencies"]
     assert list(EXTRAS) == [extra for extra in dependencies if extra not in ("all", "dev")]
     for extra, libraries in EXTRAS.items():

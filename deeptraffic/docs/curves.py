@@ -81,7 +81,8 @@ def draw_curve(name: str, rows: list[Row]) -> Figure:
     values = [[float(row["mean_mph"]) for row in point] for point in points]
     intervals = [mean_interval(each) for each in values]
     axes.plot(at, [sum(each) / len(each) for each in values], color=BLUE, linewidth=2.2)
-    axes.fill_between(at, *zip(*intervals, strict=True), color=BLUE, alpha=0.2, linewidth=0)
+    low, high = zip(*intervals, strict=True)
+    axes.fill_between(at, low, high, color=BLUE, alpha=0.2, linewidth=0)
     axes.axhline(RANDOM_MPH, color=GREY, linestyle=":", linewidth=1)
     axes.text(0.99, RANDOM_MPH, "random", ha="right", va="bottom", color=GREY, transform=axes.get_yaxis_transform())
     axes.set_ylim(48, 76)

@@ -47,7 +47,7 @@ def draw_observation(name: str) -> Figure:
     env.close()
     observation = make_observation(name)
     figure = empty_figure((8.0, 4.6))
-    road, rest = figure.subfigures(1, 2, width_ratios=(1, 4.2))
+    road, rest = np.ravel(figure.subfigures(1, 2, width_ratios=(1, 4.2)))
     axes = road.add_subplot()
     axes.imshow(image)
     axes.set_axis_off()

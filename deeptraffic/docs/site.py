@@ -25,6 +25,7 @@ from deeptraffic.docs.links import relative, rewrite_links
 from deeptraffic.docs.notebooks import notebook_page
 from deeptraffic.docs.observations import draw_observation
 from deeptraffic.envs.observations import OBSERVATIONS, PRESETS
+from deeptraffic.extras import require_extra
 from deeptraffic.figure import save_figure
 from deeptraffic.lab.site import write_site
 
@@ -202,6 +203,7 @@ def configuration() -> dict[str, object]:
 
 def build(folder: Path) -> int:
     """Build the site into a folder, in place of an older site there; return its size [bytes]."""
+    require_extra("docs")
     if folder.exists() and any(folder.iterdir()) and not (folder / "objects.inv").is_file():
         raise ValueError(f"{folder} is not empty and holds no documentation; give a new folder")
     with tempfile.TemporaryDirectory() as staged:
