@@ -47,7 +47,8 @@ def draw_observation(name: str) -> Figure:
     env.close()
     observation = make_observation(name)
     figure = empty_figure((8.0, 4.6))
-    road, rest = np.ravel(figure.subfigures(1, 2, width_ratios=(1, 4.2)))
+    parts: Any = figure.subfigures(1, 2, width_ratios=(1, 4.2))
+    road, rest = parts
     axes = road.add_subplot()
     axes.imshow(image)
     axes.set_axis_off()
