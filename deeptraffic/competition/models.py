@@ -293,7 +293,8 @@ class Submission(Base):
     counted: whether it counts in the quota; note: its owner's own words about it
     late: whether it came after its owner's deadline, so that it has no rank
     result, replaced: the official result, and the one before the last re-evaluation
-    job: its latest validation or official evaluation; place: in the queue, from 1, None where it does not wait
+    job: its latest validation or official evaluation
+    place, wait: in the queue, from 1, and the expected time until it has its score [ms]; None where it does not wait
     """
 
     __tablename__ = "submissions"
@@ -357,7 +358,8 @@ class Submission(Base):
     job: Mapped["Evaluation | None"] = relationship(
         uselist=False, viewonly=True, lazy="raise", init=False, repr=False, compare=False
     )
-    place: int | None = None  # not a column: set when a submission is looked up
+    place: int | None = None  # no columns: set when a submission is looked up
+    wait: int | None = None
 
     @property
     def score(self) -> float | None:

@@ -26,6 +26,7 @@ from deeptraffic.competition.store.database import Database
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what begins a formula in a spreadsheet
 DIGITS = 6  # after the decimal point, in records
+LANDMARKS = (100, 50, 25, 10, 5, 3, 2, 1)  # ranks whose scores people ask for
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,17 @@ class Board:
         """Return the rows whose name contains a text."""
         wanted = text.casefold().strip()
         return [row for row in self.rows if wanted in row.name.casefold()]
+
+    def needed(self, row: BoardRow | None) -> list[tuple[int, float]]:
+        """Return better ranks, the nearest first, each with the score [mph] to beat if no other changes.
+
+        row: a person's own, None if they have no score
+        """
+        others = [one.score for one in self.rows if one.rank is not None and one is not row]
+        now = len(others) + 1 if row is None or row.rank is None else row.rank
+        nearest = now if row is None else now - 1
+        ranks = [nearest, *(rank for rank in LANDMARKS if rank < nearest)]
+        return [(rank, others[rank - 1]) for rank in ranks if 1 <= rank <= len(others)]
 
     def of(self, person_id: int) -> BoardRow | None:
         """Return a person's row."""

@@ -76,12 +76,6 @@ def renew(db: Database, job: Job, done: int, total: int, lease_ms: int = LEASE) 
             raise LeaseLost(LATE)
 
 
-def places(session: Session, db: Database) -> dict[int, int]:
-    """Return the place in the queue, from 1, of every evaluation that waits."""
-    ordered = _fair_order(db.now(session), PRIORITY)
-    return {found: place for place, found in enumerate(session.execute(ordered).scalars(), 1)}
-
-
 def counts(db: Database) -> dict[str, int]:
     """Return how many evaluations are queued and running, by kind: {"official queued": 3, ...}."""
     query = select(Evaluation.kind, Evaluation.state, func.count())
@@ -96,7 +90,7 @@ def _expired(now: int) -> ColumnElement[bool]:
     return and_(Evaluation.state == "running", over)
 
 
-def _fair_order(now: int, kinds: tuple[str, ...]) -> Select[Any]:
+def fair_order(now: int, kinds: tuple[str, ...]) -> Select[Any]:
     """Return a query for the ids of what waits, in the order in which workers take it."""
     running = _count_by_person("running", Evaluation.state == "running")
     recent = _count_by_person("recent", Evaluation.started_at > now - RECENT)
@@ -141,7 +135,7 @@ def _waiting(session: Session, now: int, lane: str) -> Iterator[Evaluation]:
         twin.state == "running",
     )
     ready = or_(Evaluation.not_before.is_(None), Evaluation.not_before <= now, Evaluation.not_before > now + MAX_WAIT)
-    for found in session.execute(_fair_order(now, LANES[lane])).scalars().all():
+    for found in session.execute(fair_order(now, LANES[lane])).scalars().all():
         still = (Evaluation.id == found, Evaluation.state == "queued", ready, ~select(twin.id).where(*same).exists())
         query = select(Evaluation).where(*still).with_for_update(skip_locked=True, of=Evaluation)
         evaluation = session.scalars(query).one_or_none()

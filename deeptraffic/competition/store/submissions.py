@@ -3,10 +3,11 @@
 A quota is a person's, or that of a team's members together; limits of their own are in `Member`.
 """
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy import ColumnElement, Select, and_, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased, contains_eager, joinedload
 
@@ -22,12 +23,15 @@ from deeptraffic.competition.models import (
     Submission,
     Team,
 )
+from deeptraffic.competition.names import visible
 from deeptraffic.competition.sandbox.validation import Upload
-from deeptraffic.competition.store import audit, competitions, evaluations, queue
-from deeptraffic.competition.store.database import Database
+from deeptraffic.competition.store import audit, competitions, evaluations
+from deeptraffic.competition.store.database import Database, changed_rows
 from deeptraffic.competition.store.errors import RequestError
+from deeptraffic.competition.store.forecast import forecast
 
 DAY = 86_400_000  # [ms]
+MAX_NOTE = 500  # [characters]
 UNFINISHED = ("waiting", "validating", "validated", "running")
 
 
@@ -311,6 +315,50 @@ def history(
         return _load(session, db, Submission.id.in_(ids)) if ids else [], total
 
 
+@dataclass(frozen=True)
+class ScorePoint:
+    """A score of a person's history; low, high: its 95% interval [mph]."""
+
+    key: str
+    label: str
+    accepted_at: int
+    score: float
+    low: float
+    high: float
+
+
+def scores_of(db: Database, competition_id: int, person_id: int) -> list[ScorePoint]:
+    """Return a person's scores in a competition, the oldest first, without disqualified submissions."""
+    s, r = Submission, EvaluationResult
+    query = (
+        select(s.key, s.label, s.accepted_at, r.score, r.score_low, r.score_high)
+        .join(r, r.id == s.result_id)
+        .where(s.competition_id == competition_id, s.person_id == person_id, s.disqualified_at.is_(None))
+        .order_by(s.accepted_at, s.id)
+    )
+    with db.read() as session:
+        return [ScorePoint(*row) for row in session.execute(query)]
+
+
+def losses_of(db: Database, key: str) -> dict[str, Any] | None:
+    """Return where a submission's official evaluation lost speed (`losses_record`), None if it is not known."""
+    query = select(EvaluationResult.losses).join(Submission, Submission.result_id == EvaluationResult.id)
+    with db.read() as session:
+        return session.execute(query.where(Submission.key == key)).scalar_one_or_none()
+
+
+def set_note(db: Database, key: str, person_id: int, note: str) -> None:
+    """Change the note of a person's own submission; RequestError `note` if it is too long or not theirs."""
+    lines = [visible(line) for line in note.splitlines()]
+    note = "\n".join(lines).strip()
+    if len(note) > MAX_NOTE:
+        raise RequestError("note", f"a note must have at most {MAX_NOTE} characters, got {len(note):,}; shorten it")
+    mine = (Submission.key == key, Submission.person_id == person_id)
+    with db.write() as session:
+        if changed_rows(session, update(Submission).where(*mine).values(note=note)) != 1:
+            raise RequestError("note", "a note belongs to one of your own submissions")
+
+
 def content_of(db: Database, submission_id: int) -> bytes:
     """Return the policy file of a submission, for its owner and the organiser."""
     query = select(Content.content).join(Submission, Submission.sha256 == Content.sha256)
@@ -322,9 +370,10 @@ def _load(session: Session, db: Database, condition: ColumnElement[bool]) -> lis
     """Return submissions, the newest first, with everything that their pages show."""
     found = list(session.scalars(_shown().where(condition)))
     if any(submission.state in ("waiting", "validated") for submission in found):
-        places = queue.places(session, db)
+        waiting = forecast(session, db)
         for submission in found:
-            submission.place = None if submission.job is None else places.get(submission.job.id)
+            if submission.job is not None and submission.job.id in waiting:
+                submission.place, submission.wait = waiting[submission.job.id]
     return found
 
 

@@ -92,6 +92,7 @@ def create_app(db: Database, settings: WebSettings, lab: Mapping[str, bytes] | N
         replay_threads=CapacityLimiter(REPLAY_THREADS),
         texts=CachedTexts(),
         fragments=Cache(FRAGMENTS),
+        charts=Cache(16),
         lab=None if lab is None else lab_pages.files_of_site(lab),
     )
     app.mount(f"/static/{static_version()}", CachedStaticFiles(directory=STATIC))

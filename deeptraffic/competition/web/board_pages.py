@@ -17,7 +17,7 @@ from deeptraffic.competition.store.accounts import get_person
 from deeptraffic.competition.store.board import Board, BoardRow
 from deeptraffic.competition.store.competitions import all_competitions, count
 from deeptraffic.competition.store.submissions import has_replay
-from deeptraffic.competition.web.charts import axis_of, points_csv, points_record
+from deeptraffic.competition.web.charts import axis_of, figures_of, own_dots, points_csv, points_record
 from deeptraffic.competition.web.rendering import fragment, page, to_json
 from deeptraffic.competition.web.site import competition_of, member_of, page_number, site_of, trail_of, user_of
 
@@ -116,8 +116,12 @@ def board_csv(request: Request) -> Response:
 
 @router.get("/c/{key}/figures")
 def figures(request: Request) -> Response:
-    """The page of the figures."""
-    return page(request, "figures.html", **context_of(request, competition_of(request)))
+    """The charts of all scored submissions, the user's own marked."""
+    competition, site, person = competition_of(request), site_of(request), user_of(request).person
+    points = site.boards.points(competition)
+    charts = site.charts.get((competition.id, competition.version), lambda: figures_of(points) if points else {})
+    own = own_dots(charts, points, person.id if person else None)
+    return page(request, "figures.html", **context_of(request, competition), points=points, charts=charts, own=own)
 
 
 @router.get("/c/{key}/figures.json")

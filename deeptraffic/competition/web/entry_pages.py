@@ -87,28 +87,34 @@ def entry(request: Request, key: str) -> Response:
 
 @router.get("/e/{key}/replay")
 def replay(request: Request, key: str, run: str = "median", beside: str = "") -> Response:
-    """A run on a canvas, or two runs side by side."""
+    """A run on a canvas, or two side by side; beside: another run of the entry, or the key of another entry."""
     found = [public_entry(request, key)]
-    if beside:
-        found.append(public_entry(request, beside))
     _check_run(run)
+    shown = [_shown(found[0], run)]
+    if beside in NOTABLE:
+        shown.append(_shown(found[0], beside))
+    elif beside:
+        found.append(public_entry(request, beside))
+        shown.append(_shown(found[1], run))
 
     def address(which: str) -> str:
         return f"/e/{key}/replay?{urlencode({'run': which} | ({'beside': beside} if beside else {}))}"
 
     board = site_of(request).boards.board(found[0].submission.competition)
-    others = [
+    others = [{"key": name, "words": f"its own {name} run"} for name in NOTABLE if name != run]
+    others += [
         {"key": row.submission, "words": f"{row.rank or '–'}. {row.name}, {score_text(row.score)} mph"}
         for row in board.rows[:OTHERS_TO_CHOOSE]
         if row.submission != key
     ]
-    if beside and beside not in {other["key"] for other in others}:
+    if len(found) > 1 and beside not in {other["key"] for other in others}:
         others.append({"key": beside, "words": f"{found[1].name}, {score_text(found[1].result.score)} mph"})
     return page(
         request,
         "replay.html",
         **context_of(request, found[0].submission.competition),
-        shown=[_shown(one, run) for one in found],
+        shown=shown,
+        beside=beside,
         run=run,
         notable=NOTABLE,
         others=others,
@@ -121,6 +127,7 @@ def _shown(entry: PublicEntry, run: str) -> dict[str, Any]:
     sensor, number = sensor_of(entry.submission), entry.runs[run]
     return {
         "key": entry.submission.key,
+        "run": run,
         "name": entry.name,
         "trail": trail_of(entry.submission.owner, entry.submission.competition),
         "sensor": None if sensor is None else json.dumps(sensor._asdict()),

@@ -45,6 +45,7 @@ NOTES = {  # shown on a page after an action, by a word in its URL
     "chosen": "Your choice for the final is saved.",
     "left": "This browser has forgotten your account.",
     "video": "The video is being made: reload this page in a minute.",
+    "noted": "Your note is saved.",
     "saved": "Saved.",
     "paused": "Submissions are paused.",
     "resumed": "Submissions are open again.",
@@ -103,6 +104,12 @@ def duration(milliseconds: int) -> str:
     return " ".join(units[:2]) or "0 s"
 
 
+def about(milliseconds: int) -> str:
+    """Return a duration that is only estimated, "40 s" or "3 min": rounded up, since waiting less does no harm."""
+    seconds = max(5, -(-milliseconds // 5000) * 5)
+    return f"{seconds} s" if seconds < 60 else duration(-(-milliseconds // 60_000) * 60_000).removesuffix(" 0 s")
+
+
 def day(milliseconds: int | None) -> Markup:
     """Return the day of a time, as such an element."""
     return _time(milliseconds, "%Y-%m-%d", "day")
@@ -159,6 +166,7 @@ def environment() -> Environment:
     )
     made.filters |= {"mph": mph, "whole": whole, "moment": moment, "day": day, "named": named, "state_tag": state_tag}
     made.filters |= {"score": score_text, "duration": duration, "phase_tag": phase_tag, "rgb": rgb}
+    made.filters |= {"percent": "{:.2f}%".format, "about": about}
     made.globals |= {"static": static, "count": count, "token_field": TOKEN_FIELD}
     return made
 

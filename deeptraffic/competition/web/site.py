@@ -26,6 +26,7 @@ from deeptraffic.competition.store.competitions import find_competition, members
 from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.web.bodies import UploadRoom
+from deeptraffic.competition.web.charts import Chart
 from deeptraffic.competition.web.guard import Limiter, client_of
 from deeptraffic.competition.web.health import Health
 from deeptraffic.competition.web.replays import Tracks, Videos
@@ -94,7 +95,7 @@ class Site:
     health: whether the database and the disk can be written
     upload_threads, replay_threads: how many uploads are checked, and replays made, at the same time, in threads apart
         from those of the pages
-    texts, fragments: caches of files, and of parts of pages that many users see alike
+    texts, fragments, charts: caches of files, parts of pages that many users see alike, and figures
     lab: files of the lab's page by their path; None: the site has no lab
     """
 
@@ -110,6 +111,7 @@ class Site:
     replay_threads: CapacityLimiter
     texts: CachedTexts
     fragments: Cache[Markup]
+    charts: Cache[dict[str, Chart]]
     lab: Mapping[str, bytes] | None
 
     def cookie(self, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -14,9 +15,11 @@ from deeptraffic.competition.models import Competition, Member, Person, Submissi
 from deeptraffic.competition.names import visible
 from deeptraffic.competition.sandbox import validation
 from deeptraffic.competition.sandbox.errors import InvalidSubmission, PlatformError
-from deeptraffic.competition.store.board import score_text
+from deeptraffic.competition.store.board import Board, score_text
+from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.store.submissions import (
+    MAX_NOTE,
     accept,
     charge,
     check_early,
@@ -26,11 +29,15 @@ from deeptraffic.competition.store.submissions import (
     find_submission,
     history,
     limits,
+    losses_of,
     quota,
+    scores_of,
+    set_note,
 )
 from deeptraffic.competition.web.board_pages import PER_PAGE, context_of, page_links
 from deeptraffic.competition.web.bodies import milliseconds_since
-from deeptraffic.competition.web.rendering import page, redirect, wants_json
+from deeptraffic.competition.web.charts import history_chart
+from deeptraffic.competition.web.rendering import about, page, redirect, wants_json
 from deeptraffic.competition.web.site import (
     Form,
     SentForm,
@@ -47,6 +54,17 @@ router = APIRouter()
 MAX_NAME = 200  # [characters] of a file's name
 GROUPS = {"waiting": "waiting", "validated": "waiting", "validating": "running", "running": "running"}
 COLUMNS = ("key", "state", "filename", "label", "sha256", "other_agents", "parameters", "cells", "layers")
+MEANINGS = {  # of `deeptraffic.evaluation.loss_causes.CAUSES`, for people who have not read it
+    "below full throttle": "nothing near ahead, but not at full speed: accelerate",
+    "boxed in by traffic": "a slower car ahead, and no lane change allowed: leave the lane earlier",
+    "boxed in by a copy": "the same, behind another car that this policy drives",
+    "at the edge of the view": "the safety system cannot see far enough: stay in the middle of the picture",
+    "no faster lane": "a lane change was allowed, but no lane there was faster",
+    "passed up a faster lane": "a faster lane was free at the last decision, which did not take it",
+    "faster lane opened too late": "a faster lane is free now, but was not at the last decision",
+    "changing lanes": "between two lanes, with a car near ahead",
+    "moved by another agent": "pushed between two lanes by another agent's decision",
+}
 MORE_COLUMNS = ("code", "reason", "counted", "score", "best", "chosen")
 
 
@@ -82,6 +100,8 @@ def _submit(request: Request, person: Person, form: Form) -> Response:
     competition = competition_of(request)
     try:
         made = check_and_accept(request, competition, person, form.filename, form.content)
+        if form.text("note"):
+            set_note(site_of(request).db, made.key, person.id, form.text("note")[:MAX_NOTE])
     except RequestError as error:
         if wants_json(request):
             raise
@@ -102,6 +122,7 @@ def _submit_page(request: Request, competition: Competition, error: RequestError
         used=quota(site.db, competition.id, person.id),
         limits=limits(site.db, competition.id, person.id),
         limit_bytes=competition.config.max_bytes,
+        most_note=MAX_NOTE,
         cpu_seconds=cpu_seconds_today(site.db, competition.id, person.id),
         origin=site.address(request, ""),
         wrong=error.message if error else "",
@@ -180,6 +201,7 @@ def mine(request: Request) -> Response:
     rows, total = history(site.db, competition.id, person.id, PER_PAGE, (number - 1) * PER_PAGE)
     board = site.boards.board(competition)
     used, most = quota(site.db, competition.id, person.id), limits(site.db, competition.id, person.id)
+    own, scores = board.of(person.id), scores_of(site.db, competition.id, person.id)
     return page(
         request,
         "mine.html",
@@ -188,8 +210,10 @@ def mine(request: Request) -> Response:
         **page_links(f"/c/{competition.key}/mine", number, total),
         used=used,
         left=max(0, min(most["day"] - used["day"], most["total"] - used["total"])),
-        mine=board.of(person.id),
+        mine=own,
         ranked=board.ranked,
+        needed=board.needed(own),
+        curve=history_chart(scores, board.leader.score if board.leader else None) if scores else None,
         chosen=member.chosen_id is not None,
         choosing=competition.final == "none",
     )
@@ -216,18 +240,69 @@ def own_submission(request: Request, key: str, person: Person) -> Submission:
 def submission(request: Request, key: str) -> Response:
     """A submission with its progress, its result or its error."""
     found = own_submission(request, key, person_of(request))
-    board, group = site_of(request).boards.board(found.competition), group_of(found)
+    return _submission_page(request, found)
+
+
+def _submission_page(request: Request, found: Submission, wrong: str = "") -> Response:
+    site, group = site_of(request), group_of(found)
+    board = site.boards.board(found.competition)
     return page(
         request,
         "submission.html",
+        422 if wrong else 200,
         **context_of(request, found.competition),
         submission=found,
+        wrong=wrong,
+        most_note=MAX_NOTE,
+        losses=_losses(site.db, found, board),
+        result=found.result,
         group=group,
         pending=group != "finished",
         words=progress_text(found),
         mine=board.of(found.person_id),
         ranked=board.ranked,
     )
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Where a submission lost speed, and the class's best.
+
+    causes: (cause, its meaning, mph lost, mph that the class's best lost), the largest first
+    total: [mph] of all causes; scale: [mph] of the longest bar
+    slow: [frames] where in the worst run the longest time below 60 mph begins and ends
+    """
+
+    causes: list[tuple[str, str, float, float | None]]
+    total: float
+    scale: float
+    slow: tuple[int, int]
+
+
+def _losses(db: Database, submission: Submission, board: Board) -> Losses | None:
+    """Return where a submission lost speed; None if it is not known."""
+    record = losses_of(db, submission.key)
+    if record is None:
+        return None
+    best = losses_of(db, board.leader.submission) if board.leader is not None else None
+    others = {} if best is None else best["causes"]
+    causes = [(name, MEANINGS[name], lost, others.get(name)) for name, lost in record["causes"].items()]
+    shown = [cause for cause in causes if max(cause[2], cause[3] or 0.0) >= 0.005]
+    scale = max((max(cause[2], cause[3] or 0.0) for cause in shown), default=1.0)
+    shown.sort(key=lambda cause: -cause[2])
+    return Losses(shown, sum(record["causes"].values()), scale, tuple(record["slow"]))
+
+
+@router.post("/s/{key}/note")
+def note(request: Request, key: str, form: SentForm) -> Response:
+    """Change the note of one's own submission."""
+    person = person_of(request)
+    found = own_submission(request, key, person)
+    try:
+        set_note(site_of(request).db, key, person.id, form.fields.get("note", ""))
+    except RequestError as error:
+        return _submission_page(request, found, error.message)
+    return redirect(f"/s/{key}", "noted")
 
 
 @router.get("/s/{key}/file")
@@ -251,7 +326,8 @@ def progress_text(submission: Submission) -> str:
     if submission.state in ("waiting", "validated"):
         what = "validation (part 1 of 2)" if submission.state == "waiting" else "its official evaluation (part 2 of 2)"
         place = "" if submission.place is None else f", place {submission.place:,} in the queue"
-        return f"Waiting for {what}{place}."
+        wait = "" if submission.wait is None else f" Its score is expected in about {about(submission.wait)}."
+        return f"Waiting for {what}{place}.{wait}"
     if submission.state in ("validating", "running") and submission.job is not None:
         what = "Part 1 of 2, validation" if submission.state == "validating" else "Part 2 of 2, official evaluation"
         again = f" (try {submission.job.tries})" if submission.job.tries > 1 else ""
@@ -268,7 +344,9 @@ def submission_record(submission: Submission) -> dict[str, Any]:
     record["validation"] = None if validation is None else validation.score
     record |= {name: None if result is None else getattr(result, name) for name in ("mean", "mean_low", "mean_high")}
     record |= {"state_group": group, "finished": group == "finished", "words": progress_text(submission)}
-    record |= {"queue_place": submission.place, "tries": 0 if job is None else job.tries}
+    wait = None if submission.wait is None else submission.wait / 1000
+    record |= {"queue_place": submission.place, "expected_seconds": wait}
+    record |= {"note": submission.note, "tries": 0 if job is None else job.tries}
     record |= {"runs_done": 0 if job is None else job.done, "runs_total": 0 if job is None else job.total}
     times = {"accepted_at": submission.accepted_at, "scored_at": submission.scored_at}
     times["started_at"] = None if job is None else job.started_at

@@ -142,8 +142,7 @@ def test_joining_submitting_watching_and_organising(world: Any, serve: Callable,
     page.wait_for_selector("text=frame 330 of", state="detached")
 
     page = own.visit("/c/lab/figures")
-    page.wait_for_selector("[data-figures][data-ready=yes]")
-    assert page.locator(".uplot canvas").count() == 6
+    assert page.locator("svg.drawing").count() == 6
     for path in ("/c/lab", "/c/lab/rules", "/c/lab/mine", "/me", f"/e/{leader.key}", "/about"):
         own.visit(path)
 

@@ -9,6 +9,8 @@ for (const time of document.querySelectorAll("time[datetime]")) {
   time.textContent = (time.dataset.kind === "day" ? dayOnly : exact).format(moment);
 }
 
+document.querySelector(".top nav [aria-current=page]")?.scrollIntoView({ block: "nearest", inline: "center" }); // on phones the menu scrolls
+
 // The server's time counts, so what is left at the page's start is counted down. As rendering.py's duration().
 function duration(seconds) {
   const units = [];

@@ -1,4 +1,4 @@
-// The submit form: drop a file on it, and see at once if the file is too large.
+// The submit form: drop a file on it, see at once if the file is too large, and how much of it has arrived.
 
 const form = document.querySelector("[data-upload]");
 if (form) {
@@ -22,5 +22,34 @@ if (form) {
     event.preventDefault();
     if (event.dataTransfer.files.length) { input.files = event.dataTransfer.files; check(); }
   });
-  form.addEventListener("submit", () => { button.disabled = true; button.textContent = "Uploading …"; });
+  const bar = form.querySelector("[data-part=bar]");
+  const again = (words) => { message.textContent = words; button.disabled = false; button.textContent = "Submit"; bar.hidden = true; };
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const data = new FormData(form); // before anything is disabled
+    const request = new XMLHttpRequest(); // fetch does not tell how much it has sent
+    request.open("POST", location.href);
+    request.setRequestHeader("Accept", "application/json");
+    request.responseType = "json";
+    button.disabled = true;
+    button.textContent = "Uploading …";
+    bar.hidden = false;
+    bar.value = 0;
+    request.upload.addEventListener("progress", ({ loaded, total }) => {
+      bar.value = (100 * loaded) / total;
+      message.textContent = loaded < total ? `${Math.floor((100 * loaded) / total)}% sent` : "Sent; it is being checked.";
+    });
+    request.addEventListener("load", () => {
+      const { page, error } = request.response || {};
+      if (page) { location.assign(page); return; }
+      again(error ? `Not accepted: ${error.message}. It did not count.`.replace(/\.\. /, ". ") : "The server failed; try again.");
+      if (!error?.subject) return;
+      const link = document.createElement("a");
+      link.href = `/s/${error.subject}`;
+      link.textContent = "See the earlier submission.";
+      message.append(" ", link);
+    });
+    request.addEventListener("error", () => again("The connection broke; it was not counted unless it is under My entries. Try again."));
+    request.send(data);
+  });
 }
