@@ -105,9 +105,8 @@ class Board:
         """
         others = [one.score for one in self.rows if one.rank is not None and one is not row]
         now = len(others) + 1 if row is None or row.rank is None else row.rank
-        nearest = now if row is None else now - 1
-        ranks = [nearest, *(rank for rank in LANDMARKS if rank < nearest)]
-        return [(rank, others[rank - 1]) for rank in ranks if 1 <= rank <= len(others)]
+        ranks = [now - 1, *(rank for rank in LANDMARKS if rank < now - 1)]
+        return [(rank, others[rank - 1]) for rank in ranks if rank > 0]
 
     def of(self, person_id: int) -> BoardRow | None:
         """Return a person's row."""

@@ -346,7 +346,7 @@ def submission_record(submission: Submission) -> dict[str, Any]:
     record |= {"state_group": group, "finished": group == "finished", "words": progress_text(submission)}
     wait = None if submission.wait is None else submission.wait / 1000
     record |= {"queue_place": submission.place, "expected_seconds": wait}
-    record |= {"note": submission.note, "tries": 0 if job is None else job.tries}
+    record |= {"tries": 0 if job is None else job.tries}
     record |= {"runs_done": 0 if job is None else job.done, "runs_total": 0 if job is None else job.total}
     times = {"accepted_at": submission.accepted_at, "scored_at": submission.scored_at}
     times["started_at"] = None if job is None else job.started_at

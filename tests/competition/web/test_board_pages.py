@@ -181,3 +181,34 @@ def test_a_date_is_closed_once_it_is_past(world, browse: Callable, closes: int, 
 def test_durations_are_said_in_their_two_largest_units() -> None:
     said = [duration(1000 * seconds) for seconds in (0, 59, 61, 7200, 90_061, 200_000)]
     assert said == ["0 s", "59 s", "1 min 1 s", "2 h 0 min", "1 d 1 h", "2 d 7 h"]
+
+
+def test_a_browser_loads_a_file_again_only_when_it_has_changed(world, browse: Callable) -> None:
+    ada = world.person("Ada")
+    world.scored(ada, 60.0)
+    browser = browse()
+    for path in ("/c/lab/board.json", "/c/lab/figures.json", "/c/lab/figures.csv", "/api/v1/competitions/lab/board"):
+        first = browser.get(path)
+        again = browser.get(path, headers={"If-None-Match": first.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"") and first.headers["cache-control"].endswith("no-cache")
+    world.scored(ada, 70.0)
+    assert browser.get(path, headers={"If-None-Match": first.headers["etag"]}).status_code == 200
+
+
+def test_what_many_see_alike_is_kept_and_never_shown_to_the_wrong_user(world, browse: Callable) -> None:
+    ada, bob = world.person("Ada"), world.person("Bob")
+    world.driven(ada)
+    world.scored(bob, 60.0)
+    for _ in range(2):
+        assert browse().get("/c/lab").text.count(">you<") == 0
+        mine = browse(ada).get("/c/lab").text
+        assert mine.count(">you<") == 1 and mine.index("<bdi>Ada</bdi></a>") < mine.index(">you<") < mine.index(">Bob<")
+        assert browse(bob).get("/c/lab?q=bob").text.count(">you<") == 1
+        assert browse(ada).get("/c/lab?q=bob").text.count(">you<") == 0
+    before = browse().get("/c/lab").text
+    accounts.change_trail(world.db, ada.id, "aqua")
+    accounts.rename(world.db, bob.id, "Robert")
+    after = browse().get("/c/lab").text
+    assert "Robert" in after and ">Bob<" not in after
+    trail = 'data-trail="'
+    assert before.partition(trail)[2][:12] != after.partition(trail)[2][:12]

@@ -43,6 +43,14 @@ DEFECTS = """() => {
   return defects;
 }"""
 
+NOTIFICATIONS = """() => {
+  window.Notification = class {
+    static permission = "granted";
+    static async requestPermission() { return "granted"; }
+    constructor(words) { sessionStorage.told = words; }
+  };
+}"""
+
 
 def write_net(path: Path, seed: int = 0) -> Path:
     """A policy file that drives somehow."""
@@ -119,17 +127,25 @@ def test_joining_submitting_watching_and_organising(world: Any, serve: Callable,
     page = own.visit("/c/lab/submit")
     page.set_input_files("#file", write_net(tmp_path / "net.safetensors"))
     assert "kB" in page.inner_text("[data-part=message]")
+    page.fill("#note", "first try")
     page.click("main form button")
     page.wait_for_url("**/s/*")
-    assert "place 1" in page.inner_text("[data-part=words]")
+    assert "place 1" in page.inner_text("[data-part=words]") and page.input_value("#note") == "first try"
+    assert page.title().startswith("In the queue · ")
+    page.evaluate(NOTIFICATIONS)
+    page.click("[data-part=notify]")
+    page.wait_for_selector("text=You will be told")
     job = queue.lease(world.db, "worker")
     assert job is not None
     queue.renew(world.db, job, 7, 20)
     page.wait_for_selector("text=7 of 20")
+    assert page.title().startswith("Being scored 35% · ")
     world.clock.now += 40_000
     threading.Timer(0.2, world.work, [world.fake_score(70.0)]).start()
     world.clock.now += 40_000
     page.wait_for_selector("text=Official score")
+    score = page.inner_text(".lead dd").split()[0]
+    assert page.title().startswith(f"{score} mph · ") and page.evaluate("sessionStorage.told") == f"Scored {score} mph."
 
     page = own.visit(f"/e/{leader.key}/replay?frame=300")
     page.wait_for_selector("[data-player][data-ready=yes]")

@@ -56,6 +56,9 @@ def test_two_entries_stand_side_by_side(world, driven, browse: Callable) -> None
     text = browse().get(f"/e/{driven.key}/replay?run=worst&beside={other.key}").text
     assert text.count("data-track=") == 2 and f"/e/{other.key}/track/worst" in text
     assert browse().get(f"/e/{driven.key}/replay?beside=none").status_code == 404
+    own = browse().get(f"/e/{driven.key}/replay?run=worst&beside=median").text
+    assert f"/e/{driven.key}/track/worst" in own and f"/e/{driven.key}/track/median" in own
+    assert "beside its median run" in own
 
 
 @pytest.mark.parametrize("path", ["", "/replay", "/track/median", "/video/median.mp4"])

@@ -11,6 +11,8 @@ from deeptraffic.competition.sandbox.errors import InvalidSubmission
 from deeptraffic.competition.store import competitions, evaluations, organise, queue
 from deeptraffic.competition.store.competitions import membership
 from deeptraffic.competition.store.submissions import cpu_seconds_today, get_submission, history
+from deeptraffic.competition.web.submission_pages import MEANINGS
+from deeptraffic.evaluation.loss_causes import CAUSES
 
 
 @pytest.mark.usefixtures("quick_validation")
@@ -157,3 +159,83 @@ def test_what_a_refused_file_costs_is_charged_to_its_sender(world, browse: Calla
     assert cpu_seconds_today(world.db, world.competition.id, ada.id) == 1800.0
     assert "1,800 s of processor time" in own.upload(b"x").text
     assert cpu_seconds_today(world.db, world.competition.id, ada.id) == 1800.0
+
+
+def test_a_note_is_its_owners_escaped_and_limited(world, browse: Callable) -> None:
+    ada, bob = world.person("Ada"), world.person("Bob")
+    made = world.scored(ada)
+    browser, path = browse(ada), f"/s/{made.key}"
+    assert browser.fill(f"{path}/note", path, note="<b>wider</b>\r\nsensor\u202e").status_code == 303
+    assert get_submission(world.db, made.id).note == "<b>wider</b>\nsensor"
+    for page in (path, "/c/lab/mine"):
+        assert "&lt;b&gt;wider&lt;/b&gt;" in browser.get(page).text and "<b>wider" not in browser.get(page).text
+    wrong = browser.fill(f"{path}/note", path, note="x" * 501)
+    assert wrong.status_code == 422 and "at most 500 characters, got 501" in wrong.text
+    assert browse(bob).fill(f"{path}/note", "/c/lab/mine", note="mine now").status_code in (403, 404)
+    chief = browse(world.organiser)
+    assert "wider" not in chief.get(path).text  # the organiser sees the submission, and no note
+    assert chief.fill(f"{path}/note", "/organise", note="theirs").status_code == 422
+    assert get_submission(world.db, made.id).note.startswith("<b>")
+    assert "wider" not in browse().get(f"/e/{made.key}").text
+
+
+@pytest.mark.usefixtures("quick_validation")
+def test_a_script_uploads_with_a_note_and_reads_where_to_go(world, browse: Callable) -> None:
+    ada = world.person("Ada")
+    browser = browse(ada)
+    data = {"form_token": browser.form_token("/c/lab/submit"), "note": "first try"}
+    head = {"Origin": browser.origin, "Accept": "application/json"}
+    send = {"data": data, "files": {"file": ("net.safetensors", b"policy")}, "headers": head}
+    made = browser.post("/c/lab/submit", **send)
+    assert made.status_code == 201 and "first try" in browser.get(made.json()["page"]).text
+    again = browser.post("/c/lab/submit", **send)
+    assert again.status_code == 409 and f"/s/{again.json()['error']['subject']}" == made.json()["page"]
+
+
+def test_a_history_says_what_better_ranks_need(world, browse: Callable) -> None:
+    ada = world.person("Ada")
+    assert "What a better rank needs" not in browse(ada).get("/c/lab/mine").text
+    for number, score in enumerate((72.0, 71.0, 70.0, 69.0)):
+        world.scored(world.person(f"Driver {number}"), score)
+    text = browse(ada).get("/c/lab/mine").text
+    assert "Rank 4 needs more than" in text and "more than your best" not in text
+    world.scored(ada, 70.5)
+    board = browse().get("/c/lab/board.json").json()["rows"]
+    above, own = board[1]["score"], board[2]["score"]
+    text = browse(ada).get("/c/lab/mine").text
+    assert f"Rank 2 needs more than {above:.2f} mph: {above - own:.2f} mph more than your best" in text
+    assert 'class="drawing"' in text and text.count("<circle") == 1
+
+
+def test_the_losses_of_a_submission_stand_beside_the_best_of_the_class(world, browse: Callable) -> None:
+    def lose(share: float) -> dict:
+        return {"causes": dict.fromkeys(CAUSES, 0.0) | {"boxed in by traffic": share}, "slow": [640, 1452]}
+
+    for name, middle, share in (("Best", 74.0, 5.5), ("Ada", 68.0, 11.25)):
+        made = world.submit(world.person(name))
+        for _ in range(2):
+            job = queue.lease(world.db, "test")
+            evaluations.complete(world.db, job, world.fake_score(middle), losses=lose(share))
+    assert set(MEANINGS) == set(CAUSES)
+    text = browse(made.owner).get(f"/s/{made.key}").text
+    assert "Boxed in by traffic" in text and ">11.25<" in text and ">5.50<" in text and "Changing lanes" not in text
+    assert "below 60 mph for 812 frames, from frame 640" in text
+    assert f"/e/{made.key}/replay?run=worst&amp;beside=median&amp;frame=520" in text
+    assert "Where miles per hour were lost" not in browse().get(f"/e/{made.key}").text
+    before = world.scored(made.owner, 60.0)  # a result without them
+    assert "Where miles per hour were lost" not in browse(made.owner).get(f"/s/{before.key}").text
+
+
+def test_a_page_says_when_the_score_is_expected(world, browse: Callable) -> None:
+    ada = world.person("Ada")
+    queue.report_worker(world.db, "one", "all", 0)
+    made = world.submit(ada)
+    assert "is expected" not in browse(ada).get(f"/s/{made.key}").text
+    while job := queue.lease(world.db, "one"):
+        world.clock.now += 40_000
+        evaluations.complete(world.db, job, world.fake_score(70.0))
+    later, browser = world.submit(ada), browse(ada)
+    queue.report_worker(world.db, "one", "all", 0)
+    assert "Its score is expected in about 2 min." in browser.get(f"/s/{later.key}").text
+    assert browser.get(f"/api/v1/submissions/{later.key}").json()["expected_seconds"] == 80.0
+    assert "<title>In the queue · a driver" in browser.get(f"/s/{later.key}").text
