@@ -38,7 +38,7 @@ POINT_COLUMNS: dict[str, Callable[[Point], Any]] = {
 
 
 @dataclass(frozen=True)
-class Axis:
+class ChartAxis:
     """Maps values from low to high to positions from begin to end; values outside get the nearest end's.
 
     ticks: values with their labels; logarithmic: equal ratios are equally long
@@ -63,14 +63,14 @@ class Axis:
         return self.begin + fraction * (self.end - self.begin)
 
 
-def axis_of(rows: Sequence[BoardRow], width: float, margin: float = 6.0) -> Axis:
+def axis_of(rows: Sequence[BoardRow], width: float, margin: float = 6.0) -> ChartAxis:
     """Return an axis that contains the intervals of these rows."""
     low = math.floor(min((min(row.score_low, row.score) for row in rows), default=0.0))
     high = math.ceil(max((max(row.score_high, row.score) for row in rows), default=80.0))
-    return Axis(low, max(high, low + 1), margin, width - margin)
+    return ChartAxis(low, max(high, low + 1), margin, width - margin)
 
 
-def linear_axis(values: F64, begin: float, end: float, most: int = 6, least: float = 1.0) -> Axis:
+def linear_axis(values: F64, begin: float, end: float, most: int = 6, least: float = 1.0) -> ChartAxis:
     """Return an axis with round ticks and some room around the values.
 
     most: ticks; least: room on either side
@@ -81,7 +81,7 @@ def linear_axis(values: F64, begin: float, end: float, most: int = 6, least: flo
     raw = (high - low) / most
     step = next(unit for unit in _units(raw) if unit >= raw)
     marks = np.arange(math.ceil(low / step - 1e-9) * step, high + 1e-9, step)
-    return Axis(low, high, begin, end, [(float(mark), f"{mark:,.10g}") for mark in marks])
+    return ChartAxis(low, high, begin, end, [(float(mark), f"{mark:,.10g}") for mark in marks])
 
 
 def _units(raw: float) -> list[float]:
@@ -89,19 +89,19 @@ def _units(raw: float) -> list[float]:
     return [decade * unit for unit in (1, 2, 5, 10)]
 
 
-def whole_axis(values: F64, begin: float, end: float, most: int = 8) -> Axis:
+def whole_axis(values: F64, begin: float, end: float, most: int = 8) -> ChartAxis:
     """Return an axis of counts from 0."""
     high = max(1.0, float(values.max(initial=0.0)))
     step = max(1.0, next(unit for unit in _units(high / most) if unit >= high / most))
-    return Axis(0.0, high * 1.06, begin, end, [(m, f"{m:,.0f}") for m in np.arange(0.0, high + 1e-9, step)])
+    return ChartAxis(0.0, high * 1.06, begin, end, [(m, f"{m:,.0f}") for m in np.arange(0.0, high + 1e-9, step)])
 
 
-def logarithmic_axis(values: F64, begin: float, end: float) -> Axis:
+def logarithmic_axis(values: F64, begin: float, end: float) -> ChartAxis:
     """Return an axis of powers of ten around positive values."""
     low, high = math.log10(values.min(initial=1e9)), math.log10(max(values.max(initial=1.0), 1.0))
     powers = range(math.floor(min(low, high)), max(math.ceil(high), math.floor(min(low, high)) + 1) + 1)
     ticks = [(10.0**power, _compact(10**power)) for power in powers]
-    return Axis(ticks[0][0], ticks[-1][0], begin, end, ticks, logarithmic=True)
+    return ChartAxis(ticks[0][0], ticks[-1][0], begin, end, ticks, logarithmic=True)
 
 
 def _compact(number: int) -> str:
@@ -111,7 +111,7 @@ def _compact(number: int) -> str:
     return str(number)
 
 
-def time_axis(times: F64, begin: float, end: float, most: int = 7) -> Axis:
+def time_axis(times: F64, begin: float, end: float, most: int = 7) -> ChartAxis:
     """Return an axis of times [ms since 1970 UTC], with ticks at whole hours or days (UTC)."""
     low, high = (float(times.min()), float(times.max())) if times.size else (0.0, float(DAY))
     room = max(0.02 * (high - low), HOUR / 2)
@@ -120,7 +120,7 @@ def time_axis(times: F64, begin: float, end: float, most: int = 7) -> Axis:
     marks = np.arange(math.ceil(low / step) * step, high, step)
     pattern = "%-d %b %H:%M" if step < DAY else "%-d %b"
     labels = [datetime.fromtimestamp(mark / 1000, UTC).strftime(pattern) for mark in marks]
-    return Axis(low, high, begin, end, list(zip(marks.tolist(), labels, strict=True)))
+    return ChartAxis(low, high, begin, end, list(zip(marks.tolist(), labels, strict=True)))
 
 
 # --- charts -------------------------------------------------------------------------------------------------------
@@ -136,8 +136,8 @@ class Chart:
     bars: (x, y, width, height, title)
     """
 
-    x: Axis
-    y: Axis
+    x: ChartAxis
+    y: ChartAxis
     x_label: str
     y_label: str
     description: str

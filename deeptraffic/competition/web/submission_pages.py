@@ -265,7 +265,7 @@ def _submission_page(request: Request, found: Submission, wrong: str = "") -> Re
 
 
 @dataclass(frozen=True)
-class Losses:
+class LossTable:
     """Where a submission lost speed, and the class's best.
 
     causes: (cause, its meaning, mph lost, mph that the class's best lost), the largest first
@@ -279,7 +279,7 @@ class Losses:
     slow: tuple[int, int]
 
 
-def _losses(db: Database, submission: Submission, board: Board) -> Losses | None:
+def _losses(db: Database, submission: Submission, board: Board) -> LossTable | None:
     """Return where a submission lost speed; None if it is not known."""
     record = losses_of(db, submission.key)
     if record is None:
@@ -290,7 +290,7 @@ def _losses(db: Database, submission: Submission, board: Board) -> Losses | None
     shown = [cause for cause in causes if max(cause[2], cause[3] or 0.0) >= 0.005]
     scale = max((max(cause[2], cause[3] or 0.0) for cause in shown), default=1.0)
     shown.sort(key=lambda cause: -cause[2])
-    return Losses(shown, sum(record["causes"].values()), scale, tuple(record["slow"]))
+    return LossTable(shown, sum(record["causes"].values()), scale, tuple(record["slow"]))
 
 
 @router.post("/s/{key}/note")

@@ -10,7 +10,7 @@ from deeptraffic.competition.store.board import Board, BoardRow, Point, board_cs
 from deeptraffic.competition.store.submissions import ScorePoint
 from deeptraffic.competition.web.board_pages import alike_below, board_page
 from deeptraffic.competition.web.charts import (
-    Axis,
+    ChartAxis,
     axis_of,
     bins,
     figures_of,
@@ -58,7 +58,7 @@ def test_no_cell_of_a_table_is_a_formula(name: str) -> None:
 
 
 def test_an_axis_ends_at_its_margins() -> None:
-    axis = Axis(60, 80, 10, 90)
+    axis = ChartAxis(60, 80, 10, 90)
     assert [axis(speed) for speed in (50, 60, 70, 80, 99)] == [10, 10, 50, 90, 90]
 
 
