@@ -50,10 +50,10 @@ def draw_parts(theme: Theme) -> Iterator[tuple[str, ByteArray]]:
     along = Axis(round(PATTERN_PERIOD * SCALE), SCALE, 0.0)
     surface = paint_surface(rules, theme, across, along)
     yield "surface", np.dstack([surface, np.full(surface.shape[:2], 255, np.uint8)])
-    kinds = [(f"{TRAFFIC}{shade}", TRAFFIC, shade) for shade in range(len(theme.traffic))]
-    for name, kind, shade in [*kinds, (AGENT, AGENT, 0), (EGO, EGO, 0)]:
+    kinds = [(f"{TRAFFIC}{pace}", TRAFFIC, pace) for pace in range(len(theme.traffic))]
+    for name, kind, pace in [*kinds, (AGENT, AGENT, 0), (EGO, EGO, 0)]:
         sheet = vehicle_sheet()
-        draw_vehicle(sheet, theme, kind, shade, TRAIL_COLOURS["yellow"])
+        draw_vehicle(sheet, theme, kind, pace, TRAIL_COLOURS["yellow"])
         yield name, sheet.rgba8()
     sheet = vehicle_sheet()
     draw_vehicle(sheet, replace(theme, ego=theme.positive), EGO, 0, TRAIL_COLOURS["yellow"])

@@ -24,6 +24,7 @@ TRAIL_FADE = 0.85  # opacity at the vehicle
 TRAIL_FADE_POWER = 0.8  # opacity is TRAIL_FADE * (1 - age) ** TRAIL_FADE_POWER, age 0..1
 TRAIL_TAPER = 0.55  # of its width that it has lost at its end
 MANNERS = 6  # of driving that a vehicle shows, see `manner`
+PACES = 4  # of traffic cars that are drawn differently, the fastest first, see `pace_of`
 TURN = 0.5  # [px] beside a lane's middle at which a lane change is shown
 BRAKE_FRAMES, BRAKE_DROP = 6, 0.05  # [frames], [px/frame] of speed lost in them, at which brake lights are shown
 JUMP = 5.0  # [px/frame] a faster one was moved to the other end of the road
@@ -79,9 +80,10 @@ class Fleet(NamedTuple):
 
     x, y: (N,) float64 [px] front left corners
     lane: (N,) int32 that a vehicle is in or changes to
-    kind: (N,) int64 line of `numbers`
+    kind: (N,) int64 line of `numbers`; of a traffic car that of the fastest ones
+    factor: (N,) float64 speed factors; slowest, spread: least one of traffic, and how far the greatest is above it
     numbers: (kinds, 6, P, P) int64 image of a kind and a manner at a fraction of a pixel down and across; -1 if there
-        is none yet
+        is none yet; the last `PACES` kinds are traffic cars
     pad: [px] around a vehicle in its image
     """
 
@@ -89,6 +91,9 @@ class Fleet(NamedTuple):
     y: F64
     lane: I32
     kind: I64
+    factor: F64
+    slowest: float
+    spread: float
     numbers: I64
     pad: float
 
@@ -110,7 +115,10 @@ def paint_road(
             continue
         across, along = int(np.floor(x * phases + 0.5)), int(np.floor(y * phases + 0.5))
         column, line = across // phases, along // phases
-        drawn = fleet.kind[vehicle] * MANNERS + manner(ribbon, vehicle, fleet.x[vehicle], fleet.lane[vehicle])
+        kind = fleet.kind[vehicle]
+        if kind >= fleet.numbers.shape[0] - PACES:
+            kind += pace_of(fleet.factor[vehicle], fleet.slowest, fleet.spread)
+        drawn = kind * MANNERS + manner(ribbon, vehicle, fleet.x[vehicle], fleet.lane[vehicle])
         place = (drawn * phases + along - line * phases) * phases + across - column * phases
         places[shown, 0], places[shown, 1], places[shown, 2] = fleet.numbers.flat[place], column, line
         if places[shown, 0] < 0:
@@ -121,6 +129,14 @@ def paint_road(
     for k in range(shown):
         lay_image(image, view, vehicle_images, places[k, 0], places[k, 1], places[k, 2])
     return -1
+
+
+@inlined
+def pace_of(factor: float, slowest: float, spread: float) -> int:
+    """Return the quarter of the traffic's speed factors that one is in, 0 for the fastest; 1 where all are alike."""
+    if not spread > 0.0:
+        return 1
+    return int(min(max((1.0 - (factor - slowest) / spread) * PACES, 0.0), PACES - 1.0))
 
 
 @inlined

@@ -79,6 +79,7 @@ class RoadView:
         self._tiles = CellTiles(theme, scale)
         self._kinds = self.sprites.kinds(rules.vehicles, rules.other_agents)
         self._ghost_kind = np.array([GHOST_KIND])
+        self._factors = rules.traffic_factor_min, rules.traffic_factor_range * rules.traffic_factor_share
 
     def camera(self, scene: np.void, follow: int = 0, fraction: float | None = None) -> Camera:
         """Return the camera that holds vehicle `follow` at a fraction of the view's height, by default the original's.
@@ -117,7 +118,9 @@ class RoadView:
         if cells is not None:
             tiles = _placed(cells, self._tiles.choose(cells, overlay, self.rules.empty))
         ribbon = Ribbon(history.histories.rings, history.env, follow, self.trail_colour)
-        self._paint(lines, view, tiles, ribbon, (scene["x"], scene["y"], scene["lane"], self._kinds))
+        self._paint(
+            lines, view, tiles, ribbon, (scene["x"], scene["y"], scene["lane"], self._kinds, scene["speed_factor"])
+        )
         if cells is not None and overlay == "input" and self.scale >= LABEL_ROOM:
             self._label_vehicles(lines, view, scene, cells, follow)
 
@@ -130,7 +133,7 @@ class RoadView:
         top = (y - PAD - camera.top) * self.scale
         if -self.sprites.size[1] < top < self.place.height:
             nothing = Ribbon(Histories(1).rings, -1, 0, self.trail_colour)
-            fleet = np.array([x]), np.array([y]), scene["lane"][:1], self._ghost_kind
+            fleet = np.array([x]), np.array([y]), scene["lane"][:1], self._ghost_kind, np.zeros(1)
             self._paint(image.reshape(len(image), -1), self._view(camera), NO_TILES, nothing, fleet)
         else:
             middle = self.place.left + (x + VEHICLE_WIDTH / 2 - camera.left) * self.scale
@@ -142,8 +145,7 @@ class RoadView:
         """Paint by the compositor, making the sprites that it lacks."""
         sprites, missing = self.sprites, 0
         while missing >= 0:
-            x, y, lane, kinds = vehicles
-            fleet = Fleet(x, y, lane, kinds, sprites.numbers, PAD)
+            fleet = Fleet(*vehicles, *self._factors, sprites.numbers, PAD)
             missing = paint_road(lines, view, tiles, self._tiles.atlas.images, ribbon, fleet, sprites.atlas.images)
             if missing >= 0:
                 sprites.make(missing)

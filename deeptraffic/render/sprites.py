@@ -6,12 +6,12 @@ although sprites are copied at whole pixels.
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.render.compositor import MANNERS
+from deeptraffic.render.compositor import MANNERS, PACES
 from deeptraffic.render.drawing import Atlas, ByteArray, Sheet
 from deeptraffic.render.theme import Colour, Theme, mix
 from deeptraffic.sim.rules import VEHICLE_LENGTH, VEHICLE_WIDTH
@@ -40,7 +40,7 @@ EGO_KIND, GHOST_KIND, AGENT_KIND, TRAFFIC_KIND = (
     1,
     2,
     3,
-)  # lines of `SpriteSet.numbers`; then other shades of traffic
+)  # lines of `SpriteSet.numbers`; traffic cars by their pace, the fastest first
 
 
 class SpriteSet:
@@ -60,11 +60,11 @@ class SpriteSet:
             math.ceil((VEHICLE_LENGTH + 2 * PAD) * scale) + 1,
         )
         self.atlas = Atlas(*self.size)
-        self.numbers = np.full((TRAFFIC_KIND + len(theme.traffic), MANNERS, phases, phases), -1)
+        self.numbers = np.full((TRAFFIC_KIND + PACES, MANNERS, phases, phases), -1)
 
     def kinds(self, vehicles: int, other_agents: int) -> NDArray[np.int64]:
-        """Return the kind of each vehicle, (vehicles,)."""
-        kinds = TRAFFIC_KIND + np.arange(vehicles) % len(self.theme.traffic)
+        """Return the kind of each vehicle, (vehicles,), that of the fastest cars for all traffic."""
+        kinds = np.full(vehicles, TRAFFIC_KIND)
         kinds[1 : other_agents + 1], kinds[0] = AGENT_KIND, EGO_KIND
         return kinds
 
@@ -94,22 +94,52 @@ class SpriteSet:
         return sheet.rgba8()
 
 
-def draw_vehicle(sheet: Sheet, theme: Theme, kind: str, shade: int, accent: Colour) -> None:
-    """Draw one vehicle, seen from above and heading up, around the sheet's world origin."""
-    body = {TRAFFIC: theme.traffic[shade], AGENT: theme.agent, EGO: theme.ego}[kind]
+class Body(NamedTuple):
+    """Shape of a vehicle's upper side [px from its middle, along it]: half lengths and middles of its parts.
+
+    windscreen, cabin, roof: (middle, half width, half length); ribs: places of lines across the roof
+    rear: whether there is a rear window; spoiler: whether there is one
+    """
+
+    windscreen: tuple[float, float, float] = GLASS[0]
+    cabin: tuple[float, float, float] = (2.6, 6.1, 6.4)
+    roof: tuple[float, float, float] = (2.6, 4.9, 7.0)
+    ribs: tuple[float, ...] = ()
+    rear: bool = True
+    spoiler: bool = False
+
+
+SALOON = Body()
+BODIES = (
+    Body((-4.6, 5.6, 2.7), (2.9, 5.8, 5.4), (2.9, 4.6, 5.8), spoiler=True),
+    SALOON,
+    Body((-6.4, 5.8, 2.7), (3.2, 6.2, 8.2), (3.2, 5.2, 8.7), ribs=(-1.5, 8.0)),
+    Body((-10.6, 5.9, 2.2), (3.6, 6.9, 11.6), (3.6, 6.6, 11.4), ribs=(-4.0, 1.0, 6.0, 11.0), rear=False),
+)  # of traffic cars by their pace: sports car, saloon, estate car, van
+
+
+def draw_vehicle(sheet: Sheet, theme: Theme, kind: str, pace: int, accent: Colour) -> None:
+    """Draw one vehicle, seen from above and heading up, around the sheet's world origin; pace: 0 for the fastest."""
+    body = {TRAFFIC: theme.traffic[pace], AGENT: theme.agent, EGO: theme.ego}[kind]
+    shape = BODIES[pace] if kind == TRAFFIC else SALOON
     sheet.box((0, 0.8), (HALF[0] + 0.6, HALF[1] + 0.4), (0, 0, 0), radius=5, alpha=0.45, blur=3.0)
     for side in (-1, 1):
-        sheet.box((side * 7.3, -5.6), (1.1, 1.2), mix(body, (0, 0, 0), 0.25), radius=0.8)
+        sheet.box((side * 7.3, shape.windscreen[0] + 0.2), (1.1, 1.2), mix(body, (0, 0, 0), 0.25), radius=0.8)
     if kind == EGO:
         sheet.box((0, 0), (HALF[0] + 1.3, HALF[1] + 1.3), theme.rim, radius=5.8)
     sheet.box((0, 0), HALF, mix(body, (0, 0, 0), 0.22), radius=4.6)
     sheet.box((0, 0), (HALF[0] - 0.8, HALF[1] - 0.7), body, radius=4.0)
-    sheet.box((0, -12.2), (4.6, 3.2), mix(body, (255, 255, 255), 0.35), radius=2.4, alpha=0.7)
+    bonnet = (shape.windscreen[0] - shape.windscreen[2] - 15.4) / 2
+    sheet.box((0, bonnet), (4.6, bonnet + 15.4), mix(body, (255, 255, 255), 0.35), radius=2.4, alpha=0.7)
     _draw_lights(sheet, theme)
-    for middle, half_width, half_length in GLASS:
+    for middle, half_width, half_length in (shape.windscreen, GLASS[1])[: 1 + shape.rear]:
         sheet.box((0, middle), (half_width, half_length), theme.glass, radius=0.65 * half_length)
-    sheet.box((0, 2.6), (6.1, 6.4), theme.glass, radius=2.2)
-    sheet.box((0, 2.6), (4.9, 7.0), mix(body, (255, 255, 255), 0.12), radius=2.0)
+    sheet.box((0, shape.cabin[0]), shape.cabin[1:], theme.glass, radius=2.2)
+    sheet.box((0, shape.roof[0]), shape.roof[1:], mix(body, (255, 255, 255), 0.12), radius=2.0)
+    for along in shape.ribs:
+        sheet.box((0, along), (shape.roof[1] - 0.9, 0.5), mix(body, (0, 0, 0), 0.35), radius=0.4)
+    if shape.spoiler:
+        sheet.box((0, 14.2), (6.4, 1.1), theme.glass, radius=0.8)
     if kind == AGENT:
         sheet.box((0, 2.6), (3.3, 3.3), theme.rim, radius=3.3)
         sheet.box((0, 2.6), (1.5, 1.5), body, radius=1.5)

@@ -2,7 +2,8 @@
 
 Windows, files and `rgb_array` take their colours from here. The palette is safe for colour-blind readers: traffic,
 other agents and the ego vehicle differ in lightness, in hue (grey, blue, orange-red) and in shape (agents have a mark
-on the roof, the ego vehicle stripes, a rim and a trail); warnings and all-clear are orange and blue; a positive and a
+on the roof, the ego vehicle stripes, a rim and a trail); among traffic, a car that wants to drive faster is lighter
+and has a lower body (`deeptraffic/render/sprites.py`); warnings and all-clear are orange and blue; a positive and a
 negative value differ in lightness as well. One rule of contrast holds for what a user may colour: `visible`.
 """
 
@@ -40,7 +41,7 @@ LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of a theme; `traffic` holds the body shades, taken by vehicle index."""
+    """Colours of a theme; `traffic` holds the body shades of traffic cars, from the fastest to the slowest."""
 
     page: Colour
     panel: Colour
@@ -104,7 +105,7 @@ LIGHT = Theme(
     asphalt=(84, 90, 100),
     lane_mark=(196, 202, 210),
     edge_mark=(250, 251, 252),
-    traffic=((255, 255, 255), (238, 241, 244), (222, 226, 231), (206, 212, 219)),
+    traffic=((255, 255, 255), (228, 232, 237), (204, 210, 217), (180, 187, 196)),
     glass=(52, 60, 72),
     headlight=(255, 243, 204),
     tail_light=(176, 66, 60),

@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 
 from deeptraffic.episodes.history import History
+from deeptraffic.render.compositor import pace_of
 from deeptraffic.render.insight import Insight
 from deeptraffic.render.overlays import OVERLAYS
 from deeptraffic.render.painter import Painter, default_size, lay_out
 from deeptraffic.render.panel import Panel
-from deeptraffic.render.theme import DARK, THEMES, TRAIL_COLOURS, contrast
+from deeptraffic.render.theme import DARK, THEMES, TRAIL_COLOURS, contrast, mix
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2017, RULES_2018, RoadConfig
 from deeptraffic.sim.state import make_games
@@ -74,9 +75,33 @@ def test_the_ego_car_other_agents_and_traffic_have_their_colours(drive):
     seen = [v for v in range(1, 20) if 0 < sim.state.y[0, v] < 600]
     for vehicle in seen:
         colour = colour_at(image, sim, vehicle)
-        wanted = DARK.agent if vehicle <= 3 else DARK.traffic[vehicle % 4]
-        assert np.abs(colour - wanted).max() < 40, f"vehicle {vehicle}"
+        shades = (DARK.agent,) if vehicle <= 3 else DARK.traffic
+        assert min(np.abs(colour - shade).max() for shade in shades) < 40, f"vehicle {vehicle}"
     assert any(v <= 3 for v in seen) and any(v > 3 for v in seen)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("rules", [RULES_2018, RULES_2017])
+def test_a_faster_traffic_car_is_lighter(drive, rules, theme):
+    sim = drive(5, rules)
+    image, scene = Painter(rules, theme=theme).paint(sim.state), sim.state[0]
+    apart = np.maximum(np.abs(scene["x"][:, None] - scene["x"]) / 15, np.abs(scene["y"][:, None] - scene["y"]) / 34)
+    covered = (apart + 9 * np.eye(20)).min(0) < 1.1  # in 2017 a car may re-enter the road where another is
+    seen = [v for v in range(1, 20) if 0 < scene["y"][v] < 650 and not covered[v]]
+    spread = rules.traffic_factor_range * rules.traffic_factor_share
+    slowness = [(1 - (float(scene["speed_factor"][v]) - rules.traffic_factor_min) / spread) * 4 for v in seen]
+    assert {int(quarter) for quarter in slowness} == {0, 1, 2, 3}
+    for vehicle, quarter in zip(seen, slowness, strict=True):
+        x, y = ROAD_LEFT + round(float(scene["x"][vehicle] + 7.5)), round(float(scene["y"][vehicle]))
+        bonnet = np.median(image[y + 3 : y + 6, x - 2 : x + 3], (0, 1))  # ahead of every windscreen
+        shades = [mix(shade, (255, 255, 255), 0.245) for shade in THEMES[theme].traffic]
+        assert np.argmin([np.abs(bonnet - shade).max() for shade in shades]) == int(quarter), (vehicle, bonnet)
+
+
+def test_a_traffic_car_that_is_alike_in_speed_to_all_is_a_saloon(drive):
+    rules = RoadConfig(traffic_factor_range=0.0).build()
+    assert Painter(rules).paint(drive(5, rules).state).shape == (700, 400, 3)
+    assert pace_of(1.0, 1.0, 0.0) == 1
 
 
 DICHROMATS = {  # linear RGB as it is seen, severity 1 (Machado, Oliveira and Fernandes 2009)

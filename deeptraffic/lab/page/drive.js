@@ -68,6 +68,12 @@ const safetyCells = () => run.road.checkSafety().map(([column, line, blocks]) =>
 
 const CELLS = { none: () => [], attention: () => [], input: inputCells, safety: safetyCells, map: mapCells };
 
+/** How fast each traffic car wants to drive: 0 in the fastest quarter, 3 in the slowest. */
+function paces() {
+  const [slowest, range, share] = ["min", "range", "share"].map((name) => run.road.rules.get(`traffic_factor_${name}`));
+  return Array.from(run.road.state("speed_factor"), (factor) => Math.max(0, Math.min(3, Math.floor(4 * (1 - (factor - slowest) / (range * share))))));
+}
+
 const rival = () => ghost && {
   x: ghost.road.state("x")[0], y: ghost.road.state("y")[0] + run.ground - ghost.ground, score: ghost.score, gap: run.distance - ghost.distance,
 };
@@ -80,7 +86,7 @@ function report() {
   }
   postMessage({
     kind: "frame", frame: run.frame, passed: road.state("passed"), otherAgents: road.otherAgents, seed: run.seed, hasEnded: run.frame >= limit,
-    speed: run.speed, mean: run.score, x: road.state("x").slice(), y: road.state("y").slice(), ground: run.ground, trail: run.trail,
+    speed: run.speed, mean: run.score, x: road.state("x").slice(), y: road.state("y").slice(), paces: paces(), ground: run.ground, trail: run.trail,
     cells: CELLS[overlay](), attention: overlay === "attention" ? run.attention : [], rival: rival(),
     action: run.policy ? null : run.nextAction,
   });

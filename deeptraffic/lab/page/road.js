@@ -119,9 +119,9 @@ export class RoadView {
     if (top > -part.height && top < this.canvas.height) this.context.drawImage(part, (this.left + x) * this.scale, top);
   }
 
-  drawVehicle({ x, y, otherAgents }, vehicle) {
+  drawVehicle({ x, y, paces, otherAgents }, vehicle) {
     if (!Number.isFinite(y[vehicle])) return;
-    const name = vehicle === 0 ? "ego" : vehicle <= otherAgents ? "agent" : `traffic${vehicle % 4}`;
+    const name = vehicle === 0 ? "ego" : vehicle <= otherAgents ? "agent" : `traffic${paces[vehicle]}`;
     this.place(this.parts[name], x[vehicle] - ATLAS.pad, y[vehicle] - ATLAS.pad);
   }
 
