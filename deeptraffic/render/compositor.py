@@ -81,7 +81,7 @@ class Fleet(NamedTuple):
     x, y: (N,) float64 [px] front left corners
     lane: (N,) int32 that a vehicle is in or changes to
     kind: (N,) int64 line of `numbers`; of a traffic car that of the fastest ones
-    factor: (N,) float64 speed factors; slowest, spread: least one of traffic, and how far the greatest is above it
+    factor: (N,) float64 speed factors; factors: least one of traffic, and how far the greatest is above it
     numbers: (kinds, 6, P, P) int64 image of a kind and a manner at a fraction of a pixel down and across; -1 if there
         is none yet; the last `PACES` kinds are traffic cars
     pad: [px] around a vehicle in its image
@@ -92,8 +92,7 @@ class Fleet(NamedTuple):
     lane: I32
     kind: I64
     factor: F64
-    slowest: float
-    spread: float
+    factors: tuple[float, float]
     numbers: I64
     pad: float
 
@@ -117,7 +116,7 @@ def paint_road(
         column, line = across // phases, along // phases
         kind = fleet.kind[vehicle]
         if kind >= fleet.numbers.shape[0] - PACES:
-            kind += pace_of(fleet.factor[vehicle], fleet.slowest, fleet.spread)
+            kind += pace_of(fleet.factor[vehicle], fleet.factors[0], fleet.factors[1])
         drawn = kind * MANNERS + manner(ribbon, vehicle, fleet.x[vehicle], fleet.lane[vehicle])
         place = (drawn * phases + along - line * phases) * phases + across - column * phases
         places[shown, 0], places[shown, 1], places[shown, 2] = fleet.numbers.flat[place], column, line

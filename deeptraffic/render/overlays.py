@@ -8,16 +8,18 @@ there is room, the input overlay also outlines occupied cells over their vehicle
 """
 
 import math
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deeptraffic.render.compositor import Tiles
 from deeptraffic.render.drawing import Atlas, ByteArray, Sheet, TextRenderer
 from deeptraffic.render.theme import TOP_SPEED_MPH, Theme, mix
+from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.rules import CELL_LENGTH, LANE_MARGIN, LANE_WIDTH, MPH_PER_PX, VEHICLE_WIDTH, Rules, Sensor
-from deeptraffic.sim.state import PAD
+from deeptraffic.sim.state import F64, I64, PAD
 
 if TYPE_CHECKING:
     import pygame
@@ -71,28 +73,30 @@ def describe_cell(value: float, overlay: str, empty: float) -> str:
 def input_cells(rules: Rules, scene: np.void, sensor: Sensor, vehicle: int = 0) -> Cells:
     """Return the cells that the sensor of `vehicle` reads, in the order of the observation vector, with its values.
 
-    Independent of the simulator's compiled `sense`, so that each tests the other.
+    Independent of the simulator's `sense`, so that each tests the other.
     A value is 1 for free road, 0 beside it or beyond its ends, and a vehicle's speed mark / `rules.empty` elsewhere.
     """
     y = float(scene["y"][vehicle]) if rules.sense_from_own_row else rules.ego_y
     base = math.floor(math.floor(y) / CELL_LENGTH) if abs(y) < FAR_AWAY else -round(FAR_AWAY)
     lane, grid = int(scene["lane"][vehicle]), scene["cells"]
     shape = sensor.patches_ahead + sensor.patches_behind, 2 * sensor.lanes_side + 1
-    top, left = base - sensor.patches_ahead, lane - sensor.lanes_side
     values = np.append(scene["map_speed"], 0.0) / rules.empty
-    mark = np.full(shape, len(values) - 1)
-    lines = slice(max(top, 0), max(min(top + shape[0], rules.rows), 0))
-    columns = slice(max(left, 0), max(min(left + shape[1], rules.lanes), 0))
-    known = grid[columns, PAD + lines.start : PAD + lines.stop].T
-    mark[max(lines.start - top, 0) :, columns.start - left :][: known.shape[0], : known.shape[1]] = known
-    line, column = _offsets(*shape)
-    return Cells(column + left, line + top, mark.ravel(), values)
+    corner = base - sensor.patches_ahead, lane - sensor.lanes_side
+    return Cells(*_read_cells(grid, corner, shape, rules.rows, len(values) - 1), values)
 
 
-@cache
-def _offsets(lines: int, columns: int) -> NDArray[np.int64]:
-    """Return lines and columns of a grid's cells, (2, lines * columns)."""
-    return np.indices((lines, columns)).reshape(2, -1)
+@compiled
+def _read_cells(
+    grid: NDArray, corner: tuple[int, int], shape: tuple[int, int], rows: int, outside: int
+) -> tuple[I64, I64, I64]:
+    """Return column, line and mark of the cells from a corner (line, column) on, line by line."""
+    count = shape[0] * shape[1]
+    column, line, mark = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
+    for k in range(count):
+        line[k], column[k] = corner[0] + k // shape[1], corner[1] + k % shape[1]
+        on_road = 0 <= line[k] < rows and 0 <= column[k] < grid.shape[0]
+        mark[k] = grid[column[k], PAD + line[k]] if on_road else outside
+    return column, line, mark
 
 
 def map_cells(rules: Rules, scene: np.void) -> Cells:
@@ -157,20 +161,16 @@ class CellTiles:
         shaded = [(meaning, level) for meaning in ("occupied", "outline") for level in range(LEVELS)]
         return {key: self.atlas.add(self._sheet(*key).rgba8()) for key in [*meanings, *shaded]}
 
-    def choose(self, cells: Cells, overlay: str, empty: float, top: str = "occupied") -> NDArray[np.int64]:
-        """Return the numbers of cells' tiles, (K,): one is looked up for each value.
+    def place(self, cells: Cells, overlay: str, empty: float, top: str = "occupied") -> Tiles:
+        """Return the tiles of cells, one looked up for each value.
 
         empty: what a free cell reads [px/frame]
         top: meaning of an occupied cell's tile, occupied or outline
         """
-        if overlay == "safety":
-            chosen = np.array([self.numbers["clear", 0], self.numbers["blocked", 0]])
-        else:
-            chosen = self.numbers[top, 0] + speed_levels(cells.values * empty * MPH_PER_PX)
-            chosen[cells.values == 1.0] = self.numbers["free", 0]
-            if overlay == "input":
-                chosen[cells.values == 0.0] = self.numbers["off", 0]
-        return chosen[cells.mark]
+        one, zero = ("blocked", "clear") if overlay == "safety" else ("free", "off")
+        nothing = self.numbers[zero, 0] if overlay in ("safety", "input") else -1
+        numbers = self.numbers[one, 0], nothing, self.numbers[top, 0]
+        return Tiles(*_place_tiles(cells.column, cells.line, cells.mark, cells.values, numbers, empty * MPH_PER_PX))
 
     def label(self, speed_mph: int) -> int:
         """Return the number in `labels` of the image of a speed."""
@@ -200,10 +200,22 @@ class CellTiles:
         return np.dstack([pygame.surfarray.array3d(canvas), pygame.surfarray.array_alpha(canvas)]).swapaxes(0, 1)
 
 
-def speed_levels(speed_mph: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the shades, 0..15, of speeds."""
-    fraction = (speed_mph - SLOW_MPH) / (TOP_SPEED_MPH - SLOW_MPH)
-    return np.rint(fraction.clip(0, 1) * (LEVELS - 1)).astype(np.int64)
+@compiled
+def _place_tiles(
+    column: I64, line: I64, mark: I64, values: F64, numbers: tuple[int, int, int], mph: float
+) -> tuple[I64, F64, F64]:
+    """Return number, x and y of cells' tiles; numbers: of values 1 and 0 (-1: none of its own), and of 40 mph."""
+    chosen, x, y = np.empty(len(mark), np.int64), np.empty(len(mark)), np.empty(len(mark))
+    for k in range(len(mark)):
+        value = values[mark[k]]
+        fraction = min(max((value * mph - SLOW_MPH) / (TOP_SPEED_MPH - SLOW_MPH), 0.0), 1.0)
+        chosen[k] = numbers[2] + int(np.rint(fraction * (LEVELS - 1)))
+        if value == 1.0:
+            chosen[k] = numbers[0]
+        elif value == 0.0 and numbers[1] >= 0:
+            chosen[k] = numbers[1]
+        x[k], y[k] = column[k] * LANE_WIDTH, line[k] * CELL_LENGTH
+    return chosen, x, y
 
 
 def draw_tile(sheet: Sheet, theme: Theme, meaning: str, level: int) -> None:

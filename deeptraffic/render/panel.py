@@ -1,5 +1,6 @@
 """Read-outs beside the road: speed, vehicles passed, rules and policy."""
 
+import itertools
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -98,6 +99,7 @@ class Panel:
         self.text = TextRenderer()
         self._tiles = CellTiles(theme, max(unit, 0.2))
         self._shown: Readout | None = None
+        self._frame, self._lefts = "", [0]  # the frame's number as it is drawn, and where its letters begin
 
     def draw(self, canvas: "pygame.Surface", readout: Readout) -> None:
         """Draw what has changed."""
@@ -179,17 +181,18 @@ class Panel:
     def _draw_frame(self, canvas: "pygame.Surface", frame: int) -> None:
         """Draw the frame's number; of one that is as long as the last, only the digits that differ."""
         top, size = self._y(self.place.height / self.unit - 34), 14 * self.unit
-        text, shown = f"frame {frame:,}", f"frame {self._shown.frame:,}" if self._shown is not None else ""
-        left = round(self.place.left + 22 * self.unit)
+        text, shown = f"frame {frame:,}", self._frame
         if len(shown) != len(text):
             self._clear(canvas, self.place.height / self.unit - 34, 34)
+            widths = [math.ceil(self.text.width(letter, size)) for letter in text]
+            self._lefts = list(itertools.accumulate(widths, initial=round(self.place.left + 22 * self.unit)))
             shown = " " * len(text)
-        for letter, before in zip(text, shown, strict=True):
-            width = math.ceil(self.text.width(letter, size))
-            if letter != before:
-                canvas.fill(self.theme.panel, (left, round(top), width, round(size)))
+        for k, letter in enumerate(text):
+            if letter != shown[k]:
+                left, right = self._lefts[k : k + 2]
+                canvas.fill(self.theme.panel, (left, round(top), right - left, round(size)))
                 self.text.write(canvas, letter, (left, top), size, self.theme.muted)
-            left += width
+        self._frame = text
 
     def _write(
         self, canvas: "pygame.Surface", text: str, y: float, size: float, colour: Colour, indent: float = 0.0

@@ -116,11 +116,11 @@ class RoadView:
         self._copy_surface(image, camera, marks)
         lines, view, tiles = image.reshape(len(image), -1), self._view(camera), NO_TILES
         if cells is not None:
-            tiles = _placed(cells, self._tiles.choose(cells, overlay, self.rules.empty))
+            tiles = self._tiles.place(cells, overlay, self.rules.empty)
         ribbon = Ribbon(history.histories.rings, history.env, follow, self.trail_colour)
-        self._paint(
-            lines, view, tiles, ribbon, (scene["x"], scene["y"], scene["lane"], self._kinds, scene["speed_factor"])
-        )
+        factors, numbers = self._factors, self.sprites.numbers
+        fleet = Fleet(scene["x"], scene["y"], scene["lane"], self._kinds, scene["speed_factor"], factors, numbers, PAD)
+        self._paint(lines, view, tiles, ribbon, fleet)
         if cells is not None and overlay == "input" and self.scale >= LABEL_ROOM:
             self._label_vehicles(lines, view, scene, cells, follow)
 
@@ -133,19 +133,17 @@ class RoadView:
         top = (y - PAD - camera.top) * self.scale
         if -self.sprites.size[1] < top < self.place.height:
             nothing = Ribbon(Histories(1).rings, -1, 0, self.trail_colour)
-            fleet = np.array([x]), np.array([y]), scene["lane"][:1], self._ghost_kind, np.zeros(1)
+            place, numbers = (np.array([x]), np.array([y]), scene["lane"][:1]), self.sprites.numbers
+            fleet = Fleet(*place, self._ghost_kind, np.zeros(1), self._factors, numbers, PAD)
             self._paint(image.reshape(len(image), -1), self._view(camera), NO_TILES, nothing, fleet)
         else:
             middle = self.place.left + (x + VEHICLE_WIDTH / 2 - camera.left) * self.scale
             self._draw_arrow(image, middle, ahead=top < 0)
 
-    def _paint(
-        self, lines: ByteArray, view: View, tiles: Tiles, ribbon: Ribbon, vehicles: tuple[NDArray[Any], ...]
-    ) -> None:
+    def _paint(self, lines: ByteArray, view: View, tiles: Tiles, ribbon: Ribbon, fleet: Fleet) -> None:
         """Paint by the compositor, making the sprites that it lacks."""
         sprites, missing = self.sprites, 0
         while missing >= 0:
-            fleet = Fleet(*vehicles, *self._factors, sprites.numbers, PAD)
             missing = paint_road(lines, view, tiles, self._tiles.atlas.images, ribbon, fleet, sprites.atlas.images)
             if missing >= 0:
                 sprites.make(missing)
@@ -171,8 +169,8 @@ class RoadView:
         """Outline the occupied cells over their vehicles, and write on each vehicle but `follow` the speed it reads."""
         occupied = (cells.mark > 0) & (cells.mark <= self.rules.vehicles)
         cells = cells._replace(column=cells.column[occupied], line=cells.line[occupied], mark=cells.mark[occupied])
-        outlines = self._tiles.choose(cells, "map", self.rules.empty, "outline")
-        paint_tiles(lines, view, _placed(cells, outlines), self._tiles.atlas.images)
+        outlines = self._tiles.place(cells, "map", self.rules.empty, "outline")
+        paint_tiles(lines, view, outlines, self._tiles.atlas.images)
         vehicles = np.unique(cells.mark) - 1
         vehicles = vehicles[vehicles != follow]
         speeds = np.rint(cells.values[vehicles + 1] * self.rules.empty * MPH_PER_PX).astype(np.int64).tolist()
@@ -200,11 +198,6 @@ class RoadView:
         along = Axis(height, self.scale, phase / self.scale)
         across = Axis(self.place.width + math.ceil(self._room * self.scale), self.scale, self._left)
         return paint_surface(self.rules, self.theme, across, along)
-
-
-def _placed(cells: Cells, numbers: NDArray[np.int64]) -> Tiles:
-    x, y = (np.asarray(part, np.float64) for part in (cells.column * LANE_WIDTH, cells.line * CELL_LENGTH))
-    return Tiles(numbers, x, y)
 
 
 class Axis:

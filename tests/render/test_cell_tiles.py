@@ -16,7 +16,7 @@ def test_only_the_value_1_looks_free(drive) -> None:
     sim = drive(60, RULES_2017)
     cells = input_cells(RULES_2017, sim.state[0], Sensor())
     wanted = {1.0: ("free", 0), 0.0: ("off", 0)}
-    chosen = tiles.choose(cells, "input", RULES_2017.empty)
+    chosen = tiles.place(cells, "input", RULES_2017.empty).number
     for value, number in zip(cells.value, chosen, strict=True):
         mph = value * RULES_2017.empty * 20
         level = round(min(max((mph - 40) / 40, 0), 1) * 15)
