@@ -89,6 +89,7 @@ def record(
     json: Json = False,
 ) -> None:
     """Record an episode as a video, a contact sheet or a trace."""
+    from deeptraffic.policies.inspection import policy_facts
     from deeptraffic.render.recorder import SUFFIXES, check_recording_path, record_frames
     from deeptraffic.render.viewer import viewer_frames
 
@@ -123,7 +124,7 @@ def record(
         with progress_bar(f"recording {episode.label}") as progress:
             colours: dict[str, Any] = {"trail": trail, "image": image}
             if showcase:
-                facts = (("INPUT", f"{found.sensor.size} cells"), ("RULES", f"{episode.rules.year}"))
+                facts = () if found.policy is None else policy_facts(found.policy)
                 images = _showcase(episode, card | colours | {"facts": facts}, tall)
             elif training:
                 looks = {"trail": trail, "theme": theme or "dark", "overlay": overlay or "none"}

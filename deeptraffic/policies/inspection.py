@@ -16,11 +16,13 @@ from rich.table import Table
 from rich.text import Text
 
 from deeptraffic.policies import layers as v
+from deeptraffic.policies.base import Policy
 from deeptraffic.policies.file import PolicyFile
 from deeptraffic.policies.gaps import GAP_FEATURES
 from deeptraffic.policies.layer import Layer, size
 from deeptraffic.policies.manifest import EnvObservationRecord, ObservationRecord
 from deeptraffic.policies.network import Network
+from deeptraffic.policies.network_policy import NetworkPolicy
 from deeptraffic.policies.sensor_layers import Gaps
 from deeptraffic.sim.rules import VEHICLE_CELLS, Sensor
 
@@ -37,6 +39,17 @@ def summarise(policy_file: PolicyFile) -> dict[str, Any]:
     ]
     sizes = {"inputs": network.inputs, "parameters": network.parameters, "storage": storage(policy_file)}
     return policy_file.manifest.to_json() | {"access": policy_file.manifest.access, "layers": layers} | sizes
+
+
+def policy_facts(policy: Policy) -> tuple[tuple[str, str], ...]:
+    """Return (caption, value) pairs for a card about a policy: what it sees, and the size of its network."""
+    seen = policy.observation
+    facts = [("INPUT", f"{seen.size} cells" if isinstance(seen, Sensor) else seen.kind.replace("_", " "))]
+    made = policy.as_network()
+    if isinstance(made, NetworkPolicy):
+        weighted = {name.partition(".")[0] for name in made.network.tensor_shapes()}
+        facts += [("LAYERS WITH WEIGHTS", f"{len(weighted)}"), ("PARAMETERS", f"{made.network.parameters:,}")]
+    return tuple(facts)
 
 
 def storage(policy_file: PolicyFile) -> str:

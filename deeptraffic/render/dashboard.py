@@ -1,24 +1,21 @@
-"""Dashboard beside the road in the viewer: speed graph, action values, network activations, and the list of keys."""
+"""Dashboard beside the road in the viewer: speed graph, action values, scores and network activations."""
 
 import math
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.render.drawing import ByteArray, TextRenderer, draw_curve, surface_from_rgb
+from deeptraffic.render.board import MARGIN, Board, canvas_of
+from deeptraffic.render.drawing import ByteArray
 from deeptraffic.render.insight import ACTION_NAMES, LANE_CHANGES, Insight
 from deeptraffic.render.theme import TOP_SPEED_MPH, Colour, Theme, mix
-
-if TYPE_CHECKING:
-    import pygame
 
 GRAPH_FRAMES = 600
 POINT_SPACING = 2.0  # [pixels] between points of the graph
 TOP_OF_DECISION = 210.0  # of 700 units
-MARGIN = 24
 MAX_UNIT_SIDE = 18.0
 MAX_UNITS_HIGH = 32  # rows of a layer's column before a second one begins beside it
 
@@ -38,17 +35,13 @@ class Column(NamedTuple):
 
 
 class Dashboard:
-    """Draws into an image of its own; `unit` is the number of pixels per 1/700 of the height."""
+    """Draws into an image of its own, `size` (width, height) [pixels]."""
 
     def __init__(self, size: tuple[int, int], theme: Theme, accent: Colour) -> None:
-        import pygame
-
         self.size, self.theme, self.accent = size, theme, accent
-        self.unit = size[1] / 700
-        self._pixels = np.empty((size[1], size[0], 3), np.uint8)
-        self._canvas = pygame.image.frombuffer(self._pixels.data, size, "RGB")
-        self._text = TextRenderer()
-        self._graph = MARGIN + 26, size[0] / self.unit - MARGIN, 56.0, 190.0  # left, right, top, bottom
+        self._board = Board(np.full((size[1], size[0], 3), theme.panel, np.uint8), theme, size[1] / 700)
+        self._end = self._board.width - MARGIN
+        self._graph = MARGIN + 26, self._end, 56.0, 190.0  # left, right, top, bottom
         self._axes = self._draw_axes()
         self._columns: list[Column] = []
         self._shown: tuple[Insight | None, list[tuple[str, str]], str, tuple[int, int]] | None = None  # below the graph
@@ -75,14 +68,14 @@ class Dashboard:
         if self._shown is None or self._shown[0] is not insight or self._shown[1:] != shown[1:]:
             self._draw_decision(insight, scores, status, differing)
             self._shown = shown
-        return self._pixels
+        return self._board.pixels
 
     def _draw_decision(
         self, insight: Insight | None, scores: Sequence[tuple[str, float]], status: str, differing: tuple[int, int]
     ) -> None:
         """Draw everything below the graph, which changes twice a second."""
-        top = self._at(0, TOP_OF_DECISION)[1]
-        self._canvas.fill(self.theme.panel, (0, top, self.size[0], self.size[1] - top))
+        board = self._board
+        board.fill(self.theme.panel, 0, TOP_OF_DECISION, board.width, board.height - TOP_OF_DECISION)
         self._columns = []
         if insight is not None:
             self._draw_actions(insight)
@@ -91,113 +84,109 @@ class Dashboard:
         if insight is not None and insight.layers:
             self._draw_network(insight.layers, 376 + (52 + 22 * len(scores) if len(scores) > 1 else 0))
         if insight is not None and insight.sentence:
-            room = self.size[0] / self.unit - 2 * MARGIN
-            self._write(self._fit(insight.sentence, 15, room), (MARGIN, 700 - 60), 15, self.theme.text)
-        self._write(status, (MARGIN, 700 - 34), 14, self.theme.muted)
+            board.write(insight.sentence, (MARGIN, 700 - 60), 15, self.theme.text, room=self._end - MARGIN)
+        board.write(status, (MARGIN, 700 - 34), 14, self.theme.muted)
 
     def _draw_graph(self, speeds: NDArray[np.float64], frame: int, score: float) -> None:
         """Draw the last 600 frames' speed from 0 to 80 mph, and the run's score so far as a line."""
-        left, right, top, bottom = self._graph
-        self._pixels[: len(self._axes)] = self._axes
-        self._write(f"score so far {score:.2f} mph", (right, 28), 14, self.theme.muted, "right")
+        board, (left, right, top, bottom) = self._board, self._graph
+        board.pixels[: len(self._axes)] = self._axes
+        board.write(f"score so far {score:.2f} mph", (right, 28), 14, self.theme.muted, "right")
         first = max(0, frame - GRAPH_FRAMES + 1)
         shown = speeds[first : frame + 1]
         frames = np.flatnonzero(np.isfinite(shown))
         if len(frames) < 2:
             return
-        x = left + (right - left) * frames / (GRAPH_FRAMES - 1)
-        heights = bottom - (bottom - top) * np.clip(shown[frames], 0, TOP_SPEED_MPH + 4) / TOP_SPEED_MPH
         mean_y = bottom - (bottom - top) * min(max(score, 0.0), TOP_SPEED_MPH) / TOP_SPEED_MPH
-        row, columns = self._at(0, mean_y)[1], np.arange(self._at(left, 0)[0], self._at(right, 0)[0])
-        dots = columns[(columns - columns[0]) / self.unit % 8.0 < 4.0]
-        self._pixels[row : row + max(1, int(self.unit)), dots] = self.theme.muted
-        step = max(1, round((GRAPH_FRAMES - 1) / (right - left) / self.unit * POINT_SPACING))
-        x, heights = x[::-1][::step], heights[::-1][::step]  # from the newest, where the dot is
-        points = [(a * self.unit, b * self.unit) for a, b in zip(x.tolist(), heights.tolist(), strict=True)][::-1]
-        draw_curve(self._canvas, self.accent, points, max(1.5, 2.2 * self.unit), self.theme.text)
+        row, columns = round(mean_y * board.unit), np.arange(round(left * board.unit), round(right * board.unit))
+        dots = columns[(columns - columns[0]) / board.unit % 8.0 < 4.0]
+        board.pixels[row : row + max(1, int(board.unit)), dots] = self.theme.muted
+        step = max(1, round((GRAPH_FRAMES - 1) / (right - left) / board.unit * POINT_SPACING))
+        frames = frames[::-1][::step][::-1]  # counted from the newest, where the dot is
+        heights = np.clip(shown[frames], 0, TOP_SPEED_MPH + 4) / TOP_SPEED_MPH
+        x = left + (right - left) * frames / (GRAPH_FRAMES - 1)
+        board.curve(self.accent, np.column_stack([x, bottom - (bottom - top) * heights]), 3.0, self.theme.text)
 
     def _draw_axes(self) -> ByteArray:
         """Return the graph's part of the dashboard without the graph, (H, W, 3)."""
-        import pygame
-
-        left, right, top, bottom = self._graph
-        self._canvas.fill(self.theme.panel)
-        self._write("SPEED", (MARGIN, 28), 14, self.theme.muted)
+        board, (left, right, top, bottom) = self._board, self._graph
+        board.write("SPEED", (MARGIN, 28), 14, self.theme.muted)
         for mph in range(0, 81, 20):
             y = bottom - (bottom - top) * mph / TOP_SPEED_MPH
-            pygame.draw.line(self._canvas, self.theme.track, self._at(left, y), self._at(right, y))
-            self._write(str(mph), (left - 8, y - 7), 13, self.theme.muted, "right")
-        return self._pixels[: self._at(0, TOP_OF_DECISION)[1]].copy()
+            board.fill(self.theme.track, left, y, right - left, 0)
+            board.write(str(mph), (left - 8, y - 7), 13, self.theme.muted, "right")
+        return board.pixels[: round(TOP_OF_DECISION * board.unit)].copy()
 
     def _draw_actions(self, insight: Insight) -> None:
         """Draw a bar for each action, and mark the chosen one; say so where it was not carried out."""
         import pygame
 
-        values = insight.values
-        title, end = "ACTION" if values is None else values.title, self.size[0] / self.unit - MARGIN
-        self._write(title, (MARGIN, 222), 14, self.theme.muted)
+        board, values, end = self._board, insight.values, self._end
+        board.write("ACTION" if values is None else values.title, (MARGIN, 222), 14, self.theme.muted)
         if values is not None and values.unit:
-            self._write(values.unit, (end, 222), 14, self.theme.muted, "right")
+            board.write(values.unit, (end, 222), 14, self.theme.muted, "right")
         left, right = MARGIN + 112, end - 62
         if insight.note:
             colour = self.theme.blocked if insight.refused else self.theme.muted
-            self._write(insight.note, (MARGIN + 16, 355), 13, colour)
+            board.write(insight.note, (MARGIN + 16, 355), 13, colour)
         for action, name in ACTION_NAMES.items():
             y, chosen = 246.0 + 22 * int(action), int(action) == insight.action
             colour = self.theme.text if chosen else self.theme.muted
             refused = chosen and insight.refused and action in LANE_CHANGES
+            box = board.write(name, (MARGIN + 16, y - 0.5), 15, colour)
             if chosen:
-                tip = [self._at(MARGIN, y + 1), self._at(MARGIN + 8, y + 6.5), self._at(MARGIN, y + 12)]
-                pygame.draw.polygon(self._canvas, self.theme.blocked if refused else self.accent, tip)
-            box = self._write(name, (MARGIN + 16, y - 0.5), 15, colour)
+                tip = [(MARGIN, y + 1), (MARGIN + 8, y + 6.5), (MARGIN, y + 12)]
+                corners = [(round(a * board.unit), round(b * board.unit)) for a, b in tip]
+                pygame.draw.polygon(board.canvas, self.theme.blocked if refused else self.accent, corners)
             if refused:
-                self._canvas.fill(self.theme.blocked, (box.left, box.centery, box.width, max(1, round(self.unit))))
+                line = max(1, round(board.unit))
+                board.canvas.fill(self.theme.blocked, (box.left, box.centery, box.width, line))
             if values is None:
                 continue
             if values.candidates[action]:
-                self._bar(left, right, y, 1.0, self.theme.track)
                 shade = self.theme.muted if not chosen else self.theme.blocked if refused else self.accent
-                self._bar(left, right, y, max(values.fraction(int(action)), 0.02), shade)
-            self._write(values.text(int(action)), (end, y + 0.5), 14, colour, "right")
+                self._draw_bar(left, right, y, values.fraction(int(action)), shade)
+            board.write(values.text(int(action)), (end, y + 0.5), 14, colour, "right")
 
     def _draw_scores(self, scores: Sequence[tuple[str, float]], differing: tuple[int, int]) -> None:
         """Draw a bar from 0 to 80 mph for each policy."""
-        self._write("SCORE SO FAR", (MARGIN, 376), 14, self.theme.muted)
+        board = self._board
+        board.write("SCORE SO FAR", (MARGIN, 376), 14, self.theme.muted)
         if differing[1]:
-            words, end = "{} of {} decisions differ".format(*differing), self.size[0] / self.unit - MARGIN
-            self._write(words, (end, 376), 14, self.theme.positive if differing[0] else self.theme.muted, "right")
-        left, right = MARGIN + 112, self.size[0] / self.unit - MARGIN - 62
+            words, colour = "{} of {} decisions differ".format(*differing), self.theme.muted
+            board.write(words, (self._end, 376), 14, self.theme.positive if differing[0] else colour, "right")
         best = max(mph for _, mph in scores)
         for k, (label, mph) in enumerate(scores):
             y, colour = 400.0 + 22 * k, self.theme.text if mph == best else self.theme.muted
-            self._write(self._fit(label, 15, 92), (MARGIN + 16, y - 0.5), 15, colour)
-            self._bar(left, right, y, 1.0, self.theme.track)
-            fraction = min(max(mph / TOP_SPEED_MPH, 0.02), 1.0)
-            self._bar(left, right, y, fraction, self.accent if mph == best else self.theme.muted)
-            self._write(f"{mph:.2f}", (self.size[0] / self.unit - MARGIN, y + 0.5), 14, colour, "right")
-
-    def _fit(self, text: str, size: float, room: float) -> str:
-        return self._text.fit(text, size * self.unit, room * self.unit)
+            board.write(label, (MARGIN + 16, y - 0.5), 15, colour, room=92)
+            shade = self.accent if mph == best else self.theme.muted
+            self._draw_bar(MARGIN + 112, self._end - 62, y, min(mph / TOP_SPEED_MPH, 1.0), shade)
+            board.write(f"{mph:.2f}", (self._end, y + 0.5), 14, colour, "right")
 
     def _draw_network(self, layers: Sequence[NDArray[np.floating]], y: float) -> None:
         """Draw one column per layer: positive blue, negative red, each layer on its own scale."""
-        self._write("NETWORK", (MARGIN, y), 14, self.theme.muted)
-        self._draw_key(y)
-        left, right, top, bottom = float(MARGIN), self.size[0] / self.unit - MARGIN, y + 28, 700.0 - 84
-        place = int((right - left) / len(layers) * self.unit * 0.8), int((bottom - top) * self.unit)
-        most = int(MAX_UNIT_SIDE * self.unit)
+        board, unit = self._board, self._board.unit
+        board.write("NETWORK", (MARGIN, y), 14, self.theme.muted)
+        right = self._end
+        for words, colour in (("positive", self.theme.positive), ("negative", self.theme.negative)):
+            right = board.write(words, (right, y), 13, self.theme.muted, "right").left / unit - 14
+            board.fill(colour, right, y + 2, 9, 9)
+            right -= 14
+        left, right, top, bottom = MARGIN, self._end, y + 28, 700.0 - 84
+        place = int((right - left) / len(layers) * unit * 0.8), int((bottom - top) * unit)
+        most = int(MAX_UNIT_SIDE * unit)
         fitted = [_fitted(layer, place, most) for layer in layers]
         images = [_activation_image(*each, self.theme) for each in fitted]
-        gap = (right - left - sum(p.shape[1] for p in images) / self.unit) / max(1, len(layers) - 1)
+        gap = (right - left - sum(p.shape[1] for p in images) / unit) / max(1, len(layers) - 1)
         for layer, image, (_, _, side) in zip(layers, images, fitted, strict=True):
-            width, height = image.shape[1] / self.unit, image.shape[0] / self.unit
-            at = self._at(left, (top + bottom - height) / 2)
-            self._canvas.blit(surface_from_rgb(image), at)
+            width, height = image.shape[1] / unit, image.shape[0] / unit
+            at = round(left * unit), round((top + bottom - height) / 2 * unit)
+            board.canvas.blit(canvas_of(image), at)
             units, shape, _ = _fitted(np.arange(layer.size).reshape(layer.shape), place, most)
             self._columns.append(Column(at, side, _laid_out(units, shape, -1), layer.ravel()))
             below = (left + width / 2, (top + bottom + height) / 2 + 6)
-            if self._text.width(str(layer.size), 12 * self.unit) < (width + gap) * self.unit:
-                self._write(str(layer.size), below, 12, self.theme.muted, "centre")
+            if board.text.width(str(layer.size), 12 * unit) < (width + gap) * unit:
+                board.write(str(layer.size), below, 12, self.theme.muted, "centre")
             left += width + gap
 
     def unit_at(self, x: int, y: int) -> str:
@@ -210,30 +199,9 @@ class Dashboard:
                 return f"{name}, unit {unit}: {column.values[unit]:.4g}" if unit >= 0 else ""
         return ""
 
-    def _draw_key(self, y: float) -> None:
-        right = self.size[0] / self.unit - MARGIN
-        for words, colour in (("positive", self.theme.positive), ("negative", self.theme.negative)):
-            end = self._write(words, (right, y), 13, self.theme.muted, "right")
-            right = end.left / self.unit - 14
-            self._canvas.fill(colour, (*self._at(right, y + 2), round(9 * self.unit), round(9 * self.unit)))
-            right -= 14
-
-    def _bar(self, left: float, right: float, y: float, fraction: float, colour: Colour) -> None:
-        import pygame
-
-        start, end = self._at(left, y + 2), self._at(left + (right - left) * fraction, y + 11)
-        radius = max(1, (end[1] - start[1]) // 2)
-        size = (max(2, end[0] - start[0]), end[1] - start[1])
-        pygame.draw.rect(self._canvas, colour, (*start, *size), border_radius=radius)
-
-    def _write(
-        self, text: str, at: tuple[float, float], size: float, colour: Colour, anchor: str = "left"
-    ) -> "pygame.Rect":
-        where = (at[0] * self.unit, at[1] * self.unit)
-        return self._text.write(self._canvas, text, where, size * self.unit, colour, anchor)
-
-    def _at(self, x: float, y: float) -> tuple[int, int]:
-        return round(x * self.unit), round(y * self.unit)
+    def _draw_bar(self, left: float, right: float, y: float, fraction: float, colour: Colour) -> None:
+        self._board.bar(self.theme.track, left, right, y + 2)
+        self._board.bar(colour, left, left + (right - left) * max(fraction, 0.02), y + 2)
 
 
 def _fitted(layer: NDArray[Any], place: tuple[int, int], most: int) -> tuple[NDArray[Any], tuple[int, int], int]:
@@ -285,38 +253,3 @@ def _activation_image(layer: NDArray[np.floating], shape: tuple[int, int], side:
     if side > 3:  # a thin grid sets units apart
         image[side - 1 :: side] = image[:, side - 1 :: side] = theme.panel
     return image
-
-
-def draw_help(image: ByteArray, entries: tuple[tuple[str, str], ...], theme: Theme) -> None:
-    """Draw the list of (key, meaning) over the middle of an image (H, W, 3) and dim the rest."""
-    import pygame
-
-    height, width = image.shape[:2]
-    np.right_shift(image, 1, out=image)
-    canvas = pygame.image.frombuffer(image.data, (width, height), "RGB")
-    unit = min(height / 700, width / 480)
-    line = min(27.0, 570 / len(entries)) * unit
-    card = pygame.Rect(0, 0, round(430 * unit), round(line * len(entries) + 92 * unit))
-    card.center = (width // 2, height // 2)
-    pygame.draw.rect(canvas, theme.panel, card, border_radius=round(14 * unit))
-    pygame.draw.rect(canvas, theme.track, card, width=max(1, round(1.5 * unit)), border_radius=round(14 * unit))
-    text = TextRenderer()
-    text.write(canvas, "Keys", (card.left + 28 * unit, card.top + 22 * unit), 26 * unit, theme.text)
-    for k, (key, meaning) in enumerate(entries):
-        y = card.top + 68 * unit + k * line
-        text.write(canvas, key, (card.left + 28 * unit, y), 16 * unit, theme.text)
-        text.write(canvas, meaning, (card.left + 150 * unit, y), 16 * unit, theme.muted)
-
-
-def draw_tip(image: ByteArray, at: tuple[int, int], text: str, theme: Theme) -> None:
-    """Write a text beside a point (x, y) [pixels] of an image (H, W, 3)."""
-    import pygame
-
-    height, width = image.shape[:2]
-    canvas, unit = pygame.image.frombuffer(image.data, (width, height), "RGB"), height / 700
-    renderer, size = TextRenderer(), 14 * unit
-    box = pygame.Rect(0, 0, math.ceil(renderer.width(text, size) + 16 * unit), round(26 * unit))
-    box.topleft = (at[0] + round(12 * unit), at[1] + round(12 * unit))
-    box.clamp_ip(canvas.get_rect())
-    pygame.draw.rect(canvas, theme.text, box, border_radius=round(5 * unit))
-    renderer.write(canvas, text, (box.left + 8 * unit, box.top + 6 * unit), size, theme.page)

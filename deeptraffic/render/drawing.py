@@ -8,7 +8,6 @@ and shrink without dark fringes.
 import math
 import sys
 from collections import OrderedDict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,32 +165,6 @@ def surface_from_rgba(pixels: ByteArray) -> "pygame.Surface":
     return pygame.image.frombuffer(np.ascontiguousarray(pixels).tobytes(), (width, height), "RGBA").copy()
 
 
-def surface_from_rgb(pixels: ByteArray) -> "pygame.Surface":
-    """Copy (H, W, 3) bytes into a surface without alpha; needs no display."""
-    import pygame
-
-    height, width = pixels.shape[:2]
-    return pygame.image.frombuffer(np.ascontiguousarray(pixels).tobytes(), (width, height), "RGB").copy()
-
-
-def draw_curve(
-    canvas: "pygame.Surface", colour: Colour, points: Sequence[tuple[float, float]], width: float, dot: Colour
-) -> None:
-    """Draw an anti-aliased line through points [pixels], `width` [pixels] wide, with a dot at its end."""
-    import pygame
-
-    if len(points) > 1:
-        for turn in range(8):
-            across, down = (width / 2 * f(turn * math.pi / 4) for f in (math.cos, math.sin))
-            pygame.draw.aalines(canvas, colour, False, [(x + across, y + down) for x, y in points])
-    radius = 1.6 * width
-    size = math.ceil(2 * radius) + 2
-    left, top = (math.floor(at - size / 2) for at in points[-1])
-    sheet = Sheet(size, size, 1.0, left, top)
-    sheet.box(points[-1], (radius, radius), dot, radius=radius)
-    canvas.blit(sheet.surface(), (left, top))
-
-
 class TextRenderer:
     """Renders texts in sizes of a line [pixels], with a cache.
 
@@ -226,15 +199,6 @@ class TextRenderer:
         image = self.image(text, size, colour)
         shift = {"left": 0.0, "centre": image.get_width() / 2, "right": float(image.get_width())}[anchor]
         return target.blit(image, (round(at[0] - shift), round(at[1]) - self._above(size)))
-
-    def write_digits(
-        self, target: "pygame.Surface", text: str, at: tuple[float, float], size: float, colour: Colour
-    ) -> None:
-        """Write a text that changes in every image, character by character, so that the cache holds characters."""
-        left = at[0]
-        for letter in text:
-            self.write(target, letter, (left, at[1]), size, colour)
-            left += math.ceil(self.width(letter, size))
 
     def width(self, text: str, size: float) -> float:
         """Return how wide `text` is [pixels]."""

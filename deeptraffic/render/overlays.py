@@ -82,7 +82,8 @@ def input_cells(rules: Rules, scene: np.void, sensor: Sensor, vehicle: int = 0) 
     shape = sensor.patches_ahead + sensor.patches_behind, 2 * sensor.lanes_side + 1
     values = np.append(scene["map_speed"], 0.0) / rules.empty
     corner = base - sensor.patches_ahead, lane - sensor.lanes_side
-    return Cells(*_read_cells(grid, corner, shape, rules.rows, len(values) - 1), values)
+    column, line, mark = _read_cells(grid, corner, shape, rules.rows, len(values) - 1)
+    return Cells(column, line, mark, values)
 
 
 @compiled

@@ -9,11 +9,12 @@ Needs no display. Painting reads State and never changes it; the history for tra
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from deeptraffic.episodes.history import Histories, History
+from deeptraffic.render.board import canvas_of
 from deeptraffic.render.drawing import ByteArray, ImageMemory
 from deeptraffic.render.insight import ACTION_NAMES, Insight
 from deeptraffic.render.layers import LayerContext, RoadLayer, make_layer
@@ -32,9 +33,6 @@ from deeptraffic.render.sprites import VehicleImage
 from deeptraffic.render.theme import DASH_PERIOD, SHOULDER, theme_by_name, trail_colour_by_name, visible
 from deeptraffic.sim.rules import CELL_LENGTH, LANE_WIDTH, VEHICLE_LENGTH, VEHICLE_WIDTH, Action, Rules, Sensor
 from deeptraffic.sim.state import State
-
-if TYPE_CHECKING:
-    import pygame
 
 PANEL_WIDTH = 220  # [px] beside the road at scale 1
 LEAST_UNIT = 0.55  # [pixels per px] of a panel, whose smaller letters would not be read
@@ -123,9 +121,9 @@ class Painter:
         self._memory = ImageMemory((self.size[1], self.size[0], 3))
         self._road = RoadView(rules, self.theme, self.trail_colour, self.layout.road, self.layout.scale, image)
         beside, top = self.layout.panel, TOP_MARK / rules.empty
-        self._panel_pixels = np.full((beside.height, beside.width, 3), self.theme.panel, np.uint8)
-        self._panel = Panel(self.theme, accent, beside, self.layout.unit, _title(rules), top)
-        self._caption = Caption(self.theme, self.layout.road, self.layout.scale)
+        self._panel: Panel | Caption = Caption(self.theme, self.layout.road, self.layout.scale, top)
+        if beside.width:
+            self._panel = Panel(self.theme, accent, beside[2:], self.layout.unit, _title(rules), top)
         self._ghost_histories = Histories(1)
         self.histories = Histories(rules.vehicles)
         self._film, self._flow = film, (0.0, 0.0)  # distance of the road in the last image, and as its marks showed it
@@ -163,7 +161,7 @@ class Painter:
             lead = History(self._ghost_histories).ground - history.ground  # the roads have moved by different distances
             self._road.paint_ghost(image, ghost[0], lead, camera)
         if self.layers:
-            canvas = _canvas(image)
+            canvas = canvas_of(image)
             canvas.set_clip(self.layout.road)
             for layer in self.layers:
                 layer(canvas, camera, state[env_index : env_index + 1].view(np.recarray))
@@ -173,11 +171,10 @@ class Painter:
         if decision is not None and follow == 0:
             shown = ACTION_NAMES[Action(decision.action)], decision.refused
         readout = Readout(speed, int(scene["passed"]), overlay, int(scene["frame"]), label, note, *shown, lane)
-        if self.layout.panel.width == 0:
-            self._caption.draw(_canvas(image), readout)
+        if isinstance(self._panel, Panel):
+            image[:, : self.layout.panel.width] = self._panel.draw(readout)
         else:
-            self._panel.draw(_canvas(self._panel_pixels), readout)
-            image[:, : self.layout.panel.width] = self._panel_pixels
+            self._panel.draw(canvas_of(image), readout)
         return image
 
     def vehicle_at(self, scene: np.void, point: tuple[float, float], follow: int = 0) -> int | None:
@@ -251,13 +248,6 @@ def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
         if not MIN_SIDE <= side <= MAX_SIDE:
             raise ValueError(f"{name} must be in [{MIN_SIDE}, {MAX_SIDE}] pixels, got {side}")
     return int(width), int(height)
-
-
-def _canvas(image: ByteArray) -> "pygame.Surface":
-    """Return a pygame surface that draws into an image (H, W, 3)."""
-    import pygame
-
-    return pygame.image.frombuffer(image.data, (image.shape[1], image.shape[0]), "RGB")
 
 
 def _title(rules: Rules) -> str:

@@ -11,13 +11,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from deeptraffic.episodes.episode import DEFAULT_FRAMES, Decide, Episode
 from deeptraffic.episodes.trace import Start, Trace
+from deeptraffic.render.board import MARGIN, Board
 from deeptraffic.render.controls import Controls
-from deeptraffic.render.drawing import ByteArray
-from deeptraffic.render.hud import EndCard, Hud, Standing, Target
+from deeptraffic.render.drawing import ByteArray, TextRenderer
 from deeptraffic.render.keyboard import Demonstration, KeyboardPolicy
-from deeptraffic.render.theme import FEET_PER_PX, theme_by_name, trail_colour_by_name, visible
+from deeptraffic.render.road import Rectangle
+from deeptraffic.render.theme import (
+    FEET_PER_PX,
+    TOP_SPEED_MPH,
+    Colour,
+    Theme,
+    theme_by_name,
+    trail_colour_by_name,
+    visible,
+)
 from deeptraffic.render.viewer import FPS, MakeEpisode, Viewer, ViewerOptions
 from deeptraffic.run_dir import whole_file
 from deeptraffic.sim.rules import Rules, Sensor
@@ -27,6 +39,128 @@ COUNTDOWN = 3  # seconds
 SHOWN = 5  # lines of the end card's ranking
 STANDING_TOP = 500  # of 700 units of the window's height
 MAX_NAME = 60  # [letters]
+
+
+Target = tuple[str, float]
+"""Whose score it is, and the score [mph]."""
+
+
+class Standing(NamedTuple):
+    """What a driver sees during the run.
+
+    seconds_left: of the run, at normal pace
+    target: the next score to beat; None if none is left
+    gap: (the rival's label, how far the driver is ahead of it [feet]); None without a rival
+    """
+
+    seconds_left: float
+    target: Target | None = None
+    gap: tuple[str, float] | None = None
+
+
+class EndCard(NamedTuple):
+    """What a driver sees after the run.
+
+    score_mph: official score of the run
+    title: result of the race, or of the run
+    facts: line below it
+    ranking: (name, score [mph], whether it is the driver's) from best to worst, around the driver's
+    speeds: (F,) speed at each frame [mph], NaN where it is not known
+    keys: what can be done next
+    """
+
+    score_mph: float
+    title: str
+    facts: str
+    ranking: Sequence[tuple[str, float, bool]]
+    speeds: NDArray[np.float64]
+    keys: str
+
+
+class Hud:
+    """Head-up display over the window's image: countdown, clock, target, gap to the rival, and the end card.
+
+    Sizes are in units of 1/700 of the image's height.
+
+    Args:
+        theme: colours
+        accent: colour of the driver's own figures
+    """
+
+    def __init__(self, theme: Theme, accent: Colour) -> None:
+        self.theme, self.accent = theme, accent
+        self._text = TextRenderer()
+
+    def _board(self, image: ByteArray, unit: float = 0.0) -> Board:
+        return Board(image, self.theme, unit or image.shape[0] / 700, self._text)
+
+    def draw_countdown(self, image: ByteArray, road: Rectangle, seconds: int) -> None:
+        """Draw 3, 2 or 1 over the road."""
+        import pygame
+
+        board = self._board(image)
+        centre, radius = (road.left + road.width // 2, round(280 * board.unit)), round(72 * board.unit)
+        shade = pygame.Surface((2 * radius, 2 * radius), pygame.SRCALPHA)
+        pygame.draw.circle(shade, (*self.theme.panel, 220), (radius, radius), radius)
+        board.canvas.blit(shade, (centre[0] - radius, centre[1] - radius))
+        board.write(str(seconds), (centre[0] / board.unit, 237), 130, self.theme.text, "centre")
+
+    def draw_standing(self, image: ByteArray, place: Rectangle, standing: Standing) -> None:
+        """Draw clock, target and gap side by side at the top of a place, in one line where it is low."""
+        board, blocks = self._board(image), _blocks(standing)
+        left, top, width, height = (side / board.unit for side in place)
+        if height < 80:
+            line = "   ".join(value for _, value, _ in blocks)
+            board.canvas.fill(self.theme.panel, place)
+            board.write_digits(line, (left + 8, top + 7), 17, self.theme.text)
+            return
+        room = (width - 2 * MARGIN) / len(blocks)
+        for k, (title, value, below) in enumerate(blocks):
+            x = left + MARGIN + k * room
+            board.write(title, (x, top), 14, self.theme.muted)
+            board.write_digits(value, (x, top + 18), 34, self.theme.text)
+            board.write(below, (x, top + 50), 14, self.theme.muted, room=room - 8)
+
+    def draw_card(self, image: ByteArray, card: EndCard) -> None:
+        """Draw the end card over the middle of the image and dim the rest."""
+        board = self._board(image, min(image.shape[0] / 700, image.shape[1] / 480))
+        text, muted, rows = self.theme.text, self.theme.muted, 26 * len(card.ranking)
+        left, top = board.card(440, 336 + rows)
+        left, right, room = left + 28, left + 412, 384
+        board.write(card.title, (left, top + 26), 26, text, room=room)
+        score = board.write(f"{card.score_mph:.2f}", (left, top + 64), 84, self.accent)
+        board.write("mph", (score.right / board.unit + 10, top + 98), 26, muted)
+        board.write(card.facts, (left, top + 138), 15, muted, room=room)
+        self._draw_speeds(board, card.speeds, left, top + 172)
+        for k, (name, score_mph, is_own) in enumerate(card.ranking):
+            y = top + 268 + 26 * k
+            board.write(name, (left, y), 17, text if is_own else muted, room=room - 80)
+            board.write(f"{score_mph:.2f}", (right, y), 17, self.accent if is_own else muted, "right")
+        board.write(card.keys, (left, top + 290 + rows), 15, muted, room=room)
+
+    def _draw_speeds(self, board: Board, speeds: NDArray[np.float64], left: float, top: float) -> None:
+        """Draw the speed over the run, 0 to 80 mph."""
+        width, height = 384.0, 74.0
+        for mph in (0, 40, 80):
+            board.fill(self.theme.track, left, top + height * (1 - mph / TOP_SPEED_MPH), width, 0)
+        frames = np.flatnonzero(np.isfinite(speeds))
+        if len(frames) > 1:
+            x = left + width * frames / (len(speeds) - 1)
+            y = top + height * (1 - np.clip(speeds[frames], 0, TOP_SPEED_MPH) / TOP_SPEED_MPH)
+            board.curve(self.accent, np.column_stack([x, y]), 3.0, self.theme.text)
+
+
+def _blocks(standing: Standing) -> list[tuple[str, str, str]]:
+    """Return (title, value, what it is of) for everything that there is to say."""
+    minutes, seconds = divmod(standing.seconds_left, 60)
+    blocks = [("TIME LEFT", f"{minutes:.0f}:{seconds:04.1f}", "")]
+    if standing.target is not None:
+        blocks.append(("TO BEAT", f"{standing.target[1]:.2f} mph", standing.target[0]))
+    if standing.gap is not None:
+        label, feet = standing.gap
+        side = "level with" if abs(feet) < 0.5 else "ahead of" if feet > 0 else "behind"
+        blocks.append(("GAP", f"{abs(feet):,.0f} ft", f"{side} {label}"))
+    return blocks
 
 
 class PlayResult(NamedTuple):

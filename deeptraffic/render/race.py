@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.render.drawing import ByteArray, TextRenderer, draw_curve
+from deeptraffic.render.board import MARGIN, Board
+from deeptraffic.render.drawing import ByteArray, TextRenderer
 from deeptraffic.render.layers import draw_frame, draw_polygon
 from deeptraffic.render.road import Camera
 from deeptraffic.render.theme import FEET_PER_PX, Colour, Theme
@@ -31,7 +32,7 @@ COLOURS: tuple[Colour, ...] = (
     (160, 130, 255),
     (190, 110, 50),
 )  # of entrants on the dark theme, the first that of its car
-MARGIN, TOP, ROW = 24.0, 70.0, 30.0
+TOP, ROW = 70.0, 30.0
 ALPHA = 0.55  # of a ghost
 ARROW = 8.0  # [px]
 CURVE_FRAMES = 15  # [frames] after which the curves are drawn anew
@@ -87,97 +88,67 @@ class RaceBoard:
     """Draws standings and gaps into an image of its own, `size` (width, height) [pixels]."""
 
     def __init__(self, size: tuple[int, int], theme: Theme) -> None:
-        self.size, self.theme, self.unit = size, theme, size[1] / 700
-        self._text = TextRenderer()
-        self._key: tuple[int, int, bytes] | None = None
-        self._still = np.empty((size[1], size[0], 3), np.uint8)  # all but the standings
+        self.size, self.theme = size, theme
+        self._board = Board(np.full((size[1], size[0], 3), theme.panel, np.uint8), theme, size[1] / 700)
+        self._end = self._board.width - MARGIN
+        self._key: tuple[int, int, bytes] | None = None  # of the curves that are drawn
 
     def paint(self, entrants: Sequence[Entrant], distances: NDArray[np.float64], frame: int) -> ByteArray:
-        """Return the board, (H, W, 3) uint8.
+        """Return the board, (H, W, 3) uint8; the next call overwrites it.
 
         entrants: K of them, in the order in which they were named
         distances: (F + 1, K) [px] at frames 0, 1, ..., NaN where they are not known
         """
-        import pygame
-
-        drawn = frame // CURVE_FRAMES * CURVE_FRAMES
+        board, muted = self._board, self.theme.muted
+        drawn, below = frame // CURVE_FRAMES * CURVE_FRAMES, TOP + ROW * len(entrants) + 20
         key = drawn, len(entrants), distances[: drawn + 1].tobytes()
         if key != self._key:
             self._key = key
-            canvas = pygame.image.frombuffer(self._still.data, self.size, "RGB")
-            canvas.fill(self.theme.panel)
-            self._draw_gaps(canvas, entrants, distances, drawn, TOP + ROW * len(entrants) + 34)
-        image = self._still.copy()
-        canvas = pygame.image.frombuffer(image.data, self.size, "RGB")
-        self._write(canvas, "RACE", (MARGIN, 28), 14, self.theme.muted)
-        right = self.size[0] / self.unit - MARGIN
-        self._write(canvas, "mph so far", (right - 110, 28), 14, self.theme.muted, "right")
-        self._write(canvas, "behind [ft]", (right, 28), 14, self.theme.muted, "right")
+            board.fill(self.theme.panel, 0, below, board.width, board.height - below)
+            self._draw_gaps(entrants, distances, drawn, below + 14)
+        board.fill(self.theme.panel, 0, 0, board.width, below)
+        board.write("RACE", (MARGIN, 28), 14, muted)
+        board.write("mph so far", (self._end - 110, 28), 14, muted, "right")
+        board.write("behind [ft]", (self._end, 28), 14, muted, "right")
         order = sorted(range(len(entrants)), key=lambda k: (-entrants[k].distance, k))
         for rank, k in enumerate(order):
             gap = (entrants[order[0]].distance - entrants[k].distance) * FEET_PER_PX
-            self._draw_row(canvas, rank, k + 1, entrants[k], gap)
-        return image
+            self._draw_row(rank, k + 1, entrants[k], gap)
+        return board.pixels
 
-    def _draw_row(self, canvas: "pygame.Surface", rank: int, number: int, entrant: Entrant, gap: float) -> None:
-        y, right = TOP + ROW * rank, self.size[0] / self.unit - MARGIN
+    def _draw_row(self, rank: int, number: int, entrant: Entrant, gap: float) -> None:
+        board, y = self._board, TOP + ROW * rank
         colour = self.theme.text if rank == 0 else self.theme.muted
-        self._write(canvas, f"{rank + 1}.", (MARGIN, y), 18, colour)
-        box = [round(v * self.unit) for v in (MARGIN + 30, y - 1, 20, 20)]
-        canvas.fill(entrant.colour, box)
+        board.write(f"{rank + 1}.", (MARGIN, y), 18, colour)
+        board.fill(entrant.colour, MARGIN + 30, y - 1, 20, 20)
         ink = (16, 18, 22) if sum(entrant.colour) > 330 else (255, 255, 255)
-        self._write(canvas, str(number), (MARGIN + 40, y + 1.5), 15, ink, "centre")
-        label, room = entrant.label, (right - MARGIN - 270) * self.unit
-        while label and self._text.width(label, 18 * self.unit) > room:
-            label = label[:-1]
-        self._write(canvas, label, (MARGIN + 62, y), 18, self.theme.text)
-        self._write(canvas, f"{entrant.mph:.2f}", (right - 110, y), 18, colour, "right")
-        self._write(canvas, f"{gap:,.0f}" if rank else "", (right, y), 18, colour, "right")
+        board.write(str(number), (MARGIN + 40, y + 1.5), 15, ink, "centre")
+        board.write(entrant.label, (MARGIN + 62, y), 18, self.theme.text, room=self._end - MARGIN - 270)
+        board.write(f"{entrant.mph:.2f}", (self._end - 110, y), 18, colour, "right")
+        board.write(f"{gap:,.0f}" if rank else "", (self._end, y), 18, colour, "right")
 
-    def _draw_gaps(
-        self,
-        canvas: "pygame.Surface",
-        entrants: Sequence[Entrant],
-        distances: NDArray[np.float64],
-        frame: int,
-        y: float,
-    ) -> None:
+    def _draw_gaps(self, entrants: Sequence[Entrant], distances: NDArray[np.float64], frame: int, y: float) -> None:
         """Draw each entrant's lead over the mean of all, over the whole run."""
-        left, right, top, bottom = MARGIN + 40, self.size[0] / self.unit - MARGIN, y + 26, 700.0 - 40
-        self._write(canvas, "AHEAD OF THE MEAN [ft]", (MARGIN, y), 14, self.theme.muted)
-        known = distances[: frame + 1]
-        known = known[:: max(1, len(known) // 400)]
+        board, left, right, top, bottom = self._board, MARGIN + 40, self._end, y + 26, 700.0 - 40
+        board.write("AHEAD OF THE MEAN [ft]", (MARGIN, y), 14, self.theme.muted)
+        step = max(1, (frame + 1) // 400)
+        frames, known = np.arange(0, frame + 1, step), distances[: frame + 1 : step]
         leads = (known - known.mean(1, keepdims=True)) * FEET_PER_PX
-        frames = np.arange(0, frame + 1, max(1, (frame + 1) // 400))[: len(leads)]
         most = max(50.0, float(np.nanmax(np.abs(leads), initial=0.0)) * 1.1)
         middle, half = (top + bottom) / 2, (bottom - top) / 2
         for value in (-1, 0, 1):
             at = middle - half * value / 1.1
-            canvas.fill(self.theme.track, [round(v * self.unit) for v in (left, at, right - left, 1)])
+            board.fill(self.theme.track, left, at, right - left, 1)
             words = f"{value * most / 1.1:+,.0f}".replace("-", "\u2212") if value else "0"
-            self._write(canvas, words, (left - 8, at - 7), 13, self.theme.muted, "right")
-        whole, ends = max(1, len(distances) - 1), []
+            board.write(words, (left - 8, at - 7), 13, self.theme.muted, "right")
+        x, ends = left + (right - left) * frames / max(1, len(distances) - 1), []
         for k, entrant in enumerate(entrants):
             shown = np.isfinite(leads[:, k])
-            x = (left + (right - left) * frames[shown] / whole) * self.unit
-            heights = (middle - half * leads[shown, k] / most) * self.unit
-            points = list(zip(x.tolist(), heights.tolist(), strict=True))
+            points = np.column_stack([x[shown], middle - half * leads[shown, k] / most])
             if len(points) > 1:
-                draw_curve(canvas, entrant.colour, points, max(1.5, 2.2 * self.unit), entrant.colour)
-                ends.append((points[-1][1] / self.unit - 8, points[-1][0] / self.unit + 8, k))
+                board.curve(entrant.colour, points, 3.0, entrant.colour)
+                ends.append((float(points[-1, 1]) - 8, float(points[-1, 0]) + 8, k))
         lowest = -math.inf
         for end_y, end_x, k in sorted(ends):  # numbers below each other where lines end together
             lowest = max(end_y, lowest + 13)
-            self._write(canvas, str(k + 1), (end_x, lowest), 13, entrants[k].colour)
-
-    def _write(
-        self,
-        canvas: "pygame.Surface",
-        text: str,
-        at: tuple[float, float],
-        size: float,
-        colour: Colour,
-        anchor: str = "left",
-    ) -> None:
-        where = at[0] * self.unit, at[1] * self.unit
-        self._text.write(canvas, text, where, size * self.unit, colour, anchor)
+            board.write(str(k + 1), (end_x, lowest), 13, entrants[k].colour)

@@ -13,7 +13,7 @@ from deeptraffic.render.drawing import ByteArray
 from deeptraffic.render.overlays import LABEL_ROOM, LABEL_TOP, Cells, CellTiles
 from deeptraffic.render.sprites import GHOST_KIND, PAD, SpriteSet
 from deeptraffic.render.theme import DASH_LENGTH, DASH_PERIOD, PATTERN_PERIOD, SHOULDER, Colour, Theme
-from deeptraffic.sim.rules import CELL_LENGTH, LANE_WIDTH, MPH_PER_PX, VEHICLE_LENGTH, VEHICLE_WIDTH, Rules
+from deeptraffic.sim.rules import LANE_WIDTH, MPH_PER_PX, VEHICLE_LENGTH, VEHICLE_WIDTH, Rules
 
 if TYPE_CHECKING:
     from deeptraffic.render.sprites import VehicleImage

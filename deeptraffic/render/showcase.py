@@ -15,7 +15,8 @@ import numpy as np
 
 from deeptraffic.episodes.episode import Episode
 from deeptraffic.episodes.history import Histories
-from deeptraffic.render.drawing import ByteArray, Sheet, TextRenderer, draw_curve
+from deeptraffic.render.board import Board, canvas_of
+from deeptraffic.render.drawing import ByteArray, Sheet, TextRenderer
 from deeptraffic.render.panel import signed
 from deeptraffic.render.road import Rectangle, RoadView
 from deeptraffic.render.sprites import VehicleImage
@@ -130,8 +131,6 @@ class _ShowcasePainter:
     """Paints the frames of the video in order."""
 
     def __init__(self, episode: Episode, card: Showcase, images: int, stage: ShowcaseLayout) -> None:
-        import pygame
-
         rules, self.stage = episode.rules, stage
         self.episode, self.card, self.images = episode, card, images
         self.histories = Histories(rules.vehicles)
@@ -145,7 +144,7 @@ class _ShowcasePainter:
         self.speeds: list[float] = []
         self.text = TextRenderer()
         self.pixels = np.empty((stage.size[1], stage.size[0], 3), np.uint8)
-        self.canvas = pygame.image.frombuffer(self.pixels.data, stage.size, "RGB")
+        self.canvas = canvas_of(self.pixels)
         self.background = self._background()
 
     def paint(self) -> ByteArray:
@@ -164,32 +163,29 @@ class _ShowcasePainter:
 
     def paint_end(self) -> ByteArray:
         """Return the end card over the last image, dimmed."""
-        import pygame
-
-        card, unit, write = self.card, self.stage.unit, self.text.write
+        card, mph = self.card, self.episode.score_mph()
         facts = [("CARS PASSED", signed(int(self.episode.state.passed[0]))), *card.facts]
         if card.rank is not None:
             facts.insert(0, ("RANK", self._rank()))
         if card.best_mph is not None:
-            facts.append(("THIS RUN", f"{self.episode.score_mph():.2f} mph"))
-        self.pixels[:] = self.pixels // 4
-        width, line = 460 * unit, 44 * unit
-        box = pygame.Rect(0, 0, round(width), round(276 * unit + line * len(facts)))
-        box.center = self.stage.size[0] // 2, self.stage.size[1] // 2
-        pygame.draw.rect(self.canvas, DARK.panel, box, border_radius=round(24 * unit))
-        pygame.draw.rect(self.canvas, DARK.track, box, width=2, border_radius=round(24 * unit))
-        middle, is_best = box.centerx, card.best_mph is not None
-        score = card.best_mph if card.best_mph is not None else self.episode.score_mph()
-        name = self.text.fit(card.name, 44 * unit, width - 64 * unit)
-        caption = "HIGHEST AVERAGE SPEED" if is_best else "AVERAGE SPEED OF THIS RUN"
-        write(self.canvas, name, (middle, box.top + 40 * unit), 44 * unit, DARK.text, "centre")
-        write(self.canvas, caption, (middle, box.top + 102 * unit), 17 * unit, DARK.muted, "centre")
-        write(self.canvas, f"{score:.2f} mph", (middle, box.top + 128 * unit), 92 * unit, self.accent, "centre")
+            facts.append(("THIS RUN", f"{mph:.2f} mph"))
+        np.right_shift(self.pixels, 1, out=self.pixels)
+        board, muted = Board(self.pixels, DARK, self.stage.unit, self.text), DARK.muted
+        left, top = board.card(460, 276 + 44 * len(facts))
+        middle, caption = (
+            (left + 230),
+            "AVERAGE SPEED OF THIS RUN" if card.best_mph is None else "HIGHEST AVERAGE SPEED",
+        )
+        board.write(
+            self.text.fit(card.name, 44 * board.unit, 396 * board.unit), (middle, top + 40), 44, DARK.text, "centre"
+        )
+        board.write(caption, (middle, top + 102), 17, muted, "centre")
+        score = mph if card.best_mph is None else card.best_mph
+        board.write(f"{score:.2f} mph", (middle, top + 128), 92, self.accent, "centre")
         for k, (fact, value) in enumerate(facts):
-            y, side = box.top + 244 * unit + line * k, 44 * unit
-            write(self.canvas, fact, (box.left + side, y + 6 * unit), 17 * unit, DARK.muted)
-            value = self.text.fit(value, 28 * unit, width / 2)
-            write(self.canvas, value, (box.right - side, y), 28 * unit, DARK.text, "right")
+            y = top + 244 + 44 * k
+            board.write(fact, (left + 44, y + 6), 17, muted)
+            board.write(value, (left + 416, y), 28, DARK.text, "right", room=230)
         return self.pixels.copy()
 
     def _rank(self) -> str:
@@ -250,14 +246,12 @@ class _ShowcasePainter:
         limit = bottom - place.height * self.card.speed_limit_mph / TOP_SPEED_MPH
         for x in range(place.left, place.left + place.width, 10):
             pygame.draw.line(self.canvas, DARK.track, (x, limit), (x + 4, limit))
-        points = [
-            (place.left + k * step, bottom - place.height * min(max(speed, 0.0), TOP_SPEED_MPH) / TOP_SPEED_MPH)
-            for k, speed in enumerate(self.speeds)
-        ]
+        heights = np.clip(self.speeds, 0.0, TOP_SPEED_MPH) / TOP_SPEED_MPH
+        points = np.column_stack([place.left + step * np.arange(len(heights)), bottom - place.height * heights])
         if len(points) > 1:
-            area = [(place.left, bottom), *points, (points[-1][0], bottom)]
+            area = [(place.left, bottom), *points.tolist(), (points[-1, 0], bottom)]
             pygame.draw.polygon(self.canvas, mix(DARK.page, self.accent, 0.25), area)
-        draw_curve(self.canvas, self.accent, points, 3.0, DARK.text)
+        Board(self.pixels, DARK, 1.0, self.text).curve(self.accent, points, 4.0, DARK.text)
 
     def _draw_facts(self, passed: int) -> None:
         card, facts = self.card, [("CARS PASSED", signed(passed))]

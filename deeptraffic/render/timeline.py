@@ -4,21 +4,18 @@ A click or a drag on it goes to a frame (`Timeline.frame_at`). What being stuck 
 module draws the levels that it is given.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deeptraffic.render.board import MARGIN, canvas_of
 from deeptraffic.render.drawing import ByteArray
 from deeptraffic.render.insight import LANE_CHANGES
 from deeptraffic.render.theme import Colour, Theme, mix
 from deeptraffic.sim.rules import Action
 
-if TYPE_CHECKING:
-    import pygame
-
 HEIGHT = 30.0  # in units of 1/700 of the window's height
-MARGIN = 24.0
 TRACK = (12.0, 18.0)  # top and bottom of the track
 SLOW, STUCK = 1, 2  # levels of being stuck
 
@@ -52,21 +49,22 @@ class Timeline:
     def __init__(self, width: int, unit: float, frames: int, theme: Theme, accent: Colour) -> None:
         self.size, self.unit, self.frames = (width, round(HEIGHT * unit)), unit, frames
         self.theme, self.accent = theme, accent
-        self._key: tuple[int, int, bytes] | None = None
+        self._key: tuple[int, Mark | None, bytes] | None = None
         self._still = np.zeros((self.size[1], width, 3), np.uint8)
+        self._drawn = np.zeros_like(self._still)
 
-    def paint(self, frame: int, marks: list[Mark], stuck: NDArray[np.uint8]) -> ByteArray:
-        """Return the timeline, (H, W, 3) uint8.
+    def paint(self, frame: int, marks: dict[int, Mark], stuck: NDArray[np.uint8]) -> ByteArray:
+        """Return the timeline, (H, W, 3) uint8; the next call overwrites it.
 
-        marks: decisions that are known, in order
+        marks: decisions that are known, by frame
         stuck: (F + 1,) level of each frame: 0, SLOW or STUCK
         """
-        key = len(marks), marks[-1].frame if marks else -1, stuck.tobytes()
+        key = len(marks), next(reversed(marks.values()), None), stuck.tobytes()
         if key != self._key:
             self._key = key
             self._draw_still(marks, stuck)
-        image = self._still.copy()
-        canvas = _canvas(image)
+        image, canvas = self._drawn, canvas_of(self._drawn)
+        image[:] = self._still
         top, bottom = (round(y * self.unit) for y in TRACK)
         first, x = self._x(0), self._x(frame)
         played = (first, top, max(x - first, 0), max(1, round(self.unit)))
@@ -84,9 +82,9 @@ class Timeline:
         left, right = MARGIN * self.unit, self.size[0] - MARGIN * self.unit
         return round(left + (right - left) * frame / self.frames)
 
-    def _draw_still(self, marks: list[Mark], stuck: NDArray[np.uint8]) -> None:
+    def _draw_still(self, marks: dict[int, Mark], stuck: NDArray[np.uint8]) -> None:
         """Draw all but the present frame."""
-        canvas, theme = _canvas(self._still), self.theme
+        canvas, theme = canvas_of(self._still), self.theme
         canvas.fill(theme.panel)
         top, bottom = (round(y * self.unit) for y in TRACK)
         canvas.fill(theme.track, (self._x(0), top, self._x(self.frames) - self._x(0), bottom - top))
@@ -95,7 +93,7 @@ class Timeline:
                 left = self._x(begin)
                 canvas.fill(colour, (left, top, max(1, self._x(end) - left), bottom - top))
         wide, small, long = max(1, round(self.unit)), round(3 * self.unit), round(7 * self.unit)
-        for mark in marks:
+        for mark in marks.values():
             x, colour = self._x(mark.frame), theme.blocked if mark.refused else theme.text
             if mark.differs:
                 canvas.fill(theme.positive, (x - small // 2, top, max(2, small), bottom - top))
@@ -111,9 +109,3 @@ def phases(holds: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Return (begin, end) of each run of true entries, the end excluded."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], holds.astype(np.int8), [0]))))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-
-
-def _canvas(image: ByteArray) -> "pygame.Surface":
-    import pygame
-
-    return pygame.image.frombuffer(image.data, (image.shape[1], image.shape[0]), "RGB")

@@ -10,25 +10,25 @@ returns the content of the window.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.episodes.episode import Episode
+from deeptraffic.render.board import draw_help, draw_tip
 from deeptraffic.render.capture import Capture
 from deeptraffic.render.controls import DRIVING_HELP, HELP, PACES, Command, Controls
-from deeptraffic.render.dashboard import Dashboard, draw_help, draw_tip
+from deeptraffic.render.dashboard import Dashboard
 from deeptraffic.render.drawing import ByteArray, TextRenderer
 from deeptraffic.render.insight import Insight, last_decision
 from deeptraffic.render.keyboard import KeyboardPolicy
 from deeptraffic.render.layers import RoadLayer
-from deeptraffic.render.painter import Painter
-from deeptraffic.render.race import COLOURS, Entrant, Ghost, RaceBoard, check_entrants, draw_ghosts
+from deeptraffic.render.race import check_entrants, draw_ghosts
 from deeptraffic.render.road import Camera, Rectangle
+from deeptraffic.render.run_log import RunLog
+from deeptraffic.render.screen import RoadLook, Screen
 from deeptraffic.render.sprites import VehicleImage
-from deeptraffic.render.theme import theme_by_name, trail_colour_by_name, visible
-from deeptraffic.render.timeline import Mark, Timeline
 from deeptraffic.render.window import Window
 from deeptraffic.run_dir import WriteError
 from deeptraffic.sim.engine import Simulator
@@ -43,8 +43,6 @@ MAX_CATCH_UP = 6  # [1/60 s] at most between two images
 IDLE_FPS = 25  # while nothing changes
 NOTICE_SECONDS = 4.0
 SHOW_AGAIN = 2.0  # seconds after which an unchanged image is shown again, since something may have covered it
-MIN_HEIGHT = 240  # [pixels]
-MIN_HEIGHT_OF_TIMELINE = 400  # [pixels] of a window that shows a timeline
 SIZE, SIZE_BESIDE = (1060, 760), (1366, 760)  # [pixels] of a window with one road, and with two
 
 MakeEpisode = Callable[[int], Episode]
@@ -121,8 +119,7 @@ class Viewer:
         self.pointer: tuple[int, int] | None = None  # where the mouse is in the image [pixels]
         self._shown: tuple[list[object], ByteArray] | None = None
         self._text = TextRenderer()
-        self._painters: tuple[object, list[Painter], Dashboard | None, Timeline | None] | None = None
-        self._board: RaceBoard | None = None
+        self._screen: tuple[object, Screen] | None = None  # and what it was made for
         self._start(controls)
 
     def run(self) -> None:
@@ -181,38 +178,31 @@ class Viewer:
 
     def click(self, x: int, y: int) -> None:
         """Handle a click at a point of the image [pixels]: it goes to a frame of the timeline, or follows a vehicle."""
-        painters, _, timeline = self._arranged()
-        self._is_scrubbing = timeline is not None and y >= painters[0].size[1]
+        screen = self.screen
+        self._is_scrubbing = screen.is_on_timeline(y)
+        number, across = screen.road_at(x)
         if self._is_scrubbing:
             self.drag(x)
-            return
-        left = 0
-        for painter, episode in zip(painters, self._episodes, strict=False):
-            if left <= x < left + painter.size[0]:
-                vehicle = painter.vehicle_at(episode.state[0], (x - left, y), self.controls.follow)
-                if vehicle is not None:
-                    self.controls.follow = vehicle
-            left += painter.size[0]
+        elif number < len(screen.painters):
+            state, follow = self._episodes[number].state[0], self.controls.follow
+            vehicle = screen.painters[number].vehicle_at(state, (across, y), follow)
+            self.controls.follow = follow if vehicle is None else vehicle
 
     def drag(self, x: int) -> None:
         """Handle a move with the left button held down: on from the timeline it goes to a frame."""
-        timeline = self._arranged()[2]
-        if self._is_scrubbing and timeline is not None:
+        if self._is_scrubbing and (timeline := self.screen.timeline) is not None:
             self._seek(timeline.frame_at(x))
 
     def tip(self) -> str:
         """Return a text about what the mouse points at: a unit of the network, or a cell of the overlay."""
         if self.pointer is None or self.controls.help:
             return ""
-        x, y = self.pointer
-        painters, dashboard = self._arranged()[:2]
-        left = 0
-        for painter, episode in zip(painters, self._episodes, strict=False):
-            if left <= x < left + painter.size[0]:
-                controls = self.controls
-                return painter.cell_at(episode.state[0], (x - left, y), controls.overlay, controls.follow)
-            left += painter.size[0]
-        return "" if dashboard is None else dashboard.unit_at(x - left, y)
+        screen, controls, (x, y) = self.screen, self.controls, self.pointer
+        number, across = screen.road_at(x)
+        if number < len(screen.painters):
+            state = self._episodes[number].state[0]
+            return screen.painters[number].cell_at(state, (across, y), controls.overlay, controls.follow)
+        return screen.beside.unit_at(across, y) if isinstance(screen.beside, Dashboard) else ""
 
     def tick(self, ticks: float = 1.0) -> None:
         """Advance by `ticks` 60ths of a second; on a slow machine several pass between two images."""
@@ -235,44 +225,39 @@ class Viewer:
         pointed = (tip, self.pointer) if tip else None
         key = [self._run, frames, controls, self.size, action, self._waiting, self._status(), pointed]
         if self._shown is None or self._shown[0] != key:
-            self._shown = (key, self._paint_image())
+            self._shown = (key, self._paint_image(tip))
         return self._shown[1]
 
-    def _paint_image(self) -> ByteArray:
-        painters, dashboard, timeline = self._arranged()
-        state, ghost = [episode.state for episode in self._episodes], self._ghost
-        overlay, follow = self.controls.overlay, self.controls.follow
-        note = self._status() if dashboard is None else ""
+    def _paint_image(self, tip: str) -> ByteArray:
+        screen, log, overlay, follow = self.screen, self.log, self.controls.overlay, self.controls.follow
         decided = [last_decision(episode) for episode in self._episodes]
-        first = painters[0]
-        images = [first.paint(state[0], overlay=overlay, follow=follow, ghost=ghost, note=note, decision=decided[0])]
-        if len(painters) > 1:
-            images.append(painters[1].paint(state[1], overlay=overlay, follow=follow, decision=decided[1]))
-        self._speeds[self.episode.frame] = painters[0].observe(state[0]).mean_speed_mph(0)
-        if dashboard is not None and self.options.racers:
-            if self._board is None or (self._board.size, self._board.theme) != (dashboard.size, first.theme):
-                self._board = RaceBoard(dashboard.size, first.theme)
-            images.append(self._board.paint(self._entrants(), self._distances, self.episode.frame))
-        elif dashboard is not None:
-            insight = self._insights.get(self.episode.decisions, decided[0])
+        images = []
+        for k, painter in enumerate(screen.painters):
+            ghost, note = (self._ghost, "" if screen.beside else self._status()) if k == 0 else (None, "")
+            looks: dict[str, Any] = {"overlay": overlay, "follow": follow, "decision": decided[k]}
+            images.append(painter.paint(self._episodes[k].state, ghost=ghost, note=note, **looks))
+        log.speeds[self.episode.frame] = screen.painters[0].observe(self.episode.state).mean_speed_mph(0)
+        if isinstance(screen.beside, Dashboard):
+            insight = log.insights.get(self.episode.decisions, decided[0])
             if self.keyboard is not None:
                 insight = Insight((), None, int(self.keyboard.next_action), refused=self.episode.refused)
             scores = [(episode.label, episode.score_mph()) for episode in self._episodes]
-            differing = sum(mark.differs for mark in self._marks.values()), len(self._marks)
-            images.append(dashboard.paint(self._speeds, self.episode.frame, scores, insight, self._status(), differing))
+            differing = sum(mark.differs for mark in log.marks.values()), len(log.marks)
+            status = self._status()
+            images.append(screen.beside.paint(log.speeds, self.episode.frame, scores, insight, status, differing))
+        elif screen.beside is not None:
+            images.append(screen.beside.paint(log.entrants(), log.distances, self.episode.frame))
         below = None
-        if timeline is not None:
-            marks = [self._marks[frame] for frame in sorted(self._marks)]
-            below = timeline.paint(self.episode.frame, marks, self._stuck)
-        whole = put_together(images, below)
+        if screen.timeline is not None:
+            below = screen.timeline.paint(self.episode.frame, log.marks, log.stuck)
+        whole = screen.put_together(images, below)
         if self.options.on_image is not None:
             self.options.on_image(whole)
-        tip = self.tip()
+        theme = screen.painters[0].theme
         if tip and self.pointer is not None:
-            draw_tip(whole, self.pointer, tip, painters[0].theme)
+            draw_tip(whole, self.pointer, tip, theme)
         if self.controls.help:
-            entries = (*DRIVING_HELP, *HELP) if self.keyboard is not None else HELP
-            draw_help(whole, entries, painters[0].theme)
+            draw_help(whole, (*DRIVING_HELP, *HELP) if self.keyboard is not None else HELP, theme)
         return whole
 
     @property
@@ -293,52 +278,25 @@ class Viewer:
     @property
     def roads(self) -> list[Rectangle]:
         """Where the roads are in the window."""
-        found, left = [], 0
-        for painter in self._arranged()[0]:
-            road = painter.layout.road
-            found.append(road._replace(left=road.left + left))
-            left += painter.size[0]
-        return found
+        return self.screen.roads
 
     @property
     def beside(self) -> Rectangle | None:
         """Where the dashboard is in the window; None if there is no room for it, or it is hidden."""
-        painters, dashboard, _ = self._arranged()
-        if dashboard is None:
-            return None
-        return Rectangle(sum(painter.size[0] for painter in painters), 0, *dashboard.size)
+        return self.screen.place_beside
 
     @property
     def speeds(self) -> NDArray[np.float64]:
         """(F + 1,) the read-out at each frame [mph], NaN where it is not known."""
-        return self._speeds
-
-    def _entrants(self) -> list[Entrant]:
-        """Return the entrants of a race as they are now."""
-        now, start = self._distances[self.episode.frame], self._distances[0]
-        return [
-            Entrant(episode.label, COLOURS[k], episode.score_mph(), float(now[k] - start[k]))
-            for k, episode in enumerate(self._episodes)
-        ]
-
-    def _draw_racers(self, canvas: "pygame.Surface", camera: Camera, state: State) -> None:
-        """Draw the other entrants of a race on the first one's road."""
-        grounds = [ground[self.episode.frame] for ground in self._grounds]
-        ghosts = [
-            Ghost(k + 1, COLOURS[k], float(scene["x"][0]), float(scene["y"][0]) - (grounds[k] - grounds[0]))
-            for k, scene in enumerate(episode.state[0] for episode in self._episodes)
-        ]
-        draw_ghosts(canvas, camera, ghosts[1:], self._text)
+        return self.log.speeds
 
     def lead(self) -> float:
         """Return how far the ego car is ahead of the rival's [px]; 0 without a rival."""
-        if len(self._episodes) < 2:
-            return 0.0
-        one, other = (
-            ground[episode.frame] - float(episode.state[0]["y"][0])
-            for ground, episode in zip(self._grounds, self._episodes, strict=True)
-        )
-        return float(one - other)
+        return self.log.lead()
+
+    def _draw_racers(self, canvas: "pygame.Surface", camera: Camera, state: State) -> None:
+        """Draw the other entrants of a race on the first one's road."""
+        draw_ghosts(canvas, camera, self.log.ghosts(), self._text)
 
     def record(self, image: ByteArray) -> None:
         """Add an image to the video, if one is being written."""
@@ -363,27 +321,20 @@ class Viewer:
         self._run += 1
         self._due, self.message = 0.0, ""
         self._waiting = float(FPS * self.options.countdown)
-        self._speeds = np.full(self.episode.frames + 1, np.nan)
-        self._insights: dict[int, Insight] = {}
-        self._marks: dict[int, Mark] = {}
-        self._stuck = np.zeros(self.episode.frames + 1, np.uint8)
         self._is_scrubbing = False
+        self.log = RunLog(self._episodes, self.options.insight, self.options.stuck)
         if self._replayed:  # all of a trace is known from the start
             whole = self.make_episode(self.seed)
             while whole.advance():
-                self._note_frame(whole)
-        self._grounds = [np.zeros(episode.frames + 1) for episode in self._episodes]  # [px] moved by each frame
-        self._distances = np.full((self.episode.frames + 1, len(self._episodes)), np.nan)  # [px] since the start
-        self._distances[0] = [-float(episode.state[0]["y"][0]) for episode in self._episodes]
+                self.log.note_frame(whole)
         self._enter()
 
     def _enter(self) -> None:
         """Clear the painters' histories before this frame, except for the distances that the roads have moved."""
-        grounds = [ground[episode.frame] for ground, episode in zip(self._grounds, self._episodes, strict=True)]
-        painters = self._painters[1] if self._painters else []
-        for painter, ground, episode in zip(painters, grounds, self._episodes, strict=False):
-            painter.enter(ground, grounds[-1])
-            painter.observe(episode.state, ghost=self._ghost)
+        moved = self.log.moved
+        for k, painter in enumerate(self._screen[1].painters if self._screen else []):
+            painter.enter(moved[k], moved[-1])
+            painter.observe(self._episodes[k].state, ghost=self._ghost if k == 0 else None)
 
     @property
     def _roads(self) -> int:
@@ -396,51 +347,16 @@ class Viewer:
 
     def _advance(self) -> bool:
         """Advance every episode by a frame and let the painters observe it; False if the first is over."""
-        painters = self._arranged()[0]
-        if not self._roll(0):
+        painters = self.screen.painters
+        if not self.log.advance():
             if self.on_end is not None and not self.message:
                 self.message = self.on_end(self.episode)
             return False
-        for index in range(1, len(self._episodes)):
-            self._roll(index)
-        begun, rival = self.episode.frame - 1, self.rival
-        if rival is not None and begun in self._marks and begun == rival.frame - 1:
-            self._marks[begun] = self._marks[begun]._replace(other=rival.ego_action)
         if len(painters) > 1:
             painters[1].observe(self._episodes[1].state)
         history = painters[0].observe(self.episode.state, ghost=self._ghost)
-        self._speeds[self.episode.frame] = history.mean_speed_mph(0)
+        self.log.speeds[self.episode.frame] = history.mean_speed_mph(0)
         return True
-
-    def _roll(self, index: int) -> bool:
-        """Advance one episode by a frame, recording its road's motion and its policy's insight; False if it is over."""
-        episode, ground = self._episodes[index], self._grounds[index]
-        decisions, moved = episode.decisions, ground[episode.frame] + episode.state.scroll[0]
-        if not episode.advance():
-            return False
-        ground[episode.frame] = moved
-        self._distances[episode.frame, index] = moved - float(episode.state[0]["y"][0])
-        if index == 0:
-            if episode.decisions != decisions:
-                self._note_insight()
-            self._note_frame(episode)
-        return True
-
-    def _note_frame(self, episode: Episode) -> None:
-        """Keep what the timeline shows of the frame of the first episode that has just ended."""
-        period = episode.rules.decision_period
-        action, begun = episode.ego_action, episode.frame - 1
-        if begun % period == 0 and action is not None:
-            self._marks[begun] = Mark(begun, action, episode.refused)
-        if self.options.stuck is not None:
-            self._stuck[episode.frame] = self.options.stuck(episode.sim)
-
-    def _note_insight(self) -> None:
-        """Keep the policy's insight; a decision that is replayed keeps its first one."""
-        if self.options.insight is not None and self.episode.decisions not in self._insights:
-            insight = self.options.insight()
-            if insight is not None:
-                self._insights[self.episode.decisions] = insight._replace(refused=self.episode.refused)
 
     def _carry_out(self, command: Command) -> None:
         if command.kind == "leave" or (command.kind == "quit" and not self._is_in_the_middle):
@@ -485,7 +401,7 @@ class Viewer:
             for index, episode in enumerate(self._episodes):
                 if lead_in < episode.frame:
                     episode.seek(lead_in)
-                while episode.frame < lead_in and self._roll(index):
+                while episode.frame < lead_in and self.log.roll(index):
                     pass
             self._enter()
         while self.episode.frame < frame and self._advance():
@@ -514,54 +430,26 @@ class Viewer:
         """Whether the episode replays a trace, whose seed is fixed."""
         return self.episode.decide is None
 
-    def _arranged(self) -> tuple[list[Painter], Dashboard | None, Timeline | None]:
-        """Return painters, dashboard and timeline for the window's size and the options, new ones if these changed."""
-        controls = self.controls
-        beside = self._roads
-        width, height = max(self.size[0], 200), max(self.size[1], MIN_HEIGHT)
-        key = (width, height, *controls.appearance, beside, self.episode.rules, self.episode.frames)
-        if self._painters is None or self._painters[0] != key:
-            panel = theme_by_name(controls.theme).panel
-            accent, timeline = visible(trail_colour_by_name(controls.trail), panel), None
-            if controls.dashboard and height >= MIN_HEIGHT_OF_TIMELINE and self.keyboard is None:
-                timeline = Timeline(width, height / 700, self.episode.frames, theme_by_name(controls.theme), accent)
-                height -= timeline.size[1]
-            road_width = min(round(height / 700 * (220 + 180 * controls.zoom)), width // beside)
-            rest = width - beside * road_width
-            if not controls.dashboard or rest < 0.35 * height:
-                road_width, rest = width // beside, 0
-            images = (self.options.image, None)  # the rival keeps the drawn one
-            layers = (self.options.layers, self.options.rival_layers) if controls.layers else ((), ())
-            if self.options.racers:
+    @property
+    def screen(self) -> Screen:
+        """The screen for the window's size and the options, a new one if these have changed."""
+        controls, options = self.controls, self.options
+        key = (self.size, *controls.appearance, self._roads, self.episode.rules, self.episode.frames)
+        if self._screen is None or self._screen[0] != key:
+            layers = (options.layers, options.rival_layers) if controls.layers else ((), ())
+            if options.racers:
                 layers = ((self._draw_racers, *layers[0]), ())
-            painters = [
-                self._painter(episode, (road_width, height), image, own)
-                for episode, image, own in zip(self._episodes[:beside], images, layers, strict=False)
-            ]
-            for painter, old in zip(painters, self._painters[1] if self._painters else [], strict=False):
-                painter.take_over(old)
-            dashboard = Dashboard((rest, height), painters[0].theme, accent) if rest else None
-            entered = self._painters is not None
-            self._painters = (key, painters, dashboard, timeline)
-            if not entered:
+            images = options.image, None  # the rival keeps the drawn one
+            roads = [RoadLook(self._episodes[k], images[k], layers[k]) for k in range(self._roads)]
+            before, has_timeline = self._screen, self.keyboard is None
+            made = Screen(self.size, roads, controls, options.sensor, has_timeline, bool(options.racers))
+            self._screen = (key, made)
+            if before is None:
                 self._enter()
-        return self._painters[1:]
-
-    def _painter(
-        self, episode: Episode, size: tuple[int, int], image: VehicleImage | None, layers: Sequence[RoadLayer]
-    ) -> Painter:
-        return Painter(
-            episode.rules,
-            size,
-            theme=self.controls.theme,
-            trail=self.controls.trail,
-            sensor=self.options.sensor,
-            label=episode.label,
-            image=image,
-            film=True,
-            layers=layers,
-            zoom=self.controls.zoom,
-        )
+            else:
+                for painter, old in zip(made.painters, before[1].painters, strict=False):
+                    painter.take_over(old)
+        return self._screen[1]
 
 
 def viewer_frames(
@@ -575,14 +463,3 @@ def viewer_frames(
             yield viewer.image()
         if progress:
             progress(viewer.episode.frame, frames)
-
-
-def put_together(images: Sequence[ByteArray], below: ByteArray | None = None) -> ByteArray:
-    """Return images of one height side by side, and one of their whole width below them."""
-    height, widths = images[0].shape[0], [image.shape[1] for image in images]
-    whole = np.empty((height + (0 if below is None else below.shape[0]), sum(widths), 3), np.uint8)
-    for image, right in zip(images, np.cumsum(widths).tolist(), strict=True):
-        whole[:height, right - image.shape[1] : right] = image
-    if below is not None:
-        whole[height:] = below
-    return whole

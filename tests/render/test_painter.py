@@ -211,8 +211,8 @@ def test_marks_of_a_film_run_to_the_rear_however_few_images_it_has(drive, frames
 def test_a_followed_vehicle_shows_its_own_readings_alone(drive, monkeypatch):
     sim = drive(200, FOUR)
     sim.state.passed[0] = 77
-    shown = []
-    monkeypatch.setattr(Panel, "draw", lambda panel, canvas, readout: shown.append(readout))
+    shown, draw = [], Panel.draw
+    monkeypatch.setattr(Panel, "draw", lambda panel, readout: shown.append(readout) or draw(panel, readout))
     decision = Insight((), None, 3, refused=True)
     painter = Painter(FOUR, label="mine")
     painter.paint(sim.state, decision=decision)
@@ -227,7 +227,7 @@ def test_a_followed_vehicle_shows_its_own_readings_alone(drive, monkeypatch):
 
 def test_live_numbers_stand_still(drive):
     painter = Painter(RULES_2018)
-    text = painter._panel.text
+    text = painter._panel._board.text
     assert len({text.width(digit, 14) for digit in "0123456789"}) == 1
     sim = drive(111, each=lambda sim: painter.paint(sim.state))  # digit by digit, from 1 to 111
     assert np.array_equal(painter.paint(sim.state)[650:, :220], Painter(RULES_2018).paint(sim.state)[650:, :220])

@@ -46,13 +46,13 @@ def test_a_ghost_that_drives_alike_is_on_the_car_itself():
     assert len(rows) > 50
     assert rows.min() == pytest.approx(scene["y"][0] * scale, abs=3)
     assert rows.max() == pytest.approx((scene["y"][0] + 34) * scale, abs=3)
-    assert viewer._entrants()[0].distance == viewer._entrants()[1].distance
+    assert viewer.log.entrants()[0].distance == viewer.log.entrants()[1].distance
 
 
 def test_a_ghost_is_behind_by_the_distance_that_it_has_lost():
     for frames in range(100, 300, 10):
         viewer = race(driver(2, "slow"), frames=frames)
-        fast, slow = viewer._entrants()
+        fast, slow = viewer.log.entrants()
         lost = fast.distance - slow.distance
         if lost > 40:
             break

@@ -18,7 +18,7 @@ from deeptraffic.render.insight import ActionValues, Insight
 from deeptraffic.render.play import Play
 from deeptraffic.render.theme import DARK
 from deeptraffic.render.timeline import HEIGHT
-from deeptraffic.render.viewer import Viewer, ViewerOptions, put_together
+from deeptraffic.render.viewer import Viewer, ViewerOptions
 from deeptraffic.render.window import Window
 from deeptraffic.sim.rules import RULES_2018, Action
 
@@ -75,7 +75,7 @@ def test_the_dashboard_shows_every_new_decision():
     beside, below = viewer.beside, slice(230, None)
     before = viewer.image()[below, beside.left :].copy()
     assert np.array_equal(ticked(viewer, 5).image()[below, beside.left :], before)
-    viewer._insights[viewer.episode.decisions] = insight()._replace(action=int(Action.LEFT))
+    viewer.log.insights[viewer.episode.decisions] = insight()._replace(action=int(Action.LEFT))
     assert not np.array_equal(ticked(viewer, 1).image()[below, beside.left :], before)
 
 
@@ -97,7 +97,7 @@ def test_a_click_follows_the_vehicle_that_is_painted_there(size, rival):
         viewer.press("+")
     assert viewer.controls.zoom == 3.0
     viewer.controls.change_zoom(-9)
-    painter, scene = viewer._arranged()[0][0], viewer.episode.state[0]
+    painter, scene = viewer.screen.painters[0], viewer.episode.state[0]
     road, camera = painter.layout.road, painter._road.camera(scene, 0)
     seen = 0
     for vehicle in range(1, 20):
@@ -140,7 +140,7 @@ def test_the_mouse_tells_the_value_of_the_overlays_cell():
     viewer = ticked(Viewer(make), 100)
     viewer.pointer = (330, 100)
     assert viewer.tip() == ""
-    painter, scene = viewer._arranged()[0][0], viewer.episode.state[0]
+    painter, scene = viewer.screen.painters[0], viewer.episode.state[0]
     road, camera = painter.layout.road, painter._road.camera(scene, 0)
     for overlay, free in (("input", "1: free road"), ("map", "")):
         viewer.controls.overlay, seen = overlay, set()
@@ -160,7 +160,7 @@ def test_the_wheel_and_keys_zoom_between_the_whole_road_and_a_third():
     viewer = Viewer(make)
     heights = []
     for _ in range(5):
-        painter = viewer._arranged()[0][0]
+        painter = viewer.screen.painters[0]
         heights.append(painter.layout.road.height / painter.layout.scale)
         viewer.press("+")
     assert heights == pytest.approx([700, 700 / 1.5, 350, 700 / 3, 700 / 3])
@@ -173,7 +173,7 @@ def test_a_narrow_close_view_holds_the_followed_vehicle_within():
     viewer.controls.change_zoom(3)
     for vehicle in range(20):
         viewer.controls.follow = vehicle
-        painter, scene = viewer._arranged()[0][0], viewer.episode.state[0]
+        painter, scene = viewer.screen.painters[0], viewer.episode.state[0]
         camera = painter._road.camera(scene, vehicle)
         x = (scene["x"][vehicle] - camera.left) * painter.layout.scale
         assert 0 <= x <= 200 - 15 * painter.layout.scale
@@ -187,12 +187,12 @@ def test_decisions_in_which_two_policies_differ_are_marked_and_counted():
         )
 
     viewer = ticked(Viewer(make, options=ViewerOptions(rival=mostly)), 130)
-    marks = [viewer._marks[frame] for frame in sorted(viewer._marks)]
-    assert [mark.other for mark in marks].count(2) == 1 and len(marks) == 5
-    different = next(mark for mark in marks if mark.differs)
+    marks = viewer.log.marks
+    assert [mark.other for mark in marks.values()].count(2) == 1 and len(marks) == 5
+    different = next(mark for mark in marks.values() if mark.differs)
     same = ticked(Viewer(make, options=ViewerOptions(rival=make)), 130)
-    assert not any(mark.differs for mark in same._marks.values())
-    timeline, blue = viewer._arranged()[2], np.array(DARK.positive)
+    assert not any(mark.differs for mark in same.log.marks.values())
+    timeline, blue = viewer.screen.timeline, np.array(DARK.positive)
     found = np.argwhere((viewer.image() == blue).all(2)[-timeline.size[1] :])
     assert abs(np.median(found[:, 1]) - timeline._x(different.frame)) <= 1
     assert not (same.image() == blue).all(2)[-timeline.size[1] :].any()
@@ -317,10 +317,10 @@ def test_insights_belong_to_their_decision_when_wound_back():
     numbers = count()
     options = ViewerOptions(insight=lambda: Insight([], values(*range(5)), next(numbers) % 5))
     viewer = ticked(Viewer(make, options=options), 100)
-    first = dict(viewer._insights)
+    first = dict(viewer.log.insights)
     viewer.press("home")
     ticked(viewer, 100)
-    assert viewer._insights == first and len(first) >= 3
+    assert viewer.log.insights == first and len(first) >= 3
 
 
 def test_a_rival_stands_beside_and_a_ghost_does_not():
@@ -353,10 +353,10 @@ def test_the_timeline_of_a_trace_is_whole_from_the_start():
     trace = make(3).finish().trace()
     replay = Viewer(lambda seed: Episode.replay(trace), options=ViewerOptions(stuck=lambda sim: 1))
     live = ticked(Viewer(make, seed=3, options=ViewerOptions(stuck=lambda sim: 1)), 400)
-    assert replay.episode.frame == 0 and replay._marks == live._marks and len(live._marks) == 14
-    assert np.array_equal(replay._stuck, live._stuck)
+    assert replay.episode.frame == 0 and replay.log.marks == live.log.marks and len(live.log.marks) == 14
+    assert np.array_equal(replay.log.stuck, live.log.stuck)
     whole = replay.image()[-20:].copy()
-    replay._marks.clear()
+    replay.log.marks.clear()
     replay._shown = None
     assert not np.array_equal(replay.image()[-20:], whole)
 
@@ -544,7 +544,11 @@ def test_closing_the_window_ends_the_viewer(requires_system, tmp_path):
 
 
 def test_images_stand_side_by_side_in_order_above_the_timeline():
-    one, other = np.full((20, 10, 3), 1, np.uint8), np.full((20, 30, 3), 2, np.uint8)
-    both = put_together([one, other], np.full((5, 40, 3), 3, np.uint8))
-    assert both.shape == (25, 40, 3) and both[:20, :10].max() == 1 and both[:20, 10:].min() == 2
-    assert (both[20:] == 3).all() and put_together([one]).shape == one.shape
+    screen = Viewer(make, options=ViewerOptions(rival=make)).screen
+    width, height = screen.painters[0].size
+    sizes = (height, width), (height, width), (height, screen.beside.size[0])
+    parts = [np.full((*size, 3), k + 1, np.uint8) for k, size in enumerate(sizes)]
+    whole = screen.put_together(parts, np.full((screen.timeline.size[1], screen.timeline.size[0], 3), 4, np.uint8))
+    assert whole.shape[:2] == (760, 1366) and (whole[height:] == 4).all()
+    assert (whole[:height, :width] == 1).all() and (whole[:height, width : 2 * width] == 2).all()
+    assert (whole[:height, 2 * width :] == 3).all()
