@@ -50,12 +50,15 @@ class Board:
             text = self.text.fit(text, size, room * self.unit)
         return self.text.write(self.canvas, text, (at[0] * self.unit, at[1] * self.unit), size, colour, anchor)
 
-    def write_digits(self, text: str, at: tuple[float, float], size: float, colour: Colour) -> None:
+    def write_digits(
+        self, text: str, at: tuple[float, float], size: float, colour: Colour, anchor: str = "left"
+    ) -> None:
         """Write a text that changes in every image, character by character, so that the cache holds characters."""
-        left = at[0] * self.unit
-        for letter in text:
+        widths = [math.ceil(self.text.width(letter, size * self.unit)) for letter in text]
+        left = at[0] * self.unit - (sum(widths) if anchor == "right" else 0)
+        for letter, width in zip(text, widths, strict=True):
             self.text.write(self.canvas, letter, (left, at[1] * self.unit), size * self.unit, colour)
-            left += math.ceil(self.text.width(letter, size * self.unit))
+            left += width
 
     def fill(self, colour: Colour, left: float, top: float, width: float, height: float) -> None:
         """Fill a rectangle of at least a pixel."""

@@ -91,7 +91,7 @@ class Dashboard:
         """Draw the last 600 frames' speed from 0 to 80 mph, and the run's score so far as a line."""
         board, (left, right, top, bottom) = self._board, self._graph
         board.pixels[: len(self._axes)] = self._axes
-        board.write(f"score so far {score:.2f} mph", (right, 28), 14, self.theme.muted, "right")
+        board.write_digits(f"score so far {score:.2f} mph", (right, 28), 14, self.theme.muted, "right")
         first = max(0, frame - GRAPH_FRAMES + 1)
         shown = speeds[first : frame + 1]
         frames = np.flatnonzero(np.isfinite(shown))

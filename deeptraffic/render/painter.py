@@ -124,7 +124,6 @@ class Painter:
         self._panel: Panel | Caption = Caption(self.theme, self.layout.road, self.layout.scale, top)
         if beside.width:
             self._panel = Panel(self.theme, accent, beside[2:], self.layout.unit, _title(rules), top)
-        self._ghost_histories = Histories(1)
         self.histories = Histories(rules.vehicles)
         self._film, self._flow = film, (0.0, 0.0)  # distance of the road in the last image, and as its marks showed it
 
@@ -136,7 +135,6 @@ class Painter:
         overlay: str | None = None,
         follow: int = 0,
         note: str = "",
-        ghost: State | None = None,
         decision: Insight | None = None,
     ) -> ByteArray:
         """Return a new image of one scene, (H, W, 3) uint8.
@@ -145,21 +143,16 @@ class Painter:
         follow: index of the vehicle for camera, read-outs, trail and overlay; another one than the ego car shows its
             lane in place of what only the ego car has, vehicles passed and decisions
         note: a line above the label
-        ghost: another run (its env 0), whose ego vehicle is shown at its lead in distance since both were first
-            painted or observed
         decision: the ego car's last one, for the panel
         """
         if not 0 <= follow < self.rules.vehicles:
             raise ValueError(f"follow must be in [0, {self.rules.vehicles - 1}], got {follow}")
-        history, scene = self.observe(state, env_index, ghost), state.view(np.ndarray)[env_index]
+        history, scene = self.observe(state, env_index), state.view(np.ndarray)[env_index]
         camera, overlay = self._road.camera(scene, follow), check_overlay(overlay or self.overlay)
         image = self._memory.empty()
         marks = self._marks(history.ground)
         cells = self._overlay_cells(scene, overlay, follow)
         self._road.paint(image, scene, camera, history, marks, follow, overlay, cells)
-        if ghost is not None:
-            lead = History(self._ghost_histories).ground - history.ground  # the roads have moved by different distances
-            self._road.paint_ghost(image, ghost[0], lead, camera)
         if self.layers:
             canvas = canvas_of(image)
             canvas.set_clip(self.layout.road)
@@ -201,29 +194,22 @@ class Painter:
         found = np.flatnonzero((cells.column == column) & (cells.line == line))
         return "" if len(found) == 0 else describe_cell(float(cells.value[found[0]]), overlay, self.rules.empty)
 
-    def observe(self, state: State, env_index: int = 0, ghost: State | None = None) -> History:
-        """Record an env's current frame for trail and read-out without painting it; return its history.
-
-        ghost: another run whose distance is recorded too
-        """
-        if ghost is not None:
-            self._ghost_histories.observe(ghost)
+    def observe(self, state: State, env_index: int = 0) -> History:
+        """Record an env's current frame for trail and read-out without painting it; return its history."""
         return self.histories.observe(state, env_index)
 
     def take_over(self, other: "Painter") -> None:
         """Take over the histories of another painter of the same envs, as when a window is resized."""
-        self.histories, self._ghost_histories = other.histories, other._ghost_histories
+        self.histories = other.histories
 
     def forget(self, env_index: int | None = None) -> None:
         """Clear the history of one env, or of all; call it when an env starts a new episode."""
-        self._ghost_histories.forget()
         self.histories.forget(None if env_index is None else [env_index])
 
-    def enter(self, ground: float, ghost_ground: float = 0.0) -> None:
+    def enter(self, ground: float) -> None:
         """Restart the history of env 0 at another frame, by which its road has moved `ground` [px]."""
         self.histories.enter(ground)
         self._flow = ground, ground
-        self._ghost_histories.enter(ghost_ground)
 
     def _marks(self, ground: float) -> float:
         """Return the distance of the road [px] at which its marks are shown."""

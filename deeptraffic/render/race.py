@@ -6,16 +6,19 @@ at their lead in distance; they do not touch each other.
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.render.board import MARGIN, Board
+from deeptraffic.render.compositor import PACES
 from deeptraffic.render.drawing import ByteArray, TextRenderer
-from deeptraffic.render.layers import draw_frame, draw_polygon
+from deeptraffic.render.layers import draw_polygon
 from deeptraffic.render.road import Camera
-from deeptraffic.render.theme import FEET_PER_PX, Colour, Theme
+from deeptraffic.render.sprites import EGO, HALF, PAD, TRAFFIC, YAW, draw_vehicle, vehicle_sheet
+from deeptraffic.render.theme import DARK, FEET_PER_PX, Colour, Theme
 from deeptraffic.sim.rules import VEHICLE_LENGTH, VEHICLE_WIDTH
 
 if TYPE_CHECKING:
@@ -33,7 +36,8 @@ COLOURS: tuple[Colour, ...] = (
     (190, 110, 50),
 )  # of entrants on the dark theme, the first that of its car
 TOP, ROW = 70.0, 30.0
-ALPHA = 0.55  # of a ghost
+ALPHA = 0.6  # of a ghost
+PHASES, KEPT_SPRITES = 4, 1024  # fractions of a pixel at which ghosts are drawn; images of them at most
 ARROW = 8.0  # [px]
 CURVE_FRAMES = 15  # [frames] after which the curves are drawn anew
 
@@ -48,12 +52,18 @@ class Entrant(NamedTuple):
 
 
 class Ghost(NamedTuple):
-    """An entrant's car on another's road: its number on the roof, colour, and upper left corner [px]."""
+    """An ego car on another's road.
+
+    number: on its roof, 0 for none
+    x, y: upper left corner [px]
+    turn: 1 while it changes lanes to the right, -1 to the left
+    """
 
     number: int
     colour: Colour
     x: float
     y: float
+    turn: int = 0
 
 
 def check_entrants(count: int) -> None:
@@ -62,26 +72,54 @@ def check_entrants(count: int) -> None:
         raise ValueError(f"a race has {FEWEST} to {MOST} entrants, got {count}; name them as A,B,C")
 
 
-def draw_ghosts(canvas: "pygame.Surface", camera: Camera, ghosts: Sequence[Ghost], text: TextRenderer) -> None:
-    """Draw ghosts, and an arrow at the edge of the road for each that is out of view; a number tells them apart."""
-    place, scale = camera.place, camera.scale
-    for ghost in reversed(ghosts):
-        left, top = camera.pixel(ghost.x, ghost.y)
-        wide, high = VEHICLE_WIDTH * scale, VEHICLE_LENGTH * scale
-        middle, size = left + wide / 2, 11 * scale
-        if top + high < place.top or top > place.top + place.height:
-            ahead = top < place.top
-            edge = place.top + 3 * scale if ahead else place.top + place.height - 3 * scale
-            inward = ARROW * scale * (1.6 if ahead else -1.6)
-            corners = [(middle, edge), (middle - ARROW * scale, edge + inward), (middle + ARROW * scale, edge + inward)]
-            draw_polygon(canvas, ghost.colour, 0.9, corners)
-            beyond = middle, edge + inward * (1.1 if ahead else 1.9)
-            text.write(canvas, str(ghost.number), beyond, size, ghost.colour, "centre")
-            continue
-        box = [(left, top), (left + wide, top), (left + wide, top + high), (left, top + high)]
-        draw_polygon(canvas, ghost.colour, ALPHA * 0.7, box)
-        draw_frame(canvas, ghost.colour, 1.0, (left, top, wide, high), max(1.0, 1.4 * scale))
-        text.write(canvas, str(ghost.number), (middle, top + high / 2 - size / 2), size, (255, 255, 255), "centre")
+class Ghosts:
+    """Draws ghosts, and an arrow at the edge of the road for each that is out of view."""
+
+    def __init__(self) -> None:
+        self._text = TextRenderer()
+        self._sprites: dict[tuple[Any, ...], pygame.Surface] = {}
+
+    def draw(self, canvas: "pygame.Surface", camera: Camera, ghosts: Sequence[Ghost]) -> None:
+        """Draw on a road."""
+        place, scale = camera.place, camera.scale
+        for ghost in reversed(ghosts):
+            left, top = camera.pixel(ghost.x, ghost.y)
+            middle, size = left + VEHICLE_WIDTH / 2 * scale, 11 * scale
+            words, ink = str(ghost.number or ""), ghost.colour
+            if place.top < top + VEHICLE_LENGTH * scale and top < place.top + place.height:
+                corner = camera.pixel(ghost.x - PAD, ghost.y - PAD)
+                column, row = (math.floor(at * PHASES + 0.5) for at in corner)
+                sprite = self._sprite(ghost, scale, column % PHASES, row % PHASES)
+                canvas.blit(sprite, (column // PHASES, row // PHASES))
+                y, ink = top + 21 * scale - size / 2, ink_on(ghost.colour)
+            else:
+                ahead = top < place.top
+                edge = place.top + 3 * scale if ahead else place.top + place.height - 3 * scale
+                inward = ARROW * scale * (1.6 if ahead else -1.6)
+                sides = [(middle + side * ARROW * scale, edge + inward) for side in (-1, 1)]
+                draw_polygon(canvas, ghost.colour, 0.9, [(middle, edge), *sides])
+                y = edge + inward * (1.1 if ahead else 1.9)
+            self._text.write(canvas, words, (middle, y), size, ink, "centre")
+
+    def _sprite(self, ghost: Ghost, scale: float, across: int, down: int) -> "pygame.Surface":
+        """Return the car's image at a fraction of a pixel."""
+        key = ghost.colour, ghost.number > 0, ghost.turn, scale, across, down
+        if key not in self._sprites:
+            if len(self._sprites) >= KEPT_SPRITES:
+                self._sprites.clear()
+            sheet = vehicle_sheet(scale, across / PHASES, down / PHASES)
+            sheet.turn(YAW * ghost.turn)
+            theme = replace(DARK, ego=ghost.colour, traffic=(ghost.colour,) * PACES)
+            draw_vehicle(sheet, theme, TRAFFIC if ghost.number else EGO, 1, ghost.colour)
+            sheet.rgba *= ALPHA
+            sheet.frame((0, 0), (HALF[0] + 0.6, HALF[1] + 0.6), ghost.colour, radius=5.2, line=1.4)
+            self._sprites[key] = sheet.surface()
+        return self._sprites[key]
+
+
+def ink_on(colour: Colour) -> Colour:
+    """Return the colour of a number on an entrant's colour."""
+    return (16, 18, 22) if sum(colour) > 330 else (255, 255, 255)
 
 
 class RaceBoard:
@@ -121,8 +159,7 @@ class RaceBoard:
         colour = self.theme.text if rank == 0 else self.theme.muted
         board.write(f"{rank + 1}.", (MARGIN, y), 18, colour)
         board.fill(entrant.colour, MARGIN + 30, y - 1, 20, 20)
-        ink = (16, 18, 22) if sum(entrant.colour) > 330 else (255, 255, 255)
-        board.write(str(number), (MARGIN + 40, y + 1.5), 15, ink, "centre")
+        board.write(str(number), (MARGIN + 40, y + 3.5), 15, ink_on(entrant.colour), "centre")
         board.write(entrant.label, (MARGIN + 62, y), 18, self.theme.text, room=self._end - MARGIN - 270)
         board.write(f"{entrant.mph:.2f}", (self._end - 110, y), 18, colour, "right")
         board.write(f"{gap:,.0f}" if rank else "", (self._end, y), 18, colour, "right")

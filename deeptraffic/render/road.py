@@ -1,4 +1,4 @@
-"""Road view: scrolling surface, trail, vehicles, overlay cells, ghost and camera, within one rectangle of an image."""
+"""Road view: scrolling surface, trail, vehicles, overlay cells and camera, within one rectangle of an image."""
 
 import math
 from collections.abc import Iterable
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.episodes.history import Histories, History
+from deeptraffic.episodes.history import History
 from deeptraffic.render.compositor import Fleet, Ribbon, Tiles, View, paint_road, paint_tiles
 from deeptraffic.render.drawing import ByteArray
 from deeptraffic.render.overlays import LABEL_ROOM, LABEL_TOP, Cells, CellTiles
-from deeptraffic.render.sprites import GHOST_KIND, PAD, SpriteSet
+from deeptraffic.render.sprites import PAD, SpriteSet
 from deeptraffic.render.theme import DASH_LENGTH, DASH_PERIOD, PATTERN_PERIOD, SHOULDER, Colour, Theme
 from deeptraffic.sim.rules import LANE_WIDTH, MPH_PER_PX, VEHICLE_LENGTH, VEHICLE_WIDTH, Rules
 
@@ -78,7 +78,6 @@ class RoadView:
         self._surfaces = [self._surface(phase / SURFACE_PHASES) for phase in range(SURFACE_PHASES)]
         self._tiles = CellTiles(theme, scale)
         self._kinds = self.sprites.kinds(rules.vehicles, rules.other_agents)
-        self._ghost_kind = np.array([GHOST_KIND])
         self._factors = rules.traffic_factor_min, rules.traffic_factor_range * rules.traffic_factor_share
 
     def camera(self, scene: np.void, follow: int = 0, fraction: float | None = None) -> Camera:
@@ -124,22 +123,6 @@ class RoadView:
         if cells is not None and overlay == "input" and self.scale >= LABEL_ROOM:
             self._label_vehicles(lines, view, scene, cells, follow)
 
-    def paint_ghost(self, image: ByteArray, scene: np.void, lead: float, camera: Camera) -> None:
-        """Draw another run's ego vehicle semi-transparent, `lead` [px] ahead of its own position.
-
-        Outside the view, an arrow at the edge points to it.
-        """
-        x, y = float(scene["x"][0]), self._finite(scene["y"][0]) - lead
-        top = (y - PAD - camera.top) * self.scale
-        if -self.sprites.size[1] < top < self.place.height:
-            nothing = Ribbon(Histories(1).rings, -1, 0, self.trail_colour)
-            place, numbers = (np.array([x]), np.array([y]), scene["lane"][:1]), self.sprites.numbers
-            fleet = Fleet(*place, self._ghost_kind, np.zeros(1), self._factors, numbers, PAD)
-            self._paint(image.reshape(len(image), -1), self._view(camera), NO_TILES, nothing, fleet)
-        else:
-            middle = self.place.left + (x + VEHICLE_WIDTH / 2 - camera.left) * self.scale
-            self._draw_arrow(image, middle, ahead=top < 0)
-
     def _paint(self, lines: ByteArray, view: View, tiles: Tiles, ribbon: Ribbon, fleet: Fleet) -> None:
         """Paint by the compositor, making the sprites that it lacks."""
         sprites, missing = self.sprites, 0
@@ -177,17 +160,6 @@ class RoadView:
         numbers = np.array([self._tiles.label(speed) for speed in speeds], np.int64)
         labels = Tiles(numbers, scene["x"][vehicles], scene["y"][vehicles] + LABEL_TOP)
         paint_tiles(lines, view, labels, self._tiles.labels.images)
-
-    def _draw_arrow(self, image: ByteArray, x: float, ahead: bool) -> None:
-        import pygame
-
-        canvas = pygame.image.frombuffer(image.data, (image.shape[1], image.shape[0]), "RGB")
-        canvas.set_clip(self.place)
-        size, edge = 9 * self.scale, self.place.top + (4 * self.scale if ahead else self.place.height - 4 * self.scale)
-        inward = size if ahead else -size
-        points = [(x, edge), (x - size * 0.7, edge + inward), (x + size * 0.7, edge + inward)]
-        pygame.draw.polygon(canvas, self.theme.ego, points)
-        pygame.draw.aalines(canvas, self.theme.rim, True, points)
 
     def _finite(self, y: float) -> float:
         return float(min(max(y, -1e5), 1e5)) if math.isfinite(y) else self.rules.ego_y

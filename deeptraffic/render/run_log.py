@@ -9,6 +9,7 @@ from deeptraffic.render.insight import Insight
 from deeptraffic.render.race import COLOURS, Entrant, Ghost
 from deeptraffic.render.timeline import Mark
 from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.rules import LANE_MARGIN, LANE_WIDTH
 
 
 class RunLog:
@@ -106,11 +107,12 @@ class RunLog:
             for k, episode in enumerate(self.episodes)
         ]
 
-    def ghosts(self) -> list[Ghost]:
-        """Return the other entrants of a race on the first one's road."""
-        ground = [moved[self.episodes[0].frame] for moved in self.grounds]
-        scenes = [episode.state[0] for episode in self.episodes]
-        return [
-            Ghost(k + 1, COLOURS[k], float(scene["x"][0]), float(scene["y"][0]) - (ground[k] - ground[0]))
-            for k, scene in enumerate(scenes)
-        ][1:]
+    def ghosts(self, is_rival: bool = False) -> list[Ghost]:
+        """Return the other ego cars on the first one's road, of which a single rival has no number."""
+        moved = [ground[self.episodes[0].frame] for ground in self.grounds]
+        found = []
+        for k, scene in list(enumerate(episode.state[0] for episode in self.episodes))[1:]:
+            x, y = float(scene["x"][0]), float(scene["y"][0]) - (moved[k] - moved[0])
+            turn = np.sign(np.rint(LANE_WIDTH * scene["lane"][0] + LANE_MARGIN - x))
+            found.append(Ghost(0 if is_rival else k + 1, COLOURS[0 if is_rival else k], x, y, int(turn)))
+        return found

@@ -34,13 +34,7 @@ YAW = 5.0  # [degrees] of a vehicle that changes lanes
 BRAKE_LIGHT: Colour = (255, 36, 24)
 INDICATOR: Colour = (255, 170, 0)
 CORNER = 4.6  # [px] radius of a vehicle's corners
-GHOST_ALPHA = 120  # of 255
-EGO_KIND, GHOST_KIND, AGENT_KIND, TRAFFIC_KIND = (
-    0,
-    1,
-    2,
-    3,
-)  # lines of `SpriteSet.numbers`; traffic cars by their pace, the fastest first
+EGO_KIND, AGENT_KIND, TRAFFIC_KIND = 0, 1, 2  # lines of `SpriteSet.numbers`; then traffic, the fastest first
 
 
 class SpriteSet:
@@ -55,11 +49,7 @@ class SpriteSet:
     def __init__(self, theme: Theme, scale: float, accent: Colour, image: "VehicleImage | None" = None) -> None:
         self.theme, self.scale, self.accent, self.image = theme, scale, accent, image
         phases = 4 if scale < 1.8 else 2 if scale < 4 else 1
-        self.size = (
-            math.ceil((VEHICLE_WIDTH + 2 * PAD) * scale) + 1,
-            math.ceil((VEHICLE_LENGTH + 2 * PAD) * scale) + 1,
-        )
-        self.atlas = Atlas(*self.size)
+        self.atlas = Atlas(*sprite_size(scale))
         self.numbers = np.full((TRAFFIC_KIND + PACES, MANNERS, phases, phases), -1)
 
     def kinds(self, vehicles: int, other_agents: int) -> NDArray[np.int64]:
@@ -78,11 +68,7 @@ class SpriteSet:
         self.numbers[kind, manner, along : along + step, across : across + step] = self.atlas.add(image)
 
     def _drawn(self, kind: int, manner: int, across: float, along: float) -> ByteArray:
-        if kind == GHOST_KIND:
-            faint = self._drawn(EGO_KIND, manner, across, along)
-            faint[..., 3] = faint[..., 3].astype(np.int64) * GHOST_ALPHA // 255
-            return faint
-        sheet = Sheet(*self.size, self.scale, -PAD - HALF[0] - across / self.scale, -PAD - HALF[1] - along / self.scale)
+        sheet = vehicle_sheet(self.scale, across, along)
         if kind == EGO_KIND and self.image is not None:
             return self.image.drawn(sheet, self.theme.rim)
         turn = manner % 3
@@ -92,6 +78,17 @@ class SpriteSet:
         draw_vehicle(sheet, self.theme, name, max(0, kind - TRAFFIC_KIND), self.accent)
         draw_signals(sheet, turn, manner >= 3)
         return sheet.rgba8()
+
+
+def sprite_size(scale: float) -> tuple[int, int]:
+    """Return width and height of a vehicle's image, with room for its shadow and a fraction of a pixel."""
+    wide, high = (math.ceil((side + 2 * PAD) * scale) + 1 for side in (VEHICLE_WIDTH, VEHICLE_LENGTH))
+    return wide, high
+
+
+def vehicle_sheet(scale: float, across: float = 0.0, along: float = 0.0) -> Sheet:
+    """Return an empty sheet with a vehicle's middle at the world's origin, moved by fractions of a pixel."""
+    return Sheet(*sprite_size(scale), scale, -PAD - HALF[0] - across / scale, -PAD - HALF[1] - along / scale)
 
 
 class Body(NamedTuple):

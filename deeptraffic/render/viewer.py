@@ -20,11 +20,11 @@ from deeptraffic.render.board import draw_help, draw_tip
 from deeptraffic.render.capture import Capture
 from deeptraffic.render.controls import DRIVING_HELP, HELP, PACES, Command, Controls
 from deeptraffic.render.dashboard import Dashboard
-from deeptraffic.render.drawing import ByteArray, TextRenderer
+from deeptraffic.render.drawing import ByteArray
 from deeptraffic.render.insight import Insight, last_decision
 from deeptraffic.render.keyboard import KeyboardPolicy
 from deeptraffic.render.layers import RoadLayer
-from deeptraffic.render.race import check_entrants, draw_ghosts
+from deeptraffic.render.race import Ghosts, check_entrants
 from deeptraffic.render.road import Camera, Rectangle
 from deeptraffic.render.run_log import RunLog
 from deeptraffic.render.screen import RoadLook, Screen
@@ -118,7 +118,7 @@ class Viewer:
         self._run = 0
         self.pointer: tuple[int, int] | None = None  # where the mouse is in the image [pixels]
         self._shown: tuple[list[object], ByteArray] | None = None
-        self._text = TextRenderer()
+        self._ghosts = Ghosts()
         self._screen: tuple[object, Screen] | None = None  # and what it was made for
         self._start(controls)
 
@@ -233,9 +233,9 @@ class Viewer:
         decided = [last_decision(episode) for episode in self._episodes]
         images = []
         for k, painter in enumerate(screen.painters):
-            ghost, note = (self._ghost, "" if screen.beside else self._status()) if k == 0 else (None, "")
+            note = self._status() if k == 0 and screen.beside is None else ""
             looks: dict[str, Any] = {"overlay": overlay, "follow": follow, "decision": decided[k]}
-            images.append(painter.paint(self._episodes[k].state, ghost=ghost, note=note, **looks))
+            images.append(painter.paint(self._episodes[k].state, note=note, **looks))
         log.speeds[self.episode.frame] = screen.painters[0].observe(self.episode.state).mean_speed_mph(0)
         if isinstance(screen.beside, Dashboard):
             insight = log.insights.get(self.episode.decisions, decided[0])
@@ -295,8 +295,8 @@ class Viewer:
         return self.log.lead()
 
     def _draw_racers(self, canvas: "pygame.Surface", camera: Camera, state: State) -> None:
-        """Draw the other entrants of a race on the first one's road."""
-        draw_ghosts(canvas, camera, self.log.ghosts(), self._text)
+        """Draw the rival, or the other entrants of a race, on the first road."""
+        self._ghosts.draw(canvas, camera, self.log.ghosts(self.options.ghost))
 
     def record(self, image: ByteArray) -> None:
         """Add an image to the video, if one is being written."""
@@ -333,17 +333,13 @@ class Viewer:
         """Clear the painters' histories before this frame, except for the distances that the roads have moved."""
         moved = self.log.moved
         for k, painter in enumerate(self._screen[1].painters if self._screen else []):
-            painter.enter(moved[k], moved[-1])
-            painter.observe(self._episodes[k].state, ghost=self._ghost if k == 0 else None)
+            painter.enter(moved[k])
+            painter.observe(self._episodes[k].state)
 
     @property
     def _roads(self) -> int:
         """Number of roads side by side."""
         return 2 if self.options.rival is not None and not self.options.ghost else 1
-
-    @property
-    def _ghost(self) -> State | None:
-        return self._episodes[1].state if self.options.ghost and len(self._episodes) > 1 else None
 
     def _advance(self) -> bool:
         """Advance every episode by a frame and let the painters observe it; False if the first is over."""
@@ -354,7 +350,7 @@ class Viewer:
             return False
         if len(painters) > 1:
             painters[1].observe(self._episodes[1].state)
-        history = painters[0].observe(self.episode.state, ghost=self._ghost)
+        history = painters[0].observe(self.episode.state)
         self.log.speeds[self.episode.frame] = history.mean_speed_mph(0)
         return True
 
@@ -437,7 +433,7 @@ class Viewer:
         key = (self.size, *controls.appearance, self._roads, self.episode.rules, self.episode.frames)
         if self._screen is None or self._screen[0] != key:
             layers = (options.layers, options.rival_layers) if controls.layers else ((), ())
-            if options.racers:
+            if options.racers or options.ghost:
                 layers = ((self._draw_racers, *layers[0]), ())
             images = options.image, None  # the rival keeps the drawn one
             roads = [RoadLook(self._episodes[k], images[k], layers[k]) for k in range(self._roads)]

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.policies.file import PolicyFile, pack_policy
-from deeptraffic.policies.inspection import describe, draw_first_layer, first_layer, summarise
+from deeptraffic.policies.inspection import describe, draw_first_layer, first_layer, policy_facts, summarise
 from deeptraffic.policies.layer import Layer
 from deeptraffic.policies.layers import Clip, Conv2d, Dense, Relu, Reshape, Scale, Slice
 from deeptraffic.policies.network import Network
@@ -113,3 +114,10 @@ def coloured(picture: np.ndarray) -> np.ndarray:
     """(2, H, W) where the picture, the colour bar aside, is dark red and dark blue."""
     red, _, blue = np.moveaxis(picture[:, : -int(1.0 * 160), :3], 2, 0)
     return np.array([(red > blue + 0.2), (blue > red + 0.2)])
+
+
+def test_facts_for_a_card_are_of_the_input_and_the_network() -> None:
+    made = pack(Dense(outputs=7), Relu(), Dense(outputs=5)).policy()
+    size = (("LAYERS WITH WEIGHTS", "2"), ("PARAMETERS", "152"))
+    assert policy_facts(made) == (("INPUT", "15 cells"), *size)
+    assert policy_facts(make_builtin("idle"))[1:] == (), "a policy without a network has a network's size"

@@ -10,14 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeptraffic.episodes.history import History
 from deeptraffic.render.compositor import pace_of
 from deeptraffic.render.insight import Insight
 from deeptraffic.render.overlays import OVERLAYS
 from deeptraffic.render.painter import Painter, default_size, lay_out
-from deeptraffic.render.panel import Panel
+from deeptraffic.render.panel import Panel, legend_entries
 from deeptraffic.render.theme import DARK, THEMES, TRAIL_COLOURS, contrast, mix
-from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2017, RULES_2018, RoadConfig
 from deeptraffic.sim.state import make_games
 
@@ -225,6 +223,20 @@ def test_a_followed_vehicle_shows_its_own_readings_alone(drive, monkeypatch):
     assert np.array_equal(followed, painter.paint(sim.state, follow=12)), "the ego car's count beside another's speed"
 
 
+@pytest.mark.parametrize("overlay", ["input", "safety", "map"])
+def test_an_overlay_has_its_legend_on_a_road_without_a_panel(drive, overlay):
+    state = drive(60).state
+    size, small = default_size(RULES_2018, panel=False), (90, 350)
+    plain, shown = (Painter(RULES_2018, size, panel=False).paint(state, overlay=each) for each in ("none", overlay))
+    entries = legend_entries(overlay, 0.04)
+    plate = (shown[560:, :130].astype(int) <= np.array(DARK.page) + 40).all(2)
+    dark = (plain[560:, :130].astype(int) <= np.array(DARK.page) + 40).all(2)
+    assert plate.sum() - dark.sum() > 17 * len(entries) * 60
+    letters = np.abs(shown[560:, 30:110].astype(int) - DARK.text).max(2) < 20
+    assert letters.sum() > 25 * len(entries)
+    Painter(RULES_2018, small, panel=False).paint(state, overlay=overlay)  # has no room for it
+
+
 def test_live_numbers_stand_still(drive):
     painter = Painter(RULES_2018)
     text = painter._panel._board.text
@@ -349,24 +361,3 @@ def test_pictures_look_as_those_that_were_looked_at(drive, name):
     wanted = np.asarray(Image.open(path).convert("RGB")).astype(int)
     difference = np.abs(image.astype(int) - wanted)
     assert difference.mean() < 1.0 and (difference.max(axis=2) > 60).mean() < 0.002, f"{path.name} differs"
-
-
-def test_a_ghost_that_drives_faster_appears_ahead_and_then_as_an_arrow():
-    fast, slow = Simulator(RULES_2018, 1, threads=1), Simulator(RULES_2018, 1, threads=1)
-    painter, leads = Painter(RULES_2018), []
-    for sim in (fast, slow):
-        sim.reset_open([3])
-    slow.state.speed_factor[0, 0] = 0.5
-    images = {}
-    for frame in range(400):
-        fast.step_frame(0)
-        slow.step_frame(0)
-        for sim, action in ((fast, 0), (slow, 0)):
-            while sim.state.waiting[0] >= 0:
-                sim.step_frame(action)
-        images[frame] = painter.paint(slow.state, ghost=fast.state)
-        leads.append(History(painter._ghost_histories).ground - painter.observe(slow.state).ground)
-    assert leads[10] < leads[150] < leads[399] and leads[399] > 600
-    x = 240 + round(fast.state.x[0, 0] + 7.5)
-    top = images[399][:20, x - 12 : x + 12]
-    assert (np.abs(top.astype(int) - DARK.ego).max(axis=2) < 20).sum() > 10, "no arrow at the upper edge"

@@ -69,6 +69,24 @@ def test_a_ghost_out_of_view_is_an_arrow_at_the_edge():
     assert len(rows) > 30 and rows.min() > place.height - 40 * place.height / 700
 
 
+def test_a_rival_that_drives_faster_is_a_ghost_ahead_and_then_an_arrow():
+    viewer, leads = Viewer(driver(2, "slow"), seed=3, options=ViewerOptions(rival=gap, ghost=True)), []
+    road, scale = viewer.roads[0], viewer.roads[0].height / 700
+    for _ in range(590):
+        viewer.tick()
+        leads.append(-viewer.lead())
+        if 60 < leads[-1] < 64:
+            across = (float(viewer.rival.state.x[0, 0]) - 70) * scale + road.width / 2
+            rows, _ = near(on_road(viewer)[:, round(across) : round(across + 15 * scale)], COLOURS[0])
+            expected = (viewer.episode.state.y[0, 0] - leads[-1]) * scale
+            assert np.abs(rows - expected).min() < 2 and ((rows > expected - 3) & (rows < expected + 36)).sum() > 60
+    assert leads[10] < leads[150] < leads[-1] and leads[-1] > 180
+    for _ in range(3):
+        viewer.press("+")  # until it is out of view
+    rows, columns = near(on_road(viewer)[: round(20 * scale)], COLOURS[0])
+    assert len(rows) > 30 and columns.max() - columns.min() < 60 * scale, "no arrow at the upper edge"
+
+
 def test_ghosts_are_where_they_were_after_winding_back():
     viewer = race(driver(2, "slow"), driver(3, "left"))
     viewer.press("space")
