@@ -1,4 +1,4 @@
-"""Board: an image with texts, bars, curves and cards in one scale, for all that stands beside a road or over it."""
+"""Drawing board: an image with texts, bars, curves and cards in one scale, for what stands beside a road or over it."""
 
 import math
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ def canvas_of(image: ByteArray) -> "pygame.Surface":
     return pygame.image.frombuffer(image.data, (image.shape[1], image.shape[0]), "RGB")
 
 
-class Board:
+class DrawingBoard:
     """Draws into an image (H, W, 3), in units of `unit` [pixels].
 
     width, height: of the image, in units
@@ -96,7 +96,7 @@ class Board:
 
 def draw_help(image: ByteArray, entries: tuple[tuple[str, str], ...], theme: Theme) -> None:
     """Draw the list of (key, meaning) over the middle of an image and dim the rest."""
-    board = Board(image, theme, min(image.shape[0] / 700, image.shape[1] / 480))
+    board = DrawingBoard(image, theme, min(image.shape[0] / 700, image.shape[1] / 480))
     line = min(27.0, 570 / len(entries))
     left, top = board.card(430, line * len(entries) + 92)
     board.write("Keys", (left + 28, top + 22), 26, theme.text)
@@ -109,7 +109,7 @@ def draw_tip(image: ByteArray, at: tuple[int, int], text: str, theme: Theme) -> 
     """Write a text beside a point (x, y) [pixels] of an image."""
     import pygame
 
-    board = Board(image, theme, image.shape[0] / 700)
+    board = DrawingBoard(image, theme, image.shape[0] / 700)
     unit = board.unit
     box = pygame.Rect(0, 0, round(board.text.width(text, 14 * unit) + 16 * unit), round(26 * unit))
     box.topleft = (at[0] + round(12 * unit), at[1] + round(12 * unit))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.render.board import MARGIN, Board, canvas_of
+from deeptraffic.render.board import MARGIN, DrawingBoard, canvas_of
 from deeptraffic.render.drawing import ByteArray
 from deeptraffic.render.insight import ACTION_NAMES, LANE_CHANGES, Insight
 from deeptraffic.render.theme import TOP_SPEED_MPH, Colour, Theme, mix
@@ -39,7 +39,7 @@ class Dashboard:
 
     def __init__(self, size: tuple[int, int], theme: Theme, accent: Colour) -> None:
         self.size, self.theme, self.accent = size, theme, accent
-        self._board = Board(np.full((size[1], size[0], 3), theme.panel, np.uint8), theme, size[1] / 700)
+        self._board = DrawingBoard(np.full((size[1], size[0], 3), theme.panel, np.uint8), theme, size[1] / 700)
         self._end = self._board.width - MARGIN
         self._graph = MARGIN + 26, self._end, 56.0, 190.0  # left, right, top, bottom
         self._axes = self._draw_axes()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from deeptraffic.render.board import Board
+from deeptraffic.render.board import DrawingBoard
 from deeptraffic.render.drawing import ByteArray, TextRenderer
 from deeptraffic.render.overlays import LEVELS, SLOW_MPH, CellTiles
 from deeptraffic.render.road import Rectangle
@@ -129,7 +129,7 @@ class Panel:
         self, theme: Theme, accent: Colour, size: tuple[int, int], unit: float, title: str, top: float
     ) -> None:
         self.theme, self.accent, self.top = theme, accent, top
-        self._board = Board(np.full((size[1], size[0], 3), theme.panel, np.uint8), theme, unit)
+        self._board = DrawingBoard(np.full((size[1], size[0], 3), theme.panel, np.uint8), theme, unit)
         self._tiles = CellTiles(theme, max(unit, 0.2))
         self._shown: Readout | None = None
         self._frame, self._lefts = "", [0]  # the frame's number as it is drawn, and where its letters begin [pixels]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from deeptraffic.episodes.episode import DEFAULT_FRAMES, Decide, Episode
 from deeptraffic.episodes.trace import Start, Trace
-from deeptraffic.render.board import MARGIN, Board
+from deeptraffic.render.board import MARGIN, DrawingBoard
 from deeptraffic.render.controls import Controls
 from deeptraffic.render.drawing import ByteArray, TextRenderer
 from deeptraffic.render.keyboard import Demonstration, KeyboardPolicy
@@ -91,8 +91,8 @@ class Hud:
         self.theme, self.accent = theme, accent
         self._text = TextRenderer()
 
-    def _board(self, image: ByteArray, unit: float = 0.0) -> Board:
-        return Board(image, self.theme, unit or image.shape[0] / 700, self._text)
+    def _board(self, image: ByteArray, unit: float = 0.0) -> DrawingBoard:
+        return DrawingBoard(image, self.theme, unit or image.shape[0] / 700, self._text)
 
     def draw_countdown(self, image: ByteArray, road: Rectangle, seconds: int) -> None:
         """Draw 3, 2 or 1 over the road."""
@@ -138,7 +138,7 @@ class Hud:
             board.write(f"{score_mph:.2f}", (right, y), 17, self.accent if is_own else muted, "right")
         board.write(card.keys, (left, top + 290 + rows), 15, muted, room=room)
 
-    def _draw_speeds(self, board: Board, speeds: NDArray[np.float64], left: float, top: float) -> None:
+    def _draw_speeds(self, board: DrawingBoard, speeds: NDArray[np.float64], left: float, top: float) -> None:
         """Draw the speed over the run, 0 to 80 mph."""
         width, height = 384.0, 74.0
         for mph in (0, 40, 80):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.render.board import MARGIN, Board
+from deeptraffic.render.board import MARGIN, DrawingBoard
 from deeptraffic.render.compositor import PACES
 from deeptraffic.render.drawing import ByteArray, TextRenderer
 from deeptraffic.render.layers import draw_polygon
@@ -127,7 +127,7 @@ class RaceBoard:
 
     def __init__(self, size: tuple[int, int], theme: Theme) -> None:
         self.size, self.theme = size, theme
-        self._board = Board(np.full((size[1], size[0], 3), theme.panel, np.uint8), theme, size[1] / 700)
+        self._board = DrawingBoard(np.full((size[1], size[0], 3), theme.panel, np.uint8), theme, size[1] / 700)
         self._end = self._board.width - MARGIN
         self._key: tuple[int, int, bytes] | None = None  # of the curves that are drawn
 

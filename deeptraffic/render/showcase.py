@@ -15,7 +15,7 @@ import numpy as np
 
 from deeptraffic.episodes.episode import Episode
 from deeptraffic.episodes.history import Histories
-from deeptraffic.render.board import Board, canvas_of
+from deeptraffic.render.board import DrawingBoard, canvas_of
 from deeptraffic.render.drawing import ByteArray, Sheet, TextRenderer
 from deeptraffic.render.panel import signed
 from deeptraffic.render.road import Rectangle, RoadView
@@ -170,7 +170,7 @@ class _ShowcasePainter:
         if card.best_mph is not None:
             facts.append(("THIS RUN", f"{mph:.2f} mph"))
         np.right_shift(self.pixels, 1, out=self.pixels)
-        board, muted = Board(self.pixels, DARK, self.stage.unit, self.text), DARK.muted
+        board, muted = DrawingBoard(self.pixels, DARK, self.stage.unit, self.text), DARK.muted
         left, top = board.card(460, 276 + 44 * len(facts))
         middle, caption = (
             (left + 230),
@@ -251,7 +251,7 @@ class _ShowcasePainter:
         if len(points) > 1:
             area = [(place.left, bottom), *points.tolist(), (points[-1, 0], bottom)]
             pygame.draw.polygon(self.canvas, mix(DARK.page, self.accent, 0.25), area)
-        Board(self.pixels, DARK, 1.0, self.text).curve(self.accent, points, 4.0, DARK.text)
+        DrawingBoard(self.pixels, DARK, 1.0, self.text).curve(self.accent, points, 4.0, DARK.text)
 
     def _draw_facts(self, passed: int) -> None:
         card, facts = self.card, [("CARS PASSED", signed(passed))]

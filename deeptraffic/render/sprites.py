@@ -91,7 +91,7 @@ def vehicle_sheet(scale: float, across: float = 0.0, along: float = 0.0) -> Shee
     return Sheet(*sprite_size(scale), scale, -PAD - HALF[0] - across / scale, -PAD - HALF[1] - along / scale)
 
 
-class Body(NamedTuple):
+class VehicleBody(NamedTuple):
     """Shape of a vehicle's upper side [px from its middle, along it]: half lengths and middles of its parts.
 
     windscreen, cabin, roof: (middle, half width, half length); ribs: places of lines across the roof
@@ -106,12 +106,12 @@ class Body(NamedTuple):
     spoiler: bool = False
 
 
-SALOON = Body()
+SALOON = VehicleBody()
 BODIES = (
-    Body((-4.6, 5.6, 2.7), (2.9, 5.8, 5.4), (2.9, 4.6, 5.8), spoiler=True),
+    VehicleBody((-4.6, 5.6, 2.7), (2.9, 5.8, 5.4), (2.9, 4.6, 5.8), spoiler=True),
     SALOON,
-    Body((-6.4, 5.8, 2.7), (3.2, 6.2, 8.2), (3.2, 5.2, 8.7), ribs=(-1.5, 8.0)),
-    Body((-10.6, 5.9, 2.2), (3.6, 6.9, 11.6), (3.6, 6.6, 11.4), ribs=(-4.0, 1.0, 6.0, 11.0), rear=False),
+    VehicleBody((-6.4, 5.8, 2.7), (3.2, 6.2, 8.2), (3.2, 5.2, 8.7), ribs=(-1.5, 8.0)),
+    VehicleBody((-10.6, 5.9, 2.2), (3.6, 6.9, 11.6), (3.6, 6.6, 11.4), ribs=(-4.0, 1.0, 6.0, 11.0), rear=False),
 )  # of traffic cars by their pace: sports car, saloon, estate car, van
 
 
