@@ -1,6 +1,8 @@
 """The command line: what it prints where, its exit codes, and how it names policies."""
 
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -151,3 +153,43 @@ def test_train_evaluate_and_record_go_through_one_run_folder(run, tmp_path: Path
 def test_builtin_drives_by_the_rules_it_is_asked_for() -> None:
     assert load_policy("gap", 2017).empty == 7.0  # type: ignore[attr-defined]
     assert load_policy("gap").empty == 100.0  # type: ignore[attr-defined]
+
+
+def test_a_reader_that_has_enough_ends_a_command_silently() -> None:
+    """As in `deeptraffic inspect champion | head -1`; there is no reader at all, so that every write fails."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    for words in ("inspect champion", "inspect champion --json", "--help"):
+        program = f"import sys; sys.argv[1:] = {words.split()}; from deeptraffic.cli import main; main()"
+        run = subprocess.run(
+            [sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+        )
+        assert (run.returncode, run.stderr) == (1, ""), words
+    os.close(writer)
+
+
+@pytest.mark.parametrize(
+    ("words", "choices"),
+    [
+        ("rep", {"report"}),
+        ("evaluate champion-p", {"champion-ppo", "champion-pqn", "champion-planner"}),
+        ("train ppo --pre", {"--preset"}),
+        ("train p", {"ppo", "pqn"}),
+        ("competition res", {"resume", "restore"}),
+    ],
+)
+def test_the_shell_completes_commands_options_and_policies(words: str, choices: set[str]) -> None:
+    complete = {"_DEEPTRAFFIC_COMPLETE": "complete_bash", "COMP_WORDS": f"deeptraffic {words}"}
+    complete["COMP_CWORD"] = str(len(words.split()))
+    program = "import sys; sys.argv = ['deeptraffic']; from deeptraffic.cli import main; main()"
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, capture_output=True, text=True, env=os.environ | complete, check=False)
+    assert set(run.stdout.split()) == choices
+
+
+def test_no_color_is_printed_where_it_is_not_wanted() -> None:
+    program = "import sys; sys.argv[1:] = ['evaluate', 'gap', '--protocol', 'open', '--runs', '2']"
+    command = [sys.executable, "-c", f"{program}; from deeptraffic.cli import main; main()"]
+    forced = os.environ | {"FORCE_COLOR": "1", "NO_COLOR": "1"}
+    run = subprocess.run(command, capture_output=True, text=True, env=forced, check=False)
+    assert run.returncode == 0 and re.findall(r"\x1b\[[0-9;]*[34][0-7]m", run.stdout) == []

@@ -50,6 +50,15 @@ def test_numbers_are_whole_on_a_terminal_too_narrow_for_them(
     assert all(value in out for value in values) and "…" not in out
 
 
+def test_a_table_that_does_not_fit_a_narrow_terminal_becomes_a_list(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    headings = ("policy", "interquartile mean", "mean", "median", "10% quantile")
+    out = printed(monkeypatch, capsys, 40, "title", headings, [(LONG, *[INTERVAL] * 4), ("gap", *[INTERVAL] * 4)])
+    assert max(map(len, out.splitlines())) <= 40
+    assert out.count(f"mean: {INTERVAL}") == 4 and f"10% quantile: {INTERVAL}\n\npolicy: gap\n" in out
+
+
 def test_markup_in_a_cell_is_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     out = printed(monkeypatch, capsys, 80, "[red]a", ("", ""), [("[bold]b", Text("c", "green"))])
     assert out.split() == ["[red]a", "[bold]b", "c"]

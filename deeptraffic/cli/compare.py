@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from deeptraffic.cli.policies import OTHERS_HELP, POLICY_HELP, Epsilon, load_announced
+from deeptraffic.cli.policies import OTHERS_HELP, POLICY_HELP, Epsilon, complete_policy, load_announced
 from deeptraffic.cli.terminal import Json, messages, print_json, print_table, progress_bar, results
 
 if TYPE_CHECKING:
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def compare(
-    policies: list[str] = typer.Argument(..., metavar="POLICY...", help=f"{POLICY_HELP} Two or more."),
+    policies: list[str] = typer.Argument(
+        ..., autocompletion=complete_policy, metavar="POLICY...", help=f"{POLICY_HELP} Two or more."
+    ),
     rules: int = typer.Option(2018, help="Rules of the contest: 2018 or 2017."),
     other_agents: int = typer.Option(0, help=OTHERS_HELP),
     runs: int = typer.Option(1000, help="Number of open runs, the same for all policies."),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from agents.loader import load_policy, read_file, read_original
-from deeptraffic.cli.policies import OWN, POLICY_HELP, Epsilon, note_inputs
+from deeptraffic.cli.policies import OWN, POLICY_HELP, Epsilon, complete_policy, note_inputs
 from deeptraffic.cli.terminal import Json, messages, print_json, progress_bar, results
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def import_(
 
 
 def export(
-    policy: str = typer.Argument(..., help=POLICY_HELP),
+    policy: str = typer.Argument(..., autocompletion=complete_policy, help=POLICY_HELP),
     output: Path | None = typer.Option(None, "--output", "-o", help="The policy file to write (.safetensors)."),
     original: Path | None = typer.Option(None, help="The file of the original game to write (.js)."),
     label: str | None = typer.Option(None, help="Name of the written policy.", show_default=OWN),
@@ -60,7 +60,7 @@ def export(
 
 def join(
     weights: Path = typer.Argument(..., help="Weights file of a perception model."),
-    policy: str = typer.Argument(..., help=POLICY_HELP),
+    policy: str = typer.Argument(..., autocompletion=complete_policy, help=POLICY_HELP),
     output: Path = typer.Option(..., "--output", "-o", help="The policy file to write (.safetensors)."),
     obs: str | None = typer.Option(None, help="Observation, of the same shape.", show_default="the model's own"),
     label: str | None = typer.Option(None, help="Name of the written policy.", show_default=f"{OWN}, perceived cells"),
@@ -81,7 +81,7 @@ def join(
 
 
 def inspect(
-    policy: str = typer.Argument(..., help=POLICY_HELP),
+    policy: str = typer.Argument(..., autocompletion=complete_policy, help=POLICY_HELP),
     plot: Path | None = typer.Option(None, help="File (png) for a plot of the first layer's weights."),
     json: Json = False,
 ) -> None:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import typer
 
-from deeptraffic.cli.policies import POLICY_HELP, Epsilon, load_announced
+from deeptraffic.cli.policies import POLICY_HELP, Epsilon, complete_policy, load_announced
 from deeptraffic.cli.terminal import Json, messages, print_json, print_table, results
 
 
 def others(
-    policy: str = typer.Argument(..., help=POLICY_HELP),
+    policy: str = typer.Argument(..., autocompletion=complete_policy, help=POLICY_HELP),
     numbers: str = typer.Option("0,1,2,3,4,5,6,7,8,9,10", help="Numbers of other agents, comma-separated."),
     runs: int = typer.Option(1000, help="Open runs for each number of other agents."),
     seed_set: str = typer.Option("tuning", help="Seed set of the runs: tuning, reporting or training."),

@@ -16,6 +16,13 @@ POLICY_HELP = (
     f"A built-in policy ({', '.join(POLICY_NAMES)}), a policy file, an original .js file, a .lab file of the lab, a "
     "training run's folder, a Stable-Baselines3 model (.zip), or module:object or file.py:object of your own."
 )
+
+
+def complete_policy(incomplete: str) -> list[str]:
+    """Return the names of policies that begin so, for the shell's completion; files are the shell's own."""
+    return [name for name in POLICY_NAMES if name.startswith(incomplete)]
+
+
 OTHERS_HELP = "Other agents on the road, 0 to 10, self-play copies of the policy."
 OWN = "the policy's own"  # what an option that is not given stands for
 Epsilon = Annotated[

@@ -23,7 +23,7 @@ from deeptraffic.cli.episodes import (
     race_names,
     read_vehicle,
 )
-from deeptraffic.cli.policies import OTHERS_HELP, OWN, Epsilon
+from deeptraffic.cli.policies import OTHERS_HELP, OWN, Epsilon, complete_policy
 from deeptraffic.cli.terminal import Json, print_json, progress_bar, results
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Style(StrEnum):
 
 
 def record(
-    policy: str | None = typer.Argument(None, help=EPISODE_HELP, show_default=False),
+    policy: str | None = typer.Argument(None, autocompletion=complete_policy, help=EPISODE_HELP, show_default=False),
     output: Path = typer.Option(
         ..., "--output", "-o", help="File to write: .mp4, .gif, .webp, .png (a contact sheet) or .trace."
     ),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, Epsilon, load_announced
+from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, Epsilon, complete_policy, load_announced
 from deeptraffic.cli.represent import run_all_experiments
 from deeptraffic.cli.terminal import Json, print_json, progress_bar, report, results
 
@@ -75,7 +75,9 @@ def _print_files(json: bool, *files: Path) -> None:
 
 
 def losses(
-    policies: list[str] = typer.Argument(..., metavar="POLICY...", help=f"{POLICY_HELP} Several: side by side."),
+    policies: list[str] = typer.Argument(
+        ..., autocompletion=complete_policy, metavar="POLICY...", help=f"{POLICY_HELP} Several: side by side."
+    ),
     runs: int = typer.Option(500, help="Open runs of each policy."),
     other_agents: int | None = typer.Option(None, help=OTHERS_HELP, show_default=OWN),
     seed_set: str = typer.Option("tuning", help="Seed set of the runs: tuning, reporting or training."),

@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar
@@ -20,6 +21,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+NARROW = 60  # [columns] below which a table that does not fit is printed as a list
 GAP = 2  # [columns] between two columns of a table
 WORDS = re.compile(r"[^\s/_-]*[\s/_-]+|[^\s/_-]+")  # words and parts of names, after which a line may end
 VALUES = re.compile(r".+?\s+(?=[\[(])|.+")  # a value, and the interval in brackets behind it
@@ -35,6 +37,9 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
+        except BrokenPipeError as error:  # of `| head`: its reader has what it wanted
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
+            raise typer.Exit(FAILED) from error
         except (ValueError, RuntimeError, OSError, ImportError, KeyboardInterrupt) as error:
             if os.environ.get("DEEPTRAFFIC_TRACEBACK") == "1":
                 raise
@@ -89,7 +94,7 @@ def print_table(
     """Print a table that fits the terminal, as far as its numbers do.
 
     Headings and words wrap between words, and within names after a hyphen, slash or underscore; numbers are never cut,
-    but an interval in brackets may stand below its value.
+    but an interval in brackets may stand below its value. In a narrow terminal, rows that do not fit become lists.
 
     title: a line above, "" for none; headings: of the columns, all "" for none
     rows: cells, printed as they are: markup means nothing; left: number of columns of words, aligned to the left
@@ -100,6 +105,10 @@ def print_table(
     breaks = [WORDS if number < left else VALUES for number in range(len(headings))]
     columns = [[str(row[number]) for row in rows] for number in range(len(headings))]
     widths = column_widths(headings, columns, breaks, results.width)
+    needed = sum(widths) + GAP * (len(widths) - 1)
+    if needed > results.width < NARROW and any(headings):
+        _print_list(headings, rows, left, bold)
+        return
     table = Table(box=box.SIMPLE_HEAD, show_header=any(headings), show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for number, (heading, width) in enumerate(zip(headings, widths, strict=True)):
         justify: Literal["left", "right"] = "left" if number < left else "right"
@@ -110,8 +119,18 @@ def print_table(
             for cell, width, at in zip(row, widths, breaks, strict=True)
         ]
         table.add_row(*cells, style="bold" if index in bold else None)
-    needed = sum(widths) + GAP * len(widths)
-    Console(width=max(needed, results.width)).print(table)
+    Console(width=max(needed + GAP, results.width)).print(table)
+
+
+def _print_list(headings: Sequence[str], rows: Sequence[Sequence[str | Text]], left: int, bold: Container[int]) -> None:
+    """Print each row as lines of its headings and cells; a value that does not fit stands below its heading."""
+    for index, row in enumerate(rows):
+        for number, (heading, cell) in enumerate(zip(headings, row, strict=True)):
+            value = Text(str(cell), getattr(cell, "style", "bold" if index in bold else ""))
+            below = number >= left and cell_len(f"{heading}: {cell}") > results.width
+            results.print(Text(f"{heading}:{chr(10) if below else ' '}", "dim").append_text(value))
+        if index + 1 < len(rows):
+            results.print()
 
 
 def column_widths(

@@ -18,8 +18,13 @@ OWN_PRESETS = "".join(f"; of {e.name}: {', '.join(e.presets)}" for e in ENTRIES 
 THEN = "then."  # begins the settings of a second algorithm
 
 
+def complete_algorithm(incomplete: str) -> list[str]:
+    """Return the names of algorithms that begin so, for the shell's completion."""
+    return [name for name in ALGORITHMS if name.startswith(incomplete)]
+
+
 def train(
-    algo: str = typer.Argument(..., help=f"Algorithm: {', '.join(ALGORITHMS)}."),
+    algo: str = typer.Argument(..., autocompletion=complete_algorithm, help=f"Algorithm: {', '.join(ALGORITHMS)}."),
     obs: str | None = typer.Option(None, help="Kind of observation, such as grid, or a preset, such as two-frames."),
     encoder: str | None = typer.Option(
         None, help="Name of an encoder, weights file of `deeptraffic pretrain`, or run folder of distil."

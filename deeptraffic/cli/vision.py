@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from deeptraffic.cli.evaluate import content_hash
-from deeptraffic.cli.policies import POLICY_HELP, load_announced
+from deeptraffic.cli.policies import POLICY_HELP, complete_policy, load_announced
 from deeptraffic.cli.terminal import Json, messages, print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 def bench_vision(
     policies: list[str] | None = typer.Argument(
-        None, metavar="[POLICY...]", help=f"{POLICY_HELP} Beside the shipped ones, each by the eye it was made for."
+        None,
+        autocompletion=complete_policy,
+        metavar="[POLICY...]",
+        help=f"{POLICY_HELP} Beside the shipped ones, each by the eye it was made for.",
     ),
     runs: int = typer.Option(1000, min=1, help="Open runs of each policy, on reporting seeds."),
     output: Path = typer.Option(

@@ -22,7 +22,7 @@ from deeptraffic.cli.episodes import (
     race_names,
     read_vehicle,
 )
-from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, Epsilon, load_announced
+from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, Epsilon, complete_policy, load_announced
 from deeptraffic.cli.terminal import Json, messages, print_json, results
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def watch(
-    policy: str | None = typer.Argument(None, help=EPISODE_HELP, show_default=False),
+    policy: str | None = typer.Argument(None, autocompletion=complete_policy, help=EPISODE_HELP, show_default=False),
     rules: int | None = typer.Option(None, help="Rules of the contest: 2018 or 2017.", show_default=OWN),
     other_agents: int | None = typer.Option(None, help=OTHERS_HELP, show_default=OWN),
     seed: int = typer.Option(DEFAULT_SEED, help=f"{SEED_HELP} A trace has its own."),
