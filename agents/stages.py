@@ -29,6 +29,7 @@ from agents.run import configure
 from agents.settings import resolve_key, setting_names
 from agents.trainer import TrainResult, train
 from agents.warm_start import init_settings, network_policy
+from deeptraffic.run_dir import stop_requests
 from deeptraffic.settings import Settings
 
 # settings of the algorithm that fine-tunes an imitation, where it has them: small steps, and at first only the critic
@@ -84,8 +85,10 @@ def train_in_stages(
 
     Its decisions and seconds are those of the last stage alone. Raises what `agents.trainer.train` raises.
     """
-    for others, stage in zip(stages, stage_configs(config, stages, folder), strict=True):
-        result = train(stage, stage_folder(folder, others), console)
+    with stop_requests() as stop:
+        for others, stage in zip(stages, stage_configs(config, stages, folder), strict=True):
+            stop.check(f"stopped before the stage with {others} other agents; the same command resumes there")
+            result = train(stage, stage_folder(folder, others), console)
     return result
 
 
@@ -107,7 +110,9 @@ def train_then(
         others = [name for name in WARM_STARTABLE if name != config.algo]
         raise ValueError(f"{then} cannot continue from {config.algo}; choose one of {', '.join(others)}")
     first, second = Path(folder) / config.algo, Path(folder) / then
-    train(config, first, console)
+    with stop_requests() as stop:
+        train(config, first, console)
+        stop.check(f"stopped before {then}; the same command resumes there")
     shape = init_settings(network_policy(load_policy(first), str(first)))
     road = {f"road.{name}": value for name, value in asdict(config.road).items()}
     shared = {"init": str(first), "seed": config.seed, "device": config.device, "torch_threads": config.torch_threads}

@@ -132,10 +132,19 @@ class Stop:
             raise KeyboardInterrupt
         self.requested = True
 
+    def check(self, message: str) -> None:
+        """Raise Interrupted with this message if a stop was requested; to be called where all is saved."""
+        if self.requested:
+            raise Interrupted(message)
+
 
 @contextmanager
 def stop_requests() -> Iterator[Stop]:
-    """Turn SIGINT and SIGTERM into requests, in the main thread; elsewhere signals are left as they are."""
+    """Turn SIGINT and SIGTERM into requests, in the main thread; elsewhere signals are left as they are.
+
+    Of nested contexts the inner one takes the signals, and at its end hands its request on to the outer one: a request
+    that comes when a part of the work is all but done stops what would follow it.
+    """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -146,6 +155,9 @@ def stop_requests() -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+            outer = getattr(handler, "__self__", None)
+            if stop.requested and isinstance(outer, Stop):
+                outer.requested = True
 
 
 # --- worker processes -----------------------------------------------------------------------------------------------

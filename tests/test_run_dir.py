@@ -12,7 +12,7 @@ from rich.console import Console
 
 from agents.run import RunFolder, configure
 from agents.trainer import train
-from deeptraffic.run_dir import stop_requests
+from deeptraffic.run_dir import Interrupted, stop_requests
 
 SETTINGS = [
     "num_envs=8",
@@ -74,6 +74,18 @@ def test_the_second_request_stops_at_once() -> None:
         assert stop.requested
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_an_inner_request_is_handed_on_to_the_outer_context() -> None:
+    with stop_requests() as outer:
+        with stop_requests() as inner:
+            signal.raise_signal(signal.SIGINT)
+            assert inner.requested and not outer.requested
+        assert outer.requested
+        with pytest.raises(Interrupted, match="saved"):
+            outer.check("saved")
+    with stop_requests() as later:
+        later.check("nothing was requested")
 
 
 def test_other_threads_leave_signals_alone() -> None:

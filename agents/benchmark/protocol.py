@@ -23,7 +23,7 @@ from agents.registry import ALGORITHMS
 from deeptraffic.evaluation.model import as_policy
 from deeptraffic.evaluation.protocol import evaluate_open
 from deeptraffic.policies.base import Policy
-from deeptraffic.run_dir import Interrupted, lock_folder, source_commit, stop_requests, write_json
+from deeptraffic.run_dir import lock_folder, source_commit, stop_requests, write_json
 from deeptraffic.settings import Settings, check_integer
 
 BUDGETS = (100_000, 1_000_000)  # [decisions] that papers report
@@ -100,13 +100,15 @@ def run_benchmark(
     check_agents(agents)
     folder.mkdir(parents=True, exist_ok=True)
     wanted = [(name, task, seed) for seed in range(plan.seeds) for task in plan.tasks for name in agents]
-    with lock_folder(folder, folder / ".lock"):
+    with lock_folder(folder, folder / ".lock"), stop_requests() as stop:
         for done, (name, task, seed) in enumerate(wanted):
             progress(f"{name}, {task}, seed {seed}", done, len(wanted))
+            stop.check(f"stopped after {done} of {len(wanted)} trainings; the same command resumes")
             path = _file(folder, name, task, plan, seed)
             if path.exists():
                 continue
-            result = benchmark_one(name, TASKS[task], plan, seed, path.with_suffix(""))
+            session = BenchmarkSession(TASKS[task], plan.budget, seed, stop)
+            result = benchmark_one(name, session, plan, path.with_suffix(""))
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, asdict(result))
         progress("", len(wanted), len(wanted))
@@ -134,27 +136,24 @@ def all_results(folder: Path) -> list[BenchmarkResult]:
     return [read_result(path) for path in sorted(folder.glob("*/*-*-*-*.json"))]
 
 
-def benchmark_one(name: str, task: BenchmarkTask, plan: BenchmarkPlan, seed: int, run: Path) -> BenchmarkResult:
+def benchmark_one(name: str, session: BenchmarkSession, plan: BenchmarkPlan, run: Path) -> BenchmarkResult:
     """Train once and score it; run: folder of the training of an algorithm of this package."""
-    session = BenchmarkSession(task, plan.budget, seed)
-    started = time.process_time()
+    task, started = session.task, time.process_time()
     if name in OURS:
         policy, session.used, cpu_seconds = train_ours(name, session, run)
     else:
         policy = train_own(name, session)
         cpu_seconds = time.process_time() - started
-    with stop_requests() as stop:
 
-        def check_stopped(*_: int) -> None:
-            if stop.requested:
-                raise Interrupted("stopped while scoring; the same command resumes")
+    def check_stopped(*_: int) -> None:
+        session.stop.check("stopped while scoring; the same command resumes")
 
-        score = evaluate_open(policy, task.road, runs=plan.runs, seed_set="reporting", progress=check_stopped)
+    score = evaluate_open(policy, task.road, runs=plan.runs, seed_set="reporting", progress=check_stopped)
     return BenchmarkResult(
         label_of(name),
         task.name,
         plan.budget,
-        seed,
+        session.seed,
         session.used,
         round(cpu_seconds, 1),
         plan.runs,

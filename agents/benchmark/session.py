@@ -18,6 +18,7 @@ from agents.benchmark.tasks import BenchmarkTask
 from deeptraffic.envs.batch import EnvBatch
 from deeptraffic.envs.gym_env import DeepTrafficEnv
 from deeptraffic.envs.vector_env import DeepTrafficVectorEnv
+from deeptraffic.run_dir import Stop
 
 if TYPE_CHECKING:
     from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
@@ -34,6 +35,7 @@ class BenchmarkSession:
         task: its road and its observation
         budget: decisions that all environments of the session may make together
         seed: of networks and exploration; `make` sees to it that its agent takes it
+        stop: whether to stop, which the next step then does
 
     used: decisions made so far
 
@@ -41,8 +43,9 @@ class BenchmarkSession:
     They are reset without a seed to runs of the training set, never to those of an evaluation.
     """
 
-    def __init__(self, task: BenchmarkTask, budget: int, seed: int = 0) -> None:
+    def __init__(self, task: BenchmarkTask, budget: int, seed: int = 0, stop: Stop | None = None) -> None:
         self.task, self.budget, self.seed, self.used = task, budget, seed, 0
+        self.stop = stop or Stop()
 
     @property
     def remaining(self) -> int:
@@ -51,6 +54,7 @@ class BenchmarkSession:
 
     def spend(self, decisions: int) -> None:
         """Count decisions that are about to be made; raise BudgetSpent if so many are not left."""
+        self.stop.check("stopped; the same command resumes with a new training")
         if decisions > self.remaining:
             raise BudgetSpent(
                 f"{self.used:,} of {self.budget:,} decisions are made, and a step of {decisions:,} would exceed them; "

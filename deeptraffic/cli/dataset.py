@@ -1,5 +1,6 @@
 """`deeptraffic dataset`: data sets of driving for offline reinforcement learning."""
 
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -12,7 +13,7 @@ from deeptraffic.settings import parse_setting
 
 def dataset(
     policies: list[str] = typer.Argument(..., metavar="POLICY...", help=f"{EPISODE_HELP} Several take turns."),
-    output: str = typer.Option(..., "--output", "-o", help="Name of the data set, such as deeptraffic/medium-v0."),
+    output: Path = typer.Option(..., "--output", "-o", help="Name of the data set, such as deeptraffic/medium-v0."),
     obs: str = typer.Option("gaps", help="Kind of observation, or a preset, such as two-frames."),
     option: list[str] = typer.Option([], "--set", help="Option of the observation, key=value."),
     episodes: int = typer.Option(1500, help="Number of episodes; a trace is one."),
@@ -46,7 +47,7 @@ def dataset(
         observation=make_observation(obs, **dict(parse_setting(each) for each in option)),
     )
     with progress_bar(f"recording {output}") as progress:
-        summary = record_dataset(config, output, progress)
+        summary = record_dataset(config, output.as_posix(), progress)
     score = normalised_score(summary.mean_mph, config.road)
     if json:
         facts: dict[str, Any] = summary._asdict() | {"path": str(summary.path), "normalised_score": score}

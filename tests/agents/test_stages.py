@@ -1,5 +1,6 @@
 """A curriculum over the number of other agents."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,11 +8,13 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from agents import stages as stages_module
 from agents.config import TrainConfig
 from agents.run import RunFolder
 from agents.settings import build_config
 from agents.stages import stage_configs, train_in_stages, train_then
 from deeptraffic.cli.app import app
+from deeptraffic.run_dir import Interrupted, stop_requests
 
 Config = Callable[..., TrainConfig]
 
@@ -35,6 +38,24 @@ def test_stages_are_trained_once_each_and_a_stopped_one_goes_on(
     again = train_in_stages(config, (0, 2), tmp_path, quiet)
     assert (again.decisions, again.best_at, again.mean_mph) == (result.decisions, result.best_at, result.mean_mph)
     assert RunFolder(tmp_path / "others-00").metrics() == metrics
+
+
+def test_a_request_at_the_end_of_a_stage_stops_the_next_one(
+    tmp_path: Path, small_config: Config, quiet: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = []
+
+    def train_and_signal(config: TrainConfig, folder: Path, console: Console | None) -> None:
+        with stop_requests():  # as a trainer that is all but done
+            signal.raise_signal(signal.SIGINT)
+        trained.append(folder)
+
+    monkeypatch.setattr(stages_module, "train", train_and_signal)
+    with pytest.raises(Interrupted, match="before the stage with 2 other agents"):
+        train_in_stages(small_config("team_ppo"), (0, 2), tmp_path, quiet)
+    with pytest.raises(Interrupted, match="before ppo"):
+        train_then(build_config("distil"), "ppo", tmp_path)
+    assert trained == [tmp_path / "others-00", tmp_path / "distil"]
 
 
 def test_stages_are_trained_by_ppo_too(tmp_path: Path, quiet: Console) -> None:

@@ -1,14 +1,18 @@
 """The benchmark: agents train within the budget, results are kept, and one command does it all."""
 
 import json
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from agents.benchmark import protocol
 from agents.benchmark.protocol import OURS, BenchmarkPlan, all_results, label_of, run_benchmark
+from agents.benchmark.session import BenchmarkSession
 from deeptraffic.cli.app import app
+from deeptraffic.run_dir import Interrupted, stop_requests
 
 AGENT = """
 import numpy as np
@@ -47,10 +51,37 @@ def test_results_are_kept_and_only_what_is_missing_is_trained(
     before = run_benchmark([agent], BenchmarkPlan(("solo",), budget=1100, seeds=1, runs=4), tmp_path)
     trained: list[int] = []
     one = protocol.benchmark_one
-    monkeypatch.setattr(protocol, "benchmark_one", lambda *given: (trained.append(given[3]), one(*given))[1])
+    monkeypatch.setattr(protocol, "benchmark_one", lambda *given: (trained.append(given[1].seed), one(*given))[1])
     results = run_benchmark([agent], PLAN, tmp_path)
     assert trained == [1] and results[0] == before[0]
     assert all_results(tmp_path) == results
+
+
+def test_a_request_stops_an_agent_at_its_next_step_and_whatever_comes_after_a_training(
+    tmp_path: Path, agent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spend = BenchmarkSession.spend
+
+    def spend_and_signal(session: BenchmarkSession, decisions: int) -> None:
+        spend(session, decisions)
+        if session.used == 80:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(BenchmarkSession, "spend", spend_and_signal)
+    with pytest.raises(Interrupted, match="resumes with a new training"):
+        run_benchmark([agent], PLAN, tmp_path)
+    monkeypatch.undo()
+
+    def train_and_signal(*given: Any) -> Any:
+        result = one(*given)
+        with stop_requests():  # as a trainer that is all but done
+            signal.raise_signal(signal.SIGINT)
+        return result
+
+    one = protocol.benchmark_one
+    monkeypatch.setattr(protocol, "benchmark_one", train_and_signal)
+    with pytest.raises(Interrupted, match="stopped after 1 of 2 trainings"):
+        run_benchmark([agent], PLAN, tmp_path)
 
 
 def test_an_algorithm_of_this_package_stays_within_the_budget(tmp_path: Path) -> None:
