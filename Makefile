@@ -9,7 +9,7 @@ PYTEST_WORKERS ?= 2
 BIN = $(VENV)/bin
 INPUTS = pyproject.toml constraints.txt
 
-.PHONY: help demo test test-slow bench docs lint clean
+.PHONY: help demo test test-slow bench docs release lint clean
 .DELETE_ON_ERROR:
 
 help: ## list these commands
@@ -29,6 +29,11 @@ bench: $(VENV)/.installed-bench ## measure throughput, side by side with highway
 
 docs: $(VENV)/.installed-docs ## build the documentation site in build/docs
 	@$(BIN)/python -m deeptraffic.docs build/docs
+
+release: docs ## build sdist, wheel, notes and documentation in dist, and check them; URL= of the public repository
+	$(BIN)/python .ci/release.py --url '$(URL)'
+	rm -rf dist/docs
+	cp -r build/docs dist/docs
 
 lint: $(VENV)/.installed-dev ## ruff and mypy
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["__version__", "evaluate"]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 name_missing_extras()
 

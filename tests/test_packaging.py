@@ -1,5 +1,6 @@
 """The distribution: its packages, its pins, and what a built wheel brings to another folder."""
 
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import deeptraffic
 from deeptraffic.extras import EXTRAS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,6 +99,32 @@ def test_every_folder_with_modules_is_a_package() -> None:
 def test_console_script_starts_the_command_line() -> None:
     scripts = {script.name: script.value for script in metadata.distribution("deeptraffic").entry_points}
     assert scripts["deeptraffic"] == "deeptraffic.cli:main"
+
+
+def release_script() -> Any:
+    spec = importlib.util.spec_from_file_location("release", ROOT / ".ci" / "release.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_version_is_everywhere_the_same() -> None:
+    assert re.findall(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE) == [
+        deeptraffic.__version__
+    ]
+    notes = release_script().notes(ROOT / "CHANGELOG.md", deeptraffic.__version__)
+    assert notes.startswith(f"# DeepTraffic {deeptraffic.__version__}\n\n") and len(notes) > 500
+
+
+def test_the_first_page_works_on_a_package_index() -> None:
+    for_index, readme = release_script().for_index, (ROOT / "README.md").read_text(encoding="utf-8")
+    relative = re.compile(r"""\]\((?!https?:|#)|src="(?!https?:)""")
+    plain, linked = for_index(readme, ""), for_index(readme, "https://example.org/deeptraffic")
+    assert relative.search(readme) and not relative.search(plain) and not relative.search(linked)
+    assert "Contributing" in plain and "<img" not in plain and "![" not in plain
+    assert "[Contributing](https://example.org/deeptraffic/blob/main/CONTRIBUTING.md)" in linked
+    assert 'src="https://example.org/deeptraffic/raw/main/deeptraffic/render/champion.webp"' in linked
 
 
 @pytest.fixture(scope="module")
