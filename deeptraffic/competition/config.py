@@ -39,6 +39,7 @@ class CompetitionConfig(Checked):
     opens_at, closes_at: UTC, such as 2026-10-31T23:59:59Z; empty for no limit. A submission at closes_at is late
     daily_limit, total_limit: submissions of a person per day (UTC) and in total
     waiting_limit: submissions of a person that may wait for their score at the same time
+    team_size: most people of a team, which shares these limits and a place on the board; 1 for no teams
     parameter_cap: most parameters of a network; 0 for no cap
     cpu_budget: processor time [s] of an official evaluation, which the validation predicts
     daily_cpu: processor time [s] of a person's evaluations per day (UTC), after which no submission is accepted
@@ -59,6 +60,7 @@ class CompetitionConfig(Checked):
     daily_limit: int = integer(10, 1, 100_000)
     total_limit: int = integer(1000, 1, 1_000_000)
     waiting_limit: int = integer(5, 1, 1000)
+    team_size: int = integer(1, 1, 20)
     parameter_cap: int = integer(0, 0, 1_000_000_000)
     cpu_budget: int = integer(120, 1, 600)
     daily_cpu: int = integer(1800, 1, 86_400)

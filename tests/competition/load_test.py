@@ -99,7 +99,7 @@ class Load:
             for number in range(self.entries):
                 self._add_entry(session, competition, number, now)
             for person in range(1, self.members + 1):
-                evaluations.update_best(session, competition.id, person)
+                competitions.update_best(session, competition.id, person)
 
     def _add_entry(self, session: Session, competition: Competition, number: int, now: int) -> None:
         """Add a content, its result and a submission of it."""

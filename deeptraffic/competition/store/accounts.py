@@ -4,18 +4,16 @@ A token is 256 random bits that only its holder has: the store keeps its SHA-256
 was used or revoked. An invalid token gets the same answer whatever is wrong with it.
 """
 
-import csv
 import hashlib
-import io
 import secrets
 
 from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from deeptraffic.competition.models import AccessToken, Person
+from deeptraffic.competition.models import AccessToken, Member, Person
 from deeptraffic.competition.names import clean_name, skeleton
-from deeptraffic.competition.store import audit, competitions
+from deeptraffic.competition.store import audit, class_list, competitions
 from deeptraffic.competition.store.database import Database, changed_rows
 from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.render.theme import trail_colour_by_name
@@ -122,12 +120,15 @@ def new_invite(
         return issue(session, db, "invite", None, competition_id, lifetime, uses, note)
 
 
-def new_link(db: Database, person_id: int, actor: str, lifetime: int | None = None) -> str:
-    """Return the token of a one-time link for a person; earlier links become invalid."""
+def new_link(db: Database, person_id: int, actor: str, competition_id: int | None = None) -> str:
+    """Return the token of a one-time link for a person; earlier links become invalid.
+
+    competition_id: of the organiser who asks, in whose log it is noted
+    """
     with db.write() as session:
         revoke_all(session, db, person_id, "link")
-        audit.note(session, db, actor, "link", subject=session.get_one(Person, person_id).name)
-        return issue(session, db, "link", person_id, lifetime=lifetime, uses=1)
+        audit.note(session, db, actor, "link", competition_id, session.get_one(Person, person_id).name)
+        return issue(session, db, "link", person_id, uses=1)
 
 
 def organiser_link(db: Database, actor: str) -> str:
@@ -211,36 +212,44 @@ def add_person(session: Session, db: Database, name: str, role: str = "participa
     return made
 
 
-def join_by_invite(db: Database, secret: str, name: str) -> tuple[Person, str]:
-    """Use an invitation: create an account in its competition; return it with the token of a new session."""
+def join_by_invite(db: Database, secret: str, name: str, contact: str = "") -> tuple[Person, str]:
+    """Use an invitation: create an account in its competition; return it with the token of a new session.
+
+    contact: the person's on the class list, if the competition has one; RequestError `class_list` otherwise
+    """
     with db.write() as session:
         token = _find(session, db, secret, "invite")
         _use(session, db, token)
         assert token.competition_id is not None
-        return _new_member(session, db, token.competition_id, name)
+        return _new_member(session, db, token.competition_id, name, contact)
 
 
-def join_open(db: Database, competition_id: int, name: str) -> tuple[Person, str]:
-    """Create an account in a competition that is open to everybody; RequestError `invite_needed` where it is not."""
+def join_open(db: Database, competition_id: int, name: str, contact: str = "") -> tuple[Person, str]:
+    """Create an account in a competition that is open to everybody; RequestError `invite_needed` where it is not.
+
+    contact: as of `join_by_invite`
+    """
     with db.write() as session:
         if competitions.get(session, competition_id).config.joining != "open":
             raise RequestError("invite_needed", "joining this competition takes an invitation; ask the organiser")
-        return _new_member(session, db, competition_id, name)
+        return _new_member(session, db, competition_id, name, contact)
 
 
-def join_as(db: Database, secret: str, person_id: int) -> int:
-    """Use an invitation with an existing account; return the competition's id."""
+def join_as(db: Database, secret: str, person_id: int, contact: str = "") -> int:
+    """Use an invitation with an existing account; return the competition's id. contact: as of `join_by_invite`."""
     with db.write() as session:
         token = _find(session, db, secret, "invite")
         assert token.competition_id is not None
         if competitions.join(session, db, token.competition_id, person_id):
+            class_list.claim(session, token.competition_id, session.get_one(Person, person_id), contact)
             _use(session, db, token)
         return token.competition_id
 
 
-def _new_member(session: Session, db: Database, competition_id: int, name: str) -> tuple[Person, str]:
+def _new_member(session: Session, db: Database, competition_id: int, name: str, contact: str) -> tuple[Person, str]:
     person = add_person(session, db, name)
     competitions.join(session, db, competition_id, person.id)
+    class_list.claim(session, competition_id, person, contact)
     return person, issue(session, db, "session", person.id)
 
 
@@ -283,31 +292,38 @@ def get_person(db: Database, person_id: int) -> Person:
         return session.get_one(Person, person_id)
 
 
-def search_people(db: Database, text: str = "", limit: int = 100, offset: int = 0) -> tuple[list[Person], int]:
-    """Return people whose name or contact contains a text, for the organiser, and the number of all of them."""
+def search_people(
+    db: Database, text: str = "", limit: int = 100, offset: int = 0, competition_id: int | None = None
+) -> tuple[list[Person], int]:
+    """Return people whose name or contact contains a text, for the organiser, and the number of all of them.
+
+    competition_id: members of it alone
+    """
     pattern = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_").lower() + "%"
     match = or_(*(func.lower(column).like(pattern, escape="\\") for column in (Person.name, Person.contact)))
+    if competition_id is not None:
+        match = match & Person.id.in_(select(Member.person_id).where(Member.competition_id == competition_id))
     with db.read() as session:
         total = session.execute(select(func.count()).select_from(Person).where(match)).scalar_one()
         query = select(Person).where(match).order_by(Person.id).limit(limit).offset(offset)
         return list(session.scalars(query)), total
 
 
-def block(db: Database, person_id: int, actor: str, reason: str) -> None:
-    """Close an account: its sessions and tokens end at once; its submissions stay."""
+def block(db: Database, person_id: int, actor: str, reason: str, competition_id: int | None = None) -> None:
+    """Close an account: its sessions and tokens end at once; its submissions stay. competition_id: as of `new_link`."""
     with db.write() as session:
         person = session.get_one(Person, person_id)
         person.blocked_at = db.now(session)
         revoke_all(session, db, person_id, "session", "submit", "link")
-        audit.note(session, db, actor, "block", subject=person.name, reason=reason)
+        audit.note(session, db, actor, "block", competition_id, person.name, reason=reason)
 
 
-def unblock(db: Database, person_id: int, actor: str, reason: str = "") -> None:
-    """Reopen a closed account."""
+def unblock(db: Database, person_id: int, actor: str, reason: str = "", competition_id: int | None = None) -> None:
+    """Reopen a closed account. competition_id: as of `new_link`."""
     with db.write() as session:
         person = session.get_one(Person, person_id)
         person.blocked_at = None
-        audit.note(session, db, actor, "unblock", subject=person.name, reason=reason)
+        audit.note(session, db, actor, "unblock", competition_id, person.name, reason=reason)
 
 
 def import_people(db: Database, competition_id: int, text: str, actor: str) -> list[tuple[Person, str]]:
@@ -315,18 +331,20 @@ def import_people(db: Database, competition_id: int, text: str, actor: str) -> l
 
     All or none: RequestError `accounts` names the first invalid line.
     """
-    rows = list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"))))
-    if not rows or "name" not in rows[0] or len(rows) > MAX_PEOPLE:
+    head, *cells = class_list.read_csv(text) or [[]]
+    rows = [dict(zip(head, row, strict=False)) for row in cells if row]
+    if not rows or "name" not in head or len(rows) > MAX_PEOPLE:
         few = f"1 to {MAX_PEOPLE:,} people"
         raise RequestError("accounts", f"the CSV text must have a column `name` in its first line, and {few}")
     made = []
     with db.write() as session:
         for line, row in enumerate(rows, 2):
             try:
-                person = add_person(session, db, row["name"] or "", contact=row.get("contact") or "")
+                person = add_person(session, db, row.get("name", ""), contact=row.get("contact") or "")
             except RequestError as error:
                 raise RequestError("accounts", f"line {line}: {error.message}") from None
             competitions.join(session, db, competition_id, person.id)
+            class_list.link(session, competition_id, person)
             made.append((person, issue(session, db, "link", person.id, lifetime=LIFETIMES["invite"], uses=1)))
         audit.note(session, db, actor, "accounts", competition_id, people=len(made))
     return made

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import false, select
 from sqlalchemy.orm import Session
 
 from deeptraffic.competition.models import AuditEntry
@@ -35,15 +35,16 @@ def note(
 
 
 def entries(
-    db: Database, competition_id: int | None = None, limit: int = 100, before: int | None = None
+    db: Database, competition_id: int | None = None, limit: int = 100, before: int | None = None, server: bool = True
 ) -> list[AuditEntry]:
-    """Return the newest entries first: of one competition and the server, or of all.
+    """Return the newest entries first: of one competition and, unless server is False, of the server; or of all.
 
     before: id of an entry to continue from
     """
     query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)
     if competition_id is not None:
-        query = query.where((AuditEntry.competition_id == competition_id) | AuditEntry.competition_id.is_(None))
+        general = AuditEntry.competition_id.is_(None) if server else false()
+        query = query.where((AuditEntry.competition_id == competition_id) | general)
     if before is not None:
         query = query.where(AuditEntry.id < before)
     with db.read() as session:

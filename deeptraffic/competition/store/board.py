@@ -1,9 +1,9 @@
 """The leaderboard, and the points of the figures; both as records, CSV and JSON.
 
-Order: score, then the mean of the unrounded runs to a millionth, then the first accepted. Rows equal in both values
-share a rank, and the ranks after them are skipped: 1, 2, 2, 4. Baselines stand where their score puts them, without a
-rank. Neighbours whose difference is smaller than the two 95% intervals of their scores allow, added as independent
-errors, are marked.
+Order: score, then the mean of the unrounded runs to a millionth, then the first accepted. A team has one row, for the
+best of its members. Rows equal in both values share a rank, and the ranks after them are skipped: 1, 2, 2, 4. Baselines
+stand where their score puts them, without a rank. Neighbours whose difference is smaller than the two 95% intervals of
+their scores allow, added as independent errors, are marked.
 
 A further column is a field of `BoardRow`, with its source in COLUMNS if it comes straight from the tables.
 """
@@ -20,11 +20,23 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from deeptraffic.competition.config import to_time
-from deeptraffic.competition.models import ORDER, Competition, EvaluationResult, Member, Person, Submission
+from deeptraffic.competition.models import ORDER, Competition, EvaluationResult, Member, Person, Submission, Team
 from deeptraffic.competition.store import competitions
 from deeptraffic.competition.store.database import Database
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what begins a formula in a spreadsheet
+FORMULA = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+    "\n",
+    "\uff1d",
+    "\uff0b",
+    "\uff0d",
+    "\uff20",
+)  # what begins a formula in a spreadsheet
 DIGITS = 6  # after the decimal point, in records
 LANDMARKS = (100, 50, 25, 10, 5, 3, 2, 1)  # ranks whose scores people ask for
 
@@ -36,7 +48,8 @@ class BoardRow:
     rank: None for baselines; name: the alias where the board is anonymous
     tied: whether another row has the same rank
     alike_above: whether the difference to the ranked row above is within chance (95%)
-    submissions: how many its owner has made
+    submissions: how many its owner, or the team, has made
+    person_id, people: the owner of the submission, and everybody whose row it is
     """
 
     rank: int | None
@@ -59,6 +72,7 @@ class BoardRow:
     submission: str
     label: str
     person_id: int
+    people: tuple[int, ...]
 
 
 COLUMNS: dict[str, InstrumentedAttribute[Any]] = {
@@ -77,7 +91,8 @@ COLUMNS: dict[str, InstrumentedAttribute[Any]] = {
     "label": Submission.label,
     "person_id": Member.person_id,
 }
-PUBLIC = [name for name in BoardRow.__dataclass_fields__ if name not in ("label", "person_id")]
+NAMES = (Person.name, Person.role, Member.alias, Team.name.label("team"), Team.alias.label("team_alias"))
+PUBLIC = [name for name in BoardRow.__dataclass_fields__ if name not in ("label", "person_id", "people")]
 
 
 @dataclass(frozen=True)
@@ -109,8 +124,8 @@ class Board:
         return [(rank, others[rank - 1]) for rank in ranks if rank > 0]
 
     def of(self, person_id: int) -> BoardRow | None:
-        """Return a person's row."""
-        return next((row for row in self.rows if row.person_id == person_id), None)
+        """Return the row of a person, or of their team."""
+        return next((row for row in self.rows if person_id in row.people), None)
 
 
 @dataclass(frozen=True)
@@ -178,9 +193,14 @@ def _board(session: Session, competition: Competition, final: bool) -> Board:
 def build_board(session: Session, competition: Competition, final: bool, anonymous: bool) -> Board:
     """Return a board, that of a hidden final too: for the organiser only."""
     counts = _submissions_by_person(session, competition.id)
-    rows, ranked = [], 0
+    teams = _people_by_team(session, competition.id)
+    rows, ranked, seen = [], 0, set()
     last: Any = None
     for row in session.execute(_query(competition.id, final)):
+        if row.team_id in seen:
+            continue  # a team is where its best submission is
+        people = teams.get(row.team_id, (row.person_id,))
+        seen |= {row.team_id} - {None}
         baseline, rank = row.role == "baseline", None
         if not baseline:
             ranked += 1
@@ -190,11 +210,12 @@ def build_board(session: Session, competition: Competition, final: bool, anonymo
         rows.append(
             BoardRow(
                 rank=rank,
-                name=row.alias if anonymous and not baseline else row.name,
+                name=_shown_name(row, anonymous),
                 baseline=baseline,
                 tied=False,
                 alike_above=False,
-                submissions=counts.get(row.person_id, 0),
+                submissions=sum(counts.get(person, 0) for person in people),
+                people=people,
                 **{name: getattr(row, name) for name in COLUMNS},
             )
         )
@@ -206,13 +227,30 @@ def _query(competition_id: int, final: bool) -> Select[Any]:
     result = Submission.final_id if final else Submission.result_id
     columns = [column.label(name) for name, column in COLUMNS.items()]
     return (
-        select(*columns, Person.name, Person.role, Member.alias, EvaluationResult.unrounded_mean)
+        select(*columns, *NAMES, Member.team_id, EvaluationResult.unrounded_mean)
         .join_from(Member, Person, Person.id == Member.person_id)
+        .outerjoin(Team, Team.id == Member.team_id)
         .join(Submission, Submission.id == entry)
         .join(EvaluationResult, EvaluationResult.id == result)
         .where(Member.competition_id == competition_id, Member.disqualified_at.is_(None))
         .order_by(*ORDER)
     )
+
+
+def _shown_name(row: Any, anonymous: bool) -> str:
+    """Return the name of a row of NAMES: the team's, the person's, or where the board is anonymous the alias."""
+    if row.role == "baseline":
+        return str(row.name)
+    alias, name = (row.team_alias, row.team) if row.team is not None else (row.alias, row.name)
+    return str(alias if anonymous else name)
+
+
+def _people_by_team(session: Session, competition_id: int) -> dict[int | None, tuple[int, ...]]:
+    query = select(Member.team_id, Member.person_id).where(Member.competition_id == competition_id)
+    teams: dict[int | None, tuple[int, ...]] = {}
+    for team, person in session.execute(query.where(Member.team_id.is_not(None)).order_by(Member.person_id)):
+        teams[team] = (*teams.get(team, ()), person)
+    return teams
 
 
 def _compare(rows: list[BoardRow]) -> list[BoardRow]:
@@ -246,23 +284,24 @@ def _submissions_by_person(session: Session, competition_id: int) -> dict[int, i
 def _points(session: Session, competition: Competition) -> list[Point]:
     names = ("accepted_at", "score", "cells", "layers", "parameters", "other_agents", "person_id")
     columns = [COLUMNS[name] for name in names]
-    shown = (Submission.disqualified_at.is_(None), Member.disqualified_at.is_(None))
+    counting = (Submission.disqualified_at.is_(None), Submission.late.is_(False), Member.disqualified_at.is_(None))
     query = (
-        select(*columns, Person.name, Person.role, Member.alias)
+        select(*columns, *NAMES, Member.team_id)
         .join_from(Submission, EvaluationResult, EvaluationResult.id == Submission.result_id)
         .join(Submission.member)
         .join(Submission.owner)
-        .where(Submission.competition_id == competition.id, *shown)
+        .outerjoin(Team, Team.id == Member.team_id)
+        .where(Submission.competition_id == competition.id, *counting)
         .order_by(Submission.id)
     )
-    best: dict[int, float] = {}
+    best: dict[tuple[int | None, int], float] = {}
     points = []
     for row in session.execute(query):
-        best[row.person_id] = max(best.get(row.person_id, row.score), row.score)
-        baseline = row.role == "baseline"
-        name = row.alias if competition.config.anonymous and not baseline else row.name
+        unit = (row.team_id, row.person_id if row.team_id is None else 0)
+        best[unit] = max(best.get(unit, row.score), row.score)
+        baseline, name = row.role == "baseline", _shown_name(row, competition.config.anonymous)
         values = {column: getattr(row, column) for column in names}
-        points.append(Point(name=name, baseline=baseline, best=best[row.person_id], **values))
+        points.append(Point(name=name, baseline=baseline, best=best[unit], **values))
     return points
 
 
@@ -299,6 +338,6 @@ def csv_text(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 
 
 def _safe_cell(value: Any) -> Any:
-    if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA):
+    if isinstance(value, str) and (value.startswith(FORMULA) or value.lstrip().startswith(FORMULA)):
         return "'" + value
     return value

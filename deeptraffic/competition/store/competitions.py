@@ -4,12 +4,20 @@ import re
 import secrets
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import and_, case, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from deeptraffic.competition.config import CompetitionConfig
-from deeptraffic.competition.models import Competition, Member, PrivateSeeds, Submission
+from deeptraffic.competition.models import (
+    ORDER,
+    Competition,
+    EvaluationResult,
+    Member,
+    Person,
+    PrivateSeeds,
+    Submission,
+)
 from deeptraffic.competition.store import audit
 from deeptraffic.competition.store.database import Database, changed_rows
 from deeptraffic.competition.store.errors import RequestError
@@ -77,7 +85,8 @@ def all_competitions(db: Database) -> list[Competition]:
 def change_config(db: Database, competition_id: int, changes: dict[str, Any], actor: str) -> Competition:
     """Change settings, such as dates and limits; ValueError for an invalid value, RequestError `fixed` or `final`.
 
-    The private seeds of the final stay the first `final_runs` of those drawn; more are drawn where needed.
+    With another deadline, entries become late or in time, as `deadlines.preview` tells before. The private seeds of the
+    final stay the first `final_runs` of those drawn; more are drawn where needed.
     """
     with db.write() as session:
         found = get(session, competition_id, lock=True)
@@ -93,7 +102,9 @@ def change_config(db: Database, competition_id: int, changes: dict[str, Any], ac
         if config.final_runs > len(kept.seeds):
             kept.seeds = list(draw_seeds(config.final_runs, None, kept.seeds))
         audit.note(session, db, actor, "change", competition_id, found.key, **changes)
-        found.config = config
+        moved, found.config = config.closes != found.config.closes, config
+        if moved:
+            mark_late(session, found)
         touch(session, competition_id)
     return found
 
@@ -165,6 +176,46 @@ def membership(db: Database, competition_id: int, person_id: int) -> Member | No
     """Return a person's membership."""
     with db.read() as session:
         return find_member(session, competition_id, person_id)
+
+
+def mark_late(session: Session, competition: Competition) -> None:
+    """Mark the entries that came after their owner's deadline, and find everybody's best anew."""
+    session.flush()
+    closes, mine = competition.config.closes, Submission.competition_id == competition.id
+    late: Any = False
+    if closes is not None:
+        own = select(case((Member.closes_at > closes, Member.closes_at), else_=closes))
+        own = own.where(Member.competition_id == competition.id, Member.person_id == Submission.person_id)
+        baseline = select(Person.id).where(Person.id == Submission.person_id, Person.role == "baseline").exists()
+        late = and_(Submission.accepted_at >= own.scalar_subquery(), ~baseline)
+    session.execute(update(Submission).where(mine).values(late=late), execution_options={"synchronize_session": False})
+    lost = select(Submission.id).where(mine, Submission.late.is_(True))
+    chosen = (Member.competition_id == competition.id, Member.chosen_id.in_(lost))
+    session.execute(update(Member).where(*chosen).values(chosen_id=None))
+    for person_id in session.scalars(select(Member.person_id).where(Member.competition_id == competition.id)).all():
+        update_best(session, competition.id, person_id)
+
+
+def update_best(session: Session, competition_id: int, person_id: int) -> None:
+    """Find a member's best submission, not disqualified or late: by score, unrounded mean, then the first accepted."""
+    mine = (Member.competition_id == competition_id, Member.person_id == person_id)
+    session.execute(select(Member.person_id).where(*mine).with_for_update())
+    best = (
+        select(Submission.id)
+        .join(EvaluationResult, EvaluationResult.id == Submission.result_id)
+        .where(
+            Submission.competition_id == competition_id,
+            Submission.person_id == person_id,
+            Submission.state == "scored",
+            Submission.disqualified_at.is_(None),
+            Submission.late.is_(False),
+        )
+        .order_by(*ORDER)
+        .limit(1)
+    )
+    found = session.execute(best).scalar_one_or_none()
+    session.execute(update(Member).where(*mine).values(best_id=found))
+    touch(session, competition_id)
 
 
 def competitions_of(db: Database, person_id: int) -> list[Competition]:

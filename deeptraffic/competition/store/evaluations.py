@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from deeptraffic.competition.config import CompetitionConfig
-from deeptraffic.competition.models import ORDER, Competition, Evaluation, EvaluationResult, Member, Submission
+from deeptraffic.competition.models import Competition, Evaluation, EvaluationResult, Submission
 from deeptraffic.competition.sandbox.errors import InvalidSubmission
 from deeptraffic.competition.sandbox.limits import MAX_CPU_SECONDS
 from deeptraffic.competition.store import competitions
@@ -278,7 +278,7 @@ def finish(session: Session, db: Database, evaluation: Evaluation, result: Evalu
         enqueue(session, db, competition, submission, "official")
     elif evaluation.kind == "official":
         submission.state, submission.scored_at, submission.result_id = "scored", now, result.id
-        update_best(session, evaluation.competition_id, evaluation.person_id)
+        competitions.update_best(session, evaluation.competition_id, evaluation.person_id)
     elif evaluation.kind == "final":
         submission.final_id = result.id
     end_final(session, evaluation.competition_id)
@@ -341,25 +341,3 @@ def end_final(session: Session, competition_id: int) -> None:
     unfinished = select(func.count()).where(*mine, Evaluation.state.in_(("queued", "running")))
     if session.execute(unfinished).scalar_one() == 0:
         competitions.set_final(session, competition_id, "running", "scored")
-
-
-def update_best(session: Session, competition_id: int, person_id: int) -> None:
-    """Find a member's best submission, not disqualified or late: by score, unrounded mean, then the first accepted."""
-    mine = (Member.competition_id == competition_id, Member.person_id == person_id)
-    session.execute(select(Member.person_id).where(*mine).with_for_update())
-    best = (
-        select(Submission.id)
-        .join(EvaluationResult, EvaluationResult.id == Submission.result_id)
-        .where(
-            Submission.competition_id == competition_id,
-            Submission.person_id == person_id,
-            Submission.state == "scored",
-            Submission.disqualified_at.is_(None),
-            Submission.late.is_(False),
-        )
-        .order_by(*ORDER)
-        .limit(1)
-    )
-    found = session.execute(best).scalar_one_or_none()
-    session.execute(update(Member).where(*mine).values(best_id=found))
-    competitions.touch(session, competition_id)

@@ -1,4 +1,4 @@
-"""The final: every member's chosen submission on the private seeds, hidden until the organiser reveals it.
+"""The final: everybody's chosen submission on the private seeds, hidden until the organiser reveals it; one of a team.
 
 none -> begin -> running -> (the last evaluation ends) -> scored -> reveal -> revealed
 """
@@ -16,6 +16,7 @@ from deeptraffic.competition.models import (
     Member,
     Person,
     Submission,
+    Team,
     new_key,
 )
 from deeptraffic.competition.store import audit, evaluations
@@ -144,15 +145,22 @@ def _unfinished(session: Session, competition_id: int) -> int:
 
 def _entries(session: Session, competition_id: int) -> list[FinalEntry]:
     entry = func.coalesce(Member.chosen_id, Member.best_id)
-    columns = (Member.person_id, Member.chosen_id, Person.name, Person.role, EvaluationResult.score)
+    columns = (Member.person_id, Member.chosen_id, Member.team_id, Person.role, EvaluationResult.score)
+    name = func.coalesce(Team.name, Person.name).label("name")
     query = (
-        select(*columns, Submission.id, Submission.key, Submission.label)
+        select(*columns, name, Submission.id, Submission.key, Submission.label)
         .join_from(Member, Person, Person.id == Member.person_id)
+        .outerjoin(Team, Team.id == Member.team_id)
         .join(Submission, Submission.id == entry)
         .join(EvaluationResult, EvaluationResult.id == Submission.result_id)
         .where(Member.competition_id == competition_id, Member.disqualified_at.is_(None))
         .order_by(*ORDER)
     )
+    rows = session.execute(query).all()
+    teams: dict[int, int] = {}  # the person whose submission is the team's: who has chosen one, or has the best
+    for row in sorted(rows, key=lambda row: row.chosen_id is None):
+        if row.team_id is not None:
+            teams.setdefault(row.team_id, row.person_id)
     return [
         FinalEntry(
             person_id=row.person_id,
@@ -164,5 +172,6 @@ def _entries(session: Session, competition_id: int) -> list[FinalEntry]:
             chosen=row.chosen_id == row.id,
             score=row.score,
         )
-        for row in session.execute(query)
+        for row in rows
+        if row.team_id is None or teams[row.team_id] == row.person_id
     ]

@@ -23,6 +23,7 @@ from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.store.errors import RequestError
 
 MAX_REASON = 1000  # [characters]
+Unit = tuple[str, int]  # that has a rank: ("person" or "team", id)
 Standing = dict[int, tuple[float, float]]  # submission id -> (score, mean of the unrounded runs)
 
 
@@ -37,7 +38,7 @@ def disqualify(db: Database, key: str, actor: str, reason: str) -> None:
         submission.disqualified_at, submission.disqualified_reason = db.now(session), reason
         _cancel(session, db, submission.competition_id, Evaluation.submission_id == submission.id)
         session.execute(update(Member).where(Member.chosen_id == submission.id).values(chosen_id=None))
-        evaluations.update_best(session, submission.competition_id, submission.person_id)
+        competitions.update_best(session, submission.competition_id, submission.person_id)
         details = {"reason": reason, "label": submission.label}
         audit.note(session, db, actor, "disqualify", submission.competition_id, key, **details)
 
@@ -49,7 +50,7 @@ def requalify(db: Database, key: str, actor: str, reason: str = "") -> None:
         submission.disqualified_at = submission.disqualified_reason = None
         if submission.state in submissions.UNFINISHED:
             _queue_again(session, Evaluation.submission_id == submission.id)
-        evaluations.update_best(session, submission.competition_id, submission.person_id)
+        competitions.update_best(session, submission.competition_id, submission.person_id)
         details = {"reason": reason[:MAX_REASON], "label": submission.label}
         audit.note(session, db, actor, "requalify", submission.competition_id, key, **details)
 
@@ -221,7 +222,7 @@ def apply_reevaluation(db: Database, batch: str, actor: str) -> int:
             raise RequestError("final", "the final has begun; public scores are fixed")
         changed = sum(_apply(session, evaluation) for evaluation in found)
         for person_id in sorted({evaluation.person_id for evaluation in found}):
-            evaluations.update_best(session, competition_id, person_id)
+            competitions.update_best(session, competition_id, person_id)
         _settle(session, db, batch)
         audit.note(session, db, actor, "apply", competition_id, batch, changed=changed)
         return changed
@@ -281,14 +282,14 @@ def _batch(session: Session, batch: str) -> list[Evaluation]:
 
 
 def _changes(session: Session, found: list[Evaluation]) -> list[Change]:
-    owners, before = _standing(session, found[0].competition_id)
+    units, before = standing(session, found[0].competition_id)
     after = dict(before)
     for evaluation in found:
         if evaluation.result is not None and evaluation.submission_id in after:
             after[evaluation.submission_id] = (evaluation.result.score, evaluation.result.unrounded_mean)
         elif evaluation.state == "refused":
             after.pop(evaluation.submission_id, None)
-    ranks_before, ranks_after = _ranks(owners, before), _ranks(owners, after)
+    ranks_before, ranks_after = ranks(units, before), ranks(units, after)
     return [
         Change(
             submission_key=evaluation.submission.key,
@@ -297,8 +298,8 @@ def _changes(session: Session, found: list[Evaluation]) -> list[Change]:
             before=_result(evaluation.submission).score,
             after=None if evaluation.result is None else evaluation.result.score,
             reason=evaluation.reason,
-            rank_before=ranks_before.get(evaluation.person_id),
-            rank_after=ranks_after.get(evaluation.person_id),
+            rank_before=ranks_before.get(units.get(evaluation.submission_id)),
+            rank_after=ranks_after.get(units.get(evaluation.submission_id)),
         )
         for evaluation in found
         if evaluation.state == "refused"
@@ -306,24 +307,29 @@ def _changes(session: Session, found: list[Evaluation]) -> list[Change]:
     ]
 
 
-def _standing(session: Session, competition_id: int) -> tuple[dict[int, int], Standing]:
-    """Return owner and standing of each submission that is ranked, by submission id."""
+def standing(session: Session, competition_id: int, late: bool = False) -> tuple[dict[int, Unit], Standing]:
+    """Return unit and standing of each submission that is ranked, by submission id; late: with those that are late."""
     shown = (Submission.disqualified_at.is_(None), Member.disqualified_at.is_(None), Person.role != "baseline")
-    query = select(Submission.id, Submission.person_id, EvaluationResult.score, EvaluationResult.unrounded_mean)
+    columns = (Submission.id, Submission.person_id, Member.team_id)
+    query = select(*columns, EvaluationResult.score, EvaluationResult.unrounded_mean)
     query = query.join_from(Submission, EvaluationResult, EvaluationResult.id == Submission.result_id)
     query = query.join(Submission.member).join(Submission.owner)
-    owners, standing = {}, {}
+    if not late:
+        query = query.where(Submission.late.is_(False))
+    units: dict[int, Unit] = {}
+    found: Standing = {}
     for row in session.execute(query.where(Submission.competition_id == competition_id, *shown)):
-        owners[row.id], standing[row.id] = row.person_id, (row.score, row.unrounded_mean)
-    return owners, standing
+        units[row.id] = ("person", row.person_id) if row.team_id is None else ("team", row.team_id)
+        found[row.id] = (row.score, row.unrounded_mean)
+    return units, found
 
 
-def _ranks(owners: dict[int, int], standing: Standing) -> dict[int, int]:
-    """Return the rank of each person, 1, 2, 2, 4."""
-    best: dict[int, tuple[float, float]] = {}
-    for submission_id, numbers in standing.items():
-        person = owners[submission_id]
-        best[person] = max(best.get(person, numbers), numbers)
+def ranks(units: dict[int, Unit], found: Standing) -> dict[Unit | None, int]:
+    """Return the rank of each person or team, 1, 2, 2, 4."""
+    best: dict[Unit, tuple[float, float]] = {}
+    for submission_id, numbers in found.items():
+        unit = units[submission_id]
+        best[unit] = max(best.get(unit, numbers), numbers)
     ordered = sorted(best.values(), reverse=True)
     first = {numbers: place for place, numbers in reversed(list(enumerate(ordered, 1)))}
-    return {person: first[numbers] for person, numbers in best.items()}
+    return {unit: first[numbers] for unit, numbers in best.items()}

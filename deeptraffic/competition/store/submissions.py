@@ -282,13 +282,14 @@ def find_scored(db: Database, key: str) -> Submission | None:
     None if there is none, or if it or its owner is disqualified.
     """
     shown = (Submission.state == "scored", Submission.disqualified_at.is_(None), Member.disqualified_at.is_(None))
+    member = joinedload(Submission.member)
     runs = joinedload(Submission.result).undefer(EvaluationResult.run_scores).undefer(EvaluationResult.run_passed)
     query = select(Submission).join(Submission.member).where(Submission.key == key, *shown)
     query = query.options(
         runs.undefer(EvaluationResult.decisions),
         joinedload(Submission.owner),
         joinedload(Submission.competition),
-        joinedload(Submission.member),
+        member.joinedload(Member.team),
     )
     with db.read() as session:
         return session.scalars(query).one_or_none()
@@ -405,9 +406,12 @@ def choose(db: Database, competition_id: int, person_id: int, key: str | None) -
             raise RequestError("final", "the final has begun; the choice is fixed")
         member = competitions.find_member(session, competition_id, person_id, lock=True)
         chosen = None
+        if key is not None and member is not None and member.team_id is not None:  # a team has one choice
+            theirs = update(Member).where(Member.team_id == member.team_id, Member.person_id != person_id)
+            session.execute(theirs.values(chosen_id=None))
         if key is not None:
             mine = (Submission.competition_id == competition_id, Submission.person_id == person_id)
-            scored = (Submission.state == "scored", Submission.disqualified_at.is_(None))
+            scored = (Submission.state == "scored", Submission.disqualified_at.is_(None), Submission.late.is_(False))
             query = select(Submission.id).where(Submission.key == key, *mine, *scored)
             chosen = session.execute(query).scalar_one_or_none()
         if member is None or (key is not None and chosen is None):

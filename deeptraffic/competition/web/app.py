@@ -34,7 +34,7 @@ from deeptraffic.competition.web.bodies import UploadRoom
 from deeptraffic.competition.web.guard import HEADERS, HEALTH, Guard, Limiter
 from deeptraffic.competition.web.health import Health
 from deeptraffic.competition.web.rendering import STATIC, page, static_version, wants_json
-from deeptraffic.competition.web.replays import Tracks, Videos
+from deeptraffic.competition.web.replays import TRACKS, VIDEOS, Tracks, Videos
 from deeptraffic.competition.web.settings import WebSettings
 from deeptraffic.competition.web.site import Cache, CachedTexts, Site
 
@@ -84,8 +84,8 @@ def create_app(db: Database, settings: WebSettings, lab: Mapping[str, bytes] | N
         settings=settings,
         limiter=limiter,
         boards=Boards(db),
-        tracks=Tracks(settings.data_dir / "tracks"),
-        videos=Videos(settings.data_dir / "videos"),
+        tracks=Tracks(settings.data_dir / TRACKS),
+        videos=Videos(settings.data_dir / VIDEOS),
         uploads=UploadRoom(settings.upload_room, settings.uploads_each),
         health=Health(db, settings.data_dir),
         upload_threads=CapacityLimiter(UPLOAD_THREADS),

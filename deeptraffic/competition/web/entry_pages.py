@@ -47,9 +47,12 @@ class PublicEntry:
 
     @property
     def name(self) -> str:
-        """The owner's name; the alias where the board is anonymous."""
+        """The name of the owner or the team; the alias where the board is anonymous."""
         hidden = self.submission.competition.config.anonymous and not self.baseline
-        return self.submission.member.alias if hidden else self.submission.owner.name
+        shown = self.submission.member.team
+        if shown is None:
+            return self.submission.member.alias if hidden else self.submission.owner.name
+        return shown.alias if hidden else shown.name
 
     @property
     def runs(self) -> dict[str, int]:

@@ -27,6 +27,7 @@ MAX_VIDEOS = 200  # some 5 MB each
 MAX_WAITING = 20  # videos
 VIDEO_SECONDS = 600  # for making one
 NICE = 10
+TRACKS, VIDEOS = "tracks", "videos"  # in the data folder
 
 
 class Tracks:
@@ -153,6 +154,13 @@ def official_result(submission: Submission) -> EvaluationResult:
     """Return the result of a scored submission."""
     assert submission.result is not None
     return submission.result
+
+
+def delete_cached(folder: Path, parts: list[str]) -> None:
+    """Delete the tracks and videos in a data folder whose names contain one of these parts."""
+    for path in (*(folder / TRACKS).glob("*.track"), *(folder / VIDEOS).glob("*.mp4")):
+        if any(part in path.name for part in parts):
+            path.unlink(missing_ok=True)
 
 
 def file_stem(submission: Submission) -> str:
