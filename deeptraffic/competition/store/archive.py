@@ -15,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Select, Table, TextClause, func, insert, select, text
+from sqlalchemy import URL, Select, Table, TextClause, false, func, insert, select, text
 from sqlalchemy.orm import Session
 
 from deeptraffic.competition.config import to_time
@@ -44,14 +44,14 @@ LEFT_OUT = {SeenWorker.__tablename__}
 # --- export -------------------------------------------------------------------------------------------------------
 
 
-def export(db: Database, competition_id: int, path: Path, actor: str) -> Path:
-    """Write the archive, whole or not at all; return its path."""
+def export(db: Database, competition_id: int, path: Path, actor: str, server: bool = True) -> Path:
+    """Write the archive, whole or not at all; return its path. server: with the audit log of the whole server."""
     with db.write() as session:
         audit.note(session, db, actor, "export", competition_id, path.name)
     unfinished = path.with_name(f".unfinished-{path.name}")
     try:
         with db.read() as session, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
-            _write_tables(session, archive, get(session, competition_id))
+            _write_tables(session, archive, get(session, competition_id), server)
             _write_policies(session, archive, competition_id)
         unfinished.replace(path)
     finally:
@@ -59,7 +59,7 @@ def export(db: Database, competition_id: int, path: Path, actor: str) -> Path:
     return path
 
 
-def _write_tables(session: Session, archive: zipfile.ZipFile, competition: Competition) -> None:
+def _write_tables(session: Session, archive: zipfile.ZipFile, competition: Competition, server: bool) -> None:
     c = competition
     archive.writestr("board.csv", board_csv(build_board(session, c, final=False, anonymous=False), label=True))
     about: dict[str, Any] = {"key": c.key, "final": c.final, "config": c.config.to_record()}
@@ -70,7 +70,7 @@ def _write_tables(session: Session, archive: zipfile.ZipFile, competition: Compe
     archive.writestr("people.csv", _rows_csv(session, _people(c.id)))
     archive.writestr("submissions.csv", _rows_csv(session, _submissions(c.id)))
     columns = (AuditEntry.at, AuditEntry.actor, AuditEntry.action, AuditEntry.subject, AuditEntry.details)
-    mine = (AuditEntry.competition_id == c.id) | AuditEntry.competition_id.is_(None)
+    mine = (AuditEntry.competition_id == c.id) | (AuditEntry.competition_id.is_(None) if server else false())
     archive.writestr("audit.csv", _rows_csv(session, select(*columns).where(mine).order_by(AuditEntry.id)))
     runs = {digest: run_scores.tolist() for digest, run_scores in session.execute(_runs(c.id))}
     archive.writestr("run_scores.json", json.dumps(runs))

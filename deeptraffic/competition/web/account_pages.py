@@ -5,12 +5,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from deeptraffic.competition.models import AccessToken, Competition, Person
-from deeptraffic.competition.store import accounts
+from deeptraffic.competition.store import accounts, class_list, co_organisers
 from deeptraffic.competition.store.competitions import competitions_of, get_competition
 from deeptraffic.competition.store.errors import RequestError
 from deeptraffic.competition.web.rendering import page, redirect
 from deeptraffic.competition.web.site import (
     SESSION_SECONDS,
+    Form,
     SentForm,
     competition_of,
     count_wrong_token,
@@ -48,13 +49,14 @@ def follow_invitation(request: Request, secret: str, form: SentForm) -> Response
     """Join, with the current account or a new one."""
     competition, site, person = _invited_to(request, secret), site_of(request), user_of(request).person
     target = redirect(f"/c/{competition.key}", "joined")
-    if person is not None:
-        accounts.join_as(site.db, secret, person.id)
-        return target
+    name, contact = form.fields.get("name", ""), form.text("contact")
     try:
-        return _with_session(request, target, accounts.join_by_invite(site.db, secret, form.fields.get("name", ""))[1])
+        if person is not None:
+            accounts.join_as(site.db, secret, person.id, contact)
+            return target
+        return _with_session(request, target, accounts.join_by_invite(site.db, secret, name, contact)[1])
     except RequestError as error:
-        return _join_page(request, competition, error.message, form.text("name"))
+        return _not_joined(request, competition, error, form)
 
 
 @router.get("/c/{key}/join")
@@ -73,9 +75,10 @@ def join_open(request: Request, form: SentForm) -> Response:
     """Join a competition that is open to everybody."""
     competition, site = competition_of(request), site_of(request)
     try:
-        _, secret = accounts.join_open(site.db, competition.id, form.fields.get("name", ""))
+        name, contact = form.fields.get("name", ""), form.text("contact")
+        _, secret = accounts.join_open(site.db, competition.id, name, contact)
     except RequestError as error:
-        return _join_page(request, competition, error.message, form.text("name"))
+        return _not_joined(request, competition, error, form)
     return _with_session(request, redirect(f"/c/{competition.key}", "joined"), secret)
 
 
@@ -94,9 +97,20 @@ def _token(request: Request, secret: str, scope: str) -> AccessToken:
         raise
 
 
-def _join_page(request: Request, competition: Competition, wrong: str = "", name: str = "") -> Response:
-    shown = {"competition": competition, "anonymous": competition.config.anonymous, "wrong": wrong, "name": name[:80]}
-    return page(request, "join.html", 422 if wrong else 200, **shown)
+def _not_joined(request: Request, competition: Competition, error: RequestError, form: Form) -> Response:
+    """Say why somebody could not join; contacts that are not on the class list are counted and limited."""
+    if error.code == "class_list":
+        count_wrong_token(request)
+    return _join_page(request, competition, error.message, form)
+
+
+def _join_page(request: Request, competition: Competition, wrong: str = "", form: Form | None = None) -> Response:
+    shown = {"competition": competition, "anonymous": competition.config.anonymous, "wrong": wrong}
+    person = user_of(request).person
+    sent = {name: "" if form is None else form.text(name)[:200] for name in ("name", "contact")}
+    sent["contact"] = sent["contact"] or ("" if person is None else person.contact)
+    listed = class_list.is_set(site_of(request).db, competition.id)
+    return page(request, "join.html", 422 if wrong else 200, **shown, **sent, listed=listed)
 
 
 # --- links --------------------------------------------------------------------------------------------------------
@@ -126,7 +140,8 @@ def sign_in(request: Request, form: SentForm) -> Response:
         person, session = accounts.follow_link(site.db, secret)
     except RequestError as error:
         return _sign_in_otherwise(request, secret, error)
-    return _with_session(request, redirect("/organise" if person.is_organiser else "/me"), session)
+    organises = person.is_organiser or co_organisers.competitions_of(site.db, person.id)
+    return _with_session(request, redirect("/organise" if organises else "/me"), session)
 
 
 def _sign_in_otherwise(request: Request, secret: str, error: RequestError) -> Response:

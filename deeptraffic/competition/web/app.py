@@ -27,8 +27,10 @@ from deeptraffic.competition.web import (
     entry_pages,
     lab_pages,
     organise,
+    organise_class,
     organise_people,
     submission_pages,
+    team_pages,
 )
 from deeptraffic.competition.web.bodies import UploadRoom
 from deeptraffic.competition.web.guard import HEADERS, HEALTH, Guard, Limiter
@@ -38,7 +40,18 @@ from deeptraffic.competition.web.replays import TRACKS, VIDEOS, Tracks, Videos
 from deeptraffic.competition.web.settings import WebSettings
 from deeptraffic.competition.web.site import Cache, CachedTexts, Site
 
-PARTS = (api, board_pages, entry_pages, submission_pages, account_pages, organise, organise_people, lab_pages)
+PARTS = (
+    api,
+    board_pages,
+    entry_pages,
+    submission_pages,
+    account_pages,
+    team_pages,
+    organise,
+    organise_class,  # its single actions on people come before the general one
+    organise_people,
+    lab_pages,
+)
 UPLOAD_THREADS, REPLAY_THREADS = 4, 2
 FRAGMENTS = 256  # of pages, some 60 kB each
 TITLES = {

@@ -156,12 +156,14 @@ def _shown_board(request: Request, competition: Competition) -> tuple[Board, boo
 
 def context_of(request: Request, competition: Competition) -> dict[str, Any]:
     """Return what all pages of a competition show."""
-    now = site_of(request).now()
+    now, member = site_of(request).now(), member_of(request, competition)
+    own = None if member is None else member.closes_at
     return {
         "competition": competition,
-        "phase": competition.phase(now),
+        "phase": competition.phase(now, own),
+        "closes": competition.closes(own),
         "now": now,
-        "member": member_of(request, competition),
+        "member": member,
         "anonymous": competition.config.anonymous,
         "others_words": others_words(competition.config.other_agents),
     }

@@ -9,8 +9,9 @@ from deeptraffic.competition.store import accounts, finals, organise
 from deeptraffic.competition.store.board import Board, csv_text
 from deeptraffic.competition.store.competitions import membership
 from deeptraffic.competition.store.errors import RequestError
-from deeptraffic.competition.store.submissions import find_submission, history
+from deeptraffic.competition.store.submissions import find_submission, history, same_networks
 from deeptraffic.competition.web.board_pages import PER_PAGE, context_of, page_links
+from deeptraffic.competition.web.organise_class import person_in_class
 from deeptraffic.competition.web.rendering import page, redirect
 from deeptraffic.competition.web.site import (
     Form,
@@ -20,6 +21,7 @@ from deeptraffic.competition.web.site import (
     organiser_of,
     page_number,
     site_of,
+    user_of,
 )
 
 router = APIRouter(prefix="/organise/c/{key}")
@@ -38,7 +40,8 @@ def _people(request: Request, wrong: str = "", links: list[tuple[Person, str]] |
     organiser_of(request)
     found, site, number = competition_of(request), site_of(request), page_number(request)
     text = request.query_params.get("q", "")[:80]
-    rows, total = accounts.search_people(site.db, text, PER_PAGE, (number - 1) * PER_PAGE)
+    where = None if user_of(request).is_chief else found.id
+    rows, total = accounts.search_people(site.db, text, PER_PAGE, (number - 1) * PER_PAGE, where)
     made = [(person, site.address(request, f"/link/{secret}")) for person, secret in links or []]
     return page(
         request,
@@ -71,24 +74,22 @@ def import_people(request: Request, form: SentForm) -> Response:
 def change_person(request: Request, act: str, form: SentForm) -> Response:
     """Create a new link for a person; close or reopen the account; disqualify the person or revoke that."""
     actor, found, db = organiser_of(request), competition_of(request), site_of(request).db
-    person, reason = accounts.find_person(db, form.text("person")), form.text("reason")
-    if person is None:
-        raise not_found()
+    person = person_in_class(request, form.text("person"), manage=act in ("link", "block", "unblock"))
+    reason, place = form.text("reason"), None if actor.is_organiser else found.id
     if act == "link":
-        return _people(request, links=[(person, accounts.new_link(db, person.id, actor.name))])
+        return _people(request, links=[(person, accounts.new_link(db, person.id, actor.name, place))])
     if act == "block":
-        accounts.block(db, person.id, actor.name, reason)
+        accounts.block(db, person.id, actor.name, reason, place)
     elif act == "unblock":
-        accounts.unblock(db, person.id, actor.name, reason)
+        accounts.unblock(db, person.id, actor.name, reason, place)
     elif act == "disqualify":
         organise.disqualify_member(db, found.id, person.id, actor.name, reason)
     elif act == "requalify":
         organise.requalify_member(db, found.id, person.id, actor.name, reason)
     else:
         raise not_found()
-    return redirect(
-        f"/organise/c/{found.key}/people", {"block": "blocked", "unblock": "unblocked"}.get(act, f"{act[:-1]}ied")
-    )
+    done = {"block": "blocked", "unblock": "unblocked"}.get(act, f"{act[:-1]}ied")
+    return redirect(f"/organise/c/{found.key}/people/{person.key}", done)
 
 
 # --- submissions --------------------------------------------------------------------------------------------------
@@ -105,6 +106,7 @@ def submissions(request: Request) -> Response:
         "organise/submissions.html",
         **context_of(request, found),
         rows=rows,
+        same=same_networks(site.db, found.id),
         **page_links(f"/organise/c/{found.key}/submissions", number, total),
     )
 

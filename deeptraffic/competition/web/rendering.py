@@ -60,6 +60,10 @@ NOTES = {  # shown on a page after an action, by a word in its URL
     "revealed": "The final ranking is public.",
     "created": "The competition is created.",
     "removed": "Removed.",
+    "team": "Your team is changed.",
+    "listed": "The class list is saved.",
+    "forgotten": "The person's data are removed.",
+    "co-organiser": "The co-organisers are changed.",
 }
 
 

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from deeptraffic.competition.models import DEFAULT_TRAIL, Competition, Member, Person
-from deeptraffic.competition.store import accounts
+from deeptraffic.competition.store import accounts, co_organisers
 from deeptraffic.competition.store.board import Boards
 from deeptraffic.competition.store.competitions import find_competition, membership
 from deeptraffic.competition.store.database import Database
@@ -164,11 +164,13 @@ class CurrentUser:
 
     key: of the session or visitor cookie; form tokens are derived from it
     is_new: whether the visitor cookie must be set
+    organises: ids of the competitions of which the person is a co-organiser
     """
 
     person: Person | None
     key: str
     is_new: bool = False
+    organises: frozenset[int] = frozenset()
 
     @property
     def form_token(self) -> str:
@@ -177,8 +179,17 @@ class CurrentUser:
 
     @property
     def is_organiser(self) -> bool:
-        """Whether the organiser's pages are open to this user."""
+        """Whether there are organiser's pages for this user."""
+        return bool(self.organises) or self.is_chief
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this user organises all competitions of the server."""
         return self.person is not None and self.person.is_organiser
+
+    def may_organise(self, competition_id: int) -> bool:
+        """Return whether the organiser's pages of a competition are open to this user."""
+        return self.is_chief or competition_id in self.organises
 
 
 def user_of(request: Request) -> CurrentUser:
@@ -194,7 +205,8 @@ def _find_user(request: Request) -> CurrentUser:
     session = request.cookies.get(site.cookie("session"), "")
     if session:
         try:
-            return CurrentUser(accounts.person_of(site.db, session, "session")[0], session)
+            person, _ = accounts.person_of(site.db, session, "session")
+            return CurrentUser(person, session, organises=co_organisers.competitions_of(site.db, person.id))
         except RequestError:
             pass  # expired or revoked: a visitor again
     visitor = request.cookies.get(site.cookie("visitor"), "")
@@ -217,11 +229,22 @@ def person_of(request: Request) -> Person:
 
 
 def organiser_of(request: Request) -> Person:
-    """Return the current user's account; 404 if it is not the organiser's."""
-    person = user_of(request).person
-    if person is None or not person.is_organiser:
+    """Return the current user's account; 404 if it is no organiser's of the competition in the URL, or of any."""
+    user = user_of(request)
+    allowed = user.is_organiser
+    if allowed and "key" in request.path_params:
+        allowed = user.may_organise(competition_of(request).id)
+    if user.person is None or not allowed:
         raise not_found()
-    return person
+    return user.person
+
+
+def chief_of(request: Request) -> Person:
+    """Return the current user's account; 404 if it is not that of an organiser of the server."""
+    user = user_of(request)
+    if user.person is None or not user.is_chief:
+        raise not_found()
+    return user.person
 
 
 def competition_of(request: Request) -> Competition:

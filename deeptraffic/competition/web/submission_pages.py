@@ -15,6 +15,7 @@ from deeptraffic.competition.models import Competition, Member, Person, Submissi
 from deeptraffic.competition.names import visible
 from deeptraffic.competition.sandbox import validation
 from deeptraffic.competition.sandbox.errors import InvalidSubmission, PlatformError
+from deeptraffic.competition.store import co_organisers
 from deeptraffic.competition.store.board import Board, score_text
 from deeptraffic.competition.store.database import Database
 from deeptraffic.competition.store.errors import RequestError
@@ -229,9 +230,13 @@ def choose_entry(request: Request, form: SentForm) -> Response:
 
 
 def own_submission(request: Request, key: str, person: Person) -> Submission:
-    """Return a submission to its owner or the organiser; 404 to all others."""
-    found = find_submission(site_of(request).db, key)
-    if found is None or not (found.person_id == person.id or person.is_organiser):
+    """Return a submission to its owner or an organiser of its competition; 404 to all others."""
+    db = site_of(request).db
+    found = find_submission(db, key)
+    if found is None:
+        raise not_found()
+    organises = person.is_organiser or found.competition_id in co_organisers.competitions_of(db, person.id)
+    if not (found.person_id == person.id or organises):
         raise not_found()
     return found
 

@@ -25,13 +25,13 @@ def acts(world) -> list[str]:
 
 def test_a_competition_is_made_from_a_config_files_text(world, organiser) -> None:
     text = 'title = "Spring"\nother_agents = [0, 3]\ndaily_limit = 3\ncloses_at = "2027-01-31T23:59:59Z"'
-    assert organiser.fill("/organise/new", page="/organise", key="spring", config=text).status_code == 303
+    assert organiser.fill("/organise/new", page="/organise/new", key="spring", config=text).status_code == 303
     config = find_competition(world.db, "spring").config
     assert (config.title, config.other_agents, config.daily_limit) == ("Spring", (0, 3), 3)
-    assert organiser.fill("/organise/new", page="/organise", key="json", config='{"title": "J"}').status_code == 303
+    assert organiser.fill("/organise/new", page="/organise/new", key="json", config='{"title": "J"}').status_code == 303
     seeds = ", ".join(str(3_000_000_000 + k) for k in range(10))
     own = f'title = "Own seeds"\nfinal_runs = 10\nprivate_seeds = [{seeds}]'
-    assert organiser.fill("/organise/new", page="/organise", key="own", config=own).status_code == 303
+    assert organiser.fill("/organise/new", page="/organise/new", key="own", config=own).status_code == 303
     shown = "".join(
         organiser.get(address).text for address in ("/c/own/rules", "/organise/c/own", "/organise/c/own/log")
     )
@@ -47,7 +47,7 @@ def test_a_competition_is_made_from_a_config_files_text(world, organiser) -> Non
         ("new", "daily_limit = 0", "daily_limit must be an integer"),
         ("new", '{"a":' * 5000, "nested"),
     ):
-        answer = organiser.fill("/organise/new", page="/organise", key=key, config=config)
+        answer = organiser.fill("/organise/new", page="/organise/new", key=key, config=config)
         assert answer.status_code == 422 and words in answer.text, config
 
 
