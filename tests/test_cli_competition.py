@@ -150,3 +150,48 @@ def test_which_competition_is_meant_must_be_clear(shell: Shell, tmp_path: Path) 
     shell("pause", "-c", "other")
     assert "holds no competition" in Shell(tmp_path / "none")("show", code=2)
     shell("reevaluate", "-c", "lab", code=2)
+
+
+def test_a_class_is_run_from_the_command_line(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text("name,contact\nAna,ana@x.org\nBo,=bo@x.org\nCy,\n")
+    shell("accounts", str(tmp_path / "people.csv"), "-o", str(tmp_path / "links.csv"))
+    (tmp_path / "class.txt").write_text("ana@x.org\nzoe@x.org\n")
+    contacts = shell.json("class-list", str(tmp_path / "class.txt"))["contacts"]
+    assert contacts == [{"contact": "ana@x.org", "joined": True}, {"contact": "zoe@x.org", "joined": False}]
+    assert "zoe@x.org" in shell("class-list")
+    shell("class-list", str(tmp_path / "class.txt"), "--clear", code=2)
+    shell("change", "team_size=2")
+    shell("teams", "--put", "Ana", "--into", "Pair")
+    assert shell.json("teams", "--put", "bo", "--into", "Pair")["teams"] == [{"name": "Pair", "members": ["Ana", "Bo"]}]
+    assert "Pair" in shell("teams")
+    assert shell.json("extend", "Ana", "--closes-at", "2030-01-01", "--daily-limit", "3")["daily_limit"] == 3
+    shell("extend", "Nobody", code=2)
+    made = shell.json("co-organisers", "--add", "Cy", "--new", "Tutor")
+    assert made["co_organisers"] == ["Cy", "Tutor"] and "/link/" in made["link"]
+    assert shell("co-organisers", "--remove", "Cy") == "Tutor\n"
+    shell("grades", "-o", str(tmp_path / "grades.csv"))
+    sheet = (tmp_path / "grades.csv").read_text(encoding="utf-8-sig")
+    assert sheet.count("\n") == 5 and "'=bo@x.org" in sheet and (tmp_path / "grades.csv").stat().st_mode & 0o077 == 0
+    shell("grades", "-o", str(tmp_path / "grades.csv"), code=1)  # the file exists
+    (key,) = {enter(shell, name) for name in ("Ana",)}
+    assert shell.json("same-networks") == {"groups": []}
+    late = shell.json("change", "closes_at=2020-01-01", "--preview")
+    assert [one["submission_key"] for one in late["entries"]] == [] and late["phase_after"] == "closed"
+    assert competitions.all_competitions(shell.db)[0].config.closes is None
+    assert "closed then" in shell("change", "closes_at=2020-01-01", "--preview")
+    assert "would remove the account, 1 submissions" in shell("forget", "Ana")
+    assert shell.json("forget", "Ana", "--yes") == {"removed": True, "entries": 1, "files": 1}
+    assert submissions.find_submission(shell.db, key) is None
+    shell("forget", "Ana", code=2)
+
+
+def test_a_timer_backs_up_into_a_folder_that_keeps_so_many(shell: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    (folder / "competition-20200101T000000Z.backup").write_text("old")
+    path = shell.json("backup", "--folder", str(folder), "--keep", "1")["file"]
+    assert [str(one) for one in folder.iterdir()] == [path]
+    shell("backup", code=2)
+    other = Shell(tmp_path / "other")
+    other("restore", path)
+    assert [one.key for one in competitions.all_competitions(other.db)] == ["lab"]

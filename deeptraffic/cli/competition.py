@@ -110,19 +110,48 @@ def show(data: Path = DATA, database_url: str | None = DATABASE_URL, json: Json 
 
 def change(
     settings: list[str] = typer.Argument(..., help="key=value, such as daily_limit=5 closes_at=2026-10-31T23:59:59Z."),
+    preview: bool = typer.Option(False, "--preview", help="Change nothing; say what another deadline would change."),
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
     competition: str | None = COMPETITION,
     json: Json = False,
 ) -> None:
     """Change settings, such as dates and limits."""
+    from deeptraffic.competition.config import CompetitionConfig
     from deeptraffic.competition.store.competitions import change_config
     from deeptraffic.settings import parse_setting
 
     db, found = open_competition(data, database_url, competition)
     changes = dict(parse_setting(setting) for setting in settings)
+    if preview:
+        _preview(db, found.id, CompetitionConfig.from_record(found.config.to_record() | changes).closes, json)
+        return
     change_config(db, found.id, changes, actor())
     report(json, {"key": found.key, "changed": changes}, f"{found.key}: changed {', '.join(settings)}")
+
+
+def _preview(db: "Database", competition_id: int, closes: int | None, json: bool) -> None:
+    from deeptraffic.competition.store.board import score_text
+    from deeptraffic.competition.store.deadlines import preview
+
+    found = preview(db, competition_id, closes)
+    if json:
+        records = {name: [vars(one) for one in getattr(found, name)] for name in ("entries", "ranks")}
+        print_json({"phase_before": found.phase_before, "phase_after": found.phase_after} | records)
+        return
+    late = sum(one.late for one in found.entries)
+    results.print(f"submissions are {found.phase_before} now, and {found.phase_after} then")
+    results.print(f"{late:,} entries become late, {len(found.entries) - late:,} are in time again")
+    rows = [
+        (
+            one.name,
+            *(str(rank or "-") for rank in (one.rank_before, one.rank_after)),
+            *(score_text(score) for score in (one.score_before, one.score_after)),
+        )
+        for one in found.ranks
+    ]
+    if rows:
+        print_table("", ("driver", "rank now", "new rank", "score now", "new score"), rows)
 
 
 def admin_link(data: Path = DATA, database_url: str | None = DATABASE_URL, json: Json = False) -> None:
@@ -262,16 +291,29 @@ def export(
 
 
 def backup(
-    output: Path = typer.Option(..., "--output", "-o", help="File to write; it holds the server's secrets."),
+    output: Path | None = typer.Option(
+        None, "--output", "-o", help="File to write; it holds the server's secrets.", show_default="none"
+    ),
+    folder: Path | None = typer.Option(
+        None, help="Folder of scheduled backups, for a timer: each is named by its time.", show_default="none"
+    ),
+    keep: int = typer.Option(14, min=1, max=10_000, help="Number of the newest backups to keep in the folder."),
     data: Path = DATA,
     database_url: str | None = DATABASE_URL,
     json: Json = False,
 ) -> None:
     """Write a backup of the whole database while the server runs."""
+    from deeptraffic.competition.backups import backup_into
     from deeptraffic.competition.store import archive
 
-    counts = archive.backup(open_existing(data, database_url), output, actor())
-    _print_counts(output, counts, json)
+    if (output is None) == (folder is None):
+        raise ValueError("name a file with --output, or the folder of scheduled backups with --folder")
+    db = open_existing(data, database_url)
+    if folder is not None:
+        path = backup_into(db, folder, keep, actor())
+        report(json, {"file": str(path)}, str(path))
+    elif output is not None:
+        _print_counts(output, archive.backup(db, output, actor()), json)
 
 
 def restore(

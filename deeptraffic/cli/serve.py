@@ -32,6 +32,10 @@ def serve(
     trust_proxy: list[str] = typer.Option([], help="Proxy (address or network) whose X-Forwarded-* are trusted."),
     database_url: str | None = typer.Option(None, envvar=DATABASE_VARIABLE, help=DATABASE_HELP),
     strict_sandbox: bool = typer.Option(False, "--strict-sandbox", help=STRICT_HELP),
+    backup_hours: float = typer.Option(
+        0.0, min=0.0, max=8760.0, help="Hours between backups into the folder backups of the data; 0 for none."
+    ),
+    backups: int = typer.Option(14, min=1, max=10_000, help="Number of the newest scheduled backups to keep."),
     workers: int | None = typer.Option(
         None, min=0, max=256, help="Number of parallel evaluations.", show_default="one per core"
     ),
@@ -55,6 +59,8 @@ def serve(
         database_url,
         cores if workers is None else workers,
         site_files(),
+        backup_hours,
+        backups,
     )
     if host in EVERY_ADDRESS and public_url is None:
         messages.print(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import uvicorn
 
+from deeptraffic.competition.backups import Schedule
 from deeptraffic.competition.config import CompetitionConfig
 from deeptraffic.competition.sandbox.strictness import log_missing
 from deeptraffic.competition.store import accounts, competitions
@@ -31,6 +32,7 @@ from deeptraffic.run_dir import write_json
 DEFAULT_KEY = "deeptraffic"
 FIRST = "first start"  # actor in the audit log
 ADDRESS = "address.json"  # in the data folder: the URL of the last server
+BACKUPS = "backups"  # folder of scheduled backups, in the data folder
 GRACE_SECONDS = 5  # for open responses when the server stops
 
 
@@ -43,6 +45,7 @@ class ServerSettings:
     database_url: PostgreSQL or another SQLite file; None: in the data folder
     workers: parallel evaluations; 0 leaves them to `deeptraffic worker`
     lab: files of the lab's page by their path; None: the site has no lab
+    backup_hours: between scheduled backups, 0 for none; backups: how many of them are kept
     """
 
     data: Path
@@ -53,6 +56,8 @@ class ServerSettings:
     database_url: str | None = None
     workers: int = 2
     lab: Mapping[str, bytes] | None = field(default=None, repr=False)
+    backup_hours: float = 0.0
+    backups: int = 14
 
 
 def open_database(data: Path, url: str | None) -> Database:
@@ -149,7 +154,8 @@ def open_server(settings: ServerSettings) -> Iterator[Server]:
     with listening:
         db = open_database(settings.data, settings.database_url)
         server = Server(db, settings, listening)
-        with Supervisor(db.url, settings.workers, lambda pid: end_leases(db, process_name(pid))):
+        schedule = Schedule(db, settings.data / BACKUPS, settings.backup_hours, settings.backups)
+        with Supervisor(db.url, settings.workers, lambda pid: end_leases(db, process_name(pid))), schedule:
             yield server
         db.close()
 

@@ -286,6 +286,12 @@ def find_person(db: Database, key: str) -> Person | None:
         return session.scalars(select(Person).where(Person.key == key)).one_or_none()
 
 
+def find_named(db: Database, name: str) -> Person | None:
+    """Return the person of this name, or of one that looks like it."""
+    with db.read() as session:
+        return session.scalars(select(Person).where(Person.skeleton == skeleton(name))).one_or_none()
+
+
 def get_person(db: Database, person_id: int) -> Person:
     """Return the person with this id."""
     with db.read() as session:
