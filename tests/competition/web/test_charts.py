@@ -28,7 +28,7 @@ from deeptraffic.competition.web.charts import (
 def row(rank: int | None, key: str, name: str = "Ada", alike_above: bool = False, score: float = 70.0) -> BoardRow:
     numbers = dict(score=score, score_low=score - 1, score_high=score + 1, mean=score, mean_low=score, mean_high=score)
     return BoardRow(
-        rank=rank, person_id=1, name=name, baseline=rank is None, submission=key,
+        rank=rank, person_id=1, people=(1,), name=name, baseline=rank is None, submission=key,
         label="net", other_agents=0, parameters=10, cells=420, layers=4, submissions=2, accepted_at=0, tied=False,
         alike_above=alike_above, **numbers,
     )  # fmt: skip

@@ -174,7 +174,7 @@ def test_a_note_is_its_owners_escaped_and_limited(world, browse: Callable) -> No
     assert browse(bob).fill(f"{path}/note", "/c/lab/mine", note="mine now").status_code in (403, 404)
     chief = browse(world.organiser)
     assert "wider" not in chief.get(path).text  # the organiser sees the submission, and no note
-    assert chief.fill(f"{path}/note", "/organise", note="theirs").status_code == 422
+    assert chief.fill(f"{path}/note", "/organise/new", note="theirs").status_code == 422
     assert get_submission(world.db, made.id).note.startswith("<b>")
     assert "wider" not in browse().get(f"/e/{made.key}").text
 
