@@ -16,6 +16,7 @@ from deeptraffic.docs.fields import settings_table, with_lists
 from deeptraffic.settings import flatten
 
 DOCUMENTED = ("networks", "losses", "learner", "torch_learner")  # modules of a package in reading order
+OFFLINE = "offline"  # kind of the algorithms that learn from a data set
 SECTIONS = ("road", "observation", "encoder", "envs", "agent")
 
 
@@ -44,15 +45,15 @@ def algorithm_page(entry: Entry) -> str:
 
 def command(entry: Entry) -> str:
     """Return the command that trains with the preset of the learning curve."""
-    preset = preset_of(entry)
-    return f"deeptraffic train {entry.name} --preset {preset} -o runs/{entry.name}"
+    data = " --dataset deeptraffic/gap-v0" if entry.kind == OFFLINE else ""
+    return f"deeptraffic train {entry.name} --preset {preset_of(entry)}{data} -o runs/{entry.name}"
 
 
 def curve_section(entry: Entry, rows: list[Row]) -> list[str]:
-    """Return the learning curve, and how it was made; nothing where none is stored."""
+    """Return the learning curve, and how it was made; without one, where its scores are."""
     own = [row for row in rows if row["algorithm"] == entry.name]
     if not own:
-        return []
+        return ["[Data sets](repository:agents/datasets/DATASETS.md) has its scores on each of them.\n"]
     last = [row for row in own if row["decisions"] == own[-1]["decisions"]]
     cpu = sum(float(row["cpu_seconds"]) for row in last) / len(last)
     return [

@@ -13,7 +13,7 @@ from agents.registry import ENTRIES, Entry
 from deeptraffic.docs.algorithms import algorithm_page, run_settings_page
 from deeptraffic.docs.api import MODULES, api_page
 from deeptraffic.docs.observations import kind_page, presets_page
-from deeptraffic.docs.registries import encoders_page, layers_page
+from deeptraffic.docs.registries import encoders_page, examples_page, layers_page
 from deeptraffic.envs.observations import OBSERVATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +50,8 @@ CONTENTS: dict[str, tuple[Page, ...]] = {
         *map(_algorithm, ENTRIES),
         Page("Settings of a run", "agents/settings.md", run_settings_page),
         Page("Champions", "agents/champions.md", "agents/champions/CHAMPIONS.md"),
+        Page("Benchmark", "agents/benchmark.md", "agents/benchmark/BENCHMARK.md"),
+        Page("Data sets", "agents/datasets.md", "agents/datasets/DATASETS.md"),
         Page("The world model's predictions", "agents/imagination.md", "agents/algorithms/world_model/WORLD_MODEL.md"),
     ),
     "Perception": (
@@ -81,15 +83,18 @@ CONTENTS: dict[str, tuple[Page, ...]] = {
         Page("On a cluster", "studies/cluster.md", "agents/study/CLUSTER.md"),
         Page("Speed", "studies/benchmarks.md", "deeptraffic/BENCHMARKS.md"),
     ),
-    "Coming from": tuple(
-        Page(title, f"coming_from/{name}.md", f"{PAGES}/coming_from/{name}.md")
-        for title, name in (
-            ("The original game", "original"),
-            ("highway-env", "highway_env"),
-            ("Stable-Baselines3", "sb3"),
-            ("CleanRL", "cleanrl"),
-            ("PufferLib", "pufferlib"),
-        )
+    "Coming from": (
+        *(
+            Page(title, f"coming_from/{name}.md", f"{PAGES}/coming_from/{name}.md")
+            for title, name in (
+                ("The original game", "original"),
+                ("highway-env", "highway_env"),
+                ("Stable-Baselines3", "sb3"),
+                ("CleanRL", "cleanrl"),
+                ("PufferLib", "pufferlib"),
+            )
+        ),
+        Page("Other libraries: examples", "coming_from/examples.md", examples_page),
     ),
     "Reference": (
         Page("Error messages", "faq.md", f"{PAGES}/faq.md"),

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from agents.analysis.tables import csv_content
-from agents.registry import ALGORITHMS, Entry
+from agents.registry import ALGORITHMS, ENTRIES, Entry
 from agents.run import RunFolder
 from agents.settings import build_config
 from agents.trainer import train
@@ -95,4 +95,5 @@ def draw_curve(name: str, rows: list[Row]) -> Figure:
 if __name__ == "__main__":
     import sys
 
-    write_curves(sys.argv[1:] or ALGORITHMS, Path("runs/curves"))
+    online = [entry.name for entry in ENTRIES if entry.kind != "offline"]  # these learn without a data set
+    write_curves(sys.argv[1:] or online, Path("runs/curves"))

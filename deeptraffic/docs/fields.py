@@ -7,7 +7,7 @@ from typing import Any
 
 from agents.analysis.tables import markdown_table
 
-LINE = re.compile(r"^(\w+(?:, \w+)*): (\S.*)$")
+LINE = re.compile(r"^([a-z_]\w*(?:, [a-z_]\w*)*): (\S.*)$")
 INDENT = "    "
 
 

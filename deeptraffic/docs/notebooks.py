@@ -37,7 +37,7 @@ def notebook_page(path: Path, figures: str) -> tuple[str, dict[str, bytes]]:
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
-            parts.append(with_mathml(source))
+            parts.append(with_mathml(source.replace("<details>", '<details markdown="1">')))
             continue
         parts.append(f"```python\n{source}\n```")
         printed = "".join("".join(output.get("text", "")) for output in cell["outputs"])

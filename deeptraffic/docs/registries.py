@@ -1,8 +1,11 @@
-"""Pages of the encoders and of a policy file's layers, from their registries."""
+"""Pages of the encoders, of a policy file's layers and of the examples, from their registries and docstrings."""
 
+import ast
 import inspect
 import sys
+from pathlib import Path
 
+from agents import examples
 from agents.analysis.tables import markdown_table
 from deeptraffic.docs.fields import settings_table, with_lists
 from deeptraffic.policies.layers import LAYER_KINDS
@@ -38,4 +41,18 @@ def layers_page() -> str:
     ]
     for name, kind in LAYER_KINDS.items():
         lines += [f"## {name}\n", with_lists(kind.__doc__ or "") + "\n", settings_table(kind)]
+    return "\n".join(lines)
+
+
+def examples_page() -> str:
+    """Return the page of the examples, one file each."""
+    lines = [
+        "# Other libraries: examples\n",
+        "One file each, from an environment to a score, tested at a small size; `--help` of each names its options.\n",
+    ]
+    for file in sorted(Path(examples.__path__[0]).glob("[!_]*.py")):
+        title, _, text = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")
+        path = f"agents/examples/{file.name}"
+        lines += [f"## {file.stem}\n", f"{title}\n{text}\n"]
+        lines.append(f"Source: [{path}](repository:{path})\n")
     return "\n".join(lines)

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -33,6 +34,7 @@ THEME = Path(__file__).parent / "theme"
 FIGURES = "figures"
 FILES = "files"  # of the checkout that pages show
 SOURCES = "source"  # pages of the checkout's other files that pages link to
+GITHUB = "https://github.com/"
 LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json", ".js": "javascript", ".csv": "text", ".sh": "sh"}
 IMAGES = {".png", ".webp", ".svg", ".gif", ".jpg"}
 INNER = 'class="md-nav"'  # a navigation within the sidebar's
@@ -74,7 +76,9 @@ class Staging:
             text, pictures = notebook_page(ROOT / page.source, FIGURES)
             for path, content in pictures.items():
                 self.write(path, content)
-            return text, page.source
+            self.write(f"{FILES}/{page.source}", (ROOT / page.source).read_bytes())
+            title, _, rest = text.partition("\n")
+            return f"{title}\n\n{notebook_links(page.source, source_address())}\n{rest}", page.source
         return (ROOT / page.source).read_text(encoding="utf-8"), page.source
 
     def resolve(self, link: str, origin: str, page: str) -> str:
@@ -110,6 +114,23 @@ class Staging:
         """Write the pages of the files and folders that other pages link to."""
         for path, page in self.sources.items():
             self.write(page, source_page(path).encode())
+
+
+def source_address() -> str:
+    """Return the project's address on GitHub, `[project.urls] Source` of pyproject.toml; "" if it has none."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        address = tomllib.load(file)["project"]["urls"].get("Source", "")
+    return str(address).rstrip("/") if str(address).startswith(GITHUB) else ""
+
+
+def notebook_links(path: str, address: str) -> str:
+    """Return the line above a tutorial: the notebook as a file, and in Colab where the project has an address."""
+    link = f"[the notebook](site:{FILES}/{path})"
+    if not address:
+        return f"As a file: {link}, for Jupyter or [Colab](https://colab.research.google.com/) (*Upload*).\n"
+    colab = f"https://colab.research.google.com/github/{address.removeprefix(GITHUB)}/blob/main/{path}"
+    install = f"%pip install 'deeptraffic[agents] @ git+{address}'"
+    return f"[Open in Colab]({colab}) and run `{install}` first; as a file: {link}.\n"
 
 
 def plain_markdown(text: str) -> str:

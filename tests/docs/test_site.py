@@ -12,7 +12,6 @@ import pytest
 pytest.importorskip("latex2mathml")
 
 from deeptraffic.docs import site as builder
-from deeptraffic.docs.contents import ALL_PAGES, PATHS, ROOT
 from deeptraffic.docs.links import rewrite_links
 
 DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
@@ -42,20 +41,6 @@ class Links(HTMLParser):
 def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All pages as Markdown, without the figures of observations."""
     return builder.stage(tmp_path_factory.mktemp("staged"), names=()).pages
-
-
-def test_every_page_of_the_checkout_is_in_the_site() -> None:
-    pages = {
-        path.relative_to(ROOT).as_posix()
-        for top in ("deeptraffic", "agents", "representation")
-        for path in (ROOT / top).rglob("*")
-        if path.suffix in (".md", ".ipynb") and "vendor" not in path.parts and ".ipynb_checkpoints" not in path.parts
-    }
-    assert pages - PATHS.keys() == set()
-
-
-def test_no_page_of_the_site_takes_anothers_place() -> None:
-    assert len({page.path for page in ALL_PAGES}) == len(ALL_PAGES)
 
 
 def test_links_of_the_staged_pages_lead_to_files_that_are_there(staged: Path) -> None:
@@ -91,6 +76,14 @@ def test_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
 )
 def test_links_are_rewritten_outside_of_code(text: str, expected: str) -> None:
     assert rewrite_links(text, lambda link: f"<{link}>") == expected
+
+
+def test_a_tutorial_opens_in_colab_where_the_project_has_an_address() -> None:
+    path = "agents/tutorials/07_driving_agents.ipynb"
+    assert f"(site:files/{path})" in builder.notebook_links(path, "")
+    line = builder.notebook_links(path, "https://github.com/somebody/deeptraffic")
+    assert f"(https://colab.research.google.com/github/somebody/deeptraffic/blob/main/{path})" in line
+    assert "git+https://github.com/somebody/deeptraffic'" in line
 
 
 def test_lists_and_comments_are_set_apart() -> None:

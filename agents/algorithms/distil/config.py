@@ -30,7 +30,8 @@ class DistilConfig(TorchConfig):
     weight_decay: of AdamW
     last_action: whether the network reads, behind the encoder, which action it took last; as a policy file it then
         begins each run with action 0
-    memory: recurrent cell behind the encoder: none, rnn, gru or lstm; memory_units: its size
+    memory: recurrent cell behind the encoder: none, rnn, gru or lstm
+    memory_units: size of the recurrent cell
     unroll_steps: decisions of a sequence that a recurrent network learns from
     burn_in: decisions before a sequence from which only the state is computed, without learning from them
     """

@@ -1,0 +1,88 @@
+"""Pages generated from the registries: settings with their limits, learning curves, figures of observations."""
+
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import data_equivalence
+
+from agents.registry import ALGORITHMS
+from deeptraffic.docs.algorithms import algorithm_page
+from deeptraffic.docs.contents import ALL_PAGES, PATHS, ROOT
+from deeptraffic.docs.curves import SEEDS, draw_curve, read_curves
+from deeptraffic.docs.fields import meanings, settings_table, with_lists
+from deeptraffic.docs.observations import draw_observation, moment
+from deeptraffic.docs.registries import encoders_page, layers_page
+from deeptraffic.envs.observations import OBSERVATIONS
+from deeptraffic.policies.layers import LAYER_KINDS
+from representation.registry import ENCODERS
+
+ONLINE = [entry.name for entry in ALGORITHMS.values() if entry.kind != "offline"]
+DOCSTRING = """A config.
+
+    gamma: discount of a decision's
+        reward
+    low, high: limits
+    """
+
+
+def test_meanings_are_those_of_the_docstring() -> None:
+    both = "limits"
+    assert meanings(DOCSTRING) == {"gamma": "discount of a decision's reward", "low": both, "high": both}
+
+
+def test_lines_of_names_and_meanings_are_shown_as_a_list() -> None:
+    assert with_lists("Text: with a colon.") == "Text: with a colon."
+    shown = with_lists(DOCSTRING).splitlines()
+    assert shown[3:] == ["- `gamma`: discount of a decision's", "    reward", "- `low`, `high`: limits"]
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_the_page_of_an_algorithm_has_its_settings_with_meanings_and_its_curve(name: str) -> None:
+    page = algorithm_page(ALGORITHMS[name])
+    settings = page.partition("## Settings")[2]
+    rows = [line.split(" | ") for line in settings.splitlines() if line.startswith("| `")]
+    assert len(rows) > 3 and [row[0] for row in rows if not row[3].strip(" |")] == []
+    assert (f"figure:curve-{name}.svg" in page) == (name in ONLINE)
+
+
+def test_every_algorithm_that_needs_no_data_set_has_a_curve_of_every_seed() -> None:
+    rows = read_curves()
+    found = {(row["algorithm"], int(row["seed"])) for row in rows}
+    assert found == {(name, seed) for name in ONLINE for seed in SEEDS}
+    figure = draw_curve("pqn", [row for row in rows if row["algorithm"] == "pqn"])
+    assert len(figure.axes[0].lines) == len(SEEDS) + 2  # the mean, and random
+
+
+@pytest.mark.parametrize("name", [*OBSERVATIONS, "two-frames"])
+def test_the_figure_of_an_observation_shows_the_environments_own(name: str) -> None:
+    obs, image, env = moment(name)
+    again, *_ = moment(name)
+    env.close()
+    assert data_equivalence(obs, again) and image.shape == (700, 140, 3)
+    shown = [
+        part.get_array() for axes in draw_observation(name).findobj() if hasattr(axes, "images") for part in axes.images
+    ]
+    assert any(np.asarray(part).shape == image.shape and (np.asarray(part) == image).all() for part in shown)
+
+
+def test_encoders_and_layers_are_those_of_the_registries() -> None:
+    assert [name for name in ENCODERS if f"## {name}\n" not in encoders_page()] == []
+    assert [name for name in LAYER_KINDS if f"## {name}\n" not in layers_page()] == []
+
+
+def test_a_table_of_settings_names_limits() -> None:
+    table = settings_table(ALGORITHMS["ppo"].load().config)
+    assert "| `gamma` | `0.92` | number in [0, 1] |" in table
+
+
+def test_every_page_of_the_checkout_is_in_the_site() -> None:
+    pages = {
+        path.relative_to(ROOT).as_posix()
+        for top in ("deeptraffic", "agents", "representation")
+        for path in (ROOT / top).rglob("*")
+        if path.suffix in (".md", ".ipynb") and "vendor" not in path.parts and ".ipynb_checkpoints" not in path.parts
+    }
+    assert pages - PATHS.keys() == set()
+
+
+def test_no_page_of_the_site_takes_anothers_place() -> None:
+    assert len({page.path for page in ALL_PAGES}) == len(ALL_PAGES)
