@@ -19,6 +19,7 @@ from PIL import Image
 
 from agents.analysis.peers import peers_table, stored_report
 from agents.analysis.tables import markdown_table, replace_section
+from agents.benchmark.report import benchmark_table, stored_results
 from agents.benchmark.tasks import TASKS
 from agents.champions.pages import write_pages
 from agents.champions.registry import CHAMPIONS
@@ -227,6 +228,10 @@ TABLES: dict[str, tuple[Path, Callable[[], str]]] = {
     "<!-- table of perception -->": (ROOT / "representation" / "README.md", perception_table),
     "<!-- table of algorithms -->": (ROOT / "agents" / "README.md", algorithms_table),
     "<!-- table of tasks -->": (ROOT / "agents" / "benchmark" / "BENCHMARK.md", tasks_table),
+    "<!-- table of results -->": (
+        ROOT / "agents" / "benchmark" / "BENCHMARK.md",
+        lambda: benchmark_table(stored_results()),
+    ),
     "<!-- table of peers -->": (README, lambda: peers_table(stored_report())),
 }
 

@@ -112,11 +112,15 @@ def run_benchmark(
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, asdict(result))
         progress("", len(wanted), len(wanted))
-    return [read_result(_file(folder, name, task, plan, seed)) for name, task, seed in wanted]
+    return [_load(_file(folder, name, task, plan, seed)) for name, task, seed in wanted]
 
 
 def _file(folder: Path, name: str, task: str, plan: BenchmarkPlan, seed: int) -> Path:
     return folder / label_of(name) / f"{task}-{plan.budget}-{plan.runs}-{seed}.json"
+
+
+def _load(path: Path) -> BenchmarkResult:
+    return read_result(json.loads(path.read_text(encoding="utf-8")))
 
 
 def label_of(name: str) -> str:
@@ -125,15 +129,14 @@ def label_of(name: str) -> str:
     return f"{Path(source).name}-{attribute}" if colon else name
 
 
-def read_result(path: Path) -> BenchmarkResult:
-    """Read a result's file."""
-    record = json.loads(path.read_text(encoding="utf-8"))
+def read_result(record: dict[str, Any]) -> BenchmarkResult:
+    """Return the result in a JSON record."""
     return BenchmarkResult(**record | {"interval": tuple(record["interval"])})
 
 
 def all_results(folder: Path) -> list[BenchmarkResult]:
     """Return all results that are in a folder."""
-    return [read_result(path) for path in sorted(folder.glob("*/*-*-*-*.json"))]
+    return [_load(path) for path in sorted(folder.glob("*/*-*-*-*.json"))]
 
 
 def benchmark_one(name: str, session: BenchmarkSession, plan: BenchmarkPlan, run: Path) -> BenchmarkResult:

@@ -8,6 +8,7 @@ arXiv:2108.13264, section 4; their library is `rliable`.
 Letters in shapes: S seeds, K tasks, R resamples.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -17,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.analysis.tables import markdown_table
-from agents.benchmark.protocol import BenchmarkResult
+from agents.analysis.tables import markdown_table, replace_section
+from agents.benchmark.protocol import BenchmarkResult, read_result
 from agents.benchmark.tasks import TASKS
 from deeptraffic.evaluation.comparison import Estimate, interquartile_mean
 from deeptraffic.figure import curve_style, empty_figure, format_count, save_figure, style_axes
@@ -26,6 +27,9 @@ from deeptraffic.run_dir import write_json
 
 F64 = NDArray[np.float64]
 RESAMPLES = 2000
+PAGE = Path(__file__).with_name("BENCHMARK.md")
+RESULTS = Path(__file__).with_name("results.json")
+BEGIN, END = "<!-- table of results -->", "<!-- end of the table -->"
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,15 @@ class AgentSummary:
 
 @dataclass(frozen=True)
 class AgentPair:
-    """Probability that a training of the first beats one of the second on a task, ties counting half."""
+    """Probability that a training of the first beats one of the second on a task, ties counting half.
+
+    seeds: of the one that has fewer
+    """
 
     first: str
     second: str
     budget: int
+    seeds: int
     improvement: Estimate
 
 
@@ -67,11 +75,7 @@ def summarise(results: Sequence[BenchmarkResult]) -> tuple[list[AgentSummary], l
         groups.setdefault((result.agent, result.budget), []).append(result)
     summaries = [_summary(*key, group) for key, group in groups.items()]
     summaries.sort(key=lambda each: (each.budget, -len(each.tasks), -each.iqm.value))
-    pairs = [
-        AgentPair(a.agent, b.agent, a.budget, stratified(improvement, a.scores, b.scores))
-        for a, b in combinations(summaries, 2)
-        if (a.budget, a.tasks) == (b.budget, b.tasks)
-    ]
+    pairs = [_pair(a, b) for a, b in combinations(summaries, 2) if (a.budget, a.tasks) == (b.budget, b.tasks)]
     return summaries, pairs
 
 
@@ -85,6 +89,12 @@ def _summary(agent: str, budget: int, results: Sequence[BenchmarkResult]) -> Age
     mph = {task: float(np.mean([by_key[seed, task].mean_mph for seed in seeds])) for task in tasks}
     cpu = float(np.mean([by_key[seed, task].cpu_seconds for seed in seeds for task in tasks]))
     return AgentSummary(agent, budget, tasks, scores, stratified(iqm, scores), mph, cpu)
+
+
+def _pair(first: AgentSummary, second: AgentSummary) -> AgentPair:
+    seeds = min(len(first.scores), len(second.scores))
+    chance = stratified(improvement, first.scores, second.scores)
+    return AgentPair(first.agent, second.agent, first.budget, seeds, chance)
 
 
 def iqm(scores: F64) -> float:
@@ -122,10 +132,8 @@ def table_cells(summaries: Sequence[AgentSummary]) -> list[list[str]]:
     head = ["agent", "decisions", "seeds", "IQM [95%]", *(f"{name} [mph]" for name in tasks), "CPU s"]
     rows = []
     for each in summaries:
-        low, high = each.iqm.interval
         speeds = [f"{each.mph[name]:.2f}" if name in each.mph else "–" for name in tasks]
-        score = f"{each.iqm.value:.1f} [{low:.1f}, {high:.1f}]"
-        seeds = str(len(each.scores))
+        score, seeds = _cell(each.iqm, 1, len(each.scores)), str(len(each.scores))
         rows.append([each.agent, format_count(each.budget), seeds, score, *speeds, f"{each.cpu_seconds:.0f}"])
     return [head, *rows]
 
@@ -133,17 +141,36 @@ def table_cells(summaries: Sequence[AgentSummary]) -> list[list[str]]:
 def pair_cells(pairs: Sequence[AgentPair]) -> list[list[str]]:
     """Return the cells of a table of probabilities of improvement, its head first."""
     head = ["first", "second", "decisions", "P(first > second) [95%]"]
-    rows = []
-    for pair in pairs:
-        low, high = pair.improvement.interval
-        chance = f"{pair.improvement.value:.2f} [{low:.2f}, {high:.2f}]"
-        rows.append([pair.first, pair.second, format_count(pair.budget), chance])
+    rows = [
+        [pair.first, pair.second, format_count(pair.budget), _cell(pair.improvement, 2, pair.seeds)] for pair in pairs
+    ]
     return [head, *rows]
 
 
-def benchmark_table(summaries: Sequence[AgentSummary]) -> str:
-    """Return the table in Markdown."""
-    return markdown_table(table_cells(summaries), left=1)
+def _cell(estimate: Estimate, digits: int, seeds: int) -> str:
+    """Return an estimate with its interval, which one seed does not have."""
+    low, high = (f"{end:.{digits}f}" for end in estimate.interval)
+    return f"{estimate.value:.{digits}f}" + (f" [{low}, {high}]" if seeds > 1 else "")
+
+
+def benchmark_table(results: Sequence[BenchmarkResult]) -> str:
+    """Return the tables of scores and of probabilities in Markdown."""
+    summaries, pairs = summarise(results)
+    scores, chances = markdown_table(table_cells(summaries), left=1), markdown_table(pair_cells(pairs), left=2)
+    return f"{scores}\n{chances}"
+
+
+def write_page(results: Sequence[BenchmarkResult], folder: Path = PAGE.parent) -> Path:
+    """Keep results beside the page of this source checkout, write their tables and figure; return the page's path."""
+    write_json(folder / RESULTS.name, [asdict(result) for result in results])
+    save_benchmark_figure(summarise(results)[0], folder / "benchmark.png")
+    replace_section(folder / PAGE.name, BEGIN, END, benchmark_table(results))
+    return folder / PAGE.name
+
+
+def stored_results() -> list[BenchmarkResult]:
+    """Return the results of the page."""
+    return [read_result(record) for record in json.loads(RESULTS.read_text(encoding="utf-8"))]
 
 
 def save_report(results: Sequence[BenchmarkResult], folder: Path) -> list[Path]:
@@ -180,6 +207,7 @@ def save_benchmark_figure(summaries: Sequence[AgentSummary], path: Path) -> Path
             profiles.plot(thresholds, profile(summary.scores, thresholds), lw=2.0, label=summary.agent, **line)
         means.set_yticks(range(len(group)), [summary.agent for summary in group])
         means.set_ylim(len(group) - 0.5, -0.5)
+        means.set_xlim(min(low, 0.0), max(high, 100.0))
         means.set_xlabel("interquartile mean of normalised scores")
         means.grid(axis="x", color="#dddddd", linewidth=0.7)
         profiles.set_xlabel("normalised score")

@@ -18,6 +18,7 @@ def benchmark(
     seeds: int = typer.Option(3, help="Number of trainings on each task, with seeds 0, 1, ..."),
     runs: int = typer.Option(500, help="Number of reporting runs of a score."),
     output: Path = typer.Option(Path("runs/benchmark"), "--output", "-o", help="Folder of the results."),
+    page: bool = typer.Option(False, "--page", help="Write BENCHMARK.md, its table and figure, of a source checkout."),
     json: bool = typer.Option(False, "--json", help="Print one JSON object instead of tables."),
 ) -> None:
     """Benchmark learning agents: train on fixed tasks within a budget of decisions, score, aggregate with intervals.
@@ -26,7 +27,7 @@ def benchmark(
     same command resumes; results of earlier commands in the folder are in the table, too.
     """
     from agents.benchmark.protocol import BenchmarkPlan, all_results, run_benchmark
-    from agents.benchmark.report import pair_cells, save_report, summarise, table_cells
+    from agents.benchmark.report import pair_cells, save_report, summarise, table_cells, write_page
 
     plan = BenchmarkPlan(tuple(task) or BenchmarkPlan.tasks, budget, seeds, runs)
     with progress_bar("benchmark") as update:
@@ -38,7 +39,7 @@ def benchmark(
 
         found = run_benchmark(agents, plan, output, progress)
     known = [result for result in all_results(output) if result.runs == runs]
-    files = save_report(known, output)
+    files = save_report(known, output) + ([write_page(known)] if page else [])
     if json:
         print_json({"results": [vars(result) for result in found], "files": [str(file) for file in files]})
         return

@@ -10,6 +10,7 @@ from agents.benchmark.report import (
     benchmark_table,
     improvement,
     iqm,
+    pair_cells,
     profile,
     save_report,
     stratified,
@@ -62,7 +63,7 @@ def test_a_table_has_the_best_first_and_its_speeds() -> None:
     head, first, _ = table_cells(summaries)
     assert head == ["agent", "decisions", "seeds", "IQM [95%]", "solo [mph]", "2017 [mph]", "CPU s"]
     assert first[:3] == ["a", "1k", "2"] and first[4:] == ["10.00", "25.00", "2"]
-    assert benchmark_table(summaries).count("\n") == 4
+    assert benchmark_table(RESULTS).count("\n") == 8
 
 
 def test_an_agent_with_half_of_its_seeds_counts_where_it_is_whole() -> None:
@@ -70,6 +71,11 @@ def test_an_agent_with_half_of_its_seeds_counts_where_it_is_whole() -> None:
     assert [each.tasks for each in summaries] == [("solo", "2017"), ("solo",)] and pairs == []
     with pytest.raises(ValueError, match=r"a has no task with all of seeds \[0, 1\]"):
         summarise([result("a", "solo", 0, 1.0), result("a", "2017", 1, 1.0)])
+
+
+def test_one_seed_has_no_interval() -> None:
+    summaries, pairs = summarise([each for each in RESULTS if each.seed == 0])
+    assert table_cells(summaries)[1][3] == "20.0" and pair_cells(pairs)[1][3] == "0.75"
 
 
 def test_the_figure_and_the_numbers_are_written(tmp_path: Path) -> None:
