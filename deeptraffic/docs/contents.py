@@ -49,6 +49,8 @@ CONTENTS: dict[str, tuple[Page, ...]] = {
         Page("Driving agents", "agents/index.md", "agents/README.md"),
         *map(_algorithm, ENTRIES),
         Page("Settings of a run", "agents/settings.md", run_settings_page),
+        Page("Benchmark your algorithm", "agents/benchmark.md", "agents/benchmark/BENCHMARK.md"),
+        Page("Data sets", "agents/datasets.md", "agents/datasets/DATASETS.md"),
         Page("Champions", "agents/champions.md", "agents/champions/CHAMPIONS.md"),
         Page("Benchmark", "agents/benchmark.md", "agents/benchmark/BENCHMARK.md"),
         Page("Data sets", "agents/datasets.md", "agents/datasets/DATASETS.md"),

@@ -1,6 +1,7 @@
 """The benchmark: agents train within the budget, results are kept, and one command does it all."""
 
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import deeptraffic
 from agents.benchmark import protocol
 from agents.benchmark.protocol import OURS, BenchmarkPlan, all_results, label_of, run_benchmark
+from agents.benchmark.report import PAGE
 from agents.benchmark.session import BenchmarkSession
+from agents.benchmark.tasks import TASKS
 from deeptraffic.cli.app import app
 from deeptraffic.run_dir import Interrupted, stop_requests
 
@@ -43,6 +47,15 @@ def test_an_agent_of_ones_own_is_scored(tmp_path: Path, agent: str) -> None:
         ("mine.py-make", 1, 1096),
     ]
     assert results[0].mean_mph == results[1].mean_mph and results[0].score < 50.0
+
+
+def test_the_agent_of_the_page_trains_within_the_budget() -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(code, "BENCHMARK.md", "exec"), names)
+    session = BenchmarkSession(TASKS["solo"], 2500)
+    model = names["make"](session)
+    assert session.used == 2048 and deeptraffic.evaluate(model, protocol="open", runs=2).runs == 2
 
 
 def test_results_are_kept_and_only_what_is_missing_is_trained(
@@ -102,7 +115,9 @@ def test_the_command_prints_scores_and_probabilities(tmp_path: Path, agent: str)
     assert run.exit_code == 0, run.output
     assert "mine.py-make" in run.stdout and "probability of improvement" in run.stdout
     record = json.loads((tmp_path / "out" / "benchmark.json").read_text())
-    assert len(record["results"]) == 4 and {"first", "second", "improvement", "budget"} == set(record["pairs"][0])
+    assert len(record["results"]) == 4 and {"first", "second", "improvement", "budget", "seeds"} == set(
+        record["pairs"][0]
+    )
     assert (tmp_path / "out" / "benchmark.png").stat().st_size > 10_000
     refused = CliRunner().invoke(app, ["benchmark", "sarsa", "-o", str(tmp_path / "out")])
     assert refused.exit_code == 2 and "file.py:make" in refused.output
