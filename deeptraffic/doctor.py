@@ -23,7 +23,7 @@ from pathlib import Path
 from deeptraffic.extras import EXTRAS, missing_libraries, remedy
 
 GOOD, WEAK, BAD = "good", "weak", "bad"
-OLDEST, NEWEST = (3, 11), (3, 14)  # versions of Python
+OLDEST, NEWEST = (3, 11), (3, 13)  # versions of Python
 LIBRARIES = ("numpy", "numba", "gymnasium", "pygame-ce", "safetensors", "pillow", "torch", "stable-baselines3")
 LITTLE_DISK = 2_000_000_000  # [bytes] free
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")

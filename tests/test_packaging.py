@@ -18,7 +18,20 @@ from deeptraffic.extras import EXTRAS
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("deeptraffic", "agents", "representation")
-DATA_SUFFIXES = {".csv", ".json", ".md", ".safetensors", ".html", ".css", ".js", ".svg", ".toml", ".ttf", ".wasm"}
+DATA_SUFFIXES = {
+    ".csv",
+    ".json",
+    ".md",
+    ".safetensors",
+    ".html",
+    ".css",
+    ".js",
+    ".svg",
+    ".toml",
+    ".yml",
+    ".ttf",
+    ".wasm",
+}
 DATA_NAMES = ("py.typed", "-LICENSE.txt")  # ends of other data files' names
 PIN = re.compile(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*")  # a plain version: no local part, no address
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer.main
+from gymnasium.spaces import Dict
 from PIL import Image
 
 from agents.analysis.peers import peers_table, stored_report
@@ -26,7 +27,8 @@ from agents.champions.registry import CHAMPIONS
 from agents.registry import ENTRIES
 from deeptraffic.cli.app import LazyCommand, app
 from deeptraffic.cli.episodes import find_episode
-from deeptraffic.envs.observations import OBSERVATIONS, PRESETS, describe
+from deeptraffic.envs.observations import OBSERVATIONS, PRESETS, describe, make_observation
+from deeptraffic.sim.rules import RoadConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("deeptraffic", "agents", "representation")
@@ -185,11 +187,30 @@ def test_extras_are_those_of_the_distribution() -> None:
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(extras)
 
 
+def sb3_policy(kind: str) -> str:
+    """The policy of Stable-Baselines3 that takes a kind of observation."""
+    from stable_baselines3.common.preprocessing import is_image_space
+
+    space = make_observation(kind).space(RoadConfig().build())
+    return "MultiInputPolicy" if isinstance(space, Dict) else "CnnPolicy" if is_image_space(space) else "MlpPolicy"
+
+
 def observations_table() -> str:
     rows = [
-        (f"`{name}`", describe(name), "contest" if kind.contest_kind else "open") for name, kind in OBSERVATIONS.items()
+        [f"`{name}`", describe(name), "contest" if kind.contest_kind else "open", f"`{sb3_policy(name)}`"]
+        for name, kind in OBSERVATIONS.items()
     ]
-    return markdown_table([["kind", "observation", "access"], *map(list, rows)], left=3)
+    return markdown_table([["kind", "observation", "access", "in Stable-Baselines3"], *rows], left=4)
+
+
+@pytest.mark.parametrize("kind", OBSERVATIONS)
+def test_the_policy_of_stable_baselines3_takes_the_observation(kind: str) -> None:
+    from stable_baselines3 import PPO
+
+    from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
+
+    env = DeepTrafficVecEnv(1, observation=kind)
+    PPO(sb3_policy(kind), env, n_steps=2, batch_size=2, n_epochs=1, device="cpu").learn(2)
 
 
 def presets_table() -> str:
