@@ -121,7 +121,8 @@ class Board:
         others = [one.score for one in self.rows if one.rank is not None and one is not row]
         now = len(others) + 1 if row is None or row.rank is None else row.rank
         ranks = [now - 1, *(rank for rank in LANDMARKS if rank < now - 1)]
-        return [(rank, others[rank - 1]) for rank in ranks if rank > 0]
+        scores = dict.fromkeys(others[rank - 1] for rank in ranks if rank > 0)
+        return [(others.index(score) + 1, score) for score in scores]  # who beats a score beats all that are equal
 
     def of(self, person_id: int) -> BoardRow | None:
         """Return the row of a person, or of their team."""

@@ -32,6 +32,15 @@ def ranks(lab: Any) -> list[tuple[int | None, str, bool]]:
     return [(row.rank, row.name, row.tied) for row in board.read_board(lab.db, lab.competition.id).rows]
 
 
+def test_a_score_that_beats_others_which_are_equal_needs_one_line(lab: Any) -> None:
+    for name, mph in {"Ana": 60.0, "Bo": 60.0, "Cy": 55.0, "Dora": 50.0}.items():
+        put(lab, name, [mph] * 5, mph)
+    shown = board.read_board(lab.db, lab.competition.id)
+    assert shown.needed(shown.rows[3]) == [(3, 55.0), (1, 60.0)]
+    assert shown.needed(shown.rows[2]) == [(1, 60.0)]
+    assert shown.needed(None) == [(4, 50.0), (3, 55.0), (1, 60.0)]
+
+
 def test_ties_go_to_the_unrounded_mean_and_share_a_rank_beyond_it(any_lab: Any) -> None:
     put(any_lab, "Dora", [50.0] * 5, 50.0)
     put(any_lab, "Bo", [60.0] * 5, 60.002)
