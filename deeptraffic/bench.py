@@ -182,7 +182,7 @@ class Bench:
     def images(self) -> Iterator[BenchRow]:
         """Images of the road for people (`rgb_array`) and for networks (`pixels`)."""
         from deeptraffic.render.painter import Painter
-        from deeptraffic.render.pixels import PixelPainter
+        from deeptraffic.render.road import PixelPainter
 
         sim = running(RoadConfig(), 64, 1)
         painter, pixels = Painter(sim.rules), PixelPainter(sim.rules, 84, 84)

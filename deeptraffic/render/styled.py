@@ -1,4 +1,4 @@
-"""Styled pixel observations: the images of `deeptraffic/render/pixels.py` in other colours, blurred, covered, noisy.
+"""Styled pixel observations: the images of `deeptraffic/render/road.py` in other colours, blurred, covered, noisy.
 
     >>> painter = StyledPainter(rules, 84, 84, styles_by_name("unseen"))
     >>> painter.paint(sim.state, sim.env_indices, run_keys, frame_keys)   # (B, 84, 84, 3) uint8
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.render.pixels import F32, U8, PixelPainter, lay_box, lay_vehicle
+from deeptraffic.render.road import F32, U8, PixelPainter, lay_box, lay_vehicle
 from deeptraffic.render.sprites import HALF
 from deeptraffic.render.styles import RoadStyle
 from deeptraffic.render.theme import LUMINANCE

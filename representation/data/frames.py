@@ -4,7 +4,7 @@
     >>> labels = label_maps(rules, states, 96, 40)                         # (S..., 96, 40) uint8, indices of CLASSES
 
 A frame shows the whole simulated road with a shoulder of 10 px on either side. Pixels are anti-aliased by covered area
-(as in `deeptraffic/render/pixels.py`); the class of a pixel is the vehicle that covers at least half of it, else what
+(as in `deeptraffic/render/road.py`); the class of a pixel is the vehicle that covers at least half of it, else what
 lies below. A lane mark is at least one pixel wide, so that small frames show it too.
 
 Appearance is drawn from `deeptraffic/render/styles.py` and applied in the order: colours, blur, occluding patches,
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.render.pixels import LANE_LINE, MAX_SIDE, MIN_SIDE, lay_box
+from deeptraffic.render.road import LANE_LINE, MAX_SIDE, MIN_SIDE, lay_box
 from deeptraffic.render.sprites import GLASS, HALF
 from deeptraffic.render.styled import STRIPE_WIDTH, blur
 from deeptraffic.render.styles import RoadStyle, styles_by_name

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from deeptraffic.render.pixels import PixelPainter
+from deeptraffic.render.road import PixelPainter
 from deeptraffic.render.styled import StyledPainter
 from deeptraffic.render.styles import styles_by_name
 from deeptraffic.render.theme import DARK

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deeptraffic.envs.observations.degradation import Scene, Weakness, WeakSensor
 from deeptraffic.envs.observations.observation import FrameObservation
-from deeptraffic.render.pixels import MAX_SIDE, MIN_SIDE, PixelPainter
+from deeptraffic.render.road import MAX_SIDE, MIN_SIDE, PixelPainter
 from deeptraffic.render.styled import StyledPainter, add_noise
 from deeptraffic.render.styles import STYLE_SETS, STYLES, styles_by_name
 from deeptraffic.settings import boolean, choice, integer, real
