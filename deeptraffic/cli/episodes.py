@@ -9,12 +9,12 @@ import typer
 from deeptraffic.cli.policies import POLICY_HELP, load_announced
 
 if TYPE_CHECKING:
+    from deeptraffic.episodes.decision import Insight
     from deeptraffic.episodes.episode import Episode
     from deeptraffic.episodes.trace import Trace
     from deeptraffic.insight.recorder import Caption
     from deeptraffic.policies.base import Policy
     from deeptraffic.render.controls import Controls
-    from deeptraffic.render.insight import Insight
     from deeptraffic.render.layers import RoadLayer
     from deeptraffic.render.sprites import VehicleImage
     from deeptraffic.sim.rules import Rules, Sensor

@@ -35,7 +35,7 @@ from deeptraffic.envs.other_agents import OtherDrivers, Others
 from deeptraffic.envs.rendering import NO_RENDER_MODE, RENDER_MODES, EnvRenderer, Image, RenderOptions, render_fps
 from deeptraffic.envs.reward import REPORT, reward_of, write_report
 from deeptraffic.envs.seeding import OfficialChain, check_seed, open_run
-from deeptraffic.render.keyboard import KEYS
+from deeptraffic.episodes.keyboard import KEYS
 from deeptraffic.render.layers import RoadLayer
 from deeptraffic.sim.compiled import compiled
 from deeptraffic.sim.engine import FOREVER, Simulator, drive_period

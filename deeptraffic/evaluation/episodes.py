@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from deeptraffic.episodes.decision import last_decision
 from deeptraffic.episodes.episode import DEFAULT_FRAMES, Episode
 from deeptraffic.episodes.trace import Start
 from deeptraffic.evaluation.play import PolicyRunner, Progress
 from deeptraffic.policies.base import Policy
-from deeptraffic.render.insight import last_decision
 from deeptraffic.render.painter import Painter
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Rules

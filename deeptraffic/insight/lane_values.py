@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from deeptraffic.episodes.decision import ActionValues
 from deeptraffic.insight.decision_layer import DecisionLayer
 from deeptraffic.insight.recorder import action_values
 from deeptraffic.insight.shadow import Shadow
 from deeptraffic.render.drawing import TextRenderer
-from deeptraffic.render.insight import ActionValues
 from deeptraffic.render.layers import LayerContext, draw_polygon
 from deeptraffic.render.road import Camera
 from deeptraffic.sim.engine import Simulator

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.envs.other_agents import policy_observation
+from deeptraffic.episodes.decision import ActionValues, Insight
 from deeptraffic.episodes.episode import Episode
 from deeptraffic.policies.base import Policy, ValueKind
-from deeptraffic.render.insight import ActionValues, Insight
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018, Rules, Sensor
 from deeptraffic.sim.state import F64

@@ -19,13 +19,13 @@ from agents.algorithms.deepqlearn.config import ACTIVATIONS
 from agents.champions.registry import CHAMPIONS, PERCEPTION
 from agents.champions.registry import FOLDER as CHAMPIONS_FOLDER
 from agents.settings import build_config
+from deeptraffic.episodes.decision import ACTION_NAMES
 from deeptraffic.episodes.history import SPEED_FRAMES, TRAIL_FRAMES
+from deeptraffic.episodes.keyboard import KEYS
 from deeptraffic.evaluation.protocol import KNOWN_SCORES, OFFICIAL
 from deeptraffic.lab.atlas import GAP, SCALE, Index, draw_atlas
 from deeptraffic.render.compositor import TRAIL_FADE, TRAIL_FADE_POWER, TRAIL_HALF_WIDTH, TRAIL_TAPER
 from deeptraffic.render.controls import PACES
-from deeptraffic.render.insight import ACTION_NAMES
-from deeptraffic.render.keyboard import KEYS
 from deeptraffic.render.overlays import LEVELS, TOP_MARK
 from deeptraffic.render.sprites import MAX_BYTES, MAX_SIDE, MIN_SIDE, PAD
 from deeptraffic.render.theme import (

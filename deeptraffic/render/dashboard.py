@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deeptraffic.episodes.decision import ACTION_NAMES, LANE_CHANGES, Insight
 from deeptraffic.render.board import MARGIN, DrawingBoard, canvas_of
 from deeptraffic.render.drawing import ByteArray
-from deeptraffic.render.insight import ACTION_NAMES, LANE_CHANGES, Insight
 from deeptraffic.render.theme import TOP_SPEED_MPH, Colour, Theme, mix
 
 GRAPH_FRAMES = 600

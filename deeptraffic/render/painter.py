@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deeptraffic.episodes.decision import ACTION_NAMES, Insight
 from deeptraffic.episodes.history import Histories, History
 from deeptraffic.render.board import canvas_of
 from deeptraffic.render.drawing import ByteArray, ImageMemory
-from deeptraffic.render.insight import ACTION_NAMES, Insight
 from deeptraffic.render.layers import LayerContext, RoadLayer, make_layer
 from deeptraffic.render.overlays import (
     TOP_MARK,

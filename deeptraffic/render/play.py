@@ -4,22 +4,21 @@
 >>> result.score_mph, result.trace.save("me.trace"), result.demonstration.save("me.npz")
 """
 
-import json
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.episodes.episode import DEFAULT_FRAMES, Decide, Episode
+from deeptraffic.episodes.high_scores import HandDrivenRun, add_score
+from deeptraffic.episodes.keyboard import Demonstration, KeyboardPolicy
 from deeptraffic.episodes.trace import Start, Trace
 from deeptraffic.render.board import MARGIN, DrawingBoard
 from deeptraffic.render.controls import Controls
 from deeptraffic.render.drawing import ByteArray, TextRenderer
-from deeptraffic.render.keyboard import Demonstration, KeyboardPolicy
 from deeptraffic.render.road import Rectangle
 from deeptraffic.render.theme import (
     FEET_PER_PX,
@@ -31,14 +30,11 @@ from deeptraffic.render.theme import (
     visible,
 )
 from deeptraffic.render.viewer import FPS, MakeEpisode, Viewer, ViewerOptions
-from deeptraffic.run_dir import whole_file
 from deeptraffic.sim.rules import Rules, Sensor
 
-KEPT = 1000
 COUNTDOWN = 3  # seconds
 SHOWN = 5  # lines of the end card's ranking
 STANDING_TOP = 500  # of 700 units of the window's height
-MAX_NAME = 60  # [letters]
 
 
 Target = tuple[str, float]
@@ -316,51 +312,3 @@ def _result_of(score: float, other: float, label: str) -> str:
     return (
         f"You beat {label} by {score - other:.2f} mph" if score > other else f"{label} won by {other - score:.2f} mph"
     )
-
-
-class HandDrivenRun(NamedTuple):
-    """A finished run in the high-score table; score_mph: official score [mph]; passed: vehicles overtaken."""
-
-    name: str
-    score_mph: float
-    passed: int
-    year: int
-    other_agents: int
-    seed: int
-
-
-def score_table_path() -> Path:
-    """Return the path of the high-score table: DEEPTRAFFIC_TABLE, or a file in the user's data folder."""
-    if named := os.environ.get("DEEPTRAFFIC_TABLE"):
-        return Path(named)
-    data = os.environ.get("XDG_DATA_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".local" / "share"
-    return Path(data) / "deeptraffic" / "runs.json"
-
-
-def load_scores(path: Path | None = None) -> list[HandDrivenRun]:
-    """Return all runs, best first; an empty list without a file. Raises ValueError for a file of another kind."""
-    path = path or score_table_path()
-    if not path.exists():
-        return []
-    try:
-        return [_run(record) for record in json.loads(path.read_text(encoding="utf-8"))]
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} is not a high-score table ({error}); move it away to start a new one") from error
-
-
-def add_score(run: HandDrivenRun, path: Path | None = None) -> tuple[int, int]:
-    """Add a run to the table; return (its place, number of runs) among runs of the same rules and other agents."""
-    path = path or score_table_path()
-    runs = [*load_scores(path), run._replace(name=run.name[:MAX_NAME])]
-    runs.sort(key=lambda other: -other.score_mph)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as unfinished:
-        text = json.dumps([other._asdict() for other in runs[:KEPT]], indent=1, ensure_ascii=False)
-        unfinished.write_text(text, encoding="utf-8")
-    rivals = [other for other in runs if (other.year, other.other_agents) == (run.year, run.other_agents)]
-    return 1 + sum(other.score_mph > run.score_mph for other in rivals), len(rivals)
-
-
-def _run(record: dict[str, Any]) -> HandDrivenRun:
-    kinds = HandDrivenRun.__annotations__
-    return HandDrivenRun(**{name: kind(record[name]) for name, kind in kinds.items()})

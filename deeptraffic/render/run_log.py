@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from deeptraffic.episodes.decision import Insight
 from deeptraffic.episodes.episode import Episode
-from deeptraffic.render.insight import Insight
 from deeptraffic.render.race import COLOURS, Entrant, Ghost
 from deeptraffic.render.timeline import Mark
 from deeptraffic.sim.engine import Simulator

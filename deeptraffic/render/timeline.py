@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deeptraffic.episodes.decision import LANE_CHANGES
 from deeptraffic.render.board import MARGIN, canvas_of
 from deeptraffic.render.drawing import ByteArray
-from deeptraffic.render.insight import LANE_CHANGES
 from deeptraffic.render.theme import Colour, Theme, mix
 from deeptraffic.sim.rules import Action
 

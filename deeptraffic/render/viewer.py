@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deeptraffic.episodes.decision import Insight, last_decision
 from deeptraffic.episodes.episode import Episode
+from deeptraffic.episodes.keyboard import KeyboardPolicy
 from deeptraffic.render.board import draw_help, draw_tip
 from deeptraffic.render.capture import Capture
 from deeptraffic.render.controls import DRIVING_HELP, HELP, PACES, Command, Controls
 from deeptraffic.render.dashboard import Dashboard
 from deeptraffic.render.drawing import ByteArray
-from deeptraffic.render.insight import Insight, last_decision
-from deeptraffic.render.keyboard import KeyboardPolicy
 from deeptraffic.render.layers import RoadLayer
 from deeptraffic.render.race import Ghosts, check_entrants
 from deeptraffic.render.road import Camera, Rectangle

@@ -5,12 +5,12 @@ import pytest
 
 from agents.champions.registry import CHAMPIONS
 from agents.loader import load_policy
+from deeptraffic.episodes.decision import NOT_ASKED, Insight
 from deeptraffic.episodes.trace import Start
 from deeptraffic.evaluation.episodes import policy_episode
 from deeptraffic.insight.recorder import InsightRecorder, action_values
 from deeptraffic.policies.base import UNKNOWN, ValueKind
 from deeptraffic.policies.file import pack_network_policy
-from deeptraffic.render.insight import NOT_ASKED, Insight
 from deeptraffic.sim.rules import Action, RoadConfig
 
 KINDS = {

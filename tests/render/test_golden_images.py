@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deeptraffic.episodes.decision import ActionValues, Insight
 from deeptraffic.episodes.episode import Episode
 from deeptraffic.episodes.trace import Start
-from deeptraffic.render.insight import ActionValues, Insight
 from deeptraffic.render.showcase import Showcase, showcase_frames
 from deeptraffic.render.viewer import Viewer, ViewerOptions
 from deeptraffic.sim.rules import RULES_2018

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deeptraffic.episodes.decision import Insight
 from deeptraffic.render.compositor import pace_of
-from deeptraffic.render.insight import Insight
 from deeptraffic.render.overlays import OVERLAYS
 from deeptraffic.render.painter import Painter, default_size, lay_out
 from deeptraffic.render.panel import Panel, legend_entries

@@ -11,10 +11,10 @@ from itertools import count
 import numpy as np
 import pytest
 
+from deeptraffic.episodes.decision import ActionValues, Insight
 from deeptraffic.episodes.episode import Episode
 from deeptraffic.episodes.trace import Start
 from deeptraffic.render.dashboard import _fitted
-from deeptraffic.render.insight import ActionValues, Insight
 from deeptraffic.render.play import Play
 from deeptraffic.render.theme import DARK
 from deeptraffic.render.timeline import HEIGHT
