@@ -6,7 +6,7 @@
       metrics.jsonl           one line per evaluation or report: decisions, mph, losses, seconds
       checkpoints/            the last two checkpoints; training resumes from the newest
       best.safetensors        the network that scored best on tuning seeds, weights only
-      snapshots/              networks at up to 16 of the evaluations, evenly spread, for a film of the training
+      snapshots/              networks before the training and at evaluations, up to 16 evenly spread, for a film of it
       evaluation/*.json       scores of the best network
       tensorboard/            for `tensorboard --logdir runs`
 
@@ -129,7 +129,7 @@ class RunFolder:
         return sorted(self.checkpoints.glob("checkpoint-*.pt"))
 
     def save_snapshot(self, decisions: int, content: bytes) -> None:
-        """Write the network of an evaluation; of more than KEPT_SNAPSHOTS, remove the one nearest to its neighbours."""
+        """Write the network of a moment; of more than KEPT_SNAPSHOTS, remove the one nearest to its neighbours."""
         self.snapshots.mkdir(exist_ok=True)
         write_atomically(self.snapshots / f"{decisions:012d}.safetensors", content)
         files = self.snapshot_files()
@@ -139,7 +139,7 @@ class RunFolder:
             files[nearest].unlink(missing_ok=True)
 
     def snapshot_files(self) -> list[Path]:
-        """The networks of evaluations, in the order of training."""
+        """The networks of the first moment and of evaluations, in the order of training."""
         return sorted(self.snapshots.glob("*.safetensors"))
 
     # --- metrics --------------------------------------------------------------------------------------------------

@@ -155,6 +155,8 @@ class Trainer:
         self.progress = progress
         if self.learner.decisions >= self.config.total_timesteps:
             return
+        if self.config.evaluation_runs and not self.learner.decisions:
+            self._save_snapshot(0)
         self.logger = configure(str(self.run.tensorboard), ["tensorboard"])
         try:
             self.learner.learn(self.config.total_timesteps, self.between_rounds, self.logger)
@@ -204,11 +206,15 @@ class Trainer:
         if is_best or self.keeps_newest:
             self.notes |= {"best_mean": mean, "best_median": median, "best_at": decisions}
             self._keep_network(decisions, {"tuning_mean_mph": f"{mean:.3f}", "tuning_median_mph": f"{median:.3f}"})
-        label, facts = f"{self.config.algo} at {decisions:,}", {"decisions": str(decisions)}
-        self.run.save_snapshot(decisions, self.learner.content(label, facts))
+        self._save_snapshot(decisions)
         if self.progress:
             self.progress.report(decisions, mean, median, is_best and not self.keeps_newest)
         self._record(decisions, "evaluation", {"tuning_mean_mph": mean, "tuning_median_mph": median})
+
+    def _save_snapshot(self, decisions: int) -> None:
+        """Keep the network of this moment for a film of the training."""
+        label, facts = f"{self.config.algo} at {decisions:,}", {"decisions": str(decisions)}
+        self.run.save_snapshot(decisions, self.learner.content(label, facts))
 
     def _save(self, decisions: int) -> None:
         """Write a checkpoint, and the network where none is chosen by evaluations."""

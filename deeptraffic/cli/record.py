@@ -70,7 +70,9 @@ def record(
     ),
     race: Race = None,
     training: bool = typer.Option(
-        False, "--training", help="Show networks of a training run side by side, from its first to its last evaluation."
+        False,
+        "--training",
+        help="Show networks of a training run side by side, from the untrained to that of the last evaluation.",
     ),
     overlay: Overlay = None,
     layer: LayerNames = None,

@@ -93,7 +93,7 @@ class Episode:
     @property
     def frame(self) -> int:
         """Number of completed frames."""
-        return int(self.sim.state.frame[0])
+        return int(self.sim.games["frame"][0])
 
     @property
     def decisions(self) -> int:
@@ -111,7 +111,7 @@ class Episode:
     @property
     def refused(self) -> bool:
         """Whether the safety system refused the lane change that the ego car last decided on."""
-        return bool(self.state.blocked[0])
+        return bool(self.sim.games["blocked"][0])
 
     def advance(self) -> bool:
         """Run one frame; False if the episode is over. Raises TraceError where a replay deviates from its trace."""
@@ -148,7 +148,7 @@ class Episode:
     def score_mph(self) -> float:
         """Return the contest's score so far: the mean speed of the driven vehicles, floored to 0.01 mph."""
         frames = max(1, self.frame)
-        return float(np.floor(float(self.state.score_sum[0]) / frames * 2000) / 100)
+        return float(np.floor(float(self.sim.games["score_sum"][0]) / frames * 2000) / 100)
 
     def trace(self) -> Trace:
         """Return the trace from the start to the furthest frame so far; at least one frame."""

@@ -16,6 +16,7 @@ from deeptraffic.render.theme import TOP_SPEED_MPH, Colour, Theme, mix
 GRAPH_FRAMES = 600
 POINT_SPACING = 2.0  # [pixels] between points of the graph
 TOP_OF_DECISION = 210.0  # of 700 units
+SCORE_BEGINS, SCORE_ENDS = 67.0, 27.0  # before the graph's right end
 MAX_UNIT_SIDE = 18.0
 MAX_UNITS_HIGH = 32  # rows of a layer's column before a second one begins beside it
 
@@ -91,7 +92,7 @@ class Dashboard:
         """Draw the last 600 frames' speed from 0 to 80 mph, and the run's score so far as a line."""
         board, (left, right, top, bottom) = self._board, self._graph
         board.pixels[: len(self._axes)] = self._axes
-        board.write_digits(f"score so far {score:.2f} mph", (right, 28), 14, self.theme.muted, "right")
+        board.write_digits(f"{score:.2f}", (right - SCORE_ENDS, 28), 14, self.theme.muted, "right")
         first = max(0, frame - GRAPH_FRAMES + 1)
         shown = speeds[first : frame + 1]
         frames = np.flatnonzero(np.isfinite(shown))
@@ -111,6 +112,8 @@ class Dashboard:
         """Return the graph's part of the dashboard without the graph, (H, W, 3)."""
         board, (left, right, top, bottom) = self._board, self._graph
         board.write("SPEED", (MARGIN, 28), 14, self.theme.muted)
+        board.write("mph", (right, 28), 14, self.theme.muted, "right")
+        board.write("score so far", (right - SCORE_BEGINS, 28), 14, self.theme.muted, "right")
         for mph in range(0, 81, 20):
             y = bottom - (bottom - top) * mph / TOP_SPEED_MPH
             board.fill(self.theme.track, left, y, right - left, 0)

@@ -57,11 +57,11 @@ class RunLog:
     def roll(self, index: int) -> bool:
         """Advance one episode by a frame; False if it is over."""
         episode, ground = self.episodes[index], self.grounds[index]
-        decisions, moved = episode.decisions, ground[episode.frame] + episode.state.scroll[0]
+        decisions, moved = episode.decisions, ground[episode.frame] + episode.sim.games["scroll"][0]
         if not episode.advance():
             return False
         ground[episode.frame] = moved
-        self.distances[episode.frame, index] = moved - float(episode.state[0]["y"][0])
+        self.distances[episode.frame, index] = moved - float(episode.sim.games["y"][0, 0])
         if index == 0:
             if episode.decisions != decisions:
                 self._note_insight()

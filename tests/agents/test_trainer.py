@@ -258,10 +258,15 @@ def test_the_networks_of_a_run_s_evaluations_can_be_loaded_and_filmed(
     run, film = tmp_path / "mine", tmp_path / "film.png"
     train(small_config("ppo"), run, quiet)
     files = RunFolder(run).snapshot_files()
-    decisions = [line["decisions"] for line in RunFolder(run).metrics() if "tuning_mean_mph" in line]
+    evaluated = [line["decisions"] for line in RunFolder(run).metrics() if "tuning_mean_mph" in line]
+    decisions = [0, *evaluated]  # the first is untrained
     assert [int(path.stem) for path in files] == decisions and len(files) >= 2
     first, last = (load_policy(path) for path in (files[0], files[-1]))
-    assert first.label == f"ppo at {decisions[0]:,}" and first.value_kind.kind == "probability"
+    assert (
+        first.label == "ppo at 0"
+        and last.label == f"ppo at {decisions[-1]:,}"
+        and first.value_kind.kind == "probability"
+    )
     assert last.as_network().network.tensors.keys() == load_policy(run).as_network().network.tensors.keys()
     done = CliRunner().invoke(app, ["record", str(run), "--training", "-o", str(film), "--seconds", "0.5"])
     assert done.exit_code == 0, done.output
