@@ -1,5 +1,6 @@
 """`deeptraffic serve` and `worker`: what they print, and what they hand on."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +99,28 @@ def test_without_the_extra_the_remedy_is_named(words: tuple[str, ...], monkeypat
     assert (
         "no_such_module: not installed" in answer.output and "pip install 'deeptraffic[competition]'" in answer.output
     )
+
+
+def test_without_what_trains_there_is_a_site_without_a_lab(
+    served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise ModuleNotFoundError("torch is not installed; pip install 'deeptraffic[agents]'", name="torch")
+
+    monkeypatch.setattr("deeptraffic.lab.site.site_files", missing)
+    answer = run("serve", "--data", str(tmp_path), "--port", "0", "--workers", "0")
+    assert answer.exit_code == 0 and "no lab" in answer.stderr and "deeptraffic[agents]" in answer.stderr
+    assert served[0].settings.lab is None
+
+
+def test_the_server_backs_itself_up(served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait_for_one(self: server.Server) -> None:
+        end = time.monotonic() + 20
+        while not (scheduled := list((self.settings.data / "backups").glob("competition-*.backup"))):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        assert len(scheduled) == 1
+
+    monkeypatch.setattr(server.Server, "run", wait_for_one)
+    words = ("serve", "--data", str(tmp_path), "--port", "0", "--workers", "0", "--backup-hours", "24")
+    assert run(*words).exit_code == 0

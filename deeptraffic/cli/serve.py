@@ -47,7 +47,6 @@ def serve(
     require_linux()
     from deeptraffic.competition.sandbox.strictness import require_protections
     from deeptraffic.competition.server import ServerSettings, open_server
-    from deeptraffic.lab.site import site_files
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     settings = ServerSettings(
@@ -58,7 +57,7 @@ def serve(
         tuple(trust_proxy),
         database_url,
         cores if workers is None else workers,
-        site_files(),
+        _lab_files(),
         backup_hours,
         backups,
     )
@@ -80,6 +79,17 @@ def serve(
         results.print(f"Serving {server.url} from {data}; Ctrl-C ends it.", highlight=False, soft_wrap=True)
         server.run()
     messages.print("The server has stopped; unfinished evaluations resume at the next start.")
+
+
+def _lab_files() -> dict[str, bytes] | None:
+    """Return the files of the lab's page; None where what trains, whose settings the page offers, is not installed."""
+    try:
+        from deeptraffic.lab.site import site_files
+
+        return site_files()
+    except ModuleNotFoundError as error:
+        messages.print(f"The site has no lab, where participants train in their browsers: {error}", markup=False)
+        return None
 
 
 def worker(

@@ -166,11 +166,16 @@ def test_joining_submitting_watching_and_organising(world: Any, serve: Callable,
     chief.context.add_cookies(
         [{"name": "deeptraffic-session", "value": accounts.open_session(world.db, world.organiser.id), "url": address}]
     )
-    base = "/organise/c/lab"
+    base, ada = "/organise/c/lab", accounts.find_named(world.db, "Ada Lovelace")
     for path in (
         "/organise",
+        "/organise/new",
         base,
         f"{base}/people",
+        f"{base}/people/{ada.key}",
+        f"{base}/people/{ada.key}/remove",
+        f"{base}/class",
+        f"{base}/grades",
         f"{base}/submissions",
         f"{base}/reevaluate",
         f"{base}/final",
@@ -196,6 +201,47 @@ def test_the_keyboard_alone_leads_through_a_page(world: Any, serve: Callable, ta
     page.keyboard.type(accounts.new_link(world.db, world.person("Ada").id, "test"))
     page.keyboard.press("Enter")
     page.wait_for_url("**/me")
+
+
+def reach(page: Any, selector: str) -> None:
+    """Go to an element by the Tab key alone."""
+    for _ in range(100):
+        page.keyboard.press("Tab")
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+    raise AssertionError(f"the keyboard does not reach {selector}")
+
+
+def test_an_organiser_makes_a_competition_and_moves_its_deadline_without_a_mouse(
+    world: Any, serve: Callable, tab: Callable
+) -> None:
+    world.scored(world.person("Ada"))
+    address, chief = serve(), tab(serve())
+    secret = accounts.open_session(world.db, world.organiser.id)
+    chief.context.add_cookies([{"name": "deeptraffic-session", "value": secret, "url": address}])
+    page = chief.visit("/organise/new")
+    reach(page, "#key")
+    page.keyboard.type("spring")
+    reach(page, "#closes_at")
+    for part in ("01312099", "115900PM"):  # the fields of Chromium's date picker
+        page.keyboard.type(part)
+        page.keyboard.press("Tab")
+    assert page.input_value("#closes_at") == "2099-01-31T23:59"
+    reach(page, "form button.primary")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/organise/c/spring?note=created")
+    page = chief.visit("/organise/c/lab")
+    reach(page, "#closes_at")
+    for part in ("01012001", "120000AM"):
+        page.keyboard.type(part)
+        page.keyboard.press("Tab")
+    reach(page, "form[action$=settings] button.primary")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=1 entry would become late")
+    reach(page, "form button.primary")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/organise/c/lab?note=saved")
+    assert history(world.db, world.competition.id)[0][0].late
 
 
 def test_the_lab_submits_its_network_under_the_account(world: Any, serve: Callable, tab: Callable) -> None:
