@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from anyio import CapacityLimiter
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -115,6 +115,7 @@ def create_app(db: Database, settings: WebSettings, lab: Mapping[str, bytes] | N
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestError, on_request_error)
     app.add_exception_handler(Unavailable, on_unavailable)
+    app.add_exception_handler(ClientDisconnect, on_disconnect)
     app.add_exception_handler(Exception, on_failure)
     app.add_middleware(Guard, settings=settings, limiter=limiter)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=[str(network) for network in settings.proxies])
@@ -132,6 +133,11 @@ def on_failure(request: Request, error: Exception) -> Response:
     """Answer a request that met an error of ours, which the log shows."""
     sentence = "the server failed; the organiser finds the reason in its log"
     return JSONResponse({"error": {"code": "failure", "message": sentence}}, 500, HEADERS)
+
+
+def on_disconnect(request: Request, error: Exception) -> Response:
+    """End a request whose client has gone; a traceback for each would let anybody fill the log."""
+    return Response(status_code=400)
 
 
 def on_http_error(request: Request, error: Exception) -> Response:

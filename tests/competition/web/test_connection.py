@@ -1,13 +1,17 @@
 """Connections that send or read too slowly are closed; others are served as before."""
 
+import logging
 import socket
+import struct
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 
+from deeptraffic.competition.store import accounts
 from deeptraffic.competition.web.connection import PatientConnection, connections
 from deeptraffic.competition.web.settings import read_network
 
@@ -162,3 +166,49 @@ def test_an_answer_that_nobody_reads_is_given_up(hasty: Any) -> None:
             time.sleep(0.01)
         while held:  # for ever, if it is not given up
             time.sleep(0.05)
+
+
+def sockets() -> int:
+    """The number of this process's open sockets."""
+    return sum(path.is_socket() for path in Path("/proc/self/fd").iterdir())
+
+
+def test_killed_connections_leave_nothing_behind(world: Any, server_of: Any, caplog: Any) -> None:
+    kind, token = connections([]), accounts.new_submit_token(world.db, world.person("Ada").id)
+    app = world.app()
+    server = server_of(uvicorn.Config(app, port=0, log_level="error", ws="none", http=kind))
+    port = int(server.start().rpartition(":")[2])
+    logging.getLogger("uvicorn.error").addHandler(caplog.handler)
+    upload = f"POST /api/v1/competitions/lab/submissions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+    stages = (
+        "GET /c/lab HT",
+        "GET /c/lab HTTP/1.1\r\nHost: x\r\n\r\n",
+        f"{upload}Content-Length: 1000000\r\n\r\npolicy",
+        f"{upload}Transfer-Encoding: chunked\r\n\r\n6\r\npolicy\r\n",
+        "GET /c/lab HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    )
+
+    def left_behind() -> tuple[int, ...]:
+        state = server.server.server_state
+        return app.state.site.uploads.taken, len(kind.clients), len(state.connections), len(state.tasks)
+
+    def kill(count: int) -> tuple[int, ...]:
+        for number in range(count):
+            with socket.create_connection(("127.0.0.1", port)) as line:
+                line.sendall(stages[number % len(stages)].encode())
+                if number % 2:
+                    time.sleep(0.002)
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, no goodbye
+        end = time.monotonic() + 10.0
+        while any(left := left_behind()) and time.monotonic() < end:
+            time.sleep(0.02)
+        return left
+
+    assert kill(20) == (0, 0, 0, 0)
+    before = sockets()
+    assert kill(100) == (0, 0, 0, 0)
+    assert sockets() <= before
+    logging.getLogger("uvicorn.error").removeHandler(caplog.handler)
+    assert caplog.records == []  # nobody fills the log by hanging up
+    server.stop()
