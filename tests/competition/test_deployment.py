@@ -14,7 +14,7 @@ from deeptraffic.cli.app import app
 FOLDER = Path(competition.__file__).parent
 ROOT = FOLDER.parents[1]
 UNITS = sorted(path.name for pattern in ("*.service", "*.timer") for path in FOLDER.glob(pattern))
-PROGRAM = "/opt/deeptraffic/bin/deeptraffic"
+PROGRAM = "/usr/local/deeptraffic/bin/deeptraffic"
 
 
 def options_of(*words: str) -> set[str]:
