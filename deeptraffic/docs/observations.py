@@ -153,7 +153,7 @@ def kind_page(name: str) -> str:
     return "\n".join(
         [
             f"# {name}\n",
-            with_lists(kind.__doc__ or "").partition("\n\n- ")[0] + "\n",
+            with_lists(kind.__doc__ or "") + "\n",
             f"![What `{name}` holds of one moment](figure:observation-{name}.png)\n",
             f"- Access: *{access}*",
             f"- Space on the contests' road: {space_rows(make_observation(name))}",
