@@ -386,7 +386,8 @@ class CompilationNotice(event.Listener):
 
     def on_start(self, event: Any) -> None:
         """Print it."""
-        ours = event.data["dispatcher"].py_func.__module__.partition(".")[0] in PACKAGES
+        module = event.data["dispatcher"].py_func.__module__ or ""  # a function may belong to none
+        ours = module.partition(".")[0] in PACKAGES
         if self.said or not ours:
             return
         self.said = True

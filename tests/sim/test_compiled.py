@@ -388,3 +388,10 @@ def test_products_are_not_contracted_into_sums() -> None:
     multiply_add = compiled(lambda a, b, c: a * b + c)
     a = 1.0 + 2.0**-30
     assert multiply_add(a, a, -1.0) == a * a - 1.0  # a fused multiply-add keeps the 2**-60 that rounding drops
+
+
+def test_functions_of_others_that_belong_to_no_module_compile_beside_ours() -> None:
+    names: dict = {}
+    exec("def double(x): return 2 * x", names)
+    names["double"].__module__ = None
+    assert numba.njit(names["double"])(21) == 42
