@@ -84,7 +84,8 @@ builtins.__import__ = imported
 failed = {}
 for package in OWN:
     for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
-        if module.name.rpartition(".")[2] not in ("env", "__main__") and "migrations" not in module.name:
+        last = module.name.rpartition(".")[2]
+        if last not in ("env", "__main__") and not any(part in module.name for part in ("migrations", ".examples.")):
             try:
                 importlib.import_module(module.name)
             except (ImportError, AttributeError, TypeError) as error:

@@ -235,7 +235,8 @@ def build(folder: Path) -> int:
             raise RuntimeError(f"Zensical could not build the site:\n{made.stdout}{made.stderr}")
         site = staging.folder / "site"
         for page in site.rglob("*.html"):
-            page.write_text(finished(page.read_text(encoding="utf-8"), depth=len(page.relative_to(site).parents) - 1))
+            depth = len(page.relative_to(site).parents) - 1
+            page.write_text(finished(page.read_text(encoding="utf-8"), depth), encoding="utf-8")
         write_site(site / "lab")
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(site, folder)

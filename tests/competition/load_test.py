@@ -139,6 +139,7 @@ class Load:
             competition_id=competition.id,
             person_id=number % self.members + 1,
             sha256=digest,
+            network=digest,
             filename=f"policy-{number}.safetensors",
             label=f"policy {number}",
             facts={"kind": "policy", "sensor": SENSOR._asdict(), "layers": ["dense", "relu", "dense"]},
