@@ -176,6 +176,7 @@ class TextRenderer:
         self._faces: list[pygame.freetype.Font] = []
         self._widths: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._texts: OrderedDict[tuple[str, int, Colour], pygame.Surface] = OrderedDict()
+        self._letters: OrderedDict[tuple[int, str, int, float], tuple[int, NDArray[np.float32]]] = OrderedDict()
 
     def image(self, text: str, size: float, colour: Colour) -> "pygame.Surface":
         """Return `text` as a surface with alpha, in letters of `size` [pixels]."""
@@ -225,24 +226,46 @@ class TextRenderer:
         return math.ceil(ABOVE * max(7, round(size)))
 
     def _render(self, text: str, size: int, colour: Colour) -> "pygame.Surface":
-        """Render letters larger, place them at fractions of a pixel, and downsample."""
+        """Put letters together at fractions of a pixel."""
         face, glyphs = self._glyphs(text, size * FINER)
         width = max(1, math.ceil(self.width(text, size)))
-        baseline = self._above(size) + self.ascent(size)
-        fine = np.zeros(((baseline + math.ceil(BELOW * size)) * FINER, width * FINER), np.uint8)
+        ink = np.zeros((self._above(size) + self.ascent(size) + math.ceil(BELOW * size), width), np.float32)
         origin = 0.0
         for letter, (*_, advance, _) in zip(text, glyphs, strict=True):
+            left, covered = self._letter(face, letter, size, round(origin % FINER, 3))
+            left += int(origin // FINER)
+            first = max(0, -left)
+            place = ink[:, left + first : left + covered.shape[1]]
+            place += covered[:, first : first + place.shape[1]]
+            origin += advance
+        letters = np.empty((*ink.shape, 4), np.uint8)
+        letters[..., :3] = colour
+        letters[..., 3] = np.rint(np.minimum(ink, 255.0))
+        return surface_from_rgba(letters)
+
+    def _letter(
+        self, face: "pygame.freetype.Font", letter: str, size: int, origin: float
+    ) -> tuple[int, NDArray[np.float32]]:
+        """Render a letter larger and downsample it; return its left edge [pixels] and how it covers pixels, 0 to 255.
+
+        origin: [fine pixels] from a pixel's edge
+        """
+        key = (self._faces.index(face), letter, size, origin)
+        if key not in self._letters:
             box = face.get_rect(letter, size=EM * size * FINER)
             raw, (wide, high) = face.render_raw(letter, size=EM * size * FINER)
-            left, top = max(0, round(origin + box.x)), max(0, baseline * FINER - box.y)
-            ink = np.frombuffer(raw, np.uint8).reshape(high, wide)
-            place = fine[top : top + high, left : left + wide]
-            np.maximum(place, ink[: place.shape[0], : place.shape[1]], out=place)
-            origin += advance
-        letters = np.empty((len(fine) // FINER, width, 4), np.uint8)
-        letters[..., :3] = colour
-        letters[..., 3] = np.rint(fine.reshape(-1, FINER, width, FINER).mean(axis=(1, 3)))
-        return surface_from_rgba(letters)
+            baseline = self._above(size) + self.ascent(size)
+            left, top = round(origin + box.x), max(0, baseline * FINER - box.y)
+            shift = left % FINER
+            lines, columns = baseline + math.ceil(BELOW * size), -(-(shift + wide) // FINER)
+            fine = np.zeros((lines * FINER, columns * FINER), np.uint8)
+            place = fine[top : top + high, shift : shift + wide]
+            place[:] = np.frombuffer(raw, np.uint8).reshape(high, wide)[: place.shape[0]]
+            covered = fine.reshape(lines, FINER, columns, FINER).mean(axis=(1, 3), dtype=np.float32)
+            self._letters[key] = left // FINER, covered
+            if len(self._letters) > KEPT:
+                self._letters.popitem(last=False)
+        return self._letters[key]
 
     def _glyphs(self, text: str, size: int) -> "tuple[pygame.freetype.Font, list[Any]]":
         """Return the face that has all letters, and their metrics; the faces are opened again after pygame.quit."""
