@@ -215,10 +215,11 @@ class EnvBatch:
         given = actions
         while env_indices.size:
             end, frames = self.chain.end[env_indices], self.sim.games["frame"][env_indices]
-            pause = frames + 1 if self._is_watched else np.where(frames < end, end, FOREVER)
-            waiting = self.sim.run_to_frame(pause, given, env_indices)
+            pause = np.where(frames < end, end, FOREVER)
             if self._is_watched:
-                self.renderer.histories.observe_all(self.sim.state, env_indices[waiting == NOBODY])
+                waiting = self.renderer.histories.run_to_frame(self.sim, pause, given, env_indices)
+            else:
+                waiting = self.sim.run_to_frame(pause, given, env_indices)
             if self.chain.playing:
                 is_end = (waiting == NOBODY) & (self.sim.games["frame"][env_indices] == end)
                 self.chain.mark_end(self.sim, env_indices[is_end])

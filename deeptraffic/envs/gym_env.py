@@ -199,10 +199,12 @@ class DeepTrafficEnv(gymnasium.Env):
         """Run to the ego car's next decision, pausing for other agents, the renderer and an official run's end."""
         sim, given, frame = self.sim, action, int(self.sim.state.frame[0])
         while True:
-            end = frame + 1 if self.renderer is not None else self._run_end if frame < self._run_end else FOREVER
-            agent = int(sim.run_to_frame(end, given)[0])
+            end = self._run_end if frame < self._run_end else FOREVER
+            agent = (
+                self.renderer.run_to_frame(sim, end, given) if self.renderer else int(sim.run_to_frame(end, given)[0])
+            )
             if agent == 0:
-                if self.renderer is not None:
+                if self.renderer:
                     self.renderer.watch(sim, is_waiting=True)
                 return
             given = 0

@@ -122,6 +122,13 @@ class EnvRenderer:
         self._histories.forget()
         self._images, self._painted = [], -1
 
+    def run_to_frame(self, sim: Simulator, end_frame: int, action: int) -> int:
+        """As `Simulator.run_to_frame` for env 0, pausing after every frame unless images are made on request alone."""
+        if self.render_mode != "rgb_array":
+            return int(sim.run_to_frame(min(end_frame, int(sim.state.frame[0]) + 1), action)[0])
+        ends, actions = np.array([end_frame]), np.array([action])
+        return int(self._histories.run_to_frame(sim, ends, actions, sim.env_indices[:1])[0])
+
     def watch(self, sim: Simulator, is_waiting: bool = False) -> None:
         """Record a frame whose moves are done, and show it or keep its image unless that has been done.
 

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.sim.compiled import compiled
+from deeptraffic.sim.engine import Simulator
+from deeptraffic.sim.kernel import drive
 from deeptraffic.sim.rules import MPH_PER_PX
-from deeptraffic.sim.state import F64, I64, NOBODY, State
+from deeptraffic.sim.state import F64, I64, NOBODY, Game, Games, State
 
 TRAIL_FRAMES = 100  # [frames] of the trail
 SPEED_FRAMES = 60  # [frames] of the speed read-out's average, as in the original game
@@ -57,11 +59,14 @@ class Histories:
 
     def observe_all(self, state: State, env_indices: I64) -> None:
         """Record the current frame of these envs."""
-        if (missing := int(env_indices.max(initial=0)) + 1 - len(self.rings.heads)) > 0:
-            self._grow(missing)
-        games = state.view(np.ndarray)
-        motion = games["x"], games["y"], games["following_speed"], games["speed_factor"]
-        _record(self.rings, motion, games["frame"], games["waiting"], games["scroll"], env_indices)
+        self._make_room(env_indices)
+        _record_envs(self.rings, state.view(np.ndarray), env_indices)
+
+    def run_to_frame(self, sim: Simulator, end_frames: I64, actions: I64, env_indices: I64) -> I64:
+        """As `Simulator.run_to_frame` with arrays (B,), and record every frame that ends."""
+        self._make_room(env_indices)
+        _drive_recorded(self.rings, sim.table, sim.games, env_indices, actions, end_frames)
+        return sim.games["waiting"][env_indices]
 
     def enter(self, ground: float) -> None:
         """Restart the history of env 0 at another frame, by which its road has moved `ground` [px]."""
@@ -86,9 +91,10 @@ class Histories:
         """Continue from what `get_state` returned."""
         self.rings = Rings(**{name: array.copy() for name, array in state.items()})
 
-    def _grow(self, missing: int) -> None:
-        more = _empty_rings(max(missing, len(self.rings.heads)), self.vehicles)
-        self.rings = Rings(*(np.concatenate(pair) for pair in zip(self.rings, more, strict=True)))
+    def _make_room(self, env_indices: I64) -> None:
+        if (missing := int(env_indices.max(initial=0)) + 1 - len(self.rings.heads)) > 0:
+            more = _empty_rings(max(missing, len(self.rings.heads)), self.vehicles)
+            self.rings = Rings(*(np.concatenate(pair) for pair in zip(self.rings, more, strict=True)))
 
 
 class History(NamedTuple):
@@ -123,26 +129,44 @@ def _empty_rings(envs: int, vehicles: int) -> Rings:
 
 
 @compiled
-def _record(
-    rings: Rings, motion: tuple[F64, F64, F64, F64], frames: I64, waiting: I64, scroll: F64, env_indices: I64
-) -> None:
-    """Record the current frame of envs; motion: x, y, following_speed and speed_factor of State."""
-    x, y, following, factor = motion
+def _record_envs(rings: Rings, games: Games, env_indices: I64) -> None:
     for env in env_indices:
-        newest, count = rings.heads[env]
-        frame, ground = frames[env] + (waiting[env] != NOBODY), rings.ground[env, newest]
-        new_frames = frame - rings.frame[env, newest]
-        if count == 0 or not 0 <= new_frames <= TRAIL_FRAMES:
-            count, new_frames = 1, 0
-        if new_frames > 0:
-            newest, count = (newest + 1) % KEPT, min(count + 1, KEPT)
-            ground += rings.scroll[env] * new_frames
-        for vehicle in range(rings.x.shape[2]):
-            rings.x[env, newest, vehicle], rings.y[env, newest, vehicle] = x[env, vehicle], y[env, vehicle]
-            rings.speed[env, newest, vehicle] = following[env, vehicle] * factor[env, vehicle]
-        rings.ground[env, newest], rings.frame[env, newest] = ground, frame
-        rings.heads[env, 0], rings.heads[env, 1] = newest, count
-        rings.scroll[env] = scroll[env]
+        _record(rings, games[env], env)
+
+
+# parameters: called from Python for each step, where a tuple would cost more
+@compiled
+def _drive_recorded(
+    rings: Rings, rules: NDArray[Any], games: Games, env_indices: I64, actions: I64, end_frames: I64
+) -> None:
+    for k in range(env_indices.size):
+        game, action = games[env_indices[k]], actions[k]
+        while True:
+            drive(rules[0], game, action, min(end_frames[k], game.frame + 1))
+            if game.waiting != NOBODY:
+                break
+            _record(rings, game, env_indices[k])
+            if game.frame >= end_frames[k]:
+                break
+
+
+@compiled
+def _record(rings: Rings, game: Game, env: int) -> None:
+    """Record the current frame of an env."""
+    newest, count = rings.heads[env]
+    frame, ground = game.frame + (game.waiting != NOBODY), rings.ground[env, newest]
+    new_frames = frame - rings.frame[env, newest]
+    if count == 0 or not 0 <= new_frames <= TRAIL_FRAMES:
+        count, new_frames = 1, 0
+    if new_frames > 0:
+        newest, count = (newest + 1) % KEPT, min(count + 1, KEPT)
+        ground += rings.scroll[env] * new_frames
+    for vehicle in range(rings.x.shape[2]):
+        rings.x[env, newest, vehicle], rings.y[env, newest, vehicle] = game.x[vehicle], game.y[vehicle]
+        rings.speed[env, newest, vehicle] = game.following_speed[vehicle] * game.speed_factor[vehicle]
+    rings.ground[env, newest], rings.frame[env, newest] = ground, frame
+    rings.heads[env, 0], rings.heads[env, 1] = newest, count
+    rings.scroll[env] = game.scroll
 
 
 @compiled
