@@ -54,7 +54,10 @@ from deeptraffic.competition.web.site import (
 router = APIRouter()
 MAX_NAME = 200  # [characters] of a file's name
 GROUPS = {"waiting": "waiting", "validated": "waiting", "validating": "running", "running": "running"}
-COLUMNS = ("key", "state", "filename", "label", "sha256", "other_agents", "parameters", "cells", "layers")
+COLUMNS = (  # of a submission's record
+    *("key", "state", "filename", "label", "sha256", "other_agents", "parameters", "cells", "layers"),
+    *("code", "reason", "counted", "late", "score", "best", "chosen"),
+)
 MEANINGS = {  # of `deeptraffic.evaluation.loss_causes.CAUSES`, for people who have not read it
     "below full throttle": "nothing near ahead, but not at full speed: accelerate",
     "boxed in by traffic": "a slower car ahead, and no lane change allowed: leave the lane earlier",
@@ -66,7 +69,6 @@ MEANINGS = {  # of `deeptraffic.evaluation.loss_causes.CAUSES`, for people who h
     "changing lanes": "between two lanes, with a car near ahead",
     "moved by another agent": "pushed between two lanes by another agent's decision",
 }
-MORE_COLUMNS = ("code", "reason", "counted", "score", "best", "chosen")
 
 
 # --- uploads ------------------------------------------------------------------------------------------------------
@@ -344,7 +346,7 @@ def progress_text(submission: Submission) -> str:
 
 def submission_record(submission: Submission) -> dict[str, Any]:
     """Return a submission as its owner may see it, as JSON values."""
-    record: dict[str, Any] = {name: getattr(submission, name) for name in (*COLUMNS, *MORE_COLUMNS)}
+    record: dict[str, Any] = {name: getattr(submission, name) for name in COLUMNS}
     result, validation, job, group = submission.result, submission.validation, submission.job, group_of(submission)
     record["validation"] = None if validation is None else validation.score
     record |= {name: None if result is None else getattr(result, name) for name in ("mean", "mean_low", "mean_high")}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from deeptraffic.competition.config import CompetitionConfig
+from deeptraffic.competition.config import CompetitionConfig, to_time
 from deeptraffic.competition.sandbox import validation
 from deeptraffic.competition.sandbox.errors import InvalidSubmission
 from deeptraffic.competition.store import competitions, evaluations, organise, queue
@@ -51,6 +51,22 @@ def test_no_file_and_too_large_a_file_are_refused_by_their_size(world, browse: C
     browser = browse(world.person("Ada"))
     assert "the upload has no file" in browser.upload(b"").text
     assert "at most 1,000" in browser.upload(b"policy" * 400).text
+
+
+def test_a_late_entry_says_so_and_cannot_be_chosen(world, browse: Callable) -> None:
+    ada = world.person("Ada")
+    early = world.scored(ada, 60.0)
+    world.clock.now += 3_600_000
+    late = world.scored(ada, 70.0)
+    browser = browse(ada)
+    assert ">late<" not in browser.get("/c/lab/mine").text
+    competitions.change_config(world.db, 1, {"closes_at": to_time(world.clock.now - 1_800_000)}, "test")
+    page = browser.get("/c/lab/mine").text
+    assert page.count(">late<") == 1 and f'value="{late.key}"' not in page
+    assert "came after your deadline" in browser.get(f"/s/{late.key}").text
+    assert "came after your deadline" not in browser.get(f"/s/{early.key}").text
+    records = (browser.get(f"/api/v1/submissions/{one.key}").json() for one in (early, late))
+    assert [record["late"] for record in records] == [False, True]
 
 
 def test_progress_counts_runs(world, browse: Callable) -> None:
