@@ -20,7 +20,7 @@ from representation.encoder import Encoder
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
 from representation.fit import Arrays, FitConfig, Trainable
 from representation.metrics import class_f1, confusion, macro_f1
-from representation.plots import save_classes, save_speeds
+from representation.plots import save_confusion, save_speeds
 from representation.supervised import Classifier, Regressor
 from representation.weights import parameter_count
 
@@ -78,7 +78,7 @@ class NetworkComparison(Experiment):
         """Return the metric of the first method beside the others'."""
         raise NotImplementedError
 
-    def draw(self, path: Path, metric: Metric, answers: Answers, model: Any, test: Arrays) -> None:
+    def draw(self, path: Path, answers: Answers, model: Any, test: Arrays) -> None:
         """Plot the result; model, test: the first network and its view of the test examples."""
         raise NotImplementedError
 
@@ -109,7 +109,7 @@ class NetworkComparison(Experiment):
         own.encoder.save(job.folder / WEIGHTS)
         answers |= self.baselines(next(iter(ways.values())).sets)
         metric = self.measure(answers, test)
-        self.draw(job.folder / f"{self.name}.png", metric, answers, own, test)
+        self.draw(job.folder / f"{self.name}.png", answers, own, test)
         metric = Metric(**{**vars(metric), "note": f"{metric.note}; parameters: {', '.join(sizes)}"})
         return ExperimentResult([metric], [Plot(f"{self.name}.png", self.caption)], [WEIGHTS])
 
@@ -143,11 +143,10 @@ class Classification(NetworkComparison):
         f1 = {name: macro_f1(answer, test["label"], len(self.classes)) for name, answer in answers.items()}
         return Metric(f"macro-F1 of the {self.what}", f1.pop(next(iter(answers))), f1, note=note)
 
-    def draw(self, path: Path, metric: Metric, answers: Answers, model: Any, test: Arrays) -> None:
-        """Plot the confusion matrix and the scores."""
-        own, answer = next(iter(answers.items()))
-        table = confusion(answer, test["label"], len(self.classes))
-        save_classes(table, self.classes, {own: metric.value, **metric.baselines}, path)
+    def draw(self, path: Path, answers: Answers, model: Any, test: Arrays) -> None:
+        """Plot the confusion matrix."""
+        table = confusion(next(iter(answers.values())), test["label"], len(self.classes))
+        save_confusion(table, self.classes, path, "True and predicted class")
 
 
 class SpeedRegression(NetworkComparison):
@@ -177,10 +176,9 @@ class SpeedRegression(NetworkComparison):
         note = f"{truth.size:,} values of held-out runs"
         return Metric(f"RMSE of {self.what}", errors.pop(next(iter(answers))), errors, "mph", False, note=note)
 
-    def draw(self, path: Path, metric: Metric, answers: Answers, model: Any, test: Arrays) -> None:
-        """Plot predicted over true values, and the errors."""
-        own, answer = next(iter(answers.items()))
-        save_speeds(answer, self.truth(test), {own: metric.value, **metric.baselines}, self.what, path)
+    def draw(self, path: Path, answers: Answers, model: Any, test: Arrays) -> None:
+        """Plot predicted over true values."""
+        save_speeds(next(iter(answers.values())), self.truth(test), self.what, path)
 
 
 # --- examples ---------------------------------------------------------------------------------------------------------

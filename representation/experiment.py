@@ -25,6 +25,7 @@ from deeptraffic.run_dir import lock_folder, versions, write_json
 from deeptraffic.settings import Settings
 from representation.data.recording import Recording, RecordingConfig, record
 from representation.fit import Arrays, FitConfig, FitResult, Trainable, fit
+from representation.plots import Score, save_scores
 from representation.saved_model import SavedModel
 
 RESULT = "result.json"
@@ -108,6 +109,15 @@ class PooledMetric:
     def interval(self) -> tuple[float, float] | None:
         """The 95% interval of the mean over seeds; None for one seed."""
         return mean_interval(self.values) if len(self.seeds) > 1 else None
+
+    @property
+    def score(self) -> Score:
+        """The means and intervals of the model, under the name `this model`, and of the baselines, to plot."""
+        values = {"this model": self.values, **self.baselines}
+        intervals = {name: mean_interval(each) for name, each in values.items()} if len(self.seeds) > 1 else {}
+        label = f"{self.name}{self.unit and f' [{self.unit}]'}{'' if self.higher_is_better else ', lower is better'}"
+        means = {name: float(np.mean(each)) for name, each in values.items()}
+        return Score(label, means, intervals, self.higher_is_better)
 
     @property
     def best_baseline(self) -> str | None:
@@ -284,6 +294,7 @@ def run_experiment(experiment: Experiment, job: TrainingJob) -> ExperimentResult
             return _finished(path, asked)
         seconds, cpu_seconds = time.perf_counter(), time.process_time()
         result = experiment.run(job)
+        save_scores({experiment.name: PooledMetric.of({job.seed: result.metrics[0]}).score}, job.folder / "scores.png")
         spent = {
             "seconds": time.perf_counter() - seconds + job.earlier[0],
             "cpu_seconds": time.process_time() - cpu_seconds + job.earlier[1],

@@ -1,36 +1,45 @@
-"""Plots of the report: bars, confusion matrices, predictions, learning curves, clips, maps of features, and roads.
+"""Plots of the report: scores, confusion matrices, predictions, learning curves, clips, maps of features, and roads.
 
-A road is drawn one way everywhere (`draw_road`): seen from above, ahead is up, the ego car orange, other cars coloured
-by their speed, probabilities as opacity. Of bars the best one is in colour; the network's name is bold.
+A road is drawn as windows and films draw it (`deeptraffic/render`), seen from above, ahead up: surface and vehicles by
+the painter, cells by the tiles of its overlays, coloured by the speed of their vehicle. A scene is drawn with its
+vehicles; a grid, which holds no vehicles but cells and their probabilities, with the cells alone, probabilities as
+opacity, and the ego car.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, to_rgb
+from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
+from deeptraffic.episodes.history import Histories
 from deeptraffic.figure import (
     BLUE,
-    GREY,
     INK,
     ORANGE,
     PALETTE,
     PURPLE,
+    draw_bars,
     empty_figure,
     new_figure,
     save_figure,
     style_axes,
 )
-from deeptraffic.sim.rules import FULL_SPEED_MPH
+from deeptraffic.render.drawing import Sheet
+from deeptraffic.render.overlays import LEVELS, SLOW_MPH, draw_tile, map_cells
+from deeptraffic.render.road import Axis, Camera, Rectangle, RoadView, paint_surface
+from deeptraffic.render.sprites import EGO, draw_vehicle
+from deeptraffic.render.theme import LIGHT, SHOULDER, TOP_SPEED_MPH, Colour
+from deeptraffic.sim.rules import CELL_LENGTH, FULL_SPEED_MPH, LANE_WIDTH, RULES_2018, Rules
 
 
 def save_plot(figure: Figure, path: str | Path, colours: int | None = None) -> Path:
@@ -41,23 +50,6 @@ def save_plot(figure: Figure, path: str | Path, colours: int | None = None) -> P
 def save_confusion(table: NDArray[np.int64], names: Sequence[str], path: str | Path, title: str) -> Path:
     """Plot a confusion matrix (K true classes, K predicted classes), rows normalised to 1."""
     figure, axes = new_figure(title, (1.1 * len(names) + 2.0, 0.8 * len(names) + 1.2))
-    _draw_confusion(axes, table, names)
-    return save_plot(figure, path)
-
-
-def save_classes(table: NDArray[np.int64], names: Sequence[str], scores: Mapping[str, float], path: str | Path) -> Path:
-    """Plot a confusion matrix as `save_confusion`, and the macro-F1 by method, the network's first."""
-    figure = empty_figure((0.95 * len(names) + 6.2, 0.55 * len(names) + 1.4))
-    left, right = figure.subplots(1, 2, width_ratios=(0.95 * len(names) + 1.4, 4.2))
-    style_axes(left, "True and predicted class")
-    _draw_confusion(left, table, names)
-    style_axes(right, "Score on held-out runs")
-    best, own = max(scores, key=lambda name: scores[name]), next(iter(scores))
-    draw_bars(right, scores, best, "macro-F1, higher is better", own=own)
-    return save_plot(figure, path)
-
-
-def _draw_confusion(axes: Axes, table: NDArray[np.int64], names: Sequence[str]) -> None:
     fraction = table / np.maximum(table.sum(1, keepdims=True), 1)
     axes.imshow(fraction, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axes.grid(visible=False)
@@ -71,44 +63,44 @@ def _draw_confusion(axes: Axes, table: NDArray[np.int64], names: Sequence[str]) 
     axes.set_yticks(range(len(names)), [f"{name}\n(n = {count:,})" for name, count in counts], fontsize=9)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
+    return save_plot(figure, path)
 
 
-def draw_bars(
-    axes: Axes, values: Mapping[str, float], best: str, label: str, limit: float | None = None, own: str = ""
-) -> None:
-    """Draw a bar with its value per name, `best` in colour and `own` in bold; `limit` is the end of the axis."""
-    places = np.arange(len(values))[::-1]
-    colours = [BLUE if name == best else GREY for name in values]
-    bars = axes.barh(places, list(values.values()), color=colours, height=0.6)
-    axes.bar_label(bars, [f"{value:.3g}" for value in values.values()], padding=3, color=INK)
-    axes.set_yticks(places, list(values))
-    for tick, name in zip(axes.get_yticklabels(), values, strict=True):
-        tick.set_fontweight("bold" if name == own else "normal")
-    axes.set_xlim(0, limit or 1.15 * max(values.values()))
-    axes.set_xlabel(label)
-    axes.grid(visible=False)
+class Score(NamedTuple):
+    """Values of a metric by method, the own one first, with their 95% intervals if they have some."""
+
+    label: str
+    values: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    higher_is_better: bool
 
 
-def save_speeds(
-    predicted: NDArray[np.floating],
-    true: NDArray[np.floating],
-    errors: Mapping[str, float],
-    what: str,
-    path: str | Path,
-) -> Path:
-    """Plot predicted over true speed [mph], (N,) each, and the errors [mph] by method, the network's first."""
-    figure = empty_figure((9.0, 3.8))
-    left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.0))
-    style_axes(left, "Predicted and true")
+def save_scores(scores: Mapping[str, Score], path: str | Path) -> Path:
+    """Plot scores by experiment, the own method in bold, the best one in colour."""
+    counts = [len(score.values) for score in scores.values()]
+    rows = [max(counts[k : k + 2]) for k in range(0, len(counts), 2)]
+    figure = empty_figure((5.2 * min(2, len(scores)), sum(0.34 * bars + 0.95 for bars in rows)))
+    places = figure.subplots(len(rows), min(2, len(scores)), squeeze=False, height_ratios=[bars + 2 for bars in rows])
+    for axes in places.ravel()[len(scores) :]:
+        axes.set_axis_off()
+    for axes, (name, score) in zip(places.ravel(), scores.items(), strict=False):
+        style_axes(axes, name)
+        best, own = max if score.higher_is_better else min, next(iter(score.values))
+        draw_bars(axes, score.values, score.label, best=best, own=own, intervals=score.intervals)
+    return save_plot(figure, path)
+
+
+def save_speeds(predicted: NDArray[np.floating], true: NDArray[np.floating], what: str, path: str | Path) -> Path:
+    """Plot predicted over true speed [mph], (N,) each."""
+    figure, axes = new_figure("Predicted and true", (5.4, 3.8))
     low, high = (float(end) for end in np.quantile(true, (0.005, 0.995)))
-    left.hexbin(true, predicted, gridsize=26, extent=(low, high, low, high), cmap="Blues", bins="log", mincnt=1)
-    left.plot([low, high], [low, high], color=ORANGE, lw=1.5, label="no error")
-    left.set_xlabel(f"true {what} [mph]", fontsize=9)
-    left.set_ylabel("predicted [mph]")
-    left.legend(frameon=False, loc="upper left")
-    style_axes(right, "Error on held-out runs")
-    best, own = min(errors, key=lambda name: errors[name]), next(iter(errors))
-    draw_bars(right, errors, best, "root mean squared error [mph], lower is better", own=own)
+    extent = (low, high, low, high)
+    shown = axes.hexbin(true, predicted, gridsize=26, extent=extent, cmap="Blues", bins="log", mincnt=1)
+    figure.colorbar(shown, ax=axes, label="values")
+    axes.plot([low, high], [low, high], color=ORANGE, lw=1.5, label="no error")
+    axes.set_xlabel(f"true {what} [mph]", fontsize=9)
+    axes.set_ylabel("predicted [mph]")
+    axes.legend(frameon=False, loc="upper left")
     return save_plot(figure, path)
 
 
@@ -136,8 +128,8 @@ def save_clips(
                 title.set_in_layout(False)  # it is wider than the image below it
         axes = figure.add_subplot(grid[k // 2, first + images + 1])
         style_axes(axes)
-        fractions = np.round(probabilities[k].astype(np.float64), 2).tolist()
-        draw_bars(axes, dict(zip(names, fractions, strict=True)), names[labels[k]], "probability", limit=1.35)
+        fractions = dict(zip(names, np.round(probabilities[k].astype(np.float64), 2).tolist(), strict=True))
+        draw_bars(axes, fractions, "probability", own=names[labels[k]], limit=1.35)
         axes.tick_params(labelsize=8)
         axes.set_xticks([0, 1])
     return save_plot(figure, path, colours=64)
@@ -216,63 +208,114 @@ def save_map(features: NDArray[np.float32], labels: Sequence[Labels], path: str 
 
 # --- roads --------------------------------------------------------------------------------------------------------
 
-ROAD, SHOULDER = (0.91, 0.91, 0.91), (0.66, 0.74, 0.62)
-SPEEDS = "viridis"  # perceptually uniform
-SLOWEST_MPH = 20.0  # of the scale of speeds
+CELL = (round(CELL_LENGTH), round(LANE_WIDTH))  # [pixels], at one pixel for one px of road
+AHEAD, BEHIND = 300, 100  # [px] of the road in a scene's image
+ROW_HEIGHT = 2.3  # [inches] of a row of roads
+UNKNOWN = LEVELS  # place in `_tiles` of cells whose speed is not known
 
 
-def road_image(grid: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return (H, W, 3) RGB of one grid (4, H, W), occupancy probabilities as opacity; cars of speed NaN are grey."""
-    occupied, off = (np.clip(grid[channel], 0, 1)[..., None] for channel in (OCCUPIED, OFF_ROAD))  # (H, W, 1)
-    slowest = SLOWEST_MPH / FULL_SPEED_MPH
-    speed = np.clip((grid[SPEED] - slowest) / (1 - slowest), 0, 1)
-    cars = np.where(np.isnan(speed)[..., None], to_rgb(GREY), colormaps[SPEEDS](np.nan_to_num(speed))[..., :3])
-    image = occupied * cars + (1 - occupied) * (off * SHOULDER + (1 - off) * np.array(ROAD))
-    return np.where((grid[OWN] > 0.5)[..., None], to_rgb(ORANGE), image)
+@cache
+def _tiles() -> NDArray[np.float64]:
+    """Return cells' images (LEVELS + 1, 10, 20, 4), 0..1, by the level of their speed; the last one for no speed."""
+    grey = replace(LIGHT, occupied_slow=LIGHT.traffic[2])
+    sheets = [Sheet(CELL[1], CELL[0], 1.0) for _ in range(LEVELS + 1)]
+    for level, sheet in enumerate(sheets):
+        draw_tile(sheet, *((grey, "occupied", 0) if level == UNKNOWN else (LIGHT, "occupied", level)))
+    return np.array([sheet.rgba8() for sheet in sheets]) / 255
 
 
-def draw_road(axes: Axes, grid: NDArray[np.floating]) -> None:
-    """Draw one grid (4, H, W) as a road seen from above, ahead up."""
-    axes.imshow(road_image(grid), interpolation="nearest", aspect="auto")
-    axes.set_xticks(np.arange(0.5, grid.shape[2] - 1), [])
+def road_image(grid: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Return one grid (4, H, W) as (10 H, 20 W, 3) pixels; cells of speed NaN are grey."""
+    occupied, off, own = np.clip(grid[[OCCUPIED, OFF_ROAD, OWN]], 0, 1)
+    beside = off.mean(0) > 0.5  # (W,)
+    first, lanes = int(np.argmin(beside)), max(1, int((~beside).sum()))
+    across, along = Axis(20 * grid.shape[2], 1.0, -LANE_WIDTH * first), Axis(10 * grid.shape[1], 1.0, 0.0)
+    image = paint_surface(RULES_2018._replace(lanes=lanes), LIGHT, across, along) / 255
+    unsure = np.abs(off - beside)  # (H, W) probability that a cell is on the other side of the road's edge
+    other = np.where(beside[:, None], LIGHT.asphalt, LIGHT.verge) / np.float64(255)  # (W, 3)
+    fraction = (FULL_SPEED_MPH * grid[SPEED] - SLOW_MPH) / (TOP_SPEED_MPH - SLOW_MPH)
+    level = np.where(np.isnan(fraction), UNKNOWN, np.rint(np.clip(np.nan_to_num(fraction), 0, 1) * (LEVELS - 1)))
+    tiles = _tiles()[level.astype(np.int64)].swapaxes(1, 2)  # (H, 10, W, 20, 4)
+    cells = image.reshape(*tiles.shape[:4], 3)  # a view
+    cells += (other[:, None] - cells) * unsure[:, None, :, None, None]
+    alpha = tiles[..., 3:] * (occupied * (own < 0.5))[:, None, :, None, None]
+    cells += (tiles[..., :3] - cells) * alpha
+    if (own > 0.5).any():
+        rows, columns = np.nonzero(own > 0.5)
+        sheet = Sheet(image.shape[1], image.shape[0], 1.0)
+        sheet.x, sheet.y = sheet.x - 20 * (columns.mean() + 0.5), sheet.y - 10 * (rows.mean() + 0.5)
+        draw_vehicle(sheet, LIGHT, EGO, 0, LIGHT.ego)
+        sprite = sheet.rgba8() / 255
+        image += (sprite[..., :3] - image) * sprite[..., 3:]
+    return np.rint(255 * image).astype(np.uint8)
+
+
+def scene_images(rules: Rules, states: NDArray[Any]) -> list[NDArray[np.uint8]]:
+    """Return images (400, W, 3) of states (N,) at a decision, from 300 px ahead of the ego car to 100 px behind.
+
+    The cells of a vehicle around it show its speed.
+    """
+    place = Rectangle(0, 0, round(rules.road_width + 2 * SHOULDER), AHEAD + BEHIND)
+    view, history = RoadView(rules, LIGHT, LIGHT.ego, place, 1.0), Histories(rules.vehicles)
+    images = [np.empty((place.height, place.width, 3), np.uint8) for _ in states]
+    for k, (image, scene) in enumerate(zip(images, states, strict=True)):
+        camera = Camera(-SHOULDER, rules.ego_y - AHEAD, place, 1.0)
+        view.paint(
+            image, scene, camera, history.observe(states.view(np.recarray), k), 0.0, 0, "map", map_cells(rules, scene)
+        )
+    return images
+
+
+def hex_code(colour: Colour) -> str:
+    """Return a colour of the painter as matplotlib takes it."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def draw_road(axes: Axes, road: NDArray[Any]) -> None:
+    """Draw a road from above, ahead up: a grid (4, H, W), or an image of `scene_images`."""
+    axes.imshow(road if road.dtype == np.uint8 else road_image(road), aspect="equal")
+    axes.set_xticks([])
     axes.set_yticks([])
-    axes.grid(axis="x", color="white", lw=0.6)
-    axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 
 
 def add_road_legend(figure: Figure, has_speeds: bool = True) -> None:
-    """Add the legend of roads below a figure: the ego car, road and shoulder, other cars and their speeds."""
-    patches = [Patch(color=colour, label=name) for name, colour in (("ego car", ORANGE), ("road", ROAD))]
-    patches.append(Patch(color=SHOULDER, label="off the road"))
+    """Add the legend of roads below a figure: the ego car, road and verge, other vehicles and their speeds."""
+    shown = {"ego car": LIGHT.ego, "road": LIGHT.asphalt, "off the road": LIGHT.verge}
     if not has_speeds:
-        patches.append(Patch(color=GREY, label="other car"))
+        shown["other vehicle"] = LIGHT.traffic[2]
+    patches = [Patch(color=hex_code(colour), label=name) for name, colour in shown.items()]
     figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, fontsize=8)
     if not has_speeds:
         return
-    scale = ScalarMappable(Normalize(SLOWEST_MPH, FULL_SPEED_MPH), colormaps[SPEEDS])
-    bar = figure.colorbar(scale, ax=figure.axes, location="bottom", fraction=0.03, pad=0.02, shrink=0.6)
-    bar.set_label("speed of other cars [mph]", fontsize=8)
+    ends = LIGHT.occupied_slow, LIGHT.occupied_fast
+    colours = LinearSegmentedColormap.from_list("speeds", [hex_code(colour) for colour in ends])
+    scale = ScalarMappable(Normalize(SLOW_MPH, TOP_SPEED_MPH), colours)
+    bar = figure.colorbar(scale, ax=figure.axes, location="bottom", fraction=0.03, pad=0.02, shrink=0.6, extend="min")
+    bar.set_label("speed of vehicles [mph]", fontsize=8)
     bar.ax.tick_params(labelsize=8)
 
 
 def save_roads(
-    lines: Mapping[str, Sequence[NDArray[np.floating]] | NDArray[np.floating]],
-    path: str | Path,
-    titles: Sequence[str] = (),
+    lines: Mapping[str, Sequence[NDArray[Any]] | NDArray[Any]], path: str | Path, titles: Sequence[str] = ()
 ) -> Path:
-    """Plot a row of grids (4, H, W) per name; titles: of the columns."""
-    columns = max(len(grids) for grids in lines.values())
-    figure = empty_figure((0.8 * columns + 1.5, 1.9 * len(lines) + 0.8))
+    """Plot a row of roads per name, as `draw_road` takes them; titles: of the columns."""
+    columns = max(len(roads) for roads in lines.values())
+    first = next(iter(lines.values()))[0]
+    wide, tall = (20 * first.shape[2], 10 * first.shape[1]) if first.dtype != np.uint8 else first.shape[1::-1]
+    figure = empty_figure(
+        (1.06 * columns * ROW_HEIGHT * wide / tall + 0.4, (ROW_HEIGHT + 0.1) * len(lines) + 1.0 + 0.2 * bool(titles))
+    )
     axes = figure.subplots(len(lines), columns, squeeze=False)
-    for row, (name, grids) in zip(axes, lines.items(), strict=True):
+    for row, (name, roads) in zip(axes, lines.items(), strict=True):
         for column, place in enumerate(row):
-            if column < len(grids):
-                draw_road(place, grids[column])
+            if column < len(roads):
+                draw_road(place, roads[column])
             else:
                 place.set_axis_off()
         row[0].set_ylabel(name, fontsize=9, color=INK)
     for place, title in zip(axes[0], titles, strict=False):
         place.set_title(title, fontsize=8, color=INK)
-    add_road_legend(figure, not all(np.isnan(grids[0][SPEED]).any() for grids in lines.values()))
-    return save_plot(figure, path)
+    grids = [roads[0] for roads in lines.values() if roads[0].dtype != np.uint8]
+    add_road_legend(figure, not all(np.isnan(grid[SPEED]).any() for grid in grids) or not grids)
+    return save_plot(figure, path, colours=256)

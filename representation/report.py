@@ -19,6 +19,7 @@ import numpy as np
 from deeptraffic.run_dir import write_atomically, write_json
 from representation.catalog import EXPERIMENTS, PARADIGMS
 from representation.experiment import RESULT, ExperimentResult, PooledMetric, read_result
+from representation.plots import save_scores
 
 PAGE, JSON, PLOTS, TABLE = "REPORT.md", "report.json", "figures", "driving.csv"
 HEAD = """# Six paradigms of deep learning, on the road
@@ -32,6 +33,7 @@ A value is the mean over seeds, each with initial weights and recorded runs of i
 **bold** only where that interval excludes 0 in its favour; a single seed has no interval. ✓ and ✗ mark whether the mean
 reaches the goal that was set beforehand.
 """
+SCORES = "Main metrics: means over seeds with 95% intervals, the best in blue."
 COLUMNS = "| on held-out runs | this model | baselines | margin | goal |\n| --- | --- | --- | --- | --- |"
 
 
@@ -82,6 +84,9 @@ def write_report(results: str | Path, folder: str | Path, mixed: bool = False) -
         own = [section for section in sections if section.content["paradigm"] == paradigm]
         if own:
             pages.append(f"## {paradigm[0].upper()}{paradigm[1:]}\n")
+            name = f"scores-{paradigm.replace(' ', '-')}.png"
+            save_scores({one.content["experiment"]: one.metrics[0].score for one in own}, folder / PLOTS / name)
+            pages.append(f"![{SCORES}]({PLOTS}/{name})\n\n*{SCORES}*\n")
             pages += [_section(section, folder) for section in own]
     if (folder / TABLE).exists():
         pages.append(driving_section((folder / TABLE).read_text(encoding="utf-8")))

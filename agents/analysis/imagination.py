@@ -25,6 +25,7 @@ from deeptraffic.envs.observations import Observation, Observer
 from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
 from deeptraffic.envs.observations.pixels import PixelsObservation
 from deeptraffic.evaluation.seeds import choose_seeds
+from deeptraffic.evaluation.statistics import mean_interval
 from deeptraffic.figure import BLUE, GREEN, INK, ORANGE, empty_figure, save_figure, style_axes
 from deeptraffic.policies.gaps import GAP_FEATURES
 from deeptraffic.sim.engine import Simulator
@@ -55,14 +56,19 @@ class Prediction:
     images: NDArray[np.uint8] | None = None
 
     def errors(self) -> dict[str, NDArray[np.float64]]:
-        """Return root mean squared errors by decisions ahead, (K + 1,), of the model and of the baselines.
+        """Return root mean squared errors by decisions ahead, of the model and of the baselines, (K + 1, 3).
 
-        Squared, because the model is trained to predict the mean.
+        Mean over the envs, then both ends of its 95% interval. Squared, because the model is trained to predict the
+        mean.
         """
         first = np.broadcast_to(self.observed[0], self.observed.shape)
         mean = self.observed.mean((0, 1))
         predictions = {"model": self.predicted, "first observation": first, "mean observation": mean}
-        return {name: np.sqrt(np.square(self.observed - made).mean((1, 2))) for name, made in predictions.items()}
+        squares = {name: np.square(self.observed - made).mean(2, np.float64) for name, made in predictions.items()}
+        return {
+            name: np.sqrt([(each.mean(), *np.maximum(mean_interval(each), 0.0)) for each in square])
+            for name, square in squares.items()
+        }
 
     def nearest_image(self, k: int, env: int) -> NDArray[np.uint8]:
         """Return the image, of another run, whose observation is nearest to an env's prediction k decisions ahead."""
@@ -148,7 +154,7 @@ def save_imagination(agent: WorldModelAgent, config: TrainConfig, path: str | Pa
         )
     prediction = predict(agent, config, ahead)
     env = typical_env(prediction)
-    figure = empty_figure((1.5 * (ahead + 1) + 0.5, 9.5))
+    figure = empty_figure((1.3 * (ahead + 1) + 0.5, 9.5))
     grid = figure.add_gridspec(3, ahead + 1, height_ratios=(3, 3, 2))
     rows = {"observed": prediction.observed, "predicted": prediction.predicted}
     for row, (name, values) in enumerate(rows.items()):
@@ -171,9 +177,10 @@ def save_imagination(agent: WorldModelAgent, config: TrainConfig, path: str | Pa
     for (name, errors), colour, style in zip(
         prediction.errors().items(), (BLUE, ORANGE, GREEN), ("-", "--", ":"), strict=True
     ):
-        axes.plot(errors, color=colour, ls=style, lw=2.0, marker="o", label=name)
+        axes.plot(errors[:, 0], color=colour, ls=style, lw=2.0, marker="o", label=name)
+        axes.fill_between(range(len(errors)), *errors[:, 1:].T, color=colour, alpha=0.18, lw=0)
     axes.set_xlabel("decisions ahead")
-    axes.set_ylabel("root mean squared error")
+    axes.set_ylabel("root mean squared error,\n95% interval")
     axes.set_ylim(0.0, None)
     axes.legend(frameon=False, loc="lower right")
     return save_figure(figure, path)

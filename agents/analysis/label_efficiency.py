@@ -249,7 +249,7 @@ interval excludes 0. [labels.csv](labels.csv) has every student.
 
 ![Mean speed of students over labelled decisions, and differences to no pretraining.]({figure})
 
-*Left: means; bands show the range of the seeds. Right: differences to no pretraining, with 95% intervals.*
+*Left: means. Right: differences to no pretraining. Bands and bars: 95% intervals over seeds.*
 """
 
 
@@ -305,7 +305,7 @@ def _verdict(curves: Curves) -> str:
 
 
 def save_curves(curves: Curves, path: Path) -> Path:
-    """Draw means with the range of seeds, and differences to no pretraining with intervals, over labels."""
+    """Draw means, and differences to no pretraining, over labels, with intervals."""
     figure = empty_figure((10.0, 4.4))
     left, right = figure.subplots(1, 2)
     style_axes(left, "Mean speed of students")
@@ -335,8 +335,8 @@ def save_curves(curves: Curves, path: Path) -> Path:
 def _draw_curve(axes: Axes, own: dict[int, PooledMetric], name: str, k: int) -> None:
     style = curve_style(k)
     axes.plot(list(own), [metric.mean for metric in own.values()], label=name, lw=2.0, **style)
-    low, high = ([end(metric.values) for metric in own.values()] for end in (min, max))
-    axes.fill_between(list(own), low, high, alpha=0.13, color=style["color"], lw=0)
+    ends = [metric.interval or (metric.mean, metric.mean) for metric in own.values()]
+    axes.fill_between(list(own), *np.transpose(ends), alpha=0.13, color=style["color"], lw=0)
 
 
 def _draw_differences(axes: Axes, own: dict[int, PooledMetric], name: str, k: int) -> None:

@@ -188,6 +188,8 @@ def draw_first_layer(policy_file: PolicyFile, path: str | Path) -> None:
 
     All panels share one scale, red above 0 and blue below. Of more than 36 units the strongest are drawn.
     """
+    from deeptraffic.figure import save_figure
+
     found, sensor = first_layer(policy_file), policy_file.manifest.observation.sensor
     strength = np.sqrt((found.weight**2).sum(axis=(1, 2)))
     units = np.sort(np.argsort(-strength, kind="stable")[:MAX_PANELS])
@@ -205,7 +207,7 @@ def draw_first_layer(policy_file: PolicyFile, path: str | Path) -> None:
     label = policy_file.manifest.label.replace("$", r"\$")  # no formula
     title = f"{label}: layer {found.number} ({found.kind}) {what}, {count} units"
     figure.suptitle(title, fontsize=10, y=1 - 0.1 / figure.get_figheight())
-    figure.savefig(path, format="png")
+    save_figure(figure, path)
 
 
 def _aspect(found: FirstLayer) -> float:
@@ -215,8 +217,7 @@ def _aspect(found: FirstLayer) -> float:
 
 def _frame(found: FirstLayer, count: int) -> tuple[Any, list[Any], Any]:
     """A figure, a panel for each of `count` units, and a place for the colour bar."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from deeptraffic.figure import empty_figure
 
     across = min(count, 12)
     down = -(-count // across)
@@ -224,8 +225,8 @@ def _frame(found: FirstLayer, count: int) -> tuple[Any, list[Any], Any]:
     tall = min(3.2, max(0.7, 0.9 * rows * _aspect(found) / columns))  # [inches] of a panel
     left = 0.8 if found.over == "gaps" else 0.25
     width, height = max(6.5, left + across + 1.1), 0.65 + (tall + 0.25) * down
-    figure = Figure(figsize=(width, height), dpi=160)
-    FigureCanvasAgg(figure)
+    figure = empty_figure((width, height))
+    figure.set_layout_engine(None)  # panels are placed by hand
     panels = list(figure.subplots(down, across, squeeze=False).flat)
     figure.subplots_adjust(left / width, 0.1 / height, 1 - 1 / width, 1 - 0.5 / height, 0.15, 0.25 / tall)
     for number, axes in enumerate(panels):

@@ -21,7 +21,7 @@ from representation.comparison import Answers, Classification, SpeedRegression, 
 from representation.data.labels import FAR, free_ahead
 from representation.data.recording import observe
 from representation.encoder import to_tensors
-from representation.experiment import Metric, TrainingJob
+from representation.experiment import TrainingJob
 from representation.fit import Arrays, FitConfig
 from representation.paradigms.convolutional.model import ConvEncoder
 from representation.paradigms.feedforward.experiment import speed_ahead
@@ -70,7 +70,7 @@ class AttentionLanes(Classification):
             "dense, nearest first": self.way(DenseEncoder, sets),
         }
 
-    def draw(self, path: Path, metric: Metric, answers: Answers, model: Any, test: Arrays) -> None:
+    def draw(self, path: Path, answers: Answers, model: Any, test: Arrays) -> None:
         """Draw the weights as the opacity of vehicles."""
         obs, figure = test["obs"], empty_figure((7.0, 3.6))
         places = np.linspace(0, len(obs["mask"]) - 1, 8).astype(np.int64)[1:7]
@@ -112,7 +112,7 @@ class CombinedSpeed(SpeedRegression):
     source = "Ngiam et al. 2011, Multimodal deep learning, ICML, section 3"
     runs = (400, 60, 200)
     config = FitConfig(epochs=6, batch_size=64, learning_rate=2e-3, learning_rate_end=2e-4, patience=0)
-    caption = "Predicted speeds, and errors with a grid without speeds and the ego car's state, together and alone."
+    caption = "Predicted and true speeds of held-out runs, from a grid without speeds and the ego car's state."
 
     def examples(self, job: TrainingJob, split: str, runs: int) -> Arrays:
         """Return obs, road (N, 3, 32, 7) and instruments (N, 5), and target (N,) [mph]."""
@@ -139,7 +139,7 @@ class MemorySpeed(HiddenSpeeds):
     source = "Graves, Wayne and Danihelka 2014, arXiv:1410.5401, equations 2-9"
     runs = (160, 30, 150)
     config = FitConfig(epochs=8, batch_size=8, learning_rate=3e-3, learning_rate_end=2e-4, patience=0)
-    caption = "A neural Turing machine and a GRU estimate hidden speeds of held-out runs."
+    caption = "Hidden speeds of held-out runs, as a neural Turing machine estimates them."
 
     def ways(self, sets: Sequence[Arrays]) -> dict[str, Way]:
         """Return both networks."""
@@ -160,7 +160,7 @@ class CapsuleScene(Classification):
     runs = (400, 60, 200)
     config = FitConfig(epochs=8, batch_size=64, learning_rate=2e-3, learning_rate_end=2e-4, patience=0)
     observed = {"kind": "grid", "patches_ahead": 20, "patches_behind": 8}
-    caption = "Scenes of held-out runs by true and predicted class, and the scores of capsules and the baselines."
+    caption = "Scenes of held-out runs by true class and by that which capsules predict."
 
     def examples(self, job: TrainingJob, split: str, runs: int) -> Arrays:
         """Return obs (N, 4, 28, 7) and label (N,)."""

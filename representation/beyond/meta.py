@@ -19,6 +19,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import nn
 
+from deeptraffic.evaluation.statistics import mean_interval
 from deeptraffic.figure import curve_style, new_figure
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.sim.rules import Action, RoadConfig
@@ -118,23 +119,27 @@ class MetaLearning(Experiment):
         take_steps(starts[JOINT], together, rounds * INNER_STEPS, np.random.default_rng(job.seed))
         starts[REPTILE].encoder.save(job.folder / WEIGHTS)
 
-        def agreement(start: Classifier, count: int) -> float:
+        def agreement(start: Classifier, count: int) -> list[float]:
             answers = [adapted(start, few, count).predict(test["obs"]).argmax(1) for few in draws]
-            return float(np.mean([answer == test["label"] for answer in answers]))
+            return [float(np.mean(answer == test["label"])) for answer in answers]
 
-        curves = {way: [agreement(start, count) for count in STEPS] for way, start in starts.items()}
+        found = {way: [agreement(start, count) for count in STEPS] for way, start in starts.items()}
         figure, axes = new_figure(f"Adapting to {NEW} vehicles from {EPISODES} short demonstrations", (6.4, 3.8))
-        for k, (way, values) in enumerate(curves.items()):
-            axes.plot(range(len(STEPS)), values, **curve_style(k), ms=4, label=way)
+        for k, (way, values) in enumerate(found.items()):
+            reach = [mean_interval(each)[1] - np.mean(each) for each in values]
+            places = np.arange(len(STEPS)) + 0.06 * (k - 1)  # side by side
+            axes.errorbar(places, np.mean(values, 1), reach, capsize=3, **curve_style(k), ms=4, label=way)
         axes.set_xticks(range(len(STEPS)), [str(steps) for steps in STEPS])
         axes.set_xlabel("steps on the new density")
         axes.set_ylabel("fraction of the expert's decisions")
+        axes.set_ylim(0.0, 1.0)
         axes.legend(frameon=False)
         save_plot(figure, job.folder / "meta-learning.png")
-        at = {way: values[STEPS.index(SHOWN)] for way, values in curves.items()}
+        at = {way: float(np.mean(values[STEPS.index(SHOWN)])) for way, values in found.items()}
         note = f"mean of {DRAWS} draws of {EPISODES} demonstrations"
         metric = Metric(f"decisions of gap predicted, {NEW} vehicles, {SHOWN} steps", at.pop(REPTILE), at, note=note)
         caption = (
-            f"Predicted decisions with {NEW} vehicles over steps on {EPISODES} demonstrations; mean of {DRAWS} draws."
+            f"Predicted decisions with {NEW} vehicles over steps on {EPISODES} demonstrations; mean of {DRAWS} draws, "
+            "with 95% intervals."
         )
         return ExperimentResult([metric], [Plot("meta-learning.png", caption)], [WEIGHTS])

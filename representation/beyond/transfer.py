@@ -51,7 +51,7 @@ class TransferExperiment(Classification):
     config = FitConfig(epochs=30, batch_size=32, learning_rate=2e-3, patience=8)
     observed = {"kind": "grid", "patches_ahead": 30, "patches_behind": 10}
     what = f"scene's class, from the labels of {FEW} runs"
-    caption = "Scenes of held-out runs by true and predicted class, and the score of each way to adapt."
+    caption = "Scenes of held-out runs by true class and by that which the fine-tuned classifier predicts."
 
     def run(self, job: TrainingJob) -> ExperimentResult:
         """Train on the 2017 rules, then adapt to the 2018 rules in three ways, each with the best learning rate."""

@@ -12,7 +12,7 @@ from representation.comparison import Answers, Classification, Way
 from representation.data.clips import MANOEUVRES, VIEW, cut_clips, follow_camera, render_clips
 from representation.data.frames import draw_cameras, paint_frames
 from representation.data.labels import scene_class
-from representation.experiment import Metric, TrainingJob
+from representation.experiment import TrainingJob
 from representation.fit import Arrays, FitConfig
 from representation.paradigms.convolutional.model import ConvEncoder
 from representation.paradigms.feedforward.model import DenseEncoder
@@ -41,7 +41,7 @@ class ConvScene(Classification):
     source = "LeCun, Bottou, Bengio and Haffner 1998, doi:10.1109/5.726791"
     runs = (300, 60, 150)
     config = FitConfig(epochs=8, batch_size=64, learning_rate=1.5e-3, learning_rate_end=1e-5, patience=0)
-    caption = "Scenes of held-out runs in frames of a shaking camera, by true and predicted class, and the scores."
+    caption = "Scenes of held-out runs in frames of a shaking camera, by true and predicted class."
 
     def examples(self, job: TrainingJob, split: str, runs: int) -> Arrays:
         """Return obs (N, 3, 88, 32) uint8 and label (N,)."""
@@ -77,7 +77,7 @@ class ConvManoeuvre(Classification):
         single = [last_frame(part) for part in sets]
         return {"clip": self.way(ConvEncoder, sets), "single frame": self.way(ConvEncoder, single)}
 
-    def draw(self, path: Path, metric: Metric, answers: Answers, model: Any, test: Arrays) -> None:
+    def draw(self, path: Path, answers: Answers, model: Any, test: Arrays) -> None:
         """Draw a clip of each manoeuvre."""
         probabilities, label = model.predict(test["obs"]), test["label"]
         shown = np.array([typical(probabilities[:, k], label == k) for k in np.unique(label)])

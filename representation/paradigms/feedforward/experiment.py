@@ -46,7 +46,7 @@ class DenseSpeed(SpeedRegression):
     runs = (800, 100, 300)
     config = FitConfig(epochs=20, batch_size=512, weight_decay=1.0)
     observed = {"kind": "gaps_ego"}
-    caption = "Mean speed over the next 2.5 seconds: predictions on held-out runs, and the error beside baselines."
+    caption = "Mean speed over the next 2.5 seconds: predictions on held-out runs."
 
     def examples(self, job: TrainingJob, split: str, runs: int) -> Arrays:
         """Return obs (N, 44), target (N,) and now (N,), the present speed [mph]."""
@@ -74,7 +74,7 @@ class DenseScene(Classification):
     runs = (800, 100, 300)
     config = FitConfig(epochs=20, batch_size=512, learning_rate=2e-3)
     observed = {"kind": "gaps"}
-    caption = "Scenes of held-out runs by true and predicted class, and the score beside baselines."
+    caption = "Scenes of held-out runs by true and predicted class."
 
     def examples(self, job: TrainingJob, split: str, runs: int) -> Arrays:
         """Return obs (N, 42) and label (N,)."""

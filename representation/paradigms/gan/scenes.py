@@ -19,7 +19,6 @@ from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Rules
 from representation.data.labels import SCENES, scene_class
 from representation.data.rasters import PlacedScenes, decode_rasters, rasterise, settle
-from representation.data.recording import observe
 from representation.experiment import Metric, Plot, TrainingJob
 from representation.paradigms.gan.metrics import (
     Sample,
@@ -28,7 +27,7 @@ from representation.paradigms.gan.metrics import (
     precision_recall,
     two_sample_accuracy,
 )
-from representation.plots import save_roads
+from representation.plots import save_roads, scene_images
 
 RUNS_AT_A_TIME = 500  # recorded in memory
 
@@ -138,14 +137,9 @@ def class_metric(rules: Rules, states: NDArray[Any], asked: NDArray[np.int64], g
 # --- plots ------------------------------------------------------------------------------------------------------------
 
 
-def grids_of(rules: Rules, states: NDArray[Any]) -> F32:
-    """Return states at a decision as grids to draw, (N, 4, 40, 7)."""
-    return observe(rules, states, {"kind": "grid", "patches_ahead": 30, "patches_behind": 10})
-
-
 def draw_examples(path: Path, rules: Rules, lines: Mapping[str, NDArray[Any]], caption: str) -> Plot:
     """Draw a line of scenes before their first frame per name."""
-    save_roads({name: grids_of(rules, settle(rules, states)) for name, states in lines.items()}, path)
+    save_roads({name: scene_images(rules, settle(rules, states)) for name, states in lines.items()}, path)
     return Plot(path.name, caption)
 
 
@@ -163,5 +157,5 @@ def continued(rules: Rules, start: NDArray[Any], moments: int = 8) -> NDArray[An
 def draw_future(path: Path, rules: Rules, start: NDArray[Any]) -> Plot:
     """Draw how the simulator continues a drawn scene."""
     states = continued(rules, start)
-    save_roads({"continued": grids_of(rules, states)}, path, [f"{k} s" for k in range(len(states))])
+    save_roads({"continued": scene_images(rules, states)}, path, [f"{k} s" for k in range(len(states))])
     return Plot(path.name, "A generated scene and its continuation by the simulator, in steps of one second.")

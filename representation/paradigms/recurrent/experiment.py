@@ -122,7 +122,7 @@ class RecurrentSpeed(HiddenSpeeds):
     source = "Elman 1990; Hochreiter and Schmidhuber 1997; Cho et al. 2014, arXiv:1406.1078"
     runs = (400, 60, 200)
     config = FitConfig(epochs=12, batch_size=8, learning_rate=3e-3, learning_rate_end=2e-4)
-    caption = "Hidden speeds of held-out runs, and the errors of a GRU and of dense layers on 1, 4 or 12 frames."
+    caption = "Hidden speeds of held-out runs, as a GRU estimates them."
 
     def ways(self, sets: Sequence[Arrays]) -> dict[str, Way]:
         """Return a GRU, and feed-forward networks on stacks of frames."""

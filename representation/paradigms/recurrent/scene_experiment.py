@@ -17,13 +17,12 @@ from representation.paradigms.gan.scenes import (
     compare_sets,
     continued,
     draw_examples,
-    grids_of,
     one_per_run,
     road_data,
 )
 from representation.paradigms.recurrent.ngram import counted_bits
 from representation.paradigms.recurrent.scene_model import SceneModel
-from representation.plots import save_roads
+from representation.plots import save_roads, scene_images
 
 WEIGHTS = "scene-model.safetensors"
 COMPARED = 1500  # scenes in each set that is compared
@@ -84,6 +83,6 @@ def save_scenes(model: SceneModel, path: Path, count: int = 8, scene: str | None
     ).states
     of_class = f", {scene}" if scene else ""
     lines = {f"recorded{of_class}": states[:count], f"generated{of_class}": drawn}
-    grids = {name: grids_of(RULES_2018, settle(RULES_2018, some)) for name, some in lines.items()}
-    grids["first, continued"] = grids_of(RULES_2018, continued(RULES_2018, drawn[:1], count))
-    return save_roads(grids, path)
+    images = {name: scene_images(RULES_2018, settle(RULES_2018, some)) for name, some in lines.items()}
+    images["first, continued"] = scene_images(RULES_2018, continued(RULES_2018, drawn[:1], count))
+    return save_roads(images, path)

@@ -11,10 +11,9 @@ from representation.data.tokens import SceneTokens, place_tokens, scene_tokens
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
 from representation.fit import Arrays, FitConfig
 from representation.paradigms.gan.metrics import Sample, two_sample_accuracy
-from representation.paradigms.gan.scenes import grids_of
 from representation.paradigms.recurrent.ngram import counted_bits
 from representation.paradigms.recurrent.scene_model import SceneModel
-from representation.plots import save_roads
+from representation.plots import save_roads, scene_images
 
 WEIGHTS = "traffic-model.safetensors"
 CONTINUED = 20  # scenes that are sampled one after another
@@ -66,14 +65,14 @@ class Traffic(Experiment):
         for run in range(2):
             for name, each in (("true", real), ("sampled", states)):
                 shown = np.array([each[k][run] for k in SHOWN])
-                lines[f"run {run + 1}, {name}"] = grids_of(rules, settle(rules, shown))
+                lines[f"run {run + 1}, {name}"] = scene_images(rules, settle(rules, shown))
         save_roads(lines, job.folder / "traffic-model.png", [f"+{k + 1}" for k in SHOWN])
         return ExperimentResult(metrics, [Plot("traffic-model.png", CAPTION)], [WEIGHTS])
 
 
 CAPTION = (
     "Two held-out runs after one given scene each: the true and the sampled continuation, 1 to 20 decisions later. "
-    "Ahead is up; the ego car is orange."
+    "Ahead is up; the ego car is red."
 )
 
 

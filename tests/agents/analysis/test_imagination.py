@@ -51,11 +51,18 @@ def test_a_prediction_holds_what_the_driver_saw(small_config: Config) -> None:
 
 
 def test_errors_are_those_of_the_model_and_of_the_baselines() -> None:
-    seen = np.array([[[0.0]], [[1.0]], [[5.0]]], np.float32)
-    errors = Prediction(seen, seen + np.float32(0.5), np.zeros((2, 1), np.int64)).errors()
-    np.testing.assert_allclose(errors["model"], [0.5, 0.5, 0.5])
-    np.testing.assert_allclose(errors["first observation"], [0.0, 1.0, 5.0])
-    np.testing.assert_allclose(errors["mean observation"], [2.0, 1.0, 3.0])
+    seen = np.repeat(np.array([[[0.0]], [[1.0]], [[5.0]]], np.float32), 2, 1)
+    errors = Prediction(seen, seen + np.float32(0.5), np.zeros((2, 2), np.int64)).errors()
+    np.testing.assert_allclose(errors["model"], [[0.5] * 3] * 3)
+    np.testing.assert_allclose(errors["first observation"][:, 0], [0.0, 1.0, 5.0])
+    np.testing.assert_allclose(errors["mean observation"][:, 0], [2.0, 1.0, 3.0])
+
+
+def test_errors_have_intervals_over_environments() -> None:
+    seen = np.array([[[0.0], [2.0], [1.0]]], np.float32)  # squares 0, 4 and 1
+    errors = Prediction(seen, np.zeros_like(seen), np.zeros((0, 3), np.int64)).errors()["model"][0]
+    half = 4.303 * np.std([0, 4, 1], ddof=1) / 3**0.5  # Student's t, 2 degrees of freedom
+    np.testing.assert_allclose(errors**2, [5 / 3, max(0.0, 5 / 3 - half), 5 / 3 + half], rtol=1e-3)
 
 
 def test_the_game_that_is_shown_is_neither_the_best_nor_the_worst() -> None:

@@ -15,10 +15,10 @@ from representation.paradigms.gan.scenes import (
     RoadData,
     compare_sets,
     continued,
-    grids_of,
     one_per_run,
     road_data,
 )
+from representation.plots import scene_images
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_a_scene_is_continued_second_by_second(roads: RoadData) -> None:
     states = continued(roads.rules, roads.states[:1], 4)
     assert states["frame"].tolist() == [0, 60, 120, 180]
     assert (np.ptp(states["y"], axis=0) > 10.0).any()
-    assert len(np.unique(grids_of(roads.rules, states).reshape(4, -1), axis=0)) == 4
+    assert len(np.unique(np.reshape(scene_images(roads.rules, states), (4, -1)), axis=0)) == 4
 
 
 def small_run(name: str, folder: Path) -> ExperimentResult:
