@@ -32,7 +32,7 @@ class Learner(Protocol):
     def learn(self, total_timesteps: int, between_rounds: Callable[[], None], logger: Any = None) -> None:
         """Train until `total_timesteps` decisions; call `between_rounds` before the first round and after every one.
 
-        logger: a Stable-Baselines3 logger for the losses; None for none
+        logger: for the losses, as `agents.event_log.EventLog`; None for none
 
         An exception of `between_rounds` ends the training; the learner's state is that of the last whole round. Raises
         RuntimeError if the weights diverge.
@@ -48,7 +48,7 @@ class Learner(Protocol):
         """Return the current network as the content of a file that `agents.loader` reads."""
 
     def state(self) -> dict[str, Any]:
-        """Return all that the future of the training depends on: tensors, numbers and strings, nested in dicts."""
+        """Return all that the future of the training depends on: arrays, numbers and strings, nested."""
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a state of a learner of the same configuration; raises an error of any kind if it is none."""

@@ -25,6 +25,11 @@ class AgentConfig(Checked):
         """Hidden layers of the network."""
         raise NotImplementedError
 
+    @property
+    def uses_torch(self) -> bool:
+        """Whether torch trains the network."""
+        return False
+
     def check_run(self, run: "TrainConfig") -> None:
         """Raise ValueError if these hyperparameters do not fit the other sections of a run."""
 
@@ -56,6 +61,11 @@ class TorchConfig(AgentConfig):
     def hidden_layers(self) -> int:
         """Hidden layers of the network."""
         return len(self.hidden)
+
+    @property
+    def uses_torch(self) -> bool:
+        """Whether torch trains the network."""
+        return True
 
     def check_run(self, run: "TrainConfig") -> None:
         """Raise ValueError if a network that reads lanes cannot read this observation."""

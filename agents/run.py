@@ -114,7 +114,7 @@ class RunFolder:
 
     def save_checkpoint(self, decisions: int, content: bytes) -> Path:
         """Write a checkpoint, then remove all but the last two."""
-        path = self.checkpoints / f"checkpoint-{decisions:015d}.pt"
+        path = self.checkpoints / f"checkpoint-{decisions:015d}.safetensors"
         write_atomically(path, content)
         for old in self._checkpoint_files()[:-KEPT_CHECKPOINTS]:
             old.unlink(missing_ok=True)
@@ -126,7 +126,7 @@ class RunFolder:
         return files[-1] if files else None
 
     def _checkpoint_files(self) -> list[Path]:
-        return sorted(self.checkpoints.glob("checkpoint-*.pt"))
+        return sorted(self.checkpoints.glob("checkpoint-*"))
 
     def save_snapshot(self, decisions: int, content: bytes) -> None:
         """Write the network of a moment; of more than KEPT_SNAPSHOTS, remove the one nearest to its neighbours."""

@@ -22,7 +22,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from torch import nn
 
 from agents.algorithm import Algorithm, Learner, Notes
-from agents.compiled.config import CompiledConfig
+from agents.compiled.algorithm import CompiledAlgorithm
 from agents.config import NetworkConfig, TrainConfig
 from agents.export import TORCH, TrainedPolicy, Weights, reads_cells, weights_content
 from agents.lane_network import LaneFeatures
@@ -45,7 +45,6 @@ class SB3Algorithm(Algorithm):
     make: (hyperparameters, env, common) -> model; `common` are the keyword arguments that SB3's algorithms share
     weights: model -> weights of the acting network over the sensor's cells: `k.weight`, `k.bias` of dense layers
         k = 0, 1, ..., and whatever else `agents.export.to_network` reads
-    compiled: run -> a learner without torch, for the runs that it can train (`agents.compiled.config`)
     initialise: (model, policy) -> None: initialises a new model's network from a policy
     is_recurrent: whether the network is recurrent, which no policy file can hold
     plays_team: road -> whether the learner decides for every agent (`agents.team_env.TeamVecEnv`)
@@ -55,7 +54,6 @@ class SB3Algorithm(Algorithm):
 
     make: Callable[[Any, DeepTrafficVecEnv, dict[str, Any]], BaseAlgorithm]
     weights: Callable[[Any], Weights]
-    compiled: Callable[[TrainConfig], Learner] | None = None
     initialise: Callable[[Any, Any], None] | None = None
     is_recurrent: bool = False
     plays_team: Callable[[RoadConfig], bool] = lambda road: False
@@ -64,9 +62,6 @@ class SB3Algorithm(Algorithm):
 
     def learner(self, config: TrainConfig, init_policy: Policy | None, is_new: bool) -> Learner:
         """Return a learner for a run; see `Algorithm.learner`."""
-        agent = config.agent
-        if self.compiled and isinstance(agent, CompiledConfig) and agent.backend == "compiled":
-            return self.compiled(config)
         env = make_vec_env(config)
         return SB3Learner(config, self, env, self.model(config, env, init_policy, is_new))
 
@@ -173,29 +168,30 @@ class SB3Learner:
     def state(self) -> dict[str, Any]:
         """Return all that the future of the training depends on."""
         model = self.model
-        return {
+        state = {
             "num_timesteps": model.num_timesteps,
             "n_updates": model._n_updates,
             "progress_remaining": float(model._current_progress_remaining),
             "networks": model.get_parameters(),
-            "last_obs": as_tensors(model._last_obs),
-            "last_episode_starts": torch.from_numpy(np.array(model._last_episode_starts)),
+            "last_obs": model._last_obs,
+            "last_episode_starts": np.array(model._last_episode_starts),
             "random": random_state(model),
-            "envs": as_tensors(self.env.get_state()),
+            "envs": self.env.get_state(),
             "algorithm": self.algorithm.state(model),
             "speeds": [self.speed_sum, self.speed_count],
         }
+        return as_arrays(state)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore the state of a new model and its env."""
         model: Any = self.model
-        model.set_parameters(state["networks"], device=model.device)
+        model.set_parameters(as_tensors(state["networks"]), device=model.device)
         model.num_timesteps, model._n_updates = state["num_timesteps"], state["n_updates"]
         model._current_progress_remaining = state["progress_remaining"]
         self.algorithm.restore(model, state["algorithm"])
-        model._last_obs = as_arrays(state["last_obs"])
-        model._last_episode_starts = state["last_episode_starts"].numpy()
-        self.env.set_state(as_arrays(state["envs"]))
+        model._last_obs = state["last_obs"]
+        model._last_episode_starts = state["last_episode_starts"]
+        self.env.set_state(state["envs"])
         self.speed_sum, self.speed_count = state["speeds"]
         restore_random(model, state["random"])
 
@@ -220,15 +216,20 @@ class RoundCallback(BaseCallback):
 
 def sb3_names() -> list[str]:
     """Return the names of the algorithms that are Stable-Baselines3 models."""
-    return [name for name, entry in ALGORITHMS.items() if isinstance(entry.load(), SB3Algorithm)]
+    return [name for name in ALGORITHMS if isinstance(_torch_part(name), SB3Algorithm)]
 
 
 def sb3_algorithm(name: str) -> SB3Algorithm:
     """Return an algorithm by name; ValueError if it is no Stable-Baselines3 model."""
-    algorithm = ALGORITHMS[name].load()
+    algorithm = _torch_part(name)
     if not isinstance(algorithm, SB3Algorithm):
         raise ValueError(f"{name} is no Stable-Baselines3 model; train it with agents.trainer.train")
     return algorithm
+
+
+def _torch_part(name: str) -> Algorithm:
+    algorithm = ALGORITHMS[name].load()
+    return algorithm.load_torch() if isinstance(algorithm, CompiledAlgorithm) else algorithm
 
 
 # --- making -------------------------------------------------------------------------------------------------------

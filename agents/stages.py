@@ -23,12 +23,11 @@ from types import MappingProxyType
 from rich.console import Console
 
 from agents.config import TrainConfig
-from agents.loader import load_policy
 from agents.registry import WARM_STARTABLE
 from agents.run import configure
 from agents.settings import resolve_key, setting_names
 from agents.trainer import TrainResult, train
-from agents.warm_start import init_settings, network_policy
+from agents.warm_start import init_settings, load_init
 from deeptraffic.run_dir import stop_requests
 from deeptraffic.settings import Settings
 
@@ -113,7 +112,7 @@ def train_then(
     with stop_requests() as stop:
         train(config, first, console)
         stop.check(f"stopped before {then}; the same command resumes there")
-    shape = init_settings(network_policy(load_policy(first), str(first)))
+    shape = init_settings(load_init(str(first)))
     road = {f"road.{name}": value for name, value in asdict(config.road).items()}
     shared = {"init": str(first), "seed": config.seed, "device": config.device, "torch_threads": config.torch_threads}
     known = {name.rpartition(".")[2] for name in setting_names(then)}

@@ -9,33 +9,31 @@ The same call on the same folder resumes. Interrupted by Ctrl-C or a kill signal
 `Interrupted`; killed outright it resumes from the newest checkpoint, and the resumed run equals an uninterrupted one:
 same weights, same metrics but for the seconds (on the CPU, with the same number of torch threads).
 
-A checkpoint is tensors, numbers and strings: reading it runs no code (`torch.load(weights_only=True)`), so a run folder
-from elsewhere does no harm.
+A checkpoint is data (`agents.checkpoint`), and a compiled learner trains without torch.
 """
 
-import io
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from rich.console import Console
-from stable_baselines3.common.logger import Logger, configure
 
 from agents.algorithm import Learner
+from agents.checkpoint import pack_state, unpack_state
 from agents.compiled.config import CompiledConfig
 from agents.config import TrainConfig
-from agents.loader import load_policy
 from agents.progress import TrainingProgress
 from agents.registry import ALGORITHMS
 from agents.run import RunFolder
-from agents.warm_start import network_policy
 from deeptraffic.evaluation.protocol import evaluate_open
+from deeptraffic.extras import absence
 from deeptraffic.run_dir import Interrupted, Stop, stop_requests, write_atomically
+
+if TYPE_CHECKING:
+    from agents.event_log import EventLog
 
 REPORTS = 500  # approximate number of lines of metrics of a whole training
 
@@ -85,31 +83,35 @@ def train(config: TrainConfig, folder: str | Path, console: Console | None = Non
     """
     run = RunFolder(folder)
     run.check(config)
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device='cuda': torch finds no GPU here; use device=cpu, which small networks train faster on")
-    with run.locked(), torch_threads(config.torch_threads), stop_requests() as stop:
+    with torch_set_up(config), run.locked(), stop_requests() as stop:
         learner = make_learner(config, is_new=run.newest_checkpoint() is None)  # whose errors come before any file
         run.begin(config)
         trainer = Trainer(run, config, learner, stop)
         trainer.resume()
         with TrainingProgress(config.total_timesteps, trainer.learner.decisions, console) as progress:
+            if lack := absence("tensorboard"):
+                progress.print(f"Metrics go to {run.metrics_file} alone: {lack}")
             trainer.train(progress)
     return trainer.result()
 
 
 def make_learner(config: TrainConfig, is_new: bool = True) -> Learner:
     """Return the learner of a run; is_new: whether training begins, otherwise a state will be restored."""
-    init_policy = network_policy(load_policy(config.init), config.init) if config.init and is_new else None
+    init_policy = None
+    if config.init and is_new:
+        from agents.warm_start import load_init
+
+        init_policy = load_init(config.init)
     return ALGORITHMS[config.algo].load().learner(config, init_policy, is_new)
 
 
 def restore_checkpoint(path: Path, learner: Learner) -> dict[str, Any]:
     """Bring a new learner to a checkpoint and return its notes; ValueError if it is damaged or of another network."""
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        saved = unpack_state(path)
         learner.restore(saved["learner"])
-        return json.loads(saved["notes"])
-    except Exception as error:  # torch raises many types for a damaged file
+        return saved["notes"]
+    except Exception as error:  # torch raises many types for a state of another network
         raise ValueError(
             f"checkpoint {str(path)!r} cannot be read ({str(error).splitlines()[0]:.200}); "
             "delete it to resume from the one before, or train in a new folder"
@@ -117,8 +119,24 @@ def restore_checkpoint(path: Path, learner: Learner) -> dict[str, Any]:
 
 
 @contextmanager
+def torch_set_up(config: TrainConfig) -> Iterator[None]:
+    """Let torch, where it trains the run, use the run's CPU threads meanwhile; ValueError without the GPU asked for."""
+    if not config.agent.uses_torch:
+        yield
+        return
+    import torch
+
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device='cuda': torch finds no GPU here; use device=cpu, which small networks train faster on")
+    with torch_threads(config.torch_threads):
+        yield
+
+
+@contextmanager
 def torch_threads(count: int) -> Iterator[None]:
     """Let torch use this many CPU threads meanwhile."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -137,7 +155,7 @@ class Trainer:
     def __init__(self, run: RunFolder, config: TrainConfig, learner: Learner, stop: Stop) -> None:
         self.run, self.config, self.learner, self.stop = run, config, learner, stop
         self.keeps_newest = ALGORITHMS[config.algo].load().keeps_newest
-        self.logger: Logger | None = None
+        self.logger: EventLog | None = None
         self.progress: TrainingProgress | None = None
         self.notes: dict[str, Any] = {"best_mean": None, "best_median": None, "best_at": 0, "last": 0}
         self.notes |= {"seconds": 0.0, "cpu_seconds": 0.0}
@@ -157,11 +175,15 @@ class Trainer:
             return
         if self.config.evaluation_runs and not self.learner.decisions:
             self._save_snapshot(0)
-        self.logger = configure(str(self.run.tensorboard), ["tensorboard"])
+        if not absence("tensorboard"):
+            from agents.event_log import EventLog
+
+            self.logger = EventLog(self.run.tensorboard)
         try:
             self.learner.learn(self.config.total_timesteps, self.between_rounds, self.logger)
         finally:
-            self.logger.close()
+            if self.logger:
+                self.logger.close()
 
     def result(self) -> TrainResult:
         """Return the result so far."""
@@ -221,9 +243,8 @@ class Trainer:
         if self.keeps_newest or not self.config.evaluation_runs:
             self.notes["best_at"] = decisions
             self._keep_network(decisions, {})
-        file = io.BytesIO()
-        torch.save({"learner": self.learner.state(), "notes": json.dumps(self._timed_notes())}, file)
-        self.run.save_checkpoint(decisions, file.getvalue())
+        state = {"learner": self.learner.state(), "notes": self._timed_notes()}
+        self.run.save_checkpoint(decisions, pack_state(state))
 
     def _keep_network(self, decisions: int, facts: dict[str, str]) -> None:
         label = f"{self.config.algo} {self.run.path.resolve().name}"

@@ -14,6 +14,7 @@ import numpy as np
 from agents.algorithms.distil.student import StudentNetworkPolicy, StudentPolicy
 from agents.export import Weights
 from agents.lane_layers import SPEED_GAIN, lane_layers
+from agents.loader import load_policy
 from deeptraffic.policies.base import Policy
 from deeptraffic.policies.layer import Layer
 from deeptraffic.policies.layers import Conv2d, Dense, Relu, Tanh
@@ -37,6 +38,11 @@ def network_policy(policy: Policy, name: str) -> InitPolicy:
             f"init={name!r} is no network of dense layers over the sensor's cells, and no run of distil; name one"
         )
     return policy
+
+
+def load_init(name: str) -> InitPolicy:
+    """Return the policy of a name, as `network_policy`."""
+    return network_policy(load_policy(name), name)
 
 
 def init_settings(policy: InitPolicy) -> dict[str, Any]:

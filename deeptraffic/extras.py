@@ -52,6 +52,11 @@ def extra_of(library: str) -> str | None:
     return next((extra for extra, libraries in EXTRAS.items() if library in libraries), None)
 
 
+def absence(library: str) -> str:
+    """Return "LIBRARY is not installed" and the command that installs it; "" if it is installed."""
+    return "" if find_spec(library) else f"{library} is not installed; {remedy(extra_of(library) or '')}"
+
+
 def missing_libraries(extra: str) -> list[str]:
     """Return the import names of an extra's libraries that are not installed."""
     return [library for library in EXTRAS[extra] if find_spec(library) is None]
@@ -76,7 +81,7 @@ class MissingLibraryFinder:
         """Raise ModuleNotFoundError if a module of this package imports a library of an extra; else return None."""
         extra = extra_of(name)
         if extra is not None and _importer(sys._getframe(1)).partition(".")[0] in OWN:
-            raise ModuleNotFoundError(f"{name} is not installed; {remedy(extra)}", name=name)
+            raise ModuleNotFoundError(absence(name), name=name)
         return None
 
 

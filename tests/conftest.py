@@ -1,15 +1,19 @@
 """Settings and fixtures of all tests: no display, one torch thread, slow tests on request, the command line."""
 
+import json
 import os
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import settings
 from rich.console import Console
+
+ROOT = Path(__file__).resolve().parent.parent
 
 # Set before anything imports pygame, matplotlib or torch; programs which a test starts inherit them.
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
@@ -102,3 +106,51 @@ def same_games() -> Callable[[Any, Any], bool]:
         return all(one.games[name].tobytes() == other.games[name].tobytes() for name in one.games.dtype.names)
 
     return compare
+
+
+COMMANDS = """
+import contextlib, importlib, io, json, pkgutil, sys, traceback
+
+failed = {}
+for package in ("deeptraffic", "agents", "representation"):
+    for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
+        last = module.name.rpartition(".")[2]
+        if last not in ("env", "__main__") and not any(part in module.name for part in ("migrations", ".examples.")):
+            try:
+                importlib.import_module(module.name)
+            except (ImportError, AttributeError, TypeError) as error:
+                failed[module.name] = str(error)
+
+from deeptraffic.cli import main
+outcomes = {}
+for line in json.loads(sys.stdin.read()):
+    sys.argv, out, err = ["deeptraffic", *line.split()], io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        except Exception:
+            traceback.print_exc(file=err)
+            code = -1
+    outcomes[line] = [code, out.getvalue(), err.getvalue()]
+print(json.dumps([failed, outcomes]))
+"""
+
+
+@pytest.fixture(scope="session")
+def run_prepared() -> Callable[[str, Path, Sequence[str]], tuple[dict[str, str], dict[str, Any]]]:
+    """Import every module and run commands in a process that a program prepares, in a folder.
+
+    Returns errors of imports by module, and exit code, output and errors by command.
+    """
+
+    def call(preparation: str, folder: Path, commands: Sequence[str]) -> tuple[dict[str, str], dict[str, Any]]:
+        words, environment = [sys.executable, "-c", preparation + COMMANDS], os.environ | {"PYTHONPATH": str(ROOT)}
+        given: dict[str, Any] = {"input": json.dumps(commands), "cwd": folder, "env": environment}
+        ended = subprocess.run(words, capture_output=True, text=True, check=False, **given)
+        assert ended.returncode == 0, ended.stderr
+        failed, outcomes = json.loads(ended.stdout)
+        return failed, outcomes
+
+    return call

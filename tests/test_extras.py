@@ -1,7 +1,5 @@
 """A plain install does what README says, and what lacks a library names the extra that installs it."""
 
-import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +11,7 @@ from deeptraffic.extras import EXTRAS, require_extra
 
 ROOT = Path(__file__).resolve().parent.parent
 WITHOUT_EXTRAS = f"""
-import importlib, importlib.machinery, json, sys
+import importlib, importlib.machinery, sys
 HIDDEN = {sorted({name for libraries in EXTRAS.values() for name in libraries})}
 class Finder(importlib.machinery.PathFinder):
     @classmethod
@@ -21,32 +19,7 @@ class Finder(importlib.machinery.PathFinder):
         return None if name.partition(".")[0] in HIDDEN else super().find_spec(name, path, target)
 sys.meta_path[sys.meta_path.index(importlib.machinery.PathFinder)] = Finder
 """
-IMPORTS = """
-import pkgutil
-failed = {}
-for package in ("deeptraffic", "agents", "representation"):
-    for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
-        if module.name.rpartition(".")[2] not in ("env", "__main__") and "migrations" not in module.name:
-            try:
-                importlib.import_module(module.name)
-            except ImportError as error:
-                failed[module.name] = str(error)
-print(json.dumps(failed))
-"""
-COMMANDS = """
-import contextlib, io
-from deeptraffic.cli import main
-outcomes = []
-for words in json.loads(sys.stdin.read()):
-    sys.argv, out, err = ["deeptraffic", *words], io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-    outcomes.append([code, out.getvalue(), err.getvalue()])
-print(json.dumps(outcomes))
-"""
+SMALL = "--set total_timesteps=2000 --set evaluation_runs=2 --set num_envs=2 --set batch_size=8"
 WORK = [
     "--version",
     "evaluate gap champion-solo --protocol open --runs 2 --json",
@@ -59,15 +32,19 @@ WORK = [
     "export champion-solo -o solo.safetensors",
     "export champion-ppo --original ppo.js --no-check",
     "import ppo.js -o again.safetensors",
+    f"train pqn -o pqn --score {SMALL}",
+    f"train ppo -o ppo {SMALL}",
+    f"train ppo -o ppo {SMALL.replace('2000', '4000')}",
+    "compare gap ppo --runs 4 -o compared",
+    "demo -o demo --set total_timesteps=2000 --set evaluation_runs=2",
+    "lab -o site",
 ]
 LACK = {
-    "train ppo -o run": "agents",
-    "demo -o demo": "agents",
-    "lab -o site": "agents",
+    "train a2c -o run": "agents",
+    "train ppo --set backend=torch -o run": "agents",
     "record gap -o run.mp4 --seconds 1": "video",
     "inspect champion-solo --plot first.png": "agents",
     "pretrain autoencoder": "agents",
-    "compare gap champion-solo --runs 4": "agents",
     "sweep none.toml": "sweep",
     "serve": "competition",
     "competition show": "competition",
@@ -75,41 +52,38 @@ LACK = {
 }
 
 
-def without_extras(program: str, folder: Path, stdin: str = "") -> Any:
-    """Run a program in a process that finds no library of an extra; return the JSON that it prints."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", WITHOUT_EXTRAS + program]
-    run = subprocess.run(command, input=stdin, capture_output=True, text=True, cwd=folder, env=environment, check=False)
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
-
-
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Exit code, output and errors of each command."""
+def plain(run_prepared: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Imports that failed, by module, and exit code, output and errors by command, without libraries of extras."""
     folder = tmp_path_factory.mktemp("plain")
     (folder / "original.js").write_bytes((ROOT / "tests" / "golden" / "epsilon.js").read_bytes())
-    words = [line.split() for line in (*WORK, *LACK)]
-    return dict(zip((*WORK, *LACK), without_extras(COMMANDS, folder, json.dumps(words)), strict=True))
+    return run_prepared(WITHOUT_EXTRAS, folder, (*WORK, *LACK))
 
 
 @pytest.mark.parametrize("command", WORK)
-def test_a_plain_install_runs_the_command(command: str, outcomes: dict[str, Any]) -> None:
-    code, _, errors = outcomes[command]
+def test_a_plain_install_runs_the_command(command: str, plain: Any) -> None:
+    code, _, errors = plain[1][command]
     assert code == 0, errors
 
 
+@pytest.mark.parametrize("command", ["train pqn", "compare gap", "demo"])
+def test_a_command_that_does_less_names_the_extra_in_one_line(command: str, plain: Any) -> None:
+    errors = next(outcome[2] for line, outcome in plain[1].items() if line.startswith(command))
+    assert "is not installed; pip install 'deeptraffic[agents]'" in errors
+    assert errors.count("pip install") == (2 if command == "demo" else 1)
+
+
 @pytest.mark.parametrize("command", LACK)
-def test_a_command_that_lacks_a_library_names_its_extra(command: str, outcomes: dict[str, Any]) -> None:
-    code, out, errors = outcomes[command]
+def test_a_command_that_lacks_a_library_names_its_extra(command: str, plain: Any) -> None:
+    code, out, errors = plain[1][command]
     assert (code, out) == (1, "")
     assert f"pip install 'deeptraffic[{LACK[command]}]'" in errors
 
 
-def test_every_module_that_lacks_a_library_names_its_extra(tmp_path: Path) -> None:
-    failed = without_extras(IMPORTS, tmp_path)
+def test_every_module_that_lacks_a_library_names_its_extra(plain: Any) -> None:
+    failed = plain[0]
     assert [name for name, error in failed.items() if "pip install 'deeptraffic[" not in error] == []
-    assert {"deeptraffic.envs.aec_env", "agents.trainer"} <= failed.keys()
+    assert {"deeptraffic.envs.aec_env", "agents.sb3"} <= failed.keys()
 
 
 def test_imports_of_others_fail_as_ever() -> None:

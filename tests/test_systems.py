@@ -5,7 +5,6 @@ are their own on each system, see Linux.
 """
 
 import ast
-import json
 import os
 import subprocess
 import sys
@@ -42,7 +41,7 @@ SYSTEMS: dict[str, tuple[tuple[str, ...], tuple[dict[str, str], ...]]] = {
     "win32": (UNIX_MODULES, (LINUX, UNIX)),
 }
 PROGRAM = """
-import builtins, contextlib, ctypes, importlib, io, json, pkgutil, sys, traceback, types
+import builtins, ctypes, importlib, types
 
 OWN, SYSTEM = ("deeptraffic", "agents", "representation"), %r
 MODULES, MISSING = %r
@@ -80,31 +79,6 @@ def imported(name, globals=None, locals=None, fromlist=(), level=0):
     return PROXIES.get(found.__name__, found)
 
 builtins.__import__ = imported
-
-failed = {}
-for package in OWN:
-    for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
-        last = module.name.rpartition(".")[2]
-        if last not in ("env", "__main__") and not any(part in module.name for part in ("migrations", ".examples.")):
-            try:
-                importlib.import_module(module.name)
-            except (ImportError, AttributeError, TypeError) as error:
-                failed[module.name] = str(error)
-
-from deeptraffic.cli import main
-outcomes = []
-for words in json.loads(sys.stdin.read()):
-    sys.argv, out, err = ["deeptraffic", *words], io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        except Exception as error:
-            traceback.print_exc(file=err)
-            code = -1
-    outcomes.append([code, out.getvalue(), err.getvalue()])
-print(json.dumps([failed, outcomes]))
 """
 WORK = [
     "evaluate champion-solo --protocol open --runs 2 --json",
@@ -130,23 +104,12 @@ NEEDS_LINUX = [
 
 
 @pytest.fixture(scope="module", params=["win32", pytest.param("darwin", marks=pytest.mark.slow)])
-def elsewhere(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def elsewhere(request: pytest.FixtureRequest, run_prepared: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Imports that failed, by module, and exit code, output and errors by command, on another operating system."""
     modules, tables = SYSTEMS[request.param]
     missing = {name: {each for table in tables for each in table.get(name, "").split()} for name in UNIX}
-    words = [line.split() for line in (*WORK, *NEEDS_LINUX)]
-    run = subprocess.run(
-        [sys.executable, "-c", PROGRAM % (request.param, (modules, missing))],
-        input=json.dumps(words),
-        capture_output=True,
-        text=True,
-        cwd=tmp_path_factory.mktemp(request.param),
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    failed, outcomes = json.loads(run.stdout)
-    return failed, dict(zip((*WORK, *NEEDS_LINUX), outcomes, strict=True))
+    program = PROGRAM % (request.param, (modules, missing))
+    return run_prepared(program, tmp_path_factory.mktemp(request.param), (*WORK, *NEEDS_LINUX))
 
 
 def test_every_module_can_be_imported(elsewhere: Any) -> None:

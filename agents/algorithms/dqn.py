@@ -13,7 +13,6 @@ from agents.exploration import PerEnvExploration
 from agents.export import Weights
 from agents.sb3 import SB3Algorithm
 from agents.sb3_network import dense_weights, lane_weights
-from agents.sb3_state import as_arrays, as_tensors
 from deeptraffic.settings import Settings, choice, integer, integers, real
 
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ def state(model: Any) -> dict[str, Any]:
         "exploration_rate": float(model.exploration_rate),
         "pos": buffer.pos,
         "full": buffer.full,
-        "arrays": as_tensors(arrays),
+        "arrays": arrays,
     }
 
 
@@ -116,7 +115,7 @@ def restore(model: Any, saved: dict[str, Any]) -> None:
     buffer = model.replay_buffer
     buffer.pos, buffer.full = saved["pos"], saved["full"]
     for name in REPLAY_ARRAYS:
-        target, source = getattr(buffer, name), as_arrays(saved["arrays"][name])
+        target, source = getattr(buffer, name), saved["arrays"][name]
         pairs = [(target[key], source[key]) for key in source] if isinstance(source, dict) else [(target, source)]
         for array, values in pairs:
             array[: len(values)] = values

@@ -42,6 +42,7 @@ from agents.lane_network import CANDIDATES, LanePolicy, load_lane_network
 from agents.paired_rollouts import PairedRollouts, RolloutSettings, candidate_masks, draw_streams
 from agents.rounds import RoundLearner
 from agents.sb3 import SB3Algorithm
+from agents.sb3_state import as_tensors
 from agents.team_env import TeamVecEnv
 from agents.warm_start import InitPolicy, policy_weights
 from deeptraffic.policies.network_policy import NetworkPolicy
@@ -146,7 +147,7 @@ class LabelledStates:
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Continue from a checkpoint."""
-        self.cells, self.returns = list(saved["cells"]), list(saved["returns"])
+        self.cells, self.returns = as_tensors(saved["cells"]), as_tensors(saved["returns"])
 
 
 @dataclass

@@ -6,6 +6,7 @@ Source of the LSTM: Hochreiter and Schmidhuber 1997, "Long Short-Term Memory", d
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from sb3_contrib import RecurrentPPO
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 
@@ -47,12 +48,12 @@ def make(agent: RecurrentPPOConfig, env: Any, common: dict[str, Any]) -> Recurre
 def state(model: Any) -> dict[str, Any]:
     """Return the LSTM states (layers, B, units) of the actor and the critic."""
     states = model._last_lstm_states
-    return {name: part.detach().cpu().clone() for name, part in zip(MEMORY, (*states.pi, *states.vf), strict=True)}
+    return {name: part for name, part in zip(MEMORY, (*states.pi, *states.vf), strict=True)}
 
 
 def restore(model: Any, saved: dict[str, Any]) -> None:
     """Set the LSTM states."""
-    hidden, cell, value_hidden, value_cell = (saved[name] for name in MEMORY)
+    hidden, cell, value_hidden, value_cell = (torch.from_numpy(saved[name]) for name in MEMORY)
     model._last_lstm_states = RNNStates((hidden, cell), (value_hidden, value_cell))
 
 

@@ -28,7 +28,7 @@ from agents.algorithms.world_model.agent import WorldModelAgent
 from agents.algorithms.world_model.config import WorldModelConfig
 from agents.algorithms.world_model.losses import softmax_policy
 from agents.algorithms.world_model.networks import WorldModel
-from agents.analysis.comparison import save_intervals
+from agents.analysis.comparison_figures import save_intervals
 from agents.config import TrainConfig
 from agents.run import RunFolder
 from agents.sb3 import SB3Learner

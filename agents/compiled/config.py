@@ -22,6 +22,11 @@ class CompiledConfig(NetworkConfig):
 
     backend: str = choice("auto", *BACKENDS)
 
+    @property
+    def uses_torch(self) -> bool:
+        """Whether torch trains the network."""
+        return self.backend != "compiled"
+
     def check_run(self, run: "TrainConfig") -> None:
         """Choose the backend; raise ValueError if the compiled learner is demanded and cannot train this run."""
         super().check_run(run)

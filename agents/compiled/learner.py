@@ -101,15 +101,13 @@ class CompiledLearner(ABC):
     # --- state --------------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """Return copies of all that the future depends on, as tensors."""
-        import torch
-
-        return {name: torch.from_numpy(array.copy()) for name, array in self._arrays().items()}
+        """Return copies of all that the future depends on, as arrays."""
+        return {name: array.copy() for name, array in self._arrays().items()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a state of a learner with the same configuration; ValueError if it is of another."""
         for name, array in self._arrays().items():
-            saved = state[name].numpy() if name in state else np.zeros(0)
+            saved = state.get(name, np.zeros(0))
             if saved.shape != array.shape or saved.dtype != array.dtype:
                 raise ValueError(f"the saved state's {name!r} is not of this configuration; train again")
             array[:] = saved

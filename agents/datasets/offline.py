@@ -21,6 +21,7 @@ from agents.algorithm import Algorithm, Learner, Notes
 from agents.config import NetworkConfig, TrainConfig
 from agents.datasets.store import Transitions, dataset_config, read_transitions
 from agents.export import TrainedPolicy, Weights, reads_cells, weights_content
+from agents.sb3_state import as_arrays, as_tensors
 from deeptraffic.policies.base import Policy
 from deeptraffic.settings import Settings, choice, integer, integers, real
 from deeptraffic.sim.rules import Action
@@ -154,22 +155,23 @@ class OfflineLearner:
 
     def state(self) -> dict[str, Any]:
         """Return all that the future of the training depends on."""
-        return {
+        state = {
             "steps": self.steps,
             "data": self.data.digest,
             "acting": self.acting.state_dict(),
             "target": self.target.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
+        return as_arrays(state)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a state; ValueError if it was trained on other data."""
         if state["data"] != self.data.digest:
             raise ValueError(f"data set {self.agent.dataset!r} is not the one that this run began with")
         self.steps = state["steps"]
-        self.acting.load_state_dict(state["acting"])
-        self.target.load_state_dict(state["target"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.acting.load_state_dict(as_tensors(state["acting"]))
+        self.target.load_state_dict(as_tensors(state["target"]))
+        self.optimizer.load_state_dict(as_tensors(state["optimizer"]))
 
 
 @dataclass(frozen=True)

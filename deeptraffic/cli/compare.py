@@ -7,6 +7,7 @@ import typer
 
 from deeptraffic.cli.policies import OTHERS_HELP, POLICY_HELP, Epsilon, complete_policy, load_announced
 from deeptraffic.cli.terminal import Json, messages, print_json, print_table, progress_bar, results
+from deeptraffic.extras import absence
 
 if TYPE_CHECKING:
     from agents.analysis.comparison import Comparison
@@ -26,7 +27,7 @@ def compare(
     json: Json = False,
 ) -> None:
     """Compare policies on the same runs: intervals, probability of improvement, learning curves."""
-    from agents.analysis.comparison import group_policies, write_comparison
+    from agents.analysis.comparison import SaveFigures, group_policies, write_comparison
     from deeptraffic.evaluation.protocol import evaluate_open
 
     if len(policies) < 2:
@@ -36,7 +37,14 @@ def compare(
         policy = load_announced(name, rules, epsilon)
         with progress_bar(f"scoring {policy.label}") as progress:
             scored.append((name, evaluate_open(policy, rules, other_agents, runs, seed_set, progress=progress)))
-    comparison = write_comparison(group_policies(scored), output)
+    draw: SaveFigures | None = None
+    if lack := absence("matplotlib"):
+        messages.print(f"No figures: {lack}", markup=False, highlight=False, soft_wrap=True)
+    else:
+        from agents.analysis.comparison_figures import save_figures
+
+        draw = save_figures
+    comparison = write_comparison(group_policies(scored), output, draw)
     if json:
         print_json(comparison.to_json())
         return

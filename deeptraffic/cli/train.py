@@ -57,7 +57,6 @@ def train(
     run already, what is not given is that of the run.
     """
     from agents.run import configure, default_folder
-    from agents.stages import train_in_stages, train_then
     from agents.trainer import train as train_run
 
     given: dict[str, Any] = {
@@ -79,8 +78,12 @@ def train(
         raise ValueError(f"settings {', '.join(later)} are of a second algorithm; name it by --then")
     run = configure(algo, folder / algo if then else folder, preset, config, settings | chosen)
     if then:
+        from agents.stages import train_then
+
         result = train_then(run, then, folder, later, messages)
     elif stages:
+        from agents.stages import train_in_stages
+
         result = train_in_stages(run, parse_numbers(stages), folder, messages)
     else:
         result = train_run(run, folder, messages)
@@ -112,17 +115,19 @@ def _official_score(folder: Path) -> "Score":
 
 def _network_settings(encoder: str | None, init: str | None, dataset: str | None) -> dict[str, Any]:
     """Return the settings that `--encoder`, `--init` and `--dataset` stand for."""
-    from agents.loader import load_policy
-    from agents.perception import encoder_settings
-    from agents.warm_start import init_settings, network_policy
+    settings: dict[str, Any] = {}
+    if encoder:
+        from agents.perception import encoder_settings
 
-    settings = encoder_settings(encoder) if encoder else {}
+        settings |= encoder_settings(encoder)
     if dataset:
         from agents.datasets.offline import dataset_settings
 
         settings |= dataset_settings(dataset)
     if init:
-        settings |= {"init": init, **init_settings(network_policy(load_policy(init), init))}
+        from agents.warm_start import init_settings, load_init
+
+        settings |= {"init": init, **init_settings(load_init(init))}
     return settings
 
 

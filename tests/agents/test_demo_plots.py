@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agents.demo import save_learning_curve, save_score_histogram
+from agents.demo_plots import save_learning_curve, save_score_histogram
 from deeptraffic.figure import format_count
 
 

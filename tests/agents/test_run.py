@@ -84,7 +84,7 @@ def test_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
             run.save_checkpoint(decisions, b"content")
     newest = run.newest_checkpoint()
     assert newest is not None and "11000" in newest.name
-    assert len(list(run.checkpoints.glob("*.pt"))) == 2
+    assert len(list(run.checkpoints.glob("checkpoint-*"))) == 2
 
 
 def test_metrics_survive_a_cut_line_and_forget_what_comes_again(tmp_path: Path) -> None:

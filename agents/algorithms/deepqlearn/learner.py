@@ -167,24 +167,21 @@ class DeepQLearn:
     # --- saving and restoring -----------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """Return copies of all that the future depends on, as tensors; the replay buffer's unused part is left out."""
-        import torch
-
+        """Return copies of all that the future depends on, as arrays; the replay buffer's unused part is left out."""
         stored = int(self.brain.tally["stored"][0])
         parts = self._arrays().items()
-        copies = {name: array[: stored if name in REPLAY else len(array)].copy() for name, array in parts}
-        return {name: torch.from_numpy(array) for name, array in copies.items()}
+        return {name: array[: stored if name in REPLAY else len(array)].copy() for name, array in parts}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a state of a learner with the same configuration; ValueError if it is of another."""
         arrays = self._arrays()
         for name, array in arrays.items():
-            saved = state[name].numpy() if name in state else np.zeros(0)
+            saved = state.get(name, np.zeros(0))
             fits = len(saved) == len(array) or (name in REPLAY and len(saved) < len(array))
             if not fits or saved.shape[1:] != array.shape[1:] or saved.dtype != array.dtype:
                 raise ValueError(f"the saved state's {name!r} is not of this configuration; train again")
         for name, array in arrays.items():
-            array[: len(state[name])] = state[name].numpy()
+            array[: len(state[name])] = state[name]
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """Return the state's arrays themselves, records as bytes."""

@@ -25,6 +25,7 @@ from agents.algorithms.distil.student import ACTIONS, NO_ACTION, Student, studen
 from agents.algorithms.distil.teacher import F32, LastLayers, Teacher, load_teacher, value_scale
 from agents.config import TrainConfig
 from agents.export import TORCH, weights_content
+from agents.sb3_state import as_arrays, as_tensors
 from deeptraffic.envs.batch import EnvBatch
 from deeptraffic.envs.seeding import FIRST_DRAWN_SEED
 from deeptraffic.policies.base import Policy
@@ -336,7 +337,7 @@ class DistilLearner:
     def state(self) -> dict[str, Any]:
         """Return all that the future of the training depends on."""
         filled = min(self.rounds, self.buffer.shape[0])
-        return {
+        state = {
             "rounds": self.rounds,
             "updates": self.updates,
             "scale": self.scale,
@@ -344,21 +345,22 @@ class DistilLearner:
             "student": self.student.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
-            "actions": torch.from_numpy(self.buffer.actions[:filled].copy()),
-            "values": torch.from_numpy(self.buffer.values[:filled].copy()),
+            "actions": self.buffer.actions[:filled],
+            "values": self.buffer.values[:filled],
         }
+        return as_arrays(state)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a state: load the networks, and play the buffer's rounds again."""
-        self.student.load_state_dict(state["student"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.student.load_state_dict(as_tensors(state["student"]))
+        self.optimizer.load_state_dict(as_tensors(state["optimizer"]))
         self.rounds, self.updates = state["rounds"], state["updates"]
         self.scale, self.hint_scale = state["scale"], state["hint_scale"]
         kept = len(state["actions"])
-        self.buffer.values[:kept] = state["values"].numpy()
+        self.buffer.values[:kept] = state["values"]
         for number in range(self.rounds - kept, self.rounds):
-            self._replay(number, state["actions"][self._slot(number)].numpy().astype(np.int64))
-        torch.set_rng_state(state["random"])
+            self._replay(number, state["actions"][self._slot(number)].astype(np.int64))
+        torch.set_rng_state(torch.from_numpy(state["random"]))
 
     def _replay(self, number: int, actions: I64) -> None:
         """Play a round again by its actions (T, B)."""

@@ -2,15 +2,11 @@
 
 from agents.algorithms.ppo.compiled import CompiledPPO
 from agents.algorithms.ppo.config import PPOConfig
-from agents.algorithms.ppo.torch_learner import initialise, make
-from agents.sb3 import SB3Algorithm
-from agents.sb3_network import actor_weights
+from agents.compiled.algorithm import CompiledAlgorithm
 
-ALGORITHM = SB3Algorithm(
+ALGORITHM = CompiledAlgorithm(
     config=PPOConfig,
-    make=make,
     compiled=CompiledPPO,
-    weights=actor_weights,
-    initialise=initialise,
+    torch="agents.algorithms.ppo.torch_learner",
     presets={"fast": {"total_timesteps": 400_000, "evaluate_every": 100_000, "checkpoint_every": 400_000}},
 )

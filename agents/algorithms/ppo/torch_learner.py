@@ -19,10 +19,11 @@ from stable_baselines3 import PPO
 from torch import nn
 
 from agents.algorithms.distil.student import StudentNetworkPolicy
-from agents.algorithms.ppo.config import WarmStartConfig
+from agents.algorithms.ppo.config import PPOConfig, WarmStartConfig
 from agents.export import Weights
 from agents.lane_network import LaneFeatures
-from agents.sb3_network import PARTS, arrays, dense_weights
+from agents.sb3 import SB3Algorithm
+from agents.sb3_network import PARTS, actor_weights, arrays, dense_weights
 from agents.warm_start import LANES, InitPolicy, layer_names, policy_weights
 from deeptraffic.policies.network_policy import NetworkPolicy
 from representation.encoder import Encoder
@@ -107,3 +108,6 @@ def _modules(model: PPO) -> dict[str, tuple[nn.Linear, nn.Linear | None]]:
 
 def _dense(layers: nn.Module) -> Iterator[nn.Linear]:
     return (layer for layer in layers.children() if isinstance(layer, nn.Linear))
+
+
+ALGORITHM = SB3Algorithm(config=PPOConfig, make=make, weights=actor_weights, initialise=initialise)

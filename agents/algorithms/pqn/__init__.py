@@ -2,8 +2,7 @@
 
 from agents.algorithms.pqn.compiled import CompiledPQN
 from agents.algorithms.pqn.config import PQNConfig
-from agents.algorithms.pqn.torch_learner import make, weights
-from agents.sb3 import SB3Algorithm
+from agents.compiled.algorithm import CompiledAlgorithm
 from deeptraffic.settings import Settings
 
 LONG: Settings = {
@@ -27,11 +26,10 @@ LANES: Settings = {
     "checkpoint_every": 1_200_000,
 }
 
-ALGORITHM = SB3Algorithm(
+ALGORITHM = CompiledAlgorithm(
     config=PQNConfig,
-    make=make,
     compiled=CompiledPQN,
-    weights=weights,
+    torch="agents.algorithms.pqn.torch_learner",
     defaults={"num_envs": 128},
     presets={"fast": LONG, "demo": LONG, "lanes": LANES},
 )

@@ -19,7 +19,7 @@ Letters in shapes: T decisions of each env in a round, B envs, M = T * B, A acti
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -37,10 +37,8 @@ from agents.algorithms.pqn.config import PQNConfig
 from agents.exploration import PerEnvExploration, explore
 from agents.export import Weights
 from agents.rounds import RoundLearner
+from agents.sb3 import SB3Algorithm
 from agents.sb3_network import PARTS, arrays, dense_weights, lane_weights
-
-if TYPE_CHECKING:
-    pass
 
 Info = dict[str, Any]
 Obs = Tensor | dict[str, Tensor]
@@ -370,3 +368,6 @@ def weights(model: PQN) -> Weights:
             last = getattr(policy.value, part) + last - last.mean(0, keepdim=True)
         found |= arrays({f"{head}.{part}": last})
     return found | lane_weights(policy)
+
+
+ALGORITHM = SB3Algorithm(config=PQNConfig, make=make, weights=weights)

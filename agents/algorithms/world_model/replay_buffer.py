@@ -105,18 +105,18 @@ class SegmentReplayBuffer:
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """Return the filled part, as tensors."""
-        kept = {name: torch.from_numpy(getattr(self, name)[: self.filled].copy()) for name in RECORDS}
-        obs = {name: torch.from_numpy(part[: self.filled].copy()) for name, part in self.obs.items()}
+        """Return the filled part."""
+        kept = {name: getattr(self, name)[: self.filled] for name in RECORDS}
+        obs = {name: part[: self.filled] for name, part in self.obs.items()}
         return {"steps": self.steps, "obs": obs, **kept}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Fill the buffer with the state of another one of the same sizes."""
         self.steps = saved["steps"]
         for name, part in saved["obs"].items():
-            self.obs[name][: len(part)] = part.numpy()
+            self.obs[name][: len(part)] = part
         for name in RECORDS:
-            getattr(self, name)[: len(saved[name])] = saved[name].numpy()
+            getattr(self, name)[: len(saved[name])] = saved[name]
 
 
 def _stored_dtype(part: spaces.Space) -> Any:

@@ -14,6 +14,7 @@ from agents.algorithms.distil.learner import DistilBuffer, DistilLearner
 from agents.algorithms.distil.student import NO_ACTION, StudentNetworkPolicy, StudentPolicy, to_policy_network
 from agents.algorithms.distil.teacher import Teacher, load_teacher, value_scale
 from agents.champions.registry import CHAMPIONS, FOLDER
+from agents.checkpoint import unpack_state
 from agents.config import TrainConfig
 from agents.export import read_tensors
 from agents.loader import load_policy
@@ -336,7 +337,7 @@ def test_the_repeated_end_of_an_episode_is_not_learned_from() -> None:
 def final_state(folder: Path) -> dict[str, Any]:
     checkpoint = RunFolder(folder).newest_checkpoint()
     assert checkpoint is not None
-    return torch.load(checkpoint, weights_only=True)["learner"]
+    return unpack_state(checkpoint)["learner"]
 
 
 def assert_equal(a: Any, b: Any, where: str = "") -> None:
@@ -344,8 +345,8 @@ def assert_equal(a: Any, b: Any, where: str = "") -> None:
         assert a.keys() == b.keys(), where
         for key in a:
             assert_equal(a[key], b[key], f"{where}.{key}")
-    elif isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), where
+    elif isinstance(a, np.ndarray):
+        assert np.array_equal(a, b), where
     elif isinstance(a, list):
         assert len(a) == len(b), where
         for k, pair in enumerate(zip(a, b, strict=True)):

@@ -11,6 +11,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from agents.analysis.comparison import group_policies, write_comparison
+from agents.analysis.comparison_figures import save_figures
 from agents.config import TrainConfig
 from agents.loader import load_policy
 from agents.trainer import train
@@ -34,7 +35,7 @@ def test_runs_that_differ_in_the_seed_alone_are_one_group_with_a_curve(
         drivers.append((str(tmp_path / name), evaluate_open(load_policy(tmp_path / name), runs=12)))
     groups = group_policies([*drivers, ("gap", gap_score)])
     assert [(group.name, len(group.scores)) for group in groups] == [("a-0", 2), ("b", 1), ("gap", 1)]
-    comparison = write_comparison(groups, tmp_path / "out")
+    comparison = write_comparison(groups, tmp_path / "out", save_figures)
     assert [file.name for file in comparison.files] == ["intervals.png", "scores.png", "curves.png", "comparison.json"]
     assert all(file.stat().st_size > 500 for file in comparison.files)
     assert comparison.pairs[0].first == "gap"
