@@ -18,7 +18,7 @@ from sqlalchemy import URL, create_engine, text
 from deeptraffic.competition.config import CompetitionConfig
 from deeptraffic.competition.models import Competition, Person, Submission
 from deeptraffic.competition.sandbox.validation import Upload
-from deeptraffic.competition.store import accounts, competitions, evaluations, queue, submissions
+from deeptraffic.competition.store import accounts, competitions, database, evaluations, queue, submissions
 from deeptraffic.competition.store.database import FILE, Database
 from deeptraffic.competition.store.evaluations import Job
 from deeptraffic.evaluation.score import Score
@@ -96,6 +96,24 @@ class Lab:
 def make_lab(db: Database, times: list[int]) -> Lab:
     config = CompetitionConfig(title="Lab", final_runs=10)
     return Lab(db, times, competitions.create(db, "lab", config, "test"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_statements() -> Iterator[None]:
+    """Compile each SQL statement for SQLite once, not for each test's database: a quarter of their time."""
+    first = create_engine("sqlite://")
+    first.connect().close()
+
+    def create(url: URL, **named: Any) -> Any:
+        engine = create_engine(url, **named)
+        if engine.name == first.name:
+            engine.dialect = engine.pool._dialect = first.dialect
+            engine._compiled_cache = first._compiled_cache
+        return engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "create_engine", create)
+        yield
 
 
 @pytest.fixture(scope="session")
