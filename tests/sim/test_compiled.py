@@ -1,13 +1,15 @@
 """Cache of compiled code: used as long as the machine code would be the same, and never when it would not."""
 
 import importlib
+import json
 import os
 import pkgutil
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -61,6 +63,7 @@ class caller:
 CONSTANTS = "SUMMAND = {summand}\n"
 SOURCES = ("code_cache.py", "code_digest.py", "compiled.py")
 RUN = "from package.sim.caller import caller; print(caller({argument}), sum(caller.stats.cache_hits.values()))"
+ROOT = Path(__file__).resolve().parents[2]
 NOTICE = f"{module.NOTICE}\n"
 
 
@@ -80,68 +83,114 @@ def package(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(package: Path, argument: str = "10", **environment: str) -> "subprocess.Popen[str]":
-    """Call the caller in a new process, whose cache is in the package's own folder unless the environment says so."""
-    places = environment or {"NUMBA_CACHE_DIR": str(package / "cache")}
-    kept = {name: value for name, value in os.environ.items() if name not in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")}
-    return subprocess.Popen(
-        [sys.executable, "-c", RUN.format(argument=argument)],
-        env={**kept, "PYTHONPATH": str(package), **places},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+PREPARED = """
+import json, os, sys
+import numba, numba.core.compiler, numpy
+numba.njit(lambda x: x + 1)(1)  # loads what every compilation needs
+for line in sys.stdin:
+    program, environments, output = json.loads(line)
+    children = []
+    for number, environment in enumerate(environments):
+        children.append(os.fork())
+        if children[-1] == 0:
+            for stream in (1, 2):
+                os.dup2(os.open(f"{output}/{number}.{stream}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), stream)
+            os.environ.clear()
+            os.environ.update(environment)
+            sys.path[:0] = environment["PYTHONPATH"].split(":")
+            exec(program, {"__name__": "__main__", "__file__": environment.get("PROGRAM", "")})
+            sys.stdout.flush()
+            os._exit(0)
+    print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children], flush=True)
+"""
 
 
-def run(package: Path, **environment: str) -> tuple[int, int, str]:
-    """Return the caller's value of 10, how often its cache was hit, and standard error."""
-    process = start(package, **environment)
-    out, error = process.communicate(timeout=120)
-    assert process.returncode == 0, error
-    value, hits = out.split()
-    return int(value), int(hits), error
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., list[tuple[str, str]]]]:
+    """Give a function that runs programs at once, each in a process that has imported Numba and nothing of ours.
+
+    It returns standard output and standard error of each.
+    """
+    output = tmp_path_factory.mktemp("output")
+    with subprocess.Popen(
+        [sys.executable, "-c", PREPARED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as prepared:
+        assert prepared.stdin is not None and prepared.stdout is not None
+
+        def run_all(program: str, *environments: dict[str, str]) -> list[tuple[str, str]]:
+            kept = {name: value for name, value in os.environ.items() if name not in CACHE_PLACES or name == "HOME"}
+            given = [{**kept, "PYTHONPATH": str(ROOT), **environment} for environment in environments]
+            print(json.dumps([program, given, str(output)]), file=prepared.stdin, flush=True)
+            codes = json.loads(prepared.stdout.readline())
+            texts = [
+                ((output / f"{number}.1").read_text(), (output / f"{number}.2").read_text())
+                for number in range(len(codes))
+            ]
+            assert not any(codes), texts
+            return texts
+
+        yield run_all
+        prepared.stdin.close()
 
 
-def test_compiled_code_is_kept_until_an_imported_file_in_another_folder_changes(package: Path) -> None:
-    assert run(package) == (21, 0, NOTICE)
-    assert run(package) == (21, 1, "")
+@pytest.fixture
+def run(package: Path, processes: Callable[..., list[tuple[str, str]]]) -> Callable[..., tuple[int, int, str]]:
+    """Give a function that calls the caller in a new process, whose cache is where the environment says.
+
+    It returns the caller's value of 10, how often its cache was hit, and standard error.
+    """
+
+    def call(**environment: str) -> tuple[int, int, str]:
+        places = environment or {"NUMBA_CACHE_DIR": str(package / "cache")}
+        [(out, error)] = processes(RUN.format(argument=10), {"PYTHONPATH": str(package), **places})
+        value, hits = out.split()
+        return int(value), int(hits), error
+
+    return call
+
+
+def test_compiled_code_is_kept_until_an_imported_file_in_another_folder_changes(run: Any, package: Path) -> None:
+    assert run() == (21, 0, NOTICE)
+    assert run() == (21, 1, "")
     (package / "package" / "other" / "callee.py").write_text(CALLEE.format(factor=3))
-    assert run(package) == (31, 0, NOTICE)
+    assert run() == (31, 0, NOTICE)
     (package / "package" / "other" / "constants.py").write_text(CONSTANTS.format(summand=2))
-    assert run(package) == (32, 0, NOTICE)
-    assert run(package) == (32, 1, "")
+    assert run() == (32, 0, NOTICE)
+    assert run() == (32, 1, "")
 
 
-def test_compiled_code_is_kept_until_a_function_in_a_tuple_of_its_arguments_changes(package: Path) -> None:
+def test_compiled_code_is_kept_until_a_function_in_a_tuple_of_its_arguments_changes(run: Any, package: Path) -> None:
     (package / "package" / "sim" / "caller.py").write_text(CALLER_OF_AN_ARGUMENT)
-    assert run(package) == (40, 0, NOTICE)
-    assert run(package) == (40, 1, "")
+    assert run() == (40, 0, NOTICE)
+    assert run() == (40, 1, "")
     (package / "package" / "other" / "callee.py").write_text(CALLEE.format(factor=3))
-    assert run(package) == (90, 0, NOTICE)
-    assert run(package) == (90, 1, "")
+    assert run() == (90, 0, NOTICE)
+    assert run() == (90, 1, "")
 
 
-def test_compiled_code_is_kept_when_files_change_but_not_what_the_machine_code_is_made_of(package: Path) -> None:
-    run(package)
+def test_compiled_code_is_kept_when_files_change_but_not_what_the_machine_code_is_made_of(
+    run: Any, package: Path
+) -> None:
+    run()
     for path in (package / "package" / "sim" / "caller.py", package / "package" / "other" / "callee.py"):
         body = path.read_text().replace("def ", "def unused():\n    return 1\n\n@compiled\ndef ")
         path.write_text("# a comment\n" + body.replace("\n    return x", '\n    """A docstring."""\n    return x'))
     (package / "package" / "other" / "constants.py").write_text("OTHER = 5\n" + CONSTANTS.format(summand=1))
-    assert run(package) == (21, 1, "")
+    assert run() == (21, 1, "")
 
 
-def test_a_change_of_how_functions_are_compiled_discards_the_code(package: Path) -> None:
-    run(package)
+def test_a_change_of_how_functions_are_compiled_discards_the_code(run: Any, package: Path) -> None:
+    run()
     with (package / "package" / "sim" / "compiled.py").open("a") as file:
         file.write("# another pass of the compiler\n")
-    assert run(package) == (21, 0, NOTICE)
+    assert run() == (21, 0, NOTICE)
 
 
-def test_stale_code_is_deleted_and_nothing_is_written_beside_the_sources(package: Path) -> None:
-    run(package)
+def test_stale_code_is_deleted_and_nothing_is_written_beside_the_sources(run: Any, package: Path) -> None:
+    run()
     before = sorted(path.name for path in package.rglob("*.nbc"))
     (package / "package" / "other" / "constants.py").write_text(CONSTANTS.format(summand=2))
-    run(package)
+    run()
     after = sorted(path.name for path in package.rglob("*.nbc"))
     assert (len(before), len(after)) == (3, 3)  # machine code and body of the caller, and the callee's body
     assert len({*before, *after}) == 5  # the callee uses no constants, and its body is kept
@@ -149,34 +198,36 @@ def test_stale_code_is_deleted_and_nothing_is_written_beside_the_sources(package
     assert written == []
 
 
-def test_damaged_code_is_compiled_anew(package: Path) -> None:
-    run(package)
+def test_damaged_code_is_compiled_anew(run: Any, package: Path) -> None:
+    run()
     for path in package.rglob("*.nbc"):
         path.write_bytes(path.read_bytes()[:100])
-    assert run(package) == (21, 0, NOTICE)
-    assert run(package) == (21, 1, "")
+    assert run() == (21, 0, NOTICE)
+    assert run() == (21, 1, "")
 
 
-def test_processes_that_compile_at_once_do_not_mix_up_their_signatures(package: Path) -> None:
-    arguments = ("10", "10.5", "10", "10.5")
+def test_processes_that_compile_at_once_do_not_mix_up_their_signatures(processes: Any, package: Path) -> None:
+    place = {"PYTHONPATH": str(package), "NUMBA_CACHE_DIR": str(package / "cache")}
+    program = "import os\n" + RUN.format(argument="float(os.environ['X']) if '.' in os.environ['X'] else 10")
     for _ in range(2):
-        processes = [start(package, argument) for argument in arguments]
-        answers = [process.communicate(timeout=120)[0].split() for process in processes]
+        found = processes(program, *[{**place, "X": argument} for argument in ("10", "10.5", "10", "10.5")])
+        answers = [out.split() for out, _ in found]
         assert [answer[0] for answer in answers] == ["21", "22.0", "21", "22.0"]
     assert {answer[1] for answer in answers} == {"1"}
 
 
-def test_functions_of_two_processes_have_different_symbols() -> None:
-    code = "from deeptraffic.sim.compiled import FunctionIdentity as f; import os; print(next(f._unique_ids)); "
-    code += "os.fork() or print(next(f._unique_ids), flush=True)" if hasattr(os, "fork") else ""
-    outputs = [subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(2)]
-    numbers = {int(line) for output in outputs for line in output.split()}
-    assert len(numbers) == (4 if hasattr(os, "fork") else 2)
+def test_functions_of_two_processes_have_different_symbols(processes: Any) -> None:
+    code = (
+        "from deeptraffic.sim.compiled import FunctionIdentity as f; import os; print(next(f._unique_ids), flush=True)"
+    )
+    code += "\nif os.fork() == 0: print(next(f._unique_ids), flush=True); os._exit(0)\nos.wait()"
+    numbers = {int(line) for output, _ in processes(code, {}, {}) for line in output.split()}
+    assert len(numbers) == 4
     assert max(numbers) - min(numbers) > 1_000_000  # of which no process uses up as many
 
 
 ARRAYS = """
-import sys
+import os
 import numpy as np
 from deeptraffic.sim.compiled import compiled
 
@@ -188,35 +239,73 @@ def make(n):
 def use(n):
     return make(n)[0].size
 
-for name in sys.argv[1:]:
+for name in os.environ["NAMES"].split():
     print(globals()[name](2))
 """
 
 
-def test_arrays_are_returned_whoever_compiled_or_loaded_their_function_before(tmp_path: Path) -> None:
-    program, environment = tmp_path / "program.py", {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    program.write_text(ARRAYS)
+@pytest.fixture
+def run_file(processes: Any, tmp_path: Path) -> Callable[..., str]:
+    """Give a function that runs a program, from a file, in a new process; it returns standard output."""
+
+    def call(program: str, **environment: str) -> str:
+        path = tmp_path / "program.py"
+        path.write_text(program)
+        places = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PROGRAM": str(path)}
+        start = "import os; name = os.environ['PROGRAM']; exec(compile(open(name).read(), name, 'exec'))"
+        [(out, _)] = processes(start, {**places, **environment})
+        return str(out)
+
+    return call
+
+
+def test_arrays_are_returned_whoever_compiled_or_loaded_their_function_before(run_file: Any, tmp_path: Path) -> None:
     arrays = "(array([0., 0.]), array([1., 1.], dtype=float32))\n"
-    for names, output in ((["use", "make"], "2\n" + arrays), (["make"], arrays), (["use", "make"], "2\n" + arrays)):
-        command = [sys.executable, str(program), *names]
-        found = subprocess.run(command, capture_output=True, text=True, env=environment)
-        assert (found.stdout, found.returncode) == (output, 0), found.stderr
+    for names, output in (("use make", "2\n" + arrays), ("make", arrays), ("use make", "2\n" + arrays)):
+        assert run_file(ARRAYS, NAMES=names) == output
     for file in (tmp_path / "cache").rglob("program.use-*"):
         file.unlink()
-    found = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert (found.stdout, found.returncode) == (output, 0), found.stderr
+    assert run_file(ARRAYS, NAMES=names) == output
 
 
-def test_without_a_cache_folder_that_can_be_made_a_private_temporary_one_is_used(package: Path) -> None:
+ROADS = """
+import itertools, os
+import numpy as np
+from deeptraffic.sim.compiled import FunctionIdentity, compiled
+
+FunctionIdentity._unique_ids = itertools.count()  # as if all processes had drawn the same number
+
+@compiled
+def last(games, number):
+    return games[number].end
+
+@compiled
+def ends(games):
+    return last(games, 0) + last(games, 1)
+
+for road in os.environ["ROADS"].split():
+    games = np.zeros(2, [("vehicles", np.int64, int(road)), ("end", np.int64)])
+    games["end"] = 7, 8
+    games["vehicles"] = 1000
+    print(ends(games))
+"""
+
+
+def test_cached_code_of_two_roads_does_not_mix(run_file: Any) -> None:
+    for roads in ("3", "25", "3 25"):
+        assert run_file(ROADS, ROADS=roads) == "15\n" * len(roads.split())
+
+
+def test_without_a_cache_folder_that_can_be_made_a_private_temporary_one_is_used(run: Any, package: Path) -> None:
     nowhere, temporary = os.devnull + "/none", package / "temporary"
     temporary.mkdir()
     environment = {"HOME": nowhere, "XDG_CACHE_HOME": nowhere, "LOCALAPPDATA": nowhere, "TMPDIR": str(temporary)}
-    assert run(package, **environment) == (21, 0, NOTICE)
-    assert run(package, **environment) == (21, 1, "")
+    assert run(**environment) == (21, 0, NOTICE)
+    assert run(**environment) == (21, 1, "")
     (folder,) = temporary.iterdir()
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.chmod(0o777)  # others could have written into it
-    value, hits, error = run(package, **environment)
+    value, hits, error = run(**environment)
     assert (value, hits, error) == (21, 0, f"{module.NOTICE_UNCACHED}\n")
 
 
