@@ -113,16 +113,11 @@ def test_traceback_is_shown_on_request(run, monkeypatch: pytest.MonkeyPatch) -> 
         main()
 
 
-def test_interruption_has_exit_code_130() -> None:
-    program = (
-        "import os, signal, threading, sys; from deeptraffic.cli import main; import deeptraffic.evaluation.protocol;"
-        "threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start();"
-        "sys.argv = ['deeptraffic', 'evaluate', 'random', '--protocol', 'open', '--runs', '100000', '--json']; main()"
-    )
-    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert process.returncode == 128 + signal.SIGINT
-    assert process.stdout == ""
-    assert "Traceback" not in process.stderr
+def test_interruption_has_exit_code_130(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deeptraffic.evaluation.protocol.play_together", lambda *_: signal.raise_signal(signal.SIGINT))
+    outcome = run("evaluate", "random", "--protocol", "open", "--json")
+    assert (outcome.code, outcome.out) == (128 + signal.SIGINT, "")
+    assert "Traceback" not in outcome.err
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp", ".png"])

@@ -3,19 +3,18 @@
 import json
 import shutil
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from deeptraffic.cli import main
 from deeptraffic.cli.evaluate import content_hash, find_policies, is_many
-from deeptraffic.evaluation.scores_file import from_csv
+from deeptraffic.evaluation.scores_file import ScoresFile, from_csv
 from deeptraffic.policies.file import pack_policy, policy_content
 from deeptraffic.policies.layers import Dense
 from deeptraffic.policies.network import Network
@@ -101,25 +100,25 @@ def test_rerun_evaluates_what_the_file_lacks(run: Run, folder: Path, tmp_path: P
     assert len(lines) == len(json.loads(outcome.out)["results"]) == 3
 
 
-def test_interrupted_evaluation_keeps_its_scores_and_resumes(tmp_path: Path) -> None:
-    nets, scores = tmp_path / "nets", tmp_path / "scores.csv"
-    nets.mkdir()
-    for number in range(300):
-        (nets / f"{number}.safetensors").write_bytes(small_policy(number))
-    program = "from deeptraffic.cli import main; main()"
-    command = [sys.executable, "-c", program, "evaluate", str(nets), "-o", str(scores)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not (scores.exists() and len(scores.read_text().splitlines()) > 3):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGINT
-    assert out == ""
-    kept = from_csv(scores.read_text(), scores)
-    assert 3 <= len(kept) < 300
-    assert f"{len(kept)} scores are kept" in err.replace("\n", " ")
-    assert "Traceback" not in err
+def test_interrupted_evaluation_keeps_its_scores_and_resumes(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = tmp_path / "scores.csv"
+    with monkeypatch.context() as patch:
+        add = ScoresFile.add
+
+        def add_and_interrupt(self: ScoresFile, line: Any) -> None:
+            add(self, line)
+            signal.raise_signal(signal.SIGINT)
+
+        patch.setattr(ScoresFile, "add", add_and_interrupt)
+        outcome = run(folder, *OPEN, "-o", scores)
+    assert (outcome.code, outcome.out) == (128 + signal.SIGINT, "")
+    [kept] = from_csv(scores.read_text(), scores)
+    assert "1 scores are kept" in outcome.err.replace("\n", " ") and "Traceback" not in outcome.err
+    assert "1 of 4 are already scored" in run(folder, *OPEN, "-o", scores).err.replace("\n", " ")
+    lines = from_csv(scores.read_text(), scores)
+    assert kept in lines and len(lines) == 3
 
 
 def test_arguments_stand_for_files_folders_patterns_and_names(folder: Path, tmp_path: Path) -> None:
