@@ -25,7 +25,7 @@ from deeptraffic.run_dir import lock_folder, versions, write_json
 from deeptraffic.settings import Settings
 from representation.data.recording import Recording, RecordingConfig, record
 from representation.fit import Arrays, FitConfig, FitResult, Trainable, fit
-from representation.plots import Score, save_scores
+from representation.plots import MetricScore, save_scores
 from representation.saved_model import SavedModel
 
 RESULT = "result.json"
@@ -111,13 +111,13 @@ class PooledMetric:
         return mean_interval(self.values) if len(self.seeds) > 1 else None
 
     @property
-    def score(self) -> Score:
+    def score(self) -> MetricScore:
         """The means and intervals of the model, under the name `this model`, and of the baselines, to plot."""
         values = {"this model": self.values, **self.baselines}
         intervals = {name: mean_interval(each) for name, each in values.items()} if len(self.seeds) > 1 else {}
         label = f"{self.name}{self.unit and f' [{self.unit}]'}{'' if self.higher_is_better else ', lower is better'}"
         means = {name: float(np.mean(each)) for name, each in values.items()}
-        return Score(label, means, intervals, self.higher_is_better)
+        return MetricScore(label, means, intervals, self.higher_is_better)
 
     @property
     def best_baseline(self) -> str | None:

@@ -66,7 +66,7 @@ def save_confusion(table: NDArray[np.int64], names: Sequence[str], path: str | P
     return save_plot(figure, path)
 
 
-class Score(NamedTuple):
+class MetricScore(NamedTuple):
     """Values of a metric by method, the own one first, with their 95% intervals if they have some."""
 
     label: str
@@ -75,7 +75,7 @@ class Score(NamedTuple):
     higher_is_better: bool
 
 
-def save_scores(scores: Mapping[str, Score], path: str | Path) -> Path:
+def save_scores(scores: Mapping[str, MetricScore], path: str | Path) -> Path:
     """Plot scores by experiment, the own method in bold, the best one in colour."""
     counts = [len(score.values) for score in scores.values()]
     rows = [max(counts[k : k + 2]) for k in range(0, len(counts), 2)]

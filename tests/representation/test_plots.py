@@ -17,7 +17,7 @@ from deeptraffic.sim.rules import FULL_SPEED_MPH, RULES_2018
 from representation.plots import (
     AHEAD,
     BEHIND,
-    Score,
+    MetricScore,
     road_image,
     save_confusion,
     save_roads,
@@ -54,7 +54,7 @@ def test_bars_show_the_intervals_that_exist_within_the_axis() -> None:
 
 def test_pictures_are_small_files(tmp_path: Path) -> None:
     speeds = np.random.default_rng(0).uniform(30, 80, 500)
-    score = Score("error", ERRORS, {"network": (2.0, 4.0)}, higher_is_better=False)
+    score = MetricScore("error", ERRORS, {"network": (2.0, 4.0)}, higher_is_better=False)
     files = [
         save_confusion(np.array([[5, 1], [0, 0]]), ["yes", "no"], tmp_path / "confusion.png", "title"),
         save_scores({"one": score, "two": score, "three": score}, tmp_path / "scores.png"),
