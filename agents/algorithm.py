@@ -1,8 +1,8 @@
 """Interface of an algorithm: hyperparameters, defaults, presets, and the learner that a trainer trains.
 
-An algorithm is one module, or one package, of `agents.algorithms`, whose `ALGORITHM` is an `Algorithm`;
-`agents.registry` lists it. Most are Stable-Baselines3 models (`agents.sb3.SB3Algorithm`); any other needs only a
-`Learner`.
+An algorithm is one module, or one package, of `agents.algorithms`, whose `ALGORITHM` is an `Algorithm`, and whose
+`ENTRY` is its entry in `agents.registry`. Most are Stable-Baselines3 models (`agents.sb3.SB3Algorithm`); any other
+needs only a `Learner`.
 """
 
 from collections.abc import Callable, Mapping

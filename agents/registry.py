@@ -1,14 +1,16 @@
 """Registry of algorithms: name, kind and summary of each; a module is imported only when its algorithm is loaded.
 
-    >>> ALGORITHMS["ppo"].load().config                  # imports agents/algorithms/ppo, and torch with it
-    <class 'agents.algorithms.ppo.config.PPOConfig'>
+    >>> ALGORITHMS["a2c"].load().config                  # imports agents/algorithms/a2c.py, and torch with it
+    <class 'agents.algorithms.a2c.A2CConfig'>
 
-To add an algorithm, write `agents/algorithms/NAME.py` with an `ALGORITHM` (`agents.algorithm.Algorithm`), and one line
-here: `deeptraffic train`, its help, presets, sweeps and tests take it from this list.
+To add an algorithm, write `agents/algorithms/NAME.py` with an `ALGORITHM` (`agents.algorithm.Algorithm`) and an
+`ENTRY`, which is read here: `deeptraffic train`, its help, presets, sweeps and tests take it from this list.
 """
 
+import ast
 import importlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeptraffic.policies.base import PROBABILITY, ValueKind
@@ -16,16 +18,18 @@ from deeptraffic.policies.base import PROBABILITY, ValueKind
 if TYPE_CHECKING:
     from agents.algorithm import Algorithm
 
+FOLDER = Path(__file__).parent / "algorithms"
+KINDS = ("policy-based", "value-based", "model-based", "imitation", "offline")
 PRESETS = ("default", "demo", "quick", "fast")
-RETURNS, LEADS = ValueKind("value", "reward"), ValueKind("difference", "reward")
+PROBABILITIES, RETURNS, LEADS = PROBABILITY, ValueKind("value", "reward"), ValueKind("difference", "reward")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the registry.
+    """What is known of an algorithm before its module is imported.
 
     name: of the algorithm and of its module
-    kind: policy-based, value-based, model-based, imitation or offline
+    kind: one of `KINDS`
     summary: one line
     outputs: what its network's outputs are
     can_warm_start: whether its network can be initialised from a policy (`--init`), and so follow a curriculum
@@ -44,42 +48,20 @@ class Entry:
         return importlib.import_module(f"agents.algorithms.{self.name}").ALGORITHM
 
 
-ENTRIES = (
-    Entry("reinforce", "policy-based", "REINFORCE with a mean baseline", PROBABILITY),
-    Entry("a2c", "policy-based", "advantage actor-critic", PROBABILITY),
-    Entry("ppo", "policy-based", "proximal policy optimisation", PROBABILITY, can_warm_start=True),
-    Entry("team_ppo", "policy-based", "PPO for all agents at once", PROBABILITY, can_warm_start=True),
-    Entry("maskable_ppo", "policy-based", "PPO that masks actions without effect", PROBABILITY),
-    Entry("recurrent_ppo", "policy-based", "PPO with an LSTM", PROBABILITY),
-    Entry("dqn", "value-based", "deep Q-learning with a replay buffer", RETURNS),
-    Entry("qrdqn", "value-based", "quantile-regression DQN", RETURNS),
-    Entry(
-        "pqn", "value-based", "Q-learning without replay buffer or target network", RETURNS, presets=(*PRESETS, "lanes")
-    ),
-    Entry(
-        "world_model",
-        "model-based",
-        "a learned latent model of the environment, and a policy trained in it",
-        PROBABILITY,
-    ),
-    Entry("expert_iteration", "model-based", "learning from rollouts in the simulator", LEADS, can_warm_start=True),
-    Entry(
-        "distil",
-        "imitation",
-        "imitation of any policy through any encoder (DAgger)",
-        PROBABILITY,
-        presets=(*PRESETS, "frames", "vehicles"),
-    ),
-    Entry("bc", "offline", "behaviour cloning of a data set", PROBABILITY),
-    Entry("cql", "offline", "conservative Q-learning from a data set", RETURNS),
-    Entry(
-        "deepqlearn",
-        "value-based",
-        "the original game's own learner",
-        RETURNS,
-        presets=("mit-basic", "mit-default", "lab"),
-    ),
-)
+def read_entry(path: Path) -> Entry:
+    """Return the entry that an algorithm's source assigns to `ENTRY`; no line of the module runs."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assigned = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
+    return eval(compile(ast.Expression(assigned["ENTRY"]), path, "eval"))
+
+
+def _entries() -> tuple[Entry, ...]:
+    """Return the entries of all modules and packages of agents/algorithms, by kind and name."""
+    paths = [path for pattern in ("[!_]*.py", "*/__init__.py") for path in FOLDER.glob(pattern)]
+    return tuple(sorted(map(read_entry, paths), key=lambda entry: (KINDS.index(entry.kind), entry.name)))
+
+
+ENTRIES = _entries()
 ALGORITHMS: dict[str, Entry] = {entry.name: entry for entry in ENTRIES}
 WARM_STARTABLE = tuple(entry.name for entry in ENTRIES if entry.can_warm_start)
 PRESET_NAMES = tuple(dict.fromkeys(preset for entry in ENTRIES for preset in entry.presets))

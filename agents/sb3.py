@@ -216,18 +216,19 @@ class RoundCallback(BaseCallback):
 
 def sb3_names() -> list[str]:
     """Return the names of the algorithms that are Stable-Baselines3 models."""
-    return [name for name in ALGORITHMS if isinstance(_torch_part(name), SB3Algorithm)]
+    return [name for name in ALGORITHMS if isinstance(torch_part(name), SB3Algorithm)]
 
 
 def sb3_algorithm(name: str) -> SB3Algorithm:
     """Return an algorithm by name; ValueError if it is no Stable-Baselines3 model."""
-    algorithm = _torch_part(name)
+    algorithm = torch_part(name)
     if not isinstance(algorithm, SB3Algorithm):
         raise ValueError(f"{name} is no Stable-Baselines3 model; train it with agents.trainer.train")
     return algorithm
 
 
-def _torch_part(name: str) -> Algorithm:
+def torch_part(name: str) -> Algorithm:
+    """Return an algorithm, or the part of a compiled one that torch trains."""
     algorithm = ALGORITHMS[name].load()
     return algorithm.load_torch() if isinstance(algorithm, CompiledAlgorithm) else algorithm
 

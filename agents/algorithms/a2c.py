@@ -9,6 +9,7 @@ from typing import Any
 from stable_baselines3 import A2C
 
 from agents.config import NetworkConfig
+from agents.registry import PROBABILITIES, Entry
 from agents.sb3 import SB3Algorithm
 from agents.sb3_network import actor_weights
 from deeptraffic.settings import integer, real
@@ -41,6 +42,7 @@ def make(agent: A2CConfig, env: Any, common: dict[str, Any]) -> A2C:
     )
 
 
+ENTRY = Entry("a2c", "policy-based", "advantage actor-critic", PROBABILITIES)
 ALGORITHM = SB3Algorithm(
     config=A2CConfig,
     make=make,

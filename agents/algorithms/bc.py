@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from agents.datasets.offline import DEFAULTS, PRESETS, Minibatch, OfflineAlgorithm, OfflineConfig, OfflineLearner
+from agents.registry import PROBABILITIES, Entry
 
 
 @dataclass(frozen=True)
@@ -25,4 +26,5 @@ def loss(learner: OfflineLearner, batch: Minibatch) -> Tensor:
     return functional.cross_entropy(learner.acting(batch.obs), batch.actions)
 
 
+ENTRY = Entry("bc", "offline", "behaviour cloning of a data set", PROBABILITIES)
 ALGORITHM = OfflineAlgorithm(config=BCConfig, loss=loss, defaults=DEFAULTS, presets=PRESETS)

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from agents.datasets.offline import DEFAULTS, PRESETS, Minibatch, OfflineAlgorithm, OfflineConfig, OfflineLearner
+from agents.registry import RETURNS, Entry
 from deeptraffic.settings import real
 
 
@@ -48,4 +49,5 @@ def loss(learner: OfflineLearner, batch: Minibatch) -> Tensor:
     return 0.5 * functional.mse_loss(taken, targets) + agent.alpha * (values.logsumexp(1) - taken).mean()
 
 
+ENTRY = Entry("cql", "offline", "conservative Q-learning from a data set", RETURNS)
 ALGORITHM = OfflineAlgorithm(config=CQLConfig, loss=loss, defaults=DEFAULTS, presets=PRESETS)

@@ -11,6 +11,7 @@ from stable_baselines3 import DQN
 from agents.config import NetworkConfig
 from agents.exploration import PerEnvExploration
 from agents.export import Weights
+from agents.registry import RETURNS, Entry
 from agents.sb3 import SB3Algorithm
 from agents.sb3_network import dense_weights, lane_weights
 from deeptraffic.settings import Settings, choice, integer, integers, real
@@ -125,4 +126,5 @@ def _filled(part: Any, filled: int) -> Any:
     return {name: array[:filled] for name, array in part.items()} if isinstance(part, dict) else part[:filled]
 
 
+ENTRY = Entry("dqn", "value-based", "deep Q-learning with a replay buffer", RETURNS)
 ALGORITHM = SB3Algorithm(config=DQNConfig, make=make, weights=weights, defaults=DEFAULTS, state=state, restore=restore)

@@ -40,6 +40,7 @@ from agents.export import TrainedPolicy, Weights
 from agents.lane_gradients import GradientSteps, Loss
 from agents.lane_network import CANDIDATES, LanePolicy, load_lane_network
 from agents.paired_rollouts import PairedRollouts, RolloutSettings, candidate_masks, draw_streams
+from agents.registry import LEADS, Entry
 from agents.rounds import RoundLearner
 from agents.sb3 import SB3Algorithm
 from agents.sb3_state import as_tensors
@@ -364,6 +365,7 @@ def initialise(model: ExpertIteration, policy: InitPolicy) -> None:
     model.policy.initialise_from(load_lane_network(policy_weights(policy) | values, policy.observation))
 
 
+ENTRY = Entry("expert_iteration", "model-based", "learning from rollouts in the simulator", LEADS, can_warm_start=True)
 ALGORITHM = SB3Algorithm(
     config=ExpertConfig,
     make=make,

@@ -10,6 +10,7 @@ from typing import Any
 from sb3_contrib import MaskablePPO
 
 from agents.algorithms.ppo.config import ClippedConfig
+from agents.registry import PROBABILITIES, Entry
 from agents.sb3 import SB3Algorithm
 from agents.sb3_network import actor_weights
 
@@ -24,4 +25,5 @@ def make(agent: MaskablePPOConfig, env: Any, common: dict[str, Any]) -> Maskable
     return MaskablePPO(env=env, **common, **agent.settings())
 
 
+ENTRY = Entry("maskable_ppo", "policy-based", "PPO that masks actions without effect", PROBABILITIES)
 ALGORITHM = SB3Algorithm(config=MaskablePPOConfig, make=make, weights=actor_weights)

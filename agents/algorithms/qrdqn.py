@@ -11,6 +11,7 @@ from sb3_contrib import QRDQN
 from agents.algorithms.dqn import DEFAULTS, DQNConfig, restore, state
 from agents.exploration import PerEnvExploration
 from agents.export import Weights
+from agents.registry import RETURNS, Entry
 from agents.sb3 import SB3Algorithm
 from agents.sb3_network import PARTS, dense_weights, lane_weights
 from deeptraffic.settings import integer
@@ -50,6 +51,7 @@ def weights(model: Any) -> Weights:
     return found | lane_weights(model.quantile_net)
 
 
+ENTRY = Entry("qrdqn", "value-based", "quantile-regression DQN", RETURNS)
 ALGORITHM = SB3Algorithm(
     config=QRDQNConfig, make=make, weights=weights, defaults=DEFAULTS, state=state, restore=restore
 )

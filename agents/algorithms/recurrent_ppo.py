@@ -11,6 +11,7 @@ from sb3_contrib import RecurrentPPO
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 
 from agents.algorithms.ppo.config import ClippedConfig
+from agents.registry import PROBABILITIES, Entry
 from agents.sb3 import SB3Algorithm
 from agents.sb3_network import actor_weights
 from deeptraffic.settings import integer
@@ -57,6 +58,7 @@ def restore(model: Any, saved: dict[str, Any]) -> None:
     model._last_lstm_states = RNNStates((hidden, cell), (value_hidden, value_cell))
 
 
+ENTRY = Entry("recurrent_ppo", "policy-based", "PPO with an LSTM", PROBABILITIES)
 ALGORITHM = SB3Algorithm(
     config=RecurrentPPOConfig, make=make, weights=actor_weights, is_recurrent=True, state=state, restore=restore
 )

@@ -25,6 +25,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from torch import nn
 
 from agents.config import NetworkConfig
+from agents.registry import PROBABILITIES, Entry
 from agents.sb3 import SB3Algorithm
 from agents.sb3_network import actor_weights
 from deeptraffic.settings import integer, real
@@ -98,6 +99,7 @@ def make(agent: ReinforceConfig, env: Any, common: dict[str, Any]) -> Reinforce:
     return Reinforce(env=env, n_steps=agent.n_steps, ent_coef=agent.ent_coef, **common)
 
 
+ENTRY = Entry("reinforce", "policy-based", "REINFORCE with a mean baseline", PROBABILITIES)
 ALGORITHM = SB3Algorithm(
     config=ReinforceConfig,
     make=make,

@@ -35,6 +35,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.algorithms.ppo.config import WarmStartConfig
 from agents.algorithms.ppo.torch_learner import CriticWarmupPPO, initialise
+from agents.registry import PROBABILITIES, Entry
 from agents.sb3 import SB3Algorithm
 from agents.sb3_network import actor_weights
 from agents.team_env import TeamVecEnv, deciding_agents
@@ -249,6 +250,7 @@ def make(agent: TeamPPOConfig, env: Any, common: dict[str, Any]) -> TeamPPO:
     return TeamPPO(env=env, **common, **agent.settings(), team_weight=agent.team_weight)
 
 
+ENTRY = Entry("team_ppo", "policy-based", "PPO for all agents at once", PROBABILITIES, can_warm_start=True)
 ALGORITHM = SB3Algorithm(
     config=TeamPPOConfig,
     make=make,

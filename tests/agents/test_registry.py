@@ -8,25 +8,31 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from agents.registry import ALGORITHMS, PRESET_NAMES, WARM_STARTABLE, Entry
-from agents.sb3 import SB3Algorithm
+from agents.registry import ALGORITHMS, LEADS, PRESET_NAMES, WARM_STARTABLE, Entry, read_entry
+from agents.sb3 import SB3Algorithm, torch_part
 from deeptraffic.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "agents" / "algorithms"
 
 
-def test_every_module_of_the_folder_is_listed_and_every_listed_one_is_there() -> None:
+def test_every_module_of_the_folder_is_listed_by_its_name() -> None:
     modules = {path.stem for path in FOLDER.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     assert modules - {"__init__"} == set(ALGORITHMS)
+
+
+def test_one_file_makes_an_algorithm_and_is_not_imported(tmp_path: Path) -> None:
+    (tmp_path / "new.py").write_text('raise ImportError\nENTRY = Entry("new", "offline", "of a test", LEADS)\n')
+    assert read_entry(tmp_path / "new.py") == Entry("new", "offline", "of a test", LEADS)
 
 
 @pytest.mark.parametrize("entry", ALGORITHMS.values(), ids=lambda entry: entry.name)
 def test_an_entry_says_what_its_module_does(entry: Entry) -> None:
     algorithm = entry.load()
+    assert sys.modules[f"agents.algorithms.{entry.name}"].ENTRY == entry
     assert set(algorithm.presets) <= set(entry.presets)
-    if isinstance(algorithm, SB3Algorithm):
-        assert (algorithm.initialise is not None) == entry.can_warm_start
+    if isinstance(part := torch_part(entry.name), SB3Algorithm):
+        assert (part.initialise is not None) == entry.can_warm_start
     assert algorithm.config.__doc__ and algorithm.config.__doc__.startswith("Hyperparameters of ")
 
 

@@ -6,6 +6,7 @@ from agents.algorithm import Algorithm
 from agents.algorithms.deepqlearn.config import DeepQLearnConfig
 from agents.algorithms.deepqlearn.learner import DeepQLearn
 from agents.config import TrainConfig
+from agents.registry import RETURNS, Entry
 from deeptraffic.policies.base import Policy
 
 
@@ -18,6 +19,9 @@ class DeepQLearnAlgorithm(Algorithm):
         return DeepQLearn(config)
 
 
+ENTRY = Entry(
+    "deepqlearn", "value-based", "the original game's own learner", RETURNS, presets=("mit-basic", "mit-default", "lab")
+)
 ALGORITHM = DeepQLearnAlgorithm(
     config=DeepQLearnConfig,
     keeps_newest=True,

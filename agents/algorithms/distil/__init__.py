@@ -29,6 +29,7 @@ from agents.algorithms.distil.learner import DistilLearner
 from agents.algorithms.distil.student import Student, student_policy
 from agents.config import TrainConfig
 from agents.export import TORCH
+from agents.registry import PRESETS, PROBABILITIES, Entry
 from deeptraffic.policies.base import Policy
 from deeptraffic.settings import Settings
 
@@ -85,6 +86,13 @@ VEHICLES: Settings = {
     "encoder.features_dim": 256,
     "encoder.architecture": {"layers": 1, "width": 64, "point_units": 64},
 }
+ENTRY = Entry(
+    "distil",
+    "imitation",
+    "imitation of any policy through any encoder (DAgger)",
+    PROBABILITIES,
+    presets=(*PRESETS, "frames", "vehicles"),
+)
 ALGORITHM = DistilAlgorithm(
     config=DistilConfig,
     defaults={

@@ -3,7 +3,9 @@
 from agents.algorithms.ppo.compiled import CompiledPPO
 from agents.algorithms.ppo.config import PPOConfig
 from agents.compiled.algorithm import CompiledAlgorithm
+from agents.registry import PROBABILITIES, Entry
 
+ENTRY = Entry("ppo", "policy-based", "proximal policy optimisation", PROBABILITIES, can_warm_start=True)
 ALGORITHM = CompiledAlgorithm(
     config=PPOConfig,
     compiled=CompiledPPO,

@@ -3,6 +3,7 @@
 from agents.algorithms.pqn.compiled import CompiledPQN
 from agents.algorithms.pqn.config import PQNConfig
 from agents.compiled.algorithm import CompiledAlgorithm
+from agents.registry import PRESETS, RETURNS, Entry
 from deeptraffic.settings import Settings
 
 LONG: Settings = {
@@ -26,6 +27,9 @@ LANES: Settings = {
     "checkpoint_every": 1_200_000,
 }
 
+ENTRY = Entry(
+    "pqn", "value-based", "Q-learning without replay buffer or target network", RETURNS, presets=(*PRESETS, "lanes")
+)
 ALGORITHM = CompiledAlgorithm(
     config=PQNConfig,
     compiled=CompiledPQN,

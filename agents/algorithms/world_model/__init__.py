@@ -5,6 +5,7 @@ from typing import Any
 from agents.algorithms.world_model.agent import WorldModelAgent
 from agents.algorithms.world_model.config import WorldModelConfig
 from agents.export import Weights
+from agents.registry import PROBABILITIES, Entry
 from agents.sb3 import SB3Algorithm
 from agents.sb3_network import dense_weights
 from deeptraffic.settings import Settings
@@ -27,6 +28,9 @@ def weights(model: WorldModelAgent) -> Weights:
     return dense_weights([*model.policy.encoder, *model.policy.policy_head])
 
 
+ENTRY = Entry(
+    "world_model", "model-based", "a learned latent model of the environment, and a policy trained in it", PROBABILITIES
+)
 ALGORITHM = SB3Algorithm(
     config=WorldModelConfig,
     make=make,
