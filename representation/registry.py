@@ -1,34 +1,27 @@
-"""Registry of encoders: the one list from which command line, configuration and weights files choose by name."""
+"""Registry of encoders: command line, configuration and weights files choose from the modules of `encoders` by name."""
 
 import importlib
+import pkgutil
 from pathlib import Path
 from typing import Any
 
 from gymnasium import spaces
 
+from representation import encoders
 from representation.encoder import Encoder, architecture_name
 from representation.weights import read_weights
 
-# name -> module:class, imported when it is asked for, so that an encoder may itself be made of others
-ENCODERS: dict[str, str] = {
-    "dense": "representation.paradigms.feedforward.model:DenseEncoder",
-    "conv": "representation.paradigms.convolutional.model:ConvEncoder",
-    "recurrent": "representation.paradigms.recurrent.model:RecurrentEncoder",
-    "memory": "representation.beyond.memory:MemoryEncoder",
-    "discriminator": "representation.paradigms.gan.model:DiscriminatorEncoder",
-    "attention": "representation.beyond.attention:AttentionEncoder",
-    "combined": "representation.beyond.combined:CombinedEncoder",
-    "capsules": "representation.beyond.capsules:CapsuleEncoder",
-}
+# a module's name is its encoder's; it is imported when it is asked for, so that an encoder may itself be made of others
+ENCODERS = tuple(module.name for module in pkgutil.iter_modules(encoders.__path__))
 
 
 def encoder_class(name: str) -> type[Encoder]:
     """Return an encoder's class; ValueError for a name that does not exist."""
     if name not in ENCODERS:
         raise ValueError(f"there is no encoder {name!r}; choose one of {', '.join(ENCODERS)}")
-    module, _, class_name = ENCODERS[name].partition(":")
-    found = getattr(importlib.import_module(module), class_name)
-    assert issubclass(found, Encoder) and found.name == name, f"{ENCODERS[name]} is not an encoder named {name!r}"
+    module = importlib.import_module(f"{encoders.__name__}.{name}")
+    kinds = [kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, Encoder)]
+    (found,) = [kind for kind in kinds if getattr(kind, "name", None) == name]
     return found
 
 

@@ -13,21 +13,21 @@ from numpy.typing import NDArray
 from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
 from deeptraffic.figure import empty_figure
 from deeptraffic.sim.rules import VEHICLE_CELLS
-from representation.beyond.attention import AttentionEncoder
-from representation.beyond.capsules import CapsuleEncoder
-from representation.beyond.combined import CombinedEncoder
-from representation.beyond.memory import MemoryEncoder
 from representation.comparison import Answers, Classification, SpeedRegression, Way, scene_examples
 from representation.data.labels import FAR, free_ahead
 from representation.data.recording import observe
 from representation.encoder import to_tensors
+from representation.encoders.attention import AttentionEncoder
+from representation.encoders.capsules import CapsuleEncoder
+from representation.encoders.combined import CombinedEncoder
+from representation.encoders.conv import ConvEncoder
+from representation.encoders.dense import DenseEncoder
+from representation.encoders.memory import MemoryEncoder
+from representation.encoders.recurrent import RecurrentEncoder
 from representation.experiment import TrainingJob
 from representation.fit import Arrays, FitConfig
-from representation.paradigms.convolutional.model import ConvEncoder
 from representation.paradigms.feedforward.experiment import speed_ahead
-from representation.paradigms.feedforward.model import DenseEncoder
 from representation.paradigms.recurrent.experiment import LANES, ROW, HiddenSpeeds
-from representation.paradigms.recurrent.model import RecurrentEncoder
 from representation.paradigms.recurrent.sequence_model import SpeedModel
 from representation.plots import add_road_legend, draw_road, save_plot
 

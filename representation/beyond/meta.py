@@ -25,9 +25,9 @@ from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.sim.rules import Action, RoadConfig
 from representation.comparison import WEIGHTS
 from representation.data.recording import observe
+from representation.encoders.dense import DenseEncoder
 from representation.experiment import Experiment, ExperimentResult, Metric, Plot, TrainingJob
 from representation.fit import Arrays, length_of
-from representation.paradigms.feedforward.model import DenseEncoder
 from representation.plots import save_plot
 from representation.supervised import Classifier
 

@@ -32,10 +32,10 @@ from torch.nn import functional
 from deeptraffic.sim.rules import Action
 from representation.data.recording import observe_runs
 from representation.encoder import Encoder, as_float
+from representation.encoders.conv import ConvEncoder
+from representation.encoders.dense import dense_layers
 from representation.experiment import RUNS_OF_A_SEED, Experiment, ExperimentResult, TrainingJob
 from representation.fit import Arrays, Batch, FitConfig, Trainable
-from representation.paradigms.convolutional.model import ConvEncoder
-from representation.paradigms.feedforward.model import dense_layers
 from representation.probe import probe
 
 ACTIONS = len(Action)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from deeptraffic.sim.rules import RoadConfig
 from representation.comparison import Classification, Way, scene_examples, space_like
 from representation.data.labels import SCENES
+from representation.encoders.conv import ConvEncoder
 from representation.experiment import ExperimentResult, TrainingJob
 from representation.fit import Arrays, FitConfig
-from representation.paradigms.convolutional.model import ConvEncoder
 from representation.registry import load_encoder
 from representation.supervised import Classifier
 

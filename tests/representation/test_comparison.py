@@ -8,9 +8,9 @@ import pytest
 from gymnasium import spaces
 
 from representation.comparison import Classification, SpeedRegression, Way, space_like
+from representation.encoders.dense import DenseEncoder
 from representation.experiment import TrainingJob, run_experiment
 from representation.fit import Arrays, FitConfig
-from representation.paradigms.feedforward.model import DenseEncoder
 from representation.registry import load_encoder
 
 LABELS = np.array([0, 0, 0, 1, 1, 2])

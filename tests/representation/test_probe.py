@@ -5,7 +5,7 @@ import pytest
 from gymnasium import spaces
 
 from representation.data.recording import Recording
-from representation.paradigms.feedforward.model import DenseEncoder
+from representation.encoders.dense import DenseEncoder
 from representation.probe import facts_of, linear_probe, probe, random_copy, scenes_for
 
 

@@ -31,9 +31,9 @@ from deeptraffic.policies.torch_export import NetworkBuilder
 from deeptraffic.sim.rules import Action, Sensor
 from deeptraffic.sim.state import I64
 from representation.encoder import Encoder, as_float, to_tensors
+from representation.encoders.dense import ACTIVATIONS
+from representation.encoders.recurrent import CELLS, StatefulEncoder
 from representation.layouts import as_vector, vector_size
-from representation.paradigms.feedforward.model import ACTIVATIONS
-from representation.paradigms.recurrent.model import CELLS, StatefulEncoder
 
 ACTIONS = len(Action)
 NO_ACTION = -1

@@ -20,6 +20,7 @@ from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.sim.rules import FULL_SPEED, RULES_2018, RoadConfig
 from representation.data.labels import SCENES, scene_class
 from representation.data.recording import Recording, observe, observe_runs
+from representation.encoders.dense import DenseEncoder
 from representation.experiment import RUNS_OF_A_SEED, Experiment, ExperimentResult, Metric, Plot, TrainingJob
 from representation.fit import Arrays, FitConfig, FitResult
 from representation.paradigms.autoencoder.denoiser import WINDOW, GridDenoiser
@@ -35,7 +36,6 @@ from representation.paradigms.autoencoder.grids import (
 )
 from representation.paradigms.autoencoder.likelihood import SPEED_SD, frequency_nats
 from representation.paradigms.autoencoder.model import Autoencoder, VariationalAutoencoder
-from representation.paradigms.feedforward.model import DenseEncoder
 from representation.perception import PerceptionPolicy
 from representation.plots import Labels, save_map, save_roads
 from representation.probe import probe

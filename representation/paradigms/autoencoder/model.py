@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from representation.encoder import Encoder
+from representation.encoders.dense import dense_layers
 from representation.fit import Batch, Trainable
 from representation.paradigms.autoencoder.likelihood import choose_likelihood, expected_grid, target_of, target_shape
-from representation.paradigms.feedforward.model import dense_layers
 
 ACTIVE = 0.01  # variance of a latent's mean over the data from which it counts as in use
 LOGVAR_RANGE = (-10.0, 10.0)  # of the logarithm of a latent's variance

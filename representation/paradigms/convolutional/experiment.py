@@ -12,10 +12,10 @@ from representation.comparison import Answers, Classification, Way
 from representation.data.clips import MANOEUVRES, VIEW, cut_clips, follow_camera, render_clips
 from representation.data.frames import draw_cameras, paint_frames
 from representation.data.labels import scene_class
+from representation.encoders.conv import ConvEncoder
+from representation.encoders.dense import DenseEncoder
 from representation.experiment import TrainingJob
 from representation.fit import Arrays, FitConfig
-from representation.paradigms.convolutional.model import ConvEncoder
-from representation.paradigms.feedforward.model import DenseEncoder
 from representation.plots import save_clips
 
 SHAKE_PX = 6.0

@@ -12,9 +12,9 @@ from sklearn.preprocessing import StandardScaler
 from deeptraffic.sim.rules import MPH_PER_PX
 from representation.comparison import Classification, SpeedRegression, Way, scene_examples
 from representation.data.recording import Recording, observe
+from representation.encoders.dense import DenseEncoder
 from representation.experiment import TrainingJob
 from representation.fit import Arrays, FitConfig
-from representation.paradigms.feedforward.model import DenseEncoder
 
 HORIZON = 5  # [decisions] whose mean speed is predicted: 2.5 seconds at 60 frames a second
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)  # of the linear models' regularisation, chosen on validation runs

@@ -21,8 +21,8 @@ from sklearn.metrics import accuracy_score
 from deeptraffic.sim.rules import MPH_PER_PX, Rules
 from representation.data.labels import free_ahead
 from representation.data.rasters import CELL, OWN, raster_rows
+from representation.encoders.conv import ConvEncoder
 from representation.fit import FitConfig, fit
-from representation.paradigms.convolutional.model import ConvEncoder
 from representation.supervised import Classifier
 
 F32 = NDArray[np.float32]

@@ -26,13 +26,12 @@ import torch
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
-from torch.nn.functional import pad, relu
+from torch.nn.functional import relu
 from torch.nn.utils.parametrizations import spectral_norm
 
 from representation.data.rasters import EGO_POSITION, FOLLOWING, OWN, POSITION, SPEED_FACTOR, VEHICLE
-from representation.encoder import Encoder, Observation
+from representation.encoders.discriminator import DiscriminatorEncoder
 from representation.fit import Batch
-from representation.layouts import as_image, image_shape
 from representation.saved_model import SavedModel
 
 NOISE = 32  # Z
@@ -41,7 +40,6 @@ CLASS_GAIN = 10.0  # scale of D's class embedding
 INSTANCE_NOISE = 0.1  # standard deviation of the noise on the discriminator's input
 EMA_DECAY = 0.995  # of the running mean of the generator's weights
 CHUNK = 2048  # images drawn at a time
-WIDE = 14  # images wider than this are halved across as well
 
 F32 = NDArray[np.float32]
 
@@ -97,43 +95,6 @@ def _decided(values: Tensor, one_of_all: bool = False) -> Tensor:
     """Return -1 or 1 for values in between, if `one_of_all` 1 for a row's maximum alone; straight-through backward."""
     chosen = values >= values.amax(-1, keepdim=True) if one_of_all else values > 0
     return (2.0 * chosen - 1.0) + (values - values.detach())  # exactly -1 or 1
-
-
-class DiscriminatorEncoder(Encoder):
-    """The discriminator up to its last layer, as an encoder.
-
-    Source of the use: Radford et al. 2015, section 5.1. Every layer has spectral norm 1. The last one also reads the
-    sums of each column, a lane of a road, which local filters cannot count.
-
-    Args:
-        observation_space: any, read as an image
-        features_dim: D
-        width: filters of the first layer
-    """
-
-    name = "discriminator"
-
-    def __init__(self, observation_space: spaces.Space, features_dim: int = 64, width: int = 32) -> None:
-        super().__init__(observation_space, features_dim, width=width)
-        channels, height, across = image_shape(self.observation_space)
-        stride = (2, 2 if across > WIDE else 1)
-        self.height = math.ceil(height / 4) * 4
-        self.layers = nn.Sequential(
-            spectral_norm(nn.Conv2d(channels, 2 * width, (4, 3), stride, 1)),
-            nn.LeakyReLU(0.2),
-            spectral_norm(nn.Conv2d(2 * width, 4 * width, (4, 3), stride, 1)),
-            nn.LeakyReLU(0.2),
-        )
-        read = 4 * width * (self.height // 4) * math.ceil(math.ceil(across / stride[1]) / stride[1])
-        self.dense = spectral_norm(nn.Linear(read + channels * across, features_dim))
-
-    def features(self, obs: Observation) -> Tensor:
-        """Return (B, D)."""
-        image = as_image(obs)  # (B, C, H, W)
-        lanes = image.sum(2) / math.sqrt(image.shape[2])  # (B, C, W)
-        image = pad(image, (0, 0, 0, self.height - image.shape[2]))  # (B, C, 4h, W)
-        maps = self.layers(image)  # (B, 4w, h, W)
-        return nn.functional.leaky_relu(self.dense(torch.cat([maps.flatten(1), lanes.flatten(1)], 1)), 0.2)  # (B, D)
 
 
 class SceneDiscriminator(nn.Module):

@@ -21,10 +21,10 @@ from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD
 from deeptraffic.sim.rules import LANE_WIDTH, MPH_PER_PX, VEHICLE_CELLS, VEHICLE_LENGTH, Action, Sensor
 from representation.comparison import SpeedRegression, Way
 from representation.data.recording import Recording, observe_runs
+from representation.encoders.dense import DenseEncoder
+from representation.encoders.recurrent import RecurrentEncoder
 from representation.experiment import TrainingJob
 from representation.fit import Arrays, FitConfig
-from representation.paradigms.feedforward.model import DenseEncoder
-from representation.paradigms.recurrent.model import RecurrentEncoder
 from representation.paradigms.recurrent.sequence_model import SpeedModel
 
 SENSOR = {"kind": "grid", "shows_speeds": False, "drop_rate": 0.3}

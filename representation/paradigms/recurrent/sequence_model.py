@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from representation.encoder import Encoder
+from representation.encoders.recurrent import StatefulEncoder
 from representation.fit import Batch, Trainable
-from representation.paradigms.recurrent.model import StatefulEncoder
 
 RUNS_AT_A_TIME = 128  # in `predict`
 

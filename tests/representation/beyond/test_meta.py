@@ -11,8 +11,8 @@ from gymnasium import spaces
 from torch import nn
 
 from representation.beyond.meta import INNER_STEPS, JOINT, SCRATCH, MetaLearning, adapted, reptile, take_steps
+from representation.encoders.dense import DenseEncoder
 from representation.experiment import TrainingJob, run_experiment
-from representation.paradigms.feedforward.model import DenseEncoder
 from representation.supervised import Classifier
 
 

@@ -23,9 +23,9 @@ from representation.beyond.pretraining import (
 )
 from representation.catalog import find_experiment
 from representation.encoder import Encoder
+from representation.encoders.conv import ConvEncoder
 from representation.experiment import TrainingJob, run_experiment
 from representation.fit import FitConfig, fit
-from representation.paradigms.convolutional.model import ConvEncoder
 from representation.registry import load_encoder
 
 SHAPE = (2, 20, 14)

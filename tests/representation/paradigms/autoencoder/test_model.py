@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from representation.data.recording import Recording, RecordingConfig, observe, record
 from representation.encoder import Encoder
+from representation.encoders.dense import DenseEncoder
 from representation.fit import FitConfig, fit
 from representation.paradigms.autoencoder.grids import (
     GridPca,
@@ -20,7 +21,6 @@ from representation.paradigms.autoencoder.grids import (
 )
 from representation.paradigms.autoencoder.likelihood import frequency_nats
 from representation.paradigms.autoencoder.model import Autoencoder, VariationalAutoencoder
-from representation.paradigms.feedforward.model import DenseEncoder
 from representation.registry import load_encoder, make_encoder
 
 WINDOW = {"kind": "grid", "patches_ahead": 10, "patches_behind": 6}

@@ -9,9 +9,9 @@ from gymnasium import spaces
 
 from representation.data.rasters import FOLLOWING, OWN, POSITION, VEHICLE, rasterise
 from representation.data.recording import Recording
+from representation.encoders.discriminator import DiscriminatorEncoder
 from representation.fit import FitConfig, fit
 from representation.paradigms.gan.model import (
-    DiscriminatorEncoder,
     SceneGAN,
     energy_distance,
 )

@@ -7,6 +7,7 @@ import pytest
 
 from representation.catalog import find_experiment
 from representation.data.recording import RecordingConfig, observe_runs, record
+from representation.encoders.recurrent import RecurrentEncoder
 from representation.experiment import ExperimentResult, TrainingJob, run_experiment
 from representation.paradigms.recurrent.experiment import (
     LANES,
@@ -17,7 +18,6 @@ from representation.paradigms.recurrent.experiment import (
     lane_lists,
     sequence_rows,
 )
-from representation.paradigms.recurrent.model import RecurrentEncoder
 from representation.registry import load_encoder
 
 

@@ -14,11 +14,11 @@ from deeptraffic.envs.observations import Observer, make_observation
 from deeptraffic.envs.sb3_vec_env import DeepTrafficVecEnv
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import RULES_2018
-from representation.beyond.memory import MemoryEncoder
 from representation.encoder import Encoder
+from representation.encoders.dense import DenseEncoder
+from representation.encoders.memory import MemoryEncoder
+from representation.encoders.recurrent import CELLS, RecurrentEncoder, StatefulEncoder, unstack_window
 from representation.fit import FitConfig, fit
-from representation.paradigms.feedforward.model import DenseEncoder
-from representation.paradigms.recurrent.model import CELLS, RecurrentEncoder, StatefulEncoder, unstack_window
 from representation.paradigms.recurrent.sequence_model import SpeedModel, stacked
 from representation.registry import load_encoder
 

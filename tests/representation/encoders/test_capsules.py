@@ -5,7 +5,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from representation.beyond.capsules import CapsuleEncoder, squash
+from representation.encoders.capsules import CapsuleEncoder, squash
 from representation.fit import FitConfig, fit
 from representation.supervised import Classifier
 

@@ -17,8 +17,8 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from representation.encoder import Encoder, Observation
+from representation.encoders.conv import conv_layers
 from representation.layouts import as_image, image_shape
-from representation.paradigms.convolutional.model import conv_layers
 
 PRIMARY_SIZE, OUTPUT_SIZE = 8, 8  # P, Q
 TINY = 1e-8

@@ -19,7 +19,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, softplus
 
-from representation.paradigms.recurrent.model import StatefulEncoder
+from representation.encoders.recurrent import StatefulEncoder
 
 LARGEST_SHARPENING = 20.0  # beyond it w^gamma underflows and gradients with it
 TINY = 1e-6

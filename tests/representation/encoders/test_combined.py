@@ -7,11 +7,11 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from representation.beyond.combined import CombinedEncoder
+from representation.encoders.combined import CombinedEncoder
+from representation.encoders.conv import ConvEncoder
+from representation.encoders.dense import DenseEncoder
+from representation.encoders.recurrent import RecurrentEncoder
 from representation.fit import FitConfig, fit
-from representation.paradigms.convolutional.model import ConvEncoder
-from representation.paradigms.feedforward.model import DenseEncoder
-from representation.paradigms.recurrent.model import RecurrentEncoder
 from representation.registry import load_encoder
 from representation.supervised import Classifier
 

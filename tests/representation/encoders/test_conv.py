@@ -5,7 +5,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from representation.paradigms.convolutional.model import ConvEncoder, conv_layers
+from representation.encoders.conv import ConvEncoder, conv_layers
 from representation.weights import parameter_count
 
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from representation.beyond.attention import AttentionEncoder, positional_encoding
 from representation.data.labels import FAR, free_ahead
 from representation.data.recording import Recording, observe
 from representation.encoder import Encoder
+from representation.encoders.attention import AttentionEncoder, positional_encoding
+from representation.encoders.dense import DenseEncoder
 from representation.fit import FitConfig, fit
-from representation.paradigms.feedforward.model import DenseEncoder
 from representation.supervised import Classifier
 
 K = 6
