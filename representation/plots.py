@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from textwrap import fill
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,15 +80,15 @@ def save_scores(scores: Mapping[str, MetricScore], path: str | Path) -> Path:
     """Plot scores by experiment, the own method in bold, the best one in colour."""
     counts = [len(score.values) for score in scores.values()]
     rows = [max(counts[k : k + 2]) for k in range(0, len(counts), 2)]
-    figure = empty_figure((5.2 * min(2, len(scores)), sum(0.34 * bars + 0.95 for bars in rows)))
+    figure = empty_figure((5.2 * min(2, len(scores)), sum(0.34 * bars + 1.05 for bars in rows)))
     places = figure.subplots(len(rows), min(2, len(scores)), squeeze=False, height_ratios=[bars + 2 for bars in rows])
     for axes in places.ravel()[len(scores) :]:
         axes.set_axis_off()
     for axes, (name, score) in zip(places.ravel(), scores.items(), strict=False):
         style_axes(axes, name)
         best, own = max if score.higher_is_better else min, next(iter(score.values))
-        draw_bars(axes, score.values, score.label, best=best, own=own, intervals=score.intervals)
-    return save_plot(figure, path)
+        draw_bars(axes, score.values, fill(score.label, 46), best=best, own=own, intervals=score.intervals)
+    return save_plot(figure, path, colours=32)
 
 
 def save_speeds(predicted: NDArray[np.floating], true: NDArray[np.floating], what: str, path: str | Path) -> Path:

@@ -2,8 +2,8 @@
 
     deeptraffic report representation         # trains what is missing, then writes representation/REPORT.md
 
-The page is made from the experiments' folders (result.json, plots) and from the table of driving scores
-(`agents/analysis/encoder_table.py`). report.json beside it holds the same metrics for programs.
+The experiments' folders (result.json, plots) give report.json and the figures; the page is made from these and from the
+table of driving scores (`agents/analysis/encoder_table.py`).
 """
 
 import csv
@@ -18,7 +18,7 @@ import numpy as np
 
 from deeptraffic.run_dir import write_atomically, write_json
 from representation.catalog import EXPERIMENTS, PARADIGMS
-from representation.experiment import RESULT, ExperimentResult, PooledMetric, read_result
+from representation.experiment import RESULT, ExperimentResult, Plot, PooledMetric, read_result
 from representation.plots import save_scores
 
 PAGE, JSON, PLOTS, TABLE = "REPORT.md", "report.json", "figures", "driving.csv"
@@ -39,109 +39,160 @@ COLUMNS = "| on held-out runs | this model | baselines | margin | goal |\n| --- 
 
 @dataclass(frozen=True)
 class Section:
-    """The results of an experiment, one per seed.
+    """The results of an experiment, pooled over its seeds.
 
-    results: by seed; content: result.json of the first; folder: of the first seed, with the plots
-    metrics: pooled over the seeds; commits: that made them; cpu_seconds: of all seeds
+    name, paradigm, summary, source, scale, settings: as in its result.json
+    cpu_seconds: of all seeds; commits: that measured the metrics
+    plots: of the first seed, files in the folder of figures; drawn: the commit that made them
     """
 
-    results: Mapping[int, ExperimentResult]
-    content: Mapping[str, Any]
-    folder: Path
-    metrics: Sequence[PooledMetric]
-    commits: Sequence[str]
+    name: str
+    paradigm: str
+    summary: str
+    source: str
+    scale: float
+    settings: Mapping[str, Any]
     cpu_seconds: float
+    commits: Sequence[str]
+    drawn: str
+    metrics: Sequence[PooledMetric]
+    plots: Sequence[Plot]
 
     def to_json(self) -> dict[str, Any]:
         """Return the section for report.json."""
-        facts = {name: self.content[name] for name in ("paradigm", "summary", "source", "scale", "settings")}
         metrics = [
             {**asdict(metric), "mean": metric.mean, "interval": metric.interval, "margin": metric.difference}
             for metric in self.metrics
         ]
-        return {**facts, "cpu_seconds": round(self.cpu_seconds, 1), "commits": self.commits, "metrics": metrics}
+        return {**asdict(self), "metrics": metrics}
 
 
 def write_report(results: str | Path, folder: str | Path, mixed: bool = False) -> Path:
-    """Write the page, its plots and report.json into `folder` from the experiments' results; return the page's path.
+    """Write report.json, the plots and the page into `folder` from the experiments' results; return the page's path.
 
     results: the folder that holds the experiments' folders
     mixed: whether results of several commits, or of changed files, are accepted
 
     Raises ValueError if there is no result, or if results are mixed and must not be.
     """
-    sections = read_sections(Path(results))
+    found, folder = _results(Path(results)), Path(folder)
+    sections = sorted((_pooled(seeds) for seeds in found.values()), key=_place)
     commits = sorted({commit for section in sections for commit in section.commits})
     if not mixed and (len(commits) > 1 or "+" in commits[0]):
         raise ValueError(
             f"the results under {str(results)!r} come from {', '.join(commits)}, not from one clean commit; delete the "
             "old ones and run again, or accept them with --mixed"
         )
-    folder = Path(folder)
     (folder / PLOTS).mkdir(parents=True, exist_ok=True)
-    pages = [HEAD, _origin(commits, sections), _summary(sections)]
-    for paradigm in PARADIGMS:
-        own = [section for section in sections if section.content["paradigm"] == paradigm]
-        if own:
-            pages.append(f"## {paradigm[0].upper()}{paradigm[1:]}\n")
-            name = f"scores-{paradigm.replace(' ', '-')}.png"
-            save_scores({one.content["experiment"]: one.metrics[0].score for one in own}, folder / PLOTS / name)
-            pages.append(f"![{SCORES}]({PLOTS}/{name})\n\n*{SCORES}*\n")
-            pages += [_section(section, folder) for section in own]
-    if (folder / TABLE).exists():
-        pages.append(driving_section((folder / TABLE).read_text(encoding="utf-8")))
-    write_json(folder / JSON, {section.content["experiment"]: section.to_json() for section in sections})
-    write_atomically(folder / PAGE, "\n".join(pages).encode())
+    for name, seeds in found.items():
+        result, _, source = next(iter(seeds.values()))
+        for plot in result.plots:
+            shutil.copyfile(source / plot.file, folder / PLOTS / _plot_name(name, plot))
+    write_json(folder / JSON, {section.name: section.to_json() for section in sections})
+    return write_page(folder)
+
+
+def write_page(folder: Path) -> Path:
+    """Write the page of a folder's report.json, and the plots of its scores; return the page's path."""
+    sections = stored_sections(folder / JSON)
+    (folder / PLOTS).mkdir(parents=True, exist_ok=True)
+    for paradigm, own in _by_paradigm(sections).items():
+        save_scores({one.name: one.metrics[0].score for one in own}, folder / PLOTS / _scores_name(paradigm))
+    write_atomically(folder / PAGE, report_page(folder).encode())
     return folder / PAGE
 
 
-def stored_metrics(path: Path) -> dict[str, list[PooledMetric]]:
-    """Return the metrics in a report.json, by experiment."""
+def report_page(folder: Path) -> str:
+    """Return the page of a folder's report.json and, if it is there, driving.csv."""
+    sections = stored_sections(folder / JSON)
+    pages = [HEAD, _origin(sections), _summary(sections)]
+    for paradigm, own in _by_paradigm(sections).items():
+        pages.append(f"## {paradigm[0].upper()}{paradigm[1:]}\n")
+        pages.append(_image(Plot(_scores_name(paradigm), SCORES)))
+        pages += [_section(section) for section in own]
+    if (folder / TABLE).exists():
+        pages.append(driving_section((folder / TABLE).read_text(encoding="utf-8")))
+    return "\n".join(pages)
+
+
+def stored_sections(path: Path) -> list[Section]:
+    """Return the sections in a report.json."""
     known = [part.name for part in fields(PooledMetric)]
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return {
-        name: [PooledMetric(**{part: metric[part] for part in known}) for metric in section["metrics"]]
-        for name, section in content.items()
-    }
+    sections = []
+    for section in json.loads(path.read_text(encoding="utf-8")).values():
+        section["metrics"] = [PooledMetric(**{part: one[part] for part in known}) for one in section["metrics"]]
+        sections.append(Section(**{**section, "plots": [Plot(**plot) for plot in section["plots"]]}))
+    return sections
 
 
-def read_sections(results: Path) -> list[Section]:
-    """Return the results under a folder, grouped by experiment, in the order of the page."""
+def _results(results: Path) -> dict[str, dict[int, tuple[ExperimentResult, dict[str, Any], Path]]]:
+    """Return result, result.json and folder of every experiment and seed under a folder."""
     found: dict[str, dict[int, tuple[ExperimentResult, dict[str, Any], Path]]] = {}
     for path in sorted(results.glob(f"*/{RESULT}")):
         result, content = read_result(path)
         found.setdefault(content["experiment"], {})[content["seed"]] = (result, content, path.parent)
     if not found:
         raise ValueError(f"there are no results under {str(results)!r}; run `deeptraffic pretrain NAME` first")
-    return sorted((_pooled(dict(sorted(seeds.items()))) for seeds in found.values()), key=_place)
+    return {name: dict(sorted(seeds.items())) for name, seeds in found.items()}
 
 
 def _pooled(seeds: Mapping[int, tuple[ExperimentResult, dict[str, Any], Path]]) -> Section:
     results = {seed: result for seed, (result, _, _) in seeds.items()}
     contents = [content for _, content, _ in seeds.values()]
-    counts = {len(result.metrics) for result in results.values()}
+    first, counts = contents[0], {len(result.metrics) for result in results.values()}
     if len(counts) > 1:
-        raise ValueError(f"the seeds of {contents[0]['experiment']!r} measured different things; run them again")
-    metrics = [
-        PooledMetric.of({seed: result.metrics[k] for seed, result in results.items()}) for k in range(counts.pop())
-    ]
-    commits = sorted({str(content["versions"]["commit"]) for content in contents})
-    folder = next(iter(seeds.values()))[2]
-    return Section(results, contents[0], folder, metrics, commits, sum(one["cpu_seconds"] for one in contents))
+        raise ValueError(f"the seeds of {first['experiment']!r} measured different things; run them again")
+    plots = next(iter(results.values())).plots
+    return Section(
+        name=first["experiment"],
+        **{name: first[name] for name in ("paradigm", "summary", "source", "scale", "settings")},
+        cpu_seconds=round(sum(one["cpu_seconds"] for one in contents), 1),
+        commits=sorted({str(one["versions"]["commit"]) for one in contents}),
+        drawn=str(first["versions"]["commit"]),
+        metrics=[
+            PooledMetric.of({seed: result.metrics[k] for seed, result in results.items()}) for k in range(counts.pop())
+        ],
+        plots=[Plot(_plot_name(first["experiment"], plot), plot.caption) for plot in plots],
+    )
 
 
 def _place(section: Section) -> tuple[int, int, str]:
     """Return the sort key of an experiment on the page: by its paradigm, then in the catalogue's order."""
-    known, name = list(EXPERIMENTS), section.content["experiment"]
-    place = known.index(name) if name in known else len(known)
-    return PARADIGMS.index(section.content["paradigm"]), place, name
+    known = list(EXPERIMENTS)
+    place = known.index(section.name) if section.name in known else len(known)
+    return PARADIGMS.index(section.paradigm), place, section.name
 
 
-def _origin(commits: Sequence[str], sections: Sequence[Section]) -> str:
-    """Return where the page's results come from, and their CPU time."""
+def _by_paradigm(sections: Sequence[Section]) -> dict[str, list[Section]]:
+    return {name: own for name in PARADIGMS if (own := [one for one in sections if one.paradigm == name])}
+
+
+def _plot_name(experiment: str, plot: Plot) -> str:
+    name = Path(plot.file).name
+    return name if name.startswith(experiment) else f"{experiment}-{name}"
+
+
+def _scores_name(paradigm: str) -> str:
+    return f"scores-{paradigm.replace(' ', '-')}.png"
+
+
+def _image(plot: Plot) -> str:
+    return f"![{plot.caption}]({PLOTS}/{plot.file})\n\n*{plot.caption}*\n"
+
+
+def _origin(sections: Sequence[Section]) -> str:
+    """Return where the page's results and figures come from, and their CPU time."""
     minutes = sum(section.cpu_seconds for section in sections) / 60.0
+    commits = sorted({commit for section in sections for commit in section.commits})
     origin = f"commit {commits[0][:12]}" if len(commits) == 1 else f"{len(commits)} commits, named in report.json"
-    return f"Results of {origin}: {minutes:.0f} CPU minutes on one core.\n"
+    text = f"Results of {origin}: {minutes:.0f} CPU minutes on one core."
+    later: dict[str, list[str]] = {}
+    for section in sections:
+        if section.plots and section.drawn not in section.commits:
+            later.setdefault(section.drawn, []).append(f"`{section.name}`")
+    return (
+        " ".join([text, *(f"Figures of {', '.join(own)}: commit {drawn[:12]}." for drawn, own in later.items())]) + "\n"
+    )
 
 
 def _summary(sections: Sequence[Section]) -> str:
@@ -151,27 +202,22 @@ def _summary(sections: Sequence[Section]) -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for section in sections:
-        name = section.content["experiment"]
-        lines.append(f"| [`{name}`](#{name}) {row(section.metrics[0], with_note=False)}")
+        lines.append(f"| [`{section.name}`](#{section.name}) {row(section.metrics[0], with_note=False)}")
     return "\n".join([*lines, ""])
 
 
-def _section(section: Section, folder: Path) -> str:
+def _section(section: Section) -> str:
     """Return the section of one experiment: summary, table of metrics, plots."""
-    content, seeds = section.content, list(section.results)
+    seeds = section.metrics[0].seeds
     named = f"{'Seed' if len(seeds) == 1 else 'Seeds'} {', '.join(map(str, seeds))}"
     lines = [
-        f"### `{content['experiment']}`\n",
-        f"{content['summary']} Source: {content['source']}. {named}; {section.cpu_seconds / 60.0:.1f} CPU minutes.\n",
+        f"### `{section.name}`\n",
+        f"{section.summary} Source: {section.source}. {named}; {section.cpu_seconds / 60.0:.1f} CPU minutes.\n",
         COLUMNS,
         *(row(metric) for metric in section.metrics),
         "",
+        *(_image(plot) for plot in section.plots),
     ]
-    for plot in next(iter(section.results.values())).plots:
-        name = Path(plot.file).name
-        name = name if name.startswith(content["experiment"]) else f"{content['experiment']}-{name}"
-        shutil.copyfile(section.folder / plot.file, folder / PLOTS / name)
-        lines.append(f"![{plot.caption}]({PLOTS}/{name})\n\n*{plot.caption}*\n")
     return "\n".join(lines)
 
 

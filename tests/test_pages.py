@@ -234,12 +234,13 @@ def tasks_table() -> str:
 
 def perception_table() -> str:
     """Verdicts on the experiments' main metrics, from report.json."""
-    from representation.report import stored_metrics
+    from representation.report import stored_sections
 
     rows = [["experiment", "main metric on held-out runs", "seeds", "against the best baseline"]]
-    for name, metrics in stored_metrics(ROOT / "representation" / "report.json").items():
-        verdict = f"{metrics[0].verdict}, {metrics[0].best_baseline}" if metrics[0].baselines else "–"
-        rows.append([f"`{name}`", metrics[0].name, str(len(metrics[0].seeds)), verdict])
+    for section in stored_sections(ROOT / "representation" / "report.json"):
+        metric = section.metrics[0]
+        verdict = f"{metric.verdict}, {metric.best_baseline}" if metric.baselines else "–"
+        rows.append([f"`{section.name}`", metric.name, str(len(metric.seeds)), verdict])
     return markdown_table(rows, left=4)
 
 

@@ -85,7 +85,7 @@ def test_a_saved_encoder_comes_back_the_same(
 
 
 def test_features_that_do_not_exist_are_refused_with_what_there_is(dense: Encoder) -> None:
-    with pytest.raises(ValueError, match="there is no encoder 'resnet'; choose one of dense"):
+    with pytest.raises(ValueError, match="there is no encoder 'resnet'; choose one of attention, .*dense"):
         make_encoder("resnet", dense.observation_space)
     with pytest.raises(ValueError, match="features_dim must be an integer in"):
         make_encoder("dense", dense.observation_space, 0)

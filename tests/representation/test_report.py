@@ -1,9 +1,9 @@
 """The report page: metrics of several seeds beside their baselines, plots copied, the claims that it makes."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,7 +16,7 @@ from representation.experiment import (
     TrainingJob,
     run_experiment,
 )
-from representation.report import HEAD, driving_section, row, stored_metrics, write_report
+from representation.report import PLOTS, Section, report_page, row, stored_sections, write_page, write_report
 
 FOLDER = Path(__file__).resolve().parents[2] / "representation"
 BEST, RANDOM = None, "random encoder"  # the baseline that is beaten
@@ -125,24 +125,30 @@ def test_a_page_of_nothing_is_refused(tmp_path: Path) -> None:
 # --- the stored page --------------------------------------------------------------------------------------------------
 
 
-def stored() -> dict[str, Any]:
-    return json.loads((FOLDER / "report.json").read_text())
+def stored() -> dict[str, Section]:
+    return {section.name: section for section in stored_sections(FOLDER / "report.json")}
 
 
-def test_the_stored_page_shows_the_metrics_of_report_json() -> None:
-    page, metrics = (FOLDER / "REPORT.md").read_text(), stored_metrics(FOLDER / "report.json")
-    for name, section in stored().items():
-        assert f"### `{name}`\n\n{section['summary']} Source: {section['source']}." in page
-        for metric in metrics[name]:
-            assert row(metric) in page
+def test_the_stored_page_is_that_of_report_json_with_the_figures_that_it_shows() -> None:
+    page = (FOLDER / "REPORT.md").read_text()
+    assert page == report_page(FOLDER), "run `deeptraffic report representation`"
+    shown = set(re.findall(rf"\({PLOTS}/(.*?)\)", page + (FOLDER / "LABELS.md").read_text()))
+    assert shown == {file.name for file in (FOLDER / PLOTS).iterdir()}
+    for section in stored().values():
+        for metric in section.metrics:
             assert ("| **" in row(metric)) == metric.wins
-    assert page.startswith(HEAD)
-    assert driving_section((FOLDER / "driving.csv").read_text()) in page
+
+
+def test_a_page_says_which_figures_another_commit_has_drawn(page: Path) -> None:
+    content = json.loads((page.parent / "report.json").read_text())
+    content["sample"]["drawn"] = "5" * 40
+    (page.parent / "report.json").write_text(json.dumps(content))
+    assert "CPU minutes on one core. Figures of `sample`: commit 555555555555.\n" in write_page(page.parent).read_text()
 
 
 @pytest.mark.parametrize(("name", "what", "baseline"), CLAIMS)
 def test_a_claimed_win_is_one_of_several_seeds(name: str, what: str | None, baseline: str | None) -> None:
-    metrics = stored_metrics(FOLDER / "report.json")[name]
+    metrics = stored()[name].metrics
     (metric,) = [metric for metric in metrics if metric.name == what] if what else metrics[:1]
     metric = replace(metric, baselines={baseline: metric.baselines[baseline]}) if baseline else metric
     assert metric.verdict == "better", f"{row(metric)}: no longer claim it, on the page or in CLAIMS"
@@ -151,4 +157,4 @@ def test_a_claimed_win_is_one_of_several_seeds(name: str, what: str | None, base
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_stored_page_describes_experiments_as_the_catalogue_does(name: str) -> None:
     section, experiment = stored()[name], find_experiment(name)
-    assert (section["summary"], section["source"]) == (experiment.summary, experiment.source)
+    assert (section.summary, section.source) == (experiment.summary, experiment.source)
