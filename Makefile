@@ -19,7 +19,7 @@ demo: $(VENV)/.installed-agents ## set up, train a policy, score it officially, 
 	@$(BIN)/deeptraffic demo
 
 test: lint ## lint, then the quick tests with their coverage floor
-	$(BIN)/python -m pytest -m "not slow" -n $(PYTEST_WORKERS) --dist loadgroup --cov
+	$(BIN)/python -m pytest -m "not slow" -n $(PYTEST_WORKERS) --dist loadfile --cov
 
 test-slow: $(VENV)/.installed-dev ## the tests marked slow
 	$(BIN)/python -m pytest -m slow

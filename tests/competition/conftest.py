@@ -138,7 +138,7 @@ def in_folder(folder: Path, empty_tables: Path, times: list[int]) -> Database:
     return Database.in_folder(folder, clock=lambda: times[-1])
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.xdist_group("postgresql"))])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def any_lab(request: pytest.FixtureRequest, tmp_path: Path, empty_tables: Path) -> Iterator[Lab]:
     """A lab in each of the two databases."""
     times = [NOON]

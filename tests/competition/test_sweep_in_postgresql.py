@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from sqlalchemy import URL
 
 from agents.study.config import build_sweep
@@ -11,7 +10,6 @@ from agents.study.storage import TrialStorage
 from agents.study.trial import TrialResult
 
 
-@pytest.mark.xdist_group("postgresql")
 def test_a_sweep_resumes_from_postgresql(tmp_path: Path, postgres_url: Callable[[], URL]) -> None:
     storage = postgres_url().render_as_string(hide_password=False).replace("+psycopg", "")
     config = build_sweep({"space": {"gamma": {"float": [0.5, 0.9]}}, "storage": storage, "trials": 3, "name": "s"})

@@ -81,7 +81,6 @@ def test_a_link_works_once_however_many_follow_it_together(any_lab: Any) -> None
         assert sorted(pool.map(follow, range(8))) == ["Ana"] + ["token"] * 7
 
 
-@pytest.mark.xdist_group("postgresql")
 def test_of_two_who_found_a_link_valid_one_uses_it(
     postgres_url: Callable[[], URL], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,7 +43,6 @@ def test_a_restored_competition_is_the_same_and_goes_on(any_lab: Any, tmp_path: 
     db.close()
 
 
-@pytest.mark.xdist_group("postgresql")
 def test_a_backup_moves_a_competition_to_postgresql(lab: Any, tmp_path: Path, postgres_url: Callable[[], URL]) -> None:
     session = filled(lab)
     archive.backup(lab.db, tmp_path / "backup.sqlite3", "Eve")

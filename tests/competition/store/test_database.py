@@ -138,7 +138,6 @@ def test_a_folder_is_its_owners_alone(tmp_path: Path) -> None:
     db.close()
 
 
-@pytest.mark.xdist_group("postgresql")
 def test_times_come_from_the_databases_own_clock(tmp_path: Path, postgres_url: Callable[[], URL]) -> None:
     here = Database.in_folder(tmp_path)
     there = Database(postgres_url())

@@ -20,7 +20,7 @@ from deeptraffic.competition.store.database import Database, newest_version
 from deeptraffic.sim.rules import Sensor
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.xdist_group("postgresql"))])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
     if request.param == "sqlite":
         return URL.create("sqlite", database=str(tmp_path / "new.sqlite3"))
