@@ -20,7 +20,6 @@ checks: (K, N, 2) int16, x and y [px], rounded, at the ends of frames 10, 20, ..
 """
 
 import json
-import math
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.run_dir import whole_file
+from deeptraffic.settings import check_integer, check_real
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.random import MODULUS, open_run_streams
 from deeptraffic.sim.rules import Action, RoadConfig, Rules, Sensor
@@ -153,14 +153,14 @@ def _build(meta: dict[str, Any], actions: NDArray[Any], steps: NDArray[Any]) -> 
     if meta.get("format") != FORMAT or meta.get("version") != VERSION:
         raise TraceError(f"is not of format {FORMAT} version {VERSION}; record it again with this version")
     rules = rules_from_json(meta["rules"])
-    start = Start(*(_whole(name, meta["start"][name], low, high) for name, low, high in _START_LIMITS))
-    frames = _whole("frames", meta["frames"], 1, MAX_FRAMES)
+    start = Start(*(check_integer(name, meta["start"][name], low, high) for name, low, high in _START_LIMITS))
+    frames = check_integer("frames", meta["frames"], 1, MAX_FRAMES)
     if actions.dtype != np.uint8 or actions.ndim != 1 or (actions > max(Action)).any():
         raise TraceError(f"actions are {actions.dtype} {actions.shape}, or not in 0..4; record it again")
     if steps.dtype != np.int16 or steps.shape != (frames // CHECK_FRAMES, rules.vehicles, 2):
         raise TraceError(f"checks are {steps.dtype} {steps.shape}, which does not fit {frames} frames; record it again")
     checks = np.cumsum(steps, axis=0, dtype=np.int16)
-    label, checksum = str(meta["label"])[:MAX_LABEL], _whole("checksum", meta["checksum"], 0, 2**32 - 1)
+    label, checksum = str(meta["label"])[:MAX_LABEL], check_integer("checksum", meta["checksum"], 0, 2**32 - 1)
     return Trace(rules, start, frames, actions, checks, checksum, label, _sensor(meta.get("sensor")))
 
 
@@ -184,8 +184,8 @@ def rules_from_json(record: dict[str, Any]) -> Rules:
     if set(record) != set(Rules._fields):
         odd = sorted(set(record) ^ set(Rules._fields))
         raise TraceError(f"rules have missing or unknown fields: {', '.join(odd)}; record it again with this version")
-    threshold, slope = (_number(f"rules.{name}", record[name]) for name in ("turn_threshold", "turn_slope"))
     try:
+        threshold, slope = (check_real(name, record[name], 0, 1) for name in ("turn_threshold", "turn_slope"))
         config = RoadConfig(
             rules=record["year"],
             lane_change_rate=1.0 - threshold,
@@ -201,22 +201,4 @@ def rules_from_json(record: dict[str, Any]) -> Rules:
 
 
 def _sensor(record: dict[str, Any] | None) -> Sensor | None:
-    if record is None:
-        return None
-    sides = (_whole(f"sensor.{name}", record[name], 0, MAX_FRAMES) for name in Sensor._fields)
-    try:
-        return Sensor(*sides).check()
-    except ValueError as error:
-        raise TraceError(f"sensor is not possible: {error}") from error
-
-
-def _whole(name: str, value: Any, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise TraceError(f"{name} must be an integer in [{low}, {high}], got {value!r}")
-    return value
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not 0 <= value <= 1:
-        raise TraceError(f"{name} must be a number in [0, 1], got {value!r}")
-    return float(value)
+    return None if record is None else Sensor(*(record[name] for name in Sensor._fields)).check()
