@@ -6,8 +6,10 @@ PosixPath('deeptraffic-20261130-134500.png')
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
-from queue import Queue
+from queue import Full, Queue
 from threading import Thread
 from time import monotonic, strftime
 
@@ -31,7 +33,9 @@ class Capture:
 
     def __init__(self, folder: Path, fps: float = 60.0, clock: Callable[[], float] = monotonic) -> None:
         self.folder, self.fps, self.clock = folder, fps, clock
-        self._video: _Video | None = None
+        self._video: Future[Path] | None = None  # what its encoder will have written
+        self._images: Queue[ByteArray | None] = Queue(WAITING)
+        self._shape: tuple[int, ...] | None = None
         self._began, self._written = 0.0, 0
 
     @property
@@ -47,16 +51,20 @@ class Capture:
         return path
 
     def start(self) -> None:
-        """Start a video (.mp4)."""
-        self._video, self._began, self._written = _Video(self._path(".mp4"), self.fps), self.clock(), 0
+        """Start a video (.mp4), which a thread encodes."""
+        self._video, self._images, self._shape = Future(), Queue(WAITING), None
+        self._began, self._written = self.clock(), 0
+        work = self._video, self._images, self._path(".mp4"), self.fps
+        Thread(target=_encode, args=work, name="video", daemon=True).start()
 
     def add(self, image: ByteArray) -> Path | None:
         """Add an image to the video, if one is being written; an image of another size ends it: return its path."""
         if self._video is None:
             return None
+        self._shape = self._shape or image.shape
         due = 1 + round((self.clock() - self._began) * self.fps)
         while self._written < due:
-            if not self._video.add(image):
+            if image.shape != self._shape or not self._put(image):
                 return self.stop()
             self._written += 1
         return None
@@ -64,8 +72,20 @@ class Capture:
     def stop(self) -> Path:
         """End the video; return its path. Raises WriteError if it could not be written."""
         assert self._video is not None
+        self._put(None)
         video, self._video = self._video, None
-        return video.close()
+        try:
+            return video.result()
+        except Exception as error:
+            raise WriteError(f"the video was not written: {error}") from error
+
+    def _put(self, image: ByteArray | None) -> bool:
+        """Hand an image to the encoder, or None for the end; False if it has failed."""
+        while self._video is not None and not self._video.done():
+            with suppress(Full):
+                self._images.put(image, timeout=0.1)
+                return True
+        return False
 
     def _path(self, suffix: str) -> Path:
         stem = strftime("deeptraffic-%Y%m%d-%H%M%S")
@@ -75,45 +95,13 @@ class Capture:
         return path
 
 
-class _Video:
-    """A video that a thread encodes."""
+def _encode(video: Future[Path], images: Queue[ByteArray | None], path: Path, fps: float) -> None:
+    try:
+        video.set_result(record_frames(_taken(images), path, fps))
+    except Exception as error:
+        video.set_exception(error)
 
-    def __init__(self, path: Path, fps: float) -> None:
-        self.path, self.fps = path, fps
-        self._images: Queue[ByteArray | None] = Queue(WAITING)
-        self._shape: tuple[int, ...] | None = None
-        self._error: Exception | None = None
-        self._thread = Thread(target=self._encode, name="video", daemon=True)
-        self._thread.start()
 
-    def add(self, image: ByteArray) -> bool:
-        """Add an image; False if it has another size than the others, or the encoder has failed."""
-        self._shape = self._shape or image.shape
-        if image.shape != self._shape or not self._thread.is_alive():
-            return False
-        self._images.put(image)
-        return True
-
-    def close(self) -> Path:
-        """Wait for the encoder."""
-        if self._thread.is_alive():
-            self._images.put(None)
-        self._thread.join()
-        if self._error is not None:
-            raise WriteError(f"the video was not written: {self._error}") from self._error
-        return self.path
-
-    def _encode(self) -> None:
-        try:
-            record_frames(self._taken(), self.path, self.fps)
-        except Exception as error:
-            self._error = error
-            self._drain()
-
-    def _taken(self) -> Iterator[ByteArray]:
-        while (image := self._images.get()) is not None:
-            yield image
-
-    def _drain(self) -> None:
-        while not self._images.empty():
-            self._images.get()
+def _taken(images: Queue[ByteArray | None]) -> Iterator[ByteArray]:
+    while (image := images.get()) is not None:
+        yield image

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ def record_frames(frames: Iterable[ByteArray], path: str | Path, fps: float = 60
     path = check_recording_path(path)
     if not 1 <= fps <= 240:
         raise ValueError(f"fps must be in [1, 240] frames per second, got {fps}")
-    write = {".mp4": _write_mp4, ".gif": _write_gif, ".webp": _write_webp, ".png": _write_sheet}[path.suffix.lower()]
+    write = {".mp4": _write_mp4, ".gif": _write_loop, ".webp": _write_loop, ".png": _write_sheet}[path.suffix.lower()]
     with whole_file(path) as unfinished:
         write(_checked(frames), unfinished, fps)
     return path
@@ -108,23 +109,26 @@ def _first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _write_gif(frames: Iterator[ByteArray], path: Path, fps: float) -> None:
-    """Write a gif with one palette for the whole film; its images wait compressed until the palette is known."""
+def _write_loop(frames: Iterator[ByteArray], path: Path, fps: float) -> None:
+    """Write a gif, with one palette for the whole film, or a webp; images wait compressed until that is known."""
     every, shape, packed, count = max(1, round(fps / GIF_FPS)), (0, 0, 0), [], 0
-    colours, weights = np.zeros((4, 1 << 15)), np.zeros(1 << 15)
+    is_gif, colours, weights = path.suffix.lower() == ".gif", np.zeros((4, 1 << 15)), np.zeros(1 << 15)
     for count, frame in enumerate(frames, 1):
         if (count - 1) % every == 0:
             shape = frame.shape
             packed.append(zlib.compress(frame.tobytes(), 1))
-            found = _colours(frame)
-            colours += found
-            weights += np.sqrt(found[3])
-    palette = _palette(colours, weights)
-    images = (np.frombuffer(zlib.decompress(each), np.uint8).reshape(shape) for each in packed)
-    small = (Image.fromarray(image).quantize(palette=palette, dither=Image.Dither.NONE) for image in images)
-    durations = _durations(len(packed), every, count, fps, 10)
-    first = next(small)
-    first.save(path, "GIF", save_all=True, append_images=small, duration=durations, loop=0, optimize=False)
+            if is_gif:
+                found = _colours(frame)
+                colours += found
+                weights += np.sqrt(found[3])
+    images = (Image.fromarray(np.frombuffer(zlib.decompress(each), np.uint8).reshape(shape)) for each in packed)
+    options: dict[str, Any] = {"quality": 60, "method": 4}
+    if is_gif:
+        palette, options = _palette(colours, weights), {"optimize": False}
+        images = (image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images)
+    options["duration"] = _durations(len(packed), every, count, fps, 10 if is_gif else 1)
+    kind = "GIF" if is_gif else "WEBP"
+    next(images).save(path, kind, save_all=True, append_images=images, loop=0, **options)
 
 
 def _colours(image: ByteArray) -> NDArray[np.float64]:
@@ -151,15 +155,6 @@ def _durations(images: int, every: int, frames: int, fps: float, unit: int) -> l
     ends = [min((k + 1) * every, frames) for k in range(images)]
     times = [round(1000 * end / fps / unit) * unit for end in [0, *ends]]
     return [max(end - start, 2 * unit if unit > 1 else 1) for start, end in itertools.pairwise(times)]
-
-
-def _write_webp(frames: Iterator[ByteArray], path: Path, fps: float) -> None:
-    every, images, count = max(1, round(fps / GIF_FPS)), [], 0
-    for count, frame in enumerate(frames, 1):
-        if (count - 1) % every == 0:
-            images.append(Image.fromarray(frame))
-    durations, (first, *later) = _durations(len(images), every, count, fps, 1), images
-    first.save(path, "WEBP", save_all=True, append_images=later, duration=durations, loop=0, quality=60, method=4)
 
 
 def _write_sheet(frames: Iterator[ByteArray], path: Path, fps: float) -> None:

@@ -4,8 +4,7 @@
     >>> record_frames(showcase_frames(episode, card), "ada.mp4", fps=SHOWCASE_FPS)
 
 `WIDE` is 1280 x 720, `TALL` 1080 x 1920. Modelled on the original page's video: a speed-limit sign, a live counter,
-name, highest average speed, rank and the
-entrant's own vehicle.
+name, highest average speed, rank and the entrant's own vehicle.
 """
 
 from collections.abc import Iterator
@@ -15,8 +14,8 @@ import numpy as np
 
 from deeptraffic.episodes.episode import Episode
 from deeptraffic.episodes.history import Histories
-from deeptraffic.render.board import DrawingBoard, canvas_of
-from deeptraffic.render.drawing import ByteArray, Sheet, TextRenderer
+from deeptraffic.render.board import DrawingBoard
+from deeptraffic.render.drawing import ByteArray, Sheet
 from deeptraffic.render.panel import signed
 from deeptraffic.render.road import Rectangle, RoadView
 from deeptraffic.render.sprites import VehicleImage
@@ -142,9 +141,9 @@ class _ShowcasePainter:
         map_scale = min(stage.map.height / rules.road_length, stage.map.width / (rules.road_width + 24))
         self.map = RoadView(rules, DARK, self.trail, stage.map, map_scale, card.image)
         self.speeds: list[float] = []
-        self.text = TextRenderer()
         self.pixels = np.empty((stage.size[1], stage.size[0], 3), np.uint8)
-        self.canvas = canvas_of(self.pixels)
+        self.board = DrawingBoard(self.pixels, DARK, 1.0)
+        self.canvas, self.text = self.board.canvas, self.board.text
         self.background = self._background()
 
     def paint(self) -> ByteArray:
@@ -172,13 +171,9 @@ class _ShowcasePainter:
         np.right_shift(self.pixels, 1, out=self.pixels)
         board, muted = DrawingBoard(self.pixels, DARK, self.stage.unit, self.text), DARK.muted
         left, top = board.card(460, 276 + 44 * len(facts))
-        middle, caption = (
-            (left + 230),
-            "AVERAGE SPEED OF THIS RUN" if card.best_mph is None else "HIGHEST AVERAGE SPEED",
-        )
-        board.write(
-            self.text.fit(card.name, 44 * board.unit, 396 * board.unit), (middle, top + 40), 44, DARK.text, "centre"
-        )
+        middle = left + 230
+        caption = "AVERAGE SPEED OF THIS RUN" if card.best_mph is None else "HIGHEST AVERAGE SPEED"
+        board.write(card.name, (middle, top + 40), 44, DARK.text, "centre", room=396)
         board.write(caption, (middle, top + 102), 17, muted, "centre")
         score = mph if card.best_mph is None else card.best_mph
         board.write(f"{score:.2f} mph", (middle, top + 128), 92, self.accent, "centre")
@@ -206,13 +201,8 @@ class _ShowcasePainter:
             size -= 2
         write(page, self.card.name, (LEFT, 84), size, DARK.text)
         page.blit(self._sign(), (LEFT - 6, stage.sign))
-        write(
-            page,
-            "SPEED OVER THE RUN",
-            (stage.graph.left, stage.graph.top - 30 * stage.unit),
-            16 * stage.unit,
-            DARK.muted,
-        )
+        above = stage.graph.left, stage.graph.top - 30 * stage.unit
+        write(page, "SPEED OVER THE RUN", above, 16 * stage.unit, DARK.muted)
         return page
 
     def _sign(self) -> "pygame.Surface":
@@ -231,9 +221,9 @@ class _ShowcasePainter:
 
     def _draw_counter(self, speed_mph: int) -> None:
         colour = self.accent if speed_mph > self.card.speed_limit_mph else DARK.text
-        end = self.text.write(self.canvas, str(speed_mph), (LEFT + 156, self.stage.sign), 190, colour)
+        end = self.board.write(str(speed_mph), (LEFT + 156, self.stage.sign), 190, colour)
         top = self.stage.sign + self.text.ascent(190) - self.text.ascent(40)
-        self.text.write(self.canvas, "mph", (end.right + 12, top), 40, DARK.muted)
+        self.board.write("mph", (end.right + 12, top), 40, DARK.muted)
 
     def _draw_graph(self) -> None:
         """Plot the speed since the start, 0 to 80 mph, over the length of the whole video."""
@@ -251,7 +241,7 @@ class _ShowcasePainter:
         if len(points) > 1:
             area = [(place.left, bottom), *points.tolist(), (points[-1, 0], bottom)]
             pygame.draw.polygon(self.canvas, mix(DARK.page, self.accent, 0.25), area)
-        DrawingBoard(self.pixels, DARK, 1.0, self.text).curve(self.accent, points, 4.0, DARK.text)
+        self.board.curve(self.accent, points, 4.0, DARK.text)
 
     def _draw_facts(self, passed: int) -> None:
         card, facts = self.card, [("CARS PASSED", signed(passed))]
@@ -261,8 +251,8 @@ class _ShowcasePainter:
             facts.append(("RANK", self._rank()))
         left, unit = float(LEFT), self.stage.unit
         for caption, value in facts:
-            self.text.write(self.canvas, caption, (left, self.stage.facts), 16 * unit, DARK.muted)
-            self.text.write(self.canvas, value, (left, self.stage.facts + 24 * unit), 40 * unit, DARK.text)
+            self.board.write(caption, (left, self.stage.facts), 16 * unit, DARK.muted)
+            self.board.write(value, (left, self.stage.facts + 24 * unit), 40 * unit, DARK.text)
             width = max(self.text.width(caption, 16 * unit), self.text.width(value, 40 * unit))
             left += width + 36 * unit
 

@@ -14,15 +14,22 @@ def episode() -> Episode:
     return Episode(RULES_2018, Start.open(3), lambda sim, agent: 1)
 
 
-def test_the_video_is_30_frames_a_second_of_1280_by_720():
-    frames = list(showcase_frames(episode(), Showcase("A"), seconds=2))
-    assert len(frames) == 2 * SHOWCASE_FPS
-    assert all(frame.shape == (720, 1280, 3) and frame.dtype == np.uint8 for frame in frames)
+@pytest.fixture(scope="module")
+def film() -> list[np.ndarray]:
+    """Two seconds without a card's details."""
+    return list(showcase_frames(episode(), Showcase("A"), seconds=2))
 
 
-def test_it_fades_in_and_out():
-    frames = list(showcase_frames(episode(), Showcase("A"), seconds=2))
-    assert frames[0].mean() < 0.2 * frames[30].mean() and frames[-1].mean() < 0.2 * frames[30].mean()
+def shown(card: Showcase) -> np.ndarray:
+    """The 21st image of two seconds."""
+    frames = showcase_frames(episode(), card, seconds=2)
+    return next(frame for k, frame in enumerate(frames) if k == 20)
+
+
+def test_the_video_is_30_frames_a_second_of_1280_by_720_and_fades_in_and_out(film):
+    assert len(film) == 2 * SHOWCASE_FPS
+    assert all(frame.shape == (720, 1280, 3) and frame.dtype == np.uint8 for frame in film)
+    assert film[0].mean() < 0.2 * film[30].mean() and film[-1].mean() < 0.2 * film[30].mean()
 
 
 def test_two_game_frames_pass_from_one_picture_to_the_next():
@@ -33,9 +40,8 @@ def test_two_game_frames_pass_from_one_picture_to_the_next():
     assert driven.frame == 2
 
 
-def test_the_ego_car_is_shown_enlarged_and_on_the_map():
-    frame = list(showcase_frames(episode(), Showcase("A"), seconds=2))[30].astype(int)
-    red = np.abs(frame - DARK.ego).max(axis=2) < 25
+def test_the_ego_car_is_shown_enlarged_and_on_the_map(film):
+    red = np.abs(film[30].astype(int) - DARK.ego).max(axis=2) < 25
     assert red[:, 560:1040].sum() > 1000 and 50 < red[:, 1088:].sum() < 600
 
 
@@ -49,16 +55,14 @@ def test_the_ego_car_is_shown_enlarged_and_on_the_map():
         ({"trail": "fuchsia"}, np.s_[480:720, 560:1040]),
     ],
 )
-def test_what_the_card_says_is_shown_where_it_belongs(card, changed):
-    plain = list(showcase_frames(episode(), Showcase("A"), seconds=1.5))[20]
-    other = list(showcase_frames(episode(), Showcase(**{"name": "A", **card}), seconds=1.5))[20]
-    assert np.abs(plain[changed].astype(int) - other[changed]).max() > 50
+def test_what_the_card_says_is_shown_where_it_belongs(film, card, changed):
+    other = shown(Showcase(**{"name": "A", **card}))
+    assert np.abs(film[20][changed].astype(int) - other[changed]).max() > 50
 
 
-def test_a_long_name_stays_off_the_road():
-    frame = list(showcase_frames(episode(), Showcase("The " + "very " * 12 + "long team name"), seconds=1.5))[20]
-    plain = list(showcase_frames(episode(), Showcase("A"), seconds=1.5))[20]
-    assert np.array_equal(frame[:, 560:], plain[:, 560:])
+def test_a_long_name_stays_off_the_road(film):
+    frame = shown(Showcase("The " + "very " * 12 + "long team name"))
+    assert np.array_equal(frame[:, 560:], film[20][:, 560:])
 
 
 def test_the_tall_video_fills_a_phone_and_enlarges_the_road_more():
