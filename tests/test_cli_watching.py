@@ -16,6 +16,9 @@ from PIL import Image
 
 from deeptraffic.cli.episodes import find_episode
 from deeptraffic.episodes.trace import Trace
+from deeptraffic.evaluation.loss_causes import stuck_level
+from deeptraffic.render.screen import ViewerOptions
+from deeptraffic.render.viewer import Viewer
 from deeptraffic.sim.compiled import NOTICE
 from deeptraffic.sim.rules import Sensor
 
@@ -56,13 +59,32 @@ def window(requires_system: Callable[[str, str], Path], folder: Path, *arguments
         server.wait()
 
 
-def test_watch_shows_a_policy_in_a_window_until_it_is_closed(requires_system, tmp_path: Path) -> None:
-    with window(requires_system, tmp_path, "watch", "gap", "--beside", "idle", "--overlay", "input") as (tool, program):
+def test_a_window_shows_what_was_asked_for_and_obeys_keys(requires_system, tmp_path: Path) -> None:
+    keys = ("space", "o", "o", "f", "g", "1", "2", "3", "Return", "period")
+    with window(requires_system, tmp_path, "watch", "gap") as (tool, program):
         assert tool("getwindowfocus", "getwindowname") == "DeepTraffic: gap"
-        for key in ("o", "h", "space", "q"):
+        for key in (*keys, "s", "q"):
             tool("key", key)
+            time.sleep(0.15)
         program.communicate(timeout=60)
         assert program.returncode == 0
+    found = find_episode("gap")
+    viewer = Viewer(found.make, options=ViewerOptions(found.sensor, found.insight, stuck=stuck_level))
+    viewer.image()  # of the first frame, whose speed is in the graph
+    for key in keys:
+        viewer.press({"Return": "return", "period": "."}.get(key, key))
+    assert (viewer.episode.frame, viewer.controls.overlay, viewer.controls.follow) == (124, "safety", 1)
+    (screenshot,) = tmp_path.glob("deeptraffic-*.png")
+    different = (np.asarray(Image.open(screenshot)) != viewer.image()).any(axis=2)
+    assert not different[:, :220].any() and not different[:, 434:].any()
+    assert different.mean() < 0.05  # lane marks, which flow from image to image
+
+
+def test_closing_the_window_ends_the_viewer(requires_system, tmp_path: Path) -> None:
+    with window(requires_system, tmp_path, "watch", "gap", "--beside", "idle", "--overlay", "input") as (tool, program):
+        tool("getwindowfocus", "windowclose")
+        program.communicate(timeout=60)
+        assert program.returncode is not None
 
 
 def test_play_keeps_a_demonstration_and_a_trace_and_prints_the_score(requires_system, tmp_path: Path) -> None:
@@ -135,6 +157,13 @@ def test_showcase_is_a_video_of_its_own_size(run, tmp_path: Path) -> None:
         (["watch", "gap", "--vehicle", "README.md"], "not a readable PNG"),
         (["watch", "gap", "--ghost"], "--beside"),
         (["watch", "gap", "--caption", "README.md"], "no weights file"),
+        (["record", "gap", "--race", "idle,gap", "-o", "x.webp"], "give one POLICY, or several with --race"),
+        (["record", "-o", "x.webp"], "give one POLICY, or several with --race"),
+        (["record", "--race", "gap", "-o", "x.webp"], "2 to 8 entrants, got 1"),
+        (["record", "--race", "gap,nobody", "-o", "x.webp"], "there is no policy 'nobody'"),
+        (["record", "--race", "gap,idle", "-o", "x.webp", "--style", "showcase"], "--race is of no use here"),
+        (["record", "--race", "gap,idle", "-o", "x.webp", "--no-panel"], "--no-panel is of no use here"),
+        (["record", "runs/mine", "--training", "-o", "x.webp", "--layer", "values"], "--layer is of no use here"),
         (["play", "--ghost"], "--against"),
         (["play", "--against", "nobody"], "nobody"),
     ],
@@ -182,21 +211,16 @@ def test_a_recording_has_the_size_of_its_scale_and_panel(
             assert film.size == size
 
 
-@pytest.mark.parametrize("command", [["record", "gap", "-o", "run.png", "--seconds", "1"]])
-def test_a_recording_has_the_layers_that_it_is_asked_for(command: list[str], tmp_path: Path, monkeypatch) -> None:
-    from PIL import Image
-    from typer.testing import CliRunner
-
-    from deeptraffic.cli.app import app
-
+def test_a_recording_has_the_layers_that_it_is_asked_for(run, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
+    command = ("record", "gap", "-o", "run.png", "--seconds", "1")
     Path("mine.py").write_text("def layer(canvas, camera, state):\n    canvas.fill((1, 254, 3))\n")
     for layers, is_green in (([], False), (["--layer", "attention"], False), (["--layer", "mine.py"], True)):
-        assert CliRunner().invoke(app, [*command, *layers]).exit_code == 0
+        assert run(*command, *layers)[0] == 0
         image = np.asarray(Image.open("run.png").convert("RGB"))
         assert (image == (1, 254, 3)).all(axis=2).any() == is_green
-    failed = CliRunner().invoke(app, [*command, "--layer", "nothing"])
-    assert failed.exit_code == 2 and "choose one of attention," in failed.output
+    code, _, err = run(*command, "--layer", "nothing")
+    assert code == 2 and "choose one of attention," in err
 
 
 def test_a_trace_has_no_layers_that_explain_a_policy(tmp_path: Path) -> None:
@@ -205,23 +229,8 @@ def test_a_trace_has_no_layers_that_explain_a_policy(tmp_path: Path) -> None:
         find_episode(str(trace)).with_layers(["attention"], None)
 
 
-def test_a_race_is_recorded_and_wrong_ones_are_refused(tmp_path: Path, monkeypatch) -> None:
-    from PIL import Image
-    from typer.testing import CliRunner
-
-    from deeptraffic.cli.app import app
-
-    monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["record", "--race", "gap,idle,random", "-o", "race.webp", "--seconds", "1"])
-    assert done.exit_code == 0
-    with Image.open("race.webp") as image:
+def test_a_race_is_recorded(run, tmp_path: Path) -> None:
+    path = str(tmp_path / "race.webp")
+    assert run("record", "--race", "gap,idle,random", "-o", path, "--seconds", "1")[0] == 0
+    with Image.open(path) as image:
         assert image.size == (1280, 720) and image.n_frames > 10
-    for words, message in (
-        (["gap", "--race", "idle,gap"], "give one POLICY, or several with --race"),
-        ([], "give one POLICY, or several with --race"),
-        (["--race", "gap"], "2 to 8 entrants, got 1"),
-        (["--race", "gap,nobody"], "there is no policy 'nobody'"),
-        (["--race", "gap,idle", "--style", "showcase"], "--race is of no use here"),
-    ):
-        failed = CliRunner().invoke(app, ["record", *words, "-o", "no.webp", "--seconds", "1"])
-        assert failed.exit_code == 2 and message in " ".join(failed.output.split()), words

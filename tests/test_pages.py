@@ -141,7 +141,8 @@ def test_the_image_of_the_window_is_what_its_command_shows() -> None:
 def window_image() -> Any:
     """The window that the command beside the image, `deeptraffic watch POLICY --layer NAME`, shows at frame 700."""
     from deeptraffic.evaluation.loss_causes import stuck_level
-    from deeptraffic.render.viewer import Viewer, ViewerOptions
+    from deeptraffic.render.screen import ViewerOptions
+    from deeptraffic.render.viewer import Viewer
 
     path = WINDOW.relative_to(ROOT).as_posix()
     (command,) = re.findall(rf"!\[`(deeptraffic watch [^`]+)`\]\({path}\)", README.read_text(encoding="utf-8"))

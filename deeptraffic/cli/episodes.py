@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from deeptraffic.cli.policies import POLICY_HELP, load_announced
+from deeptraffic.cli.policies import POLICY_HELP, complete_policy, load_announced
 
 if TYPE_CHECKING:
     from deeptraffic.episodes.decision import Insight
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from deeptraffic.episodes.trace import Trace
     from deeptraffic.insight.recorder import Caption
     from deeptraffic.policies.base import Policy
-    from deeptraffic.render.controls import Controls
     from deeptraffic.render.layers import RoadLayer
     from deeptraffic.render.sprites import VehicleImage
     from deeptraffic.sim.rules import Rules, Sensor
@@ -24,6 +23,9 @@ DEFAULT_SEED = 1
 RUN_FRAMES = 2000
 SEED_HELP = "Random seed of the run."
 
+PolicyOrTrace = Annotated[
+    str | None, typer.Argument(autocompletion=complete_policy, help=EPISODE_HELP, show_default=False)
+]
 Overlay = Annotated[
     str | None, typer.Option(help="Overlay on the road: none, input, safety or map.", show_default="none")
 ]
@@ -32,8 +34,6 @@ Trail = Annotated[str, typer.Option(help="Colour of the trail, one of the contes
 VehiclePath = Annotated[
     Path | None, typer.Option("--vehicle", help="Image (png) of the ego car, seen from above, its front up.")
 ]
-
-
 LayerNames = Annotated[
     list[str] | None,
     typer.Option(
@@ -43,8 +43,6 @@ LayerNames = Annotated[
         show_default="none",
     ),
 ]
-
-
 Race = Annotated[
     str | None,
     typer.Option(
@@ -117,9 +115,12 @@ def find_episode(
 
     Raises ValueError if there is no such policy or trace, or if options would change a trace.
     """
+    from deeptraffic.episodes.episode import Episode
     from deeptraffic.episodes.trace import Start
     from deeptraffic.evaluation.episodes import policy_episode
     from deeptraffic.insight.recorder import InsightRecorder
+    from deeptraffic.render.layers import watch_decisions
+    from deeptraffic.sim.rules import RoadConfig, Sensor
 
     trace = find_trace(name)
     if trace is not None:
@@ -128,18 +129,21 @@ def find_episode(
         for flag, given in (("--rules", rules), ("--other-agents", other_agents), ("--epsilon", epsilon)):
             if given is not None:
                 raise ValueError(f"{flag} {given}: trace {name!r} was recorded with its own; leave {flag} out")
-        return found_trace(trace, frames)
+        return EpisodeSource(trace.rules, lambda _: Episode.replay(trace, frames), trace.sensor or Sensor())
     policy = load_announced(name, rules if road is None else road.year, epsilon)
     if beside is not None:
         road, frames = beside.rules, beside.frames if frames is None else frames
-    road_rules = road_of(policy, rules, other_agents) if road is None else road
+    elif road is None:
+        others = policy.other_agents if rules in (None, policy.rules) else 0
+        others = others if other_agents is None else other_agents
+        road = RoadConfig(rules=policy.rules if rules is None else rules, other_agents=others).build()
     insight = InsightRecorder(policy, caption)
 
     def make(seed: int) -> "Episode":
         start = Start.open(seed) if beside is None else beside.start
-        return insight.recording(policy_episode(policy, road_rules, start, RUN_FRAMES if frames is None else frames))
+        return watch_decisions(policy_episode(policy, road, start, frames or RUN_FRAMES), [insight])
 
-    return EpisodeSource(road_rules, make, policy.sensor, insight, policy)
+    return EpisodeSource(road, make, policy.sensor, insight, policy)
 
 
 def find_trace(name: str | None) -> "Trace | None":
@@ -150,37 +154,8 @@ def find_trace(name: str | None) -> "Trace | None":
     return Trace.load(path) if path.is_file() and (is_trace(path) or path.suffix == ".trace") else None
 
 
-def found_trace(trace: "Trace", frames: int | None = None) -> EpisodeSource:
-    """Return the episode of a trace, or its first `frames` frames."""
-    from deeptraffic.episodes.episode import Episode
-    from deeptraffic.sim.rules import Sensor
-
-    return EpisodeSource(trace.rules, lambda seed: Episode.replay(trace, frames), trace.sensor or Sensor())
-
-
-def road_of(policy: "Policy", rules: int | None, other_agents: int | None) -> "Rules":
-    """Return the road for a policy: as given, and its own where None is given."""
-    from deeptraffic.sim.rules import RoadConfig
-
-    own_rules, own_others = policy.rules, policy.other_agents
-    rules = own_rules if rules is None else rules
-    other_agents = (own_others if rules == own_rules else 0) if other_agents is None else other_agents
-    return RoadConfig(rules=rules, other_agents=other_agents).build()
-
-
 def read_vehicle(path: Path | None) -> "VehicleImage | None":
     """Return the image in a file; None for no file."""
     from deeptraffic.render.sprites import VehicleImage
 
     return None if path is None else VehicleImage(path)
-
-
-def make_controls(vehicles: int, overlay: str | None, theme: str | None, trail: str) -> "Controls":
-    """Return the viewer's initial controls; ValueError for an overlay, theme or colour that does not exist."""
-    from deeptraffic.render.controls import Controls
-    from deeptraffic.render.overlays import check_overlay
-    from deeptraffic.render.theme import theme_by_name, trail_colour_by_name
-
-    theme = theme or "dark"
-    theme_by_name(theme), trail_colour_by_name(trail)
-    return Controls(vehicles, check_overlay(overlay or "none"), trail, theme)

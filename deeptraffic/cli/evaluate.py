@@ -19,7 +19,15 @@ import typer
 
 from agents.loader import POLICY_NAMES, load_policy
 from agents.own_model import is_own
-from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, Epsilon, complete_policy, load_noted, random_actions
+from deeptraffic.cli.policies import (
+    POLICY_HELP,
+    Epsilon,
+    OwnOthers,
+    OwnRules,
+    complete_policy,
+    load_noted,
+    random_actions,
+)
 from deeptraffic.cli.terminal import Json, messages, print_json, print_table, progress_bar, sentence
 
 if TYPE_CHECKING:
@@ -45,8 +53,8 @@ def evaluate(
     policy: list[str] = typer.Argument(
         ..., autocompletion=complete_policy, help=f"{POLICY_HELP} Several, or a folder or pattern of them: all at once."
     ),
-    rules: int | None = typer.Option(None, help="Rules of the contest: 2018 or 2017.", show_default=OWN),
-    other_agents: int | None = typer.Option(None, help=OTHERS_HELP, show_default=OWN),
+    rules: OwnRules = None,
+    other_agents: OwnOthers = None,
     protocol: ProtocolName = typer.Option(
         ProtocolName.official, help="Protocol. official: the contest's 500 runs (2017: 10). open: independent runs."
     ),

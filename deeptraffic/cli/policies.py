@@ -25,6 +25,8 @@ def complete_policy(incomplete: str) -> list[str]:
 
 OTHERS_HELP = "Other agents on the road, 0 to 10, self-play copies of the policy."
 OWN = "the policy's own"  # what an option that is not given stands for
+OwnRules = Annotated[int | None, typer.Option("--rules", help="Rules of the contest: 2018 or 2017.", show_default=OWN)]
+OwnOthers = Annotated[int | None, typer.Option("--other-agents", help=OTHERS_HELP, show_default=OWN)]
 Epsilon = Annotated[
     float | None,
     typer.Option(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, Epsilon, complete_policy, load_announced
+from deeptraffic.cli.policies import POLICY_HELP, Epsilon, OwnOthers, complete_policy, load_announced
 from deeptraffic.cli.represent import run_all_experiments
 from deeptraffic.cli.terminal import Json, print_json, progress_bar, report, results
 
@@ -79,7 +79,7 @@ def losses(
         ..., autocompletion=complete_policy, metavar="POLICY...", help=f"{POLICY_HELP} Several: side by side."
     ),
     runs: int = typer.Option(500, help="Open runs of each policy."),
-    other_agents: int | None = typer.Option(None, help=OTHERS_HELP, show_default=OWN),
+    other_agents: OwnOthers = None,
     seed_set: str = typer.Option("tuning", help="Seed set of the runs: tuning, reporting or training."),
     epsilon: Epsilon = None,
     output: Path = typer.Option(Path("runs/losses"), "--output", "-o", help="Folder of the figures and the JSON."),

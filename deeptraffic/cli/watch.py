@@ -1,5 +1,6 @@
 """The commands `watch` and `play`: a window that shows an episode, or in which a person plays."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,22 +9,21 @@ import typer
 from agents.loader import load_policy
 from deeptraffic.cli.episodes import (
     DEFAULT_SEED,
-    EPISODE_HELP,
     SEED_HELP,
     LayerNames,
     Overlay,
+    PolicyOrTrace,
     Race,
     Theme,
     Trail,
     VehiclePath,
     find_episode,
     find_trace,
-    make_controls,
     race_names,
     read_vehicle,
 )
-from deeptraffic.cli.policies import OTHERS_HELP, OWN, POLICY_HELP, Epsilon, complete_policy, load_announced
-from deeptraffic.cli.terminal import Json, messages, print_json, results
+from deeptraffic.cli.policies import POLICY_HELP, Epsilon, OwnOthers, OwnRules, load_announced
+from deeptraffic.cli.terminal import Json, messages, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 
 def watch(
-    policy: str | None = typer.Argument(None, autocompletion=complete_policy, help=EPISODE_HELP, show_default=False),
-    rules: int | None = typer.Option(None, help="Rules of the contest: 2018 or 2017.", show_default=OWN),
-    other_agents: int | None = typer.Option(None, help=OTHERS_HELP, show_default=OWN),
+    policy: PolicyOrTrace = None,
+    rules: OwnRules = None,
+    other_agents: OwnOthers = None,
     seed: int = typer.Option(DEFAULT_SEED, help=f"{SEED_HELP} A trace has its own."),
     epsilon: Epsilon = None,
     beside: str | None = typer.Option(None, help="Second policy or trace, shown beside the first with the same seed."),
@@ -52,29 +52,31 @@ def watch(
 ) -> None:
     """Watch an episode in a window; F1 or H lists the keys."""
     from deeptraffic.evaluation.loss_causes import stuck_level
-    from deeptraffic.render.viewer import Viewer, ViewerOptions
+    from deeptraffic.render.controls import Controls
+    from deeptraffic.render.screen import ViewerOptions
+    from deeptraffic.render.viewer import Viewer
 
     if ghost and beside is None:
         raise ValueError("--ghost needs a second policy: name a policy or trace with --beside")
     policy, *entrants = race_names(policy, race)
     if entrants and beside is not None:
         raise ValueError("--beside is of no use in a race: name the second policy in --race")
-    trace = find_trace(policy) or find_trace(beside)
-    traces = find_trace(policy) is not None, find_trace(beside) is not None
-    own = None if traces[0] and beside and not traces[1] else epsilon  # then it is the second policy's alone
-    found = find_episode(policy, rules, other_agents, beside=trace, caption=_read_caption(caption), epsilon=own)
-    other = None if traces[1] else epsilon
+    first, second = find_trace(policy), find_trace(beside)
+    only_second = first is not None and second is None and beside is not None  # acts at random, beside a trace
+    own, trace, words = None if only_second else epsilon, first or second, _read_caption(caption)
+    found = find_episode(policy, rules, other_agents, beside=trace, caption=words, epsilon=own)
     found, layers = found.with_layers(layer, theme)
-    options = ViewerOptions(
-        found.sensor, found.insight, None, ghost, read_vehicle(vehicle), layers=layers, stuck=stuck_level
-    )
-    racers = [find_episode(name, road=found.rules, epsilon=epsilon).make for name in entrants]
-    options = options._replace(racers=racers)
-    if beside:
-        second = find_episode(beside, road=found.rules, beside=trace, epsilon=other)
-        second, layers = second.with_layers(layer if second.policy is not None and not ghost else None, theme)
-        options = options._replace(rival=second.make, rival_layers=layers)
-    controls = make_controls(found.rules.vehicles, overlay, theme, trail)
+    options = ViewerOptions(found.sensor, found.insight, image=read_vehicle(vehicle), layers=layers, stuck=stuck_level)
+    if entrants:
+        racers = [find_episode(name, road=found.rules, epsilon=epsilon).make for name in entrants]
+        options = options._replace(rivals=racers, arrangement="race")
+    elif beside:
+        own = None if second is not None else epsilon
+        rival = find_episode(beside, road=found.rules, beside=trace, epsilon=own)
+        rival, layers = rival.with_layers(layer if rival.policy is not None and not ghost else None, theme)
+        how = "ghost" if ghost else "beside"
+        options = options._replace(rivals=[rival.make], arrangement=how, rival_layers=layers)
+    controls = Controls(found.rules.vehicles, overlay or "none", trail, theme or "dark")
     _need_display()
     Viewer(found.make, seed=seed, options=options, controls=controls).run()
 
@@ -100,20 +102,21 @@ def play(
 ) -> None:
     """Drive with the arrow keys, scored as in the contest."""
     from deeptraffic.episodes.trace import Start
-    from deeptraffic.evaluation.episodes import decide_anywhere, policy_episode
+    from deeptraffic.evaluation.episodes import decide_with, policy_episode
+    from deeptraffic.render.controls import Controls
     from deeptraffic.render.play import Play
-    from deeptraffic.render.viewer import ViewerOptions
+    from deeptraffic.render.screen import ViewerOptions
     from deeptraffic.sim.rules import RoadConfig
 
     if ghost and against is None:
         raise ValueError("--ghost needs a second policy: name a policy with --against")
     road = RoadConfig(rules=rules, other_agents=other_agents).build()
-    rival = others = None
+    options, others = ViewerOptions(image=read_vehicle(vehicle), arrangement="ghost" if ghost else "beside"), None
     if against is not None:
         opponent = load_announced(against, rules, epsilon)
-        rival = lambda seed: policy_episode(opponent, road, Start.open(seed))  # noqa: E731
-        others = decide_anywhere(load_policy(against, rules, epsilon=epsilon)) if other_agents else None
-    options, controls = ViewerOptions(image=read_vehicle(vehicle)), make_controls(road.vehicles, overlay, theme, trail)
+        options = options._replace(rivals=[lambda seed: policy_episode(opponent, road, Start.open(seed))])
+        others = partial(decide_with, load_policy(against, rules, epsilon=epsilon)) if other_agents else None
+    controls = Controls(road.vehicles, overlay or "none", trail, theme or "dark")
     _need_display()
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
@@ -121,8 +124,6 @@ def play(
         road,
         name=name,
         seed=seed,
-        rival=rival,
-        ghost=ghost,
         others=others,
         targets=_targets(rules, other_agents),
         options=options,
@@ -146,13 +147,9 @@ def _targets(rules: int, other_agents: int) -> list[tuple[str, float]]:
 
 def _print_result(result: "PlayResult", seed: int, keep: Path | None, json: bool) -> None:
     kept = {} if keep is None else _keep(result, keep)
-    if json:
-        print_json({"score_mph": result.score_mph, "place": result.place, "of": result.of, "seed": seed} | kept)
-        return
+    facts = {"score_mph": result.score_mph, "place": result.place, "of": result.of, "seed": seed}
     place = f", place {result.place} of {result.of} on this machine" if result.place else ", not finished"
-    results.print(f"{result.score_mph:.2f} mph{place}", highlight=False)
-    for path in kept.values():
-        results.print(path, highlight=False, soft_wrap=True)
+    report(json, facts | kept, f"{result.score_mph:.2f} mph{place}", *kept.values())
 
 
 def _keep(result: "PlayResult", folder: Path) -> dict[str, str]:

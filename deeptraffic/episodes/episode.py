@@ -11,7 +11,7 @@ queries the policy twice and its recurrent state stays in order.
 
 import zlib
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,10 @@ class Episode:
         label: name of the policy
         expected: a trace whose checks this episode must match, as for a replay
         sensor: of the policy, for the trace; None if unknown
+
+    listeners: told of each new decision of the ego car, of which a listener may have either method:
+        `before_decision(sim)` while env 0 of the simulator waits for it, `after_decision(sim, action)` while it
+        still waits
     """
 
     # parameters: an episode is driven by a policy or replays a trace; each way has keywords of its own
@@ -65,6 +69,7 @@ class Episode:
         self.rules, self.start, self.decide, self.frames, self.label = rules, start, decide, frames, label
         self.actions, self.sensor = [int(action) for action in actions], sensor
         self.sim = Simulator(rules, 1, threads=1)
+        self.listeners: list[Any] = []
         self._expected = expected
         self._positions: list[NDArray[np.int16]] = []
         self._decisions, self._checksum, self._furthest = 0, 0, 0
@@ -165,9 +170,16 @@ class Episode:
         if self._decisions == len(self.actions):
             if self.decide is None:
                 raise TraceError(f"the trace lacks decisions from frame {self.frame} of {self.frames}; record it again")
+            self._tell(agent, "before_decision")
             self.actions.append(int(Action(int(self.decide(self.sim, agent)))))
+            self._tell(agent, "after_decision", self.actions[-1])
         self._decisions += 1
         return self.actions[self._decisions - 1]
+
+    def _tell(self, agent: int, news: str, *facts: int) -> None:
+        for listener in self.listeners if agent == 0 else ():
+            if hasattr(listener, news):
+                getattr(listener, news)(self.sim, *facts)
 
     def _check(self) -> None:
         """Record every 10th frame's positions at first; compare a replay's with its trace's."""

@@ -30,11 +30,11 @@ KEYS = {"up": Action.ACCELERATE, "down": Action.DECELERATE, "left": Action.LEFT,
 class KeyboardPolicy:
     """Takes the actions of the arrow keys: a tap counts for the next decision, a key held down for all.
 
-    others: policy of the other agents; None for no action
+    others: policy of the other agents, to be set; None for no action
     """
 
-    def __init__(self, others: Decide | None = None) -> None:
-        self.others = others
+    def __init__(self) -> None:
+        self.others: Decide | None = None
         self._tapped: Action | None = None
         self._held: list[Action] = []
 
@@ -67,31 +67,27 @@ class KeyboardPolicy:
 
 
 class Demonstration:
-    """Wraps a policy and records its observations, actions and rewards.
+    """Listener of an episode that records the ego vehicle's observations, actions and rewards.
 
     Args:
-        decide: the policy
         sensor: of the recorded observations
         label: name of the driver
     """
 
-    def __init__(self, decide: Decide, sensor: Sensor | None = None, label: str = "") -> None:
-        self.decide, self.sensor, self.label = decide, sensor or Sensor(), label
+    def __init__(self, sensor: Sensor | None = None, label: str = "") -> None:
+        self.sensor, self.label = sensor or Sensor(), label
         self._observations: list[np.ndarray] = []
         self._actions: list[int] = []
         self._rewards: list[float] = []
         self._contest: tuple[int, int] = (0, 0)
 
-    def __call__(self, sim: Simulator, agent: int) -> int:
-        """Return the policy's action, and record it if it is the ego vehicle's."""
-        action = self.decide(sim, agent)
-        if agent == 0:
-            if self._actions:
-                self._rewards.append(float(sim.state.reward[0]))
-            self._observations.append(sim.sense(self.sensor)[0].astype(np.float32))
-            self._actions.append(int(action))
-            self._contest = (sim.rules.year, sim.rules.other_agents)
-        return action
+    def after_decision(self, sim: Simulator, action: int) -> None:
+        """Record a decision, and the reward of the one before."""
+        if self._actions:
+            self._rewards.append(float(sim.state.reward[0]))
+        self._observations.append(sim.sense(self.sensor)[0].astype(np.float32))
+        self._actions.append(action)
+        self._contest = (sim.rules.year, sim.rules.other_agents)
 
     def __len__(self) -> int:
         return len(self._rewards)

@@ -34,19 +34,7 @@ def decide_with(policy: Policy, sim: Simulator) -> Callable[[Simulator, int], in
     return lambda _, agent: int(runner.decide(agent)[0])
 
 
-def decide_anywhere(policy: Policy) -> Callable[[Simulator, int], int]:
-    """Return the same for any simulator; a new one finds the policy's memory empty."""
-    asked: list[tuple[Simulator, Callable[[Simulator, int], int]]] = []
-
-    def decide(sim: Simulator, agent: int) -> int:
-        if not asked or asked[0][0] is not sim:
-            asked[:] = [(sim, decide_with(policy, sim))]
-        return asked[0][1](sim, agent)
-
-    return decide
-
-
-def training_frames(
+def frames_side_by_side(
     episodes: Sequence[Episode], painters: Sequence[Painter], every: int = 2, progress: Progress | None = None
 ) -> Iterator[NDArray[np.uint8]]:
     """Play episodes to their ends at the same time and yield images of all of them side by side."""

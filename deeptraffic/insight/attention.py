@@ -42,7 +42,7 @@ class AttentionLines(DecisionLayer[F64]):
 
     def after_decision(self, sim: Simulator, action: int) -> None:
         """Remember the action, for observations with a temporal window."""
-        self._shadow.note(action)
+        self._shadow.action = action
 
     def draw(self, canvas: "pygame.Surface", camera: Camera, scene: np.void, content: F64, age: int) -> None:
         """Draw a line to each car, and a frame around it."""

@@ -1,22 +1,20 @@
 """Recorder of a policy's last decision: its action, the values of its actions, and the activity of its network.
 
 >>> recorder = InsightRecorder(policy)
->>> episode = recorder.recording(policy_episode(policy, rules, Start.open(1)))
+>>> episode = watch_decisions(policy_episode(policy, rules, Start.open(1)), [recorder])
 >>> episode.advance(), recorder().values.text(Action.LEFT)
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.envs.other_agents import policy_observation
 from deeptraffic.episodes.decision import ActionValues, Insight
-from deeptraffic.episodes.episode import Episode
 from deeptraffic.policies.base import Policy, ValueKind
 from deeptraffic.sim.engine import Simulator
-from deeptraffic.sim.rules import RULES_2018, Rules, Sensor
+from deeptraffic.sim.rules import Rules, Sensor
 from deeptraffic.sim.state import F64
 
 RULED_OUT = 500.0  # a value so far below the largest says that an action is not considered at all
@@ -47,56 +45,41 @@ def _softmax(values: F64) -> F64:
 
 
 class InsightRecorder:
-    """Recorder of the ego car's last decision in an episode.
+    """Recorder of the ego car's last decision, a listener of episodes.
 
     caption: describes each decision; None for no captions
     """
 
     def __init__(self, policy: Policy, caption: Caption | None = None) -> None:
-        self.policy = policy
-        self.action: int | None = None
-        self.values: ActionValues | None = None
-        self.rules: Rules = RULES_2018
-        self.caption, self.sentence = caption, ""
-
-    def recording(self, episode: Episode) -> Episode:
-        """Return the episode, whose decisions are recorded from now on."""
-        decide, self.action, self.rules = episode.decide, None, episode.rules
+        self.policy, self.caption = policy, caption
         self.policy.activity = []
+        self._insight: Insight | None = None
 
-        def recorded(sim: Any, agent: int) -> int:
-            assert decide is not None
-            action = decide(sim, agent)
-            if agent == 0:
-                values = self.policy.values
-                self.action = action
-                self.values = None if values is None else action_values(values[0], self.policy.value_kind)
-                self.sentence = self.caption(sim, action) if self.caption is not None else ""
-            return action
-
-        episode.decide = recorded
-        return episode
+    def after_decision(self, sim: Simulator, action: int) -> None:
+        """Record a decision."""
+        values = self.policy.values
+        shown = None if values is None else action_values(values[0], self.policy.value_kind)
+        sentence = self.caption(sim, action) if self.caption is not None else ""
+        self._insight = Insight(self._layers(shown, sim.rules), shown, action, sentence)
 
     def __call__(self) -> Insight | None:
         """Return the record; None before the first decision."""
-        if self.action is None:
-            return None
-        return Insight(self._layers(), self.values, self.action, self.sentence)
+        return self._insight
 
-    def _layers(self) -> list[NDArray[np.floating]]:
+    def _layers(self, values: ActionValues | None, rules: Rules) -> list[NDArray[np.floating]]:
         """Return the activity of the network, cells or pixels in their shape and ruled out outputs as 0."""
         layers = self.policy.activity
         if not layers:
             return []
         outputs = layers[-1]
-        if self.values is not None and outputs.shape == self.values.candidates.shape:
-            outputs = np.where(self.values.candidates, outputs, 0.0)
-        return [self._input(layers[0]), *layers[1:-1], outputs]
+        if values is not None and outputs.shape == values.candidates.shape:
+            outputs = np.where(values.candidates, outputs, 0.0)
+        return [self._input(layers[0], rules), *layers[1:-1], outputs]
 
-    def _input(self, flat: F64) -> NDArray[np.floating]:
+    def _input(self, flat: F64, rules: Rules) -> NDArray[np.floating]:
         """Return what a network read in the shape in which it is drawn: the newest cells, or the newest frame."""
         sensor = self.policy.observation
         if isinstance(sensor, Sensor):
             return flat[: sensor.size].reshape(-1, sensor.columns)
-        shape = policy_observation(self.policy).space(self.rules).shape or ()
+        shape = policy_observation(self.policy).space(rules).shape or ()
         return flat.reshape(shape)[..., -1] if len(shape) == 3 and flat.size == np.prod(shape) else flat

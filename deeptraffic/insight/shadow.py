@@ -18,6 +18,7 @@ class Shadow:
     """A copy of a policy, and C copies of the env that it drives in.
 
     sim: of the copies; set `sim.games` to the states to ask about, after `follow`
+    action: that was carried out last, for observations with a temporal window; to be set
     """
 
     def __init__(self, policy: Policy, rules: Rules, copies: int) -> None:
@@ -27,14 +28,14 @@ class Shadow:
         self._observer: Observer | None = None
         if not isinstance(policy.observation, Sensor):
             self._observer = observer_of(self.policy, self.sim, 0)
-        self._action, self._frame = -1, -1
+        self.action, self._frame = -1, -1
 
     def follow(self, sim: Simulator) -> Games:
         """Set all copies to env 0 of a simulator, which waits for the ego car; return them."""
         frame = int(sim.state.frame[0])
         if self._observer is not None and frame <= self._frame:  # another episode
             self._observer.reset()
-            self._action = -1
+            self.action = -1
         self._frame = frame
         self.sim.set_state(sim.get_state(np.zeros(1, np.int64)))
         self.sim.starts[:] = sim.starts[:1]
@@ -63,14 +64,10 @@ class Shadow:
             found[k] = np.arange(len(Action)) == action[0] if values is None else values[0]
         return found
 
-    def note(self, action: int) -> None:
-        """Remember the action that was carried out, for observations with a temporal window."""
-        self._action = action
-
     def _observe(self) -> Any:
         if self._observer is None:
             return self.sim.sense(self.policy.sensor)
-        actions = None if self._action < 0 else np.full(self.sim.num_envs, self._action)
+        actions = None if self.action < 0 else np.full(self.sim.num_envs, self.action)
         return self._observer.observe(self.sim, actions=actions)
 
 

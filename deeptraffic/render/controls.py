@@ -6,15 +6,17 @@ returned as a `Command`.
 
 from typing import NamedTuple
 
-from deeptraffic.render.overlays import OVERLAYS
-from deeptraffic.render.theme import TRAIL_COLOURS
+from deeptraffic.render.overlays import OVERLAYS, check_overlay
+from deeptraffic.render.theme import TRAIL_COLOURS, theme_by_name, trail_colour_by_name
 
 PACES = {"slow": 0.25, "normal": 1.0, "fast": 10.0}  # frames of the episode per 1/60 s
 PAGE_FRAMES = 100
 MAX_DIGITS = 12
 ZOOMS = (1.0, 1.5, 2.0, 3.0)
 ZOOM_KEYS = {"+": 1, "=": 1, "[+]": 1, "-": -1, "[-]": -1}
-COMMANDS = {"s": "screenshot", "v": "video", "f11": "fullscreen", "return": "again", "enter": "again"}
+PROMPTS = {"g": "frame", "r": "seed"}
+SWITCHES = {"space": "paused", "l": "layers", "n": "dashboard"}
+CYCLES = {"o": ("overlay", OVERLAYS), "c": ("trail", tuple(TRAIL_COLOURS)), "t": ("theme", ("dark", "light"))}
 
 HELP = (
     ("Space", "pause, resume"),
@@ -58,8 +60,24 @@ class Command(NamedTuple):
     value: int | None = None
 
 
+COMMANDS = {
+    ".": Command("step", 1),
+    ",": Command("step", -1),
+    "page down": Command("step", PAGE_FRAMES),
+    "page up": Command("step", -PAGE_FRAMES),
+    "home": Command("seek", 0),
+    "s": Command("screenshot"),
+    "v": Command("video"),
+    "f11": Command("fullscreen"),
+    "return": Command("again"),
+    "enter": Command("again"),
+    "q": Command("quit"),
+    "escape": Command("quit"),
+}
+
+
 class Controls:
-    """The state of the viewer's keys.
+    """The state of the viewer's keys; ValueError for an overlay, theme or trail that does not exist.
 
     paused, pace: of the episode
     overlay, follow, trail, theme: of the image
@@ -69,6 +87,7 @@ class Controls:
     """
 
     def __init__(self, vehicles: int, overlay: str = "none", trail: str = "yellow", theme: str = "dark") -> None:
+        theme_by_name(theme), trail_colour_by_name(trail), check_overlay(overlay)
         self.vehicles = vehicles
         self.paused, self.pace = False, "normal"
         self.overlay, self.follow, self.trail, self.theme = overlay, 0, trail, theme
@@ -86,56 +105,29 @@ class Controls:
         """Handle one key; return its command to the viewer, if any."""
         if self.prompt is not None:
             return self._type(key)
-        if key in ("h", "f1", "?") or (key == "/" and shift):
+        step = -1 if shift else 1
+        if key in ("h", "f1", "?") or (key == "/" and shift) or (key == "escape" and self.help):
             self.help = not self.help
-        elif key == "escape" and self.help:
-            self.help = False
-        elif key in ("q", "escape"):
-            return Command("quit")
-        elif key in COMMANDS:
-            return Command(COMMANDS[key])
-        elif key in ("g", "r"):
-            self.prompt, self.typed = ("frame" if key == "g" else "seed"), ""
-        else:
-            self._change_display(key, shift)
-            return self._run(key)
-        return None
-
-    def _run(self, key: str) -> Command | None:
-        if key == "space":
-            self.paused = not self.paused
+            return None
+        if key in PROMPTS:
+            self.prompt, self.typed = PROMPTS[key], ""
+        elif key in SWITCHES:
+            setattr(self, SWITCHES[key], not getattr(self, SWITCHES[key]))
+        elif key in CYCLES:
+            name, values = CYCLES[key]
+            setattr(self, name, values[(values.index(getattr(self, name)) + step) % len(values)])
         elif key in ("1", "2", "3"):
             self.pace, self.paused = list(PACES)[int(key) - 1], False
-        elif key in (".", ","):
-            self.paused = True
-            return Command("step", 1 if key == "." else -1)
-        elif key in ("page down", "page up"):
-            return Command("step", PAGE_FRAMES if key == "page down" else -PAGE_FRAMES)
-        elif key == "home":
-            return Command("seek", 0)
-        return None
+        elif key in ("f", "e"):
+            self.follow = (self.follow + step) % self.vehicles if key == "f" else 0
+        elif key in ZOOM_KEYS:
+            self.change_zoom(ZOOM_KEYS[key])
+        self.paused = self.paused or key in (".", ",")
+        return COMMANDS.get(key)
 
     def change_zoom(self, steps: int) -> None:
         """Zoom in by a number of steps, or out."""
         self.zoom = ZOOMS[min(max(ZOOMS.index(self.zoom) + steps, 0), len(ZOOMS) - 1)]
-
-    def _change_display(self, key: str, shift: bool) -> None:
-        if key == "o":
-            self.overlay = _next(OVERLAYS, self.overlay, shift)
-        elif key == "f":
-            self.follow = (self.follow + (-1 if shift else 1)) % self.vehicles
-        elif key == "e":
-            self.follow = 0
-        elif key == "c":
-            self.trail = _next(tuple(TRAIL_COLOURS), self.trail, shift)
-        elif key == "t":
-            self.theme = _next(("dark", "light"), self.theme, shift)
-        elif key == "l":
-            self.layers = not self.layers
-        elif key in ZOOM_KEYS:
-            self.change_zoom(ZOOM_KEYS[key])
-        elif key == "n":
-            self.dashboard = not self.dashboard
 
     def _type(self, key: str) -> Command | None:
         if self.prompt == "leave":
@@ -155,7 +147,3 @@ class Controls:
             if self.typed:
                 return Command("seek", int(self.typed))
         return None
-
-
-def _next(names: tuple[str, ...], name: str, backwards: bool) -> str:
-    return names[(names.index(name) + (-1 if backwards else 1)) % len(names)]

@@ -32,7 +32,6 @@ from deeptraffic.render.drawing import ByteArray, FloatArray
 from deeptraffic.render.road import Camera
 from deeptraffic.render.strokes import Strokes, outline, stroke, stroke_all
 from deeptraffic.render.theme import DARK, Colour, Theme
-from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Rules
 from deeptraffic.sim.state import State
 
@@ -109,29 +108,13 @@ def _find(name: str) -> Any:
     return getattr(made, ATTRIBUTE)
 
 
-def watch_decisions(episode: Episode, layers: Sequence[RoadLayer]) -> Episode:
+def watch_decisions(episode: Episode, layers: Sequence[Any]) -> Episode:
     """Return the episode, whose ego car's decisions the layers are told of from now on.
 
     before_decision: called with the simulator, whose env 0 waits for the decision
     after_decision: called with the simulator, still waiting, and the action
     """
-    before = [layer.before_decision for layer in layers if hasattr(layer, "before_decision")]
-    after = [layer.after_decision for layer in layers if hasattr(layer, "after_decision")]
-    decide = episode.decide
-    if decide is None or not (before or after):
-        return episode
-
-    def watched(sim: Simulator, agent: int) -> int:
-        if agent != 0:
-            return decide(sim, agent)
-        for tell in before:
-            tell(sim)
-        action = decide(sim, agent)
-        for tell in after:
-            tell(sim, action)
-        return action
-
-    episode.decide = watched
+    episode.listeners += layers
     return episode
 
 

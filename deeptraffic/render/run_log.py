@@ -90,14 +90,9 @@ class RunLog:
         return [float(ground[each.frame]) for ground, each in zip(self.grounds, self.episodes, strict=True)]
 
     def lead(self) -> float:
-        """Return how far the first ego car is ahead of the second [px]; 0 without one."""
-        if len(self.episodes) < 2:
-            return 0.0
-        one, other = (
-            moved - float(episode.state[0]["y"][0])
-            for moved, episode in zip(self.moved[:2], self.episodes[:2], strict=True)
-        )
-        return one - other
+        """Return how far the first ego car is ahead of the second [px]."""
+        one, other = (self.distances[each.frame, k] for k, each in enumerate(self.episodes[:2]))
+        return float(one - other)
 
     def entrants(self) -> list[Entrant]:
         """Return the entrants of a race as they are now."""

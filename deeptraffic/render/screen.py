@@ -1,8 +1,9 @@
 """Screen of the viewer: roads side by side, a dashboard or a race's board beside them, and a timeline below."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from deeptraffic.episodes.decision import Insight
 from deeptraffic.episodes.episode import Episode
 from deeptraffic.render.controls import Controls
 from deeptraffic.render.dashboard import Dashboard
@@ -14,18 +15,48 @@ from deeptraffic.render.road import Rectangle
 from deeptraffic.render.sprites import VehicleImage
 from deeptraffic.render.theme import theme_by_name, trail_colour_by_name, visible
 from deeptraffic.render.timeline import Timeline
+from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Sensor
 
 LEAST_SIZE = 200, 240  # [pixels]
 MIN_HEIGHT_OF_TIMELINE = 400  # [pixels] of a window that shows a timeline
 
 
-class RoadLook(NamedTuple):
-    """A road: its episode, the image of its ego car, and the layers on it."""
+MakeEpisode = Callable[[int], Episode]
+"""seed -> a new episode whose policy has just been reset; a replay may ignore the seed."""
 
-    episode: Episode
-    image: VehicleImage | None
-    layers: Sequence[RoadLayer]
+
+class ViewerOptions(NamedTuple):
+    """What the viewer shows besides the episode.
+
+    sensor: cells of the input overlay
+    insight: returns the policy's activations at its last decision, or None
+    rivals: make the episodes of other drivers, at most seven
+    arrangement: "beside" has one rival on a road of its own, "ghost" as a ghost on the first road; "race" has all as
+        numbered ghosts, and standings in place of the dashboard
+    image: replaces the drawn ego vehicle
+    countdown: seconds before an episode starts
+    on_image: draws over the window's image (H, W, 3)
+    layers, rival_layers: drawn on the first and on the second road, see `deeptraffic.render.layers`
+    stuck: returns whether the ego car of a simulator's env 0 is stuck after a frame: 0, `timeline.SLOW` or
+        `timeline.STUCK`; None marks nothing
+    """
+
+    sensor: Sensor = Sensor()
+    insight: Callable[[], Insight | None] | None = None
+    rivals: Sequence[MakeEpisode] = ()
+    arrangement: str = "beside"
+    image: VehicleImage | None = None
+    countdown: int = 0
+    on_image: Callable[[ByteArray], None] | None = None
+    layers: Sequence[RoadLayer] = ()
+    rival_layers: Sequence[RoadLayer] = ()
+    stuck: Callable[[Simulator], int] | None = None
+
+    @property
+    def roads(self) -> int:
+        """Number of roads side by side."""
+        return 1 + (self.arrangement == "beside" and len(self.rivals) > 0)
 
 
 class Screen:
@@ -33,11 +64,11 @@ class Screen:
 
     Args:
         size: (width, height) [pixels]
-        roads: from the left
-        controls: theme, trail, zoom, and whether a dashboard is shown
-        sensor: of the input overlay
+        episodes: of the roads from the left, then others
+        controls: theme, trail, zoom, and whether layers and a dashboard are shown
+        options: what else is shown
         has_timeline: whether there is a timeline if there is room
-        is_race: whether a race's board takes the place of the dashboard
+        draw_ghosts: layer of the other drivers on the first road
 
     painters: of the roads
     beside: dashboard or board; None if it is hidden, or there is no room for it
@@ -47,39 +78,45 @@ class Screen:
     def __init__(
         self,
         size: tuple[int, int],
-        roads: Sequence[RoadLook],
+        episodes: Sequence[Episode],
         controls: Controls,
-        sensor: Sensor,
+        options: ViewerOptions,
         has_timeline: bool,
-        is_race: bool,
+        draw_ghosts: RoadLayer,
     ) -> None:
         width, height = (max(side, least) for side, least in zip(size, LEAST_SIZE, strict=True))
-        theme, count = theme_by_name(controls.theme), len(roads)
+        theme, count = theme_by_name(controls.theme), options.roads
         accent = visible(trail_colour_by_name(controls.trail), theme.panel)
         self.timeline: Timeline | None = None
         if has_timeline and controls.dashboard and height >= MIN_HEIGHT_OF_TIMELINE:
-            self.timeline = Timeline(width, height / 700, roads[0].episode.frames, theme, accent)
+            self.timeline = Timeline(width, height / 700, episodes[0].frames, theme, accent)
             height -= self.timeline.size[1]
         road_width = min(round(height / 700 * (220 + 180 * controls.zoom)), width // count)
         rest = width - count * road_width
         if not controls.dashboard or rest < 0.35 * height:
             road_width, rest = width // count, 0
         looks: dict[str, Any] = {"theme": controls.theme, "trail": controls.trail, "zoom": controls.zoom, "film": True}
+        layers: list[Sequence[RoadLayer]] = [(), ()]
+        if controls.layers:
+            layers = [options.layers, options.rival_layers]
+        if options.arrangement != "beside":
+            layers[0] = (draw_ghosts, *layers[0])
         self.painters = [
             Painter(
                 episode.rules,
                 (road_width, height),
-                sensor=sensor,
+                sensor=options.sensor,
                 label=episode.label,
                 image=image,
-                layers=layers,
+                layers=over,
                 **looks,
             )
-            for episode, image, layers in roads
-        ]
+            for episode, image, over in zip(episodes[:count], (options.image, None), layers, strict=False)
+        ]  # a rival keeps the drawn car
         self.beside: Dashboard | RaceBoard | None = None
         if rest:
-            self.beside = RaceBoard((rest, height), theme) if is_race else Dashboard((rest, height), theme, accent)
+            is_race, place = options.arrangement == "race", (rest, height)
+            self.beside = RaceBoard(place, theme) if is_race else Dashboard(place, theme, accent)
         below = 0 if self.timeline is None else self.timeline.size[1]
         self._memory = ImageMemory((height + below, count * road_width + rest, 3))
 

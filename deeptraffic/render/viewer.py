@@ -8,12 +8,10 @@ returns the content of the window.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from deeptraffic.episodes.decision import Insight, last_decision
 from deeptraffic.episodes.episode import Episode
@@ -23,16 +21,12 @@ from deeptraffic.render.capture import Capture
 from deeptraffic.render.controls import DRIVING_HELP, HELP, PACES, Command, Controls
 from deeptraffic.render.dashboard import Dashboard
 from deeptraffic.render.drawing import ByteArray
-from deeptraffic.render.layers import RoadLayer
 from deeptraffic.render.race import Ghosts, check_entrants
-from deeptraffic.render.road import Camera, Rectangle
+from deeptraffic.render.road import Camera
 from deeptraffic.render.run_log import RunLog
-from deeptraffic.render.screen import RoadLook, Screen
-from deeptraffic.render.sprites import VehicleImage
+from deeptraffic.render.screen import MakeEpisode, Screen, ViewerOptions
 from deeptraffic.render.window import Window
 from deeptraffic.run_dir import WriteError
-from deeptraffic.sim.engine import Simulator
-from deeptraffic.sim.rules import Sensor
 from deeptraffic.sim.state import State
 
 if TYPE_CHECKING:
@@ -44,37 +38,6 @@ IDLE_FPS = 25  # while nothing changes
 NOTICE_SECONDS = 4.0
 SHOW_AGAIN = 2.0  # seconds after which an unchanged image is shown again, since something may have covered it
 SIZE, SIZE_BESIDE = (1060, 760), (1366, 760)  # [pixels] of a window with one road, and with two
-
-MakeEpisode = Callable[[int], Episode]
-"""seed -> a new episode whose policy has just been reset; a replay may ignore the seed."""
-
-
-class ViewerOptions(NamedTuple):
-    """What the viewer shows besides the episode.
-
-    sensor: cells of the input overlay
-    insight: returns the policy's activations at its last decision, or None
-    rival: makes a second episode, shown beside the first, or as its ghost if `ghost` is set
-    image: replaces the drawn ego vehicle
-    countdown: seconds before an episode starts
-    on_image: draws over the window's image (H, W, 3)
-    layers, rival_layers: drawn on the first and on the second road, see `deeptraffic.render.layers`
-    stuck: returns whether the ego car of a simulator's env 0 is stuck after a frame: 0, `timeline.SLOW` or
-        `timeline.STUCK`; None marks nothing
-    racers: make the episodes of further entrants of a race, shown as ghosts; there is no rival then
-    """
-
-    sensor: Sensor = Sensor()
-    insight: Callable[[], Insight | None] | None = None
-    rival: MakeEpisode | None = None
-    ghost: bool = False
-    image: VehicleImage | None = None
-    countdown: int = 0
-    on_image: Callable[[ByteArray], None] | None = None
-    layers: Sequence[RoadLayer] = ()
-    rival_layers: Sequence[RoadLayer] = ()
-    stuck: Callable[[Simulator], int] | None = None
-    racers: Sequence[MakeEpisode] = ()
 
 
 class Viewer:
@@ -88,6 +51,10 @@ class Viewer:
         size: (width, height) [pixels] of the window; None fits all panels
         controls: initial overlay, trail and theme
         on_end: called when the episode is over; returns a message to show
+
+    episodes: that are shown, the first one's driver in the window's title
+    log: of what they have been through
+    countdown: [1/60 s] until they start
     """
 
     def __init__(
@@ -101,26 +68,22 @@ class Viewer:
         controls: Controls | None = None,
         on_end: Callable[[Episode], str] | None = None,
     ) -> None:
-        self.make_episode, self.seed, self.options, self.keyboard = (
-            make_episode,
-            seed,
-            options or ViewerOptions(),
-            keyboard,
-        )
-        if self.options.racers:
-            check_entrants(1 + len(self.options.racers))
-        self.size = size or (SIZE_BESIDE if self._roads == 2 else SIZE)
-        self.message, self.on_end = "", on_end
+        self.make_episode, self.seed, self.keyboard = make_episode, seed, keyboard
+        self.options = options or ViewerOptions()
+        if self.options.arrangement == "race":
+            check_entrants(1 + len(self.options.rivals))
+        self.size = size or (SIZE_BESIDE if self.options.roads == 2 else SIZE)
+        self.on_end = on_end
         self.quit = self.fullscreen = False
         self.capture = Capture(Path.cwd(), FPS)
         self._notice, self._notice_ends = "", 0.0
-        self._waiting = 0.0  # [1/60 s] until the run starts
-        self._run = 0
+        self._run, self.countdown = 0, 0.0
         self.pointer: tuple[int, int] | None = None  # where the mouse is in the image [pixels]
         self._shown: tuple[list[object], ByteArray] | None = None
         self._ghosts = Ghosts()
         self._screen: tuple[object, Screen] | None = None  # and what it was made for
-        self._start(controls)
+        self._start()
+        self.controls = controls or Controls(self.episode.rules.vehicles)
 
     def run(self) -> None:
         """Open a window and show the episode until it is closed."""
@@ -184,7 +147,7 @@ class Viewer:
         if self._is_scrubbing:
             self.drag(x)
         elif number < len(screen.painters):
-            state, follow = self._episodes[number].state[0], self.controls.follow
+            state, follow = self.episodes[number].state[0], self.controls.follow
             vehicle = screen.painters[number].vehicle_at(state, (across, y), follow)
             self.controls.follow = follow if vehicle is None else vehicle
 
@@ -200,7 +163,7 @@ class Viewer:
         screen, controls, (x, y) = self.screen, self.controls, self.pointer
         number, across = screen.road_at(x)
         if number < len(screen.painters):
-            state = self._episodes[number].state[0]
+            state = self.episodes[number].state[0]
             return screen.painters[number].cell_at(state, (across, y), controls.overlay, controls.follow)
         return screen.beside.unit_at(across, y) if isinstance(screen.beside, Dashboard) else ""
 
@@ -208,8 +171,8 @@ class Viewer:
         """Advance by `ticks` 60ths of a second; on a slow machine several pass between two images."""
         if self.controls.paused or self.controls.prompt is not None:
             return
-        if self._waiting > 0:
-            self._waiting = max(0.0, self._waiting - ticks)
+        if self.countdown > 0:
+            self.countdown = max(0.0, self.countdown - ticks)
             return
         self._due += PACES[self.controls.pace] * ticks
         while self._due >= 1:
@@ -219,29 +182,29 @@ class Viewer:
 
     def image(self) -> ByteArray:
         """Return the content of the window, (H, W, 3) uint8; the same array again while nothing in it changes."""
-        frames, controls = [episode.frame for episode in self._episodes], list(vars(self.controls).values())
+        frames, controls = [episode.frame for episode in self.episodes], list(vars(self.controls).values())
         action = None if self.keyboard is None else self.keyboard.next_action
         tip = self.tip()
         pointed = (tip, self.pointer) if tip else None
-        key = [self._run, frames, controls, self.size, action, self._waiting, self._status(), pointed]
+        key = [self._run, frames, controls, self.size, action, self.countdown, self._status(), pointed]
         if self._shown is None or self._shown[0] != key:
             self._shown = (key, self._paint_image(tip))
         return self._shown[1]
 
     def _paint_image(self, tip: str) -> ByteArray:
         screen, log, overlay, follow = self.screen, self.log, self.controls.overlay, self.controls.follow
-        decided = [last_decision(episode) for episode in self._episodes]
+        decided = [last_decision(episode) for episode in self.episodes]
         images = []
         for k, painter in enumerate(screen.painters):
             note = self._status() if k == 0 and screen.beside is None else ""
             looks: dict[str, Any] = {"overlay": overlay, "follow": follow, "decision": decided[k]}
-            images.append(painter.paint(self._episodes[k].state, note=note, **looks))
+            images.append(painter.paint(self.episodes[k].state, note=note, **looks))
         log.speeds[self.episode.frame] = screen.painters[0].observe(self.episode.state).mean_speed_mph(0)
         if isinstance(screen.beside, Dashboard):
             insight = log.insights.get(self.episode.decisions, decided[0])
             if self.keyboard is not None:
                 insight = Insight((), None, int(self.keyboard.next_action), refused=self.episode.refused)
-            scores = [(episode.label, episode.score_mph()) for episode in self._episodes]
+            scores = [(episode.label, episode.score_mph()) for episode in self.episodes]
             differing = sum(mark.differs for mark in log.marks.values()), len(log.marks)
             status = self._status()
             images.append(screen.beside.paint(log.speeds, self.episode.frame, scores, insight, status, differing))
@@ -263,66 +226,34 @@ class Viewer:
     @property
     def episode(self) -> Episode:
         """The episode that is shown."""
-        return self._episodes[0]
+        return self.episodes[0]
 
-    @property
-    def countdown(self) -> float:
-        """Seconds until the run starts."""
-        return self._waiting / FPS
-
-    @property
-    def rival(self) -> Episode | None:
-        """The second episode."""
-        return self._episodes[1] if len(self._episodes) > 1 else None
-
-    @property
-    def roads(self) -> list[Rectangle]:
-        """Where the roads are in the window."""
-        return self.screen.roads
-
-    @property
-    def beside(self) -> Rectangle | None:
-        """Where the dashboard is in the window; None if there is no room for it, or it is hidden."""
-        return self.screen.place_beside
-
-    @property
-    def speeds(self) -> NDArray[np.float64]:
-        """(F + 1,) the read-out at each frame [mph], NaN where it is not known."""
-        return self.log.speeds
-
-    def lead(self) -> float:
-        """Return how far the ego car is ahead of the rival's [px]; 0 without a rival."""
-        return self.log.lead()
-
-    def _draw_racers(self, canvas: "pygame.Surface", camera: Camera, state: State) -> None:
+    def _draw_ghosts(self, canvas: "pygame.Surface", camera: Camera, state: State) -> None:
         """Draw the rival, or the other entrants of a race, on the first road."""
-        self._ghosts.draw(canvas, camera, self.log.ghosts(self.options.ghost))
+        self._ghosts.draw(canvas, camera, self.log.ghosts(self.options.arrangement == "ghost"))
 
     def record(self, image: ByteArray) -> None:
         """Add an image to the video, if one is being written."""
+        self._save(partial(self.capture.add, image), ": the window's size has changed")
+
+    def _save(self, write: Callable[[], Path | None], words: str = "") -> None:
+        """Write to files, and say for some seconds which one is whole, or what went wrong."""
         try:
-            if (path := self.capture.add(image)) is not None:
-                self.notify(f"Saved {path.name}: the window's size has changed.")
+            path = write()
+            notice = path and f"Saved {path.name}{words}."
         except WriteError as error:
-            self.notify(str(error))
+            notice = str(error)
+        if notice:
+            self._notice, self._notice_ends = notice, time.monotonic() + NOTICE_SECONDS
 
-    def notify(self, notice: str) -> None:
-        """Show a line at the bottom for some seconds."""
-        self._notice, self._notice_ends = notice, time.monotonic() + NOTICE_SECONDS
-
-    def _start(self, controls: Controls | None = None) -> None:
+    def _start(self) -> None:
         """Start new episodes."""
-        makers = [self.make_episode, *([self.options.rival] if self.options.rival else []), *self.options.racers]
-        self._episodes = [make(self.seed) for make in makers]
-        if controls is not None:
-            self.controls = controls
-        elif not hasattr(self, "controls"):
-            self.controls = Controls(self.episode.rules.vehicles)
+        self.episodes = [make(self.seed) for make in (self.make_episode, *self.options.rivals)]
         self._run += 1
         self._due, self.message = 0.0, ""
-        self._waiting = float(FPS * self.options.countdown)
+        self.countdown = float(FPS * self.options.countdown)
         self._is_scrubbing = False
-        self.log = RunLog(self._episodes, self.options.insight, self.options.stuck)
+        self.log = RunLog(self.episodes, self.options.insight, self.options.stuck)
         if self._replayed:  # all of a trace is known from the start
             whole = self.make_episode(self.seed)
             while whole.advance():
@@ -334,12 +265,7 @@ class Viewer:
         moved = self.log.moved
         for k, painter in enumerate(self._screen[1].painters if self._screen else []):
             painter.enter(moved[k])
-            painter.observe(self._episodes[k].state)
-
-    @property
-    def _roads(self) -> int:
-        """Number of roads side by side."""
-        return 2 if self.options.rival is not None and not self.options.ghost else 1
+            painter.observe(self.episodes[k].state)
 
     def _advance(self) -> bool:
         """Advance every episode by a frame and let the painters observe it; False if the first is over."""
@@ -349,7 +275,7 @@ class Viewer:
                 self.message = self.on_end(self.episode)
             return False
         if len(painters) > 1:
-            painters[1].observe(self._episodes[1].state)
+            painters[1].observe(self.episodes[1].state)
         history = painters[0].observe(self.episode.state)
         self.log.speeds[self.episode.frame] = history.mean_speed_mph(0)
         return True
@@ -364,8 +290,10 @@ class Viewer:
                 self._start()
         elif command.kind == "fullscreen":
             self.fullscreen = not self.fullscreen
-        elif command.kind in ("screenshot", "video"):
-            self._capture(command.kind)
+        elif command.kind == "screenshot":
+            self._save(lambda: self.capture.screenshot(self.image()))
+        elif command.kind == "video":
+            self._save(self.capture.stop if self.capture.is_recording else self.capture.start)
         elif command.kind == "restart":
             self.seed = self.seed if command.value is None or self._replayed else command.value
             self._start()
@@ -377,24 +305,13 @@ class Viewer:
         """Whether a run driven by hand would be lost."""
         return self.keyboard is not None and 0 < self.episode.frame < self.episode.frames
 
-    def _capture(self, kind: str) -> None:
-        try:
-            if kind == "screenshot":
-                self.notify(f"Saved {self.capture.screenshot(self.image()).name}.")
-            elif self.capture.is_recording:
-                self.notify(f"Saved {self.capture.stop().name}.")
-            else:
-                self.capture.start()
-        except WriteError as error:
-            self.notify(str(error))
-
     def _seek(self, frame: int) -> None:
         """Seek a frame; the frames just before it are replayed for the trail and the read-out."""
         frame = min(max(frame, 0), self.episode.frames)
         here = self.episode.frame
         if not here <= frame <= here + 1000:
             lead_in = max(0, frame - 110)
-            for index, episode in enumerate(self._episodes):
+            for index, episode in enumerate(self.episodes):
                 if lead_in < episode.frame:
                     episode.seek(lead_in)
                 while episode.frame < lead_in and self.log.roll(index):
@@ -429,16 +346,10 @@ class Viewer:
     @property
     def screen(self) -> Screen:
         """The screen for the window's size and the options, a new one if these have changed."""
-        controls, options = self.controls, self.options
-        key = (self.size, *controls.appearance, self._roads, self.episode.rules, self.episode.frames)
+        key = (self.size, *self.controls.appearance, self.episode.rules, self.episode.frames)
         if self._screen is None or self._screen[0] != key:
-            layers = (options.layers, options.rival_layers) if controls.layers else ((), ())
-            if options.racers or options.ghost:
-                layers = ((self._draw_racers, *layers[0]), ())
-            images = options.image, None  # the rival keeps the drawn one
-            roads = [RoadLook(self._episodes[k], images[k], layers[k]) for k in range(self._roads)]
             before, has_timeline = self._screen, self.keyboard is None
-            made = Screen(self.size, roads, controls, options.sensor, has_timeline, bool(options.racers))
+            made = Screen(self.size, self.episodes, self.controls, self.options, has_timeline, self._draw_ghosts)
             self._screen = (key, made)
             if before is None:
                 self._enter()

@@ -11,6 +11,7 @@ from deeptraffic.evaluation.episodes import policy_episode
 from deeptraffic.insight.recorder import InsightRecorder, action_values
 from deeptraffic.policies.base import UNKNOWN, ValueKind
 from deeptraffic.policies.file import pack_network_policy
+from deeptraffic.render.layers import watch_decisions
 from deeptraffic.sim.rules import Action, RoadConfig
 
 KINDS = {
@@ -32,7 +33,7 @@ def watched(name: str, frames: int = 95) -> Insight:
     policy = load_policy(name)
     road = RoadConfig(rules=policy.rules, other_agents=policy.other_agents).build()
     recorder = InsightRecorder(policy)
-    recorder.recording(policy_episode(policy, road, Start.open(1), frames)).finish()
+    watch_decisions(policy_episode(policy, road, Start.open(1), frames), [recorder]).finish()
     insight = recorder()
     assert insight is not None
     return insight

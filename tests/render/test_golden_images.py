@@ -9,8 +9,9 @@ from PIL import Image
 from deeptraffic.episodes.decision import ActionValues, Insight
 from deeptraffic.episodes.episode import Episode
 from deeptraffic.episodes.trace import Start
+from deeptraffic.render.screen import ViewerOptions
 from deeptraffic.render.showcase import Showcase, showcase_frames
-from deeptraffic.render.viewer import Viewer, ViewerOptions
+from deeptraffic.render.viewer import Viewer
 from deeptraffic.sim.rules import RULES_2018
 
 PICTURES = Path(__file__).parent / "images"
@@ -39,7 +40,7 @@ def viewer() -> np.ndarray:
 
 
 def rivals_with_help() -> np.ndarray:
-    view = Viewer(make, options=ViewerOptions(rival=make), size=(1400, 700))
+    view = Viewer(make, options=ViewerOptions(rivals=[make]), size=(1400, 700))
     for _ in range(100):
         view.tick()
     view.press("h")

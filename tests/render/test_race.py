@@ -8,8 +8,9 @@ from deeptraffic.episodes.trace import Start
 from deeptraffic.evaluation.episodes import policy_episode
 from deeptraffic.policies.builtin import make_builtin
 from deeptraffic.render.race import COLOURS, Entrant, RaceBoard
+from deeptraffic.render.screen import ViewerOptions
 from deeptraffic.render.theme import DARK, FEET_PER_PX
-from deeptraffic.render.viewer import Viewer, ViewerOptions, viewer_frames
+from deeptraffic.render.viewer import Viewer, viewer_frames
 from deeptraffic.sim.rules import RULES_2018
 
 BLUE, YELLOW = COLOURS[1:3]
@@ -24,7 +25,7 @@ def gap(seed: int) -> Episode:
 
 
 def race(*others, frames: int = 300, first=gap) -> Viewer:
-    viewer = Viewer(first, seed=3, options=ViewerOptions(racers=others), size=(1280, 720))
+    viewer = Viewer(first, seed=3, options=ViewerOptions(rivals=others, arrangement="race"), size=(1280, 720))
     for _ in range(frames):
         viewer.tick()
     return viewer
@@ -35,14 +36,14 @@ def near(image: np.ndarray, colour: tuple[int, int, int]) -> tuple[np.ndarray, n
 
 
 def on_road(viewer: Viewer) -> np.ndarray:
-    place = viewer.roads[0]
+    place = viewer.screen.roads[0]
     return viewer.image()[:, place.left : place.left + place.width]
 
 
 def test_a_ghost_that_drives_alike_is_on_the_car_itself():
     viewer = race(driver(1, "the same"), first=driver(1, "one"))
     rows, columns = near(on_road(viewer), BLUE)
-    scale, scene = viewer.roads[0].height / 700, viewer.episode.state[0]
+    scale, scene = viewer.screen.roads[0].height / 700, viewer.episode.state[0]
     assert len(rows) > 50
     assert rows.min() == pytest.approx(scene["y"][0] * scale, abs=3)
     assert rows.max() == pytest.approx((scene["y"][0] + 34) * scale, abs=3)
@@ -56,7 +57,7 @@ def test_a_ghost_is_behind_by_the_distance_that_it_has_lost():
         lost = fast.distance - slow.distance
         if lost > 40:
             break
-    scale = viewer.roads[0].height / 700
+    scale = viewer.screen.roads[0].height / 700
     rows, _ = near(on_road(viewer), BLUE)
     assert 40 < lost < 130
     assert rows.min() == pytest.approx((viewer.episode.state.y[0, 0] + lost) * scale, abs=3)
@@ -65,18 +66,18 @@ def test_a_ghost_is_behind_by_the_distance_that_it_has_lost():
 def test_a_ghost_out_of_view_is_an_arrow_at_the_edge():
     viewer = race(driver(2, "slow"), frames=590)
     rows, _ = near(on_road(viewer), BLUE)
-    place = viewer.roads[0]
+    place = viewer.screen.roads[0]
     assert len(rows) > 30 and rows.min() > place.height - 40 * place.height / 700
 
 
 def test_a_rival_that_drives_faster_is_a_ghost_ahead_and_then_an_arrow():
-    viewer, leads = Viewer(driver(2, "slow"), seed=3, options=ViewerOptions(rival=gap, ghost=True)), []
-    road, scale = viewer.roads[0], viewer.roads[0].height / 700
+    viewer, leads = Viewer(driver(2, "slow"), seed=3, options=ViewerOptions(rivals=[gap], arrangement="ghost")), []
+    road, scale = viewer.screen.roads[0], viewer.screen.roads[0].height / 700
     for _ in range(590):
         viewer.tick()
-        leads.append(-viewer.lead())
+        leads.append(-viewer.log.lead())
         if 60 < leads[-1] < 64:
-            across = (float(viewer.rival.state.x[0, 0]) - 70) * scale + road.width / 2
+            across = (float(viewer.episodes[1].state.x[0, 0]) - 70) * scale + road.width / 2
             rows, _ = near(on_road(viewer)[:, round(across) : round(across + 15 * scale)], COLOURS[0])
             expected = (viewer.episode.state.y[0, 0] - leads[-1]) * scale
             assert np.abs(rows - expected).min() < 2 and ((rows > expected - 3) & (rows < expected + 36)).sum() > 60
@@ -118,7 +119,8 @@ def test_a_board_before_the_start_has_no_curve_yet():
 
 
 def test_the_film_of_a_race_has_an_image_of_every_second_frame():
-    viewer = Viewer(driver(1, "fast"), options=ViewerOptions(racers=[driver(2, "slow")]), size=(640, 480))
+    options = ViewerOptions(rivals=[driver(2, "slow")], arrangement="race")
+    viewer = Viewer(driver(1, "fast"), options=options, size=(640, 480))
     images = list(viewer_frames(viewer, 2))
     assert len(images) == 300 and {image.shape for image in images} == {(480, 640, 3)}
     assert any(not np.array_equal(images[0], image) for image in images[1:])
@@ -126,7 +128,7 @@ def test_the_film_of_a_race_has_an_image_of_every_second_frame():
 
 def test_a_race_has_two_to_eight_entrants():
     with pytest.raises(ValueError, match="2 to 8 entrants, got 9"):
-        Viewer(driver(1, "a"), options=ViewerOptions(racers=[driver(1, "b")] * 8))
+        Viewer(driver(1, "a"), options=ViewerOptions(rivals=[driver(1, "b")] * 8, arrangement="race"))
 
 
 def test_gaps_are_in_feet_of_the_road():

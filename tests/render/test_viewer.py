@@ -1,10 +1,5 @@
-"""The viewer: what its image shows after which keys; and real windows under Xvfb with real keys."""
+"""The viewer: what its image shows after which keys."""
 
-import os
-import subprocess
-import sys
-import time
-from contextlib import contextmanager
 from functools import partial
 from itertools import count
 
@@ -15,11 +10,10 @@ from deeptraffic.episodes.decision import ActionValues, Insight
 from deeptraffic.episodes.episode import Episode
 from deeptraffic.episodes.trace import Start
 from deeptraffic.render.dashboard import _fitted
-from deeptraffic.render.play import Play
+from deeptraffic.render.screen import ViewerOptions
 from deeptraffic.render.theme import DARK
 from deeptraffic.render.timeline import HEIGHT
-from deeptraffic.render.viewer import Viewer, ViewerOptions
-from deeptraffic.render.window import Window
+from deeptraffic.render.viewer import Viewer
 from deeptraffic.sim.rules import RULES_2018, Action
 
 MARKER = np.linspace(-1, 1, 420).reshape(60, 7)
@@ -72,7 +66,7 @@ def test_an_image_is_painted_again_only_when_something_in_it_changes():
 
 def test_the_dashboard_shows_every_new_decision():
     viewer = ticked(Viewer(make, options=ViewerOptions(insight=insight)), 40)
-    beside, below = viewer.beside, slice(230, None)
+    beside, below = viewer.screen.place_beside, slice(230, None)
     before = viewer.image()[below, beside.left :].copy()
     assert np.array_equal(ticked(viewer, 5).image()[below, beside.left :], before)
     viewer.log.insights[viewer.episode.decisions] = insight()._replace(action=int(Action.LEFT))
@@ -80,13 +74,13 @@ def test_the_dashboard_shows_every_new_decision():
 
 
 @pytest.mark.parametrize("size", [(1060, 760), (240, 900), (500, 400)])
-@pytest.mark.parametrize("rival", [None, make])
-def test_a_click_follows_the_vehicle_that_is_painted_there(size, rival):
-    viewer = ticked(Viewer(make, options=ViewerOptions(rival=rival), size=size), 100)
+@pytest.mark.parametrize("rivals", [[], [make]])
+def test_a_click_follows_the_vehicle_that_is_painted_there(size, rivals):
+    viewer = ticked(Viewer(make, options=ViewerOptions(rivals=rivals), size=size), 100)
     viewer.press("space")
     for _ in range(4):
         red = np.argwhere((viewer.image().astype(int) - np.array(DARK.ego)).__abs__().sum(2) < 60)
-        left = viewer.roads[-1].left if rival else 0
+        left = viewer.screen.roads[-1].left if rivals else 0
         red = red[red[:, 1] >= left]  # of the road that is clicked
         y, x = np.median(red, axis=0)
         viewer.controls.follow = 0
@@ -115,7 +109,7 @@ def test_a_click_follows_the_vehicle_that_is_painted_there(size, rival):
 def test_the_mouse_tells_the_value_of_the_unit_that_is_drawn_there():
     viewer = ticked(Viewer(make, options=ViewerOptions(insight=insight)), 40)
     viewer.press("space")
-    plain, beside = viewer.image().copy(), viewer.beside
+    plain, beside = viewer.image().copy(), viewer.screen.place_beside
     tips = {}
     for y in range(380, 720, 2):
         for x in range(beside.left, 1060, 2):
@@ -186,17 +180,17 @@ def test_decisions_in_which_two_policies_differ_are_marked_and_counted():
             RULES_2018, Start.open(seed), lambda sim, agent: 2 if sim.state.frame[0] == 60 else 1, frames=400
         )
 
-    viewer = ticked(Viewer(make, options=ViewerOptions(rival=mostly)), 130)
+    viewer = ticked(Viewer(make, options=ViewerOptions(rivals=[mostly])), 130)
     marks = viewer.log.marks
     assert [mark.other for mark in marks.values()].count(2) == 1 and len(marks) == 5
     different = next(mark for mark in marks.values() if mark.differs)
-    same = ticked(Viewer(make, options=ViewerOptions(rival=make)), 130)
+    same = ticked(Viewer(make, options=ViewerOptions(rivals=[make])), 130)
     assert not any(mark.differs for mark in same.log.marks.values())
     timeline, blue = viewer.screen.timeline, np.array(DARK.positive)
     found = np.argwhere((viewer.image() == blue).all(2)[-timeline.size[1] :])
     assert abs(np.median(found[:, 1]) - timeline._x(different.frame)) <= 1
     assert not (same.image() == blue).all(2)[-timeline.size[1] :].any()
-    page, plain = viewer.beside.left, same.image()
+    page, plain = viewer.screen.place_beside.left, same.image()
     assert not np.array_equal(viewer.image()[380:410, page:], plain[380:410, page:])
 
 
@@ -226,7 +220,7 @@ def test_a_ghost_keeps_its_lead_when_wound_and_at_any_pace(pace):
     def slow(seed):
         return Episode(RULES_2018, Start.open(seed), lambda sim, agent: 2, frames=400, label="slow")
 
-    wound, plain = (Viewer(slow, options=ViewerOptions(rival=make, ghost=True)) for _ in range(2))
+    wound, plain = (Viewer(slow, options=ViewerOptions(rivals=[make], arrangement="ghost")) for _ in range(2))
     wound.press(pace)
     while wound.episode.frame < 300:
         wound.tick()
@@ -332,8 +326,8 @@ def test_a_rival_stands_beside_and_a_ghost_does_not():
         columns = (np.abs(rows.astype(int) - DARK.ego).max(axis=2) < 16).any(axis=0)
         return (np.diff(np.flatnonzero(columns)) > 60).sum() + 1
 
-    assert ego_cars(Viewer(make, options=ViewerOptions(rival=rival), size=(1500, 760))) == 2
-    assert ego_cars(Viewer(make, options=ViewerOptions(rival=rival, ghost=True), size=(1500, 760))) == 1
+    assert ego_cars(Viewer(make, options=ViewerOptions(rivals=[rival]), size=(1500, 760))) == 2
+    assert ego_cars(Viewer(make, options=ViewerOptions(rivals=[rival], arrangement="ghost"), size=(1500, 760))) == 1
 
 
 def test_a_click_on_the_timeline_goes_to_its_frame_and_a_drag_follows():
@@ -397,154 +391,8 @@ def test_the_picture_fits_the_window(size, keys):
     assert (width, height) == size
 
 
-def test_driving_by_hand_takes_taps_and_held_keys(tmp_path):
-    play = Play(RULES_2018, frames=200, countdown=0, table=tmp_path / "runs.json", name="tester")
-    viewer = play.viewer
-    viewer.press("left")
-    viewer.release("left")
-    ticked(viewer, 61)  # decisions at frames 0, 30 and 60
-    viewer.press("down")
-    ticked(viewer, 60)
-    assert viewer.episode.actions[:5] == [3, 0, 0, 2, 2]
-    viewer.press("space")
-    assert viewer.controls.paused
-
-
-def test_a_finished_drive_gets_its_score_its_place_and_a_demonstration(tmp_path, same_games):
-    table = tmp_path / "runs.json"
-    for place, key in ((1, "right"), (2, "down")):
-        play = Play(RULES_2018, frames=150, countdown=0, table=table, name=f"tester {place}")
-        play.viewer.press(key)
-        ticked(play.viewer, 160)
-        result = play.result()
-        assert (result.place, result.of) == (place, place)
-        assert result.score_mph == play.viewer.episode.score_mph()
-        assert f"place {place} of {place}" in play.viewer.message
-    with np.load(result.demonstration.save(tmp_path / "d.npz"), allow_pickle=False) as saved:
-        assert saved["observations"].shape == (4, 420) and saved["actions"].tolist() == [2, 2, 2, 2]
-        assert saved["rewards"].shape == (4,) and (saved["rewards"] != 0).any()
-    replay = Episode.replay(result.trace).finish()
-    assert same_games(replay.sim, play.viewer.episode.sim)
-
-
-def test_demonstrated_rewards_and_observations_are_those_of_the_game(tmp_path):
-    play = Play(RULES_2018, frames=100, countdown=0, table=tmp_path / "runs.json")
-    ticked(play.viewer, 100)
-    sim = Episode(RULES_2018, Start.open(1), lambda sim, agent: 0).sim
-    demonstration = play.demonstration
-    for step in range(3):
-        sim.step([0])
-        assert np.array_equal(demonstration._observations[step], sim.sense(play.sensor)[0].astype(np.float32))
-        if step:
-            assert demonstration._rewards[step - 1] == sim.state.reward[0]
-
-
-def test_without_a_display_a_window_is_still_made_and_closed(monkeypatch):
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)
-    import pygame
-
-    window = Window((200, 100))
-    assert window.show(np.zeros((80, 100, 3), np.uint8))
-    assert pygame.display.get_driver() == "dummy" and pygame.mixer.get_init() is None
-    pygame.event.post(pygame.event.Event(pygame.QUIT))
-    window.events()
-    assert not window.show(np.zeros((80, 100, 3), np.uint8))
-    window.close()
-    window.close()
-
-
-PROGRAM = """
-import sys
-from pathlib import Path
-from deeptraffic.episodes.episode import Episode
-from deeptraffic.render.play import Play
-from deeptraffic.episodes.trace import Start
-from deeptraffic.render.viewer import Viewer
-from deeptraffic.sim.rules import RULES_2018
-folder = Path(sys.argv[2])
-if sys.argv[1] == "watch":
-    def make(seed):
-        return Episode(RULES_2018, Start.open(seed), lambda sim, agent: 1, label="window test")
-    viewer = Viewer(make, seed=1)
-    viewer.run()
-else:
-    play = Play(RULES_2018, table=folder / "runs.json")
-    viewer = play.viewer
-    play.run()
-print(viewer.seed, viewer.episode.frame, viewer.controls.overlay, viewer.controls.follow, viewer.controls.paused)
-print(*viewer.episode.actions)
-"""
-
-
-@contextmanager
-def window(requires_system, tmp_path, mode: str):
-    """Run the program in a real window; give a function that sends keys, and the process."""
-    xvfb, xdotool = requires_system("xvfb", "Xvfb"), requires_system("xdotool", "xdotool")
-    read, write = os.pipe()
-    server = subprocess.Popen(
-        [xvfb, "-displayfd", str(write), "-noreset", "-screen", "0", "1280x900x24"],
-        pass_fds=[write],
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(write)
-    with os.fdopen(read) as pipe:  # closed only after the whole line, or the server dies of it
-        display = pipe.readline().strip()
-    env = {**os.environ, "DISPLAY": f":{display}", "SDL_VIDEODRIVER": "x11"}
-    program = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, mode, str(tmp_path)], env=env, stdout=subprocess.PIPE, text=True
-    )
-
-    def tool(*arguments: str) -> str:
-        done = subprocess.run([xdotool, *arguments], env=env, capture_output=True, text=True, timeout=30)
-        return done.stdout.strip()
-
-    try:
-        deadline = time.monotonic() + 180
-        while "DeepTraffic" not in tool("getwindowfocus", "getwindowname"):
-            assert program.poll() is None and time.monotonic() < deadline, "no window appeared"
-            time.sleep(0.2)
-        yield tool, program
-    finally:
-        program.kill()
-        program.wait()
-        server.terminate()
-        server.wait()
-
-
-def test_a_real_window_obeys_real_keys_and_closes(requires_system, tmp_path):
-    with window(requires_system, tmp_path, "watch") as (tool, program):
-        for key in ("space", "o", "o", "f", "g", "1", "2", "3", "Return", "period", "h", "h"):
-            tool("key", key)
-            time.sleep(0.15)
-        tool("key", "q")
-        output, _ = program.communicate(timeout=60)
-        assert program.returncode == 0
-        assert output.splitlines()[-2] == "1 124 safety 1 True"
-
-
-def test_a_real_window_is_driven_by_arrow_keys(requires_system, tmp_path):
-    with window(requires_system, tmp_path, "play") as (tool, program):
-        tool("keydown", "Left")
-        time.sleep(5.5)  # the countdown, and some decisions
-        tool("keyup", "Left")
-        for key in ("Escape", "Escape", "q", "Return"):  # a run is not lost by one key
-            tool("key", key)
-            time.sleep(0.15)
-        output, _ = program.communicate(timeout=60)
-        assert program.returncode == 0
-        assert "3" in output.splitlines()[-1].split()
-
-
-def test_closing_the_window_ends_the_viewer(requires_system, tmp_path):
-    with window(requires_system, tmp_path, "watch") as (tool, program):
-        tool("getwindowfocus", "windowclose")
-        program.communicate(timeout=60)
-        assert program.returncode is not None
-
-
 def test_images_stand_side_by_side_in_order_above_the_timeline():
-    screen = Viewer(make, options=ViewerOptions(rival=make)).screen
+    screen = Viewer(make, options=ViewerOptions(rivals=[make])).screen
     width, height = screen.painters[0].size
     sizes = (height, width), (height, width), (height, screen.beside.size[0])
     parts = [np.full((*size, 3), k + 1, np.uint8) for k, size in enumerate(sizes)]

@@ -129,7 +129,7 @@ def test_events_of_others_stay_in_the_queue():
 
 def test_without_a_display_the_dummy_driver_is_used_and_the_environment_left_alone():
     before = {**os.environ}
-    assert open_display() == "dummy" and not has_display()
+    assert open_display() == "dummy" and not has_display() and pygame.mixer.get_init() is None
     assert {**os.environ} == before
 
 
