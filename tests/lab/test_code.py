@@ -2,6 +2,7 @@
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -182,9 +183,11 @@ def driving_file(page: Any, eventually: Any) -> Callable[[Path], bytes]:
         eventually(page, "#driver option:checked", f"^{re.escape(path.name)}$")
         content = page.evaluate("""async () => {
           const { files } = await import("./driving.js");
-          return [...files[document.querySelector("#driver").value]];
+          const reader = new FileReader();
+          reader.readAsDataURL(new Blob([files[document.querySelector("#driver").value]]));
+          return new Promise((resolve) => { reader.onload = () => resolve(reader.result); });
         }""")
-        return bytes(content)
+        return b64decode(content.partition(",")[2])
 
     return open_file
 
