@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from agents.registry import ALGORITHMS, ENTRIES, PRESETS, WARM_STARTABLE
-from deeptraffic.cli.evaluate import print_score
-from deeptraffic.cli.others import parse_numbers
 from deeptraffic.cli.terminal import Json, messages, print_json, progress_bar, results
 from deeptraffic.settings import parse_setting
 
@@ -83,6 +81,7 @@ def train(
         result = train_then(run, then, folder, later, messages)
     elif stages:
         from agents.stages import train_in_stages
+        from deeptraffic.cli.others import parse_numbers
 
         result = train_in_stages(run, parse_numbers(stages), folder, messages)
     else:
@@ -98,6 +97,8 @@ def train(
         scores = f"mean {result.mean_mph:.2f}, median {result.median_mph:.2f} mph on tuning seeds"
         results.print(f"Best network, after {result.best_at:,} decisions: {scores}", highlight=False)
     if official:
+        from deeptraffic.cli.evaluate import print_score
+
         print_score(official)
     else:
         results.print(f"Score it officially: deeptraffic evaluate {result.folder}", highlight=False, soft_wrap=True)

@@ -21,16 +21,16 @@ from numpy.typing import NDArray
 
 from deeptraffic.settings import check_real
 from deeptraffic.sim.rules import Sensor
-from deeptraffic.sim.runs import Runs
 from deeptraffic.sim.state import F64, I64
 
 if TYPE_CHECKING:
     from deeptraffic.sim.engine import Simulator
+    from deeptraffic.sim.runs import Runs
 
 Access = Literal["contest", "open", "privileged"]
 DEFAULT_RULES = 2018
 
-RunLoop = Callable[[Runs], None]  # plays the runs and writes their results
+RunLoop = Callable[["Runs"], None]  # plays the runs and writes their results
 
 
 class ValueKind(NamedTuple):
