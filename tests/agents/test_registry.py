@@ -49,6 +49,7 @@ def test_the_page_of_agents_names_all_algorithms() -> None:
 
 
 def test_reading_the_registry_loads_no_heavy_library() -> None:
-    program = "import sys, deeptraffic.cli.train; print(*(n for n in ('torch', 'stable_baselines3', 'numba') if n in sys.modules))"
+    heavy = {"torch", "stable_baselines3", "numba"}
+    program = f"import sys, deeptraffic.cli.train; print(*({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
     assert (found.returncode, found.stdout.split()) == (0, []), found.stderr
