@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,8 +34,13 @@ from deeptraffic.policies.network import Network
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import Action, RoadConfig, Sensor
 
+if TYPE_CHECKING:
+    import gymnasium
+
 ROADS = (RoadConfig(), RoadConfig(other_agents=10), RoadConfig(rules=2017))
+ENV_ID = "deeptraffic:DeepTraffic2018-v0"
 BATCHES = (1, 64, 4096)
+TILES = 16  # envs that are rendered side by side
 VECTOR_ENVS = 1024
 PERIOD = RoadConfig().decision_period  # [frames]
 FILES, FILES_ALONE, FILES_OFFICIAL = 1000, 100, 16  # policy files in one evaluation, those scored one by one
@@ -110,16 +115,22 @@ class Bench:
         if self.opponent:
             yield from self.highway_env()
 
-    def rate(self, call: Callable[[], object], units: float) -> float:
-        """Return units per second of a call that does `units` of them: the best of three measurements."""
+    def rate(self, call: Callable[[], object], units: float, between: Callable[[], object] = lambda: None) -> float:
+        """Return units per second of a call that does `units` of them: the best of three measurements.
+
+        between: called before each call, and not timed
+        """
         call()
         best = 0.0
         for _ in range(3):
-            calls, started = 0, time.perf_counter()
-            while (elapsed := time.perf_counter() - started) < self.seconds or calls == 0:
+            calls, seconds = 0, 0.0
+            while seconds < self.seconds or calls == 0:
+                between()
+                started = time.perf_counter()
                 call()
+                seconds += time.perf_counter() - started
                 calls += 1
-            best = max(best, calls * units / elapsed)
+            best = max(best, calls * units / seconds)
         return best
 
     # --- the simulator --------------------------------------------------------------------------------------------
@@ -181,14 +192,27 @@ class Bench:
 
     def images(self) -> Iterator[BenchRow]:
         """Images of the road for people (`rgb_array`) and for networks (`pixels`)."""
-        from deeptraffic.render.painter import Painter
+        import gymnasium
+
         from deeptraffic.render.road import PixelPainter
 
+        actions = cycle(np.random.default_rng(0).integers(len(Action), size=1000).tolist())
+        for overlay in ("none", "input"):
+            env = gymnasium.make(ENV_ID, render_mode="rgb_array", overlay=overlay, max_episode_steps=-1)
+            env.reset(seed=0)
+            yield BenchRow(f"env.render (rgb_array), overlay {overlay}, still", self.rate(env.render, 1), "images/s")
+            value = self.rate(env.render, 1, between=partial(step_on, env, actions))
+            yield BenchRow(f"env.render (rgb_array), overlay {overlay}, a step between", value, "images/s")
+        envs = gymnasium.make_vec(ENV_ID, TILES, render_mode="rgb_array")
+        envs.reset(seed=0)
+        idle = np.zeros(TILES, np.int64)
+        value = self.rate(envs.render, TILES, between=partial(envs.step, idle))
+        yield BenchRow("VectorEnv.render (rgb_array), a step between", value, "images/s", num_envs=TILES)
         sim = running(RoadConfig(), 64, 1)
-        painter, pixels = Painter(sim.rules), PixelPainter(sim.rules, 84, 84)
-        yield BenchRow("images (rgb_array)", self.rate(lambda: painter.paint(sim.state), 1), "images/s")
-        value = self.rate(lambda: pixels.paint(sim.state), sim.num_envs)
-        yield BenchRow("images (pixels, 84 x 84)", value, "images/s", num_envs=sim.num_envs)
+        for name, grey in (("RGB", False), ("grey", True)):
+            pixels = PixelPainter(sim.rules, 84, 84, grey=grey)
+            value = self.rate(partial(pixels.paint, sim.state), sim.num_envs)
+            yield BenchRow(f"images (pixels, 84 x 84, {name})", value, "images/s", num_envs=sim.num_envs)
 
     # --- evaluation -----------------------------------------------------------------------------------------------
 
@@ -235,6 +259,11 @@ def running(road: RoadConfig, num_envs: int, threads: int) -> Simulator:
     sim.reset_open(range(num_envs))
     sim.step(sim.idle, periods=10)
     return sim
+
+
+def step_on(env: "gymnasium.Env", actions: Iterator[int]) -> None:
+    """Take the next one of these actions."""
+    env.step(next(actions))
 
 
 def highway_step() -> Callable[[], object]:

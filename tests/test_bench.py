@@ -4,6 +4,7 @@ import importlib.util
 import json
 import sys
 import time
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -42,7 +43,8 @@ def test_frames_are_measured_for_all_roads_batches_and_threads(measured: list[Be
 
 def test_environments_evaluations_images_and_memory_are_measured(measured: list[BenchRow]) -> None:
     names = " ".join(result.name for result in measured)
-    parts = ("decisions", "gymnasium.make", "unwrapped", "VectorEnv", "SB3", "idle", "MLP", "pixels", "memory")
+    parts = ["decisions", "gymnasium.make", "unwrapped", "VectorEnv", "SB3", "idle", "MLP", "grey", "RGB", "memory"]
+    parts += ["overlay input, still", "overlay none, a step between", "VectorEnv.render"]
     for part in (*parts, "files one by one, 10 open runs", "files side by side, official", "their decisions"):
         assert part in names
 
@@ -51,6 +53,14 @@ def test_rate_is_the_best_of_three() -> None:
     calls: list[int] = []
     assert Bench(seconds=0.0).rate(lambda: calls.append(1), 10.0) > 0
     assert len(calls) == 4  # one untimed, three measurements of one call
+
+
+def test_what_is_done_between_two_calls_is_not_timed() -> None:
+    order: list[str] = []
+    rate = Bench(seconds=0.0).rate(
+        partial(order.append, "timed"), 1.0, lambda: order.append("step") or time.sleep(0.02)
+    )
+    assert order == ["timed", *["step", "timed"] * 3] and rate > 500
 
 
 def test_table_has_a_line_per_result_and_writes_a_name_once(measured: list[BenchRow]) -> None:

@@ -16,8 +16,8 @@ from agents.analysis.planning_gap import load_world_model
 from agents.export import TrainedPolicy
 from deeptraffic.envs.observations import Observer
 from deeptraffic.insight.decision_layer import DecisionLayer
+from deeptraffic.render.compositor import Camera
 from deeptraffic.render.layers import LayerContext, draw_frame, draw_polygon
-from deeptraffic.render.road import Camera
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import CELL_LENGTH, LANE_MARGIN, LANE_WIDTH, VEHICLE_LENGTH, VEHICLE_WIDTH
 from deeptraffic.sim.state import F64

@@ -24,6 +24,7 @@ class Rings(NamedTuple):
     """The last K = 101 observed frames of B envs of N vehicles, each env's in a ring.
 
     x, y, speed: (B, K, N) front left corners [px], speed [px/frame]
+    lane, factor: (B, N) float64, in the newest frame, lanes that they are in or change to, and speed factors
     ground: (B, K) distance of the road [px] since the first observed frame
     frame: (B, K) number of frames in which the vehicles had moved
     heads: (B, 2) entry of the newest frame, and number of observed frames, at most K
@@ -33,6 +34,8 @@ class Rings(NamedTuple):
     x: F64
     y: F64
     speed: F64
+    lane: F64
+    factor: F64
     ground: F64
     frame: I64
     heads: I64
@@ -52,19 +55,14 @@ class Histories:
         self.vehicles = vehicles
         self.rings = _empty_rings(0, vehicles)
 
-    def observe(self, state: State, env_index: int = 0) -> "History":
+    def observe(self, state: State, env_index: int = 0, vehicle: int = 0) -> "History":
         """Record an env's current frame, unless it was recorded before; return the env's history."""
-        self.observe_all(state, np.array([env_index]))
-        return History(self, env_index)
-
-    def observe_all(self, state: State, env_indices: I64) -> None:
-        """Record the current frame of these envs."""
-        self._make_room(env_indices)
-        _record_envs(self.rings, state.view(np.ndarray), env_indices)
+        self._make_room(len(state))
+        return History(self.rings, env_index, *_observe(self.rings, state.view(np.ndarray), env_index, vehicle))
 
     def run_to_frame(self, sim: Simulator, end_frames: I64, actions: I64, env_indices: I64) -> I64:
         """As `Simulator.run_to_frame` with arrays (B,), and record every frame that ends."""
-        self._make_room(env_indices)
+        self._make_room(sim.num_envs)
         _drive_recorded(self.rings, sim.table, sim.games, env_indices, actions, end_frames)
         return sim.games["waiting"][env_indices]
 
@@ -91,47 +89,41 @@ class Histories:
         """Continue from what `get_state` returned."""
         self.rings = Rings(**{name: array.copy() for name, array in state.items()})
 
-    def _make_room(self, env_indices: I64) -> None:
-        if (missing := int(env_indices.max(initial=0)) + 1 - len(self.rings.heads)) > 0:
-            more = _empty_rings(max(missing, len(self.rings.heads)), self.vehicles)
+    def _make_room(self, envs: int) -> None:
+        if (missing := envs - len(self.rings.heads)) > 0:
+            more = _empty_rings(missing, self.vehicles)
             self.rings = Rings(*(np.concatenate(pair) for pair in zip(self.rings, more, strict=True)))
 
 
 class History(NamedTuple):
-    """The history of one env."""
+    """The history of one env when it was observed.
 
-    histories: Histories
-    env: int = 0
+    frame: number of frames in which the vehicles had moved
+    ground: distance [px] that the road has moved to the rear since the first observed frame
+    mean_speed_mph: mean speed of the vehicle that was asked for, over the last 60 observed frames
+    """
 
-    @property
-    def frame(self) -> int:
-        """Number of frames in which the vehicles had moved when last observed."""
-        return int(self._newest(self.histories.rings.frame))
-
-    @property
-    def ground(self) -> float:
-        """Distance [px] that the road has moved to the rear since the first observed frame."""
-        return float(self._newest(self.histories.rings.ground))
-
-    def mean_speed_mph(self, vehicle: int) -> float:
-        """Return the mean speed over the last 60 observed frames [mph]; 0 before the first."""
-        return MPH_PER_PX * _mean_speed(self.histories.rings, self.env, vehicle)
-
-    def _newest(self, ring: NDArray[Any]) -> Any:
-        rings = self.histories.rings
-        return ring[self.env, rings.heads[self.env, 0]] if self.env < len(rings.heads) else 0
+    rings: Rings
+    env: int
+    frame: int
+    ground: float
+    mean_speed_mph: float
 
 
 def _empty_rings(envs: int, vehicles: int) -> Rings:
     x, y, speed = (np.zeros((envs, KEPT, vehicles)) for _ in range(3))
+    lane, factor = np.zeros((envs, vehicles)), np.zeros((envs, vehicles))
     ground, frame = np.zeros((envs, KEPT)), np.zeros((envs, KEPT), np.int64)
-    return Rings(x, y, speed, ground, frame, np.zeros((envs, 2), np.int64), np.zeros(envs))
+    return Rings(x, y, speed, lane, factor, ground, frame, np.zeros((envs, 2), np.int64), np.zeros(envs))
 
 
 @compiled
-def _record_envs(rings: Rings, games: Games, env_indices: I64) -> None:
-    for env in env_indices:
-        _record(rings, games[env], env)
+def _observe(rings: Rings, games: Games, env: int, vehicle: int) -> tuple[int, float, float]:
+    """Record the current frame of an env; return frame, ground and mean speed of `History`."""
+    _record(rings, games[env], env)
+    newest = rings.heads[env, 0]
+    mean_speed = MPH_PER_PX * _mean_speed(rings, env, vehicle)
+    return rings.frame[env, newest], rings.ground[env, newest], mean_speed
 
 
 # parameters: called from Python for each step, where a tuple would cost more
@@ -164,6 +156,7 @@ def _record(rings: Rings, game: Game, env: int) -> None:
     for vehicle in range(rings.x.shape[2]):
         rings.x[env, newest, vehicle], rings.y[env, newest, vehicle] = game.x[vehicle], game.y[vehicle]
         rings.speed[env, newest, vehicle] = game.following_speed[vehicle] * game.speed_factor[vehicle]
+        rings.lane[env, vehicle], rings.factor[env, vehicle] = game.lane[vehicle], game.speed_factor[vehicle]
     rings.ground[env, newest], rings.frame[env, newest] = ground, frame
     rings.heads[env, 0], rings.heads[env, 1] = newest, count
     rings.scroll[env] = game.scroll

@@ -38,11 +38,11 @@ def make_track(trace: Trace) -> dict[str, Any]:
             scene = episode.state[0]
             positions.append(np.stack([scene["x"], scene["y"]]))
             ground.append(history.ground)
-            speed.append(int(history.mean_speed_mph(0) // 1))
+            speed.append(int(history.mean_speed_mph // 1))
             passed.append(int(scene["passed"]))
         if not episode.advance():
             break
-        histories.observe(episode.state)
+        history = histories.observe(episode.state)
     steps = _steps(np.array(positions))  # (K, 2, N)
     rules = trace.rules
     return {

@@ -12,8 +12,8 @@ import numpy as np
 from deeptraffic.insight.decision_layer import DecisionLayer
 from deeptraffic.insight.recorder import RULED_OUT
 from deeptraffic.insight.shadow import Shadow
+from deeptraffic.render.compositor import Camera
 from deeptraffic.render.layers import LayerContext, draw_frame, draw_line
-from deeptraffic.render.road import Camera
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import VEHICLE_LENGTH, VEHICLE_WIDTH
 from deeptraffic.sim.state import ELSEWHERE, F64, Games

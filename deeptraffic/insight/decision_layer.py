@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 
 from deeptraffic.policies.base import Policy
+from deeptraffic.render.compositor import Camera
 from deeptraffic.render.layers import LayerContext
-from deeptraffic.render.road import Camera
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.state import State
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from deeptraffic.evaluation.play import PolicyRunner
 from deeptraffic.insight.decision_layer import DecisionLayer
 from deeptraffic.policies.base import Policy
+from deeptraffic.render.compositor import Camera
 from deeptraffic.render.layers import draw_lines
-from deeptraffic.render.road import Camera
 from deeptraffic.render.strokes import Strokes
 from deeptraffic.render.theme import Colour, mix
 from deeptraffic.sim.engine import Simulator

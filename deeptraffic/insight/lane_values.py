@@ -8,9 +8,9 @@ from deeptraffic.episodes.decision import ActionValues
 from deeptraffic.insight.decision_layer import DecisionLayer
 from deeptraffic.insight.recorder import action_values
 from deeptraffic.insight.shadow import Shadow
+from deeptraffic.render.compositor import Camera
 from deeptraffic.render.drawing import TextRenderer
 from deeptraffic.render.layers import LayerContext, draw_polygon
-from deeptraffic.render.road import Camera
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import LANE_WIDTH, Action
 

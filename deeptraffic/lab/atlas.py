@@ -11,7 +11,7 @@ import numpy as np
 
 from deeptraffic.render.drawing import ByteArray, Sheet
 from deeptraffic.render.overlays import LEVELS, draw_tile
-from deeptraffic.render.road import Axis, paint_surface
+from deeptraffic.render.road import Axis, marks_along, paint_surface
 from deeptraffic.render.sprites import AGENT, EGO, HALF, PAD, TRAFFIC, draw_vehicle
 from deeptraffic.render.theme import PATTERN_PERIOD, SHOULDER, TRAIL_COLOURS, Theme
 from deeptraffic.sim.rules import CELL_LENGTH, LANE_WIDTH, RULES_2018, VEHICLE_LENGTH, VEHICLE_WIDTH
@@ -48,7 +48,7 @@ def draw_parts(theme: Theme) -> Iterator[tuple[str, ByteArray]]:
     rules = RULES_2018
     across = Axis(round((rules.road_width + 2 * SHOULDER) * SCALE), SCALE, -SHOULDER)
     along = Axis(round(PATTERN_PERIOD * SCALE), SCALE, 0.0)
-    surface = paint_surface(rules, theme, across, along)
+    surface = paint_surface(rules, theme, across, marks_along(along))
     yield "surface", np.dstack([surface, np.full(surface.shape[:2], 255, np.uint8)])
     kinds = [(f"{TRAFFIC}{pace}", TRAFFIC, pace) for pace in range(len(theme.traffic))]
     for name, kind, pace in [*kinds, (AGENT, AGENT, 0), (EGO, EGO, 0)]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deeptraffic.render.compositor import Letters, Rectangle, lay_number
 from deeptraffic.render.drawing import ByteArray, FloatArray, TextRenderer
 from deeptraffic.render.strokes import stroke
 from deeptraffic.render.theme import Colour, Theme
@@ -12,6 +13,7 @@ from deeptraffic.render.theme import Colour, Theme
 if TYPE_CHECKING:
     import pygame
 
+NUMBER_LETTERS = "0123456789,\u2212"
 MARGIN = 24.0  # at the sides of a board beside the road
 
 
@@ -27,12 +29,21 @@ class DrawingBoard:
 
     width, height: of the image, in units
     text: renderer of a board that is made for every image anew
+    width: [pixels] of the left part of the image that the board is
     """
 
-    def __init__(self, pixels: ByteArray, theme: Theme, unit: float, text: TextRenderer | None = None) -> None:
+    # parameters: two of them optional
+    def __init__(
+        self,
+        pixels: ByteArray,
+        theme: Theme,
+        unit: float,
+        text: TextRenderer | None = None,
+        width: int | None = None,
+    ) -> None:
         self.pixels, self.theme, self.unit = pixels, theme, unit
         self.canvas, self.text = canvas_of(pixels), text or TextRenderer()
-        self.height, self.width = pixels.shape[0] / unit, pixels.shape[1] / unit
+        self.height, self.width = pixels.shape[0] / unit, (width or pixels.shape[1]) / unit
 
     # parameters: those of a text, two of them optional
     def write(
@@ -92,6 +103,26 @@ class DrawingBoard:
         pygame.draw.rect(self.canvas, self.theme.panel, box, border_radius=radius)
         pygame.draw.rect(self.canvas, self.theme.track, box, max(1, round(1.5 * self.unit)), border_radius=radius)
         return box.left / self.unit, box.top / self.unit
+
+
+class Counter:
+    """A number with thousands separators at a place of a board, which compiled code puts together from letters.
+
+    at: left edge [pixels] and top [units]
+    """
+
+    def __init__(self, board: DrawingBoard, at: tuple[int, float], size: float, colour: Colour) -> None:
+        size *= board.unit
+        self._lines = board.pixels.reshape(len(board.pixels), -1)
+        width = round(board.width * board.unit) - at[0]
+        ground = np.tile(np.array(board.theme.panel, np.uint8), width)
+        self._letters = Letters(*board.text.sheet(NUMBER_LETTERS, size, colour), ground)
+        top = round(at[1] * board.unit) - board.text.above(size)
+        self._place = Rectangle(at[0], top, width, self._letters.images.shape[2])
+
+    def write(self, number: int) -> None:
+        """Write another number."""
+        lay_number(self._lines, self._place, self._letters, number)
 
 
 def draw_help(image: ByteArray, entries: tuple[tuple[str, str], ...], theme: Theme) -> None:

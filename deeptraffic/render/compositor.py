@@ -1,16 +1,17 @@
-"""Compositor: blends overlay tiles, trail and vehicles into the bytes of an image, in compiled code.
+"""Compositor: lays road, overlay tiles, trail, vehicles and numbers into the bytes of an image, in compiled code.
 
-An image is (H, W * 3) uint8 here: lines of red, green and blue. What is drawn comes as pre-rendered `Images` of one
-size, premultiplied by alpha: a byte becomes colour + byte * (255 - alpha) / 255.
+An image is (H, W * 3) uint8 here: lines of red, green and blue. What is drawn comes as S pre-rendered images of one
+size, (2, S, h, w * 3) uint8: colours, premultiplied by alpha, and 255 - alpha; a byte becomes colour + byte * (255 -
+alpha) / 255.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.episodes.history import TRAIL_FRAMES, Rings
-from deeptraffic.render.theme import Colour
+from deeptraffic.render.theme import PATTERN_PERIOD
 from deeptraffic.sim.compiled import compiled, inlined
 from deeptraffic.sim.rules import LANE_MARGIN, LANE_WIDTH, VEHICLE_LENGTH, VEHICLE_WIDTH
 
@@ -22,112 +23,143 @@ F64 = NDArray[np.float64]
 TRAIL_HALF_WIDTH = 4.2  # [px]
 TRAIL_FADE = 0.85  # opacity at the vehicle
 TRAIL_FADE_POWER = 0.8  # opacity is TRAIL_FADE * (1 - age) ** TRAIL_FADE_POWER, age 0..1
+OPACITIES = tuple(TRAIL_FADE * (1 - age / TRAIL_FRAMES) ** TRAIL_FADE_POWER for age in range(TRAIL_FRAMES + 1))
 TRAIL_TAPER = 0.55  # of its width that it has lost at its end
 MANNERS = 6  # of driving that a vehicle shows, see `manner`
 PACES = 4  # of traffic cars that are drawn differently, the fastest first, see `pace_of`
 TURN = 0.5  # [px] beside a lane's middle at which a lane change is shown
 BRAKE_FRAMES, BRAKE_DROP = 6, 0.05  # [frames], [px/frame] of speed lost in them, at which brake lights are shown
+SEPARATOR, MINUS = 10, 11  # among `Letters`
 JUMP = 5.0  # [px/frame] a faster one was moved to the other end of the road
 
 
-class Images(NamedTuple):
-    """S images of one size; colour, keep: (S, h, w * 3), premultiplied by alpha, and 255 - alpha."""
-
-    colour: U8
-    keep: U8
-
-
-class View(NamedTuple):
-    """Part of an image that shows a road.
-
-    left, top, width, height: its place in the image [pixels]
-    scale: [pixels per px]
-    across, along: its upper left corner on the road [px]
-    """
+class Rectangle(NamedTuple):
+    """A rectangle of an image [pixels]."""
 
     left: int
     top: int
     width: int
     height: int
+
+
+class Camera(NamedTuple):
+    """What a view shows of the road.
+
+    left, top: world coordinates [px] of its left and upper edges
+    place: rectangle of the canvas that it fills; scale: [pixels per px]
+    """
+
+    left: float
+    top: float
+    place: Rectangle
     scale: float
-    across: float
-    along: float
+
+    def pixel(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Return where a point of the road [px] is on the canvas [pixels]; also of arrays."""
+        return self.place.left + (x - self.left) * self.scale, self.place.top + (y - self.top) * self.scale
+
+
+class Surface(NamedTuple):
+    """Verge, asphalt and marks, of which most lines are alike.
+
+    lines: (2, L, w * 3) uint8 the different ones, on the simulated road and beyond its ends
+    order: (P, M) int64 which of them follow each other, moved up by a fraction of a pixel
+    left: of the lines [px]; ends: of the simulated road [px]; marks: distance at which marks are shown [px]
+    """
+
+    lines: U8
+    order: I64
+    left: float
+    ends: tuple[float, float]
+    marks: float
 
 
 class Tiles(NamedTuple):
     """K images to be copied at the nearest pixels.
 
+    images: see the module
     number: (K,) int64 of the images
     x, y: (K,) float64 [px] where their upper left corners are on the road
     """
 
+    images: U8
     number: I64
     x: F64
     y: F64
 
 
 class Ribbon(NamedTuple):
-    """The trail of one vehicle of one env, and its colour; env is -1 for none."""
+    """The trail of one vehicle of one env, and its ink: (w * 3,) float64, its colour for each pixel of a line."""
 
     rings: Rings
     env: int
     vehicle: int
-    colour: Colour
+    ink: F64
 
 
 class Fleet(NamedTuple):
-    """N vehicles to be drawn, the first one last.
+    """How vehicles are drawn: the ego car, then `others`, then traffic.
 
-    x, y: (N,) float64 [px] front left corners
-    lane: (N,) int32 that a vehicle is in or changes to
-    kind: (N,) int64 line of `numbers`; of a traffic car that of the fastest ones
-    factor: (N,) float64 speed factors; factors: least one of traffic, and how far the greatest is above it
-    numbers: (kinds, 6, P, P) int64 image of a kind and a manner at a fraction of a pixel down and across; -1 if there
-        is none yet; the last `PACES` kinds are traffic cars
+    numbers: (3 + `PACES` - 1, 6, P, P) int64 of `images`, of the kind and manner at a fraction of a pixel down and
+        across; -1 if there is none yet; kinds are ego car, others, and traffic, the fastest first
+    factors: least speed factor of traffic, and how far the greatest is above it
     pad: [px] around a vehicle in its image
     """
 
-    x: F64
-    y: F64
-    lane: I32
-    kind: I64
-    factor: F64
-    factors: tuple[float, float]
+    images: U8
     numbers: I64
+    others: int
+    factors: tuple[float, float]
     pad: float
 
 
 @compiled
-def paint_road(
-    image: U8, view: View, tiles: Tiles, tile_images: Images, ribbon: Ribbon, fleet: Fleet, vehicle_images: Images
-) -> int:
-    """Blend tiles, trail and vehicles into a view, in this order; return -1.
+def paint_road(image: U8, camera: Camera, surface: Surface, tiles: Tiles, ribbon: Ribbon, fleet: Fleet) -> int:
+    """Paint surface, tiles, trail and the vehicles of an env's newest frame, the first one last; return -1.
 
     If an image of a vehicle is missing, nothing is done, and its place in `fleet.numbers`, flattened, is returned.
     """
-    phases, shown = fleet.numbers.shape[2], 0
-    places = np.empty((len(fleet.x), 3), np.int64)
-    for vehicle in range(len(fleet.x) - 1, -1, -1):
-        x = (fleet.x[vehicle] - view.across - fleet.pad) * view.scale
-        y = (fleet.y[vehicle] - view.along - fleet.pad) * view.scale
-        if not (-2 * VEHICLE_LENGTH * view.scale < y < view.height and abs(x) < 2 * view.width):
+    rings, env, scale, place = ribbon.rings, ribbon.env, camera.scale, camera.place
+    newest, phases, shown = rings.heads[env, 0], fleet.numbers.shape[2], 0
+    places = np.empty((rings.x.shape[2], 3), np.int64)
+    for vehicle in range(rings.x.shape[2] - 1, -1, -1):
+        x = (rings.x[env, newest, vehicle] - camera.left - fleet.pad) * scale
+        y = (rings.y[env, newest, vehicle] - camera.top - fleet.pad) * scale
+        if not (-2 * VEHICLE_LENGTH * scale < y < place.height and abs(x) < 2 * place.width):
             continue
         across, along = int(np.floor(x * phases + 0.5)), int(np.floor(y * phases + 0.5))
         column, line = across // phases, along // phases
-        kind = fleet.kind[vehicle]
-        if kind >= fleet.numbers.shape[0] - PACES:
-            kind += pace_of(fleet.factor[vehicle], fleet.factors[0], fleet.factors[1])
-        drawn = kind * MANNERS + manner(ribbon, vehicle, fleet.x[vehicle], fleet.lane[vehicle])
-        place = (drawn * phases + along - line * phases) * phases + across - column * phases
-        places[shown, 0], places[shown, 1], places[shown, 2] = fleet.numbers.flat[place], column, line
+        kind = min(vehicle, 1)
+        if vehicle > fleet.others:
+            kind = 2 + pace_of(rings.factor[env, vehicle], fleet.factors[0], fleet.factors[1])
+        drawn = kind * MANNERS + manner(rings, env, vehicle)
+        number = (drawn * phases + along - line * phases) * phases + across - column * phases
+        places[shown, 0], places[shown, 1], places[shown, 2] = fleet.numbers.flat[number], column, line
         if places[shown, 0] < 0:
-            return place
+            return number
         shown += 1
-    paint_tiles(image, view, tiles, tile_images)
-    lay_ribbon(image, view, ribbon)
+    lay_surface(image, camera, surface)
+    paint_tiles(image, camera, tiles)
+    lay_ribbon(image, camera, ribbon)
     for k in range(shown):
-        lay_image(image, view, vehicle_images, places[k, 0], places[k, 1], places[k, 2])
+        lay_image(image, place, fleet.images, places[k, 0], places[k, 1], places[k, 2])
     return -1
+
+
+@inlined
+def lay_surface(image: U8, camera: Camera, surface: Surface) -> None:
+    """Copy a surface, scrolled by its marks."""
+    place, scale, phases = camera.place, camera.scale, surface.order.shape[0]
+    start = int(np.floor(((camera.top - surface.marks) % PATTERN_PERIOD) * scale * phases + 0.5))
+    whole, phase = start // phases, start % phases
+    far, near = np.rint((surface.ends[0] - camera.top) * scale), np.rint((surface.ends[1] - camera.top) * scale)
+    aside = 3 * int(np.rint((camera.left - surface.left) * scale))
+    for line in range(place.height):
+        beyond = int(line < far or line >= near)
+        source = surface.lines[beyond, surface.order[phase, whole + line], aside : aside + 3 * place.width]
+        target = image[place.top + line, 3 * place.left : 3 * (place.left + place.width)]
+        for i in range(len(target)):
+            target[i] = source[i]
 
 
 @inlined
@@ -139,14 +171,13 @@ def pace_of(factor: float, slowest: float, spread: float) -> int:
 
 
 @inlined
-def manner(ribbon: Ribbon, vehicle: int, x: float, lane: int) -> int:
+def manner(rings: Rings, env: int, vehicle: int) -> int:
     """Return what a vehicle does: 0 nothing, 1 a lane change to the left, 2 to the right; 3 more while it brakes."""
-    aside = LANE_WIDTH * lane + LANE_MARGIN - x
-    turn = 1 if aside < -TURN else 2 if aside > TURN else 0
-    rings, env = ribbon.rings, ribbon.env
-    if env < 0 or vehicle >= rings.x.shape[2] or rings.heads[env, 1] <= BRAKE_FRAMES:
-        return turn
     now = rings.heads[env, 0]
+    aside = LANE_WIDTH * rings.lane[env, vehicle] + LANE_MARGIN - rings.x[env, now, vehicle]
+    turn = 1 if aside < -TURN else 2 if aside > TURN else 0
+    if rings.heads[env, 1] <= BRAKE_FRAMES:
+        return turn
     before = (now - BRAKE_FRAMES) % rings.x.shape[1]
     slower = rings.speed[env, before, vehicle] - rings.speed[env, now, vehicle]
     stayed = abs(rings.y[env, before, vehicle] - rings.y[env, now, vehicle]) < JUMP * BRAKE_FRAMES
@@ -154,35 +185,69 @@ def manner(ribbon: Ribbon, vehicle: int, x: float, lane: int) -> int:
 
 
 @compiled
-def paint_tiles(image: U8, view: View, tiles: Tiles, images: Images) -> None:
+def paint_tiles(image: U8, camera: Camera, tiles: Tiles) -> None:
     """Blend images into a view."""
+    place = camera.place
     for k in range(len(tiles.number)):
-        left, top = (tiles.x[k] - view.across) * view.scale, (tiles.y[k] - view.along) * view.scale
-        if abs(left) < 2 * view.width and abs(top) < 2 * view.height:
-            lay_image(image, view, images, tiles.number[k], int(np.rint(left)), int(np.rint(top)))
+        left, top = (tiles.x[k] - camera.left) * camera.scale, (tiles.y[k] - camera.top) * camera.scale
+        if abs(left) < 2 * place.width and abs(top) < 2 * place.height:
+            lay_image(image, place, tiles.images, tiles.number[k], int(np.rint(left)), int(np.rint(top)))
 
 
 @compiled
-def lay_image(image: U8, view: View, images: Images, number: int, left: int, top: int) -> None:
-    """Blend one image into a view, cut off at its edges."""
-    first, last = 3 * max(0, -left), min(images.colour.shape[2], 3 * (view.width - left))
+def lay_image(image: U8, place: Rectangle, images: U8, number: int, left: int, top: int) -> None:
+    """Blend one image into a rectangle, cut off at its edges."""
+    first, last = 3 * max(0, -left), min(images.shape[3], 3 * (place.width - left))
     if first >= last:
         return
-    begin = 3 * (view.left + left)
-    for line in range(max(0, -top), min(images.colour.shape[1], view.height - top)):
-        ink, rest = images.colour[number, line, first:last], images.keep[number, line, first:last]
-        target = image[view.top + top + line, begin + first : begin + last]
+    begin = 3 * (place.left + left)
+    for line in range(max(0, -top), min(images.shape[2], place.height - top)):
+        ink, rest = images[0, number, line, first:last], images[1, number, line, first:last]
+        target = image[place.top + top + line, begin + first : begin + last]
         for i in range(len(target)):
             blended = np.uint32(target[i]) * np.uint32(rest[i]) + np.uint32(128)
             target[i] = np.uint8(ink[i] + ((blended + (blended >> np.uint32(8))) >> np.uint32(8)))
 
 
+class Letters(NamedTuple):
+    """Letters of which numbers consist: 0 to 9, separator and minus sign.
+
+    images: four of each, moved by quarters of a pixel
+    advances, begins: (12,) float64 of their places [quarters of a pixel]
+    ground: (w * 3,) uint8 line of the background
+    """
+
+    images: U8
+    advances: F64
+    begins: F64
+    ground: U8
+
+
+@compiled
+def lay_number(image: U8, place: Rectangle, letters: Letters, number: int) -> None:
+    """Write a number with thousands separators into a rectangle, from its left edge on, and clear the rest."""
+    for line in range(place.height):
+        target = image[place.top + line, 3 * place.left : 3 * (place.left + place.width)]
+        for i in range(len(target)):
+            target[i] = letters.ground[i]
+    text, count, rest = np.empty(32, np.int64), 0, abs(number)
+    while rest > 0 or count == 0:
+        if count % 4 == 3:
+            text[count], count = SEPARATOR, count + 1
+        text[count], count, rest = rest % 10, count + 1, rest // 10
+    if number < 0:
+        text[count], count = MINUS, count + 1
+    at = 0.0
+    for k in range(count - 1, -1, -1):
+        left = int(np.rint(at + letters.begins[text[k]]))
+        lay_image(image, place, letters.images, 4 * text[k] + left % 4, left // 4, 0)
+        at += letters.advances[text[k]]
+
+
 @inlined
-def lay_ribbon(image: U8, view: View, ribbon: Ribbon) -> None:
+def lay_ribbon(image: U8, camera: Camera, ribbon: Ribbon) -> None:
     """Blend a fading ribbon along a vehicle's last positions, as far back as they are finite and without a jump."""
-    rings, env, vehicle = ribbon.rings, ribbon.env, ribbon.vehicle
-    if env < 0:
-        return
+    rings, env, vehicle, place, scale = ribbon.rings, ribbon.env, ribbon.vehicle, camera.place, camera.scale
     size, newest, count = rings.x.shape[1], rings.heads[env, 0], rings.heads[env, 1]
     middle, centre, width, opacity = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
     ground, frame, kept = rings.ground[env, newest], rings.frame[env, newest], 0
@@ -197,28 +262,29 @@ def lay_ribbon(image: U8, view: View, ribbon: Ribbon) -> None:
         middle[k] = y + VEHICLE_LENGTH / 2 if k == 0 else max(y + VEHICLE_LENGTH / 2, middle[k - 1])
         centre[k] = x + VEHICLE_WIDTH / 2
         age = min((frame - before_frame) / TRAIL_FRAMES, 1.0)
-        width[k] = TRAIL_HALF_WIDTH * view.scale * (1 - TRAIL_TAPER * age)
-        opacity[k] = TRAIL_FADE * (1 - age) ** TRAIL_FADE_POWER
+        width[k] = TRAIL_HALF_WIDTH * scale * (1 - TRAIL_TAPER * age)
+        opacity[k] = OPACITIES[min(frame - before_frame, TRAIL_FRAMES)]
         kept = k + 1
     if kept < 2:
         return
-    first = max(0.0, np.floor((middle[0] - view.along) * view.scale))
-    last = min(float(view.height), np.ceil((middle[kept - 1] - view.along) * view.scale))
-    k = 0
+    first = max(0.0, np.floor((middle[0] - camera.top) * scale))
+    last = min(float(place.height), np.ceil((middle[kept - 1] - camera.top) * scale))
+    k, inside = 0, np.empty(len(ribbon.ink))
     for line in range(int(first), int(last)):
-        y = (line + 0.5) / view.scale + view.along
+        y = (line + 0.5) / scale + camera.top
         while k + 2 < kept and middle[k + 1] <= y:
             k += 1
         step = middle[k + 1] - middle[k]
         part = min(max((y - middle[k]) / step, 0.0), 1.0) if step > 0 else 1.0
-        x = (centre[k] + (centre[k + 1] - centre[k]) * part - view.across) * view.scale
+        x = (centre[k] + (centre[k + 1] - centre[k]) * part - camera.left) * scale
         half, strength = width[k] + (width[k + 1] - width[k]) * part, opacity[k] + (opacity[k + 1] - opacity[k]) * part
-        low, high = max(0, int(x - half)), min(view.width, int(x + half) + 2)
+        low, high = max(0, int(x - half)), min(place.width, int(x + half) + 2)
         if low >= high:
             continue
-        target = image[view.top + line, 3 * (view.left + low) : 3 * (view.left + high)]
+        target = image[place.top + line, 3 * (place.left + low) : 3 * (place.left + high)]
+        covered = inside[: len(target)]
         for column in range(high - low):
-            inside = strength * min(max(half - abs(low + column + 0.5 - x) + 0.5, 0.0), 1.0)
-            for channel in range(3):
-                value = target[3 * column + channel]
-                target[3 * column + channel] = np.uint8(value + (ribbon.colour[channel] - value) * inside + 0.5)
+            share = strength * min(max(half - abs(low + column + 0.5 - x) + 0.5, 0.0), 1.0)
+            covered[3 * column] = covered[3 * column + 1] = covered[3 * column + 2] = share
+        for i in range(len(target)):
+            target[i] = np.uint8(target[i] + (ribbon.ink[i] - target[i]) * covered[i] + 0.5)

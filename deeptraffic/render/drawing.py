@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptraffic.render.compositor import Images
 from deeptraffic.render.theme import Colour
 
 if TYPE_CHECKING:
@@ -143,16 +142,16 @@ class Atlas:
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height, self.count = width, height, 0
-        shape = 8, height, -(-3 * width // VECTOR) * VECTOR
-        self.images = Images(np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8))
+        self.images = np.zeros((2, 8, height, -(-3 * width // VECTOR) * VECTOR), np.uint8)
+        self.images[1] = 255
 
     def add(self, rgba: ByteArray) -> int:
         """Add an image, (height, width, 4) uint8; return its number."""
-        if self.count == len(self.images.colour):
-            self.images = Images(*(np.concatenate([part, part]) for part in self.images))
+        if self.count == self.images.shape[1]:
+            self.images = np.concatenate([self.images, self.images], axis=1)
         alpha, size = rgba[..., 3:].astype(np.int64), 3 * self.width
-        self.images.colour[self.count, :, :size] = ((rgba[..., :3] * alpha + 127) // 255).reshape(self.height, size)
-        self.images.keep[self.count, :, :size] = np.repeat(255 - alpha, 3, axis=2).reshape(self.height, size)
+        self.images[0, self.count, :, :size] = ((rgba[..., :3] * alpha + 127) // 255).reshape(self.height, size)
+        self.images[1, self.count, :, :size] = np.repeat(255 - alpha, 3, axis=2).reshape(self.height, size)
         self.count += 1
         return self.count - 1
 
@@ -199,7 +198,7 @@ class TextRenderer:
         """Write `text` with its top at `at`, aligned by the anchor (left, centre, right); return its rectangle."""
         image = self.image(text, size, colour)
         shift = {"left": 0.0, "centre": image.get_width() / 2, "right": float(image.get_width())}[anchor]
-        return target.blit(image, (round(at[0] - shift), round(at[1]) - self._above(size)))
+        return target.blit(image, (round(at[0] - shift), round(at[1]) - self.above(size)))
 
     def width(self, text: str, size: float) -> float:
         """Return how wide `text` is [pixels]."""
@@ -209,6 +208,27 @@ class TextRenderer:
             if len(self._widths) > KEPT:
                 self._widths.popitem(last=False)
         return self._widths[key]
+
+    def sheet(self, letters: str, size: float, colour: Colour) -> tuple[ByteArray, FloatArray, FloatArray]:
+        """Return images of letters for the compositor, each `FINER` times, moved to the right by a quarter of a pixel.
+
+        Then their advances, and how far each begins to the right of its place, in quarters of a pixel.
+        """
+        size = max(7, round(size))
+        face, glyphs = self._glyphs(letters, size * FINER)
+        begins = [face.get_rect(letter, size=EM * size * FINER).x for letter in letters]
+        covered = [
+            self._letter(face, letter, size, float(shift - begin))[1]
+            for letter, begin in zip(letters, begins, strict=True)
+            for shift in range(FINER)
+        ]
+        atlas = Atlas(max(each.shape[1] for each in covered), len(covered[0]))
+        for each in covered:
+            image = np.zeros((atlas.height, atlas.width, 4), np.uint8)
+            image[..., :3] = colour
+            image[:, : each.shape[1], 3] = np.rint(each)
+            atlas.add(image)
+        return atlas.images, np.array([advance for *_, advance, _ in glyphs]), np.array(begins, np.float64)
 
     def fit(self, text: str, size: float, room: float) -> str:
         """Return the text, cut with an ellipsis if it is wider than `room` [pixels]."""
@@ -222,14 +242,15 @@ class TextRenderer:
         """Return how far the baseline is below the top [pixels]."""
         return round(ASCENT * max(7, round(size)))
 
-    def _above(self, size: float) -> int:
+    def above(self, size: float) -> int:
+        """Return how far an image of a text begins above the text's top [pixels]."""
         return math.ceil(ABOVE * max(7, round(size)))
 
     def _render(self, text: str, size: int, colour: Colour) -> "pygame.Surface":
         """Put letters together at fractions of a pixel."""
         face, glyphs = self._glyphs(text, size * FINER)
         width = max(1, math.ceil(self.width(text, size)))
-        ink = np.zeros((self._above(size) + self.ascent(size) + math.ceil(BELOW * size), width), np.float32)
+        ink = np.zeros((self.above(size) + self.ascent(size) + math.ceil(BELOW * size), width), np.float32)
         origin = 0.0
         for letter, (*_, advance, _) in zip(text, glyphs, strict=True):
             left, covered = self._letter(face, letter, size, round(origin % FINER, 3))
@@ -254,7 +275,7 @@ class TextRenderer:
         if key not in self._letters:
             box = face.get_rect(letter, size=EM * size * FINER)
             raw, (wide, high) = face.render_raw(letter, size=EM * size * FINER)
-            baseline = self._above(size) + self.ascent(size)
+            baseline = self.above(size) + self.ascent(size)
             left, top = round(origin + box.x), max(0, baseline * FINER - box.y)
             shift = left % FINER
             lines, columns = baseline + math.ceil(BELOW * size), -(-(shift + wide) // FINER)

@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from deeptraffic.episodes.episode import Episode
+from deeptraffic.render.compositor import Camera
 from deeptraffic.render.drawing import ByteArray, FloatArray
-from deeptraffic.render.road import Camera
 from deeptraffic.render.strokes import Strokes, outline, stroke, stroke_all
 from deeptraffic.render.theme import DARK, Colour, Theme
 from deeptraffic.sim.rules import Rules

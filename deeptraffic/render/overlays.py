@@ -171,7 +171,8 @@ class CellTiles:
         one, zero = ("blocked", "clear") if overlay == "safety" else ("free", "off")
         nothing = self.numbers[zero, 0] if overlay in ("safety", "input") else -1
         numbers = self.numbers[one, 0], nothing, self.numbers[top, 0]
-        return Tiles(*_place_tiles(cells.column, cells.line, cells.mark, cells.values, numbers, empty * MPH_PER_PX))
+        placed = _place_tiles(cells.column, cells.line, cells.mark, cells.values, numbers, empty * MPH_PER_PX)
+        return Tiles(self.atlas.images, *placed)
 
     def label(self, speed_mph: int) -> int:
         """Return the number in `labels` of the image of a speed."""

@@ -15,7 +15,8 @@ import numpy as np
 
 from deeptraffic.episodes.decision import ACTION_NAMES, Insight
 from deeptraffic.episodes.history import Histories, History
-from deeptraffic.render.board import canvas_of
+from deeptraffic.render.board import DrawingBoard, canvas_of
+from deeptraffic.render.compositor import Rectangle
 from deeptraffic.render.drawing import ByteArray, ImageMemory
 from deeptraffic.render.layers import LayerContext, RoadLayer, make_layer
 from deeptraffic.render.overlays import (
@@ -28,7 +29,7 @@ from deeptraffic.render.overlays import (
     safety_cells,
 )
 from deeptraffic.render.panel import Caption, Panel, Readout
-from deeptraffic.render.road import Rectangle, RoadView
+from deeptraffic.render.road import RoadView
 from deeptraffic.render.sprites import VehicleImage
 from deeptraffic.render.theme import DASH_PERIOD, SHOULDER, theme_by_name, trail_colour_by_name, visible
 from deeptraffic.sim.rules import CELL_LENGTH, LANE_WIDTH, VEHICLE_LENGTH, VEHICLE_WIDTH, Action, Rules, Sensor
@@ -118,12 +119,15 @@ class Painter:
         self.layers = [make_layer(layer, context) for layer in layers]
         self.overlay, self.sensor, self.label = check_overlay(overlay), sensor or Sensor(), label
         self.layout = lay_out(rules, self.size, panel, zoom)
-        self._memory = ImageMemory((self.size[1], self.size[0], 3))
+        shape = self.size[1], self.size[0], 3
+        self._memory, self._image = ImageMemory(shape), np.empty(shape, np.uint8)
+        self._canvas = canvas_of(self._image)
         self._road = RoadView(rules, self.theme, self.trail_colour, self.layout.road, self.layout.scale, image)
         beside, top = self.layout.panel, TOP_MARK / rules.empty
-        self._panel: Panel | Caption = Caption(self.theme, self.layout.road, self.layout.scale, top)
+        self._panel: Panel | Caption = Caption(self._canvas, self.theme, self.layout.road, self.layout.scale, top)
         if beside.width:
-            self._panel = Panel(self.theme, accent, beside[2:], self.layout.unit, _title(rules), top)
+            board = DrawingBoard(self._image, self.theme, self.layout.unit, width=beside.width)
+            self._panel = Panel(board, accent, _title(rules), top)
         self.histories = Histories(rules.vehicles)
         self._film, self._flow = film, (0.0, 0.0)  # distance of the road in the last image, and as its marks showed it
 
@@ -147,27 +151,25 @@ class Painter:
         """
         if not 0 <= follow < self.rules.vehicles:
             raise ValueError(f"follow must be in [0, {self.rules.vehicles - 1}], got {follow}")
-        history, scene = self.observe(state, env_index), state.view(np.ndarray)[env_index]
+        history, scene = self.histories.observe(state, env_index, follow), state.view(np.ndarray)[env_index]
         camera, overlay = self._road.camera(scene, follow), check_overlay(overlay or self.overlay)
-        image = self._memory.empty()
         marks = self._marks(history.ground)
         cells = self._overlay_cells(scene, overlay, follow)
-        self._road.paint(image, scene, camera, history, marks, follow, overlay, cells)
+        self._road.paint(self._image, scene, camera, history, marks, follow, overlay, cells)
         if self.layers:
-            canvas = canvas_of(image)
-            canvas.set_clip(self.layout.road)
+            self._canvas.set_clip(self.layout.road)
             for layer in self.layers:
-                layer(canvas, camera, state[env_index : env_index + 1].view(np.recarray))
-        speed = int(history.mean_speed_mph(follow) // 1)
+                layer(self._canvas, camera, state[env_index : env_index + 1].view(np.recarray))
+            self._canvas.set_clip(None)
+        speed = int(history.mean_speed_mph // 1)
         label, lane = (self.label, 0) if follow == 0 else (f"vehicle {follow}", int(scene["lane"][follow]) + 1)
         shown = ("", False)
         if decision is not None and follow == 0:
             shown = ACTION_NAMES[Action(decision.action)], decision.refused
         readout = Readout(speed, int(scene["passed"]), overlay, int(scene["frame"]), label, note, *shown, lane)
-        if isinstance(self._panel, Panel):
-            image[:, : self.layout.panel.width] = self._panel.draw(readout)
-        else:
-            self._panel.draw(canvas_of(image), readout)
+        self._panel.draw(readout)
+        image = self._memory.empty()
+        np.copyto(image, self._image)
         return image
 
     def vehicle_at(self, scene: np.void, point: tuple[float, float], follow: int = 0) -> int | None:

@@ -1,15 +1,11 @@
 """Read-outs beside the road, or on a road without room beside it: speed, vehicles passed, rules and policy."""
 
-import itertools
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-from deeptraffic.render.board import DrawingBoard
-from deeptraffic.render.drawing import ByteArray, TextRenderer
+from deeptraffic.render.board import Counter, DrawingBoard
+from deeptraffic.render.compositor import Rectangle
+from deeptraffic.render.drawing import TextRenderer
 from deeptraffic.render.overlays import LEVELS, SLOW_MPH, CellTiles
-from deeptraffic.render.road import Rectangle
 from deeptraffic.render.theme import TOP_SPEED_MPH, Colour, Theme
 
 if TYPE_CHECKING:
@@ -54,15 +50,15 @@ class Readout(NamedTuple):
 class Caption:
     """Read-out on the road of an image without a panel: speed, vehicles passed, label, and the overlay's legend."""
 
-    def __init__(self, theme: Theme, place: Rectangle, unit: float, top: float) -> None:
-        self.theme, self.place, self.unit, self.top = theme, place, max(unit, 0.5), top
+    def __init__(self, canvas: "pygame.Surface", theme: Theme, place: Rectangle, unit: float, top: float) -> None:
+        self.canvas, self.theme, self.place, self.unit, self.top = canvas, theme, place, max(unit, 0.5), top
         self.text = TextRenderer()
         self._tiles = CellTiles(theme, 0.7 * self.unit)
         self._pills: dict[tuple[str, ...], pygame.Surface] = {}  # the last few, by their texts
 
-    def draw(self, canvas: "pygame.Surface", readout: Readout) -> None:
+    def draw(self, readout: Readout) -> None:
         """Draw the read-out over the upper left of the road, unless the image is too small."""
-        unit, size = self.unit, 15 * self.unit
+        canvas, unit, size = self.canvas, self.unit, 15 * self.unit
         count = f"lane {readout.lane}" if readout.lane else signed(readout.passed)
         pill = self._pill(str(readout.speed_mph), f" mph  \u00b7  {count}")
         if pill.get_width() > self.place.width - 8 * unit:
@@ -116,32 +112,35 @@ class Caption:
 
 
 class Panel:
-    """Draws read-outs into an image of its own; redraws only what has changed.
+    """Draws read-outs on a board beside a road; redraws only what has changed.
 
     Args:
-        size: (width, height) [pixels]; unit: [pixels] per px of the panel
         title: at the top
         top: value of a cell at 80 mph in an observation
     """
 
-    # parameters: content and appearance
-    def __init__(
-        self, theme: Theme, accent: Colour, size: tuple[int, int], unit: float, title: str, top: float
-    ) -> None:
-        self.theme, self.accent, self.top = theme, accent, top
-        self._board = DrawingBoard(np.full((size[1], size[0], 3), theme.panel, np.uint8), theme, unit)
-        self._tiles = CellTiles(theme, max(unit, 0.2))
+    def __init__(self, board: DrawingBoard, accent: Colour, title: str, top: float) -> None:
+        self.theme, self.accent, self.top = board.theme, accent, top
+        self._board, unit = board, board.unit
+        self._tiles = CellTiles(self.theme, max(unit, 0.2))
         self._shown: Readout | None = None
-        self._frame, self._lefts = "", [0]  # the frame's number as it is drawn, and where its letters begin [pixels]
-        self._write(title, 30, 17, theme.text)
+        self._clear(0, board.height)
+        self._write(title, 30, 17, self.theme.text)
+        left, foot = round(INDENT * unit), board.height - 34
+        end = self._write("frame ", foot, 14, self.theme.muted).right
+        self._frame = Counter(board, (end, foot), 14, self.theme.muted)
+        self._passed = Counter(board, (left, 270), 54, self.theme.text)
 
-    def draw(self, readout: Readout) -> ByteArray:
-        """Return the panel, (H, W, 3) uint8; the next call overwrites it."""
+    def draw(self, readout: Readout) -> None:
+        """Draw the panel where it differs from the last one."""
         shown = self._shown
         if shown is None or shown.speed_mph != readout.speed_mph:
             self._draw_speed(readout.speed_mph)
+        if shown is None or bool(shown.lane) != bool(readout.lane):
+            self._clear(250, 84)
+            self._write("LANE" if readout.lane else "CARS PASSED", 252, 14, self.theme.muted)
         if shown is None or (shown.passed, shown.lane) != (readout.passed, readout.lane):
-            self._draw_passed(readout)
+            self._passed.write(readout.lane or readout.passed)
         if shown is None or shown.overlay != readout.overlay:
             self._draw_legend(readout.overlay)
         if shown is None or shown[4:6] != readout[4:6]:
@@ -149,9 +148,8 @@ class Panel:
         if shown is None or shown[6:] != readout[6:]:
             self._draw_decision(readout)
         if shown is None or shown.frame != readout.frame:
-            self._draw_frame(readout.frame)
+            self._frame.write(readout.frame)
         self._shown = readout
-        return self._board.pixels
 
     def _draw_speed(self, speed_mph: int) -> None:
         board, muted = self._board, self.theme.muted
@@ -165,12 +163,6 @@ class Panel:
         board.bar(self.theme.track, INDENT, right, 206, 6)
         if fraction > 0:
             board.bar(self.accent, INDENT, INDENT + max((right - INDENT) * fraction, 8), 206, 6)
-
-    def _draw_passed(self, readout: Readout) -> None:
-        """Draw how many vehicles the ego car has passed, or the lane of another vehicle."""
-        self._clear(250, 84)
-        self._write("LANE" if readout.lane else "CARS PASSED", 252, 14, self.theme.muted)
-        self._write(str(readout.lane) if readout.lane else signed(readout.passed), 270, 54, self.theme.text)
 
     def _draw_legend(self, overlay: str) -> None:
         self._clear(360, 130)
@@ -200,23 +192,6 @@ class Panel:
         if readout.note:
             self._write(readout.note, height - 78, 13, self.theme.muted)
         self._write(readout.label, height - 56, 15, self.theme.text)
-
-    def _draw_frame(self, frame: int) -> None:
-        """Draw the frame's number; of one that is as long as the last, only the digits that differ."""
-        board = self._board
-        top, size = (board.height - 34) * board.unit, 14 * board.unit
-        text, shown = f"frame {frame:,}", self._frame
-        if len(shown) != len(text):
-            self._clear(board.height - 34, 34)
-            widths = [math.ceil(board.text.width(letter, size)) for letter in text]
-            self._lefts = list(itertools.accumulate(widths, initial=round(INDENT * board.unit)))
-            shown = " " * len(text)
-        for k, letter in enumerate(text):
-            if letter != shown[k]:
-                left, right = self._lefts[k : k + 2]
-                board.canvas.fill(self.theme.panel, (left, round(top), right - left, round(size)))
-                board.text.write(board.canvas, letter, (left, top), size, self.theme.muted)
-        self._frame = text
 
     def _write(self, text: str, y: float, size: float, colour: Colour, indent: float = 0.0) -> "pygame.Rect":
         """Write a line, in smaller letters where it is too long."""

@@ -16,9 +16,9 @@ from deeptraffic.episodes.high_scores import HandDrivenRun, add_score
 from deeptraffic.episodes.keyboard import Demonstration, KeyboardPolicy
 from deeptraffic.episodes.trace import Start, Trace
 from deeptraffic.render.board import MARGIN, DrawingBoard
+from deeptraffic.render.compositor import Rectangle
 from deeptraffic.render.controls import Controls
 from deeptraffic.render.drawing import ByteArray, TextRenderer
-from deeptraffic.render.road import Rectangle
 from deeptraffic.render.screen import ViewerOptions
 from deeptraffic.render.theme import (
     FEET_PER_PX,

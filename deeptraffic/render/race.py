@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.render.board import MARGIN, DrawingBoard
-from deeptraffic.render.compositor import PACES
+from deeptraffic.render.compositor import PACES, Camera
 from deeptraffic.render.drawing import ByteArray, TextRenderer
 from deeptraffic.render.layers import draw_polygon
-from deeptraffic.render.road import Camera
 from deeptraffic.render.sprites import EGO, HALF, PAD, TRAFFIC, YAW, draw_vehicle, vehicle_sheet
 from deeptraffic.render.theme import DARK, FEET_PER_PX, Colour, Theme
 from deeptraffic.sim.rules import VEHICLE_LENGTH, VEHICLE_WIDTH

@@ -11,13 +11,22 @@ shape covers, so that motion of a fraction of a pixel shows. Such an image depen
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeptraffic.episodes.history import History
-from deeptraffic.render.compositor import Fleet, Ribbon, Tiles, View, paint_road, paint_tiles
+from deeptraffic.render.compositor import (
+    Camera,
+    Fleet,
+    Rectangle,
+    Ribbon,
+    Surface,
+    Tiles,
+    paint_road,
+    paint_tiles,
+)
 from deeptraffic.render.drawing import ByteArray
 from deeptraffic.render.overlays import LABEL_ROOM, LABEL_TOP, Cells, CellTiles
 from deeptraffic.render.sprites import GLASS, HALF, PAD, SpriteSet
@@ -34,14 +43,14 @@ from deeptraffic.render.theme import (
 )
 from deeptraffic.sim.compiled import compiled, inlined
 from deeptraffic.sim.rules import LANE_WIDTH, MPH_PER_PX, VEHICLE_LENGTH, VEHICLE_WIDTH, Rules
-from deeptraffic.sim.state import State
+from deeptraffic.sim.state import I64, State
 
 if TYPE_CHECKING:
     from deeptraffic.render.sprites import VehicleImage
 
 SURFACE_PHASES = 4  # surfaces per pixel of scrolling
 BEYOND = 190  # of 255, opacity of the page beyond the simulated road
-NO_TILES = Tiles(np.empty(0, np.int64), np.empty(0), np.empty(0))
+NO_TILES = Tiles(np.empty((2, 0, 0, 0), np.uint8), np.empty(0, np.int64), np.empty(0), np.empty(0))
 
 
 MIN_SIDE, MAX_SIDE = 16, 1024  # [pixels] of an observation
@@ -49,32 +58,6 @@ LANE_LINE = 1.4  # [px]
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
-
-
-class Rectangle(NamedTuple):
-    """A rectangle of an image [pixels]."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-
-
-class Camera(NamedTuple):
-    """What a view shows of the road.
-
-    left, top: world coordinates [px] of its left and upper edges
-    place: rectangle of the canvas that it fills; scale: [pixels per px]
-    """
-
-    left: float
-    top: float
-    place: Rectangle
-    scale: float
-
-    def pixel(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """Return where a point of the road [px] is on the canvas [pixels]; also of arrays."""
-        return self.place.left + (x - self.left) * self.scale, self.place.top + (y - self.top) * self.scale
 
 
 class RoadView:
@@ -98,14 +81,13 @@ class RoadView:
         image: "VehicleImage | None" = None,
     ) -> None:
         self.rules, self.theme, self.place, self.scale = rules, theme, place, scale
-        self.trail_colour = trail_colour
+        self._ink = np.tile(np.array(trail_colour, np.float64), place.width)
         visible, whole = place.width / scale, rules.road_width + 2 * SHOULDER
         self._left = (rules.road_width - max(visible, whole)) / 2  # [px] of the surfaces
         self._room = max(0.0, whole - visible)  # [px] by which the camera can move across
         self.sprites = SpriteSet(theme, scale, trail_colour, image)
-        self._surfaces = [self._surface(phase / SURFACE_PHASES) for phase in range(SURFACE_PHASES)]
+        self._surface = self._make_surface()
         self._tiles = CellTiles(theme, scale)
-        self._kinds = self.sprites.kinds(rules.vehicles, rules.other_agents)
         self._factors = rules.traffic_factor_min, rules.traffic_factor_range * rules.traffic_factor_share
 
     def camera(self, scene: np.void, follow: int = 0, fraction: float | None = None) -> Camera:
@@ -135,69 +117,50 @@ class RoadView:
     ) -> None:
         """Paint surface, overlay cells, a vehicle's trail and all vehicles into an image (H, W, 3) uint8.
 
-        history: has observed the scene
+        history: of the scene when it was observed, just before
         marks: distance of the road at which its marks are shown [px]
         follow: whose trail is drawn, and whose input the overlay shows
         overlay: meaning of the cells' values: input, safety or map
         """
-        self._copy_surface(image, camera, marks)
-        lines, view, tiles = image.reshape(len(image), -1), self._view(camera), NO_TILES
-        if cells is not None:
-            tiles = self._tiles.place(cells, overlay, self.rules.empty)
-        ribbon = Ribbon(history.histories.rings, history.env, follow, self.trail_colour)
-        factors, numbers = self._factors, self.sprites.numbers
-        fleet = Fleet(scene["x"], scene["y"], scene["lane"], self._kinds, scene["speed_factor"], factors, numbers, PAD)
-        self._paint(lines, view, tiles, ribbon, fleet)
-        if cells is not None and overlay == "input" and self.scale >= LABEL_ROOM:
-            self._label_vehicles(lines, view, scene, cells, follow)
-
-    def _paint(self, lines: ByteArray, view: View, tiles: Tiles, ribbon: Ribbon, fleet: Fleet) -> None:
-        """Paint by the compositor, making the sprites that it lacks."""
-        sprites, missing = self.sprites, 0
+        lines, sprites = image.reshape(len(image), -1), self.sprites
+        tiles = NO_TILES if cells is None else self._tiles.place(cells, overlay, self.rules.empty)
+        surface = Surface(*self._surface, marks)
+        ribbon, missing = Ribbon(history.rings, history.env, follow, self._ink), 0
         while missing >= 0:
-            missing = paint_road(lines, view, tiles, self._tiles.atlas.images, ribbon, fleet, sprites.atlas.images)
+            fleet = Fleet(sprites.atlas.images, sprites.numbers, self.rules.other_agents, self._factors, PAD)
+            missing = paint_road(lines, camera, surface, tiles, ribbon, fleet)
             if missing >= 0:
                 sprites.make(missing)
+        if cells is not None and overlay == "input" and self.scale >= LABEL_ROOM:
+            self._label_vehicles(lines, camera, scene, cells, follow)
 
-    def _view(self, camera: Camera) -> View:
-        return View(*self.place, self.scale, camera.left, camera.top)
-
-    def _copy_surface(self, image: ByteArray, camera: Camera, ground: float) -> None:
-        """Copy verge, asphalt and marks, scrolled by `ground` [px], dark beyond the simulated road."""
-        start = ((camera.top - ground) % PATTERN_PERIOD) * self.scale
-        whole, phase = divmod(math.floor(start * SURFACE_PHASES + 0.5), SURFACE_PHASES)
-        left, top, width, height = self.place
-        part = image[top : top + height, left : left + width]
-        aside = round((camera.left - self._left) * self.scale)
-        part[:] = self._surfaces[phase][whole : whole + height, aside : aside + width]
-        far = round((-2 * VEHICLE_LENGTH - camera.top) * self.scale)
-        near = round((self.rules.road_length + 2 * VEHICLE_LENGTH - camera.top) * self.scale)
-        if far > 0 or near < height:
-            for beyond in (part[: max(far, 0)], part[max(near, 0) :]):
-                beyond[:] = (beyond * np.uint16(255 - BEYOND) + np.array(self.theme.page, np.uint16) * BEYOND) // 255
-
-    def _label_vehicles(self, lines: ByteArray, view: View, scene: np.void, cells: Cells, follow: int) -> None:
+    def _label_vehicles(self, lines: ByteArray, camera: Camera, scene: np.void, cells: Cells, follow: int) -> None:
         """Outline the occupied cells over their vehicles, and write on each vehicle but `follow` the speed it reads."""
         occupied = (cells.mark > 0) & (cells.mark <= self.rules.vehicles)
         cells = cells._replace(column=cells.column[occupied], line=cells.line[occupied], mark=cells.mark[occupied])
         outlines = self._tiles.place(cells, "map", self.rules.empty, "outline")
-        paint_tiles(lines, view, outlines, self._tiles.atlas.images)
+        paint_tiles(lines, camera, outlines)
         vehicles = np.unique(cells.mark) - 1
         vehicles = vehicles[vehicles != follow]
         speeds = np.rint(cells.values[vehicles + 1] * self.rules.empty * MPH_PER_PX).astype(np.int64).tolist()
         numbers = np.array([self._tiles.label(speed) for speed in speeds], np.int64)
-        labels = Tiles(numbers, scene["x"][vehicles], scene["y"][vehicles] + LABEL_TOP)
-        paint_tiles(lines, view, labels, self._tiles.labels.images)
+        x, y = scene["x"][vehicles], scene["y"][vehicles] + LABEL_TOP
+        paint_tiles(lines, camera, Tiles(self._tiles.labels.images, numbers, x, y))
 
     def _finite(self, y: float) -> float:
         return float(min(max(y, -1e5), 1e5)) if math.isfinite(y) else self.rules.ego_y
 
-    def _surface(self, phase: float) -> ByteArray:
-        """Draw the road's surface, one pattern period longer than the view, moved up by `phase` of a pixel."""
+    def _make_surface(self) -> tuple[ByteArray, I64, float, tuple[float, float]]:
+        """Return the road's surface, one pattern period longer than the view, moved up by fractions of a pixel."""
         height = self.place.height + math.ceil(PATTERN_PERIOD * self.scale) + 2
-        along = Axis(height, self.scale, phase / self.scale)
         across = Axis(self.place.width + math.ceil(self._room * self.scale), self.scale, self._left)
-        return paint_surface(self.rules, self.theme, across, along)
+        moved = [Axis(height, self.scale, phase / SURFACE_PHASES / self.scale) for phase in range(SURFACE_PHASES)]
+        marks, order = np.unique(np.concatenate([marks_along(along) for along in moved]), axis=0, return_inverse=True)
+        lines = paint_surface(self.rules, self.theme, across, marks)
+        beyond = (lines * np.uint16(255 - BEYOND) + np.array(self.theme.page, np.uint16) * BEYOND) // 255
+        both = np.stack([lines, beyond.astype(np.uint8)]).reshape(2, len(lines), -1)
+        ends = -2.0 * VEHICLE_LENGTH, self.rules.road_length + 2.0 * VEHICLE_LENGTH
+        return both, order.reshape(SURFACE_PHASES, height), self._left, ends
 
 
 class Axis:
@@ -217,8 +180,15 @@ class Axis:
         return np.sum([self.bar(middle, half) for middle in middles] or [np.zeros(len(self.low), np.float32)], axis=0)
 
 
-def paint_surface(rules: Rules, theme: Theme, across: Axis, along: Axis) -> ByteArray:
-    """Return verge, asphalt, lane dashes, edge lines and roadside posts as (H, W, 3) uint8."""
+def marks_along(along: Axis) -> NDArray[np.float32]:
+    """Return which fraction of each line lane dashes and roadside posts cover, (H, 2)."""
+    periods = (DASH_PERIOD, DASH_LENGTH / 2), (PATTERN_PERIOD, 3.0)
+    bars = [along.bars(np.arange(0.5 * each, along.end + each, each), half) for each, half in periods]
+    return np.stack(bars, axis=1)
+
+
+def paint_surface(rules: Rules, theme: Theme, across: Axis, marks: NDArray[np.float32]) -> ByteArray:
+    """Return lines of verge, asphalt, lane dashes, edge lines and roadside posts as (H, W, 3) uint8."""
     width = rules.road_width
     line = np.tile(np.array(theme.verge, np.float32), (len(across.low), 1))
 
@@ -229,16 +199,11 @@ def paint_surface(rules: Rules, theme: Theme, across: Axis, along: Axis) -> Byte
     odd_lanes = [LANE_WIDTH * (lane + 0.5) for lane in range(1, rules.lanes, 2)]
     lay(across.bars(odd_lanes, LANE_WIDTH / 2) * 0.022, (255, 255, 255))
     lay(across.bars((-0.6, width + 0.6), 0.9) * 0.9, theme.edge_mark)
-    image = np.tile(line, (len(along.low), 1, 1))
+    image = np.tile(line, (len(marks), 1, 1))
     dashes = across.bars([LANE_WIDTH * lane for lane in range(1, rules.lanes)], 0.7)
     posts = across.bars((-6.5, width + 6.5), 1.3)
-    for coverage, colour, period, half in (
-        (dashes, theme.lane_mark, DASH_PERIOD, DASH_LENGTH / 2),
-        (posts, theme.post, PATTERN_PERIOD, 3.0),
-    ):
-        middles = np.arange(0.5 * period, along.end + period, period)
-        mask = along.bars(middles, half)[:, None, None] * coverage[None, :, None]
-        image += (np.array(colour, np.float32) - image) * mask
+    for k, (coverage, colour) in enumerate(((dashes, theme.lane_mark), (posts, theme.post))):
+        image += (np.array(colour, np.float32) - image) * (marks[:, k, None, None] * coverage[None, :, None])
     return np.rint(image).astype(np.uint8)
 
 

@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 
 from deeptraffic.episodes.decision import Insight
 from deeptraffic.episodes.episode import Episode
+from deeptraffic.render.compositor import Rectangle
 from deeptraffic.render.controls import Controls
 from deeptraffic.render.dashboard import Dashboard
 from deeptraffic.render.drawing import ByteArray, ImageMemory
 from deeptraffic.render.layers import RoadLayer
 from deeptraffic.render.painter import Painter
 from deeptraffic.render.race import RaceBoard
-from deeptraffic.render.road import Rectangle
 from deeptraffic.render.sprites import VehicleImage
 from deeptraffic.render.theme import theme_by_name, trail_colour_by_name, visible
 from deeptraffic.render.timeline import Timeline

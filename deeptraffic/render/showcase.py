@@ -15,9 +15,10 @@ import numpy as np
 from deeptraffic.episodes.episode import Episode
 from deeptraffic.episodes.history import Histories
 from deeptraffic.render.board import DrawingBoard
+from deeptraffic.render.compositor import Rectangle
 from deeptraffic.render.drawing import ByteArray, Sheet
 from deeptraffic.render.panel import signed
-from deeptraffic.render.road import Rectangle, RoadView
+from deeptraffic.render.road import RoadView
 from deeptraffic.render.sprites import VehicleImage
 from deeptraffic.render.theme import DARK, TOP_SPEED_MPH, Colour, mix, trail_colour_by_name, visible
 
@@ -113,7 +114,7 @@ def showcase_frames(
         yield _faded(painter.paint(), index, images)
         for _ in range(SIM_FRAMES):
             episode.advance()
-            painter.histories.observe(episode.state)
+            painter.history = painter.histories.observe(episode.state)
     if end < images:
         last = painter.paint_end()
         for index in range(end, images):
@@ -149,7 +150,7 @@ class _ShowcasePainter:
     def paint(self) -> ByteArray:
         """Return a new image of the current frame."""
         scene = self.episode.state[0]
-        self.speeds.append(self.history.mean_speed_mph(0))
+        self.speeds.append(self.history.mean_speed_mph)
         self.canvas.blit(self.background, (0, 0))
         for view, fraction in ((self.road, 0.56), (self.map, None)):
             camera = view.camera(scene, fraction=fraction)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deeptraffic.render.compositor import MANNERS, PACES
 from deeptraffic.render.drawing import Atlas, ByteArray, Sheet
@@ -51,12 +50,6 @@ class SpriteSet:
         phases = 4 if scale < 1.8 else 2 if scale < 4 else 1
         self.atlas = Atlas(*sprite_size(scale))
         self.numbers = np.full((TRAFFIC_KIND + PACES, MANNERS, phases, phases), -1)
-
-    def kinds(self, vehicles: int, other_agents: int) -> NDArray[np.int64]:
-        """Return the kind of each vehicle, (vehicles,), that of the fastest cars for all traffic."""
-        kinds = np.full(vehicles, TRAFFIC_KIND)
-        kinds[1 : other_agents + 1], kinds[0] = AGENT_KIND, EGO_KIND
-        return kinds
 
     def make(self, place: int) -> None:
         """Make the sprite whose place in `numbers`, flattened, is given."""

@@ -18,11 +18,11 @@ from deeptraffic.episodes.episode import Episode
 from deeptraffic.episodes.keyboard import KeyboardPolicy
 from deeptraffic.render.board import draw_help, draw_tip
 from deeptraffic.render.capture import Capture
+from deeptraffic.render.compositor import Camera, Rectangle
 from deeptraffic.render.controls import DRIVING_HELP, HELP, PACES, Command, Controls
 from deeptraffic.render.dashboard import Dashboard
 from deeptraffic.render.drawing import ByteArray
 from deeptraffic.render.race import Ghosts, check_entrants
-from deeptraffic.render.road import Camera
 from deeptraffic.render.run_log import RunLog
 from deeptraffic.render.screen import MakeEpisode, Screen, ViewerOptions
 from deeptraffic.render.window import Window
@@ -199,7 +199,7 @@ class Viewer:
             note = self._status() if k == 0 and screen.beside is None else ""
             looks: dict[str, Any] = {"overlay": overlay, "follow": follow, "decision": decided[k]}
             images.append(painter.paint(self.episodes[k].state, note=note, **looks))
-        log.speeds[self.episode.frame] = screen.painters[0].observe(self.episode.state).mean_speed_mph(0)
+        log.speeds[self.episode.frame] = screen.painters[0].observe(self.episode.state).mean_speed_mph
         if isinstance(screen.beside, Dashboard):
             insight = log.insights.get(self.episode.decisions, decided[0])
             if self.keyboard is not None:
@@ -277,7 +277,7 @@ class Viewer:
         if len(painters) > 1:
             painters[1].observe(self.episodes[1].state)
         history = painters[0].observe(self.episode.state)
-        self.log.speeds[self.episode.frame] = history.mean_speed_mph(0)
+        self.log.speeds[self.episode.frame] = history.mean_speed_mph
         return True
 
     def _carry_out(self, command: Command) -> None:

@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from deeptraffic.episodes.decision import Insight
+from deeptraffic.render.board import Counter, DrawingBoard
 from deeptraffic.render.compositor import pace_of
 from deeptraffic.render.overlays import OVERLAYS
 from deeptraffic.render.painter import Painter, default_size, lay_out
-from deeptraffic.render.panel import Panel, legend_entries
+from deeptraffic.render.panel import Panel, legend_entries, signed
 from deeptraffic.render.theme import DARK, THEMES, TRAIL_COLOURS, contrast, mix
 from deeptraffic.sim.rules import RULES_2017, RULES_2018, RoadConfig
 from deeptraffic.sim.state import make_games
@@ -42,6 +43,15 @@ def test_a_contest_picture_is_400_by_700_bytes_of_its_own(drive):
     drive_on = drive(40)
     painter.paint(drive_on.state)
     assert np.array_equal(first, kept), "a later image wrote over an earlier one"
+
+
+def test_what_the_caller_draws_on_an_image_is_in_no_other_image(drive):
+    sim, painter = drive(3), Painter(RULES_2018)
+    first = painter.paint(sim.state)
+    kept = first.copy()
+    first[:] = 99
+    del first
+    assert all(np.array_equal(painter.paint(sim.state), kept) for _ in range(4))
 
 
 def test_memory_of_an_image_is_taken_again_only_when_nobody_refers_to_it(drive):
@@ -245,6 +255,16 @@ def test_live_numbers_stand_still(drive):
     assert np.array_equal(painter.paint(sim.state)[650:, :220], Painter(RULES_2018).paint(sim.state)[650:, :220])
 
 
+@pytest.mark.parametrize("number", [0, 7, -8, 123, -1234, 1_234_567, -98_765_432])
+def test_a_counted_number_looks_like_its_text(number):
+    boards = [DrawingBoard(np.full((90, 400, 3), DARK.panel, np.uint8), DARK, 1.0) for _ in range(2)]
+    counter = Counter(boards[0], (22, 10), 54, DARK.text)
+    counter.write(-88_888_888)
+    counter.write(number)
+    boards[1].write(signed(number), (22, 10), 54, DARK.text)
+    assert np.abs(boards[0].pixels.astype(int) - boards[1].pixels).max() <= 3
+
+
 def test_the_speed_readout_is_the_floored_mean_of_the_last_60_frames(drive):
     painter, speeds = Painter(RULES_2018), []
 
@@ -254,8 +274,8 @@ def test_the_speed_readout_is_the_floored_mean_of_the_last_60_frames(drive):
 
     sim = drive(200, each=note)
     history = painter.observe(sim.state)
-    assert history.mean_speed_mph(0) == pytest.approx(np.mean(speeds[-60:]))
-    assert history.mean_speed_mph(0) != pytest.approx(speeds[-1])
+    assert history.mean_speed_mph == pytest.approx(np.mean(speeds[-60:]))
+    assert history.mean_speed_mph != pytest.approx(speeds[-1])
 
 
 def test_two_rows_keep_their_own_trails_and_speeds(drive):
