@@ -117,12 +117,12 @@ class Counter:
         width = round(board.width * board.unit) - at[0]
         ground = np.tile(np.array(board.theme.panel, np.uint8), width)
         self._letters = Letters(*board.text.sheet(NUMBER_LETTERS, size, colour), ground)
-        top = round(at[1] * board.unit) - board.text.above(size)
-        self._place = Rectangle(at[0], top, width, self._letters.images.shape[2])
+        self._place = Rectangle(at[0], round(at[1] * board.unit), width, self._letters.images.shape[2])
 
-    def write(self, number: int) -> None:
-        """Write another number."""
-        lay_number(self._lines, self._place, self._letters, number)
+    def write(self, number: int, width: int | None = None) -> None:
+        """Write another number over what is up to `width` [pixels] beside the left edge, or up to the board's end."""
+        place = self._place if width is None else Rectangle(*self._place[:2], width, self._place.height)
+        lay_number(self._lines, place, self._letters, number)
 
 
 def draw_help(image: ByteArray, entries: tuple[tuple[str, str], ...], theme: Theme) -> None:

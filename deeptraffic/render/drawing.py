@@ -198,7 +198,7 @@ class TextRenderer:
         """Write `text` with its top at `at`, aligned by the anchor (left, centre, right); return its rectangle."""
         image = self.image(text, size, colour)
         shift = {"left": 0.0, "centre": image.get_width() / 2, "right": float(image.get_width())}[anchor]
-        return target.blit(image, (round(at[0] - shift), round(at[1]) - self.above(size)))
+        return target.blit(image, (round(at[0] - shift), round(at[1]) - self._above(size)))
 
     def width(self, text: str, size: float) -> float:
         """Return how wide `text` is [pixels]."""
@@ -210,7 +210,7 @@ class TextRenderer:
         return self._widths[key]
 
     def sheet(self, letters: str, size: float, colour: Colour) -> tuple[ByteArray, FloatArray, FloatArray]:
-        """Return images of letters for the compositor, each `FINER` times, moved to the right by a quarter of a pixel.
+        """Return images of letters without accents, each `FINER` times, moved to the right by a quarter of a pixel.
 
         Then their advances, and how far each begins to the right of its place, in quarters of a pixel.
         """
@@ -218,7 +218,7 @@ class TextRenderer:
         face, glyphs = self._glyphs(letters, size * FINER)
         begins = [face.get_rect(letter, size=EM * size * FINER).x for letter in letters]
         covered = [
-            self._letter(face, letter, size, float(shift - begin))[1]
+            self._letter(face, letter, size, float(shift - begin))[1][self._above(size) :]
             for letter, begin in zip(letters, begins, strict=True)
             for shift in range(FINER)
         ]
@@ -242,15 +242,14 @@ class TextRenderer:
         """Return how far the baseline is below the top [pixels]."""
         return round(ASCENT * max(7, round(size)))
 
-    def above(self, size: float) -> int:
-        """Return how far an image of a text begins above the text's top [pixels]."""
+    def _above(self, size: float) -> int:
         return math.ceil(ABOVE * max(7, round(size)))
 
     def _render(self, text: str, size: int, colour: Colour) -> "pygame.Surface":
         """Put letters together at fractions of a pixel."""
         face, glyphs = self._glyphs(text, size * FINER)
         width = max(1, math.ceil(self.width(text, size)))
-        ink = np.zeros((self.above(size) + self.ascent(size) + math.ceil(BELOW * size), width), np.float32)
+        ink = np.zeros((self._above(size) + self.ascent(size) + math.ceil(BELOW * size), width), np.float32)
         origin = 0.0
         for letter, (*_, advance, _) in zip(text, glyphs, strict=True):
             left, covered = self._letter(face, letter, size, round(origin % FINER, 3))
@@ -275,7 +274,7 @@ class TextRenderer:
         if key not in self._letters:
             box = face.get_rect(letter, size=EM * size * FINER)
             raw, (wide, high) = face.render_raw(letter, size=EM * size * FINER)
-            baseline = self.above(size) + self.ascent(size)
+            baseline = self._above(size) + self.ascent(size)
             left, top = round(origin + box.x), max(0, baseline * FINER - box.y)
             shift = left % FINER
             lines, columns = baseline + math.ceil(BELOW * size), -(-(shift + wide) // FINER)

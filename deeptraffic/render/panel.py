@@ -1,5 +1,6 @@
 """Read-outs beside the road, or on a road without room beside it: speed, vehicles passed, rules and policy."""
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from deeptraffic.render.board import Counter, DrawingBoard
@@ -130,6 +131,7 @@ class Panel:
         end = self._write("frame ", foot, 14, self.theme.muted).right
         self._frame = Counter(board, (end, foot), 14, self.theme.muted)
         self._passed = Counter(board, (left, 270), 54, self.theme.text)
+        self._speed = Counter(board, (left, 110), 86, self.theme.text)
 
     def draw(self, readout: Readout) -> None:
         """Draw the panel where it differs from the last one."""
@@ -152,12 +154,15 @@ class Panel:
         self._shown = readout
 
     def _draw_speed(self, speed_mph: int) -> None:
-        board, muted = self._board, self.theme.muted
-        self._clear(92, 142)
-        self._write("SPEED", 94, 14, muted)
-        end = self._write(str(speed_mph), 110, 86, self.theme.text)
-        small, large = (board.text.ascent(size * board.unit) for size in (22, 86))
-        board.write("mph", (end.right / board.unit + 6, 110 + (large - small) / board.unit), 22, muted)
+        board, muted, text = self._board, self.theme.muted, str(speed_mph)
+        width = math.ceil(board.text.width(text, 86 * board.unit))
+        if self._shown is None or len(str(self._shown.speed_mph)) != len(text):
+            self._clear(92, 112)
+            self._write("SPEED", 94, 14, muted)
+            small, large = (board.text.ascent(size * board.unit) for size in (22, 86))
+            end = round(INDENT * board.unit) + width
+            board.write("mph", (end / board.unit + 6, 110 + (large - small) / board.unit), 22, muted)
+        self._speed.write(speed_mph, width)
         right = board.width - INDENT
         fraction = min(max(speed_mph / TOP_SPEED_MPH, 0.0), 1.0)
         board.bar(self.theme.track, INDENT, right, 206, 6)
