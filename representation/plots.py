@@ -35,9 +35,10 @@ from deeptraffic.figure import (
     save_figure,
     style_axes,
 )
+from deeptraffic.render.compositor import Camera, Rectangle
 from deeptraffic.render.drawing import Sheet
 from deeptraffic.render.overlays import LEVELS, SLOW_MPH, draw_tile, map_cells
-from deeptraffic.render.road import Axis, Camera, Rectangle, RoadView, paint_surface
+from deeptraffic.render.road import Axis, RoadView, marks_along, paint_surface
 from deeptraffic.render.sprites import EGO, draw_vehicle
 from deeptraffic.render.theme import LIGHT, SHOULDER, TOP_SPEED_MPH, Colour
 from deeptraffic.sim.rules import CELL_LENGTH, FULL_SPEED_MPH, LANE_WIDTH, RULES_2018, Rules
@@ -231,7 +232,7 @@ def road_image(grid: NDArray[np.floating]) -> NDArray[np.uint8]:
     beside = off.mean(0) > 0.5  # (W,)
     first, lanes = int(np.argmin(beside)), max(1, int((~beside).sum()))
     across, along = Axis(20 * grid.shape[2], 1.0, -LANE_WIDTH * first), Axis(10 * grid.shape[1], 1.0, 0.0)
-    image = paint_surface(RULES_2018._replace(lanes=lanes), LIGHT, across, along) / 255
+    image = paint_surface(RULES_2018._replace(lanes=lanes), LIGHT, across, marks_along(along)) / 255
     unsure = np.abs(off - beside)  # (H, W) probability that a cell is on the other side of the road's edge
     other = np.where(beside[:, None], LIGHT.asphalt, LIGHT.verge) / np.float64(255)  # (W, 3)
     fraction = (FULL_SPEED_MPH * grid[SPEED] - SLOW_MPH) / (TOP_SPEED_MPH - SLOW_MPH)

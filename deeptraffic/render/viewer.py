@@ -18,7 +18,7 @@ from deeptraffic.episodes.episode import Episode
 from deeptraffic.episodes.keyboard import KeyboardPolicy
 from deeptraffic.render.board import draw_help, draw_tip
 from deeptraffic.render.capture import Capture
-from deeptraffic.render.compositor import Camera, Rectangle
+from deeptraffic.render.compositor import Camera
 from deeptraffic.render.controls import DRIVING_HELP, HELP, PACES, Command, Controls
 from deeptraffic.render.dashboard import Dashboard
 from deeptraffic.render.drawing import ByteArray
