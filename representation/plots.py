@@ -219,7 +219,7 @@ UNKNOWN = LEVELS  # place in `_tiles` of cells whose speed is not known
 @cache
 def _tiles() -> NDArray[np.float64]:
     """Return cells' images (LEVELS + 1, 10, 20, 4), 0..1, by the level of their speed; the last one for no speed."""
-    grey = replace(LIGHT, occupied_slow=LIGHT.traffic[2])
+    grey = replace(LIGHT, occupied_slow=LIGHT.traffic[3])
     sheets = [Sheet(CELL[1], CELL[0], 1.0) for _ in range(LEVELS + 1)]
     for level, sheet in enumerate(sheets):
         draw_tile(sheet, *((grey, "occupied", 0) if level == UNKNOWN else (LIGHT, "occupied", level)))
@@ -285,7 +285,7 @@ def add_road_legend(figure: Figure, has_speeds: bool = True) -> None:
     """Add the legend of roads below a figure: the ego car, road and verge, other vehicles and their speeds."""
     shown = {"ego car": LIGHT.ego, "road": LIGHT.asphalt, "off the road": LIGHT.verge}
     if not has_speeds:
-        shown["other vehicle"] = LIGHT.traffic[2]
+        shown["other vehicle"] = LIGHT.traffic[3]
     patches = [Patch(color=hex_code(colour), label=name) for name, colour in shown.items()]
     figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, fontsize=8)
     if not has_speeds:

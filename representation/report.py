@@ -191,7 +191,13 @@ def _origin(sections: Sequence[Section]) -> str:
         if section.plots and section.drawn not in section.commits:
             later.setdefault(section.drawn, []).append(f"`{section.name}`")
     return (
-        " ".join([text, *(f"Figures of {', '.join(own)}: commit {drawn[:12]}." for drawn, own in later.items())]) + "\n"
+        " ".join(
+            [
+                text,
+                *(f"Figures of {', '.join(own)}: another run of commit {drawn[:12]}." for drawn, own in later.items()),
+            ]
+        )
+        + "\n"
     )
 
 

@@ -183,7 +183,7 @@ def save_imagination(agent: WorldModelAgent, config: TrainConfig, path: str | Pa
     axes.set_ylabel("root mean squared error,\n95% interval")
     axes.set_ylim(0.0, None)
     axes.legend(frameon=False, loc="lower right")
-    return save_figure(figure, path)
+    return save_figure(figure, path, colours=256)
 
 
 def road_grid(shades: NDArray[np.float64], sensor: Sensor) -> NDArray[np.float64]:

@@ -143,7 +143,10 @@ def test_a_page_says_which_figures_another_commit_has_drawn(page: Path) -> None:
     content = json.loads((page.parent / "report.json").read_text())
     content["sample"]["drawn"] = "5" * 40
     (page.parent / "report.json").write_text(json.dumps(content))
-    assert "CPU minutes on one core. Figures of `sample`: commit 555555555555.\n" in write_page(page.parent).read_text()
+    assert (
+        "CPU minutes on one core. Figures of `sample`: another run of commit 555555555555.\n"
+        in write_page(page.parent).read_text()
+    )
 
 
 @pytest.mark.parametrize(("name", "what", "baseline"), CLAIMS)
