@@ -87,10 +87,10 @@ def backward_imports(source: str, module: str, is_package: bool = False) -> list
     return breaches
 
 
-@pytest.mark.parametrize("path", source_files(), ids=module_name)
-def test_imports_point_down(path: Path) -> None:
-    source = path.read_text(encoding="utf-8")
-    assert backward_imports(source, module_name(path), path.name == "__init__.py") == []
+def test_imports_point_down() -> None:
+    texts = {path: path.read_text(encoding="utf-8") for path in source_files()}
+    found = [backward_imports(text, module_name(path), path.name == "__init__.py") for path, text in texts.items()]
+    assert sum(found, []) == []
 
 
 @pytest.mark.parametrize(
@@ -155,9 +155,10 @@ def camel_case_names(source: str) -> list[str]:
     return [f"line {line}: {name}" for line, name in defined_names(ast.parse(source)) if CAMEL_CASE.match(name)]
 
 
-@pytest.mark.parametrize("path", [path for path in source_files() if path.parent.name != "convnetjs"], ids=module_name)
-def test_names_are_not_camel_case(path: Path) -> None:
-    assert camel_case_names(path.read_text(encoding="utf-8")) == []
+def test_names_are_not_camel_case() -> None:
+    paths = [path for path in source_files() if path.parent.name != "convnetjs"]
+    found = {module_name(path): camel_case_names(path.read_text(encoding="utf-8")) for path in paths}
+    assert {name: names for name, names in found.items() if names} == {}
 
 
 def test_camel_case_is_found_in_every_kind_of_definition() -> None:

@@ -324,6 +324,8 @@ def copied_registries(modules: Iterable[Module], registries: Mapping[str, tuple[
         }
         for node in ast.walk(module.tree):
             names = set() if id(node) in texts else literal_names(node)
+            if len(names) < COPIED:
+                continue
             for registry, (entries, home) in registries.items():
                 copied = names & set(entries)
                 line = getattr(node, "lineno", 0)
