@@ -18,7 +18,7 @@ LAYERS = {
     "deeptraffic.settings": -1,
     "deeptraffic.run_dir": -1,
     "deeptraffic.extras": -1,
-    "deeptraffic.figure": -1,
+    "deeptraffic.figure": -0.5,
     "deeptraffic.sim": 0,
     "deeptraffic.episodes": 1,
     "deeptraffic.render": 2,
