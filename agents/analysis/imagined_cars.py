@@ -18,9 +18,9 @@ from deeptraffic.envs.observations import Observer
 from deeptraffic.insight.decision_layer import DecisionLayer
 from deeptraffic.render.compositor import Camera
 from deeptraffic.render.layers import LayerContext, draw_frame, draw_polygon
+from deeptraffic.render.timeline import phases
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import CELL_LENGTH, LANE_MARGIN, LANE_WIDTH, VEHICLE_LENGTH, VEHICLE_WIDTH
-from deeptraffic.sim.state import F64
 
 if TYPE_CHECKING:
     import pygame
@@ -85,7 +85,7 @@ class ImaginedCars(DecisionLayer[list[ImaginedCar]]):
             lane = int(scene["lane"][0]) + column - sensor.lanes_side
             if not 0 <= lane < self.rules.lanes or (shades[:, column] == BESIDE).all():  # taken for no lane
                 continue
-            for begin, end in occupied_runs(shades[:, column]):
+            for begin, end in phases(shades[:, column] < LIKELY):
                 is_ego = column == sensor.lanes_side and begin - 1 <= sensor.patches_ahead < end + 1
                 if not is_ego:
                     front, rear = ((first_line + row) * CELL_LENGTH for row in (begin, end))
@@ -103,9 +103,3 @@ class ImaginedCars(DecisionLayer[list[ImaginedCar]]):
             corners = [(left, top), (left + wide, top), (left + wide, top + high), (left, top + high)]
             draw_polygon(canvas, COLOUR, 0.18 * alpha, corners)
             draw_frame(canvas, COLOUR, alpha, (left, top, wide, high), max(1.0, 1.4 * camera.scale))
-
-
-def occupied_runs(shades: F64) -> list[tuple[int, int]]:
-    """Return (begin, end) of each run of occupied cells of a lane (H,), far ahead first."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], (shades < LIKELY).astype(np.int8), [0]))))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

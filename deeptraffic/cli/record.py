@@ -95,22 +95,21 @@ def record(
     check_recording_path(output, (*SUFFIXES, TRACE))
     policy, *others = race_names(policy, race)
     to_trace, showcase = output.suffix.lower() == TRACE, style == Style.showcase
-    size: dict[str, Any] = {"--scale": scale, "--no-panel": None if panel else False}
-    appearance = {"--overlay": overlay, "--layer": layer or None, "--theme": theme, "--fps": fps} | size
+    size = {"scale": scale, "no_panel": not panel}
+    appearance = {"overlay": overlay, "layer": layer, "theme": theme, "fps": fps} | size
     card: dict[str, Any] = {"name": name, "best_mph": best_mph, "rank": rank, "of": of}
     _refuse("a showcase has its own", showcase, appearance)
-    _refuse("only --style showcase shows it", not showcase, {"--" + key.replace("_", "-"): card[key] for key in card})
-    _refuse("only --style showcase has it", not showcase, {"--tall": tall or None})
-    _refuse("a trace holds no images", to_trace, appearance | {"--vehicle": vehicle, "--style": showcase or None})
-    _refuse("it shows one policy", to_trace or showcase, {"--race": race, "--training": training or None})
-    _refuse("a race is of different policies", race is not None, {"--training": training or None})
+    _refuse("only --style showcase has it", not showcase, card | {"tall": tall})
+    _refuse("a trace holds no images", to_trace, appearance | {"vehicle": vehicle, "style": showcase})
+    _refuse("it shows one policy", to_trace or showcase, {"race": race, "training": training})
+    _refuse("a race is of different policies", race is not None, {"training": training})
     _refuse("roads side by side have their own", training or race is not None, size)
-    _refuse("it belongs to one policy", training, {"--layer": layer or None})
+    _refuse("it belongs to one policy", training, {"layer": layer})
     if training:
         policy, *others = training_names(policy)
     frames = _frames(seconds)
     found = find_episode(policy, rules, other_agents, frames, epsilon=epsilon)
-    _refuse("a trace has its own", found.policy is None, {"--seed": seed})
+    _refuse("a trace has its own", found.policy is None, {"seed": seed})
     start = DEFAULT_SEED if seed is None else seed
     found, layers = found.with_layers(layer, theme)
     makers = [find_episode(other, frames=frames, road=found.rules, epsilon=epsilon).make for other in others]
@@ -146,10 +145,10 @@ def record(
 
 
 def _refuse(reason: str, refused: bool, options: dict[str, Any]) -> None:
-    """Raise ValueError for the first of these options that was given."""
-    for option, value in options.items():
-        if refused and value is not None:
-            raise ValueError(f"{option} is of no use here: {reason}; leave it out")
+    """Raise ValueError for the first of these options that was given: is not None, False or an empty list."""
+    for name, value in options.items():
+        if refused and not (value is None or value is False or value == []):
+            raise ValueError(f"--{name.replace('_', '-')} is of no use here: {reason}; leave it out")
 
 
 def _frames(seconds: float | None) -> int | None:

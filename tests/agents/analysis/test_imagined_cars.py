@@ -8,7 +8,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from agents.analysis.imagined_cars import AHEAD, ImaginedCars, occupied_runs
+from agents.analysis.imagined_cars import AHEAD, LIKELY, ImaginedCars
 from agents.config import TrainConfig
 from agents.loader import load_policy
 from agents.trainer import train
@@ -16,6 +16,7 @@ from deeptraffic.episodes.trace import Start
 from deeptraffic.evaluation.episodes import policy_episode
 from deeptraffic.render.layers import LayerContext, make_layer, watch_decisions
 from deeptraffic.render.painter import Painter
+from deeptraffic.render.timeline import phases
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import LANE_WIDTH, RULES_2018
 
@@ -98,4 +99,4 @@ def test_a_run_is_watched_with_its_ghosts(run: Path) -> None:
 
 
 def test_runs_of_occupied_cells_are_found_from_far_to_near() -> None:
-    assert occupied_runs(np.array([1.0, 0.5, 0.6, 1.0, 0.9, 0.5])) == [(1, 3), (5, 6)]
+    assert phases(np.array([1.0, 0.5, 0.6, 1.0, 0.9, 0.5]) < LIKELY) == [(1, 3), (5, 6)]
