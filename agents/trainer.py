@@ -178,7 +178,7 @@ class Trainer:
         if not absence("tensorboard"):
             from agents.event_log import EventLog
 
-            self.logger = EventLog(self.run.tensorboard)
+            self.logger = EventLog(self.run.tensorboard, self.config)
         try:
             self.learner.learn(self.config.total_timesteps, self.between_rounds, self.logger)
         finally:
@@ -232,6 +232,9 @@ class Trainer:
         if self.progress:
             self.progress.report(decisions, mean, median, is_best and not self.keeps_newest)
         self._record(decisions, "evaluation", {"tuning_mean_mph": mean, "tuning_median_mph": median})
+        if self.logger:
+            number, at_end = decisions // self.config.evaluate_every, decisions >= self.config.total_timesteps
+            self.logger.add_evaluation(policy, decisions, with_film=at_end or number & (number - 1) == 0)
 
     def _save_snapshot(self, decisions: int) -> None:
         """Keep the network of this moment for a film of the training."""

@@ -1,5 +1,10 @@
-"""Pages of the API reference: the public modules, each documented from its docstrings by mkdocstrings."""
+"""Pages of the API reference: the public modules, each documented from its docstrings by mkdocstrings; their index."""
 
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
 MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "environments": (
         "API: environments",
@@ -93,3 +98,29 @@ OPTIONS = {
 def api_page(title: str, name: str) -> str:
     """Return the page of a group of modules."""
     return "\n".join([f"# {title}\n", *(f"::: {module}\n" for module in MODULES[name][1])])
+
+
+def index_page() -> str:
+    """Return the page that lists every class and function of the reference by name, with the first line on it."""
+    found = sorted(
+        (name.lower(), name, module, group, summary)
+        for group, (_, modules) in MODULES.items()
+        for module in modules
+        for name, summary in public_names(module)
+    )
+    rows = [
+        f"| [`{name}`](site:api/{group}.md#{module}.{name}) | `{module}` | {summary.replace('|', chr(92) + '|')} |"
+        for _, name, module, group, summary in found
+    ]
+    return "\n".join(["# Index of names\n", "| name | module | |", "| --- | --- | --- |", *rows]) + "\n"
+
+
+def public_names(module: str) -> Iterator[tuple[str, str]]:
+    """Yield the name and the docstring's first line of every documented public class and function of a module."""
+    path = ROOT.joinpath(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef) or node.name.startswith("_"):
+            continue
+        if text := ast.get_docstring(node):
+            yield node.name, text.splitlines()[0]

@@ -6,17 +6,15 @@ source's file; from anywhere, `repository:PATH` names a file of the checkout and
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from agents.registry import ENTRIES, Entry
 from deeptraffic.docs.algorithms import algorithm_page, run_settings_page
-from deeptraffic.docs.api import MODULES, api_page
+from deeptraffic.docs.api import MODULES, api_page, index_page
 from deeptraffic.docs.observations import kind_page, presets_page
 from deeptraffic.docs.registries import encoders_page, examples_page, layers_page
 from deeptraffic.envs.observations import OBSERVATIONS
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGES = "deeptraffic/docs/pages"
 
 
@@ -34,6 +32,11 @@ def _algorithm(entry: Entry) -> Page:
 
 def _kind(name: str) -> Page:
     return Page(name, f"environments/{name}.md", partial(kind_page, name))
+
+
+def _tutorial(title: str) -> Page:
+    name = title.lower().replace(" ", "_")
+    return Page(title, f"tutorials/{name}.md", f"representation/tutorials/{name}.ipynb")
 
 
 CONTENTS: dict[str, tuple[Page, ...]] = {
@@ -63,17 +66,7 @@ CONTENTS: dict[str, tuple[Page, ...]] = {
         Page("Pretraining and labels", "perception/labels.md", "representation/LABELS.md"),
     ),
     "Tutorials": (
-        *(
-            Page(title, f"tutorials/{name}.md", f"representation/tutorials/{name}.ipynb")
-            for title, name in (
-                ("1 See", "1_see"),
-                ("2 Name", "2_name"),
-                ("3 Remember", "3_remember"),
-                ("4 Compress", "4_compress"),
-                ("5 Imagine", "5_imagine"),
-                ("6 Drive", "6_drive"),
-            )
-        ),
+        *map(_tutorial, ("1 See", "2 Name", "3 Remember", "4 Compress", "5 Imagine", "6 Drive")),
         Page("7 Driving agents", "tutorials/07_driving_agents.md", "agents/tutorials/07_driving_agents.ipynb"),
     ),
     "Competition": (Page("Running a competition", "competition.md", "deeptraffic/competition/GUIDE.md"),),
@@ -100,6 +93,7 @@ CONTENTS: dict[str, tuple[Page, ...]] = {
         Page("Error messages", "faq.md", f"{PAGES}/faq.md"),
         Page("Policy files", "formats/policy.md", "deeptraffic/policies/FORMAT.md"),
         Page("Layers", "formats/layers.md", layers_page),
+        Page("Index of names", "api/index.md", index_page),
         *(Page(title, f"api/{name}.md", partial(api_page, title, name)) for name, (title, _) in MODULES.items()),
         Page("Contributing", "contributing.md", "CONTRIBUTING.md"),
         Page("Changes", "changelog.md", "CHANGELOG.md"),

@@ -15,12 +15,16 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterable
+from functools import cache, partial
 from pathlib import Path
+from urllib.parse import unquote
+
+from PIL import Image
 
 from agents.registry import ENTRIES
 from deeptraffic import __version__
-from deeptraffic.docs.api import OPTIONS
-from deeptraffic.docs.contents import ALL_PAGES, PATHS, ROOT, Page, navigation
+from deeptraffic.docs.api import OPTIONS, ROOT
+from deeptraffic.docs.contents import ALL_PAGES, PATHS, Page, navigation
 from deeptraffic.docs.curves import draw_curve, read_curves
 from deeptraffic.docs.links import relative, rewrite_links
 from deeptraffic.docs.notebooks import notebook_page
@@ -38,6 +42,7 @@ GITHUB = "https://github.com/"
 LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json", ".js": "javascript", ".csv": "text", ".sh": "sh"}
 IMAGES = {".png", ".webp", ".svg", ".gif", ".jpg"}
 INNER = 'class="md-nav"'  # a navigation within the sidebar's
+IMAGE = re.compile(r'<img\b(?=[^>]*\bsrc="([^":]+)")')
 SHIM = "https://unpkg.com/iframe-worker/shim"  # what the theme would load for search in a folder
 LISTED = re.compile(r"^(?!\s*(?:[-*+]|\d+\.) )(\S.*)\n((?:[-*+]|\d+\.) )", re.MULTILINE)
 COMMENT = re.compile(r"^(<!--.*?-->)\n(?=\S)", re.MULTILINE)
@@ -191,6 +196,7 @@ def configuration() -> dict[str, object]:
     return {
         "site_name": f"DeepTraffic {__version__}",
         "site_dir": "site",
+        **({"repo_url": address} if (address := source_address()) else {}),
         "use_directory_urls": False,
         "theme": {
             "name": "material",
@@ -236,11 +242,26 @@ def build(folder: Path) -> int:
         site = staging.folder / "site"
         for page in site.rglob("*.html"):
             depth = len(page.relative_to(site).parents) - 1
-            page.write_text(finished(page.read_text(encoding="utf-8"), depth), encoding="utf-8")
+            text = finished(page.read_text(encoding="utf-8"), depth)
+            page.write_text(IMAGE.sub(partial(on_paper, page.parent), text), encoding="utf-8")
         write_site(site / "lab")
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(site, folder)
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def on_paper(folder: Path, tag: re.Match[str]) -> str:
+    """Return the beginning of an image's tag, with the class `paper` if the image has white edges, as figures do."""
+    return f'{tag[0]} class="paper"' if is_white_at_edges((folder / unquote(tag[1])).resolve()) else tag[0]
+
+
+@cache
+def is_white_at_edges(path: Path) -> bool:
+    """Whether an image's upper left pixel is white; drawn figures in SVG are."""
+    if path.suffix == ".svg" or not path.is_file():
+        return path.suffix == ".svg"
+    with Image.open(path) as image:
+        return image.convert("L").crop((0, 0, 1, 1)).tobytes()[0] > 250
 
 
 def finished(page: str, depth: int) -> str:

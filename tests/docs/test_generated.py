@@ -6,7 +6,8 @@ from gymnasium.utils.env_checker import data_equivalence
 
 from agents.registry import ALGORITHMS
 from deeptraffic.docs.algorithms import algorithm_page
-from deeptraffic.docs.contents import ALL_PAGES, PATHS, ROOT
+from deeptraffic.docs.api import MODULES, ROOT, index_page, public_names
+from deeptraffic.docs.contents import ALL_PAGES, PATHS
 from deeptraffic.docs.curves import SEEDS, draw_curve, read_curves
 from deeptraffic.docs.fields import meanings, settings_table, with_lists
 from deeptraffic.docs.observations import draw_observation, moment
@@ -82,6 +83,15 @@ def test_every_page_of_the_checkout_is_in_the_site() -> None:
         if path.suffix in (".md", ".ipynb") and "vendor" not in path.parts and ".ipynb_checkpoints" not in path.parts
     }
     assert pages - PATHS.keys() == set()
+
+
+def test_the_index_names_what_the_reference_documents() -> None:
+    index = index_page()
+    link = "| [`DeepTrafficEnv`](site:api/environments.md#deeptraffic.envs.gym_env.DeepTrafficEnv) | `deeptraffic."
+    assert link in index and "| [`_" not in index
+    modules = [module for _, group in MODULES.values() for module in group]
+    assert index.count("](site:api/") == sum(len(list(public_names(module))) for module in modules) > 200
+    assert [module for module in modules if not list(public_names(module))] == []
 
 
 def test_no_page_of_the_site_takes_anothers_place() -> None:

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from PIL import Image
 
 pytest.importorskip("latex2mathml")
 
@@ -90,6 +92,15 @@ def test_lists_and_comments_are_set_apart() -> None:
     assert builder.plain_markdown("text\n- a\n- b\n") == "text\n\n- a\n- b\n"
     assert builder.plain_markdown("<!-- x -->\n| a |\n") == "<!-- x -->\n\n| a |\n"
     assert builder.plain_markdown("```\ntext\n- a\n```\n") == "```\ntext\n- a\n```\n"
+
+
+def test_figures_on_white_paper_are_marked_and_others_are_not(tmp_path: Path) -> None:
+    for name, colour in (("white", "#ffffff"), ("dark", "#111111")):
+        Image.new("RGB", (4, 4), colour).save(tmp_path / f"{name}.png")
+    text = '<p><img alt="a" src="white.png" /><img src="dark.png"><img src="x.svg"><img src="https://a.b/c.png"></p>'
+    marked = builder.IMAGE.sub(partial(builder.on_paper, tmp_path), text)
+    paper = 'img class="paper"'
+    assert marked == text.replace("img alt", f"{paper} alt").replace('img src="x', f'{paper} src="x')
 
 
 # --- built by Zensical --------------------------------------------------------------------------------------------

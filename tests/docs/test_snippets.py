@@ -15,7 +15,21 @@ PAGES = ROOT / "deeptraffic" / "docs" / "pages"
 BLOCK = re.compile(r"^```(python|sh|text)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FAQ = PAGES / "faq.md"
 OWN = [page for page in sorted(PAGES.rglob("*.md")) if page != FAQ]
-OTHERS = [ROOT / name for name in ("README.md", "agents/README.md", "deeptraffic/policies/FORMAT.md")]
+WITH_PYTHON = ("README.md", "agents/README.md", "agents/benchmark/BENCHMARK.md", "deeptraffic/envs/README.md")
+OTHERS = [ROOT / name for name in (*WITH_PYTHON, "deeptraffic/policies/FORMAT.md")]
+NOT_RUN = {  # pages whose commands and Python are not run here; tests/test_pages.py parses every command of every page
+    "CONTRIBUTING.md": "make's targets and a release",
+    "agents/algorithms/world_model/WORLD_MODEL.md": "half an hour of training",
+    "agents/benchmark/BENCHMARK.md": "needs mine.py; its Python runs, and tests/agents/benchmark runs the command",
+    "agents/champions/CHAMPIONS.md": "rewrites the shipped champions",
+    "agents/champions/VISION.md": "hours of training",
+    "agents/datasets/DATASETS.md": "a driver at the keys; tests/agents/datasets records traces and policies",
+    "agents/study/CLUSTER.md": "several machines",
+    "agents/study/STUDY.md": "days of training",
+    "deeptraffic/competition/GUIDE.md": "a server that runs; tests/competition runs its commands",
+    "representation/README.md": "hours of pretraining",
+    "README.md": "endless windows and servers among its commands; its Python runs",
+}
 LIBRARIES = {"pufferlib.md": "pufferlib.vector"}  # that a page needs and the development environment may lack
 SLOW = {"README.md", "sb3.md", "original.md", "cleanrl.md"}
 UNTIL_CTRL_C = ("python -m http.server", "deeptraffic lab")
@@ -54,6 +68,27 @@ def test_the_snippets_of_a_page_run_in_order(page: Path, tmp_path: Path, monkeyp
             for line in code.splitlines():
                 if not line.startswith(UNTIL_CTRL_C):
                     assert exit_code(line, run) == 0, line
+
+
+def test_every_page_with_snippets_is_run_or_says_why_not() -> None:
+    tops = [ROOT.glob("*.md"), *((ROOT / top).rglob("*.md") for top in ("deeptraffic", "agents", "representation"))]
+    pages = {page for top in tops for page in top if "vendor" not in page.parts and blocks(page)}
+    unrun = {
+        named(page)
+        for page in pages - {*OWN, FAQ}
+        if page not in OTHERS or any(language == "sh" for language, _ in blocks(page))
+    }
+    assert unrun == NOT_RUN.keys()
+
+
+def test_the_agent_of_the_benchmarks_page_trains_within_its_budget() -> None:
+    from agents.benchmark.session import BenchmarkSession
+    from agents.benchmark.tasks import TASKS
+
+    names: dict[str, Any] = {}
+    exec(next(code for language, code in blocks(ROOT / WITH_PYTHON[2]) if language == "python"), names)
+    session = BenchmarkSession(TASKS["solo"], budget=2_500)
+    assert names["make"](session).num_timesteps == session.used == 2_048
 
 
 def exit_code(line: str, run: Any) -> int:
