@@ -28,8 +28,8 @@ def events(small_config: Callable[..., TrainConfig], tmp_path: Path) -> Callable
 
     def read(**settings: Any) -> Any:
         train(small_config("ppo", **settings), tmp_path / "run", Console(quiet=True))
-        found = EventAccumulator(str(tmp_path / "run" / "tensorboard"), size_guidance={"images": 0})  # type: ignore[no-untyped-call]
-        return found.Reload()  # type: ignore[no-untyped-call]
+        found = EventAccumulator(str(tmp_path / "run" / "tensorboard"), size_guidance={"images": 0})
+        return found.Reload()
 
     return read
 
