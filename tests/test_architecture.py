@@ -16,7 +16,7 @@ PACKAGES = ("deeptraffic", "agents", "representation")
 # A module may import from a layer of a lower number, or from its own part; the longest matching prefix counts.
 LAYERS = {
     "deeptraffic.settings": -1,
-    "deeptraffic.run_dir": -1,
+    "deeptraffic.run_dir": -2,
     "deeptraffic.extras": -1,
     "deeptraffic.figure": -0.5,
     "deeptraffic.sim": 0,

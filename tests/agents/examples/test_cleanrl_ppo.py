@@ -9,6 +9,7 @@ import torch
 from gymnasium import spaces
 
 from agents.examples.cleanrl_ppo import CleanRLPPO, CleanRLSettings, main
+from deeptraffic.evaluation.protocol import OFFICIAL, Protocol
 
 
 class Matching:
@@ -53,7 +54,10 @@ def test_advantages_are_those_of_generalised_advantage_estimation() -> None:
     assert returns[:, 0].tolist() == pytest.approx([2.25, 2.0, 4.0])
 
 
-def test_the_example_trains_and_ends_with_the_official_score(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_example_trains_and_ends_with_the_official_score(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(OFFICIAL, 2018, Protocol(runs=5, frames=2000, block=5))
     main(total_timesteps=600, num_envs=4)
     shown = capsys.readouterr().out
     assert "1,024 decisions, mean reward" in shown
