@@ -457,13 +457,20 @@ EYES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("settings", [*FILES.values(), *EYES.values()], ids=[*FILES, *EYES])
-def test_a_policy_file_decides_as_the_student_does(settings: dict[str, Any]) -> None:
-    config = distil_config(**settings)
+def through_a_file(policy: StudentNetworkPolicy, path: Path) -> NetworkPolicy:
+    """The policy of the file that holds a student's."""
+    write_policy(path, pack_policy(policy.network, policy.observation, "mine", policy.temporal_window))
+    return read_policy(path).policy()
+
+
+@pytest.mark.parametrize("name", [*FILES, *EYES])
+def test_a_policy_file_decides_as_the_student_does(tmp_path: Path, name: str) -> None:
+    config = distil_config(**(FILES | EYES)[name])
     learner = trained(config)
     student, sim = learner.student.eval(), waiting(60)
-    policy = learner.policy("mine", {})
-    assert isinstance(policy, StudentNetworkPolicy)
+    made = learner.policy("mine", {})
+    assert isinstance(made, StudentNetworkPolicy) and made.access == ("open" if name in EYES else "contest")
+    policy = through_a_file(made, tmp_path / "mine.safetensors")
     observer = Observer(sim.rules, config.observation, 60)
     runner, state, last = Teacher(policy, sim), student.initial_state(60), np.full(60, NO_ACTION)
     near = 0
@@ -483,14 +490,12 @@ def test_a_policy_file_decides_as_the_student_does(settings: dict[str, Any]) -> 
     assert near < 60  # of 720 decisions
 
 
-@pytest.mark.parametrize("name", ["conv", "lstm", *EYES])
+@pytest.mark.parametrize("name", ["conv", "lstm", "frames", "late"])
 def test_run_folder_and_policy_file_score_the_same(tmp_path: Path, quiet: Console, name: str) -> None:
     train(distil_config(**(FILES | EYES)[name]), tmp_path / "run", quiet)
     policy = load_policy(tmp_path / "run")
-    assert isinstance(policy, StudentNetworkPolicy) and policy.access == ("open" if name in EYES else "contest")
-    packed = pack_policy(policy.network, policy.observation, "mine", policy.temporal_window)
-    write_policy(tmp_path / "mine.safetensors", packed)
-    file = read_policy(tmp_path / "mine.safetensors").policy()
+    assert isinstance(policy, StudentNetworkPolicy)
+    file = through_a_file(policy, tmp_path / "mine.safetensors")
     scores = [evaluate_open(each, runs=40) for each in (policy, file)]
     np.testing.assert_array_equal(scores[0].run_speeds, scores[1].run_speeds)
 
