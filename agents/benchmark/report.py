@@ -205,7 +205,7 @@ def save_benchmark_figure(summaries: Sequence[AgentSummary], path: Path) -> Path
             thresholds = np.linspace(min(low, 0.0), max(high, 100.0), 201)
             line = style | {"marker": ""}
             profiles.plot(thresholds, profile(summary.scores, thresholds), lw=2.0, label=summary.agent, **line)
-        means.set_yticks(range(len(group)), [summary.agent for summary in group])
+        means.set_yticks(range(len(group)), [_label(summary) for summary in group])
         means.set_ylim(len(group) - 0.5, -0.5)
         means.set_xlim(min(low, 0.0), max(high, 100.0))
         means.set_xlabel("interquartile mean of normalised scores")
@@ -215,3 +215,8 @@ def save_benchmark_figure(summaries: Sequence[AgentSummary], path: Path) -> Path
         profiles.set_ylim(0.0, 1.02)
         profiles.legend(frameon=False, loc="lower left", fontsize=8)
     return save_figure(figure, path)
+
+
+def _label(summary: AgentSummary) -> str:
+    """Return an agent with what its scores are of: means over other tasks are not comparable."""
+    return f"{summary.agent}\n{summary.tasks[0] if len(summary.tasks) == 1 else f'{len(summary.tasks)} tasks'}"
