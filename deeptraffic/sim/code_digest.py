@@ -1,7 +1,8 @@
 """Digest of what a function's machine code depends on: its bytecode, and the values that it refers to.
 
-It stays the same when comments, docstrings, other functions of the file or plain Python code change, and changes with
-a constant, a callee, a default, a NamedTuple's fields, or an option of the compiler, in whatever file they are.
+It stays the same when comments, docstrings, other functions of the file or plain Python code change (from Python 3.14
+on, a first docstring changes it, since constants move in the bytecode), and changes with a constant, a callee, a
+default, a NamedTuple's fields, or an option of the compiler, in whatever file they are.
 """
 
 import enum

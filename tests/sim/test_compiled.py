@@ -37,6 +37,7 @@ from package.sim.compiled import compiled
 
 @compiled
 def callee(x):
+    'A docstring.'
     return x * {factor}
 """
 CALLER_OF_AN_ARGUMENT = """
@@ -174,7 +175,7 @@ def test_compiled_code_is_kept_when_files_change_but_not_what_the_machine_code_i
     run()
     for path in (package / "package" / "sim" / "caller.py", package / "package" / "other" / "callee.py"):
         body = path.read_text().replace("def ", "def unused():\n    return 1\n\n@compiled\ndef ")
-        path.write_text("# a comment\n" + body.replace("\n    return x", '\n    """A docstring."""\n    return x'))
+        path.write_text("# a comment\n" + body.replace("A docstring", "Another docstring"))
     (package / "package" / "other" / "constants.py").write_text("OTHER = 5\n" + CONSTANTS.format(summand=1))
     assert run() == (21, 1, "")
 
