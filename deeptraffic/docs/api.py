@@ -1,10 +1,12 @@
 """Pages of the API reference: the public modules, each documented from its docstrings by mkdocstrings; their index."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+MARKUP, ESCAPED = re.compile(r"[*|]"), r"\\\g<0>"  # what a table of Markdown does not show as it is, and what it does
 MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "environments": (
         "API: environments",
@@ -109,10 +111,10 @@ def index_page() -> str:
         for name, summary in public_names(module)
     )
     rows = [
-        f"| [`{name}`](site:api/{group}.md#{module}.{name}) | `{module}` | {summary.replace('|', chr(92) + '|')} |"
+        f"| [`{name}`](site:api/{group}.md#{module}.{name}) | `{module}` | {MARKUP.sub(ESCAPED, summary)} |"
         for _, name, module, group, summary in found
     ]
-    return "\n".join(["# Index of names\n", "| name | module | |", "| --- | --- | --- |", *rows]) + "\n"
+    return "\n".join(["# Index of names\n", "| name | module | what it is |", "| --- | --- | --- |", *rows]) + "\n"
 
 
 def public_names(module: str) -> Iterator[tuple[str, str]]:

@@ -93,7 +93,7 @@ CONTENTS: dict[str, tuple[Page, ...]] = {
         Page("Error messages", "faq.md", f"{PAGES}/faq.md"),
         Page("Policy files", "formats/policy.md", "deeptraffic/policies/FORMAT.md"),
         Page("Layers", "formats/layers.md", layers_page),
-        Page("Index of names", "api/index.md", index_page),
+        Page("Index of names", "api/names.md", index_page),
         *(Page(title, f"api/{name}.md", partial(api_page, title, name)) for name, (title, _) in MODULES.items()),
         Page("Contributing", "contributing.md", "CONTRIBUTING.md"),
         Page("Changes", "changelog.md", "CHANGELOG.md"),
