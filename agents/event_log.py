@@ -4,7 +4,7 @@
 
 - Scalars: speeds in training and of evaluations, losses, and `actions/`, how often the network chose each action
 - Custom scalars: the evaluations' curve beside known scores on this road, and all actions in one chart
-- Images: `evaluation/film`, a run of the network, at the evaluations number 1, 2, 4, 8, ... and at the end
+- Images: `evaluation/film`, a run of the network, at the evaluations number 4, 8, 16, ... and at the end
 - HParams: every setting of the run
 """
 
