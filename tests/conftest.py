@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +29,11 @@ settings.load_profile("deeptraffic")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Leave out tests marked slow unless -m says which tests to run."""
+    """Leave out tests marked slow unless -m says which tests to run, and let interrupts come through.
+
+    A shell that starts a job in the background has it ignore interrupts, and all its children inherit that.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not config.option.markexpr:
         config.option.markexpr = "not slow"
 

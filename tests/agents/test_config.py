@@ -103,7 +103,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content:
 
 
 def test_unknown_algorithms_and_presets_are_refused() -> None:
-    with pytest.raises(ValueError, match="'sarsa'.*reinforce, a2c, ppo.*pqn"):
+    with pytest.raises(ValueError, match="'sarsa'.*a2c, maskable_ppo, ppo.*pqn"):
         build_config("sarsa")
     with pytest.raises(ValueError, match="'huge'.*default, demo, quick, fast"):
         build_config("ppo", "huge")

@@ -40,7 +40,7 @@ def test_settings_are_named_as_for_training() -> None:
         ({"settings": {"gamma": 0.9}}, "'gamma' cannot vary under .*leave it out of one of them"),
         ({"space": {"seed": {"int": [0, 9]}}}, "trials have seeds of their own"),
         ({"settings": {"seed": 3}}, "seed stands under"),
-        ({"algorithm": "sarsa"}, "algorithm must be one of 'reinforce', .*'deepqlearn', got 'sarsa'"),
+        ({"algorithm": "sarsa"}, "algorithm must be one of 'a2c', .*'cql', got 'sarsa'"),
         ({"sampler": "guess"}, "sampler must be one of 'random', 'tpe', 'grid'"),
         ({"pruner": "none at all"}, "pruner must be one of 'none', 'median'"),
         ({"pruner": "median"}, "raise evaluations to 2 or more"),
