@@ -155,7 +155,9 @@ class Painter:
         camera, overlay = self._road.camera(scene, follow), check_overlay(overlay or self.overlay)
         marks = self._marks(history.ground)
         cells = self._overlay_cells(scene, overlay, follow)
-        self._road.paint(self._image, scene, camera, history, marks, follow, overlay, cells)
+        image, beside = self._memory.empty(), self.layout.panel.width
+        apart = beside > 0 and not self.layers  # nothing else is drawn on the road: paint it where it stays
+        self._road.paint(image if apart else self._image, scene, camera, history, marks, follow, overlay, cells)
         if self.layers:
             self._canvas.set_clip(self.layout.road)
             for layer in self.layers:
@@ -168,8 +170,10 @@ class Painter:
             shown = ACTION_NAMES[Action(decision.action)], decision.refused
         readout = Readout(speed, int(scene["passed"]), overlay, int(scene["frame"]), label, note, *shown, lane)
         self._panel.draw(readout)
-        image = self._memory.empty()
-        np.copyto(image, self._image)
+        if apart:
+            image[:, :beside] = self._image[:, :beside]
+        else:
+            np.copyto(image, self._image)
         return image
 
     def vehicle_at(self, scene: np.void, point: tuple[float, float], follow: int = 0) -> int | None:
