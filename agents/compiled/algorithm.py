@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -11,9 +11,6 @@ from agents.algorithm import Algorithm, Learner, Notes
 from agents.compiled.config import CompiledConfig
 from agents.config import TrainConfig
 from deeptraffic.policies.base import Policy
-
-if TYPE_CHECKING:
-    from agents.sb3 import SB3Algorithm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +24,7 @@ class CompiledAlgorithm(Algorithm):
     compiled: Callable[[TrainConfig], Learner]
     torch: str
 
-    def load_torch(self) -> "SB3Algorithm":
+    def load_torch(self) -> Algorithm:
         """Import the torch part and return it."""
         return importlib.import_module(self.torch).ALGORITHM
 
