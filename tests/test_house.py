@@ -58,16 +58,10 @@ def product() -> list[Module]:
 
 
 def imports(module: Module, names: Iterable[str]) -> set[str]:
-    """The modules of `names` that a module imports, inside functions too, but not for type checking alone."""
+    """The modules of `names` that a module imports, inside functions and for type checking alone, too."""
     package = module.name if module.is_package else module.name.rpartition(".")[0]
-    typing_only: set[int] = set()
     found: set[str] = set()
     for node in ast.walk(module.tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            typing_only |= {id(child) for statement in node.body for child in ast.walk(statement)}
-    for node in ast.walk(module.tree):
-        if id(node) in typing_only:
-            continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -347,11 +341,12 @@ def test_no_modules_import_each_other() -> None:
     assert import_cycles(product()) == []
 
 
-def test_a_cycle_through_a_function_is_found_and_one_for_type_checking_is_none() -> None:
+def test_a_cycle_through_a_function_or_for_type_checking_is_found() -> None:
     late = "def f():\n    from agents.a import x\n"
     typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import agents.a\n"
-    first = "from agents import b\nfrom agents.c import y\n"
-    assert import_cycles(crafted(agents__a=first, agents__b=late, agents__c=typed)) == [["agents.a", "agents.b"]]
+    for second in (late, typed):
+        modules = crafted(agents__a="from agents import b\n", agents__b=second, agents__c="from agents.a import y\n")
+        assert import_cycles(modules) == [["agents.a", "agents.b"]]
 
 
 def test_a_class_name_is_defined_once() -> None:
