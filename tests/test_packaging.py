@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 import deeptraffic
 from deeptraffic.extras import EXTRAS
@@ -89,6 +90,11 @@ def test_every_transitive_dependency_is_pinned() -> None:
 
 def installed() -> set[str]:
     return {distribution_name(each.metadata["Name"]) for each in metadata.distributions()}
+
+
+def test_every_pin_installs_on_the_python_of_debian_12() -> None:
+    pythons = {item.name: SpecifierSet(item.metadata.get("Requires-Python", "")) for item in metadata.distributions()}
+    assert [name for name, versions in pythons.items() if "3.11.2" not in versions] == []
 
 
 def test_libraries_of_the_extras_are_those_of_the_distribution() -> None:

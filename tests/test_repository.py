@@ -61,6 +61,15 @@ def test_no_tracked_file_is_large() -> None:
     assert large == []
 
 
+def test_an_image_leaves_out_what_git_ignores() -> None:
+    assert ROOT / ".dockerignore" in tracked_files()
+    git, image = (
+        {line.strip("/").removeprefix("**/") for line in (ROOT / name).read_text(encoding="utf-8").splitlines()}
+        for name in (".gitignore", ".dockerignore")
+    )
+    assert {line for line in git if not line.startswith("#")} <= image | {""}
+
+
 PAGES = [
     *ROOT.glob("*.md"),
     *(page for top in ("deeptraffic", "agents", "representation") for page in (ROOT / top).rglob("*.md")),
