@@ -213,6 +213,7 @@ def save_map(features: NDArray[np.float32], labels: Sequence[Labels], path: str 
 CELL = (round(CELL_LENGTH), round(LANE_WIDTH))  # [pixels], at one pixel for one px of road
 AHEAD, BEHIND = 300, 100  # [px] of the road in a scene's image
 ROW_HEIGHT = 2.3  # [inches] of a row of roads
+LEGEND_COLUMN = 1.05  # [inches] of an entry
 UNKNOWN = LEVELS  # place in `_tiles` of cells whose speed is not known
 
 
@@ -281,13 +282,19 @@ def draw_road(axes: Axes, road: NDArray[Any]) -> None:
     axes.spines[:].set_visible(False)
 
 
+def add_legend_below(figure: Figure, patches: Sequence[Patch]) -> None:
+    """Add a legend below a figure, in as many columns as its width has room for."""
+    columns = min(len(patches), max(1, int(figure.get_figwidth() / LEGEND_COLUMN)))
+    figure.legend(handles=patches, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
+
+
 def add_road_legend(figure: Figure, has_speeds: bool = True) -> None:
     """Add the legend of roads below a figure: the ego car, road and verge, other vehicles and their speeds."""
     shown = {"ego car": LIGHT.ego, "road": LIGHT.asphalt, "off the road": LIGHT.verge}
     if not has_speeds:
         shown["other vehicle"] = LIGHT.traffic[3]
     patches = [Patch(color=hex_code(colour), label=name) for name, colour in shown.items()]
-    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, fontsize=8)
+    add_legend_below(figure, patches)
     if not has_speeds:
         return
     ends = LIGHT.occupied_slow, LIGHT.occupied_fast

@@ -9,11 +9,12 @@ import pytest
 from matplotlib.figure import Figure
 
 from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
-from deeptraffic.figure import BLUE, GREY, draw_bars
+from deeptraffic.figure import BLUE, GREY, draw_bars, empty_figure
 from deeptraffic.render.painter import Painter
 from deeptraffic.render.theme import LIGHT
 from deeptraffic.sim.engine import Simulator
 from deeptraffic.sim.rules import FULL_SPEED_MPH, RULES_2018
+from representation.paradigms.encoder_decoder.segmentation_experiment import add_class_legend
 from representation.plots import (
     AHEAD,
     BEHIND,
@@ -112,6 +113,17 @@ def test_a_grid_shows_probabilities_as_opacity_and_unknown_speeds_as_grey() -> N
     edge = grid()
     edge[OFF_ROAD, 2, 2] = 0.5
     assert np.allclose(road_image(edge)[25, 50], (np.array(LIGHT.verge) + LIGHT.asphalt) / 2, atol=1)
+
+
+@pytest.mark.parametrize("width", [1.2, 3.8, 9.0])
+def test_a_legend_below_stays_within_its_figure(width: float) -> None:
+    figure = empty_figure((width, 4.0))
+    figure.subplots()
+    add_class_legend(figure)
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and len(legend.get_texts()) == 5
 
 
 # --- rules for all plotting code --------------------------------------------------------------------------------------

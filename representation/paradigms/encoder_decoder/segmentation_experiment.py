@@ -23,7 +23,7 @@ from representation.paradigms.encoder_decoder.segmentation import (
     mean_iou,
     standardised,
 )
-from representation.plots import save_confusion, save_plot
+from representation.plots import add_legend_below, save_confusion, save_plot
 
 HEIGHT, WIDTH = 96, 40  # [pixels]
 WEIGHTS = "segmentation.safetensors"
@@ -157,4 +157,4 @@ def add_class_legend(figure: Figure) -> None:
         Patch(facecolor=to_hex(colour / 255), edgecolor=GREY, label=name)
         for colour, name in zip(CLASS_COLOURS, CLASSES, strict=True)
     ]
-    figure.legend(handles=patches, loc="outside lower center", ncols=len(CLASSES), frameon=False, fontsize=8)
+    add_legend_below(figure, patches)
