@@ -4,7 +4,7 @@
 
 - Scalars: speeds in training and of evaluations, losses, and `actions/`, how often the network chose each action
 - Custom scalars: the evaluations' curve beside known scores on this road, and all actions in one chart
-- Images: `evaluation/film`, a run of the network, at the evaluations number 4, 8, 16, ... and at the end
+- Images: `evaluation/video`, a run of the network, at the evaluations number 4, 8, 16, ... and at the end
 - HParams: every setting of the run
 """
 
@@ -37,9 +37,9 @@ from deeptraffic.sim.state import F64, NOBODY
 
 SPEED = "evaluation/tuning_mean_mph"
 ACTIONS = [f"actions/{action.name.lower()}" for action in Action]
-RUNS, FRAMES = 16, 1000  # tuning runs whose actions are counted, and their length; the first is filmed
-EVERY, FPS = 12, 12.0  # [frames] between images of the film, and its images per second
-SIZE = (100, 350)  # [pixels] of the film
+RUNS, FRAMES = 16, 1000  # tuning runs whose actions are counted, and their length; the first is recorded
+EVERY, FPS = 12, 12.0  # [frames] between images of the video, and its images per second
+SIZE = (100, 350)  # [pixels] of the video
 RGB = 3  # in TensorBoard's list of colour spaces
 
 
@@ -74,9 +74,9 @@ class EventLog:
         )
         self.values.clear()
 
-    def add_evaluation(self, policy: Policy, decisions: int, with_film: bool) -> None:
-        """Write the known scores, how often a network chose each action, and a film of it, an animated GIF."""
-        images, fractions = played(policy, self.config, with_film)
+    def add_evaluation(self, policy: Policy, decisions: int, with_video: bool) -> None:
+        """Write the known scores, how often a network chose each action, and a video of it, an animated GIF."""
+        images, fractions = played(policy, self.config, with_video)
         for name, mph in self.known.items():
             self.record(f"known/{name}_mph", mph)
         for tag, fraction in zip(ACTIONS, fractions, strict=True):
@@ -84,10 +84,10 @@ class EventLog:
         self.dump(decisions)
         if images:
             with tempfile.TemporaryDirectory() as folder:
-                content = record_frames(images, Path(folder) / "film.gif", FPS).read_bytes()
+                content = record_frames(images, Path(folder) / "video.gif", FPS).read_bytes()
             height, width, _ = images[0].shape
-            film = Summary.Image(height=height, width=width, colorspace=RGB, encoded_image_string=content)
-            self._write(Summary(value=[Summary.Value(tag="evaluation/film", image=film)]), decisions)
+            video = Summary.Image(height=height, width=width, colorspace=RGB, encoded_image_string=content)
+            self._write(Summary(value=[Summary.Value(tag="evaluation/video", image=video)]), decisions)
 
     def close(self) -> None:
         """Close the file."""
@@ -110,14 +110,14 @@ def _charts(speeds: list[str]) -> Summary:
     return Summary(value=[Summary.Value(tag=CONFIG_SUMMARY_TAG, tensor=tensor, metadata=metadata)])
 
 
-def played(policy: Policy, config: TrainConfig, with_film: bool) -> tuple[list[ByteArray], F64]:
-    """Return images of the ego car's first tuning run, none without film, and how often it chose each action, (5,)."""
+def played(policy: Policy, config: TrainConfig, with_video: bool) -> tuple[list[ByteArray], F64]:
+    """Return images of the ego car's first tuning run, none without video, and how often it chose each action, (5,)."""
     rules = config.road.build()
     frames = min(FRAMES, config.envs.max_steps * rules.decision_period)
     sim = Simulator(rules, RUNS, threads=1)
     sim.reset_open(choose_seeds("tuning", RUNS))
     runner = PolicyRunner(policy, sim)
-    painter = Painter(rules, SIZE, label=policy.label, panel=False) if with_film else None
+    painter = Painter(rules, SIZE, label=policy.label, panel=False) if with_video else None
     images, counts = [], np.zeros(len(Action))
     for end in range(EVERY, frames + EVERY, EVERY):
         agents = sim.run_to_frame(end)

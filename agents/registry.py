@@ -49,10 +49,17 @@ class Entry:
 
 
 def read_entry(path: Path) -> Entry:
-    """Return the entry that an algorithm's source assigns to `ENTRY`; no line of the module runs."""
+    """Return the entry that an algorithm's source assigns to `ENTRY`; no line of the module runs.
+
+    Raises ValueError if there is none, or one of another name than the module's.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assigned = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
-    return eval(compile(ast.Expression(assigned["ENTRY"]), path, "eval"))
+    entry = eval(compile(ast.Expression(assigned["ENTRY"]), path, "eval")) if "ENTRY" in assigned else None
+    name = path.parent.name if path.name == "__init__.py" else path.stem
+    if not isinstance(entry, Entry) or entry.name != name:
+        raise ValueError(f"{path} must define ENTRY = Entry({name!r}, ...), see agents/registry.py")
+    return entry
 
 
 def _entries() -> tuple[Entry, ...]:

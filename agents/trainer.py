@@ -234,8 +234,8 @@ class Trainer:
         self._record(decisions, "evaluation", {"tuning_mean_mph": mean, "tuning_median_mph": median})
         if self.logger:
             number, at_end = decisions // self.config.evaluate_every, decisions >= self.config.total_timesteps
-            is_filmed = at_end or (number >= 4 and number & (number - 1) == 0)  # a film takes about half a second
-            self.logger.add_evaluation(policy, decisions, is_filmed)
+            with_video = at_end or (number >= 4 and number & (number - 1) == 0)  # half a second each
+            self.logger.add_evaluation(policy, decisions, with_video)
 
     def _save_snapshot(self, decisions: int) -> None:
         """Keep the network of this moment for a film of the training."""

@@ -1,6 +1,6 @@
 """Plots of the report: scores, confusion matrices, predictions, learning curves, clips, maps of features, and roads.
 
-A road is drawn as windows and films draw it (`deeptraffic/render`), seen from above, ahead up: surface and vehicles by
+A road is drawn as windows and videos draw it (`deeptraffic/render`), seen from above, ahead up: surface and vehicles by
 the painter, cells by the tiles of its overlays, coloured by the speed of their vehicle. A scene is drawn with its
 vehicles; a grid, which holds no vehicles but cells and their probabilities, with the cells alone, probabilities as
 opacity, and the ego car.

@@ -243,16 +243,16 @@ def build(folder: Path) -> int:
         for page in site.rglob("*.html"):
             depth = len(page.relative_to(site).parents) - 1
             text = finished(page.read_text(encoding="utf-8"), depth)
-            page.write_text(IMAGE.sub(partial(on_paper, page.parent), text), encoding="utf-8")
+            page.write_text(IMAGE.sub(partial(as_card, page.parent), text), encoding="utf-8")
         write_site(site / "lab")
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(site, folder)
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def on_paper(folder: Path, tag: re.Match[str]) -> str:
-    """Return the beginning of an image's tag, with the class `paper` if the image has white edges, as figures do."""
-    return f'{tag[0]} class="paper"' if is_white_at_edges((folder / unquote(tag[1])).resolve()) else tag[0]
+def as_card(folder: Path, tag: re.Match[str]) -> str:
+    """Return the beginning of an image's tag, with the class `card` if the image has white edges, as figures do."""
+    return f'{tag[0]} class="card"' if is_white_at_edges((folder / unquote(tag[1])).resolve()) else tag[0]
 
 
 @cache

@@ -34,19 +34,19 @@ def events(small_config: Callable[..., TrainConfig], tmp_path: Path) -> Callable
     return read
 
 
-def test_the_log_has_curve_known_scores_actions_film_and_settings(events: Callable[..., Any]) -> None:
+def test_the_log_has_curve_known_scores_actions_video_and_settings(events: Callable[..., Any]) -> None:
     log = events(total_timesteps=640, learning_rate=0.00123)
     evaluated = [event.step for event in log.Scalars(SPEED)]
     assert evaluated == [128, 256, 384, 512, 640]
     for name, mph in (("random", TASKS["solo"].random_mph), ("champion-solo", TASKS["solo"].reference_mph)):
         known = log.Scalars(f"known/{name}_mph")
         assert [event.step for event in known] == evaluated and known[0].value == pytest.approx(mph)
-    shares = np.array([[event.value for event in log.Scalars(tag)] for tag in SCALARS])
-    assert shares.shape == (5, 5) and np.allclose(shares.sum(0), 1.0) and (shares >= 0).all()
-    films = log.Images("evaluation/film")
-    assert [event.step for event in films] == [512, 640]  # number 4 and the end
-    film = Image.open(io.BytesIO(films[-1].encoded_image_string))
-    assert film.format == "GIF" and getattr(film, "n_frames", 1) > 10 and film.size == (100, 350)
+    fractions = np.array([[event.value for event in log.Scalars(tag)] for tag in SCALARS])
+    assert fractions.shape == (5, 5) and np.allclose(fractions.sum(0), 1.0) and (fractions >= 0).all()
+    videos = log.Images("evaluation/video")
+    assert [event.step for event in videos] == [512, 640]  # number 4 and the end
+    video = Image.open(io.BytesIO(videos[-1].encoded_image_string))
+    assert video.format == "GIF" and getattr(video, "n_frames", 1) > 10 and video.size == (100, 350)
     layout = layout_pb2.Layout.FromString(log.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0])
     assert [list(chart.multiline.tag) for chart in layout.category[0].chart] == [
         [SPEED, "known/random_mph", "known/champion-solo_mph"],
@@ -60,4 +60,4 @@ def test_the_log_has_curve_known_scores_actions_film_and_settings(events: Callab
 def test_a_road_of_no_task_has_no_known_scores(events: Callable[..., Any]) -> None:
     log = events(**{"road.lanes": 4, "road.vehicles": 12, "total_timesteps": 128})
     assert [tag for tag in log.Tags()["scalars"] if tag.startswith("known/")] == []
-    assert len(log.Images("evaluation/film")) == 1
+    assert len(log.Images("evaluation/video")) == 1

@@ -43,6 +43,14 @@ def test_help_names_all_algorithms_and_presets() -> None:
     assert f"{', '.join(WARM_STARTABLE)} is initialised from" in help_text
 
 
+@pytest.mark.parametrize("source", ["ALGORITHM = None\n", 'ENTRY = Entry("other", "policy-based", "", RETURNS)\n'])
+def test_a_module_without_an_entry_of_its_name_is_refused_with_a_remedy(tmp_path: Path, source: str) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(source)
+    with pytest.raises(ValueError, match=r"mine\.py must define ENTRY = Entry\('mine', \.\.\.\)"):
+        read_entry(path)
+
+
 def test_the_page_of_agents_names_all_algorithms() -> None:
     page = (ROOT / "agents" / "README.md").read_text(encoding="utf-8")
     assert [name for name in ALGORITHMS if f"`{name}`" not in page] == []

@@ -94,13 +94,13 @@ def test_lists_and_comments_are_set_apart() -> None:
     assert builder.plain_markdown("```\ntext\n- a\n```\n") == "```\ntext\n- a\n```\n"
 
 
-def test_figures_on_white_paper_are_marked_and_others_are_not(tmp_path: Path) -> None:
+def test_figures_with_a_white_background_are_marked_and_others_are_not(tmp_path: Path) -> None:
     for name, colour in (("white", "#ffffff"), ("dark", "#111111")):
         Image.new("RGB", (4, 4), colour).save(tmp_path / f"{name}.png")
     text = '<p><img alt="a" src="white.png" /><img src="dark.png"><img src="x.svg"><img src="https://a.b/c.png"></p>'
-    marked = builder.IMAGE.sub(partial(builder.on_paper, tmp_path), text)
-    paper = 'img class="paper"'
-    assert marked == text.replace("img alt", f"{paper} alt").replace('img src="x', f'{paper} src="x')
+    marked = builder.IMAGE.sub(partial(builder.as_card, tmp_path), text)
+    card = 'img class="card"'
+    assert marked == text.replace("img alt", f"{card} alt").replace('img src="x', f'{card} src="x')
 
 
 # --- built by Zensical --------------------------------------------------------------------------------------------
