@@ -70,6 +70,19 @@ def test_an_image_leaves_out_what_git_ignores() -> None:
     assert {line for line in git if not line.startswith("#")} <= image | {""}
 
 
+def test_continuous_integration_and_the_container_install_the_programs_of_tests() -> None:
+    ci, image = (
+        set(re.search(pattern, (ROOT / name).read_text(encoding="utf-8"))[1].split())
+        for name, pattern in (
+            (".ci/run", r"system_packages=\((.*)\)"),
+            ("deeptraffic/container/Dockerfile", r"recommends ([^&]*)&&"),
+        )
+    )
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"requires_system\(\"([\w.+-]+)\", ", tests)) - {"no-such-package", "dash"}
+    assert named and named <= ci <= image
+
+
 PAGES = [
     *ROOT.glob("*.md"),
     *(page for top in ("deeptraffic", "agents", "representation") for page in (ROOT / top).rglob("*.md")),

@@ -234,6 +234,7 @@ def test_windows_of_environments_do_not_disturb_each_other(
         env.pop(name, None)
     command = [sys.executable, "-X", "faulthandler", "-c", WINDOWS]
     if display == "xvfb":
+        requires_system("xauth", "xauth")  # of xvfb-run, which Debian only recommends
         command = [str(requires_system("xvfb", "xvfb-run")), "-a", *command]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
     assert done.returncode == 0, done.stderr

@@ -67,6 +67,7 @@ def test_windows_live_beside_other_programs(requires_system, tmp_path, display):
     env = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
     command = [sys.executable, "-X", "faulthandler", "-c", BESIDE_OTHERS]
     if display == "xvfb":
+        requires_system("xauth", "xauth")  # of xvfb-run, which Debian only recommends
         command = [requires_system("xvfb", "xvfb-run"), "-a", *command]
     else:
         env["SDL_VIDEODRIVER"] = "dummy"
