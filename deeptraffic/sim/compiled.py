@@ -8,6 +8,7 @@ it inlined. Here a callee stays LLVM's intermediate code (`CompiledFunction.body
 whole tree of calls, for the function that Python calls: in half the time.
 """
 
+import gc
 import hashlib
 import importlib
 import os
@@ -16,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
@@ -38,6 +39,7 @@ from numba.core.registry import CPUDispatcher
 from numba.core.runtime.nrt import rtsys
 from numba.core.sigutils import normalize_signature
 from numba.core.target_extension import CPU, jit_registry
+from numba.core.targetconfig import TargetConfig
 from numba.core.typing.templates import make_concrete_template
 
 from deeptraffic.sim.code_cache import CodeCache, cache_folder
@@ -59,6 +61,21 @@ def mangled_record(record: types.Record) -> tuple[str, tuple[int]]:
 
 
 types.Record.mangling_args = property(mangled_record)  # type: ignore[method-assign, assignment]
+
+
+@cache
+def option_defaults(kind: type[TargetConfig]) -> dict[str, Any]:
+    """Return the default of each option of compilation."""
+    return {name: option.default for name, option in kind.options.items()}
+
+
+def option_values(options: TargetConfig) -> dict[str, Any]:
+    """Return the value of each option: Numba asks one by one, and often."""
+    return option_defaults(type(options)) | options._values
+
+
+TargetConfig.values = option_values  # type: ignore[method-assign]
+TargetConfig.__hash__ = lambda options: hash(type(options))  # type: ignore[method-assign]
 
 
 def number_functions() -> None:
@@ -215,6 +232,10 @@ class TwoSteps(_FunctionCompiler):
 
     def compile(self, args: Any, return_type: Any) -> CompileResult:
         """Return the machine code."""
+        with no_collection():
+            return self._machine_code(args)
+
+    def _machine_code(self, args: Any) -> CompileResult:
         body, context = self.dispatcher.body(args), self.targetdescr.target_context.subtarget(enable_nrt=True)
         library = JITCodeLibrary(context.codegen(), self.py_func.__qualname__)
         library.enable_object_caching()
@@ -234,6 +255,18 @@ class TwoSteps(_FunctionCompiler):
         """Return the intermediate code."""
         with event.trigger_event("numba:compile", {"dispatcher": self.dispatcher, "args": args, "return_type": None}):
             return super().compile(args, None)
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Collect no garbage: compilation makes millions of objects, and most of them stay until it ends."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def own_environment(environment: Environment) -> Environment:

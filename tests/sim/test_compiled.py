@@ -1,5 +1,6 @@
 """Cache of compiled code: used as long as the machine code would be the same, and never when it would not."""
 
+import gc
 import importlib
 import json
 import os
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 import pytest
+from numba.core.compiler import Flags
 
 import deeptraffic
 import deeptraffic.sim.code_cache as cache
@@ -485,3 +487,13 @@ def test_functions_of_others_that_belong_to_no_module_compile_beside_ours() -> N
     exec("def double(x): return 2 * x", names)
     names["double"].__module__ = None
     assert numba.njit(names["double"])(21) == 42
+
+
+def test_options_of_compilation_are_numbas_own_and_garbage_is_collected_again() -> None:
+    options, other = Flags(), Flags()
+    options.nrt = True
+    assert options.values() == {name: getattr(options, name) for name in options.options} != other.values()
+    assert options != other and hash(options) == hash(other)
+    other.nrt = True
+    assert options == other
+    assert compiled(lambda x: x + 1)(1) == 2 and gc.isenabled()
