@@ -5,6 +5,7 @@ although sprites are copied at whole pixels.
 """
 
 import math
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -57,20 +58,28 @@ class SpriteSet:
         phases = self.numbers.shape[2]
         step = 2 if manner and phases > 2 else 1  # what is seen for moments is made at fewer fractions
         across, along = across // step * step, along // step * step
-        image = self._drawn(kind, manner, across / phases, along / phases)
+        image = self._image(kind, manner, across / phases, along / phases)
         self.numbers[kind, manner, along : along + step, across : across + step] = self.atlas.add(image)
 
-    def _drawn(self, kind: int, manner: int, across: float, along: float) -> ByteArray:
-        sheet = vehicle_sheet(self.scale, across, along)
+    def _image(self, kind: int, manner: int, across: float, along: float) -> ByteArray:
         if kind == EGO_KIND and self.image is not None:
-            return self.image.drawn(sheet, self.theme.rim)
-        turn = manner % 3
-        if turn:
-            sheet.turn(YAW if turn == 2 else -YAW)
-        name = {EGO_KIND: EGO, AGENT_KIND: AGENT}.get(kind, TRAFFIC)
-        draw_vehicle(sheet, self.theme, name, max(0, kind - TRAFFIC_KIND), self.accent)
-        draw_signals(sheet, turn, manner >= 3)
-        return sheet.rgba8()
+            return self.image.drawn(vehicle_sheet(self.scale, across, along), self.theme.rim)
+        return sprite(self.theme, self.scale, self.accent, kind, manner, (across, along))
+
+
+@lru_cache(1024)
+def sprite(theme: Theme, scale: float, accent: Colour, kind: int, manner: int, phase: tuple[float, float]) -> ByteArray:
+    """Return the image (H, W, 4) of a kind and a manner of driving, drawn once for all painters of a process.
+
+    phase: fractions of a pixel across and along
+    """
+    sheet, turn = vehicle_sheet(scale, *phase), manner % 3
+    if turn:
+        sheet.turn(YAW if turn == 2 else -YAW)
+    name = {EGO_KIND: EGO, AGENT_KIND: AGENT}.get(kind, TRAFFIC)
+    draw_vehicle(sheet, theme, name, max(0, kind - TRAFFIC_KIND), accent)
+    draw_signals(sheet, turn, manner >= 3)
+    return sheet.rgba8()
 
 
 def sprite_size(scale: float) -> tuple[int, int]:
