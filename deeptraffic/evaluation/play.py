@@ -93,7 +93,7 @@ class PolicyRunner:
         else:
             obs = self.observers[agent].observe(self.sim, actions=self.actions[agent])
         actions = np.asarray(self.policy.act(obs, self.agent_indices[agent]))
-        if actions.shape != (self.sim.num_envs,) or not is_action(actions).all():
+        if actions.shape != (self.sim.num_envs,) or not are_actions(actions):
             raise ValueError(
                 f"policy {self.policy.label} returned {actions!r:.80} for {self.sim.num_envs} envs; "
                 f"act must return one integer in [0, {len(Action) - 1}] for each"
@@ -141,6 +141,8 @@ def plain_sensor(observation: Any) -> Sensor | None:
     return observation.sensor if plain and not observation.is_weak else None
 
 
-def is_action(actions: NDArray[Any]) -> NDArray[np.bool_]:
-    """Whether each entry is one of the five actions."""
-    return np.isin(actions, [int(action) for action in Action])
+def are_actions(actions: NDArray[Any]) -> bool:
+    """Whether every entry is one of the five actions."""
+    if actions.dtype.kind in "iu":  # asked at every decision: in a fraction of `isin`'s time
+        return bool(actions.min() >= 0 and actions.max() < len(Action))
+    return bool(np.isin(actions, [int(action) for action in Action]).all())
