@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from agents.config import TrainConfig
+from agents.event_log import EventLog
 from agents.settings import build_config
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -39,3 +40,13 @@ def small_config() -> Callable[..., TrainConfig]:
         return build_config(algo, settings=small | often | SMALL[algo] | settings)
 
     return build
+
+
+@pytest.fixture(autouse=True)
+def no_videos(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the videos out of the event logs: half of a small training; `test_event_log.py` has them."""
+    if request.path.name != "test_event_log.py":
+        add = EventLog.add_evaluation
+        monkeypatch.setattr(
+            EventLog, "add_evaluation", lambda log, policy, decisions, _: add(log, policy, decisions, False)
+        )
