@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -129,15 +130,21 @@ def test_a_legend_below_stays_within_its_figure(width: float) -> None:
 # --- rules for all plotting code --------------------------------------------------------------------------------------
 
 
+@cache
+def all_calls() -> list[tuple[str, str, ast.Call]]:
+    """Name, path and call of every call in all modules of the product."""
+    return [
+        (getattr(node.func, "attr", getattr(node.func, "id", "")), path.relative_to(ROOT).as_posix(), node)
+        for package in ("agents", "deeptraffic", "representation")
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+    ]
+
+
 def calls(*names: str) -> Iterator[tuple[str, ast.Call]]:
     """Yield (path, call) of calls of functions or methods of these names in all modules of the product."""
-    for package in ("agents", "deeptraffic", "representation"):
-        for path in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Call):
-                    name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-                    if name in names:
-                        yield path.relative_to(ROOT).as_posix(), node
+    yield from ((path, node) for name, path, node in all_calls() if name in names)
 
 
 def test_every_figure_is_made_and_written_in_one_place() -> None:

@@ -158,17 +158,17 @@ def drive_both(config: RoadConfig, reference: ModuleType, frames: int, seed: int
 
 @pytest.mark.parametrize("road", CONTESTS, ids=describe)
 def test_contests_equal_the_reference(road: RoadConfig, reference: ModuleType) -> None:
-    drive_both(road, reference, frames=100_000, seed=1 + road.other_agents)
+    drive_both(road, reference, frames=50_000, seed=1 + road.other_agents)
 
 
 @pytest.mark.parametrize("road", RULE_CHANGES, ids=describe)
 def test_changed_rules_equal_the_reference(road: RoadConfig, reference: ModuleType) -> None:
-    drive_both(road, reference, frames=60_000, seed=2)
+    drive_both(road, reference, frames=30_000, seed=2)
 
 
 @pytest.mark.parametrize("road", SIZES, ids=describe)
 def test_other_sizes_equal_the_reference(road: RoadConfig, reference: ModuleType) -> None:
-    drive_both(road, reference, frames=60_000, seed=3)
+    drive_both(road, reference, frames=30_000, seed=3)
 
 
 @pytest.mark.slow

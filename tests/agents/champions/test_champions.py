@@ -187,7 +187,7 @@ PERCEIVING = [name for name, shipped in CHAMPIONS.items() if shipped.kind == PER
 def test_a_champion_that_perceives_is_watched_by_name(name: str, tmp_path: Path) -> None:
     shipped = CHAMPIONS[name]
     assert shipped.by_seed is not None and len(shipped.by_seed.means) == len(shipped.seeds)
-    run = CliRunner().invoke(app, ["record", name, "-o", str(tmp_path / "it.png"), "--seconds", "1", "--json"])
+    run = CliRunner().invoke(app, ["record", name, "-o", str(tmp_path / "it.png"), "--seconds", "0.3", "--json"])
     assert run.exit_code == 0 and (tmp_path / "it.png").exists(), run.stderr
     run = CliRunner().invoke(app, ["inspect", name, "--json"])
     assert run.exit_code == 0 and json.loads(run.stdout)["parameters"] == shipped.parameters

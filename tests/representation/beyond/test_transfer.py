@@ -19,7 +19,7 @@ from representation.metrics import macro_f1
 from representation.registry import load_encoder
 from representation.supervised import Classifier
 
-QUICK = FitConfig(epochs=25, batch_size=32, learning_rate=3e-3, patience=0)
+QUICK = FitConfig(epochs=15, batch_size=32, learning_rate=3e-3, patience=0)
 
 
 @pytest.fixture(scope="module")

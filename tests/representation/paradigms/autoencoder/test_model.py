@@ -1,6 +1,5 @@
 """Autoencoders: what a code keeps, mends and dreams up, on small grids of recorded driving."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,6 @@ WINDOW = {"kind": "grid", "patches_ahead": 10, "patches_behind": 6}
 SHAPE = (4, 16, 7)
 CODE = 12
 QUICK = FitConfig(epochs=20, batch_size=64, learning_rate=8e-3, learning_rate_end=4e-4, patience=0)
-
-QUICK_NOISE = replace(QUICK, epochs=8)
 
 Grids = NDArray[np.float32]
 
