@@ -159,7 +159,7 @@ def test_gap_scores_what_it_scored_when_it_was_tuned() -> None:
 
 
 def test_research_road_can_be_scored() -> None:
-    road = RoadConfig(lanes=3, vehicles=6, other_agents=1)
+    road = RoadConfig(lanes=4, vehicles=10, other_agents=1)
     result = evaluate_open(Decided("idle", Action.NOTHING, Sensor(2, 20, 5)), road, runs=4, frames=100)
     assert (result.runs, result.other_agents) == (4, 1)
 

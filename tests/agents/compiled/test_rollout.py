@@ -28,7 +28,7 @@ def play(config: TrainConfig, steps: int, epsilon: float = 0.3, outputs: tuple[i
     return envs, model, rollout
 
 
-@pytest.mark.parametrize("settings", [{}, {"kind": "vector"}, LANES, {"lanes": 4, "vehicles": 9}, {"other_agents": 2}])
+@pytest.mark.parametrize("settings", [{}, {"kind": "vector"}, LANES, {"lanes": 4, "vehicles": 10}, {"other_agents": 2}])
 def test_decisions_are_those_of_the_simulator_and_of_the_exported_network(small_config: Config, settings: dict) -> None:
     config = small_config("pqn", num_envs=5, max_steps=100, **settings)
     _, model, rollout = play(config, 6, epsilon=0.0)

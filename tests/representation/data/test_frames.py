@@ -94,7 +94,7 @@ def test_a_moved_camera_moves_picture_and_labels_alike(alone: np.ndarray) -> Non
 
 
 def test_other_agents_and_other_roads_are_painted() -> None:
-    road = RoadConfig(other_agents=3, lanes=5, vehicles=12)
+    road = RoadConfig(other_agents=3, lanes=4, vehicles=10)
     recording = record(RecordingConfig(runs=2, decisions=3, road=road))
     labels = label_maps(recording.rules, recording.states, 64, 32)
     assert labels.shape == (2, 4, 64, 32) and np.unique(labels).tolist() == [0, 1, 2, 3, 4]

@@ -67,7 +67,7 @@ def test_samples_follow_the_probabilities_and_the_seed(model: SceneModel) -> Non
 
 
 def test_of_several_candidates_the_one_that_most_probably_is_of_its_class_is_kept(model: SceneModel) -> None:
-    drawn = model.sample(200, seed=4)
+    drawn = model.sample(60, seed=4)
     probabilities = model.class_probabilities(drawn)
     np.testing.assert_allclose(probabilities.sum(1), 1.0)
     fields = [drawn.ego.copy() for _ in range(2)]
@@ -75,7 +75,7 @@ def test_of_several_candidates_the_one_that_most_probably_is_of_its_class_is_kep
         ego[:, 0] = k
     bits = [model.bits(SceneTokens(ego, drawn.cars)) for ego in fields]
     np.testing.assert_allclose(np.log2(probabilities[:, 0] / probabilities[:, 1]), bits[1] - bits[0], rtol=1e-6)
-    one, best = (model.sample(200, seed=5, classes=3, candidates=count) for count in (1, 4))
+    one, best = (model.sample(60, seed=5, classes=3, candidates=count) for count in (1, 4))
     assert (best.ego[:, 0] == 3).all()
     gain = model.class_probabilities(best)[:, 3] - model.class_probabilities(one)[:, 3]
     assert (gain >= 0.0).all() and (gain > 0.0).any()
@@ -86,7 +86,7 @@ def test_of_several_candidates_the_one_that_most_probably_is_of_its_class_is_kep
 
 def test_the_model_codes_its_own_samples_in_their_entropy(model: SceneModel) -> None:
     """What sampling and training compute is the same: -log2 p of samples is lower than that of other orders."""
-    drawn = model.sample(200, seed=3)
+    drawn = model.sample(100, seed=3)
     shuffled = SceneTokens(drawn.ego, drawn.cars.copy())
     ends = (drawn.cars[..., 0] == END).argmax(1)
     for cars, end in zip(shuffled.cars, ends, strict=True):
