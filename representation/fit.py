@@ -78,7 +78,7 @@ class FitConfig(Checked):
     batch_size: examples per step
     learning_rate, learning_rate_end: of Adam, at the start and the end, linear in between
     beta1: of Adam (Kingma and Ba 2014, arXiv:1412.6980); GANs take 0.5 or 0
-    weight_decay: decoupled (AdamW, Loshchilov and Hutter 2017, arXiv:1711.05101)
+    weight_decay: decoupled, as AdamW does (Loshchilov and Hutter 2017, arXiv:1711.05101)
     max_grad_norm: gradient-norm clipping threshold
     patience: epochs without a better validation loss before training stops; 0 never stops, and keeps the last
     seed: of shuffling, noise and dropout; not of the initial weights, which come with the model

@@ -27,6 +27,8 @@ from agents.champions.registry import CHAMPIONS
 from agents.registry import ENTRIES
 from deeptraffic.cli.app import LazyCommand, app
 from deeptraffic.cli.episodes import find_episode
+from deeptraffic.docs.fields import arguments_table
+from deeptraffic.envs.gym_env import DeepTrafficEnv
 from deeptraffic.envs.observations import OBSERVATIONS, PRESETS, describe, make_observation
 from deeptraffic.sim.rules import RoadConfig
 
@@ -214,6 +216,10 @@ def test_the_policy_of_stable_baselines3_takes_the_observation(kind: str) -> Non
     PPO(sb3_policy(kind), env, n_steps=2, batch_size=2, n_epochs=1, device="cpu").learn(2)
 
 
+def environment_table() -> str:
+    return arguments_table(DeepTrafficEnv.__init__, DeepTrafficEnv.__doc__ or "")
+
+
 def presets_table() -> str:
     rows = [[f"`{name}`", f"`{preset.options['kind']}`", preset.summary] for name, preset in PRESETS.items()]
     return markdown_table([["preset", "kind", "observation"], *rows], left=3)
@@ -247,6 +253,7 @@ def perception_table() -> str:
 
 TABLES: dict[str, tuple[Path, Callable[[], str]]] = {
     "<!-- table of observations -->": (ROOT / "deeptraffic" / "envs" / "README.md", observations_table),
+    "<!-- table of arguments -->": (ROOT / "deeptraffic" / "envs" / "README.md", environment_table),
     "<!-- table of presets -->": (ROOT / "deeptraffic" / "envs" / "README.md", presets_table),
     "<!-- table of perception -->": (ROOT / "representation" / "README.md", perception_table),
     "<!-- table of algorithms -->": (ROOT / "agents" / "README.md", algorithms_table),

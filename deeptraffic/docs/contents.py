@@ -11,6 +11,7 @@ from typing import NamedTuple
 from agents.registry import ENTRIES, Entry
 from deeptraffic.docs.algorithms import algorithm_page, run_settings_page
 from deeptraffic.docs.api import MODULES, api_page, index_page
+from deeptraffic.docs.notebooks import overview_page
 from deeptraffic.docs.observations import kind_page, presets_page
 from deeptraffic.docs.registries import encoders_page, examples_page, layers_page
 from deeptraffic.envs.observations import OBSERVATIONS
@@ -39,14 +40,27 @@ def _tutorial(title: str) -> Page:
     return Page(title, f"tutorials/{name}.md", f"representation/tutorials/{name}.ipynb")
 
 
+TUTORIALS = (
+    *map(_tutorial, ("1 See", "2 Name", "3 Remember", "4 Compress", "5 Imagine", "6 Drive")),
+    Page("7 Driving agents", "tutorials/07_driving_agents.md", "agents/tutorials/07_driving_agents.ipynb"),
+)
+
+
 CONTENTS: dict[str, tuple[Page, ...]] = {
-    "Home": (Page("Home", "index.md", "README.md"),),
+    "Home": (
+        Page("Home", "index.md", "README.md"),
+        Page("Quickstart", "quickstart.md", f"{PAGES}/quickstart.md"),
+        Page("Questions and errors", "faq.md", f"{PAGES}/faq.md"),
+        Page("How to cite", "citing.md", "CITATION.cff"),
+    ),
     "Environments": (
         Page("Environments", "environments/index.md", "deeptraffic/envs/README.md"),
-        Page("Spaces, rewards, wrappers", "environments/spaces.md", f"{PAGES}/spaces.md"),
-        Page("Rules", "rules.md", "deeptraffic/sim/RULES.md"),
         *map(_kind, OBSERVATIONS),
         Page("Fixed observations", "environments/presets.md", presets_page),
+        Page("Multi-agent driving", "environments/multi_agent.md", f"{PAGES}/multi_agent.md"),
+        Page("Rendering and videos", "environments/rendering.md", f"{PAGES}/rendering.md"),
+        Page("Make your own", "environments/make_your_own.md", f"{PAGES}/make_your_own.md"),
+        Page("Rules", "rules.md", "deeptraffic/sim/RULES.md"),
     ),
     "Agents": (
         Page("Driving agents", "agents/index.md", "agents/README.md"),
@@ -66,8 +80,8 @@ CONTENTS: dict[str, tuple[Page, ...]] = {
         Page("Pretraining and labels", "perception/labels.md", "representation/LABELS.md"),
     ),
     "Tutorials": (
-        *map(_tutorial, ("1 See", "2 Name", "3 Remember", "4 Compress", "5 Imagine", "6 Drive")),
-        Page("7 Driving agents", "tutorials/07_driving_agents.md", "agents/tutorials/07_driving_agents.ipynb"),
+        Page("Tutorials", "tutorials/index.md", lambda: overview_page([str(page.source) for page in TUTORIALS])),
+        *TUTORIALS,
     ),
     "Competition": (Page("Running a competition", "competition.md", "deeptraffic/competition/GUIDE.md"),),
     "Lab": (Page("The lab", "lab.md", f"{PAGES}/lab.md"),),
@@ -90,7 +104,6 @@ CONTENTS: dict[str, tuple[Page, ...]] = {
         Page("Other libraries: examples", "coming_from/examples.md", examples_page),
     ),
     "Reference": (
-        Page("Error messages", "faq.md", f"{PAGES}/faq.md"),
         Page("Policy files", "formats/policy.md", "deeptraffic/policies/FORMAT.md"),
         Page("Layers", "formats/layers.md", layers_page),
         Page("Index of names", "api/names.md", index_page),
@@ -100,6 +113,7 @@ CONTENTS: dict[str, tuple[Page, ...]] = {
     ),
 }
 ALL_PAGES = tuple(page for section in CONTENTS.values() for page in section)
+NAMED = {page.title: page.path for page in (*map(_algorithm, ENTRIES), *map(_kind, OBSERVATIONS))}
 PATHS = {page.source: page.path for page in ALL_PAGES if isinstance(page.source, str)}
 
 

@@ -2,7 +2,10 @@
 
 import inspect
 import re
+import textwrap
+from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
+from itertools import groupby
 from typing import Any
 
 from agents.analysis.tables import markdown_table
@@ -41,6 +44,26 @@ def with_lists(docstring: str) -> str:
             inside = inside and line.startswith(INDENT)
             lines.append(line)
     return "\n".join(lines)
+
+
+def prose(docstring: str) -> str:
+    """Return the paragraphs of a docstring that hold no "name: meaning" lines, which tables show."""
+    paragraphs = inspect.cleandoc(docstring).split("\n\n")
+    kept = [each for each in paragraphs if each and not any(map(LINE.match, each.splitlines()))]
+    return "".join(f"{each.removesuffix(':').removesuffix('.')}.\n\n" for each in kept)
+
+
+def arguments_table(function: Callable[..., Any], docstring: str) -> str:
+    """Return a Markdown table of a function's parameters: name, default, and what the docstring's `Args` say."""
+    given = inspect.cleandoc(docstring).partition("Args:\n")[2].partition("\n\n")[0]
+    documented = meanings(textwrap.dedent(given))
+    parameters = inspect.signature(function).parameters
+    rows = []
+    for meaning, same in groupby((name for name in parameters if name in documented), documented.__getitem__):
+        names = list(same)
+        defaults = [f"`{parameters[name].default!r}`".replace("'", '"') for name in names]
+        rows.append([", ".join(f"`{name}`" for name in names), ", ".join(defaults), meaning])
+    return markdown_table([["keyword", "default", "meaning"], *rows])
 
 
 def limits(each: "Field[Any]") -> str:

@@ -3,7 +3,7 @@
 All figures show one moment of one run, so that they can be compared.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -11,18 +11,94 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import deeptraffic  # noqa: F401 - registers the environments
-from deeptraffic.docs.fields import settings_table, with_lists
+from agents.analysis.tables import markdown_table
+from deeptraffic.docs.fields import meanings, prose, settings_table
 from deeptraffic.envs.observations import OBSERVATIONS, PRESETS, make_observation
 from deeptraffic.envs.observations.observation import Observation
 from deeptraffic.envs.observations.presets import Preset
 from deeptraffic.figure import BLUE, INK, ORANGE, empty_figure
 from deeptraffic.policies.gaps import GAP_FEATURES
 from deeptraffic.sim.rules import RULES_2018
+from deeptraffic.sim.state import Game, game_dtype
 
 SEED, STEPS = 18, 12  # of the run and the moment that every figure shows
 FEATURES = ("gap ahead", "speed ahead", "gap behind", "speed behind", "clear", "on the road")
 CHANNELS = ("occupied", "speed", "off the road", "own car")
 FIELDS_SHOWN = 12
+LOOKS = ({}, {"overlay": "input"}, {"overlay": "safety"}, {"overlay": "map"}, {"theme": "light"})  # of `draw_looks`
+
+
+class Part(NamedTuple):
+    """A part of an observation: the expression that takes it from `obs`, its limits and what it means."""
+
+    taken: str
+    low: float
+    high: float
+    meaning: str
+
+
+GAPS = (
+    Part("obs[0:42:6]", 0, 1, "gap ahead: free cells before the next vehicle / 50"),
+    Part("obs[1:42:6]", 0, 1, "its speed / 80 mph; 1 if there is none"),
+    Part("obs[2:42:6]", 0, 1, "gap behind: free cells / 10; in the own lane from the own rear on"),
+    Part("obs[3:42:6]", 0, 1, "speed of the vehicle behind / 80 mph; 0 if there is none"),
+    Part("obs[4:42:6]", 0, 1, "1 if the cells that the safety system checks are free"),
+    Part("obs[5:42:6]", 0, 1, "1, or 0 for a lane beside the road"),
+)
+PARTS: dict[str, tuple[str, tuple[Part, ...]]] = {
+    "gaps": ("Each row has the values of seven lanes, from left to right; the own lane is the fourth.", GAPS),
+    "gaps_ego": (
+        "Each of the first six rows has the values of seven lanes, from left to right; the own lane is the fourth.",
+        (
+            *GAPS,
+            Part("obs[42]", -1, 2, "own speed factor / 2, what the throttle sets"),
+            Part("obs[43]", -1, 2, "own following speed / 2, what the traffic ahead allows"),
+        ),
+    ),
+    "grid": (
+        "Rows from the farthest ahead (0) to the farthest behind (59), columns from left to right; the own lane is 3.",
+        (
+            Part("obs[0]", 0, 1, "1 where there is a vehicle, the own car included"),
+            Part("obs[1]", 0, 1, "its speed / 80 mph, else 0"),
+            Part("obs[2]", 0, 1, "1 off the road"),
+            Part("obs[3]", 0, 1, "1 in the four cells of the own car"),
+        ),
+    ),
+    "vector": (
+        "A free cell reads 1, a cell off the road 0, and a cell of a vehicle its speed / 2,000 mph, at most 0.04.",
+        (
+            Part("obs.reshape(60, 7)[:50]", 0, 1, "the rows ahead, the farthest first"),
+            Part("obs.reshape(60, 7)[50:54]", 0, 1, "the rows of the own car"),
+            Part("obs.reshape(60, 7)[54:]", 0, 1, "the rows behind it"),
+            Part("obs.reshape(60, 7)[:, 3]", 0, 1, "the own lane; lanes from left to right"),
+        ),
+    ),
+    "kinematics": (
+        "Each row of the vehicles has the values of eight, the nearest first; where `mask` is 0 all are 0.",
+        (
+            Part('obs["ego"][0]', 0, 1, "lane, 0 the leftmost and 1 the rightmost"),
+            Part('obs["ego"][1]', -2, 2, "offset from the lane's middle [lanes]"),
+            Part('obs["ego"][2]', -2, 2, "speed / 80 mph"),
+            Part('obs["ego"][3]', -2, 2, "speed factor / 2, what the throttle sets"),
+            Part('obs["ego"][4]', -2, 2, "following speed / 2, what the traffic ahead allows"),
+            Part('obs["vehicles"][:, 0]', -2, 2, "distance ahead / length of the road"),
+            Part('obs["vehicles"][:, 1]', -1, 1, "distance to the right / width of the road"),
+            Part('obs["vehicles"][:, 2]', -2, 2, "speed / 80 mph"),
+            Part('obs["vehicles"][:, 3]', -2, 2, "speed minus the own / 80 mph"),
+            Part('obs["vehicles"][:, 4]', -1, 1, "lanes to the right of the own / lanes of the road"),
+            Part('obs["vehicles"][:, 5]', 0, 1, "1 if an agent drives it"),
+            Part('obs["mask"]', 0, 1, "1 for a vehicle, 0 for a row without one"),
+        ),
+    ),
+    "pixels": (
+        "Row 0 is the far end of the road, column 0 its left edge.",
+        (
+            Part("obs[..., 0]", 0, 255, "red"),
+            Part("obs[..., 1]", 0, 255, "green"),
+            Part("obs[..., 2]", 0, 255, "blue"),
+        ),
+    ),
+}
 
 
 def moment(observation: str) -> tuple[Any, Any, gymnasium.Env]:
@@ -66,6 +142,21 @@ def draw_observation(name: str) -> Figure:
         draw_cells(rest.add_subplot(), obs.reshape(-1, columns), "the vector's 60 rows of 7 cells")
     else:
         draw_gaps(rest, obs)
+    return figure
+
+
+def draw_looks() -> Figure:
+    """Return a figure of one moment with each overlay, and in the light theme."""
+    figure = empty_figure((8.0, 3.6))
+    for place, look in zip(figure.subplots(1, len(LOOKS)), LOOKS, strict=True):
+        env = gymnasium.make("DeepTraffic2018-v0", render_mode="rgb_array", render_size=(280, 700), **look)
+        env.reset(seed=SEED)
+        for _ in range(STEPS):
+            env.step(1)
+        place.imshow(env.render())
+        place.set_axis_off()
+        place.set_title(", ".join(f'{name}="{value}"' for name, value in look.items()) or "the default", fontsize=8)
+        env.close()
     return figure
 
 
@@ -149,22 +240,41 @@ def space_rows(observation: Observation) -> str:
 def kind_page(name: str) -> str:
     """Return the page of a kind."""
     kind = OBSERVATIONS[name]
-    access = "contest" if kind.contest_kind else "open"
+    summary, _, more = (kind.__doc__ or "").partition("\n")
+    access = "*contest*: a contest's entrant has it" if kind.contest_kind else "*open*: more than the contest's sensor"
+    head = [
+        ["", ""],
+        ["space", space_rows(make_observation(name))],
+        ["made by", f'`gymnasium.make("DeepTraffic2018-v0", observation="{name}")`'],
+        ["trained by", f"`deeptraffic train ppo --obs {name}`" if name != "full" else "your own code"],
+        ["access", access],
+    ]
     return "\n".join(
         [
             f"# {name}\n",
-            with_lists(kind.__doc__ or "") + "\n",
+            f"{summary}\n",
+            markdown_table(head),
             f"![What `{name}` holds of one moment](figure:observation-{name}.png)\n",
-            f"- Access: *{access}*",
-            f"- Space on the contests' road: {space_rows(make_observation(name))}",
-            f'- In code: `gymnasium.make("DeepTraffic2018-v0", observation="{name}")`',
-            f"- On the command line: `deeptraffic train ppo --obs {name}`\n" if name != "full" else "",
-            f"Module: [deeptraffic.envs.observations.{name}](repository:deeptraffic/envs/observations/{name}.py)\n",
+            "## Entries\n",
+            parts_table(name),
+            prose(more),
             "## Options\n",
             f'`observation={{"kind": "{name}", "option": value}}`, or `--set observation.option=value`.\n',
             settings_table(kind),
+            f"Module: [deeptraffic.envs.observations.{name}](repository:deeptraffic/envs/observations/{name}.py)\n",
         ]
     )
+
+
+def parts_table(name: str) -> str:
+    """Return the table of a kind's parts on the contests' road: how to take them, limits and meaning."""
+    if name == "full":
+        record, meaning = game_dtype(RULES_2018), meanings(Game.__doc__ or "")
+        rows = [[f'`obs["{field}"]`', f"`{record[field].base}`", meaning[field]] for field in record.names or ()]
+        return markdown_table([["entry", "dtype", "shape on N vehicles, unit, meaning"], *rows])
+    caption, parts = PARTS[name]
+    rows = [[f"`{part.taken}`", f"{part.low:g}", f"{part.high:g}", part.meaning] for part in parts]
+    return f"{caption}\n\n{markdown_table([['entries', 'min', 'max', 'meaning'], *rows])}"
 
 
 def presets_page() -> str:

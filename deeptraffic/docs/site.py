@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Collection
 from functools import cache, partial
 from pathlib import Path
 from urllib.parse import unquote
@@ -24,11 +24,12 @@ from PIL import Image
 from agents.registry import ENTRIES
 from deeptraffic import __version__
 from deeptraffic.docs.api import OPTIONS, ROOT
-from deeptraffic.docs.contents import ALL_PAGES, PATHS, Page, navigation
+from deeptraffic.docs.citing import ARXIV, citing_page
+from deeptraffic.docs.contents import ALL_PAGES, NAMED, PATHS, Page, navigation
 from deeptraffic.docs.curves import draw_curve, read_curves
 from deeptraffic.docs.links import relative, rewrite_links
 from deeptraffic.docs.notebooks import notebook_page
-from deeptraffic.docs.observations import draw_observation
+from deeptraffic.docs.observations import draw_looks, draw_observation
 from deeptraffic.envs.observations import OBSERVATIONS, PRESETS
 from deeptraffic.extras import require_extra
 from deeptraffic.figure import save_figure
@@ -45,6 +46,8 @@ INNER = 'class="md-nav"'  # a navigation within the sidebar's
 IMAGE = re.compile(r'<img\b(?=[^>]*\bsrc="([^":]+)")')
 SHIM = "https://unpkg.com/iframe-worker/shim"  # what the theme would load for search in a folder
 LISTED = re.compile(r"^(?!\s*(?:[-*+]|\d+\.) )(\S.*)\n((?:[-*+]|\d+\.) )", re.MULTILINE)
+NUMBER = re.compile(r"(?<![\[/])\barXiv:(\d{4}\.\d{4,5})")
+ROW = re.compile(rf"^\| (`?({'|'.join(NAMED)})`?) \|", re.MULTILINE)
 COMMENT = re.compile(r"^(<!--.*?-->)\n(?=\S)", re.MULTILINE)
 
 
@@ -70,7 +73,7 @@ class Staging:
     def add(self, page: Page) -> None:
         """Write a page, its links as the site has them."""
         text, origin = self.text_of(page)
-        text = rewrite_links(plain_markdown(text), lambda link: self.resolve(link, origin, page.path))
+        text = rewrite_links(plain_markdown(linked(text)), lambda link: self.resolve(link, origin, page.path))
         self.write(page.path, text.encode())
 
     def text_of(self, page: Page) -> tuple[str, str]:
@@ -84,6 +87,8 @@ class Staging:
             self.write(f"{FILES}/{page.source}", (ROOT / page.source).read_bytes())
             title, _, rest = text.partition("\n")
             return f"{title}\n\n{notebook_links(page.source, source_address())}\n{rest}", page.source
+        if page.source.endswith(".cff"):
+            return citing_page(page.source), ""
         return (ROOT / page.source).read_text(encoding="utf-8"), page.source
 
     def resolve(self, link: str, origin: str, page: str) -> str:
@@ -145,6 +150,16 @@ def plain_markdown(text: str) -> str:
     return "".join(parts)
 
 
+def linked(text: str) -> str:
+    """Return a page with links from arXiv numbers, and from names that have a page where they begin a table's row."""
+    parts = re.split(r"(^```.*?^```$)", text, flags=re.MULTILINE | re.DOTALL)
+    parts[::2] = [
+        NUMBER.sub(rf"[\g<0>]({ARXIV}\1)", ROW.sub(lambda match: f"| [{match[1]}](site:{NAMED[match[2]]}) |", part))
+        for part in parts[::2]
+    ]
+    return "".join(parts)
+
+
 def source_page(path: str) -> str:
     """Return the page of a file's text, or of a folder's files."""
     file = ROOT / path
@@ -158,10 +173,10 @@ def source_page(path: str) -> str:
     return f"# {path}\n\n{fence}{LANGUAGES.get(file.suffix, 'text')}\n{text.rstrip()}\n{fence}\n"
 
 
-def stage(folder: Path, names: Iterable[str] = (*OBSERVATIONS, *PRESETS)) -> Staging:
+def stage(folder: Path, names: Collection[str] = (*OBSERVATIONS, *PRESETS)) -> Staging:
     """Write all pages and figures into a folder.
 
-    names: of the observations to draw
+    names: of the observations to draw; without any, no moment of the road is drawn
     """
     staging = Staging(folder)
     for page in ALL_PAGES:
@@ -169,6 +184,8 @@ def stage(folder: Path, names: Iterable[str] = (*OBSERVATIONS, *PRESETS)) -> Sta
     staging.add_sources()
     for name in names:
         save_figure(draw_observation(name), _made(staging.pages / FIGURES / f"observation-{name}.png"))
+    if names:
+        save_figure(draw_looks(), _made(staging.pages / FIGURES / "looks.png"))
     rows = read_curves()
     for entry in ENTRIES:
         if own := [row for row in rows if row["algorithm"] == entry.name]:
@@ -202,7 +219,14 @@ def configuration() -> dict[str, object]:
             "name": "material",
             "font": False,
             "palette": toggles,
-            "features": ["navigation.tabs", "navigation.top", "navigation.indexes", "content.code.copy", "toc.follow"],
+            "features": [
+                "navigation.tabs",
+                "navigation.top",
+                "navigation.footer",
+                "navigation.indexes",
+                "content.code.copy",
+                "toc.follow",
+            ],
         },
         "extra": {"generator": False},
         "extra_css": ["assets/extra.css"],
@@ -244,10 +268,28 @@ def build(folder: Path) -> int:
             depth = len(page.relative_to(site).parents) - 1
             text = finished(page.read_text(encoding="utf-8"), depth)
             page.write_text(IMAGE.sub(partial(as_card, page.parent), text), encoding="utf-8")
+        missing = site / "404.html"
+        missing.write_text(not_found(missing.read_text(encoding="utf-8")), encoding="utf-8")
         write_site(site / "lab")
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(site, folder)
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def not_found(page: str) -> str:
+    """Return the page that a host shows for a missing one: at whatever address, its links lead into the site."""
+    folders = sorted({top for page in ALL_PAGES for top, mark, _ in [page.path.partition("/")] if mark})
+    base = (
+        f"<script>const found = location.pathname.match(/^(.*?\\/)(?:{'|'.join(folders)})\\//)\n"
+        'document.write(`<base href="${found ? found[1] : location.pathname.replace(/[^/]*$/, "")}">`)</script>'
+    )
+    text = (
+        "<h1>There is no such page</h1><p>It may have moved: press <kbd>/</kbd> to search, or go on from the "
+        '<a href="index.html">first page</a>, the <a href="quickstart.html">quickstart</a>, the '
+        '<a href="environments/index.html">environments</a>, the <a href="agents/index.html">agents</a> or the '
+        '<a href="api/names.html">index of names</a>.</p>'
+    )
+    return re.sub(r"<h1>404.*?</h1>", text, page).replace("<head>", f"<head>{base}", 1)
 
 
 def as_card(folder: Path, tag: re.Match[str]) -> str:

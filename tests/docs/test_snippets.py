@@ -31,7 +31,12 @@ NOT_RUN = {  # pages whose commands and Python are not run here; tests/test_page
     "README.md": "endless windows and servers among its commands; its Python runs",
 }
 LIBRARIES = {"pufferlib.md": "pufferlib.vector"}  # that a page needs and the development environment may lack
-SLOW = {"README.md", "sb3.md", "original.md", "cleanrl.md"}
+SLOW = {
+    ROOT / "README.md",
+    ROOT / "agents/README.md",
+    PAGES / "quickstart.md",
+    *(PAGES / "coming_from" / name for name in ("sb3.md", "original.md", "cleanrl.md")),
+}
 UNTIL_CTRL_C = ("python -m http.server", "deeptraffic lab")
 
 
@@ -44,7 +49,7 @@ def named(page: Path) -> str:
 
 
 def cases(pages: list[Path]) -> list[Any]:
-    return [pytest.param(page, id=named(page), marks=[pytest.mark.slow] * (page.name in SLOW)) for page in pages]
+    return [pytest.param(page, id=named(page), marks=[pytest.mark.slow] * (page in SLOW)) for page in pages]
 
 
 @pytest.mark.parametrize("page", cases([*OWN, *OTHERS]))
@@ -137,10 +142,3 @@ def test_an_error_is_raised_as_printed(
             exec(code, shared)
         printed = f"{type(caught.value).__name__}: {caught.value}"
     assert re.fullmatch(pattern(message), printed, re.DOTALL), printed
-
-
-def test_pages_name_what_their_tables_name() -> None:
-    from deeptraffic.envs.observations import OBSERVATIONS
-
-    text = (PAGES / "spaces.md").read_text(encoding="utf-8")
-    assert [kind for kind in OBSERVATIONS if f"[{kind}](site:environments/{kind}.md)" not in text] == []
