@@ -4,8 +4,9 @@ A page is a Markdown file or notebook of the checkout, or a function that return
 source's file; from anywhere, `repository:PATH` names a file of the checkout and `site:PATH` a page of the site.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import groupby
 from typing import NamedTuple
 
 from agents.registry import ENTRIES, Entry
@@ -20,19 +21,20 @@ PAGES = "deeptraffic/docs/pages"
 
 
 class Page(NamedTuple):
-    """A page: its title in the navigation, its path in the site, and its source."""
+    """A page: its title in the navigation, its path in the site, its source, and its group within its section."""
 
     title: str
     path: str
     source: str | Callable[[], str]
+    group: str = ""
 
 
 def _algorithm(entry: Entry) -> Page:
-    return Page(entry.name, f"agents/{entry.name}.md", partial(algorithm_page, entry))
+    return Page(entry.name, f"agents/{entry.name}.md", partial(algorithm_page, entry), "Algorithms")
 
 
 def _kind(name: str) -> Page:
-    return Page(name, f"environments/{name}.md", partial(kind_page, name))
+    return Page(name, f"environments/{name}.md", partial(kind_page, name), "Observations")
 
 
 def _tutorial(title: str) -> Page:
@@ -56,7 +58,7 @@ CONTENTS: dict[str, tuple[Page, ...]] = {
     "Environments": (
         Page("Environments", "environments/index.md", "deeptraffic/envs/README.md"),
         *map(_kind, OBSERVATIONS),
-        Page("Fixed observations", "environments/presets.md", presets_page),
+        Page("Fixed observations", "environments/presets.md", presets_page, "Observations"),
         Page("Multi-agent driving", "environments/multi_agent.md", f"{PAGES}/multi_agent.md"),
         Page("Rendering and videos", "environments/rendering.md", f"{PAGES}/rendering.md"),
         Page("Make your own", "environments/make_your_own.md", f"{PAGES}/make_your_own.md"),
@@ -106,8 +108,11 @@ CONTENTS: dict[str, tuple[Page, ...]] = {
     "Reference": (
         Page("Policy files", "formats/policy.md", "deeptraffic/policies/FORMAT.md"),
         Page("Layers", "formats/layers.md", layers_page),
-        Page("Index of names", "api/names.md", index_page),
-        *(Page(title, f"api/{name}.md", partial(api_page, title, name)) for name, (title, _) in MODULES.items()),
+        Page("Index of names", "api/names.md", index_page, "API"),
+        *(
+            Page(title.removeprefix("API: ").capitalize(), f"api/{name}.md", partial(api_page, title, name), "API")
+            for name, (title, _) in MODULES.items()
+        ),
         Page("Contributing", "contributing.md", "CONTRIBUTING.md"),
         Page("Changes", "changelog.md", "CHANGELOG.md"),
     ),
@@ -119,7 +124,12 @@ PATHS = {page.source: page.path for page in ALL_PAGES if isinstance(page.source,
 
 def navigation() -> list[dict[str, object]]:
     """Return the navigation as the site's generator reads it."""
-    return [
-        {title: pages[0].path if len(pages) == 1 else [{page.title: page.path} for page in pages]}
-        for title, pages in CONTENTS.items()
-    ]
+    return [{title: pages[0].path if len(pages) == 1 else list(_entries(pages))} for title, pages in CONTENTS.items()]
+
+
+def _entries(pages: tuple[Page, ...]) -> Iterator[dict[str, object]]:
+    """Yield a section's entries, each a page or a group of consecutive ones."""
+    for group, own in groupby(pages, lambda page: page.group):
+        entries: list[dict[str, object]] = [{page.title: page.path} for page in own]
+        grouped: list[dict[str, object]] = [{group: entries}]
+        yield from grouped if group else entries

@@ -47,10 +47,10 @@ def with_lists(docstring: str) -> str:
 
 
 def prose(docstring: str) -> str:
-    """Return the paragraphs of a docstring that hold no "name: meaning" lines, which tables show."""
+    """Return a docstring's paragraphs without "name: meaning" lines, which tables show, and without their captions."""
     paragraphs = inspect.cleandoc(docstring).split("\n\n")
-    kept = [each for each in paragraphs if each and not any(map(LINE.match, each.splitlines()))]
-    return "".join(f"{each.removesuffix(':').removesuffix('.')}.\n\n" for each in kept)
+    kept = [each for each in paragraphs if not each.endswith(":") and not any(map(LINE.match, each.splitlines()))]
+    return "\n\n".join(kept)
 
 
 def arguments_table(function: Callable[..., Any], docstring: str) -> str:

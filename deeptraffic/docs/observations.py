@@ -25,7 +25,13 @@ SEED, STEPS = 18, 12  # of the run and the moment that every figure shows
 FEATURES = ("gap ahead", "speed ahead", "gap behind", "speed behind", "clear", "on the road")
 CHANNELS = ("occupied", "speed", "off the road", "own car")
 FIELDS_SHOWN = 12
-LOOKS = ({}, {"overlay": "input"}, {"overlay": "safety"}, {"overlay": "map"}, {"theme": "light"})  # of `draw_looks`
+LOOKS: tuple[dict[str, Any], ...] = (
+    {},
+    {"overlay": "input"},
+    {"overlay": "safety"},
+    {"overlay": "map"},
+    {"theme": "light"},
+)  # of `draw_looks`
 
 
 class Part(NamedTuple):
@@ -45,6 +51,7 @@ GAPS = (
     Part("obs[4:42:6]", 0, 1, "1 if the cells that the safety system checks are free"),
     Part("obs[5:42:6]", 0, 1, "1, or 0 for a lane beside the road"),
 )
+# of the registry: what the page of each kind says of its entries; a test compares the kinds
 PARTS: dict[str, tuple[str, tuple[Part, ...]]] = {
     "gaps": ("Each row has the values of seven lanes, from left to right; the own lane is the fourth.", GAPS),
     "gaps_ego": (
@@ -257,7 +264,7 @@ def kind_page(name: str) -> str:
             f"![What `{name}` holds of one moment](figure:observation-{name}.png)\n",
             "## Entries\n",
             parts_table(name),
-            prose(more),
+            prose(more) + "\n",
             "## Options\n",
             f'`observation={{"kind": "{name}", "option": value}}`, or `--set observation.option=value`.\n',
             settings_table(kind),

@@ -17,6 +17,7 @@ import tomllib
 from collections.abc import Collection
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from PIL import Image
@@ -47,7 +48,8 @@ IMAGE = re.compile(r'<img\b(?=[^>]*\bsrc="([^":]+)")')
 SHIM = "https://unpkg.com/iframe-worker/shim"  # what the theme would load for search in a folder
 LISTED = re.compile(r"^(?!\s*(?:[-*+]|\d+\.) )(\S.*)\n((?:[-*+]|\d+\.) )", re.MULTILINE)
 NUMBER = re.compile(r"(?<![\[/])\barXiv:(\d{4}\.\d{4,5})")
-ROW = re.compile(rf"^\| (`?({'|'.join(NAMED)})`?) \|", re.MULTILINE)
+ROW = re.compile(rf"^\| (`({'|'.join(NAMED)})`) \|", re.MULTILINE)
+LOGO = re.compile(r'<a href="[^"]*"(?= title="[^"]*" class="[^"]*\bmd-logo\b)')
 COMMENT = re.compile(r"^(<!--.*?-->)\n(?=\S)", re.MULTILINE)
 
 
@@ -270,10 +272,26 @@ def build(folder: Path) -> int:
             page.write_text(IMAGE.sub(partial(as_card, page.parent), text), encoding="utf-8")
         missing = site / "404.html"
         missing.write_text(not_found(missing.read_text(encoding="utf-8")), encoding="utf-8")
+        found = searchable(json.loads((site / "search.json").read_text(encoding="utf-8")))
+        (site / "search.json").write_text(json.dumps(found), encoding="utf-8")
+        (site / "search.js").write_text(f"var __index = {json.dumps(found)}", encoding="utf-8")  # of a folder
         write_site(site / "lab")
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(site, folder)
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def searchable(index: dict[str, Any]) -> dict[str, Any]:
+    """Return the index of the search without files of the checkout, and with whole names of the reference.
+
+    Of equal words a short title counts most: `train` then finds the pages on training before every method `train`.
+    """
+    items = [item for item in index["items"] if not item["location"].startswith(f"{SOURCES}/")]
+    for item in items:
+        page, _, name = item["location"].partition("#")
+        if page.startswith("api/") and "." in name:
+            item["title"] = name
+    return {**index, "items": items}
 
 
 def not_found(page: str) -> str:
@@ -309,6 +327,7 @@ def is_white_at_edges(path: Path) -> bool:
 def finished(page: str, depth: int) -> str:
     """Return an HTML page that loads nothing from another host, with one landmark for each navigation."""
     local = page.replace(SHIM, f"{'../' * depth}assets/iframe-worker.js")
+    local = LOGO.sub(f'<a href="{"../" * depth}index.html"', local)
     inner: list[bool] = []  # of the open navigations, whether each is part of another
 
     def mark(match: re.Match[str]) -> str:

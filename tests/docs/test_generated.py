@@ -107,10 +107,7 @@ def test_every_kind_has_a_table_of_its_entries() -> None:
 
 
 def test_prose_leaves_out_what_tables_show() -> None:
-    assert (
-        prose("float32, all in 0..1:\n\nego: (5,)\n    lane\n\nNothing else")
-        == "float32, all in 0..1.\n\nNothing else.\n\n"
-    )
+    assert prose("float32, all in 0..1:\n\nego: (5,)\n    lane\n\nNothing else.") == "Nothing else."
 
 
 def test_every_paper_that_the_code_names_is_among_the_sources() -> None:

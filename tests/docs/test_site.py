@@ -17,7 +17,16 @@ from deeptraffic.docs import site as builder
 from deeptraffic.docs.links import rewrite_links
 
 DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
-SHOWN = ("index", "environments/grid", "agents/pqn", "api/environments", "tutorials/1_see", "faq", "coming_from/sb3")
+SHOWN = (
+    "index",
+    "environments/index",
+    "environments/grid",
+    "agents/pqn",
+    "api/environments",
+    "tutorials/1_see",
+    "faq",
+    "coming_from/sb3",
+)
 
 
 class Links(HTMLParser):
@@ -52,7 +61,12 @@ def test_links_of_the_staged_pages_lead_to_files_that_are_there(staged: Path) ->
             continue
 
         def check(link: str, page: Path = page) -> str:
-            found = (page.parent / link).exists() or "observation-" in link or "looks.png" in link or link.startswith("lab/")
+            found = (
+                (page.parent / link).exists()
+                or "observation-" in link
+                or "looks.png" in link
+                or link.startswith("lab/")
+            )
             missing.extend([] if found else [f"{page.relative_to(staged)}: {link}"])
             return link
 
@@ -86,6 +100,30 @@ def test_a_tutorial_opens_in_colab_where_the_project_has_an_address() -> None:
     line = builder.notebook_links(path, "https://github.com/somebody/deeptraffic")
     assert f"(https://colab.research.google.com/github/somebody/deeptraffic/blob/main/{path})" in line
     assert "git+https://github.com/somebody/deeptraffic'" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("| `ppo` | x |", "| [`ppo`](site:agents/ppo.md) | x |"),
+        ("| `gaps` | x |", "| [`gaps`](site:environments/gaps.md) | x |"),
+        ("| vector | `ppo` |", "| vector | `ppo` |"),
+        ("```\n| `ppo` | arXiv:1506.02438 |\n```", "```\n| `ppo` | arXiv:1506.02438 |\n```"),
+        ("(arXiv:1506.02438)", "([arXiv:1506.02438](https://arxiv.org/abs/1506.02438))"),
+        (
+            "[arXiv:1506.02438](https://arxiv.org/abs/1506.02438)",
+            "[arXiv:1506.02438](https://arxiv.org/abs/1506.02438)",
+        ),
+    ],
+)
+def test_names_that_begin_a_row_and_numbers_of_papers_become_links(text: str, expected: str) -> None:
+    assert builder.linked(text) == expected
+
+
+def test_the_search_knows_whole_names_of_the_reference_and_no_files_of_the_checkout() -> None:
+    locations = ("index.html", "api/agents.html#agents.trainer.train", "api/agents.html", "source/Makefile.html")
+    found = builder.searchable({"items": [{"location": each, "title": "train"} for each in locations]})
+    assert [item["title"] for item in found["items"]] == ["train", "agents.trainer.train", "train"]
 
 
 def test_lists_and_comments_are_set_apart() -> None:
@@ -157,6 +195,46 @@ def test_search_finds_a_page_in_a_folder_without_a_network(built: Path, browser:
     tab.keyboard.press("/")
     tab.keyboard.type("quantile regression", delay=20)
     tab.locator("a[href*='agents/qrdqn']:visible").first.wait_for(timeout=10_000)
+    context.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("query", "page"),
+    [
+        ("train", "quickstart"),
+        ("observation", "environments/index"),
+        ("render_mode", "environments/rendering"),
+        ("leaderboard", "competition"),
+        ("cite", "citing"),
+    ],
+)
+def test_search_leads_from_common_words_to_their_pages(query: str, page: str, built: Path, browser: Any) -> None:
+    context = browser.new_context(viewport=DESKTOP, offline=True)
+    tab = context.new_page()
+    tab.goto((built / "index.html").as_uri())
+    tab.keyboard.press("/")
+    tab.keyboard.type(query, delay=20)
+    tab.locator(f"ol a[href*='{page}.html']:visible").first.wait_for(timeout=10_000)
+    context.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("address", ["/sub/agents/nothing.html", "/sub/nothing.html"])
+def test_the_page_for_a_missing_one_leads_into_the_site_from_every_address(
+    address: str, built: Path, browser: Any
+) -> None:
+    context = browser.new_context(viewport=DESKTOP)
+
+    def answer(route: Any) -> None:
+        path = built / urlsplit(route.request.url).path.removeprefix("/sub/")
+        route.fulfill(path=path if path.is_file() else built / "404.html", status=200 if path.is_file() else 404)
+
+    context.route("http://docs.example/**", answer)
+    tab = context.new_page()
+    tab.goto(f"http://docs.example{address}")
+    tab.get_by_role("link", name="quickstart").click()
+    tab.get_by_role("heading", name="Quickstart").wait_for()
     context.close()
 
 
