@@ -233,7 +233,7 @@ def test_the_page_for_a_missing_one_leads_into_the_site_from_every_address(
     context.route("http://docs.example/**", answer)
     tab = context.new_page()
     tab.goto(f"http://docs.example{address}")
-    tab.get_by_role("link", name="quickstart").click()
+    tab.get_by_role("link", name="quickstart", exact=True).click()
     tab.get_by_role("heading", name="Quickstart").wait_for()
     context.close()
 
