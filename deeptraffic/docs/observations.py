@@ -251,7 +251,7 @@ def kind_page(name: str) -> str:
     access = "*contest*: a contest's entrant has it" if kind.contest_kind else "*open*: more than the contest's sensor"
     head = [
         ["", ""],
-        ["space", space_rows(make_observation(name))],
+        ["space", space_rows(make_observation(name)) if name in PARTS else "`Dict` of the entries below"],
         ["made by", f'`gymnasium.make("DeepTraffic2018-v0", observation="{name}")`'],
         ["trained by", f"`deeptraffic train ppo --obs {name}`" if name != "full" else "your own code"],
         ["access", access],
