@@ -42,7 +42,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "ray": ("ray",),
     "bench": ("highway_env",),
     "video": ("imageio_ffmpeg", "moviepy", "cv2"),
-    "docs": ("zensical", "mkdocstrings_handlers", "griffe", "latex2mathml"),
+    "docs": ("zensical", "mkdocstrings_handlers", "griffe", "latex2mathml", "yaml"),
 }  # extra -> import names of the libraries that it adds
 OWN = ("deeptraffic", "agents", "representation")
 

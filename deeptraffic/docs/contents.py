@@ -12,9 +12,8 @@ from typing import NamedTuple
 from agents.registry import ENTRIES, Entry
 from deeptraffic.docs.algorithms import algorithm_page, run_settings_page
 from deeptraffic.docs.api import MODULES, api_page, index_page
-from deeptraffic.docs.notebooks import overview_page
 from deeptraffic.docs.observations import kind_page, presets_page
-from deeptraffic.docs.registries import encoders_page, examples_page, layers_page
+from deeptraffic.docs.registries import encoders_page, examples_page, layers_page, overview_page
 from deeptraffic.envs.observations import OBSERVATIONS
 
 PAGES = "deeptraffic/docs/pages"

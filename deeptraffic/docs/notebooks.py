@@ -3,13 +3,10 @@
 import base64
 import json
 import re
-from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 from latex2mathml.converter import convert
-
-from deeptraffic.docs.api import ROOT
 
 MATH = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$(?!\s)([^$\n]+?)(?<!\s)\$(?!\d)", re.DOTALL)
 CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
@@ -28,29 +25,6 @@ def with_mathml(text: str) -> str:
         parts += [MATH.sub(draw, text[at : code.start()]), code[0]]
         at = code.end()
     return "".join([*parts, MATH.sub(draw, text[at:])])
-
-
-def overview_page(notebooks: Sequence[str]) -> str:
-    """Return the page of all tutorials: of each its title, its first paragraph and its first picture.
-
-    notebooks: their paths in the checkout
-    """
-    lines = [
-        "# Tutorials\n",
-        "Seven notebooks, from a picture of the road to an official score. Each runs in minutes on a laptop, has "
-        "exercises with answers, and stands here with its outputs.\n",
-    ]
-    for path in notebooks:
-        cells = json.loads((ROOT / path).read_text(encoding="utf-8"))["cells"]
-        title, first = "".join(cells[0]["source"]).removeprefix("# ").split("\n\n")[:2]
-        words = re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", first)
-        lines += [
-            f"## [{title}](repository:{path})\n",
-            f'![{title}](figure:{Path(path).stem}-0.png){{ width="300" align="right" }}\n',
-            f"{words[: words.rindex('.') + 1]}\n",
-            '<br clear="right">\n',
-        ]
-    return "\n".join(lines)
 
 
 def notebook_page(path: Path, figures: str) -> tuple[str, dict[str, bytes]]:

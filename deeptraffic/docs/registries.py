@@ -1,12 +1,16 @@
-"""Pages of the encoders, of a policy file's layers and of the examples, from their registries and docstrings."""
+"""Pages of the encoders, of a policy file's layers, of the examples and of the tutorials, from their own texts."""
 
 import ast
 import inspect
+import json
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from agents import examples
 from agents.analysis.tables import markdown_table
+from deeptraffic.docs.api import ROOT
 from deeptraffic.docs.fields import settings_table, with_lists
 from deeptraffic.policies.layers import LAYER_KINDS
 from representation.registry import ENCODERS, encoder_class
@@ -55,4 +59,27 @@ def examples_page() -> str:
         path = f"agents/examples/{file.name}"
         lines += [f"## {file.stem}\n", f"{title}\n{text}\n"]
         lines.append(f"Source: [{path}](repository:{path})\n")
+    return "\n".join(lines)
+
+
+def overview_page(notebooks: Sequence[str]) -> str:
+    """Return the page of all tutorials: of each its title, its first paragraph and its first picture.
+
+    notebooks: their paths in the checkout
+    """
+    lines = [
+        "# Tutorials\n",
+        "Seven notebooks, from a picture of the road to an official score. Each runs in minutes on a laptop, has "
+        "exercises with answers, and stands here with its outputs.\n",
+    ]
+    for path in notebooks:
+        cells = json.loads((ROOT / path).read_text(encoding="utf-8"))["cells"]
+        title, first = "".join(cells[0]["source"]).removeprefix("# ").split("\n\n")[:2]
+        words = re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", first)
+        lines += [
+            f"## [{title}](repository:{path})\n",
+            f'![{title}](figure:{Path(path).stem}-0.png){{ width="300" align="right" }}\n',
+            f"{words[: words.rindex('.') + 1]}\n",
+            '<br clear="right">\n',
+        ]
     return "\n".join(lines)
