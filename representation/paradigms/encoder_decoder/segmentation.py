@@ -91,7 +91,10 @@ class SegmentationNet(SavedModel):
 
 
 def _twice(inputs: int, outputs: int) -> nn.Sequential:
-    """Return two convolutions that keep the size, with batch normalisation (Ioffe and Szegedy 2015, arXiv:1502.03167)."""
+    """Return two convolutions that keep the size, with batch normalisation.
+
+    Source: Ioffe and Szegedy 2015, arXiv:1502.03167.
+    """
     layers: list[nn.Module] = []
     for channels in (inputs, outputs):
         layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
