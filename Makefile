@@ -10,6 +10,7 @@ PYTEST_WORKERS ?= 2
 COVERAGE ?=
 BIN = $(VENV)/bin
 INPUTS = pyproject.toml constraints.txt
+unexport PYTHONDONTWRITEBYTECODE # each process that a test starts would compile the package anew
 
 .PHONY: help demo test test-slow bench docs release lint clean
 .DELETE_ON_ERROR:
