@@ -5,6 +5,7 @@ are equally crisp at any scale and at any fraction of a pixel. Colours are premu
 and shrink without dark fringes.
 """
 
+import copy
 import math
 import sys
 from collections import OrderedDict
@@ -54,7 +55,8 @@ class Sheet:
         """Blend `colour` over the sheet with opacity `coverage` (H*k, W*k) * alpha."""
         opacity = (coverage * alpha)[..., np.newaxis]
         ink = np.array([*(c / 255 for c in colour), 1.0])
-        self.rgba = self.rgba * (1 - opacity) + ink * opacity
+        self.rgba *= 1 - opacity
+        self.rgba += ink * opacity
 
     def fill(self, colour: Colour, alpha: float = 1.0) -> None:
         """Blend `colour` over the whole sheet."""
@@ -71,7 +73,14 @@ class Sheet:
         blur: float = 0.0,
     ) -> None:
         """Draw a rounded box around `centre` with half sizes `half` [px]; `blur` [px] softens its edge."""
-        self.cover(self.box_coverage(centre, half, radius, blur), colour, alpha)
+        part = self
+        if len(self.x) == 1:  # not turned: only what the box can reach
+            reach = 10 * blur if blur > 0 else 0.5 / self.scale
+            left, right = np.searchsorted(self.x[0], (centre[0] - half[0] - reach, centre[0] + half[0] + reach))
+            top, bottom = np.searchsorted(self.y[:, 0], (centre[1] - half[1] - reach, centre[1] + half[1] + reach))
+            part = copy.copy(self)
+            part.x, part.y, part.rgba = self.x[:, left:right], self.y[top:bottom], self.rgba[top:bottom, left:right]
+        part.cover(part.box_coverage(centre, half, radius, blur), colour, alpha)
 
     def frame(
         self,
