@@ -16,12 +16,13 @@ from deeptraffic.cli.terminal import reported
 from representation.paradigms.recurrent.scene_model import SceneModel
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A world model that was trained for a moment."""
     settings = {"num_envs": 4, "total_timesteps": 64, "evaluation_runs": 0, "learning_starts": 32, "hidden": [8]}
-    train(build_config("world_model", settings=settings), tmp_path / "run", Console(quiet=True))
-    return tmp_path / "run"
+    folder = tmp_path_factory.mktemp("world_model") / "run"
+    train(build_config("world_model", settings=settings), folder, Console(quiet=True))
+    return folder
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from deeptraffic.episodes.episode import Episode
 from deeptraffic.episodes.trace import Start
-from deeptraffic.render.showcase import SHOWCASE_FPS, TALL, Showcase, showcase_frames
+from deeptraffic.render.showcase import FADE, SHOWCASE_FPS, TALL, Showcase, showcase_frames
 from deeptraffic.render.theme import DARK
 from deeptraffic.sim.rules import RULES_2018
 
@@ -73,17 +73,24 @@ def test_the_tall_video_fills_a_phone_and_enlarges_the_road_more():
     assert frame[:500].std() > 10, "no name, counter or graph"
 
 
-def test_a_video_ends_with_a_card_of_score_rank_and_facts():
-    card = Showcase("Ada", best_mph=74.21, rank=3, of=120, facts=(("INPUT", "420 cells"),))
-    ends = []
-    for changed in (card, card._replace(best_mph=70.0), card._replace(rank=4), card._replace(facts=())):
-        frames = list(showcase_frames(episode(), changed, seconds=12))
-        assert len(frames) == 12 * SHOWCASE_FPS
-        ends.append(frames[-30])
-        assert np.array_equal(frames[-80], frames[-30]) and not np.array_equal(frames[-91], frames[-92])
-        assert frames[-1].mean() < 0.2 * frames[-30].mean()
-    for other in ends[1:]:
-        assert np.abs(ends[0].astype(int) - other)[100:620, 410:870].max() > 100
+CARD = Showcase("Ada", best_mph=74.21, rank=3, of=120, facts=(("INPUT", "420 cells"),))
+
+
+def test_a_video_of_twelve_seconds_ends_with_a_card_of_three():
+    frames = list(showcase_frames(episode(), CARD, seconds=12))
+    assert len(frames) == 12 * SHOWCASE_FPS
+    assert np.array_equal(frames[-80], frames[-30]) and not np.array_equal(frames[-91], frames[-92])
+    assert frames[-1].mean() < 0.2 * frames[-30].mean()
+
+
+def test_the_end_card_has_score_rank_and_facts(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("deeptraffic.render.showcase.END_SECONDS", 0.5)
+    first, *others = (
+        list(showcase_frames(episode(), card, seconds=2))[-FADE].astype(int)
+        for card in (CARD, CARD._replace(best_mph=70.0), CARD._replace(rank=4), CARD._replace(facts=()))
+    )
+    for other in others:
+        assert np.abs(first - other)[100:620, 410:870].max() > 100
 
 
 def test_a_short_video_has_no_card():
