@@ -13,9 +13,9 @@ evaluation runs. A group of one policy says nothing about another training, and 
 Letters in shapes: P policies of a group, R evaluation runs, K resamples.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -80,7 +80,7 @@ def compare(groups: Mapping[str, F64], seed: int = 0) -> tuple[list[GroupStatist
     seeds = {name: [seed, k] for k, name in enumerate(groups)}
     singles = [_describe(name, scores, seeds[name]) for name, scores in groups.items()]
     order = [group.name for group in sorted(singles, key=lambda group: -group.mean.value)]
-    pairs = [_describe_pair(*pair, groups, seeds) for pair in combinations(order, 2)]
+    pairs = [_describe_pair(*pair, groups, seeds) for pair in itertools.combinations(order, 2)]
     return singles, pairs
 
 
@@ -97,7 +97,7 @@ def check_groups(groups: Mapping[str, F64]) -> None:
     shapes = {name: scores.shape for name, scores in groups.items()}
     if not groups or any(len(shape) != 2 or 0 in shape for shape in shapes.values()):
         raise ValueError(f"scores of shapes {shapes} cannot be compared; give (policies, runs) for each group")
-    if any(a[1] != b[1] for a, b in pairwise(shapes.values())):
+    if any(a[1] != b[1] for a, b in itertools.pairwise(shapes.values())):
         raise ValueError(f"scores of shapes {shapes} are not of the same runs; evaluate all on the same seeds")
     for name, scores in groups.items():
         if not np.isfinite(scores).all():
@@ -127,17 +127,20 @@ def _resamples(scores: F64, seed: list[int]) -> Iterator[F64]:
 
 
 def _describe(name: str, scores: F64, seed: list[int]) -> GroupStatistics:
-    measured = np.array([_summary(draw) for draw in _resamples(scores, seed)])  # (K, 4)
+    draws = _resamples(scores, seed)
+    parts = iter(lambda: [draw.ravel() for draw in itertools.islice(draws, 100)], [])
+    measured = np.concatenate([_summary(np.array(part)) for part in parts])  # (K, 4)
     iqm, mean, median, p10 = (
-        Estimate(float(value), _interval(column)) for value, column in zip(_summary(scores), measured.T, strict=True)
+        Estimate(float(value), _interval(column))
+        for value, column in zip(_summary(scores.ravel()), measured.T, strict=True)
     )
     return GroupStatistics(name, iqm, mean, median, p10, *scores.shape)
 
 
 def _summary(scores: F64) -> F64:
-    """Return (4,): interquartile mean, mean, median and tenth percentile of all scores."""
-    flat = scores.ravel()
-    return np.array([interquartile_mean(flat), flat.mean(), np.median(flat), np.percentile(flat, 10)])
+    """Return interquartile mean, mean, median and tenth percentile along the last axis, (..., n) -> (..., 4)."""
+    percentile = np.percentile(scores, 10, axis=-1)
+    return np.stack([interquartile_mean(scores), scores.mean(-1), np.median(scores, axis=-1), percentile], axis=-1)
 
 
 def _describe_pair(
