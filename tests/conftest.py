@@ -44,7 +44,7 @@ def quiet() -> Console:
     return Console(quiet=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def requires_system() -> Callable[[str, str], Path]:
     """Give a function (Debian package, executable) -> path of the executable, for tests which need a system program.
 

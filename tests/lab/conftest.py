@@ -1,5 +1,6 @@
 """The WebAssembly module in Node and in a worker of Chromium, for the tests of the lab."""
 
+import contextlib
 import functools
 import http.server
 import importlib.util
@@ -144,11 +145,10 @@ def url(files: dict[str, bytes]) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.fixture
-def page(chromium: Any, requires_system: Callable[..., Path], url: str) -> Iterator[Any]:
-    """The opened page, when a car drives; at the end it may have met no error and asked no other host."""
+@contextlib.contextmanager
+def opened(browser: Any, url: str) -> Iterator[tuple[Any, list[str]]]:
+    """The opened page, when a car drives, and its errors and requests to other hosts."""
     expect = pytest.importorskip("playwright.sync_api").expect
-    browser = chromium(requires_system("chromium", "chromium"))
     context = browser.new_context(viewport={"width": 1280, "height": 860}, accept_downloads=True)
     tab, errors = context.new_page(), []
     tab.on("console", lambda message: message.type in ("error", "warning") and errors.append(message.text))
@@ -156,9 +156,33 @@ def page(chromium: Any, requires_system: Callable[..., Path], url: str) -> Itera
     tab.on("request", lambda request: request.url.startswith((url, "blob:")) or errors.append(request.url))
     tab.goto(url)
     expect(tab.locator("#frame")).to_have_text(re.compile("[1-9]"), timeout=60_000)
-    yield tab
-    assert errors == [] and context.cookies() == []
+    yield tab, errors
+    assert context.cookies() == []
     context.close()
+
+
+@pytest.fixture
+def page(chromium: Any, requires_system: Callable[..., Path], url: str) -> Iterator[Any]:
+    """The opened page, when a car drives; at the end it may have met no error and asked no other host."""
+    with opened(chromium(requires_system("chromium", "chromium")), url) as (tab, errors):
+        yield tab
+        assert errors == []
+
+
+@pytest.fixture(scope="module")
+def standing(chromium: Any, requires_system: Callable[..., Path], url: str) -> Iterator[tuple[Any, list[str]]]:
+    with opened(chromium(requires_system("chromium", "chromium")), url) as (tab, errors):
+        tab.click("#pause")
+        yield tab, errors
+
+
+@pytest.fixture
+def still(standing: tuple[Any, list[str]]) -> Iterator[Any]:
+    """The opened page without motion, one for all tests of a module that leave it as it is; checked like `page`."""
+    tab, errors = standing
+    yield tab
+    found, errors[:] = [*errors], []
+    assert found == []
 
 
 @pytest.fixture(scope="session")
