@@ -317,7 +317,7 @@ def save_roads(
     first = next(iter(lines.values()))[0]
     wide, tall = (20 * first.shape[2], 10 * first.shape[1]) if first.dtype != np.uint8 else first.shape[1::-1]
     figure = empty_figure(
-        (1.06 * columns * ROW_HEIGHT * wide / tall + 0.4, (ROW_HEIGHT + 0.1) * len(lines) + 1.0 + 0.2 * bool(titles))
+        (1.06 * columns * ROW_HEIGHT * wide / tall + 0.4, (ROW_HEIGHT + 0.3) * len(lines) + 0.8 + 0.2 * bool(titles))
     )
     axes = figure.subplots(len(lines), columns, squeeze=False)
     for row, (name, roads) in zip(axes, lines.items(), strict=True):

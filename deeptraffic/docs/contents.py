@@ -43,7 +43,7 @@ def _tutorial(title: str) -> Page:
 
 TUTORIALS = (
     *map(_tutorial, ("1 See", "2 Name", "3 Remember", "4 Compress", "5 Imagine", "6 Drive")),
-    Page("7 Driving agents", "tutorials/07_driving_agents.md", "agents/tutorials/07_driving_agents.ipynb"),
+    Page("7 Reward", "tutorials/07_driving_agents.md", "agents/tutorials/07_driving_agents.ipynb"),
 )
 
 

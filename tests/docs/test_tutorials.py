@@ -3,12 +3,14 @@
 import json
 import os
 import re
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+import torch
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,7 +18,7 @@ COURSE = sorted((ROOT / "representation" / "tutorials").glob("*.ipynb"))
 AGENTS = ROOT / "agents" / "tutorials" / "07_driving_agents.ipynb"
 NOTEBOOKS = [*COURSE, AGENTS]
 SCALES = {AGENTS: "0.02"}  # of the reduced size, where it is not 0.05
-MAX_BYTES = 1_000_000  # of a notebook; the last holds a film
+MAX_BYTES = 250 * 1024  # of a notebook
 MIN_WIDTH = 900  # [pixels] of a picture
 ANSWER = re.compile(r"<details><summary>Answer</summary>\n\n(.*?)\n\n</details>", re.DOTALL)
 EXERCISE = re.compile(r"^\*\*\d\.\*\*|^\*\*\d\. ", re.MULTILINE)
@@ -37,24 +39,32 @@ def outputs(path: Path) -> list[dict[str, Any]]:
     return [output for cell in cells(path) for output in cell.get("outputs", [])]
 
 
-def execute(path: Path, scale: str, folder: Path) -> None:
-    """Run a notebook, then the code of its answers, in a folder of their own."""
-    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-    notebook.cells += [nbformat.v4.new_code_cell(code) for code in PYTHON.findall(texts(path))]  # type: ignore[no-untyped-call]
-    environment = {**os.environ, "DEEPTRAFFIC_TUTORIAL_SCALE": scale, "OMP_NUM_THREADS": "1"}
-    client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}})
-    client.execute(env=environment)
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Restore the number of threads that the notebooks set."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
 
 
 @every_notebook
-def test_a_tutorial_runs_at_a_reduced_size(path: Path, tmp_path: Path) -> None:
-    execute(path, SCALES.get(path, "0.05"), tmp_path)
+@pytest.mark.usefixtures("one_thread")
+def test_a_tutorial_runs_at_a_reduced_size(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPTRAFFIC_TUTORIAL_SCALE", SCALES.get(path, "0.05"))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    code = ["".join(cell["source"]) for cell in cells(path) if cell["cell_type"] == "code"]
+    for number, source in enumerate([*code, *PYTHON.findall(texts(path))]):
+        exec(compile(source, f"{path.name}, code {number}", "exec"), names)
 
 
 @pytest.mark.slow
 @every_notebook
 def test_a_tutorial_runs_at_full_size(path: Path, tmp_path: Path) -> None:
-    execute(path, "1", tmp_path)
+    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    notebook.cells += [nbformat.v4.new_code_cell(code) for code in PYTHON.findall(texts(path))]  # type: ignore[no-untyped-call]
+    client = NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute(env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 @every_notebook
@@ -103,5 +113,11 @@ def test_every_tutorial_of_the_course_ends_in_mph_on_the_same_runs_as_the_teache
 
 
 def test_the_tutorials_lead_from_one_to_the_next() -> None:
-    for path, following in pairwise(COURSE):
-        assert f"({following.name})" in path.read_text(encoding="utf-8")
+    for path, following in pairwise(NOTEBOOKS):
+        assert f"{following.name})" in "".join(cells(path)[-1]["source"])
+
+
+@every_notebook
+def test_a_tutorial_ends_in_what_was_learned_and_where_the_package_has_it(path: Path) -> None:
+    last = "".join(cells(path)[-1]["source"])
+    assert last.startswith("## What you learned\n") and "In the package: " in last.replace("\n", " ")

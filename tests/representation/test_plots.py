@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from deeptraffic.envs.observations.grid import OCCUPIED, OFF_ROAD, OWN, SPEED
 from deeptraffic.figure import BLUE, GREY, draw_bars, empty_figure
@@ -69,6 +70,12 @@ def test_pictures_are_small_files(tmp_path: Path) -> None:
 
 
 # --- roads ------------------------------------------------------------------------------------------------------------
+
+
+def test_titles_of_roads_are_whole(tmp_path: Path) -> None:
+    road = np.full((400, 160, 3), 90, np.uint8)
+    path = save_roads({name: [road] * 7 for name in "abc"}, tmp_path / "roads.png", ["+1"] * 7)
+    assert (np.asarray(Image.open(path).convert("L"))[0] > 250).all()
 
 
 def test_a_scene_is_drawn_as_the_window_draws_it() -> None:
