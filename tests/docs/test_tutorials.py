@@ -13,6 +13,8 @@ import pytest
 import torch
 from nbclient import NotebookClient
 
+from deeptraffic.docs.notebooks import notebook_page
+
 ROOT = Path(__file__).resolve().parents[2]
 COURSE = sorted((ROOT / "representation" / "tutorials").glob("*.ipynb"))
 AGENTS = ROOT / "agents" / "tutorials" / "07_driving_agents.ipynb"
@@ -89,6 +91,12 @@ def test_a_tutorial_shows_a_network_a_loss_and_a_training_step(path: Path) -> No
     assert "optimizer.step()" in code[by_hand] and "nn." in code[by_hand]
     calls = [k for k, source in enumerate(code) if re.search(r"\bfit\(|\btrain\(|\blearn\(", source)]
     assert by_hand < min(calls)
+
+
+@every_notebook
+def test_a_tutorials_formulas_are_drawn_whole_on_the_site(path: Path) -> None:
+    formulas = re.findall(r"<math.*?</math>", notebook_page(path, "figures")[0], re.DOTALL)
+    assert [formula for formula in formulas if "\\" in formula] == []
 
 
 @every_notebook
