@@ -39,7 +39,7 @@ from deeptraffic.render.compositor import Camera, Rectangle
 from deeptraffic.render.drawing import Sheet
 from deeptraffic.render.overlays import LEVELS, SLOW_MPH, draw_tile, map_cells
 from deeptraffic.render.road import Axis, RoadView, marks_along, paint_surface
-from deeptraffic.render.sprites import EGO, HALF, draw_vehicle
+from deeptraffic.render.sprites import EGO, draw_vehicle
 from deeptraffic.render.theme import LIGHT, SHOULDER, TOP_SPEED_MPH, Colour
 from deeptraffic.sim.rules import CELL_LENGTH, FULL_SPEED_MPH, LANE_WIDTH, RULES_2018, Rules
 
@@ -214,7 +214,7 @@ CELL = (round(CELL_LENGTH), round(LANE_WIDTH))  # [pixels], at one pixel for one
 AHEAD, BEHIND = 300, 100  # [px] of the road in a scene's image
 ROW_HEIGHT = 2.3  # [inches] of a row of roads
 LEGEND_COLUMN = 1.05  # [inches] of an entry
-ROOM = 8  # [px] around a vehicle, beyond which its shadow changes no pixel
+NEAR = 32  # [px] farther from its centre nothing of a vehicle is seen, its shadow included
 UNKNOWN = LEVELS  # place in `_tiles` of cells whose speed is not known
 
 
@@ -247,13 +247,12 @@ def road_image(grid: NDArray[np.floating]) -> NDArray[np.uint8]:
     if (own > 0.5).any():
         rows, columns = np.nonzero(own > 0.5)
         x, y = 20 * (columns.mean() + 0.5), 10 * (rows.mean() + 0.5)
-        left, top = (max(0, int(middle - half) - ROOM) for middle, half in zip((x, y), HALF, strict=True))
-        part = image[top : int(y + HALF[1]) + ROOM, left : int(x + HALF[0]) + ROOM]
-        sheet = Sheet(part.shape[1], part.shape[0], 1.0, left, top)
-        sheet.x, sheet.y = sheet.x - x, sheet.y - y
+        left, top = max(0, int(x) - NEAR), max(0, int(y) - NEAR)
+        around = image[top : int(y) + NEAR, left : int(x) + NEAR]  # a view
+        sheet = Sheet(around.shape[1], around.shape[0], 1.0, left - x, top - y)
         draw_vehicle(sheet, LIGHT, EGO, 0, LIGHT.ego)
         sprite = sheet.rgba8() / 255
-        part += (sprite[..., :3] - part) * sprite[..., 3:]
+        around += (sprite[..., :3] - around) * sprite[..., 3:]
     return np.rint(255 * image).astype(np.uint8)
 
 

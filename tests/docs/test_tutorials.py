@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COURSE = sorted((ROOT / "representation" / "tutorials").glob("*.ipynb"))
 AGENTS = ROOT / "agents" / "tutorials" / "07_driving_agents.ipynb"
 NOTEBOOKS = [*COURSE, AGENTS]
-SCALES = {AGENTS: "0.02"}  # of the reduced size, where it is not 0.05
+SCALE = "0.02"  # of the reduced size
 MAX_BYTES = 250 * 1024  # of a notebook
 MIN_WIDTH = 900  # [pixels] of a picture
 ANSWER = re.compile(r"<details><summary>Answer</summary>\n\n(.*?)\n\n</details>", re.DOTALL)
@@ -52,7 +52,7 @@ def one_thread() -> Iterator[None]:
 @every_notebook
 @pytest.mark.usefixtures("one_thread")
 def test_a_tutorial_runs_at_a_reduced_size(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DEEPTRAFFIC_TUTORIAL_SCALE", SCALES.get(path, "0.05"))
+    monkeypatch.setenv("DEEPTRAFFIC_TUTORIAL_SCALE", SCALE)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "__main__"}
     code = ["".join(cell["source"]) for cell in cells(path) if cell["cell_type"] == "code"]
