@@ -52,11 +52,12 @@ def tools() -> Iterator[dict[str, Ask]]:
 def ask(request: pytest.FixtureRequest, tools: dict[str, Any], requires_system: Callable[..., Path]) -> Ask:
     """Give a function (task, **input) -> result that runs a task of `tasks.mjs` in Node or in Chromium."""
     kind = request.param
-    path = requires_system({"node": "nodejs"}.get(kind, kind), kind)
     if kind not in tools:
-        if kind == "node":
-            tools[kind] = start_node(path, tools["ends"])
+        if kind == "node":  # Playwright's own, so that no other is needed
+            driver = Path(pytest.importorskip("playwright").__file__).parent / "driver"
+            tools[kind] = start_node(driver / "node", tools["ends"])
         else:
+            path = requires_system("chromium", "chromium")
             tools[kind] = start_tab(request.getfixturevalue("chromium")(path), tools["ends"])
     return tools[kind]  # type: ignore[no-any-return]
 
