@@ -14,6 +14,8 @@ import pytest
 from hypothesis import settings
 from rich.console import Console
 
+from deeptraffic.sim.code_cache import cache_folder
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # Set before anything imports pygame, matplotlib or torch; programs which a test starts inherit them.
@@ -152,6 +154,8 @@ def run_prepared() -> Callable[[str, Path, Sequence[str]], tuple[dict[str, str],
 
     def call(preparation: str, folder: Path, commands: Sequence[str]) -> tuple[dict[str, str], dict[str, Any]]:
         words, environment = [sys.executable, "-c", preparation + COMMANDS], os.environ | {"PYTHONPATH": str(ROOT)}
+        if (cached := cache_folder()) is not None:
+            environment["LOCALAPPDATA"] = str(cached.parents[1])  # what Linux compiled serves a stand-in for Windows
         given: dict[str, Any] = {"input": json.dumps(commands), "cwd": folder, "env": environment}
         ended = subprocess.run(words, capture_output=True, text=True, check=False, **given)
         assert ended.returncode == 0, ended.stderr

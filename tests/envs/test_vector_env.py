@@ -50,7 +50,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "temporal window": {"observation": {**SMALL, "temporal_window": 2}},
     "gaps, passed": {"observation": "gaps", "reward": "passed"},
     "speed, float32": {"observation": {**SMALL, "dtype": "float32"}, "reward": "speed"},
-    "research road": {"rules": RoadConfig(lanes=3, vehicles=8, decision_period=20), "observation": SMALL},
+    "research road": {"rules": RoadConfig(lanes=4, vehicles=10, decision_period=20), "observation": SMALL},
 }
 
 
