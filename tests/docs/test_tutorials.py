@@ -49,7 +49,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@every_notebook
+@pytest.mark.parametrize("path", [*COURSE, pytest.param(AGENTS, marks=pytest.mark.slow)], ids=lambda path: path.stem)
 @pytest.mark.usefixtures("one_thread")
 def test_a_tutorial_runs_at_a_reduced_size(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEEPTRAFFIC_TUTORIAL_SCALE", SCALE)
