@@ -112,11 +112,12 @@ for line in sys.stdin:
 def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., list[tuple[str, str]]]]:
     """Give a function that runs programs at once, each in a process that has imported Numba and nothing of ours.
 
-    It returns standard output and standard error of each.
+    It returns standard output and standard error of each. No bytecode is written: Python takes that of a file for
+    fresh if another text of equal length replaces it within a second.
     """
     output = tmp_path_factory.mktemp("output")
     with subprocess.Popen(
-        [sys.executable, "-c", PREPARED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-B", "-c", PREPARED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as prepared:
         assert prepared.stdin is not None and prepared.stdout is not None
 
