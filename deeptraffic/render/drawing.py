@@ -75,7 +75,7 @@ class Sheet:
         """Draw a rounded box around `centre` with half sizes `half` [px]; `blur` [px] softens its edge."""
         part = self
         if len(self.x) == 1:  # not turned: only what the box can reach
-            reach = 10 * blur if blur > 0 else 0.5 / self.scale
+            reach = 10 * blur if blur > 0 else 0.5 / self.scale  # farther away a box covers less than 1e-17
             left, right = np.searchsorted(self.x[0], (centre[0] - half[0] - reach, centre[0] + half[0] + reach))
             top, bottom = np.searchsorted(self.y[:, 0], (centre[1] - half[1] - reach, centre[1] + half[1] + reach))
             part = copy.copy(self)
