@@ -164,6 +164,16 @@ def rebuild(observation_space: spaces.Space, plan: EncoderConfig) -> Any:
     return encoder.freeze() if plan.is_frozen else encoder
 
 
+def fit_normalisation(extractor: Any, observations: Any) -> None:
+    """Fit the normalisation of an encoder that is trained from scratch to observations (N, ...), where it has one."""
+    from representation.encoder import Encoder
+
+    if not isinstance(extractor, Encoder) or extractor.is_pretrained or extractor.is_frozen:
+        return
+    if not isinstance(observations, dict) or extractor.normalises_dicts:
+        extractor.fit_normalisation(observations)
+
+
 # --- policy files -----------------------------------------------------------------------------------------------------
 
 

@@ -26,7 +26,7 @@ from agents.compiled.algorithm import CompiledAlgorithm
 from agents.config import NetworkConfig, TrainConfig
 from agents.export import TORCH, TrainedPolicy, Weights, reads_cells, weights_content
 from agents.lane_network import LaneFeatures
-from agents.perception import encoder_kwargs
+from agents.perception import encoder_kwargs, fit_normalisation
 from agents.registry import ALGORITHMS
 from agents.sb3_network import TorchPolicy, arrays
 from agents.sb3_state import as_arrays, as_tensors, random_state, restore_random
@@ -72,6 +72,10 @@ class SB3Algorithm(Algorithm):
         model = self.make(config.agent, env, _common(config, env.observation_space, is_new))
         if init_policy and self.initialise:
             self.initialise(model, init_policy)
+        if is_new and config.encoder.is_used and len(env.observation_space.shape or ()) > 1:
+            frames = make_vec_env(config).reset()  # no decision of the budget; a vector's entries may not vary yet
+            for part in model.policy.modules():  # encoders of actor, critic and target network
+                fit_normalisation(part, frames)
         return model
 
     def network_weights(self, model: BaseAlgorithm, config: TrainConfig) -> Weights:
@@ -210,8 +214,36 @@ class RoundCallback(BaseCallback):
     def _on_rollout_start(self) -> None:
         self.between_rounds()
 
+    def _on_rollout_end(self) -> None:
+        model: Any = self.model
+        if self.learner.config.encoder.is_used and model._n_updates == 0 and getattr(model, "vf_coef", 0.0) > 0.0:
+            centre_values(model, self.locals["dones"])
+
     def _on_training_end(self) -> None:
         self.between_rounds()
+
+
+@torch.no_grad()
+def centre_values(model: Any, dones: NDArray[np.bool_]) -> None:
+    """Add the value of a constant mean reward to a new critic, and to what its first rollout holds of it.
+
+    model: actor-critic whose two parts share an encoder; gradient steps of the critic to there would saturate the
+        layers that the actor reads, too
+    dones: (B,) of the last step of the rollout; the buffer of a team has the envs once for each agent
+    """
+    buffer = model.rollout_buffer
+    dones = np.resize(dones, buffer.n_envs)
+    shift = value_of_mean(float(buffer.rewards.mean()), model.gamma)
+    model.policy.value_net.bias.add_(shift)
+    ends = np.vstack([buffer.episode_starts[1:], dones[None]])  # (T, B): of truncated episodes, whose end has a value
+    buffer.rewards += model.gamma * shift * ends
+    buffer.values += shift
+    buffer.compute_returns_and_advantage(torch.full(dones.shape, shift), dones)
+
+
+def value_of_mean(reward: Any, gamma: float) -> Any:
+    """Return the value of receiving a mean reward for ever."""
+    return reward / max(1.0 - gamma, 1e-3)
 
 
 def sb3_names() -> list[str]:

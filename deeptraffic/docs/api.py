@@ -1,6 +1,10 @@
-"""Pages of the API reference: the public modules, each documented from its docstrings by mkdocstrings; their index."""
+"""Pages of the API reference: the public modules, each documented from its docstrings by mkdocstrings; their index.
+
+Compiled functions are documented with the simulator; elsewhere they are details of what calls them.
+"""
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,7 +103,13 @@ OPTIONS = {
 
 def api_page(title: str, name: str) -> str:
     """Return the page of a group of modules."""
-    return "\n".join([f"# {title}\n", *(f"::: {module}\n" for module in MODULES[name][1])])
+    return "\n".join([f"# {title}\n", *map(_directive, MODULES[name][1])])
+
+
+def _directive(module: str) -> str:
+    """Return the lines that have mkdocstrings document a module."""
+    details = [f"!^{node.name}$" for node in _definitions(module) if _is_detail(module, node)]
+    return f"::: {module}\n    options: {json.dumps({'filters': ['!^_[^_]', *details]})}\n"
 
 
 def index_page() -> str:
@@ -118,11 +128,22 @@ def index_page() -> str:
 
 
 def public_names(module: str) -> Iterator[tuple[str, str]]:
-    """Yield the name and the docstring's first line of every documented public class and function of a module."""
+    """Yield the name and the docstring's first line of every class and function of a module that its page documents."""
+    for node in _definitions(module):
+        text = ast.get_docstring(node)
+        if text and not node.name.startswith("_") and not _is_detail(module, node):
+            yield node.name, text.splitlines()[0]
+
+
+def _definitions(module: str) -> Iterator[ast.ClassDef | ast.FunctionDef]:
+    """Yield the classes and functions of a module."""
     path = ROOT.joinpath(*module.split("."))
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if not isinstance(node, ast.ClassDef | ast.FunctionDef) or node.name.startswith("_"):
-            continue
-        if text := ast.get_docstring(node):
-            yield node.name, text.splitlines()[0]
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            yield node
+
+
+def _is_detail(module: str, node: ast.ClassDef | ast.FunctionDef) -> bool:
+    """Return whether a compiled function stands outside the simulator."""
+    return not module.startswith("deeptraffic.sim.") and "compiled" in map(ast.unparse, node.decorator_list)

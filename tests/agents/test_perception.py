@@ -13,7 +13,7 @@ from agents.config import TrainConfig
 from agents.loader import load_policy
 from agents.perception import EncoderConfig, encoder_settings
 from agents.run import RunFolder
-from agents.sb3 import SB3Learner, make_model, make_vec_env, sb3_names
+from agents.sb3 import SB3Learner, centre_values, make_model, make_vec_env, sb3_algorithm, sb3_names
 from agents.settings import build_config
 from agents.trainer import train
 from representation.encoder import Encoder
@@ -48,6 +48,53 @@ def test_every_algorithm_trains_with_an_encoder_from_scratch(
     assert result.mean_mph is not None
     policy: Any = load_policy(tmp_path / "run")
     assert isinstance(encoder_of(policy.network), Encoder)
+
+
+@pytest.mark.parametrize("algo", WITH_ENCODERS)
+def test_new_encoders_of_images_lose_the_mean_frame(algo: str, small_config: Callable[..., TrainConfig]) -> None:
+    kind = "grid" if algo == "team_ppo" else "pixels"
+    config = small_config(algo, **{"encoder.name": "conv", "observation.kind": kind})
+    env = make_vec_env(config)
+    encoders = {part for part in make_model(config, env).policy.modules() if isinstance(part, Encoder)}
+    frames = encoder_of(make_model(config, env).policy).aligned(env.reset())
+    unit = 255.0 if frames.dtype == np.uint8 else 1.0
+    assert encoders
+    for encoder in encoders:  # of actor and critic, or of a network and its target
+        np.testing.assert_allclose(encoder.offset, frames.mean(0) / unit, atol=1e-6)
+    untrained = make_model(config, env, is_new=False)  # its weights will be restored
+    assert not encoder_of(untrained.policy).offset.any()
+
+
+def test_a_critic_behind_an_encoder_starts_at_the_value_of_the_mean_reward(
+    small_config: Callable[..., TrainConfig],
+) -> None:
+    config = small_config("ppo", **{"encoder.name": "dense", "n_steps": 16, "total_timesteps": 128})
+    model: Any = make_model(config, make_vec_env(config))
+    torch.nn.init.zeros_(model.policy.value_net.weight)
+    buffer = model.rollout_buffer
+    buffer.reset()
+    dones = np.arange(8) < 2
+    buffer.rewards[:] = 1.5
+    buffer.episode_starts[5, 3:] = 1.0
+    centre_values(model, dones)
+    value = 1.5 / (1.0 - model.gamma)
+    assert model.policy.value_net.bias.item() == pytest.approx(value)
+    np.testing.assert_allclose(buffer.returns, value, rtol=1e-6)  # an episode's end included: it was cut off
+    np.testing.assert_allclose(buffer.advantages, 0.0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("algo", "encoder", "is_centred"), [("ppo", "dense", True), ("ppo", "none", False), ("reinforce", "dense", False)]
+)
+def test_only_critics_that_share_an_encoder_are_centred(
+    algo: str, encoder: str, is_centred: bool, small_config: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    centred: list[int] = []
+    monkeypatch.setattr("agents.sb3.centre_values", lambda model, dones: centred.append(model.num_timesteps))
+    config = small_config(algo, **{"encoder.name": encoder, "total_timesteps": 384, "n_steps": 16})
+    env = make_vec_env(config)
+    SB3Learner(config, sb3_algorithm(algo), env, make_model(config, env)).learn(384, lambda: None)
+    assert centred == ([128] if is_centred else [])
 
 
 @pytest.mark.parametrize("algo", ["ppo", "dqn"])

@@ -142,6 +142,7 @@ def test_the_index_names_what_the_reference_documents() -> None:
     index = index_page()
     link = "| [`DeepTrafficEnv`](site:api/environments.md#deeptraffic.envs.gym_env.DeepTrafficEnv) | `deeptraffic."
     assert link in index and "| [`_" not in index
+    assert "[`step_env`]" not in index and "[`draw`]" in index  # compiled functions, with the simulator only
     modules = [module for _, group in MODULES.values() for module in group]
     assert index.count("](site:api/") == sum(len(list(public_names(module))) for module in modules) > 200
     assert [module for module in modules if not list(public_names(module))] == []

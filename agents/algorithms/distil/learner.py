@@ -25,12 +25,12 @@ from agents.algorithms.distil.student import ACTIONS, NO_ACTION, Student, studen
 from agents.algorithms.distil.teacher import F32, LastLayers, Teacher, load_teacher, value_scale
 from agents.config import TrainConfig
 from agents.export import TORCH, weights_content
+from agents.perception import fit_normalisation
 from agents.sb3_state import as_arrays, as_tensors
 from deeptraffic.envs.batch import EnvBatch
 from deeptraffic.envs.seeding import FIRST_DRAWN_SEED
 from deeptraffic.policies.base import Policy
 from deeptraffic.sim.state import I64
-from representation.encoder import Encoder
 
 FITTED = 4096  # observations that an encoder's normalisation is fitted on
 RUNS, EXPLORATION, BATCHES = range(3)  # random streams of a round
@@ -187,13 +187,12 @@ class DistilLearner:
         if self.last_layers:
             self.hint_scale = float(self.buffer.hints[0].astype(np.float32).std())
             self._initialise_head(self.last_layers)
-        encoder = self.student.features
-        if isinstance(encoder, Encoder) and not encoder.is_pretrained:
-            size = self.round_size
-            some = np.linspace(0, size - 1, min(FITTED, size)).astype(np.int64)
-            obs = each_part(self.buffer.obs, lambda part: part[0].reshape(size, *part.shape[3:])[some])
-            if not isinstance(obs, dict) or encoder.normalises_dicts:
-                encoder.fit_normalisation(obs)
+        size = self.round_size
+        some = np.linspace(0, size - 1, min(FITTED, size)).astype(np.int64)
+        fit_normalisation(
+            self.student.features,
+            each_part(self.buffer.obs, lambda part: part[0].reshape(size, *part.shape[3:])[some]),
+        )
 
     @torch.no_grad()
     def _initialise_head(self, last_layers: LastLayers) -> None:

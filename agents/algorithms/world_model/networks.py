@@ -30,6 +30,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from agents.algorithms.pqn.torch_learner import Obs, extractor_of, hidden_layers
+from agents.perception import fit_normalisation
 from representation.encoder import Encoder
 
 CRITICS = 2
@@ -120,10 +121,8 @@ class WorldModel(BasePolicy):
     def fit_normalisation(self, stored: Any) -> None:
         """Fit the normalisation of a perception encoder that is learned from scratch to observations (N, ...)."""
         encoder, target = cast(Any, self.features_extractor), cast(Any, self.target[0])
-        is_new = isinstance(encoder, Encoder) and not (encoder.is_pretrained or encoder.is_frozen)
-        if is_new and not isinstance(stored, dict):
-            encoder.fit_normalisation(stored)
-            target.load_state_dict(encoder.state_dict())
+        fit_normalisation(encoder, stored)
+        target.load_state_dict(encoder.state_dict())
 
     def imagine(self, latents: Tensor, actions: Tensor) -> Tensor:
         """Return the latent states (B, D) one decision after `latents` (B, D), given actions (B,) int64."""
