@@ -48,7 +48,7 @@ clean: ## remove .venv, caches and build output
 
 $(VENV)/.installed-%: $(INPUTS) | $(BIN)/python
 	@echo "Installing DeepTraffic and its extra '$*' into $(VENV): once, a minute or more."
-	$(BIN)/python -m pip install -c constraints.txt -e '.[$*]'
+	$(BIN)/python -m pip install --no-compile -c constraints.txt -e '.[$*]' # compiled when first imported
 	@touch $@
 
 $(BIN)/python:
