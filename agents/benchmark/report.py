@@ -36,9 +36,9 @@ BEGIN, END = "<!-- table of results -->", "<!-- end of the table -->"
 class AgentSummary:
     """One agent with one budget.
 
-    scores: (S, K) normalised; tasks: K names
-    iqm: over all of them, with its 95% interval
-    mph: mean speed on each task, over seeds; cpu_seconds: mean of a training
+    scores: (S, K) normalised; tasks: K names, those that all agents with this budget have
+    iqm: over all of them, with its 95% interval; cpu_seconds: mean of a training on them
+    mph: mean speed over seeds, on each task that this agent has
     """
 
     agent: str
@@ -69,26 +69,42 @@ class AgentPair:
 
 
 def summarise(results: Sequence[BenchmarkResult]) -> tuple[list[AgentSummary], list[AgentPair]]:
-    """Return a summary per agent and budget, the best first, and every pair of those with the same tasks and seeds."""
+    """Return a summary per agent and budget, the best first, and every pair with the same budget and tasks.
+
+    Scores are aggregated over the tasks that all agents with a budget have; if there is none, over each one's own.
+    """
     groups: dict[tuple[str, int], list[BenchmarkResult]] = {}
     for result in results:
         groups.setdefault((result.agent, result.budget), []).append(result)
-    summaries = [_summary(*key, group) for key, group in groups.items()]
-    summaries.sort(key=lambda each: (each.budget, -len(each.tasks), -each.iqm.value))
+    own = {key: _whole_tasks(key[0], group) for key, group in groups.items()}
+    summaries = []
+    for key, group in groups.items():
+        others = [tasks for (_, budget), tasks in own.items() if budget == key[1]]
+        shared = tuple(name for name in own[key] if all(name in tasks for tasks in others))
+        summaries.append(_summary(*key, group, own[key], shared or own[key]))
+    summaries.sort(key=lambda each: (each.budget, -each.iqm.value))
     pairs = [_pair(a, b) for a, b in combinations(summaries, 2) if (a.budget, a.tasks) == (b.budget, b.tasks)]
     return summaries, pairs
 
 
-def _summary(agent: str, budget: int, results: Sequence[BenchmarkResult]) -> AgentSummary:
+def _whole_tasks(agent: str, results: Sequence[BenchmarkResult]) -> tuple[str, ...]:
+    """Return the tasks that an agent has with all of its seeds."""
+    seeds, found = {result.seed for result in results}, {(result.seed, result.task) for result in results}
+    tasks = tuple(name for name in TASKS if all((seed, name) in found for seed in seeds))
+    if not tasks:
+        raise ValueError(f"{agent} has no task with all of seeds {sorted(seeds)}; run the benchmark to its end")
+    return tasks
+
+
+def _summary(
+    agent: str, budget: int, results: Sequence[BenchmarkResult], own: tuple[str, ...], shared: tuple[str, ...]
+) -> AgentSummary:
     seeds = sorted({result.seed for result in results})
     by_key = {(result.seed, result.task): result for result in results}
-    tasks = tuple(name for name in TASKS if all((seed, name) in by_key for seed in seeds))
-    if not tasks:
-        raise ValueError(f"{agent} has no task with all of seeds {seeds}; run the benchmark to its end")
-    scores = np.array([[by_key[seed, task].score for task in tasks] for seed in seeds])
-    mph = {task: float(np.mean([by_key[seed, task].mean_mph for seed in seeds])) for task in tasks}
-    cpu = float(np.mean([by_key[seed, task].cpu_seconds for seed in seeds for task in tasks]))
-    return AgentSummary(agent, budget, tasks, scores, stratified(iqm, scores), mph, cpu)
+    scores = np.array([[by_key[seed, task].score for task in shared] for seed in seeds])
+    mph = {task: float(np.mean([by_key[seed, task].mean_mph for seed in seeds])) for task in own}
+    cpu = float(np.mean([by_key[seed, task].cpu_seconds for seed in seeds for task in shared]))
+    return AgentSummary(agent, budget, shared, scores, stratified(iqm, scores), mph, cpu)
 
 
 def _pair(first: AgentSummary, second: AgentSummary) -> AgentPair:
@@ -128,7 +144,7 @@ def stratified(statistic: Callable[..., float], *groups: F64) -> Estimate:
 
 def table_cells(summaries: Sequence[AgentSummary]) -> list[list[str]]:
     """Return a table's cells, its head first."""
-    tasks = [name for name in TASKS if any(name in summary.tasks for summary in summaries)]
+    tasks = [name for name in TASKS if any(name in summary.mph for summary in summaries)]
     head = ["agent", "decisions", "seeds", "IQM [95%]", *(f"{name} [mph]" for name in tasks), "CPU s"]
     rows = []
     for each in summaries:

@@ -66,9 +66,22 @@ def test_a_table_has_the_best_first_and_its_speeds() -> None:
     assert benchmark_table(RESULTS).count("\n") == 8
 
 
-def test_an_agent_with_half_of_its_seeds_counts_where_it_is_whole() -> None:
-    summaries, pairs = summarise([*RESULTS[:4], RESULTS[4], RESULTS[6]])
-    assert [each.tasks for each in summaries] == [("solo", "2017"), ("solo",)] and pairs == []
+def test_scores_are_aggregated_over_the_tasks_that_all_agents_have() -> None:
+    summaries, pairs = summarise([*RESULTS[:4], RESULTS[4], RESULTS[6]])  # b: seeds 0 and 1 of the first task only
+    assert [(each.agent, each.tasks, each.iqm.value) for each in summaries] == [
+        ("a", ("solo",), 20.0),
+        ("b", ("solo",), 20.0),
+    ]
+    assert [pair.improvement.value for pair in pairs] == [0.5]  # 10 and 30 against 20 and 20
+    assert [row[4:6] for row in table_cells(summaries)[1:]] == [["10.00", "25.00"], ["10.00", "–"]]
+
+
+def test_agents_without_a_common_task_are_not_compared() -> None:
+    summaries, pairs = summarise([result("a", "solo", 0, 10.0), result("b", "2017", 0, 20.0)])
+    assert [(each.agent, each.tasks) for each in summaries] == [("b", ("2017",)), ("a", ("solo",))] and pairs == []
+
+
+def test_an_agent_needs_a_task_with_all_of_its_seeds() -> None:
     with pytest.raises(ValueError, match=r"a has no task with all of seeds \[0, 1\]"):
         summarise([result("a", "solo", 0, 1.0), result("a", "2017", 1, 1.0)])
 
