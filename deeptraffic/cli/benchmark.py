@@ -45,7 +45,9 @@ def benchmark(
         return
     summaries, pairs = summarise(known)
     head, *rows = table_cells(summaries)
-    print_table(f"{runs} reporting runs of each training, 95% intervals over seeds", head, rows)
+    print_table(
+        f"{runs} reporting runs of each training, 95% intervals over seeds; IQM of the tasks that all have", head, rows
+    )
     if pairs:
         results.print()
         head, *rows = pair_cells(pairs)
