@@ -225,24 +225,25 @@ class RoundCallback(BaseCallback):
 
 @torch.no_grad()
 def centre_values(model: Any, dones: NDArray[np.bool_]) -> None:
-    """Add the value of a constant mean reward to a new critic, and to what its first rollout holds of it.
+    """Add the infinite-horizon value of the mean reward to a new critic, and to its values in the first rollout.
 
-    model: actor-critic whose two parts share an encoder; gradient steps of the critic to there would saturate the
-        layers that the actor reads, too
+    model: actor-critic with a shared encoder; a critic that starts at 0 saturates the layers that the actor reads, too
     dones: (B,) of the last step of the rollout; the buffer of a team has the envs once for each agent
     """
     buffer = model.rollout_buffer
     dones = np.resize(dones, buffer.n_envs)
-    shift = value_of_mean(float(buffer.rewards.mean()), model.gamma)
+    shift = infinite_horizon_value(float(buffer.rewards.mean()), model.gamma)
     model.policy.value_net.bias.add_(shift)
-    ends = np.vstack([buffer.episode_starts[1:], dones[None]])  # (T, B): of truncated episodes, whose end has a value
+    ends = np.vstack(
+        [buffer.episode_starts[1:], dones[None]]
+    )  # (T, B): truncations, whose rewards hold the value of the last state
     buffer.rewards += model.gamma * shift * ends
     buffer.values += shift
     buffer.compute_returns_and_advantage(torch.full(dones.shape, shift), dones)
 
 
-def value_of_mean(reward: Any, gamma: float) -> Any:
-    """Return the value of receiving a mean reward for ever."""
+def infinite_horizon_value(reward: Any, gamma: float) -> Any:
+    """Return the discounted sum of a constant reward over an infinite horizon; gamma counts as at most 0.999."""
     return reward / max(1.0 - gamma, 1e-3)
 
 

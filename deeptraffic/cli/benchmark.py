@@ -46,7 +46,9 @@ def benchmark(
     summaries, pairs = summarise(known)
     head, *rows = table_cells(summaries)
     print_table(
-        f"{runs} reporting runs of each training, 95% intervals over seeds; IQM of the tasks that all have", head, rows
+        f"{runs} reporting runs of each training, 95% intervals over seeds; IQM over the tasks that all agents have",
+        head,
+        rows,
     )
     if pairs:
         results.print()

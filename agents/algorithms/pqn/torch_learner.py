@@ -37,7 +37,7 @@ from agents.algorithms.pqn.config import PQNConfig
 from agents.exploration import PerEnvExploration, explore
 from agents.export import Weights
 from agents.rounds import RoundLearner
-from agents.sb3 import SB3Algorithm, value_of_mean
+from agents.sb3 import SB3Algorithm, infinite_horizon_value
 from agents.sb3_network import PARTS, arrays, dense_weights, lane_weights
 
 Info = dict[str, Any]
@@ -299,11 +299,11 @@ class PQN(PerEnvExploration, RoundLearner):
 
     @torch.no_grad()
     def _centre_values(self, mean_reward: Tensor) -> Tensor:
-        """Add the value of a constant mean reward to all values of a new network; return that value.
+        """Add the infinite-horizon value of the mean reward to all values of a new network; return that value.
 
         Gradient steps would take thousands of decisions to get there, and drown the differences between actions.
         """
-        shift: Tensor = value_of_mean(mean_reward, self.gamma)
+        shift: Tensor = infinite_horizon_value(mean_reward, self.gamma)
         self.policy.head_bias.add_(shift)
         return shift
 
